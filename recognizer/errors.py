@@ -1,0 +1,194 @@
+"""Every error this package raises on purpose, as one tree.
+
+::
+
+    RecognizerError
+    ├── BadRequest                  the caller can mend it by asking differently
+    │   ├── InvalidParameter        a parameter's value cannot be used
+    │   ├── InvalidName             a subject's name cannot be used
+    │   ├── InvalidUrl              not an http(s) URL that can be fetched
+    │   └── NoImage                 no photo was given, or more than one way at once
+    ├── ImageError                  the bytes given as a photo
+    │   ├── UnsupportedImage        not an image, or of a format that is not read
+    │   ├── BrokenImage             an image whose data is damaged or cut short
+    │   └── ImageTooLarge           more bytes or pixels than the caps allow
+    ├── FaceError                   a photo that does not serve its purpose
+    │   ├── NoFace                  no face was found
+    │   ├── SeveralFaces            one face was wanted, more were found
+    │   └── FaceTooSmall            the only face is below the smallest usable size
+    ├── FetchError                  a URL that could not be turned into bytes
+    │   ├── AddressRefused          it leads to an address that is not allowed
+    │   ├── FetchTooLarge           more bytes than the cap allows
+    │   ├── FetchFailed             the other side failed or refused
+    │   └── FetchTimeout            the other side took too long
+    ├── NotFound
+    │   ├── SubjectNotFound         nobody of that name is enrolled
+    │   └── PhotoNotFound           that subject has no such photo
+    ├── Conflict
+    │   ├── NameTaken               another subject has that name, or one like it
+    │   └── LooksLikeAnother        the photo looks like another enrolled subject
+    ├── Busy                        the queue is full; try again shortly
+    ├── StorageError                the disk refused a write or a read
+    ├── ModelError
+    │   ├── ModelMissing            weights are not there and could not be fetched
+    │   └── ModelCorrupt            weights do not have the hash that is trusted
+    ├── EngineMismatch              templates of different engines were compared
+    └── SettingsError               a setting has a value that cannot be used
+
+``code`` is a stable, machine-readable name; ``details`` are plain data that a reply may carry. Messages are
+written for the person who asked: they never hold a path of the server, a secret or a traceback.
+"""
+
+from __future__ import annotations
+
+
+class RecognizerError(Exception):
+    """Base of every error that this package raises on purpose.
+
+    Parameters
+    ----------
+    message : str
+        What went wrong, for the person who asked: what was expected, what was there.
+    **details
+        Plain data (str, numbers, lists, dicts) that a reply may carry beside the message.
+
+    Attributes
+    ----------
+    code : str
+        Stable machine-readable name of the error, one per class.
+    retry_after : float or None
+        Seconds after which the same call may succeed.
+    """
+
+    code = "error"
+    retry_after: float | None = None
+
+    def __init__(self, message: str, **details):
+        super().__init__(message)
+        self.message = message
+        self.details = details
+
+
+class BadRequest(RecognizerError):
+    code = "bad_request"
+
+
+class InvalidParameter(BadRequest):
+    code = "invalid_parameter"
+
+
+class InvalidName(BadRequest):
+    code = "invalid_name"
+
+
+class InvalidUrl(BadRequest):
+    code = "invalid_url"
+
+
+class NoImage(BadRequest):
+    code = "no_image"
+
+
+class ImageError(RecognizerError):
+    code = "image_error"
+
+
+class UnsupportedImage(ImageError):
+    code = "unsupported_image"
+
+
+class BrokenImage(ImageError):
+    code = "broken_image"
+
+
+class ImageTooLarge(ImageError):
+    code = "image_too_large"
+
+
+class FaceError(RecognizerError):
+    code = "face_error"
+
+
+class NoFace(FaceError):
+    code = "no_face"
+
+
+class SeveralFaces(FaceError):
+    code = "several_faces"
+
+
+class FaceTooSmall(FaceError):
+    code = "face_too_small"
+
+
+class FetchError(RecognizerError):
+    code = "fetch_error"
+
+
+class AddressRefused(FetchError):
+    code = "address_refused"
+
+
+class FetchTooLarge(FetchError):
+    code = "fetch_too_large"
+
+
+class FetchFailed(FetchError):
+    code = "fetch_failed"
+
+
+class FetchTimeout(FetchError):
+    code = "fetch_timeout"
+
+
+class NotFound(RecognizerError):
+    code = "not_found"
+
+
+class SubjectNotFound(NotFound):
+    code = "subject_not_found"
+
+
+class PhotoNotFound(NotFound):
+    code = "photo_not_found"
+
+
+class Conflict(RecognizerError):
+    code = "conflict"
+
+
+class NameTaken(Conflict):
+    code = "name_taken"
+
+
+class LooksLikeAnother(Conflict):
+    code = "looks_like_another"
+
+
+class Busy(RecognizerError):
+    code = "busy"
+    retry_after = 1.0
+
+
+class StorageError(RecognizerError):
+    code = "storage_error"
+
+
+class ModelError(RecognizerError):
+    code = "model_error"
+
+
+class ModelMissing(ModelError):
+    code = "model_missing"
+
+
+class ModelCorrupt(ModelError):
+    code = "model_corrupt"
+
+
+class EngineMismatch(RecognizerError):
+    code = "engine_mismatch"
+
+
+class SettingsError(RecognizerError):
+    code = "settings_error"
