@@ -85,9 +85,14 @@ class Settings:
     hog_upsample: int = _setting(
         1, _whole, "How many times the `hog` detector doubles the picture to find smaller faces.", least=0, most=3
     )
+    stranger_rate: float = _setting(
+        0.01, float,
+        "Chance that somebody who is not enrolled gets any name; the threshold follows from it and the number enrolled.",
+        least=1e-6, most=0.5,
+    )
     threshold: float | None = _setting(
-        None, float, "Largest distance at which a face gets a name; empty takes the engine's calibrated one.",
-        least=0.0, most=4.0, shown="the engine's",
+        None, float, "Fixed largest distance at which a face gets a name, instead of one that follows `RECOGNIZER_STRANGER_RATE`.",
+        least=0.0, most=4.0, shown="follows",
     )
     max_image_bytes: int = _setting(25_000_000, _whole, "Largest photo taken, in bytes.", least=1_000)
     max_image_pixels: int = _setting(50_000_000, _whole, "Largest photo taken, in pixels.", least=1_000)
