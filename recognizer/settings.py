@@ -82,6 +82,9 @@ class Settings:
     min_face: int = _setting(
         20, _whole, "Faces whose box is narrower or lower than this many pixels of the photo are left out.", least=1
     )
+    enroll_min_face: int = _setting(
+        40, _whole, "Photos whose face is smaller than this many pixels do not enrol anybody.", least=1
+    )
     hog_upsample: int = _setting(
         1, _whole, "How many times the `hog` detector doubles the picture to find smaller faces.", least=0, most=3
     )
