@@ -247,6 +247,8 @@ def _jpeg_pixels(data: bytes, header: image_headers.JpegHeader, divisor: int) ->
     try:
         return _raw_jpeg(clean, header, divisor)
     except ValueError as error:
+        if "subsampling" in str(error):
+            return _raw_odd_jpeg(clean, divisor)
         return _raw_jpeg(_without_padding(clean, str(error)), header, divisor)
 
 
@@ -263,6 +265,15 @@ def _raw_jpeg(data: bytes, header: image_headers.JpegHeader, divisor: int) -> np
 
     inks = 255 - simplejpeg.decode_jpeg(data, "CMYK", **smallest)  # stored inverted, as Adobe does and everyone reads
     return np.array(pillow.frombuffer("CMYK", inks.shape[1::-1], inks, "raw", "CMYK", 0, 1).convert("RGB"))
+
+
+def _raw_odd_jpeg(data: bytes, divisor: int) -> np.ndarray:
+    """Colour resolutions that TurboJPEG's interface does not know; Pillow does not see damage inside a whole file."""
+    from PIL.JpegImagePlugin import JpegImageFile
+
+    with JpegImageFile(io.BytesIO(data)) as image:
+        image.draft(None, tuple(max(1, side // divisor) for side in image.size))
+        return _rgb(_strict(image))
 
 
 def _without_padding(data: bytes, complaint: str) -> bytes:
