@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -69,6 +70,7 @@ class Service:
         self.pool, self.fetcher, self.rules = pool, fetcher, rules
         points = engine.info.calibration
         self._curve = matching.Curve(points.distances, points.rates)
+        self._fetches = threading.BoundedSemaphore(max(2, settings.http_threads // 2))
         self._font = models.path("font", settings.models_dir)
         self._watcher: Watcher | None = None
         self._started = time.time()
@@ -100,8 +102,20 @@ class Service:
     # -- photos in ----------------------------------------------------------------------------------------------
 
     def fetch(self, url: str) -> bytes:
-        """The bytes behind a URL, guarded; see `fetch`."""
-        return self.fetcher.get(url)
+        """The bytes behind a URL, guarded; see `fetch`.
+
+        Raises
+        ------
+        InvalidUrl, FetchError
+        Busy
+            Half of the requests being answered wait for other servers already.
+        """
+        if not self._fetches.acquire(blocking=False):
+            raise Busy("too many URLs are being fetched; try again shortly")
+        try:
+            return self.fetcher.get(url)
+        finally:
+            self._fetches.release()
 
     def _decode(self, data: bytes) -> images.Image:
         return images.decode(
@@ -235,6 +249,7 @@ class Service:
             _check_range("threshold", threshold, 0, 4)
         templates = None
         if subject is not None:
+            subject = self._name(subject)
             held = self.gallery.templates(subject)
             if not held:
                 raise SubjectNotFound(f"nobody called {subject!r} is enrolled with a usable photo")
