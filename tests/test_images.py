@@ -415,6 +415,23 @@ def test_a_jpeg_of_endless_scans_is_refused():
         images.decode(data[:-2] + data[scan:-2] * 200 + data[-2:])
 
 
+def crowds() -> dict[str, bytes]:
+    jpeg, png, gif = FILES["jpeg"], FILES["png"], FILES["gif"]
+    screen = 13 + (3 << (gif[10] & 7) + 1)
+    return {
+        "jpeg segments": jpeg[:2] + b"\xff\xfe\x00\x02" * 60_000 + jpeg[2:],
+        "png chunks": png[:33] + png_chunk(b"tEXt", b"") * 60_000 + png[33:],
+        "gif sub-blocks": gif[:screen] + b"!\xfe" + b"\x01x" * 60_000 + b"\0" + gif[screen:],
+        "gif stray bytes": gif[:screen] + b"\0" * 60_000 + gif[screen:],
+    }
+
+
+@pytest.mark.parametrize("crowd", crowds())
+def test_a_file_of_countless_pieces_is_refused(crowd):
+    with pytest.raises(BrokenImage):
+        images.decode(crowds()[crowd])
+
+
 @pytest.mark.parametrize("kind", FILES)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=st.integers(0, 6000), flips=st.lists(st.tuples(st.integers(0, 6000), st.integers(1, 255)), max_size=4))
