@@ -186,7 +186,7 @@ class Service:
         clock = _Clock()
         image = self._decode(photo)
         clock.lap("decode")
-        faces = self.engine.find(image, min_face)
+        faces, image = self.engine.look(image, min_face)
         clock.lap("detect")
         if len(faces) and (landmarks == 68 or gallery is not None):
             image = self.engine.aligned(image, faces)[0]  # decoded once for all that follows
@@ -275,7 +275,7 @@ class Service:
     def _largest(self, photo: bytes, clock: _Clock, which: str) -> tuple[Face, np.ndarray]:
         image = self._decode(photo)
         clock.lap("decode")
-        faces = self.engine.find(image)
+        faces, image = self.engine.look(image)
         clock.lap("detect")
         if not len(faces):
             raise NoFace(f"no face was found in {which!r}", photo=which)
