@@ -294,6 +294,8 @@ class Fetcher:
         cut = unpack is not None and wire and not unpack.eof
         if cut or (unpack is None and expected is not None and wire < expected):
             raise FetchFailed(f"{target.authority} closed the connection before the end of its reply")
+        if not body:
+            raise FetchFailed(f"{target.authority} sent an empty reply", status=response.status)
         return bytes(body)
 
 
