@@ -385,7 +385,7 @@ def _ascii(host: str) -> str:
 
 
 def _ipv4(text: str) -> ipaddress.IPv4Address:
-    """One to four decimal, octal (0...) or hexadecimal (0x...) numbers; the last fills what is left, as in inet_aton."""
+    """One to four decimal, octal (0...) or hexadecimal (0x...) numbers, the last fills what is left (inet_aton)."""
     numbers = []
     for part in text.split("."):
         base, digits = (16, part[2:] or "0") if part.startswith("0x") else (8 if part.startswith("0") else 10, part)

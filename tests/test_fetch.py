@@ -344,7 +344,9 @@ def test_a_status_other_than_2xx_is_told_without_the_body(serve, status):
 
 
 @pytest.mark.parametrize("reply", [
-    b"", answer(body=b""), answer("204 No Content", b""), b"\r\n", b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Le", b"HTTP/1.1 abc\r\n\r\n", b"SSH-2.0-x\r\n",
+    b"", answer(body=b""), answer("204 No Content", b""), b"\r\n", b"nonsense\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Le", b"HTTP/1.1 abc\r\n\r\n",
+    b"SSH-2.0-x\r\n",
     answer(Content_Length=len(BODY) + 1), answer(Content_Length=None, Transfer_Encoding="chunked", body=b"5\r\nab"),
     answer(Content_Length=None, Transfer_Encoding="chunked", body=b"zz\r\nab\r\n0\r\n\r\n"),
     answer(Content_Encoding="br"), answer(Content_Encoding="gzip"),
