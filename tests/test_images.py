@@ -128,7 +128,8 @@ def test_a_transparent_colour_of_a_palette_or_of_grey_lies_on_white():
 def test_16_bit_grey_is_scaled_not_clipped():
     ramp = np.linspace(0, 65535, 400, dtype=np.uint16).reshape(20, 20)
     for kind in ("png", "tiff"):
-        assert far(images.decode(saved(pillow.fromarray(ramp), kind)).pixels[:, :, 0], (ramp >> 8).astype(np.uint8)) == 0
+        pixels = images.decode(saved(pillow.fromarray(ramp), kind)).pixels
+        assert far(pixels[:, :, 0], (ramp >> 8).astype(np.uint8)) == 0
 
 
 @pytest.mark.parametrize("values, expected", [
