@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from .errors import BrokenImage, UnsupportedImage
 
+_MOST_PIECES = 50_000  # segments, chunks or blocks of one file; each costs a turn of a loop, here and in Pillow
 _PNG = b"\x89PNG\r\n\x1a\n"
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 _AVIF_BRANDS = {b"avif", b"avis"}
@@ -47,6 +48,11 @@ def _sniff_boxes(head: bytes) -> str | None:
     if _HEIC_BRANDS & set(brands):
         return "heic"
     return "avif" if _AVIF_BRANDS & set(brands) else None
+
+
+def _check_pieces(count: int, kind: str) -> None:
+    if count > _MOST_PIECES:
+        raise BrokenImage(f"expected a photo of at most {_MOST_PIECES} pieces, got more", format=kind)
 
 
 def exif_orientation(exif: bytes | None) -> int:
@@ -143,6 +149,7 @@ def _jpeg_segments(data: bytes) -> tuple[list[tuple[int, int, int]], bool]:
                 break
             end = following.start()
         segments.append((marker, at, end))
+        _check_pieces(len(segments), "jpeg")
         at = end
     return segments, False
 
@@ -165,8 +172,9 @@ def read_png(data: bytes) -> tuple[int, int, int, bytes]:
     BrokenImage
         A chunk that matters is missing, cut short or has a wrong checksum.
     """
-    kept, orientation, at, kind = [_PNG], 1, len(_PNG), b""
+    kept, orientation, at, kind, pieces = [_PNG], 1, len(_PNG), b"", 0
     while kind != b"IEND":
+        _check_pieces(pieces := pieces + 1, "png")
         body = at + 8
         length = int.from_bytes(data[at : at + 4], "big")
         kind, end = data[at + 4 : body], body + length + 4
@@ -251,13 +259,16 @@ def read_gif(data: bytes) -> tuple[int, int]:
     """
     width, height, flags = struct.unpack_from("<HHB", data.ljust(13, b"\0"), 6)
     at = 13 + (3 << (flags & 7) + 1 if flags & 128 else 0)
+    pieces = 0
     while data[at : at + 1] not in (b",", b"", b";"):
+        _check_pieces(pieces := pieces + 1, "gif")
         if data[at] != 0x21:  # a viewer skips stray bytes between blocks
             at += 1
             continue
         at += 2
         while at < len(data) and data[at]:
             at += data[at] + 1
+            _check_pieces(pieces := pieces + 1, "gif")
         at += 1
     if data[at : at + 1] != b"," or at + 10 > len(data):
         raise BrokenImage("the GIF photo is damaged or cut short: it holds no picture", format="gif")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -70,6 +71,7 @@ class Service:
         self.pool, self.fetcher, self.rules = pool, fetcher, rules
         points = engine.info.calibration
         self._curve = matching.Curve(points.distances, points.rates)
+        self._fetches = threading.BoundedSemaphore(max(2, settings.http_threads // 2))
         self._font = models.path("font", settings.models_dir)
         self._watcher: Watcher | None = None
         self._started = time.time()
@@ -105,8 +107,20 @@ class Service:
     # -- photos in ----------------------------------------------------------------------------------------------
 
     def fetch(self, url: str) -> bytes:
-        """The bytes behind a URL, guarded; see `fetch`."""
-        return self.fetcher.get(url)
+        """The bytes behind a URL, guarded; see `fetch`.
+
+        Raises
+        ------
+        InvalidUrl, FetchError
+        Busy
+            Half of the requests being answered wait for other servers already.
+        """
+        if not self._fetches.acquire(blocking=False):
+            raise Busy("too many URLs are being fetched; try again shortly")
+        try:
+            return self.fetcher.get(url)
+        finally:
+            self._fetches.release()
 
     def _decode(self, photo: bytes | images.Image) -> images.Image:
         if isinstance(photo, images.Image):
@@ -179,7 +193,7 @@ class Service:
         clock = _Clock()
         image = self._decode(photo)
         clock.lap("decode")
-        faces = self.engine.find(image, min_face)
+        faces, image = self.engine.look(image, min_face)
         clock.lap("detect")
         if len(faces) and (landmarks == 68 or gallery is not None):
             image = self.engine.aligned(image, faces)[0]  # decoded once for all that follows
@@ -246,6 +260,7 @@ class Service:
             _check_range("threshold", threshold, 0, 4)
         templates = None
         if subject is not None:
+            subject = self._name(subject)
             held = self.gallery.templates(subject)
             if not held:
                 raise SubjectNotFound(f"nobody called {subject!r} is enrolled with a usable photo")
@@ -271,7 +286,7 @@ class Service:
     def _largest(self, photo: bytes | images.Image, clock: _Clock, which: str) -> tuple[Face, np.ndarray]:
         image = self._decode(photo)
         clock.lap("decode")
-        faces = self.engine.find(image)
+        faces, image = self.engine.look(image)
         clock.lap("detect")
         if not len(faces):
             raise NoFace(f"no face was found in {which!r}", photo=which)

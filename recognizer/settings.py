@@ -99,6 +99,7 @@ class Settings:
     )
     max_image_bytes: int = _setting(25_000_000, _whole, "Largest photo taken, in bytes.", least=1_000)
     max_image_pixels: int = _setting(50_000_000, _whole, "Largest photo taken, in pixels.", least=1_000)
+    max_body_bytes: int = _setting(64_000_000, _whole, "Largest request body, in bytes.", least=1_000)
     max_photos: int = _setting(50, _whole, "Most photos in one request.", least=1)
     fetch_allow: tuple[str, ...] = _setting(
         (), _networks,
