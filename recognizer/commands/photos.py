@@ -10,8 +10,9 @@ from pathlib import Path
 
 import click
 
-from .. import progress, sources
+from .. import sources
 from ..errors import RecognizerError, StorageError
+from ..progress import Progress
 from .common import common_options, emit, error_data, plain, say, service, state
 
 FAILED, NOBODY = 1, 3
@@ -196,7 +197,8 @@ def _each(
     """Do `work` for every photo, several at once, and show the answers in order; what fails does not stop the rest."""
     answers, failed = [], False
     bar = state().json or not sys.stdout.isatty()  # else the answers themselves show how far it is
-    with progress.photos("photos", least=2 if sys.stderr.isatty() else _MANY) as told, _ordered(workers) as run:
+    least = 2 if sys.stderr.isatty() else _MANY
+    with Progress("looking at photos", least=least) as progress, _ordered(workers) as run:
         for source, answer in zip(named, run(lambda one: _answer(one, work), named), strict=True):
             answers.append(answer)
             if "error" in answer:
@@ -205,7 +207,7 @@ def _each(
             elif not state().json:
                 show(answer)
             if bar:
-                told(len(answers), len(named))
+                progress.photos(len(answers), len(named))
     return answers, failed
 
 

@@ -44,11 +44,11 @@ def _list() -> None:
 def fetch(keys):
     """Fetch the weights that are missing: those of KEY, or all."""
     from .. import models as weights
-    from .. import progress
+    from ..progress import Progress
 
     folder, keys = state().settings().models_dir, _known(keys)
-    with progress.downloads() as download:
-        files = weights.fetch(keys, folder, download)
+    with Progress() as progress:
+        files = weights.fetch(keys, folder, progress.download)
     if state().json:
         emit({"models": dict(zip(keys, map(str, files), strict=True))})
     else:
