@@ -480,7 +480,8 @@ def test_settings(home):
 def test_what_needs_no_engine_loads_none(home, command):
     code = (
         "import sys\nfrom recognizer.cli import main\n"
-        "heavy = {'numpy', 'cv2', 'dlib', 'onnxruntime', 'PIL', 'requests'}\ntry:\n    main(sys.argv[1:])\nfinally:\n    print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+        "heavy = {'numpy', 'cv2', 'dlib', 'onnxruntime', 'PIL', 'requests'}\n"
+        "try:\n    main(sys.argv[1:])\nfinally:\n    print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
     command = [sys.executable, "-c", code, *command.split()]
     done = subprocess.run(command, cwd=ROOT, env=home.environ, capture_output=True, text=True, timeout=300)
