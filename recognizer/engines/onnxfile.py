@@ -92,6 +92,14 @@ def to_array(tensor) -> np.ndarray:
         raise ModelCorrupt(f"expected an array of shape {tuple(tensor.dims)}, got {len(raw)} bytes") from None
 
 
+def set_array(tensor, array: np.ndarray) -> None:
+    """Give an initializer other values, of the same shape and type."""
+    dtype = _DTYPES[tensor.data_type]
+    tensor.ClearField("float_data")
+    tensor.ClearField("int64_data")
+    tensor.raw_data = np.ascontiguousarray(array, dtype).tobytes()
+
+
 def set_shape(value, shape: Sequence[int | str]) -> None:
     """Give an input or output another shape; a str names a size that may vary."""
     del value.type.tensor_type.shape.dim[:]
