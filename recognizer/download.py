@@ -24,8 +24,8 @@ PAUSE = 1.0
 def download(index: PackageIndex, url: str, part: Path, progress: Progress | None = None) -> None:
     """Bring `url` into the file `part`, going on from what is there already.
 
-    A try that brought new bytes does not count; after four in a row that brought none, the error is raised. `part` is left
-    as it is then, for another day.
+    A try that brought new bytes does not count; after four in a row that brought none, the error is raised. `part` is
+    left as it is then, for another day.
 
     Parameters
     ----------

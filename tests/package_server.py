@@ -92,7 +92,7 @@ class PackageServer:
     def file_requests(self) -> list[tuple[str, str | None]]:
         return [request for request in self.requests if request[0].startswith("/files/")]
 
-    def _handler(server):  # noqa: N805 - `self` is the handler's below
+    def _handler(server):  # `self` is the handler's below
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 

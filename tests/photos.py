@@ -1,7 +1,7 @@
 """Real photos that the tests rely on: fetched from the package index, trusted for their hash, kept in the user's cache.
 
-They are face_recognition's own test pictures (public figures), its own test file, and scikit-image's astronaut (NASA). None of
-them is part of this project. ``TEST_PHOTOS_DIR`` names another folder to keep them in.
+They are face_recognition's own test pictures (public figures), its own test file, and scikit-image's astronaut (NASA).
+None of them is part of this project. ``TEST_PHOTOS_DIR`` names another folder to keep them in.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ _SCIKIT_IMAGE = "scikit_image-0.25.2-cp312-cp312-manylinux_2_17_x86_64.manylinux
 def _own(name: str, size: int, sha256: str, folder: str = "tests/test_images") -> Asset:
     """A file of face_recognition's source distribution."""
     return Asset(
-        key=name, file=name, size=size, sha256=sha256, what="a test picture of face_recognition's", licence="not stated",
-        project="face_recognition", package=f"{_FACE_RECOGNITION}.tar.gz", member=f"{_FACE_RECOGNITION}/{folder}/{name}",
+        key=name, file=name, size=size, sha256=sha256, what="from face_recognition's tests", licence="not stated",
+        project="face_recognition", package=_FACE_RECOGNITION + ".tar.gz",
+        member=f"{_FACE_RECOGNITION}/{folder}/{name}",
     )
 
 

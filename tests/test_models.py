@@ -133,7 +133,8 @@ def test_more_than_the_promised_size_is_not_unpacked(server, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("package", "contents"), [(WHEEL, b"no zip"), (WHEEL, wheel({"x": b"y"})), (SDIST, b"no tar"), (SDIST, sdist({"x": b"y"}))]
+    ("package", "contents"),
+    [(WHEEL, b"no zip"), (WHEEL, wheel({"x": b"y"})), (SDIST, b"no tar"), (SDIST, sdist({"x": b"y"}))],
 )
 def test_a_damaged_package_is_refused_and_leaves_nothing(server, tmp_path, package, contents):
     server.files[package] = contents
@@ -308,7 +309,8 @@ def test_third_party_lists_every_file_and_its_licence():
 
 
 def settings(tmp_path, **environ) -> IndexSettings:
-    return IndexSettings.from_environment({"HOME": str(tmp_path), "PIP_CONFIG_FILE": os.devnull, "UV_NO_CONFIG": "1", **environ})
+    alone = {"HOME": str(tmp_path), "PIP_CONFIG_FILE": os.devnull, "UV_NO_CONFIG": "1"}
+    return IndexSettings.from_environment({**alone, **environ})
 
 
 @pytest.mark.parametrize(
