@@ -7,7 +7,10 @@
     │   ├── InvalidParameter        a parameter's value cannot be used
     │   ├── InvalidName             a subject's name cannot be used
     │   ├── InvalidUrl              not an http(s) URL that can be fetched
-    │   └── NoImage                 no photo was given, or more than one way at once
+    │   ├── NoImage                 no photo was given, or more than one way at once
+    │   ├── BodyTooLarge            a request's body is larger than the cap
+    │   ├── UnknownRoute            there is no such page
+    │   └── MethodNotAllowed        there is, but not for this method
     ├── ImageError                  the bytes given as a photo
     │   ├── UnsupportedImage        not an image, or of a format that is not read
     │   ├── BrokenImage             an image whose data is damaged or cut short
@@ -87,6 +90,18 @@ class InvalidUrl(BadRequest):
 
 class NoImage(BadRequest):
     code = "no_image"
+
+
+class BodyTooLarge(BadRequest):
+    code = "body_too_large"
+
+
+class UnknownRoute(BadRequest):
+    code = "unknown_route"
+
+
+class MethodNotAllowed(BadRequest):
+    code = "method_not_allowed"
 
 
 class ImageError(RecognizerError):
