@@ -130,7 +130,8 @@ class TestResNet:
             slow = dlib_onnx.ResNet()
         assert slow.on_dlib and "dlib is used" in caplog.text
         chips = drawn_chips(2)
-        assert np.array_equal(slow.describe(chips), np.array(dlib_resnet.compute_face_descriptor(list(chips)), np.float32))
+        wanted = np.array(dlib_resnet.compute_face_descriptor(list(chips)), np.float32)
+        assert np.array_equal(slow.describe(chips), wanted)
 
     def test_gives_dlibs_descriptors_of_photos(self, resnet, dlib_resnet):
         photos = sorted(LFW.glob("*/*.jpg"))[::500] if LFW.is_dir() else []
