@@ -7,10 +7,14 @@
     │   ├── InvalidParameter        a parameter's value cannot be used
     │   ├── InvalidName             a subject's name cannot be used
     │   ├── InvalidUrl              not an http(s) URL that can be fetched
-    │   └── NoImage                 no photo was given, or more than one way at once
+    │   ├── NoImage                 no photo was given, or more than one way at once
+    │   ├── BodyTooLarge            a request's body is larger than the cap
+    │   ├── UnknownRoute            there is no such page
+    │   └── MethodNotAllowed        there is, but not for this method
     ├── ImageError                  the bytes given as a photo
     │   ├── UnsupportedImage        not an image, or of a format that is not read
     │   ├── BrokenImage             an image whose data is damaged or cut short
+    │   ├── UnreadableImage         a file that could not be read
     │   └── ImageTooLarge           more bytes or pixels than the caps allow
     ├── FaceError                   a photo that does not serve its purpose
     │   ├── NoFace                  no face was found
@@ -89,6 +93,18 @@ class NoImage(BadRequest):
     code = "no_image"
 
 
+class BodyTooLarge(BadRequest):
+    code = "body_too_large"
+
+
+class UnknownRoute(BadRequest):
+    code = "unknown_route"
+
+
+class MethodNotAllowed(BadRequest):
+    code = "method_not_allowed"
+
+
 class ImageError(RecognizerError):
     code = "image_error"
 
@@ -99,6 +115,10 @@ class UnsupportedImage(ImageError):
 
 class BrokenImage(ImageError):
     code = "broken_image"
+
+
+class UnreadableImage(ImageError):
+    code = "unreadable"
 
 
 class ImageTooLarge(ImageError):

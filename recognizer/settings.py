@@ -68,7 +68,7 @@ class Settings:
     models_dir: Path = _setting(
         _default_models, Path, "Folder where fetched weights are kept.", shown="the user's cache folder"
     )
-    detector: str = _setting("yunet", str, "How faces are found.", choices=("yunet", "hog"))
+    detector: str = _setting("yunet", str, "How faces are found.", choices=("yunet", "hog", "cnn"))
     embedder: str = _setting("dlib+sface", str, "How faces are described.", choices=("dlib", "sface", "dlib+sface"))
     detect_size: int = _setting(
         0, _whole, "Long side in pixels of the copy on which faces are looked for; 0 takes the detector's own.",
@@ -82,15 +82,24 @@ class Settings:
     min_face: int = _setting(
         20, _whole, "Faces whose box is narrower or lower than this many pixels of the photo are left out.", least=1
     )
+    enroll_min_face: int = _setting(
+        40, _whole, "Photos whose face is smaller than this many pixels do not enrol anybody.", least=1
+    )
     hog_upsample: int = _setting(
         1, _whole, "How many times the `hog` detector doubles the picture to find smaller faces.", least=0, most=3
     )
+    stranger_rate: float = _setting(
+        0.01, float,
+        "Chance that somebody who is not enrolled gets any name; the threshold follows from it and the number enrolled.",
+        least=1e-6, most=0.5,
+    )
     threshold: float | None = _setting(
-        None, float, "Largest distance at which a face gets a name; empty takes the engine's calibrated one.",
-        least=0.0, most=4.0, shown="the engine's",
+        None, float, "Fixed largest distance at which a face gets a name, instead of one that follows `RECOGNIZER_STRANGER_RATE`.",
+        least=0.0, most=4.0, shown="follows",
     )
     max_image_bytes: int = _setting(25_000_000, _whole, "Largest photo taken, in bytes.", least=1_000)
     max_image_pixels: int = _setting(50_000_000, _whole, "Largest photo taken, in pixels.", least=1_000)
+    max_body_bytes: int = _setting(64_000_000, _whole, "Largest request body, in bytes.", least=1_000)
     max_photos: int = _setting(50, _whole, "Most photos in one request.", least=1)
     fetch_allow: tuple[str, ...] = _setting(
         (), _networks,

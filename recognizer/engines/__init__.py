@@ -1,0 +1,137 @@
+"""Finding and describing faces: `make_engine` builds an engine by the names of its detector and embedder.
+
+Only what is asked for is imported and loaded.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from .. import models
+from ..errors import InvalidParameter
+from .base import Calibration, Detector, Embedder, EngineInfo
+from .engine import Engine, LookSizes, central, largest
+
+#: Raised whenever a change of code gives other templates for the same photo, so that they are made anew.
+REVISION = 1
+
+
+def _yunet(models_dir: Path, upsample: int) -> Detector:
+    from .yunet import YunetDetector
+
+    return YunetDetector(models.path("yunet", models_dir))
+
+
+def _hog(models_dir: Path, upsample: int) -> Detector:
+    from .dlib import HogDetector
+
+    return HogDetector(upsample)
+
+
+def _cnn(models_dir: Path, upsample: int) -> Detector:
+    from .dlib_onnx import CnnDetector
+
+    return CnnDetector()
+
+
+def _dlib(models_dir: Path) -> Embedder:
+    from .dlib_onnx import DlibOnnxEmbedder
+
+    return DlibOnnxEmbedder()
+
+
+def _dlib_itself(models_dir: Path) -> Embedder:
+    from .dlib import DlibEmbedder
+
+    return DlibEmbedder()
+
+
+def _sface(models_dir: Path) -> Embedder:
+    from .sface import SfaceEmbedder
+
+    return SfaceEmbedder(models.path("sface", models_dir))
+
+
+def _joined(models_dir: Path) -> Embedder:
+    from .joined import JoinedEmbedder
+
+    return JoinedEmbedder(_dlib(models_dir), _sface(models_dir))
+
+
+DETECTORS: dict[str, Callable[[Path, int], Detector]] = {"yunet": _yunet, "hog": _hog, "cnn": _cnn}
+EMBEDDERS: dict[str, Callable[[Path], Embedder]] = {"dlib": _dlib, "sface": _sface, "dlib+sface": _joined}
+#: The one pair that runs on dlib itself throughout: face_recognition's own results to the last bit, at its own speed.
+REFERENCE = ("hog", "dlib")
+#: Weights that have to be fetched for a detector or an embedder; dlib's come with an installed package.
+WEIGHTS: dict[str, tuple[str, ...]] = {"yunet": ("yunet",), "sface": ("sface",), "dlib+sface": ("sface",)}
+
+
+def weights_for(detector: str, embedder: str) -> tuple[str, ...]:
+    """Keys of the weights (see `models`) that this engine loads."""
+    return (*WEIGHTS.get(detector, ()), *WEIGHTS.get(embedder, ()))
+
+
+def make_engine(
+    detector: str = "yunet",
+    embedder: str = "dlib+sface",
+    *,
+    models_dir: Path,
+    detect_size: int = 0,
+    detect_size_large: int = 0,
+    min_face: int = 20,
+    hog_upsample: int = 1,
+) -> Engine:
+    """Build an engine.
+
+    Parameters
+    ----------
+    detector : a key of `DETECTORS`
+    embedder : a key of `EMBEDDERS`
+    models_dir : path
+        Where fetched weights are.
+    detect_size, detect_size_large : int
+        Long sides of the copies of the first and of the second look; 0 for the detector's own, and for none.
+    min_face : int
+        Smallest side of a face's box in pixels of the photo.
+    hog_upsample : int
+        For the detector `hog`.
+
+    Raises
+    ------
+    InvalidParameter
+        No such detector or embedder.
+    ModelMissing
+        Weights are not there.
+    """
+    for kind, name, table in (("detector", detector, DETECTORS), ("embedder", embedder, EMBEDDERS)):
+        if name not in table:
+            raise InvalidParameter(f"expected a {kind} of {', '.join(table)}, got {name!r}")
+    finds = DETECTORS[detector](models_dir, hog_upsample)
+    describes = (_dlib_itself if (detector, embedder) == REFERENCE else EMBEDDERS[embedder])(models_dir)
+    sizes = LookSizes(detect_size or finds.preferred_size, detect_size_large)
+    name = f"{detector}+{embedder}" if detector != "hog" else f"hog{hog_upsample}+{embedder}"
+    info = EngineInfo(f"{name}/{REVISION}", describes.dim, "euclidean", calibration(detector, embedder))
+    return Engine(finds, describes, info, sizes, min_face)
+
+
+@cache
+def _calibrations() -> dict:
+    return json.loads((Path(__file__).parent / "calibrations.json").read_text())
+
+
+def calibration(detector: str, embedder: str) -> Calibration:
+    """What was measured of this engine (benchmarks/calibrate.py wrote it)."""
+    entry = _calibrations()[f"{detector}+{embedder}"]
+    return Calibration(
+        entry["threshold"], entry["false_match_rate"], entry["data_set"], entry["date"],
+        tuple(entry["distances"]), tuple(entry["rates"]),
+    )  # fmt: skip
+
+
+__all__ = [
+    "DETECTORS", "EMBEDDERS", "Calibration", "Detector", "Embedder", "Engine", "EngineInfo", "LookSizes",
+    "calibration", "central", "largest", "make_engine", "weights_for",
+]  # fmt: skip

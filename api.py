@@ -1,0 +1,393 @@
+"""Recognizer: find and recognise faces, on your own machine.
+
+Enrol people by putting photos into known_faces/<name>/ or by POST /enroll; ask who is on a photo with /recognize.
+"""
+
+import json
+import sys
+import threading
+
+import falcon
+import hug
+
+from recognizer import bodies, replies, server
+from recognizer.images import sniff
+from recognizer.errors import (
+    AddressRefused,
+    BadRequest,
+    BodyTooLarge,
+    Busy,
+    Conflict,
+    EngineMismatch,
+    FaceError,
+    FetchError,
+    FetchFailed,
+    FetchTimeout,
+    FetchTooLarge,
+    ImageError,
+    ImageTooLarge,
+    InvalidParameter,
+    MethodNotAllowed,
+    ModelError,
+    NoImage,
+    NotFound,
+    RecognizerError,
+    SettingsError,
+    StorageError,
+    UnknownRoute,
+    UnsupportedImage,
+)
+from recognizer.progress import Progress
+from recognizer.service import Service, make_service
+from recognizer.settings import Settings
+
+#: Status of each error; a class that is not named has its nearest ancestor's.
+STATUS = {
+    BadRequest: 400,
+    BodyTooLarge: 413,
+    UnknownRoute: 404,
+    MethodNotAllowed: 405,
+    ImageError: 422,
+    UnsupportedImage: 415,
+    ImageTooLarge: 413,
+    FaceError: 422,
+    FetchError: 502,
+    FetchFailed: 502,
+    AddressRefused: 400,
+    FetchTooLarge: 413,
+    FetchTimeout: 504,
+    NotFound: 404,
+    Conflict: 409,
+    Busy: 503,
+    StorageError: 507,
+    ModelError: 503,
+    EngineMismatch: 500,
+    SettingsError: 500,
+    RecognizerError: 500,
+}
+
+settings = Settings.from_environment()
+api = hug.API(__name__)
+_service: Service | None = None
+_service_lock = threading.Lock()
+
+
+def service() -> Service:
+    """The one service of this process, started when it is first asked for."""
+    global _service
+    with _service_lock:
+        if _service is None:
+            with Progress() as progress:
+                made = make_service(settings, progress.download)
+                made.start(progress.photos)
+            _service = made
+        return _service
+
+
+@hug.startup()
+def start(api):
+    """Load everything before the first request."""
+    try:
+        service()
+    except RecognizerError as error:
+        print(f"Recognizer cannot start: {error.message}", file=sys.stderr, flush=True)
+        raise SystemExit(1) from None
+
+
+def stop() -> None:
+    """End what `start` began."""
+    global _service
+    with _service_lock:
+        if _service is not None:
+            _service.close()
+            _service = None
+
+
+# -- how requests come in and answers go out -------------------------------------------------------------------------
+
+number, fraction, switch, text = hug.types.number, hug.types.float_number, hug.types.smart_boolean, hug.types.text
+top_k_type = hug.types.in_range(0, 101)
+landmarks_type = hug.types.one_of(["5", "68"])
+format_type = hug.types.one_of(["json", "jpeg"])
+face_type = hug.types.one_of(["only", "largest"])
+
+
+def status_of(error: RecognizerError) -> int:
+    """The HTTP status of an error: its class's, or its nearest ancestor's."""
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def send_error(request, response, error, params=None):
+    """Answer with an error, whoever raised it."""
+    response.status = getattr(falcon, f"HTTP_{status_of(error)}")
+    response.content_type = "application/json"
+    response.data = json.dumps({"error": replies.error(error)}).encode()
+    if error.retry_after:
+        response.set_header("Retry-After", str(max(1, round(error.retry_after))))
+
+
+def output(content, request, response):
+    """Bytes as they are, with the type that the route set; everything else as JSON."""
+    if isinstance(content, bytes):
+        return content
+    response.content_type = "application/json"
+    return json.dumps(content, ensure_ascii=False).encode()
+
+
+output.content_type = "application/json"
+
+
+def invalid(errors):
+    """Hug's complaints about parameters, in the form of our errors."""
+    complaints = {name: str(message) for name, message in errors["errors"].items()}
+    message = "; ".join(f"{name}: {complaint}" for name, complaint in complaints.items())
+    return {"error": {"code": InvalidParameter.code, "message": message, "parameters": complaints}}
+
+
+class Requests:
+    """Reads every request's body, and refuses parameters that the route does not know: a typo must not pass."""
+
+    def process_resource(self, request, response, resource, params):
+        route = getattr(resource, f"on_{request.method.lower()}", None)
+        if not hasattr(route, "all_parameters"):
+            return
+        body = bodies.read(request.env, settings.max_body_bytes)
+        request.context.body = body
+        known = set(route.all_parameters) - {"request", "response", *params}
+        for name, value in body.fields.items():
+            if name in request.params:
+                raise InvalidParameter(f"{name}: expected once, got it in the URL and in the body")
+            request.params[name] = value
+        unknown = sorted(set(request.params) - known)
+        if unknown:
+            raise InvalidParameter(f"{unknown[0]}: no such parameter; there are {', '.join(sorted(known)) or 'none'}")
+        for name, value in request.params.items():
+            if isinstance(value, (list, dict)):
+                raise InvalidParameter(f"{name}: expected one value, got several")
+        for name in [name for name, value in request.params.items() if value is None or value == ""]:
+            del request.params[name]
+
+    def process_response(self, request, response, resource, request_succeeded):
+        response.set_header("Cache-Control", "no-store")
+        response.set_header("X-Content-Type-Options", "nosniff")
+
+
+def configure(app) -> None:
+    """Set falcon as this API needs it; done for every WSGI server that runs it."""
+    app.req_options.auto_parse_qs_csv = False  # a comma in image_url separates nothing
+    app.req_options.keep_blank_qs_values = True
+    app.add_error_handler(RecognizerError, send_error)
+    app.set_error_serializer(send_http_error)
+
+
+def send_http_error(request, response, error):
+    """Falcon's own refusals, in the form of our errors."""
+    kind = MethodNotAllowed if error.status.startswith("405") else BadRequest
+    message = f"{request.method} is not possible here" if kind is MethodNotAllowed else error.title or "bad request"
+    if error.description:
+        message += f": {error.description}"
+    response.content_type = "application/json"
+    response.data = json.dumps({"error": {"code": kind.code, "message": message}}).encode()
+
+
+api.http.output_format = output
+api.http.add_middleware(Requests())
+server.install(api, settings, on_stop=stop, max_body=settings.max_body_bytes, configure=configure)
+route = hug.route.API(__name__)
+ROUTE = {"on_invalid": invalid, "parse_body": False}
+
+
+@hug.not_found(output=output)
+def not_found(request, response):
+    error = UnknownRoute(f"there is no {request.path}; GET / lists what there is")
+    response.status = falcon.HTTP_404
+    return {"error": replies.error(error)}
+
+
+def photos(request, field: str, url: str | None) -> list[bytes]:
+    """All photos that a request brings for `field`, uploaded or behind `url`."""
+    found = list(request.context.body.photos.get(field, ()))
+    if len(found) + bool(url) > settings.max_photos:
+        raise InvalidParameter(f"expected at most {settings.max_photos} photos, got {len(found) + bool(url)}")
+    if url:
+        found.append(service().fetch(url))
+    return found
+
+
+def photo(request, field: str, url: str | None) -> bytes:
+    """The one photo that a request brings for `field`."""
+    found = len(request.context.body.photos.get(field, ())) + bool(url)
+    if not found:
+        ways = "image_url, a multipart file, the photo as the body, or JSON with image_url or image_base64"
+        raise NoImage(f"expected a photo: {ways}" if field == "file" else f"expected a photo in {field}")
+    if found > 1:
+        raise NoImage(f"expected one photo, got {found}")
+    return photos(request, field, url)[0]
+
+
+def wants_jpeg(request, format: str | None) -> bool:
+    """Whether to answer with the annotated photo: asked for by `format`, or else by the Accept header."""
+    if format:
+        return format == "jpeg"
+    accept = request.get_header("Accept") or ""
+    return ("image/jpeg" in accept or accept.strip() == "image/*") and "json" not in accept
+
+
+# -- routes ----------------------------------------------------------------------------------------------------------
+
+
+@route.get("/", **ROUTE)
+def documentation(request):
+    """What this API offers."""
+    return api.http.documentation(prefix=request.prefix)
+
+
+@route.get("/recognize", examples="image_url=https://example.org/photo.jpg", **ROUTE)
+@route.post("/recognize", **ROUTE)
+def recognize(
+    request,
+    response,
+    image_url: text = None,
+    top_k: top_k_type = 0,
+    min_face: number = None,
+    landmarks: landmarks_type = None,
+    threshold: fraction = None,
+    format: format_type = None,
+):
+    """Every face of a photo with the name of who it is, or null. `format=jpeg` returns the photo with names drawn."""
+    seen = service().recognize(
+        photo(request, "file", image_url),
+        top_k=top_k,
+        min_face=min_face,
+        landmarks=int(landmarks or 5),
+        threshold=threshold,
+    )
+    return answer(request, response, seen, format, candidates=top_k > 0, landmarks=landmarks is not None)
+
+
+@route.post("/detect", **ROUTE)
+def detect(
+    request,
+    response,
+    image_url: text = None,
+    min_face: number = None,
+    landmarks: landmarks_type = "5",
+    format: format_type = None,
+):
+    """Every face of a photo: box, score and landmarks."""
+    seen = service().detect(photo(request, "file", image_url), min_face=min_face, landmarks=int(landmarks))
+    return answer(request, response, seen, format, landmarks=True)
+
+
+def answer(request, response, seen, format, **shown):
+    """A photo that was looked at, as JSON or as an annotated JPEG."""
+    if wants_jpeg(request, format):
+        response.content_type = "image/jpeg"
+        return service().annotated(seen)
+    return replies.seen(seen, **shown)
+
+
+@route.post("/verify", **ROUTE)
+def verify(
+    request,
+    image_url: text = None,
+    other_url: text = None,
+    subject: text = None,
+    threshold: fraction = None,
+):
+    """Whether two photos show the same person, or a photo shows an enrolled subject. Of each photo the largest face."""
+    uploaded = request.context.body.photos
+    if len(uploaded.get("file", ())) == 2 and not uploaded.get("other"):
+        uploaded["other"] = [uploaded["file"].pop()]
+    other = None
+    if other_url or uploaded.get("other"):
+        other = photo(request, "other", other_url)
+    first = photo(request, "file", image_url)
+    return replies.verification(service().verify(first, other, subject, threshold))
+
+
+@route.post("/enroll", **ROUTE)
+def enroll(
+    request,
+    response,
+    subject: text,
+    image_url: text = None,
+    face: face_type = "only",
+    force: switch = False,
+):
+    """Add photos of a subject; what is answered as added is on the disk. 409 if it looks like somebody else."""
+    given = photos(request, "file", image_url)
+    if not given:
+        photo(request, "file", None)
+    shown, errors = [], []
+    for each in given:
+        try:
+            shown.append(replies.enrolled(service().enrol(subject, each, face=face, force=force)))
+        except (ImageError, FaceError, Conflict) as error:
+            errors.append(error)
+            shown.append({"status": "refused", "error": replies.error(error)})
+    if len(errors) == len(given):
+        if len(given) == 1:
+            raise errors[0]
+        response.status = falcon.HTTP_422
+        message = f"none of the {len(given)} photos could be used"
+        return {"error": {"code": "no_usable_photo", "message": message, "photos": shown}}
+    added = sum(each["status"] == "added" for each in shown)
+    response.status = falcon.HTTP_201 if added else falcon.HTTP_200
+    return {"subject": service().person(subject).name, "added": added, "refused": len(errors), "photos": shown}
+
+
+@route.get("/people", **ROUTE)
+def people(
+    offset: hug.types.in_range(0, 1_000_000_000) = 0,
+    limit: hug.types.in_range(1, 10_001) = 1000,
+    search: text = None,
+):
+    """Everybody enrolled, by name, with counts and thumbnails, and every file that is not used with its reason."""
+    found = service().people()
+    if search:
+        found = [person for person in found if search.casefold() in person.name.casefold()]
+    return {
+        "people": [replies.person(person, photos=False) for person in found[offset : offset + limit]],
+        "total": len(found),
+        "problems": [replies.problem(problem) for problem in service().problems()],
+    }
+
+
+@route.get("/people/{person}", **ROUTE)
+def person(person: text):
+    """One subject and every photo of theirs."""
+    return replies.person(service().person(person), photos=True)
+
+
+@route.patch("/people/{person}", **ROUTE)
+def rename(person: text, name: text, merge: switch = False):
+    """Rename a subject; `merge` joins them with somebody who has that name already."""
+    return replies.person(service().rename(person, name, merge=merge), photos=True)
+
+
+@route.delete("/people/{person}", **ROUTE)
+def delete_person(person: text):
+    """Erase a subject: photos, templates, cache and thumbnails; `left` is what a check found afterwards."""
+    return service().delete_person(person)
+
+
+@route.get("/people/{person}/photos/{photo_id}", **ROUTE)
+def person_photo(response, person: text, photo_id: text, thumbnail: switch = False):
+    """A photo as it was received, or a small JPEG of its face."""
+    data = service().photo_thumbnail(person, photo_id) if thumbnail else service().photo(person, photo_id)
+    kind = sniff(data)
+    response.content_type = f"image/{kind}" if kind else "application/octet-stream"
+    return data
+
+
+@route.delete("/people/{person}/photos/{photo_id}", **ROUTE)
+def delete_photo(person: text, photo_id: text):
+    """Erase one photo of a subject."""
+    return service().delete_photo(person, photo_id)
+
+
+@route.get("/health", **ROUTE)
+def health(response):
+    """Whether the server is alive and ready, with which engine and how many people."""
+    return service().health()

@@ -1,0 +1,247 @@
+"""The cache of encodings: what an engine made of a photo, kept so that no photo is encoded twice.
+
+An "encoding" is face_recognition's word for an embedding; here it is the cached result of examining one photo for
+enrolment, usable or not. Everything in this file can be made again from the photos. It is one SQLite database
+(no pickle, several processes at once), keyed by the photo's content and the engine's id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .errors import StorageError
+
+log = logging.getLogger(__name__)
+
+#: Raised whenever the tables change; a file of another version is made anew.
+VERSION = 1
+_TABLES = """
+CREATE TABLE IF NOT EXISTS files (
+    path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, inode INTEGER, photo TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS encodings (
+    photo TEXT, engine TEXT, face TEXT, problem TEXT, message TEXT, vector BLOB,
+    left REAL, top REAL, right REAL, bottom REAL, score REAL, width INTEGER, height INTEGER,
+    PRIMARY KEY (photo, engine, face)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS thumbnails (photo TEXT PRIMARY KEY, jpeg BLOB NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS files_by_photo ON files (photo);
+"""
+_COLUMNS = "photo, engine, face, problem, message, vector, left, top, right, bottom, score, width, height"
+
+
+def photo_id(data: bytes) -> str:
+    """The id of a photo: the first 32 hexadecimal digits of its SHA-256."""
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """What one engine made of one photo.
+
+    Attributes
+    ----------
+    photo, engine : str
+    face : str
+        Which face was wanted: ``"only"`` or ``"largest"``.
+    vector : ndarray of float32 or None
+        None where the photo cannot be used; then `problem` is an error's code and `message` its sentence.
+    box : tuple of float
+        left, top, right, bottom of the face that was taken, in pixels of the photo.
+    score : float
+    width, height : int
+        Of the photo.
+    """
+
+    photo: str
+    engine: str
+    face: str = "only"
+    vector: np.ndarray | None = None
+    problem: str | None = None
+    message: str | None = None
+    box: tuple[float, float, float, float] | None = None
+    score: float | None = None
+    width: int | None = None
+    height: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FileStamp:
+    """What of a file changes when its content does, as far as that can be seen without reading it."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> FileStamp:
+        return cls(status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+class EncodingsCache:
+    """The cache file. Owns one connection; every call is one transaction; safe from several threads.
+
+    Parameters
+    ----------
+    path : path of the database, or ``":memory:"``
+    """
+
+    def __init__(self, path: Path | str):
+        self._path = str(path)
+        self._lock = threading.Lock()
+        self._connection = self._open()
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            return self._connect()
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError) and "unable to open" in str(error):
+                raise StorageError("the cache of encodings cannot be opened: check the state folder's rights") from error
+            log.warning("the cache of encodings was damaged and is made anew (%s)", error)
+            for suffix in ("", "-wal", "-shm"):
+                Path(self._path + suffix).unlink(missing_ok=True)
+            return self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._path != ":memory:":
+            Path(self._path).parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self._path, timeout=30, check_same_thread=False, isolation_level=None)
+        try:
+            connection.execute("PRAGMA secure_delete = ON")  # a deleted face is overwritten, not only unlinked
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            if connection.execute("PRAGMA user_version").fetchone()[0] not in (0, VERSION):
+                for table in ("files", "encodings", "thumbnails"):
+                    connection.execute(f"DROP TABLE IF EXISTS {table}")
+            connection.executescript(_TABLES)
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+            connection.execute("SELECT count(*) FROM encodings").fetchone()
+        except sqlite3.DatabaseError:
+            connection.close()
+            raise
+        return connection
+
+    @contextmanager
+    def _transaction(self):
+        with self._lock:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise StorageError(f"the cache of encodings failed: {error}") from error
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+
+    def _read(self, query: str, values: Sequence = ()) -> list[tuple]:
+        with self._lock:
+            try:
+                return self._connection.execute(query, values).fetchall()
+            except sqlite3.Error as error:
+                raise StorageError(f"the cache of encodings failed: {error}") from error
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    # -- which photo a file holds -------------------------------------------------------------------------------
+
+    def files(self) -> dict[str, tuple[FileStamp, str]]:
+        """Every file whose content is known: path -> (stamp, photo id)."""
+        rows = self._read("SELECT path, size, mtime_ns, inode, photo FROM files")
+        return {path: (FileStamp(size, mtime, inode), photo) for path, size, mtime, inode, photo in rows}
+
+    def remember_files(self, files: Iterable[tuple[str, FileStamp, str]]) -> None:
+        """Note which photo each file holds."""
+        rows = [(path, stamp.size, stamp.mtime_ns, stamp.inode, photo) for path, stamp, photo in files]
+        with self._transaction() as connection:
+            connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", rows)
+
+    def forget_files(self, paths: Iterable[str]) -> None:
+        with self._transaction() as connection:
+            connection.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in paths])
+
+    # -- what an engine made of it ------------------------------------------------------------------------------
+
+    def encodings(self, engine: str, photos: Iterable[str] | None = None) -> dict[tuple[str, str], Encoding]:
+        """The encodings that `engine` made, of all photos or of some: (photo id, face wanted) -> Encoding."""
+        if photos is None:
+            rows = self._read(f"SELECT {_COLUMNS} FROM encodings WHERE engine = ?", (engine,))
+        else:
+            query = f"SELECT {_COLUMNS} FROM encodings WHERE engine = ? AND photo = ?"
+            rows = [row for photo in photos for row in self._read(query, (engine, photo))]
+        return {(row[0], row[2]): _encoding(row) for row in rows}
+
+    def put(self, encodings: Iterable[Encoding], thumbnails: dict[str, bytes] | None = None) -> None:
+        """Keep encodings, and thumbnails (photo id -> JPEG); durable when this returns."""
+        with self._transaction() as connection:
+            connection.executemany(
+                f"INSERT OR REPLACE INTO encodings ({_COLUMNS}) VALUES ({', '.join('?' * 13)})",
+                [_row(encoding) for encoding in encodings],
+            )
+            connection.executemany("INSERT OR REPLACE INTO thumbnails VALUES (?, ?)", list((thumbnails or {}).items()))
+
+    def thumbnail(self, photo: str) -> bytes | None:
+        rows = self._read("SELECT jpeg FROM thumbnails WHERE photo = ?", (photo,))
+        return rows[0][0] if rows else None
+
+    # -- forgetting ---------------------------------------------------------------------------------------------
+
+    def forget(self, photos: Sequence[str]) -> None:
+        """Erase everything about these photos, of every engine, from the file and from its journal."""
+        with self._transaction() as connection:
+            for table in ("files", "encodings", "thumbnails"):
+                connection.executemany(f"DELETE FROM {table} WHERE photo = ?", [(photo,) for photo in photos])
+        self._read("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def forget_other_engines(self, engine: str) -> int:
+        """Erase what engines other than `engine` made; how many rows there were."""
+        with self._transaction() as connection:
+            return connection.execute("DELETE FROM encodings WHERE engine != ?", (engine,)).rowcount
+
+    def photos(self) -> set[str]:
+        """The ids of all photos about which anything is kept."""
+        query = "SELECT photo FROM files UNION SELECT photo FROM encodings UNION SELECT photo FROM thumbnails"
+        return {row[0] for row in self._read(query)}
+
+    def rows_about(self, photos: Sequence[str]) -> int:
+        """How many rows hold anything about these photos; 0 after `forget`."""
+        tables = ("files", "encodings", "thumbnails")
+        queries = [f"SELECT count(*) FROM {table} WHERE photo = ?" for table in tables]
+        return sum(self._read(query, (photo,))[0][0] for photo in photos for query in queries)
+
+
+def _row(encoding: Encoding) -> tuple:
+    vector = None if encoding.vector is None else np.ascontiguousarray(encoding.vector, "<f4").tobytes()
+    box = encoding.box or (None,) * 4
+    return (
+        encoding.photo, encoding.engine, encoding.face, encoding.problem, encoding.message, vector,
+        *box, encoding.score, encoding.width, encoding.height,
+    )  # fmt: skip
+
+
+def _encoding(row: tuple) -> Encoding:
+    photo, engine, face, problem, message, vector, *box, score, width, height = row
+    return Encoding(
+        photo,
+        engine,
+        face,
+        None if vector is None else np.frombuffer(vector, "<f4"),
+        problem,
+        message,
+        None if box[0] is None else tuple(box),
+        score,
+        width,
+        height,
+    )

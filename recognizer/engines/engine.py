@@ -1,0 +1,116 @@
+"""An engine: one detector and one embedder, applied to photos of any size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import images
+from ..types import Faces
+from .base import Detector, Embedder, EngineInfo
+
+#: Side in pixels, of a face's box, beyond which decoding a photo any sharper changes nothing that an embedder sees:
+#: dlib's chip is 150 px for a box and a quarter more around it.
+ENOUGH_FOR_CHIP = 150
+#: A first look that found no face, or one smaller than this in the copy that was looked at, earns a second, larger
+#: look (benchmarks/detection.py prints what that costs and brings).
+SMALL_IN_COPY = 24
+
+
+@dataclass(frozen=True, slots=True)
+class LookSizes:
+    """Long sides, in pixels, of the copies on which faces are looked for; `large` 0 means one look only."""
+
+    first: int
+    large: int = 0
+
+
+class Engine:
+    """Finds and describes the faces of photos.
+
+    Parameters
+    ----------
+    detector : Detector
+    embedder : Embedder
+    info : EngineInfo
+    sizes : LookSizes
+    min_face : int
+        Faces whose box has a side below this many pixels of the photo are left out.
+    """
+
+    def __init__(self, detector: Detector, embedder: Embedder, info: EngineInfo, sizes: LookSizes, min_face: int = 20):
+        self.detector, self.embedder, self.info = detector, embedder, info
+        self.sizes, self.min_face = sizes, min_face
+
+    @property
+    def decode_size(self) -> int:
+        """Long side to which a large JPEG may be decoded before `find`."""
+        return self.sizes.first
+
+    def find(self, image: images.Image, min_face: int | None = None) -> Faces:
+        """Find faces; boxes and landmarks in pixels of the original photo, best score first."""
+        return self.look(image, min_face)[0]
+
+    def look(self, image: images.Image, min_face: int | None = None) -> tuple[Faces, images.Image]:
+        """Like `find`, and the photo as sharp as it had to be decoded, for what comes next."""
+        least = self.min_face if min_face is None else min_face
+        faces, image = self._look(image, self.sizes.first)
+        if self._second_look_pays(image, faces, least):
+            faces, image = self._look(image, self.sizes.large)
+        sides = np.minimum(faces.boxes[:, 2] - faces.boxes[:, 0], faces.boxes[:, 3] - faces.boxes[:, 1])
+        return faces.select(sides >= least), image
+
+    def _look(self, image: images.Image, size: int) -> tuple[Faces, images.Image]:
+        image = image.sharper(min(1.0, size / max(image.width, image.height)))
+        copy = images.resize(image.pixels, size)
+        height, width = copy.shape[:2]
+        return self.detector.detect(copy).scaled(image.width / width, image.height / height), image
+
+    def _second_look_pays(self, image: images.Image, faces: Faces, least: int) -> bool:
+        long_side = max(image.width, image.height)
+        if self.sizes.large <= self.sizes.first or long_side <= self.sizes.first:
+            return False
+        scale = self.sizes.first / long_side
+        if least * scale >= SMALL_IN_COPY:
+            return False  # whatever a larger copy would add is smaller than what was asked for
+        if not len(faces):
+            return True
+        return float((faces.boxes[:, 3] - faces.boxes[:, 1]).min()) * scale < SMALL_IN_COPY
+
+    def describe(self, image: images.Image, faces: Faces) -> np.ndarray:
+        """Describe faces that `find` found in `image`; float32 (len(faces), info.dim)."""
+        if not len(faces):
+            return np.zeros((0, self.info.dim), np.float32)
+        image, faces = self.aligned(image, faces)
+        return self.embedder.embed(image.pixels, faces)
+
+    def aligned(self, image: images.Image, faces: Faces) -> tuple[images.Image, Faces]:
+        """The photo decoded sharply enough for its smallest face, and the faces in *its* pixels."""
+        smallest = float(np.minimum(faces.boxes[:, 2] - faces.boxes[:, 0], faces.boxes[:, 3] - faces.boxes[:, 1]).min())
+        image = image.sharper(min(1.0, ENOUGH_FOR_CHIP / max(smallest, 1.0)))
+        height, width = image.pixels.shape[:2]
+        return image, faces.scaled(width / image.width, height / image.height)
+
+    def landmarks_68(self, image: images.Image, faces: Faces) -> np.ndarray:
+        """68 landmarks of each face in pixels of the original photo, float32 (n, 68, 2); see `engines.dlib`."""
+        from .dlib import landmarks_68
+
+        if not len(faces):
+            return np.zeros((0, 68, 2), np.float32)
+        near, scaled = self.aligned(image, faces)
+        height, width = near.pixels.shape[:2]
+        return landmarks_68(near.pixels, scaled) * np.float32([image.width / width, image.height / height])
+
+
+def largest(faces: Faces) -> int:
+    """Index of the face with the largest box."""
+    return int(np.argmax((faces.boxes[:, 2] - faces.boxes[:, 0]) * (faces.boxes[:, 3] - faces.boxes[:, 1])))
+
+
+def central(faces: Faces, width: float, height: float) -> int:
+    """Index of the face whose box's centre is nearest to the photo's."""
+    x, y = (faces.boxes[:, 0] + faces.boxes[:, 2]) / 2, (faces.boxes[:, 1] + faces.boxes[:, 3]) / 2
+    return int(np.argmin((x - width / 2) ** 2 + (y - height / 2) ** 2))
+
+

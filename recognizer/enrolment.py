@@ -1,0 +1,407 @@
+"""known_faces/ and the gallery, kept the same: what is in the folder is enrolled, and nothing else is.
+
+The order of every change is: the folder, the cache, the gallery, and only then the reply; whatever is interrupted
+is put right by the next look at the folder.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from . import images, names
+from .encodings import Encoding, EncodingsCache, FileStamp, photo_id
+from .engines import Engine
+from .errors import ImageError, PhotoNotFound, StorageError, SubjectNotFound
+from .examination import Examined, Rules, Work, examine_files
+from .folder import KnownFaces, PhotoFile, Problem
+from .galleries.base import Gallery
+from .types import Embedding, Template
+
+log = logging.getLogger(__name__)
+
+#: Seconds for which a new file must not have changed before it is read: it may still be being copied.
+SETTLE = 0.6
+#: Photos encoded between two writes to the cache, so that an interrupted start goes on where it was.
+BATCH = 64
+#: A photo whose name ends so (before its extension) enrols its largest face, however many there are.
+LARGEST_MARK = ".largest"
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file of the folder that was read: its photo, and what the engine made of it."""
+
+    subject: str
+    path: str
+    stamp: FileStamp
+    photo: str
+    encoding: Encoding
+
+
+def wanted_face(path: str) -> str:
+    """Which face the photo at this path enrols, by its name: ``"only"`` or ``"largest"``."""
+    return "largest" if PurePosixPath(path).stem.endswith(LARGEST_MARK) else "only"
+
+
+class Enrolment:
+    """Who is enrolled. Owns the gallery's content and the list of what was read from the folder.
+
+    Parameters
+    ----------
+    folder, cache, gallery, engine
+    recipe : mapping
+        Keywords of `engines.make_engine` that made `engine`, for encoding in other processes.
+    rules : Rules
+    workers : int
+        Processes for encoding many photos.
+    """
+
+    def __init__(
+        self,
+        folder: KnownFaces,
+        cache: EncodingsCache,
+        gallery: Gallery,
+        engine: Engine,
+        recipe: Mapping,
+        rules: Rules,
+        workers: int,
+    ):
+        self.folder, self.cache, self.gallery = folder, cache, gallery
+        self._engine, self._recipe, self._rules, self._workers = engine, recipe, rules, workers
+        self._lock = threading.RLock()  # held for every change of the folder, the cache and what follows, never to encode
+        self._sync_lock = threading.Lock()  # one look at the folder at a time
+        self._entries: dict[str, Entry] = {}
+        self._by_subject: dict[str, dict[str, Entry]] = defaultdict(dict)
+        self._uses: Counter[str] = Counter()
+        self._folder_problems: list[Problem] = []
+        self._waiting: dict[str, tuple[FileStamp, float]] = {}
+
+    # -- the folder as it is ------------------------------------------------------------------------------------
+
+    def sync(self, *, settle: bool = False, progress: Progress | None = None) -> bool:
+        """Bring the gallery in line with the folder.
+
+        Parameters
+        ----------
+        settle : bool
+            Leave files alone that may still be being written.
+        progress : callable, optional
+            Told ``(done, total)`` of the photos that have to be encoded.
+
+        Returns
+        -------
+        bool
+            Whether some files were left alone, so that another look is due soon.
+        """
+        with self._sync_lock:
+            photos, problems = self.folder.scan()
+            seen = {photo.path: photo for photo in photos}
+            with self._lock:
+                self._folder_problems = problems
+                gone = [entry for path, entry in self._entries.items() if path not in seen]
+                fresh = [photo for path, photo in seen.items() if not self._is_known(photo)]
+            moved = {entry.stamp: entry.photo for entry in gone}
+            ready = [photo for photo in fresh if not settle or photo.stamp in moved or self._is_still(photo)]
+            self._waiting = {path: since for path, since in self._waiting.items() if path in seen}
+            self._take(ready, moved, progress)
+            with self._lock:
+                self._drop([entry for entry in gone if self.folder.stamp(entry.path) is None])
+            return len(ready) < len(fresh)
+
+    def tidy(self) -> None:
+        """After a complete `sync`: erase from the cache what no photo of the folder needs any longer."""
+        with self._lock:
+            orphans = self.cache.photos() - set(self._uses)
+            self.cache.forget(sorted(orphans))
+            self.cache.forget_other_engines(self._engine.info.id)
+
+    def _is_known(self, photo: PhotoFile) -> bool:
+        entry = self._entries.get(photo.path)
+        return entry is not None and entry.stamp == photo.stamp and entry.subject == photo.subject
+
+    def _is_still(self, photo: PhotoFile) -> bool:
+        """Whether a file has been left alone for long enough to be complete."""
+        if 0 <= time.time() - photo.stamp.mtime_ns / 1e9 < SETTLE or photo.stamp.mtime_ns / 1e9 > time.time():
+            stamp, since = self._waiting.get(photo.path, (None, 0.0))
+            if stamp != photo.stamp:
+                self._waiting[photo.path] = (photo.stamp, time.monotonic())
+                return False
+            return time.monotonic() - since >= SETTLE
+        return True
+
+    def _take(self, photos: list[PhotoFile], moved: dict[FileStamp, str], progress: Progress | None) -> None:
+        """Read new and changed files, encode what no cache knows, and enrol them."""
+        if not photos:
+            return
+        known = self.cache.files() if len(photos) > 8 else {}
+        identified: list[tuple[PhotoFile, str]] = []
+        to_remember: list[tuple[str, FileStamp, str]] = []
+        for photo in photos:
+            stamp, photo_of = known.get(photo.path, (None, None))
+            if stamp != photo.stamp:
+                photo_of = moved.get(photo.stamp) or self._read_id(photo)
+                if photo_of is None:
+                    continue
+                to_remember.append((photo.path, photo.stamp, photo_of))
+            identified.append((photo, photo_of))
+        with self._lock:
+            if to_remember:
+                self.cache.remember_files(to_remember)
+        self._encode_and_enrol(identified, progress)
+
+    def _read_id(self, photo: PhotoFile) -> str | None:
+        """The photo's id by its content; None when it is gone or cannot be read, which becomes a problem."""
+        try:
+            return photo_id(images.read_file(self.folder.file(photo.path), max_bytes=self._rules.max_bytes))
+        except FileNotFoundError:
+            return None
+        except (ImageError, OSError) as error:
+            code = getattr(error, "code", "unreadable")
+            message = getattr(error, "message", None) or f"the file cannot be read: {getattr(error, 'strerror', '')}"
+            encoding = Encoding("", self._engine.info.id, problem=code, message=message)
+            with self._lock:
+                self._forget_entry(photo.path)
+                self._record(Entry(photo.subject, photo.path, photo.stamp, "", encoding))
+            return None
+
+    def _encode_and_enrol(self, identified: list[tuple[PhotoFile, str]], progress: Progress | None) -> None:
+        engine = self._engine.info.id
+        many = len(identified) > 64
+        cached = self.cache.encodings(engine, None if many else {photo for _, photo in identified})
+        missing: dict[tuple[str, str], Work] = {}
+        for file, photo in identified:
+            key = (photo, wanted_face(file.path))
+            if key not in cached and key not in missing:
+                missing[key] = Work(self.folder.file(file.path), *key)
+        self._enrol([(file, photo) for file, photo in identified if (photo, wanted_face(file.path)) in cached], cached)
+        users = defaultdict(list)
+        for file, photo in identified:
+            if (photo, wanted_face(file.path)) in missing:
+                users[photo, wanted_face(file.path)].append((file, photo))
+        done, batch = 0, []
+
+        def step(count: int) -> None:
+            nonlocal done
+            done += count
+            if progress:
+                progress(done, len(missing))
+
+        if progress and missing:
+            progress(0, len(missing))
+        results = examine_files(list(missing.values()), self._engine, self._recipe, self._rules, self._workers, step)
+        for examined in results:
+            batch.append(examined)
+            if len(batch) >= BATCH:
+                self._keep(batch, users)
+                batch = []
+        self._keep(batch, users)
+
+    def _keep(self, batch: list[Examined], users: Mapping) -> None:
+        if not batch:
+            return
+        keyed = {(each.encoding.photo, each.encoding.face): each.encoding for each in batch}
+        with self._lock:
+            self.cache.put(
+                keyed.values(), {each.encoding.photo: each.thumbnail for each in batch if each.thumbnail is not None}
+            )
+            self._enrol([pair for key in keyed for pair in users.get(key, ())], keyed)
+
+    def _enrol(self, pairs: Iterable[tuple[PhotoFile, str]], encodings: Mapping[tuple[str, str], Encoding]) -> None:
+        """Enrol files whose encodings are known, unless they changed or went meanwhile."""
+        with self._lock:
+            templates = []
+            for file, photo in pairs:
+                if self.folder.stamp(file.path) != file.stamp:
+                    continue
+                encoding = encodings[photo, wanted_face(file.path)]
+                old = self._entries.get(file.path)
+                if old is not None and (old.photo != photo or old.subject != file.subject):
+                    self._drop([old])
+                self._forget_entry(file.path)
+                self._record(Entry(file.subject, file.path, file.stamp, photo, encoding))
+                self._waiting.pop(file.path, None)
+                if encoding.vector is not None:
+                    templates.append(_template(file.subject, encoding))
+            self.gallery.add(templates)
+
+    def _record(self, entry: Entry) -> None:
+        self._entries[entry.path] = entry
+        self._by_subject[entry.subject][entry.path] = entry
+        self._uses[entry.photo] += 1
+
+    def _forget_entry(self, path: str) -> Entry | None:
+        entry = self._entries.pop(path, None)
+        if entry is not None:
+            del self._by_subject[entry.subject][path]
+            if not self._by_subject[entry.subject]:
+                del self._by_subject[entry.subject]
+            self._uses[entry.photo] -= 1
+            if self._uses[entry.photo] <= 0:
+                del self._uses[entry.photo]
+        return entry
+
+    def _drop(self, entries: list[Entry]) -> None:
+        """Take files that are gone out of the gallery, and out of the cache what nobody else uses."""
+        for entry in entries:
+            if self._forget_entry(entry.path) is None:
+                continue
+            left = self._by_subject.get(entry.subject, {}).values()
+            if not any(other.photo == entry.photo for other in left):
+                self.gallery.remove(entry.subject, entry.photo)
+        if entries:
+            self.cache.forget_files([entry.path for entry in entries])
+            self.cache.forget(sorted({entry.photo for entry in entries if entry.photo not in self._uses} - {""}))
+
+    # -- asked for --------------------------------------------------------------------------------------------
+
+    def add(self, subject: str, data: bytes, extension: str, examined: Examined) -> tuple[Entry, bool]:
+        """Enrol a photo that was examined; durable when this returns. The entry, and whether it is new.
+
+        Raises
+        ------
+        NameTaken, StorageError
+        """
+        encoding = examined.encoding
+        with self._lock:
+            for entry in self._by_subject.get(subject, {}).values():
+                if entry.photo == encoding.photo and entry.encoding.vector is not None:
+                    if self.folder.stamp(entry.path) is not None:
+                        return entry, False
+            mark = LARGEST_MARK if encoding.face == "largest" else ""
+            path = self.folder.add(subject, encoding.photo + mark, extension, data)
+            try:
+                stamp = self.folder.stamp(path)
+                if stamp is None:
+                    raise StorageError("the photo was removed while it was being stored")
+                thumbnails = {} if examined.thumbnail is None else {encoding.photo: examined.thumbnail}
+                self.cache.put([encoding], thumbnails)
+                self.cache.remember_files([(path, stamp, encoding.photo)])
+            except StorageError:
+                self.folder.remove_files([path])
+                raise
+            self._forget_entry(path)
+            entry = Entry(subject, path, stamp, encoding.photo, encoding)
+            self._record(entry)
+            self.gallery.add([_template(subject, encoding)])
+            return entry, True
+
+    def remove_photo(self, subject: str, photo: str) -> int:
+        """Erase a photo of a subject; how many files held it.
+
+        Raises
+        ------
+        SubjectNotFound, PhotoNotFound, StorageError
+        """
+        with self._lock:
+            entries = [entry for entry in self.entries(subject) if entry.photo == photo]
+            if not entries:
+                raise PhotoNotFound(f"{subject!r} has no photo {photo!r}")
+            self.folder.remove_files([entry.path for entry in entries])
+            self._drop(entries)
+            return len(entries)
+
+    def remove_subject(self, subject: str) -> list[str]:
+        """Erase a subject from the folder, the gallery and the cache; the ids of the photos that were there.
+
+        Raises
+        ------
+        SubjectNotFound, StorageError
+        """
+        with self._lock:
+            entries = list(self._by_subject.get(subject, {}).values())
+            if not entries and self.folder.subject_folder(subject) is None:
+                raise SubjectNotFound(f"nobody called {subject!r} is enrolled")
+            self.folder.remove_subject(subject)
+            self._drop(entries)
+            self.gallery.remove(subject)
+            self._folder_problems = [problem for problem in self._folder_problems if problem.subject != subject]
+            return sorted({entry.photo for entry in entries} - {""})
+
+    def rename(self, old: str, new: str, merge: bool = False) -> None:
+        """Give a subject another name, or with `merge` its photos to one that exists.
+
+        Raises
+        ------
+        SubjectNotFound, NameTaken, StorageError
+        """
+        if old == new:
+            self.entries(old)
+            return
+        with self._lock:
+            self.folder.rename_subject(old, new, merge)
+            self.gallery.rename(old, new)
+            entries = list(self._by_subject.get(old, {}).values())
+            stamps = {}
+            for entry in entries:
+                self._forget_entry(entry.path)
+                stamps[entry.stamp, entry.photo] = entry
+            scanned, _ = self.folder.scan()
+            for photo in scanned:
+                if photo.subject == new and photo.path not in self._entries:
+                    same = [e for (stamp, _), e in stamps.items() if stamp == photo.stamp]
+                    if same:
+                        self._record(Entry(new, photo.path, photo.stamp, same[0].photo, same[0].encoding))
+            self.cache.forget_files([entry.path for entry in entries])
+            held = self._by_subject.get(new, {}).values()
+            self.cache.remember_files([(entry.path, entry.stamp, entry.photo) for entry in held if entry.photo])
+
+    def left_of(self, subject: str, photos: list[str]) -> dict[str, int]:
+        """What is still held of an erased subject, counted where it is held: all zero when the erasure is complete.
+
+        Photos that another subject has too are not counted in the cache.
+        """
+        with self._lock:
+            folder = self.folder.subject_folder(subject)
+            files = 0 if folder is None else sum(len(files) for _, _, files in os.walk(folder))
+            unshared = [photo for photo in photos if photo not in self._uses]
+            return {
+                "files": files,
+                "templates": self.gallery.subjects().get(subject, 0),
+                "cache_rows": self.cache.rows_about(unshared),
+            }
+
+    # -- who there is -------------------------------------------------------------------------------------------
+
+    def subjects(self) -> dict[str, list[Entry]]:
+        """Everybody with a folder, by name, with what was read from it."""
+        with self._lock:
+            return {
+                subject: sorted(entries.values(), key=lambda entry: entry.path)
+                for subject, entries in sorted(self._by_subject.items(), key=lambda pair: names.key(pair[0]))
+            }
+
+    def entries(self, subject: str) -> list[Entry]:
+        """What was read from a subject's folder.
+
+        Raises
+        ------
+        SubjectNotFound
+        """
+        with self._lock:
+            entries = self._by_subject.get(subject)
+            if not entries:
+                raise SubjectNotFound(f"nobody called {subject!r} is enrolled")
+            return sorted(entries.values(), key=lambda entry: entry.path)
+
+    def problems(self) -> list[Problem]:
+        """Everything in the folder that is not used, and why."""
+        with self._lock:
+            unusable = [
+                Problem(entry.subject, entry.path, entry.encoding.problem, entry.encoding.message or "")
+                for entry in self._entries.values()
+                if entry.encoding.problem
+            ]
+            return sorted([*self._folder_problems, *unusable], key=lambda problem: problem.path)
+
+
+def _template(subject: str, encoding: Encoding) -> Template:
+    return Template(subject, encoding.photo, Embedding(encoding.vector, encoding.engine))

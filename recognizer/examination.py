@@ -1,0 +1,188 @@
+"""Whether a photo can enrol somebody, and its encoding if it can: one photo, or many on all cores."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from . import images
+from .encodings import Encoding, photo_id
+from .engines import Engine, largest
+from .errors import FaceError, FaceTooSmall, ImageError, NoFace, RecognizerError, SeveralFaces
+from .types import Box, Faces
+
+THUMBNAIL = 160
+#: Fewer photos than this are encoded in this process: starting others takes longer.
+FEW = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a photo must be to enrol somebody.
+
+    Attributes
+    ----------
+    max_bytes, max_pixels : int
+    min_face : int
+        Smallest side of the face's box, in pixels of the photo.
+    rival : float
+        Another face counts as a second person to choose from when its box's side is at least this share of the
+        largest's; smaller ones are people in the background.
+    """
+
+    max_bytes: int = 25_000_000
+    max_pixels: int = 50_000_000
+    min_face: int = 40
+    rival: float = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A photo that was looked at: its encoding, and a JPEG of its face."""
+
+    encoding: Encoding
+    thumbnail: bytes | None = None
+
+
+def examine(engine: Engine, data: bytes, rules: Rules, face: str = "only") -> Examined:
+    """Encode the one face of a photo for enrolment.
+
+    Parameters
+    ----------
+    face : {"only", "largest"}
+        With ``"only"``, several faces of similar size are an error.
+
+    Raises
+    ------
+    ImageError, NoFace, SeveralFaces, FaceTooSmall
+    """
+    image = images.decode(data, max_bytes=rules.max_bytes, max_pixels=rules.max_pixels, long_side=engine.decode_size)
+    faces, image = engine.look(image)
+    chosen = faces.select([choose(faces, rules, face)])
+    vector = engine.describe(image, chosen)[0]
+    taken = chosen[0]
+    encoding = Encoding(
+        photo_id(data), engine.info.id, face, vector,
+        box=tuple(round(edge, 2) for edge in taken.box), score=round(taken.score, 4),
+        width=image.width, height=image.height,
+    )  # fmt: skip
+    return Examined(encoding, thumbnail(image, taken.box))
+
+
+def choose(faces: Faces, rules: Rules, face: str = "only") -> int:
+    """Index of the face that a photo enrols.
+
+    Raises
+    ------
+    NoFace, SeveralFaces, FaceTooSmall
+    """
+    if not len(faces):
+        raise NoFace("no face was found in this photo")
+    best = largest(faces)
+    sides = np.minimum(faces.boxes[:, 2] - faces.boxes[:, 0], faces.boxes[:, 3] - faces.boxes[:, 1])
+    if sides[best] < rules.min_face:
+        raise FaceTooSmall(
+            f"the face is {sides[best]:.0f} pixels wide, expected at least {rules.min_face}",
+            pixels=int(sides[best]), least=rules.min_face,
+        )  # fmt: skip
+    rivals = int((sides >= rules.rival * sides[best]).sum())
+    if face == "only" and rivals > 1:
+        raise SeveralFaces(f"{rivals} faces were found, expected one: crop the photo or ask for the largest", faces=rivals)
+    return best
+
+
+def thumbnail(image: images.Image, box: Box) -> bytes:
+    """A small square JPEG of the face in `box`, with some of what is around it."""
+    import cv2
+
+    height, width = image.pixels.shape[:2]
+    fx, fy = width / image.width, height / image.height
+    x, y = box.centre
+    half = 0.7 * max(box.width, box.height)
+    left, right = int(max(0, (x - half) * fx)), int(min(width, np.ceil((x + half) * fx)))
+    top, bottom = int(max(0, (y - half) * fy)), int(min(height, np.ceil((y + half) * fy)))
+    crop = image.pixels[top : max(bottom, top + 1), left : max(right, left + 1)]
+    factor = THUMBNAIL / max(crop.shape[:2])
+    size = (max(1, round(crop.shape[1] * factor)), max(1, round(crop.shape[0] * factor)))
+    return images.encode_jpeg(cv2.resize(crop, size, interpolation=cv2.INTER_AREA), quality=85)
+
+
+def examine_or_explain(engine: Engine, data: bytes, rules: Rules, face: str) -> Examined:
+    """Like `examine`, but a photo that cannot be used gives an encoding that says why."""
+    try:
+        return examine(engine, data, rules, face)
+    except (ImageError, FaceError) as error:
+        return Examined(Encoding(photo_id(data), engine.info.id, face, problem=error.code, message=error.message))
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One file to examine, the id that its content had, and which face of it is wanted."""
+
+    path: Path
+    photo: str
+    face: str
+
+
+def examine_files(
+    work: Sequence[Work], engine: Engine, recipe: Mapping, rules: Rules, workers: int, step: Callable[[int], None]
+) -> Iterator[Examined]:
+    """Examine many files, on all cores where they are many; in the order of `work`.
+
+    Parameters
+    ----------
+    recipe : mapping
+        The keywords for `engines.make_engine` that made `engine`, for the other processes.
+    step : callable
+        Told after every photo how many were done at once.
+
+    Notes
+    -----
+    Other processes are used because dlib holds the interpreter's lock while it computes. They come from loky, which
+    needs no guard in the user's main module, and give way to everything else (they are niced).
+    """
+    if len(work) < FEW or workers < 2:
+        for one in work:
+            yield _examine_file(engine, one, rules)
+            step(1)
+        return
+    import loky
+
+    arguments = (dict(recipe), rules)
+    with loky.ProcessPoolExecutor(workers, initializer=_start_worker, initargs=arguments, timeout=60) as pool:
+        for examined in pool.map(_examine_in_worker, work, chunksize=4):
+            yield examined
+            step(1)
+
+
+def _examine_file(engine: Engine, work: Work, rules: Rules) -> Examined:
+    try:
+        data = images.read_file(work.path, max_bytes=rules.max_bytes)
+    except (RecognizerError, OSError) as error:
+        code, message = getattr(error, "code", "unreadable"), getattr(error, "message", "the file cannot be read")
+        return Examined(Encoding(work.photo, engine.info.id, work.face, problem=code, message=message))
+    return examine_or_explain(engine, data, rules, work.face)
+
+
+_worker: tuple[Engine, Rules] | None = None
+
+
+def _start_worker(recipe: dict, rules: Rules) -> None:
+    global _worker
+    import cv2
+
+    from .engines import make_engine
+
+    cv2.setNumThreads(1)
+    if hasattr(os, "nice"):
+        os.nice(10)
+    _worker = make_engine(**recipe), rules
+
+
+def _examine_in_worker(work: Work) -> Examined:
+    engine, rules = _worker
+    return _examine_file(engine, work, rules)

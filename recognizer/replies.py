@@ -1,0 +1,150 @@
+"""The shapes of answers: results as plain data, the same for HTTP and for the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from urllib.parse import quote
+
+import numpy as np
+
+from .engines.dlib import PARTS_68
+from .errors import RecognizerError
+from .folder import Problem
+from .results import EnrolledPhoto, Person, PersonPhoto, Seen, SeenFace, Verification
+from .types import LANDMARK_SCHEMES, Box, Face, Match
+
+
+def error(failure: RecognizerError) -> dict:
+    """An error as a reply shows it."""
+    return {"code": failure.code, "message": failure.message, **failure.details}
+
+
+def box(edges: Box | Iterable[float]) -> dict[str, int]:
+    """A box in whole pixels."""
+    left, top, right, bottom = (int(round(edge)) for edge in edges)
+    return {"left": left, "top": top, "right": right, "bottom": bottom}
+
+
+def _points(points: np.ndarray) -> list[list[float]]:
+    return [[round(float(x), 1), round(float(y), 1)] for x, y in points]
+
+
+def landmarks_5(face: Face) -> dict[str, list]:
+    """The five points by name; each name holds a list of x, y."""
+    found: dict[str, list] = {}
+    for name, point in zip(LANDMARK_SCHEMES[face.scheme], _points(face.landmarks), strict=True):
+        found.setdefault(name, []).append(point)
+    return found
+
+
+def landmarks_68(points: np.ndarray) -> dict[str, list]:
+    """The 68 points by the names that face_recognition gives their parts."""
+    return {name: _points(points[list(indices)]) for name, indices in PARTS_68}
+
+
+def _match(match: Match, with_candidates: bool) -> dict:
+    shown = {
+        "subject": match.subject,
+        "distance": _rounded(match.distance),
+        "threshold": _rounded(match.threshold),
+        "false_match_rate": _significant(match.false_match_rate),
+    }
+    if with_candidates:
+        shown["candidates"] = [
+            {"subject": each.subject, "distance": _rounded(each.distance), "photo": each.photo}
+            for each in match.candidates
+        ]
+    return shown
+
+
+def _face(seen: SeenFace, candidates: bool) -> dict:
+    shown = {} if seen.match is None else _match(seen.match, candidates)
+    shown |= {"box": box(seen.face.box), "score": round(seen.face.score, 4), "landmarks": landmarks_5(seen.face)}
+    if seen.landmarks_68 is not None:
+        shown["landmarks"] = landmarks_68(seen.landmarks_68)
+    return shown
+
+
+def seen(result: Seen, *, candidates: bool = False, landmarks: bool = False) -> dict:
+    """A photo that was looked at, by `recognize` or `detect`."""
+    faces = [_face(each, candidates) for each in result.faces]
+    if not landmarks:
+        for each in faces:
+            del each["landmarks"]
+    return {
+        "image": {"width": result.image.width, "height": result.image.height},
+        "faces": faces,
+        "timing_ms": timing(result.timing_ms),
+    }
+
+
+def verification(result: Verification) -> dict:
+    return {
+        "same": result.same,
+        "distance": _rounded(result.distance),
+        "threshold": _rounded(result.threshold),
+        "false_match_rate": _significant(result.false_match_rate),
+        "faces": [{"box": box(face.box), "score": round(face.score, 4)} for face in result.faces],
+        "timing_ms": timing(result.timing_ms),
+    }
+
+
+def enrolled(result: EnrolledPhoto) -> dict:
+    shown = {
+        "photo": result.encoding.photo,
+        "status": "added" if result.new else "known",
+        "box": box(result.encoding.box),
+        "score": result.encoding.score,
+    }
+    if result.warnings:
+        shown["warnings"] = list(result.warnings)
+    return shown
+
+
+def person(result: Person, *, photos: bool) -> dict:
+    """A subject; `photos` says whether every photo is listed or only counted."""
+    usable = [photo for photo in result.photos if photo.encoding.vector is not None]
+    shown = {
+        "name": result.name,
+        "photos": [_photo(result.name, photo) for photo in result.photos] if photos else len(result.photos),
+        "templates": result.templates,
+        "problems": sum(photo.encoding.problem is not None for photo in result.photos),
+        "thumbnail": _link(result.name, usable[0].id, thumbnail=True) if usable else None,
+    }
+    return shown
+
+
+def _photo(name: str, photo: PersonPhoto) -> dict:
+    shown = {"id": photo.id, "file": photo.file, "bytes": photo.bytes}
+    if photo.encoding.vector is not None:
+        shown |= {
+            "width": photo.encoding.width,
+            "height": photo.encoding.height,
+            "box": box(photo.encoding.box),
+            "score": photo.encoding.score,
+            "url": _link(name, photo.id),
+            "thumbnail": _link(name, photo.id, thumbnail=True),
+        }
+    else:
+        shown["problem"] = {"code": photo.encoding.problem, "message": photo.encoding.message}
+    return shown
+
+
+def _link(name: str, photo: str, thumbnail: bool = False) -> str:
+    return f"/people/{quote(name, safe='')}/photos/{photo}" + ("?thumbnail=1" if thumbnail else "")
+
+
+def problem(found: Problem) -> dict:
+    return {"subject": found.subject, "file": found.path, "code": found.code, "message": found.message}
+
+
+def timing(stages: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 2) for name, value in stages.items()}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(float(value), 4)
+
+
+def _significant(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.3g}")

@@ -1,0 +1,92 @@
+"""What the service answers, as values; `replies` turns them into plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .encodings import Encoding
+from .images import Image
+from .types import Box, Candidate, Face, Match
+
+
+@dataclass(frozen=True, slots=True)
+class SeenFace:
+    """A face of a photo, with its 68 landmarks (float32 (68, 2)) and whom it matched, where that was asked for."""
+
+    face: Face
+    landmarks_68: np.ndarray | None = None
+    match: Match | None = None
+
+    @property
+    def subject(self) -> str | None:
+        """Whose face it is; None for a stranger, or where nobody was compared."""
+        return self.match.subject if self.match else None
+
+    @property
+    def distance(self) -> float | None:
+        """To the nearest enrolled person, named or not; None where there is none."""
+        return self.match.distance if self.match else None
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        return self.match.candidates if self.match else ()
+
+    @property
+    def box(self) -> Box:
+        return self.face.box
+
+    @property
+    def score(self) -> float:
+        return self.face.score
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A photo that was looked at, and how long each stage took, in milliseconds."""
+
+    image: Image
+    faces: tuple[SeenFace, ...]
+    timing_ms: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """Whether two faces are one person's: `same` is `distance` <= `threshold`."""
+
+    same: bool
+    distance: float
+    threshold: float
+    false_match_rate: float | None
+    faces: tuple[Face, ...]
+    timing_ms: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolledPhoto:
+    """A photo that is enrolled: `new` is False when it was before. `warnings` are pairs of code and sentence."""
+
+    subject: str
+    encoding: Encoding
+    new: bool
+    warnings: tuple[dict, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class PersonPhoto:
+    """One file of a subject's folder; `problem` says why it is not used."""
+
+    id: str | None
+    file: str
+    bytes: int
+    encoding: Encoding
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A subject with its photos; `templates` counts those that are in use."""
+
+    name: str
+    templates: int
+    photos: tuple[PersonPhoto, ...]

@@ -1,0 +1,536 @@
+"""The composition root: puts the parts together and offers what the routes and commands call."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from . import annotate, images, matching, models, names
+from .encodings import EncodingsCache
+from .engines import Engine, largest, make_engine, weights_for
+from .enrolment import Enrolment, Entry, Progress
+from .errors import (
+    InvalidParameter,
+    LooksLikeAnother,
+    NoFace,
+    PhotoNotFound,
+    RecognizerError,
+    StorageError,
+    SubjectNotFound,
+)
+from .examination import Examined, Rules, examine, thumbnail
+from .fetch import Fetcher
+from .folder import KnownFaces, Problem
+from .galleries.base import Gallery
+from .galleries.memory import MemoryGallery
+from .pool import Pool
+from .results import EnrolledPhoto, Person, PersonPhoto, Seen, SeenFace, Verification
+from .settings import Settings
+from .types import Box, Candidate, Face, Match
+from .watcher import Watcher
+
+#: Extensions under which photos are stored, by format.
+EXTENSIONS = {"jpeg": "jpg", "tiff": "tif"}
+#: Most candidates that one face lists.
+MAX_CANDIDATES = 100
+
+
+class _Clock:
+    """Milliseconds of each stage of one call, in the order in which they happen."""
+
+    def __init__(self):
+        self.stages: dict[str, float] = {}
+        self._start = self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.stages[stage] = self.stages.get(stage, 0.0) + (now - self._last) * 1000
+        self._last = now
+
+    def total(self) -> dict[str, float]:
+        return {**self.stages, "total": (time.perf_counter() - self._start) * 1000}
+
+
+class Service:
+    """Everything that the server and the command line can do. Build it with `make_service`.
+
+    Photos are bytes, and where nothing is stored also `images.Image`; names are as `names.normalise` writes them. Every
+    method may be called from any thread.
+    """
+
+    def __init__(
+        self, settings: Settings, engine: Engine, enrolment: Enrolment, pool: Pool, fetcher: Fetcher, rules: Rules
+    ):
+        self.settings, self.engine, self.enrolment = settings, engine, enrolment
+        self.pool, self.fetcher, self.rules = pool, fetcher, rules
+        points = engine.info.calibration
+        self._curve = matching.Curve(points.distances, points.rates)
+        self._fetches = threading.BoundedSemaphore(max(2, settings.http_threads // 2))
+        self._font = models.path("font", settings.models_dir)
+        self._watcher: Watcher | None = None
+        self._started = time.time()
+        self._ready = False
+
+    @property
+    def gallery(self) -> Gallery:
+        return self.enrolment.gallery
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    def start(self, progress: Progress | None = None) -> None:
+        """Enrol what is in known_faces, and go on following it if the settings say so.
+
+        Only a service that follows the folder tidies the cache: one that looks in for a moment, perhaps with another
+        folder or engine, must not throw away what a server beside it relies on.
+        """
+        self.enrolment.sync(progress=progress)
+        if self.settings.watch:
+            self.enrolment.tidy()
+            self._watcher = Watcher(self.enrolment, self.settings.watch_poll)
+        self._ready = True
+
+    def close(self) -> None:
+        """Finish what runs, end all threads, close all files."""
+        self._ready = False
+        if self._watcher:
+            self._watcher.close()
+            self._watcher = None
+        self.pool.close()
+        self.enrolment.cache.close()
+
+    # -- photos in ----------------------------------------------------------------------------------------------
+
+    def fetch(self, url: str) -> bytes:
+        """The bytes behind a URL, guarded; see `fetch`.
+
+        Raises
+        ------
+        InvalidUrl, FetchError
+        Busy
+            Half of the requests being answered wait for other servers already.
+        """
+        if not self._fetches.acquire(blocking=False):
+            raise Busy("too many URLs are being fetched; try again shortly")
+        try:
+            return self.fetcher.get(url)
+        finally:
+            self._fetches.release()
+
+    def _decode(self, photo: bytes | images.Image) -> images.Image:
+        if isinstance(photo, images.Image):
+            return photo
+        return images.decode(
+            photo,
+            max_bytes=self.settings.max_image_bytes,
+            max_pixels=self.settings.max_image_pixels,
+            long_side=self.engine.decode_size,
+        )
+
+    # -- looking ------------------------------------------------------------------------------------------------
+
+    def detect(self, photo: bytes | images.Image, *, min_face: int | None = None, landmarks: int = 5) -> Seen:
+        """Find the faces of a photo.
+
+        Parameters
+        ----------
+        photo : bytes or images.Image
+        min_face : int, optional
+            Instead of the setting of that name.
+        landmarks : {5, 68}
+
+        Raises
+        ------
+        ImageError, Busy, InvalidParameter
+        """
+        return self._in_pool(self._look, photo, min_face, landmarks, None, 0, None)
+
+    def recognize(
+        self,
+        photo: bytes | images.Image,
+        *,
+        top_k: int = 0,
+        min_face: int | None = None,
+        landmarks: int = 5,
+        threshold: float | None = None,
+    ) -> Seen:
+        """Find the faces of a photo and name those who are enrolled.
+
+        Parameters
+        ----------
+        photo : bytes or images.Image
+        top_k : int
+            How many candidates each face lists.
+        min_face, landmarks
+            As for `detect`.
+        threshold : float, optional
+            Largest distance at which a face gets a name, instead of `threshold_now`.
+
+        Raises
+        ------
+        ImageError, Busy, InvalidParameter
+        """
+        _check_range("top_k", top_k, 0, MAX_CANDIDATES)
+        if threshold is not None:
+            _check_range("threshold", threshold, 0, 4)
+        return self._in_pool(self._look, photo, min_face, landmarks, self.gallery, top_k, threshold)
+
+    def _in_pool(self, work, *args):
+        result, waited = self.pool.run(work, *args)
+        result.timing_ms.update(queue=waited * 1000, total=result.timing_ms["total"] + waited * 1000)
+        return result
+
+    def _look(self, photo, min_face, landmarks, gallery: Gallery | None, top_k, threshold) -> Seen:
+        if landmarks not in (5, 68):
+            raise InvalidParameter(f"landmarks: expected 5 or 68, got {landmarks}")
+        if min_face is not None:
+            _check_range("min_face", min_face, 1, 100_000)
+        clock = _Clock()
+        image = self._decode(photo)
+        clock.lap("decode")
+        faces, image = self.engine.look(image, min_face)
+        clock.lap("detect")
+        if len(faces) and (landmarks == 68 or gallery is not None):
+            image = self.engine.aligned(image, faces)[0]  # decoded once for all that follows
+        points: Sequence = [None] * len(faces)
+        if landmarks == 68:
+            points = self.engine.landmarks_68(image, faces)
+            clock.lap("landmarks")
+        matches: Sequence = [None] * len(faces)
+        if gallery is not None:
+            vectors = self.engine.describe(image, faces)
+            clock.lap("embed")
+            matches = self.match(vectors, top_k, threshold)
+            clock.lap("match")
+        found = tuple(
+            SeenFace(face, point, match) for face, point, match in zip(faces, points, matches, strict=True)
+        )
+        return Seen(image, found, clock.total())
+
+    def annotated(self, seen: Seen) -> bytes:
+        """The photo that was looked at, at its full size, with what was found drawn on it: a JPEG."""
+        return self.pool.run(self._annotate, seen)[0]
+
+    def _annotate(self, seen: Seen) -> bytes:
+        full = seen.image.sharper(1.0)
+        return images.encode_jpeg(annotate.draw(full.pixels, seen.faces, self._font))
+
+    def threshold_now(self, comparisons: int | None = None) -> float:
+        """The largest distance at which a face gets a name: fixed by a setting, or such that a stranger gets any of the
+        names in the gallery with the probability that the settings allow."""
+        if self.settings.threshold is not None:
+            return self.settings.threshold
+        count = len(self.gallery) if comparisons is None else comparisons
+        return self._curve.distance(matching.rate_per_comparison(self.settings.stranger_rate, count))
+
+    def match(self, vectors: np.ndarray, top_k: int = 0, threshold: float | None = None) -> list[Match]:
+        """Whom each embedding, float32 (n, dim), belongs to."""
+        if not len(vectors):
+            return []
+        limit = self.threshold_now() if threshold is None else threshold
+        found = self.gallery.search(vectors, max(1, top_k))
+        return [matching.decide(candidates, limit, self._curve, top_k) for candidates in found]
+
+    # -- verification -------------------------------------------------------------------------------------------
+
+    def verify(
+        self,
+        photo: bytes | images.Image,
+        other: bytes | images.Image | None = None,
+        subject: str | None = None,
+        threshold: float | None = None,
+    ) -> Verification:
+        """Whether a photo's largest face is the same person as another photo's, or as an enrolled subject.
+
+        The threshold is the engine's for comparing one with one (see docs/accuracy.md), unless one is given or fixed by
+        a setting.
+
+        Raises
+        ------
+        ImageError, NoFace, SubjectNotFound, Busy, InvalidParameter
+        """
+        if (other is None) == (subject is None):
+            raise InvalidParameter("expected a second photo or a subject, and not both")
+        if threshold is not None:
+            _check_range("threshold", threshold, 0, 4)
+        templates = None
+        if subject is not None:
+            subject = self._name(subject)
+            held = self.gallery.templates(subject)
+            if not held:
+                raise SubjectNotFound(f"nobody called {subject!r} is enrolled with a usable photo")
+            templates = np.array([template.embedding.require(self.engine.info.id) for template in held])
+        return self._in_pool(self._verify, photo, other, templates, threshold)
+
+    def _verify(self, photo, other, templates, threshold) -> Verification:
+        clock = _Clock()
+        face, vector = self._largest(photo, clock, "photo")
+        taken = [face]
+        if templates is None:
+            face, second = self._largest(other, clock, "other")
+            taken.append(face)
+            templates = second[None]
+        distance = float(matching.distances(vector.astype(np.float64), templates).min())
+        limit = threshold if threshold is not None else self.settings.threshold
+        if limit is None:
+            limit = self.engine.info.calibration.threshold
+        clock.lap("match")
+        rate = self._curve.rate(distance)
+        return Verification(distance <= limit, distance, limit, rate, tuple(taken), clock.total())
+
+    def _largest(self, photo: bytes | images.Image, clock: _Clock, which: str) -> tuple[Face, np.ndarray]:
+        image = self._decode(photo)
+        clock.lap("decode")
+        faces, image = self.engine.look(image)
+        clock.lap("detect")
+        if not len(faces):
+            raise NoFace(f"no face was found in {which!r}", photo=which)
+        face = faces.select([largest(faces)])
+        vector = self.engine.describe(image, face)[0]
+        clock.lap("embed")
+        return face[0], vector
+
+    # -- enrolment ----------------------------------------------------------------------------------------------
+
+    def enrol(self, subject: str, photo: bytes, *, face: str = "only", force: bool = False) -> EnrolledPhoto:
+        """Enrol a photo of `subject`; what returns is on the disk and in the gallery.
+
+        Parameters
+        ----------
+        face : {"only", "largest"}
+            What to do with a photo of several people: refuse it, or take the largest face.
+        force : bool
+            Enrol even if the face looks like another subject's.
+
+        Raises
+        ------
+        InvalidName, NameTaken, ImageError, FaceError, LooksLikeAnother, Busy, StorageError
+        """
+        subject = names.normalise(subject)
+        if face not in ("only", "largest"):
+            raise InvalidParameter(f"face: expected only or largest, got {face!r}")
+        extension = images.sniff(photo) or "photo"
+        examined, _ = self.pool.run(examine, self.engine, photo, self.rules, face)
+        warnings = self._compare_with_enrolled(subject, examined, force)
+        entry, new = self.enrolment.add(subject, photo, EXTENSIONS.get(extension, extension), examined)
+        return EnrolledPhoto(subject, entry.encoding, new, tuple(warnings))
+
+    def _compare_with_enrolled(self, subject: str, examined: Examined, force: bool) -> list[dict]:
+        vector, limit = examined.encoding.vector, self.threshold_now()
+        warnings = []
+        other = self._nearest_other(subject, vector)
+        if other is not None and other.distance <= limit:
+            message = f"this face looks like {other.subject!r}, who is enrolled"
+            about = {"subject": other.subject, "distance": round(other.distance, 4), "threshold": round(limit, 4)}
+            if not force:
+                raise LooksLikeAnother(message + "; enrol it with force if it is not", **about)
+            warnings.append({"code": "looks_like_another", "message": message, **about})
+        own = self.gallery.templates(subject)
+        if own:
+            nearest = float(matching.distances(vector, np.array([each.embedding.vector for each in own])).min())
+            if nearest > self.engine.info.calibration.threshold:
+                warnings.append(
+                    {
+                        "code": "unlike_others",
+                        "message": f"this face is unlike the other photos of {subject!r}",
+                        "distance": round(nearest, 4),
+                        "threshold": round(self.engine.info.calibration.threshold, 4),
+                    }
+                )
+        return warnings
+
+    def _nearest_other(self, subject: str, vector: np.ndarray) -> Candidate | None:
+        found = self.gallery.search(vector[None], 2)[0]
+        return next((candidate for candidate in found if candidate.subject != subject), None)
+
+    # -- people -------------------------------------------------------------------------------------------------
+
+    def people(self) -> list[Person]:
+        """Everybody with a folder, by name."""
+        return [_person(name, entries) for name, entries in self.enrolment.subjects().items()]
+
+    def person(self, name: str) -> Person:
+        """One subject.
+
+        Raises
+        ------
+        SubjectNotFound
+        """
+        name = self._name(name)
+        return _person(name, self.enrolment.entries(name))
+
+    def problems(self) -> list[Problem]:
+        """What in known_faces is not used, and why."""
+        return self.enrolment.problems()
+
+    def rename(self, name: str, to: str, *, merge: bool = False) -> Person:
+        """Give a subject another name; with `merge`, join it with one who has that name.
+
+        Raises
+        ------
+        SubjectNotFound, InvalidName, NameTaken, StorageError
+        """
+        to = names.normalise(to)
+        self.enrolment.rename(self._name(name), to, merge)
+        return self.person(to)
+
+    def delete_person(self, name: str) -> dict:
+        """Erase a subject everywhere, look whether anything is left, and say what was done.
+
+        Raises
+        ------
+        SubjectNotFound, StorageError
+        """
+        name = self._name(name)
+        photos = self.enrolment.remove_subject(name)
+        left = self.enrolment.left_of(name, photos)
+        if any(left.values()):
+            raise StorageError(f"not everything about {name!r} could be erased", left=left)
+        return {"deleted": name, "photos": len(photos), "left": left}
+
+    def delete_photo(self, name: str, photo: str) -> dict:
+        """Erase one photo of a subject; see `delete_person`."""
+        name = self._name(name)
+        files = self.enrolment.remove_photo(name, photo)
+        return {"deleted": photo, "of": name, "files": files}
+
+    def photo(self, name: str, photo: str) -> bytes:
+        """A subject's photo, as it was received.
+
+        Raises
+        ------
+        SubjectNotFound, PhotoNotFound
+        """
+        entry = self._entry(name, photo)
+        try:
+            return images.read_file(self.enrolment.folder.file(entry.path), max_bytes=self.settings.max_image_bytes)
+        except OSError:
+            raise PhotoNotFound(f"{entry.subject!r} has no photo {photo!r}") from None
+
+    def photo_thumbnail(self, name: str, photo: str) -> bytes:
+        """A small JPEG of the face in a subject's photo.
+
+        Raises
+        ------
+        SubjectNotFound, PhotoNotFound
+        """
+        entry = self._entry(name, photo)
+        kept = self.enrolment.cache.thumbnail(photo)
+        if kept is not None:
+            return kept
+        if entry.encoding.box is None:
+            raise PhotoNotFound(f"photo {photo!r} has no face to show")
+        data = self.photo(name, photo)
+        return self.pool.run(lambda: thumbnail(self._decode(data), Box(*entry.encoding.box)))[0]
+
+    def _entry(self, name: str, photo: str) -> Entry:
+        name = self._name(name)
+        for entry in self.enrolment.entries(name):
+            if entry.photo == photo:
+                return entry
+        raise PhotoNotFound(f"{name!r} has no photo {photo!r}")
+
+    def _name(self, name: str) -> str:
+        """A name that is only looked up: one that could not be enrolled is simply not there."""
+        try:
+            return names.normalise(name)
+        except RecognizerError:
+            raise SubjectNotFound("nobody of that name is enrolled") from None
+
+    # -- health -------------------------------------------------------------------------------------------------
+
+    def health(self) -> dict:
+        """Whether the service works, with what, and what is in it."""
+        info, subjects = self.engine.info, self.gallery.subjects()
+        points = asdict(info.calibration)
+        return {
+            "live": True,
+            "ready": self._ready,
+            "engine": {
+                "id": info.id,
+                "detector": self.engine.detector.name,
+                "embedder": self.engine.embedder.name,
+                "dim": info.dim,
+                "calibration": {key: points[key] for key in ("threshold", "false_match_rate", "data_set", "date")},
+            },
+            "threshold": round(self.threshold_now(), 4),
+            "stranger_rate": self.settings.stranger_rate if self.settings.threshold is None else None,
+            "counts": {
+                "subjects": len(subjects), "templates": sum(subjects.values()), "problems": len(self.problems()),
+            },  # fmt: skip
+            "queue": {"inside": self.pool.inside, "workers": self.pool.workers, "waiting_at_most": self.pool.queue},
+            "uptime_s": round(time.time() - self._started, 1),
+        }
+
+
+def _person(name: str, entries: Sequence[Entry]) -> Person:
+    photos = tuple(
+        PersonPhoto(entry.photo or None, PurePosixPath(entry.path).name, entry.stamp.size, entry.encoding)
+        for entry in entries
+    )
+    usable = {photo.id for photo in photos if photo.encoding.vector is not None}
+    return Person(name, len(usable), photos)
+
+
+def _check_range(name: str, value: float, least: float, most: float) -> None:
+    if not least <= value <= most:
+        raise InvalidParameter(f"{name}: expected {least} to {most}, got {value}")
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def needed_files(settings: Settings) -> tuple[str, ...]:
+    """Keys of the files (see `models`) that the service needs: the engine's weights, and the font of the labels."""
+    return (*weights_for(settings.detector, settings.embedder), "font")
+
+
+def make_service(settings: Settings, download: models.Progress | None = None) -> Service:
+    """Build the service that `settings` describe; `Service.start` makes it ready.
+
+    Parameters
+    ----------
+    settings : Settings
+    download : callable, optional
+        Told how fetching missing weights goes; see `models.ensure`.
+
+    Raises
+    ------
+    ModelError
+        Weights are missing and could not be fetched.
+    StorageError
+        A folder cannot be used.
+    """
+    models.ensure(needed_files(settings), settings.models_dir, download)
+    recipe = {
+        "detector": settings.detector,
+        "embedder": settings.embedder,
+        "models_dir": settings.models_dir,
+        "detect_size": settings.detect_size,
+        "detect_size_large": settings.detect_size_large,
+        "min_face": settings.min_face,
+        "hog_upsample": settings.hog_upsample,
+    }
+    engine = make_engine(**recipe)
+    rules = Rules(settings.max_image_bytes, settings.max_image_pixels, settings.enroll_min_face)
+    workers = settings.workers or cores()
+    enrolment = Enrolment(
+        KnownFaces(settings.known_faces),
+        EncodingsCache(settings.state_dir / "encodings.sqlite"),
+        MemoryGallery(engine.info.id, engine.info.dim),
+        engine,
+        recipe,
+        rules,
+        workers,
+    )
+    fetcher = Fetcher(
+        allow=settings.fetch_allow, timeout=settings.fetch_timeout, max_bytes=settings.max_image_bytes
+    )
+    return Service(settings, engine, enrolment, Pool(workers, settings.queue), fetcher, rules)

@@ -1,0 +1,403 @@
+"""The WSGI server beneath `recognizer.server`: cheroot with bounds on what a client may cost, and JSON errors.
+
+A thread is taken by a connection only while it has a request to read or answer: connections that say nothing wait in
+the selector. Replies that have no end (`ENDLESS`: live video, event streams) hold a thread for as long as somebody
+watches, so `STREAMS` threads are added for them and no more than that many may be open: the others stay free.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import json
+import logging
+import socket
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable
+
+from cheroot import errors
+from cheroot.connections import ConnectionManager
+from cheroot.server import ChunkedRFile, HTTPConnection, HTTPRequest, SizeCheckWrapper
+from cheroot.wsgi import Gateway_10
+from cheroot.wsgi import Server as CherootServer
+
+ENDLESS = ("multipart/x-mixed-replace", "text/event-stream")
+STREAMS = 32
+MAX_CONNECTIONS = 400
+MAX_HEADER_BYTES = 64 * 1024
+HEADER_SECONDS = 10.0
+BODY_SECONDS = 30.0
+BODY_BYTES_PER_SECOND = 20_000
+LINGER_SECONDS = 5.0
+FIRST_BYTE_SECONDS = 0.3
+SERVER_NAME = "recognizer"
+
+_CODES = {
+    400: "bad_request", 405: "method_not_allowed", 408: "request_timeout", 413: "body_too_large", 414: "uri_too_long",
+    431: "headers_too_large", 500: "internal", 501: "not_implemented", 503: "busy", 505: "http_version_not_supported",
+}  # fmt: skip
+
+log = logging.getLogger("recognizer.server")
+
+
+def error_body(code: str, message: str, **details) -> bytes:
+    """The JSON bytes of an error reply."""
+    return json.dumps({"error": {"code": code, "message": message, **details}}).encode()
+
+
+class Guard:
+    """A WSGI application around another that lets no exception, and no more than `streams` endless replies, through.
+
+    An exception becomes a JSON 500 whose ``request_id`` also stands in the log beside the traceback. The id is in the
+    environ as ``recognizer.request_id``.
+
+    Parameters
+    ----------
+    app : callable
+        The WSGI application to guard. It must not use the ``write`` callable of WSGI.
+    stopping : callable returning bool
+        Once it is true, endless replies end at their next chunk.
+    streams : int
+        Most endless replies open at once; beyond it the answer is 503.
+    """
+
+    def __init__(self, app, stopping: Callable[[], bool] = lambda: False, streams: int = STREAMS):
+        self.app = app
+        self.stopping = stopping
+        self.streams = threading.BoundedSemaphore(streams)
+
+    def __call__(self, environ, start_response):
+        request = f"{environ.get('REQUEST_METHOD')} {environ.get('PATH_INFO')!r}"
+        reply = _Reply(self, start_response, uuid.uuid4().hex[:12], request)
+        environ["recognizer.request_id"] = reply.request_id
+        try:
+            reply.chunks = self.app(environ, reply.remember)
+            reply.begin()
+        except (Exception, SystemExit):
+            reply.fail()
+        return reply
+
+
+class _Reply:
+    """One reply on its way out. Its head is held back until the first chunk, so that a failure can still be a 500."""
+
+    def __init__(self, guard: Guard, start_response, request_id: str, request: str):
+        self.guard, self.start_response = guard, start_response
+        self.request_id, self.request = request_id, request
+        self.chunks = ()
+        self.head = None
+        self.started = self.endless = self.closed = False
+
+    def remember(self, status, headers, exc_info=None):
+        self.head = (status, list(headers))
+
+    def begin(self):
+        self.iterator = iter(self.chunks)
+        for name, value in self.head[1]:
+            if any(mark in value for mark in "\r\n\0"):
+                raise ValueError(f"header {name!r} cannot have the value {value!r}")
+            value.encode("latin-1")
+        kind = next((value for name, value in self.head[1] if name.lower() == "content-type"), "")
+        if kind.lower().startswith(ENDLESS):
+            self.endless = self.guard.streams.acquire(blocking=False)
+            if not self.endless:
+                self._replace("503 Service Unavailable", "busy", "too many streams are open; close one or try later")
+
+    def fail(self):
+        log.exception("request %s failed: %s", self.request_id, self.request)
+        self._replace(
+            "500 Internal Server Error", "internal", "something went wrong here; the server's log says what",
+            request_id=self.request_id,
+        )  # fmt: skip
+
+    def _replace(self, status, code, message, **details):
+        self.close()
+        body = error_body(code, message, **details)
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+        if code == "busy":
+            headers.append(("Retry-After", "1"))
+        self.head, self.iterator = (status, headers), iter([body])
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        chunk = self._next_chunk()
+        if not self.started:
+            self.started = True
+            self.start_response(*self.head)
+        if chunk is None:
+            self.close()
+            raise StopIteration
+        return chunk
+
+    def _next_chunk(self):
+        if self.endless and self.guard.stopping():
+            return None
+        try:
+            return next(filter(None, self.iterator), None)
+        except (Exception, SystemExit):
+            if not self.started:
+                self.fail()
+                return next(self.iterator)
+            log.exception("request %s broke off: %s", self.request_id, self.request)
+            self.close()
+            # cheroot passes over this error in silence and closes without the end mark: the client sees a torn reply.
+            raise OSError(errno.ECONNABORTED, "reply broken off") from None
+
+    def close(self):
+        if self.closed:
+            return
+        self.closed = True
+        if self.endless:
+            self.guard.streams.release()
+        try:
+            getattr(self.chunks, "close", lambda: None)()
+        except Exception:
+            log.exception("request %s: closing its reply failed", self.request_id)
+
+
+class _Request(HTTPRequest):
+    """A request whose own errors are JSON, and whose head has to arrive in time."""
+
+    def parse_request(self):
+        with self.server.deadline(self.conn, HEADER_SECONDS):
+            super().parse_request()
+
+    def read_request_headers(self):
+        try:
+            if not super().read_request_headers():
+                return False
+        except errors.MaxSizeExceeded:
+            self.simple_response("431 Request Header Fields Too Large", f"expected at most {MAX_HEADER_BYTES} bytes")
+            return False
+        length = self.inheaders.get(b"Content-Length")
+        if length is not None and (self.chunked_read or not length.isdigit()):
+            self.simple_response("400 Bad Request", "expected one valid Content-Length, or chunked encoding without it")
+            return False
+        return True
+
+    def simple_response(self, status, msg=""):
+        if self.sent_headers:
+            return
+        self.sent_headers = self.close_connection = self.conn.drain = True
+        if self.conn.overdue:
+            status, msg = "408 Request Timeout", "the request came too slowly"
+        number, reason = int(status[:3]), status[4:]
+        if number == 413:
+            msg = f"the body is too large: expected at most {self.server.max_request_body_size} bytes"
+        body = error_body(_CODES.get(number, "error"), msg or reason)
+        head = (
+            f"HTTP/1.1 {number} {reason}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+            f"Connection: close\r\nServer: {SERVER_NAME}\r\n" + ("Retry-After: 1\r\n" if number == 503 else "") + "\r\n"
+        )
+        with contextlib.suppress(OSError):
+            self.conn.wfile.write(head.encode("latin-1") + body)
+
+
+class _Connection(HTTPConnection):
+    """A connection that can be told it is overdue, and that lets an early error reply arrive before it closes."""
+
+    RequestHandlerClass = _Request
+    overdue = False
+    drain = False
+    fresh = True
+
+    def cut(self):
+        self.overdue = True
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RD)
+
+    def close(self):
+        if self.drain:
+            self.drain = False
+            self._discard_what_still_comes()
+        super().close()
+        self.server.open.discard(self)
+
+    def _discard_what_still_comes(self):
+        # Closing while the client still sends makes its kernel throw away our reply.
+        until = time.monotonic() + LINGER_SECONDS
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_WR)
+            while (left := until - time.monotonic()) > 0:
+                self.socket.settimeout(left)
+                if not self.socket.recv(65536):
+                    break
+
+
+class _Connections(ConnectionManager):
+    """The connections that wait for a request. At the end, new ones whose request is on its way still get it served."""
+
+    def close(self):
+        until = time.monotonic() + FIRST_BYTE_SECONDS
+        while self._hand_over() and time.monotonic() < until:
+            time.sleep(0.02)
+        super().close()
+
+    def _hand_over(self) -> bool:
+        """Give the connections that sent something to the threads; True if there are others that are new."""
+        for number, conn in list(self._selector.select(timeout=0)):
+            if conn is not self.server:
+                self._selector.unregister(number)
+                self.server.process_conn(conn)
+        return any(conn is not self.server and conn.fresh for _, conn in self._selector.connections)
+
+
+class _Gateway(Gateway_10):
+    """Reads the whole body, within the limits, before the application runs: it then never waits for the client."""
+
+    def respond(self):
+        try:
+            body = self._body()
+        except errors.MaxSizeExceeded:
+            return self.req.simple_response("413 Content Too Large")
+        except ValueError as error:
+            return self.req.simple_response("400 Bad Request", str(error))
+        self.env["wsgi.input"] = io.BytesIO(body)
+        self.env["wsgi.input_terminated"] = True
+        if body or "CONTENT_LENGTH" in self.env:
+            self.env["CONTENT_LENGTH"] = str(len(body))
+        self.env.pop("HTTP_TRANSFER_ENCODING", None)
+        super().respond()
+
+    def _body(self) -> bytes:
+        req, limit = self.req, self.req.server.max_request_body_size
+        length = limit if req.chunked_read else int(req.inheaders.get(b"Content-Length", 0))
+        if length == 0:
+            return b""
+        with req.server.deadline(req.conn, BODY_SECONDS + length / BODY_BYTES_PER_SECOND):
+            if req.chunked_read:
+                return self._chunked_body(limit)
+            body = req.rfile.read(length)
+        if len(body) < length:
+            raise ValueError(f"the body ended early: expected {length} bytes, got {len(body)}")
+        return body
+
+    def _chunked_body(self, limit: int) -> bytes:
+        # ChunkedRFile itself would read a size line of any length; a byte per chunk costs six on the wire.
+        source = SizeCheckWrapper(self.req.conn.rfile, 6 * limit + 64 * 1024)
+        chunked = ChunkedRFile(source, None)
+        body = io.BytesIO()
+        while chunk := chunked.read(64 * 1024):
+            body.write(chunk)
+            if body.tell() > limit:
+                raise errors.MaxSizeExceeded
+        for _ in chunked.read_trailer_lines():
+            pass
+        return body.getvalue()
+
+
+class Server(CherootServer):
+    """Serves `app` from a listening socket, in the background, until `end`.
+
+    Parameters
+    ----------
+    listener : socket.socket
+        A bound socket; the server works on a copy, so the caller still owns it.
+    app : callable
+        WSGI application.
+    threads : int
+        Ordinary requests answered at once; `STREAMS` threads more are for endless replies.
+    max_body : int
+        Largest request body taken, in bytes.
+    """
+
+    ConnectionClass = _Connection
+    max_request_header_size = MAX_HEADER_BYTES
+    keep_alive_conn_limit = MAX_CONNECTIONS
+    expiration_interval = 0.2
+
+    def __init__(self, listener: socket.socket, app, threads: int, max_body: int):
+        super().__init__(
+            listener.getsockname()[:2], Guard(app, lambda: not self.ready), numthreads=threads + STREAMS,
+            server_name=SERVER_NAME, request_queue_size=128, timeout=10,
+        )  # fmt: skip
+        self.software = SERVER_NAME
+        self.gateway = _Gateway
+        self.max_request_body_size = max_body
+        self.open: set[_Connection] = set()
+        self._listener = listener
+        self._deadlines: dict[_Connection, float] = {}
+        self._lock = threading.Lock()
+
+    def bind(self, family, type, proto=0):
+        self.socket = self._listener.dup()
+        return self.socket
+
+    def begin(self):
+        """Start serving; return once connections are taken."""
+        started, failure = threading.Event(), []
+
+        def run():
+            try:
+                self.prepare()
+                self._connections.close()
+                self._connections = _Connections(self)
+            except BaseException as error:
+                failure.append(error)
+                return
+            finally:
+                started.set()
+            self.serve()
+
+        # Threads inherit being daemons: one that hangs cannot keep the process from ending.
+        self.thread = threading.Thread(target=run, name="http", daemon=True)
+        self.thread.start()
+        started.wait()
+        if failure:
+            raise failure[0]
+
+    def end(self, seconds: float) -> bool:
+        """Take no more connections, finish running requests for at most `seconds`; True if all were finished."""
+        self.shutdown_timeout = seconds
+        stopper = threading.Thread(target=self.stop, name="http-stop", daemon=True)
+        stopper.start()
+        until = time.monotonic() + seconds
+        while stopper.is_alive() and time.monotonic() < until:
+            self.cut_overdue()
+            stopper.join(0.1)
+        return not stopper.is_alive()
+
+    @contextlib.contextmanager
+    def deadline(self, conn: _Connection, seconds: float):
+        """While the block runs, `conn` has that long to send what it has to; `cut_overdue` holds it to that."""
+        with self._lock:
+            self._deadlines[conn] = time.monotonic() + seconds
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._deadlines.pop(conn, None)
+
+    def cut_overdue(self):
+        """Stop reading from connections past their deadline. To be called a few times a second."""
+        now = time.monotonic()
+        with self._lock:
+            for conn in [conn for conn, until in self._deadlines.items() if until < now]:
+                conn.cut()
+
+    def process_conn(self, conn):
+        if conn.last_used is not None:
+            conn.fresh = False
+            return super().process_conn(conn)
+        # Just accepted: it waits for its first byte without a thread.
+        self.open.add(conn)
+        if len(self.open) <= MAX_CONNECTIONS:
+            return self._connections.put(conn)
+        _Request(self, conn).simple_response("503 Service Unavailable", "too many connections are open; try again")
+        conn.drain = False
+        conn.close()
+
+    def put_conn(self, conn):
+        try:
+            super().put_conn(conn)
+        except (OSError, ValueError, KeyError, RuntimeError):
+            conn.close()  # The selector was closed between the check and the call.
+
+    def error_log(self, msg="", level=logging.INFO, traceback=False):
+        log.log(level, msg, exc_info=sys.exc_info() if traceback else None)
