@@ -1,9 +1,9 @@
 """YuNet and SFace: OpenCV against ONNX Runtime, and what threads per call bring when several photos are worked on.
 
-    python benchmarks/runtimes.py --models FOLDER [--quick] [--json FILE] [--provider cpu]
+    python benchmarks/runtimes.py [--quick] [--json FILE] [--provider cpu]
 
-FOLDER holds face_detection_yunet_2023mar.onnx and face_recognition_sface_2021dec.onnx. Pictures are noise and drawn
-faces, so that nothing else is needed.
+The weights are those in the models folder (`python -m recognizer models fetch`). Pictures are noise and drawn faces,
+so that no photo is needed.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from recognizer.engines import dlib_onnx, sface_ort, yunet_ort  # noqa: E402
+from recognizer import models
+from recognizer.engines import dlib_onnx, sface_ort, yunet_ort
+from recognizer.settings import Settings
 
-YUNET, SFACE = "face_detection_yunet_2023mar.onnx", "face_recognition_sface_2021dec.onnx"
 SIZES = ((640, 384), (640, 640), (1280, 736))
 
 
@@ -58,18 +59,18 @@ def by_opencv(detector, pixels: np.ndarray):
     return detector.detect(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1]
 
 
-def compare(models: Path, provider: str, repeats: int):
+def compare(yunet: Path, sface: Path, provider: str, repeats: int):
     """One row per picture size and network: OpenCV's time and ours, on one thread each."""
     import cv2
 
     cv2.setNumThreads(1)
-    theirs = cv2.FaceDetectorYN.create(str(models / YUNET), "", (320, 320), 0.6, 0.3, 5000)
-    ours = yunet_ort.YuNet(models / YUNET, provider=provider)
+    theirs = cv2.FaceDetectorYN.create(str(yunet), "", (320, 320), 0.6, 0.3, 5000)
+    ours = yunet_ort.YuNet(yunet, provider=provider)
     for width, height in SIZES:
         pixels = scene(width, height)
         opencv_ms, ort_ms = median_ms([partial(by_opencv, theirs, pixels), partial(ours.raw, pixels)], repeats)
         yield {"what": f"YuNet, {width}x{height}", "opencv_ms": opencv_ms, "onnx_ms": ort_ms}
-    theirs, ours = cv2.FaceRecognizerSF.create(str(models / SFACE), ""), sface_ort.SFaceNet(models / SFACE, 1, provider)
+    theirs, ours = cv2.FaceRecognizerSF.create(str(sface), ""), sface_ort.SFaceNet(sface, 1, provider)
     chips = noise(4, 112, 112, 3)
     calls = [partial(theirs.feature, chips[0]), partial(ours.describe, chips[:1]), partial(ours.describe, chips)]
     opencv_ms, one_ms, four_ms = median_ms(calls, repeats)
@@ -96,13 +97,13 @@ def throughput(call, callers: int, seconds: float) -> float:
     return sum(done) / (time.perf_counter() - start)
 
 
-def share(models: Path, provider: str, seconds: float):
+def share(yunet: Path, sface: Path, provider: str, seconds: float):
     """One row per network, threads per call and callers at once."""
     pixels, small, large = scene(640, 640), noise(1, 112, 112, 3), noise(1, 150, 150, 3)
     for threads in (1, 2):
         calls = {
-            "YuNet, 640x640": partial(yunet_ort.YuNet(models / YUNET, threads, provider=provider).raw, pixels),
-            "SFace": partial(sface_ort.SFaceNet(models / SFACE, threads, provider).describe, small),
+            "YuNet, 640x640": partial(yunet_ort.YuNet(yunet, threads, provider=provider).raw, pixels),
+            "SFace": partial(sface_ort.SFaceNet(sface, threads, provider).describe, small),
             "dlib ResNet": partial(dlib_onnx.ResNet(threads, provider).describe, large),
         }
         for name, call in calls.items():
@@ -113,19 +114,20 @@ def share(models: Path, provider: str, seconds: float):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", type=Path, required=True, help="folder of the two .onnx files")
     parser.add_argument("--provider", default="cpu", help="see recognizer/engines/runtime.py; default cpu")
     parser.add_argument("--quick", action="store_true", help="fewer repeats, under a minute")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the rows to FILE too")
     options = parser.parse_args()
+    folder = Settings.from_environment().models_dir
+    yunet, sface = models.path("yunet", folder), models.path("sface", folder)
     rows = []
     print(f"{'':30} {'OpenCV ms':>10} {'ONNX ms':>9} {'ratio':>7}")
-    for row in compare(options.models, options.provider, 10 if options.quick else 40):
+    for row in compare(yunet, sface, options.provider, 10 if options.quick else 40):
         row["ratio"] = row["opencv_ms"] / row["onnx_ms"]
         rows.append(row)
         print(f"{row['what']:30} {row['opencv_ms']:10.2f} {row['onnx_ms']:9.2f} {row['ratio']:6.1f}x", flush=True)
     print(f"\n{'':20} {'threads per call':>16} {'callers':>8} {'calls per second':>17}")
-    for row in share(options.models, options.provider, 1.0 if options.quick else 4.0):
+    for row in share(yunet, sface, options.provider, 1.0 if options.quick else 4.0):
         rows.append(row)
         print(f"{row['what']:20} {row['threads']:16} {row['callers']:8} {row['per_second']:17.0f}", flush=True)
     if options.json:
