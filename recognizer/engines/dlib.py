@@ -33,7 +33,7 @@ PARTS_68: tuple[tuple[str, tuple[int, ...]], ...] = (
 
 @cache
 def predictor(points: int):
-    """dlib's shape predictor of 5 or 68 points; the latter's file is loaded here and nowhere else, when it is asked for."""
+    """dlib's shape predictor of 5 or 68 points; the file of the latter is loaded only when it is asked for."""
     import dlib
 
     return dlib.shape_predictor(str(models.dlib_file(f"shape_predictor_{points}_face_landmarks.dat")))
@@ -52,8 +52,8 @@ def dlib_boxes(faces: Faces) -> np.ndarray:
 
 def shapes(pixels: np.ndarray, faces: Faces, points: int = 5) -> list:
     """dlib's landmarks for each face as ``dlib.full_object_detection``; `points` is 5 or 68."""
-    find = predictor(points)
-    return [find(pixels, _rectangle(box)) for box in dlib_boxes(faces)]
+    find_points = predictor(points)
+    return [find_points(pixels, _rectangle(box)) for box in dlib_boxes(faces)]
 
 
 def _points(shape) -> list[tuple[int, int]]:
