@@ -126,7 +126,7 @@ class DlibEmbedder:
 
     def embed(self, pixels: np.ndarray, faces: Faces, jitters: int = 1) -> np.ndarray:
         """Describe faces; see `base.Embedder`. `jitters` as in ``face_recognition.face_encodings``."""
-        check_pixels(pixels)
+        pixels = np.ascontiguousarray(check_pixels(pixels))  # dlib reads a network's pixels in no other order
         network = self._load()
         found = [network.compute_face_descriptor(pixels, shape, jitters) for shape in shapes(pixels, faces)]
         return np.array(found, np.float32).reshape(-1, self.dim)
