@@ -127,9 +127,9 @@ class Settings:
                 continue
             if rule["choices"] and value not in rule["choices"]:
                 raise SettingsError(f"{item.name}: expected one of {', '.join(rule['choices'])}, got {value!r}")
-            if rule["least"] is not None and value < rule["least"]:
+            if rule["least"] is not None and not value >= rule["least"]:  # not a number is neither
                 raise SettingsError(f"{item.name}: expected at least {rule['least']}, got {value}")
-            if rule["most"] is not None and value > rule["most"]:
+            if rule["most"] is not None and not value <= rule["most"]:
                 raise SettingsError(f"{item.name}: expected at most {rule['most']}, got {value}")
 
     @classmethod

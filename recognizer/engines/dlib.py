@@ -99,13 +99,16 @@ class HogDetector:
         return Faces(found.boxes, found.scores, points, "dlib5")
 
     def raw_rectangles(self, pixels: np.ndarray, upsample: int) -> tuple[list, list[float]]:
-        """dlib's rectangles and scores, of RGB or grey uint8 pixels. The detector object is not safe to share, and dlib lets go of the GIL in it."""
+        """dlib's rectangles and scores, of RGB or grey uint8 pixels.
+
+        The detector object is not safe to share, and dlib lets go of the GIL in it.
+        """
         import dlib
 
         detector = getattr(self._local, "detector", None)
         if detector is None:
             detector = self._local.detector = dlib.get_frontal_face_detector()
-        rectangles, scores, _ = detector.run(pixels, upsample, 0.0)
+        rectangles, scores, _ = detector.run(np.ascontiguousarray(pixels), upsample, 0.0)  # it reads other layouts as noise
         return list(rectangles), list(scores)
 
 
@@ -126,7 +129,7 @@ class DlibEmbedder:
 
     def embed(self, pixels: np.ndarray, faces: Faces, jitters: int = 1) -> np.ndarray:
         """Describe faces; see `base.Embedder`. `jitters` as in ``face_recognition.face_encodings``."""
-        check_pixels(pixels)
+        pixels = np.ascontiguousarray(check_pixels(pixels))  # dlib reads a network's pixels in no other order
         network = self._load()
         found = [network.compute_face_descriptor(pixels, shape, jitters) for shape in shapes(pixels, faces)]
         return np.array(found, np.float32).reshape(-1, self.dim)

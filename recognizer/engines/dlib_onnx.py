@@ -322,4 +322,5 @@ class DlibOnnxEmbedder:
 
     def embed(self, pixels: np.ndarray, faces: Faces, jitters: int = 1) -> np.ndarray:
         """Describe faces; see `base.Embedder`. `jitters`: see `ResNet.describe_jittered`."""
-        return self._network.describe_jittered(face_chips(check_pixels(pixels), shapes(pixels, faces)), jitters)
+        pixels = np.ascontiguousarray(check_pixels(pixels))
+        return self._network.describe_jittered(face_chips(pixels, shapes(pixels, faces)), jitters)
