@@ -161,6 +161,10 @@ class Requests:
         unknown = sorted(set(request.params) - known)
         if unknown:
             raise InvalidParameter(f"{unknown[0]}: no such parameter; there are {', '.join(sorted(known)) or 'none'}")
+        taken = {field for field, url in (("file", "image_url"), ("other", "other_url")) if url in known}
+        for field in sorted(set(body.photos) - taken):
+            ways = f"expected it as {' or '.join(sorted(taken))}" if taken else "no photo is taken here"
+            raise InvalidParameter(f"{field}: got a photo or raw data in the body; {ways}")
         for name, value in request.params.items():
             if isinstance(value, (list, dict)):
                 raise InvalidParameter(f"{name}: expected one value, got several")
