@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import requests
@@ -123,7 +124,7 @@ class Server:
     def post(self, path: str, **how) -> requests.Response:
         return self.request("POST", path, **how)
 
-    def raw(self, request: bytes, then_close: bool = False) -> tuple[int, dict[str, str], bytes]:
+    def raw(self, request: bytes, then_close: bool = False) -> tuple[int, Mapping[str, str], bytes]:
         """Send bytes as they are; status, headers and body of the reply. `then_close`: nothing more will be sent."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=REPLY_SECONDS) as connection:
             connection.sendall(request)
@@ -132,7 +133,8 @@ class Server:
             reply = http.client.HTTPResponse(connection)
             try:
                 reply.begin()
-                status, headers, body = reply.status, dict(reply.getheaders()), reply.read()
+                status, body = reply.status, reply.read()
+                headers = requests.structures.CaseInsensitiveDict(reply.getheaders())
             finally:
                 reply.close()
         self.check_leaks(str(headers).encode() + body)
