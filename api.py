@@ -182,7 +182,9 @@ class Http(type(api.http)):
     __slots__ = ()
 
     def server(self, default_not_found=True, base_url=None):
+        versions, self.versions = self.versions, self.versions - {None}  # else hug adds every route as /v<anything>/ too
         app = super().server(default_not_found, base_url)
+        self.versions = versions
         app.req_options.auto_parse_qs_csv = False  # a comma in image_url separates nothing
         app.req_options.keep_blank_qs_values = True
         app.add_error_handler(RecognizerError, send_error)
