@@ -38,21 +38,27 @@ class Watcher:
             thread.start()
 
     def _listen(self) -> None:
-        """Turn the system's announcements into `_changed`; when they cannot be had, turn to polling."""
+        """Turn the system's announcements into `_changed`; while they cannot be had, have the folder polled."""
         import watchfiles
 
         root: Path = self._enrolment.folder.root
         while not self._stop.is_set():
             try:
-                for _ in watchfiles.watch(
+                place = _place(root)
+                self._poll = False
+                for changes in watchfiles.watch(
                     root, watch_filter=None, debounce=100, step=20, rust_timeout=1000,
                     yield_on_timeout=True, stop_event=self._stop, raise_interrupt=False, ignore_permission_denied=True,
                 ):  # fmt: skip
-                    if _:
+                    if changes:
                         self._changed.set()
+                    if _place(root) != place:  # another folder now: the one that is watched announces nothing of it
+                        self._changed.set()
+                        break
             except (OSError, RuntimeError) as error:  # out of inotify watches, folder gone or unmounted
                 log.warning("changes in known_faces are not announced (%s): looking every second instead", error)
                 self._poll = True
+                self._changed.set()
                 self._stop.wait(5)
 
     def _follow(self) -> None:
@@ -77,3 +83,9 @@ class Watcher:
         self._changed.set()
         for thread in self._threads:
             thread.join()
+
+
+def _place(root: Path) -> tuple[int, int]:
+    """What tells a folder from another one of the same name."""
+    status = root.stat()
+    return status.st_dev, status.st_ino
