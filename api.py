@@ -66,7 +66,17 @@ STATUS = {
     RecognizerError: 500,
 }
 
-settings = Settings.from_environment()
+
+def cannot_start(error: RecognizerError):
+    """End the process with one sentence that says why."""
+    print(f"Recognizer cannot start: {error.message}", file=sys.stderr, flush=True)
+    raise SystemExit(1) from None
+
+
+try:
+    settings = Settings.from_environment()
+except SettingsError as error:
+    cannot_start(error)
 api = hug.API(__name__)
 _service: Service | None = None
 _service_lock = threading.Lock()
@@ -90,8 +100,7 @@ def start(api):
     try:
         service()
     except RecognizerError as error:
-        print(f"Recognizer cannot start: {error.message}", file=sys.stderr, flush=True)
-        raise SystemExit(1) from None
+        cannot_start(error)
 
 
 def stop() -> None:

@@ -106,9 +106,14 @@ class EncodingsCache:
             if isinstance(error, sqlite3.OperationalError) and "unable to open" in str(error):
                 raise StorageError("the cache of encodings cannot be opened: check the state folder's rights") from error
             log.warning("the cache of encodings was damaged and is made anew (%s)", error)
+        except OSError as error:
+            raise StorageError(f"the state folder cannot be used: {(error.strerror or 'it is not a folder').lower()}") from error
+        try:
             for suffix in ("", "-wal", "-shm"):
                 Path(self._path + suffix).unlink(missing_ok=True)
             return self._connect()
+        except (OSError, sqlite3.Error) as error:
+            raise StorageError("the cache of encodings cannot be made anew: check the state folder's rights") from error
 
     def _connect(self) -> sqlite3.Connection:
         if self._path != ":memory:":
