@@ -54,7 +54,7 @@ class Server:
     # -- life ---------------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Server:
-        return self.start()
+        return self if self.process is not None else self.start()
 
     def __exit__(self, *_) -> None:
         if self.process is not None:
