@@ -104,10 +104,12 @@ class EncodingsCache:
             return self._connect()
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError) and "unable to open" in str(error):
-                raise StorageError("the cache of encodings cannot be opened: check the state folder's rights") from error
+                reason = "the cache of encodings cannot be opened: check the state folder's rights"
+                raise StorageError(reason) from error
             log.warning("the cache of encodings was damaged and is made anew (%s)", error)
         except OSError as error:
-            raise StorageError(f"the state folder cannot be used: {(error.strerror or 'it is not a folder').lower()}") from error
+            reason = (error.strerror or type(error).__name__).lower()
+            raise StorageError(f"the state folder cannot be used: {reason}") from error
         try:
             for suffix in ("", "-wal", "-shm"):
                 Path(self._path + suffix).unlink(missing_ok=True)
@@ -176,6 +178,14 @@ class EncodingsCache:
     def forget_files(self, paths: Iterable[str]) -> None:
         with self._transaction() as connection:
             connection.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in paths])
+
+    def forget_folder(self, folder: str) -> set[str]:
+        """Forget every file below `folder`; the ids of the photos that they held."""
+        below = (len(folder) + 1, folder + "/")
+        with self._transaction() as connection:
+            held = connection.execute("SELECT photo FROM files WHERE substr(path, 1, ?) = ?", below).fetchall()
+            connection.execute("DELETE FROM files WHERE substr(path, 1, ?) = ?", below)
+        return {photo for (photo,) in held}
 
     # -- what an engine made of it ------------------------------------------------------------------------------
 
