@@ -191,7 +191,8 @@ class Http(type(api.http)):
     __slots__ = ()
 
     def server(self, default_not_found=True, base_url=None):
-        versions, self.versions = self.versions, self.versions - {None}  # else hug adds every route as /v<anything>/ too
+        # else hug adds every route as /v<anything>/ too
+        versions, self.versions = self.versions, self.versions - {None}
         app = super().server(default_not_found, base_url)
         self.versions = versions
         app.req_options.auto_parse_qs_csv = False  # a comma in image_url separates nothing

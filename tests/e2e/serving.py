@@ -45,7 +45,12 @@ class Server:
     def __init__(self, folder: Path, command: tuple[str, ...] = HUG, **settings):
         self.folder, self.command = folder, command
         self.known_faces, self.state = folder / "known_faces", folder / "state"
-        self.settings = {"known_faces": self.known_faces, "state_dir": self.state, "fetch_allow": "127.0.0.1", **settings}
+        self.settings = {
+            "known_faces": self.known_faces,
+            "state_dir": self.state,
+            "fetch_allow": "127.0.0.1",
+            **settings,
+        }
         self.known_faces.mkdir(parents=True, exist_ok=True)
         self.log_file = folder / "server.log"
         self.process: subprocess.Popen | None = None
@@ -66,7 +71,12 @@ class Server:
         begin = self.log_file.stat().st_size if self.log_file.exists() else 0
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                self.command, cwd=ROOT, env=environment(**self.settings), stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                self.command,
+                cwd=ROOT,
+                env=environment(**self.settings),
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
             )
         until = time.monotonic() + START_SECONDS
         while not self._is_ready(begin):
@@ -143,7 +153,7 @@ class Server:
     def check_leaks(self, said: bytes) -> None:
         """Fail if a reply holds a traceback or a path of this machine."""
         secrets = [ROOT, self.folder, *(value for value in self.settings.values() if isinstance(value, Path))]
-        for secret in ["Traceback (most recent", 'File "', "File \\\"", *secrets, Path(sys.prefix)]:
+        for secret in ["Traceback (most recent", 'File "', 'File \\"', *secrets, Path(sys.prefix)]:
             assert str(secret).encode() not in said, f"{secret} is in a reply: {said[:2000]!r}"
 
     # -- what tests ask again and again -------------------------------------------------------------------------

@@ -112,7 +112,10 @@ def test_verify_a_subject(reader, faces):
 def test_verify_threshold(reader, faces):
     pair = {"file": faces["obama"], "other": faces["obama2"]}
     assert reader.post("/verify?threshold=0", files=pair).json()["same"] is False
-    assert reader.post("/verify?threshold=4", files={"file": faces["obama"], "other": faces["biden"]}).json()["same"] is True
+    assert (
+        reader.post("/verify?threshold=4", files={"file": faces["obama"], "other": faces["biden"]}).json()["same"]
+        is True
+    )
     for value in ("nan", "-1", "5", "x"):
         assert reader.post(f"/verify?threshold={value}", files=pair).status_code == 400
 

@@ -70,7 +70,9 @@ def test_the_same_photo_again(writer, faces):
 
 
 def test_many_photos_of_which_some_cannot_be_used(writer, faces):
-    reply = writer.enroll("Barack Obama", faces["obama"], faces["nobody"], b"not a photo", faces["obama2"], faces["trio"])
+    reply = writer.enroll(
+        "Barack Obama", faces["obama"], faces["nobody"], b"not a photo", faces["obama2"], faces["trio"]
+    )
     assert reply.status_code == 201
     shown = reply.json()
     assert (shown["added"], shown["refused"]) == (2, 3)
@@ -89,7 +91,8 @@ def test_no_photo_can_be_used(writer, faces):
 
 
 @pytest.mark.parametrize(
-    ("photo", "status", "expected"), [("nobody", 422, "no_face"), ("trio", 422, "several_faces"), (None, 415, "unsupported_image")]
+    ("photo", "status", "expected"),
+    [("nobody", 422, "no_face"), ("trio", 422, "several_faces"), (None, 415, "unsupported_image")],
 )
 def test_one_photo_that_cannot_be_used(writer, faces, photo, status, expected):
     reply = writer.enroll("Barack Obama", faces[photo] if photo else b"not a photo")
@@ -151,8 +154,9 @@ def test_a_photo_unlike_the_others_is_taken_with_a_warning(writer, faces):
 @pytest.mark.parametrize(
     "name",
     [
-        ".", "..", ".hidden", "../up", "a/b", "a\\b", "C:", "a\0b", "a\nb", "a\tb", "\u202ecba", "zero\u200bwidth", "\ufeffBOM",
-        "nul", "CON", "com1.txt", "Bob.", "x" * 201, "é" * 101, "a\u2028b", "\ud800", "\ue000", ".deleted-0123456789abcdef",
+        ".", "..", ".hidden", "../up", "a/b", "a\\b", "C:", "a\0b", "a\nb", "a\tb", "\u202ecba", "zero\u200bwidth",
+        "\ufeffBOM", "nul", "CON", "com1.txt", "Bob.", "x" * 201, "é" * 101, "a\u2028b", "\ud800", "\ue000",
+        ".deleted-0123456789abcdef",
     ],
     ids=ascii,
 )  # fmt: skip
@@ -176,8 +180,8 @@ def test_names_that_are_none(writer, faces, name):
 @pytest.mark.parametrize(
     "name",
     [
-        "José Núñez", "李小龍", "Владимир", "نجيب محفوظ", "O'Brien", 'Dwayne "The Rock" Johnson', "Martin Luther King, Jr",
-        "50% off & more?#x", "a+b=c;d", "<b>bold", "👩‍🚀", "-rf", "$(reboot)", "%2e%2e", "null", "x" * 200,
+        "José Núñez", "李小龍", "Владимир", "نجيب محفوظ", "O'Brien", 'Dwayne "The Rock" Johnson',
+        "Martin Luther King, Jr", "50% off & more?#x", "a+b=c;d", "<b>bold", "👩‍🚀", "-rf", "$(reboot)", "%2e%2e", "null", "x" * 200,
         "São_Tomé (2)", "ไทย", "a b  c",
     ],
 )  # fmt: skip
@@ -245,5 +249,7 @@ def test_many_clients_enrol_many_people_at_once(writer, faces):
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(enrol, range(16))) == [201] * 16
-    assert {name: person["templates"] for name, person in writer.people().items()} == {f"Person {n}": 4 for n in range(4)}
+    assert {name: person["templates"] for name, person in writer.people().items()} == {
+        f"Person {n}": 4 for n in range(4)
+    }
     assert len(writer.files()) == 16

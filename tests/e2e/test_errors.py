@@ -86,8 +86,8 @@ JSON = {"Content-Type": "application/json"}
 @pytest.mark.parametrize(
     "data",
     [
-        b'{"image_url": ', b"[" * 100_000, b'{"a":' * 50_000, b'{"image_url": NaN}', b'{"top_k": Infinity}', b"[]", b"null",
-        b'"text"', b"5", b"{]", b"\xff\xfe{}", b"{}{}", b"\x00", b'{"image_url": "\xff"}', b"1" * 10_000,
+        b'{"image_url": ', b"[" * 100_000, b'{"a":' * 50_000, b'{"image_url": NaN}', b'{"top_k": Infinity}',
+        b"[]", b"null", b'"text"', b"5", b"{]", b"\xff\xfe{}", b"{}{}", b"\x00", b'{"image_url": "\xff"}', b"1" * 10_000,
         b'{"top_k": ' + b"1" * 10_000 + b"}", b'{"a": ' + b'{"b": ' * 30 + b"1" + b"}" * 31,
     ],
     ids=lambda data: repr(data[:20]),
@@ -98,7 +98,9 @@ def test_broken_json(reader, path, data):
     assert reply.status_code == 400, reply.text
 
 
-@pytest.mark.parametrize("value", ["", "!!!!", "data:image/jpeg,abc", "data:image/jpeg;base64", "a", "é", 5, None, {}, ["!"]])
+@pytest.mark.parametrize(
+    "value", ["", "!!!!", "data:image/jpeg,abc", "data:image/jpeg;base64", "a", "é", 5, None, {}, ["!"]]
+)
 def test_broken_base64(reader, value):
     reply = reader.post("/recognize", json={"image_base64": value})
     assert reply.status_code in (400, 415), reply.text
@@ -211,7 +213,10 @@ def test_too_large_a_body(reader):
     data = bytes(MAX_BODY + 1)
     assert refused(reader.post("/recognize", data=data)) == (413, "body_too_large")
     assert refused(reader.post("/recognize", files={"file": data})) == (413, "body_too_large")
-    assert refused(reader.post("/recognize", json={"image_base64": base64.b64encode(data).decode()})) == (413, "body_too_large")
+    assert refused(reader.post("/recognize", json={"image_base64": base64.b64encode(data).decode()})) == (
+        413,
+        "body_too_large",
+    )
 
 
 def test_too_large_a_body_in_chunks(reader):
@@ -225,7 +230,8 @@ def test_too_large_a_body_in_chunks(reader):
 
 
 @pytest.mark.parametrize(
-    "data", [b"hello", b"%PDF-1.7\n" + b"x" * 100, b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"<html></html>", bytes(1000)]
+    "data",
+    [b"hello", b"%PDF-1.7\n" + b"x" * 100, b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"<html></html>", bytes(1000)],
 )
 def test_not_an_image(reader, web, data):
     assert refused(reader.post("/recognize", data=data)) == (415, "unsupported_image")
@@ -278,7 +284,10 @@ def test_a_redirect_is_checked_too(reader, web, faces):
 
     inside = web.url("/inside", to("http://10.0.0.1/secret"))
     assert refused(reader.get("/recognize", params={"image_url": inside})) == (400, "address_refused")
-    assert reader.get("/recognize", params={"image_url": web.url("/file", to("file:///etc/passwd"))}).status_code in (400, 502)
+    assert reader.get("/recognize", params={"image_url": web.url("/file", to("file:///etc/passwd"))}).status_code in (
+        400,
+        502,
+    )
     loop = web.url("/loop", to(web.url("/loop")))
     assert reader.get("/recognize", params={"image_url": loop}).status_code == 502
     there = web.url("/there", to(web.url("/o.jpg", faces["obama2"])))
@@ -326,7 +335,12 @@ def test_a_url_with_too_many_bytes(reader, web):
 
 
 def test_headers_of_every_reply(reader, faces):
-    for reply in (reader.get("/health"), reader.get("/nothing"), reader.post("/recognize"), reader.request("PUT", "/people")):
+    for reply in (
+        reader.get("/health"),
+        reader.get("/nothing"),
+        reader.post("/recognize"),
+        reader.request("PUT", "/people"),
+    ):
         assert reply.headers["Cache-Control"] == "no-store"
         assert reply.headers["X-Content-Type-Options"] == "nosniff"
         assert "server" not in reply.headers or reply.headers["server"] == "recognizer"

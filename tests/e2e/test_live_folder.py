@@ -131,7 +131,11 @@ def test_files_and_requests_at_the_same_time(live, faces):
     live.put("Barack Obama/by hand.jpg", faces["obama2"])
     live.put("Joe Biden/by hand.jpg", faces["biden"])
     assert live.enroll("Joe Biden", faces["biden"]).status_code in (200, 201)
-    live.wait_for(lambda: {name: person["templates"] for name, person in live.people().items()} == {"Barack Obama": 2, "Joe Biden": 1})
+    live.wait_for(
+        lambda: (
+            {name: person["templates"] for name, person in live.people().items()} == {"Barack Obama": 2, "Joe Biden": 1}
+        )
+    )
     assert live.request("DELETE", "/people/Joe Biden").json()["left"]["files"] == 0
     assert live.names(faces["biden"]) == [None]
     assert live.names(faces["obama3"]) == ["Barack Obama"]

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import pytest
 from PIL import Image
 
+from . import pictures
 from .serving import Server, code
 from .test_enroll import id_of
 
@@ -147,7 +148,7 @@ def test_names_that_nobody_can_be_given(writer, faces):
     assert list(writer.people()) == ["Bob"]
 
 
-# -- what stands in the path cannot be overridden ------------------------------------------------------------------------
+# -- what stands in the path cannot be overridden --------------------------------------------------------------------
 
 
 def test_the_path_says_who_is_meant(writer, faces):
@@ -159,7 +160,12 @@ def test_the_path_says_who_is_meant(writer, faces):
         ("DELETE", at("Bob", photos[0])),
     ):  # fmt: skip
         for field, value in (("person", "Alice"), ("photo_id", photos[1])):
-            for how in ({"params": {field: value}}, {"json": {field: value}}, {"data": {field: value}}, {"files": {field: (None, value)}}):
+            for how in (
+                {"params": {field: value}},
+                {"json": {field: value}},
+                {"data": {field: value}},
+                {"files": {field: (None, value)}},
+            ):
                 reply = writer.request(method, path, **how)
                 assert (reply.status_code, code(reply)) == (400, "invalid_parameter"), (method, path, how)
     assert {name: person["templates"] for name, person in writer.people().items()} == {"Alice": 1, "Bob": 2}
@@ -178,7 +184,11 @@ def test_erasing_a_person_leaves_nothing(writer, faces):
 
     reply = writer.request("DELETE", at("Zebulon Quux"))
     assert reply.status_code == 200
-    assert reply.json() == {"deleted": "Zebulon Quux", "photos": 2, "left": {"files": 0, "templates": 0, "cache_rows": 0}}
+    assert reply.json() == {
+        "deleted": "Zebulon Quux",
+        "photos": 2,
+        "left": {"files": 0, "templates": 0, "cache_rows": 0},
+    }
     assert writer.names(faces["obama3"]) == [None]
     assert [path.name for path in writer.known_faces.iterdir()] == ["Joe Biden"]
     assert [os.fsencode(path.name) for path in writer.state.rglob("*") if b"Zebulon" in os.fsencode(path.name)] == []
@@ -217,11 +227,26 @@ def test_erasing_what_was_dropped_in_by_hand(writer, faces):
     writer.put("Dropped/holiday.jpg", faces["obama"])
     writer.put("Dropped/broken.jpg", b"not a photo")
     writer.put("Dropped/sub/deeper.jpg", faces["obama2"])
-    writer.wait_for(lambda: writer.get(at("Dropped")).status_code == 200 and len(writer.get("/people").json()["problems"]) == 2)
+    writer.wait_for(
+        lambda: writer.get(at("Dropped")).status_code == 200 and len(writer.get("/people").json()["problems"]) == 2
+    )
     assert writer.request("DELETE", at("Dropped")).json()["left"]["files"] == 0
     assert list(writer.known_faces.iterdir()) == []
     assert writer.get("/people").json() == {"people": [], "total": 0, "problems": []}
     assert writer.names(faces["obama2"]) == [None]
+
+
+def test_erasing_somebody_whose_photos_are_just_being_read(writer, faces):
+    photos = [pictures.smaller(faces["obama"], 400 + n) for n in range(10)]
+    for n, photo in enumerate(photos):
+        writer.put(f"Zebulon Quux/{n}.jpg", photo)
+    writer.wait_for(lambda: b"Zebulon" in raw_cache(writer))  # their encoding has begun
+    assert writer.request("DELETE", at("Zebulon Quux")).status_code == 200
+    writer.put("Joe Biden/one.jpg", faces["biden"])
+    writer.wait_for(lambda: writer.names(faces["biden"]) == ["Joe Biden"])  # what was begun has ended
+    assert writer.names(faces["obama2"]) == [None]
+    after = raw_cache(writer)
+    assert [piece for piece in [b"Zebulon", *(id_of(photo).encode() for photo in photos)] if piece in after] == []
 
 
 # -- problems --------------------------------------------------------------------------------------------------------
@@ -238,8 +263,8 @@ def test_everything_that_is_not_used_is_listed_with_its_reason(writer, faces):
     writer.put("stray.jpg", faces["biden"])
     writer.put("nul/x.jpg", faces["biden"])
     writer.put("BOB/x.jpg", faces["biden"])
-    os.symlink(writer.known_faces / "stray.jpg", writer.known_faces / "Bob" / "link.jpg")
-    os.symlink(writer.known_faces / "Bob", writer.known_faces / "Linked")
+    (writer.known_faces / "Bob" / "link.jpg").symlink_to(writer.known_faces / "stray.jpg")
+    (writer.known_faces / "Linked").symlink_to(writer.known_faces / "Bob")
     for ignored in (".DS_Store", "Bob/.hidden.jpg", "Bob/Thumbs.db", "README.md", "Bob/desktop.ini"):
         writer.put(ignored, b"x")
     # Of two names that differ in case only, the one that sorts first is used: BOB.
@@ -250,8 +275,8 @@ def test_everything_that_is_not_used_is_listed_with_its_reason(writer, faces):
     shown = writer.wait_for(lambda: _settled(writer, 10))
     assert shown == {
         "Bob/broken.jpg": "broken_image", "Bob/notes.doc": "unsupported_image", "Bob/empty.jpg": "unsupported_image",
-        "Bob/trees.jpg": "no_face", "Bob/party.jpg": "several_faces", "Bob/sub": "nested_folder", "stray.jpg": "not_in_a_folder",
-        "nul": "invalid_name", "Bob/link.jpg": "symbolic_link", "Linked": "symbolic_link",
+        "Bob/trees.jpg": "no_face", "Bob/party.jpg": "several_faces", "Bob/sub": "nested_folder",
+        "stray.jpg": "not_in_a_folder", "nul": "invalid_name", "Bob/link.jpg": "symbolic_link", "Linked": "symbolic_link",
     }  # fmt: skip
     bob = writer.get(at("Bob")).json()
     assert (bob["templates"], bob["problems"]) == (1, 5)

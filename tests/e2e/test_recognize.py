@@ -34,9 +34,15 @@ def in_json(write, content_type="application/json"):
 
 
 WAYS = {
-    "GET image_url": lambda server, web, photo: server.get("/recognize", params={"image_url": web.url("/o.jpg", photo)}),
-    "POST image_url": lambda server, web, photo: server.post("/recognize", params={"image_url": web.url("/o.jpg", photo)}),
-    "form image_url": lambda server, web, photo: server.post("/recognize", data={"image_url": web.url("/o.jpg", photo)}),
+    "GET image_url": lambda server, web, photo: server.get(
+        "/recognize", params={"image_url": web.url("/o.jpg", photo)}
+    ),
+    "POST image_url": lambda server, web, photo: server.post(
+        "/recognize", params={"image_url": web.url("/o.jpg", photo)}
+    ),
+    "form image_url": lambda server, web, photo: server.post(
+        "/recognize", data={"image_url": web.url("/o.jpg", photo)}
+    ),
     "multipart image_url": lambda server, web, photo: server.post(
         "/recognize", files={"image_url": (None, web.url("/o.jpg", photo))}
     ),
@@ -55,7 +61,9 @@ WAYS = {
     "body curl's default": body("application/x-www-form-urlencoded"),
     "body without a type": body(None),
     "json image_url": in_json(lambda web, photo: {"image_url": web.url("/o.jpg", photo)}),
-    "json with charset": in_json(lambda web, photo: {"image_url": web.url("/o.jpg", photo)}, "application/json; charset=utf-8"),
+    "json with charset": in_json(
+        lambda web, photo: {"image_url": web.url("/o.jpg", photo)}, "application/json; charset=utf-8"
+    ),
     "json base64": in_json(lambda web, photo: {"image_base64": base64_of(photo)}),
     "json data URL": in_json(lambda web, photo: {"image_base64": "data:image/jpeg;base64," + base64_of(photo)}),
     "json URL-safe, unpadded": in_json(
@@ -265,8 +273,8 @@ def test_parameters_that_cannot_be_used(reader, faces, query):
     [
         '"top_k": "x"', '"top_k": []', '"top_k": {}', '"top_k": [1, 2]', '"top_k": 1e400', '"top_k": -1e400',
         '"min_face": 1e400', '"min_face": 1' + "0" * 400, '"threshold": 1e400', '"threshold": {"a": 1}',
-        '"landmarks": true', '"landmarks": 6', '"format": 5', '"format": "\\ud800"', '"\\ud800": 1', '"image_url": ["a"]',
-        '"": 1', '"top_k": "\\u0000"',
+        '"landmarks": true', '"landmarks": 6', '"format": 5', '"format": "\\ud800"', '"\\ud800": 1',
+        '"image_url": ["a"]', '"": 1', '"top_k": "\\u0000"',
     ],
 )  # fmt: skip
 def test_json_parameters_that_cannot_be_used(reader, faces, fields):

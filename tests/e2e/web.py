@@ -32,7 +32,7 @@ class Web:
             self.pages[at or path] = page
         return f"http://127.0.0.1:{self._server.server_port}{path}"
 
-    def _handler(web):  # noqa: N805 - `self` is the handler's below
+    def _handler(web):  # `self` is the handler's below
         class Handler(BaseHTTPRequestHandler):
             def log_message(self, *_):
                 pass
