@@ -87,8 +87,8 @@ JSON = {"Content-Type": "application/json"}
     "data",
     [
         b'{"image_url": ', b"[" * 100_000, b'{"a":' * 50_000, b'{"image_url": NaN}', b'{"top_k": Infinity}',
-        b"[]", b"null", b'"text"', b"5", b"{]", b"\xff\xfe{}", b"{}{}", b"\x00", b'{"image_url": "\xff"}', b"1" * 10_000,
-        b'{"top_k": ' + b"1" * 10_000 + b"}", b'{"a": ' + b'{"b": ' * 30 + b"1" + b"}" * 31,
+        b"[]", b"null", b'"text"', b"5", b"{]", b"\xff\xfe{}", b"{}{}", b"\x00", b'{"image_url": "\xff"}',
+        b"1" * 10_000, b'{"top_k": ' + b"1" * 10_000 + b"}", b'{"a": ' + b'{"b": ' * 30 + b"1" + b"}" * 31,
     ],
     ids=lambda data: repr(data[:20]),
 )  # fmt: skip

@@ -276,7 +276,8 @@ def test_everything_that_is_not_used_is_listed_with_its_reason(writer, faces):
     assert shown == {
         "Bob/broken.jpg": "broken_image", "Bob/notes.doc": "unsupported_image", "Bob/empty.jpg": "unsupported_image",
         "Bob/trees.jpg": "no_face", "Bob/party.jpg": "several_faces", "Bob/sub": "nested_folder",
-        "stray.jpg": "not_in_a_folder", "nul": "invalid_name", "Bob/link.jpg": "symbolic_link", "Linked": "symbolic_link",
+        "stray.jpg": "not_in_a_folder", "nul": "invalid_name",
+        "Bob/link.jpg": "symbolic_link", "Linked": "symbolic_link",
     }  # fmt: skip
     bob = writer.get(at("Bob")).json()
     assert (bob["templates"], bob["problems"]) == (1, 5)
