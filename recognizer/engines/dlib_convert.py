@@ -6,7 +6,7 @@ import numpy as np
 
 from ..errors import ModelCorrupt
 from .datfile import Layer, Network
-from .onnxfile import FLOAT, INT64, UINT8, GraphBuilder
+from .onnxfile import FLOAT, UINT8, GraphBuilder
 
 
 _SCALE = np.float32(1 / 256)  # dlib divides what is left of a pixel after the mean by 256
@@ -160,14 +160,3 @@ def _shrunk(side: int | None, layer: Layer) -> int | None:
     if side + 2 * layer.padding < layer.window:
         raise ModelCorrupt(f"expected at least {layer.window} pixels before a layer, got {side}")
     return (side + 2 * layer.padding - layer.window) // layer.stride + 1
-
-
-def resize_graph() -> bytes:
-    """Bilinear resizing with the corners kept: "picture" float32 (1, 3, H, W), "size" int64 (4,) -> "resized"."""
-    graph = GraphBuilder("resize")
-    picture = graph.input("picture", FLOAT, (1, 3, "height", "width"))
-    size = graph.input("size", INT64, (4,))
-    options = {"mode": "linear", "coordinate_transformation_mode": "align_corners"}
-    graph.node("Resize", [picture, "", "", size], "resized", **options)
-    graph.output("resized", FLOAT, (1, 3, "rows", "columns"))
-    return graph.to_bytes()

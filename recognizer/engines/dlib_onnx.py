@@ -161,7 +161,6 @@ class Mmod:
         self._options = network.options
         self._means = network.means.reshape(3, 1, 1)
         self._session = Session(dlib_convert.mmod_to_onnx(network), threads, provider)
-        self._resize = Session(dlib_convert.resize_graph(), threads)
         self._dlib = self._dlib_if_different()
 
     @property
@@ -198,25 +197,13 @@ class Mmod:
         plan = tiled_pyramid.layout(
             *pixels.shape[:2], padding=self._options["padding"], outer_padding=self._options["outer_padding"]
         )
-        boxes, scores = self._raw_boxes(plan, self._session.run(self._canvas(pixels, plan))[0][0, 0])
+        canvas = tiled_pyramid.canvas(plan, pixels.transpose(2, 0, 1) - self._means)
+        boxes, scores = self._raw_boxes(plan, self._session.run(canvas)[0][0, 0])
         stay = tiled_pyramid.suppress(boxes, self._options["nms_iou"], self._options["nms_covered"])
         boxes = boxes[stay]
         if upsample:
             boxes = _halved(boxes, upsample)
         return boxes, scores[stay]
-
-    def _canvas(self, pixels: np.ndarray, plan: tiled_pyramid.Layout) -> np.ndarray:
-        """The picture less its means and its smaller copies, float32 (1, 3, height, width), zeros between them."""
-        canvas = np.zeros((1, 3, plan.height, plan.width), np.float32)
-        level = None
-        for left, top, right, bottom in plan.tiles:
-            if level is None:
-                level = (pixels.transpose(2, 0, 1) - self._means)[None]
-            else:
-                size = np.array([1, 3, bottom - top, right - left])
-                level = self._resize.run({"picture": level, "size": size})[0]
-            canvas[:, :, top:bottom, left:right] = level
-        return canvas
 
     def _raw_boxes(self, plan: tiled_pyramid.Layout, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Boxes and scores of all places that look like a face, best first."""

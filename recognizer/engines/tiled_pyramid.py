@@ -1,7 +1,7 @@
 """The canvas on which dlib's mmod network sees a picture: copies of falling size, side by side.
 
-The rules are those of dlib's image_pyramid.h (pyramid_down<6>) and loss.h (loss_mmod), so that the boxes come out
-the same: each copy is 5/6 of the one before; a first column runs downwards, a second one back up on its right.
+The rules are those of dlib's image_pyramid.h (pyramid_down<6>), interpolation.h (resize_image) and loss.h (loss_mmod),
+so that boxes and scores come out the same: each copy is 5/6 of the one before; a first column runs downwards, a second one back up on its right.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _LEAST_HEIGHT = 5
+_BLOCK = 64  # rows that are resized together: few enough to stay in the cache
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,73 @@ def _column_height(sizes: list[tuple[int, int]], padding: int) -> int:
 
 def _overlap(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def canvas(plan: Layout, picture: np.ndarray) -> np.ndarray:
+    """Copies of a picture where `plan` puts them, zeros between; float32 (1, channels, height, width).
+
+    Parameters
+    ----------
+    picture : ndarray of float32, shape (channels, H, W)
+    """
+    whole = np.zeros((1, len(picture), plan.height, plan.width), np.float32)
+    tiles = [whole[0, :, top:bottom, left:right] for left, top, right, bottom in plan.tiles]
+    tiles[0][:] = picture
+    for larger, smaller in zip(tiles, tiles[1:], strict=False):
+        _shrink(larger, smaller)
+    return whole
+
+
+def _shrink(source: np.ndarray, target: np.ndarray) -> None:
+    """Fill `target` with `source`, resized bilinearly with the corners kept; both (channels, rows, columns)."""
+    above, below, down = _rows_between(source.shape[1], target.shape[1])
+    left, right, across = _columns_between(source.shape[2], target.shape[2])
+    for plane, filled in zip(source, target, strict=True):
+        for start in range(0, len(filled), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            mixed = _mixed(plane[above[rows]], plane[below[rows]], down[rows, None])
+            filled[rows] = _mixed(mixed.take(left, 1, mode="clip"), mixed.take(right, 1, mode="clip"), across)
+
+
+def _mixed(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """`first` where `share` is 0, `second` where it is 1; written into `second`."""
+    second -= first
+    second *= share
+    second += first
+    return second
+
+
+def _rows_between(before: int, after: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each new row the old ones above and below it, and its share of the lower one."""
+    step = (before - 1) / max(after - 1, 1)
+    return _neighbours(_running(-step, step, after), before)
+
+
+def _columns_between(before: int, after: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same for columns: dlib steps through them four at a time in float32, and through the last ones in float64.
+
+    The sums are made step by step as there, since their rounding errors are what the scores' last digits depend on.
+    """
+    step = (before - 1) / max(after - 1, 1)
+    fours = np.full((after // 4 + 2, 4), np.float32(4 * step))
+    fours[0] = -4 * step + np.arange(4) * step
+    fours = np.add.accumulate(fours, axis=0)[1:]
+    beyond = np.flatnonzero(fours[:, 3].astype(np.int64) + 1 >= before)
+    quick = fours[: beyond[0] if len(beyond) else len(fours)].ravel()
+    rest = _running(-step + len(quick) * step, step, max(after - len(quick), 0))
+    parts = zip(_neighbours(quick, before), _neighbours(rest, before), strict=True)
+    low, high, share = (np.concatenate(part)[:after] for part in parts)
+    return low, high, share
+
+
+def _running(start: float, step: float, count: int) -> np.ndarray:
+    """start + step, start + 2 step, ... added up one after the other."""
+    return np.add.accumulate(np.r_[start, np.full(count, step)])[1:]
+
+
+def _neighbours(places: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    low = np.floor(places).astype(np.int64)
+    return low, np.minimum(low + 1, size - 1), (places - low.astype(places.dtype)).astype(np.float32)
 
 
 def to_image(plan: Layout, centres: np.ndarray, width: int, height: int) -> np.ndarray:
