@@ -216,6 +216,19 @@ def dlib_file(name: str) -> Path:
     return file
 
 
+def verify_dlib_file(name: str) -> Path:
+    """As `dlib_file`, but the whole file is hashed.
+
+    Raises
+    ------
+    ModelMissing, ModelCorrupt, StorageError
+    """
+    file = dlib_file(name)
+    if _sha256(file) != DLIB_FILES[name].sha256:
+        raise ModelCorrupt(f"{name} does not have the trusted hash: install face_recognition_models again")
+    return file
+
+
 def fetch_assets(
     assets: Iterable[Asset], folder: Path, progress: Progress | None = None, settings: IndexSettings | None = None
 ) -> list[Path]:

@@ -60,7 +60,8 @@ class _Clock:
 class Service:
     """Everything that the server and the command line can do. Build it with `make_service`.
 
-    Photos are bytes, names are as `names.normalise` writes them. Every method may be called from any thread.
+    Photos are bytes, and where nothing is stored also `images.Image`; names are as `names.normalise` writes them. Every
+    method may be called from any thread.
     """
 
     def __init__(
@@ -83,10 +84,14 @@ class Service:
     # -- life ---------------------------------------------------------------------------------------------------
 
     def start(self, progress: Progress | None = None) -> None:
-        """Enrol what is in known_faces, and go on following it if the settings say so."""
+        """Enrol what is in known_faces, and go on following it if the settings say so.
+
+        Only a service that follows the folder tidies the cache: one that looks in for a moment, perhaps with another
+        folder or engine, must not throw away what a server beside it relies on.
+        """
         self.enrolment.sync(progress=progress)
-        self.enrolment.tidy()
         if self.settings.watch:
+            self.enrolment.tidy()
             self._watcher = Watcher(self.enrolment, self.settings.watch_poll)
         self._ready = True
 
@@ -117,9 +122,11 @@ class Service:
         finally:
             self._fetches.release()
 
-    def _decode(self, data: bytes) -> images.Image:
+    def _decode(self, photo: bytes | images.Image) -> images.Image:
+        if isinstance(photo, images.Image):
+            return photo
         return images.decode(
-            data,
+            photo,
             max_bytes=self.settings.max_image_bytes,
             max_pixels=self.settings.max_image_pixels,
             long_side=self.engine.decode_size,
@@ -127,12 +134,12 @@ class Service:
 
     # -- looking ------------------------------------------------------------------------------------------------
 
-    def detect(self, photo: bytes, *, min_face: int | None = None, landmarks: int = 5) -> Seen:
+    def detect(self, photo: bytes | images.Image, *, min_face: int | None = None, landmarks: int = 5) -> Seen:
         """Find the faces of a photo.
 
         Parameters
         ----------
-        photo : bytes
+        photo : bytes or images.Image
         min_face : int, optional
             Instead of the setting of that name.
         landmarks : {5, 68}
@@ -145,7 +152,7 @@ class Service:
 
     def recognize(
         self,
-        photo: bytes,
+        photo: bytes | images.Image,
         *,
         top_k: int = 0,
         min_face: int | None = None,
@@ -156,7 +163,7 @@ class Service:
 
         Parameters
         ----------
-        photo : bytes
+        photo : bytes or images.Image
         top_k : int
             How many candidates each face lists.
         min_face, landmarks
@@ -232,7 +239,11 @@ class Service:
     # -- verification -------------------------------------------------------------------------------------------
 
     def verify(
-        self, photo: bytes, other: bytes | None = None, subject: str | None = None, threshold: float | None = None
+        self,
+        photo: bytes | images.Image,
+        other: bytes | images.Image | None = None,
+        subject: str | None = None,
+        threshold: float | None = None,
     ) -> Verification:
         """Whether a photo's largest face is the same person as another photo's, or as an enrolled subject.
 
@@ -272,7 +283,7 @@ class Service:
         rate = self._curve.rate(distance)
         return Verification(distance <= limit, distance, limit, rate, tuple(taken), clock.total())
 
-    def _largest(self, photo: bytes, clock: _Clock, which: str) -> tuple[Face, np.ndarray]:
+    def _largest(self, photo: bytes | images.Image, clock: _Clock, which: str) -> tuple[Face, np.ndarray]:
         image = self._decode(photo)
         clock.lap("decode")
         faces, image = self.engine.look(image)
