@@ -68,7 +68,7 @@ class Settings:
     models_dir: Path = _setting(
         _default_models, Path, "Folder where fetched weights are kept.", shown="the user's cache folder"
     )
-    detector: str = _setting("yunet", str, "How faces are found.", choices=("yunet", "hog"))
+    detector: str = _setting("yunet", str, "How faces are found.", choices=("yunet", "hog", "cnn"))
     embedder: str = _setting("dlib+sface", str, "How faces are described.", choices=("dlib", "sface", "dlib+sface"))
     detect_size: int = _setting(
         0, _whole, "Long side in pixels of the copy on which faces are looked for; 0 takes the detector's own.",

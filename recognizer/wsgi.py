@@ -231,7 +231,7 @@ class _Connection(HTTPConnection):
 
 
 class _Connections(ConnectionManager):
-    """The connections that wait for a request. At the end, those whose first request is under way still get it served."""
+    """The connections that wait for a request. At the end, new ones whose request is on its way still get it served."""
 
     def close(self):
         until = time.monotonic() + FIRST_BYTE_SECONDS

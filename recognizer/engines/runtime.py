@@ -1,0 +1,116 @@
+"""One small session interface over the inference runtimes.
+
+ONNX Runtime on the processor is the one that is always there. The others are asked for by name, and imported only then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import ModelCorrupt, ModelError
+
+#: provider name -> ONNX Runtime's execution provider
+_PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "directml": "DmlExecutionProvider",
+}
+PROVIDERS = (*_PROVIDERS, "openvino")
+
+
+class Session:
+    """A loaded network. `run` may be called from several threads at once; Python's lock is released meanwhile.
+
+    Parameters
+    ----------
+    model : str, Path or bytes
+        An ONNX file, or its bytes.
+    threads : int
+        Threads that work on one `run` together. One is best where several photos are worked on at once.
+    provider : str
+        One of `PROVIDERS`.
+
+    Attributes
+    ----------
+    inputs, outputs : tuple of str
+        Names, in the model's order.
+
+    Raises
+    ------
+    ModelError
+        There is no such provider, or it is not installed.
+    ModelCorrupt
+        The bytes are not a model that can be run.
+    """
+
+    def __init__(self, model: str | Path | bytes, threads: int = 1, provider: str = "cpu"):
+        if provider not in PROVIDERS:
+            raise ModelError(f"expected a provider of {', '.join(PROVIDERS)}, got {provider!r}")
+        if threads < 1:
+            raise ValueError(f"expected at least one thread, got {threads}")
+        backend = _OpenVino if provider == "openvino" else _OnnxRuntime
+        self._backend = backend(model if isinstance(model, bytes) else str(model), threads, provider)
+        self.inputs, self.outputs = self._backend.inputs, self._backend.outputs
+
+    def run(self, inputs: np.ndarray | Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """Run the network on its inputs by name, or on its only input; its outputs in the model's order."""
+        if isinstance(inputs, np.ndarray):
+            inputs = {self.inputs[0]: inputs}
+        return self._backend.run(inputs)
+
+
+class _OnnxRuntime:
+    def __init__(self, model: str | bytes, threads: int, provider: str):
+        import onnxruntime
+
+        name = _PROVIDERS[provider]
+        if name not in onnxruntime.get_available_providers():
+            raise ModelError(f"the {provider} provider is not part of the installed onnxruntime")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # fatal: what goes wrong is raised, the rest is chatter
+        # spinning threads take the cores from whoever else works
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # sizes vary from call to call, so a plan of memory made for one of them helps nobody; the arena stays on, since
+        # the C library's per-thread heaps come out both slower and larger
+        options.enable_mem_pattern = False
+        try:
+            self._session = onnxruntime.InferenceSession(model, options, providers=[name])
+        except Exception as error:
+            # its exception classes share no base but Exception
+            raise ModelCorrupt(f"the model cannot be loaded: {type(error).__name__}") from error
+        self.inputs = tuple(item.name for item in self._session.get_inputs())
+        self.outputs = tuple(item.name for item in self._session.get_outputs())
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        return self._session.run(None, dict(inputs))
+
+
+class _OpenVino:
+    def __init__(self, model: str | bytes, threads: int, provider: str):
+        try:
+            import openvino
+        except ImportError:
+            raise ModelError("the openvino provider needs the openvino package") from None
+        config = {
+            "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_PRECISION_HINT": "f32",  # it would pick bf16 by itself where the processor has it
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        try:
+            core = openvino.Core()
+            self._compiled = core.compile_model(core.read_model(model), "CPU", config)
+        except RuntimeError as error:
+            raise ModelCorrupt(f"the model cannot be loaded: {type(error).__name__}") from error
+        self.inputs = tuple(item.get_any_name() for item in self._compiled.inputs)
+        self.outputs = tuple(item.get_any_name() for item in self._compiled.outputs)
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        # a request holds the outputs' memory, so each call has its own
+        answer = self._compiled.create_infer_request().infer(dict(inputs))
+        return [np.array(answer[name]) for name in self.outputs]

@@ -1,0 +1,143 @@
+"""SFace on ONNX Runtime: what cv2.FaceRecognizerSF gives, at nearly twice its speed.
+
+As published the graph is slow there: batch normalisation cannot be folded while the weights are inputs of the graph,
+and each of its 27 PReLUs takes the data out of the layout in which convolutions are fast. Written anew it is one
+chain of convolutions, additions and relus.
+
+Zhong et al.: "SFace: Sigmoid-Constrained Hypersphere Loss for Robust Face Recognition", IEEE TIP (2021); weights from
+opencv_zoo (Apache-2.0).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import ModelCorrupt
+from . import onnxfile
+from .runtime import Session
+
+CHIP = 112
+_BATCH = 4  # more at once no longer fits the processor's cache
+_ENDING = ["BatchNormalization", "Dropout", "Flatten", "Gemm", "BatchNormalization"]
+
+
+class SFaceNet:
+    """The raw network. Safe to call from several threads at once.
+
+    Parameters
+    ----------
+    model_path : path of face_recognition_sface_2021dec.onnx
+    threads : int
+        Threads that work on one call together.
+    provider : str
+        See `runtime.PROVIDERS`.
+
+    Raises
+    ------
+    ModelCorrupt
+        The file is not such a model.
+    """
+
+    dim = 128
+
+    def __init__(self, model_path: str | Path, threads: int = 1, provider: str = "cpu"):
+        self._session = Session(_rewritten(Path(model_path).read_bytes()), threads, provider)
+
+    def describe(self, chips: np.ndarray) -> np.ndarray:
+        """Describe aligned faces.
+
+        Parameters
+        ----------
+        chips : ndarray of uint8, shape (n, 112, 112, 3)
+            RGB.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, 128)
+            As cv2.FaceRecognizerSF.feature gives them: not of unit length.
+        """
+        if chips.dtype != np.uint8 or chips.ndim != 4 or chips.shape[1:] != (CHIP, CHIP, 3):
+            raise ValueError(f"expected uint8 chips of shape (n, {CHIP}, {CHIP}, 3), got {chips.dtype} {chips.shape}")
+        if not len(chips):
+            return np.zeros((0, self.dim), np.float32)
+        parts = [np.ascontiguousarray(chips[start : start + _BATCH]) for start in range(0, len(chips), _BATCH)]
+        return np.concatenate([self._session.run(part)[0] for part in parts])
+
+
+def _rewritten(data: bytes) -> bytes:
+    """The model with uint8 chips (n, 112, 112, 3) as its only input, and nothing but quick operators."""
+    model = onnxfile.read(data)
+    nodes = list(model.graph.node)
+    kinds = [node.op_type for node in nodes]
+    body = kinds[2:-5]
+    if kinds[:2] != ["Sub", "Mul"] or kinds[-5:] != _ENDING or not body or body != _BLOCK * (len(body) // 3):
+        raise ModelCorrupt("expected SFace's layers, got another model")
+    arrays = {tensor.name: tensor for tensor in model.graph.initializer}
+    try:
+        return _Writer(arrays).write(nodes)
+    except (KeyError, ValueError) as error:
+        raise ModelCorrupt(f"expected SFace's weights, they do not fit its layers: {type(error).__name__}") from error
+
+
+_BLOCK = ["Conv", "BatchNormalization", "PRelu"]
+
+
+class _Writer:
+    """Writes the chain of layers anew, in float64 until the weights are stored."""
+
+    def __init__(self, tensors: dict):
+        self._tensors = tensors
+        self._graph = onnxfile.GraphBuilder("face_recognition_sface_2021dec")
+
+    def write(self, nodes: list) -> bytes:
+        graph = self._graph
+        chips = graph.input("chips", onnxfile.UINT8, ("n", CHIP, CHIP, 3))
+        planes = graph.node("Cast", [graph.node("Transpose", [chips], perm=(0, 3, 1, 2))], to=onnxfile.FLOAT)
+        centred = graph.node("Sub", [planes, self._constant(self._array(nodes[0].input[1]))])
+        here = graph.node("Mul", [centred, self._constant(self._array(nodes[1].input[1]))])
+        for index in range(2, len(nodes) - 5, 3):
+            here = self._block(here, *nodes[index : index + 3])
+        self._ending(here, nodes[-5], nodes[-2], nodes[-1])
+        graph.output("features", onnxfile.FLOAT, ("n", SFaceNet.dim))
+        return graph.to_bytes()
+
+    def _block(self, here: str, con, norm, prelu) -> str:
+        """A convolution with its normalisation folded in, and prelu(x) = slope x + (1 - slope) relu(x)."""
+        scale, shift = self._scale_and_shift(norm)
+        weights = self._array(con.input[1]) * scale[:, None, None, None]
+        attributes = {item.name: item.i if item.type == 2 else tuple(item.ints) for item in con.attribute}
+        x = self._graph.node("Conv", [here, self._constant(weights), self._constant(shift)], **attributes)
+        slope = self._array(prelu.input[1]).reshape(len(shift))
+        bent = self._scaled(self._graph.node("Relu", [x]), 1 - slope)
+        return self._graph.node("Add", [bent, self._scaled(x, slope)])
+
+    def _scaled(self, name: str, factors: np.ndarray) -> str:
+        """Each channel times its factor, as a convolution: that keeps the data in the convolutions' layout."""
+        weights = self._constant(factors.reshape(-1, 1, 1, 1))
+        return self._graph.node("Conv", [name, weights], kernel_shape=(1, 1), group=len(factors))
+
+    def _ending(self, here: str, norm, dense, last_norm) -> None:
+        """The dense layer, with the normalisations before and after it folded in."""
+        weights, bias = self._array(dense.input[1]), self._array(dense.input[2])
+        scale, shift = self._scale_and_shift(norm)
+        weights = weights.reshape(len(bias), len(scale), -1)
+        bias = bias + np.einsum("oij,i->o", weights, shift)
+        weights *= scale[:, None]
+        scale, shift = self._scale_and_shift(last_norm)
+        weights, bias = weights.reshape(len(bias), -1) * scale[:, None], bias * scale + shift
+        flat = self._graph.node("Flatten", [here], axis=1)
+        self._graph.node("Gemm", [flat, self._constant(weights.T), self._constant(bias)], "features")
+
+    def _scale_and_shift(self, norm) -> tuple[np.ndarray, np.ndarray]:
+        gamma, beta, mean, variance = (self._array(name) for name in norm.input[1:])
+        epsilon = next((item.f for item in norm.attribute if item.name == "epsilon"), 1e-5)
+        scale = gamma / np.sqrt(variance + epsilon)
+        return scale, beta - mean * scale
+
+    def _array(self, name: str) -> np.ndarray:
+        return onnxfile.to_array(self._tensors[name]).astype(np.float64)
+
+    def _constant(self, array: np.ndarray) -> str:
+        return self._graph.constant(array.astype(np.float32))

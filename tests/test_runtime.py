@@ -1,0 +1,125 @@
+"""Sessions over the inference runtimes, on a graph of two nodes."""
+
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from recognizer.engines import onnxfile
+from recognizer.engines.runtime import Session
+from recognizer.errors import ModelCorrupt, ModelError
+
+
+def twice_plus_one() -> bytes:
+    graph = onnxfile.GraphBuilder("twice_plus_one")
+    x = graph.input("x", onnxfile.FLOAT, ("n", 3))
+    doubled = graph.node("Mul", [x, graph.constant(np.float32([2]))], "doubled")
+    graph.node("Add", [doubled, graph.constant(np.float32([1]))], "more")
+    graph.output("doubled", onnxfile.FLOAT, ("n", 3))
+    graph.output("more", onnxfile.FLOAT, ("n", 3))
+    return graph.to_bytes()
+
+
+def test_runs_bytes_and_files(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(twice_plus_one())
+    for model in (twice_plus_one(), tmp_path / "model.onnx", str(tmp_path / "model.onnx")):
+        session = Session(model)
+        doubled, more = session.run(np.ones((2, 3), np.float32))
+        assert session.inputs == ("x",) and session.outputs == ("doubled", "more")
+        assert (doubled == 2).all() and (more == 3).all() and more.shape == (2, 3)
+
+
+def test_takes_inputs_by_name():
+    assert (Session(twice_plus_one()).run({"x": np.zeros((0, 3), np.float32)})[0].shape) == (0, 3)
+
+
+def test_is_safe_to_share_between_threads():
+    session, wrong = Session(twice_plus_one(), threads=2), []
+
+    def work(number):
+        for _ in range(50):
+            answer = session.run(np.full((number + 1, 3), number, np.float32))[1]
+            if answer.shape != (number + 1, 3) or not (answer == 2 * number + 1).all():
+                wrong.append(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_other_providers_are_refused_by_name():
+    with pytest.raises(ModelError, match="expected a provider of cpu"):
+        Session(twice_plus_one(), provider="abacus")
+
+
+def test_a_provider_that_is_not_installed_is_named():
+    import onnxruntime
+
+    absent = {"cuda": "CUDA", "coreml": "CoreML", "directml": "Dml"}
+    for name, start in absent.items():
+        if f"{start}ExecutionProvider" not in onnxruntime.get_available_providers():
+            with pytest.raises(ModelError, match=name):
+                Session(twice_plus_one(), provider=name)
+
+
+def test_openvino_runs_or_is_named(monkeypatch):
+    pytest.importorskip("openvino")
+    answer = Session(twice_plus_one(), provider="openvino").run(np.ones((2, 3), np.float32))[1]
+    assert (answer == 3).all()
+
+
+def test_openvino_that_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(ModelError, match="openvino package"):
+        Session(twice_plus_one(), provider="openvino")
+
+
+@pytest.mark.parametrize("model", [b"", b"not a model", twice_plus_one()[:60]])
+def test_what_is_no_model_is_refused(model):
+    with pytest.raises(ModelCorrupt):
+        Session(model)
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(ModelCorrupt):
+        Session(tmp_path / "missing.onnx")
+
+
+def test_a_session_needs_a_thread():
+    with pytest.raises(ValueError, match="at least one thread"):
+        Session(twice_plus_one(), threads=0)
+
+
+class TestOnnxFile:
+    def test_what_is_written_is_read_again(self):
+        data = twice_plus_one()
+        model = onnxfile.read(data)
+        assert [node.op_type for node in model.graph.node] == ["Mul", "Add"]
+        assert onnxfile.to_array(model.graph.initializer[0]).tolist() == [2.0]
+        assert onnxfile.to_bytes(model) == data
+
+    def test_fields_that_are_not_named_are_kept(self):
+        extra = b"\x82\x7f\x03abc"  # a field 2032 that no schema knows
+        assert onnxfile.to_bytes(onnxfile.read(twice_plus_one() + extra)).endswith(extra)
+
+    def test_values_are_changed_in_place(self):
+        model = onnxfile.read(twice_plus_one())
+        onnxfile.set_array(model.graph.initializer[0], np.float32([5]))
+        onnxfile.set_shape(model.graph.input[0], ("n", "m"))
+        answer = Session(onnxfile.to_bytes(model)).run(np.ones((1, 7), np.float32))[0]
+        assert answer.shape == (1, 7) and (answer == 5).all()
+
+    @pytest.mark.parametrize("data", [b"", b"\xff\xff\xff", b"plain words"])
+    def test_what_is_no_model_is_refused(self, data):
+        with pytest.raises(ModelCorrupt):
+            onnxfile.read(data)
+
+    def test_arrays_of_another_size_are_refused(self):
+        model = onnxfile.read(twice_plus_one())
+        model.graph.initializer[0].dims[0] = 3
+        with pytest.raises(ModelCorrupt, match="shape"):
+            onnxfile.to_array(model.graph.initializer[0])

@@ -1,0 +1,104 @@
+"""YuNet on ONNX Runtime gives what cv2.FaceDetectorYN gives."""
+
+import threading
+
+import numpy as np
+import pytest
+from weights import weights
+
+from recognizer.engines.dlib_onnx import drawn_face
+from recognizer.engines.yunet_ort import YuNet
+from recognizer.errors import ModelCorrupt
+
+cv2 = pytest.importorskip("cv2")
+
+MODEL = "face_detection_yunet_2023mar.onnx"
+SCORE = 0.3  # drawn faces do not score high
+
+
+def by_opencv(pixels, score=SCORE):
+    height, width = pixels.shape[:2]
+    detector = cv2.FaceDetectorYN.create(str(weights(MODEL)), "", (width, height), score, 0.3, 5000)
+    rows = detector.detect(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1]
+    return np.zeros((0, 15), np.float32) if rows is None else rows
+
+
+def scene(height, width, *faces):
+    random = np.random.default_rng(3)
+    pixels = cv2.GaussianBlur(random.integers(0, 256, (height, width, 3), dtype=np.uint8), (0, 0), 6)
+    for left, top, side in faces:
+        pixels[top : top + side, left : left + side] = drawn_face(side)
+    return pixels
+
+
+SCENES = [
+    scene(200, 300, (60, 20, 160)),
+    scene(320, 640, (0, 0, 200), (230, 100, 90), (400, 40, 240)),
+    scene(32, 32),
+    scene(481, 643, (300, 200, 281)),
+    scene(97, 700, (350, 10, 80)),
+    np.zeros((64, 64, 3), np.uint8),
+    np.full((1, 1, 3), 200, np.uint8),
+    scene(5, 250),
+]
+
+
+@pytest.fixture(scope="module")
+def yunet():
+    return YuNet(weights(MODEL), score=SCORE)
+
+
+@pytest.mark.parametrize("pixels", SCENES, ids=lambda pixels: f"{pixels.shape[1]}x{pixels.shape[0]}")
+def test_gives_what_opencv_gives(yunet, pixels):
+    rows, wanted = yunet.raw(pixels), by_opencv(pixels)
+    assert rows.dtype == np.float32 and rows.shape == wanted.shape
+    assert np.allclose(rows[:, :14], wanted[:, :14], rtol=0, atol=0.01)
+    assert np.allclose(rows[:, 14], wanted[:, 14], rtol=0, atol=1e-4)
+
+
+def test_some_faces_are_found_at_all(yunet):
+    assert len(yunet.raw(SCENES[1])) >= 2
+
+
+def test_many_overlapping_boxes_are_suppressed_as_in_opencv():
+    pixels = SCENES[1]
+    rows, wanted = YuNet(weights(MODEL), score=0.02).raw(pixels), by_opencv(pixels, 0.02)
+    assert len(wanted) > 2 and rows.shape == wanted.shape
+    assert np.allclose(rows[:, :14], wanted[:, :14], rtol=0, atol=0.01)
+
+
+def test_takes_pictures_that_are_not_contiguous(yunet):
+    pixels = SCENES[1][:, ::-1]
+    assert np.array_equal(yunet.raw(pixels), yunet.raw(np.ascontiguousarray(pixels)))
+
+
+def test_threads_share_one_network(yunet):
+    wanted, results = [yunet.raw(pixels) for pixels in SCENES], {}
+
+    def work(number):
+        results[number] = [yunet.raw(pixels) for pixels in SCENES]
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number in range(4):
+        assert all(np.array_equal(a, b) for a, b in zip(results[number], wanted, strict=True))
+
+
+def test_another_model_is_refused(tmp_path):
+    from recognizer.engines import datfile, dlib_convert, dlib_onnx
+
+    network = datfile.read_mmod(dlib_onnx.dat_file(dlib_onnx.MMOD_FILE).read_bytes())
+    (tmp_path / "other.onnx").write_bytes(dlib_convert.mmod_to_onnx(network))
+    with pytest.raises(ModelCorrupt, match="YuNet's outputs"):
+        YuNet(tmp_path / "other.onnx")
+
+
+@pytest.mark.parametrize("share", [0, 0.5, 0.99])
+def test_a_cut_off_file_is_refused(tmp_path, share):
+    data = weights(MODEL).read_bytes()
+    (tmp_path / "cut.onnx").write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(ModelCorrupt):
+        YuNet(tmp_path / "cut.onnx")
