@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -60,12 +62,15 @@ class Vectors:
     vectors : ndarray of float32, shape (n, dim)
         Rows of lost photos are zero.
     found : ndarray of bool, shape (n,)
+    photos : tuple of str
+        Ids of their content.
     problems : tuple of (int, str, str)
         Of each lost photo: its index, the error's code and its sentence.
     """
 
     vectors: np.ndarray
     found: np.ndarray
+    photos: tuple[str, ...]
     problems: tuple[tuple[int, str, str], ...]
 
 
@@ -83,13 +88,13 @@ def encode(
     progress : callable
         Told how many photos are done, and of how many.
     """
-    photos = [_identify(path, source.max_bytes) for path in paths]
+    photos = [identify(path, source.max_bytes) for path in paths]
     known = cache.encodings(source.key)
     held = {photo: known[photo, source.subject] for photo in photos if (photo, source.subject) in known}
     missing = {photo: path for photo, path in zip(photos, paths, strict=True) if photo not in held}
     done = len(paths) - len(missing)
     for made in parts(_encode_file, list(missing.items()), source):
-        cache.put([replace(one, engine=source.key) for one in made if not one.photo.startswith(_UNREAD)])
+        cache.put([replace(one, engine=source.key) for one in made if not unread(one.photo)])
         held.update((one.photo, one) for one in made)
         done += len(made)
         progress(done, len(paths))
@@ -103,15 +108,19 @@ def _vectors(encodings: list[Encoding], dim: int) -> Vectors:
             row[:] = one.vector
     found = np.array([one.vector is not None for one in encodings], bool)
     problems = tuple((i, one.problem, one.message) for i, one in enumerate(encodings) if one.vector is None)
-    return Vectors(rows, found, problems)
+    return Vectors(rows, found, tuple(one.photo for one in encodings), problems)
 
 
-def _identify(path: Path, max_bytes: int) -> str:
+def identify(path: Path, max_bytes: int) -> str:
     """The id of a photo's content; for one that cannot be read its path, which is kept nowhere."""
     try:
         return photo_id(images.read_file(path, max_bytes=max_bytes))
     except (ImageError, OSError):
         return f"{_UNREAD}{path}"
+
+
+def unread(photo: str) -> bool:
+    return photo.startswith(_UNREAD)
 
 
 def _encode_file(source: Source, item: tuple[str, Path]) -> Encoding:
@@ -153,15 +162,28 @@ def parts(work: Callable, items: Sequence, source: Source) -> Iterator[list]:
 
     Notes
     -----
-    The only place that knows how work is spread: over processes (loky's, which need no guard in the user's main module),
-    because dlib holds the interpreter's lock while it computes.
+    The only place that knows how work is spread: over threads, or over processes (loky's, which need no guard in the user's main
+    module) for dlib itself, which holds the interpreter's lock while it computes.
     """
     size = _PART * max(1, source.workers)
     pieces = [items[start : start + size] for start in range(0, len(items), size)]
     if len(items) < _FEW or source.workers < 2:
-        for piece in pieces:
-            yield [work(source, item) for item in piece]
-        return
+        yield from ([work(source, item) for item in piece] for piece in pieces)
+    elif _holds_lock(source.engine):
+        yield from _in_processes(work, pieces, source)
+    else:
+        with ThreadPoolExecutor(source.workers) as pool:
+            for piece in pieces:
+                yield list(pool.map(partial(work, source), piece))
+
+
+def _holds_lock(engine: Engine) -> bool:
+    from ..engines.dlib import DlibEmbedder
+
+    return isinstance(engine.embedder, DlibEmbedder)
+
+
+def _in_processes(work: Callable, pieces: list, source: Source) -> Iterator[list]:
     import loky
 
     plain = replace(source, engine=None)

@@ -77,7 +77,16 @@ def measure(compared: Compared, threshold: float, curve: Curve, rounds: int = 50
         **_true_accepts(compared, rounds),
         "calibration": {key: _promise(compared, curve.distance(rate)) for key, rate in _PROMISES.items()},
         "roc": roc(distances[same], distances[~same & ~lost]),
+        "histogram": _histogram(distances, same, lost),
     }
+
+
+def _histogram(distances: np.ndarray, same: np.ndarray, lost: np.ndarray, bins: int = 40) -> dict:
+    """How many pairs are how far apart."""
+    seen = distances[~lost]
+    edges = np.linspace(0, float(seen.max()) if len(seen) and seen.max() > 0 else 1.0, bins + 1)
+    kinds = {"same": distances[same & ~lost], "different": distances[~same & ~lost]}
+    return {"edges": edges.tolist(), **{key: np.histogram(apart, edges)[0].tolist() for key, apart in kinds.items()}}
 
 
 def _at(compared: Compared, threshold: float) -> dict:
