@@ -68,7 +68,7 @@ def _roc(axes, part: dict) -> None:
 def _distances(axes, part: dict) -> None:
     shown = part["histogram"]
     for key, colour in (("same", _BLUE), ("different", _ORANGE)):
-        axes.stairs(shown[key], shown["edges"], fill=True, alpha=0.5, color=colour, label=f"{key} person" + "s" * (key != "same"))
+        axes.stairs(shown[key], shown["edges"], fill=True, alpha=0.5, color=colour, label={"same": "one person", "different": "two people"}[key])
     axes.axvline(part["threshold"], color=_GREY, linestyle="--", label=f"threshold {part['threshold']:.3f}")
     axes.set(xlabel="distance", ylabel="pairs", title="Distances")
     axes.legend()
