@@ -172,18 +172,12 @@ class Requests:
         response.set_header("X-Content-Type-Options", "nosniff")
 
 
-class Http(type(api.http)):
-    """Hug's HTTP side with falcon set as this API needs it."""
-
-    __slots__ = ()
-
-    def server(self, default_not_found=True, base_url=None):
-        app = super().server(default_not_found, base_url)
-        app.req_options.auto_parse_qs_csv = False  # a comma in image_url separates nothing
-        app.req_options.keep_blank_qs_values = True
-        app.add_error_handler(RecognizerError, send_error)
-        app.set_error_serializer(send_http_error)
-        return app
+def configure(app) -> None:
+    """Set falcon as this API needs it; done for every WSGI server that runs it."""
+    app.req_options.auto_parse_qs_csv = False  # a comma in image_url separates nothing
+    app.req_options.keep_blank_qs_values = True
+    app.add_error_handler(RecognizerError, send_error)
+    app.set_error_serializer(send_http_error)
 
 
 def send_http_error(request, response, error):
@@ -196,10 +190,9 @@ def send_http_error(request, response, error):
     response.data = json.dumps({"error": {"code": kind.code, "message": message}}).encode()
 
 
-api.http.__class__ = Http
 api.http.output_format = output
 api.http.add_middleware(Requests())
-server.install(api, settings, on_stop=stop, max_body=settings.max_body_bytes)
+server.install(api, settings, on_stop=stop, max_body=settings.max_body_bytes, configure=configure)
 route = hug.route.API(__name__)
 ROUTE = {"on_invalid": invalid, "parse_body": False}
 
@@ -244,9 +237,9 @@ def wants_jpeg(request, format: str | None) -> bool:
 
 
 @route.get("/", **ROUTE)
-def documentation():
+def documentation(request):
     """What this API offers."""
-    return api.http.documentation()
+    return api.http.documentation(prefix=request.prefix)
 
 
 @route.get("/recognize", examples="image_url=https://example.org/photo.jpg", **ROUTE)

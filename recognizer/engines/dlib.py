@@ -32,7 +32,8 @@ PARTS_68: tuple[tuple[str, tuple[int, ...]], ...] = (
 
 
 @cache
-def _predictor(points: int):
+def predictor(points: int):
+    """dlib's shape predictor of 5 or 68 points; the latter's file is loaded here and nowhere else, when it is asked for."""
     import dlib
 
     return dlib.shape_predictor(str(models.dlib_file(f"shape_predictor_{points}_face_landmarks.dat")))
@@ -51,7 +52,7 @@ def dlib_boxes(faces: Faces) -> np.ndarray:
 
 def shapes(pixels: np.ndarray, faces: Faces, points: int = 5) -> list:
     """dlib's landmarks for each face as ``dlib.full_object_detection``; `points` is 5 or 68."""
-    predictor = _predictor(points)
+    predictor = predictor(points)
     return [predictor(pixels, _rectangle(box)) for box in dlib_boxes(faces)]
 
 
@@ -86,7 +87,7 @@ class HogDetector:
 
     def detect(self, pixels: np.ndarray) -> Faces:
         """Find faces in RGB uint8 (H, W, 3) at the size it has; see `base.Detector`."""
-        rectangles, scores = self._raw_rectangles(check_pixels(pixels))
+        rectangles, scores = self.raw_rectangles(check_pixels(pixels), self._upsample)
         if not len(rectangles):
             return Faces.empty("dlib5")
         height, width = pixels.shape[:2]
@@ -97,14 +98,14 @@ class HogDetector:
         points = np.array([_points(shape) for shape in shapes(pixels, found)], np.float32)
         return Faces(found.boxes, found.scores, points, "dlib5")
 
-    def _raw_rectangles(self, pixels):
-        """dlib's rectangles and scores. The detector object is not safe to share, and dlib lets go of the GIL in it."""
+    def raw_rectangles(self, pixels: np.ndarray, upsample: int) -> tuple[list, list[float]]:
+        """dlib's rectangles and scores, of RGB or grey uint8 pixels. The detector object is not safe to share, and dlib lets go of the GIL in it."""
         import dlib
 
         detector = getattr(self._local, "detector", None)
         if detector is None:
             detector = self._local.detector = dlib.get_frontal_face_detector()
-        rectangles, scores, _ = detector.run(pixels, self._upsample, 0.0)
+        rectangles, scores, _ = detector.run(pixels, upsample, 0.0)
         return list(rectangles), list(scores)
 
 
