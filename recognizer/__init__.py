@@ -30,8 +30,8 @@ def open(known_faces: str | os.PathLike | None = None, **settings) -> People:
     known_faces : path, optional
         One folder per person, photos in it; made if it is not there. By default the setting's.
     **settings
-        Any field of `settings.Settings`, for example ``detector="hog"``; they win over the environment. The folder is not
-        followed unless ``watch=True`` is given.
+        Any field of `settings.Settings`, for example ``detector="hog"``; they win over the environment. The
+        folder is not followed unless ``watch=True`` is given.
 
     Raises
     ------

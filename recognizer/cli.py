@@ -13,13 +13,14 @@ from .commands import accuracy, people, photos, upkeep
 from .commands.common import common_options, report
 from .errors import RecognizerError
 
-INTERRUPTED, BROKEN_PIPE = 130, 141
+FAILED, INTERRUPTED, BROKEN_PIPE = 1, 130, 141
 _EPILOG = """\b
 Exit codes:
   0  done
   1  something failed; the message is on the standard error stream
   2  the command was called wrongly
   3  recognize: nobody who is enrolled was recognised; verify: not the same person
+  130  interrupted; 141: nobody reads the output any longer
 """
 
 
@@ -32,28 +33,30 @@ class _Commands(click.Group):
         sys.exit(self._run(*args, **extra))
 
     def _run(self, *args, **extra) -> int:
+        os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # its warnings are for programmers
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")  # names need not fit the terminal's encoding
         try:
-            code = super().main(*args, standalone_mode=False, **extra)
-            sys.stdout.flush()
-            return code or 0
+            return super().main(*args, standalone_mode=False, **extra) or 0
         except click.ClickException as error:
             error.show()
             return error.exit_code
         except (click.Abort, KeyboardInterrupt):
             return INTERRUPTED
-        except BrokenPipeError:
-            _drop_output()
-            return BROKEN_PIPE
 
     def invoke(self, context: click.Context):
         try:
-            return super().invoke(context)
-        except RecognizerError as error:
-            report(context, error)
-            return 1
+            try:
+                return super().invoke(context)
+            except RecognizerError as error:
+                report(context, error)
+                return FAILED
+            finally:
+                sys.stdout.flush()
+        except BrokenPipeError:
+            _drop_output()
+            return BROKEN_PIPE
 
 
 def _drop_output() -> None:

@@ -118,7 +118,7 @@ def package(module: str) -> Finding:
     try:
         done = subprocess.run(run, capture_output=True, text=True, timeout=_IMPORT_SECONDS, errors="replace")
     except subprocess.TimeoutExpired:
-        return Finding(module, BROKEN, f"importing it took over {_IMPORT_SECONDS} s", "See whether the disk is very slow.")
+        return Finding(module, BROKEN, f"importing it took over {_IMPORT_SECONDS} s", "See if the disk is very slow.")
     if done.returncode == 0:
         return _dlib(version, done.stdout) if module == "dlib" else Finding(module, OK, version or "")
     last = (done.stderr.strip().splitlines() or [""])[-1]
@@ -293,7 +293,8 @@ def port_free(host: str, port: int) -> Finding:
             listener.bind(address)
             listener.listen(1)
     except PermissionError:
-        return Finding("port", BROKEN, f"{host}:{port} is not allowed to this user", "Choose a port from 1024 on: `-p 8000`.")
+        advice = "Choose a port from 1024 on: `hug -f api.py -p 8000`."
+        return Finding("port", BROKEN, f"{host}:{port} is not allowed to this user", advice)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             advice = "If that is not the server itself, choose another port: `hug -f api.py -p 8001`."
@@ -309,7 +310,9 @@ def clock(now: float | None = None) -> Finding:
     newest = max(file.stat().st_mtime for file in Path(__file__).parent.glob("*.py"))
     shown = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now))
     if now < newest - 120:
-        advice = "Set the clock, for example by NTP: with a wrong one no certificate is valid and nothing can be fetched."
+        advice = (
+            "Set the clock, for example by NTP: while it is wrong no certificate is valid and nothing can be fetched."
+        )
         return Finding("clock", BROKEN, f"{shown}, which is before this program was installed", advice)
     return Finding("clock", OK, shown)
 

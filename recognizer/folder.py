@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from .errors import InvalidName, NameTaken, StorageError, SubjectNotFound
 
 _TRASH = ".deleted-"
 _PART = ".part-"
+#: Seconds after which a write that goes on no longer was interrupted: another process may be writing now.
+_ABANDONED = 60
 #: Files that systems and people leave in folders of photos, and that nobody means as photos.
 _IGNORED = {"thumbs.db", "desktop.ini", "readme.md", "readme.txt", "readme"}
 
@@ -65,9 +68,8 @@ class KnownFaces:
             if entry.name.startswith(_TRASH) and entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry.path, ignore_errors=True)
             elif entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
-                for file in list(os.scandir(entry.path)):
-                    if file.name.startswith(_PART):
-                        os.unlink(file.path)
+                with suppress(FileNotFoundError):  # deleted by another process while we look
+                    _sweep_parts(entry.path)
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -214,7 +216,9 @@ class KnownFaces:
             trash = self.root / f"{_TRASH}{secrets.token_hex(8)}"
             folder.rename(trash)
             _sync_folder(self.root)
-            shutil.rmtree(trash)
+            while trash.exists():
+                with suppress(FileNotFoundError):  # another process that starts sweeps it as well
+                    shutil.rmtree(trash)
             _sync_folder(self.root)
 
     def rename_subject(self, old: str, new: str, merge: bool = False) -> None:
@@ -251,6 +255,12 @@ class KnownFaces:
             os.rename(entry.path, place)
         _sync_folder(target)
         folder.rmdir()
+
+
+def _sweep_parts(folder: str) -> None:
+    for file in list(os.scandir(folder)):
+        if file.name.startswith(_PART) and time.time() - file.stat(follow_symlinks=False).st_mtime > _ABANDONED:
+            os.unlink(file.path)
 
 
 def _write_durably(final: Path, data: bytes) -> None:

@@ -460,7 +460,9 @@ class Service:
             },
             "threshold": round(self.threshold_now(), 4),
             "stranger_rate": self.settings.stranger_rate if self.settings.threshold is None else None,
-            "counts": {"subjects": len(subjects), "templates": sum(subjects.values()), "problems": len(self.problems())},
+            "counts": {
+                "subjects": len(subjects), "templates": sum(subjects.values()), "problems": len(self.problems()),
+            },  # fmt: skip
             "queue": {"inside": self.pool.inside, "workers": self.pool.workers, "waiting_at_most": self.pool.queue},
             "uptime_s": round(time.time() - self._started, 1),
         }

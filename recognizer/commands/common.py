@@ -77,15 +77,18 @@ def service(started: bool = True) -> Iterator:
     started : bool
         Whether the folder is looked at; new photos in it are encoded then.
     """
-    from .. import progress
+    from ..progress import Progress
     from ..service import make_service
 
-    with progress.downloads() as download:
-        made = make_service(state().settings().replace(watch=False), download)
-    try:
+    with Progress("encoding photos of known_faces", least=2) as progress:
+        made = make_service(state().settings().replace(watch=False), progress.download)
         if started:
-            with progress.photos("encoding photos of known_faces", least=2) as encode:
-                made.start(encode)
+            try:
+                made.start(progress.photos)
+            except BaseException:
+                made.close()
+                raise
+    try:
         yield made
     finally:
         made.close()

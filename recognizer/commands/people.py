@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from .common import common_options, emit, service, state, table
+from .common import common_options, emit, say, service, state, table
 
 
 @click.group(invoke_without_command=True)
@@ -87,8 +87,8 @@ def delete(name, yes):
     with service() as made:
         person = made.person(name)
         question = f"Erase {person.name} with {_count(len(person.photos), 'photo')}?"
-        if not yes and not click.confirm(question, err=True):
-            click.echo("nothing was erased", err=True)
+        if not yes and not _agreed(question):
+            say("nothing was erased")
             return 1
         done = made.delete_person(person.name)
     if state().json:
@@ -112,6 +112,12 @@ def problems():
         click.echo("everything in known_faces is used")
     else:
         table(["file", "problem", "what to do"], [[each["file"], each["code"], each["message"]] for each in found])
+
+
+def _agreed(question: str) -> bool:
+    """Ask; no answer at all is a no."""
+    click.echo(f"{question} [y/N]: ", err=True, nl=False)
+    return click.get_text_stream("stdin").readline().strip().lower() in ("y", "yes")
 
 
 def _count(number: int, what: str) -> str:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import click
 
-from .. import progress, sources
+from .. import sources
 from ..errors import RecognizerError, StorageError
+from ..progress import Progress
 from .common import common_options, emit, error_data, plain, say, service, state
 
 FAILED, NOBODY = 1, 3
@@ -30,7 +31,7 @@ _annotate = click.option(
     help="Save copies with the faces drawn on them: into a folder, or for one photo as a .jpg file.",
 )  # fmt: skip
 _threshold = click.option(
-    "--threshold", type=click.FloatRange(0, 4), metavar="DISTANCE", help="Largest distance that counts as the same person."
+    "--threshold", type=click.FloatRange(0, 4), metavar="DISTANCE", help="Largest distance that counts as one person."
 )
 
 
@@ -193,10 +194,11 @@ def _save(data: bytes, place: Path, source: str) -> str:
 def _each(
     named: Sequence[str], work: Callable[[str], dict], show: Callable[[dict], None], workers: int
 ) -> tuple[list[dict], bool]:
-    """Do `work` for every photo, several at once, and show each answer in its turn; what fails does not stop the rest."""
+    """Do `work` for every photo, several at once, and show the answers in order; what fails does not stop the rest."""
     answers, failed = [], False
     bar = state().json or not sys.stdout.isatty()  # else the answers themselves show how far it is
-    with progress.photos("photos", least=2 if sys.stderr.isatty() else _MANY) as told, _ordered(workers) as run:
+    least = 2 if sys.stderr.isatty() else _MANY
+    with Progress("looking at photos", least=least) as progress, _ordered(workers) as run:
         for source, answer in zip(named, run(lambda one: _answer(one, work), named), strict=True):
             answers.append(answer)
             if "error" in answer:
@@ -205,15 +207,15 @@ def _each(
             elif not state().json:
                 show(answer)
             if bar:
-                told(len(answers), len(named))
+                progress.photos(len(answers), len(named))
     return answers, failed
 
 
 def _answer(source: str, work: Callable[[str], dict]) -> dict:
     try:
-        return {"photo": source, **work(source)}
+        return {"source": source, **work(source)}
     except RecognizerError as error:
-        return {"photo": source, "error": error_data(error)}
+        return {"source": source, "error": error_data(error)}
 
 
 @contextmanager
@@ -230,7 +232,7 @@ def _ordered(workers: int) -> Iterator[Callable]:
 
 
 def _print_faces(answer: dict) -> None:
-    photo = plain(answer["photo"])
+    photo = plain(answer["source"])
     if not answer["faces"]:
         click.echo(f"{photo}: no face")
     for face in answer["faces"]:

@@ -32,7 +32,9 @@ def _list() -> None:
     if state().json:
         emit({"models": [_asset(each) for each in held]})
         return
-    rows = [[each.asset.key, each.state, _megabytes(each.asset.size), each.asset.licence, each.asset.what] for each in held]
+    rows = []
+    for asset, now in ((each.asset, each.state) for each in held):
+        rows.append([asset.key, now, _megabytes(asset.size), asset.licence, asset.what])
     table(["key", "state", "size", "licence", "what"], rows)
 
 
@@ -42,11 +44,11 @@ def _list() -> None:
 def fetch(keys):
     """Fetch the weights that are missing: those of KEY, or all."""
     from .. import models as weights
-    from .. import progress
+    from ..progress import Progress
 
     folder, keys = state().settings().models_dir, _known(keys)
-    with progress.downloads() as download:
-        files = weights.fetch(keys, folder, download)
+    with Progress() as progress:
+        files = weights.fetch(keys, folder, progress.download)
     if state().json:
         emit({"models": dict(zip(keys, map(str, files), strict=True))})
     else:
@@ -105,11 +107,13 @@ def settings():
     """List every setting, its value now, and where that comes from."""
     import os
 
-    held, given = state().settings(), state().overrides
+    held = state().settings()
     rows = []
     for item in SETTINGS:
         variable = PREFIX + item.name.upper()
-        source = "option" if item.name in given else "environment" if os.environ.get(variable, "").strip() else "default"
+        source = "environment" if os.environ.get(variable, "").strip() else "default"
+        if item.name in state().overrides:
+            source = "option"
         rows.append((variable, _shown(getattr(held, item.name)), source, item.metadata["help"]))
     if state().json:
         keys = ("variable", "value", "source", "help")
