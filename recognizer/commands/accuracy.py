@@ -138,25 +138,25 @@ def _engine(name: str | None, detector: str | None, embedder: str | None) -> tup
 
 @contextmanager
 def _bench(settings: Settings, subject: str, fresh: bool) -> Iterator:
-    from .. import models, progress
+    from .. import models
     from ..encodings import EncodingsCache
     from ..engines import make_engine, weights_for
     from ..evaluation.encode import Source
     from ..evaluation.run import Bench
+    from ..progress import Progress
 
-    with progress.downloads() as download:
-        models.ensure(weights_for(settings.detector, settings.embedder), settings.models_dir, download)
-    names = ("detector", "embedder", "models_dir", "detect_size", "detect_size_large", "min_face", "hog_upsample")
-    recipe = {name: getattr(settings, name) for name in names}
-    source = Source(
-        make_engine(**recipe), recipe, subject, settings.max_image_bytes, settings.max_image_pixels, _workers(settings)
-    )
-    cache = EncodingsCache(":memory:" if fresh else _cache_file(settings.state_dir))
-    try:
-        with progress.photos("looking at photos", least=2) as told:
-            yield Bench(source, cache, settings.stranger_rate, settings.threshold, told)
-    finally:
-        cache.close()
+    with Progress("looking at photos", least=2) as progress:
+        models.ensure(weights_for(settings.detector, settings.embedder), settings.models_dir, progress.download)
+        names = ("detector", "embedder", "models_dir", "detect_size", "detect_size_large", "min_face", "hog_upsample")
+        recipe = {name: getattr(settings, name) for name in names}
+        source = Source(
+            make_engine(**recipe), recipe, subject, settings.max_image_bytes, settings.max_image_pixels, _workers(settings)
+        )
+        cache = EncodingsCache(":memory:" if fresh else _cache_file(settings.state_dir))
+        try:
+            yield Bench(source, cache, settings.stranger_rate, settings.threshold, progress.photos)
+        finally:
+            cache.close()
 
 
 def _workers(settings: Settings) -> int:

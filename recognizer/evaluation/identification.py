@@ -56,8 +56,10 @@ class Trial:
         Whose probe it is.
     mated : ndarray of bool, shape (n,)
         Whether that person is in the gallery.
+    found : ndarray of bool, shape (n,)
+        Whether the probe has a face.
     distance : ndarray, shape (n,)
-        To the nearest subject; infinite for a probe without a face.
+        To the nearest subject; infinite where there is none, or no face.
     correct : ndarray of bool, shape (n,)
         Whether that subject is the right one.
     """
@@ -66,6 +68,7 @@ class Trial:
     templates: int
     people: np.ndarray
     mated: np.ndarray
+    found: np.ndarray
     distance: np.ndarray
     correct: np.ndarray
 
@@ -83,7 +86,8 @@ def search(gallery: Photos, probes: Photos, members: np.ndarray, threshold: Thre
     mated = np.isin(probes.people, members)
     correct = mated & probes.found & (nearest == probes.people)
     distance = np.where(probes.found, distance, np.inf)
-    return Trial(threshold(len(enrolled.people)), len(enrolled.people), probes.people, mated, distance, correct)
+    templates = len(enrolled.people)
+    return Trial(threshold(templates), templates, probes.people, mated, probes.found, distance, correct)
 
 
 def _nearest(probes: np.ndarray, enrolled: Photos) -> tuple[np.ndarray, np.ndarray]:
@@ -113,7 +117,7 @@ def rates(trials: Sequence[Trial]) -> dict:
     29(2), 2011, without what they take off again, which errs towards wider).
     """
     named = [trial.distance <= trial.threshold for trial in trials]
-    strangers = [~trial.mated & np.isfinite(trial.distance) for trial in trials]
+    strangers = [~trial.mated & trial.found for trial in trials]
     mated = [trial.mated for trial in trials]
     missed = [~(hit & trial.correct) for hit, trial in zip(named, trials, strict=True)]
     report = {
@@ -145,13 +149,15 @@ def _rate(trials, outcomes, which) -> tuple[float | None, tuple[float, float]]:
 
 def det(trials: Sequence[Trial]) -> list[list[float]]:
     """Points (FPIR, FNIR, distance) of the curve as the threshold moves, all galleries of one size together."""
-    strangers = np.sort(np.concatenate([t.distance[~t.mated & np.isfinite(t.distance)] for t in trials]))
+    strangers = np.sort(np.concatenate([t.distance[~t.mated & t.found] for t in trials]))
     right = np.sort(np.concatenate([np.where(t.correct, t.distance, np.inf)[t.mated] for t in trials]))
     if not len(strangers) or not len(right):
         return []
     points = []
     for index in np.unique((_DET_FPIRS * len(strangers)).astype(int)):
         limit = strangers[index]
+        if not np.isfinite(limit):
+            break
         points.append(
             [
                 float(np.searchsorted(strangers, limit, side="left") / len(strangers)),

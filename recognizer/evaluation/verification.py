@@ -124,7 +124,8 @@ def best_threshold(distances: np.ndarray, same: np.ndarray) -> float:
         return 0.0
     edges = np.flatnonzero(np.append(np.diff(apart) > 0, True))  # the last of those that are equally far
     scores = np.append(0, np.cumsum(gains)[edges])  # first: nothing accepted
-    between = np.concatenate([[apart[0] / 2], (apart[edges[:-1]] + apart[edges[:-1] + 1]) / 2, [apart[-1]]])
+    below = apart[0] / 2 if apart[0] > 0 else -1.0
+    between = np.concatenate([[below], (apart[edges[:-1]] + apart[edges[:-1] + 1]) / 2, [apart[-1]]])
     best = np.flatnonzero(scores == scores.max())
     return float(between[best[len(best) // 2]])
 
