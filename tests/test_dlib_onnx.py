@@ -2,9 +2,7 @@
 
 import functools
 import logging
-import os
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +13,11 @@ from recognizer.engines import datfile, dlib_jitter, dlib_onnx, tiled_pyramid
 from recognizer.engines.base import Detector
 from recognizer.errors import ModelCorrupt, ModelMissing
 
+from . import data
+
 dlib = pytest.importorskip("dlib")
 
-LFW = Path(os.environ.get("RECOGNIZER_TEST_DATA", "shared/data")) / "lfw-dev" / "images"
+LFW = data.FOLDER / "lfw-dev" / "images"
 
 
 @pytest.fixture(scope="module")

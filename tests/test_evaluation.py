@@ -68,7 +68,9 @@ def _dyadic_brute_force(outcomes, people):
 )
 def test_clustered_variance_sums_over_pairs_of_trials_that_share_a_person(people, bits):
     outcomes = np.array([bits >> i & 1 for i in range(len(people))], float)
-    assert intervals.clustered_variance(outcomes, people) == pytest.approx(_dyadic_brute_force(outcomes, people), abs=1e-12)
+    assert intervals.clustered_variance(outcomes, people) == pytest.approx(
+        _dyadic_brute_force(outcomes, people), abs=1e-12
+    )
 
 
 def test_independent_people_give_wilsons_interval_and_shared_ones_a_wider():
@@ -161,7 +163,12 @@ def test_a_report_worked_out_by_hand():
     impostors = [0.9, 1.5, 1.6, 1.7, 1.8, 1.9, 1.95, 1.97, 1.98, np.inf]
     pairs = _pairs([1] * 10 + [0] * 10)
     report = verification.measure(verification.Compared(pairs, np.array(genuine + impostors)), 1.0, CURVE, rounds=20)
-    assert (report["pairs"], report["pairs_lost"], report["pairs_lost_same"], report["pairs_lost_different"]) == (20, 2, 1, 1)
+    assert (report["pairs"], report["pairs_lost"], report["pairs_lost_same"], report["pairs_lost_different"]) == (
+        20,
+        2,
+        1,
+        1,
+    )
     at = report["at_threshold"]
     assert at["fnmr"] == pytest.approx(2 / 10)  # the lost one is a false non-match
     assert at["fmr"] == pytest.approx(1 / 9)  # the lost one does not dilute it
@@ -355,7 +362,9 @@ def test_measuring_tries_every_size_and_always_everybody():
     random = np.random.default_rng(1)
     people = np.repeat(np.arange(40), 4)
     centres = random.normal(size=(40, 8)) * 4
-    photos = Photos(people, (centres[people] + random.normal(size=(160, 8)) * 0.1).astype(np.float32), np.ones(160, bool))
+    photos = Photos(
+        people, (centres[people] + random.normal(size=(160, 8)) * 0.1).astype(np.float32), np.ones(160, bool)
+    )
 
     def split(seed):
         return identification.split_photos(photos, seed)

@@ -26,32 +26,60 @@ _SHOWN = 5  # lost photos that are named
 @click.option("--gallery", type=_FOLDER, metavar="DIR", help="One folder per person, enrolled: one against many.")
 @click.option("--probes", type=_FOLDER, metavar="DIR", help="One folder per person, looked for in --gallery.")
 @click.option(
-    "--split", type=_FOLDER, metavar="DIR", help="One folder per person, of whom some are enrolled and looked for, and some are strangers."
+    "--split",
+    type=_FOLDER,
+    metavar="DIR",
+    help="One folder per person, of whom some are enrolled and looked for, and some are strangers.",
 )
 @click.option(
-    "--subject", type=click.Choice(["central", "largest"]), default="central", show_default=True, help="Which face of a photo counts."
+    "--subject",
+    type=click.Choice(["central", "largest"]),
+    default="central",
+    show_default=True,
+    help="Which face of a photo counts.",
 )
-@click.option("--sizes", default="10,100,1000", show_default=True, metavar="N,...", help="People enrolled, besides all of them.")
-@click.option("--repeats", type=click.IntRange(1, 100), default=10, show_default=True, help="Random galleries of each size, at least.")
+@click.option(
+    "--sizes", default="10,100,1000", show_default=True, metavar="N,...", help="People enrolled, besides all of them."
+)
+@click.option(
+    "--repeats",
+    type=click.IntRange(1, 100),
+    default=10,
+    show_default=True,
+    help="Random galleries of each size, at least.",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of what is drawn at random.")
-@click.option("--iou", type=click.FloatRange(0.05, 0.95), default=0.4, show_default=True, help="Overlap from which on a face counts as found.")
+@click.option(
+    "--iou",
+    type=click.FloatRange(0.05, 0.95),
+    default=0.4,
+    show_default=True,
+    help="Overlap from which on a face counts as found.",
+)
 @click.option("--engine", metavar="NAME", help="Embedder, or detector+embedder: dlib+sface, yunet+dlib, ...")
 @click.option("--embedder", type=click.Choice(_CHOICES["embedder"]), help="How faces are described.")
 @click.option("--detector", type=click.Choice(_CHOICES["detector"]), help="How faces are found.")
-@click.option("--min-face", type=click.IntRange(1, 100_000), metavar="PIXELS", help="Leave out faces smaller than this.")
-@click.option("--threshold", type=click.FloatRange(0, 4), metavar="DISTANCE", help="Largest distance that counts as the same person.")
+@click.option(
+    "--min-face", type=click.IntRange(1, 100_000), metavar="PIXELS", help="Leave out faces smaller than this."
+)
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 4),
+    metavar="DISTANCE",
+    help="Largest distance that counts as the same person.",
+)
 @click.option("--json", "json_file", type=_FILE, metavar="FILE", help="Write everything that was measured to FILE.")
 @click.option("--plot", type=_FILE, metavar="FILE.png", help="Draw the curves into FILE; needs matplotlib.")
 @click.option("--fresh", is_flag=True, help="Look at all photos again, also those that an earlier run looked at.")
 def evaluate(
-    pairs, boxes, images, gallery, probes, split, subject, sizes, repeats, seed, iou, engine, embedder, detector, min_face,
-    threshold, json_file, plot, fresh,
+    pairs, boxes, images, gallery, probes, split, subject, sizes, repeats, seed, iou, engine, embedder, detector,
+    min_face, threshold, json_file, plot, fresh,
 ):  # fmt: skip
     """Measure how good an engine is on photos of your own.
 
-    Give --pairs and --images, or --gallery and --probes, or --split, or --boxes and --images. Nothing is enrolled; what was
-    made of photos is kept in the state folder, so an interrupted run goes on where it stopped. docs/accuracy.md explains
-    the figures.
+    Give --pairs and --images, or --gallery and --probes, or --split, or --boxes and --images. Nothing is enrolled; what
+    was made of photos is kept in the state folder, so an interrupted run goes on where it stopped. docs/accuracy.md
+    explains the figures.
     """
     from ..evaluation import plots, run
     from ..evaluation.identification import Plan
@@ -126,7 +154,9 @@ def _engine(name: str | None, detector: str | None, embedder: str | None) -> tup
     finds, describes = (first, rest) if first in _CHOICES["detector"] and rest else (None, name)
     if describes not in _CHOICES["embedder"]:
         every = [f"{d}+{e}" for d in _CHOICES["detector"] for e in _CHOICES["embedder"]]
-        raise click.BadParameter(f"expected one of {', '.join([*_CHOICES['embedder'], *every])}, got {name!r}", param_hint="--engine")
+        raise click.BadParameter(
+            f"expected one of {', '.join([*_CHOICES['embedder'], *every])}, got {name!r}", param_hint="--engine"
+        )
     for option, given, meant in (("--detector", detector, finds), ("--embedder", embedder, describes)):
         if given and meant and given != meant:
             raise click.UsageError(f"--engine {name} and {option} {given} contradict each other")
@@ -150,7 +180,12 @@ def _bench(settings: Settings, subject: str, fresh: bool) -> Iterator:
         names = ("detector", "embedder", "models_dir", "detect_size", "detect_size_large", "min_face", "hog_upsample")
         recipe = {name: getattr(settings, name) for name in names}
         source = Source(
-            make_engine(**recipe), recipe, subject, settings.max_image_bytes, settings.max_image_pixels, _workers(settings)
+            make_engine(**recipe),
+            recipe,
+            subject,
+            settings.max_image_bytes,
+            settings.max_image_pixels,
+            _workers(settings),
         )
         cache = EncodingsCache(":memory:" if fresh else _cache_file(settings.state_dir))
         try:
@@ -219,7 +254,15 @@ def _identification(part: dict) -> None:
     for size in part["by_size"].values():
         rates = [f"{_percent(size[key])} ({_between(size[f'{key}_interval'])})" for key in ("fpir", "fnir", "rank1")]
         rows.append((size["people"], f"{size['templates']:.0f}", size["galleries"], f"{size['threshold']:.4f}", *rates))
-    heads = ("people", "templates", "galleries", "threshold", "strangers named (FPIR)", "enrolled not named (FNIR)", "rank 1")
+    heads = (
+        "people",
+        "templates",
+        "galleries",
+        "threshold",
+        "strangers named (FPIR)",
+        "enrolled not named (FNIR)",
+        "rank 1",
+    )
     table(heads, rows)
     if part["stranger_rate"] is not None:
         click.echo(f"set: {_percent(part['stranger_rate'])} of strangers may be named")
@@ -232,10 +275,31 @@ def _detection(part: dict) -> None:
     for key, recall in part["recall"].items():
         average = part["average_precision"][key]
         shown = "" if average is None else f"average precision {average:.3f}"
-        rows.append((f"recall {key} px ({part['faces'][key]} faces)", _percent(recall), _between(part["recall_interval"][key]), shown))
-    rows.append((f"precision ({part['boxes_found']} boxes)", _percent(part["precision"]), _between(part["precision_interval"]), ""))
+        rows.append(
+            (
+                f"recall {key} px ({part['faces'][key]} faces)",
+                _percent(recall),
+                _between(part["recall_interval"][key]),
+                shown,
+            )
+        )
+    rows.append(
+        (
+            f"precision ({part['boxes_found']} boxes)",
+            _percent(part["precision"]),
+            _between(part["precision_interval"]),
+            "",
+        )
+    )
     if part["ms"] is not None:
-        rows.append((f"milliseconds per photo ({part['photos']} photos)", f"{part['ms']:.1f}", "", f"median {part['ms_median']:.1f}"))
+        rows.append(
+            (
+                f"milliseconds per photo ({part['photos']} photos)",
+                f"{part['ms']:.1f}",
+                "",
+                f"median {part['ms_median']:.1f}",
+            )
+        )
     table(["finding faces", "measured", "95 % interval", ""], rows)
 
 

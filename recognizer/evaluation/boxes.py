@@ -37,8 +37,8 @@ def read_boxes(file: Path, folder: Path) -> list[Truth]:
     ----------
     file : path
         JSON, ``{"photo.jpg": [{"bbox_xywh": [left, top, width, height], "invalid": 0}, ...], ...}``, or WIDER FACE's
-        ``wider_face_val_bbx_gt.txt``: a photo's path, the number of its faces, and a line ``left top width height blur expression
-        illumination invalid occlusion pose`` for each (a photo without faces has one line of zeros).
+        ``wider_face_val_bbx_gt.txt``: a photo's path, the number of its faces, and a line ``left top width height blur
+        expression illumination invalid occlusion pose`` for each (a photo without faces has one line of zeros).
     folder : path
         Where the photos are.
 

@@ -134,10 +134,10 @@ def match(truth: Truth, found: Found, iou: float = IOU) -> Matched:
 def measure(truths: Sequence[Truth], found: Sequence[Found], iou: float = IOU) -> dict:
     """Everything there is to say, as plain data; docs/accuracy.md explains it.
 
-    Recall counts the valid faces of at least a height; precision all boxes except those on faces that are not valid. The average
-    precision of a height is the area under the curve of precision over recall for the faces of at least that height, where
-    boxes on smaller ones do not count (every recall's precision is the best at that recall or above, as in PASCAL VOC since 2010). It ends at the recall
-    that the detector's least score allows.
+    Recall counts the valid faces of at least a height; precision all boxes except those on faces that are not valid.
+    The average precision of a height is the area under the curve of precision over recall for the faces of at least
+    that height, where boxes on smaller ones do not count (every recall's precision is the best at that recall or above,
+    as in PASCAL VOC since 2010). It ends at the recall that the detector's least score allows.
     """
     matched = [match(truth, one, iou) for truth, one in zip(truths, found, strict=True)]
     photos = np.arange(len(truths))

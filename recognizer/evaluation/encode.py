@@ -162,8 +162,8 @@ def parts(work: Callable, items: Sequence, source: Source) -> Iterator[list]:
 
     Notes
     -----
-    The only place that knows how work is spread: over threads, or over processes (loky's, which need no guard in the user's main
-    module) for dlib itself, which holds the interpreter's lock while it computes.
+    The only place that knows how work is spread: over threads, or over processes (loky's, which need no guard in the
+    user's main module) for dlib itself, which holds the interpreter's lock while it computes.
     """
     size = _PART * max(1, source.workers)
     pieces = [items[start : start + size] for start in range(0, len(items), size)]

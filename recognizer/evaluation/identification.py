@@ -1,8 +1,9 @@
 """A photo against a gallery, with strangers among the probes: FPIR, FNIR and rank 1, by the size of the gallery.
 
-As the server does it: a subject is as far away as its nearest template, and only the nearest subject can be named. A probe without a
-found face gets no name: for somebody enrolled that is an error, for a stranger it is left out, so that losing photos never makes the
-FPIR look better. Somebody whose every gallery photo was lost stays a member whom nothing can find.
+As the server does it: a subject is as far away as its nearest template, and only the nearest subject can be named. A
+probe without a found face gets no name: for somebody enrolled that is an error, for a stranger it is left out, so that
+losing photos never makes the FPIR look better. Somebody whose every gallery photo was lost stays a member whom nothing
+can find.
 """
 
 from __future__ import annotations
@@ -112,9 +113,9 @@ def rates(trials: Sequence[Trial]) -> dict:
 
     Notes
     -----
-    Searches for one person depend on each other, and so do searches in one gallery; the variance is the sum of both (the two-way
-    clustering of Cameron, Gelbach and Miller, "Robust inference with multiway clustering", Journal of Business & Economic Statistics
-    29(2), 2011, without what they take off again, which errs towards wider).
+    Searches for one person depend on each other, and so do searches in one gallery; the variance is the sum of both
+    (the two-way clustering of Cameron, Gelbach and Miller, "Robust inference with multiway clustering", Journal of
+    Business & Economic Statistics 29(2), 2011, without what they take off again, which errs towards wider).
     """
     named = [trial.distance <= trial.threshold for trial in trials]
     strangers = [~trial.mated & trial.found for trial in trials]
@@ -219,7 +220,10 @@ def measure(
         "photos_gallery_lost": int((~gallery.found).sum()),
         "photos_probes": len(probes.people),
         "photos_probes_lost": int((~probes.found).sum()),
-        **{key: full[key] for key in ("fpir", "fpir_interval", "fnir", "fnir_interval", "rank1", "rank1_interval", "threshold")},
+        **{
+            key: full[key]
+            for key in ("fpir", "fpir_interval", "fnir", "fnir_interval", "rank1", "rank1_interval", "threshold")
+        },
         "by_size": by_size,
     }
 
@@ -242,8 +246,8 @@ def _trials(gallery, probes, threshold, plan, size, split) -> list[Trial]:
 def split_photos(photos: Photos, seed: int, share: float = 2 / 3) -> tuple[Photos, Photos]:
     """Divide the photos of one folder into a gallery and probes.
 
-    A random `share` of the people is enrolled, with half of their photos, rounded up; the other half are probes. Whoever is not
-    enrolled is a stranger. Photos of the same person stay in the order in which chance put them.
+    A random `share` of the people is enrolled, with half of their photos, rounded up; the other half are probes.
+    Whoever is not enrolled is a stranger.
 
     Raises
     ------

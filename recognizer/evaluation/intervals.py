@@ -1,8 +1,9 @@
 """How far a measured rate can be trusted: 95 % intervals that know that pairs share people.
 
-Two pairs with the same person in them are not two independent trials, and rates near 0 or 1 make the usual formulas fail.
-Fogliato, Patil and Perona ("Confidence Intervals for Error Rates in 1:1 Matching Tasks", IJCV 2024) compare what is in use
-and find that Wilson's interval keeps its promise when its variance counts that dependence; so that is done everywhere here.
+Two pairs with the same person in them are not two independent trials, and rates near 0 or 1 make the usual formulas
+fail. Fogliato, Patil and Perona ("Confidence Intervals for Error Rates in 1:1 Matching Tasks", IJCV 2024) compare what
+is in use and find that Wilson's interval keeps its promise when its variance counts that dependence; so that is done
+everywhere here.
 """
 
 from __future__ import annotations
@@ -57,8 +58,8 @@ def clustered_variance(outcomes: np.ndarray, people: np.ndarray) -> float:
 
     Notes
     -----
-    The dyadic-robust estimator of Fafchamps and Gubert ("The formation of risk sharing networks", Journal of Development
-    Economics 83, 2007): products of deviations, summed over all pairs of trials that share a person.
+    The dyadic-robust estimator of Fafchamps and Gubert ("The formation of risk sharing networks", Journal of
+    Development Economics 83, 2007): products of deviations, summed over all pairs of trials that share a person.
     """
     outcomes = np.asarray(outcomes, float)
     people = np.asarray(people).reshape(len(outcomes), -1)
@@ -76,7 +77,7 @@ def clustered_variance(outcomes: np.ndarray, people: np.ndarray) -> float:
 
 
 def interval(outcomes: np.ndarray, people: np.ndarray) -> Interval:
-    """95 % interval of the mean of `outcomes` (bool, shape (n,)) of trials with `people` in them; see `clustered_variance`."""
+    """95 % interval of the mean of `outcomes`, bool (n,), of trials with `people` in them; see `clustered_variance`."""
     if not len(outcomes):
         return 0.0, 1.0
     rate, variance = float(np.mean(outcomes)), clustered_variance(outcomes, people)
@@ -97,8 +98,9 @@ def bootstrap_variance(
 
     Notes
     -----
-    Each person weighs 0 or 2 with equal chance, a pair the product over its people: the product-weight bootstrap of Owen and Eckles
-    ("Bootstrapping data arrays of arbitrary order", Annals of Applied Statistics 6(3), 2012), which errs towards wider.
+    Each person weighs 0 or 2 with equal chance, a pair the product over its people: the product-weight bootstrap of
+    Owen and Eckles ("Bootstrapping data arrays of arbitrary order", Annals of Applied Statistics 6(3), 2012), which
+    errs towards wider.
     """
     random = np.random.default_rng(seed)
     codes = np.unique(people, return_inverse=True)[1].reshape(people.shape)

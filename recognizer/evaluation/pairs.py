@@ -55,9 +55,9 @@ def read_pairs(file: Path, folder: Path) -> Pairs:
     Parameters
     ----------
     file : path
-        LFW's: a line ``10<tab>300`` (10 folds of 300 pairs of one person, then 300 of two) or ``1100`` (one such set), then
-        ``name i j`` or ``name i name j``, tabs or spaces between. CSV: ``a,b,same`` with paths relative to `folder` and 1, 0, true or
-        false; a heading is skipped.
+        LFW's: a line ``10<tab>300`` (10 folds of 300 pairs of one person, then 300 of two) or ``1100`` (one such set),
+        then ``name i j`` or ``name i name j``, tabs or spaces between. CSV: ``a,b,same`` with paths relative to
+        `folder` and 1, 0, true or false; a heading is skipped.
     folder : path
         LFW's photos are ``folder/NAME/NAME_0001.jpg`` (or .jpeg, .png, in capitals or not).
 
@@ -85,7 +85,9 @@ def _read_lfw(file: Path, text: str, folder: Path) -> Pairs:
     if header:
         count, each = int(header[1] or 1), int(header[2])
         if len(named) != 2 * count * each:
-            raise InvalidParameter(f"{file}: its first line announces {2 * count * each} pairs, but it has {len(named)}")
+            raise InvalidParameter(
+                f"{file}: its first line announces {2 * count * each} pairs, but it has {len(named)}"
+            )
         if count > 1:
             folds = np.repeat(np.arange(count), 2 * each)
     numbers = {name: i for i, name in enumerate(dict.fromkeys(name for pair in named for name, _ in pair))}
@@ -190,8 +192,8 @@ def _assemble(file, folder, named, same, people, folds, find) -> Pairs:
 def consecutive_folds(same: np.ndarray, count: int = FOLDS) -> np.ndarray:
     """Fold of each pair: consecutive parts of the pairs of one person, and of those of two, of equal size.
 
-    Consecutive, because pairs files are sorted by person, and a person should be in one fold only. Where there are fewer than
-    `count` pairs of a kind, there are that many folds.
+    Consecutive, because pairs files are sorted by person, and a person should be in one fold only. Where there are
+    fewer than `count` pairs of a kind, there are that many folds.
     """
     count = max(2, min(count, int(same.sum()), int((~same).sum())))
     folds = np.zeros(len(same), int)

@@ -37,7 +37,9 @@ def read_people(folder: Path) -> list[Photo]:
                 if _is_photo(path):
                     photos.append(Photo(f"{name}/{path.name}" if name.lower() in STRANGERS else name, path))
     if not photos:
-        raise InvalidParameter(f"{folder}: expected one folder per person with photos in it, found no photo in a folder")
+        raise InvalidParameter(
+            f"{folder}: expected one folder per person with photos in it, found no photo in a folder"
+        )
     return photos
 
 

@@ -68,7 +68,14 @@ def _roc(axes, part: dict) -> None:
 def _distances(axes, part: dict) -> None:
     shown = part["histogram"]
     for key, colour in (("same", _BLUE), ("different", _ORANGE)):
-        axes.stairs(shown[key], shown["edges"], fill=True, alpha=0.5, color=colour, label={"same": "one person", "different": "two people"}[key])
+        axes.stairs(
+            shown[key],
+            shown["edges"],
+            fill=True,
+            alpha=0.5,
+            color=colour,
+            label={"same": "one person", "different": "two people"}[key],
+        )
     axes.axvline(part["threshold"], color=_GREY, linestyle="--", label=f"threshold {part['threshold']:.3f}")
     axes.set(xlabel="distance", ylabel="pairs", title="Distances")
     axes.legend()
@@ -78,8 +85,12 @@ def _det(axes, part: dict) -> None:
     for name, size in part["by_size"].items():
         points = [(fpir, fnir) for fpir, fnir, _ in size["det"] if fpir > 0]
         if points:
-            axes.plot(*zip(*points, strict=True), label=f"{size['people']} people" + (" (all)" if name == "all" else ""))
-    axes.set(xscale="log", xlabel="strangers named (FPIR)", ylabel="enrolled not named (FNIR)", title="One against many")
+            axes.plot(
+                *zip(*points, strict=True), label=f"{size['people']} people" + (" (all)" if name == "all" else "")
+            )
+    axes.set(
+        xscale="log", xlabel="strangers named (FPIR)", ylabel="enrolled not named (FNIR)", title="One against many"
+    )
     axes.grid(alpha=0.3)
     if axes.lines:
         axes.legend()
@@ -93,7 +104,12 @@ def _strangers(axes, part: dict) -> None:
     axes.errorbar(x, y, [low, high], fmt="o-", color=_BLUE, label="measured, with 95 % interval")
     if part["stranger_rate"] is not None:
         axes.axhline(part["stranger_rate"], color=_GREY, linestyle="--", label="setting")
-    axes.set(xscale="log", xlabel="people enrolled", ylabel="strangers named (FPIR)", title="Strangers named, as set and as measured")
+    axes.set(
+        xscale="log",
+        xlabel="people enrolled",
+        ylabel="strangers named (FPIR)",
+        title="Strangers named, as set and as measured",
+    )
     axes.set_ylim(bottom=0)
     axes.legend()
 

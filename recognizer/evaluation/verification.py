@@ -1,8 +1,8 @@
 """One photo against one: accuracy, true accepts at chosen rates of false matches, and whether the calibration is true.
 
-A pair is lost when no face was found in one of its photos. Lost pairs of one person are false non-matches everywhere; in the accuracies,
-lost pairs of two people are errors too, except where a name says otherwise; FMR is taken over pairs that were compared, so that
-losing pairs never makes it look better.
+A pair is lost when no face was found in one of its photos. Lost pairs of one person are false non-matches everywhere;
+in the accuracies, lost pairs of two people are errors too, except where a name says otherwise; FMR is taken over pairs
+that were compared, so that losing pairs never makes it look better.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def _share(outcomes: np.ndarray) -> float | None:
 
 
 def best_threshold(distances: np.ndarray, same: np.ndarray) -> float:
-    """The distance at which most pairs are told right: halfway between two of them, in the middle of all that are best."""
+    """The distance at which most pairs are told right: halfway between two of them, in the middle of all such."""
     order = np.argsort(distances, kind="stable")
     apart, gains = distances[order], np.where(same[order], 1, -1)
     apart, gains = apart[np.isfinite(apart)], gains[np.isfinite(apart)]
