@@ -25,7 +25,7 @@ def expand(sources: Iterable[str]) -> Iterator[str]:
     A folder without photos stands for itself, so that reading it says what is wrong.
     """
     for source in sources:
-        if is_url(source) or source == STDIN or not os.path.isdir(source):
+        if is_url(source) or source == STDIN or not _is_folder(source):
             yield source
             continue
         found = False
@@ -37,22 +37,29 @@ def expand(sources: Iterable[str]) -> Iterator[str]:
             yield source
 
 
+def _is_folder(path: str | os.PathLike) -> bool:
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):  # reading it will say what is wrong
+        return False
+
+
 def _files(folder: str) -> Iterator[str]:
     for at, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (os.path.join(at, name) for name in sorted(files) if not name.startswith("."))
+        yield from (str(Path(at, name)) for name in sorted(files) if not name.startswith("."))
 
 
 def _is_photo(path: str) -> bool:
     try:
-        with open(path, "rb") as file:
+        with Path(path).open("rb") as file:
             return sniff(file.read(64)) is not None
     except OSError:
         return True  # an unreadable file is reported when its turn comes
 
 
 def read(source: str | os.PathLike, *, max_bytes: int, fetch: Callable[[str], bytes]) -> bytes:
-    """The bytes of a photo that is named by a path, an http(s) URL or `STDIN`.
+    """The bytes of a photo that is named by a path or an http(s) URL.
 
     Parameters
     ----------
@@ -70,9 +77,7 @@ def read(source: str | os.PathLike, *, max_bytes: int, fetch: Callable[[str], by
     source = os.fspath(source)
     if isinstance(source, str) and is_url(source):
         return fetch(source)
-    if source == STDIN:
-        return sys.stdin.buffer.read(max_bytes + 1)
-    if os.path.isdir(source):
+    if _is_folder(source):
         raise UnsupportedImage("expected a photo, got a folder without photos")
     try:
         return read_file(source, max_bytes=max_bytes)
@@ -80,6 +85,11 @@ def read(source: str | os.PathLike, *, max_bytes: int, fetch: Callable[[str], by
         raise UnreadableImage(f"the file cannot be read: {(error.strerror or type(error).__name__).lower()}") from None
     except ValueError:  # a path with a null character
         raise UnreadableImage("the file cannot be read: that is no path") from None
+
+
+def read_stdin(max_bytes: int) -> bytes:
+    """The standard input, of which no more is read than shows that it is too long."""
+    return sys.stdin.buffer.read(max_bytes + 1)
 
 
 def take(photo, *, max_bytes: int, fetch: Callable[[str], bytes]):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from .common import common_options, emit, say, service, state, table
@@ -117,7 +119,7 @@ def problems():
 def _agreed(question: str) -> bool:
     """Ask; no answer at all is a no."""
     click.echo(f"{question} [y/N]: ", err=True, nl=False)
-    return click.get_text_stream("stdin").readline().strip().lower() in ("y", "yes")
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _count(number: int, what: str) -> str:

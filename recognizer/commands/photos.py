@@ -101,7 +101,7 @@ def verify(photo, other, subject, threshold):
     if (other is None) == (subject is None):
         raise click.UsageError("expected a second photo or --subject NAME, and not both")
     with service(started=subject is not None) as made:
-        read = _reader(made)
+        read = _reader(made, [photo, other])
         result = made.verify(read(photo), None if other is None else read(other), subject, threshold)
     if state().json:
         emit(replies.verification(result))
@@ -129,12 +129,13 @@ def enroll(name, photos, face, force):
 
     subject = names.normalise(name)
     with service() as made:
-        read = _reader(made)
+        named = list(sources.expand(photos))
+        read = _reader(made, named)
 
         def one(source: str) -> dict:
             return replies.enrolled(made.enrol(subject, read(source), face=face, force=force))
 
-        answers, failed = _each(list(sources.expand(photos)), one, _print_enrolled, workers=1)
+        answers, failed = _each(named, one, _print_enrolled, workers=1)
     if state().json:
         emit({"name": subject, "photos": answers})
     return FAILED if failed else None
@@ -146,8 +147,11 @@ COMMANDS = (recognize, detect, enroll, verify)
 # -- many photos ------------------------------------------------------------------------------------------------------
 
 
-def _reader(made) -> Callable[[str], bytes]:
-    return lambda source: sources.read(source, max_bytes=made.settings.max_image_bytes, fetch=made.fetch)
+def _reader(made, named: Sequence[str]) -> Callable[[str], bytes]:
+    """What reads the photos that are named. The standard input is read here, where an interruption ends it."""
+    most = made.settings.max_image_bytes
+    given = sources.read_stdin(most) if sources.STDIN in named else b""
+    return lambda source: given if source == sources.STDIN else sources.read(source, max_bytes=most, fetch=made.fetch)
 
 
 def _look_at_all(made, photos, look: Callable, annotate: str | None, **shown: bool) -> tuple[list[dict], bool]:
@@ -155,7 +159,8 @@ def _look_at_all(made, photos, look: Callable, annotate: str | None, **shown: bo
     from .. import replies
 
     named = list(sources.expand(photos))
-    read, places = _reader(made), _places(named, annotate)
+    places = _places(named, annotate)
+    read = _reader(made, named)
 
     def one(source: str) -> dict:
         seen = look(read(source))
@@ -258,6 +263,6 @@ def _where(box: dict) -> str:
 
 def _print_enrolled(answer: dict) -> None:
     status = {"added": "enrolled", "known": "enrolled before"}[answer["status"]]
-    click.echo(f"{plain(answer['photo'])}: {status}")
+    click.echo(f"{plain(answer['source'])}: {status}")
     for warning in answer.get("warnings", ()):
         say(f"    warning: {warning['message']}")

@@ -52,8 +52,8 @@ def dlib_boxes(faces: Faces) -> np.ndarray:
 
 def shapes(pixels: np.ndarray, faces: Faces, points: int = 5) -> list:
     """dlib's landmarks for each face as ``dlib.full_object_detection``; `points` is 5 or 68."""
-    predict = predictor(points)
-    return [predict(pixels, _rectangle(box)) for box in dlib_boxes(faces)]
+    find = predictor(points)
+    return [find(pixels, _rectangle(box)) for box in dlib_boxes(faces)]
 
 
 def _points(shape) -> list[tuple[int, int]]:
