@@ -655,6 +655,11 @@ def test_engines_are_chosen_by_name(tmp_path, people, models_dir):
         assert json.loads(out.read_text())["engine"].startswith("yunet+sface/")
 
 
+def test_json_alone_goes_to_the_standard_output(tmp_path, people, models_dir):
+    done = _evaluate(tmp_path, models_dir, "--split", people, "--repeats", 1, "--sizes", "1", "--json")
+    assert set(json.loads(done.stdout)) >= {"engine", "identification"}
+
+
 def test_identification_from_the_command_line(tmp_path, people, models_dir):
     out = tmp_path / "out.json"
     _evaluate(tmp_path, models_dir, "--split", people, "--json", out, "--repeats", 2, "--sizes", "1,2")

@@ -11,11 +11,12 @@ import click
 
 from ..errors import InvalidParameter, StorageError
 from ..settings import SETTINGS, Settings
-from .common import emit, plain, say, state, table
+from .common import emit, plain, say, setting_options, state, table
 
 _CHOICES = {item.name: item.metadata["choices"] for item in SETTINGS}
 _FOLDER = click.Path(path_type=Path)
 _FILE = click.Path(path_type=Path, dir_okay=False)
+_STDOUT = Path("-")
 _SHOWN = 5  # lost photos that are named
 
 
@@ -57,8 +58,6 @@ _SHOWN = 5  # lost photos that are named
     help="Overlap from which on a face counts as found.",
 )
 @click.option("--engine", metavar="NAME", help="Embedder, or detector+embedder: dlib+sface, yunet+dlib, ...")
-@click.option("--embedder", type=click.Choice(_CHOICES["embedder"]), help="How faces are described.")
-@click.option("--detector", type=click.Choice(_CHOICES["detector"]), help="How faces are found.")
 @click.option(
     "--min-face", type=click.IntRange(1, 100_000), metavar="PIXELS", help="Leave out faces smaller than this."
 )
@@ -68,12 +67,16 @@ _SHOWN = 5  # lost photos that are named
     metavar="DISTANCE",
     help="Largest distance that counts as the same person.",
 )
-@click.option("--json", "json_file", type=_FILE, metavar="FILE", help="Write everything that was measured to FILE.")
+@click.option(
+    "--json", "json_file", type=_FILE, is_flag=False, flag_value=_STDOUT, metavar="[FILE]",
+    help="Write everything that was measured to FILE, or to the standard output.",
+)  # fmt: skip
 @click.option("--plot", type=_FILE, metavar="FILE.png", help="Draw the curves into FILE; needs matplotlib.")
 @click.option("--fresh", is_flag=True, help="Look at all photos again, also those that an earlier run looked at.")
+@setting_options
 def evaluate(
-    pairs, boxes, images, gallery, probes, split, subject, sizes, repeats, seed, iou, engine, embedder, detector,
-    min_face, threshold, json_file, plot, fresh,
+    pairs, boxes, images, gallery, probes, split, subject, sizes, repeats, seed, iou, engine, min_face,
+    threshold, json_file, plot, fresh,
 ):  # fmt: skip
     """Measure how good an engine is on photos of your own.
 
@@ -89,10 +92,7 @@ def evaluate(
     if plot:
         plots.require_matplotlib()
     plan = Plan(_sizes(sizes), repeats, seed)
-    chosen = dict(zip(("detector", "embedder"), _engine(engine, detector, embedder), strict=True))
-    settings = Settings.from_environment(**{**state().overrides, **{k: v for k, v in chosen.items() if v}})
-    changes = {"min_face": min_face, "threshold": threshold}
-    settings = settings.replace(**{key: value for key, value in changes.items() if value is not None})
+    settings = _settings(engine, {"min_face": min_face, "threshold": threshold})
     with _bench(settings, subject, fresh) as bench:
         report = run.about(bench)
         if pairs:
@@ -103,11 +103,11 @@ def evaluate(
             report["identification"] = run.identify_split(bench, split, plan)
         if boxes:
             report["detection"] = run.detect(bench, boxes, images, iou)
-    if json_file:
+    if json_file and json_file != _STDOUT:
         _write(json_file, json.dumps(report, indent=1) + "\n")
     if plot:
         plots.draw(report, plot)
-    if state().json:
+    if state().json or json_file == _STDOUT:
         emit(report)
     else:
         _show(report)
@@ -132,7 +132,7 @@ def _check_choice(pairs, boxes, images, gallery, probes, split) -> None:
 def _check_outputs(*files: Path | None) -> None:
     """Hours of work must not end in a folder that is not there."""
     for file in files:
-        if file and not file.absolute().parent.is_dir():
+        if file and file != _STDOUT and not file.absolute().parent.is_dir():
             raise click.UsageError(f"there is no folder to write {plain(str(file))} into")
 
 
@@ -146,21 +146,31 @@ def _sizes(text: str) -> tuple[int, ...]:
     return sizes
 
 
-def _engine(name: str | None, detector: str | None, embedder: str | None) -> tuple[str | None, str | None]:
-    """Detector and embedder of what --engine, --detector and --embedder say; None where nothing does."""
-    if name is None:
-        return detector, embedder
+def _settings(engine: str | None, changes: dict) -> Settings:
+    """The settings in force, with what the options of this command say."""
+    held = state().overrides
+    if engine is not None:
+        detector, embedder = _engine(engine)
+        for option, meant in (("detector", detector), ("embedder", embedder)):
+            given = held.get(option)
+            if given and meant and given != meant:
+                raise click.UsageError(f"--engine {engine} and --{option} {given} contradict each other")
+        changes = {**changes, "detector": detector, "embedder": embedder}
+    settings = state().settings()
+    return settings.replace(**{name: value for name, value in changes.items() if value is not None})
+
+
+def _engine(name: str) -> tuple[str | None, str]:
+    """The detector, if there is one in it, and the embedder that a name such as ``yunet+dlib+sface`` means."""
     first, _, rest = name.partition("+")
-    finds, describes = (first, rest) if first in _CHOICES["detector"] and rest else (None, name)
-    if describes not in _CHOICES["embedder"]:
-        every = [f"{d}+{e}" for d in _CHOICES["detector"] for e in _CHOICES["embedder"]]
+    detector, embedder = (first, rest) if first in _CHOICES["detector"] and rest else (None, name)
+    if embedder not in _CHOICES["embedder"]:
+        shown = ", ".join(_CHOICES["embedder"])
         raise click.BadParameter(
-            f"expected one of {', '.join([*_CHOICES['embedder'], *every])}, got {name!r}", param_hint="--engine"
+            f"expected one of {shown}, or one of {', '.join(_CHOICES['detector'])} and + before it, got {name!r}",
+            param_hint="--engine",
         )
-    for option, given, meant in (("--detector", detector, finds), ("--embedder", embedder, describes)):
-        if given and meant and given != meant:
-            raise click.UsageError(f"--engine {name} and {option} {given} contradict each other")
-    return finds or detector, describes
+    return detector, embedder
 
 
 # -- what it is measured with ---------------------------------------------------------------------------------------
