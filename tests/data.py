@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(os.environ.get("RECOGNIZER_TEST_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
+#: Taken out of the environment, where the settings would take it for one of theirs that is misspelt.
+FOLDER = Path(os.environ.pop("RECOGNIZER_TEST_DATA", "") or Path(__file__).resolve().parents[2] / "shared" / "data")
 
 
 def folder(name: str) -> Path:
