@@ -11,7 +11,6 @@ import falcon
 import hug
 
 from recognizer import bodies, replies, server
-from recognizer.images import sniff
 from recognizer.errors import (
     AddressRefused,
     BadRequest,
@@ -37,6 +36,7 @@ from recognizer.errors import (
     UnknownRoute,
     UnsupportedImage,
 )
+from recognizer.images import sniff
 from recognizer.progress import Progress
 from recognizer.service import Service, make_service
 from recognizer.settings import Settings
