@@ -34,7 +34,7 @@ INSTALL = "Run `make setup`, or `python -m pip install -r requirements.txt` in t
 PACKAGES = {
     "hug": "hug", "cheroot": "cheroot", "multipart": "multipart", "numpy": "numpy", "cv2": "opencv-python-headless",
     "dlib": "dlib-bin", "face_recognition_models": "face_recognition_models", "onnxruntime": "onnxruntime",
-    "google.protobuf": "protobuf", "loky": "loky", "PIL": "pillow", "pillow_heif": "pillow-heif",
+    "google.protobuf": "protobuf", "loky": "loky", "PIL": "pillow", "pi_heif": "pi-heif",
     "simplejpeg": "simplejpeg", "requests": "requests", "filelock": "filelock", "platformdirs": "platformdirs",
     "watchfiles": "watchfiles", "prometheus_client": "prometheus-client", "click": "click", "rich": "rich",
 }  # fmt: skip
