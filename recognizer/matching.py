@@ -98,7 +98,7 @@ def decide(
     name = best.subject if best.distance <= threshold else None
     ambiguous = name is not None and len(candidates) > 1 and candidates[1].distance - best.distance < margin
     kept = candidates if keep is None else candidates[: max(keep, 2) if ambiguous else keep]
-    return Match(name, best.distance, threshold, rate, ambiguous, tuple(kept))
+    return Match(name, best.distance, threshold, rate, tuple(kept), ambiguous)
 
 
 class Curve:

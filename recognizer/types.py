@@ -229,15 +229,15 @@ class Match:
     threshold : float
     false_match_rate : float or None
         How often two different people come this close or closer, by the engine's calibration.
-    ambiguous : bool
-        Whether another subject is nearly as close as the one that is named; both are among the candidates.
     candidates : tuple of Candidate
         Nearest first.
+    ambiguous : bool
+        Whether another subject is nearly as close as the one that is named; both are among the candidates.
     """
 
     subject: str | None
     distance: float | None
     threshold: float
     false_match_rate: float | None = None
-    ambiguous: bool = False
     candidates: tuple[Candidate, ...] = field(default=())
+    ambiguous: bool = False

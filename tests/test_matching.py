@@ -193,3 +193,20 @@ def test_rate_per_comparison(stranger_rate, enrolled, expected):
 def test_more_people_make_every_comparison_stricter(stranger_rate, enrolled):
     one, more = (matching.rate_per_comparison(stranger_rate, count) for count in (enrolled, enrolled + 1))
     assert 0 < more <= one <= stranger_rate * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("candidates", "margin", "keep", "ambiguous", "kept"),
+    [
+        ([], 0.1, 0, False, 0),
+        ([NEAR], 0.1, 0, False, 0),
+        ([NEAR, Candidate("also near", 0.45)], 0.1, 0, True, 2),
+        ([NEAR, Candidate("also near", 0.45)], 0.1, 5, True, 2),
+        ([NEAR, Candidate("also near", 0.45)], 0.05, 0, False, 0),
+        ([NEAR, FAR], 0.1, 1, False, 1),
+        ([Candidate("a stranger's nearest", 0.7), Candidate("the next", 0.71)], 0.1, 0, False, 0),
+    ],
+)
+def test_a_name_is_ambiguous_when_the_next_is_nearly_as_close(candidates, margin, keep, ambiguous, kept):
+    match = matching.decide(candidates, 0.6, keep=keep, margin=margin)
+    assert (match.ambiguous, len(match.candidates)) == (ambiguous, kept)
