@@ -51,8 +51,10 @@ class Watcher:
                     if _:
                         self._changed.set()
             except (OSError, RuntimeError) as error:  # out of inotify watches, folder gone or unmounted
-                log.warning("changes in known_faces are not announced (%s): looking every second instead", error)
+                if not self._poll:
+                    log.warning("changes in known_faces are not announced (%s): looking every second instead", error)
                 self._poll = True
+                self._changed.set()  # whoever waits for the next regular look polls from now on
                 self._stop.wait(5)
 
     def _follow(self) -> None:
