@@ -189,6 +189,13 @@ class EncodingsCache:
     def forget_files(self, paths: Iterable[str]) -> None:
         self._write(("DELETE FROM files WHERE path = ?", [(path,) for path in paths]))
 
+    def forget_folder(self, folder: str) -> set[str]:
+        """Forget every file below `folder`; the ids of the photos that they held."""
+        below = (len(folder) + 1, folder + "/")
+        held = self._read("SELECT photo FROM files WHERE substr(path, 1, ?) = ?", below)
+        self._write(("DELETE FROM files WHERE substr(path, 1, ?) = ?", [below]))
+        return {photo for (photo,) in held}
+
     # -- what an engine made of it ------------------------------------------------------------------------------
 
     def encodings(self, engine: str, photos: Iterable[str] | None = None) -> dict[tuple[str, str], Encoding]:

@@ -14,7 +14,7 @@ import types
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -367,7 +367,7 @@ _READERS = {
 }  # fmt: skip
 
 
-@lru_cache(maxsize=None)
+@cache
 def _strict_load() -> Callable:
     """Pillow's own loading of tiles, bound to globals in which truncated data are an error.
 

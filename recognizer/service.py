@@ -16,6 +16,7 @@ from .encodings import EncodingsCache
 from .engines import Engine, largest, make_engine, weights_for
 from .enrolment import Enrolment, Entry, Progress
 from .errors import (
+    Busy,
     InvalidParameter,
     LooksLikeAnother,
     NoFace,

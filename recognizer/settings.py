@@ -94,7 +94,8 @@ class Settings:
         least=1e-6, most=0.5,
     )
     threshold: float | None = _setting(
-        None, float, "Fixed largest distance at which a face gets a name, instead of one that follows `RECOGNIZER_STRANGER_RATE`.",
+        None, float,
+        "Fixed largest distance at which a face gets a name, instead of one that follows `RECOGNIZER_STRANGER_RATE`.",
         least=0.0, most=4.0, shown="follows",
     )
     max_image_bytes: int = _setting(25_000_000, _whole, "Largest photo taken, in bytes.", least=1_000)

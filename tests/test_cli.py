@@ -583,6 +583,15 @@ def test_every_common_option_is_in_the_manual():
         assert any(f"`{name}" in text for name in item.opts)
 
 
+def test_every_choice_is_in_the_manual():
+    text = (ROOT / "docs" / "cli.md").read_text("utf-8")
+    for _, command in commands():
+        for item in command.params:
+            if isinstance(item.type, click.Choice):
+                choices = r"\|".join(item.type.choices)
+                assert f"`{item.opts[0]} {choices}`" in text
+
+
 def test_every_command_takes_the_common_options():
     for path, command in commands():
         names = {name for item in command.params for name in item.opts}

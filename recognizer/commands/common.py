@@ -54,6 +54,12 @@ def _option(*names: str, **more) -> Callable:
 
 def common_options(command: Callable) -> Callable:
     """The options that may stand before or after a command's name."""
+    as_json = _option("--json", "as_json", is_flag=True, help="Write JSON to the standard output.")
+    return setting_options(as_json(command))
+
+
+def setting_options(command: Callable) -> Callable:
+    """The common options that stand for settings."""
     options = (
         _option(
             "--known-faces", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
@@ -61,7 +67,6 @@ def common_options(command: Callable) -> Callable:
         ),
         _option("--detector", type=click.Choice(_CHOICES["detector"]), help="How faces are found."),
         _option("--embedder", type=click.Choice(_CHOICES["embedder"]), help="How faces are described."),
-        _option("--json", "as_json", is_flag=True, help="Write JSON to the standard output."),
     )  # fmt: skip
     for option in reversed(options):
         command = option(command)

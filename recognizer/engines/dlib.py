@@ -33,7 +33,7 @@ PARTS_68: tuple[tuple[str, tuple[int, ...]], ...] = (
 
 @cache
 def predictor(points: int):
-    """dlib's shape predictor of 5 or 68 points; the latter's file is loaded here and nowhere else, when it is asked for."""
+    """dlib's shape predictor of 5 or 68 points; the file of the latter is loaded only when it is asked for."""
     import dlib
 
     return dlib.shape_predictor(str(models.dlib_file(f"shape_predictor_{points}_face_landmarks.dat")))
