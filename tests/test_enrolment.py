@@ -8,15 +8,18 @@ import threading
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from recognizer import enrolment as enrolment_module
+from recognizer import images
 from recognizer.encodings import photo_id
 from recognizer.engines import make_engine
 from recognizer.enrolment import Enrolment, wanted_face
 from recognizer.errors import NameTaken, PhotoNotFound, StorageError, SubjectNotFound
 from recognizer.examination import FEW, Rules, examine
+from recognizer.watcher import Watcher
 
 from .enrolling import Home, Spy, eventually, jpeg, portrait
 
@@ -52,13 +55,14 @@ def home(tmp_path, engine, recipe) -> Home:
 
 def held(enrolment: Enrolment) -> dict[str, set[str]]:
     """Who is in the gallery with which photos; the gallery and the list of entries must agree."""
-    gallery = enrolment.gallery
-    in_gallery = {name: {each.photo for each in gallery.templates(name)} for name in gallery.subjects()}
-    in_list = {}
-    for name, entries in enrolment.subjects().items():
-        usable = {entry.photo for entry in entries if entry.encoding.vector is not None}
-        if usable:
-            in_list[name] = usable
+    with enrolment._lock:  # a watcher may be at work
+        gallery = enrolment.gallery
+        in_gallery = {name: {each.photo for each in gallery.templates(name)} for name in gallery.subjects()}
+        in_list = {}
+        for name, entries in enrolment.subjects().items():
+            usable = {entry.photo for entry in entries if entry.encoding.vector is not None}
+            if usable:
+                in_list[name] = usable
     assert in_gallery == in_list
     return in_gallery
 
@@ -89,23 +93,17 @@ def test_an_empty_folder_enrols_nobody(home):
 @pytest.fixture
 def kinds(faces) -> dict[str, bytes]:
     both = np.hstack([faces["obama"], np.zeros((faces["obama"].shape[0], 40, 3), np.uint8), faces["obama"]])
-    small = portrait_of_size(faces["collins"], 150)
+    small = images.resize(faces["collins"], 150)
     good = jpeg(faces["obama"])
     background = np.zeros((400, 700, 3), np.uint8)
     background[:400, : faces["obama"].shape[1]] = faces["obama"]
-    background[300:, 600:] = portrait_of_size(faces["collins"], 100)
+    background[300:, 600:] = images.resize(faces["collins"], 100)
     return {
         "good": good, "several": jpeg(both), "small": jpeg(small), "background": jpeg(background),
         "nobody": jpeg(np.full((300, 400, 3), 90, np.uint8)), "cut short": good[: len(good) // 2],
         "text": b"this is not a photo", "empty": b"", "many bytes": good + bytes(2_000_000),
         "many pixels": jpeg(np.zeros((2000, 2500, 3), np.uint8)),
     }  # fmt: skip
-
-
-def portrait_of_size(pixels: np.ndarray, side: int) -> np.ndarray:
-    from recognizer import images
-
-    return images.resize(pixels, side)
 
 
 @pytest.mark.parametrize(
@@ -163,13 +161,13 @@ def test_which_face_a_name_asks_for(path, face):
 def test_of_several_faces_the_largest_is_the_one_enrolled(home, faces, engine):
     canvas = np.zeros((400, 800, 3), np.uint8)
     canvas[:, :320] = faces["obama"][:400, :320]
-    other = portrait_of_size(faces["collins"], 330)
+    other = images.resize(faces["collins"], 330)
     canvas[: other.shape[0], 400 : 400 + other.shape[1]] = other
     home.put("Who/both.largest.jpg", jpeg(canvas))
     enrolment = home.enrolment()
     enrolment.sync()
-    ann, collins = (name_of(enrolment, engine, jpeg(faces[name]))[1] for name in ("obama", "collins"))
-    assert ann < 0.5 < collins
+    largest, other = (name_of(enrolment, engine, jpeg(faces[name]))[1] for name in ("obama", "collins"))
+    assert largest < 0.5 < other
 
 
 # --- what happens to the folder -----------------------------------------------------------------------------------------
@@ -561,8 +559,6 @@ def test_a_file_that_grows_is_enrolled_when_it_is_complete_and_never_before(home
     monkeypatch.setattr(enrolment_module, "SETTLE", 0.3)
     data = jpeg(faces["obama"])
     if kind == "png":
-        import cv2
-
         data = cv2.imencode(".png", faces["obama"][:, :, ::-1])[1].tobytes()
     enrolment = home.enrolment()
     path = home.put("Ann/a.jpg", b"")
@@ -604,7 +600,7 @@ def test_all_cores_make_the_templates_that_one_process_makes(home, faces, tmp_pa
     for i in range(FEW + 4):
         home.put(f"{names[i % 4]}/{i}.jpg", jpeg(faces[names[i % 4]], 1 + i))
     home.put("nobody/text.jpg", b"no photo")
-    one, many, told = home.enrolment(workers=1), None, []
+    one, told = home.enrolment(workers=1), []
     one.sync()
     assert home.engine.described == FEW + 4
     home.cache_file = tmp_path / "other" / "encodings.sqlite"
@@ -647,8 +643,6 @@ enrolment.cache.close()
 
 
 def test_two_processes_on_one_folder_come_to_agree(home, faces, engine, models_dir):
-    from recognizer.watcher import Watcher
-
     home.put("Biden/1.jpg", jpeg(faces["biden"]))
     command = [sys.executable, "-c", OTHER, home.known.root, home.cache_file, models_dir]
     other = subprocess.Popen(command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
