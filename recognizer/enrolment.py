@@ -103,18 +103,20 @@ class Enrolment:
             Whether some files were left alone, so that another look is due soon.
         """
         with self._sync_lock:
+            with self._lock:
+                before = dict(self._entries)
             photos, problems = self.folder.scan()
             seen = {photo.path: photo for photo in photos}
             with self._lock:
                 self._folder_problems = problems
-                gone = [entry for path, entry in self._entries.items() if path not in seen]
+                gone = [entry for path, entry in before.items() if path not in seen]
                 fresh = [photo for path, photo in seen.items() if not self._is_known(photo)]
             moved = {entry.stamp: entry.photo for entry in gone}
             ready = [photo for photo in fresh if not settle or photo.stamp in moved or self._is_still(photo)]
             self._waiting = {path: since for path, since in self._waiting.items() if path in seen}
             self._take(ready, moved, progress)
             with self._lock:
-                self._drop([entry for entry in gone if self.folder.stamp(entry.path) is None])
+                self._drop([entry for entry in gone if self._entries.get(entry.path) is entry])
             return len(ready) < len(fresh)
 
     def tidy(self) -> None:
@@ -170,7 +172,7 @@ class Enrolment:
             message = getattr(error, "message", None) or f"the file cannot be read: {getattr(error, 'strerror', '')}"
             encoding = Encoding("", self._engine.info.id, problem=code, message=message)
             with self._lock:
-                self._forget_entry(photo.path)
+                self._drop([self._entries[photo.path]] if photo.path in self._entries else [])
                 self._record(Entry(photo.subject, photo.path, photo.stamp, "", encoding))
             return None
 
