@@ -63,7 +63,9 @@ def test_photos_that_moved_while_it_was_down_are_not_encoded_again(server, faces
 def test_killed_in_the_middle(server, faces):
     server.start()
     server.stop(signal.SIGKILL)
-    (server.known_faces / "Joe Biden" / ".part-0123456789abcdef").write_bytes(b"half a photo")
+    abandoned = server.put("Joe Biden/.part-0123456789abcdef", b"half a photo")
+    os.utime(abandoned, (1_000_000_000, 1_000_000_000))
+    being_written = server.put("Joe Biden/.part-fedcba9876543210", b"by another process, perhaps")
     trash = server.known_faces / ".deleted-0123456789abcdef"
     trash.mkdir()
     (trash / "one.jpg").write_bytes(faces["obama"])
@@ -71,7 +73,9 @@ def test_killed_in_the_middle(server, faces):
         assert server.get("/people").json() == server.before["people"]
         assert scores(server) == {MARK}
         assert not trash.exists()
-        assert not (server.known_faces / "Joe Biden" / ".part-0123456789abcdef").exists()
+        assert not abandoned.exists()
+        assert being_written.exists()
+    being_written.unlink()
 
 
 def test_another_engine_encodes_again(server, faces):
