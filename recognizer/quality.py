@@ -13,8 +13,8 @@ from . import geometry
 from .types import Face, check_pixels
 
 CHIP = 112
-#: The five points of YuNet's scheme on a face that looks straight ahead: x to the right, y down, z towards the camera, in
-#: distances between the eyes. x and y are `geometry.ARCFACE_POINTS`; the depths are round figures for adults.
+#: The five points of YuNet's scheme on a face that looks straight ahead: x to the right, y down, z towards the camera,
+#: in distances between the eyes. x and y are `geometry.ARCFACE_POINTS`; the depths are round figures for adults.
 _HEAD = np.array([[-0.5, 0, 0], [0.5, 0, 0], [0, 0.57, 0.5], [-0.41, 1.15, 0.1], [0.41, 1.15, 0.1]])
 _DARK, _BRIGHT = 25, 230
 
@@ -122,7 +122,8 @@ def pose(landmarks: np.ndarray, scheme: str) -> tuple[float, float, float]:
     # the rotation nearest to the three rows
     u, _, v = np.linalg.svd(np.stack([across, down, towards]))
     turn = u @ v
-    yaw = np.degrees(np.arcsin(np.clip(turn[0, 2], -1, 1)))
-    pitch = np.degrees(np.arcsin(np.clip(-turn[1, 2], -1, 1)))
-    roll = np.degrees(np.arctan2(turn[1, 0], turn[0, 0]))
+    # turned about the neck first, then nodded, then tilted
+    yaw = np.degrees(np.arctan2(-turn[2, 0], turn[2, 2]))
+    pitch = np.degrees(np.arcsin(np.clip(turn[2, 1], -1, 1)))
+    roll = np.degrees(np.arctan2(-turn[0, 1], turn[1, 1]))
     return float(yaw), float(pitch), float(roll)

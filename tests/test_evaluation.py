@@ -406,7 +406,7 @@ def _truth(boxes, valid=None) -> Truth:
 
 def _found(boxes, scores=None) -> Found:
     boxes = np.array(boxes, float).reshape(-1, 4)
-    return Found(boxes, np.linspace(0.9, 0.1, len(boxes)) if scores is None else np.array(scores), 5.0)
+    return Found(boxes, np.linspace(0.9, 0.1, len(boxes)) if scores is None else np.array(scores), 5.0, 4.0)
 
 
 def test_detection_worked_out_by_hand():
@@ -427,7 +427,7 @@ def test_detection_worked_out_by_hand():
     assert report["average_precision"] == {
         ">=40": pytest.approx(1 / 2), ">=20": pytest.approx(1 / 4), ">=10": pytest.approx((1 / 2 + 1 / 2) / 3)
     }  # fmt: skip
-    assert report["ms"] == 5.0
+    assert report["ms"] == 5.0 and report["cpu_ms"] == 4.0
     json.dumps(report, allow_nan=False)
 
 
