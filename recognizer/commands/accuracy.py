@@ -284,32 +284,14 @@ def _detection(part: dict) -> None:
     rows = []
     for key, recall in part["recall"].items():
         average = part["average_precision"][key]
-        shown = "" if average is None else f"average precision {average:.3f}"
-        rows.append(
-            (
-                f"recall {key} px ({part['faces'][key]} faces)",
-                _percent(recall),
-                _between(part["recall_interval"][key]),
-                shown,
-            )
-        )
-    rows.append(
-        (
-            f"precision ({part['boxes_found']} boxes)",
-            _percent(part["precision"]),
-            _between(part["precision_interval"]),
-            "",
-        )
-    )
+        note = "" if average is None else f"average precision {average:.3f}"
+        between = _between(part["recall_interval"][key])
+        rows.append((f"recall {key} px ({part['faces'][key]} faces)", _percent(recall), between, note))
+    between = _between(part["precision_interval"])
+    rows.append((f"precision ({part['boxes_found']} boxes)", _percent(part["precision"]), between, ""))
     if part["ms"] is not None:
-        rows.append(
-            (
-                f"milliseconds per photo ({part['photos']} photos)",
-                f"{part['ms']:.1f}",
-                "",
-                f"median {part['ms_median']:.1f}",
-            )
-        )
+        note = f"median {part['ms_median']:.1f}, processor time {part['cpu_ms']:.1f}"
+        rows.append((f"milliseconds per photo ({part['photos']} photos)", f"{part['ms']:.1f}", "", note))
     table(["finding faces", "measured", "95 % interval", ""], rows)
 
 

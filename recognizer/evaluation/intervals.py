@@ -8,8 +8,6 @@ everywhere here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 #: The normal distribution's quantile for 95 %, two sides.
@@ -55,25 +53,29 @@ def clustered_variance(outcomes: np.ndarray, people: np.ndarray) -> float:
     outcomes : ndarray, shape (n,)
     people : ndarray of int, shape (n,) or (n, 2)
         Who is in each trial: one person, or two (the same twice counts once).
+    """
+    outcomes = np.asarray(outcomes, float)
+    if not len(outcomes):
+        return 0.0
+    return sum_variance((outcomes - outcomes.mean()) / len(outcomes), people)
+
+
+def sum_variance(shares: np.ndarray, people: np.ndarray) -> float:
+    """Variance of an estimate to which trials contribute `shares`, shape (n,), that are 0 on average.
 
     Notes
     -----
     The dyadic-robust estimator of Fafchamps and Gubert ("The formation of risk sharing networks", Journal of
-    Development Economics 83, 2007): products of deviations, summed over all pairs of trials that share a person.
+    Development Economics 83, 2007): products of shares, summed over all pairs of trials that have a person in common.
     """
-    outcomes = np.asarray(outcomes, float)
-    people = np.asarray(people).reshape(len(outcomes), -1)
-    if not len(outcomes):
-        return 0.0
-    off = outcomes - outcomes.mean()
-    codes = np.unique(people, return_inverse=True)[1].reshape(people.shape)
-    sums = np.bincount(codes[:, 0], off, minlength=codes.max() + 1)
+    codes = np.unique(people, return_inverse=True)[1].reshape(len(shares), -1)
+    sums = np.bincount(codes[:, 0], shares, minlength=codes.max() + 1)
     twice = 0.0
-    if people.shape[1] == 2:
+    if codes.shape[1] == 2:
         two = codes[:, 0] != codes[:, 1]
-        sums += np.bincount(codes[two, 1], off[two], minlength=len(sums))
-        twice = (off[two] ** 2).sum()  # a trial is among its own neighbours once, not once for each of its people
-    return max(0.0, float((sums**2).sum() - twice)) / len(outcomes) ** 2
+        sums += np.bincount(codes[two, 1], shares[two], minlength=len(sums))
+        twice = (shares[two] ** 2).sum()  # a trial has itself in common once, not once for each of its people
+    return max(0.0, float((sums**2).sum() - twice))
 
 
 def interval(outcomes: np.ndarray, people: np.ndarray) -> Interval:
@@ -82,32 +84,3 @@ def interval(outcomes: np.ndarray, people: np.ndarray) -> Interval:
         return 0.0, 1.0
     rate, variance = float(np.mean(outcomes)), clustered_variance(outcomes, people)
     return adjusted(rate, variance, len(outcomes), len(np.unique(people)))
-
-
-def bootstrap_variance(
-    people: np.ndarray, statistic: Callable[[np.ndarray], float], rounds: int = 500, seed: int = 0
-) -> float:
-    """Variance of a statistic over samples in which every person is drawn anew.
-
-    Parameters
-    ----------
-    people : ndarray of int, shape (n, 2)
-        Who is in each pair.
-    statistic : callable
-        Of weights, shape (n,): how often each pair counts.
-
-    Notes
-    -----
-    Each person weighs 0 or 2 with equal chance, a pair the product over its people: the product-weight bootstrap of
-    Owen and Eckles ("Bootstrapping data arrays of arbitrary order", Annals of Applied Statistics 6(3), 2012), which
-    errs towards wider.
-    """
-    random = np.random.default_rng(seed)
-    codes = np.unique(people, return_inverse=True)[1].reshape(people.shape)
-    two = codes[:, 0] != codes[:, 1]
-    values = []
-    for _ in range(rounds):
-        weights = 2.0 * random.integers(0, 2, codes.max() + 1)
-        values.append(statistic(weights[codes[:, 0]] * np.where(two, weights[codes[:, 1]], 1.0)))
-    kept = np.array(values)[np.isfinite(values)]
-    return float(kept.var()) if len(kept) > 1 else 0.0

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..matching import Curve
 from .encode import Vectors
-from .intervals import adjusted, bootstrap_variance, interval
+from .intervals import adjusted, clustered_variance, interval, sum_variance
 from .pairs import Pairs
 
 #: FMRs at which true accepts are reported, as the report's keys write them.
@@ -42,7 +42,7 @@ def compare(pairs: Pairs, found: Vectors) -> Compared:
     return Compared(pairs, np.where(found.found[pairs.first] & found.found[pairs.second], distances, np.inf))
 
 
-def measure(compared: Compared, threshold: float, curve: Curve, rounds: int = 500) -> dict:
+def measure(compared: Compared, threshold: float, curve: Curve) -> dict:
     """Everything there is to say, as plain data; docs/accuracy.md explains it.
 
     Parameters
@@ -52,8 +52,6 @@ def measure(compared: Compared, threshold: float, curve: Curve, rounds: int = 50
         The one in force: at most this distance means one person.
     curve : Curve
         The engine's calibration.
-    rounds : int
-        Of the bootstrap behind the intervals of `tar`.
     """
     pairs, distances, same = compared.pairs, compared.distances, compared.pairs.same
     lost = compared.lost
@@ -74,7 +72,7 @@ def measure(compared: Compared, threshold: float, curve: Curve, rounds: int = 50
         "best_threshold": best_threshold(distances, same),
         "threshold": threshold,
         "at_threshold": _at(compared, threshold),
-        **_true_accepts(compared, rounds),
+        **_true_accepts(compared),
         "calibration": {key: _promise(compared, curve.distance(rate)) for key, rate in _PROMISES.items()},
         "roc": roc(distances[same], distances[~same & ~lost]),
         "histogram": _histogram(distances, same, lost),
@@ -146,50 +144,67 @@ def cross_validated(distances: np.ndarray, same: np.ndarray, folds: np.ndarray) 
 # -- true accepts ---------------------------------------------------------------------------------------------------
 
 
-def threshold_at(impostors: np.ndarray, rate: float, weights: np.ndarray | None = None) -> float:
+def threshold_at(impostors: np.ndarray, rate: float) -> float:
     """The distance that must not be reached for the FMR to stay at or below `rate`.
 
     Parameters
     ----------
     impostors : ndarray, shape (n,)
         Distances of pairs of different people, rising.
-    weights : ndarray, shape (n,), optional
-        How often each counts.
     """
     if not len(impostors):
         return np.nan
-    mass = np.arange(1, len(impostors) + 1) if weights is None else np.cumsum(weights)
-    first = int(np.searchsorted(mass, rate * mass[-1] * (1 + 1e-12), side="right"))
+    first = int(rate * len(impostors) * (1 + 1e-12))
     return float(impostors[first]) if first < len(impostors) else np.inf
 
 
-def _true_accepts(compared: Compared, rounds: int) -> dict:
-    order = np.argsort(compared.distances, kind="stable")
-    order = order[~(compared.lost & ~compared.pairs.same)[order]]
-    apart, same, people = compared.distances[order], compared.pairs.same[order], compared.pairs.people[order]
-    impostors, genuine = apart[~same], apart[same]
+def _true_accepts(compared: Compared) -> dict:
+    same, tried = compared.pairs.same, ~compared.pairs.same & ~compared.lost
+    people, impostors = compared.pairs.people, np.sort(compared.distances[tried])
     accepts, intervals, thresholds, measurable = {}, {}, {}, {}
     for key, rate in RATES.items():
         limit = threshold_at(impostors, rate)
-        share = float(np.mean(genuine < limit))
-
-        def again(weights, rate=rate):
-            return _weighted_accepts(apart, same, weights, rate)
-
-        variance = bootstrap_variance(people, again, rounds)
-        accepts[key] = share
-        intervals[key] = adjusted(share, variance, len(genuine), len(np.unique(people[same])))
+        near = compared.distances < limit
+        accepts[key] = float(np.mean(near[same]))
+        variance = accepts_variance(near, same, tried, people, compared.distances, impostors)
+        intervals[key] = adjusted(accepts[key], variance, int(same.sum()), len(np.unique(people[same])))
         thresholds[key] = float(np.nextafter(limit, 0))
         measurable[key] = bool(rate * len(impostors) >= 1)
     return {"tar": accepts, "tar_interval": intervals, "tar_threshold": thresholds, "tar_measurable": measurable}
 
 
-def _weighted_accepts(apart, same, weights, rate) -> float:
-    total = weights[same].sum()
-    counted = weights[~same]
-    if total <= 0 or counted.sum() <= 0:
-        return np.nan
-    return float(weights[same & (apart < threshold_at(apart[~same], rate, counted))].sum() / total)
+def accepts_variance(near, same, tried, people, distances, impostors) -> float:
+    """Variance of the share of true accepts, where the threshold too is only known from the pairs at hand.
+
+    Parameters
+    ----------
+    near : ndarray of bool, shape (n,)
+        Pairs that the threshold accepts.
+    same, tried : ndarray of bool, shape (n,)
+        Pairs of one person, and those of two that were compared.
+    people, distances
+        As in `Compared`.
+    impostors : ndarray
+        Distances of `tried`, rising.
+
+    Notes
+    -----
+    The delta method: what a pair of two people adds is its share in the FMR times the slope of the ROC, taken over one
+    standard error of the FMR to each side.
+    """
+    n, fmr = len(impostors), float(np.mean(near[tried])) if tried.any() else 0.0
+    if not n:
+        return 0.0
+    error = max(1 / n, float(np.sqrt(clustered_variance(near[tried], people[tried]))))
+    low, high = max(0.0, fmr - error), fmr + error
+    rise = np.mean(distances[same] < threshold_at(impostors, high)) - np.mean(
+        distances[same] < threshold_at(impostors, low)
+    )
+    shares = np.zeros(len(same))
+    shares[same] = (near[same] - near[same].mean()) / same.sum()
+    shares[tried] = -(near[tried] - fmr) / n * rise / (high - low)
+    used = same | tried
+    return sum_variance(shares[used], people[used])
 
 
 def roc(genuine: np.ndarray, impostors: np.ndarray, points: int = _ROC_POINTS) -> list[list[float]]:
