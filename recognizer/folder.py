@@ -140,7 +140,7 @@ class KnownFaces:
     def stamp(self, path: str) -> FileStamp | None:
         """The file's stamp now; None when it is gone."""
         try:
-            return FileStamp.of(os.lstat(self.root / path))
+            return FileStamp.of(os.lstat(os.path.join(self.root, path)))
         except OSError:
             return None
 
