@@ -11,7 +11,6 @@ import falcon
 import hug
 
 from recognizer import bodies, replies, server
-from recognizer.images import sniff
 from recognizer.errors import (
     AddressRefused,
     BadRequest,
@@ -37,6 +36,7 @@ from recognizer.errors import (
     UnknownRoute,
     UnsupportedImage,
 )
+from recognizer.images import sniff
 from recognizer.progress import Progress
 from recognizer.service import Service, make_service
 from recognizer.settings import Settings
@@ -66,7 +66,17 @@ STATUS = {
     RecognizerError: 500,
 }
 
-settings = Settings.from_environment()
+
+def cannot_start(error: RecognizerError):
+    """End the process with one sentence that says why."""
+    print(f"Recognizer cannot start: {error.message}", file=sys.stderr, flush=True)
+    raise SystemExit(1) from None
+
+
+try:
+    settings = Settings.from_environment()
+except SettingsError as error:
+    cannot_start(error)
 api = hug.API(__name__)
 _service: Service | None = None
 _service_lock = threading.Lock()
@@ -90,8 +100,7 @@ def start(api):
     try:
         service()
     except RecognizerError as error:
-        print(f"Recognizer cannot start: {error.message}", file=sys.stderr, flush=True)
-        raise SystemExit(1) from None
+        cannot_start(error)
 
 
 def stop() -> None:
@@ -161,6 +170,10 @@ class Requests:
         unknown = sorted(set(request.params) - known)
         if unknown:
             raise InvalidParameter(f"{unknown[0]}: no such parameter; there are {', '.join(sorted(known)) or 'none'}")
+        taken = {field for field, url in (("file", "image_url"), ("other", "other_url")) if url in known}
+        for field in sorted(set(body.photos) - taken):
+            ways = f"expected it as {' or '.join(sorted(taken))}" if taken else "no photo is taken here"
+            raise InvalidParameter(f"{field}: got a photo or raw data in the body; {ways}")
         for name, value in request.params.items():
             if isinstance(value, (list, dict)):
                 raise InvalidParameter(f"{name}: expected one value, got several")
@@ -172,12 +185,21 @@ class Requests:
         response.set_header("X-Content-Type-Options", "nosniff")
 
 
-def configure(app) -> None:
-    """Set falcon as this API needs it; done for every WSGI server that runs it."""
-    app.req_options.auto_parse_qs_csv = False  # a comma in image_url separates nothing
-    app.req_options.keep_blank_qs_values = True
-    app.add_error_handler(RecognizerError, send_error)
-    app.set_error_serializer(send_http_error)
+class Http(type(api.http)):
+    """Hug's HTTP side with falcon set as this API needs it."""
+
+    __slots__ = ()
+
+    def server(self, default_not_found=True, base_url=None):
+        # else hug adds every route as /v<anything>/ too
+        versions, self.versions = self.versions, self.versions - {None}
+        app = super().server(default_not_found, base_url)
+        self.versions = versions
+        app.req_options.auto_parse_qs_csv = False  # a comma in image_url separates nothing
+        app.req_options.keep_blank_qs_values = True
+        app.add_error_handler(RecognizerError, send_error)
+        app.set_error_serializer(send_http_error)
+        return app
 
 
 def send_http_error(request, response, error):
@@ -190,9 +212,10 @@ def send_http_error(request, response, error):
     response.data = json.dumps({"error": {"code": kind.code, "message": message}}).encode()
 
 
+api.http.__class__ = Http
 api.http.output_format = output
 api.http.add_middleware(Requests())
-server.install(api, settings, on_stop=stop, max_body=settings.max_body_bytes, configure=configure)
+server.install(api, settings, on_stop=stop, max_body=settings.max_body_bytes)
 route = hug.route.API(__name__)
 ROUTE = {"on_invalid": invalid, "parse_body": False}
 

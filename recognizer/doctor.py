@@ -34,9 +34,9 @@ INSTALL = "Run `make setup`, or `python -m pip install -r requirements.txt` in t
 PACKAGES = {
     "hug": "hug", "cheroot": "cheroot", "multipart": "multipart", "numpy": "numpy", "cv2": "opencv-python-headless",
     "dlib": "dlib-bin", "face_recognition_models": "face_recognition_models", "onnxruntime": "onnxruntime",
-    "onnx": "onnx", "loky": "loky", "PIL": "pillow", "pillow_heif": "pillow-heif", "simplejpeg": "simplejpeg",
-    "requests": "requests", "filelock": "filelock", "platformdirs": "platformdirs", "watchfiles": "watchfiles",
-    "prometheus_client": "prometheus-client", "click": "click", "rich": "rich",
+    "google.protobuf": "protobuf", "loky": "loky", "PIL": "pillow", "pi_heif": "pi-heif",
+    "simplejpeg": "simplejpeg", "requests": "requests", "filelock": "filelock", "platformdirs": "platformdirs",
+    "watchfiles": "watchfiles", "prometheus_client": "prometheus-client", "click": "click", "rich": "rich",
 }  # fmt: skip
 _IMPORT_SECONDS = 60
 _LEAST_MEMORY, _LEAST_DISK = 700_000_000, 200_000_000

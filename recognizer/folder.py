@@ -79,7 +79,7 @@ class KnownFaces:
         problems: list[Problem] = []
         seen: dict[str, str] = {}
         with _disk():
-            entries = sorted(os.scandir(self.root), key=lambda entry: entry.name)
+            entries = sorted(os.scandir(self.root), key=_order)
         for entry in entries:
             if entry.name.startswith(".") or entry.name.lower() in _IGNORED:
                 continue
@@ -147,7 +147,7 @@ class KnownFaces:
     def subject_folder(self, subject: str) -> Path | None:
         """The folder of a subject, however its name is written on the disk; None when there is none."""
         exact = self.root / subject
-        if exact.is_dir():
+        if exact.is_dir() and not exact.is_symlink():
             return exact
         for name, folder in self._folders():
             if name == subject:
@@ -177,12 +177,14 @@ class KnownFaces:
         Raises
         ------
         NameTaken
-            Another subject's name differs only in case.
+            Another subject's name differs only in case, or the folder is a symbolic link.
         StorageError
         """
         clash = self.clash(subject)
         if clash:
             raise NameTaken(f"{clash!r} is enrolled, and some systems cannot tell the two names apart", subject=clash)
+        if (self.root / subject).is_symlink():
+            raise NameTaken(f"the folder of {subject!r} is a symbolic link, and these are not followed", subject=subject)
         with _disk():
             folder = self.subject_folder(subject)
             if folder is None:
@@ -203,7 +205,7 @@ class KnownFaces:
             for folder in folders:
                 if folder.is_dir():
                     _sync_folder(folder)
-                    if not any(os.scandir(folder)):
+                    with suppress(OSError):  # it is not empty
                         folder.rmdir()
             _sync_folder(self.root)
 
@@ -255,6 +257,14 @@ class KnownFaces:
             os.rename(entry.path, place)
         _sync_folder(target)
         folder.rmdir()
+
+
+def _order(entry: os.DirEntry) -> tuple[bool, str]:
+    """Folders whose names are written as `names.normalise` has them first: of two for one subject, that one counts."""
+    try:
+        return names.normalise(entry.name) != entry.name, entry.name
+    except InvalidName:
+        return True, entry.name
 
 
 def _sweep_parts(folder: str) -> None:

@@ -16,6 +16,7 @@ from .encodings import EncodingsCache
 from .engines import Engine, largest, make_engine, weights_for
 from .enrolment import Enrolment, Entry, Progress
 from .errors import (
+    Busy,
     InvalidParameter,
     LooksLikeAnother,
     NoFace,
@@ -233,8 +234,9 @@ class Service:
         if not len(vectors):
             return []
         limit = self.threshold_now() if threshold is None else threshold
-        found = self.gallery.search(vectors, max(1, top_k))
-        return [matching.decide(candidates, limit, self._curve, top_k) for candidates in found]
+        margin = matching.AMBIGUOUS_SHARE * self.engine.info.calibration.threshold
+        found = self.gallery.search(vectors, max(2, top_k))
+        return [matching.decide(candidates, limit, self._curve, top_k, margin) for candidates in found]
 
     # -- verification -------------------------------------------------------------------------------------------
 

