@@ -11,7 +11,6 @@ import falcon
 import hug
 
 from recognizer import bodies, replies, server
-from recognizer.images import sniff
 from recognizer.errors import (
     AddressRefused,
     BadRequest,
@@ -37,6 +36,7 @@ from recognizer.errors import (
     UnknownRoute,
     UnsupportedImage,
 )
+from recognizer.images import sniff
 from recognizer.progress import Progress
 from recognizer.service import Service, make_service
 from recognizer.settings import Settings
@@ -66,7 +66,17 @@ STATUS = {
     RecognizerError: 500,
 }
 
-settings = Settings.from_environment()
+
+def cannot_start(error: RecognizerError):
+    """End the process with one sentence that says why."""
+    print(f"Recognizer cannot start: {error.message}", file=sys.stderr, flush=True)
+    raise SystemExit(1) from None
+
+
+try:
+    settings = Settings.from_environment()
+except SettingsError as error:
+    cannot_start(error)
 api = hug.API(__name__)
 _service: Service | None = None
 _service_lock = threading.Lock()
@@ -90,8 +100,7 @@ def start(api):
     try:
         service()
     except RecognizerError as error:
-        print(f"Recognizer cannot start: {error.message}", file=sys.stderr, flush=True)
-        raise SystemExit(1) from None
+        cannot_start(error)
 
 
 def stop() -> None:
@@ -161,6 +170,10 @@ class Requests:
         unknown = sorted(set(request.params) - known)
         if unknown:
             raise InvalidParameter(f"{unknown[0]}: no such parameter; there are {', '.join(sorted(known)) or 'none'}")
+        taken = {field for field, url in (("file", "image_url"), ("other", "other_url")) if url in known}
+        for field in sorted(set(body.photos) - taken):
+            ways = f"expected it as {' or '.join(sorted(taken))}" if taken else "no photo is taken here"
+            raise InvalidParameter(f"{field}: got a photo or raw data in the body; {ways}")
         for name, value in request.params.items():
             if isinstance(value, (list, dict)):
                 raise InvalidParameter(f"{name}: expected one value, got several")
@@ -178,7 +191,10 @@ class Http(type(api.http)):
     __slots__ = ()
 
     def server(self, default_not_found=True, base_url=None):
+        # else hug adds every route as /v<anything>/ too
+        versions, self.versions = self.versions, self.versions - {None}
         app = super().server(default_not_found, base_url)
+        self.versions = versions
         app.req_options.auto_parse_qs_csv = False  # a comma in image_url separates nothing
         app.req_options.keep_blank_qs_values = True
         app.add_error_handler(RecognizerError, send_error)
@@ -244,9 +260,9 @@ def wants_jpeg(request, format: str | None) -> bool:
 
 
 @route.get("/", **ROUTE)
-def documentation():
+def documentation(request):
     """What this API offers."""
-    return api.http.documentation()
+    return api.http.documentation(prefix=request.prefix)
 
 
 @route.get("/recognize", examples="image_url=https://example.org/photo.jpg", **ROUTE)

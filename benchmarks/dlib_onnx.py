@@ -13,13 +13,15 @@ import json
 import statistics
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from recognizer.engines import dlib_onnx  # noqa: E402
+from recognizer import models
+from recognizer.engines import dlib_onnx
 
 SIZES = {"480p": (480, 640), "720p": (720, 1280), "1080p": (1080, 1920)}
 
@@ -48,13 +50,13 @@ def compare_resnet(threads: int, quick: bool):
     import dlib
 
     ours = dlib_onnx.ResNet(threads)
-    theirs = dlib.face_recognition_model_v1(str(dlib_onnx.dat_file(dlib_onnx.RESNET_FILE)))
+    theirs = dlib.face_recognition_model_v1(str(models.dlib_file(dlib_onnx.RESNET_FILE)))
     noise = np.random.default_rng(1).normal(0, 15, (16, 150, 150, 3))
     chips = np.clip(dlib_onnx.drawn_face(150) + noise, 0, 255).astype(np.uint8)
     for batch in (1, 16):
         given = chips[:batch]
-        dlib_ms, wanted = timed(lambda: theirs.compute_face_descriptor(list(given)), 3 if quick else 10)
-        onnx_ms, found = timed(lambda: ours.describe(given), 5 if quick else 30)
+        dlib_ms, wanted = timed(partial(theirs.compute_face_descriptor, list(given)), 3 if quick else 10)
+        onnx_ms, found = timed(partial(ours.describe, given), 5 if quick else 30)
         yield {
             "what": f"ResNet, {batch} chip{'s' if batch > 1 else ''}, ms per chip",
             "dlib_ms": dlib_ms / batch,
@@ -67,14 +69,12 @@ def compare_mmod(threads: int, quick: bool):
     import dlib
 
     ours = dlib_onnx.Mmod(threads)
-    theirs = dlib.cnn_face_detection_model_v1(str(dlib_onnx.dat_file(dlib_onnx.MMOD_FILE)))
+    theirs = dlib.cnn_face_detection_model_v1(str(models.dlib_file(dlib_onnx.MMOD_FILE)))
     for name, (height, width) in SIZES.items():
         pixels = drawn_scene(height, width)
-        dlib_ms, wanted = timed(lambda: theirs(pixels, 0), 1 if quick else 3)
-        onnx_ms, (boxes, scores) = timed(lambda: ours.detect(pixels), 3 if quick else 7)
-        same = boxes.tolist() == [
-            [f.rect.left(), f.rect.top(), f.rect.right(), f.rect.bottom()] for f in wanted
-        ]
+        dlib_ms, wanted = timed(partial(theirs, pixels, 0), 1 if quick else 3)
+        onnx_ms, (boxes, scores) = timed(partial(ours.detect, pixels), 3 if quick else 7)
+        same = boxes.tolist() == [[f.rect.left(), f.rect.top(), f.rect.right(), f.rect.bottom()] for f in wanted]
         yield {
             "what": f"mmod detector, {name} ({width}x{height})",
             "dlib_ms": dlib_ms,

@@ -79,8 +79,8 @@ def pair_distances(vectors: Vectors, wanted: list) -> tuple[np.ndarray, np.ndarr
 def encode(data: Path, work: Path, detector: str, limit: int | None = None) -> dict[str, Vectors]:
     """Vectors of all photos by `detector` and each embedder, keyed ``"detector+embedder"``.
 
-    With `limit`, of so many photos only, of people in the test pairs. They are kept in `work`, in files that carry the engines' ids and the photos' number, and made only where they are
-    not there yet; an interrupted run goes on where it was.
+    With `limit`, of so many photos only, of people in the test pairs. They are kept in `work`, in files that carry the
+    engines' ids and the photos' number, and made only where they are not there yet; an interrupted run goes on where it was.
     """
     files = photos(data)
     if limit:

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 #: Taken out of the environment, where the server and its settings would take it for a mistyped setting.
-_DATA = os.environ.pop("RECOGNIZER_TEST_DATA", "")
+_DATA = os.environ.get("TEST_DATA_DIR")
 PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "dlib-bin", "face_recognition", "pillow")
 
 
@@ -49,7 +49,7 @@ def need(folder: Path, *parts: str) -> Path:
     """The folder or file below the data folder, or the end of the script with a sentence."""
     path = folder.joinpath(*parts)
     if not path.exists():
-        raise SystemExit(f"The data is missing: expected {Path(*parts)} in the folder that --data or RECOGNIZER_TEST_DATA names.")
+        raise SystemExit(f"The data is missing: expected {Path(*parts)} in the folder that --data or TEST_DATA_DIR names.")
     return path
 
 

@@ -23,7 +23,7 @@ if "$python" -c 'import venv, ensurepip' 2>/dev/null; then
     "$python" -m venv --clear "$venv"
 elif command -v uv >/dev/null 2>&1; then
     uv venv --quiet --seed --clear --python "$python" "$venv"
-elif "$python" -c 'import venv' 2>/dev/null && "$python" -m pip --python "$python" --version >/dev/null 2>&1; then
+elif "$python" -c 'import venv' 2>/dev/null && "$python" -m pip --python "$(command -v "$python")" --version >/dev/null 2>&1; then
     "$python" -m venv --clear --without-pip "$venv"
     "$python" -m pip --python "$venv/bin/python" install --quiet pip
 else

@@ -1,0 +1,42 @@
+"""Recognise faces: as a server (`hug -f api.py`), on the command line (`python -m recognizer`), and from Python.
+
+::
+
+    import recognizer
+
+    with recognizer.open("known_faces") as people:
+        for face in people.recognize("photo.jpg"):
+            print(face.subject, face.distance)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import os
+
+    from .people import People
+
+__version__ = "0.1.0"
+__all__ = ["open"]
+
+
+def open(known_faces: str | os.PathLike | None = None, **settings) -> People:
+    """Open a folder of known people; see `people.People` for what can be done with it.
+
+    Parameters
+    ----------
+    known_faces : path, optional
+        One folder per person, photos in it; made if it is not there. By default the setting's.
+    **settings
+        Any field of `settings.Settings`, for example ``detector="hog"``; they win over the environment. The
+        folder is not followed unless ``watch=True`` is given.
+
+    Raises
+    ------
+    SettingsError, ModelError, StorageError
+    """
+    from .people import People
+
+    return People(known_faces, **settings)

@@ -15,22 +15,22 @@ from .package_index import PackageIndex, file_path
 #: called with the bytes that are there and the bytes in all (None: not told)
 Progress = Callable[[int, "int | None"], None]
 
-_CHUNK = 1 << 16
+_CHUNK = 1 << 14
 _ATTEMPTS = 4
+#: seconds before the second try, doubled for each further one
+PAUSE = 1.0
 
 
-def download(index: PackageIndex, url: str, part: Path, progress: Progress | None = None, pause: float = 1.0) -> None:
+def download(index: PackageIndex, url: str, part: Path, progress: Progress | None = None) -> None:
     """Bring `url` into the file `part`, going on from what is there already.
 
-    A try that brought new bytes does not count; after four in a row that brought none, the error is raised. `part` is left
-    as it is then, for another day.
+    A try that brought new bytes does not count; after four in a row that brought none, the error is raised. `part` is
+    left as it is then, for another day.
 
     Parameters
     ----------
     index : PackageIndex
         Knows credentials, certificates and proxy.
-    pause : float
-        Seconds before the second try, doubled for each further one.
 
     Raises
     ------
@@ -45,15 +45,17 @@ def download(index: PackageIndex, url: str, part: Path, progress: Progress | Non
         try:
             if _attempt(index, url, part, progress):
                 return
-            error = FetchFailed(f"{urlsplit(url).hostname} ended the transfer early")
-        except (FetchFailed, FetchTimeout) as raised:
-            if raised.details.get("final"):
+            problem = FetchFailed(f"{urlsplit(url).hostname} ended the transfer early")
+        except (FetchFailed, FetchTimeout) as error:
+            if error.details.get("final"):
                 raise
-            error = raised
+            # a new one, without the traceback, whose frames would keep the connection open
+            problem = type(error)(error.message)
         failures = 0 if _size(part) > before else failures + 1
         if failures >= _ATTEMPTS:
-            raise error
-        time.sleep(pause * 2**failures if failures else 0)
+            raise problem
+        if failures:
+            time.sleep(PAUSE * 2 ** (failures - 1))
 
 
 def _attempt(index: PackageIndex, url: str, part: Path, progress: Progress | None) -> bool:

@@ -12,16 +12,18 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from .errors import StorageError
 
 log = logging.getLogger(__name__)
+Result = TypeVar("Result")
 
 #: Raised whenever the tables change; a file of another version is made anew.
 VERSION = 1
@@ -83,7 +85,8 @@ class FileStamp:
 
     @classmethod
     def of(cls, status: os.stat_result) -> FileStamp:
-        return cls(status.st_size, status.st_mtime_ns, status.st_ino)
+        """The stamp, with numbers that fit into 63 bits: some systems have larger inodes, and broken clocks later times."""
+        return cls(status.st_size, max(0, min(status.st_mtime_ns, 2**63 - 1)), status.st_ino % 2**63)
 
 
 class EncodingsCache:
@@ -100,19 +103,27 @@ class EncodingsCache:
         self._connection = self._open()
 
     def _open(self) -> sqlite3.Connection:
-        try:
-            return self._connect()
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError) and "unable to open" in str(error):
-                raise StorageError("the cache of encodings cannot be opened: check the state folder's rights") from error
-            log.warning("the cache of encodings was damaged and is made anew (%s)", error)
-            for suffix in ("", "-wal", "-shm"):
-                Path(self._path + suffix).unlink(missing_ok=True)
-            return self._connect()
-
-    def _connect(self) -> sqlite3.Connection:
         if self._path != ":memory:":
-            Path(self._path).parent.mkdir(parents=True, exist_ok=True)
+            try:
+                Path(self._path).parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StorageError(f"the state folder cannot be used: {(error.strerror or '').lower()}") from error
+        with _storage_errors():
+            try:
+                return self._connect()
+            except sqlite3.DatabaseError as error:
+                if not _means_damage(error):
+                    raise
+                return self._make_anew(error)
+
+    def _make_anew(self, error: sqlite3.DatabaseError) -> sqlite3.Connection:
+        log.warning("the cache of encodings was damaged and is made anew (%s)", error)
+        for suffix in ("", "-wal", "-shm"):
+            Path(self._path + suffix).unlink(missing_ok=True)
+        return self._connect()
+
+    def _connect(self, whole: bool = False) -> sqlite3.Connection:
+        """Open the file and see that it can be read: its tables' heads, or with `whole` every page."""
         connection = sqlite3.connect(self._path, timeout=30, check_same_thread=False, isolation_level=None)
         try:
             connection.execute("PRAGMA secure_delete = ON")  # a deleted face is overwritten, not only unlinked
@@ -124,32 +135,40 @@ class EncodingsCache:
             connection.executescript(_TABLES)
             connection.execute(f"PRAGMA user_version = {VERSION}")
             connection.execute("SELECT count(*) FROM encodings").fetchone()
+            if whole and connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+                raise sqlite3.DatabaseError("database disk image is malformed")
         except sqlite3.DatabaseError:
             connection.close()
             raise
         return connection
 
-    @contextmanager
-    def _transaction(self):
-        with self._lock:
+    def _run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Do `work`; if the file turns out to be damaged, with a new one: all of it can be made again."""
+        with self._lock, _storage_errors():
             try:
-                self._connection.execute("BEGIN IMMEDIATE")
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except sqlite3.Error as error:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise StorageError(f"the cache of encodings failed: {error}") from error
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
+                return work(self._connection)
+            except sqlite3.DatabaseError as error:
+                if not _means_damage(error):
+                    raise
+                self._connection.close()
+                try:
+                    self._connection = self._connect(whole=True)  # another process may have made it anew already
+                except sqlite3.DatabaseError:
+                    self._connection = self._make_anew(error)
+                return work(self._connection)
+
+    def _write(self, *statements: tuple[str, Iterable[Sequence]]) -> int:
+        """One transaction: each statement with all its rows of values; how many rows the last one changed."""
+        statements = [(query, list(rows)) for query, rows in statements]
+
+        def work(connection: sqlite3.Connection) -> int:
+            with _transaction(connection):
+                return [connection.executemany(query, rows).rowcount for query, rows in statements][-1]
+
+        return self._run(work)
 
     def _read(self, query: str, values: Sequence = ()) -> list[tuple]:
-        with self._lock:
-            try:
-                return self._connection.execute(query, values).fetchall()
-            except sqlite3.Error as error:
-                raise StorageError(f"the cache of encodings failed: {error}") from error
+        return self._run(lambda connection: connection.execute(query, values).fetchall())
 
     def close(self) -> None:
         with self._lock:
@@ -165,12 +184,17 @@ class EncodingsCache:
     def remember_files(self, files: Iterable[tuple[str, FileStamp, str]]) -> None:
         """Note which photo each file holds."""
         rows = [(path, stamp.size, stamp.mtime_ns, stamp.inode, photo) for path, stamp, photo in files]
-        with self._transaction() as connection:
-            connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", rows)
+        self._write(("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", rows))
 
     def forget_files(self, paths: Iterable[str]) -> None:
-        with self._transaction() as connection:
-            connection.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in paths])
+        self._write(("DELETE FROM files WHERE path = ?", [(path,) for path in paths]))
+
+    def forget_folder(self, folder: str) -> set[str]:
+        """Forget every file below `folder`; the ids of the photos that they held."""
+        below = (len(folder) + 1, folder + "/")
+        held = self._read("SELECT photo FROM files WHERE substr(path, 1, ?) = ?", below)
+        self._write(("DELETE FROM files WHERE substr(path, 1, ?) = ?", [below]))
+        return {photo for (photo,) in held}
 
     # -- what an engine made of it ------------------------------------------------------------------------------
 
@@ -185,12 +209,9 @@ class EncodingsCache:
 
     def put(self, encodings: Iterable[Encoding], thumbnails: dict[str, bytes] | None = None) -> None:
         """Keep encodings, and thumbnails (photo id -> JPEG); durable when this returns."""
-        with self._transaction() as connection:
-            connection.executemany(
-                f"INSERT OR REPLACE INTO encodings ({_COLUMNS}) VALUES ({', '.join('?' * 13)})",
-                [_row(encoding) for encoding in encodings],
-            )
-            connection.executemany("INSERT OR REPLACE INTO thumbnails VALUES (?, ?)", list((thumbnails or {}).items()))
+        insert = f"INSERT OR REPLACE INTO encodings ({_COLUMNS}) VALUES ({', '.join('?' * 13)})"
+        rows = [_row(encoding) for encoding in encodings]
+        self._write((insert, rows), ("INSERT OR REPLACE INTO thumbnails VALUES (?, ?)", (thumbnails or {}).items()))
 
     def thumbnail(self, photo: str) -> bytes | None:
         rows = self._read("SELECT jpeg FROM thumbnails WHERE photo = ?", (photo,))
@@ -200,15 +221,13 @@ class EncodingsCache:
 
     def forget(self, photos: Sequence[str]) -> None:
         """Erase everything about these photos, of every engine, from the file and from its journal."""
-        with self._transaction() as connection:
-            for table in ("files", "encodings", "thumbnails"):
-                connection.executemany(f"DELETE FROM {table} WHERE photo = ?", [(photo,) for photo in photos])
+        rows = [(photo,) for photo in photos]
+        self._write(*((f"DELETE FROM {table} WHERE photo = ?", rows) for table in ("files", "encodings", "thumbnails")))
         self._read("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def forget_other_engines(self, engine: str) -> int:
         """Erase what engines other than `engine` made; how many rows there were."""
-        with self._transaction() as connection:
-            return connection.execute("DELETE FROM encodings WHERE engine != ?", (engine,)).rowcount
+        return self._write(("DELETE FROM encodings WHERE engine != ?", [(engine,)]))
 
     def photos(self) -> set[str]:
         """The ids of all photos about which anything is kept."""
@@ -220,6 +239,32 @@ class EncodingsCache:
         tables = ("files", "encodings", "thumbnails")
         queries = [f"SELECT count(*) FROM {table} WHERE photo = ?" for table in tables]
         return sum(self._read(query, (photo,))[0][0] for photo in photos for query in queries)
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def _storage_errors() -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        reason = error if isinstance(error, sqlite3.Error) else (error.strerror or "").lower()
+        raise StorageError(f"the cache of encodings cannot be used: {reason}") from error
+
+
+def _means_damage(error: sqlite3.DatabaseError) -> bool:
+    """Whether the file is bad, rather than locked, out of reach or out of room."""
+    return type(error) is sqlite3.DatabaseError or "unsupported file format" in str(error)
 
 
 def _row(encoding: Encoding) -> tuple:

@@ -104,25 +104,26 @@ class Enrolment:
             Whether some files were left alone, so that another look is due soon.
         """
         with self._sync_lock:
+            with self._lock:
+                before = dict(self._entries)
             photos, problems = self.folder.scan()
             seen = {photo.path: photo for photo in photos}
             with self._lock:
                 self._folder_problems = problems
-                gone = [entry for path, entry in self._entries.items() if path not in seen]
+                gone = [entry for path, entry in before.items() if path not in seen]
                 fresh = [photo for path, photo in seen.items() if not self._is_known(photo)]
             moved = {entry.stamp: entry.photo for entry in gone}
             ready = [photo for photo in fresh if not settle or photo.stamp in moved or self._is_still(photo)]
             self._waiting = {path: since for path, since in self._waiting.items() if path in seen}
             self._take(ready, moved, progress)
             with self._lock:
-                self._drop([entry for entry in gone if self.folder.stamp(entry.path) is None])
+                self._drop([entry for entry in gone if self._entries.get(entry.path) is entry])
             return len(ready) < len(fresh)
 
     def tidy(self) -> None:
         """After a complete `sync`: erase from the cache what no photo of the folder needs any longer."""
         with self._lock:
-            orphans = self.cache.photos() - set(self._uses)
-            self.cache.forget(sorted(orphans))
+            self._forget(set(self.cache.files()) - set(self._entries), self.cache.photos())
             self.cache.forget_other_engines(self._engine.info.id)
 
     def _is_known(self, photo: PhotoFile) -> bool:
@@ -155,8 +156,10 @@ class Enrolment:
                 to_remember.append((photo.path, photo.stamp, photo_of))
             identified.append((photo, photo_of))
         with self._lock:
-            if to_remember:
-                self.cache.remember_files(to_remember)
+            # only of what is still there: a name that was erased meanwhile must not come back into the cache
+            still = [each for each in to_remember if self.folder.stamp(each[0]) == each[1]]
+            if still:
+                self.cache.remember_files(still)
         self._encode_and_enrol(identified, progress)
 
     def _read_id(self, photo: PhotoFile) -> str | None:
@@ -170,7 +173,7 @@ class Enrolment:
             message = getattr(error, "message", None) or f"the file cannot be read: {getattr(error, 'strerror', '')}"
             encoding = Encoding("", self._engine.info.id, problem=code, message=message)
             with self._lock:
-                self._forget_entry(photo.path)
+                self._drop([self._entries[photo.path]] if photo.path in self._entries else [])
                 self._record(Entry(photo.subject, photo.path, photo.stamp, "", encoding))
             return None
 
@@ -211,12 +214,20 @@ class Enrolment:
     def _keep(self, batch: list[Examined], users: Mapping) -> None:
         if not batch:
             return
-        keyed = {(each.encoding.photo, each.encoding.face): each.encoding for each in batch}
         with self._lock:
-            self.cache.put(
-                keyed.values(), {each.encoding.photo: each.thumbnail for each in batch if each.thumbnail is not None}
-            )
-            self._enrol([pair for key in keyed for pair in users.get(key, ())], keyed)
+            here, gone = {}, []
+            for each in batch:
+                key = each.encoding.photo, each.encoding.face
+                left = [file.path for file, _ in users.get(key, ()) if self.folder.stamp(file.path) != file.stamp]
+                gone += left
+                if len(left) < len(users.get(key, ())):
+                    here[key] = each
+            thumbnails = {photo: each.thumbnail for (photo, _), each in here.items() if each.thumbnail is not None}
+            encodings = {key: each.encoding for key, each in here.items()}
+            self.cache.put(encodings.values(), thumbnails)
+            self._enrol([pair for key in here for pair in users[key]], encodings)
+            if gone:  # erased while it was looked at
+                self._forget(gone, {each.encoding.photo for each in batch})
 
     def _enrol(self, pairs: Iterable[tuple[PhotoFile, str]], encodings: Mapping[tuple[str, str], Encoding]) -> None:
         """Enrol files whose encodings are known, unless they changed or went meanwhile."""
@@ -261,8 +272,12 @@ class Enrolment:
             if not any(other.photo == entry.photo for other in left):
                 self.gallery.remove(entry.subject, entry.photo)
         if entries:
-            self.cache.forget_files([entry.path for entry in entries])
-            self.cache.forget(sorted({entry.photo for entry in entries if entry.photo not in self._uses} - {""}))
+            self._forget([entry.path for entry in entries], {entry.photo for entry in entries})
+
+    def _forget(self, paths: Iterable[str], photos: set[str]) -> None:
+        """Erase these files from the cache, and those of these photos that no file of the folder holds any longer."""
+        self.cache.forget_files(paths)
+        self.cache.forget(sorted(photos - set(self._uses) - {""}))
 
     # -- asked for --------------------------------------------------------------------------------------------
 
@@ -321,13 +336,16 @@ class Enrolment:
         """
         with self._lock:
             entries = list(self._by_subject.get(subject, {}).values())
-            if not entries and self.folder.subject_folder(subject) is None:
+            folder = self.folder.subject_folder(subject)
+            if not entries and folder is None:
                 raise SubjectNotFound(f"nobody called {subject!r} is enrolled")
             self.folder.remove_subject(subject)
             self._drop(entries)
             self.gallery.remove(subject)
+            photos = {entry.photo for entry in entries} | self.cache.forget_folder(folder.name if folder else subject)
+            self._forget([], photos)  # of photos that were just being encoded as well
             self._folder_problems = [problem for problem in self._folder_problems if problem.subject != subject]
-            return sorted({entry.photo for entry in entries} - {""})
+            return sorted(photos - {""})
 
     def rename(self, old: str, new: str, merge: bool = False) -> None:
         """Give a subject another name, or with `merge` its photos to one that exists.

@@ -14,6 +14,7 @@
     ├── ImageError                  the bytes given as a photo
     │   ├── UnsupportedImage        not an image, or of a format that is not read
     │   ├── BrokenImage             an image whose data is damaged or cut short
+    │   ├── UnreadableImage         a file that could not be read
     │   └── ImageTooLarge           more bytes or pixels than the caps allow
     ├── FaceError                   a photo that does not serve its purpose
     │   ├── NoFace                  no face was found
@@ -114,6 +115,10 @@ class UnsupportedImage(ImageError):
 
 class BrokenImage(ImageError):
     code = "broken_image"
+
+
+class UnreadableImage(ImageError):
+    code = "unreadable"
 
 
 class ImageTooLarge(ImageError):

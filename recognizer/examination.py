@@ -61,7 +61,7 @@ def examine(engine: Engine, data: bytes, rules: Rules, face: str = "only") -> Ex
     ImageError, NoFace, SeveralFaces, FaceTooSmall
     """
     image = images.decode(data, max_bytes=rules.max_bytes, max_pixels=rules.max_pixels, long_side=engine.decode_size)
-    faces = engine.find(image)
+    faces, image = engine.look(image)
     chosen = faces.select([choose(faces, rules, face)])
     vector = engine.describe(image, chosen)[0]
     taken = chosen[0]

@@ -294,6 +294,8 @@ class Fetcher:
         cut = unpack is not None and wire and not unpack.eof
         if cut or (unpack is None and expected is not None and wire < expected):
             raise FetchFailed(f"{target.authority} closed the connection before the end of its reply")
+        if not body:
+            raise FetchFailed(f"{target.authority} sent an empty reply", status=response.status)
         return bytes(body)
 
 
@@ -383,7 +385,7 @@ def _ascii(host: str) -> str:
 
 
 def _ipv4(text: str) -> ipaddress.IPv4Address:
-    """One to four decimal, octal (0...) or hexadecimal (0x...) numbers, the last filling what is left (as inet_aton)."""
+    """One to four decimal, octal (0...) or hexadecimal (0x...) numbers, the last fills what is left (inet_aton)."""
     numbers = []
     for part in text.split("."):
         base, digits = (16, part[2:] or "0") if part.startswith("0x") else (8 if part.startswith("0") else 10, part)

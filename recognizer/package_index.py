@@ -3,14 +3,15 @@
 Weights come through the same door as the packages: the index, mirror or folder that pip or uv is set to use, with its
 credentials and certificates. What is honoured:
 
-- pip: ``PIP_INDEX_URL``, ``PIP_EXTRA_INDEX_URL``, ``PIP_FIND_LINKS``, ``PIP_NO_INDEX``, ``PIP_CERT``, ``PIP_TRUSTED_HOST``,
-  ``PIP_PROXY``, ``PIP_CONFIG_FILE`` and the same keys in pip's configuration files;
-- uv: ``UV_DEFAULT_INDEX``, ``UV_INDEX``, ``UV_INDEX_URL``, ``UV_EXTRA_INDEX_URL``, ``UV_FIND_LINKS``, ``UV_INSECURE_HOST``,
-  ``UV_INDEX_<NAME>_USERNAME`` and ``_PASSWORD``, and the indexes of the user's and the system's uv.toml;
+- pip: ``PIP_INDEX_URL``, ``PIP_EXTRA_INDEX_URL``, ``PIP_FIND_LINKS``, ``PIP_NO_INDEX``, ``PIP_CERT``,
+  ``PIP_TRUSTED_HOST``, ``PIP_PROXY``, ``PIP_CONFIG_FILE`` and the same keys in pip's configuration files;
+- uv: ``UV_DEFAULT_INDEX``, ``UV_INDEX``, ``UV_INDEX_URL``, ``UV_EXTRA_INDEX_URL``, ``UV_FIND_LINKS``,
+  ``UV_INSECURE_HOST``, ``UV_INDEX_<NAME>_USERNAME`` and ``_PASSWORD``, and the indexes of the user's and the system's
+  uv.toml;
 - both: credentials in a URL or in netrc, proxies, ``SSL_CERT_FILE``, ``REQUESTS_CA_BUNDLE``.
 
-The trust is in the hash of what is fetched, so all places may be asked in turn. These settings belong to other programs,
-which is why they are read here and not in `settings`.
+The trust is in the hash of what is fetched, so all places may be asked in turn. These settings belong to other
+programs, which is why they are read here and not in `settings`.
 """
 
 from __future__ import annotations

@@ -49,7 +49,9 @@ def _match(match: Match, with_candidates: bool) -> dict:
         "threshold": _rounded(match.threshold),
         "false_match_rate": _significant(match.false_match_rate),
     }
-    if with_candidates:
+    if match.ambiguous:
+        shown["ambiguous"] = True
+    if with_candidates or match.ambiguous:
         shown["candidates"] = [
             {"subject": each.subject, "distance": _rounded(each.distance), "photo": each.photo}
             for each in match.candidates

@@ -8,7 +8,7 @@ import numpy as np
 
 from .encodings import Encoding
 from .images import Image
-from .types import Face, Match
+from .types import Box, Candidate, Face, Match
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,28 @@ class SeenFace:
     face: Face
     landmarks_68: np.ndarray | None = None
     match: Match | None = None
+
+    @property
+    def subject(self) -> str | None:
+        """Whose face it is; None for a stranger, or where nobody was compared."""
+        return self.match.subject if self.match else None
+
+    @property
+    def distance(self) -> float | None:
+        """To the nearest enrolled person, named or not; None where there is none."""
+        return self.match.distance if self.match else None
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        return self.match.candidates if self.match else ()
+
+    @property
+    def box(self) -> Box:
+        return self.face.box
+
+    @property
+    def score(self) -> float:
+        return self.face.score
 
 
 @dataclass(frozen=True, slots=True)

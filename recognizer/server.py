@@ -25,7 +25,14 @@ _IMPATIENT_AFTER = 0.5
 log = logging.getLogger("recognizer.server")
 
 
-def install(api, settings, *, on_stop: Callable[[], None] | None = None, max_body: int | None = None) -> None:
+def install(
+    api,
+    settings,
+    *,
+    on_stop: Callable[[], None] | None = None,
+    max_body: int | None = None,
+    configure: Callable[[object], None] | None = None,
+) -> None:
     """Make ``api.http.serve``, which the ``hug`` command calls, serve our way. Routes may come before or after.
 
     Parameters
@@ -38,6 +45,9 @@ def install(api, settings, *, on_stop: Callable[[], None] | None = None, max_bod
         Called once no request runs any more, before the process ends or is replaced.
     max_body : int, optional
         Largest request body, in bytes; the default is twice the largest photo.
+    configure : callable, optional
+        Called with each falcon application that Hug builds for this API, under whichever WSGI server: the place
+        for falcon's own options, error handlers and error serializer, which Hug would otherwise overwrite.
     """
     reloader = Reloader()
     reloader.watch_start()
@@ -45,7 +55,14 @@ def install(api, settings, *, on_stop: Callable[[], None] | None = None, max_bod
     stop = on_stop or (lambda: None)
 
     class Http(type(api.http)):
+        # Without slots of its own, the class can be given to the object that exists, with all its routes.
         __slots__ = ()
+
+        def server(self, *arguments, **options):
+            app = super().server(*arguments, **options)
+            if configure is not None:
+                configure(app)
+            return app
 
         def serve(self, host="", port=8000, no_documentation=False, display_intro=True):
             def make_app():

@@ -16,6 +16,7 @@ from .encodings import EncodingsCache
 from .engines import Engine, largest, make_engine, weights_for
 from .enrolment import Enrolment, Entry, Progress
 from .errors import (
+    Busy,
     InvalidParameter,
     LooksLikeAnother,
     NoFace,
@@ -60,7 +61,8 @@ class _Clock:
 class Service:
     """Everything that the server and the command line can do. Build it with `make_service`.
 
-    Photos are bytes, names are as `names.normalise` writes them. Every method may be called from any thread.
+    Photos are bytes, and where nothing is stored also `images.Image`; names are as `names.normalise` writes them. Every
+    method may be called from any thread.
     """
 
     def __init__(
@@ -83,10 +85,14 @@ class Service:
     # -- life ---------------------------------------------------------------------------------------------------
 
     def start(self, progress: Progress | None = None) -> None:
-        """Enrol what is in known_faces, and go on following it if the settings say so."""
+        """Enrol what is in known_faces, and go on following it if the settings say so.
+
+        Only a service that follows the folder tidies the cache: one that looks in for a moment, perhaps with another
+        folder or engine, must not throw away what a server beside it relies on.
+        """
         self.enrolment.sync(progress=progress)
-        self.enrolment.tidy()
         if self.settings.watch:
+            self.enrolment.tidy()
             self._watcher = Watcher(self.enrolment, self.settings.watch_poll)
         self._ready = True
 
@@ -117,9 +123,11 @@ class Service:
         finally:
             self._fetches.release()
 
-    def _decode(self, data: bytes) -> images.Image:
+    def _decode(self, photo: bytes | images.Image) -> images.Image:
+        if isinstance(photo, images.Image):
+            return photo
         return images.decode(
-            data,
+            photo,
             max_bytes=self.settings.max_image_bytes,
             max_pixels=self.settings.max_image_pixels,
             long_side=self.engine.decode_size,
@@ -127,12 +135,12 @@ class Service:
 
     # -- looking ------------------------------------------------------------------------------------------------
 
-    def detect(self, photo: bytes, *, min_face: int | None = None, landmarks: int = 5) -> Seen:
+    def detect(self, photo: bytes | images.Image, *, min_face: int | None = None, landmarks: int = 5) -> Seen:
         """Find the faces of a photo.
 
         Parameters
         ----------
-        photo : bytes
+        photo : bytes or images.Image
         min_face : int, optional
             Instead of the setting of that name.
         landmarks : {5, 68}
@@ -145,7 +153,7 @@ class Service:
 
     def recognize(
         self,
-        photo: bytes,
+        photo: bytes | images.Image,
         *,
         top_k: int = 0,
         min_face: int | None = None,
@@ -156,7 +164,7 @@ class Service:
 
         Parameters
         ----------
-        photo : bytes
+        photo : bytes or images.Image
         top_k : int
             How many candidates each face lists.
         min_face, landmarks
@@ -186,7 +194,7 @@ class Service:
         clock = _Clock()
         image = self._decode(photo)
         clock.lap("decode")
-        faces = self.engine.find(image, min_face)
+        faces, image = self.engine.look(image, min_face)
         clock.lap("detect")
         if len(faces) and (landmarks == 68 or gallery is not None):
             image = self.engine.aligned(image, faces)[0]  # decoded once for all that follows
@@ -226,13 +234,18 @@ class Service:
         if not len(vectors):
             return []
         limit = self.threshold_now() if threshold is None else threshold
-        found = self.gallery.search(vectors, max(1, top_k))
-        return [matching.decide(candidates, limit, self._curve, top_k) for candidates in found]
+        margin = matching.AMBIGUOUS_SHARE * self.engine.info.calibration.threshold
+        found = self.gallery.search(vectors, max(2, top_k))
+        return [matching.decide(candidates, limit, self._curve, top_k, margin) for candidates in found]
 
     # -- verification -------------------------------------------------------------------------------------------
 
     def verify(
-        self, photo: bytes, other: bytes | None = None, subject: str | None = None, threshold: float | None = None
+        self,
+        photo: bytes | images.Image,
+        other: bytes | images.Image | None = None,
+        subject: str | None = None,
+        threshold: float | None = None,
     ) -> Verification:
         """Whether a photo's largest face is the same person as another photo's, or as an enrolled subject.
 
@@ -272,10 +285,10 @@ class Service:
         rate = self._curve.rate(distance)
         return Verification(distance <= limit, distance, limit, rate, tuple(taken), clock.total())
 
-    def _largest(self, photo: bytes, clock: _Clock, which: str) -> tuple[Face, np.ndarray]:
+    def _largest(self, photo: bytes | images.Image, clock: _Clock, which: str) -> tuple[Face, np.ndarray]:
         image = self._decode(photo)
         clock.lap("decode")
-        faces = self.engine.find(image)
+        faces, image = self.engine.look(image)
         clock.lap("detect")
         if not len(faces):
             raise NoFace(f"no face was found in {which!r}", photo=which)
@@ -449,7 +462,9 @@ class Service:
             },
             "threshold": round(self.threshold_now(), 4),
             "stranger_rate": self.settings.stranger_rate if self.settings.threshold is None else None,
-            "counts": {"subjects": len(subjects), "templates": sum(subjects.values()), "problems": len(self.problems())},
+            "counts": {
+                "subjects": len(subjects), "templates": sum(subjects.values()), "problems": len(self.problems()),
+            },  # fmt: skip
             "queue": {"inside": self.pool.inside, "workers": self.pool.workers, "waiting_at_most": self.pool.queue},
             "uptime_s": round(time.time() - self._started, 1),
         }

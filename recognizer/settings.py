@@ -68,7 +68,7 @@ class Settings:
     models_dir: Path = _setting(
         _default_models, Path, "Folder where fetched weights are kept.", shown="the user's cache folder"
     )
-    detector: str = _setting("yunet", str, "How faces are found.", choices=("yunet", "hog"))
+    detector: str = _setting("yunet", str, "How faces are found.", choices=("yunet", "hog", "cnn"))
     embedder: str = _setting("dlib+sface", str, "How faces are described.", choices=("dlib", "sface", "dlib+sface"))
     detect_size: int = _setting(
         0, _whole, "Long side in pixels of the copy on which faces are looked for; 0 takes the detector's own.",
@@ -94,7 +94,8 @@ class Settings:
         least=1e-6, most=0.5,
     )
     threshold: float | None = _setting(
-        None, float, "Fixed largest distance at which a face gets a name, instead of one that follows `RECOGNIZER_STRANGER_RATE`.",
+        None, float,
+        "Fixed largest distance at which a face gets a name, instead of one that follows `RECOGNIZER_STRANGER_RATE`.",
         least=0.0, most=4.0, shown="follows",
     )
     max_image_bytes: int = _setting(25_000_000, _whole, "Largest photo taken, in bytes.", least=1_000)
@@ -127,9 +128,9 @@ class Settings:
                 continue
             if rule["choices"] and value not in rule["choices"]:
                 raise SettingsError(f"{item.name}: expected one of {', '.join(rule['choices'])}, got {value!r}")
-            if rule["least"] is not None and value < rule["least"]:
+            if rule["least"] is not None and not value >= rule["least"]:  # not a number is neither
                 raise SettingsError(f"{item.name}: expected at least {rule['least']}, got {value}")
-            if rule["most"] is not None and value > rule["most"]:
+            if rule["most"] is not None and not value <= rule["most"]:
                 raise SettingsError(f"{item.name}: expected at most {rule['most']}, got {value}")
 
     @classmethod

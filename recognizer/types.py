@@ -231,6 +231,8 @@ class Match:
         How often two different people come this close or closer, by the engine's calibration.
     candidates : tuple of Candidate
         Nearest first.
+    ambiguous : bool
+        Whether another subject is nearly as close as the one that is named; both are among the candidates.
     """
 
     subject: str | None
@@ -238,3 +240,4 @@ class Match:
     threshold: float
     false_match_rate: float | None = None
     candidates: tuple[Candidate, ...] = field(default=())
+    ambiguous: bool = False

@@ -38,21 +38,28 @@ class Watcher:
             thread.start()
 
     def _listen(self) -> None:
-        """Turn the system's announcements into `_changed`; when they cannot be had, turn to polling."""
+        """Turn the system's announcements into `_changed`; while they cannot be had, have the folder polled."""
         import watchfiles
 
-        root: Path = self._enrolment.folder.root
+        root = self._enrolment.folder.root.absolute()
         while not self._stop.is_set():
             try:
-                for _ in watchfiles.watch(
+                place, begun = _place(root), False
+                self._poll = False
+                for changes in watchfiles.watch(
                     root, watch_filter=None, debounce=100, step=20, rust_timeout=1000,
                     yield_on_timeout=True, stop_event=self._stop, raise_interrupt=False, ignore_permission_denied=True,
                 ):  # fmt: skip
-                    if _:
+                    if changes or not begun:  # what changed before the watch began was not announced
                         self._changed.set()
+                    begun = True
+                    replaced = any(Path(path) == root for _, path in changes) or _place(root) != place
+                    if replaced:  # another folder now, if maybe of the same number: nothing of it will be announced
+                        break
             except (OSError, RuntimeError) as error:  # out of inotify watches, folder gone or unmounted
                 log.warning("changes in known_faces are not announced (%s): looking every second instead", error)
                 self._poll = True
+                self._changed.set()
                 self._stop.wait(5)
 
     def _follow(self) -> None:
@@ -77,3 +84,9 @@ class Watcher:
         self._changed.set()
         for thread in self._threads:
             thread.join()
+
+
+def _place(root: Path) -> tuple[int, int]:
+    """What tells a folder from another one of the same name."""
+    status = root.stat()
+    return status.st_dev, status.st_ino

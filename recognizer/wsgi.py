@@ -20,6 +20,7 @@ import uuid
 from collections.abc import Callable
 
 from cheroot import errors
+from cheroot.connections import ConnectionManager
 from cheroot.server import ChunkedRFile, HTTPConnection, HTTPRequest, SizeCheckWrapper
 from cheroot.wsgi import Gateway_10
 from cheroot.wsgi import Server as CherootServer
@@ -32,6 +33,7 @@ HEADER_SECONDS = 10.0
 BODY_SECONDS = 30.0
 BODY_BYTES_PER_SECOND = 20_000
 LINGER_SECONDS = 5.0
+FIRST_BYTE_SECONDS = 0.3
 SERVER_NAME = "recognizer"
 
 _CODES = {
@@ -203,6 +205,7 @@ class _Connection(HTTPConnection):
     RequestHandlerClass = _Request
     overdue = False
     drain = False
+    fresh = True
 
     def cut(self):
         self.overdue = True
@@ -225,6 +228,24 @@ class _Connection(HTTPConnection):
                 self.socket.settimeout(left)
                 if not self.socket.recv(65536):
                     break
+
+
+class _Connections(ConnectionManager):
+    """The connections that wait for a request. At the end, new ones whose request is on its way still get it served."""
+
+    def close(self):
+        until = time.monotonic() + FIRST_BYTE_SECONDS
+        while self._hand_over() and time.monotonic() < until:
+            time.sleep(0.02)
+        super().close()
+
+    def _hand_over(self) -> bool:
+        """Give the connections that sent something to the threads; True if there are others that are new."""
+        for number, conn in list(self._selector.select(timeout=0)):
+            if conn is not self.server:
+                self._selector.unregister(number)
+                self.server.process_conn(conn)
+        return any(conn is not self.server and conn.fresh for _, conn in self._selector.connections)
 
 
 class _Gateway(Gateway_10):
@@ -315,6 +336,8 @@ class Server(CherootServer):
         def run():
             try:
                 self.prepare()
+                self._connections.close()
+                self._connections = _Connections(self)
             except BaseException as error:
                 failure.append(error)
                 return
@@ -360,6 +383,7 @@ class Server(CherootServer):
 
     def process_conn(self, conn):
         if conn.last_used is not None:
+            conn.fresh = False
             return super().process_conn(conn)
         # Just accepted: it waits for its first byte without a thread.
         self.open.add(conn)

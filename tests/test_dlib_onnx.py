@@ -2,22 +2,21 @@
 
 import functools
 import logging
-import os
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recognizer import models
 from recognizer.engines import datfile, dlib_jitter, dlib_onnx, tiled_pyramid
 from recognizer.engines.base import Detector
-from recognizer.errors import ModelCorrupt, ModelMissing
+from recognizer.errors import ModelCorrupt
+
+from . import data
 
 dlib = pytest.importorskip("dlib")
-
-LFW = Path(os.environ.get("RECOGNIZER_TEST_DATA", "shared/data")) / "lfw-dev" / "images"
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +31,12 @@ def mmod():
 
 @pytest.fixture(scope="module")
 def dlib_resnet():
-    return dlib.face_recognition_model_v1(str(dlib_onnx.dat_file(dlib_onnx.RESNET_FILE)))
+    return dlib.face_recognition_model_v1(str(models.dlib_file(dlib_onnx.RESNET_FILE)))
 
 
 @pytest.fixture(scope="module")
 def dlib_mmod():
-    return dlib.cnn_face_detection_model_v1(str(dlib_onnx.dat_file(dlib_onnx.MMOD_FILE)))
+    return dlib.cnn_face_detection_model_v1(str(models.dlib_file(dlib_onnx.MMOD_FILE)))
 
 
 def drawn_chips(count):
@@ -113,7 +112,7 @@ class TestResNet:
             resnet.describe(chips)
 
     def test_jittering_gives_what_a_fresh_dlib_model_gives(self, resnet):
-        fresh = dlib.face_recognition_model_v1(str(dlib_onnx.dat_file(dlib_onnx.RESNET_FILE)))
+        fresh = dlib.face_recognition_model_v1(str(models.dlib_file(dlib_onnx.RESNET_FILE)))
         chip = drawn_chips(1)
         wanted = np.array(fresh.compute_face_descriptor(chip[0], 20))
         assert np.linalg.norm(resnet.describe_jittered(chip, 20)[0] - wanted) <= 1e-4
@@ -130,14 +129,22 @@ class TestResNet:
             slow = dlib_onnx.ResNet()
         assert slow.on_dlib and "dlib is used" in caplog.text
         chips = drawn_chips(2)
-        assert np.array_equal(slow.describe(chips), np.array(dlib_resnet.compute_face_descriptor(list(chips)), np.float32))
+        wanted = np.array(dlib_resnet.compute_face_descriptor(list(chips)), np.float32)
+        assert np.array_equal(slow.describe(chips), wanted)
 
-    def test_gives_dlibs_descriptors_of_photos(self, resnet, dlib_resnet):
-        photos = sorted(LFW.glob("*/*.jpg"))[::500] if LFW.is_dir() else []
-        if not photos:
-            pytest.skip("needs the photos of lfw-dev")
-        predictor = dlib.shape_predictor(str(dlib_onnx.dat_file(dlib_onnx.POINTS_FILE)))
-        for photo in photos:
+    def test_gives_dlibs_descriptors_of_photos(self, resnet, dlib_resnet, photos):
+        predictor = dlib.shape_predictor(str(models.dlib_file(dlib_onnx.POINTS_FILE)))
+        for name in ("obama.jpg", "obama3.jpg", "biden.jpg", "astronaut.png"):
+            pixels = dlib.load_rgb_image(str(photos[name]))
+            for rectangle in dlib.get_frontal_face_detector()(pixels):
+                shape = predictor(pixels, rectangle)
+                wanted = np.array(dlib_resnet.compute_face_descriptor(pixels, shape))
+                found = resnet.describe(dlib_onnx.face_chips(pixels, [shape]))[0]
+                assert np.linalg.norm(found - wanted) <= 1e-5
+
+    def test_gives_dlibs_descriptors_of_many_photos(self, resnet, dlib_resnet):
+        predictor = dlib.shape_predictor(str(models.dlib_file(dlib_onnx.POINTS_FILE)))
+        for photo in sorted(data.folder("lfw-dev").glob("images/*/*.jpg"))[::400]:
             pixels = dlib.load_rgb_image(str(photo))
             shape = predictor(pixels, dlib.rectangle(75, 75, 175, 175))
             wanted = np.array(dlib_resnet.compute_face_descriptor(pixels, shape))
@@ -149,7 +156,7 @@ class TestJitter:
     def test_copies_are_those_of_a_fresh_dlib_generator(self, resnet, dlib_resnet):
         chip = drawn_chips(2)[1]
         copies = dlib_jitter.jittered(chip, 8)
-        fresh = dlib.face_recognition_model_v1(str(dlib_onnx.dat_file(dlib_onnx.RESNET_FILE)))
+        fresh = dlib.face_recognition_model_v1(str(models.dlib_file(dlib_onnx.RESNET_FILE)))
         wanted = np.array(fresh.compute_face_descriptor(chip, 8))
         found = np.array(dlib_resnet.compute_face_descriptor(list(copies))).mean(axis=0)
         assert copies.shape == (8, 150, 150, 3)
@@ -195,6 +202,13 @@ class TestMmod:
     def test_tiny_pictures_hold_no_face(self, mmod, height, width):
         boxes, scores = mmod.detect(np.zeros((height, width, 3), np.uint8))
         assert boxes.shape == (0, 4) and scores.shape == (0,)
+
+    def test_finds_what_dlib_finds_on_a_photo(self, mmod, dlib_mmod, photos):
+        pixels = dlib.load_rgb_image(str(photos["astronaut.png"]))
+        wanted, wanted_scores = dlib_boxes(dlib_mmod(pixels, 0))
+        boxes, scores = mmod.detect(pixels)
+        assert len(wanted) == 1 and boxes.tolist() == wanted.tolist()
+        assert np.allclose(scores, wanted_scores, rtol=0, atol=1e-5)
 
     def test_finds_some_faces_at_all(self, mmod):
         assert len(mmod.detect(scene(*SCENES["three"]))[0]) >= 1
@@ -247,15 +261,11 @@ class TestLayout:
 
 
 class TestFiles:
-    def test_a_missing_file_is_named(self):
-        with pytest.raises(ModelMissing, match="no_such.dat"):
-            dlib_onnx.dat_file("no_such.dat")
-
     def test_an_altered_file_is_refused_by_its_hash(self, monkeypatch, tmp_path):
-        data = bytearray(dlib_onnx.dat_file(dlib_onnx.MMOD_FILE).read_bytes())
+        data = bytearray(models.dlib_file(dlib_onnx.MMOD_FILE).read_bytes())
         data[-5] ^= 1
         (tmp_path / "altered.dat").write_bytes(data)
-        monkeypatch.setattr(dlib_onnx, "dat_file", lambda name: tmp_path / "altered.dat")
+        monkeypatch.setattr(models, "dlib_file", lambda name: tmp_path / "altered.dat")
         with pytest.raises(ModelCorrupt, match="sha256"):
             dlib_onnx.Mmod()
 
@@ -265,18 +275,18 @@ class TestFiles:
     )
     @pytest.mark.parametrize("share", [0, 1e-6, 0.001, 0.3, 0.9, 0.999999])
     def test_a_cut_off_file_is_refused(self, name, read, share):
-        data = dlib_onnx.dat_file(name).read_bytes()
+        data = models.dlib_file(name).read_bytes()
         with pytest.raises(ModelCorrupt):
             read(data[: int(len(data) * share)])
 
     def test_bytes_after_the_end_are_refused(self):
-        data = dlib_onnx.dat_file(dlib_onnx.MMOD_FILE).read_bytes()
+        data = models.dlib_file(dlib_onnx.MMOD_FILE).read_bytes()
         with pytest.raises(ModelCorrupt, match="end"):
             datfile.read_mmod(data + b"\0")
 
     def test_the_other_networks_file_is_refused(self):
         with pytest.raises(ModelCorrupt):
-            datfile.read_resnet(dlib_onnx.dat_file(dlib_onnx.MMOD_FILE).read_bytes())
+            datfile.read_resnet(models.dlib_file(dlib_onnx.MMOD_FILE).read_bytes())
 
     @given(st.data())
     @settings(max_examples=150, deadline=None)
@@ -305,4 +315,4 @@ class TestFiles:
 
 @functools.cache
 def _mmod_bytes():
-    return dlib_onnx.dat_file(dlib_onnx.MMOD_FILE).read_bytes()
+    return models.dlib_file(dlib_onnx.MMOD_FILE).read_bytes()

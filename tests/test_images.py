@@ -94,8 +94,9 @@ def test_every_mode_that_pillow_writes_comes_back_as_pillow_shows_it(kind, mode)
         picture = pillow.fromarray(scene()).convert(mode)
     try:
         data = saved(picture, kind)
-    except (OSError, ValueError, KeyError):
-        pytest.skip(f"Pillow writes no {kind} of mode {mode}")
+        pillow.open(io.BytesIO(data)).load()
+    except (OSError, ValueError, KeyError, DeprecationWarning):
+        pytest.skip(f"Pillow does not both write and read a {kind} of mode {mode}")
     pixels = images.decode(data).pixels
     if grey and kind in ("png", "tiff"):
         assert far(pixels, np.repeat(ramp[:, :, None], 3, 2)) <= 1
@@ -127,12 +128,14 @@ def test_a_transparent_colour_of_a_palette_or_of_grey_lies_on_white():
 def test_16_bit_grey_is_scaled_not_clipped():
     ramp = np.linspace(0, 65535, 400, dtype=np.uint16).reshape(20, 20)
     for kind in ("png", "tiff"):
-        assert far(images.decode(saved(pillow.fromarray(ramp), kind)).pixels[:, :, 0], (ramp >> 8).astype(np.uint8)) == 0
+        pixels = images.decode(saved(pillow.fromarray(ramp), kind)).pixels
+        assert far(pixels[:, :, 0], (ramp >> 8).astype(np.uint8)) == 0
 
 
-@pytest.mark.parametrize("values, expected", [([0, 0.5, 1], [0, 127, 255]), ([0, 100, 200], [0, 100, 200]),
-                                               ([0, 300, 65535], [0, 1, 255]), ([-10, 0, 10], [0, 127, 255]),
-                                               ([0, float("nan"), 1], [0, 0, 255]), ([7e9, 7e9, 7e9], [0, 0, 0])])  # fmt: skip
+@pytest.mark.parametrize("values, expected", [
+    ([0, 0.5, 1], [0, 127, 255]), ([0, 100, 200], [0, 100, 200]), ([0, 300, 65535], [0, 1, 255]),
+    ([-10, 0, 10], [0, 127, 255]), ([0, float("nan"), 1], [0, 0, 255]), ([7e9, 7e9, 7e9], [0, 0, 0]),
+])  # fmt: skip
 def test_float_tiffs_are_brought_to_8_bits(values, expected):
     data = saved(pillow.fromarray(np.array([values], np.float32)), "tiff")
     assert images.decode(data).pixels[0, :, 0].tolist() == expected

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from recognizer.engines import onnxfile
-from recognizer.engines.runtime import Session
-from recognizer.errors import ModelCorrupt, ModelError
+from recognizer.engines.runtime import Session, release_memory
+from recognizer.errors import ModelCorrupt, ModelError, ModelMissing
 
 
 def twice_plus_one() -> bytes:
@@ -84,9 +84,15 @@ def test_what_is_no_model_is_refused(model):
         Session(model)
 
 
-def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(ModelCorrupt):
-        Session(tmp_path / "missing.onnx")
+def test_a_missing_file_is_named_without_its_folder(tmp_path):
+    for load in (Session, onnxfile.read_file):
+        with pytest.raises(ModelMissing, match="expected the model missing.onnx") as caught:
+            load(tmp_path / "missing.onnx")
+        assert str(tmp_path) not in caught.value.message
+
+
+def test_unused_memory_is_given_back():
+    release_memory()
 
 
 def test_a_session_needs_a_thread():

@@ -4,16 +4,14 @@ import threading
 
 import numpy as np
 import pytest
-from weights import weights
 
+from recognizer import models
 from recognizer.engines import onnxfile
 from recognizer.engines.dlib_onnx import drawn_face
 from recognizer.engines.sface_ort import SFaceNet
 from recognizer.errors import ModelCorrupt
 
 cv2 = pytest.importorskip("cv2")
-
-MODEL = "face_recognition_sface_2021dec.onnx"
 
 
 def chips(count):
@@ -27,17 +25,22 @@ def chips(count):
     return made
 
 
+@pytest.fixture(scope="session")
+def model(models_dir):
+    return models.path("sface", models_dir)
+
+
 @pytest.fixture(scope="module")
-def sface():
-    return SFaceNet(weights(MODEL))
+def sface(model):
+    return SFaceNet(model)
 
 
 def test_describes_no_chips(sface):
     assert sface.describe(np.zeros((0, 112, 112, 3), np.uint8)).shape == (0, 128)
 
 
-def test_gives_opencvs_features(sface):
-    recognizer = cv2.FaceRecognizerSF.create(str(weights(MODEL)), "")
+def test_gives_opencvs_features(sface, model):
+    recognizer = cv2.FaceRecognizerSF.create(str(model), "")
     given = chips(11)
     wanted = np.concatenate([recognizer.feature(cv2.cvtColor(chip, cv2.COLOR_RGB2BGR)) for chip in given])
     found = sface.describe(given)
@@ -76,8 +79,8 @@ def test_refuses_other_chips(sface, given):
 
 
 @pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.999])
-def test_a_cut_off_file_is_refused(tmp_path, share):
-    data = weights(MODEL).read_bytes()
+def test_a_cut_off_file_is_refused(model, tmp_path, share):
+    data = model.read_bytes()
     (tmp_path / "cut.onnx").write_bytes(data[: int(len(data) * share)])
     with pytest.raises(ModelCorrupt):
         SFaceNet(tmp_path / "cut.onnx")
@@ -92,13 +95,13 @@ def test_another_model_is_refused(tmp_path):
         SFaceNet(tmp_path / "other.onnx")
 
 
-def test_weights_of_another_shape_are_refused(tmp_path):
-    model = onnxfile.read(weights(MODEL).read_bytes())
-    victim = next(tensor for tensor in model.graph.initializer if tensor.name == "conv_2_batchnorm_gamma")
+def test_weights_of_another_shape_are_refused(model, tmp_path):
+    altered = onnxfile.read(model.read_bytes())
+    victim = next(tensor for tensor in altered.graph.initializer if tensor.name == "conv_2_batchnorm_gamma")
     del victim.dims[:]
     victim.dims.append(32)
     victim.raw_data, victim.data_type = b"\0" * 128, onnxfile.FLOAT
     victim.ClearField("float_data")
-    (tmp_path / "altered.onnx").write_bytes(onnxfile.to_bytes(model))
+    (tmp_path / "altered.onnx").write_bytes(onnxfile.to_bytes(altered))
     with pytest.raises(ModelCorrupt):
         SFaceNet(tmp_path / "altered.onnx")

@@ -4,21 +4,20 @@ import threading
 
 import numpy as np
 import pytest
-from weights import weights
 
+from recognizer import models
 from recognizer.engines.dlib_onnx import drawn_face
 from recognizer.engines.yunet_ort import YuNet
 from recognizer.errors import ModelCorrupt
 
 cv2 = pytest.importorskip("cv2")
 
-MODEL = "face_detection_yunet_2023mar.onnx"
 SCORE = 0.3  # drawn faces do not score high
 
 
-def by_opencv(pixels, score=SCORE):
+def by_opencv(model, pixels, score=SCORE):
     height, width = pixels.shape[:2]
-    detector = cv2.FaceDetectorYN.create(str(weights(MODEL)), "", (width, height), score, 0.3, 5000)
+    detector = cv2.FaceDetectorYN.create(str(model), "", (width, height), score, 0.3, 5000)
     rows = detector.detect(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1]
     return np.zeros((0, 15), np.float32) if rows is None else rows
 
@@ -43,26 +42,39 @@ SCENES = [
 ]
 
 
+@pytest.fixture(scope="session")
+def model(models_dir):
+    return models.path("yunet", models_dir)
+
+
 @pytest.fixture(scope="module")
-def yunet():
-    return YuNet(weights(MODEL), score=SCORE)
+def yunet(model):
+    return YuNet(model, score=SCORE)
 
 
 @pytest.mark.parametrize("pixels", SCENES, ids=lambda pixels: f"{pixels.shape[1]}x{pixels.shape[0]}")
-def test_gives_what_opencv_gives(yunet, pixels):
-    rows, wanted = yunet.raw(pixels), by_opencv(pixels)
+def test_gives_what_opencv_gives(yunet, model, pixels):
+    rows, wanted = yunet.raw(pixels), by_opencv(model, pixels)
     assert rows.dtype == np.float32 and rows.shape == wanted.shape
     assert np.allclose(rows[:, :14], wanted[:, :14], rtol=0, atol=0.01)
     assert np.allclose(rows[:, 14], wanted[:, 14], rtol=0, atol=1e-4)
+
+
+def test_gives_what_opencv_gives_of_photos(yunet, model, photos):
+    for name in ("obama.jpg", "biden.jpg", "astronaut.png", "obama_partial_face.jpg"):
+        pixels = cv2.cvtColor(cv2.imread(str(photos[name])), cv2.COLOR_BGR2RGB)
+        rows, wanted = yunet.raw(pixels), by_opencv(model, pixels)
+        assert len(rows) >= 1 and rows.shape == wanted.shape
+        assert np.allclose(rows[:, :14], wanted[:, :14], rtol=0, atol=0.01)
 
 
 def test_some_faces_are_found_at_all(yunet):
     assert len(yunet.raw(SCENES[1])) >= 2
 
 
-def test_many_overlapping_boxes_are_suppressed_as_in_opencv():
+def test_many_overlapping_boxes_are_suppressed_as_in_opencv(model):
     pixels = SCENES[1]
-    rows, wanted = YuNet(weights(MODEL), score=0.02).raw(pixels), by_opencv(pixels, 0.02)
+    rows, wanted = YuNet(model, score=0.02).raw(pixels), by_opencv(model, pixels, 0.02)
     assert len(wanted) > 2 and rows.shape == wanted.shape
     assert np.allclose(rows[:, :14], wanted[:, :14], rtol=0, atol=0.01)
 
@@ -90,15 +102,15 @@ def test_threads_share_one_network(yunet):
 def test_another_model_is_refused(tmp_path):
     from recognizer.engines import datfile, dlib_convert, dlib_onnx
 
-    network = datfile.read_mmod(dlib_onnx.dat_file(dlib_onnx.MMOD_FILE).read_bytes())
+    network = datfile.read_mmod(models.dlib_file(dlib_onnx.MMOD_FILE).read_bytes())
     (tmp_path / "other.onnx").write_bytes(dlib_convert.mmod_to_onnx(network))
     with pytest.raises(ModelCorrupt, match="YuNet's outputs"):
         YuNet(tmp_path / "other.onnx")
 
 
 @pytest.mark.parametrize("share", [0, 0.5, 0.99])
-def test_a_cut_off_file_is_refused(tmp_path, share):
-    data = weights(MODEL).read_bytes()
+def test_a_cut_off_file_is_refused(model, tmp_path, share):
+    data = model.read_bytes()
     (tmp_path / "cut.onnx").write_bytes(data[: int(len(data) * share)])
     with pytest.raises(ModelCorrupt):
         YuNet(tmp_path / "cut.onnx")

@@ -31,7 +31,19 @@ def _hog(models_dir: Path, upsample: int) -> Detector:
     return HogDetector(upsample)
 
 
+def _cnn(models_dir: Path, upsample: int) -> Detector:
+    from .dlib_onnx import CnnDetector
+
+    return CnnDetector()
+
+
 def _dlib(models_dir: Path) -> Embedder:
+    from .dlib_onnx import DlibOnnxEmbedder
+
+    return DlibOnnxEmbedder()
+
+
+def _dlib_itself(models_dir: Path) -> Embedder:
     from .dlib import DlibEmbedder
 
     return DlibEmbedder()
@@ -49,8 +61,10 @@ def _joined(models_dir: Path) -> Embedder:
     return JoinedEmbedder(_dlib(models_dir), _sface(models_dir))
 
 
-DETECTORS: dict[str, Callable[[Path, int], Detector]] = {"yunet": _yunet, "hog": _hog}
+DETECTORS: dict[str, Callable[[Path, int], Detector]] = {"yunet": _yunet, "hog": _hog, "cnn": _cnn}
 EMBEDDERS: dict[str, Callable[[Path], Embedder]] = {"dlib": _dlib, "sface": _sface, "dlib+sface": _joined}
+#: The one pair that runs on dlib itself throughout: face_recognition's own results to the last bit, at its own speed.
+REFERENCE = ("hog", "dlib")
 #: Weights that have to be fetched for a detector or an embedder; dlib's come with an installed package.
 WEIGHTS: dict[str, tuple[str, ...]] = {"yunet": ("yunet",), "sface": ("sface",), "dlib+sface": ("sface",)}
 
@@ -95,7 +109,8 @@ def make_engine(
     for kind, name, table in (("detector", detector, DETECTORS), ("embedder", embedder, EMBEDDERS)):
         if name not in table:
             raise InvalidParameter(f"expected a {kind} of {', '.join(table)}, got {name!r}")
-    finds, describes = DETECTORS[detector](models_dir, hog_upsample), EMBEDDERS[embedder](models_dir)
+    finds = DETECTORS[detector](models_dir, hog_upsample)
+    describes = (_dlib_itself if (detector, embedder) == REFERENCE else EMBEDDERS[embedder])(models_dir)
     sizes = LookSizes(detect_size or finds.preferred_size, detect_size_large)
     name = f"{detector}+{embedder}" if detector != "hog" else f"hog{hog_upsample}+{embedder}"
     info = EngineInfo(f"{name}/{REVISION}", describes.dim, "euclidean", calibration(detector, embedder))

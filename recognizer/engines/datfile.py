@@ -113,7 +113,7 @@ class Layer:
         One of "con", "affine", "relu", "max_pool", "avg_pool", "avg_pool_everything", "fc", "tag1", "tag2",
         "skip1" (go back to what tag1 marked), "add1", "add2" (add what that tag marked).
     arrays : dict of str to ndarray of float32
-        con: weights (out, in, rows, columns) and bias (out,); affine: scale and shift (channels,); fc: weights (in, out).
+        con: weights (out, in, rows, columns), bias (out,); affine: scale, shift (channels,); fc: weights (in, out).
     window, stride, padding : int
         Of con and of pooling layers; windows are square.
     """
@@ -236,8 +236,10 @@ def _con(reader: Reader) -> Layer:
         reader.number()
     for _ in range({"con_4": 0, "con_5": 1, "con_6": 2}[version]):
         reader.flag()
-    if (rows, stride_y, padding_y) != (columns, stride_x, padding_x) or shape[0] != filters or shape[2:] != (rows, columns):
+    if (rows, stride_y, padding_y) != (columns, stride_x, padding_x):
         raise ModelCorrupt("expected a convolution with a square window")
+    if shape[0] != filters or shape[2:] != (rows, columns):
+        raise ModelCorrupt(f"expected weights of {filters} windows of {rows}x{columns}, got {shape}")
     if not (1 <= rows <= 31 and 1 <= stride_y <= 8 and 0 <= padding_y < rows) or bias_shape != (1, filters, 1, 1):
         raise ModelCorrupt("expected a convolution of sensible sizes")
     weights, bias = _split(parameters, int(np.prod(shape, dtype=np.int64)), filters)

@@ -32,7 +32,8 @@ PARTS_68: tuple[tuple[str, tuple[int, ...]], ...] = (
 
 
 @cache
-def _predictor(points: int):
+def predictor(points: int):
+    """dlib's shape predictor of 5 or 68 points; the file of the latter is loaded only when it is asked for."""
     import dlib
 
     return dlib.shape_predictor(str(models.dlib_file(f"shape_predictor_{points}_face_landmarks.dat")))
@@ -51,8 +52,8 @@ def dlib_boxes(faces: Faces) -> np.ndarray:
 
 def shapes(pixels: np.ndarray, faces: Faces, points: int = 5) -> list:
     """dlib's landmarks for each face as ``dlib.full_object_detection``; `points` is 5 or 68."""
-    predictor = _predictor(points)
-    return [predictor(pixels, _rectangle(box)) for box in dlib_boxes(faces)]
+    find_points = predictor(points)
+    return [find_points(pixels, _rectangle(box)) for box in dlib_boxes(faces)]
 
 
 def _points(shape) -> list[tuple[int, int]]:
@@ -86,7 +87,7 @@ class HogDetector:
 
     def detect(self, pixels: np.ndarray) -> Faces:
         """Find faces in RGB uint8 (H, W, 3) at the size it has; see `base.Detector`."""
-        rectangles, scores = self._raw_rectangles(check_pixels(pixels))
+        rectangles, scores = self.raw_rectangles(check_pixels(pixels), self._upsample)
         if not len(rectangles):
             return Faces.empty("dlib5")
         height, width = pixels.shape[:2]
@@ -97,14 +98,17 @@ class HogDetector:
         points = np.array([_points(shape) for shape in shapes(pixels, found)], np.float32)
         return Faces(found.boxes, found.scores, points, "dlib5")
 
-    def _raw_rectangles(self, pixels):
-        """dlib's rectangles and scores. The detector object is not safe to share, and dlib lets go of the GIL in it."""
+    def raw_rectangles(self, pixels: np.ndarray, upsample: int) -> tuple[list, list[float]]:
+        """dlib's rectangles and scores, of RGB or grey uint8 pixels.
+
+        The detector object is not safe to share, and dlib lets go of the GIL in it.
+        """
         import dlib
 
         detector = getattr(self._local, "detector", None)
         if detector is None:
             detector = self._local.detector = dlib.get_frontal_face_detector()
-        rectangles, scores, _ = detector.run(pixels, self._upsample, 0.0)
+        rectangles, scores, _ = detector.run(np.ascontiguousarray(pixels), upsample, 0.0)  # it reads other layouts as noise
         return list(rectangles), list(scores)
 
 
@@ -125,7 +129,7 @@ class DlibEmbedder:
 
     def embed(self, pixels: np.ndarray, faces: Faces, jitters: int = 1) -> np.ndarray:
         """Describe faces; see `base.Embedder`. `jitters` as in ``face_recognition.face_encodings``."""
-        check_pixels(pixels)
+        pixels = np.ascontiguousarray(check_pixels(pixels))  # dlib reads a network's pixels in no other order
         network = self._load()
         found = [network.compute_face_descriptor(pixels, shape, jitters) for shape in shapes(pixels, faces)]
         return np.array(found, np.float32).reshape(-1, self.dim)

@@ -8,7 +8,6 @@ from ..errors import ModelCorrupt
 from .datfile import Layer, Network
 from .onnxfile import FLOAT, UINT8, GraphBuilder
 
-
 _SCALE = np.float32(1 / 256)  # dlib divides what is left of a pixel after the mean by 256
 _CHIP = 150
 
@@ -129,16 +128,18 @@ class _Walk:
         return made, weights.shape[0], _shrunk(side, layer)
 
     def _halve(self, layer: Layer) -> tuple[str, int, int | None]:
-        """Average pooling on the way past a block, as a convolution that also adds the channels that are missing.
+        """Average pooling on the way past a block, then a convolution that adds the channels that are missing.
 
-        What it is added to has more channels, and dlib takes the missing ones for zero.
+        What it is added to has more channels, and dlib takes the missing ones for zero. A convolution that copies does
+        this without leaving the layout in which convolutions are fast.
         """
-        _, channels, side = self.here
+        name, channels, side = self.here
+        window = (layer.window, layer.window)
+        pooled = self.graph.node("AveragePool", [name], kernel_shape=window, strides=(layer.stride, layer.stride))
+        self.here = pooled, channels, _shrunk(side, layer)
         wanted = max(channels, self.marks["tag2"][1])
-        weights = np.zeros((wanted, channels, layer.window, layer.window), np.float32)
-        weights[np.arange(channels), np.arange(channels)] = 1 / layer.window**2
-        pool = Layer("con", {"weights": weights, "bias": np.zeros(wanted, np.float32)}, layer.window, layer.stride)
-        return self._convolve(pool, None)
+        copies = np.eye(wanted, channels, dtype=np.float32).reshape(wanted, channels, 1, 1)
+        return self._convolve(Layer("con", {"weights": copies, "bias": np.zeros(wanted, np.float32)}, window=1), None)
 
     def _add(self, other: tuple[str, int, int | None]) -> tuple[str, int, int | None]:
         """The sum of both; the smaller one is padded with zeros at the bottom and on the right."""

@@ -46,26 +46,32 @@ class Engine:
     @property
     def decode_size(self) -> int:
         """Long side to which a large JPEG may be decoded before `find`."""
-        return max(self.sizes.first, self.sizes.large)
+        return self.sizes.first
 
     def find(self, image: images.Image, min_face: int | None = None) -> Faces:
         """Find faces; boxes and landmarks in pixels of the original photo, best score first."""
-        least = self.min_face if min_face is None else min_face
-        faces, copy_scale = self._look(image, self.sizes.first)
-        if self._second_look_pays(image, faces, copy_scale, least):
-            faces = self._look(image, self.sizes.large)[0]
-        sides = np.minimum(faces.boxes[:, 2] - faces.boxes[:, 0], faces.boxes[:, 3] - faces.boxes[:, 1])
-        return faces.select(sides >= least)
+        return self.look(image, min_face)[0]
 
-    def _look(self, image: images.Image, size: int) -> tuple[Faces, float]:
+    def look(self, image: images.Image, min_face: int | None = None) -> tuple[Faces, images.Image]:
+        """Like `find`, and the photo as sharp as it had to be decoded, for what comes next."""
+        least = self.min_face if min_face is None else min_face
+        faces, image = self._look(image, self.sizes.first)
+        if self._second_look_pays(image, faces, least):
+            faces, image = self._look(image, self.sizes.large)
+        sides = np.minimum(faces.boxes[:, 2] - faces.boxes[:, 0], faces.boxes[:, 3] - faces.boxes[:, 1])
+        return faces.select(sides >= least), image
+
+    def _look(self, image: images.Image, size: int) -> tuple[Faces, images.Image]:
+        image = image.sharper(min(1.0, size / max(image.width, image.height)))
         copy = images.resize(image.pixels, size)
         height, width = copy.shape[:2]
-        return self.detector.detect(copy).scaled(image.width / width, image.height / height), width / image.width
+        return self.detector.detect(copy).scaled(image.width / width, image.height / height), image
 
-    def _second_look_pays(self, image: images.Image, faces: Faces, scale: float, least: int) -> bool:
-        long_side = max(image.pixels.shape[:2])
+    def _second_look_pays(self, image: images.Image, faces: Faces, least: int) -> bool:
+        long_side = max(image.width, image.height)
         if self.sizes.large <= self.sizes.first or long_side <= self.sizes.first:
             return False
+        scale = self.sizes.first / long_side
         if least * scale >= SMALL_IN_COPY:
             return False  # whatever a larger copy would add is smaller than what was asked for
         if not len(faces):

@@ -9,22 +9,27 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
-from ..errors import ModelCorrupt
+from ..errors import ModelCorrupt, ModelMissing
 
 FLOAT, UINT8, INT64 = 1, 2, 7
 _DTYPES = {FLOAT: np.dtype("<f4"), UINT8: np.dtype("u1"), INT64: np.dtype("<i8")}
 
 # message -> (name, number, type) of its fields; * stands for repeated, a capital letter for a message of this table
 _MESSAGES = {
-    "Model": "ir_version 1 int64, producer_name 2 string, producer_version 3 string, graph 7 Graph, opset_import 8 *Opset",
+    "Model": "ir_version 1 int64, producer_name 2 string, graph 7 Graph, opset_import 8 *Opset",
     "Opset": "domain 1 string, version 2 int64",
-    "Graph": "node 1 *Node, name 2 string, initializer 5 *Tensor, input 11 *Value, output 12 *Value, value_info 13 *Value",
-    "Node": "input 1 *string, output 2 *string, name 3 string, op_type 4 string, attribute 5 *Attribute, domain 7 string",
-    "Attribute": "name 1 string, f 2 float, i 3 int64, s 4 bytes, t 5 Tensor, floats 7 *float, ints 8 *int64, type 20 int32",
-    "Tensor": "dims 1 *int64, data_type 2 int32, float_data 4 *float, int64_data 7 *int64, name 8 string, raw_data 9 bytes",
+    "Graph": (
+        "node 1 *Node, name 2 string, initializer 5 *Tensor, input 11 *Value, output 12 *Value, value_info 13 *Value"
+    ),
+    "Node": "input 1 *string, output 2 *string, name 3 string, op_type 4 string, attribute 5 *Attribute",
+    "Attribute": "name 1 string, f 2 float, i 3 int64, s 4 bytes, ints 8 *int64, type 20 int32",
+    "Tensor": (
+        "dims 1 *int64, data_type 2 int32, float_data 4 *float, int64_data 7 *int64, name 8 string, raw_data 9 bytes"
+    ),
     "Value": "name 1 string, type 2 Type",
     "Type": "tensor_type 1 TensorType",
     "TensorType": "elem_type 1 int32, shape 2 Shape",
@@ -52,9 +57,8 @@ def _classes() -> dict[str, type]:
             message.field.add(name=title, number=int(number), label=label, **type_)
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    return {
-        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"recognizer.onnx.{name}")) for name in _MESSAGES
-    }
+    found = {name: pool.FindMessageTypeByName(f"recognizer.onnx.{name}") for name in _MESSAGES}
+    return {name: message_factory.GetMessageClass(descriptor) for name, descriptor in found.items()}
 
 
 def read(data: bytes):
@@ -75,6 +79,20 @@ def read(data: bytes):
     return model
 
 
+def read_file(path: str | Path):
+    """Parse the ONNX file at `path`; see `read`.
+
+    Raises
+    ------
+    ModelMissing, ModelCorrupt
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ModelMissing(f"expected the model {Path(path).name}, it cannot be read: {error.strerror}") from error
+    return read(data)
+
+
 def to_array(tensor) -> np.ndarray:
     """The values of an initializer of float32, uint8 or int64.
 
@@ -85,7 +103,8 @@ def to_array(tensor) -> np.ndarray:
     dtype = _DTYPES.get(tensor.data_type)
     if dtype is None:
         raise ModelCorrupt(f"expected an array of type {sorted(_DTYPES)}, got {tensor.data_type}")
-    raw = tensor.raw_data or np.array(tensor.float_data if tensor.data_type == FLOAT else tensor.int64_data, dtype).tobytes()
+    typed = tensor.float_data if tensor.data_type == FLOAT else tensor.int64_data
+    raw = tensor.raw_data or np.array(typed, dtype).tobytes()
     try:
         return np.frombuffer(raw, dtype).reshape(tuple(tensor.dims))
     except ValueError:

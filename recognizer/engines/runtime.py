@@ -5,12 +5,14 @@ ONNX Runtime on the processor is the one that is always there. The others are as
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import ModelCorrupt, ModelError
+from ..errors import ModelCorrupt, ModelError, ModelMissing
 
 #: provider name -> ONNX Runtime's execution provider
 _PROVIDERS = {
@@ -43,6 +45,8 @@ class Session:
     ------
     ModelError
         There is no such provider, or it is not installed.
+    ModelMissing
+        There is no such file.
     ModelCorrupt
         The bytes are not a model that can be run.
     """
@@ -52,6 +56,8 @@ class Session:
             raise ModelError(f"expected a provider of {', '.join(PROVIDERS)}, got {provider!r}")
         if threads < 1:
             raise ValueError(f"expected at least one thread, got {threads}")
+        if not isinstance(model, bytes) and not Path(model).is_file():
+            raise ModelMissing(f"expected the model {Path(model).name}, the file is not there")
         backend = _OpenVino if provider == "openvino" else _OnnxRuntime
         self._backend = backend(model if isinstance(model, bytes) else str(model), threads, provider)
         self.inputs, self.outputs = self._backend.inputs, self._backend.outputs
@@ -81,9 +87,13 @@ class _OnnxRuntime:
         options.enable_mem_pattern = False
         try:
             self._session = onnxruntime.InferenceSession(model, options, providers=[name])
-        except Exception as error:
-            # its exception classes share no base but Exception
+        except MemoryError:
+            raise
+        except Exception as error:  # onnxruntime's exceptions share no other base
             raise ModelCorrupt(f"the model cannot be loaded: {type(error).__name__}") from error
+        if self._session.get_providers()[0] != name:
+            # it would go on on the processor without a word
+            raise ModelError(f"the {provider} provider cannot be used here: its device or its libraries are missing")
         self.inputs = tuple(item.name for item in self._session.get_inputs())
         self.outputs = tuple(item.name for item in self._session.get_outputs())
 
@@ -114,3 +124,11 @@ class _OpenVino:
         # a request holds the outputs' memory, so each call has its own
         answer = self._compiled.create_infer_request().infer(dict(inputs))
         return [np.array(answer[name]) for name in self.outputs]
+
+
+def release_memory() -> None:
+    """Give what loading a network left unused back to the system; glibc would keep a hundred megabytes of it."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none, and needs none
+        if trim is not None:
+            trim(0)

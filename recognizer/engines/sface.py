@@ -6,13 +6,13 @@ opencv_zoo (Apache-2.0).
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 import numpy as np
 
 from .. import geometry
 from ..types import Faces, check_pixels
+from .sface_ort import SFaceNet
 
 CHIP = 112
 
@@ -29,25 +29,20 @@ def chips(pixels: np.ndarray, faces: Faces) -> np.ndarray:
 
 
 class SfaceEmbedder:
-    """SFace on OpenCV, one network per thread."""
+    """See `base.Embedder`.
+
+    Parameters
+    ----------
+    model : path of face_recognition_sface_2021dec.onnx
+    """
 
     name = "sface"
     dim = 128
 
-    def __init__(self, model: Path):
-        self._model = str(model)
-        self._local = threading.local()
+    def __init__(self, model: Path, threads: int = 1, provider: str = "cpu"):
+        self._network = SFaceNet(model, threads, provider)
 
     def embed(self, pixels: np.ndarray, faces: Faces) -> np.ndarray:
         """Describe faces by unit vectors; see `base.Embedder`."""
-        raw = self._raw_features(chips(check_pixels(pixels), faces))
+        raw = self._network.describe(chips(check_pixels(pixels), faces))
         return raw / np.maximum(np.linalg.norm(raw, axis=1, keepdims=True), 1e-12)
-
-    def _raw_features(self, faces: np.ndarray) -> np.ndarray:
-        import cv2
-
-        network = getattr(self._local, "network", None)
-        if network is None:
-            network = self._local.network = cv2.FaceRecognizerSF.create(self._model, "")
-        rows = [network.feature(cv2.cvtColor(chip, cv2.COLOR_RGB2BGR)) for chip in faces]
-        return np.array(rows, np.float32).reshape(-1, self.dim)

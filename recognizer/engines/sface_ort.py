@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import ModelCorrupt
 from . import onnxfile
-from .runtime import Session
+from .runtime import Session, release_memory
 
 CHIP = 112
 _BATCH = 4  # more at once no longer fits the processor's cache
@@ -36,14 +36,15 @@ class SFaceNet:
 
     Raises
     ------
-    ModelCorrupt
-        The file is not such a model.
+    ModelMissing, ModelCorrupt
+        The file is not there, or is not such a model.
     """
 
     dim = 128
 
     def __init__(self, model_path: str | Path, threads: int = 1, provider: str = "cpu"):
-        self._session = Session(_rewritten(Path(model_path).read_bytes()), threads, provider)
+        self._session = Session(_rewritten(onnxfile.read_file(model_path)), threads, provider)
+        release_memory()
 
     def describe(self, chips: np.ndarray) -> np.ndarray:
         """Describe aligned faces.
@@ -66,9 +67,8 @@ class SFaceNet:
         return np.concatenate([self._session.run(part)[0] for part in parts])
 
 
-def _rewritten(data: bytes) -> bytes:
+def _rewritten(model) -> bytes:
     """The model with uint8 chips (n, 112, 112, 3) as its only input, and nothing but quick operators."""
-    model = onnxfile.read(data)
     nodes = list(model.graph.node)
     kinds = [node.op_type for node in nodes]
     body = kinds[2:-5]
@@ -120,13 +120,15 @@ class _Writer:
 
     def _ending(self, here: str, norm, dense, last_norm) -> None:
         """The dense layer, with the normalisations before and after it folded in."""
-        weights, bias = self._array(dense.input[1]), self._array(dense.input[2])
+        bias = self._array(dense.input[2])
         scale, shift = self._scale_and_shift(norm)
-        weights = weights.reshape(len(bias), len(scale), -1)
-        bias = bias + np.einsum("oij,i->o", weights, shift)
-        weights *= scale[:, None]
+        # the bulk of the file, so in float32 and in place
+        weights = onnxfile.to_array(self._tensors[dense.input[1]]).reshape(len(bias), len(scale), -1).copy()
+        bias = bias + weights.sum(axis=2, dtype=np.float64) @ shift
+        weights *= scale[:, None].astype(np.float32)
         scale, shift = self._scale_and_shift(last_norm)
-        weights, bias = weights.reshape(len(bias), -1) * scale[:, None], bias * scale + shift
+        weights, bias = weights.reshape(len(bias), -1), bias * scale + shift
+        weights *= scale[:, None].astype(np.float32)
         flat = self._graph.node("Flatten", [here], axis=1)
         self._graph.node("Gemm", [flat, self._constant(weights.T), self._constant(bias)], "features")
 
@@ -140,4 +142,4 @@ class _Writer:
         return onnxfile.to_array(self._tensors[name]).astype(np.float64)
 
     def _constant(self, array: np.ndarray) -> str:
-        return self._graph.constant(array.astype(np.float32))
+        return self._graph.constant(array.astype(np.float32, copy=False))

@@ -1,7 +1,8 @@
 """The canvas on which dlib's mmod network sees a picture: copies of falling size, side by side.
 
 The rules are those of dlib's image_pyramid.h (pyramid_down<6>), interpolation.h (resize_image) and loss.h (loss_mmod),
-so that boxes and scores come out the same: each copy is 5/6 of the one before; a first column runs downwards, a second one back up on its right.
+so that boxes and scores come out the same: each copy is 5/6 of the one before; a first column runs downwards, a second
+one back up on its right.
 """
 
 from __future__ import annotations

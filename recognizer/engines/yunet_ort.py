@@ -39,8 +39,8 @@ class YuNet:
 
     Raises
     ------
-    ModelCorrupt
-        The file is not such a model.
+    ModelMissing, ModelCorrupt
+        The file is not there, or is not such a model.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class YuNet:
         top_k: int = 5000,
         provider: str = "cpu",
     ):
-        self._session = Session(_for_any_size(Path(model_path).read_bytes()), threads, provider)
+        self._session = Session(_for_any_size(onnxfile.read_file(model_path)), threads, provider)
         self._score, self._nms, self._top_k = np.float32(score), nms, top_k
 
     def raw(self, pixels: np.ndarray) -> np.ndarray:
@@ -89,7 +89,7 @@ class YuNet:
         return np.hstack([corner, size, points.reshape(-1, 10), scores[places, None]]).astype(np.float32)
 
     def _staying(self, rows: np.ndarray) -> np.ndarray:
-        """Indices of the rows that stay after suppression, best score first; boxes cut to whole pixels, as in OpenCV."""
+        """Indices of the rows that stay after suppression, best first; boxes are cut to whole pixels, as in OpenCV."""
         import cv2
 
         boxes = np.trunc(rows[:, :4].astype(np.float64))
@@ -108,9 +108,8 @@ def _padded(pixels: np.ndarray) -> np.ndarray:
     return padded
 
 
-def _for_any_size(data: bytes) -> bytes:
+def _for_any_size(model) -> bytes:
     """The model with uint8 RGB pixels (1, H, W, 3) of any size as its input, instead of BGR planes of 640x640."""
-    model = onnxfile.read(data)
     graph = model.graph
     if tuple(output.name for output in graph.output) != _OUTPUTS or len(graph.input) != 1:
         raise ModelCorrupt(f"expected YuNet's outputs {', '.join(_OUTPUTS)}, got another model")

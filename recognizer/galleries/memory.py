@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,13 +13,15 @@ from .. import matching
 from ..errors import EngineMismatch
 from ..types import Candidate, Embedding, Template
 
+
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """What a search sees: the first `count` rows of the arrays. Replaced as a whole; only ever appended to."""
+    """What a search sees: the first `count` rows of the arrays. Replaced as a whole."""
 
     vectors: np.ndarray  # float32 (capacity, dim)
     squares: np.ndarray  # float32 (capacity,): squared lengths; infinite where a template was removed
-    owners: np.ndarray  # int32 (capacity,): index into the list of names
+    owners: np.ndarray  # int32 (capacity,): index into `names`
+    names: list[str]
     photos: list[str]
     count: int
 
@@ -26,29 +29,35 @@ class _Rows:
 class MemoryGallery:
     """See `base.Gallery`.
 
-    Owns its arrays. Writers hold a lock and only ever append rows or mark them removed; a search works on the arrays
-    that were current when it began, so it takes no lock and never waits.
+    Owns its arrays. Writers hold a lock. New rows are appended behind what a search sees, so searches take no lock;
+    rows that are cleared or given to somebody else are changed in place, and a search that this happened to is done
+    again while writers wait.
     """
 
     def __init__(self, engine: str, dim: int):
         self.engine, self.dim = engine, dim
         self._lock = threading.Lock()
-        self._clear()
-
-    def _clear(self):
-        self._names: list[str] = []
+        self._version = 0  # odd while rows are changed in place
+        self._living = 0
         self._ids: dict[str, int] = {}
         self._by_subject: dict[str, dict[str, int]] = {}
-        self._rows = self._allocate(64)
+        self._rows = _Rows(*self._allocate(64), [], [], 0)
 
-    def _allocate(self, capacity: int) -> _Rows:
-        return _Rows(
+    def _allocate(self, capacity: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return (
             np.zeros((capacity, self.dim), np.float32),
             np.full(capacity, np.inf, np.float32),
             np.zeros(capacity, np.int32),
-            [],
-            0,
         )
+
+    @contextmanager
+    def _in_place(self) -> Iterator[None]:
+        """Tells searches that rows which they may be reading change; the lock is held."""
+        self._version += 1
+        try:
+            yield
+        finally:
+            self._version += 1
 
     def add(self, templates: Sequence[Template]) -> None:
         vectors = np.empty((len(templates), self.dim), np.float32)
@@ -58,9 +67,13 @@ class MemoryGallery:
                 raise EngineMismatch(f"expected a template of length {self.dim}, got {values.shape}")
             vector[:] = values
         with self._lock:
-            for template in templates:
-                self._mark_removed(template.subject, template.photo)
-            self._append(templates, vectors)
+            if not any(each.photo in self._by_subject.get(each.subject, ()) for each in templates):
+                self._append(templates, vectors)
+                return
+            with self._in_place():
+                for template in templates:
+                    self._mark_removed(template.subject, template.photo)
+                self._append(templates, vectors)
 
     def _append(self, templates: Sequence[Template], vectors: np.ndarray) -> None:
         rows = self._room_for(len(templates))
@@ -71,50 +84,58 @@ class MemoryGallery:
         for row, template in enumerate(templates, start):
             photos = self._by_subject.setdefault(template.subject, {})
             if template.photo in photos:  # twice in one call: the later one stands
-                rows.squares[photos[template.photo]] = np.inf
+                self._clear(photos[template.photo])
+                self._living -= 1
             photos[template.photo] = row
             rows.photos.append(template.photo)
-        self._rows = _Rows(rows.vectors, rows.squares, rows.owners, rows.photos, end)
+        self._living += len(templates)
+        self._rows = _Rows(rows.vectors, rows.squares, rows.owners, rows.names, rows.photos, end)
+
+    def _clear(self, row: int) -> None:
+        self._rows.squares[row] = np.inf
+        self._rows.vectors[row] = 0  # a removed face leaves nothing behind
 
     def _id(self, subject: str) -> int:
         if subject not in self._ids:
-            self._ids[subject] = len(self._names)
-            self._names.append(subject)
+            self._ids[subject] = len(self._rows.names)
+            self._rows.names.append(subject)
         return self._ids[subject]
 
     def _room_for(self, more: int) -> _Rows:
         """Arrays with room for that many more rows; grown by half, and packed when much of them was removed."""
-        rows, living = self._rows, len(self)
+        rows, living = self._rows, self._living
         if rows.count + more <= len(rows.vectors) and rows.count - living <= max(1024, living):
             return rows
         order = np.array(sorted(row for photos in self._by_subject.values() for row in photos.values()), int)
-        grown = self._allocate(max(64, (living + more) * 3 // 2))
-        for new, old in ((grown.vectors, rows.vectors), (grown.squares, rows.squares), (grown.owners, rows.owners)):
-            new[:living] = old[order]
+        vectors, squares, owners = self._allocate(max(64, (living + more) * 3 // 2))
+        vectors[:living], squares[:living] = rows.vectors[order], rows.squares[order]
+        used, owners[:living] = np.unique(rows.owners[order], return_inverse=True)
         new_row = {int(old): new for new, old in enumerate(order)}
         for photos in self._by_subject.values():
             photos.update({photo: new_row[row] for photo, row in photos.items()})
-        kept = [rows.photos[row] for row in order]
-        return _Rows(grown.vectors, grown.squares, grown.owners, kept, living)
+        names = [rows.names[owner] for owner in used]
+        self._ids = {name: owner for owner, name in enumerate(names)}
+        self._rows = _Rows(vectors, squares, owners, names, [rows.photos[row] for row in order], living)
+        return self._rows
 
     def _mark_removed(self, subject: str, photo: str) -> bool:
         photos = self._by_subject.get(subject, {})
         row = photos.pop(photo, None)
         if row is None:
             return False
-        self._rows.squares[row] = np.inf
-        self._rows.vectors[row] = 0  # a removed face leaves nothing behind
+        self._clear(row)
+        self._living -= 1
         if not photos:
             del self._by_subject[subject]
         return True
 
     def remove(self, subject: str, photo: str | None = None) -> int:
-        with self._lock:
+        with self._lock, self._in_place():
             photos = [photo] if photo is not None else list(self._by_subject.get(subject, ()))
             return sum(self._mark_removed(subject, each) for each in photos)
 
     def rename(self, old: str, new: str) -> int:
-        with self._lock:
+        with self._lock, self._in_place():
             moved = self._by_subject.get(old, {}) if old != new else {}
             for photo in list(moved):
                 self._mark_removed(new, photo)
@@ -129,11 +150,20 @@ class MemoryGallery:
 
     def search(self, probes: np.ndarray, k: int = 1) -> list[list[Candidate]]:
         probes = np.ascontiguousarray(probes, np.float32).reshape(-1, self.dim)
-        rows, names = self._rows, self._names
+        before = self._version
+        if before % 2 == 0:
+            found = self._search(probes, k)
+            if self._version == before:
+                return found
+        with self._lock:
+            return self._search(probes, k)
+
+    def _search(self, probes: np.ndarray, k: int) -> list[list[Candidate]]:
+        rows = self._rows
         n = rows.count
         found = matching.nearest_rows(probes, rows.vectors[:n], rows.squares[:n], rows.owners[:n], k)
         return [
-            [Candidate(names[rows.owners[row]], distance, rows.photos[row]) for row, distance in nearest]
+            [Candidate(rows.names[rows.owners[row]], distance, rows.photos[row]) for row, distance in nearest]
             for nearest in found
         ]
 
@@ -150,4 +180,4 @@ class MemoryGallery:
             return {subject: len(photos) for subject, photos in self._by_subject.items()}
 
     def __len__(self) -> int:
-        return sum(len(photos) for photos in self._by_subject.values())
+        return self._living

@@ -1,0 +1,138 @@
+"""YuNet and SFace: OpenCV against ONNX Runtime, and what threads per call bring when several photos are worked on.
+
+    python benchmarks/runtimes.py [--quick] [--json FILE] [--provider cpu]
+
+The weights are those in the models folder (`python -m recognizer models fetch`). Pictures are noise and drawn faces,
+so that no photo is needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from recognizer import models
+from recognizer.engines import dlib_onnx, sface_ort, yunet_ort
+from recognizer.settings import Settings
+
+SIZES = ((640, 384), (640, 640), (1280, 736))
+
+
+def median_ms(calls: list, repeats: int) -> list[float]:
+    """Median milliseconds of each call, taken in turn so that a busy moment meets them all."""
+    times = [[] for _ in calls]
+    for _ in range(repeats + 1):
+        for call, taken in zip(calls, times, strict=True):
+            start = time.perf_counter()
+            call()
+            taken.append(time.perf_counter() - start)
+    return [1000 * statistics.median(taken[1:]) for taken in times]
+
+
+def noise(*shape: int) -> np.ndarray:
+    return np.random.default_rng(4).integers(0, 256, shape, dtype=np.uint8)
+
+
+def scene(width: int, height: int) -> np.ndarray:
+    import cv2
+
+    pixels = cv2.GaussianBlur(noise(height, width, 3), (0, 0), 4)
+    side = height // 2
+    pixels[:side, :side] = dlib_onnx.drawn_face(side)
+    return pixels
+
+
+def by_opencv(detector, pixels: np.ndarray):
+    import cv2
+
+    detector.setInputSize((pixels.shape[1], pixels.shape[0]))
+    return detector.detect(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1]
+
+
+def compare(yunet: Path, sface: Path, provider: str, repeats: int):
+    """One row per picture size and network: OpenCV's time and ours, on one thread each."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    theirs = cv2.FaceDetectorYN.create(str(yunet), "", (320, 320), 0.6, 0.3, 5000)
+    ours = yunet_ort.YuNet(yunet, provider=provider)
+    for width, height in SIZES:
+        pixels = scene(width, height)
+        opencv_ms, ort_ms = median_ms([partial(by_opencv, theirs, pixels), partial(ours.raw, pixels)], repeats)
+        yield {"what": f"YuNet, {width}x{height}", "opencv_ms": opencv_ms, "onnx_ms": ort_ms}
+    theirs, ours = cv2.FaceRecognizerSF.create(str(sface), ""), sface_ort.SFaceNet(sface, 1, provider)
+    chips = noise(4, 112, 112, 3)
+    calls = [partial(theirs.feature, chips[0]), partial(ours.describe, chips[:1]), partial(ours.describe, chips)]
+    opencv_ms, one_ms, four_ms = median_ms(calls, repeats)
+    yield {"what": "SFace, 1 chip", "opencv_ms": opencv_ms, "onnx_ms": one_ms}
+    yield {"what": "SFace, 4 chips, ms per chip", "opencv_ms": opencv_ms, "onnx_ms": four_ms / 4}
+
+
+def throughput(call, callers: int, seconds: float) -> float:
+    """Calls per second that several threads get done together."""
+    call()
+    done, end = [0] * callers, time.perf_counter() + seconds
+
+    def work(number: int) -> None:
+        while time.perf_counter() < end:
+            call()
+            done[number] += 1
+
+    start = time.perf_counter()
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(callers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(done) / (time.perf_counter() - start)
+
+
+def share(yunet: Path, sface: Path, provider: str, seconds: float):
+    """One row per network, threads per call and callers at once."""
+    pixels, small, large = scene(640, 640), noise(1, 112, 112, 3), noise(1, 150, 150, 3)
+    for threads in (1, 2):
+        calls = {
+            "YuNet, 640x640": partial(yunet_ort.YuNet(yunet, threads, provider=provider).raw, pixels),
+            "SFace": partial(sface_ort.SFaceNet(sface, threads, provider).describe, small),
+            "dlib ResNet": partial(dlib_onnx.ResNet(threads, provider).describe, large),
+        }
+        for name, call in calls.items():
+            for callers in (1, 2, 4):
+                rate = throughput(call, callers, seconds)
+                yield {"what": name, "threads": threads, "callers": callers, "per_second": rate}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--provider", default="cpu", help="see recognizer/engines/runtime.py; default cpu")
+    parser.add_argument("--quick", action="store_true", help="fewer repeats, under a minute")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the rows to FILE too")
+    options = parser.parse_args()
+    folder = Settings.from_environment().models_dir
+    yunet, sface = models.path("yunet", folder), models.path("sface", folder)
+    rows = []
+    print(f"{'':30} {'OpenCV ms':>10} {'ONNX ms':>9} {'ratio':>7}")
+    for row in compare(yunet, sface, options.provider, 10 if options.quick else 40):
+        row["ratio"] = row["opencv_ms"] / row["onnx_ms"]
+        rows.append(row)
+        print(f"{row['what']:30} {row['opencv_ms']:10.2f} {row['onnx_ms']:9.2f} {row['ratio']:6.1f}x", flush=True)
+    print(f"\n{'':20} {'threads per call':>16} {'callers':>8} {'calls per second':>17}")
+    for row in share(yunet, sface, options.provider, 1.0 if options.quick else 4.0):
+        rows.append(row)
+        print(f"{row['what']:20} {row['threads']:16} {row['callers']:8} {row['per_second']:17.0f}", flush=True)
+    if options.json:
+        options.json.write_text(json.dumps({"provider": options.provider, "rows": rows}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""people: who is enrolled."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from .common import common_options, emit, say, service, state, table
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+@common_options
+def people(context):
+    """List who is enrolled, and rename or erase them.
+
+    Photos that are new in the folder are encoded first.
+    """
+    if context.invoked_subcommand is None:
+        return _list()
+    return None
+
+
+@people.command("list")
+@common_options
+def list_():
+    """List everybody with a folder in known_faces; what `people` alone does."""
+    return _list()
+
+
+def _list() -> None:
+    from .. import replies
+
+    with service() as made:
+        everybody = [replies.person(person, photos=False) for person in made.people()]
+    if state().json:
+        emit({"people": everybody})
+    elif not everybody:
+        click.echo("nobody is enrolled")
+    else:
+        rows = [[each["name"], each["photos"], each["templates"], each["problems"]] for each in everybody]
+        table(["name", "photos", "in use", "problems"], rows)
+
+
+@people.command()
+@click.argument("name")
+@common_options
+def show(name):
+    """List the photos of one person."""
+    from .. import replies
+
+    with service() as made:
+        person = replies.person(made.person(name), photos=True)
+    if state().json:
+        emit(person)
+        return
+    click.echo(f"{person['name']}: {person['templates']} of {len(person['photos'])} photos in use")
+    table(["file", "id", "state"], [[photo["file"], photo["id"] or "", _state(photo)] for photo in person["photos"]])
+
+
+def _state(photo: dict) -> str:
+    return photo["problem"]["message"] if "problem" in photo else f"in use, {photo['width']}x{photo['height']}"
+
+
+@people.command()
+@click.argument("old")
+@click.argument("new")
+@click.option("--merge", is_flag=True, help="Join OLD with NEW, who is enrolled already.")
+@common_options
+def rename(old, new, merge):
+    """Give a person another name."""
+    from .. import replies
+
+    with service() as made:
+        person = replies.person(made.rename(old, new, merge=merge), photos=False)
+    if state().json:
+        emit(person)
+    else:
+        click.echo(f"renamed to {person['name']}, who has {_count(person['photos'], 'photo')}")
+
+
+@people.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@common_options
+def delete(name, yes):
+    """Erase a person: photos, encodings, thumbnails."""
+    with service() as made:
+        person = made.person(name)
+        question = f"Erase {person.name} with {_count(len(person.photos), 'photo')}?"
+        if not yes and not _agreed(question):
+            say("nothing was erased")
+            return 1
+        done = made.delete_person(person.name)
+    if state().json:
+        emit(done)
+    else:
+        click.echo(f"erased {done['deleted']} and {_count(done['photos'], 'photo')}; nothing is left")
+    return None
+
+
+@people.command()
+@common_options
+def problems():
+    """List what in known_faces is not used, and why."""
+    from .. import replies
+
+    with service() as made:
+        found = [replies.problem(problem) for problem in made.problems()]
+    if state().json:
+        emit({"problems": found})
+    elif not found:
+        click.echo("everything in known_faces is used")
+    else:
+        table(["file", "problem", "what to do"], [[each["file"], each["code"], each["message"]] for each in found])
+
+
+def _agreed(question: str) -> bool:
+    """Ask; no answer at all is a no."""
+    click.echo(f"{question} [y/N]: ", err=True, nl=False)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")

@@ -1,0 +1,160 @@
+"""models, settings, doctor: what an installation needs. None of them loads an engine."""
+
+from __future__ import annotations
+
+import click
+
+from ..settings import PREFIX, SETTINGS
+from .common import common_options, emit, say, state, table
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+@common_options
+def models(context):
+    """List, fetch and check the weights."""
+    if context.invoked_subcommand is None:
+        return _list()
+    return None
+
+
+@models.command("list")
+@common_options
+def list_():
+    """List the weights and whether they are there; what `models` alone does."""
+    return _list()
+
+
+def _list() -> None:
+    from .. import models as weights
+
+    held = weights.status(state().settings().models_dir)
+    if state().json:
+        emit({"models": [_asset(each) for each in held]})
+        return
+    rows = []
+    for asset, now in ((each.asset, each.state) for each in held):
+        rows.append([asset.key, now, _megabytes(asset.size), asset.licence, asset.what])
+    table(["key", "state", "size", "licence", "what"], rows)
+
+
+@models.command()
+@click.argument("keys", nargs=-1, metavar="[KEY]...")
+@common_options
+def fetch(keys):
+    """Fetch the weights that are missing: those of KEY, or all."""
+    from .. import models as weights
+    from ..progress import Progress
+
+    folder, keys = state().settings().models_dir, _known(keys)
+    with Progress() as progress:
+        files = weights.fetch(keys, folder, progress.download)
+    if state().json:
+        emit({"models": dict(zip(keys, map(str, files), strict=True))})
+    else:
+        click.echo(f"weights are in {folder}: {', '.join(keys)}")
+
+
+@models.command()
+@click.argument("keys", nargs=-1, metavar="[KEY]...")
+@common_options
+def verify(keys):
+    """Hash the weights of KEY, or all, whatever was noted about them before."""
+    from .. import models as weights
+    from ..errors import ModelError
+
+    folder, results = state().settings().models_dir, []
+    for key in _known(keys):
+        try:
+            weights.verify(key, folder)
+            results.append({"key": key, "state": "ready"})
+        except ModelError as error:
+            results.append({"key": key, "state": error.code, "message": error.message})
+    if state().json:
+        emit({"models": results})
+    else:
+        table(["key", "state"], [[each["key"], each["state"]] for each in results])
+    for each in results:
+        if "message" in each:
+            say(f"error: {each['message']} [{each['state']}]")
+    return 1 if any("message" in each for each in results) else None
+
+
+def _known(keys: tuple[str, ...]) -> tuple[str, ...]:
+    from .. import models as weights
+
+    for key in keys:
+        if key not in weights.MANIFEST:
+            raise click.BadParameter(f"{key!r} is none of {', '.join(weights.MANIFEST)}", param_hint="KEY")
+    return keys or tuple(weights.MANIFEST)
+
+
+def _asset(status) -> dict:
+    asset = status.asset
+    return {
+        "key": asset.key, "state": status.state, "file": asset.file, "bytes": asset.size, "sha256": asset.sha256,
+        "licence": asset.licence, "what": asset.what,
+    }  # fmt: skip
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1_000_000:.1f} MB"
+
+
+@click.command()
+@common_options
+def settings():
+    """List every setting, its value now, and where that comes from."""
+    import os
+
+    held = state().settings()
+    rows = []
+    for item in SETTINGS:
+        variable = PREFIX + item.name.upper()
+        source = "environment" if os.environ.get(variable, "").strip() else "default"
+        if item.name in state().overrides:
+            source = "option"
+        rows.append((variable, _shown(getattr(held, item.name)), source, item.metadata["help"]))
+    if state().json:
+        keys = ("variable", "value", "source", "help")
+        emit({"settings": [dict(zip(keys, row, strict=True)) for row in rows]})
+    else:
+        table(["setting", "value", "from", "what it does"], rows)
+
+
+def _shown(value) -> str:
+    """A value as its variable would hold it."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return "" if value is None else str(value)
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="Port to look at.")
+@common_options
+def doctor(port):
+    """Look for what is wrong with the installation, and say what to do about it.
+
+    Exit code 1 says that something is broken; a warning alone does not.
+    """
+    from .. import doctor as checks
+
+    findings = checks.examine(state().overrides, port)
+    broken = [finding for finding in findings if finding.state == checks.BROKEN]
+    if state().json:
+        emit({"ok": not broken, "checks": [finding.as_dict() for finding in findings]})
+        return 1 if broken else None
+    styles = [{checks.OK: "", checks.WARNING: "yellow", checks.BROKEN: "bold red"}[each.state] for each in findings]
+    table(["check", "state", "found"], [[each.name, each.state, each.found] for each in findings], styles=styles)
+    advice = [finding for finding in findings if finding.advice]
+    click.echo()
+    for finding in advice:
+        click.echo(f"{finding.name}: {finding.advice}")
+    if not advice:
+        click.echo("Everything is in order.")
+    return 1 if broken else None
+
+
+COMMANDS = (models, settings, doctor)

@@ -1,0 +1,343 @@
+"""What may be wrong with an installation, and what to do about it. Nothing is changed, made or repaired here.
+
+Packages are imported in processes of their own: one that crashes (a wheel for another processor, a library that is
+missing) is a finding, and the command itself stays quick.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import importlib.metadata
+import os
+import platform
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from . import models
+from .errors import ModelError, SettingsError
+from .settings import Settings
+
+OK, WARNING, BROKEN = "ok", "warning", "broken"
+OLDEST, NEWEST_TRIED = (3, 10), (3, 13)
+INSTALL = "Run `make setup`, or `python -m pip install -r requirements.txt` in the project's folder."
+#: Modules and the distributions that bring them, in the order of requirements.txt.
+PACKAGES = {
+    "hug": "hug", "cheroot": "cheroot", "multipart": "multipart", "numpy": "numpy", "cv2": "opencv-python-headless",
+    "dlib": "dlib-bin", "face_recognition_models": "face_recognition_models", "onnxruntime": "onnxruntime",
+    "google.protobuf": "protobuf", "loky": "loky", "PIL": "pillow", "pi_heif": "pi-heif",
+    "simplejpeg": "simplejpeg", "requests": "requests", "filelock": "filelock", "platformdirs": "platformdirs",
+    "watchfiles": "watchfiles", "prometheus_client": "prometheus-client", "click": "click", "rich": "rich",
+}  # fmt: skip
+_IMPORT_SECONDS = 60
+_LEAST_MEMORY, _LEAST_DISK = 700_000_000, 200_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. `advice` is a sentence on what to do, None where nothing is."""
+
+    name: str
+    state: str
+    found: str
+    advice: str | None = None
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+
+def examine(overrides: dict, port: int) -> list[Finding]:
+    """Look at everything.
+
+    Parameters
+    ----------
+    overrides : dict
+        Settings that win over the environment's.
+    port : int
+        The port that the server is to have.
+    """
+    settings, finding = _settings(overrides)
+    checks: list[Callable[[], Iterable[Finding]]] = [
+        lambda: [finding, python()],
+        packages,
+        lambda: weights(settings),
+        dlib_files,
+        lambda: [folder("known faces", settings.known_faces, "RECOGNIZER_KNOWN_FACES")],
+        lambda: [folder("state", settings.state_dir, "RECOGNIZER_STATE_DIR")],
+        lambda: [cache(settings.state_dir / "encodings.sqlite")],
+        lambda: [watching(settings), port_free(settings.host, port), clock(), memory(), disk(settings.state_dir)],
+    ]
+    return [found for check in checks for found in check()]
+
+
+def _settings(overrides: dict) -> tuple[Settings, Finding]:
+    try:
+        return Settings.from_environment(**overrides), Finding("settings", OK, "all can be used")
+    except SettingsError as error:
+        advice = "Correct or unset that environment variable; `python -m recognizer settings` lists them all."
+        return Settings.from_environment({}, **overrides), Finding("settings", BROKEN, error.message, advice)
+
+
+def python(version: tuple[int, int] | None = None) -> Finding:
+    """Whether this Python is one that the project runs on."""
+    version = version or sys.version_info[:2]
+    found = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    wanted = f"Python {'.'.join(map(str, OLDEST))} to {'.'.join(map(str, NEWEST_TRIED))}"
+    if version < OLDEST:
+        return Finding("python", BROKEN, found, f"Make the environment with {wanted}: `make setup PYTHON=python3.12`.")
+    if version > NEWEST_TRIED:
+        return Finding("python", WARNING, found, f"This works on {wanted}; if a package fails below, use one of these.")
+    return Finding("python", OK, found)
+
+
+# -- packages -----------------------------------------------------------------------------------------------------
+
+
+def packages(names: Iterable[str] = tuple(PACKAGES)) -> list[Finding]:
+    """Whether each package can be imported, and which version it is."""
+    with ThreadPoolExecutor(os.cpu_count() or 2) as executor:
+        return list(executor.map(package, names))
+
+
+def package(module: str) -> Finding:
+    """Import one module in a process of its own."""
+    version = _version(PACKAGES.get(module, module))
+    code = f"import {module}"
+    if module == "dlib":
+        code += "; print(dlib.USE_AVX_INSTRUCTIONS, dlib.DLIB_USE_CUDA)"
+    run = [sys.executable, "-W", "ignore", "-c", code]
+    try:
+        done = subprocess.run(run, capture_output=True, text=True, timeout=_IMPORT_SECONDS, errors="replace")
+    except subprocess.TimeoutExpired:
+        return Finding(module, BROKEN, f"importing it took over {_IMPORT_SECONDS} s", "See if the disk is very slow.")
+    if done.returncode == 0:
+        return _dlib(version, done.stdout) if module == "dlib" else Finding(module, OK, version or "")
+    last = (done.stderr.strip().splitlines() or [""])[-1]
+    if done.returncode < 0:
+        last = f"importing it ended the process by signal {-done.returncode}"
+    return Finding(module, BROKEN, last[:200], _advice(module, last, done.returncode))
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _dlib(version: str | None, printed: str) -> Finding:
+    avx, cuda = printed.split()[-2:]
+    built = f"the ready-built wheel {version}" if version else f"compiled here, {_version('dlib')}"
+    found = f"{built}; AVX {_yes(avx)}, CUDA {_yes(cuda)}"
+    if avx != "True" and platform.machine() in ("x86_64", "AMD64"):
+        return Finding("dlib", WARNING, found, f"It was compiled without AVX, which makes it slower. {INSTALL}")
+    return Finding("dlib", OK, found)
+
+
+def _yes(word: str) -> str:
+    return "yes" if word == "True" else "no"
+
+
+def _advice(module: str, error: str, code: int) -> str:
+    if code == -4:
+        return "This processor lacks instructions that the package was built for: install it from source."
+    if module == "cv2" and ".so" in error:
+        return (
+            "A system library is missing: the package opencv-python needs it and opencv-python-headless does not. "
+            "Uninstall opencv-python, then install opencv-python-headless."
+        )
+    if module == "hug" and "unicode_" in error:
+        return f"NumPy 2 lacks a name that hug reads, and packaging/hug-numpy2 is not installed. {INSTALL}"
+    if "pkg_resources" in error or "distutils" in error:
+        return f"It needs setuptools below 81. {INSTALL}"
+    return INSTALL
+
+
+# -- weights ------------------------------------------------------------------------------------------------------
+
+
+def weights(settings: Settings) -> Iterator[Finding]:
+    """Whether the fetched weights are there and right; each file is hashed."""
+    for key, asset in models.MANIFEST.items():
+        try:
+            models.verify(key, settings.models_dir)
+            yield Finding(f"weights {key}", OK, f"there, hash right ({asset.file})")
+        except ModelError as error:
+            advice = "Run `python -m recognizer models fetch`; the server does so by itself when it starts."
+            yield Finding(f"weights {key}", BROKEN, error.code.replace("_", " "), advice)
+
+
+def dlib_files() -> Iterator[Finding]:
+    """Whether dlib's weights, which a package brings, are there and right."""
+    wrong = []
+    for name in models.DLIB_FILES:
+        try:
+            models.verify_dlib_file(name)
+        except ModelError as error:
+            wrong.append(f"{name}: {error.code.replace('_', ' ')}")
+    if wrong:
+        advice = "Run `python -m pip install --force-reinstall --no-deps face_recognition_models`."
+        yield Finding("weights of dlib", BROKEN, "; ".join(wrong), advice)
+    else:
+        yield Finding("weights of dlib", OK, f"{len(models.DLIB_FILES)} files there, hashes right")
+
+
+# -- folders ------------------------------------------------------------------------------------------------------
+
+
+def folder(name: str, path: Path, variable: str) -> Finding:
+    """Whether a folder can be read and written, or could be made; and whether its file system's clock is ours."""
+    shown = str(path.absolute())
+    advice = f"Give the user that runs the server rights to {shown}, or set {variable} to another folder."
+    if path.exists() and not path.is_dir():
+        return Finding(name, BROKEN, f"{shown} is not a folder", f"Move that file away, or set {variable}.")
+    if not path.exists():
+        parent = next(each for each in path.absolute().parents if each.exists())
+        if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+            return Finding(name, BROKEN, f"{shown} is not there and cannot be made", advice)
+        return Finding(name, OK, f"{shown} is not there yet and will be made")
+    if not os.access(path, os.R_OK | os.X_OK):
+        return Finding(name, BROKEN, f"{shown} cannot be read", advice)
+    try:
+        with tempfile.TemporaryFile(dir=path, prefix=".part-") as file:
+            file.write(b"x")
+            file.flush()
+            behind = time.time() - os.fstat(file.fileno()).st_mtime
+    except OSError as error:
+        return Finding(name, BROKEN, f"{shown} cannot be written: {(error.strerror or '').lower()}", advice)
+    if abs(behind) > 5:
+        found = f"the clock of the file system of {shown} is {behind:+.0f} s off"
+        return Finding(name, WARNING, found, "Set both clocks by NTP: new photos are noticed by their times.")
+    return Finding(name, OK, f"{shown} can be read and written")
+
+
+def cache(file: Path) -> Finding:
+    """Whether the cache of encodings is whole."""
+    if not file.exists():
+        return Finding("cache", OK, "none yet")
+    advice = f"Stop the server and delete {file.absolute()}: it is made again from the photos."
+    try:
+        connection = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=5)
+        try:
+            answer = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            count = connection.execute("SELECT count(*) FROM encodings").fetchone()[0]
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        return Finding("cache", BROKEN, str(error), advice)
+    if answer != "ok":
+        return Finding("cache", BROKEN, answer[:200], advice)
+    return Finding("cache", OK, f"whole, {count} encodings")
+
+
+def disk(path: Path) -> Finding:
+    """Whether there is room for photos and the cache."""
+    there = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
+    free = shutil.disk_usage(there).free
+    found = f"{free / 1e9:.1f} GB free"
+    if free < _LEAST_DISK:
+        return Finding("disk", WARNING, found, f"Make room on the disk of {there}: enrolling fails when it is full.")
+    return Finding("disk", OK, found)
+
+
+# -- the system ---------------------------------------------------------------------------------------------------
+
+
+def watching(settings: Settings) -> Finding:
+    """Whether the system can announce changes in known_faces."""
+    if not settings.watch or settings.watch_poll:
+        return Finding("watching", OK, "off" if not settings.watch else "by polling")
+    limits = Path("/proc/sys/fs/inotify")
+    if not limits.is_dir():
+        return Finding("watching", OK, "left to the system")
+    watches, instances = (int((limits / name).read_text()) for name in ("max_user_watches", "max_user_instances"))
+    root = settings.known_faces
+    folders = 1 + sum(each.is_dir() for each in os.scandir(root)) if os.access(root, os.R_OK) else 1
+    found = f"{folders} folders to watch; limits: {watches} watches, {instances} instances"
+    refused = _inotify_error()
+    if refused == errno.EMFILE:
+        advice = "Raise the limit: `sysctl fs.inotify.max_user_instances=512`; until then the folder is polled."
+        return Finding("watching", WARNING, f"no inotify instance is left ({instances} per user)", advice)
+    if folders > watches:
+        advice = f"Raise the limit: `sysctl fs.inotify.max_user_watches={max(2 * folders, 65536)}`."
+        return Finding("watching", WARNING, found, advice)
+    return Finding("watching", OK, found)
+
+
+def _inotify_error() -> int:
+    """The errno of opening an inotify instance, 0 when it can be had."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    handle = libc.inotify_init1(os.O_CLOEXEC)
+    if handle < 0:
+        return ctypes.get_errno()
+    os.close(handle)
+    return 0
+
+
+def port_free(host: str, port: int) -> Finding:
+    """Whether the server could listen."""
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, proto) as listener:
+            if os.name == "posix":  # elsewhere this option would let two servers share a port
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(1)
+    except PermissionError:
+        advice = "Choose a port from 1024 on: `hug -f api.py -p 8000`."
+        return Finding("port", BROKEN, f"{host}:{port} is not allowed to this user", advice)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            advice = "If that is not the server itself, choose another port: `hug -f api.py -p 8001`."
+            return Finding("port", WARNING, f"{host}:{port} is in use", advice)
+        found = f"{host} cannot be listened on: {(error.strerror or '').lower()}"
+        return Finding("port", BROKEN, found, "Set RECOGNIZER_HOST to an address of this machine.")
+    return Finding("port", OK, f"{host}:{port} is free")
+
+
+def clock(now: float | None = None) -> Finding:
+    """Whether the clock is right enough for certificates: not before this installation's own files."""
+    now = time.time() if now is None else now
+    newest = max(file.stat().st_mtime for file in Path(__file__).parent.glob("*.py"))
+    shown = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now))
+    if now < newest - 120:
+        advice = (
+            "Set the clock, for example by NTP: while it is wrong no certificate is valid and nothing can be fetched."
+        )
+        return Finding("clock", BROKEN, f"{shown}, which is before this program was installed", advice)
+    return Finding("clock", OK, shown)
+
+
+def memory() -> Finding:
+    """Whether there is memory enough for the weights and a few photos."""
+    available = _available_memory()
+    if available is None:
+        return Finding("memory", OK, "left to the system")
+    found = f"{available / 1e9:.1f} GB available"
+    if available < _LEAST_MEMORY:
+        advice = "Close other programs or raise the container's limit; RECOGNIZER_WORKERS=1 needs the least."
+        return Finding("memory", WARNING, found, advice)
+    return Finding("memory", OK, found)
+
+
+def _available_memory() -> int | None:
+    """Bytes that this process may still take, by the system and by its control group; None where nothing says so."""
+    limits = []
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                limits.append(int(line.split()[1]) * 1024)
+        group = Path("/sys/fs/cgroup")
+        limits.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+    except (OSError, ValueError):
+        pass
+    return min(limits, default=None)

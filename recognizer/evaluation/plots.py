@@ -1,0 +1,134 @@
+"""The curves of a report as one picture, drawn by matplotlib, which is needed for this alone."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from ..errors import InvalidParameter, StorageError
+
+_BLUE, _ORANGE, _GREY = "#1f6fb4", "#d9722e", "#777777"
+
+
+def require_matplotlib() -> None:
+    """Nothing if it is installed.
+
+    Raises
+    ------
+    InvalidParameter
+        Says how to install it.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise InvalidParameter("drawing curves needs matplotlib, which is not installed: pip install matplotlib")
+
+
+def draw(report: dict, file: Path) -> None:
+    """Draw what there is in a report of `run` into a PNG.
+
+    Raises
+    ------
+    InvalidParameter
+        matplotlib is not installed.
+    StorageError
+        The file cannot be written.
+    """
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
+    panels = []
+    if "verification" in report:
+        panels += [(_roc, report["verification"]), (_distances, report["verification"])]
+    if "identification" in report:
+        panels += [(_det, report["identification"]), (_strangers, report["identification"])]
+    if "detection" in report:
+        panels += [(_precision, report["detection"]), (_recall, report["detection"])]
+    rows = len(panels) // 2
+    figure = Figure(figsize=(11, 4.2 * rows), layout="constrained")
+    figure.suptitle(f"{report['engine']}, {report['date']}")
+    for (panel, part), axes in zip(panels, figure.subplots(rows, 2, squeeze=False).ravel(), strict=True):
+        panel(axes, part)
+    try:
+        figure.savefig(file, format="png", dpi=110)
+    except OSError as error:
+        raise StorageError(f"the picture cannot be written ({(error.strerror or 'error').lower()})") from error
+
+
+def _roc(axes, part: dict) -> None:
+    fmr, tar, _ = zip(*part["roc"], strict=True)
+    least = 1 / max(1, part["pairs_different"])
+    axes.step([max(rate, least / 2) for rate in fmr], tar, where="post", color=_BLUE)
+    keys = [key for key in part["tar"] if part["tar_measurable"][key]]
+    low = [part["tar"][key] - part["tar_interval"][key][0] for key in keys]
+    high = [part["tar_interval"][key][1] - part["tar"][key] for key in keys]
+    axes.errorbar([float(k) for k in keys], [part["tar"][k] for k in keys], [low, high], fmt="o", color=_ORANGE)
+    axes.set(xscale="log", xlabel="false-match rate (FMR)", ylabel="true accepts (1 - FNMR)", title="One against one")
+    axes.grid(alpha=0.3)
+
+
+def _distances(axes, part: dict) -> None:
+    shown = part["histogram"]
+    for key, colour in (("same", _BLUE), ("different", _ORANGE)):
+        axes.stairs(
+            shown[key],
+            shown["edges"],
+            fill=True,
+            alpha=0.5,
+            color=colour,
+            label={"same": "one person", "different": "two people"}[key],
+        )
+    axes.axvline(part["threshold"], color=_GREY, linestyle="--", label=f"threshold {part['threshold']:.3f}")
+    axes.set(xlabel="distance", ylabel="pairs", title="Distances")
+    axes.legend()
+
+
+def _det(axes, part: dict) -> None:
+    for name, size in part["by_size"].items():
+        points = [(fpir, fnir) for fpir, fnir, _ in size["det"] if fpir > 0]
+        if points:
+            axes.plot(
+                *zip(*points, strict=True), label=f"{size['people']} people" + (" (all)" if name == "all" else "")
+            )
+    axes.set(
+        xscale="log", xlabel="strangers named (FPIR)", ylabel="enrolled not named (FNIR)", title="One against many"
+    )
+    axes.grid(alpha=0.3)
+    if axes.lines:
+        axes.legend()
+
+
+def _strangers(axes, part: dict) -> None:
+    sizes = [size for size in part["by_size"].values() if size["fpir"] is not None]
+    x, y = [size["people"] for size in sizes], [size["fpir"] for size in sizes]
+    low = [size["fpir"] - size["fpir_interval"][0] for size in sizes]
+    high = [size["fpir_interval"][1] - size["fpir"] for size in sizes]
+    axes.errorbar(x, y, [low, high], fmt="o-", color=_BLUE, label="measured, with 95 % interval")
+    if part["stranger_rate"] is not None:
+        axes.axhline(part["stranger_rate"], color=_GREY, linestyle="--", label="setting")
+    axes.set(
+        xscale="log",
+        xlabel="people enrolled",
+        ylabel="strangers named (FPIR)",
+        title="Strangers named, as set and as measured",
+    )
+    axes.set_ylim(bottom=0)
+    axes.legend()
+
+
+def _precision(axes, part: dict) -> None:
+    for key, points in part["curve"].items():
+        if points:
+            recall, precision, _ = zip(*points, strict=True)
+            axes.plot(recall, precision, label=f"faces {key} px")
+    axes.set(xlabel="recall", ylabel="precision", title="Finding faces")
+    axes.grid(alpha=0.3)
+    if axes.lines:
+        axes.legend()
+
+
+def _recall(axes, part: dict) -> None:
+    keys = [key for key, value in part["recall"].items() if value is not None]
+    values = [part["recall"][key] for key in keys]
+    errors = [[max(0.0, part["recall"][k] - part["recall_interval"][k][0]) for k in keys],
+              [max(0.0, part["recall_interval"][k][1] - part["recall"][k]) for k in keys]]  # fmt: skip
+    axes.bar([f"{key} px" for key in keys], values, yerr=errors, color=_BLUE, alpha=0.7, capsize=4)
+    axes.set(ylim=(0, 1.02), ylabel="recall", title="Recall by the face's height")

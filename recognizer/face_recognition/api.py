@@ -1,0 +1,131 @@
+"""The functions of face_recognition.api, with its arguments, return types and errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+
+from ..engines.dlib import PARTS_68, HogDetector, predictor
+from ..engines.dlib_onnx import Mmod, ResNet, face_chips
+
+#: top, right, bottom, left
+Css = tuple[int, int, int, int]
+
+
+class _CnnDetection(NamedTuple):
+    """As dlib.mmod_rectangle, which cannot be made from Python."""
+
+    rect: object
+    confidence: float
+
+
+@cache
+def _hog() -> HogDetector:
+    return HogDetector()
+
+
+@cache
+def _cnn() -> Mmod:
+    return Mmod()
+
+
+@cache
+def _resnet() -> ResNet:
+    return ResNet()
+
+
+def load_image_file(file, mode: str = "RGB") -> np.ndarray:
+    """Read an image file (a name or a file object) as an array: uint8 (H, W, 3), or (H, W) with mode ``"L"``.
+
+    EXIF orientation is not applied, as there.
+    """
+    from PIL import Image
+
+    with Image.open(file) as image:
+        return np.array(image.convert(mode) if mode else image)
+
+
+def _rect_to_css(rect) -> Css:
+    return rect.top(), rect.right(), rect.bottom(), rect.left()
+
+
+def _css_to_rect(css: Css):
+    import dlib
+
+    return dlib.rectangle(css[3], css[0], css[1], css[2])
+
+
+def _trim_css_to_bounds(css: Css, image_shape: Sequence[int]) -> Css:
+    return max(css[0], 0), min(css[1], image_shape[1]), min(css[2], image_shape[0]), max(css[3], 0)
+
+
+def _raw_face_locations(img, number_of_times_to_upsample: int = 1, model: str = "hog") -> list:
+    if model != "cnn":
+        return _hog().raw_rectangles(img, number_of_times_to_upsample)[0]
+    import dlib
+
+    pixels = np.ascontiguousarray(img if img.ndim == 3 else np.repeat(img[..., None], 3, axis=2))
+    boxes, scores = _cnn().detect(pixels, number_of_times_to_upsample)
+    return [
+        _CnnDetection(dlib.rectangle(*box), float(score)) for box, score in zip(boxes.tolist(), scores, strict=True)
+    ]
+
+
+def face_locations(img, number_of_times_to_upsample: int = 1, model: str = "hog") -> list[Css]:
+    """Find the faces of an image, by ``"hog"`` or ``"cnn"``: (top, right, bottom, left) of each, inside the image."""
+    found = _raw_face_locations(img, number_of_times_to_upsample, model)
+    rects = [face.rect for face in found] if model == "cnn" else found
+    return [_trim_css_to_bounds(_rect_to_css(rect), img.shape) for rect in rects]
+
+
+def _raw_face_locations_batched(images, number_of_times_to_upsample: int = 1, batch_size: int = 128) -> list[list]:
+    return [_raw_face_locations(image, number_of_times_to_upsample, "cnn") for image in images]
+
+
+def batch_face_locations(images, number_of_times_to_upsample: int = 1, batch_size: int = 128) -> list[list[Css]]:
+    """`face_locations` by ``"cnn"`` for each of several images. `batch_size` has no effect: nothing is gained by it."""
+    return [face_locations(image, number_of_times_to_upsample, "cnn") for image in images]
+
+
+def _raw_face_landmarks(face_image, face_locations: Sequence[Css] | None = None, model: str = "large") -> list:
+    if face_locations is None:
+        rects = _raw_face_locations(face_image)
+    else:
+        rects = [_css_to_rect(location) for location in face_locations]
+    points = predictor(5 if model == "small" else 68)
+    return [points(face_image, rect) for rect in rects]
+
+
+def face_landmarks(face_image, face_locations: Sequence[Css] | None = None, model: str = "large") -> list[dict]:
+    """The points of each face by name: 68 with ``"large"`` (not licensed for commercial use), 5 with ``"small"``."""
+    if model not in ("large", "small"):
+        raise ValueError("Invalid landmarks model type. Supported models are ['small', 'large'].")
+    shapes = _raw_face_landmarks(face_image, face_locations, model)
+    faces = [[(part.x, part.y) for part in shape.parts()] for shape in shapes]
+    if model == "small":
+        return [{"nose_tip": [face[4]], "left_eye": face[2:4], "right_eye": face[0:2]} for face in faces]
+    return [{name: [face[i] for i in indices] for name, indices in PARTS_68} for face in faces]
+
+
+def face_encodings(
+    face_image, known_face_locations: Sequence[Css] | None = None, num_jitters: int = 1, model: str = "small"
+) -> list[np.ndarray]:
+    """The 128-d encoding of each face, float64 (128,); aligned by 5 points, or by 68 with model ``"large"``."""
+    shapes = _raw_face_landmarks(face_image, known_face_locations, model)
+    found = _resnet().describe_jittered(face_chips(face_image, shapes), num_jitters)
+    return list(found.astype(np.float64))
+
+
+def face_distance(face_encodings, face_to_compare) -> np.ndarray:
+    """Euclidean distance of each of `face_encodings` from `face_to_compare`."""
+    if len(face_encodings) == 0:
+        return np.empty(0)
+    return np.linalg.norm(face_encodings - face_to_compare, axis=1)
+
+
+def compare_faces(known_face_encodings, face_encoding_to_check, tolerance: float = 0.6) -> list:
+    """Whether each known encoding is within `tolerance` of the one to check."""
+    return list(face_distance(known_face_encodings, face_encoding_to_check) <= tolerance)

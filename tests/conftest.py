@@ -1,0 +1,26 @@
+"""Fixtures that several test modules share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from recognizer import models
+from recognizer.settings import Settings
+
+from . import photos as real_photos
+
+
+@pytest.fixture(scope="session")
+def photos() -> dict[str, Path]:
+    """Real photos by file name, for example ``photos["obama.jpg"]``; see `tests.photos` for the list. Read only."""
+    return real_photos.fetch_photos()
+
+
+@pytest.fixture(scope="session")
+def models_dir() -> Path:
+    """The folder with all weights of the manifest in it. Read only."""
+    folder = Settings.from_environment().models_dir
+    models.ensure(models.MANIFEST, folder)
+    return folder

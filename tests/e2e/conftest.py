@@ -1,0 +1,69 @@
+"""Servers that many tests share, and the photos they are asked about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from . import pictures
+from .serving import Server
+from .web import Web
+
+#: Limits of the `reader`, small enough to be gone beyond quickly.
+MAX_BYTES, MAX_PIXELS, MAX_BODY, MAX_PHOTOS = 3_000_000, 4_000_000, 5_000_000, 5
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    report = yield
+    if report.failed:
+        for name, value in item.funcargs.items():
+            if isinstance(value, Server):
+                report.sections.append((f"log of the server {name!r}", value.log()[-8000:]))
+    return report
+
+
+@pytest.fixture(scope="session")
+def faces(photos: dict[str, Path]) -> dict[str, bytes]:
+    """Photos by who is on them; small, so that every request is quick."""
+    read = {name: pictures.smaller(photos[file].read_bytes(), 800) for name, file in (
+        ("obama", "obama.jpg"), ("obama2", "obama2.jpg"), ("obama3", "obama3.jpg"),
+        ("biden", "biden.jpg"), ("collins", "astronaut.png"),
+    )}  # fmt: skip
+    read["nobody"] = pictures.nobody()
+    read["trio"] = pictures.side_by_side([read["obama2"], read["biden"], read["collins"]])
+    return read
+
+
+@pytest.fixture(scope="session")
+def web() -> Iterator[Web]:
+    with Web() as web:
+        yield web
+
+
+@pytest.fixture(scope="session")
+def reader(tmp_path_factory, faces) -> Iterator[Server]:
+    """A server with Obama and Biden enrolled, for tests that change nothing."""
+    server = Server(
+        tmp_path_factory.mktemp("reader"), max_image_bytes=MAX_BYTES, max_image_pixels=MAX_PIXELS,
+        max_body_bytes=MAX_BODY, max_photos=MAX_PHOTOS, fetch_timeout=1.5,
+    )  # fmt: skip
+    server.put("Barack Obama/one.jpg", faces["obama"])
+    server.put("Joe Biden/one.jpg", faces["biden"])
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _writer(tmp_path_factory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("writer")) as server:
+        yield server
+
+
+@pytest.fixture
+def writer(_writer) -> Server:
+    """A server with nobody enrolled, for the test to change."""
+    _writer.clear()
+    return _writer

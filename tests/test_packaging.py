@@ -1,0 +1,114 @@
+"""The local distributions, the requirements and the Makefile's helper."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGING = ROOT / "packaging"
+
+
+def run_python(code: str, *flags: str) -> str:
+    """What `code` prints in a fresh interpreter that has the hook, installed or not."""
+    environ = {**os.environ, "PYTHONPATH": str(PACKAGING / "hug-numpy2")}
+    run = subprocess.run(
+        [sys.executable, *flags, "-c", f"import hug_numpy2, sys\n{code}"],
+        env=environ, capture_output=True, text=True, timeout=120,
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout.strip()
+
+
+def test_hug_is_imported_beside_numpy_2():
+    code = "import hug; print(hug.output_format.json({'n': hug.output_format.numpy.float32(2)}).decode())"
+    assert run_python(code, "-W", "ignore") == '{"n": 2.0}'
+
+
+def test_the_hook_imports_nothing_by_itself_and_leaves_after_its_deed():
+    assert run_python("print('numpy' in sys.modules)") == "False"
+    gone = "import hug; print([finder for finder in sys.meta_path if 'BeforeHug' in repr(finder)])"
+    assert run_python(gone, "-W", "ignore") == "[]"
+
+
+def test_the_pth_file_is_one_import():
+    assert (PACKAGING / "hug-numpy2" / "hug-numpy2.pth").read_text() == "import hug_numpy2\n"
+
+
+def test_hug_shows_no_warning_to_the_one_who_starts_it():
+    """Python shows warnings of other categories than these by default."""
+    code = (
+        "import warnings; warnings.simplefilter('error');"
+        "warnings.simplefilter('ignore', DeprecationWarning); warnings.simplefilter('ignore', SyntaxWarning);"
+        "import hug; print('quiet')"
+    )
+    assert run_python(code) == "quiet"
+
+
+def requirements(name: str) -> list[str]:
+    lines = (ROOT / name).read_text("utf-8").splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+def test_every_requirement_has_an_upper_bound(name):
+    for line in requirements(name):
+        assert line.startswith(("./", "-r ")) or re.search(r"==|,<", line), f"{line} has no upper bound"
+
+
+def test_every_requirement_is_installed_in_its_range():
+    packaging = pytest.importorskip("packaging.requirements", reason="packaging is not installed")
+    for line in requirements("requirements.txt"):
+        if line.startswith("./"):
+            continue
+        wanted = packaging.Requirement(line)
+        if wanted.marker is None or wanted.marker.evaluate():
+            found = importlib.metadata.version(wanted.name)
+            assert wanted.specifier.contains(found), f"expected {line}, got {found}"
+
+
+@pytest.mark.skipif(shutil.which("sh") is None, reason="needs a POSIX shell")
+class TestMakeVenv:
+    """packaging/make_venv.sh"""
+
+    def run(self, tmp_path, python, path=None) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [PACKAGING / "make_venv.sh", python, tmp_path / "venv"],
+            env={**os.environ, "PATH": path or os.environ["PATH"]}, capture_output=True, text=True, timeout=300,
+        )
+
+    def stand_in(self, tmp_path, body: str) -> Path:
+        """An interpreter that answers as `body` (shell) says and otherwise is this one."""
+        script = tmp_path / "python3"
+        script.write_text(f'#!/bin/sh\n{body}\nexec "{sys.executable}" "$@"\n')
+        script.chmod(0o755)
+        return script
+
+    def test_makes_an_environment_with_pip_and_then_leaves_it_alone(self, tmp_path):
+        assert self.run(tmp_path, sys.executable).returncode == 0
+        python = tmp_path / "venv" / "bin" / "python"
+        subprocess.run([python, "-m", "pip", "--version"], check=True, capture_output=True)
+        before = python.lstat().st_mtime_ns
+        assert self.run(tmp_path, "/no/such/python").returncode == 0
+        assert python.lstat().st_mtime_ns == before
+
+    @pytest.mark.parametrize(
+        ("body", "message"),
+        [
+            ("exit 127", "does not run: install Python 3.10 or newer"),
+            ('case "$2" in *version_info*) exit 1;; esac; [ "$1" = -V ] && exec echo Python 3.9.1', "is Python 3.9.1"),
+            ('case "$2" in *ensurepip*|*venv*) exit 1;; esac', "apt-get install python3-venv"),
+        ],
+        ids=["broken", "too old", "no venv"],
+    )
+    def test_one_sentence_says_what_to_do(self, tmp_path, body, message):
+        run = self.run(tmp_path, self.stand_in(tmp_path, body), path="/usr/bin:/bin")
+        assert run.returncode != 0
+        assert message in run.stderr and run.stderr.count("\n") == 1

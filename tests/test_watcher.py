@@ -1,0 +1,165 @@
+"""The watcher: what happens in the folder is enrolled without being asked, however the system tells of it."""
+
+import shutil
+import threading
+
+import pytest
+
+from recognizer import watcher as watcher_module
+from recognizer.encodings import photo_id
+from recognizer.engines import make_engine
+from recognizer.watcher import Watcher
+
+from .enrolling import Home, eventually, jpeg, portrait
+
+
+@pytest.fixture(scope="module")
+def recipe(models_dir) -> dict:
+    return {"detector": "yunet", "embedder": "sface", "models_dir": models_dir}
+
+
+@pytest.fixture(scope="module")
+def engine(recipe):
+    return make_engine(**recipe)
+
+
+@pytest.fixture(scope="module")
+def faces(photos) -> dict[str, bytes]:
+    names = {"obama": "obama.jpg", "biden": "biden.jpg", "collins": "astronaut.png"}
+    return {name: jpeg(portrait(photos[file])) for name, file in names.items()}
+
+
+@pytest.fixture(params=[False, True], ids=["announced", "polled"])
+def watched(request, tmp_path, engine, recipe):
+    """A home whose folder is watched, and a function that waits until exactly these photos are enrolled."""
+    home = Home(tmp_path, engine, recipe)
+    enrolment = home.enrolment()
+    enrolment.sync()
+    watcher = Watcher(enrolment, poll=request.param)
+
+    def enrolled(expected: dict[str, list[bytes]]) -> bool:
+        gallery, wanted = enrolment.gallery, {name: {photo_id(each) for each in data} for name, data in expected.items()}
+
+        def now():
+            return {name: {each.photo for each in gallery.templates(name)} for name in gallery.subjects()}
+
+        return eventually(lambda: now() == wanted) or now() == wanted
+
+    yield home, enrolment, enrolled
+    watcher.close()
+    home.close()
+
+
+def test_dropping_renaming_changing_and_deleting(watched, faces):
+    home, enrolment, enrolled = watched
+    obama, biden, collins = faces["obama"], faces["biden"], faces["collins"]
+    assert enrolled({})
+    home.put("Obama/1.jpg", obama)
+    assert enrolled({"Obama": [obama]})
+    home.put("Biden/1.jpg", biden)
+    home.put("Biden/2.jpg", collins)
+    assert enrolled({"Obama": [obama], "Biden": [biden, collins]})
+    (home.known.root / "Biden").rename(home.known.root / "Joe Biden")
+    assert enrolled({"Obama": [obama], "Joe Biden": [biden, collins]})
+    (home.known.root / "Joe Biden/2.jpg").unlink()
+    assert enrolled({"Obama": [obama], "Joe Biden": [biden]})
+    home.put("Obama/1.jpg", collins)
+    assert enrolled({"Obama": [collins], "Joe Biden": [biden]})
+    shutil.rmtree(home.known.root / "Obama")
+    assert enrolled({"Joe Biden": [biden]})
+
+
+def test_a_file_that_cannot_be_used_is_told_and_stops_nothing(watched, faces):
+    home, enrolment, enrolled = watched
+    home.put("Ann/notes.txt", b"no photo")
+    home.put("loose.jpg", faces["obama"])
+    home.put("Ann/1.jpg", faces["obama"])
+    assert enrolled({"Ann": [faces["obama"]]})
+    expected = [("Ann/notes.txt", "unsupported_image"), ("loose.jpg", "not_in_a_folder")]
+    assert eventually(lambda: [(problem.path, problem.code) for problem in enrolment.problems()] == expected)
+
+
+def test_a_folder_copied_as_a_whole(watched, faces, tmp_path):
+    home, _, enrolled = watched
+    source = tmp_path / "source"
+    for name, data in faces.items():
+        (source / name).mkdir(parents=True)
+        (source / name / "1.jpg").write_bytes(data)
+    shutil.copytree(source, home.known.root, dirs_exist_ok=True)
+    assert enrolled({name: [data] for name, data in faces.items()})
+
+
+def test_the_folder_that_goes_and_comes_back(watched, faces):
+    """A network share that is gone for a while, or somebody who moves the folder: nothing stops for good."""
+    home, enrolment, enrolled = watched
+    home.put("Ann/1.jpg", faces["obama"])
+    assert enrolled({"Ann": [faces["obama"]]})
+    aside = home.root / "aside"
+    home.known.root.rename(aside)
+    assert not eventually_after_a_while(enrolment)
+    aside.rename(home.known.root)
+    home.put("Bob/1.jpg", faces["biden"])
+    assert enrolled({"Ann": [faces["obama"]], "Bob": [faces["biden"]]})
+
+
+def eventually_after_a_while(enrolment) -> bool:
+    """Whether anybody was forgotten while the folder could not be read at all."""
+    threading.Event().wait(2)
+    return len(enrolment.gallery) == 0
+
+
+def test_closing_ends_the_threads_and_what_comes_later_is_not_enrolled(tmp_path, engine, recipe, faces):
+    home = Home(tmp_path, engine, recipe)
+    enrolment = home.enrolment()
+    before = set(threading.enumerate())
+    watchers = [Watcher(enrolment), Watcher(enrolment, poll=True)]
+    assert len(set(threading.enumerate()) - before) == 3
+    for each in watchers:
+        each.close()
+    assert set(threading.enumerate()) <= before
+    home.put("Ann/1.jpg", faces["obama"])
+    threading.Event().wait(1.5)
+    assert len(enrolment.gallery) == 0
+    home.close()
+
+
+def test_without_announcements_the_folder_is_polled(tmp_path, engine, recipe, faces, monkeypatch):
+    """A system that has run out of watches: the real thread, with a listener that fails as watchfiles does then."""
+    import watchfiles
+
+    def refuse(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(watchfiles, "watch", refuse)
+    monkeypatch.setattr(watcher_module, "REGULAR", 3600.0)
+    home = Home(tmp_path, engine, recipe)
+    enrolment = home.enrolment()
+    watcher = Watcher(enrolment)
+    try:
+        home.put("Ann/1.jpg", faces["obama"])
+        assert eventually(lambda: len(enrolment.gallery) == 1)
+    finally:
+        watcher.close()
+        home.close()
+
+
+def test_an_error_in_one_look_is_followed_by_another(tmp_path, engine, recipe, faces, monkeypatch):
+    home = Home(tmp_path, engine, recipe)
+    enrolment = home.enrolment()
+    looks, real = [], enrolment.sync
+
+    def fail_twice(**options):
+        looks.append(1)
+        if len(looks) < 3:
+            raise RuntimeError("as a broken disk might")
+        return real(**options)
+
+    monkeypatch.setattr(enrolment, "sync", fail_twice)
+    monkeypatch.setattr(watcher_module, "REGULAR", 0.1)
+    watcher = Watcher(enrolment)
+    try:
+        home.put("Ann/1.jpg", faces["obama"])
+        assert eventually(lambda: len(enrolment.gallery) == 1)
+    finally:
+        watcher.close()
+        home.close()
