@@ -346,11 +346,13 @@ def enroll(
     for each in given:
         try:
             shown.append(replies.enrolled(service().enrol(subject, each, face=face, force=force)))
-        except (ImageError, FaceError, Conflict) as error:
-            errors.append(error)
+        except (ImageError, FaceError, Conflict, Busy, StorageError) as error:
+            errors.append(error)  # of many photos, those before it are enrolled: the answer has to say so
             shown.append({"status": "refused", "error": replies.error(error)})
     if len(errors) == len(given):
         if len(given) == 1:
+            raise errors[0]
+        if isinstance(errors[0], (Busy, StorageError)):
             raise errors[0]
         response.status = falcon.HTTP_422
         message = f"none of the {len(given)} photos could be used"

@@ -2,10 +2,10 @@
 
     python benchmarks/quality.py --images DIR [--state DIR] [--people N] [--json FILE]
 
-DIR holds one folder per person. Two thirds of the people are enrolled with undamaged photos; photos of enrolled people and
-of strangers are damaged in many ways and searched. Printed are, for each damage and for each part of each quality's range,
-strangers named (FPIR) and enrolled people not named (FNIR) at the thresholds of stranger rates of 1 % and 5 %; and how
-often photos of different people match that are damaged alike, as when a bad photo was enrolled.
+DIR holds one folder per person. Two thirds of the people are enrolled with undamaged photos; photos of enrolled people
+and of strangers are damaged in many ways and searched. Printed are, for each damage and for each part of each quality's
+range, strangers named (FPIR) and enrolled people not named (FNIR) at the thresholds of stranger rates of 1 % and 5 %;
+and how often photos of different people match that are damaged alike, as when a bad photo was enrolled.
 """
 
 from __future__ import annotations

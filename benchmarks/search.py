@@ -5,7 +5,8 @@
 Vectors are drawn at random. `product` is NumPy's matrix product of all templates with the probes alone, which no exact
 search can beat; `list` is face_recognition.compare_faces on a list of float64 arrays, as in its examples, and `array` its
 face_distance on one float32 array. Everything runs on one thread, as in a server whose other cores work on other requests
-(BLAS threads that wait for a busy core make a search many times slower). Every search's answer is compared with distances taken in float64.
+(BLAS threads that wait for a busy core make a search many times slower). Every search's answer is compared with distances
+taken in float64.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ import tracemalloc
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # read when NumPy is imported
 
-import numpy as np  # noqa: E402
-import report  # noqa: E402
+import numpy as np
+import report
 
-from recognizer.galleries.memory import MemoryGallery  # noqa: E402
-from recognizer.types import Embedding, Template  # noqa: E402
+from recognizer.galleries.memory import MemoryGallery
+from recognizer.types import Embedding, Template
 
 ENGINE = "drawn/1"
 #: compare_faces copies the list each time; beyond this it is too slow to be asked.

@@ -519,6 +519,7 @@ def make_service(settings: Settings, download: models.Progress | None = None) ->
         "detect_size_large": settings.detect_size_large,
         "min_face": settings.min_face,
         "hog_upsample": settings.hog_upsample,
+        "provider": settings.provider,
     }
     engine = make_engine(**recipe)
     rules = Rules(settings.max_image_bytes, settings.max_image_pixels, settings.enroll_min_face)

@@ -70,6 +70,11 @@ class Settings:
     )
     detector: str = _setting("yunet", str, "How faces are found.", choices=("yunet", "hog", "cnn"))
     embedder: str = _setting("dlib+sface", str, "How faces are described.", choices=("dlib", "sface", "dlib+sface"))
+    provider: str = _setting(
+        "cpu", str,
+        "What the networks run on. All but `cpu` need a package of their own and drift a little (docs/accuracy.md).",
+        choices=("cpu", "openvino", "openvino-bf16", "cuda", "coreml", "directml"),
+    )
     detect_size: int = _setting(
         0, _whole, "Long side in pixels of the copy on which faces are looked for; 0 takes the detector's own.",
         least=0, most=8192,

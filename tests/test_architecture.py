@@ -20,7 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("types", "settings", "names", "image_headers", "fetch", "package_index", "pool", "reload", "wsgi"),
     ("geometry", "matching", "images", "download", "encodings", "server"),
-    ("models", "galleries", "folder", "results", "bodies", "sources"),
+    ("models", "galleries", "folder", "quality", "results", "bodies", "sources"),
     ("engines", "annotate", "progress"),
     ("examination", "evaluation", "face_recognition", "replies"),
     ("enrolment",),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -19,50 +20,59 @@ from .engine import Engine, LookSizes, central, largest
 REVISION = 1
 
 
-def _yunet(models_dir: Path, upsample: int) -> Detector:
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """What the factories below may need to know."""
+
+    models_dir: Path
+    upsample: int
+    provider: str
+
+
+def _yunet(choice: _Choice) -> Detector:
     from .yunet import YunetDetector
 
-    return YunetDetector(models.path("yunet", models_dir))
+    return YunetDetector(models.path("yunet", choice.models_dir), provider=choice.provider)
 
 
-def _hog(models_dir: Path, upsample: int) -> Detector:
+def _hog(choice: _Choice) -> Detector:
     from .dlib import HogDetector
 
-    return HogDetector(upsample)
+    return HogDetector(choice.upsample)
 
 
-def _cnn(models_dir: Path, upsample: int) -> Detector:
+def _cnn(choice: _Choice) -> Detector:
     from .dlib_onnx import CnnDetector
 
-    return CnnDetector()
+    return CnnDetector(provider=choice.provider)
 
 
-def _dlib(models_dir: Path) -> Embedder:
+def _dlib(choice: _Choice) -> Embedder:
     from .dlib_onnx import DlibOnnxEmbedder
 
-    return DlibOnnxEmbedder()
+    return DlibOnnxEmbedder(provider=choice.provider)
 
 
-def _dlib_itself(models_dir: Path) -> Embedder:
+def _dlib_itself(choice: _Choice) -> Embedder:
     from .dlib import DlibEmbedder
 
     return DlibEmbedder()
 
 
-def _sface(models_dir: Path) -> Embedder:
+def _sface(choice: _Choice) -> Embedder:
     from .sface import SfaceEmbedder
 
-    return SfaceEmbedder(models.path("sface", models_dir))
+    return SfaceEmbedder(models.path("sface", choice.models_dir), provider=choice.provider)
 
 
-def _joined(models_dir: Path) -> Embedder:
+def _joined(choice: _Choice) -> Embedder:
     from .joined import JoinedEmbedder
 
-    return JoinedEmbedder(_dlib(models_dir), _sface(models_dir))
+    return JoinedEmbedder(_dlib(choice), _sface(choice))
 
 
-DETECTORS: dict[str, Callable[[Path, int], Detector]] = {"yunet": _yunet, "hog": _hog, "cnn": _cnn}
-EMBEDDERS: dict[str, Callable[[Path], Embedder]] = {"dlib": _dlib, "sface": _sface, "dlib+sface": _joined}
+DETECTORS: dict[str, Callable[[_Choice], Detector]] = {"yunet": _yunet, "hog": _hog, "cnn": _cnn}
+EMBEDDERS: dict[str, Callable[[_Choice], Embedder]] = {"dlib": _dlib, "sface": _sface, "dlib+sface": _joined}
 #: The one pair that runs on dlib itself throughout: face_recognition's own results to the last bit, at its own speed.
 REFERENCE = ("hog", "dlib")
 #: Weights that have to be fetched for a detector or an embedder; dlib's come with an installed package.
@@ -83,6 +93,7 @@ def make_engine(
     detect_size_large: int = 0,
     min_face: int = 20,
     hog_upsample: int = 1,
+    provider: str = "cpu",
 ) -> Engine:
     """Build an engine.
 
@@ -98,6 +109,8 @@ def make_engine(
         Smallest side of a face's box in pixels of the photo.
     hog_upsample : int
         For the detector `hog`.
+    provider : str
+        What the networks run on; see `runtime.PROVIDERS`. Not for `hog` with `dlib`, which run on dlib itself.
 
     Raises
     ------
@@ -109,11 +122,13 @@ def make_engine(
     for kind, name, table in (("detector", detector, DETECTORS), ("embedder", embedder, EMBEDDERS)):
         if name not in table:
             raise InvalidParameter(f"expected a {kind} of {', '.join(table)}, got {name!r}")
-    finds = DETECTORS[detector](models_dir, hog_upsample)
-    describes = (_dlib_itself if (detector, embedder) == REFERENCE else EMBEDDERS[embedder])(models_dir)
+    choice = _Choice(models_dir, hog_upsample, provider)
+    finds = DETECTORS[detector](choice)
+    describes = (_dlib_itself if (detector, embedder) == REFERENCE else EMBEDDERS[embedder])(choice)
     sizes = LookSizes(detect_size or finds.preferred_size, detect_size_large)
     name = f"{detector}+{embedder}" if detector != "hog" else f"hog{hog_upsample}+{embedder}"
-    info = EngineInfo(f"{name}/{REVISION}", describes.dim, "euclidean", calibration(detector, embedder))
+    exact = provider == "cpu" or (detector, embedder) == REFERENCE
+    info = EngineInfo(f"{name}/{REVISION}" + ("" if exact else f"@{provider}"), describes.dim, "euclidean", calibration(detector, embedder))
     return Engine(finds, describes, info, sizes, min_face)
 
 

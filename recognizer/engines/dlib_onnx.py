@@ -19,7 +19,7 @@ from ..types import Faces, check_pixels
 from . import datfile, dlib_convert, tiled_pyramid
 from .dlib import shapes
 from .dlib_jitter import jittered
-from .runtime import Session, release_memory
+from .runtime import EXACT, Session, release_memory
 
 RESNET_FILE = "dlib_face_recognition_resnet_model_v1.dat"
 MMOD_FILE = "mmod_human_face_detector.dat"
@@ -72,7 +72,7 @@ class ResNet:
 
     def __init__(self, threads: int = 1, provider: str = "cpu"):
         self._session = Session(_resnet_graph(), threads, provider)
-        self._dlib = self._dlib_if_different()
+        self._dlib = self._dlib_if_different() if provider in EXACT else None
         release_memory()
 
     @property
@@ -145,7 +145,7 @@ class Mmod:
         self._options = network.options
         self._means = network.means.reshape(3, 1, 1)
         self._session = Session(dlib_convert.mmod_to_onnx(network), threads, provider)
-        self._dlib = self._dlib_if_different()
+        self._dlib = self._dlib_if_different() if provider in EXACT else None
 
     @property
     def on_dlib(self) -> bool:

@@ -21,7 +21,9 @@ _PROVIDERS = {
     "coreml": "CoreMLExecutionProvider",
     "directml": "DmlExecutionProvider",
 }
-PROVIDERS = (*_PROVIDERS, "openvino")
+PROVIDERS = (*_PROVIDERS, "openvino", "openvino-bf16")
+#: Providers that compute in full precision, so that their results may be held against a reference.
+EXACT = ("cpu", "openvino")
 
 
 class Session:
@@ -58,7 +60,7 @@ class Session:
             raise ValueError(f"expected at least one thread, got {threads}")
         if not isinstance(model, bytes) and not Path(model).is_file():
             raise ModelMissing(f"expected the model {Path(model).name}, the file is not there")
-        backend = _OpenVino if provider == "openvino" else _OnnxRuntime
+        backend = _OpenVino if provider.startswith("openvino") else _OnnxRuntime
         self._backend = backend(model if isinstance(model, bytes) else str(model), threads, provider)
         self.inputs, self.outputs = self._backend.inputs, self._backend.outputs
 
@@ -109,7 +111,8 @@ class _OpenVino:
             raise ModelError("the openvino provider needs the openvino package") from None
         config = {
             "INFERENCE_NUM_THREADS": threads,
-            "INFERENCE_PRECISION_HINT": "f32",  # it would pick bf16 by itself where the processor has it
+            # left alone, it would pick bf16 by itself where the processor has it
+            "INFERENCE_PRECISION_HINT": "bf16" if provider == "openvino-bf16" else "f32",
             "PERFORMANCE_HINT": "LATENCY",
         }
         try:

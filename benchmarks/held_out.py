@@ -1,0 +1,90 @@
+"""Checks the rule that thresholds follow on people whom the calibration has not seen.
+
+    python benchmarks/held_out.py --images DIR [--state DIR] [--divisions N]
+
+DIR holds one folder per person. For each embedder a curve from distance to false-match rate is fitted on a random half
+of the people, and the rate of strangers named is measured among the other half, for galleries of several sizes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from recognizer.encodings import EncodingsCache
+from recognizer.engines import EMBEDDERS, make_engine
+from recognizer.evaluation import identification, people
+from recognizer.evaluation.encode import Source, encode
+from recognizer.evaluation.identification import Photos, Plan
+from recognizer.matching import Curve, rate_per_comparison
+from recognizer.settings import Settings
+
+RATE = 0.01
+_BINS, _PER_UNIT, _LEAST_PAIRS = 40_000, 10_000, 16
+
+
+def fit(photos: Photos) -> Curve:
+    """Distance -> share of all pairs of different people that are that near, at quarters of a decade."""
+    vectors, owners = photos.vectors[photos.found], photos.people[photos.found]
+    squares, counts = (vectors**2).sum(axis=1), np.zeros(_BINS + 1, np.int64)
+    for start in range(0, len(vectors), 512):
+        block = slice(start, start + 512)
+        square = squares[block, None] + squares[None] - 2 * vectors[block] @ vectors.T
+        apart = np.sqrt(np.maximum(0, square[owners[block, None] != owners[None]]))
+        counts += np.bincount(np.minimum(_BINS, (apart * _PER_UNIT).astype(int)), minlength=_BINS + 1)
+    rates, points = np.cumsum(counts) / counts.sum(), []
+    for rate in 10.0 ** np.arange(-6, -0.05, 0.25):
+        i = int(np.searchsorted(rates, rate))
+        point = (i + 1) / _PER_UNIT, float(rates[i])
+        if point[1] * counts.sum() >= _LEAST_PAIRS and (not points or (np.subtract(point, points[-1]) > 0).all()):
+            points.append(point)
+    return Curve(*zip(*points, strict=True))
+
+
+def check(photos: Photos, division: int) -> dict[str, float]:
+    """Share of strangers named, by the size of the gallery, for one division of the people."""
+    everybody = np.random.default_rng(division).permutation(np.unique(photos.people))
+    seen = np.isin(photos.people, everybody[: len(everybody) // 2])
+    curve, rest = fit(photos.select(seen)), photos.select(~seen)
+
+    def split(seed):
+        return identification.split_photos(rest, seed)
+
+    def threshold(templates):
+        return curve.distance(rate_per_comparison(RATE, templates))
+
+    plan = Plan((10, 100, 500), 10, division)
+    report = identification.measure(*split(division), threshold, plan, split)
+    return {size: part["fpir"] for size, part in report["by_size"].items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=Path, required=True, help="one folder per person")
+    parser.add_argument("--state", type=Path, default=Path(".recognizer"), help="folder of what later runs reuse")
+    parser.add_argument("--divisions", type=int, default=4)
+    options = parser.parse_args()
+    options.state.mkdir(parents=True, exist_ok=True)
+    read = people.read_people(options.images)
+    numbers = np.unique([photo.person for photo in read], return_inverse=True)[1]
+    cache = EncodingsCache(options.state / "evaluation.sqlite")
+    print("| embedder | people | strangers named, mean | least | most |\n| --- | --- | --- | --- | --- |")
+    for embedder in EMBEDDERS:
+        recipe = {
+            "embedder": embedder, "models_dir": Settings.from_environment().models_dir, "detect_size_large": 1280
+        }  # fmt: skip
+        found = encode([photo.path for photo in read], Source(make_engine(**recipe), recipe, workers=2), cache)
+        results = [check(Photos(numbers, found.vectors, found.found), i) for i in range(options.divisions)]
+        for size in results[0]:
+            rates = [result[size] for result in results]
+            print(f"| {embedder} | {size} | {np.mean(rates):.2%} | {min(rates):.2%} | {max(rates):.2%} |", flush=True)
+    cache.close()
+
+
+if __name__ == "__main__":
+    main()
