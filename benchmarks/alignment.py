@@ -92,14 +92,14 @@ def _found(file: Path, models_dir: Path) -> tuple | None:
 
 
 def _describe(task: tuple[str, list[np.ndarray]], models_dir: Path) -> np.ndarray:
-    """dlib's embedding of a photo by each of several boxes, float32 (n, 128)."""
+    """dlib's embedding of a photo by each of several boxes, float32 (n, 128); boxes of scheme "dlib5" are taken as they are."""
     file, boxes = task
-    if "hog" not in _engines:
-        _engines["hog"] = make_engine("hog", "dlib", models_dir=models_dir)
+    if "yunet" not in _engines:
+        _engines["yunet"] = make_engine("yunet", "dlib", models_dir=models_dir)
     image = images.decode(Path(file).read_bytes())
     count = len(boxes)
     faces = Faces(np.array(boxes, float), np.ones(count), np.zeros((count, 5, 2), np.float32), "dlib5")
-    return _engines["hog"].embedder.embed(image.pixels, faces)
+    return _engines["yunet"].embedder.embed(image.pixels, faces)
 
 
 _engines: dict = {}
@@ -117,7 +117,7 @@ def _start() -> None:
 
 
 def accuracy(vectors: dict[str, np.ndarray], wanted: list, threshold: float | None = None) -> dict:
-    """How well pairs are told apart by embeddings of photos, keyed ``"name/number"``; at the best threshold if none is given."""
+    """How well pairs are told apart by embeddings keyed ``"name/number"``; at the best threshold if none is given."""
     known = [(f"{a[0]}/{a[1]}", f"{b[0]}/{b[1]}", same) for a, b, same in wanted]
     known = [pair for pair in known if pair[0] in vectors and pair[1] in vectors]
     apart = np.array([np.linalg.norm(vectors[a] - vectors[b]) for a, b, _ in known])
@@ -171,7 +171,8 @@ def measure(options) -> tuple[list[dict], list[dict], np.ndarray]:
         row = {"box": kind, "side": first, "shift": second, **accuracy(dict(zip(keys, vectors[:, i], strict=True)), train)}
         row["loss"] = float(np.linalg.norm(vectors[:, i] - vectors[:, 0], axis=1).mean())
         rows.append({**row, "ratio": row["d'"] / rows[0]["d'"] if rows else 1.0})
-    best = [0, 1, *(max((i for i, row in enumerate(rows) if row["box"] == kind), key=lambda i: rows[i]["d'"]) for kind in KINDS)]
+    places = {kind: [i for i, row in enumerate(rows) if row["box"] == kind] for kind in KINDS}
+    best = [0, 1, *(max(places[kind], key=lambda i: rows[i]["d'"]) for kind in KINDS)]
     for i in best:
         found_there = accuracy(dict(zip(keys, vectors[:, i], strict=True)), test, rows[i]["threshold"])
         checked.append({"box": rows[i]["box"], "side": rows[i]["side"], "shift": rows[i]["shift"], **found_there})
