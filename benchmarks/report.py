@@ -23,7 +23,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-#: Taken out of the environment, where the server and its settings would take it for a mistyped setting.
 _DATA = os.environ.get("TEST_DATA_DIR")
 PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "dlib-bin", "face_recognition", "pillow")
 
