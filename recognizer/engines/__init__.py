@@ -128,7 +128,8 @@ def make_engine(
     sizes = LookSizes(detect_size or finds.preferred_size, detect_size_large)
     name = f"{detector}+{embedder}" if detector != "hog" else f"hog{hog_upsample}+{embedder}"
     exact = provider == "cpu" or (detector, embedder) == REFERENCE
-    info = EngineInfo(f"{name}/{REVISION}" + ("" if exact else f"@{provider}"), describes.dim, "euclidean", calibration(detector, embedder))
+    engine_id = f"{name}/{REVISION}" + ("" if exact else f"@{provider}")
+    info = EngineInfo(engine_id, describes.dim, "euclidean", calibration(detector, embedder))
     return Engine(finds, describes, info, sizes, min_face)
 
 
