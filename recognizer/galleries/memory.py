@@ -12,6 +12,7 @@ import numpy as np
 from .. import matching
 from ..errors import EngineMismatch
 from ..types import Candidate, Embedding, Template
+from .sketch import WORTHWHILE, Sketch
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +33,12 @@ class MemoryGallery:
     Owns its arrays. Writers hold a lock. New rows are appended behind what a search sees, so searches take no lock;
     rows that are cleared or given to somebody else are changed in place, and a search that this happened to is done
     again while writers wait.
+
+    From `sketch_from` templates on, a thread makes sketches of them, which exact searches then read first; meanwhile, and
+    for what was added since, whole templates are compared.
     """
 
-    def __init__(self, engine: str, dim: int):
+    def __init__(self, engine: str, dim: int, sketch_from: int = WORTHWHILE):
         self.engine, self.dim = engine, dim
         self._lock = threading.Lock()
         self._version = 0  # odd while rows are changed in place
@@ -42,6 +46,9 @@ class MemoryGallery:
         self._ids: dict[str, int] = {}
         self._by_subject: dict[str, dict[str, int]] = {}
         self._rows = _Rows(*self._allocate(64), [], [], 0)
+        self._sketch: Sketch | None = None
+        self._sketch_from = sketch_from
+        self._sketching: threading.Thread | None = None
 
     def _allocate(self, capacity: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return (
@@ -90,10 +97,40 @@ class MemoryGallery:
             rows.photos.append(template.photo)
         self._living += len(templates)
         self._rows = _Rows(rows.vectors, rows.squares, rows.owners, rows.names, rows.photos, end)
+        self._sketch_if_worthwhile()
 
     def _clear(self, row: int) -> None:
         self._rows.squares[row] = np.inf
         self._rows.vectors[row] = 0  # a removed face leaves nothing behind
+        if self._sketched(self._rows) > row:
+            self._sketch.clear(row)
+
+    def _sketched(self, rows: _Rows) -> int:
+        """How many of these rows have a sketch."""
+        sketch = self._sketch
+        return sketch.count if sketch is not None and sketch.vectors is rows.vectors else 0
+
+    def _sketch_if_worthwhile(self) -> None:
+        rows = self._rows
+        if rows.count < max(self._sketch_from, 1.25 * self._sketched(rows)) or self._sketching is not None:
+            return
+        self._sketch = self._sketch if self._sketched(rows) else None
+        self._sketching = threading.Thread(target=self._make_sketch, args=(rows,), name="sketch", daemon=True)
+        self._sketching.start()
+
+    def _make_sketch(self, rows: _Rows) -> None:
+        sketch = Sketch(rows.vectors, rows.count)
+        with self._lock:
+            if self._rows.vectors is rows.vectors:
+                sketch.clear(np.flatnonzero(np.isinf(rows.squares[: rows.count])))  # removed meanwhile
+                self._sketch = sketch
+            self._sketching = None
+
+    def settle(self) -> None:
+        """Wait until no sketch is being made."""
+        thread = self._sketching
+        if thread is not None:
+            thread.join()
 
     def _id(self, subject: str) -> int:
         if subject not in self._ids:
@@ -159,13 +196,26 @@ class MemoryGallery:
             return self._search(probes, k)
 
     def _search(self, probes: np.ndarray, k: int) -> list[list[Candidate]]:
-        rows = self._rows
-        n = rows.count
-        found = matching.nearest_rows(probes, rows.vectors[:n], rows.squares[:n], rows.owners[:n], k)
+        rows, sketch = self._rows, self._sketch
+        if self._sketched(rows) and sketch is not None:
+            found = [self._nearest_by_sketch(probe, rows, sketch, k) for probe in probes]
+        else:
+            n = rows.count
+            found = matching.nearest_rows(probes, rows.vectors[:n], rows.squares[:n], rows.owners[:n], k)
         return [
             [Candidate(rows.names[rows.owners[row]], distance, rows.photos[row]) for row, distance in nearest]
             for nearest in found
         ]
+
+    def _nearest_by_sketch(self, probe: np.ndarray, rows: _Rows, sketch: Sketch, k: int) -> list[tuple[int, float]]:
+        n = rows.count
+        near = sketch.candidates(probe, rows.owners, k)
+        if near is None:
+            [found] = matching.nearest_rows(probe[None], rows.vectors[:n], rows.squares[:n], rows.owners[:n], k)
+            return found
+        chosen = np.concatenate([near, np.arange(sketch.count, n)])
+        [found] = matching.nearest_rows(probe[None], rows.vectors[chosen], rows.squares[chosen], rows.owners[chosen], k)
+        return [(int(chosen[row]), distance) for row, distance in found]
 
     def templates(self, subject: str) -> list[Template]:
         with self._lock:

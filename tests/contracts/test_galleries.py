@@ -18,7 +18,7 @@ from recognizer.galleries.memory import MemoryGallery
 from recognizer.types import Embedding, Template
 
 ENGINE, DIM = "test/1", 4
-GALLERIES = {"memory": MemoryGallery}
+GALLERIES = {"memory": MemoryGallery, "memory with sketches": lambda engine, dim: MemoryGallery(engine, dim, sketch_from=8)}
 
 
 @pytest.fixture(params=GALLERIES)
