@@ -19,7 +19,8 @@
     ├── FaceError                   a photo that does not serve its purpose
     │   ├── NoFace                  no face was found
     │   ├── SeveralFaces            one face was wanted, more were found
-    │   └── FaceTooSmall            the only face is below the smallest usable size
+    │   ├── FaceTooSmall            the only face is below the smallest usable size
+    │   └── PoorPhoto               the face is too blurred or dark to be told from others
     ├── FetchError                  a URL that could not be turned into bytes
     │   ├── AddressRefused          it leads to an address that is not allowed
     │   ├── FetchTooLarge           more bytes than the cap allows
@@ -139,6 +140,10 @@ class SeveralFaces(FaceError):
 
 class FaceTooSmall(FaceError):
     code = "face_too_small"
+
+
+class PoorPhoto(FaceError):
+    code = "poor_photo"
 
 
 class FetchError(RecognizerError):

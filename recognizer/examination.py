@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from . import images
+from . import images, quality
 from .encodings import Encoding, photo_id
 from .engines import Engine, largest
-from .errors import FaceError, FaceTooSmall, ImageError, NoFace, RecognizerError, SeveralFaces
+from .errors import FaceError, FaceTooSmall, ImageError, NoFace, PoorPhoto, RecognizerError, SeveralFaces
 from .types import Box, Faces
 
 THUMBNAIL = 160
@@ -58,13 +58,15 @@ def examine(engine: Engine, data: bytes, rules: Rules, face: str = "only") -> Ex
 
     Raises
     ------
-    ImageError, NoFace, SeveralFaces, FaceTooSmall
+    ImageError, NoFace, SeveralFaces, FaceTooSmall, PoorPhoto
     """
     image = images.decode(data, max_bytes=rules.max_bytes, max_pixels=rules.max_pixels, long_side=engine.decode_size)
     faces, image = engine.look(image)
     chosen = faces.select([choose(faces, rules, face)])
-    vector = engine.describe(image, chosen)[0]
     taken = chosen[0]
+    image, near = engine.aligned(image, chosen)
+    check_quality(quality.measure(image.pixels, near[0]))
+    vector = engine.describe(image, chosen)[0]
     encoding = Encoding(
         photo_id(data), engine.info.id, face, vector,
         box=tuple(round(edge, 2) for edge in taken.box), score=round(taken.score, 4),
@@ -93,6 +95,20 @@ def choose(faces: Faces, rules: Rules, face: str = "only") -> int:
     if face == "only" and rivals > 1:
         raise SeveralFaces(f"{rivals} faces were found, expected one: crop the photo or ask for the largest", faces=rivals)
     return best
+
+
+def check_quality(found: quality.Quality) -> None:
+    """Refuse a face that could not be told from others.
+
+    Raises
+    ------
+    PoorPhoto
+    """
+    words = {"blurred": "too blurred", "flat": "too dark or too pale"}
+    wrong = [code for code in quality.remarks(found) if code in quality.UNFIT_TO_ENROL]
+    if wrong:
+        message = f"the face is {' and '.join(words[code] for code in wrong)} to be told from others"
+        raise PoorPhoto(message, remarks=wrong)
 
 
 def thumbnail(image: images.Image, box: Box) -> bytes:

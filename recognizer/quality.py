@@ -5,6 +5,7 @@ benchmarks/quality.py prints what each of them says about errors.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +54,26 @@ class Quality:
     contrast: float
     clipped: float
     score: float
+
+
+#: What of a face's picture lies beyond where benchmarks/quality.py saw errors rise: code -> test. They explain an "unknown";
+#: none of them made strangers more likely to get a name, so none withholds one.
+REMARKS: dict[str, Callable[[Quality], bool]] = {
+    "small": lambda quality: quality.size < 24,
+    "blurred": lambda quality: quality.sharpness < 0.02,
+    "flat": lambda quality: quality.contrast < 8,
+    "turned": lambda quality: abs(quality.yaw) > 40,
+    "cut_off": lambda quality: quality.cut_off > 1 / 3,
+    "doubtful": lambda quality: quality.score < 0.8,
+}
+#: Of those, what an enrolled photo must not have: two blurred or two dark faces look alike whoever they are. At the
+#: threshold of one false match in a thousand, blur of 6 % of the face gave one in ten (benchmarks/quality.py).
+UNFIT_TO_ENROL = ("blurred", "flat")
+
+
+def remarks(quality: Quality) -> list[str]:
+    """Codes of what is wrong with a face's picture; empty for a good one."""
+    return [code for code, holds in REMARKS.items() if holds(quality)]
 
 
 def measure(pixels: np.ndarray, face: Face) -> Quality:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from urllib.parse import quote
 
 import numpy as np
 
+from . import quality
 from .engines.dlib import PARTS_68
 from .errors import RecognizerError
 from .folder import Problem
@@ -59,9 +61,25 @@ def _match(match: Match, with_candidates: bool) -> dict:
     return shown
 
 
+def _quality(found: quality.Quality) -> dict:
+    """The measures of a face's picture, and `remarks` on what is wrong with it."""
+    shown = {
+        "sharpness": round(found.sharpness, 4),
+        "contrast": round(found.contrast, 1),
+        "brightness": round(found.brightness, 1),
+        "cut_off": round(found.cut_off, 3),
+    }
+    for name in ("yaw", "pitch", "roll"):
+        angle = getattr(found, name)
+        shown[name] = None if math.isnan(angle) else round(angle)
+    return shown | {"remarks": quality.remarks(found)}
+
+
 def _face(seen: SeenFace, candidates: bool) -> dict:
     shown = {} if seen.match is None else _match(seen.match, candidates)
     shown |= {"box": box(seen.face.box), "score": round(seen.face.score, 4), "landmarks": landmarks_5(seen.face)}
+    if seen.quality is not None:
+        shown["quality"] = _quality(seen.quality)
     if seen.landmarks_68 is not None:
         shown["landmarks"] = landmarks_68(seen.landmarks_68)
     return shown

@@ -8,16 +8,19 @@ import numpy as np
 
 from .encodings import Encoding
 from .images import Image
+from .quality import Quality
 from .types import Box, Candidate, Face, Match
 
 
 @dataclass(frozen=True, slots=True)
 class SeenFace:
-    """A face of a photo, with its 68 landmarks (float32 (68, 2)) and whom it matched, where that was asked for."""
+    """A face of a photo, with its 68 landmarks (float32 (68, 2)) whom it matched, and how good its
+    picture is, where that was asked for."""
 
     face: Face
     landmarks_68: np.ndarray | None = None
     match: Match | None = None
+    quality: Quality | None = None
 
     @property
     def subject(self) -> str | None:

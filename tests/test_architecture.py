@@ -20,9 +20,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("types", "settings", "names", "image_headers", "fetch", "package_index", "pool", "reload", "wsgi"),
     ("geometry", "matching", "images", "download", "encodings", "server"),
-    ("models", "galleries", "folder", "quality", "results", "bodies", "sources"),
-    ("engines", "annotate", "progress"),
-    ("examination", "evaluation", "face_recognition", "replies"),
+    ("models", "galleries", "folder", "quality", "bodies", "sources"),
+    ("engines", "results", "progress"),
+    ("examination", "evaluation", "face_recognition", "annotate", "replies"),
     ("enrolment",),
     ("watcher",),
     ("service",),
@@ -43,7 +43,7 @@ ENVIRONMENT = {
 }
 #: What takes long to import, or is not there everywhere: imported where it is used.
 HEAVY = {
-    "PIL", "cv2", "dlib", "google", "loky", "matplotlib", "onnx", "onnxruntime", "pillow_heif", "requests", "rich",
+    "PIL", "cv2", "dlib", "google", "loky", "matplotlib", "onnx", "onnxruntime", "pi_heif", "requests", "rich",
     "simplejpeg", "watchfiles",
 }  # fmt: skip
 #: Modules that are pure: what they may import beside the standard library.

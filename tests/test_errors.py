@@ -22,7 +22,7 @@ STATUSES = {
     409: {"Conflict", "NameTaken", "LooksLikeAnother"},
     413: {"BodyTooLarge", "ImageTooLarge", "FetchTooLarge"},
     415: {"UnsupportedImage"},
-    422: {"ImageError", "BrokenImage", "UnreadableImage", "FaceError", "NoFace", "SeveralFaces", "FaceTooSmall"},
+    422: {"ImageError", "BrokenImage", "UnreadableImage", "FaceError", "NoFace", "SeveralFaces", "FaceTooSmall", "PoorPhoto"},
     500: {"RecognizerError", "EngineMismatch", "SettingsError"},
     502: {"FetchError", "FetchFailed"},
     503: {"Busy", "ModelError", "ModelMissing", "ModelCorrupt"},

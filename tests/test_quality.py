@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
+import PIL.Image
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recognizer import images, quality
+from recognizer import examination, images, quality
 from recognizer.engines import make_engine
+from recognizer.errors import PoorPhoto
 from recognizer.types import Box, Face
 
 
@@ -91,3 +94,19 @@ def test_damage_shows(engine, photos, name):
     face = engine.find(images.from_array(pixels))[0]
     cut = look(pixels[:, : int(face.box.right - 0.3 * face.box.width)])
     assert cut.cut_off > 0 or cut.size < 0.85 * good.size
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code"),
+    [
+        (lambda pixels: cv2.GaussianBlur(pixels, (0, 0), 9), "blurred"),
+        (lambda pixels: (pixels * 0.08).astype(np.uint8), "flat"),
+    ],
+)
+def test_a_photo_that_could_be_anybody_enrols_nobody(photos, models_dir, spoil, code):
+    engine = make_engine("yunet", "sface", models_dir=models_dir)
+    pixels = images.resize(np.array(PIL.Image.open(photos["obama.jpg"]).convert("RGB")), 640)
+    assert examination.examine(engine, images.encode_jpeg(pixels), examination.Rules()).encoding.problem is None
+    with pytest.raises(PoorPhoto) as refused:
+        examination.examine(engine, images.encode_jpeg(spoil(pixels), 95), examination.Rules())
+    assert refused.value.details["remarks"] == [code]

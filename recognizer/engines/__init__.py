@@ -21,58 +21,58 @@ REVISION = 1
 
 
 @dataclass(frozen=True, slots=True)
-class _Choice:
-    """What the factories below may need to know."""
+class Choice:
+    """What a factory may need to know: where weights are, how often HOG doubles the picture, what networks run on."""
 
     models_dir: Path
-    upsample: int
-    provider: str
+    upsample: int = 1
+    provider: str = "cpu"
 
 
-def _yunet(choice: _Choice) -> Detector:
+def _yunet(choice: Choice) -> Detector:
     from .yunet import YunetDetector
 
     return YunetDetector(models.path("yunet", choice.models_dir), provider=choice.provider)
 
 
-def _hog(choice: _Choice) -> Detector:
+def _hog(choice: Choice) -> Detector:
     from .dlib import HogDetector
 
     return HogDetector(choice.upsample)
 
 
-def _cnn(choice: _Choice) -> Detector:
+def _cnn(choice: Choice) -> Detector:
     from .dlib_onnx import CnnDetector
 
     return CnnDetector(provider=choice.provider)
 
 
-def _dlib(choice: _Choice) -> Embedder:
+def _dlib(choice: Choice) -> Embedder:
     from .dlib_onnx import DlibOnnxEmbedder
 
     return DlibOnnxEmbedder(provider=choice.provider)
 
 
-def _dlib_itself(choice: _Choice) -> Embedder:
+def _dlib_itself(choice: Choice) -> Embedder:
     from .dlib import DlibEmbedder
 
     return DlibEmbedder()
 
 
-def _sface(choice: _Choice) -> Embedder:
+def _sface(choice: Choice) -> Embedder:
     from .sface import SfaceEmbedder
 
     return SfaceEmbedder(models.path("sface", choice.models_dir), provider=choice.provider)
 
 
-def _joined(choice: _Choice) -> Embedder:
+def _joined(choice: Choice) -> Embedder:
     from .joined import JoinedEmbedder
 
     return JoinedEmbedder(_dlib(choice), _sface(choice))
 
 
-DETECTORS: dict[str, Callable[[_Choice], Detector]] = {"yunet": _yunet, "hog": _hog, "cnn": _cnn}
-EMBEDDERS: dict[str, Callable[[_Choice], Embedder]] = {"dlib": _dlib, "sface": _sface, "dlib+sface": _joined}
+DETECTORS: dict[str, Callable[[Choice], Detector]] = {"yunet": _yunet, "hog": _hog, "cnn": _cnn}
+EMBEDDERS: dict[str, Callable[[Choice], Embedder]] = {"dlib": _dlib, "sface": _sface, "dlib+sface": _joined}
 #: The one pair that runs on dlib itself throughout: face_recognition's own results to the last bit, at its own speed.
 REFERENCE = ("hog", "dlib")
 #: Weights that have to be fetched for a detector or an embedder; dlib's come with an installed package.
@@ -122,13 +122,14 @@ def make_engine(
     for kind, name, table in (("detector", detector, DETECTORS), ("embedder", embedder, EMBEDDERS)):
         if name not in table:
             raise InvalidParameter(f"expected a {kind} of {', '.join(table)}, got {name!r}")
-    choice = _Choice(models_dir, hog_upsample, provider)
+    choice = Choice(models_dir, hog_upsample, provider)
     finds = DETECTORS[detector](choice)
     describes = (_dlib_itself if (detector, embedder) == REFERENCE else EMBEDDERS[embedder])(choice)
     sizes = LookSizes(detect_size or finds.preferred_size, detect_size_large)
     name = f"{detector}+{embedder}" if detector != "hog" else f"hog{hog_upsample}+{embedder}"
     exact = provider == "cpu" or (detector, embedder) == REFERENCE
-    info = EngineInfo(f"{name}/{REVISION}" + ("" if exact else f"@{provider}"), describes.dim, "euclidean", calibration(detector, embedder))
+    engine_id = f"{name}/{REVISION}" + ("" if exact else f"@{provider}")
+    info = EngineInfo(engine_id, describes.dim, "euclidean", calibration(detector, embedder))
     return Engine(finds, describes, info, sizes, min_face)
 
 
@@ -147,6 +148,6 @@ def calibration(detector: str, embedder: str) -> Calibration:
 
 
 __all__ = [
-    "DETECTORS", "EMBEDDERS", "Calibration", "Detector", "Embedder", "Engine", "EngineInfo", "LookSizes",
+    "DETECTORS", "EMBEDDERS", "Calibration", "Choice", "Detector", "Embedder", "Engine", "EngineInfo", "LookSizes",
     "calibration", "central", "largest", "make_engine", "weights_for",
 ]  # fmt: skip

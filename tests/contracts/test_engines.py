@@ -13,7 +13,7 @@ import pytest
 from data import folder
 
 from recognizer import geometry, images
-from recognizer.engines import DETECTORS, EMBEDDERS, Detector, Embedder, central, largest, make_engine, weights_for
+from recognizer.engines import DETECTORS, EMBEDDERS, Choice, Detector, Embedder, central, largest, make_engine, weights_for
 from recognizer.engines.dlib import PARTS_68, DlibEmbedder, HogDetector, landmarks_68
 from recognizer.engines.yunet import YunetDetector
 from recognizer.errors import InvalidParameter, ModelMissing
@@ -33,12 +33,12 @@ def pictures(photos) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module", params=DETECTORS)
 def detector(request, models_dir) -> Detector:
-    return DETECTORS[request.param](models_dir, 1)
+    return DETECTORS[request.param](Choice(models_dir))
 
 
 @pytest.fixture(scope="module", params=[*EMBEDDERS, "dlib itself"])
 def embedder(request, models_dir) -> Embedder:
-    return DlibEmbedder() if request.param == "dlib itself" else EMBEDDERS[request.param](models_dir)
+    return DlibEmbedder() if request.param == "dlib itself" else EMBEDDERS[request.param](Choice(models_dir))
 
 
 @pytest.fixture(scope="module", params=PAIRS, ids="+".join)

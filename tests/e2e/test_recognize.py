@@ -113,7 +113,8 @@ def test_the_answer_has_these_keys(reader, faces):
     assert list(answer) == ["image", "faces", "timing_ms"]
     assert answer["image"] == {"width": width, "height": height}
     [face] = answer["faces"]
-    assert set(face) == {"subject", "distance", "threshold", "false_match_rate", "box", "score"}
+    assert set(face) == {"subject", "distance", "threshold", "false_match_rate", "box", "score", "quality"}
+    assert face["quality"]["remarks"] == [] and face["quality"]["cut_off"] == 0
     assert set(face["box"]) == {"left", "top", "right", "bottom"}
     assert all(type(edge) is int for edge in face["box"].values())
     assert 0 <= face["box"]["left"] < face["box"]["right"] <= width
