@@ -159,7 +159,7 @@ def measure(options) -> tuple[list[dict], list[dict], np.ndarray]:
     files = [folder / name / f"{name}_{number:04d}.jpg" for name, number in wanted]
     models_dir = Settings.from_environment().models_dir
     tried = list(mappings(options.quick or options.coarse))
-    with loky.ProcessPoolExecutor(report.cores(), initializer=_start) as pool:
+    with loky.ProcessPoolExecutor(report.cores(), timeout=60, initializer=_start) as pool:
         looked = pool.map(functools.partial(_found, models_dir=models_dir), files, chunksize=10)
         found = [each for each in looked if each is not None]
         tasks = [(file, [make(box, points, hog) for *_, make in tried]) for file, box, points, hog in found]

@@ -112,7 +112,7 @@ def encode(data: Path, work: Path, detector: str, limit: int | None = None) -> d
 def _encode_parts(missing: list, kept: Path, detector: str, models_dir: Path) -> None:
     import loky
 
-    with loky.ProcessPoolExecutor(report.cores(), initializer=_start, initargs=(detector, models_dir)) as pool:
+    with loky.ProcessPoolExecutor(report.cores(), timeout=60, initializer=_start, initargs=(detector, models_dir)) as pool:
         for done, (i, part) in enumerate(missing):
             rows = list(pool.map(_describe, part, chunksize=10))
             arrays = {name: np.array([row[name] for row in rows]) for name in rows[0]}

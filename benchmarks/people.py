@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -56,12 +57,21 @@ class Running:
 
     port: int
     seconds: float
-    pid: int
+    process: subprocess.Popen
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def ended(self) -> bool:
+        """Whether it ended by itself, which no server should."""
+        return self.process.poll() is not None
 
     @property
     def peak_mb(self) -> float | None:
         try:
-            lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+            lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
         except OSError:
             return None
         return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), None)
@@ -95,7 +105,7 @@ def _server(command, port, path, is_ready, log, timeout, env) -> Iterator[Runnin
             if time.perf_counter() - started > timeout:
                 raise SystemExit(f"The server was not ready after {timeout:.0f} s; its output is in {log}.")
             time.sleep(0.02)
-        yield Running(port, time.perf_counter() - started, process.pid)
+        yield Running(port, time.perf_counter() - started, process)
 
 
 def _answers(port: int, path: str, is_ready) -> bool:
