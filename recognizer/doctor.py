@@ -36,7 +36,7 @@ PACKAGES = {
     "dlib": "dlib-bin", "face_recognition_models": "face_recognition_models", "onnxruntime": "onnxruntime",
     "google.protobuf": "protobuf", "loky": "loky", "PIL": "pillow", "pi_heif": "pi-heif",
     "simplejpeg": "simplejpeg", "requests": "requests", "filelock": "filelock", "platformdirs": "platformdirs",
-    "watchfiles": "watchfiles", "prometheus_client": "prometheus-client", "click": "click", "rich": "rich",
+    "watchfiles": "watchfiles", "click": "click", "rich": "rich",
 }  # fmt: skip
 _IMPORT_SECONDS = 60
 _LEAST_MEMORY, _LEAST_DISK = 700_000_000, 200_000_000

@@ -11,8 +11,8 @@ from ..types import Faces
 from .base import Detector, Embedder, EngineInfo
 
 #: Side in pixels, of a face's box, beyond which decoding a photo any sharper changes nothing that an embedder sees:
-#: dlib's chip is 150 px for a box and a quarter more around it.
-ENOUGH_FOR_CHIP = 150
+#: dlib shows a box at 100 px, SFace at less.
+ENOUGH_FOR_CHIP = 120
 #: A first look that found no face, or one smaller than this in the copy that was looked at, earns a second, larger
 #: look (benchmarks/detection.py prints what that costs and brings).
 SMALL_IN_COPY = 24
