@@ -35,7 +35,8 @@ PACKAGES = {
     "hug": "hug", "cheroot": "cheroot", "multipart": "multipart", "numpy": "numpy", "cv2": "opencv-python-headless",
     "dlib": "dlib-bin", "face_recognition_models": "face_recognition_models", "onnxruntime": "onnxruntime",
     "google.protobuf": "protobuf", "loky": "loky", "PIL": "pillow", "pi_heif": "pi-heif",
-    "simplejpeg": "simplejpeg", "requests": "requests", "certifi": "certifi", "idna": "idna", "filelock": "filelock", "platformdirs": "platformdirs",
+    "simplejpeg": "simplejpeg", "requests": "requests", "certifi": "certifi", "idna": "idna", "filelock": "filelock",
+    "platformdirs": "platformdirs",
     "watchfiles": "watchfiles", "click": "click", "rich": "rich",
 }  # fmt: skip
 _IMPORT_SECONDS = 60
