@@ -140,7 +140,8 @@ def test_a_chip_is_the_one_that_opencv_would_cut(photos, models_dir, name):
     row = np.concatenate([[0, 0, 0, 0], faces.landmarks[0].ravel(), [1]]).astype(np.float32)
     recognizer = cv2.FaceRecognizerSF.create(str(models_dir / "face_recognition_sface_2021dec.onnx"), "")
     theirs = cv2.cvtColor(recognizer.alignCrop(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), row), cv2.COLOR_BGR2RGB)
-    ours = chips(pixels, faces)[0]
+    matrix = geometry.similarity(faces.landmarks[0], geometry.ARCFACE_POINTS)
+    ours = cv2.warpAffine(pixels, matrix, (112, 112))
     # the matrix is the same but for float32 rounding, which moves a sample by at most a grey level or two
     assert np.abs(ours.astype(int) - theirs).max() <= 3
     assert (ours != theirs).mean() < 0.01
@@ -172,3 +173,16 @@ def test_dlib_boxes_are_squares_below_the_centre(rows):
 )
 def test_clip(rows, expected):
     assert np.array_equal(geometry.clip(array(rows), 100, 50), array(expected))
+
+
+@pytest.mark.parametrize("name", ["obama.jpg", "astronaut.png"])
+def test_points_of_both_kinds_agree_on_where_a_chip_is_cut(photos, models_dir, name):
+    pixels = images.decode(photos[name].read_bytes()).pixels
+    faces = YunetDetector(models_dir / "face_detection_yunet_2023mar.onnx").detect(pixels).select([0])
+    of_dlib = Faces(geometry.dlib_boxes(faces.boxes).round(), faces.scores, faces.landmarks, "dlib5")
+    of_dlib = Faces(of_dlib.boxes, faces.scores, np.array([points_of(shapes(pixels, of_dlib)[0])], np.float32), "dlib5")
+    both, dlibs = chips(pixels, faces)[0].astype(int), chips(pixels, of_dlib)[0].astype(int)
+    alone = cv2.warpAffine(pixels, geometry.similarity(faces.landmarks[0], geometry.ARCFACE_POINTS), (112, 112)).astype(int)
+    # the chip by all ten points lies between those by five each
+    assert np.abs(both - alone).mean() < np.abs(dlibs - alone).mean() + 1
+    assert np.abs(both - dlibs).mean() < np.abs(dlibs - alone).mean() + 1

@@ -17,7 +17,7 @@ from .base import Calibration, Detector, Embedder, EngineInfo
 from .engine import Engine, LookSizes, central, largest
 
 #: Raised whenever a change of code gives other templates for the same photo, so that they are made anew.
-REVISION = 1
+REVISION = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,8 @@ def shapes(pixels: np.ndarray, faces: Faces, points: int = 5) -> list:
     return [find_points(pixels, _rectangle(box)) for box in dlib_boxes(faces)]
 
 
-def _points(shape) -> list[tuple[int, int]]:
+def points_of(shape) -> list[tuple[int, int]]:
+    """x, y of each landmark of a ``dlib.full_object_detection``."""
     return [(part.x, part.y) for part in shape.parts()]
 
 
@@ -65,7 +66,7 @@ def landmarks_68(pixels: np.ndarray, faces: Faces) -> np.ndarray:
 
     The file behind them was trained on data whose licence excludes commercial use; it is loaded only here.
     """
-    found = [_points(shape) for shape in shapes(check_pixels(pixels), faces, 68)]
+    found = [points_of(shape) for shape in shapes(check_pixels(pixels), faces, 68)]
     return np.array(found, np.float32).reshape(-1, 68, 2)
 
 
@@ -95,7 +96,7 @@ class HogDetector:
             (max(r.left(), 0), max(r.top(), 0), min(r.right(), width), min(r.bottom(), height)) for r in rectangles
         ]
         found = Faces(np.array(boxes, float), np.array(scores), np.zeros((len(boxes), 5, 2), np.float32), "dlib5")
-        points = np.array([_points(shape) for shape in shapes(pixels, found)], np.float32)
+        points = np.array([points_of(shape) for shape in shapes(pixels, found)], np.float32)
         return Faces(found.boxes, found.scores, points, "dlib5")
 
     def raw_rectangles(self, pixels: np.ndarray, upsample: int) -> tuple[list, list[float]]:
