@@ -7,8 +7,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from recognizer import geometry, images
+from recognizer.engines.dlib import points_of, shapes
 from recognizer.engines.sface import chips
 from recognizer.engines.yunet import YunetDetector
+from recognizer.types import Faces
 
 SIDE = 12
 edges = st.tuples(st.integers(0, SIDE - 1), st.integers(1, SIDE)).filter(lambda pair: pair[0] < pair[1])
