@@ -3,6 +3,7 @@
 Enrol people by putting photos into known_faces/<name>/ or by POST /enroll; ask who is on a photo with /recognize.
 """
 
+import contextlib
 import json
 import sys
 import threading
@@ -101,6 +102,12 @@ def start(api):
         service()
     except RecognizerError as error:
         cannot_start(error)
+
+
+def start_early() -> None:
+    """Start while the hug command still waits, as it does for a second before it serves; `start` tells of failures."""
+    with contextlib.suppress(RecognizerError):
+        service()
 
 
 def stop() -> None:
@@ -216,6 +223,8 @@ api.http.__class__ = Http
 api.http.output_format = output
 api.http.add_middleware(Requests())
 server.install(api, settings, on_stop=stop, max_body=settings.max_body_bytes)
+if server.hug_is_serving():
+    threading.Thread(target=start_early, name="start", daemon=True).start()
 route = hug.route.API(__name__)
 ROUTE = {"on_invalid": invalid, "parse_body": False}
 

@@ -178,7 +178,8 @@ def resize(pixels: np.ndarray, long_side: int) -> np.ndarray:
         return pixels
     scale = long_side / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    # down to half, averaging over areas gives nothing that interpolating does not, for five times the time
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if scale < 0.5 else cv2.INTER_LINEAR)
 
 
 def _too_many_bytes(max_bytes: int, **details) -> ImageTooLarge:

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from .reload import Reloader, inherited_socket, replace_process
 
@@ -74,6 +75,12 @@ def install(
             )  # fmt: skip
 
     api.http.__class__ = Http
+
+
+def hug_is_serving() -> bool:
+    """Whether this process is the `hug` command, about to serve the module that asks."""
+    main = getattr(sys.modules.get("__main__"), "__file__", None) or ""
+    return "hug.development_runner" in sys.modules and Path(main).stem in ("hug", "hug-script") and "-c" not in sys.argv
 
 
 def serve(make_app, host, port, *, threads, max_body, on_stop, reloader, quiet=False):

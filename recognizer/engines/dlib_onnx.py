@@ -323,4 +323,8 @@ class DlibOnnxEmbedder:
     def embed(self, pixels: np.ndarray, faces: Faces, jitters: int = 1) -> np.ndarray:
         """Describe faces; see `base.Embedder`. `jitters`: see `ResNet.describe_jittered`."""
         pixels = np.ascontiguousarray(check_pixels(pixels))
-        return self._network.describe_jittered(face_chips(pixels, shapes(pixels, faces)), jitters)
+        return self.embed_shapes(pixels, shapes(pixels, faces), jitters)
+
+    def embed_shapes(self, pixels: np.ndarray, dlib_shapes: list, jitters: int = 1) -> np.ndarray:
+        """`embed` of contiguous pixels, with dlib's landmarks from somebody who has them already."""
+        return self._network.describe_jittered(face_chips(pixels, dlib_shapes), jitters)

@@ -15,7 +15,7 @@ from .base import Detector, Embedder, EngineInfo
 ENOUGH_FOR_CHIP = 120
 #: A first look that found no face, or one smaller than this in the copy that was looked at, earns a second, larger
 #: look (benchmarks/detection.py prints what that costs and brings).
-SMALL_IN_COPY = 24
+SMALL_IN_COPY = 32
 
 
 @dataclass(frozen=True, slots=True)
