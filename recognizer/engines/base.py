@@ -73,6 +73,8 @@ class Embedder(Protocol):
 
     name: str
     dim: int
+    #: whether the interpreter's lock is held for most of the work, so that threads bring nothing
+    holds_lock: bool
 
     def embed(self, pixels: np.ndarray, faces: Faces) -> np.ndarray:
         """Describe `faces`, found in `pixels` (RGB uint8, (H, W, 3)); float32, shape (len(faces), dim)."""

@@ -123,6 +123,7 @@ class DlibEmbedder:
 
     name = "dlib"
     dim = 128
+    holds_lock = True
 
     def __init__(self):
         self._lock = threading.Lock()

@@ -316,6 +316,7 @@ class DlibOnnxEmbedder:
 
     name = "dlib"
     dim = 128
+    holds_lock = False
 
     def __init__(self, threads: int = 1, provider: str = "cpu"):
         self._network = ResNet(threads, provider)

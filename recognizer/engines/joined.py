@@ -19,6 +19,7 @@ DLIB_WEIGHT = 1.0
 
 class JoinedEmbedder:
     name = "dlib+sface"
+    holds_lock = False
 
     def __init__(self, dlib: DlibOnnxEmbedder, sface: SfaceEmbedder, weight: float = DLIB_WEIGHT):
         self._dlib, self._sface = dlib, sface

@@ -48,6 +48,7 @@ class SfaceEmbedder:
 
     name = "sface"
     dim = 128
+    holds_lock = False
 
     def __init__(self, model: Path, threads: int = 1, provider: str = "cpu"):
         self._network = SFaceNet(model, threads, provider)

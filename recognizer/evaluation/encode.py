@@ -169,18 +169,12 @@ def parts(work: Callable, items: Sequence, source: Source) -> Iterator[list]:
     pieces = [items[start : start + size] for start in range(0, len(items), size)]
     if len(items) < _FEW or source.workers < 2:
         yield from ([work(source, item) for item in piece] for piece in pieces)
-    elif _holds_lock(source.engine):
+    elif source.engine.embedder.holds_lock:
         yield from _in_processes(work, pieces, source)
     else:
         with ThreadPoolExecutor(source.workers) as pool:
             for piece in pieces:
                 yield list(pool.map(partial(work, source), piece))
-
-
-def _holds_lock(engine: Engine) -> bool:
-    from ..engines.dlib import DlibEmbedder
-
-    return isinstance(engine.embedder, DlibEmbedder)
 
 
 def _in_processes(work: Callable, pieces: list, source: Source) -> Iterator[list]:

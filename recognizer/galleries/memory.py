@@ -209,7 +209,7 @@ class MemoryGallery:
 
     def _nearest_by_sketch(self, probe: np.ndarray, rows: _Rows, sketch: Sketch, k: int) -> list[tuple[int, float]]:
         n = rows.count
-        near = sketch.candidates(probe, rows.owners, k)
+        near = sketch.candidates(probe, rows.owners, k) if sketch.pays() else None
         if near is None:
             [found] = matching.nearest_rows(probe[None], rows.vectors[:n], rows.squares[:n], rows.owners[:n], k)
             return found

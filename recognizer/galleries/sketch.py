@@ -15,6 +15,7 @@ WORTHWHILE = 50_000
 SHARE = 0.375
 _SAMPLE = 20_000
 _BLOCK = 1024
+_MISSES, _RETRY = 4, 64
 _SLACK = 1e-4  # of a squared distance: what float32 may lose
 
 
@@ -29,6 +30,7 @@ class Sketch:
 
     def __init__(self, vectors: np.ndarray, count: int):
         self.vectors, self.count = vectors, count
+        self._misses = self._asked = 0  # counted loosely: a lost count costs a few milliseconds
         columns = max(3, round(SHARE * vectors.shape[1] / 16) * 16)  # rows that end where cache lines do
         sample = vectors[:count:max(1, count // _SAMPLE)]
         self._mean = sample.mean(axis=0)
@@ -62,7 +64,17 @@ class Sketch:
         bounds = self._rows @ np.array([*(-2 * turned[: self._kept]), -2 * rest, 1], np.float32)
         limit = self._limit(bounds, probe, owners, k) - float(turned @ turned)  # which every bound lacks
         found = np.flatnonzero(bounds <= limit)
-        return found if len(found) <= self.count // 8 else None
+        if len(found) > self.count // 8:
+            self._misses += 1
+            return None
+        self._misses = 0
+        return found
+
+    def pays(self) -> bool:
+        """Whether to ask for candidates: where templates have no principal axes to speak of, there are hardly ever few, so
+        after some misses only one search in `_RETRY` tries."""
+        self._asked += 1
+        return self._misses < _MISSES or self._asked % _RETRY == 0
 
     def _limit(self, bounds: np.ndarray, probe: np.ndarray, owners: np.ndarray, k: int) -> float:
         """A squared distance within which `k` owners surely have a row: measured on the most promising rows."""
