@@ -370,7 +370,7 @@ def test_a_second_look_finds_the_small_face_that_the_first_missed(looking, pictu
     [
         (2300, 20, [640]),  # a large face: there is no reason to look again
         (200, 20, [640, 1600]),
-        (200, 120, [640]),  # whatever a second look could add is smaller than what is asked for
+        (200, 160, [640]),  # whatever a second look could add is smaller than what is asked for
         (600, 20, [640, 1600]),  # found at the first look, but small in that copy: there may be smaller ones
     ],
 )
