@@ -12,6 +12,7 @@ import logging
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ Result = TypeVar("Result")
 
 #: Raised whenever the tables change; a file of another version is made anew.
 VERSION = 1
+#: How long to wait for another process that uses the file.
+LOCKED_SECONDS = 30.0
 _TABLES = """
 CREATE TABLE IF NOT EXISTS files (
     path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, inode INTEGER, photo TEXT NOT NULL) WITHOUT ROWID;
@@ -123,8 +126,22 @@ class EncodingsCache:
         return self._connect()
 
     def _connect(self, whole: bool = False) -> sqlite3.Connection:
-        """Open the file and see that it can be read: its tables' heads, or with `whole` every page."""
-        connection = sqlite3.connect(self._path, timeout=30, check_same_thread=False, isolation_level=None)
+        """Open the file and see that it can be read: its tables' heads, or with `whole` every page.
+
+        SQLite does not wait, whatever its time-out, where waiting might be for ever: as when several processes at once
+        give a new file its journal. Then this tries again; all that it does may be done twice.
+        """
+        until = time.monotonic() + LOCKED_SECONDS
+        while True:
+            try:
+                return self._try_to_connect(whole)
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > until:
+                    raise
+            time.sleep(0.02)
+
+    def _try_to_connect(self, whole: bool) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=LOCKED_SECONDS, check_same_thread=False, isolation_level=None)
         try:
             connection.execute("PRAGMA secure_delete = ON")  # a deleted face is overwritten, not only unlinked
             connection.execute("PRAGMA journal_mode = WAL")
