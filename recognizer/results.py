@@ -55,6 +55,15 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundObject:
+    """An object: its label, the detector's score (0 to 1), and its box in pixels."""
+
+    label: str
+    score: float
+    box: Box
+
+
+@dataclass(frozen=True, slots=True)
 class Verification:
     """Whether two faces are one person's: `same` is `distance` <= `threshold`."""
 

@@ -1,0 +1,137 @@
+"""What passes through the video pipeline, as values: frames, followed faces, found objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from ..images import Image
+from ..quality import Quality
+from ..results import FoundObject, SeenFace
+from ..types import Box, Faces, Match
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One picture of a source.
+
+    Attributes
+    ----------
+    pixels : ndarray of uint8, shape (H, W, 3)
+        RGB. Several threads read it; nobody writes to it.
+    number : int
+        Counts what the source gave, from 0; a gap is what was dropped.
+    time : float
+        Seconds since the epoch, when the picture came.
+    taken : float
+        The same on `time.perf_counter`'s clock, which delays are measured with.
+    position : float or None
+        Seconds from the beginning, where the source is a recording.
+    """
+
+    pixels: np.ndarray
+    number: int
+    time: float
+    taken: float
+    position: float | None = None
+
+    @property
+    def width(self) -> int:
+        return self.pixels.shape[1]
+
+    @property
+    def height(self) -> int:
+        return self.pixels.shape[0]
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedFace:
+    """A face that is followed from frame to frame.
+
+    Attributes
+    ----------
+    track : int
+        The same for the same face; unique within one run of a pipeline.
+    seen : SeenFace
+        Box, landmarks and quality in this frame, and the match: what was decided over all frames of the track so far,
+        None until the face was described for the first time.
+    detected : bool
+        Whether the detector found it in this very frame; else the tracker carried its box on.
+    since : float
+        Seconds since the epoch, of the track's first frame.
+    """
+
+    track: int
+    seen: SeenFace
+    detected: bool
+    since: float
+
+    @property
+    def subject(self) -> str | None:
+        """Whose face it is; None for a stranger, or while nothing is decided."""
+        return self.seen.subject
+
+    @property
+    def decided(self) -> bool:
+        """Whether the face was compared with the gallery: if so, no subject means a stranger."""
+        return self.seen.match is not None
+
+    @property
+    def box(self) -> Box:
+        return self.seen.box
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameResult:
+    """A frame, and everything that is known of it.
+
+    Attributes
+    ----------
+    frame : Frame
+    faces : tuple of TrackedFace
+        By track.
+    objects : tuple of FoundObject
+        Best score first; empty where nobody asked for objects.
+    ended : tuple of int
+        Tracks that ended with this frame.
+    dropped : int
+        Frames of the source that were passed over since the last result.
+    timing_ms : dict
+        Milliseconds of each stage.
+    """
+
+    frame: Frame
+    faces: tuple[TrackedFace, ...] = ()
+    objects: tuple[FoundObject, ...] = ()
+    ended: tuple[int, ...] = ()
+    dropped: int = 0
+    timing_ms: dict[str, float] = field(default_factory=dict)
+
+
+class Vision(Protocol):
+    """What a pipeline asks of the rest of the package. All of it blocks, and may be called from any thread."""
+
+    @property
+    def generation(self) -> int:
+        """Grows when who is enrolled, or how faces are told apart, changes: tracks are then compared anew."""
+
+    def detect(self, image: Image) -> Faces:
+        """The faces of a frame, boxes and landmarks in its pixels."""
+
+    def describe(self, image: Image, faces: Faces) -> np.ndarray:
+        """Embeddings of faces that `detect` found, float32 (len(faces), dim)."""
+
+    def match(self, vectors: np.ndarray) -> list[Match]:
+        """Whom each embedding belongs to; each match lists the nearest subjects as candidates."""
+
+    def qualities(self, image: Image, faces: Faces) -> list[Quality]:
+        """How good the picture of each face is."""
+
+    def landmarks_68(self, image: Image, faces: Faces) -> np.ndarray:
+        """68 landmarks of each face, float32 (n, 68, 2)."""
+
+    def objects(self, pixels: np.ndarray, threshold: float) -> Sequence[FoundObject]:
+        """Objects in an RGB uint8 picture (H, W, 3)."""
