@@ -6,12 +6,12 @@ import os
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import PurePosixPath
 
 import numpy as np
 
-from . import annotate, images, matching, models, names, quality
+from . import annotate, images, matching, models, names
 from .encodings import EncodingsCache
 from .engines import Engine, largest, make_engine, weights_for
 from .enrolment import Enrolment, Entry, Progress
@@ -31,10 +31,10 @@ from .folder import KnownFaces, Problem
 from .galleries.base import Gallery
 from .galleries.memory import MemoryGallery
 from .pool import Pool
-from .quality import Quality
 from .results import EnrolledPhoto, Person, PersonPhoto, Seen, SeenFace, Verification
 from .settings import Settings
-from .types import Box, Candidate, Face, Faces, Match
+from .types import Box, Candidate, Face, Match
+from .vision import EngineVision
 from .watcher import Watcher
 
 #: Extensions under which photos are stored, by format.
@@ -210,23 +210,13 @@ class Service:
             clock.lap("embed")
             matches = self.match(vectors, top_k, threshold)
             clock.lap("match")
-            qualities = self._qualities(image, faces)
+            qualities = self.engine.qualities(image, faces)
             clock.lap("quality")
         found = tuple(
             SeenFace(face, point, match, measured)
             for face, point, match, measured in zip(faces, points, matches, qualities, strict=True)
         )
         return Seen(image, found, clock.total())
-
-    def _qualities(self, image: images.Image, faces: Faces) -> list[Quality]:
-        """How good the picture of each face is; sizes in pixels of the original photo."""
-        if not len(faces):
-            return []
-        near, scaled = self.engine.aligned(image, faces)
-        return [
-            replace(quality.measure(near.pixels, face), size=original.box.size)
-            for face, original in zip(scaled, faces, strict=True)
-        ]
 
     def annotated(self, seen: Seen) -> bytes:
         """The photo that was looked at, at its full size, with what was found drawn on it: a JPEG."""
@@ -252,6 +242,10 @@ class Service:
         margin = matching.AMBIGUOUS_SHARE * self.engine.info.calibration.threshold
         found = self.gallery.search(vectors, max(2, top_k))
         return [matching.decide(candidates, limit, self._curve, top_k, margin) for candidates in found]
+
+    def vision(self) -> EngineVision:
+        """What live video asks of this service."""
+        return EngineVision(self.engine, self.gallery, self.threshold_now, getattr(self, "objects", None))
 
     # -- verification -------------------------------------------------------------------------------------------
 
