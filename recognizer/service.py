@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Sequence
@@ -34,6 +33,7 @@ from .pool import Pool
 from .results import EnrolledPhoto, Person, PersonPhoto, Seen, SeenFace, Verification
 from .settings import Settings
 from .types import Box, Candidate, Face, Match
+from .video.workers import Workers, cores, sensible
 from .vision import EngineVision
 from .watcher import Watcher
 
@@ -76,6 +76,8 @@ class Service:
         self._fetches = threading.BoundedSemaphore(max(2, settings.http_threads // 2))
         self._font = models.path("font", settings.models_dir)
         self._watcher: Watcher | None = None
+        self._video_workers: Workers | None = None
+        self._video_lock = threading.Lock()
         self._started = time.time()
         self._ready = False
 
@@ -104,6 +106,9 @@ class Service:
             self._watcher.close()
             self._watcher = None
         self.pool.close()
+        with self._video_lock:
+            if self._video_workers is not None:
+                self._video_workers.shutdown(wait=True, cancel_futures=True)
         self.enrolment.cache.close()
 
     # -- photos in ----------------------------------------------------------------------------------------------
@@ -246,6 +251,14 @@ class Service:
     def vision(self) -> EngineVision:
         """What live video asks of this service."""
         return EngineVision(self.engine, self.gallery, self.threshold_now, getattr(self, "objects", None))
+
+    @property
+    def video_workers(self) -> Workers:
+        """The threads that all cameras share; made when they are first asked for."""
+        with self._video_lock:
+            if self._video_workers is None:
+                self._video_workers = Workers(sensible(cores()))
+            return self._video_workers
 
     # -- verification -------------------------------------------------------------------------------------------
 
@@ -491,11 +504,6 @@ def _person(name: str, entries: Sequence[Entry]) -> Person:
 def _check_range(name: str, value: float, least: float, most: float) -> None:
     if not least <= value <= most:
         raise InvalidParameter(f"{name}: expected {least} to {most}, got {value}")
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def needed_files(settings: Settings) -> tuple[str, ...]:

@@ -53,6 +53,7 @@ class Description:
     weight: float
     match: Match
     time: float
+    generation: int = 0
 
 
 @dataclass(eq=False)
@@ -77,6 +78,11 @@ class Name:
     @property
     def weight(self) -> float:
         return sum(each.weight for each in self.descriptions)
+
+    @property
+    def ripe(self) -> bool:
+        """Whether enough was seen to decide."""
+        return self.weight >= ENOUGH or len(self.descriptions) >= ENOUGH_PICTURES
 
     @property
     def best(self) -> float:
@@ -164,20 +170,23 @@ class Naming:
         name.add(description)
         name.proposed = self._propose(name)
 
-    def compare_anew(self, matches: dict[int, list[Match]]) -> None:
-        """The gallery changed: what the descriptions of each track, in their order, match now. Nothing is held."""
-        for track, found in matches.items():
-            name = self._names.get(track)
-            if name is None:
-                continue
+    def compare_anew(
+        self, stale: Sequence[tuple[int, Description]], matches: Sequence[Match], generation: int
+    ) -> None:
+        """The gallery changed: what descriptions of tracks match now. What was decided before is not held."""
+        anew = {id(each): match for (_, each), match in zip(stale, matches, strict=True)}
+        for track in {track for track, _ in stale} & self._names.keys():
+            name = self._names[track]
             name.descriptions = [
-                replace(each, match=match) for each, match in zip(name.descriptions, found, strict=True)
+                replace(each, match=anew[id(each)], generation=generation) if id(each) in anew else each
+                for each in name.descriptions
             ]
             name.match, name.proposed = None, self._propose(name)
 
     def settle(self, tracks: Iterable[int]) -> None:
         """Decide for the tracks that are in the picture at once: each person is at most one of them."""
-        decided = {track: self._held(name) for track in tracks if (name := self._names.get(track)) and name.proposed}
+        names = {track: self._names[track] for track in tracks if track in self._names}
+        decided = {track: match for track, name in names.items() if (match := self._held(name)) is not None}
         carrying: dict[str, list[int]] = {}
         for track, match in decided.items():
             if match.subject is not None:
@@ -207,9 +216,7 @@ class Naming:
         match = self._decide(combined(name.descriptions))
         if match.ambiguous:
             match = replace(match, subject=None)
-        if name.weight >= ENOUGH or len(name.descriptions) >= ENOUGH_PICTURES:
-            return match
-        return match if match.subject is not None and self._beyond_doubt(match) else None
+        return match if name.ripe or (match.subject is not None and self._beyond_doubt(match)) else None
 
     def _beyond_doubt(self, match: Match) -> bool:
         if match.false_match_rate is None:
@@ -217,10 +224,10 @@ class Naming:
         at_limit = self._decide([Candidate("", match.threshold)]).false_match_rate
         return at_limit is not None and match.false_match_rate <= SURE * at_limit
 
-    def _held(self, name: Name) -> Match:
+    def _held(self, name: Name) -> Match | None:
         """The proposal, or what is in force where the difference is too small to change it."""
         held, new = name.match, name.proposed
-        if held is None or held.subject is None or new.subject == held.subject:
+        if new is None or held is None or held.subject is None or new.subject == held.subject:
             return new
         slack = HELD * new.threshold
         own = next((each.distance for each in new.candidates if each.subject == held.subject), None)

@@ -94,7 +94,9 @@ class Track:
     face : Face
         As last detected.
     doubtful : bool
-        Whether the last detection may be of somebody else: far from where the face was expected, or after a cut.
+        Whether the last detection may be of somebody else: far from where the face was expected, or after it was lost.
+    place_known : bool
+        Whether the face may still be near where it was; not after a cut.
     """
 
     id: int
@@ -103,6 +105,7 @@ class Track:
     face: Face
     hits: int = 1
     doubtful: bool = False
+    place_known: bool = True
     _motion: _Motion = field(init=False, repr=False)
 
     def __post_init__(self):
@@ -147,36 +150,46 @@ class Tracker:
         self.tracks: list[Track] = []
         self.shown, self.kept, self.sure = shown, kept, sure
         self._ids = itertools.count(1)
-        self._cut = False
+        self._cut: float | None = None
 
     def update(self, faces: Faces, time: float) -> list[Track]:
         """Take in what was detected at `time`; the track of each face, in the order of `faces`."""
         given: dict[int, tuple[Track, bool]] = {}
+        if self._cut is not None and time >= self._cut:
+            self._lose_all(time)
         # those that were there a moment ago choose before those that were lost
         recent = [track for track in self.tracks if time - track.seen <= self.shown]
-        lost = [track for track in self.tracks if time - track.seen > self.shown]
+        lost = [track for track in self.tracks if time - track.seen > self.shown and track.place_known]
         for tracks in (recent, lost):
             free = [i for i in range(len(faces)) if i not in given]
-            for track, row, close in _pairs(tracks, faces.boxes[free], time, self._cut):
+            for track, row, close in _pairs(tracks, faces.boxes[free], time):
                 given[free[row]] = track, not close or tracks is lost
         found = []
         for i, face in enumerate(faces):
             if i in given:
                 track, doubtful = given[i]
-                track.see(face, time, doubtful or self._cut)
+                track.see(face, time, doubtful)
             else:
                 track = Track(next(self._ids), time, time, face)
                 self.tracks.append(track)
             found.append(track)
-        self._cut = False
         return found
 
-    def cut(self) -> None:
-        """The next picture does not continue the last one: whatever is found in it may be anybody."""
-        self._cut = True
+    def _lose_all(self, time: float) -> None:
+        """After a cut, no place in the picture says anything: tracks go on only by what faces look like."""
+        self._cut = None
+        for track in self.tracks:
+            track.seen = min(track.seen, time - self.shown - 1e-3)
+            track.place_known = False
+
+    def cut(self, time: float) -> None:
+        """The picture of `time` does not continue the one before: whatever is found in it may be anybody."""
+        self._cut = time
 
     def visible(self, time: float) -> list[Track]:
         """Tracks that are worth showing at `time`, by id."""
+        if self._cut is not None and time >= self._cut:
+            return []  # nothing was looked for in the new picture yet
         there = (track for track in self.tracks if time - track.seen <= self.shown)
         return sorted((track for track in there if self.believed(track)), key=lambda track: track.id)
 
@@ -197,7 +210,7 @@ class Tracker:
 
     def merge(self, new: Track, old: Track) -> None:
         """`new` turned out to be the face of `old`, which goes on where `new` is; `new` is forgotten."""
-        old.face, old.seen, old.doubtful = new.face, new.seen, False
+        old.face, old.seen, old.doubtful, old.place_known = new.face, new.seen, False, True
         old.hits += new.hits
         old._motion = new._motion
         self.tracks.remove(new)
@@ -206,7 +219,7 @@ class Tracker:
         """What was seen last of `track` is somebody else: a new track goes on there, and `track` is lost."""
         other = Track(next(self._ids), track.seen, track.seen, track.face)
         other._motion = track._motion
-        track.seen = track.seen - self.shown - 1e-3
+        track.seen, track.place_known = track.seen - self.shown - 1e-3, False
         self.tracks.append(other)
         return other
 
@@ -220,7 +233,7 @@ def _box(place: np.ndarray) -> Box:
     return Box(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
 
 
-def _pairs(tracks: Sequence[Track], boxes: np.ndarray, time: float, cut: bool) -> list[tuple[Track, int, bool]]:
+def _pairs(tracks: Sequence[Track], boxes: np.ndarray, time: float) -> list[tuple[Track, int, bool]]:
     """Tracks with the rows of `boxes` that continue them, and whether that is beyond doubt; the best pairs first."""
     if not tracks or not len(boxes):
         return []
@@ -236,7 +249,7 @@ def _pairs(tracks: Sequence[Track], boxes: np.ndarray, time: float, cut: bool) -
     passed = np.array([max(0.0, time - track.seen) for track in tracks])[:, None]
     reach = np.minimum(REACH + REACH_PER_SECOND * passed, MOST_REACH)
     close = (overlap >= LEAST_IOU) & alike
-    possible = close | ((apart <= reach) & alike & (not cut))
+    possible = close | ((apart <= reach) & alike)
     # overlap decides; of those that do not overlap, nearness
     worth = np.where(possible, overlap + 0.1 * np.clip(1 - apart / MOST_REACH, 0, 1), -1.0)
     pairs: list[tuple[Track, int, bool]] = []
