@@ -262,14 +262,11 @@ def test_the_loop_is_never_blocked(slow, complete):
     assert max(used) < 5, f"{max(used):.1f} ms of the loop's thread at once"
     # processors are shared here: what is late now and then was waited for, but half of the time nothing is
     assert sorted(late)[len(late) // 2] < 5
-    if slow is not None:
-        assert sum(each > 60 for each in late) < vision.calls["detect"] / 2
 
 
 def test_cameras_that_share_a_thread_take_turns():
     vision = {name: Vision([Actor(ADA, still(80))], slow=asleep(0.02)) for name in "abcd"}
-    for crowd in (vision["a"],):
-        crowd.actors = [Actor(axis(i), still(20 + 30 * (i % 10), 20 + 50 * (i // 10), 24)) for i in range(30)]
+    vision["a"].actors = [Actor(axis(i), still(20 + 30 * (i % 10), 20 + 50 * (i // 10), 24)) for i in range(30)]
 
     async def together():
         with ThreadPoolExecutor(1) as executor:

@@ -40,7 +40,8 @@ class Due:
 class _Known:
     """What of a track neither the tracker nor its name knows."""
 
-    since: float  # seconds since the epoch
+    since: float  # seconds since the epoch, as is the next
+    detected: float
     quality: Quality | None = None
     weight: float = 0.0
     points: np.ndarray | None = None  # (68, 2), and the face that they belong to
@@ -81,8 +82,8 @@ class Scene:
     def detected(self, faces: Faces, qualities: Sequence[Quality], time: float, epoch: float) -> None:
         """Take in all faces of a picture of `time`."""
         for track, quality in zip(self.tracker.update(faces, time), qualities, strict=True):
-            known = self._known.setdefault(track.id, _Known(epoch))
-            known.quality, known.weight = quality, worth(quality)
+            known = self._known.setdefault(track.id, _Known(epoch, epoch))
+            known.detected, known.quality, known.weight = epoch, quality, worth(quality)
 
     def due(self, time: float, most: int) -> list[Due]:
         """Up to `most` of the faces detected at `time`, the most urgent first."""
@@ -119,9 +120,9 @@ class Scene:
             return
         description = Description(vector, due.weight, match, due.time, generation)
         if self._is_another(track, description):
-            epoch = self._known[track.id]
+            known = self._known[track.id]
             track = self.tracker.split(track)
-            self._known[track.id] = replace(epoch)
+            self._known[track.id] = replace(known, since=known.detected, points=None)
         track.doubtful = False
         self.naming.describe(track.id, description)
         if len(self.naming.of(track.id).descriptions) <= STILL_NEW:
