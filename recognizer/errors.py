@@ -32,6 +32,7 @@
     ├── Conflict
     │   ├── NameTaken               another subject has that name, or one like it
     │   └── LooksLikeAnother        the photo looks like another enrolled subject
+    ├── CameraUnavailable           a camera gives no picture now
     ├── Busy                        the queue is full; try again shortly
     ├── StorageError                the disk refused a write or a read
     ├── ModelError
@@ -188,6 +189,11 @@ class NameTaken(Conflict):
 
 class LooksLikeAnother(Conflict):
     code = "looks_like_another"
+
+
+class CameraUnavailable(RecognizerError):
+    code = "camera_unavailable"
+    retry_after = 2.0
 
 
 class Busy(RecognizerError):
