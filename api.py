@@ -43,7 +43,7 @@ from recognizer.progress import Progress
 from recognizer.service import Service, make_service
 from recognizer.settings import Settings
 from recognizer.video import mjpeg
-from recognizer.video.cameras import DEFAULT_CAMERA
+from recognizer.video.cameras import DEFAULT as DEFAULT_CAMERA
 from recognizer.video.mjpeg import view_key
 
 #: Status of each error; a class that is not named has its nearest ancestor's.

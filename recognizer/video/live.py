@@ -121,6 +121,7 @@ class Live:
         self._thread: threading.Thread | None = None
         self._closed = False
         self._snapshots = threading.BoundedSemaphore(SNAPSHOTS)
+        self._unsubscribe = cameras.subscribe(self._camera_changed)
         self._inference = ThreadPoolExecutor(workers, thread_name_prefix="video")
         self._encoders = ThreadPoolExecutor(workers, thread_name_prefix="video-out")
 
@@ -219,22 +220,23 @@ class Live:
 
     # -- cameras ------------------------------------------------------------------------------------------------
 
-    def sync(self) -> None:
-        """Look at the cameras again: those that are kept on always start, those removed or changed end for their viewers."""
-        entries = {entry.id: entry for entry in self.cameras.all()}
+    def start(self) -> None:
+        """Start the cameras that are kept on always."""
+        for entry in self.cameras.all():
+            self._camera_changed("added", entry)
+
+    def _camera_changed(self, what: str, entry: CameraEntry) -> None:
+        """A removed camera ends for its viewers; a changed one goes on for them with what it is now."""
         with self._lock:
-            if self._closed:
+            channel = self._channels.get(entry.id)
+            if self._closed or (channel is None and not (entry.always and what != "removed")):
                 return
-            for name, channel in list(self._channels.items()):
-                now = entries.get(name)
-                if now is not None and now.source == channel.entry.source:
-                    channel.entry = now
-                else:
-                    self._remove(self._channels.pop(name))
-                self._notify(channel)
-            for entry in entries.values():
-                if entry.always:
-                    self._notify(self._channel(entry))
+            if what == "removed":
+                self._remove(self._channels.pop(entry.id))
+            else:
+                channel = self._channel(entry)
+                channel.entry = entry
+            self._notify(channel)
 
     def _remove(self, channel: _Channel) -> None:
         channel.removed = True
@@ -283,7 +285,7 @@ class Live:
                     await channel.changed.wait()
 
     async def _session(self, channel: _Channel) -> None:
-        camera = channel.entry.open()
+        camera = channel.entry.camera
         loop = asyncio.get_running_loop()
         channel.state, channel.last_result, channel.trouble = camera.state, time.perf_counter(), ""
 
@@ -295,18 +297,18 @@ class Live:
         camera.start()
         work = [asyncio.ensure_future(self._pipeline(channel, camera)), asyncio.ensure_future(self._cards(channel))]
         try:
-            await self._unneeded(channel)
+            await self._unneeded(channel, camera)
         finally:
             for task in work:
                 task.cancel()
             await asyncio.gather(*work, return_exceptions=True)
             unsubscribe()
-            await asyncio.shield(loop.run_in_executor(self._encoders, camera.stop))
+            await asyncio.shield(loop.run_in_executor(None, camera.stop))
             channel.state = None
 
-    async def _unneeded(self, channel: _Channel) -> None:
-        """Return once the camera was not needed for a while, or at once when it is removed."""
-        while not channel.removed:
+    async def _unneeded(self, channel: _Channel, camera: Camera) -> None:
+        """Return once the camera was not needed for a while, or at once when it is removed or another."""
+        while not channel.removed and channel.entry.camera is camera:
             channel.changed.clear()
             if channel.needed:
                 await channel.changed.wait()
@@ -394,6 +396,7 @@ class Live:
                 self._notify(channel)
         if closed:
             return
+        self._unsubscribe()
         if self._loop is not None:
             asyncio.run_coroutine_threadsafe(self._finish(), self._loop).result()
             self._loop.call_soon_threadsafe(self._loop.stop)
@@ -409,6 +412,7 @@ class Live:
         for task in hanging:
             task.cancel()
         await asyncio.gather(*hanging, return_exceptions=True)
+        await asyncio.get_running_loop().shutdown_default_executor()
 
 
 def _card_size(size: tuple[int, int], width: int | None) -> tuple[int, int]:
