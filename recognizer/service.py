@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import PurePosixPath
 
 import numpy as np
 
-from . import annotate, images, matching, models, names, quality
+from . import annotate, images, matching, models, names
 from .encodings import EncodingsCache
 from .engines import Engine, largest, make_engine, weights_for
 from .enrolment import Enrolment, Entry, Progress
@@ -31,10 +30,11 @@ from .folder import KnownFaces, Problem
 from .galleries.base import Gallery
 from .galleries.memory import MemoryGallery
 from .pool import Pool
-from .quality import Quality
 from .results import EnrolledPhoto, Person, PersonPhoto, Seen, SeenFace, Verification
 from .settings import Settings
-from .types import Box, Candidate, Face, Faces, Match
+from .types import Box, Candidate, Face, Match
+from .video.workers import Workers, cores, sensible
+from .vision import EngineVision
 from .watcher import Watcher
 
 #: Extensions under which photos are stored, by format.
@@ -76,6 +76,8 @@ class Service:
         self._fetches = threading.BoundedSemaphore(max(2, settings.http_threads // 2))
         self._font = models.path("font", settings.models_dir)
         self._watcher: Watcher | None = None
+        self._video_workers: Workers | None = None
+        self._video_lock = threading.Lock()
         self._started = time.time()
         self._ready = False
 
@@ -104,6 +106,9 @@ class Service:
             self._watcher.close()
             self._watcher = None
         self.pool.close()
+        with self._video_lock:
+            if self._video_workers is not None:
+                self._video_workers.shutdown(wait=True, cancel_futures=True)
         self.enrolment.cache.close()
 
     # -- photos in ----------------------------------------------------------------------------------------------
@@ -210,23 +215,13 @@ class Service:
             clock.lap("embed")
             matches = self.match(vectors, top_k, threshold)
             clock.lap("match")
-            qualities = self._qualities(image, faces)
+            qualities = self.engine.qualities(image, faces)
             clock.lap("quality")
         found = tuple(
             SeenFace(face, point, match, measured)
             for face, point, match, measured in zip(faces, points, matches, qualities, strict=True)
         )
         return Seen(image, found, clock.total())
-
-    def _qualities(self, image: images.Image, faces: Faces) -> list[Quality]:
-        """How good the picture of each face is; sizes in pixels of the original photo."""
-        if not len(faces):
-            return []
-        near, scaled = self.engine.aligned(image, faces)
-        return [
-            replace(quality.measure(near.pixels, face), size=original.box.size)
-            for face, original in zip(scaled, faces, strict=True)
-        ]
 
     def annotated(self, seen: Seen) -> bytes:
         """The photo that was looked at, at its full size, with what was found drawn on it: a JPEG."""
@@ -252,6 +247,18 @@ class Service:
         margin = matching.AMBIGUOUS_SHARE * self.engine.info.calibration.threshold
         found = self.gallery.search(vectors, max(2, top_k))
         return [matching.decide(candidates, limit, self._curve, top_k, margin) for candidates in found]
+
+    def vision(self) -> EngineVision:
+        """What live video asks of this service."""
+        return EngineVision(self.engine, self.gallery, self.threshold_now, getattr(self, "objects", None))
+
+    @property
+    def video_workers(self) -> Workers:
+        """The threads that all cameras share; made when they are first asked for."""
+        with self._video_lock:
+            if self._video_workers is None:
+                self._video_workers = Workers(sensible(cores()))
+            return self._video_workers
 
     # -- verification -------------------------------------------------------------------------------------------
 
@@ -497,11 +504,6 @@ def _person(name: str, entries: Sequence[Entry]) -> Person:
 def _check_range(name: str, value: float, least: float, most: float) -> None:
     if not least <= value <= most:
         raise InvalidParameter(f"{name}: expected {least} to {most}, got {value}")
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def needed_files(settings: Settings) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("models", "galleries", "folder", "quality", "bodies", "sources"),
     ("engines", "results", "progress"),
     ("examination", "evaluation", "face_recognition", "annotate", "replies"),
-    ("enrolment", "video"),
+    ("enrolment", "video", "vision"),
     ("watcher",),
     ("service",),
     ("people", "doctor"),
