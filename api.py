@@ -96,6 +96,7 @@ def service() -> Service:
             with Progress() as progress:
                 made = make_service(settings, progress.download)
                 made.start(progress.photos)
+            made.start_cameras()
             _service = made
         return _service
 

@@ -33,6 +33,7 @@ from .pool import Pool
 from .results import EnrolledPhoto, Person, PersonPhoto, Seen, SeenFace, Verification
 from .settings import Settings
 from .types import Box, Candidate, Face, Match
+from .video.live import Live
 from .video.workers import Workers, cores, sensible
 from .vision import EngineVision
 from .watcher import Watcher
@@ -77,7 +78,8 @@ class Service:
         self._font = models.path("font", settings.models_dir)
         self._watcher: Watcher | None = None
         self._video_workers: Workers | None = None
-        self._video_lock = threading.Lock()
+        self._live: Live | None = None
+        self._video_lock = threading.RLock()
         self._started = time.time()
         self._ready = False
 
@@ -105,6 +107,9 @@ class Service:
         if self._watcher:
             self._watcher.close()
             self._watcher = None
+        with self._video_lock:
+            if self._live is not None:
+                self._live.close()
         self.pool.close()
         with self._video_lock:
             if self._video_workers is not None:
@@ -259,6 +264,21 @@ class Service:
             if self._video_workers is None:
                 self._video_workers = Workers(sensible(cores()))
             return self._video_workers
+
+    def start_cameras(self) -> None:
+        """Start the cameras that are kept on always: for a server, not for whoever looks in for a moment."""
+        if any(entry.always for entry in self.cameras.all()):
+            self.live.start()
+
+    @property
+    def live(self) -> Live:
+        """The server's video, made when it is first asked for."""
+        with self._video_lock:
+            if self._live is None:
+                self._live = Live(
+                    self.cameras, self.vision(), executor=self.video_workers, font=self._font, encoders=max(2, cores() // 2)
+                )
+            return self._live
 
     # -- verification -------------------------------------------------------------------------------------------
 
@@ -488,6 +508,7 @@ class Service:
                 "subjects": len(subjects), "templates": sum(subjects.values()), "problems": len(self.problems()),
             },  # fmt: skip
             "queue": {"inside": self.pool.inside, "workers": self.pool.workers, "waiting_at_most": self.pool.queue},
+            "video": self._live.summary() if self._live else {"viewers": 0, "running": []},
             "uptime_s": round(time.time() - self._started, 1),
         }
 

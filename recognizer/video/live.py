@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,8 +82,8 @@ class _Channel:
 class Live:
     """Cameras' pipelines on one asyncio loop, and the views of them.
 
-    Owns the loop and its thread, which start when they are first needed, the threads that inference and encoding run
-    on, and which camera runs. Every method may be called from any thread.
+    Owns the loop and its thread, which start when they are first needed, the threads that pictures are encoded on, and
+    which camera runs. Every method may be called from any thread.
 
     Parameters
     ----------
@@ -91,10 +91,12 @@ class Live:
         Which there are.
     vision : Vision
         What is made of their frames.
+    executor : Executor
+        Where frames are looked at; whoever made it ends it, after this is closed.
     font : path, optional
         For names.
-    workers : int
-        Frames that are worked on at once, and pictures that are encoded at once.
+    encoders : int
+        Pictures that are encoded at once.
     observers : sequence of callable
         Each is called with the camera's entry and each of its results, on the loop's thread: it may not take longer than
         a millisecond. Where it has a method `state`, that is called with the entry and each new `CameraState`.
@@ -107,8 +109,9 @@ class Live:
         cameras: Cameras,
         vision: Vision,
         *,
+        executor: Executor,
         font: Path | None = None,
-        workers: int = 2,
+        encoders: int = 2,
         observers: Sequence[Observer] = (),
         linger: float = LINGER,
     ):
@@ -122,8 +125,8 @@ class Live:
         self._closed = False
         self._snapshots = threading.BoundedSemaphore(SNAPSHOTS)
         self._unsubscribe = cameras.subscribe(self._camera_changed)
-        self._inference = ThreadPoolExecutor(workers, thread_name_prefix="video")
-        self._encoders = ThreadPoolExecutor(workers, thread_name_prefix="video-out")
+        self._executor = executor
+        self._encoders = ThreadPoolExecutor(encoders, thread_name_prefix="video-out")
 
     # -- watching -----------------------------------------------------------------------------------------------
 
@@ -191,10 +194,14 @@ class Live:
             channels = [channel for name, channel in self._channels.items() if camera in (None, name)]
             return sum(count for channel in channels for _, count in channel.views.values())
 
-    def running(self, camera: str) -> bool:
-        """Whether a camera's pipeline runs, or is about to."""
-        channel = self._channels.get(camera)
-        return channel is not None and channel.needed
+    def running(self) -> list[str]:
+        """Ids of the cameras whose pipeline runs."""
+        with self._lock:
+            return [name for name, channel in self._channels.items() if channel.state is not None]
+
+    def summary(self) -> dict:
+        """Plain data about what goes on."""
+        return {"viewers": self.viewers(), "running": self.running()}
 
     def _join(self, key: ViewKey) -> tuple[_Channel, View]:
         entry = self.cameras.get(key.camera)
@@ -322,7 +329,7 @@ class Live:
     async def _pipeline(self, channel: _Channel, camera: Camera) -> None:
         failures = 0
         while True:
-            pipeline = Pipeline(camera, self.vision, executor=self._inference, wants=channel.wants)
+            pipeline = Pipeline(camera, self.vision, executor=self._executor, wants=channel.wants)
             begun = time.monotonic()
             try:
                 await pipeline.run(lambda result: self._publish(channel, result))
@@ -402,7 +409,6 @@ class Live:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
-        self._inference.shutdown(wait=True, cancel_futures=True)
         self._encoders.shutdown(wait=True, cancel_futures=True)
 
     async def _finish(self) -> None:
