@@ -17,10 +17,12 @@ from .enrolment import Enrolment, Entry, Progress
 from .errors import (
     Busy,
     InvalidParameter,
+    InvalidSource,
     LooksLikeAnother,
     NoFace,
     PhotoNotFound,
     RecognizerError,
+    SettingsError,
     StorageError,
     SubjectNotFound,
 )
@@ -33,7 +35,10 @@ from .pool import Pool
 from .results import EnrolledPhoto, Person, PersonPhoto, Seen, SeenFace, Verification
 from .settings import Settings
 from .types import Box, Candidate, Face, Match
+from .video.cameras import Cameras
 from .video.live import Live
+from .video.reach import Reach
+from .video.source import parse_source
 from .video.workers import Workers, cores, sensible
 from .vision import EngineVision
 from .watcher import Watcher
@@ -80,6 +85,8 @@ class Service:
         self._video_workers: Workers | None = None
         self._live: Live | None = None
         self._video_lock = threading.RLock()
+        self._cameras: Cameras | None = None
+        self._cameras_lock = threading.Lock()
         self._started = time.time()
         self._ready = False
 
@@ -110,6 +117,10 @@ class Service:
         with self._video_lock:
             if self._live is not None:
                 self._live.close()
+        with self._cameras_lock:
+            cameras, self._cameras = self._cameras, None
+        if cameras is not None:
+            cameras.close()
         self.pool.close()
         with self._video_lock:
             if self._video_workers is not None:
@@ -486,6 +497,21 @@ class Service:
         except RecognizerError:
             raise SubjectNotFound("nobody of that name is enrolled") from None
 
+    # -- cameras ------------------------------------------------------------------------------------------------
+
+    @property
+    def cameras(self) -> Cameras:
+        """The list of cameras, read when it is first asked for."""
+        with self._cameras_lock:
+            if self._cameras is None:
+                self._cameras = Cameras(
+                    self.settings.state_dir / "cameras.json",
+                    default=self.settings.camera,
+                    reach=Reach(self.settings.camera_allow),
+                    files=self.settings.camera_files,
+                )
+            return self._cameras
+
     # -- health -------------------------------------------------------------------------------------------------
 
     def health(self) -> dict:
@@ -547,7 +573,13 @@ def make_service(settings: Settings, download: models.Progress | None = None) ->
         Weights are missing and could not be fetched.
     StorageError
         A folder cannot be used.
+    SettingsError
+        The setting `camera` names nothing that can be read.
     """
+    try:
+        parse_source(settings.camera)
+    except InvalidSource as error:
+        raise SettingsError(f"RECOGNIZER_CAMERA: {error.message}") from None
     models.ensure(needed_files(settings), settings.models_dir, download)
     recipe = {
         "detector": settings.detector,
