@@ -36,6 +36,7 @@
     │   ├── LooksLikeAnother        the photo looks like another enrolled subject
     │   ├── CameraFixed             the camera is set by a setting, not over the API
     │   └── TooManyCameras          one has to be removed before another is added
+    ├── CameraUnavailable           a camera gives no picture now
     ├── Busy                        the queue is full; try again shortly
     ├── StorageError                the disk refused a write or a read
     ├── ModelError
@@ -208,6 +209,11 @@ class CameraFixed(Conflict):
 
 class TooManyCameras(Conflict):
     code = "too_many_cameras"
+
+
+class CameraUnavailable(RecognizerError):
+    code = "camera_unavailable"
+    retry_after = 2.0
 
 
 class Busy(RecognizerError):

@@ -17,10 +17,12 @@ from .enrolment import Enrolment, Entry, Progress
 from .errors import (
     Busy,
     InvalidParameter,
+    InvalidSource,
     LooksLikeAnother,
     NoFace,
     PhotoNotFound,
     RecognizerError,
+    SettingsError,
     StorageError,
     SubjectNotFound,
 )
@@ -33,6 +35,10 @@ from .pool import Pool
 from .results import EnrolledPhoto, Person, PersonPhoto, Seen, SeenFace, Verification
 from .settings import Settings
 from .types import Box, Candidate, Face, Match
+from .video.cameras import Cameras
+from .video.live import Live
+from .video.reach import Reach
+from .video.source import parse_source
 from .video.workers import Workers, cores, sensible
 from .vision import EngineVision
 from .watcher import Watcher
@@ -77,7 +83,10 @@ class Service:
         self._font = models.path("font", settings.models_dir)
         self._watcher: Watcher | None = None
         self._video_workers: Workers | None = None
-        self._video_lock = threading.Lock()
+        self._live: Live | None = None
+        self._video_lock = threading.RLock()
+        self._cameras: Cameras | None = None
+        self._cameras_lock = threading.Lock()
         self._started = time.time()
         self._ready = False
 
@@ -105,6 +114,13 @@ class Service:
         if self._watcher:
             self._watcher.close()
             self._watcher = None
+        with self._video_lock:
+            if self._live is not None:
+                self._live.close()
+        with self._cameras_lock:
+            cameras, self._cameras = self._cameras, None
+        if cameras is not None:
+            cameras.close()
         self.pool.close()
         with self._video_lock:
             if self._video_workers is not None:
@@ -250,7 +266,11 @@ class Service:
 
     def vision(self) -> EngineVision:
         """What live video asks of this service."""
-        return EngineVision(self.engine, self.gallery, self.threshold_now, getattr(self, "objects", None))
+        finds_objects = self._find_objects_live if hasattr(self, "object_detector") else None
+        return EngineVision(self.engine, self.gallery, self.threshold_now, finds_objects)
+
+    def _find_objects_live(self, pixels: np.ndarray, threshold: float):
+        return self.object_detector().find(pixels, threshold)
 
     @property
     def video_workers(self) -> Workers:
@@ -259,6 +279,21 @@ class Service:
             if self._video_workers is None:
                 self._video_workers = Workers(sensible(cores()))
             return self._video_workers
+
+    def start_cameras(self) -> None:
+        """Start the cameras that are kept on always: for a server, not for whoever looks in for a moment."""
+        if any(entry.always for entry in self.cameras.all()):
+            self.live.start()
+
+    @property
+    def live(self) -> Live:
+        """The server's video, made when it is first asked for."""
+        with self._video_lock:
+            if self._live is None:
+                self._live = Live(
+                    self.cameras, self.vision(), executor=self.video_workers, font=self._font, encoders=max(2, cores() // 2)
+                )
+            return self._live
 
     # -- verification -------------------------------------------------------------------------------------------
 
@@ -466,6 +501,21 @@ class Service:
         except RecognizerError:
             raise SubjectNotFound("nobody of that name is enrolled") from None
 
+    # -- cameras ------------------------------------------------------------------------------------------------
+
+    @property
+    def cameras(self) -> Cameras:
+        """The list of cameras, read when it is first asked for."""
+        with self._cameras_lock:
+            if self._cameras is None:
+                self._cameras = Cameras(
+                    self.settings.state_dir / "cameras.json",
+                    default=self.settings.camera,
+                    reach=Reach(self.settings.camera_allow),
+                    files=self.settings.camera_files,
+                )
+            return self._cameras
+
     # -- health -------------------------------------------------------------------------------------------------
 
     def health(self) -> dict:
@@ -488,6 +538,7 @@ class Service:
                 "subjects": len(subjects), "templates": sum(subjects.values()), "problems": len(self.problems()),
             },  # fmt: skip
             "queue": {"inside": self.pool.inside, "workers": self.pool.workers, "waiting_at_most": self.pool.queue},
+            "video": self._live.summary() if self._live else {"viewers": 0, "running": []},
             "uptime_s": round(time.time() - self._started, 1),
         }
 
@@ -526,7 +577,13 @@ def make_service(settings: Settings, download: models.Progress | None = None) ->
         Weights are missing and could not be fetched.
     StorageError
         A folder cannot be used.
+    SettingsError
+        The setting `camera` names nothing that can be read.
     """
+    try:
+        parse_source(settings.camera)
+    except InvalidSource as error:
+        raise SettingsError(f"RECOGNIZER_CAMERA: {error.message}") from None
     models.ensure(needed_files(settings), settings.models_dir, download)
     recipe = {
         "detector": settings.detector,

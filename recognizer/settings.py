@@ -142,6 +142,9 @@ class Settings:
     )
     host: str = _setting("127.0.0.1", str, "Address that `hug -f api.py` listens on when its `-ho` is not given.")
     http_threads: int = _setting(32, _whole, "Requests that are answered at once.", least=2, most=1024)
+    streams: int = _setting(
+        64, _whole, "Live streams and event streams that may be open at once, beside those requests.", least=1, most=256
+    )
     watch: bool = _setting(True, _switch, "Pick up photos dropped into `known_faces` while running.")
     watch_poll: bool = _setting(
         False, _switch, "Look at `known_faces` by polling; for network shares, which announce nothing."

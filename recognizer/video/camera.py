@@ -30,6 +30,8 @@ from .source import Source
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 #: Seconds of frames after which a source counts as back, and waiting begins with the first wait again.
 BACK_AFTER = 10.0
+#: Frames in a row that cannot be decoded after which a source is given up and opened anew.
+MOST_BROKEN = 25
 _TICK = 0.5
 _RATE_OVER = 2.0
 
@@ -135,6 +137,7 @@ class Camera:
         self._waiters: set[tuple[asyncio.AbstractEventLoop, asyncio.Future]] = set()
         self._stopper: Stopper | None = None
         self._thread: threading.Thread | None = None
+        self._broken_in_a_row = 0
         self._since: float | None = None  # the first frame of this connection; the camera's thread alone uses it
 
     def __repr__(self) -> str:
@@ -273,8 +276,9 @@ class Camera:
     def _take(self, kept: _Kept) -> Frame | None:
         frame = kept.frame()
         with self._changed:
-            if frame is None and not kept.taken:
-                self._counts["broken"] += 1
+            if not kept.taken:
+                self._counts["broken"] += frame is None
+                self._broken_in_a_row = self._broken_in_a_row + 1 if frame is None else 0
             kept.taken = True
             self._changed.notify_all()  # whoever reads unpaced waits for this
         return frame
@@ -315,7 +319,7 @@ class Camera:
         wait = FIRST_WAIT
         try:
             while not stopper.stopped:
-                self._since = None
+                self._since, self._broken_in_a_row = None, 0
                 try:
                     self._read_once(stopper)
                     return
@@ -377,6 +381,8 @@ class Camera:
             if not shot.same:
                 changed = now
             self._keep(shot, stopper)
+            if self._broken_in_a_row >= MOST_BROKEN:
+                raise SourceLost("its pictures are damaged")
             if self.source.live and now - changed > self.same_after:
                 self._say(stopper, "frozen", f"the picture has not changed for {self.same_after:g} seconds")
             elif self._state.name != "live":

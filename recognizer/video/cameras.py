@@ -117,10 +117,14 @@ class Cameras:
 
     def all(self) -> list[CameraEntry]:
         """The default camera first, then the others in the order in which they were added."""
+        tell = None
         with self._lock:
             with contextlib.suppress(StorageError):
-                self._look()
-            return [*filter(None, [self._default]), *self._added.values()]
+                tell = self._look()
+            entries = [*filter(None, [self._default]), *self._added.values()]
+        if tell:
+            tell()
+        return entries
 
     def get(self, id: str) -> CameraEntry:
         """Raises CameraNotFound."""
@@ -173,7 +177,6 @@ class Cameras:
             entry = self._changeable(id, entries)
             if name is not None:
                 entry = replace(entry, name=self._free_name(name, id, entries))
-                entry.camera.name = entry.name
             if always is not None:
                 entry = replace(entry, always=bool(always))
             if parsed is not None and text != entry.text:
@@ -259,11 +262,12 @@ class Cameras:
         """The entries to change: written when the block ends well, then taken over."""
         from filelock import FileLock, Timeout
 
+        news: list[Callable[[], None]] = []
         with self._lock:
             try:
                 self._file.parent.mkdir(parents=True, exist_ok=True)
                 with FileLock(f"{self._file}.lock", timeout=_LOCK_SECONDS):
-                    self._look()
+                    news.append(self._look())
                     if self._broken:
                         raise StorageError("the list of cameras on the disk cannot be read; the server's log says why")
                     entries = dict(self._added)
@@ -274,14 +278,18 @@ class Cameras:
                 raise StorageError("another process holds the list of cameras") from None
             except OSError as error:
                 raise StorageError(f"the list of cameras cannot be kept: {_why(error)}") from None
-            tell = self._take_over(entries)
-        tell()
+            news.append(self._take_over(entries))
+        for tell in news:
+            tell()
 
     def _take_over(self, entries: dict[str, CameraEntry]) -> Callable[[], None]:
         """Make these the entries, and stop the cameras that are no more; what returns tells who subscribed."""
         before, self._added = self._added, entries
         news = [("removed", entry) for id, entry in before.items() if id not in entries]
-        news += [("added" if id not in before else "changed", entry) for id, entry in entries.items() if before.get(id) != entry]
+        changed = [entry for id, entry in entries.items() if before.get(id) != entry]
+        news += [("changed" if entry.id in before else "added", entry) for entry in changed]
+        for entry in changed:
+            entry.camera.name = entry.name
         for id, entry in before.items():
             if id not in entries or entries[id].camera is not entry.camera:
                 entry.camera.stop(timeout=0)
@@ -297,8 +305,12 @@ class Cameras:
 
         return tell
 
-    def _look(self) -> None:
-        """Read the file if it is not the one that was read last."""
+    def _look(self) -> Callable[[], None]:
+        """Read the file if it is not the one that was read last; what returns tells who subscribed."""
+
+        def nothing() -> None:
+            pass
+
         try:
             status = os.stat(self._file)
             stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
@@ -307,7 +319,7 @@ class Cameras:
         except OSError as error:
             raise StorageError(f"the list of cameras cannot be read: {_why(error)}") from None
         if stamp == self._stamp or self._closed:
-            return
+            return nothing
         entries: dict[str, CameraEntry] = {}
         self._broken = False
         if stamp is not None:
@@ -319,9 +331,10 @@ class Cameras:
                         entries[entry.id] = entry
             except (OSError, ValueError, KeyError, TypeError) as error:
                 self._broken = True
-                log.error("%s cannot be read as a list of cameras (%s): mend or remove it", self._file.name, type(error).__name__)
+                what = type(error).__name__
+                log.error("%s cannot be read as a list of cameras (%s): mend or remove it", self._file.name, what)
         self._stamp = stamp
-        self._take_over(entries)()
+        return nothing if self._broken else self._take_over(entries)
 
     def _read(self, kept: dict) -> CameraEntry | None:
         id, name, text, always = str(kept["id"]), str(kept["name"]), str(kept["source"]), bool(kept.get("always", False))

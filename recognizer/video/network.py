@@ -39,6 +39,8 @@ def lookup(host: str, port: int, stopper: Stopper, timeout: float | None = None,
 def reachable(url: StreamUrl, stopper: Stopper, reach: Reach, timeout: float) -> Address:
     """An address of the URL's host that takes connections; all its addresses are permitted.
 
+    Trying is a connection more; RTMP servers that serve one client only would take it for that one.
+
     Raises
     ------
     SourceLost
@@ -49,6 +51,8 @@ def reachable(url: StreamUrl, stopper: Stopper, reach: Reach, timeout: float) ->
         reach.check(url.host, addresses)
     except AddressRefused as error:
         raise SourceLost(error.message) from None
+    if not url.scheme.startswith("rtsp"):
+        return addresses[0]
     reason = "the camera does not answer"
     for number, address in enumerate(addresses):
         left = max(0.1, (until - time.monotonic()) / (len(addresses) - number))
