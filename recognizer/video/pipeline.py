@@ -99,6 +99,7 @@ class Pipeline:
         decide = vision.decide
         self._scene = Scene(decide, getattr(vision, "same_within", None), getattr(vision, "other_beyond", None))
         self._jobs: dict[str, asyncio.Task] = {}  # by kind; one of each
+        self._closing = False
         self._failures: dict[str, int] = {}
         self._logged: set[tuple[str, type]] = set()
         self._rests: dict[str, float] = {}
@@ -126,9 +127,8 @@ class Pipeline:
 
     async def _finish_jobs(self) -> None:
         """No job is left in the executor that still uses a picture or the engine."""
-        jobs, self._jobs = list(self._jobs.values()), {}
-        if jobs:
-            await asyncio.gather(*jobs, return_exceptions=True)
+        self._closing = True
+        await asyncio.gather(*self._jobs.values(), return_exceptions=True)
 
     # -- one picture --------------------------------------------------------------------------------------------
 
@@ -199,6 +199,8 @@ class Pipeline:
     def _start(self, kind: str, work: Callable, *args) -> None:
         """Let `work` run beside the pictures, unless its last run is not over."""
         last = self._jobs.get(kind)
+        if self._closing:
+            return
         if last is None or (last.done() and last.exception() is None):
             self._jobs[kind] = asyncio.get_running_loop().create_task(work(*args))
 
