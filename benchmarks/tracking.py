@@ -96,23 +96,27 @@ def _tell_people_apart(steps: list[Step], same_within: float) -> None:
     """Number the people: each face joins those whose mean it is nearest to, if near enough; twice over."""
     good = [(s, i) for s, step in enumerate(steps) for i in range(len(step.faces)) if worth(step.qualities[i]) >= LABELLED]
     good.sort(key=lambda at: -worth(steps[at[0]].qualities[at[1]]))
-    groups: list[list[np.ndarray]] = []
+    groups: list[dict[int, np.ndarray]] = []  # picture -> vector: nobody is in a picture twice
     for s, i in good:
         vector = steps[s].vectors[i]
-        apart = [np.linalg.norm(np.mean(group, axis=0) - vector) for group in groups]
+        apart = [np.inf if s in group else np.linalg.norm(np.mean([*group.values()], axis=0) - vector) for group in groups]
         if apart and min(apart) <= same_within:
-            groups[int(np.argmin(apart))].append(vector)
+            groups[int(np.argmin(apart))][s] = vector
         else:
-            groups.append([vector])
-    means = np.array([np.mean(group, axis=0) for group in groups if len(group) >= 3])
+            groups.append({s: vector})
+    means = np.array([np.mean([*group.values()], axis=0) for group in groups if len(group) >= 3])
     for step in steps:
         step.people = np.full(len(step.faces), -1)
+    nearest: dict[tuple[int, int], tuple[float, int]] = {}
     for s, i in good:
         if len(means):
             apart = np.linalg.norm(means - steps[s].vectors[i], axis=1)
-            nearest = np.sort(apart)
-            if nearest[0] <= 0.9 * same_within and (len(nearest) < 2 or nearest[1] - nearest[0] > 0.1 * same_within):
-                steps[s].people[i] = int(apart.argmin())
+            best, second = np.sort(apart)[0], np.sort(apart)[min(1, len(means) - 1)]
+            if best <= 0.9 * same_within and (len(means) < 2 or second - best > 0.1 * same_within):
+                key = s, int(apart.argmin())
+                nearest[key] = min(nearest.get(key, (np.inf, 0)), (float(best), i))
+    for (s, person), (_, i) in nearest.items():
+        steps[s].people[i] = person
 
 
 # -- the trackers -----------------------------------------------------------------------------------------------------
