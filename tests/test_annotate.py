@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from recognizer import annotate, images
-from recognizer.annotate import FOUND, KNOWN, POINT, UNKNOWN, draw
-from recognizer.results import SeenFace
+from recognizer.annotate import FOUND, KNOWN, OBJECT, POINT, UNKNOWN, draw
+from recognizer.results import FoundObject, SeenFace
 from recognizer.types import Box, Face, Match
 
 NAMES = {
@@ -114,6 +114,26 @@ def test_labels_of_neighbours_do_not_cover_each_other(portrait, font, count):
     letters["one"] = draw(canvas, [seen(boxes[0], name), *(seen(box, matched=False) for box in boxes[1:])], font)
     area = {key: int(((each == KNOWN).all(axis=-1)).sum()) for key, each in letters.items()}
     assert area["all"] - area["none"] >= 0.9 * count * (area["one"] - area["none"])
+
+
+def test_objects_have_their_own_colour_and_a_label(portrait, font):
+    thing = FoundObject("dog", 0.873, Box(100, 200, 300, 400))
+    after = draw(portrait, [], font, [thing])
+    for row, column in [(200, 200), (399, 200), (300, 100), (300, 299)]:
+        assert tuple(after[row, column]) == OBJECT
+    changed = (after != portrait).any(axis=-1)
+    changed[195:440, 95:305] = False
+    assert not changed.any()
+    other = draw(portrait, [], font, [FoundObject("dog", 0.5, thing.box)])
+    assert (other[401:440] != after[401:440]).any()  # the score is written as well
+
+
+def test_faces_and_objects_share_the_places_for_labels(portrait, font):
+    face, thing = seen((170, 60, 270, 180), "Eileen Collins"), FoundObject("person", 0.9, Box(165, 55, 275, 180))
+    both = draw(portrait, [face], font, [thing])
+    alone = draw(portrait, [face], font), draw(portrait, [], font, [thing])
+    for colour, one in ((KNOWN, alone[0]), (OBJECT, alone[1])):
+        assert share(both, colour) > 0.7 * share(one, colour)
 
 
 # --- every size, every name, every place ------------------------------------------------------------------------------
