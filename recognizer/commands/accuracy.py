@@ -79,10 +79,9 @@ def evaluate(
 ):  # fmt: skip
     """Measure how good an engine is on photos of your own.
 
-    Give --pairs and --images, or --gallery and --probes, or --split, or --boxes and --images, or --objects and --images,
-    which measures the detector of objects. Nothing is enrolled; what
-    was made of photos is kept in the state folder, so an interrupted run goes on where it stopped. docs/accuracy.md
-    explains the figures.
+    Give --pairs and --images, or --gallery and --probes, or --split, or --boxes and --images. Nothing is enrolled; what
+    was made of photos is kept in the state folder, so an interrupted run goes on where it stopped. --objects and
+    --images measure the detector of objects instead. docs/accuracy.md explains the figures.
     """
     from ..evaluation import plots, run
     from ..evaluation.detection import IOU

@@ -12,7 +12,6 @@ import click
 
 from .. import sources
 from ..errors import RecognizerError, StorageError
-from ..objects import LEAST_SCORE, check_labels
 from ..progress import Progress
 from .common import common_options, emit, error_data, plain, say, service, state
 
@@ -89,7 +88,7 @@ def detect(photos, min_face, landmarks, annotate):
 @click.command()
 @_photos
 @click.option(
-    "--threshold", type=click.FloatRange(LEAST_SCORE, 1), metavar="SCORE", help="Least score that counts as found."
+    "--threshold", type=click.FloatRange(0.01, 1), metavar="SCORE", help="Least score that counts as found."
 )
 @click.option("--labels", metavar="LABEL,...", help="Only these kinds of objects, for example person,dog.")
 @_annotate
@@ -100,6 +99,7 @@ def objects(photos, threshold, labels, annotate):
     PHOTO is as for `recognize`. What finds objects is fetched when it is first asked for.
     """
     from .. import replies
+    from ..objects import check_labels
 
     wanted = None if labels is None else check_labels([each.strip() for each in labels.split(",") if each.strip()])
     with service(started=False) as made:
