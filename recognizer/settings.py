@@ -104,7 +104,7 @@ class Settings:
         least=0.0, most=4.0, shown="follows",
     )
     object_threshold: float = _setting(
-        0.5, float, "Least score, 0 to 1, from which on an object counts as found.", least=0.01, most=1.0
+        0.55, float, "Least score, 0 to 1, from which on an object counts as found.", least=0.01, most=1.0
     )
     max_image_bytes: int = _setting(25_000_000, _whole, "Largest photo taken, in bytes.", least=1_000)
     max_image_pixels: int = _setting(50_000_000, _whole, "Largest photo taken, in pixels.", least=1_000)

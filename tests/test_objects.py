@@ -121,8 +121,8 @@ def test_repeats_by_hand():
     boxes = np.array([
         [0, 0, 100, 100],  # best
         [0, 0, 100, 90],  # the same kind, 0.9: a repeat
-        [0, 0, 100, 90],  # another kind, 0.9: the same thing under another name
-        [0, 0, 100, 60],  # another kind, 0.6: stays, perhaps a shirt on a person
+        [0, 0, 100, 97],  # another kind, 0.97: the same thing under another name
+        [0, 0, 100, 80],  # another kind, 0.8: stays, perhaps a shirt on a person
         [0, 0, 100, 40],  # the same kind, 0.4: stays
     ], float)  # fmt: skip
     scores, kinds = np.array([0.9, 0.8, 0.7, 0.6, 0.5]), np.array([1, 1, 2, 2, 1])
@@ -222,6 +222,10 @@ def bare(tmp_path, models_dir):
     service = make_service(settings)
     yield service
     service.close()
+
+
+def test_the_default_is_the_detectors_own():
+    assert Settings().object_threshold == objects.THRESHOLD
 
 
 def test_a_start_needs_nothing_for_objects():
