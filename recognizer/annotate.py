@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 
@@ -15,7 +16,9 @@ from .types import Box
 Colour = tuple[int, int, int]
 
 #: Box and label colours, told apart by colour-blind people too; the text is white.
-KNOWN, UNKNOWN, FOUND, OBJECT = (0, 98, 204), (176, 74, 0), (70, 70, 70), (104, 45, 145)
+KNOWN, UNKNOWN, FOUND = (0, 98, 204), (176, 74, 0), (70, 70, 70)
+#: Of objects, whose boxes lie across each other: one kind has the same everywhere.
+OBJECTS = ((104, 45, 145), (0, 105, 92), (160, 20, 70), (88, 88, 0))
 POINT = (255, 221, 0)
 UNKNOWN_LABEL = "unknown"
 
@@ -27,6 +30,7 @@ class _Mark:
     box: Box
     label: str
     colour: Colour
+    corner: bool = False  # the label stands at a corner of the box, and small, since such boxes lie across each other
 
 
 def draw(
@@ -72,7 +76,12 @@ def _face(seen: SeenFace) -> _Mark:
 
 
 def _object(found: FoundObject) -> _Mark:
-    return _Mark(found.box, f"{found.label} {found.score:.2f}", OBJECT)
+    return _Mark(found.box, f"{found.label} {found.score:.2f}", object_colour(found.label), corner=True)
+
+
+def object_colour(label: str) -> Colour:
+    """The colour of objects of that label."""
+    return OBJECTS[crc32(label.encode()) % len(OBJECTS)]
 
 
 def _line_width(size: tuple[int, int], box: Box) -> int:
@@ -102,31 +111,45 @@ def _font(path: Path | None, size: int):
     return ImageFont.truetype(str(path), size) if path else ImageFont.load_default(size)
 
 
-def _font_size(size: tuple[int, int], box: Box) -> int:
-    """In pixels: a share of the face, but never too small to read nor too large for the photo."""
-    long_side = max(size)
-    return round(min(max(0.16 * box.height, 12, long_side / 80), max(12, long_side / 22)))
+def _font_size(size: tuple[int, int], mark: _Mark) -> int:
+    """In pixels: a share of the box, but never too small to read nor too large for the photo."""
+    long_side, largest = max(size), 40 if mark.corner else 22
+    return round(min(max(0.16 * mark.box.height, 12, long_side / 80), max(12, long_side / largest)))
 
 
 def _draw_label(brush, size, mark: _Mark, font: Path | None, taken: list) -> tuple:
-    letters = _font(font, _font_size(size, mark.box))
+    letters = _font(font, _font_size(size, mark))
     label = _shortened(brush, mark.label, letters, size[0])
     left, top, right, bottom = brush.textbbox((0, 0), label, font=letters)
     pad = max(2, letters.size // 5)
     width, height = right - left + 2 * pad, bottom - top + 2 * pad
-    x, y = _place(size, mark.box, width, height, taken)
+    x, y = _place(size, mark, width, height, taken)
     brush.rectangle([x, y, x + width - 1, y + height - 1], fill=mark.colour)
     brush.text((x + pad - left, y + pad - top), label, font=letters, fill="white")
     return (x, y, x + width, y + height)
 
 
-def _place(size, box: Box, width: float, height: float, taken: list) -> tuple[float, float]:
-    """Below the box, above it, or inside its foot: the first place in the photo that no other label has."""
-    x = min(max(0.0, box.centre[0] - width / 2), max(0.0, size[0] - width))
-    places = [y for y in (box.bottom, box.top - height, box.bottom - height) if 0 <= y <= size[1] - height]
-    places.append(min(max(0.0, box.bottom), max(0.0, size[1] - height)))
-    free = (y for y in places if not any(_overlap((x, y, x + width, y + height), other) for other in taken))
-    return x, next(free, places[0])
+def _place(size, mark: _Mark, width: float, height: float, taken: list) -> tuple[float, float]:
+    """The first place in the photo that no other label has, or else the first."""
+    room = max(0.0, size[0] - width), max(0.0, size[1] - height)
+    corners = (_corners if mark.corner else _beside)(mark.box, width, height)
+    places = [(min(max(0.0, x), room[0]), y) for x, y in corners if 0 <= y <= size[1] - height]
+    x, y = corners[0]
+    places.append((min(max(0.0, x), room[0]), min(max(0.0, y), room[1])))
+    free = (at for at in places if not any(_overlap((*at, at[0] + width, at[1] + height), other) for other in taken))
+    return next(free, places[0])
+
+
+def _beside(box: Box, width: float, height: float) -> list[tuple[float, float]]:
+    """Below the box, above it, or inside its foot."""
+    x = box.centre[0] - width / 2
+    return [(x, box.bottom), (x, box.top - height), (x, box.bottom - height)]
+
+
+def _corners(box: Box, width: float, height: float) -> list[tuple[float, float]]:
+    """Above the box, in it, at its foot or below, each on the left and then on the right."""
+    rows = (box.top - height, box.top, box.bottom - height, box.bottom)
+    return [(x, y) for y in rows for x in (box.left, box.right - width)]
 
 
 def _overlap(one, other) -> bool:
