@@ -285,7 +285,11 @@ class Live:
         """One session after the other, until the camera is removed. One at a time: two never open the same device."""
         while not channel.removed:
             if channel.needed:
-                await self._session(channel)
+                try:
+                    await self._session(channel)
+                except Exception:
+                    log.exception("camera %s could not be run", channel.entry.id)
+                    await asyncio.sleep(_RETRY_SECONDS[-1])
             else:
                 channel.changed.clear()
                 if not channel.needed and not channel.removed:
