@@ -646,10 +646,10 @@ def test_rtsp_killed_and_restarted(cameras, caplog, monkeypatch):
     monkeypatch.setattr(camera_module, "LONGEST_WAIT", 1.0)
     caplog.set_level(logging.INFO)
     port = free_port()
-    camera = cameras(f"rtsp://admin:s3cret@127.0.0.1:{port}/secret")
+    camera = cameras(f"rtsp://admin:s3cret@127.0.0.1:{port}/live")
     after = -1
     for _ in range(2):
-        with rtsp_server(port):
+        with rtsp_server(port, "admin:s3cret"):
             camera.start()
             frame = camera.wait(after, 30)
             assert frame is not None and frame.pixels.shape == (240, 320, 3), camera.state
@@ -661,10 +661,10 @@ def test_rtsp_killed_and_restarted(cameras, caplog, monkeypatch):
 
 
 def test_what_rtsp_cameras_refuse(cameras):
-    with rtsp_server() as url:
+    with rtsp_server(login="admin:s3cret") as url:
         for login, path, reason in [
-            ("", "nothing", "the camera has no such stream"),
-            ("", "secret", "the camera does not accept the user name and password"),
+            ("admin:s3cret@", "nothing", "the camera has no such stream"),
+            ("", "live", "the camera does not accept the user name and password"),
             ("admin:wrong@", "live", "the camera does not accept the user name and password"),
         ]:
             camera = cameras(url.replace("//", f"//{login}") + path)
@@ -675,7 +675,7 @@ def test_what_rtsp_cameras_refuse(cameras):
 
 def test_rtsp_that_ends(cameras, tmp_path):
     file = encoded(tmp_path, "clip.mp4", "-c:v", "libx264", "-g", "10", "-bf", "0", seconds=3)
-    with rtsp_server(0, file) as url:
+    with rtsp_server(clip=file) as url:
         camera = cameras(url + "clip")
         camera.start()
         assert camera.wait(20, 30) is not None, camera.state
