@@ -266,7 +266,11 @@ class Service:
 
     def vision(self) -> EngineVision:
         """What live video asks of this service."""
-        return EngineVision(self.engine, self.gallery, self.threshold_now, getattr(self, "objects", None))
+        finds_objects = self._find_objects_live if hasattr(self, "object_detector") else None
+        return EngineVision(self.engine, self.gallery, self.threshold_now, finds_objects)
+
+    def _find_objects_live(self, pixels: np.ndarray, threshold: float):
+        return self.object_detector().find(pixels, threshold)
 
     @property
     def video_workers(self) -> Workers:
