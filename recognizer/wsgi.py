@@ -15,6 +15,7 @@ import json
 import logging
 import select
 import socket
+import struct
 import sys
 import threading
 import time
@@ -201,6 +202,7 @@ class _Request(HTTPRequest):
         if not self.conn.endless:
             return super().write(chunk)
         self.conn.socket.sendall(chunk)  # straight from the bytes that all viewers share
+        self.conn.wait_until_sent()
 
     def simple_response(self, status, msg=""):
         if self.sent_headers:
@@ -227,7 +229,7 @@ class _Connection(HTTPConnection):
     overdue = False
     drain = False
     fresh = True
-    endless = False
+    endless = torn = False
 
     def become_endless(self):
         """From here on a stream is sent: keep what lies in the kernel small, and give the client time for each chunk."""
@@ -237,6 +239,20 @@ class _Connection(HTTPConnection):
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, STREAM_BUFFER)
             if hasattr(socket, "TCP_NOTSENT_LOWAT"):
                 self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, STREAM_UNSENT)
+
+    def wait_until_sent(self):
+        """Wait until next to nothing is left to send: what comes next is chosen then, and not before.
+
+        Raises
+        ------
+        TimeoutError
+            The client takes too long.
+        """
+        if hasattr(select, "poll"):
+            poll = select.poll()
+            poll.register(self.socket, select.POLLOUT)
+            if not poll.poll(1000 * STREAM_SECONDS):
+                raise TimeoutError("timed out")
 
     def gone(self) -> bool:
         """Whether the client hung up, as far as the system tells: else it shows when something is sent."""
@@ -263,6 +279,12 @@ class _Connection(HTTPConnection):
         if self.drain:
             self.drain = False
             self._discard_what_still_comes()
+        if self.torn:
+            # A reset, since nothing else tells this client that the reply did not just end; nor is what it never read kept.
+            self.linger = True
+            with contextlib.suppress(OSError):
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.socket.close()
         super().close()
         self.server.open.discard(self)
 
@@ -312,7 +334,11 @@ class _Gateway(Gateway_10):
         self.env.pop("HTTP_TRANSFER_ENCODING", None)
         conn, server = self.req.conn, self.req.server
         self.env["recognizer.over"] = lambda: not server.ready or conn.gone()
-        super().respond()
+        try:
+            super().respond()
+        except OSError:
+            conn.torn = conn.endless
+            raise
 
     def _body(self) -> bytes:
         req, limit = self.req, self.req.server.max_request_body_size

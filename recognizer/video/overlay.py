@@ -97,7 +97,7 @@ def draw(
     if "faces" in layers:
         boxes = [(face, _times(face.box, factor)) for face in result.faces]
         for face, box in sorted(boxes, key=lambda pair: pair[1].area, reverse=True):
-            _outline(picture, box, line_width(size, box), colour_of(face.seen))
+            _outline(picture, box, max(2, line_width(size, box)), colour_of(face.seen))
     for face in result.faces:
         for points, radius in _points(face, layers):
             _draw_points(picture, points * factor, max(1.0, radius * factor))
@@ -120,7 +120,7 @@ def card(
 ) -> np.ndarray:
     """What is shown while there is no picture: a title and the reason, RGB uint8 (height, width, 3).
 
-    `clock`, in seconds since the epoch, stands in the corner: who watches sees that the server is still there.
+    Each line of `reason` begins on a new one. `clock`, in seconds since the epoch, stands in the corner: who watches sees that the server is still there.
     """
     from PIL import Image, ImageDraw
 
@@ -129,7 +129,8 @@ def card(
     room = max(1, round(0.88 * width))
     big, small = max(11, min(width // 16, height // 8)), max(9, min(width // 30, height // 15))
     rows = [(line, big, "white") for line in _wrapped(title, typeface(font, big), room, 2)]
-    rows += [(line, small, PALE) for line in _wrapped(reason, typeface(font, small), room, 4)]
+    for sentence in reason.splitlines():
+        rows += [(line, small, PALE) for line in _wrapped(sentence, typeface(font, small), room, 3)]
     y = (height - sum(1.4 * size for _, size, _ in rows)) / 2
     with _pen:
         for line, size, colour in rows:
