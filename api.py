@@ -444,6 +444,40 @@ def delete_photo(person: text, photo_id: text):
     return service().delete_photo(person, photo_id)
 
 
+@route.get("/cameras", **ROUTE)
+def cameras():
+    """Every camera and how it is."""
+    return {"cameras": [replies.camera(entry) for entry in service().cameras.all()]}
+
+
+@route.post("/cameras", **ROUTE)
+def add_camera(response, source: text, name: text = None, always: switch = False):
+    """Add a camera: a webcam's number, the URL of a stream, a file that the settings allow, or test: for a pattern."""
+    entry = service().cameras.add(source, name, always)
+    response.status = falcon.HTTP_201
+    return replies.camera(entry)
+
+
+@route.get("/cameras/{camera}", **ROUTE)
+def camera(camera: text):
+    """One camera and how it is."""
+    return replies.camera(service().cameras.get(camera))
+
+
+@route.patch("/cameras/{camera}", **ROUTE)
+def change_camera(camera: text, name: text = None, source: text = None, always: switch = None):
+    """Change a camera's name, its source, or whether it always runs."""
+    if name is None and source is None and always is None:
+        raise InvalidParameter("expected name, source or always")
+    return replies.camera(service().cameras.change(camera, name=name, source=source, always=always))
+
+
+@route.delete("/cameras/{camera}", **ROUTE)
+def remove_camera(camera: text):
+    """Remove a camera from the list."""
+    return {"deleted": service().cameras.remove(camera).id}
+
+
 @route.get("/health", **ROUTE)
 def health(response):
     """Whether the server is alive and ready, with which engine and how many people."""

@@ -18,12 +18,14 @@ from .enrolment import Enrolment, Entry, Progress
 from .errors import (
     Busy,
     InvalidParameter,
+    InvalidSource,
     LooksLikeAnother,
     ModelError,
     ModelMissing,
     NoFace,
     PhotoNotFound,
     RecognizerError,
+    SettingsError,
     StorageError,
     SubjectNotFound,
 )
@@ -38,6 +40,9 @@ from .quality import Quality
 from .results import EnrolledPhoto, Person, PersonPhoto, Seen, SeenFace, SeenObjects, Verification
 from .settings import Settings
 from .types import Box, Candidate, Face, Faces, Match
+from .video.cameras import Cameras
+from .video.reach import Reach
+from .video.source import parse_source
 from .watcher import Watcher
 
 #: Extensions under which photos are stored, by format.
@@ -84,6 +89,8 @@ class Service:
         self._objects_lock = threading.Lock()
         self._objects_failed = -float("inf")
         self._watcher: Watcher | None = None
+        self._cameras: Cameras | None = None
+        self._cameras_lock = threading.Lock()
         self._started = time.time()
         self._ready = False
 
@@ -111,6 +118,10 @@ class Service:
         if self._watcher:
             self._watcher.close()
             self._watcher = None
+        with self._cameras_lock:
+            cameras, self._cameras = self._cameras, None
+        if cameras is not None:
+            cameras.close()
         self.pool.close()
         self.enrolment.cache.close()
 
@@ -549,6 +560,21 @@ class Service:
         except RecognizerError:
             raise SubjectNotFound("nobody of that name is enrolled") from None
 
+    # -- cameras ------------------------------------------------------------------------------------------------
+
+    @property
+    def cameras(self) -> Cameras:
+        """The list of cameras, read when it is first asked for."""
+        with self._cameras_lock:
+            if self._cameras is None:
+                self._cameras = Cameras(
+                    self.settings.state_dir / "cameras.json",
+                    default=self.settings.camera,
+                    reach=Reach(self.settings.camera_allow),
+                    files=self.settings.camera_files,
+                )
+            return self._cameras
+
     # -- health -------------------------------------------------------------------------------------------------
 
     def health(self) -> dict:
@@ -614,7 +640,13 @@ def make_service(settings: Settings, download: models.Progress | None = None) ->
         Weights are missing and could not be fetched.
     StorageError
         A folder cannot be used.
+    SettingsError
+        The setting `camera` names nothing that can be read.
     """
+    try:
+        parse_source(settings.camera)
+    except InvalidSource as error:
+        raise SettingsError(f"RECOGNIZER_CAMERA: {error.message}") from None
     models.ensure(needed_files(settings), settings.models_dir, download)
     recipe = {
         "detector": settings.detector,
