@@ -41,6 +41,7 @@ from recognizer.images import sniff
 from recognizer.progress import Progress
 from recognizer.service import Service, make_service
 from recognizer.settings import Settings
+from recognizer.video import sse
 
 #: Status of each error; a class that is not named has its nearest ancestor's.
 STATUS = {
@@ -91,6 +92,7 @@ def service() -> Service:
             with Progress() as progress:
                 made = make_service(settings, progress.download)
                 made.start(progress.photos)
+                made.deliver_events()
             _service = made
         return _service
 
@@ -125,6 +127,8 @@ number, fraction, switch, text = hug.types.number, hug.types.float_number, hug.t
 top_k_type = hug.types.in_range(0, 101)
 landmarks_type = hug.types.one_of(["5", "68"])
 format_type = hug.types.one_of(["json", "jpeg"])
+event_id_type = hug.types.in_range(0, 10**15)
+events_format_type = hug.types.one_of(["sse", "json"])
 face_type = hug.types.one_of(["only", "largest"])
 
 
@@ -143,8 +147,8 @@ def send_error(request, response, error, params=None):
 
 
 def output(content, request, response):
-    """Bytes as they are, with the type that the route set; everything else as JSON."""
-    if isinstance(content, bytes):
+    """Bytes as they are, with the type that the route set, and so the stream that it set; everything else as JSON."""
+    if isinstance(content, bytes) or (content is None and response.stream is not None):
         return content
     response.content_type = "application/json"
     return json.dumps(content, ensure_ascii=False).encode()
@@ -419,6 +423,51 @@ def person_photo(response, person: text, photo_id: text, thumbnail: switch = Fal
 def delete_photo(person: text, photo_id: text):
     """Erase one photo of a subject."""
     return service().delete_photo(person, photo_id)
+
+
+@route.get("/events", examples="format=json&kind=appeared,unknown", **ROUTE)
+def events(
+    request,
+    response,
+    after: event_id_type = None,
+    before: event_id_type = None,
+    limit: hug.types.in_range(1, 1001) = None,
+    camera: text = None,
+    subject: text = None,
+    kind: text = None,
+    format: events_format_type = None,
+):
+    """Who appeared and left at the cameras: as it happens (Server-Sent Events), or past events with `format=json`."""
+    wanted = sse.selection(camera, subject, kind)
+    held = service().events
+    if wants_events_json(request, format):
+        found = held.page(after=after, before=before, limit=limit or 100, wanted=wanted)
+        return {"events": found, "first": held.log.first, "last": held.log.last}
+    for name, value in (("before", before), ("limit", limit)):
+        if value is not None:
+            raise InvalidParameter(f"{name}: only with format=json")
+    response.content_type = "text/event-stream; charset=utf-8"
+    response.stream = sse.stream(held, sse.last_event_id(request.get_header("Last-Event-ID"), after), wanted)
+
+
+def wants_events_json(request, format: str | None) -> bool:
+    """Whether to answer with a page of events: asked for by `format`, or else by the Accept header."""
+    accept = request.get_header("Accept") or ""
+    return format == "json" if format else "json" in accept and "event-stream" not in accept
+
+
+@route.get("/events/{event}", **ROUTE)
+def event(event: event_id_type):
+    """One event."""
+    return service().event(event)
+
+
+@route.get("/events/{event}/thumbnail.jpg", **ROUTE)
+def event_thumbnail(response, event: event_id_type):
+    """The face that an event is about: a small JPEG."""
+    data = service().events.thumbnail(event)
+    response.content_type = "image/jpeg"
+    return data
 
 
 @route.get("/health", **ROUTE)

@@ -28,7 +28,9 @@
     │   └── FetchTimeout            the other side took too long
     ├── NotFound
     │   ├── SubjectNotFound         nobody of that name is enrolled
-    │   └── PhotoNotFound           that subject has no such photo
+    │   ├── PhotoNotFound           that subject has no such photo
+    │   ├── EventNotFound           there is no such event, or no picture of it
+    │   └── EventsOff               the settings say that no events are kept
     ├── Conflict
     │   ├── NameTaken               another subject has that name, or one like it
     │   └── LooksLikeAnother        the photo looks like another enrolled subject
@@ -176,6 +178,14 @@ class SubjectNotFound(NotFound):
 
 class PhotoNotFound(NotFound):
     code = "photo_not_found"
+
+
+class EventNotFound(NotFound):
+    code = "event_not_found"
+
+
+class EventsOff(NotFound):
+    code = "events_off"
 
 
 class Conflict(RecognizerError):

@@ -17,7 +17,7 @@ import ssl
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -27,6 +27,7 @@ _MOST_URL = 8192
 _HEADER_BYTES = 1_000_000  # what heads and framing may take beside the body
 _PIECE = 65_536
 _REDIRECTS = {301, 302, 303, 307, 308}
+_LONGEST_RETRY_AFTER = 3600.0
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -64,6 +65,15 @@ class Fetched:
 
 
 @dataclass(frozen=True)
+class _Ask:
+    """What is asked of a target."""
+
+    method: str = "GET"
+    headers: tuple[tuple[str, str], ...] = (("Accept", "image/*,*/*;q=0.5"), ("Accept-Encoding", "gzip"))
+    body: bytes | None = None
+
+
+@dataclass(frozen=True)
 class _Target:
     """A checked URL: ``host`` in ASCII without brackets or a last dot, ``path`` with its query, percent-encoded."""
 
@@ -84,7 +94,9 @@ class _Target:
 
 
 class Fetcher:
-    """Fetches photos by URL. Safe to call from several threads at once; each call has a connection of its own.
+    """Fetches photos by URL, and posts to URLs under the same guard.
+
+    Safe to call from several threads at once; each call has a connection of its own.
 
     Parameters
     ----------
@@ -139,18 +151,40 @@ class Fetcher:
         deadline = time.monotonic() + self.timeout
         for _ in range(self.max_redirects + 1):
             target = _parse(url)
-            outcome = self._ask(target, deadline)
+            outcome = self._ask(target, deadline, _Ask(), self._outcome)
             if isinstance(outcome, Fetched):
                 return outcome
             url = outcome
         raise FetchFailed(f"expected at most {self.max_redirects} redirects, got more")
 
-    def _ask(self, target: _Target, deadline: float) -> Fetched | str:
-        """One request: what it brought, or the URL that it was redirected to."""
+    def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        """Send `body` to `url`; the status, which is 2xx. Redirects are not followed, and no reply's body is read.
+
+        Raises
+        ------
+        InvalidUrl, AddressRefused, FetchFailed, FetchTimeout
+            As for `fetch`. The details of FetchFailed hold the `status` of an answer other than 2xx, and its `retry_after`
+            what the answer says of that.
+        """
+        ask = _Ask("POST", (*headers.items(), ("Content-Length", str(len(body)))), body)
+        return self._ask(_parse(url), time.monotonic() + self.timeout, ask, _taken)
+
+    @staticmethod
+    def check(url: str) -> None:
+        """Nothing if `url` can be asked for at all; names are not looked up.
+
+        Raises
+        ------
+        InvalidUrl
+        """
+        _parse(url)
+
+    def _ask(self, target: _Target, deadline: float, ask: _Ask, outcome: Callable):
+        """One request, and what `outcome` makes of the response."""
         try:
             connection = self._connect(target, deadline)
             try:
-                return self._exchange(connection, target)
+                return self._exchange(connection, target, ask, outcome)
             finally:
                 connection.close()
         except FetchError:
@@ -249,24 +283,24 @@ class Fetcher:
 
     # --- what is said ---
 
-    def _exchange(self, connection: _Plain | _Tls, target: _Target) -> Fetched | str:
+    def _exchange(self, connection: _Plain | _Tls, target: _Target, ask: _Ask, outcome: Callable):
         request = http.client.HTTPConnection(target.host, target.port)
         request.sock, request.auto_open = connection, 0
-        request.putrequest("GET", target.path, skip_host=True, skip_accept_encoding=True)
+        request.putrequest(ask.method, target.path, skip_host=True, skip_accept_encoding=True)
         for name, value in (
-            ("Host", target.authority), ("User-Agent", "recognizer"), ("Accept", "image/*,*/*;q=0.5"),
-            ("Accept-Encoding", "gzip"), ("Connection", "close"),
+            ("Host", target.authority), ("User-Agent", "recognizer"), *ask.headers, ("Connection", "close"),
         ):  # fmt: skip
             request.putheader(name, value)
         connection.settimeout(connection.left())
-        request.endheaders()
+        request.endheaders(ask.body)
         response = request.getresponse()
         try:
-            return self._outcome(response, target)
+            return outcome(response, target)
         finally:
             response.close()
 
     def _outcome(self, response: http.client.HTTPResponse, target: _Target) -> Fetched | str:
+        """What a response brought, or the URL that it redirects to."""
         if response.status in _REDIRECTS:
             return _redirect(response, target)
         if not 200 <= response.status < 300:
@@ -412,6 +446,17 @@ def _without_dots(path: str) -> str:
         elif number == len(segments) - 1:
             kept.append("")
     return "/" + "/".join(kept)
+
+
+def _taken(response: http.client.HTTPResponse, target: _Target) -> int:
+    """The status of an answer to what was posted, if it is 2xx."""
+    if 200 <= response.status < 300:
+        return response.status
+    error = FetchFailed(f"{target.authority} answered with status {response.status}", status=response.status)
+    wait = response.headers.get("Retry-After", "")
+    if wait.isascii() and wait.isdigit():
+        error.retry_after = min(float(wait[:9]), _LONGEST_RETRY_AFTER)
+    raise error
 
 
 def _redirect(response: http.client.HTTPResponse, target: _Target) -> str:

@@ -60,7 +60,7 @@ class Guard:
     app : callable
         The WSGI application to guard. It must not use the ``write`` callable of WSGI.
     stopping : callable returning bool
-        Once it is true, endless replies end at their next chunk.
+        Once it is true, endless replies end at their next chunk, which may be empty: nothing is sent then.
     streams : int
         Most endless replies open at once; beyond it the answer is 503.
     """
@@ -136,10 +136,12 @@ class _Reply:
         return chunk
 
     def _next_chunk(self):
-        if self.endless and self.guard.stopping():
-            return None
         try:
-            return next(filter(None, self.iterator), None)
+            while not (self.endless and self.guard.stopping()):
+                chunk = next(self.iterator, None)
+                if chunk or chunk is None:
+                    return chunk
+            return None
         except (Exception, SystemExit):
             if not self.started:
                 self.fail()

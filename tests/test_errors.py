@@ -17,7 +17,7 @@ NAMES = [kind.__name__ for kind in KINDS]
 #: What every error is answered with. The service's contract with its callers: change it here and in the documentation.
 STATUSES = {
     400: {"BadRequest", "InvalidParameter", "InvalidName", "InvalidUrl", "NoImage", "AddressRefused"},
-    404: {"UnknownRoute", "NotFound", "SubjectNotFound", "PhotoNotFound"},
+    404: {"UnknownRoute", "NotFound", "SubjectNotFound", "PhotoNotFound", "EventNotFound", "EventsOff"},
     405: {"MethodNotAllowed"},
     409: {"Conflict", "NameTaken", "LooksLikeAnother"},
     413: {"BodyTooLarge", "ImageTooLarge", "FetchTooLarge"},
