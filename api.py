@@ -17,6 +17,7 @@ from recognizer.errors import (
     BadRequest,
     BodyTooLarge,
     Busy,
+    CameraUnavailable,
     Conflict,
     EngineMismatch,
     FaceError,
@@ -41,7 +42,9 @@ from recognizer.images import sniff
 from recognizer.progress import Progress
 from recognizer.service import Service, make_service
 from recognizer.settings import Settings
-from recognizer.video import sse
+from recognizer.video import mjpeg, sse
+from recognizer.video.cameras import DEFAULT as DEFAULT_CAMERA
+from recognizer.video.mjpeg import view_key
 
 #: Status of each error; a class that is not named has its nearest ancestor's.
 STATUS = {
@@ -60,6 +63,7 @@ STATUS = {
     FetchTimeout: 504,
     NotFound: 404,
     Conflict: 409,
+    CameraUnavailable: 503,
     Busy: 503,
     StorageError: 507,
     ModelError: 503,
@@ -92,7 +96,8 @@ def service() -> Service:
             with Progress() as progress:
                 made = make_service(settings, progress.download)
                 made.start(progress.photos)
-                made.deliver_events()
+            made.deliver_events()
+            made.start_cameras()
             _service = made
         return _service
 
@@ -147,8 +152,8 @@ def send_error(request, response, error, params=None):
 
 
 def output(content, request, response):
-    """Bytes as they are, with the type that the route set, and so the stream that it set; everything else as JSON."""
-    if isinstance(content, bytes) or (content is None and response.stream is not None):
+    """Bytes and streams as they are, with the type that the route set; everything else as JSON."""
+    if isinstance(content, bytes) or hasattr(content, "read"):
         return content
     response.content_type = "application/json"
     return json.dumps(content, ensure_ascii=False).encode()
@@ -425,6 +430,87 @@ def delete_photo(person: text, photo_id: text):
     return service().delete_photo(person, photo_id)
 
 
+# -- live video ------------------------------------------------------------------------------------------------------
+
+
+@route.get("/cameras", **ROUTE)
+def cameras():
+    """Every camera and how it is."""
+    return {"cameras": [replies.camera(entry) for entry in service().cameras.all()]}
+
+
+@route.post("/cameras", **ROUTE)
+def add_camera(response, source: text, name: text = None, always: switch = False):
+    """Add a camera: a webcam's number, the URL of a stream, a file that the settings allow, or test: for a pattern."""
+    entry = service().cameras.add(source, name, always)
+    response.status = falcon.HTTP_201
+    return replies.camera(entry)
+
+
+@route.get("/cameras/{camera}", **ROUTE)
+def camera(camera: text):
+    """One camera and how it is."""
+    return replies.camera(service().cameras.get(camera))
+
+
+@route.patch("/cameras/{camera}", **ROUTE)
+def change_camera(camera: text, name: text = None, source: text = None, always: switch = None):
+    """Change a camera's name, its source, or whether it always runs."""
+    if name is None and source is None and always is None:
+        raise InvalidParameter("expected name, source or always")
+    return replies.camera(service().cameras.change(camera, name=name, source=source, always=always))
+
+
+@route.delete("/cameras/{camera}", **ROUTE)
+def remove_camera(camera: text):
+    """Remove a camera from the list."""
+    return {"deleted": service().cameras.remove(camera).id}
+
+
+@route.get("/stream", examples="width=640&fps=10&overlay=faces,clock", **ROUTE)
+def stream(
+    request, response, width: number = None, fps: fraction = None, quality: number = None, overlay: text = None
+):
+    """Live video of the camera that the setting names, with faces named: MJPEG, for a browser's `<img src>`."""
+    return live_stream(request, response, DEFAULT_CAMERA, width, fps, quality, overlay)
+
+
+@route.get("/cameras/{camera}/stream", **ROUTE)
+def camera_stream(
+    request,
+    response,
+    camera: text,
+    width: number = None,
+    fps: fraction = None,
+    quality: number = None,
+    overlay: text = None,
+):
+    """Live video of a camera, with faces named: MJPEG."""
+    return live_stream(request, response, camera, width, fps, quality, overlay)
+
+
+def live_stream(request, response, camera, width, fps, quality, overlay):
+    viewer = service().live.watch(view_key(camera, width, fps, quality, overlay), request.env.get("recognizer.over"))
+    response.content_type = mjpeg.CONTENT_TYPE
+    return viewer
+
+
+@route.get("/cameras/{camera}/snapshot.jpg", **ROUTE)
+def camera_snapshot(
+    response, camera: text, width: number = None, quality: number = None, overlay: text = None, raw: switch = False
+):
+    """One picture of a camera, now: with faces named, or `raw` as the camera gave it."""
+    if raw and overlay is not None:
+        raise InvalidParameter("overlay: expected none beside raw, which draws nothing")
+    taken = service().live.snapshot(view_key(camera, width, None, quality, "none" if raw else overlay))
+    response.content_type = "image/jpeg"
+    response.set_header("X-Timestamp", f"{taken.time:.6f}")
+    return taken.jpeg
+
+
+# -- events ------------------------------------------------------------------------------------------------------------
+
+
 @route.get("/events", examples="format=json&kind=appeared,unknown", **ROUTE)
 def events(
     request,
@@ -447,7 +533,8 @@ def events(
         if value is not None:
             raise InvalidParameter(f"{name}: only with format=json")
     response.content_type = "text/event-stream; charset=utf-8"
-    response.stream = sse.stream(held, sse.last_event_id(request.get_header("Last-Event-ID"), after), wanted)
+    reached = sse.last_event_id(request.get_header("Last-Event-ID"), after)
+    return sse.Reader(held, reached, wanted, request.env.get("recognizer.over"))
 
 
 def wants_events_json(request, format: str | None) -> bool:

@@ -55,22 +55,24 @@ def _label(seen: SeenFace) -> str:
     return seen.match.subject or UNKNOWN_LABEL
 
 
-def _colour(seen: SeenFace) -> tuple[int, int, int]:
+def colour_of(seen: SeenFace) -> tuple[int, int, int]:
+    """What a face's box and label are drawn in: known, unknown, or not compared."""
     if seen.match is None:
         return FOUND
     return KNOWN if seen.match.subject else UNKNOWN
 
 
-def _line_width(size: tuple[int, int], box: Box) -> int:
+def line_width(size: tuple[int, int], box: Box) -> int:
+    """Of a box's lines, in pixels, on a picture of this width and height."""
     return max(1, round(min(max(size) / 300, box.size / 20)))
 
 
 def _draw_box(brush, size, seen: SeenFace) -> None:
-    box, width = seen.face.box, _line_width(size, seen.face.box)
+    box, width = seen.face.box, line_width(size, seen.face.box)
     edges = [box.left, box.top, max(box.left, box.right - 1), max(box.top, box.bottom - 1)]
     halo = max(1, width // 2)
     brush.rectangle([edges[0] - halo, edges[1] - halo, edges[2] + halo, edges[3] + halo], outline="white", width=halo)
-    brush.rectangle(edges, outline=_colour(seen), width=width)
+    brush.rectangle(edges, outline=colour_of(seen), width=width)
 
 
 def _draw_points(brush, size, seen: SeenFace) -> None:
@@ -82,7 +84,8 @@ def _draw_points(brush, size, seen: SeenFace) -> None:
 
 
 @lru_cache(maxsize=64)
-def _font(path: Path | None, size: int):
+def typeface(path: Path | None, size: int):
+    """The font in a size, for Pillow."""
     from PIL import ImageFont
 
     return ImageFont.truetype(str(path), size) if path else ImageFont.load_default(size)
@@ -95,18 +98,18 @@ def _font_size(size: tuple[int, int], box: Box) -> int:
 
 
 def _draw_label(brush, size, seen: SeenFace, label: str, font: Path | None, taken: list) -> tuple:
-    letters = _font(font, _font_size(size, seen.face.box))
+    letters = typeface(font, _font_size(size, seen.face.box))
     label = _shortened(brush, label, letters, size[0])
     left, top, right, bottom = brush.textbbox((0, 0), label, font=letters)
     pad = max(2, letters.size // 5)
     width, height = right - left + 2 * pad, bottom - top + 2 * pad
-    x, y = _place(size, seen.face.box, width, height, taken)
-    brush.rectangle([x, y, x + width - 1, y + height - 1], fill=_colour(seen))
+    x, y = place(size, seen.face.box, width, height, taken)
+    brush.rectangle([x, y, x + width - 1, y + height - 1], fill=colour_of(seen))
     brush.text((x + pad - left, y + pad - top), label, font=letters, fill="white")
     return (x, y, x + width, y + height)
 
 
-def _place(size, box: Box, width: float, height: float, taken: list) -> tuple[float, float]:
+def place(size, box: Box, width: float, height: float, taken: list) -> tuple[float, float]:
     """Below the box, above it, or inside its foot: the first place in the photo that no other label has."""
     x = min(max(0.0, box.centre[0] - width / 2), max(0.0, size[0] - width))
     places = [y for y in (box.bottom, box.top - height, box.bottom - height) if 0 <= y <= size[1] - height]

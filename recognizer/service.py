@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
+import logging
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from . import __version__, annotate, images, matching, models, names, quality
+from . import __version__, annotate, images, matching, models, names
 from .encodings import EncodingsCache
 from .engines import Engine, largest, make_engine, weights_for
 from .enrolment import Enrolment, Entry, Progress
@@ -20,6 +20,7 @@ from .errors import (
     EventNotFound,
     EventsOff,
     InvalidParameter,
+    InvalidSource,
     LooksLikeAnother,
     NoFace,
     PhotoNotFound,
@@ -34,14 +35,21 @@ from .folder import KnownFaces, Problem
 from .galleries.base import Gallery
 from .galleries.memory import MemoryGallery
 from .pool import Pool
-from .quality import Quality
 from .results import EnrolledPhoto, Person, PersonPhoto, Seen, SeenFace, Verification
 from .settings import Settings
-from .types import Box, Candidate, Face, Faces, Match
+from .types import Box, Candidate, Face, Match
+from .video.cameras import Cameras
 from .video.event_hub import Events
 from .video.event_log import EventLog, Retention
 from .video.events import Rules as EventRules
+from .video.live import Live
+from .video.reach import Reach
+from .video.source import parse_source
+from .video.workers import Workers, cores, sensible
+from .vision import EngineVision
 from .watcher import Watcher
+
+log = logging.getLogger("recognizer")
 
 #: Extensions under which photos are stored, by format.
 EXTENSIONS = {"jpeg": "jpg", "tiff": "tif"}
@@ -84,6 +92,11 @@ class Service:
         self._watcher: Watcher | None = None
         self._events: Events | None = None
         self._events_lock = threading.Lock()
+        self._video_workers: Workers | None = None
+        self._live: Live | None = None
+        self._video_lock = threading.RLock()
+        self._cameras: Cameras | None = None
+        self._cameras_lock = threading.Lock()
         self._started = time.time()
         self._ready = False
 
@@ -140,20 +153,28 @@ class Service:
         self.events.deliver_to(sinks)
 
     def _named_cameras(self) -> list[tuple[str, str]]:
-        cameras = getattr(self, "cameras", None)
-        return [] if cameras is None else [(each.id, each.name) for each in cameras.all()]
+        return [(each.id, each.name or each.id) for each in self.cameras.all()]
 
     def close(self) -> None:
         """Finish what runs, end all threads, close all files."""
         self._ready = False
-        with self._events_lock:
-            if self._events:
-                self._events.close()
-                self._events = None
         if self._watcher:
             self._watcher.close()
             self._watcher = None
+        with self._video_lock:
+            if self._live is not None:
+                self._live.close()
+        with self._events_lock:  # after the cameras, whose people leave now
+            if self._events is not None:
+                self._events.close()
+        with self._cameras_lock:
+            cameras, self._cameras = self._cameras, None
+        if cameras is not None:
+            cameras.close()
         self.pool.close()
+        with self._video_lock:
+            if self._video_workers is not None:
+                self._video_workers.shutdown(wait=True, cancel_futures=True)
         self.enrolment.cache.close()
 
     # -- photos in ----------------------------------------------------------------------------------------------
@@ -260,23 +281,13 @@ class Service:
             clock.lap("embed")
             matches = self.match(vectors, top_k, threshold)
             clock.lap("match")
-            qualities = self._qualities(image, faces)
+            qualities = self.engine.qualities(image, faces)
             clock.lap("quality")
         found = tuple(
             SeenFace(face, point, match, measured)
             for face, point, match, measured in zip(faces, points, matches, qualities, strict=True)
         )
         return Seen(image, found, clock.total())
-
-    def _qualities(self, image: images.Image, faces: Faces) -> list[Quality]:
-        """How good the picture of each face is; sizes in pixels of the original photo."""
-        if not len(faces):
-            return []
-        near, scaled = self.engine.aligned(image, faces)
-        return [
-            replace(quality.measure(near.pixels, face), size=original.box.size)
-            for face, original in zip(scaled, faces, strict=True)
-        ]
 
     def annotated(self, seen: Seen) -> bytes:
         """The photo that was looked at, at its full size, with what was found drawn on it: a JPEG."""
@@ -302,6 +313,34 @@ class Service:
         margin = matching.AMBIGUOUS_SHARE * self.engine.info.calibration.threshold
         found = self.gallery.search(vectors, max(2, top_k))
         return [matching.decide(candidates, limit, self._curve, top_k, margin) for candidates in found]
+
+    def vision(self) -> EngineVision:
+        """What live video asks of this service."""
+        return EngineVision(self.engine, self.gallery, self.threshold_now, getattr(self, "objects", None))
+
+    @property
+    def video_workers(self) -> Workers:
+        """The threads that all cameras share; made when they are first asked for."""
+        with self._video_lock:
+            if self._video_workers is None:
+                self._video_workers = Workers(sensible(cores()))
+            return self._video_workers
+
+    def start_cameras(self) -> None:
+        """Start the cameras that are kept on always: for a server, not for whoever looks in for a moment."""
+        if any(entry.always for entry in self.cameras.all()):
+            self.live.start()
+
+    @property
+    def live(self) -> Live:
+        """The server's video, made when it is first asked for."""
+        with self._video_lock:
+            if self._live is None:
+                self._live = Live(
+                    self.cameras, self.vision(), executor=self.video_workers, font=self._font, encoders=max(2, cores() // 2),
+                    observers=self._observers(),
+                )  # fmt: skip
+            return self._live
 
     # -- verification -------------------------------------------------------------------------------------------
 
@@ -544,8 +583,18 @@ class Service:
             raise EventNotFound(f"there is no event {number}, or no longer", event=number)
         return found
 
+    def _observers(self) -> tuple[Events, ...]:
+        """The events, if there are any: video goes on where their folder cannot be used."""
+        if not self.settings.events:
+            return ()
+        try:
+            return (self.events,)
+        except StorageError as error:
+            log.warning("no events are kept: %s", error.message)
+            return ()
+
     @property
-    def _events_folder(self):
+    def _events_folder(self) -> Path:
         return self.settings.state_dir / "events"
 
     @property
@@ -563,6 +612,20 @@ class Service:
                 held.forget(name)
             finally:
                 held.close()
+    # -- cameras ------------------------------------------------------------------------------------------------
+
+    @property
+    def cameras(self) -> Cameras:
+        """The list of cameras, read when it is first asked for."""
+        with self._cameras_lock:
+            if self._cameras is None:
+                self._cameras = Cameras(
+                    self.settings.state_dir / "cameras.json",
+                    default=self.settings.camera,
+                    reach=Reach(self.settings.camera_allow),
+                    files=self.settings.camera_files,
+                )
+            return self._cameras
 
     # -- health -------------------------------------------------------------------------------------------------
 
@@ -586,6 +649,7 @@ class Service:
                 "subjects": len(subjects), "templates": sum(subjects.values()), "problems": len(self.problems()),
             },  # fmt: skip
             "queue": {"inside": self.pool.inside, "workers": self.pool.workers, "waiting_at_most": self.pool.queue},
+            "video": self._live.summary() if self._live else {"viewers": 0, "running": []},
             "uptime_s": round(time.time() - self._started, 1),
             "events": None if self._events is None else self._events.counts(),
         }
@@ -626,11 +690,6 @@ def _check_range(name: str, value: float, least: float, most: float) -> None:
         raise InvalidParameter(f"{name}: expected {least} to {most}, got {value}")
 
 
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def needed_files(settings: Settings) -> tuple[str, ...]:
     """Keys of the files (see `models`) that the service needs: the engine's weights, and the font of the labels."""
     return (*weights_for(settings.detector, settings.embedder), "font")
@@ -651,7 +710,13 @@ def make_service(settings: Settings, download: models.Progress | None = None) ->
         Weights are missing and could not be fetched.
     StorageError
         A folder cannot be used.
+    SettingsError
+        The setting `camera` names nothing that can be read.
     """
+    try:
+        parse_source(settings.camera)
+    except InvalidSource as error:
+        raise SettingsError(f"RECOGNIZER_CAMERA: {error.message}") from None
     models.ensure(needed_files(settings), settings.models_dir, download)
     recipe = {
         "detector": settings.detector,

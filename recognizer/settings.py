@@ -55,6 +55,12 @@ def _topic_or_none(text: str) -> str:
     return "none" if text.lower() == "none" else _topic(text)
 
 
+def _places(text: str) -> tuple[str, ...]:
+    """Like `_networks`, with the words ``lan`` and ``public`` for those networks."""
+    words = tuple(part.lower() for part in _words(text))
+    return tuple(word if word in ("lan", "public") else _networks(word)[0] for word in words)
+
+
 def _default_models() -> Path:
     from platformdirs import user_cache_path
 
@@ -86,7 +92,8 @@ class Settings:
     known_faces: Path = _setting(Path("known_faces"), Path, "Folder of the enrolled: one folder per person, photos in it.")
     state_dir: Path = _setting(
         Path(".recognizer"), Path,
-        "Folder of the cache (templates, thumbnails), which can be made again, and of events, which cannot."
+        "Folder of what the server keeps: cached templates and thumbnails, which can be made again; the list of cameras and "
+        "the events, which cannot.",
     )
     models_dir: Path = _setting(
         _default_models, Path, "Folder where fetched weights are kept.", shown="the user's cache folder"
@@ -136,6 +143,20 @@ class Settings:
         shown="none",
     )
     fetch_timeout: float = _setting(10.0, float, "Seconds that fetching one `image_url` may take in all.", least=0.1, most=300)
+    camera: str = _setting(
+        "0", str,
+        "What the camera `default` shows: a webcam's number, an rtsp, rtmp, http or https URL, a video file, a folder of "
+        "photos, `test:` for a test pattern, or `none`.",
+    )
+    camera_allow: tuple[str, ...] = _setting(
+        ("lan",), _places,
+        "Where URLs of cameras added over the API may lead: addresses or networks, `lan` for private networks, `public` for "
+        "the Internet, separated by commas.",
+        shown="`lan`",
+    )
+    camera_files: Path | None = _setting(
+        None, Path, "Folder below which cameras added over the API may name video files and folders of photos.", shown="none"
+    )
     workers: int = _setting(
         0, _whole, "Photos that are worked on at once; 0 takes one per processor core.", least=0, most=256
     )
@@ -144,6 +165,9 @@ class Settings:
     )
     host: str = _setting("127.0.0.1", str, "Address that `hug -f api.py` listens on when its `-ho` is not given.")
     http_threads: int = _setting(32, _whole, "Requests that are answered at once.", least=2, most=1024)
+    streams: int = _setting(
+        64, _whole, "Live streams and event streams that may be open at once, beside those requests.", least=1, most=256
+    )
     watch: bool = _setting(True, _switch, "Pick up photos dropped into `known_faces` while running.")
     watch_poll: bool = _setting(
         False, _switch, "Look at `known_faces` by polling; for network shares, which announce nothing."

@@ -23,7 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("models", "galleries", "folder", "quality", "bodies", "sources"),
     ("engines", "results", "progress"),
     ("examination", "evaluation", "face_recognition", "annotate", "replies"),
-    ("enrolment", "video"),
+    ("enrolment", "video", "vision"),
     ("watcher",),
     ("service",),
     ("people", "doctor"),
@@ -39,6 +39,7 @@ ENVIRONMENT = {
     "package_index.py": "what pip and uv are set to",
     "reload.py": "hands the listening socket to the process that replaces this one",
     "cli.py": "quietens OpenCV",
+    "video/decoder.py": "a process of its own: FFmpeg's options for OpenCV",
     "commands/upkeep.py": "shows where a setting comes from",
 }
 #: What takes long to import, or is not there everywhere: imported where it is used.

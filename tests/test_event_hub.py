@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import threading
 import time
@@ -190,13 +189,16 @@ def test_what_is_kept_no_longer_is_told(make):
 def test_a_stream_of_server_sent_events(make):
     events = make()
     put(events, "appeared", "left")
-    pieces = sse.stream(events, 0, sse.selection(kinds="left"), heartbeat=0.1, pause=0.04)
-    assert next(pieces) == b"retry: 3000\n\n"
-    number, kind, data, *end = next(pieces).decode().split("\n")
+    gone = threading.Event()
+    reader = sse.Reader(events, 0, sse.selection(kinds="left"), gone.is_set, heartbeat=0.1, pause=0.04)
+    assert reader.read(1) == b"retry: 3000\n\n"
+    number, kind, data, *end = reader.read().decode().split("\n")
     assert (number, kind, end) == ("id: 2", "event: left", ["", ""])
     assert json.loads(data.removeprefix("data: "))["id"] == 2
-    rest = list(itertools.islice(pieces, 6))
-    assert b"" in rest and b": still here\n\n" in rest
+    assert reader.read() == reader.read() == b": still here\n\n"
+    gone.set()
+    assert reader.read() == reader.read() == b"" and events.counts()["followers"] == 0
+    reader.close()
 
 
 def test_what_is_wanted():

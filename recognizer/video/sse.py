@@ -54,13 +54,47 @@ def last_event_id(header: str | None, after: int | None) -> int | None:
     return int(text)
 
 
-def stream(
-    events: Events, after: int | None, wanted: Callable[[dict], bool], *, heartbeat: float = HEARTBEAT, pause: float = 1.0
-) -> Iterator[bytes]:
-    """The reply, piece by piece. Empty pieces, about one in `pause` seconds, let the server look whether it should end."""
+class Reader:
+    """One reader of events: a file-like object without end, as WSGI servers send it.
+
+    Nothing queues for a reader: each piece is read from the log when the one before is sent.
+
+    Parameters
+    ----------
+    events : Events
+    after : int or None
+        The last event that the reader had; None begins with what comes.
+    wanted : callable
+    over : callable returning bool, optional
+        Whether the reader is gone, or the server ends; asked about once in `pause` seconds.
+    """
+
+    def __init__(
+        self,
+        events: Events,
+        after: int | None,
+        wanted: Callable[[dict], bool],
+        over: Callable[[], bool] | None = None,
+        *,
+        heartbeat: float = HEARTBEAT,
+        pause: float = 0.5,
+    ):
+        self._pieces = _pieces(events, after, wanted, over or (lambda: False), heartbeat, pause)
+
+    def read(self, size: int = -1) -> bytes:
+        """The next piece, whatever `size` is; nothing when the stream ends."""
+        return next(self._pieces, b"")
+
+    def close(self) -> None:
+        self._pieces.close()
+
+
+def _pieces(events: Events, after: int | None, wanted, over, heartbeat: float, pause: float) -> Iterator[bytes]:
     yield b"retry: %d\n\n" % (RETRY * 1000)
     said = time.monotonic()
     for item in events.follow(after, wanted, pause=pause):
+        if over():
+            return
         if isinstance(item, dict):
             said = time.monotonic()
             yield message(item)
@@ -69,8 +103,6 @@ def stream(
         elif time.monotonic() - said >= heartbeat:
             said = time.monotonic()
             yield b": still here\n\n"
-        else:
-            yield b""
 
 
 def message(event: dict) -> bytes:

@@ -1,0 +1,265 @@
+"""Follows faces from one detection to the next. Pure: NumPy, `geometry` and `types`.
+
+Each edge of a box moves by a Kalman filter of constant velocity, with noise in units of the face's own size, so that
+nothing depends on the resolution; time is in seconds, so that frames may be missing. A detection continues the track
+whose expected box overlaps it most, or, where a quick face has left its box behind, the one it can have come from.
+benchmarks/tracking.py compares it with well-kept trackers.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .. import geometry
+from ..types import Box, Face, Faces
+
+#: How far a detector's box is off, in sizes of the face (standard deviation).
+JITTER = 0.04
+#: How suddenly faces change their velocity, in sizes per second squared (standard deviation).
+ACCELERATION = 8.0
+#: Seconds after which a velocity that nothing confirms has died down to a third.
+COASTING = 0.3
+#: Least overlap of an expected box and a detected one that is beyond doubt one face's.
+LEAST_IOU = 0.2
+#: How many sizes a face may be away from where it was expected, and how much more with each second.
+REACH, REACH_PER_SECOND = 0.6, 2.5
+MOST_REACH = 1.5
+#: Largest change of size of one face between two detections.
+MOST_GROWTH = 1.8
+
+
+@dataclass
+class _Motion:
+    """Centre and size of a box, and how they change: two filters, one for the centre and one for the size."""
+
+    place: np.ndarray  # (4,): centre x, centre y, width, height in pixels
+    speed: np.ndarray  # (4,): the same per second
+    time: float
+    # (2,) each, for the centre and for the size, in sizes of the face: variances of place and speed, and their covariance
+    place_variance: np.ndarray
+    speed_variance: np.ndarray
+    covariance: np.ndarray
+
+    @classmethod
+    def begin(cls, place: np.ndarray, time: float) -> _Motion:
+        return cls(place, np.zeros(4), time, np.full(2, JITTER**2), np.array([4.0, 1.0]), np.zeros(2))
+
+    def at(self, time: float) -> np.ndarray:
+        """Where the box is expected; a velocity dies down the longer nothing confirms it."""
+        passed = max(0.0, time - self.time)
+        place = self.place + self.speed * (COASTING * -np.expm1(-passed / COASTING))
+        place[2:] = np.clip(place[2:], self.place[2:] / 2, self.place[2:] * 2)
+        return place
+
+    def update(self, measured: np.ndarray, time: float) -> None:
+        passed = max(0.0, time - self.time)
+        expected, size = self.at(time), max(1.0, float(self.place[2:].mean()))
+        fading = np.exp(-passed / COASTING)
+        # what passing time adds to the doubt
+        q = ACCELERATION**2 * np.array([1.0, 0.25])
+        place = (
+            self.place_variance + 2 * passed * self.covariance + passed**2 * self.speed_variance + q * passed**4 / 4
+        )
+        covariance = self.covariance + passed * self.speed_variance + q * passed**3 / 2
+        speed = self.speed_variance + q * passed**2
+        # what the measurement takes away
+        gain_place = place / (place + JITTER**2)
+        gain_speed = covariance / (place + JITTER**2)
+        off = measured - expected
+        self.place = expected + np.repeat(gain_place, 2) * off
+        self.speed = fading * self.speed + np.repeat(gain_speed, 2) * off
+        limit = 20 * size
+        self.speed = np.clip(self.speed, -limit, limit)
+        self.place_variance = (1 - gain_place) * place
+        self.speed_variance = np.maximum(speed - gain_speed * covariance, 1e-6)
+        self.covariance = (1 - gain_place) * covariance
+        self.time = max(self.time, time)
+
+
+@dataclass(eq=False)
+class Track:
+    """One face, followed.
+
+    Attributes
+    ----------
+    id : int
+    began, seen : float
+        Time of the first and of the last detection, in seconds of the caller's clock.
+    hits : int
+        Detections.
+    face : Face
+        As last detected.
+    doubtful : bool
+        Whether the last detection may be of somebody else: far from where the face was expected, or after it was lost.
+    place_known : bool
+        Whether the face may still be near where it was; not after a cut.
+    """
+
+    id: int
+    began: float
+    seen: float
+    face: Face
+    hits: int = 1
+    doubtful: bool = False
+    place_known: bool = True
+    _motion: _Motion = field(init=False, repr=False)
+
+    def __post_init__(self):
+        self._motion = _Motion.begin(_place(self.face.box), self.seen)
+
+    def face_at(self, time: float) -> Face:
+        """The face as it is expected at `time`: as detected if it was then, else carried on."""
+        if time <= self.seen:
+            return self.face
+        place, box = self._motion.at(time), self.face.box
+        scale = place[2:] / (box.width, box.height)
+        points = (self.face.landmarks - box.centre) * scale + place[:2]
+        return Face(_box(place), self.face.score, points.astype(np.float32), self.face.scheme)
+
+    def expected(self, time: float) -> np.ndarray:
+        """Centre x, centre y, width and height that are expected at `time`."""
+        return self._motion.at(time)
+
+    def see(self, face: Face, time: float, doubtful: bool) -> None:
+        if doubtful:
+            self._motion = _Motion.begin(_place(face.box), time)  # its velocity is anybody's guess
+        else:
+            self._motion.update(_place(face.box), time)
+        self.face, self.seen, self.doubtful = face, max(time, self.seen), doubtful
+        self.hits += 1
+
+
+class Tracker:
+    """Gives detections of one source to tracks. Owns the tracks; one caller at a time.
+
+    Parameters
+    ----------
+    shown : float
+        Seconds for which a face that is no longer detected is carried on.
+    kept : float
+        Seconds after which a face that is no longer detected is forgotten: its track ends.
+    sure : float
+        Score of a detection that is believed at once; a lower one has to be repeated.
+    """
+
+    def __init__(self, *, shown: float = 0.4, kept: float = 4.0, sure: float = 0.75):
+        self.tracks: list[Track] = []
+        self.shown, self.kept, self.sure = shown, kept, sure
+        self._ids = itertools.count(1)
+        self._cut: float | None = None
+
+    def update(self, faces: Faces, time: float) -> list[Track]:
+        """Take in what was detected at `time`; the track of each face, in the order of `faces`."""
+        given: dict[int, tuple[Track, bool]] = {}
+        if self._cut is not None and time >= self._cut:
+            self._lose_all(time)
+        # those that were there a moment ago choose before those that were lost
+        recent = [track for track in self.tracks if time - track.seen <= self.shown]
+        lost = [track for track in self.tracks if time - track.seen > self.shown and track.place_known]
+        for tracks in (recent, lost):
+            free = [i for i in range(len(faces)) if i not in given]
+            for track, row, close in _pairs(tracks, faces.boxes[free], time):
+                given[free[row]] = track, not close or tracks is lost
+        found = []
+        for i, face in enumerate(faces):
+            if i in given:
+                track, doubtful = given[i]
+                track.see(face, time, doubtful)
+            else:
+                track = Track(next(self._ids), time, time, face)
+                self.tracks.append(track)
+            found.append(track)
+        return found
+
+    def _lose_all(self, time: float) -> None:
+        """After a cut, no place in the picture says anything: tracks go on only by what faces look like."""
+        self._cut = None
+        for track in self.tracks:
+            track.seen = min(track.seen, time - self.shown - 1e-3)
+            track.place_known = False
+
+    def cut(self, time: float) -> None:
+        """The picture of `time` does not continue the one before: whatever is found in it may be anybody."""
+        self._cut = time
+
+    def visible(self, time: float) -> list[Track]:
+        """Tracks that are worth showing at `time`, by id."""
+        if self._cut is not None and time >= self._cut:
+            return []  # nothing was looked for in the new picture yet
+        there = (track for track in self.tracks if time - track.seen <= self.shown)
+        return sorted((track for track in there if self.believed(track)), key=lambda track: track.id)
+
+    def believed(self, track: Track) -> bool:
+        return track.hits > 1 or track.face.score >= self.sure
+
+    def expire(self, time: float) -> list[Track]:
+        """Forget, and return, the tracks that were not seen for too long; a lone doubtful detection goes sooner."""
+        gone = [
+            track for track in self.tracks if time - track.seen > (self.kept if self.believed(track) else self.shown)
+        ]
+        self.tracks = [track for track in self.tracks if track not in gone]
+        return gone
+
+    def lost(self, time: float) -> list[Track]:
+        """Tracks that are remembered, but not shown."""
+        return [track for track in self.tracks if time - track.seen > self.shown and self.believed(track)]
+
+    def merge(self, new: Track, old: Track) -> None:
+        """`new` turned out to be the face of `old`, which goes on where `new` is; `new` is forgotten."""
+        old.face, old.seen, old.doubtful, old.place_known = new.face, new.seen, False, True
+        old.hits += new.hits
+        old._motion = new._motion
+        self.tracks.remove(new)
+
+    def split(self, track: Track) -> Track:
+        """What was seen last of `track` is somebody else: a new track goes on there, and `track` is lost."""
+        other = Track(next(self._ids), track.seen, track.seen, track.face)
+        other._motion = track._motion
+        track.seen, track.place_known = track.seen - self.shown - 1e-3, False
+        self.tracks.append(other)
+        return other
+
+
+def _place(box: Box) -> np.ndarray:
+    return np.array([*box.centre, box.width, box.height])
+
+
+def _box(place: np.ndarray) -> Box:
+    x, y, width, height = (float(value) for value in place)
+    return Box(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+
+
+def _pairs(tracks: Sequence[Track], boxes: np.ndarray, time: float) -> list[tuple[Track, int, bool]]:
+    """Tracks with the rows of `boxes` that continue them, and whether that is beyond doubt; the best pairs first."""
+    if not tracks or not len(boxes):
+        return []
+    places = np.array([track.expected(time) for track in tracks])
+    half = places[:, 2:] / 2
+    expected = np.hstack([places[:, :2] - half, places[:, :2] + half])
+    overlap = np.array([geometry.iou(one, boxes) for one in expected])
+    sizes = boxes[:, 2:] - boxes[:, :2]
+    ratio = np.sqrt(places[:, 2:].prod(axis=1)[:, None] / np.maximum(sizes.prod(axis=1), 1e-9))
+    alike = np.maximum(ratio, 1 / np.maximum(ratio, 1e-9)) <= MOST_GROWTH
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    apart = np.linalg.norm(centres[None] - places[:, None, :2], axis=2) / np.sqrt(places[:, 2:].prod(axis=1))[:, None]
+    passed = np.array([max(0.0, time - track.seen) for track in tracks])[:, None]
+    reach = np.minimum(REACH + REACH_PER_SECOND * passed, MOST_REACH)
+    close = (overlap >= LEAST_IOU) & alike
+    possible = close | ((apart <= reach) & alike)
+    # overlap decides; of those that do not overlap, nearness
+    worth = np.where(possible, overlap + 0.1 * np.clip(1 - apart / MOST_REACH, 0, 1), -1.0)
+    pairs: list[tuple[Track, int, bool]] = []
+    tracks_left, boxes_left = set(range(len(tracks))), set(range(len(boxes)))
+    for flat in np.argsort(-worth, axis=None, kind="stable"):
+        i, j = divmod(int(flat), len(boxes))
+        if worth[i, j] < 0:
+            break
+        if i in tracks_left and j in boxes_left:
+            tracks_left.remove(i)
+            boxes_left.remove(j)
+            pairs.append((tracks[i], j, bool(close[i, j])))
+    return pairs
