@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
+import requests
 from click.testing import CliRunner
 
 from recognizer import exporting
@@ -185,6 +186,7 @@ def bucket(monkeypatch) -> Iterator[str]:
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
     s3fs.S3FileSystem.clear_instance_cache()
+    requests.post(f"{url}/moto-api/reset", timeout=10)
     boto3.client("s3").create_bucket(Bucket="faces", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
     yield "s3://faces/exports"
     s3fs.S3FileSystem.clear_instance_cache()

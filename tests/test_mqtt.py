@@ -61,7 +61,7 @@ def until(condition, seconds: float = 20.0):
 
 def put(hub: Events, count: int = 1) -> None:
     for _ in range(count):
-        hub.log.append([{"id": 0, "kind": "appeared", "camera": "door", "time": "", "subject": "Bob", "thumbnail": None}])
+        hub.log.append([{"id": 0, "kind": "camera_live", "camera": "door", "time": "", "subject": None, "thumbnail": None}])
 
 
 def ids(listener: Listener) -> list[int]:
@@ -186,7 +186,7 @@ def test_events_wait_through_a_restart_of_the_server(tmp_path, broker):
     between.close()
     second = Events(tmp_path / "events", QUICK)
     sink(second, broker, backlog=2)
-    until(lambda: ids(listener) == [1, 2, 4, 5])  # two may wait: the third is dropped, and counted
+    until(lambda: ids(listener) == [1, 2, 4, 5])  # two may wait: of three the oldest is dropped, and counted
     assert second.counts()["sinks"][0]["dropped"] == 1
     second.close()
     listener.close()

@@ -121,6 +121,7 @@ def test_every_event_is_posted_in_order(log, receiver, start):
     hook = start(receiver.url)
     put(log, 20)
     until(lambda: len(receiver.taken) == 20)
+    until(lambda: hook.waiting == 0)
     assert receiver.ids == list(range(4, 24))
     headers, body = receiver.taken[0]
     assert headers["Content-Type"] == "application/json" and json.loads(body)["subject"] == "Zoë"
@@ -173,8 +174,8 @@ def test_an_event_that_is_refused_makes_way_for_the_next(log, receiver, start):
     receiver.answers = [400, 422, 400]
     hook = start(receiver.url)
     put(log, 2)
-    until(lambda: len(receiver.taken) == 1)
-    assert receiver.ids == [2] and hook.counts == {"delivered": 1, "retried": 2, "dropped": 1}
+    until(lambda: hook.counts == {"delivered": 1, "retried": 2, "dropped": 1})
+    assert receiver.ids == [2]
 
 
 def test_an_old_event_is_dropped_when_it_fails(log, receiver, start):

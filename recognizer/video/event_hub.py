@@ -152,7 +152,7 @@ class Events:
                     yield missing
                 found, reached = self.log.scan(reached, 100, wanted)
                 yield from found
-                if not found and not self.log.wait(reached, pause):
+                if not found and not self.log.wait(reached, pause) and not self.log.closed:
                     yield None
         finally:
             self._followers -= 1
@@ -300,7 +300,7 @@ class Events:
             elif event["kind"] == "left":
                 here.pop(event.get("appearance", 0), None)
         for event in here.values():
-            shown = plain(Event("left", event["camera"], self._wall(), subject=event["subject"], track=event["track"]))
+            shown = plain(Event("left", event["camera"], self._wall(), subject=event["subject"], track=event.get("track")))
             shown |= {"appearance": event["id"], "reason": "the server was stopped abruptly"}
             shown |= {name: event[name] for name in ("since", "thumbnail", "box") if name in event}
             with suppress(StorageError):

@@ -248,6 +248,8 @@ class EventLog:
             self.counts["purged"] += following - oldest
             files.pop(0)
             del sizes[oldest]
+        while files and self._newest and self._newest[0]["id"] < files[0]:
+            self._newest.popleft()
 
     def purge(self) -> None:
         """Delete what is older than is kept, also where nothing new comes. To be called now and then."""

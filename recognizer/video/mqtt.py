@@ -182,9 +182,9 @@ class Mqtt(Delivery):
         self._connected.set()
 
     def _on_disconnect(self, client, userdata, flags, reason_code, properties) -> None:
-        self._connected.clear()
-        if not self._stop.is_set():
+        if self._connected.is_set() and not self._stop.is_set():  # else it is the end of one that was refused
             self._lost("the connection was lost")
+        self._connected.clear()
 
     def _on_connect_fail(self, client, userdata) -> None:
         self._lost("no connection could be made")

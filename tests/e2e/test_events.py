@@ -10,11 +10,16 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from urllib.parse import quote
 
+import numpy as np
 import pytest
 
+from recognizer import images
 from recognizer.video.event_log import EventLog
 
+from ..brokers import MOSQUITTO, Broker, Listener
+from ..streams import HttpCamera
 from ..test_webhooks import Receiver
 from .serving import Server, code
 
@@ -237,3 +242,76 @@ def test_a_server_that_cannot_tell_of_events_says_so_and_ends(tmp_path, settings
         Server(tmp_path, **settings).start()
     log = (tmp_path / "server.log").read_text()
     assert "Recognizer cannot start" in log and said in log and "hidden" not in log and "Traceback" not in log
+
+
+# -- a camera of which all of it comes ------------------------------------------------------------------------------------
+
+
+class Stage(HttpCamera):
+    """A camera before which photos are held; its noise shows that it is alive."""
+
+    def __init__(self):
+        super().__init__()
+        self.rate, self.scene = 12.0, np.full((360, 640, 3), 90, np.uint8)
+        self.noise = np.random.default_rng(0)
+
+    def hold(self, photo: bytes | None) -> None:
+        scene = np.full((360, 640, 3), 90, np.uint8)
+        if photo is not None:
+            pixels = images.resize(images.decode(photo, max_bytes=10**8, max_pixels=10**8).pixels, 340)
+            scene[10 : 10 + pixels.shape[0], 150 : 150 + pixels.shape[1]] = pixels[:340, :480]
+        self.scene = scene
+
+    def picture(self) -> bytes:
+        scene = self.scene.copy()
+        scene[:8] = self.noise.integers(0, 255, (8, 640, 3), np.uint8)
+        return images.encode_jpeg(scene)
+
+
+def test_what_happens_before_a_camera_is_told_everywhere(tmp_path, faces):
+    receiver = Receiver()
+    broker = Broker(tmp_path / "broker").start() if MOSQUITTO else None
+    listener = Listener(broker) if broker else None
+    url = f"mqtt://{broker.user}:{quote(broker.password, safe='')}@127.0.0.1:{broker.port}" if broker else ""
+    with Stage() as camera, Server(
+        tmp_path / "home", webhooks=receiver.url, webhook_allow="127.0.0.1", camera_allow="127.0.0.1",
+        event_left_seconds=2, event_unknown_seconds=1.5, mqtt_url=url,
+    ) as server:  # fmt: skip
+        server.put("Barack Obama/one.jpg", faces["obama"])
+        server.wait_for(lambda: "Barack Obama" in server.people())
+        stream = Stream(server)
+        login = camera.url(login="user:hidden@")
+        made = server.post("/cameras", data={"source": login, "name": "Front door", "always": "1"}).json()
+        assert stream.next()["event"] == "camera_live"
+        camera.hold(faces["obama2"])
+        appeared = json.loads(stream.next()["data"])
+        assert (appeared["kind"], appeared["subject"], appeared["camera"]) == ("appeared", "Barack Obama", made["id"])
+        assert appeared["distance"] < 1.4 and appeared["false_match_rate"] < 1e-3
+        picture = images.decode(server.get(appeared["thumbnail"]).content, max_bytes=10**6, max_pixels=10**6)
+        assert server.names(images.encode_jpeg(images.resize(picture.pixels, 160))) == ["Barack Obama"]
+        camera.hold(None)
+        left = json.loads(stream.next()["data"])
+        assert (left["kind"], left["subject"], left["appearance"]) == ("left", "Barack Obama", appeared["id"])
+        camera.hold(faces["collins"])
+        unknown = json.loads(stream.next()["data"])
+        assert (unknown["kind"], unknown["subject"]) == ("unknown", None)
+        time.sleep(1)
+        camera.hold(None)
+        assert stream.next()["event"] == "left"
+        stream.close()
+        ids = [appeared["id"] - 1, appeared["id"], left["id"], unknown["id"], unknown["id"] + 1]
+        server.wait_for(lambda: receiver.ids == ids)
+        counts = server.get("/health").json()["events"]
+        assert counts["dropped_events"] == counts["dropped_states"] == 0 and counts["observed"] > 20
+        if listener:
+            topic = f"recognizer/cameras/{made['id']}/event"
+            server.wait_for(lambda: [json.loads(each)["id"] for each in listener.of(topic)] == ids)
+            config = json.loads(listener.held()[f"homeassistant/device/recognizer_{made['id']}/config"])
+            assert config["device"]["name"] == "Front door"
+            shown = b"".join(payload for _, payload, _ in listener.messages)
+            assert b"hidden" not in shown and broker.password.encode() not in shown
+            listener.close()
+        assert "hidden" not in server.log() + server.get("/events?format=json").text
+    receiver.close()
+    if broker:
+        broker.kill()
