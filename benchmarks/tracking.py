@@ -25,12 +25,13 @@ from recognizer import images
 from recognizer.service import make_service
 from recognizer.settings import Settings
 from recognizer.types import Faces
+from recognizer.video.cuts import Cuts
 from recognizer.video.naming import worth
-from recognizer.video.scene import Scene
+from recognizer.video.scene import Scene, single
 from recognizer.video.tracker import Tracker
 
 #: A face is told from others only if its picture is worth this much.
-LABELLED = 0.15
+LABELLED = 0.3
 QUICK = 90
 
 
@@ -74,22 +75,18 @@ def look(clip: Path, vision, most: int | None) -> list[Step]:
     """Everything that is found in a clip, with all faces described, and grouped into people."""
     import cv2
 
-    from recognizer.video.pipeline import CUT
-
     video = cv2.VideoCapture(str(clip))
     rate = video.get(cv2.CAP_PROP_FPS) or 25
-    steps, before = [], None
+    steps, cuts = [], Cuts()
     while most is None or len(steps) < most:
         there, bgr = video.read()
         if not there:
             break
         image = images.from_array(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
-        faces = vision.detect(image)
-        sample = image.pixels[:: max(1, image.height // 36), :: max(1, image.width // 64), 1].astype(int)
-        cut = before is not None and float(np.abs(sample - before).mean()) > CUT
-        before = sample
+        faces = single(vision.detect(image))
         vectors = vision.describe(image, faces)
-        steps.append(Step(len(steps) / rate, faces, vision.qualities(image, faces), vectors, np.zeros(0, int), cut))
+        qualities, cut = vision.qualities(image, faces), cuts.is_cut(image.pixels)
+        steps.append(Step(len(steps) / rate, faces, qualities, vectors, np.zeros(0, int), cut))
     video.release()
     _tell_people_apart(steps, vision.same_within)
     return steps
@@ -113,7 +110,8 @@ def _tell_people_apart(steps: list[Step], same_within: float) -> None:
     for s, i in good:
         if len(means):
             apart = np.linalg.norm(means - steps[s].vectors[i], axis=1)
-            if apart.min() <= same_within:
+            nearest = np.sort(apart)
+            if nearest[0] <= 0.9 * same_within and (len(nearest) < 2 or nearest[1] - nearest[0] > 0.1 * same_within):
                 steps[s].people[i] = int(apart.argmin())
 
 

@@ -316,7 +316,11 @@ class Service:
 
     def vision(self) -> EngineVision:
         """What live video asks of this service."""
-        return EngineVision(self.engine, self.gallery, self.threshold_now, getattr(self, "objects", None))
+        finds_objects = self._find_objects_live if hasattr(self, "object_detector") else None
+        return EngineVision(self.engine, self.gallery, self.threshold_now, finds_objects)
+
+    def _find_objects_live(self, pixels: np.ndarray, threshold: float):
+        return self.object_detector().find(pixels, threshold)
 
     @property
     def video_workers(self) -> Workers:
@@ -327,9 +331,9 @@ class Service:
             return self._video_workers
 
     def start_cameras(self) -> None:
-        """Start the cameras that are kept on always: for a server, not for whoever looks in for a moment."""
-        if any(entry.always for entry in self.cameras.all()):
-            self.live.start()
+        """Start the cameras that are kept on always, now and when one is added: for a server, not for whoever looks in for
+        a moment."""
+        self.live.start()
 
     @property
     def live(self) -> Live:

@@ -201,6 +201,7 @@ class _Request(HTTPRequest):
         if not self.conn.endless:
             return super().write(chunk)
         self.conn.socket.sendall(chunk)  # straight from the bytes that all viewers share
+        self.conn.wait_until_sent()
 
     def simple_response(self, status, msg=""):
         if self.sent_headers:
@@ -237,6 +238,20 @@ class _Connection(HTTPConnection):
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, STREAM_BUFFER)
             if hasattr(socket, "TCP_NOTSENT_LOWAT"):
                 self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, STREAM_UNSENT)
+
+    def wait_until_sent(self):
+        """Wait until next to nothing is left to send: what comes next is chosen then, and not before.
+
+        Raises
+        ------
+        TimeoutError
+            The client takes too long.
+        """
+        if hasattr(select, "poll"):
+            poll = select.poll()
+            poll.register(self.socket, select.POLLOUT)
+            if not poll.poll(1000 * STREAM_SECONDS):
+                raise TimeoutError("timed out")
 
     def gone(self) -> bool:
         """Whether the client hung up, as far as the system tells: else it shows when something is sent."""

@@ -205,8 +205,11 @@ class Program:
 
 
 @contextlib.contextmanager
-def rtsp_server(folder: Path) -> Iterator[str]:
-    """Serves the files of a folder over RTSP; the URL to which a file's name is added."""
-    with Program(tool("live555MediaServer", "livemedia-utils"), cwd=folder) as program:
-        found = wait_for(lambda: re.search(rb"rtsp://\S+?(:\d+)?/<filename>", program.output), 10)
-        yield f"rtsp://127.0.0.1{(found[1] or b'').decode()}/"
+def rtsp_server(port: int = 0, login: str = "", clip: str | Path = "") -> Iterator[str]:
+    """A GStreamer RTSP server, see `rtsp_server.py`; the URL to which a path is added."""
+    python, probe = "/usr/bin/python3", "import gi; gi.require_version('GstRtspServer', '1.0')"
+    if not Path(python).exists() or subprocess.run([python, "-c", probe], capture_output=True).returncode:
+        pytest.skip("GStreamer's RTSP server is not installed (Debian packages python3-gi and gir1.2-gst-rtsp-server-1.0)")
+    with Program(python, Path(__file__).with_name("rtsp_server.py"), port, login, clip) as program:
+        found = wait_for(lambda: re.search(rb"^([0-9]+)\n", program.output, re.MULTILINE), 20, program.output.decode())
+        yield f"rtsp://127.0.0.1:{int(found[1])}/"

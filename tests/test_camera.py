@@ -642,22 +642,45 @@ def encoded(folder: Path, name: str, *options: str, size: str = "320x240", secon
     return file
 
 
-def test_rtsp(cameras, tmp_path, caplog):
+def test_rtsp_killed_and_restarted(cameras, caplog, monkeypatch):
+    monkeypatch.setattr(camera_module, "LONGEST_WAIT", 1.0)
     caplog.set_level(logging.INFO)
-    encoded(tmp_path, "clip.264", "-c:v", "libx264", "-g", "10", "-bf", "0", seconds=10)
-    with rtsp_server(tmp_path) as url:
-        camera = cameras(url.replace("//", "//admin:s3cret@") + "clip.264")
-        camera.start()
-        first = camera.wait(-1, 20)
-        assert first is not None and first.pixels.shape == (240, 320, 3), camera.state
-        assert camera.wait(first.number + 10, 20) is not None
-        assert not [line for line in decoders().values() if "s3cret" in line]
-        missing = cameras(url + "nothing.264")
-        missing.start()
-        assert state(missing, "lost") == "the camera has no such stream"
-        missing.stop()
-    state(camera, "lost")
+    port = free_port()
+    camera = cameras(f"rtsp://admin:s3cret@127.0.0.1:{port}/live")
+    after = -1
+    for _ in range(2):
+        with rtsp_server(port, "admin:s3cret"):
+            camera.start()
+            frame = camera.wait(after, 30)
+            assert frame is not None and frame.pixels.shape == (240, 320, 3), camera.state
+            assert (after := camera.wait(frame.number + 20, 30).number), camera.state
+            assert decoders() and not [line for line in decoders().values() if "s3cret" in line]
+        assert state(camera, "lost")
+        after = camera.newest().number
     assert "s3cret" not in caplog.text
+
+
+def test_what_rtsp_cameras_refuse(cameras):
+    with rtsp_server(login="admin:s3cret") as url:
+        for login, path, reason in [
+            ("admin:s3cret@", "nothing", "the camera has no such stream"),
+            ("", "live", "the camera does not accept the user name and password"),
+            ("admin:wrong@", "live", "the camera does not accept the user name and password"),
+        ]:
+            camera = cameras(url.replace("//", f"//{login}") + path)
+            camera.start()
+            assert state(camera, "lost") == reason, (login, path)
+            camera.stop()
+
+
+def test_rtsp_that_ends(cameras, tmp_path):
+    file = encoded(tmp_path, "clip.mp4", "-c:v", "libx264", "-g", "10", "-bf", "0", seconds=3)
+    with rtsp_server(clip=file) as url:
+        camera = cameras(url + "clip")
+        camera.start()
+        assert camera.wait(20, 30) is not None, camera.state
+        assert state(camera, "lost")
+        assert camera.wait(camera.newest().number, 30) is not None  # and comes back
 
 
 def ffmpeg_serving(file: Path, *out) -> Program:

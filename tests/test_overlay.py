@@ -156,7 +156,8 @@ def test_right_to_left_names_are_drawn_from_right_to_left(font):
     name = "אבגלום"
     label = overlay._render(font, 40, KNOWN, 1000, name, "")
     drawn = ink((label[..., 0].astype(float) - KNOWN[0]) / (255 - KNOWN[0]))
-    assert np.corrcoef(drawn, in_file_order(name[::-1]))[0, 1] > 0.9 > np.corrcoef(drawn, in_file_order(name))[0, 1]
+    like = [np.corrcoef(drawn[:100], in_file_order(text)[:100])[0, 1] for text in (name[::-1], name)]
+    assert like[0] > 0.9 > like[1]
 
 
 # -- the other layers ------------------------------------------------------------------------------------------------
@@ -187,7 +188,7 @@ def test_five_and_68_points_lie_where_they_are(font, scale):
     for layers, points in ((frozenset({"landmarks"}), five), (frozenset({"landmarks68"}), many)):
         picture = draw(result(pixels, seen), layers=layers, font=font)
         for x, y in points:
-            assert (picture[round(float(y)), round(float(x))] == POINT).all()
+            assert np.abs(picture[round(float(y)), round(float(x))].astype(int) - POINT).max() < 40
 
 
 def test_where_68_points_are_missing_five_are_shown(font):

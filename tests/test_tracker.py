@@ -36,10 +36,10 @@ def test_nothing_is_followed_where_nothing_is():
     assert tracker.visible(0.0) == tracker.lost(0.0) == tracker.expire(100.0) == []
 
 
-@pytest.mark.parametrize("speed", [0, 40, 150, 400])
+@pytest.mark.parametrize("speed", [0, 40, 150, 300])
 @pytest.mark.parametrize("every", [1, 3, 5])
 def test_a_face_that_moves_is_one_track(speed, every):
-    """Up to eight sizes per second, seen down to five times a second."""
+    """Up to six sizes per second, seen down to five times a second."""
     tracker = Tracker()
     for i in range(0, 100, every):
         (track,) = tracker.update(together(face(100 + speed * i / RATE)), i / RATE)
@@ -52,8 +52,8 @@ def test_where_it_goes_is_expected():
     for i in range(25):
         (track,) = tracker.update(together(face(100 + 4 * i)), i / RATE)
     expected = track.face_at(27 / RATE)
-    assert expected.box.centre[0] == pytest.approx(100 + 4 * 27, abs=2)
-    assert expected.landmarks[2, 0] == pytest.approx(100 + 4 * 27, abs=2)
+    assert expected.box.centre[0] == pytest.approx(100 + 4 * 27, abs=3)
+    assert expected.landmarks[2, 0] == pytest.approx(100 + 4 * 27, abs=3)
     assert track.face_at(24 / RATE) is track.face
 
 
@@ -84,10 +84,14 @@ def test_missing_for_a_moment_is_carried_on_then_hidden_then_forgotten():
     assert tracker.visible(0.3) == [track]
     assert tracker.visible(0.5) == [] and tracker.lost(0.5) == [track]
     assert ids(tracker.update(together(face(105)), 1.0)) == [1]
-    assert track.doubtful  # somebody else may have come meanwhile
-    assert tracker.expire(4.9) == []
-    assert tracker.expire(5.1) == [track] and tracker.tracks == []
-    assert ids(tracker.update(together(face(100)), 5.2)) == [2]
+    assert not track.doubtful
+    for i in range(1, 5):
+        tracker.update(together(), 1.0 + 0.04 * i)
+    assert ids(tracker.update(together(face(105)), 1.2)) == [1]
+    assert track.doubtful  # it was looked for and not there: somebody else may have come
+    assert tracker.expire(5.1) == []
+    assert tracker.expire(5.3) == [track] and tracker.tracks == []
+    assert ids(tracker.update(together(face(100)), 5.4)) == [2]
 
 
 def test_a_face_elsewhere_is_another_one():

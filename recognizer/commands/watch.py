@@ -81,6 +81,8 @@ async def _follow(made, camera, view, recorder, window, seconds: float | None, o
     """Show, and write, each result until the source, or the time, ends."""
     from ..video.watching import watch
 
+    layers = {"faces"} | ({"landmarks68"} if options["landmarks"] == 68 else set())
+    layers |= {"objects"} if options["objects"] else set()
     until = None if seconds is None else time.monotonic() + seconds
     results = watch(camera, made.vision(), executor=made.video_workers, **options)
     async with contextlib.aclosing(results):
@@ -91,7 +93,7 @@ async def _follow(made, camera, view, recorder, window, seconds: float | None, o
                 break
             view.show(result, camera)
             if recorder or window:
-                drawn = await asyncio.to_thread(_drawn, result, made)
+                drawn = await asyncio.to_thread(_drawn, result, made, frozenset(layers))
                 if recorder:
                     at = result.frame.taken if camera.paced else result.frame.position
                     await asyncio.to_thread(recorder.add, drawn, result.frame.taken if at is None else at)
@@ -101,11 +103,11 @@ async def _follow(made, camera, view, recorder, window, seconds: float | None, o
                         break
 
 
-def _drawn(result, made):
-    from .. import annotate, models
+def _drawn(result, made, layers: frozenset[str]):
+    from .. import models
+    from ..video import overlay
 
-    font = models.path("font", made.settings.models_dir)
-    return annotate.draw(result.frame.pixels, [face.seen for face in result.faces], font)
+    return overlay.draw(result, layers=layers, font=models.path("font", made.settings.models_dir))
 
 
 # -- views ------------------------------------------------------------------------------------------------------------

@@ -148,7 +148,7 @@ class Camera:
     def start(self) -> None:
         """Begin to read; returns at once. Does nothing while it runs, and begins anew after "ended"."""
         with self._lock:
-            if self._stopper is not None and self._thread is not None and self._thread.is_alive():
+            if self._stopper is not None and self._state.name != "ended" and self.running:
                 return
             self._stopper = Stopper()
             tell = self._set_state("connecting")
@@ -380,13 +380,13 @@ class Camera:
                 self._since = changed = now
             if not shot.same:
                 changed = now
-            self._keep(shot, stopper)
             if self._broken_in_a_row >= MOST_BROKEN:
                 raise SourceLost("its pictures are damaged")
             if self.source.live and now - changed > self.same_after:
                 self._say(stopper, "frozen", f"the picture has not changed for {self.same_after:g} seconds")
             elif self._state.name != "live":
                 self._say(stopper, "live")
+            self._keep(shot, stopper)
 
     def _keep(self, shot: Shot, stopper: Stopper) -> None:
         """Make a shot the newest; unpaced, wait until it was taken."""
@@ -406,9 +406,10 @@ class Camera:
                 kept.drop()
                 return
             self._kept = kept
-            if before is not None and before.drop():
-                self._counts["dropped"] += 1
             self._wake()
+        if before is not None and before.drop():  # without the lock: it waits for whoever decodes it at the moment
+            with self._lock:
+                self._counts["dropped"] += 1
         if not self.paced:
             with stopper.calling(self._wake_locked), self._changed:
                 while not kept.taken and self._stopper is stopper and not stopper.stopped:

@@ -18,7 +18,7 @@ import numpy as np
 from ..errors import FetchError, InvalidUrl
 from ..fetch import Fetcher, Stream
 from .http_login import authorization
-from .network import resolver
+from .network import lookup
 from .process import MOST_PIXELS, ProcessReader, pipe_config
 from .reach import Reach
 from .readers import BrokenShot, Reader, Shot, SourceLost, Stopper
@@ -70,8 +70,9 @@ class _Site:
         self._socket: socket.socket | None = None
         self._closed = False
         self._fetcher = Fetcher(
-            timeout=timeout, max_bytes=MOST_JPEG, resolver=resolver(stopper), permit=reach.permits, on_socket=self._watch
-        )
+            timeout=timeout, max_bytes=MOST_JPEG, permit=reach.permits, on_socket=self._watch,
+            resolver=lambda host, port, **how: lookup(host, port, stopper, **how),
+        )  # fmt: skip
 
     def _watch(self, connection: socket.socket) -> None:
         self._socket = connection

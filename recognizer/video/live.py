@@ -167,7 +167,7 @@ class Live:
         ------
         CameraNotFound, Busy
         CameraUnavailable
-            There is none within `timeout` seconds.
+            There is none within `timeout` seconds, or it is known why there is none.
         """
         if not self._snapshots.acquire(blocking=False):
             raise Busy("too many snapshots wait for their cameras; try again shortly")
@@ -176,12 +176,19 @@ class Live:
             with self.view(replace(key, fps=None)) as view:
                 found = view.next(0, timeout)
                 while found is not None and found.card and (left := until - time.monotonic()) > 0:
+                    if self._state(key.camera) in ("lost", "frozen", "ended"):
+                        break
                     found = view.next(found.number, left)
         finally:
             self._snapshots.release()
         if found is None or found.card:
             raise CameraUnavailable(f"camera {key.camera!r} gave no picture: {self._why(key.camera)}")
         return found
+
+    def _state(self, camera: str) -> str | None:
+        channel = self._channels.get(camera)
+        state = channel.state if channel else None
+        return state.name if state else None
 
     def _why(self, camera: str) -> str:
         channel = self._channels.get(camera)
@@ -285,7 +292,11 @@ class Live:
         """One session after the other, until the camera is removed. One at a time: two never open the same device."""
         while not channel.removed:
             if channel.needed:
-                await self._session(channel)
+                try:
+                    await self._session(channel)
+                except Exception:
+                    log.exception("camera %s could not be run", channel.entry.id)
+                    await asyncio.sleep(_RETRY_SECONDS[-1])
             else:
                 channel.changed.clear()
                 if not channel.needed and not channel.removed:

@@ -196,7 +196,7 @@ class View:
             interval = 1 / self.key.fps
             if taken < self._due - _EARLY * interval:
                 return False
-            self._due = max(self._due + interval, taken)
+            self._due = (taken if taken > self._due + interval else self._due) + interval
         self._times.append(taken)
         while taken - self._times[0] > _RATE_SECONDS:
             self._times.popleft()

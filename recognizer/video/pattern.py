@@ -12,6 +12,7 @@ import time as clock
 import numpy as np
 
 _BITS = 40
+_ROWS = 45  # heights of a row of cells in a frame
 _STEP = 4  # pixels that the background moves per frame
 
 
@@ -27,7 +28,6 @@ class Pattern:
     def __init__(self, width: int, height: int):
         self.width, self.height = width, height
         self._wide = _background(width, height)
-        self._cell = max(1, height // 45)
 
     def draw(self, number: int, time: float) -> np.ndarray:
         """The frame `number` as it is at `time`, seconds since the epoch: RGB uint8 (height, width, 3), a new array."""
@@ -53,8 +53,8 @@ class Pattern:
     def _write(self, frame: np.ndarray, row: int, value: int) -> None:
         bits = _bits(value)
         columns = np.arange(self.width) * _BITS // self.width
-        top = self.height - (row + 1) * self._cell
-        frame[top : top + self._cell] = (bits[columns] * 255)[None, :, None]
+        bottom, cell = self.height - row * self.height / _ROWS, self.height / _ROWS
+        frame[round(bottom - cell) : round(bottom)] = (bits[columns] * 255)[None, :, None]
 
 
 def read(pixels: np.ndarray) -> tuple[int, int] | None:
@@ -67,7 +67,7 @@ def read(pixels: np.ndarray) -> tuple[int, int] | None:
     columns = ((np.arange(_BITS) + 0.5) * width / _BITS).astype(int)
     values = []
     for row in range(2):
-        y = int(height - (row + 0.5) * (height / 45))
+        y = int(height - (row + 0.5) * height / _ROWS)
         value = _value(grey[y, columns] > 127)
         if value is None:
             return None

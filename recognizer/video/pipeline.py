@@ -21,9 +21,10 @@ from .. import images
 from ..errors import InvalidParameter, ModelError
 from ..results import FoundObject
 from ..types import Faces
+from .cuts import Cuts
 from .pace import Pace
 from .results import Frame, FrameResult, Vision
-from .scene import Due, Scene
+from .scene import Due, Scene, single
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +36,6 @@ PERMANENT = 20
 RESTS = 10.0
 #: Seconds between two searches for objects in a live source, and for which what was found is shown.
 OBJECTS_EVERY, OBJECTS_SHOWN = 0.15, 1.0
-#: Mean difference of brightness, 0 to 255, above which a picture is another scene than the one before.
-CUT = 40.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +98,13 @@ class Pipeline:
         decide = vision.decide
         self._scene = Scene(decide, getattr(vision, "same_within", None), getattr(vision, "other_beyond", None))
         self._jobs: dict[str, asyncio.Task] = {}  # by kind; one of each
+        self._closing = False
         self._failures: dict[str, int] = {}
         self._logged: set[tuple[str, type]] = set()
         self._rests: dict[str, float] = {}
         self._offset, self._now = 0.0, float("-inf")
         self._since_detection = 0
-        self._sample: np.ndarray | None = None
+        self._cuts = Cuts()
         self._objects: tuple[float, tuple[FoundObject, ...]] = (float("-inf"), ())
         self._timing: dict[str, float] = {}
 
@@ -126,9 +126,8 @@ class Pipeline:
 
     async def _finish_jobs(self) -> None:
         """No job is left in the executor that still uses a picture or the engine."""
-        jobs, self._jobs = list(self._jobs.values()), {}
-        if jobs:
-            await asyncio.gather(*jobs, return_exceptions=True)
+        self._closing = True
+        await asyncio.gather(*self._jobs.values(), return_exceptions=True)
 
     # -- one picture --------------------------------------------------------------------------------------------
 
@@ -136,7 +135,7 @@ class Pipeline:
         began, now, wants = time.perf_counter(), self._clock(frame), self._wants()
         self._timing = {}
         self.pace.came(frame.number, frame.taken)
-        if self._is_cut(frame):
+        if self._cuts.is_cut(frame.pixels):
             self._scene.cut(now)
         self._since_detection += 1
         if self._complete:
@@ -158,14 +157,6 @@ class Pipeline:
             self._offset = self._now + 1 / 30 - frame.position
         self._now = frame.position + self._offset
         return self._now
-
-    def _is_cut(self, frame: Frame) -> bool:
-        """Whether this picture is of something else than the last one: a cut in a recording, a camera that turned."""
-        sample = frame.pixels[:: max(1, frame.height // 36), :: max(1, frame.width // 64), 1].astype(np.int16)
-        before, self._sample = self._sample, sample
-        if before is None:
-            return False
-        return before.shape != sample.shape or float(np.abs(sample - before).mean()) > CUT
 
     async def _look_completely(self, frame: Frame, now: float, wants: Wants) -> None:
         if self._since_detection >= (self._detect_every or 1):
@@ -199,6 +190,8 @@ class Pipeline:
     def _start(self, kind: str, work: Callable, *args) -> None:
         """Let `work` run beside the pictures, unless its last run is not over."""
         last = self._jobs.get(kind)
+        if self._closing:
+            return
         if last is None or (last.done() and last.exception() is None):
             self._jobs[kind] = asyncio.get_running_loop().create_task(work(*args))
 
@@ -224,7 +217,7 @@ class Pipeline:
 
     def _detect(self, frame: Frame, now: float) -> _Looked:
         image = images.from_array(frame.pixels)
-        faces = self.vision.detect(image)
+        faces = single(self.vision.detect(image))
         return _Looked(frame, now, image, faces, self.vision.qualities(image, faces))
 
     def _take(self, looked: _Looked) -> None:

@@ -22,6 +22,11 @@ BUILD_UP = 0.1
 BETTER, BETTER_AFTER = 1.3, 0.4
 #: A description is held against a track, so that the track is split, only if its picture is worth this much.
 WORTH_SPLITTING = 0.3
+#: A face that is carried on and covered by this share by one that was detected is not shown.
+COVERED = 0.4
+#: A box that lies within another by this share of its area, which is no more than so many times as large, is the same
+#: face's.
+WITHIN, LIKE = 0.7, 4.0
 #: A track may turn out to be an older one's face for as long as it has no more descriptions than this.
 STILL_NEW = 3
 
@@ -40,7 +45,8 @@ class Due:
 class _Known:
     """What of a track neither the tracker nor its name knows."""
 
-    since: float  # seconds since the epoch
+    since: float  # seconds since the epoch, as is the next
+    detected: float
     quality: Quality | None = None
     weight: float = 0.0
     points: np.ndarray | None = None  # (68, 2), and the face that they belong to
@@ -81,8 +87,8 @@ class Scene:
     def detected(self, faces: Faces, qualities: Sequence[Quality], time: float, epoch: float) -> None:
         """Take in all faces of a picture of `time`."""
         for track, quality in zip(self.tracker.update(faces, time), qualities, strict=True):
-            known = self._known.setdefault(track.id, _Known(epoch))
-            known.quality, known.weight = quality, worth(quality)
+            known = self._known.setdefault(track.id, _Known(epoch, epoch))
+            known.detected, known.quality, known.weight = epoch, quality, worth(quality)
 
     def due(self, time: float, most: int) -> list[Due]:
         """Up to `most` of the faces detected at `time`, the most urgent first."""
@@ -119,9 +125,9 @@ class Scene:
             return
         description = Description(vector, due.weight, match, due.time, generation)
         if self._is_another(track, description):
-            epoch = self._known[track.id]
+            known = self._known[track.id]
             track = self.tracker.split(track)
-            self._known[track.id] = replace(epoch)
+            self._known[track.id] = replace(known, since=known.detected, points=None)
         track.doubtful = False
         self.naming.describe(track.id, description)
         if len(self.naming.of(track.id).descriptions) <= STILL_NEW:
@@ -183,10 +189,21 @@ class Scene:
 
     def faces(self, time: float, landmarks_68: bool = False) -> tuple[TrackedFace, ...]:
         """The faces at `time`, by track; those not detected then are where they are expected."""
-        visible = self.tracker.visible(time)
+        visible = self._without_doubles(self.tracker.visible(time), time)
         self.naming.settle([track.id for track in visible])
         self._shown.update(track.id for track in visible)
         return tuple(self._face(track, time, landmarks_68) for track in visible)
+
+    def _without_doubles(self, visible: list[Track], time: float) -> list[Track]:
+        """Without those carried on to where another face was detected since: it is theirs, or hides them."""
+        fresh = max((track.seen for track in visible), default=0.0)
+        taken = [tuple(track.face_at(time).box) for track in visible if track.seen == fresh]
+
+        def is_free(track: Track) -> bool:
+            box = track.face_at(time).box
+            return not any(_shared(tuple(box), other) > COVERED * box.area for other in taken)
+
+        return [track for track in visible if track.seen == fresh or is_free(track)]
 
     def _face(self, track: Track, time: float, landmarks_68: bool) -> TrackedFace:
         known, face = self._known[track.id], track.face_at(time)
@@ -206,6 +223,24 @@ class Scene:
         self._shown.difference_update(self._ended)
         self._ended = []
         return ended
+
+
+def single(faces: Faces) -> Faces:
+    """Without boxes that lie within another of a like size and better score: one face, found twice."""
+    boxes, areas = faces.boxes, (faces.boxes[:, 2:] - faces.boxes[:, :2]).prod(axis=1)
+    kept: list[int] = []
+    for i in np.argsort(-faces.scores, kind="stable"):
+        small, large = np.minimum(areas[i], areas[kept]), np.maximum(areas[i], areas[kept])
+        shared = np.array([_shared(boxes[i], boxes[j]) for j in kept])
+        if not ((shared >= WITHIN * small) & (large <= LIKE * small)).any():
+            kept.append(int(i))
+    return faces if len(kept) == len(faces) else faces.select(sorted(kept))
+
+
+def _shared(one, other) -> float:
+    """Area that two boxes share."""
+    width, height = min(one[2], other[2]) - max(one[0], other[0]), min(one[3], other[3]) - max(one[1], other[1])
+    return max(0.0, width) * max(0.0, height)
 
 
 def _moved(points: np.ndarray, of: Face, to: Face) -> np.ndarray:

@@ -120,7 +120,7 @@ def parse_source(text: str | int, *, loop: bool = True) -> Source:
 
 def _device(number: int, loop: bool) -> Source:
     if not 0 <= number < MOST_DEVICES:
-        raise InvalidSource(f"expected a webcam's number from 0 to {MOST_DEVICES - 1}, got {number}")
+        raise InvalidSource(f"expected a webcam's number from 0 to {MOST_DEVICES - 1}")
     return Source("device", str(number), loop, f"webcam {number}")
 
 

@@ -26,8 +26,10 @@ COASTING = 0.3
 #: Least overlap of an expected box and a detected one that is beyond doubt one face's.
 LEAST_IOU = 0.2
 #: How many sizes a face may be away from where it was expected, and how much more with each second.
-REACH, REACH_PER_SECOND = 0.6, 2.5
+REACH, REACH_PER_SECOND = 0.6, 4.0
 MOST_REACH = 1.5
+#: Seconds for which a face may be missed by the detector before whoever is found there next may be somebody else.
+BLINK = 0.15
 #: Largest change of size of one face between two detections.
 MOST_GROWTH = 1.8
 
@@ -57,8 +59,10 @@ class _Motion:
 
     def update(self, measured: np.ndarray, time: float) -> None:
         passed = max(0.0, time - self.time)
-        expected, size = self.at(time), max(1.0, float(self.place[2:].mean()))
-        fading = np.exp(-passed / COASTING)
+        size = max(1.0, float(self.place[2:].mean()))
+        # a moment ago is as good as now; what is longer ago says less and less of how it moves
+        expected = self.place + self.speed * passed if passed <= COASTING else self.at(time)
+        fading = min(1.0, np.exp(1 - passed / COASTING))
         # what passing time adds to the doubt
         q = ACCELERATION**2 * np.array([1.0, 0.25])
         place = (
@@ -151,6 +155,7 @@ class Tracker:
         self.shown, self.kept, self.sure = shown, kept, sure
         self._ids = itertools.count(1)
         self._cut: float | None = None
+        self._looked = float("-inf")
 
     def update(self, faces: Faces, time: float) -> list[Track]:
         """Take in what was detected at `time`; the track of each face, in the order of `faces`."""
@@ -163,7 +168,8 @@ class Tracker:
         for tracks in (recent, lost):
             free = [i for i in range(len(faces)) if i not in given]
             for track, row, close in _pairs(tracks, faces.boxes[free], time):
-                given[free[row]] = track, not close or tracks is lost
+                missed = track.seen < self._looked and time - track.seen > BLINK
+                given[free[row]] = track, missed or not close
         found = []
         for i, face in enumerate(faces):
             if i in given:
@@ -173,6 +179,7 @@ class Tracker:
                 track = Track(next(self._ids), time, time, face)
                 self.tracks.append(track)
             found.append(track)
+        self._looked = max(time, self._looked)
         return found
 
     def _lose_all(self, time: float) -> None:
