@@ -39,6 +39,7 @@ from recognizer.errors import (
     UnsupportedImage,
 )
 from recognizer.images import sniff
+from recognizer.objects import LABELS
 from recognizer.progress import Progress
 from recognizer.service import Service, make_service
 from recognizer.settings import Settings
@@ -320,12 +321,34 @@ def detect(
     return answer(request, response, seen, format, landmarks=True)
 
 
-def answer(request, response, seen, format, **shown):
+@route.get("/objects", examples="image_url=https://example.org/photo.jpg", **ROUTE)
+@route.post("/objects", **ROUTE)
+def objects(
+    request,
+    response,
+    image_url: text = None,
+    threshold: fraction = None,
+    labels: text = None,
+    format: format_type = None,
+):
+    """The objects of a photo, of 80 kinds: label, score and box. `format=jpeg` returns the photo with them drawn."""
+    wanted = None if labels is None else [label.strip() for label in labels.split(",") if label.strip()]
+    seen = service().objects(photo(request, "file", image_url), threshold=threshold, labels=wanted)
+    return answer(request, response, seen, format, replies.objects)
+
+
+@route.get("/objects/labels", **ROUTE)
+def object_labels():
+    """The kinds of objects that are found."""
+    return {"labels": list(LABELS.values())}
+
+
+def answer(request, response, seen, format, shape=replies.seen, **shown):
     """A photo that was looked at, as JSON or as an annotated JPEG."""
     if wants_jpeg(request, format):
         response.content_type = "image/jpeg"
         return service().annotated(seen)
-    return replies.seen(seen, **shown)
+    return shape(seen, **shown)
 
 
 @route.post("/verify", **ROUTE)

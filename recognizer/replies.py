@@ -13,7 +13,7 @@ from . import quality
 from .engines.dlib import PARTS_68
 from .errors import RecognizerError
 from .folder import Problem
-from .results import EnrolledPhoto, Person, PersonPhoto, Seen, SeenFace, Verification
+from .results import EnrolledPhoto, FoundObject, Person, PersonPhoto, Seen, SeenFace, SeenObjects, Verification
 from .types import LANDMARK_SCHEMES, Box, Face, Match
 
 if TYPE_CHECKING:
@@ -126,6 +126,18 @@ def followed(result: FrameResult, *, landmarks: bool = False) -> dict:
         "ended": list(result.ended),
         "timing_ms": timing(result.timing_ms),
     }
+
+
+def objects(result: SeenObjects) -> dict:
+    return {
+        "image": {"width": result.image.width, "height": result.image.height},
+        "objects": [found_object(each) for each in result.objects],
+        "timing_ms": timing(result.timing_ms),
+    }
+
+
+def found_object(found: FoundObject) -> dict:
+    return {"label": found.label, "score": round(found.score, 4), "box": box(found.box)}
 
 
 def verification(result: Verification) -> dict:

@@ -133,6 +133,9 @@ class Settings:
         "Fixed largest distance at which a face gets a name, instead of one that follows `RECOGNIZER_STRANGER_RATE`.",
         least=0.0, most=4.0, shown="follows",
     )
+    object_threshold: float = _setting(
+        0.55, float, "Least score, 0 to 1, from which on an object counts as found.", least=0.01, most=1.0
+    )
     max_image_bytes: int = _setting(25_000_000, _whole, "Largest photo taken, in bytes.", least=1_000)
     max_image_pixels: int = _setting(50_000_000, _whole, "Largest photo taken, in pixels.", least=1_000)
     max_body_bytes: int = _setting(64_000_000, _whole, "Largest request body, in bytes.", least=1_000)

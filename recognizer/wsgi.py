@@ -15,6 +15,7 @@ import json
 import logging
 import select
 import socket
+import struct
 import sys
 import threading
 import time
@@ -228,7 +229,7 @@ class _Connection(HTTPConnection):
     overdue = False
     drain = False
     fresh = True
-    endless = False
+    endless = torn = False
 
     def become_endless(self):
         """From here on a stream is sent: keep what lies in the kernel small, and give the client time for each chunk."""
@@ -278,6 +279,12 @@ class _Connection(HTTPConnection):
         if self.drain:
             self.drain = False
             self._discard_what_still_comes()
+        if self.torn:
+            # A reset, since nothing else tells this client that the reply did not just end; nor is what it never read kept.
+            self.linger = True
+            with contextlib.suppress(OSError):
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.socket.close()
         super().close()
         self.server.open.discard(self)
 
@@ -327,7 +334,11 @@ class _Gateway(Gateway_10):
         self.env.pop("HTTP_TRANSFER_ENCODING", None)
         conn, server = self.req.conn, self.req.server
         self.env["recognizer.over"] = lambda: not server.ready or conn.gone()
-        super().respond()
+        try:
+            super().respond()
+        except OSError:
+            conn.torn = conn.endless
+            raise
 
     def _body(self) -> bytes:
         req, limit = self.req, self.req.server.max_request_body_size

@@ -22,7 +22,9 @@ def free_port() -> int:
 class Broker:
     """Mosquitto with one user; it keeps nothing on the disk but that."""
 
-    def __init__(self, folder: Path, user: str = "cam", password: str = "s3cr%t/@:ö"):
+    def __init__(
+        self, folder: Path, user: str = "cam", password: str = "s3cr%t/@:ö", certificate: Path | None = None
+    ):
         self.folder, self.port = folder, free_port()
         self.user, self.password = user, password
         folder.mkdir(parents=True, exist_ok=True)
@@ -33,7 +35,7 @@ class Broker:
         folder.chmod(0o755)
         (folder / "mosquitto.conf").write_text(
             f"listener {self.port} 127.0.0.1\nallow_anonymous false\npassword_file {folder / 'passwords'}\n"
-            "persistence false\nuser root\n"
+            "persistence false\nuser root\n" + (f"certfile {certificate}\nkeyfile {certificate}\n" if certificate else "")
         )
         self.process: subprocess.Popen | None = None
 

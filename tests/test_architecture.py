@@ -22,6 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("geometry", "matching", "images", "download", "encodings", "server"),
     ("models", "galleries", "folder", "quality", "bodies", "sources"),
     ("engines", "results", "progress"),
+    ("objects",),
     ("examination", "evaluation", "face_recognition", "annotate", "replies"),
     ("enrolment", "video", "vision"),
     ("watcher",),
@@ -45,7 +46,7 @@ ENVIRONMENT = {
 #: What takes long to import, or is not there everywhere: imported where it is used.
 HEAVY = {
     "PIL", "cv2", "dlib", "fsspec", "google", "loky", "matplotlib", "onnx", "onnxruntime", "paho", "pi_heif", "pyarrow",
-    "requests", "rich", "simplejpeg", "watchfiles",
+    "pycocotools", "requests", "rich", "simplejpeg", "watchfiles",
 }  # fmt: skip
 #: Modules that are pure: what they may import beside the standard library.
 PURE = {"types": {"numpy", "errors"}, "geometry": {"numpy"}, "matching": {"numpy", "types", "errors"}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import time
@@ -211,6 +212,26 @@ def test_the_broker_says_offline_when_the_server_is_gone_at_once(hub, broker):
     until(lambda: listener.held().get("recognizer/status") == b"offline")
     mqtt._client = None
     listener.close()
+
+
+@needs_broker
+@pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")  # paho leaves it unclosed
+def test_tls_with_an_authority_of_ones_own_and_none_without(hub, tmp_path, authority):
+    with Broker(tmp_path / "tls", certificate=authority / "server.pem") as broker:
+        told = {"user": broker.user, "password": broker.password, "tls": True}
+        stranger = Mqtt(hub, Where("127.0.0.1", broker.port, **told), prefix="stranger", most=1)
+        friend = Mqtt(hub, Where("127.0.0.1", broker.port, **told, cafile=str(authority / "ca.pem")), most=1)
+        hub.deliver_to([friend])
+        put(hub)
+        until(lambda: friend.counts["delivered"] == 1)
+        friend.stop()
+        hub.deliver_to([stranger])
+        until(lambda: stranger.counts["retried"] >= 1)
+        put(hub)
+        time.sleep(0.3)
+        assert stranger.counts["delivered"] == 0 and stranger.problem == "no connection could be made"
+        stranger.stop()
+        gc.collect()
 
 
 def test_no_broker_is_no_reason_not_to_start(hub):

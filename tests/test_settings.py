@@ -44,6 +44,8 @@ def test_a_variable_that_is_set_to_nothing_is_not_set(name):
         ("stranger_rate", "0.5", 0.5),
         ("threshold", "0", 0.0),
         ("threshold", "0.6", 0.6),
+        ("object_threshold", "0.01", 0.01),
+        ("object_threshold", "1", 1.0),
         ("max_image_bytes", "5_000_000", 5_000_000),
         ("fetch_allow", "192.168.1.0/24", ("192.168.1.0/24",)),
         ("fetch_allow", "192.168.1.7/24, ::1,10.0.0.1", ("192.168.1.0/24", "::1/128", "10.0.0.1/32")),

@@ -1,12 +1,13 @@
-"""Sketches change which rows are read, never what is found."""
+"""Sketches change how many rows are read; what is found, hardly ever."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
+from recognizer.galleries import sketch as sketch_module
 from recognizer.galleries.memory import MemoryGallery
-from recognizer.galleries.sketch import Sketch
+from recognizer.galleries.sketch import MEASURED, MEASURED_PER_SUBJECT, PARTS, Sketch
 from recognizer.types import Embedding, Template
 
 DIM = 64
@@ -42,7 +43,8 @@ def answers(gallery: MemoryGallery, probes: np.ndarray, k: int) -> list:
 
 
 @pytest.mark.parametrize("k", [1, 2, 7])
-def test_finds_what_a_full_search_finds(k):
+def test_finds_what_a_full_search_finds(k, monkeypatch):
+    monkeypatch.setattr(sketch_module, "MEASURED", 16)  # in each part of 560 rows
     vectors = people(3000, 3)
     sketched, plain = gallery_of(vectors, 1000), gallery_of(vectors, 10**9)
     rng = np.random.default_rng(2)
@@ -50,12 +52,32 @@ def test_finds_what_a_full_search_finds(k):
     assert answers(sketched, probes, k) == answers(plain, probes, k)
 
 
-def test_the_sketch_is_used_and_leaves_few_rows():
+def test_few_rows_are_left_and_the_nearest_is_among_the_first_of_them():
     vectors = people(3000, 3).reshape(-1, DIM).astype(np.float32)
     sketch = Sketch(vectors, len(vectors))
-    owners = np.arange(len(vectors)) // 3
-    left = [len(sketch.candidates(vectors[row] + 0.01, owners, 1)) for row in range(0, 9000, 900)]
-    assert max(left) < 90
+    for row in range(0, 9000, 900):
+        left = sketch.candidates(vectors[row] + 0.01, len(vectors), 1).rows
+        assert len(set(left)) == PARTS * (MEASURED + MEASURED_PER_SUBJECT) < len(vectors)
+        assert row in left[:: MEASURED + MEASURED_PER_SUBJECT]
+
+
+def test_sketches_order_rows_as_their_distances_do():
+    vectors = people(3000, 1).reshape(-1, DIM).astype(np.float32)
+    probe = people(1, 1, seed=5).reshape(DIM).astype(np.float32)
+    order = Sketch(vectors, len(vectors)).candidates(probe, len(vectors), 1).rows[: MEASURED + MEASURED_PER_SUBJECT]
+    by_distance = np.argsort(np.linalg.norm(vectors - probe, axis=1))
+    rank = np.empty(len(vectors), int)
+    rank[by_distance] = np.arange(len(vectors))
+    assert np.corrcoef(rank[order], np.arange(len(order)))[0, 1] > 0.98
+
+
+def test_a_few_people_with_most_of_the_photos_do_not_hide_the_others():
+    crowd = people(1, 4000)
+    gallery = gallery_of(crowd, 1000)
+    gallery.add(templates(people(3, 1, seed=9), first=1))
+    gallery.settle()
+    found = answers(gallery, crowd[0, :1], 4)[0]
+    assert {subject for subject, *_ in found} == {"s0", "s1", "s2", "s3"}
 
 
 def test_rows_added_since_and_rows_removed_are_seen():
@@ -76,17 +98,48 @@ def test_nothing_of_a_removed_face_stays_in_its_sketch():
     gallery = gallery_of(vectors, 1000)
     gallery.remove("s7")
     rows = gallery._sketch._rows[21:24]
-    assert not rows[:, :-1].any() and np.isinf(rows[:, -1]).all()
+    assert (rows == 255).all()
 
 
-def test_a_grown_gallery_is_sketched_anew():
-    gallery = gallery_of(people(2000, 1), 1000)
-    gallery.add(templates(people(2000, 1, seed=4), first=2000))
+def test_what_is_added_has_a_sketch_at_once_and_twice_as_many_have_new_axes():
+    vectors = people(2000, 1)
+    gallery = gallery_of(vectors[:1200], 1000)
+    sketch = gallery._sketch
+    gallery.add(templates(vectors[1200:1700], first=1200))
     gallery.settle()
-    assert gallery._sketch.count == 4000 and gallery._sketch.vectors is gallery._rows.vectors
+    assert (gallery._sketch.count, gallery._sketch.made_of) == (1700, sketch.made_of)
+    for start in range(1700, 2000, 100):
+        gallery.add(templates(vectors[start : start + 100], first=start))
+    gallery.add(templates(people(500, 1, seed=4), first=2000))
+    gallery.settle()
+    assert gallery._sketch.count == 2500 and gallery._sketch.made_of > sketch.made_of
+    assert gallery._sketch.vectors is gallery._rows.vectors
+    plain = gallery_of(np.concatenate([vectors, people(500, 1, seed=4)]), 10**9)
+    assert np.array_equal(gallery._rows.vectors[:2500], plain._rows.vectors[:2500])
+    assert answers(gallery, vectors[::40, 0], 2) == answers(plain, vectors[::40, 0], 2)
 
 
-def test_without_enough_owners_the_search_is_full():
-    vectors = people(3000, 1).reshape(-1, DIM).astype(np.float32)
-    sketch = Sketch(vectors, len(vectors))
-    assert sketch.candidates(vectors[0], np.zeros(3000, int), 2) is None
+def test_a_gallery_that_is_packed_keeps_its_sketches():
+    vectors = people(6000, 1)
+    gallery = gallery_of(vectors, 1000)
+    for i in range(4000):
+        gallery.remove(f"s{i}")
+    gallery.add(templates(people(5, 1, seed=9), first=9000))
+    gallery.settle()
+    assert len(gallery._rows.vectors) < 6000 and gallery._sketch.vectors is gallery._rows.vectors
+    assert gallery._sketch.count == gallery._rows.count == 2005
+    for i in (4000, 5000, 5999):
+        assert answers(gallery, vectors[i], 1)[0][0][:2] == (f"s{i}", "p0")
+
+
+def test_vectors_without_principal_axes_are_searched_whole(monkeypatch):
+    monkeypatch.setattr(sketch_module, "MEASURED", 16)
+    vectors = np.random.default_rng(6).normal(size=(6000, 1, 256))
+    galleries = [MemoryGallery("e", 256, sketch_from) for sketch_from in (1000, 10**9)]
+    for gallery in galleries:
+        gallery.add(templates(vectors))
+        gallery.settle()
+    probes = np.random.default_rng(7).normal(size=(40, 256))
+    assert answers(galleries[0], probes, 2) == answers(galleries[1], probes, 2)
+    assert galleries[0]._sketch._misses > 0
+    assert answers(galleries[0], vectors[3] + 0.1, 1)[0][0][0] == "s3"

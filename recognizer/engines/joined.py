@@ -6,6 +6,11 @@ divided by the weight is face_recognition's own encoding.
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
 import numpy as np
 
 from ..types import Faces, check_pixels
@@ -18,6 +23,11 @@ DLIB_WEIGHT = 1.0
 
 
 class JoinedEmbedder:
+    """Both networks side by side: while one caller has this to itself, they run at once, the second on a thread of its own.
+
+    With several callers each keeps to its own thread, which costs less processor time for the same numbers.
+    """
+
     name = "dlib+sface"
     holds_lock = False
 
@@ -25,10 +35,31 @@ class JoinedEmbedder:
         self._dlib, self._sface = dlib, sface
         self._weight = np.float32(weight)
         self.dim = dlib.dim + sface.dim
+        self._inside = 0
+        self._lock = threading.Lock()
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="embed")
 
     def embed(self, pixels: np.ndarray, faces: Faces) -> np.ndarray:
         """Describe faces; see `base.Embedder`."""
         pixels = np.ascontiguousarray(check_pixels(pixels))
         found = shapes(pixels, faces)  # both align by dlib's points
-        first = self._dlib.embed_shapes(pixels, found)
-        return np.hstack([first * self._weight, self._sface.embed_shapes(pixels, faces, found)])
+        with self._alone() as alone:
+            if alone:
+                beside = self._beside.submit(self._dlib.embed_shapes, pixels, found)
+                second = self._sface.embed_shapes(pixels, faces, found)
+                first = beside.result()
+            else:
+                first = self._dlib.embed_shapes(pixels, found)
+                second = self._sface.embed_shapes(pixels, faces, found)
+        return np.hstack([first * self._weight, second])
+
+    @contextmanager
+    def _alone(self) -> Iterator[bool]:
+        with self._lock:
+            self._inside += 1
+            alone = self._inside == 1
+        try:
+            yield alone
+        finally:
+            with self._lock:
+                self._inside -= 1

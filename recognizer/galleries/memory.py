@@ -1,4 +1,4 @@
-"""Templates in memory, searched exactly by one matrix product."""
+"""Templates in memory, searched by one matrix product; very many of them with the help of sketches."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class MemoryGallery:
     rows that are cleared or given to somebody else are changed in place, and a search that this happened to is done
     again while writers wait.
 
-    From `sketch_from` templates on, a thread makes sketches of them, which exact searches then read first; meanwhile, and
-    for what was added since, whole templates are compared.
+    From `sketch_from` templates on, a thread makes sketches of them, by which searches then choose the rows that they measure;
+    meanwhile all templates are measured.
     """
 
     def __init__(self, engine: str, dim: int, sketch_from: int = WORTHWHILE):
@@ -103,35 +103,35 @@ class MemoryGallery:
             photos[template.photo] = row
             rows.photos.append(template.photo)
         self._living += len(templates)
+        if self._sketch is not None:
+            self._sketch.extend(end)
         self._rows = _Rows(rows.vectors, rows.squares, rows.owners, rows.names, rows.photos, end)
         self._sketch_if_worthwhile()
 
     def _clear(self, row: int) -> None:
         self._rows.squares[row] = np.inf
         self._rows.vectors[row] = 0  # a removed face leaves nothing behind
-        if self._sketched(self._rows) > row:
+        if self._sketch is not None:
             self._sketch.clear(row)
 
-    def _sketched(self, rows: _Rows) -> int:
-        """How many of these rows have a sketch."""
-        sketch = self._sketch
-        return sketch.count if sketch is not None and sketch.vectors is rows.vectors else 0
-
     def _sketch_if_worthwhile(self) -> None:
-        rows = self._rows
-        if rows.count < max(self._sketch_from, 1.25 * self._sketched(rows)) or self._sketching is not None:
-            return
-        self._sketch = self._sketch if self._sketched(rows) else None
-        self._sketching = threading.Thread(target=self._make_sketch, args=(rows,), name="sketch", daemon=True)
-        self._sketching.start()
+        """Make sketches once there are enough templates, and anew, with axes that suit, once there are twice as many."""
+        least = self._sketch_from if self._sketch is None else 2 * self._sketch.made_of
+        if self._rows.count >= least and self._sketching is None:
+            self._sketching = threading.Thread(target=self._make_sketch, name="sketch", daemon=True)
+            self._sketching.start()
 
-    def _make_sketch(self, rows: _Rows) -> None:
-        sketch = Sketch(rows.vectors, rows.count)
-        with self._lock:
-            if self._rows.vectors is rows.vectors:
-                sketch.clear(np.flatnonzero(np.isinf(rows.squares[: rows.count])))  # removed meanwhile
-                self._sketch = sketch
-            self._sketching = None
+    def _make_sketch(self) -> None:
+        while True:
+            rows = self._rows
+            sketch = Sketch(rows.vectors, rows.count)
+            with self._lock:
+                if self._rows.vectors is not rows.vectors:
+                    continue  # they have moved meanwhile
+                sketch.extend(self._rows.count)
+                sketch.clear(np.flatnonzero(np.isinf(rows.squares[: sketch.count])))  # removed meanwhile
+                self._sketch, self._sketching = sketch, None
+                return
 
     def settle(self) -> None:
         """Wait until no sketch is being made."""
@@ -159,6 +159,8 @@ class MemoryGallery:
             photos.update({photo: new_row[row] for photo, row in photos.items()})
         names = [rows.names[owner] for owner in used]
         self._ids = {name: owner for owner, name in enumerate(names)}
+        if self._sketch is not None:
+            self._sketch = self._sketch.moved(vectors, order)
         self._rows = _Rows(vectors, squares, owners, names, [rows.photos[row] for row in order], living)
         return self._rows
 
@@ -204,7 +206,7 @@ class MemoryGallery:
 
     def _search(self, probes: np.ndarray, k: int) -> list[list[Candidate]]:
         rows, sketch = self._rows, self._sketch
-        if self._sketched(rows) and sketch is not None:
+        if sketch is not None and sketch.vectors is rows.vectors:
             found = [self._nearest_by_sketch(probe, rows, sketch, k) for probe in probes]
         else:
             n = rows.count
@@ -216,13 +218,16 @@ class MemoryGallery:
 
     def _nearest_by_sketch(self, probe: np.ndarray, rows: _Rows, sketch: Sketch, k: int) -> list[tuple[int, float]]:
         n = rows.count
-        near = sketch.candidates(probe, rows.owners, k) if sketch.pays() else None
-        if near is None:
-            [found] = matching.nearest_rows(probe[None], rows.vectors[:n], rows.squares[:n], rows.owners[:n], k)
-            return found
-        chosen = np.concatenate([near, np.arange(sketch.count, n)])
-        [found] = matching.nearest_rows(probe[None], rows.vectors[chosen], rows.squares[chosen], rows.owners[chosen], k)
-        return [(int(chosen[row]), distance) for row, distance in found]
+        if sketch.pays():
+            near = sketch.candidates(probe, n, k)
+            vectors, squares = rows.vectors[near.rows], rows.squares[near.rows]
+            [found] = matching.nearest_rows(probe[None], vectors, squares, rows.owners[near.rows], k)
+            enough = len(found) == min(k, len(self._by_subject))  # or so many of them are of so few people
+            squared = squares - 2 * (vectors @ probe) + probe @ probe
+            if enough and sketch.suffices(near, squared, found[-1][1] if found else 0.0):
+                return [(int(near.rows[row]), distance) for row, distance in found]
+        [found] = matching.nearest_rows(probe[None], rows.vectors[:n], rows.squares[:n], rows.owners[:n], k)
+        return found
 
     def templates(self, subject: str) -> list[Template]:
         with self._lock:

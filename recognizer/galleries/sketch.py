@@ -1,22 +1,34 @@
-"""Short forms of templates that bound distances from below, so that an exact search reads a third of the memory.
+"""Short forms of templates, 64 bytes each, by which a search finds the few rows that are worth measuring.
 
-A template t, turned into its principal axes, is split into its first coordinates a and the rest b. For a probe likewise
-split, ``|p - t|**2 >= |pa - a|**2 + (|pb| - |b|)**2`` (triangle inequality on the rest). Rows whose bound is above the
-distance of a row already measured cannot be nearer, whatever the axes; good axes only leave fewer rows to measure.
+A template is turned into its principal axes. Its first coordinates a are kept as bytes, and of the rest b its length: since
+the rests of two faces have hardly any direction in common, ``|p - t|**2`` is about ``|pa - a|**2 + |b|**2 + |pb|**2``. The
+rows that are nearest by that estimate are then measured whole, which also tells how far off the estimates are. Unless the rows
+that were passed over are farther away by several times that, all are measured.
 """
 
 from __future__ import annotations
+
+from copy import copy
+from typing import NamedTuple
 
 import numpy as np
 
 #: Fewer templates than this are compared as they are: it takes a few milliseconds at most.
 WORTHWHILE = 50_000
-#: Columns of a sketch, per length of a template: the fewer, the less memory is read, and the more rows have to be measured.
-SHARE = 0.375
-_SAMPLE = 20_000
-_BLOCK = 1024
+#: Bytes of a sketch: coordinates, and the length of the rest.
+COLUMNS = 64
+#: The rows are read in so many parts, since keeping the best of a few is quicker than keeping as many of all.
+PARTS = 16
+#: Rows of each part that are measured whole, and how many more for each subject that is asked for.
+MEASURED, MEASURED_PER_SUBJECT = 128, 4
+#: How many standard deviations of an estimate's error a row that is passed over must at least be off. For faces it is more
+#: than 4; vectors that have no principal axes stay below 1 (benchmarks/search.py counts what goes wrong).
+DEVIATIONS = 3.5
 _MISSES, _RETRY = 4, 64
-_SLACK = 1e-4  # of a squared distance: what float32 may lose
+_SAMPLE = 20_000
+_BLOCK = 1 << 14
+#: The largest byte stands for this many standard deviations of the first coordinate.
+_REACH = 4.5
 
 
 class Sketch:
@@ -24,67 +36,102 @@ class Sketch:
 
     Parameters
     ----------
-    vectors : ndarray of float32, shape (n, d)
+    vectors : ndarray of float32, shape (capacity, d)
     count : int
+        At least 2; `extend` takes in what is added later.
     """
 
     def __init__(self, vectors: np.ndarray, count: int):
-        self.vectors, self.count = vectors, count
+        self.vectors, self.count = vectors, 0
         self._misses = self._asked = 0  # counted loosely: a lost count costs a few milliseconds
-        columns = max(3, round(SHARE * vectors.shape[1] / 16) * 16)  # rows that end where cache lines do
-        sample = vectors[:count:max(1, count // _SAMPLE)]
+        sample = vectors[: count : max(1, count // _SAMPLE)]
         self._mean = sample.mean(axis=0)
-        _, axes = np.linalg.eigh(np.cov(sample.T.astype(np.float64)))
+        spread, axes = np.linalg.eigh(np.cov(sample.T.astype(np.float64)))
         self._axes = axes[:, ::-1].astype(np.float32)
-        self._kept = columns - 2
-        # the first coordinates, the length of the rest, and the squared length of all: one product gives the bounds
-        self._rows = np.empty((count, columns), np.float32)
-        for start in range(0, count, 1 << 14):
-            block = slice(start, min(start + (1 << 14), count))
-            turned = (vectors[block] - self._mean) @ self._axes
-            self._rows[block, :-2] = turned[:, : self._kept]
-            self._rows[block, -2] = np.linalg.norm(turned[:, self._kept :], axis=1)
-            self._rows[block, -1] = np.einsum("ij,ij->i", turned, turned)
+        #: Rows that were there when the axes were chosen.
+        self.made_of = count
+        self._kept = min(COLUMNS - 1, vectors.shape[1] - 1)
+        self._steps = np.float32(127 / (_REACH * max(float(spread[-1]), 1e-12) ** 0.5))  # per unit of length
+        self._rows = np.full((len(vectors), self._kept + 1), 255, np.uint8)
+        self.extend(count)
+
+    def extend(self, count: int) -> None:
+        """Take in the rows up to `count`. A search that is under way does not see them."""
+        for start in range(self.count, count, _BLOCK):
+            block = slice(start, min(start + _BLOCK, count))
+            turned = (self.vectors[block] - self._mean) @ self._axes
+            self._rows[block, :-1] = self._bytes(turned[:, : self._kept])
+            rest = np.linalg.norm(turned[:, self._kept :], axis=1)
+            self._rows[block, -1] = np.clip(np.rint(rest * self._steps), 0, 255)
+        self.count = count
+
+    def moved(self, vectors: np.ndarray, order: np.ndarray) -> Sketch:
+        """The same for an array whose first rows are this one's rows `order`."""
+        other = copy(self)
+        other.vectors, other.count = vectors, len(order)
+        other._rows = np.full((len(vectors), self._kept + 1), 255, np.uint8)
+        other._rows[: len(order)] = self._rows[order]
+        return other
+
+    def _bytes(self, coordinates: np.ndarray) -> np.ndarray:
+        return np.clip(np.rint(coordinates * self._steps) + 128, 0, 255).astype(np.uint8)
 
     def clear(self, row) -> None:
-        """Forget one row, or several: nothing of them is kept, and they are never near."""
-        self._rows[row, :-1] = 0
-        self._rows[row, -1] = np.inf
+        """Forget one row, or several: nothing of them is kept, and they are near to nothing."""
+        self._rows[row] = 255
 
-    def candidates(self, probe: np.ndarray, owners: np.ndarray, k: int) -> np.ndarray | None:
-        """Rows among which the nearest of each of the `k` nearest owners are; None where a full search is as quick.
+    def pays(self) -> bool:
+        """Whether to ask for candidates: after some misses in a row, only one search in `_RETRY` tries."""
+        self._asked += 1
+        return self._misses < _MISSES or self._asked % _RETRY == 0
+
+    def candidates(self, probe: np.ndarray, count: int, k: int) -> Candidates:
+        """Of the first `count` rows those that are nearest by estimate, among them the nearest of `k` subjects.
 
         Parameters
         ----------
         probe : ndarray of float32, shape (d,)
-        owners : ndarray of int, shape (>= count,)
+        count : int
+        k : int
         """
+        import cv2
+
         turned = (probe - self._mean) @ self._axes
-        rest = np.linalg.norm(turned[self._kept :])
-        bounds = self._rows @ np.array([*(-2 * turned[: self._kept]), -2 * rest, 1], np.float32)
-        limit = self._limit(bounds, probe, owners, k) - float(turned @ turned)  # which every bound lacks
-        found = np.flatnonzero(bounds <= limit)
-        if len(found) > self.count // 8:
-            self._misses += 1
-            return None
-        self._misses = 0
-        return found
+        sketched = np.zeros((1, self._kept + 1), np.uint8)  # its rest counts as 0, so that a row's adds its square
+        sketched[0, :-1] = self._bytes(turned[: self._kept])
+        wanted = MEASURED + MEASURED_PER_SUBJECT * k
+        rows, apart, passed_over, size = [], [], np.inf, max(wanted, -(-count // PARTS))
+        for start in range(0, count, size):
+            part = self._rows[start : min(start + size, count)]
+            best = cv2.batchDistance(sketched, part, cv2.CV_32S, normType=cv2.NORM_L2SQR, K=min(wanted, len(part)))
+            rows.append(best[1][0] + start)
+            apart.append(best[0][0])
+            if len(part) > wanted:
+                passed_over = min(passed_over, float(best[0][0, -1]))
+        scale, rest = float(self._steps) ** -2, float(turned[self._kept :] @ turned[self._kept :])
+        estimates = np.concatenate(apart).astype(np.float32) * np.float32(scale) + np.float32(rest)
+        return Candidates(np.concatenate(rows), estimates, passed_over * scale + rest)
 
-    def pays(self) -> bool:
-        """Whether to ask for candidates: where templates have no principal axes to speak of, there are hardly ever few, so
-        after some misses only one search in `_RETRY` tries."""
-        self._asked += 1
-        return self._misses < _MISSES or self._asked % _RETRY == 0
+    def suffices(self, candidates: Candidates, squared: np.ndarray, farthest: float) -> bool:
+        """Whether no row that was passed over can be expected to be as near as the farthest that a search found.
 
-    def _limit(self, bounds: np.ndarray, probe: np.ndarray, owners: np.ndarray, k: int) -> float:
-        """A squared distance within which `k` owners surely have a row: measured on the most promising rows."""
-        full = self.count // _BLOCK * _BLOCK
-        best = bounds[:full].reshape(-1, _BLOCK).argmin(axis=1) + np.arange(0, full, _BLOCK)
-        best = best[np.argsort(bounds[best])[: 16 + 8 * k]]
-        best = best[np.isfinite(bounds[best])]
-        squared = ((self.vectors[best].astype(np.float64) - probe) ** 2).sum(axis=1)
-        order = np.argsort(squared)
-        _, first = np.unique(owners[best[order]], return_index=True)
-        if len(first) < k:
-            return np.inf
-        return squared[order[np.sort(first)[k - 1]]] + _SLACK * max(1.0, float(squared.max()))
+        Parameters
+        ----------
+        candidates : Candidates
+        squared : ndarray of float32
+            The measured squared distances of the candidates; infinite for a row that does not count.
+        farthest : float
+            Distance.
+        """
+        errors = (squared - candidates.estimates)[np.isfinite(squared)]
+        sure = farthest**2 + DEVIATIONS * float(errors.std()) <= candidates.passed_over if len(errors) else False
+        self._misses = 0 if sure else self._misses + 1
+        return sure
+
+
+class Candidates(NamedTuple):
+    """Rows, their estimated squared distances, and the least estimate of any row that was passed over."""
+
+    rows: np.ndarray
+    estimates: np.ndarray
+    passed_over: float

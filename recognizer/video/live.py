@@ -394,11 +394,11 @@ class Live:
         title = _TITLES[state.name if state else "idle"].format(channel.entry.name or channel.entry.id)
         reason = channel.trouble or (state.reason if state else "")
         if state and state.name in ("frozen", "lost", "ended"):
-            reason += f" Since {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(state.since))}."
+            reason += f"\nSince {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(state.since))}."
         for key, (view, _) in channel.views.items():
             size = _card_size(channel.size or _CARD_SIZE, key.width)
             view.offer(
-                lambda fps, size=size: overlay.card(*size, title, reason.strip(), self.font, clock=now),
+                lambda fps, size=size: overlay.card(*size, title, reason[:1].upper() + reason[1:], self.font, clock=now),
                 taken=time.perf_counter(), time=now, card=True,
             )  # fmt: skip
 
