@@ -551,7 +551,7 @@ def events(
     held = service().events
     if wants_events_json(request, format):
         found = held.page(after=after, before=before, limit=limit or 100, wanted=wanted)
-        return {"events": found, "first": held.log.first, "last": held.log.last}
+        return {"events": found, "first": held.log.first, "last": held.log.newest()}
     for name, value in (("before", before), ("limit", limit)):
         if value is not None:
             raise InvalidParameter(f"{name}: only with format=json")

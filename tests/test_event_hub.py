@@ -167,6 +167,18 @@ def test_following_from_an_id_and_as_it_happens(make):
     assert next(new)["id"] == 4
 
 
+def test_where_another_process_writes_the_events_are_read(make):
+    owner, reader = make(), make()
+    put(owner, "appeared", "left")
+    assert [each["id"] for each in reader.page(after=0)] == [1, 2] == [each["id"] for each in reader.page()]
+    found = reader.follow(None, pause=0.05)
+    assert next(found) is None
+    put(owner, "unknown")
+    assert next(each for each in found if each)["id"] == 3
+    found.close()
+    assert reader.counts()["writes"] is False
+
+
 def test_following_ends_when_everything_does(make):
     events = make()
     gone = []

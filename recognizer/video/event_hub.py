@@ -130,8 +130,7 @@ class Events:
     ) -> list[dict]:  # fmt: skip
         """Past events, oldest first: those that follow `after`, else the newest, or the newest below `before`."""
         if after is not None:
-            edge = self.log.last + 1 if before is None else before
-            return self.log.read(after, limit, lambda event: event["id"] < edge and wanted(event))
+            return self.log.read(after, limit, lambda event: (before is None or event["id"] < before) and wanted(event))
         return self.log.latest(before, limit, wanted)
 
     def follow(
@@ -144,7 +143,7 @@ class Events:
         """
         self._followers += 1
         try:
-            reached = self.log.last if after is None else max(0, after)
+            reached = self.log.newest() if after is None else max(0, after)
             while not self.log.closed:
                 missing = self.log.first - 1 - reached
                 if missing > 0:

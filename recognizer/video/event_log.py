@@ -347,6 +347,13 @@ class EventLog:
         """Id of the oldest event that is kept; one more than `last` when there is none."""
         return next(iter(self._files()), self.last + 1)
 
+    def newest(self) -> int:
+        """`last`, also where another process writes."""
+        with self._lock:
+            if not self.writable:
+                self._refresh()
+            return self.last
+
     def read(self, after: int, limit: int, wanted: Callable[[dict], bool] = lambda event: True) -> list[dict]:
         """The oldest `limit` events beyond id `after` that are wanted, oldest first."""
         return self.scan(after, limit, wanted)[0]

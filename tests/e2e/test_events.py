@@ -190,12 +190,12 @@ def test_events_can_be_switched_off(tmp_path):
 
 
 def test_a_person_who_is_erased_is_in_no_event(tmp_path, faces):
+    log = EventLog(tmp_path / "state" / "events")
+    number = log.append([event("unknown"), event()], [None, PICTURE])
+    log.close()
     with Server(tmp_path) as server:
         server.put("Zoë/one.jpg", faces["obama"])
         server.wait_for(lambda: "Zoë" in server.people())
-        log = EventLog(server.state / "events")
-        number = log.append([event()], [PICTURE])
-        log.close()
         assert server.get(f"/events/{number}").json()["subject"] == "Zoë"
         assert server.request("DELETE", "/people/Zoë").status_code == 200
         shown = server.get(f"/events/{number}").json()
