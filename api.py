@@ -43,7 +43,7 @@ from recognizer.objects import LABELS
 from recognizer.progress import Progress
 from recognizer.service import Service, make_service
 from recognizer.settings import Settings
-from recognizer.video import mjpeg
+from recognizer.video import mjpeg, sse
 from recognizer.video.cameras import DEFAULT as DEFAULT_CAMERA
 from recognizer.video.mjpeg import view_key
 
@@ -97,6 +97,7 @@ def service() -> Service:
             with Progress() as progress:
                 made = make_service(settings, progress.download)
                 made.start(progress.photos)
+            made.deliver_events()
             made.start_cameras()
             _service = made
         return _service
@@ -132,6 +133,8 @@ number, fraction, switch, text = hug.types.number, hug.types.float_number, hug.t
 top_k_type = hug.types.in_range(0, 101)
 landmarks_type = hug.types.one_of(["5", "68"])
 format_type = hug.types.one_of(["json", "jpeg"])
+event_id_type = hug.types.in_range(0, 10**15)
+events_format_type = hug.types.one_of(["sse", "json"])
 face_type = hug.types.one_of(["only", "largest"])
 
 
@@ -526,6 +529,55 @@ def camera_snapshot(
     response.content_type = "image/jpeg"
     response.set_header("X-Timestamp", f"{taken.time:.6f}")
     return taken.jpeg
+
+
+# -- events ------------------------------------------------------------------------------------------------------------
+
+
+@route.get("/events", examples="format=json&kind=appeared,unknown", **ROUTE)
+def events(
+    request,
+    response,
+    after: event_id_type = None,
+    before: event_id_type = None,
+    limit: hug.types.in_range(1, 1001) = None,
+    camera: text = None,
+    subject: text = None,
+    kind: text = None,
+    format: events_format_type = None,
+):
+    """Who appeared and left at the cameras: as it happens (Server-Sent Events), or past events with `format=json`."""
+    wanted = sse.selection(camera, subject, kind)
+    held = service().events
+    if wants_events_json(request, format):
+        found = held.page(after=after, before=before, limit=limit or 100, wanted=wanted)
+        return {"events": found, "first": held.log.first, "last": held.log.newest()}
+    for name, value in (("before", before), ("limit", limit)):
+        if value is not None:
+            raise InvalidParameter(f"{name}: only with format=json")
+    response.content_type = "text/event-stream; charset=utf-8"
+    reached = sse.last_event_id(request.get_header("Last-Event-ID"), after)
+    return sse.Reader(held, reached, wanted, request.env.get("recognizer.over"))
+
+
+def wants_events_json(request, format: str | None) -> bool:
+    """Whether to answer with a page of events: asked for by `format`, or else by the Accept header."""
+    accept = request.get_header("Accept") or ""
+    return format == "json" if format else "json" in accept and "event-stream" not in accept
+
+
+@route.get("/events/{event}", **ROUTE)
+def event(event: event_id_type):
+    """One event."""
+    return service().event(event)
+
+
+@route.get("/events/{event}/thumbnail.jpg", **ROUTE)
+def event_thumbnail(response, event: event_id_type):
+    """The face that an event is about: a small JPEG."""
+    data = service().events.thumbnail(event)
+    response.content_type = "image/jpeg"
+    return data
 
 
 @route.get("/health", **ROUTE)

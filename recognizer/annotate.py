@@ -70,9 +70,8 @@ def draw(
 
 
 def _face(seen: SeenFace) -> _Mark:
-    if seen.match is None:
-        return _Mark(seen.face.box, "", FOUND)
-    return _Mark(seen.face.box, seen.match.subject or UNKNOWN_LABEL, colour_of(seen))
+    label = "" if seen.match is None else seen.match.subject or UNKNOWN_LABEL
+    return _Mark(seen.face.box, label, colour_of(seen))
 
 
 def colour_of(seen: SeenFace) -> Colour:
@@ -131,21 +130,17 @@ def _draw_label(brush, size, mark: _Mark, font: Path | None, taken: list) -> tup
     left, top, right, bottom = brush.textbbox((0, 0), label, font=letters)
     pad = max(2, letters.size // 5)
     width, height = right - left + 2 * pad, bottom - top + 2 * pad
-    x, y = _place(size, mark, width, height, taken)
+    x, y = place(size, mark.box, width, height, taken, mark.corner)
     brush.rectangle([x, y, x + width - 1, y + height - 1], fill=mark.colour)
     brush.text((x + pad - left, y + pad - top), label, font=letters, fill="white")
     return (x, y, x + width, y + height)
 
 
-def place(size, box: Box, width: float, height: float, taken: list) -> tuple[float, float]:
-    """Where a face's label goes: below the box, above it, or inside its foot, the first that no other label has."""
-    return _place(size, _Mark(box, "", FOUND), width, height, taken)
-
-
-def _place(size, mark: _Mark, width: float, height: float, taken: list) -> tuple[float, float]:
-    """The first place in the photo that no other label has, or else the first."""
+def place(size, box: Box, width: float, height: float, taken: list, corner: bool = False) -> tuple[float, float]:
+    """Where a label of this width and height goes that belongs to a box, or to its corner: the first place in the photo
+    that no other label has, or else the first."""
     room = max(0.0, size[0] - width), max(0.0, size[1] - height)
-    corners = (_corners if mark.corner else _beside)(mark.box, width, height)
+    corners = (_corners if corner else _beside)(box, width, height)
     places = [(min(max(0.0, x), room[0]), y) for x, y in corners if 0 <= y <= size[1] - height]
     x, y = corners[0]
     places.append((min(max(0.0, x), room[0]), min(max(0.0, y), room[1])))

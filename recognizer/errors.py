@@ -30,6 +30,8 @@
     ├── NotFound
     │   ├── SubjectNotFound         nobody of that name is enrolled
     │   ├── PhotoNotFound           that subject has no such photo
+    │   ├── EventNotFound           there is no such event, or no picture of it
+    │   ├── EventsOff               the settings say that no events are kept
     │   └── CameraNotFound          there is no camera of that id
     ├── Conflict
     │   ├── NameTaken               another subject or camera has that name, or one like it
@@ -185,6 +187,14 @@ class SubjectNotFound(NotFound):
 
 class PhotoNotFound(NotFound):
     code = "photo_not_found"
+
+
+class EventNotFound(NotFound):
+    code = "event_not_found"
+
+
+class EventsOff(NotFound):
+    code = "events_off"
 
 
 class CameraNotFound(NotFound):

@@ -18,7 +18,7 @@ PACKAGE = ROOT / "recognizer"
 #: its own row or from above: imports inside functions count as well.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("types", "settings", "names", "image_headers", "fetch", "package_index", "pool", "reload", "wsgi"),
+    ("types", "exporting", "settings", "names", "image_headers", "fetch", "package_index", "pool", "reload", "wsgi"),
     ("geometry", "matching", "images", "download", "encodings", "server"),
     ("models", "galleries", "folder", "quality", "bodies", "sources"),
     ("engines", "results", "progress"),
@@ -45,8 +45,8 @@ ENVIRONMENT = {
 }
 #: What takes long to import, or is not there everywhere: imported where it is used.
 HEAVY = {
-    "PIL", "cv2", "dlib", "google", "loky", "matplotlib", "onnx", "onnxruntime", "pi_heif", "pycocotools", "requests",
-    "rich", "simplejpeg", "watchfiles",
+    "PIL", "cv2", "dlib", "fsspec", "google", "loky", "matplotlib", "onnx", "onnxruntime", "paho", "pi_heif", "pyarrow",
+    "pycocotools", "requests", "rich", "simplejpeg", "watchfiles",
 }  # fmt: skip
 #: Modules that are pure: what they may import beside the standard library.
 PURE = {"types": {"numpy", "errors"}, "geometry": {"numpy"}, "matching": {"numpy", "types", "errors"}}

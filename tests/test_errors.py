@@ -17,7 +17,7 @@ NAMES = [kind.__name__ for kind in KINDS]
 #: What every error is answered with. The service's contract with its callers: change it here and in the documentation.
 STATUSES = {
     400: {"BadRequest", "InvalidParameter", "InvalidName", "InvalidUrl", "InvalidSource", "NoImage", "AddressRefused"},
-    404: {"UnknownRoute", "NotFound", "SubjectNotFound", "PhotoNotFound", "CameraNotFound"},
+    404: {"UnknownRoute", "NotFound", "SubjectNotFound", "PhotoNotFound", "CameraNotFound", "EventNotFound", "EventsOff"},
     405: {"MethodNotAllowed"},
     409: {"Conflict", "NameTaken", "LooksLikeAnother", "CameraFixed", "TooManyCameras"},
     413: {"BodyTooLarge", "ImageTooLarge", "FetchTooLarge"},

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont, features
 
-from recognizer.annotate import FOUND, KNOWN, POINT, UNKNOWN
+from recognizer.annotate import FOUND, KNOWN, POINT, UNKNOWN, object_colour
 from recognizer.errors import InvalidParameter
 from recognizer.results import FoundObject, SeenFace
 from recognizer.types import Box, Face, Match
 from recognizer.video import overlay
-from recognizer.video.overlay import DARK, LAYERS, OBJECT, card, draw, parse_layers, sureness
+from recognizer.video.overlay import DARK, LAYERS, card, draw, parse_layers, sureness
 from recognizer.video.results import Frame, FrameResult, TrackedFace
 
 SIZES = [(320, 240), (426, 240), (640, 480), (1280, 720), (1920, 1080), (3840, 2160), (240, 426)]
@@ -200,10 +200,12 @@ def test_where_68_points_are_missing_five_are_shown(font):
 def test_an_object_has_a_box_its_label_and_its_score(font):
     found = FoundObject("potted plant", 0.876, Box(300, 150, 500, 400))
     picture = draw(result(background(640, 480), objects=[found]), layers=frozenset({"objects"}), font=font)
-    assert (picture[150:400, 499] == OBJECT).all()
-    label, score = (sprite(font, (640, 480), OBJECT, text) for text in ("potted plant", "0.88"))
-    assert has_sprite(picture, label) == (300, 150)
-    assert has_sprite(picture, score) == (300 + label.shape[1], 150)
+    colour = object_colour("potted plant")
+    assert (picture[150:400, 499] == colour).all()
+    label, score = (sprite(font, (640, 480), colour, text) for text in ("potted plant", "0.88"))
+    top = 150 - label.shape[0]
+    assert has_sprite(picture, label) == (300, top)
+    assert has_sprite(picture, score) == (300 + label.shape[1], top)
 
 
 def test_the_clock_shows_the_frame_or_what_it_is_told(font, monkeypatch):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..annotate import FOUND, POINT, UNKNOWN, UNKNOWN_LABEL, colour_of, line_width, place, typeface
+from ..annotate import FOUND, POINT, UNKNOWN, UNKNOWN_LABEL, colour_of, line_width, object_colour, place, typeface
 from ..errors import InvalidParameter
 from ..results import FoundObject
 from ..types import Box, Match
@@ -25,8 +25,6 @@ LAYERS = ("faces", "landmarks", "landmarks68", "objects", "clock", "fps")
 USUAL_LAYERS = frozenset({"faces"})
 #: A face that is not compared yet, or where nothing is decided.
 UNDECIDED_LABEL = "…"
-#: Boxes of objects; told apart from the colours of faces by colour-blind people too.
-OBJECT = (0, 110, 84)
 #: Behind the clock, the frame rate and a card's text.
 DARK = (24, 26, 30)
 PALE = (190, 196, 204)
@@ -93,7 +91,7 @@ def draw(
         taken.append(_blit(picture, sprite, size[0] - sprite.shape[1], 0))
     if "objects" in layers:
         for found in reversed(result.objects):
-            _draw_object(picture, found, _times(found.box, factor), font, letters)
+            _draw_object(picture, found, _times(found.box, factor), font, letters, taken)
     if "faces" in layers:
         boxes = [(face, _times(face.box, factor)) for face in result.faces]
         for face, box in sorted(boxes, key=lambda pair: pair[1].area, reverse=True):
@@ -120,7 +118,8 @@ def card(
 ) -> np.ndarray:
     """What is shown while there is no picture: a title and the reason, RGB uint8 (height, width, 3).
 
-    Each line of `reason` begins on a new one. `clock`, in seconds since the epoch, stands in the corner: who watches sees that the server is still there.
+    Each line of `reason` begins on a new one. `clock`, in seconds since the epoch, stands in the corner: who watches sees
+    that the server is still there.
     """
     from PIL import Image, ImageDraw
 
@@ -310,11 +309,14 @@ def _draw_points(picture: np.ndarray, points: np.ndarray, radius: float) -> None
             cv2.circle(picture, centre, round(16 * (radius + extra)), colour, -1, cv2.LINE_AA, 4)
 
 
-def _draw_object(picture: np.ndarray, found: FoundObject, box: Box, font: Path | None, letters: int) -> None:
-    """An object's box, with its label and score in its upper left corner."""
-    size = (picture.shape[1], picture.shape[0])
-    width = max(1, line_width(size, box) * 2 // 3)
-    _outline(picture, box, width, OBJECT)
-    x, y = round(max(0.0, box.left)), round(max(0.0, box.top))
-    for text in (found.label, f"{found.score:.2f}"):  # apart: a score that changes makes no new sprite of the label
-        x = _blit(picture, _sprite(font, letters, OBJECT, size[0], text), x, y)[2]
+def _draw_object(picture, found: FoundObject, box: Box, font: Path | None, letters: int, taken: list) -> None:
+    """An object's box, with its label and score at a corner of it."""
+    size, colour = (picture.shape[1], picture.shape[0]), object_colour(found.label)
+    _outline(picture, box, max(1, line_width(size, box) * 2 // 3), colour)
+    # apart: a score that changes makes no new sprite of the label
+    sprites = [_sprite(font, letters, colour, size[0], text) for text in (found.label, f"{found.score:.2f}")]
+    height, width = sprites[0].shape[0], sum(sprite.shape[1] for sprite in sprites)
+    x, y = map(round, place(size, box, width, height, taken, corner=True))
+    taken.append((x, y, x + width, y + height))
+    for sprite in sprites:
+        x = _blit(picture, sprite, x, y)[2]
