@@ -14,7 +14,7 @@ gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
 
-SIZE = "video/x-raw,width=320,height=240,framerate=25/1"
+SIZE = "video/x-raw,format=I420,width=320,height=240,framerate=25/1"
 LIVE = f"( videotestsrc is-live=true pattern=ball ! {SIZE} ! jpegenc ! rtpjpegpay name=pay0 )"
 
 

@@ -733,7 +733,7 @@ def test_a_stream_that_is_damaged_on_its_way(cameras, tmp_path):
 def test_a_stream_whose_resolution_changes_midway(cameras, tmp_path):
     first = encoded(tmp_path, "a.ts", "-c:v", "libx264", "-g", "10", seconds=2).read_bytes()
     second = encoded(tmp_path, "b.ts", "-c:v", "libx264", "-g", "10", size="640x360", seconds=4).read_bytes()
-    with serving(first + second, "video/mp2t") as url:
+    with serving(first + second, "video/mp2t", second) as url:
         camera = cameras(url)
         camera.start()
         sizes, after, until = [], -1, time.monotonic() + 30
@@ -746,10 +746,10 @@ def test_a_stream_whose_resolution_changes_midway(cameras, tmp_path):
 
 
 class serving:
-    """Serves bytes to everybody who connects, with a type, and then goes on holding the connection."""
+    """Serves bytes to everybody who connects, others to whoever comes after the first, and holds the connection."""
 
-    def __init__(self, data: bytes, kind: str):
-        self._data, self._kind = data, kind
+    def __init__(self, data: bytes, kind: str, later: bytes | None = None):
+        self._data, self._kind, self._later = data, kind, later or data
 
     def __enter__(self) -> str:
         self._server = socket.create_server(("127.0.0.1", 0))
@@ -764,12 +764,13 @@ class serving:
             except OSError:
                 return
             self._held.append(connection)
-            threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+            data, self._data = self._data, self._later
+            threading.Thread(target=self._answer, args=(connection, data), daemon=True).start()
 
-    def _answer(self, connection):
+    def _answer(self, connection, data):
         try:
             connection.recv(65536)
-            connection.sendall(f"HTTP/1.0 200 OK\r\nContent-Type: {self._kind}\r\n\r\n".encode() + self._data)
+            connection.sendall(f"HTTP/1.0 200 OK\r\nContent-Type: {self._kind}\r\n\r\n".encode() + data)
         except OSError:
             pass
 

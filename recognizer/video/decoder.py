@@ -10,10 +10,12 @@ line of JSON for each thing that happens. Pictures go into shared memory, RGB.
 
 from __future__ import annotations
 
+import collections
 import json
 import mmap
 import os
 import queue
+import re
 import signal
 import sys
 import threading
@@ -21,13 +23,14 @@ import time
 
 #: What FFmpeg and the system say when they give up, and the reason that is told for it; the first that fits.
 COMPLAINTS = (
-    ("401", "refused_login"), ("Unauthorized", "refused_login"), ("403", "refused_login"), ("Forbidden", "refused_login"),
-    ("404", "no_such_stream"), ("Not Found", "no_such_stream"),
-    ("NetStream.Play", "no_such_stream"),
-    ("Connection refused", "refused"), ("timed out", "silent"), ("Connection reset", "closed"), ("Broken pipe", "closed"),
-    ("No such file", "no_file"), ("Permission denied", "forbidden"), ("busy", "busy"), ("moov atom not found", "damaged"),
-    ("Invalid data", "damaged"),
+    ("Unauthorized", "refused_login"), ("Forbidden", "refused_login"), ("Not Found", "no_such_stream"),
+    ("NetStream.Play", "no_such_stream"), ("Connection refused", "refused"), ("timed out", "silent"),
+    ("timeout triggered", "silent"), ("Connection reset", "closed"), ("Broken pipe", "closed"), ("No such file", "no_file"),
+    ("Permission denied", "forbidden"), ("busy", "busy"), ("moov atom not found", "damaged"), ("Invalid data", "damaged"),
 )  # fmt: skip
+#: What FFmpeg's H.264 decoder says when it begins with pictures of a size.
+_SIZE = re.compile(r"Reinit context to (\d+x\d+)")
+_CHATTER = re.compile(r"\[OPENCV:FFMPEG:(?:3[2-9]|[4-9]\d)\]")
 #: Seconds behind its own pace from which on a recording passes over frames, and from which on it starts counting anew.
 _BEHIND, _FAR_BEHIND = 0.2, 5.0
 
@@ -88,23 +91,36 @@ class Pictures:
 
 
 class Complaints:
-    """What libraries write to standard error: kept back, since it may hold a URL, but for why something failed."""
+    """What libraries write to standard error: kept back, since it may hold a URL, but for why something failed.
+
+    Attributes
+    ----------
+    resized : bool
+        The pictures changed their size midway. OpenCV goes on with the first size, and would squeeze them.
+    """
 
     def __init__(self):
-        self._text = b""
+        self.resized = False
+        self._said: collections.deque[str] = collections.deque(maxlen=100)
         reading, writing = os.pipe()
         os.dup2(writing, 2)
         os.close(writing)
-        self._reading = reading
-        threading.Thread(target=self._collect, daemon=True).start()
+        threading.Thread(target=self._collect, args=(reading,), daemon=True).start()
 
-    def _collect(self):
-        while piece := os.read(self._reading, 65536):
-            self._text = (self._text + piece)[-20_000:]
+    def _collect(self, reading: int) -> None:
+        size = None
+        with open(reading, encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                found = _SIZE.search(line)
+                if found:
+                    self.resized = self.resized or size not in (None, found[1])
+                    size = found[1]
+                elif not _CHATTER.search(line):
+                    self._said.append(line)
 
     def reason(self, otherwise: str) -> str:
         time.sleep(0.05)  # what was written last has to come through
-        text = self._text.decode("utf-8", "replace")
+        text = "".join(list(self._said))
         return next((reason for mark, reason in COMPLAINTS if mark in text), otherwise)
 
 
@@ -132,8 +148,8 @@ def open_capture(config: dict):
     return None
 
 
-def follow(capture, pictures: Pictures, ahead: float | None) -> None:
-    """Read a live source as fast as it gives, but no more than `ahead` seconds ahead; return when it gives no more."""
+def follow(capture, pictures: Pictures, complaints: Complaints, ahead: float | None) -> str:
+    """Read a live source as fast as it gives, but no more than `ahead` seconds ahead; the reason why it gives no more."""
     import cv2
 
     begin = first = None
@@ -147,9 +163,12 @@ def follow(capture, pictures: Pictures, ahead: float | None) -> None:
             if early > 0:
                 time.sleep(min(early, 5.0))
                 taken, now = time.perf_counter(), time.time()
+        if complaints.resized:
+            return "resized"
         slot = pictures.take(wait=False)
         if slot is not None and not pictures.show(capture, slot, taken, now, None):
-            return
+            break
+    return complaints.reason("ended")
 
 
 def play(capture, pictures: Pictures, paced: bool, begin: float) -> tuple[int, float]:
@@ -190,8 +209,7 @@ def run(config: dict, pictures: Pictures, complaints: Complaints, say) -> None:
             return say("lost", reason=complaints.reason("not_opened"))
         say("opened")
         if config["live"]:
-            follow(capture, pictures, config.get("ahead"))
-            return say("lost", reason=complaints.reason("ended"))
+            return say("lost", reason=follow(capture, pictures, complaints, config.get("ahead")))
         count, begin = play(capture, pictures, config["paced"], begin or time.perf_counter())
         capture.release()
         if not count:

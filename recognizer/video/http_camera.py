@@ -15,12 +15,12 @@ import time
 
 import numpy as np
 
-from ..errors import FetchError, InvalidUrl
+from ..errors import AddressRefused, FetchError, InvalidUrl
 from ..fetch import Fetcher, Stream
 from .http_login import authorization
 from .network import lookup
 from .process import MOST_PIXELS, ProcessReader, pipe_config
-from .reach import Reach
+from .reach import Reach, refusal
 from .readers import BrokenShot, Reader, Shot, SourceLost, Stopper
 from .source import Source, StreamUrl, split_url
 
@@ -105,6 +105,8 @@ class _Site:
 
 
 def _reason(error: FetchError) -> str:
+    if isinstance(error, AddressRefused):
+        return refusal(error.details["host"])
     status = error.details.get("status")
     if status in (401, 403):
         return "the camera does not accept the user name and password"
@@ -128,7 +130,7 @@ def decode_jpeg(data: bytes) -> np.ndarray:
             raise BrokenShot
         whole = data.rstrip(b"\0\r\n \xff").endswith(b"\xff\xd9") or data.rfind(b"\xff\xd9", -64) > 0
         return simplejpeg.decode_jpeg(data, "RGB", fastdct=True, fastupsample=True, strict=not whole)
-    except ValueError:
+    except (ValueError, KeyError):  # the second for colours that it does not know
         raise BrokenShot from None
 
 

@@ -42,6 +42,7 @@ _REASONS = {
     "busy": "another program uses the webcam",
     "damaged": "what it gives is no video that can be read",
     "ended": "the stream ended",
+    "resized": "its resolution changed",
     "not_opened": "it could not be opened",
     "too_large": f"its pictures are larger than {MOST_PIXELS} pixels",
     "failed": "reading it failed",
@@ -126,7 +127,7 @@ class ProcessReader:
         self._open_by: float | None = self._begun + config["timeout"] + 2
         self._memory, told, passed = _shared_memory(SLOTS * MOST_PIXELS * 3)
         config = {**config, **told, "slots": SLOTS, "slot_bytes": MOST_PIXELS * 3}
-        config["environ"] = {**config["environ"], "OPENCV_FFMPEG_LOGLEVEL": "16", "OPENCV_LOG_LEVEL": "WARN"}
+        config["environ"] = {**config["environ"], "OPENCV_FFMPEG_LOGLEVEL": "40", "OPENCV_LOG_LEVEL": "WARN"}
         try:
             self._process = subprocess.Popen(
                 [sys.executable, str(Path(__file__).with_name("decoder.py"))],

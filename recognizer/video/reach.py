@@ -15,6 +15,10 @@ LAN = tuple(map(ipaddress.ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0
 _METADATA = tuple(map(ipaddress.ip_network, ("fd00:ec2::/32", "fd20:ce::/32")))
 
 
+def refusal(host: str) -> str:
+    return f"{host} leads to an address that is not allowed for cameras; RECOGNIZER_CAMERA_ALLOW lists those that are"
+
+
 class Reach:
     """An allow-list of addresses. Empty, it allows none; `Reach.everywhere()` is for what the operator wrote.
 
@@ -52,10 +56,7 @@ class Reach:
     def check(self, host: str, addresses: Iterable[Address]) -> None:
         """Raise `AddressRefused` unless every address is permitted."""
         if not all(map(self.permits, addresses)):
-            raise AddressRefused(
-                f"{host} leads to an address that is not allowed for cameras; RECOGNIZER_CAMERA_ALLOW lists those that are",
-                host=host,
-            )
+            raise AddressRefused(refusal(host), host=host)
 
     def check_source(self, source: Source) -> None:
         """Refuse at once what needs no name server to be refused; names are checked whenever they are connected to."""
