@@ -76,7 +76,7 @@ class Session:
 def _one_arena() -> bool:
     """Give all sessions on the processor one arena of memory, if this onnxruntime can: each would grow to its own peak.
 
-    Measured with the default engine: 276 MB resident in all instead of 288, and 1 % more after thousands of photos instead of 3.
+    Measured with the default engine: 276 MB resident in all instead of 288, and 1 % more after thousands of photos, not 3.
     """
     import onnxruntime
 
