@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ModelError, StorageError
+
 #: Raised whenever a change of code gives another network.
 REVISION = 1
 #: Faces that are drawn to gather ranges from.
