@@ -16,7 +16,7 @@ from .matching import distances
 #: Fewest other photos of a subject that can say of one that it is unlike them: of two that differ, either may be wrong.
 LEAST_OTHERS = 2
 #: Templates up to which everybody is looked at when all people are listed; it grows with their square.
-MOST_AT_ONCE = 25_000
+MOST_AT_ONCE = 12_000
 _ROWS = 256
 
 Warnings = dict[str, list[dict]]

@@ -20,8 +20,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("types", "settings", "names", "image_headers", "fetch", "package_index", "pool", "reload", "wsgi"),
     ("geometry", "matching", "images", "download", "encodings", "server"),
-    ("models", "galleries", "folder", "quality", "duplicates", "bodies", "sources"),
+    ("models", "galleries", "folder", "quality", "duplicates", "fonts", "bodies", "sources"),
     ("engines", "results", "progress"),
+    ("objects",),
     ("examination", "evaluation", "face_recognition", "annotate", "replies"),
     ("enrolment", "video"),
     ("watcher", "review"),
@@ -39,12 +40,13 @@ ENVIRONMENT = {
     "package_index.py": "what pip and uv are set to",
     "reload.py": "hands the listening socket to the process that replaces this one",
     "cli.py": "quietens OpenCV",
+    "video/decoder.py": "a process of its own: FFmpeg's options for OpenCV",
     "commands/upkeep.py": "shows where a setting comes from",
 }
 #: What takes long to import, or is not there everywhere: imported where it is used.
 HEAVY = {
-    "PIL", "cv2", "dlib", "google", "loky", "matplotlib", "onnx", "onnxruntime", "pi_heif", "requests", "rich",
-    "simplejpeg", "watchfiles",
+    "PIL", "cv2", "dlib", "google", "loky", "matplotlib", "onnx", "onnxruntime", "pi_heif", "pycocotools", "requests",
+    "rich", "simplejpeg", "watchfiles",
 }  # fmt: skip
 #: Modules that are pure: what they may import beside the standard library.
 PURE = {"types": {"numpy", "errors"}, "geometry": {"numpy"}, "matching": {"numpy", "types", "errors"}}
