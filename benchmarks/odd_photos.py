@@ -71,7 +71,7 @@ def accuracy(options) -> None:
     chance = np.random.default_rng(0)
     hosts = sorted(several)[::10]
     strangers = chance.permutation([i for i, name in enumerate(subjects) if name not in several])[: len(hosts)]
-    guests = {i: host for i, host in zip(strangers.tolist(), hosts, strict=True)}
+    guests = dict(zip(strangers.tolist(), hosts, strict=True))
     planted = [
         Template(guests.get(i, each.subject), each.photo, each.embedding) for i, each in enumerate(templates)
     ]
@@ -79,13 +79,16 @@ def accuracy(options) -> None:
     wrong = {(host, templates[i].photo) for i, host in guests.items()}
     print("| photos | count | unlike_others | looks_like_another |")
     print("| --- | --- | --- | --- |")
+    many = {(each.subject, each.photo) for each in templates if each.subject in several}
+    few = {(each.subject, each.photo) for each in templates} - many
     rows = {
-        "as they are, of people with three or more": ({(t.subject, t.photo) for t in templates if t.subject in several}, before),
-        "as they are, of people with one or two": ({(t.subject, t.photo) for t in templates if t.subject not in several}, before),
+        "as they are, of people with three or more": (many, before),
+        "as they are, of people with one or two": (few, before),
         "somebody else's, in a folder of three or more": (wrong, after),
-    }  # fmt: skip
+    }
     for name, (which, flags) in rows.items():
-        shares = [np.mean([code in flags.get(each, ()) for each in which]) for code in ("unlike_others", "looks_like_another")]
+        codes = ("unlike_others", "looks_like_another")
+        shares = [np.mean([code in flags.get(each, ()) for each in which]) for code in codes]
         print(f"| {name} | {len(which)} | " + " | ".join(f"{100 * share:.2f} %" for share in shares) + " |")
 
 

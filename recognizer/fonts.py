@@ -7,6 +7,7 @@ are drawn as question marks, never as empty boxes.
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -38,7 +39,19 @@ def choose(text: str, font: Path | None) -> tuple[str, Path | None]:
     other = _with(missing[0])
     if other is not None and sum(not has(other, letter) for letter in letters) < len(missing):
         font = other
-    return "".join(c if c not in letters or has(font, c) else _MISSING for c in text), font
+        if all(has(other, letter) for letter in letters):
+            return text, other
+    return "".join(_drawable(text, set(letters), font)), font
+
+
+def _drawable(text: str, letters: set[str], font: Path | None) -> Iterator[str]:
+    kept = True
+    for c in text:
+        if c in letters or c.isspace():
+            kept = c.isspace() or has(font, c)
+            yield c if kept else _MISSING
+        elif kept:  # what only steers or sits on a letter goes with it
+            yield c
 
 
 def _letters(text: str) -> list[str]:
