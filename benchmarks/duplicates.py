@@ -1,6 +1,6 @@
 """How near the same picture comes to itself, written anew, and how near two pictures of one person do.
 
-    python benchmarks/duplicates.py --images lfw/images [--photos 150] [--embedder dlib+sface] [--models-dir DIR]
+    python benchmarks/duplicates.py [--images DIR] [--photos N] [--embedder dlib+sface] [--quick] [--json FILE]
 
 Photos are written again as JPEG of several qualities, PNG and WebP, smaller and larger; then described as at enrolment.
 `recognizer/duplicates.py` takes its two bounds from what this prints: the distance as a share of the engine's threshold,
@@ -9,12 +9,12 @@ and the overlap of the faces' boxes, each as a share of its photo.
 
 from __future__ import annotations
 
-import argparse
 import random
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+import report
 
 from recognizer import images
 from recognizer.duplicates import DISTANCE_SHARE, LEAST_OVERLAP, placed, same_picture
@@ -49,13 +49,15 @@ def copies(data: bytes) -> dict[str, bytes]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=Path, required=True, help="folder with one folder per person")
+    parser = report.parser(__doc__, data=True)
+    parser.add_argument("--images", type=Path, help="one folder per person")
     parser.add_argument("--photos", type=int, default=150, help="photos that are written anew")
     parser.add_argument("--embedder", default="dlib+sface")
-    parser.add_argument("--models-dir", type=Path, default=Settings.from_environment().models_dir)
     options = parser.parse_args()
-    engine = make_engine("yunet", options.embedder, models_dir=options.models_dir)
+    folder = options.images or report.need(options.data, "lfw-dev", "images")
+    if options.quick:
+        options.photos = min(options.photos, 20)
+    engine = make_engine("yunet", options.embedder, models_dir=Settings.from_environment().models_dir)
     threshold, rules = engine.info.calibration.threshold, Rules()
 
     def look(data: bytes) -> Encoding | None:
@@ -65,7 +67,7 @@ def main() -> None:
             return None
 
     chance = random.Random(0)
-    people = sorted(folder for folder in options.images.iterdir() if len(list(folder.glob("*.jpg"))) > 1)
+    people = sorted(each for each in folder.iterdir() if len(list(each.glob("*.jpg"))) > 1)
     chance.shuffle(people)
     rows, others = defaultdict(list), []
     for person in people[: options.photos]:
@@ -77,22 +79,24 @@ def main() -> None:
                 copy = look(data)
                 if copy is not None:
                     rows[name].append((found[0], copy))
-    print(f"{engine.info.id}: threshold {threshold:.4f}; a duplicate is within {DISTANCE_SHARE * threshold:.4f} "
-          f"({DISTANCE_SHARE} of it) with boxes that overlap by {LEAST_OVERLAP}\n")  # fmt: skip
-    print("| pairs | count | distance / threshold: median | 99 % | least | overlap: median | 1 % | taken for duplicates |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    for name, pairs in [*rows.items(), ("another picture of the person", others)]:
-        print(_row(name, pairs, threshold))
+    table = [_row(name, pairs, threshold) for name, pairs in [*rows.items(), ("another picture of the person", others)]]
+    report.table(
+        table,
+        f"{engine.info.id}: threshold {threshold:.4f}; copies are within {DISTANCE_SHARE * threshold:.4f} with boxes that "
+        f"overlap by {LEAST_OVERLAP}",
+    )
+    report.save(options, duplicates=table)
 
 
-def _row(name: str, pairs: list[tuple[Encoding, Encoding]], threshold: float) -> str:
+def _row(name: str, pairs: list[tuple[Encoding, Encoding]], threshold: float) -> dict:
     far = np.array([np.linalg.norm(a.vector - b.vector) for a, b in pairs]) / threshold
     over = np.array([iou(placed(a)[:4], placed(b)[None, :4])[0] for a, b in pairs])
     taken = np.mean([same_picture(a, b, DISTANCE_SHARE * threshold) for a, b in pairs])
-    return (
-        f"| {name} | {len(pairs)} | {np.median(far):.3f} | {np.quantile(far, 0.99):.3f} | {far.min():.3f} "
-        f"| {np.median(over):.3f} | {np.quantile(over, 0.01):.3f} | {100 * taken:.1f} % |"
-    )
+    return {
+        "pairs": name, "count": len(pairs), "distance / threshold, median": float(np.median(far)),
+        "99 %": float(np.quantile(far, 0.99)), "least": float(far.min()), "overlap, median": float(np.median(over)),
+        "1 %": float(np.quantile(over, 0.01)), "taken for copies %": float(100 * taken),
+    }  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How well odd photos among the enrolled are told, and what telling costs.
 
-    python benchmarks/odd_photos.py --images lfw/images [--embedder dlib+sface] [--models-dir DIR] [--quick]
+    python benchmarks/odd_photos.py [--images DIR] [--embedder dlib+sface] [--quick] [--json FILE]
 
 First, photos of people with three or more are enrolled as they are; then in one folder out of ten a photo of somebody
 else is put, and it is counted how often that one is told, and how often another. Second, the milliseconds that looking at one
@@ -9,11 +9,11 @@ person and at everybody takes, in galleries of drawn templates.
 
 from __future__ import annotations
 
-import argparse
 import time
 from pathlib import Path
 
 import numpy as np
+import report
 
 from recognizer.encodings import EncodingsCache
 from recognizer.engines import calibration, make_engine
@@ -21,7 +21,6 @@ from recognizer.evaluation.encode import Source, encode
 from recognizer.galleries.memory import MemoryGallery
 from recognizer.matching import Curve, rate_per_comparison
 from recognizer.review import MOST_AT_ONCE, Review
-from recognizer.service import cores
 from recognizer.settings import Settings
 from recognizer.types import Embedding, Template
 
@@ -52,10 +51,11 @@ def told(templates: list[Template], engine: str, embedder: str) -> dict[tuple[st
     return found
 
 
-def accuracy(options) -> None:
-    recipe = {"embedder": options.embedder, "models_dir": options.models_dir}
-    source = Source(make_engine(**recipe), recipe, workers=cores())
-    folders = [folder for folder in sorted(options.images.iterdir()) if folder.is_dir()]
+def accuracy(options) -> list[dict]:
+    recipe = {"embedder": options.embedder, "models_dir": Settings.from_environment().models_dir}
+    source = Source(make_engine(**recipe), recipe, workers=report.cores())
+    root = options.images or report.need(options.data, "lfw-dev", "images")
+    folders = [folder for folder in sorted(root.iterdir()) if folder.is_dir()][: 300 if options.quick else None]
     named = [(folder.name, file) for folder in folders for file in sorted(folder.glob("*.jpg"))[:5]]
     found = encode([file for _, file in named], source, EncodingsCache(":memory:"))
     engine = source.engine.info.id
@@ -66,7 +66,6 @@ def accuracy(options) -> None:
     ]
     subjects = [template.subject for template in templates]
     several = {name for name in set(subjects) if subjects.count(name) > 2}
-    print(f"{engine}: {len(templates)} photos of {len(set(subjects))} people, {len(several)} of them with three or more\n")
     before = told(templates, engine, options.embedder)
     chance = np.random.default_rng(0)
     hosts = sorted(several)[::10]
@@ -77,8 +76,6 @@ def accuracy(options) -> None:
     ]
     after = told(planted, engine, options.embedder)
     wrong = {(host, templates[i].photo) for i, host in guests.items()}
-    print("| photos | count | unlike_others | looks_like_another |")
-    print("| --- | --- | --- | --- |")
     many = {(each.subject, each.photo) for each in templates if each.subject in several}
     few = {(each.subject, each.photo) for each in templates} - many
     rows = {
@@ -86,15 +83,18 @@ def accuracy(options) -> None:
         "as they are, of people with one or two": (few, before),
         "somebody else's, in a folder of three or more": (wrong, after),
     }
-    for name, (which, flags) in rows.items():
-        codes = ("unlike_others", "looks_like_another")
-        shares = [np.mean([code in flags.get(each, ()) for each in which]) for code in codes]
-        print(f"| {name} | {len(which)} | " + " | ".join(f"{100 * share:.2f} %" for share in shares) + " |")
+    codes = ("unlike_others", "looks_like_another")
+    table = [
+        {"photos": name, "count": len(which)}
+        | {f"{code} %": float(100 * np.mean([code in flags.get(each, ()) for each in which])) for code in codes}
+        for name, (which, flags) in rows.items()
+    ]
+    report.table(table, f"{engine}: {len(templates)} photos of {len(set(subjects))} people")
+    return table
 
 
-def cost(options) -> None:
-    print("\n| people | photos of each | one person, ms | everybody, ms | everybody again, ms |")
-    print("| --- | --- | --- | --- | --- |")
+def cost(options) -> list[dict]:
+    rows = []
     chance = np.random.default_rng(0)
     for people, each in ((1_000, 2), (10_000, 1), (10_000, 2), (10_000, 5)):
         if options.quick and people > 1_000:
@@ -106,8 +106,16 @@ def cost(options) -> None:
         ]
         looked = review(templates, "drawn", "dlib+sface")
         single = [_ms(lambda i=i, looked=looked: looked.of(f"p{i}")) for i in range(20)]
-        everybody = "-" if people * each > MOST_AT_ONCE else f"{_ms(looked.of_all):.0f} | {_ms(looked.of_all):.0f}"
-        print(f"| {people} | {each} | {np.median(single):.1f} | {everybody if everybody != '-' else '- | -'} |")
+        few = people * each <= MOST_AT_ONCE
+        rows.append(
+            {
+                "people": people, "photos of each": each, "one person, ms": float(np.median(single)),
+                "everybody, ms": _ms(looked.of_all) if few else None,
+                "everybody again, ms": _ms(looked.of_all) if few else None,
+            }
+        )  # fmt: skip
+    report.table(rows, "Looking for odd photos")
+    return rows
 
 
 def _ms(work) -> float:
@@ -117,15 +125,11 @@ def _ms(work) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=Path, help="folder with one folder per person; without it, only the cost")
+    parser = report.parser(__doc__, data=True)
+    parser.add_argument("--images", type=Path, help="one folder per person")
     parser.add_argument("--embedder", default="dlib+sface")
-    parser.add_argument("--models-dir", type=Path, default=Settings.from_environment().models_dir)
-    parser.add_argument("--quick", action="store_true", help="small galleries only")
     options = parser.parse_args()
-    if options.images:
-        accuracy(options)
-    cost(options)
+    report.save(options, accuracy=accuracy(options), cost=cost(options))
 
 
 if __name__ == "__main__":
