@@ -18,13 +18,13 @@ PACKAGE = ROOT / "recognizer"
 #: its own row or from above: imports inside functions count as well.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("types", "settings", "names", "image_headers", "fetch", "package_index", "pool", "reload", "wsgi"),
+    ("types", "exporting", "settings", "names", "image_headers", "fetch", "package_index", "pool", "reload", "wsgi"),
     ("geometry", "matching", "images", "download", "encodings", "server"),
     ("models", "galleries", "folder", "quality", "duplicates", "fonts", "bodies", "sources"),
     ("engines", "results", "progress"),
     ("objects",),
     ("examination", "evaluation", "face_recognition", "annotate", "replies"),
-    ("enrolment", "video"),
+    ("enrolment", "video", "vision"),
     ("watcher", "review"),
     ("service",),
     ("people", "doctor"),
@@ -45,8 +45,8 @@ ENVIRONMENT = {
 }
 #: What takes long to import, or is not there everywhere: imported where it is used.
 HEAVY = {
-    "PIL", "cv2", "dlib", "google", "loky", "matplotlib", "onnx", "onnxruntime", "pi_heif", "pycocotools", "requests",
-    "rich", "simplejpeg", "watchfiles",
+    "PIL", "cv2", "dlib", "fsspec", "google", "loky", "matplotlib", "onnx", "onnxruntime", "paho", "pi_heif", "pyarrow",
+    "pycocotools", "requests", "rich", "simplejpeg", "watchfiles",
 }  # fmt: skip
 #: Modules that are pure: what they may import beside the standard library.
 PURE = {"types": {"numpy", "errors"}, "geometry": {"numpy"}, "matching": {"numpy", "types", "errors"}}
