@@ -5,13 +5,13 @@ Enrol people by putting photos into known_faces/<name>/ or by POST /enroll; ask 
 
 import contextlib
 import json
-import sys
+import logging
 import threading
 
 import falcon
 import hug
 
-from recognizer import bodies, replies, server
+from recognizer import __version__, bodies, logs, openapi, replies, server
 from recognizer.errors import (
     AddressRefused,
     BadRequest,
@@ -33,14 +33,19 @@ from recognizer.errors import (
     NotFound,
     RecognizerError,
     SettingsError,
+    Starting,
     StorageError,
     UnknownRoute,
     UnsupportedImage,
 )
 from recognizer.images import sniff
+from recognizer.metrics import CONTENT_TYPE as METRICS_TYPE
+from recognizer.metrics import UNKNOWN, Metrics
+from recognizer.observing import Observing
 from recognizer.progress import Progress
 from recognizer.service import Service, make_service
 from recognizer.settings import Settings
+from recognizer.wsgi import Guard
 
 #: Status of each error; a class that is not named has its nearest ancestor's.
 STATUS = {
@@ -70,7 +75,7 @@ STATUS = {
 
 def cannot_start(error: RecognizerError):
     """End the process with one sentence that says why."""
-    print(f"Recognizer cannot start: {error.message}", file=sys.stderr, flush=True)
+    logs.announce(f"Recognizer cannot start: {error.message}", logging.CRITICAL)
     raise SystemExit(1) from None
 
 
@@ -79,44 +84,77 @@ try:
 except SettingsError as error:
     cannot_start(error)
 api = hug.API(__name__)
+metrics = Metrics()
 _service: Service | None = None
 _service_lock = threading.Lock()
+_progress: Progress | None = None
 
 
 def service() -> Service:
-    """The one service of this process, started when it is first asked for."""
-    global _service
+    """The one service of this process.
+
+    Raises
+    ------
+    Starting
+        It is not there yet, or not any longer.
+    """
+    made = _service
+    if made is None:
+        raise Starting(f"not everything is loaded yet ({_progress.now if _progress else 'stopped'}); try again shortly")
+    return made
+
+
+def load() -> None:
+    """Make the service, or wait until another thread has; more than once does nothing."""
+    global _service, _progress
     with _service_lock:
         if _service is None:
-            with Progress() as progress:
-                made = make_service(settings, progress.download)
-                made.start(progress.photos)
-            _service = made
-        return _service
+            with Progress(logged=logs.wants_json(settings.log)) as _progress:
+                made = make_service(settings, _progress.download, metrics)
+                made.start(_progress.photos)
+            _service, _progress = made, None
 
 
-@hug.startup()
-def start(api):
-    """Load everything before the first request."""
+def load_or_end() -> None:
+    """Load, or end the process and say why."""
     try:
-        service()
+        load()
     except RecognizerError as error:
         cannot_start(error)
 
 
+@hug.startup()
+def start(api):
+    """Load everything before the first request; our own server answers meanwhile that it is loading."""
+    logs.configure(settings.log, settings.log_level)
+    if not server.hug_is_serving():
+        load_or_end()
+
+
 def start_early() -> None:
-    """Start while the hug command still waits, as it does for a second before it serves; `start` tells of failures."""
+    """Start while the hug command still waits, as it does for a second before it serves; `load_or_end` tells of failures."""
     with contextlib.suppress(RecognizerError):
-        service()
+        load()
 
 
 def stop() -> None:
-    """End what `start` began."""
+    """End what `load` began."""
     global _service
     with _service_lock:
         if _service is not None:
             _service.close()
             _service = None
+
+
+def unready() -> list[str]:
+    """Why this process should be given no requests now; nothing where it should."""
+    try:
+        return service().unready()
+    except Starting as error:
+        return [error.message]
+
+
+metrics.watch("recognizer_ready", lambda: not unready())
 
 
 # -- how requests come in and answers go out -------------------------------------------------------------------------
@@ -135,6 +173,7 @@ def status_of(error: RecognizerError) -> int:
 
 def send_error(request, response, error, params=None):
     """Answer with an error, whoever raised it."""
+    request.env["recognizer.error"] = error.code
     response.status = getattr(falcon, f"HTTP_{status_of(error)}")
     response.content_type = "application/json"
     response.data = json.dumps({"error": replies.error(error)}).encode()
@@ -144,6 +183,9 @@ def send_error(request, response, error, params=None):
 
 def output(content, request, response):
     """Bytes as they are, with the type that the route set; everything else as JSON."""
+    if request.method == "HEAD" and hasattr(content, "close"):
+        content.close()  # nobody reads what was opened
+        return b""
     if isinstance(content, bytes):
         return content
     response.content_type = "application/json"
@@ -153,8 +195,9 @@ def output(content, request, response):
 output.content_type = "application/json"
 
 
-def invalid(errors):
+def invalid(errors, request):
     """Hug's complaints about parameters, in the form of our errors."""
+    request.env["recognizer.error"] = InvalidParameter.code
     complaints = {name: str(message) for name, message in errors["errors"].items()}
     message = "; ".join(f"{name}: {complaint}" for name, complaint in complaints.items())
     return {"error": {"code": InvalidParameter.code, "message": message, "parameters": complaints}}
@@ -190,6 +233,9 @@ class Requests:
     def process_response(self, request, response, resource, request_succeeded):
         response.set_header("Cache-Control", "no-store")
         response.set_header("X-Content-Type-Options", "nosniff")
+        request.env["recognizer.route"] = request.uri_template or UNKNOWN
+        if request.method == "HEAD" and response.data is not None:
+            response.set_header("Content-Length", str(len(response.data)))
 
 
 class Http(type(api.http)):
@@ -200,13 +246,18 @@ class Http(type(api.http)):
     def server(self, default_not_found=True, base_url=None):
         # else hug adds every route as /v<anything>/ too
         versions, self.versions = self.versions, self.versions - {None}
+        readable = [methods for routes in self.routes.values() for methods in routes.values() if "GET" in methods]
+        for methods in readable:
+            methods["HEAD"] = methods["GET"]
         app = super().server(default_not_found, base_url)
+        for methods in readable:
+            del methods["HEAD"]  # not worth a word where the routes are listed
         self.versions = versions
         app.req_options.auto_parse_qs_csv = False  # a comma in image_url separates nothing
         app.req_options.keep_blank_qs_values = True
         app.add_error_handler(RecognizerError, send_error)
         app.set_error_serializer(send_http_error)
-        return app
+        return Guard(app, observer=Observing(metrics))
 
 
 def send_http_error(request, response, error):
@@ -215,6 +266,7 @@ def send_http_error(request, response, error):
     message = f"{request.method} is not possible here" if kind is MethodNotAllowed else error.title or "bad request"
     if error.description:
         message += f": {error.description}"
+    request.env["recognizer.error"] = kind.code
     response.content_type = "application/json"
     response.data = json.dumps({"error": {"code": kind.code, "message": message}}).encode()
 
@@ -222,10 +274,12 @@ def send_http_error(request, response, error):
 api.http.__class__ = Http
 api.http.output_format = output
 api.http.add_middleware(Requests())
-server.install(api, settings, on_stop=stop, max_body=settings.max_body_bytes)
+server.install(api, settings, on_start=load_or_end, on_stop=stop, max_body=settings.max_body_bytes)
 if server.hug_is_serving():
+    logs.configure(settings.log, settings.log_level)
     threading.Thread(target=start_early, name="start", daemon=True).start()
 route = hug.route.API(__name__)
+NOT_READY = "not_ready"
 ROUTE = {"on_invalid": invalid, "parse_body": False}
 
 
@@ -233,6 +287,7 @@ ROUTE = {"on_invalid": invalid, "parse_body": False}
 def not_found(request, response):
     error = UnknownRoute(f"there is no {request.path}; GET / lists what there is")
     response.status = falcon.HTTP_404
+    request.env["recognizer.error"] = error.code
     return {"error": replies.error(error)}
 
 
@@ -263,6 +318,35 @@ def wants_jpeg(request, format: str | None) -> bool:
         return format == "jpeg"
     accept = request.get_header("Accept") or ""
     return ("image/jpeg" in accept or accept.strip() == "image/*") and "json" not in accept
+
+
+def described_routes() -> list[openapi.Route]:
+    """Every route with its parameters, in hug's order, without hug's words."""
+    found = []
+    for routes in api.http.routes.values():
+        for path, methods in routes.items():
+            for method, versions in methods.items():
+                interface = versions[None].interface
+                summary = " ".join((interface.spec.__doc__ or "").split())
+                parameters = [
+                    openapi.Parameter(
+                        name, schema_of(kind), name in interface.required and f"{{{name}}}" not in path,
+                        interface.defaults.get(name),
+                    )
+                    for name, kind in interface.spec.__annotations__.items()
+                ]  # fmt: skip
+                found.append(openapi.Route(method, path, interface.spec.__name__, summary, parameters))
+    return found
+
+
+def schema_of(kind) -> dict:
+    """The JSON schema of one of the types that parameters are declared with."""
+    if isinstance(kind, hug.types.InRange):
+        return {"type": "integer", "minimum": kind.lower, "maximum": kind.upper - 1}
+    if isinstance(kind, hug.types.OneOf):
+        return {"type": "string", "enum": sorted(kind.values)}
+    known = [(number, "integer"), (fraction, "number"), (switch, "boolean"), (text, "string")]
+    return {"type": next(name for each, name in known if kind is each)}
 
 
 # -- routes ----------------------------------------------------------------------------------------------------------
@@ -364,6 +448,7 @@ def enroll(
         if isinstance(errors[0], (Busy, StorageError)):
             raise errors[0]
         response.status = falcon.HTTP_422
+        request.env["recognizer.error"] = "no_usable_photo"
         message = f"none of the {len(given)} photos could be used"
         return {"error": {"code": "no_usable_photo", "message": message, "photos": shown}}
     added = sum(each["status"] == "added" for each in shown)
@@ -425,3 +510,34 @@ def delete_photo(person: text, photo_id: text):
 def health(response):
     """Whether the server is alive and ready, with which engine and how many people."""
     return service().health()
+
+
+@route.get("/health/live", **ROUTE)
+def live():
+    """Whether the process answers. Asks nothing of the service: when this fails, only a restart helps."""
+    return {"live": True}
+
+
+@route.get("/health/ready", **ROUTE)
+def ready(request, response):
+    """Whether requests should be sent here; 503 with the reasons while it starts, ends, or cannot read its folder."""
+    reasons = unready()
+    if not reasons:
+        return {"ready": True}
+    request.env["recognizer.error"] = NOT_READY
+    response.status = falcon.HTTP_503
+    response.set_header("Retry-After", "1")
+    return {"error": {"code": NOT_READY, "message": "; ".join(reasons), "reasons": reasons}}
+
+
+@route.get("/metrics", **ROUTE)
+def metrics_text(response):
+    """What is counted and measured, in Prometheus' text format."""
+    response.content_type = METRICS_TYPE
+    return metrics.text()
+
+
+@route.get("/openapi.json", **ROUTE)
+def openapi_document():
+    """This API as an OpenAPI 3.1 document."""
+    return openapi.document(described_routes(), status_of, __version__)

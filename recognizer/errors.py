@@ -33,6 +33,7 @@
     │   ├── NameTaken               another subject has that name, or one like it
     │   └── LooksLikeAnother        the photo looks like another enrolled subject
     ├── Busy                        the queue is full; try again shortly
+    │   └── Starting                nothing can be answered before everything is loaded
     ├── StorageError                the disk refused a write or a read
     ├── ModelError
     │   ├── ModelMissing            weights are not there and could not be fetched
@@ -193,6 +194,10 @@ class LooksLikeAnother(Conflict):
 class Busy(RecognizerError):
     code = "busy"
     retry_after = 1.0
+
+
+class Starting(Busy):
+    code = "starting"
 
 
 class StorageError(RecognizerError):

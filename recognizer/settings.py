@@ -121,6 +121,14 @@ class Settings:
     )
     host: str = _setting("127.0.0.1", str, "Address that `hug -f api.py` listens on when its `-ho` is not given.")
     http_threads: int = _setting(32, _whole, "Requests that are answered at once.", least=2, most=1024)
+    log: str = _setting(
+        "auto", str, "How logs are written: as text, as a line of JSON each, or `auto`: text on a terminal, else JSON.",
+        choices=("auto", "text", "json"),
+    )
+    log_level: str = _setting(
+        "info", str, "From which level on. `debug` also writes the paths of requests, which hold names.",
+        choices=("debug", "info", "warning", "error"),
+    )
     watch: bool = _setting(True, _switch, "Pick up photos dropped into `known_faces` while running.")
     watch_poll: bool = _setting(
         False, _switch, "Look at `known_faces` by polling; for network shares, which announce nothing."

@@ -17,9 +17,9 @@ PACKAGE = ROOT / "recognizer"
 #: Rooms (modules, and packages taken as one), the lowest first. A room imports from the rows below its own, never from
 #: its own row or from above: imports inside functions count as well.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors",),
-    ("types", "settings", "names", "image_headers", "fetch", "package_index", "pool", "reload", "wsgi"),
-    ("geometry", "matching", "images", "download", "encodings", "server"),
+    ("errors", "logs"),
+    ("types", "settings", "names", "image_headers", "fetch", "package_index", "pool", "reload", "wsgi", "metrics", "openapi"),
+    ("geometry", "matching", "images", "download", "encodings", "server", "observing"),
     ("models", "galleries", "folder", "quality", "bodies", "sources"),
     ("engines", "results", "progress"),
     ("examination", "evaluation", "face_recognition", "annotate", "replies"),
@@ -43,8 +43,8 @@ ENVIRONMENT = {
 }
 #: What takes long to import, or is not there everywhere: imported where it is used.
 HEAVY = {
-    "PIL", "cv2", "dlib", "google", "loky", "matplotlib", "onnx", "onnxruntime", "pi_heif", "requests", "rich",
-    "simplejpeg", "watchfiles",
+    "PIL", "cv2", "dlib", "google", "loky", "matplotlib", "onnx", "onnxruntime", "pi_heif", "prometheus_client", "requests",
+    "rich", "simplejpeg", "watchfiles",
 }  # fmt: skip
 #: Modules that are pure: what they may import beside the standard library.
 PURE = {"types": {"numpy", "errors"}, "geometry": {"numpy"}, "matching": {"numpy", "types", "errors"}}

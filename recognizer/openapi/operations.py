@@ -1,0 +1,133 @@
+"""What each route answers and refuses, and what its parameters mean: the part of the document that no signature tells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..errors import (
+    BodyTooLarge,
+    Busy,
+    FaceError,
+    FetchError,
+    ImageError,
+    InvalidName,
+    InvalidUrl,
+    LooksLikeAnother,
+    ModelError,
+    NameTaken,
+    NoFace,
+    NoImage,
+    PhotoNotFound,
+    RecognizerError,
+    StorageError,
+    SubjectNotFound,
+)
+from .schemas import PHOTO_ID
+
+JSON, JPEG = "application/json", "image/jpeg"
+#: Replies that are pictures as they were received.
+PICTURES = (
+    JPEG, "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff", "image/heic", "image/avif",
+    "application/octet-stream",
+)  # fmt: skip
+
+Errors = tuple[type[RecognizerError], ...]
+
+_FETCH: Errors = (InvalidUrl, FetchError)
+_LOOK: Errors = (NoImage, ImageError, BodyTooLarge, Busy, ModelError, *_FETCH)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One route and method.
+
+    Attributes
+    ----------
+    tag : str
+        The group that it is shown in.
+    replies : dict
+        Status -> media type -> name of a schema.
+    errors : tuple of classes
+        What it may be refused with, besides what everything may; subclasses are meant too.
+    codes : dict
+        Status -> codes of refusals that have no class.
+    photos : tuple of str
+        Fields of the body that hold photos: of ``file`` and ``other``.
+    several : bool
+        Whether many photos may come at once.
+    """
+
+    tag: str
+    replies: dict[int, dict[str, str]]
+    errors: Errors = ()
+    codes: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    photos: tuple[str, ...] = ()
+    several: bool = False
+
+
+def _json(name: str, status: int = 200) -> dict[int, dict[str, str]]:
+    return {status: {JSON: name}}
+
+
+_RECOGNIZE = ("Photos", {200: {JSON: "Recognized", JPEG: "Photo"}})
+
+OPERATIONS: dict[str, Operation] = {
+    "GET /": Operation("Server", _json("Description")),
+    "GET /recognize": Operation(*_RECOGNIZE, _LOOK),
+    "POST /recognize": Operation(*_RECOGNIZE, _LOOK, photos=("file",)),
+    "POST /detect": Operation("Photos", {200: {JSON: "Detected", JPEG: "Photo"}}, _LOOK, photos=("file",)),
+    "POST /verify": Operation("Photos", _json("Verified"), (*_LOOK, NoFace, SubjectNotFound), photos=("file", "other")),
+    "POST /enroll": Operation(
+        "People", {200: {JSON: "Enrolled"}, 201: {JSON: "Enrolled"}},
+        (*_LOOK, InvalidName, FaceError, NameTaken, LooksLikeAnother, StorageError),
+        codes={422: ("no_usable_photo",)}, photos=("file",), several=True,
+    ),
+    "GET /people": Operation("People", _json("People")),
+    "GET /people/{person}": Operation("People", _json("Person"), (SubjectNotFound,)),
+    "PATCH /people/{person}": Operation(
+        "People", _json("Person"), (SubjectNotFound, InvalidName, NameTaken, StorageError, BodyTooLarge)
+    ),
+    "DELETE /people/{person}": Operation("People", _json("DeletedPerson"), (SubjectNotFound, StorageError)),
+    "GET /people/{person}/photos/{photo_id}": Operation(
+        "People", {200: dict.fromkeys(PICTURES, "Photo")}, (SubjectNotFound, PhotoNotFound, ImageError, Busy)
+    ),
+    "DELETE /people/{person}/photos/{photo_id}": Operation(
+        "People", _json("DeletedPhoto"), (SubjectNotFound, PhotoNotFound, StorageError)
+    ),
+    "GET /health": Operation("Server", _json("Health")),
+    "GET /health/live": Operation("Server", _json("Live")),
+    "GET /health/ready": Operation("Server", _json("Ready"), codes={503: ("not_ready",)}),
+    "GET /metrics": Operation("Server", {200: {"text/plain": "Metrics"}}),
+    "GET /openapi.json": Operation("Server", _json("Document")),
+}  # fmt: skip
+
+#: Parameter, or ``METHOD /path parameter`` where one route means something else by it: what it means, and an example.
+PARAMETERS: dict[str, tuple[str, object]] = {
+    "image_url": ("Where the photo is: an http or https URL.", "https://example.org/photo.jpg"),
+    "other_url": ("Where the second photo is.", "https://example.org/other.jpg"),
+    "top_k": ("How many candidates each face lists.", 3),
+    "min_face": ("Faces whose box is narrower or lower than this many pixels are left out.", 40),
+    "landmarks": ("How many points of each face are told. The 68 are not licensed for commercial use.", "5"),
+    "threshold": ("Largest distance at which a face gets a name, from 0 to 4.", 1.2),
+    "format": ("jpeg answers with the photo and what was found drawn on it; so does Accept: image/jpeg.", "json"),
+    "subject": ("Name of the person.", "Joe Biden"),
+    "face": ("What to do with photos of several people of similar size: refuse them, or take the largest face.", "largest"),
+    "force": ("Enrol although the face looks like another person's.", False),
+    "offset": ("How many people to pass over.", 0),
+    "limit": ("How many to list at most.", 100),
+    "search": ("A part of the names that are wanted; case does not matter.", "biden"),
+    "person": ("Name of the person.", "Joe Biden"),
+    "name": ("The new name.", "Joseph Biden"),
+    "merge": ("Join them with somebody who has that name already.", False),
+    "photo_id": ("The photo's id, which the list of a person's photos tells.", PHOTO_ID),
+    "thumbnail": ("A small JPEG of the face instead.", True),
+}
+
+#: Fields that hold photos: the multipart part of that name, its JSON field in base64, and a sentence.
+PHOTO_FIELDS = {
+    "file": ("image_base64", "The photo; files, image and photo are taken as names too."),
+    "other": ("other_base64", "The second photo."),
+}
+EXAMPLE_PHOTO = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
+)
