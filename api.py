@@ -159,11 +159,19 @@ metrics.watch("recognizer_ready", lambda: not unready())
 
 # -- how requests come in and answers go out -------------------------------------------------------------------------
 
-number, fraction, switch, text = hug.types.number, hug.types.float_number, hug.types.smart_boolean, hug.types.text
+number, fraction, text = hug.types.number, hug.types.float_number, hug.types.text
 top_k_type = hug.types.in_range(0, 101)
 landmarks_type = hug.types.one_of(["5", "68"])
 format_type = hug.types.one_of(["json", "jpeg"])
 face_type = hug.types.one_of(["only", "largest"])
+
+
+@hug.type(extend=hug.types.smart_boolean)
+def switch(value):
+    """true or false, or 1 or 0"""
+    if isinstance(value, str) and value.lower() not in ("true", "false", "1", "0"):
+        raise ValueError(f"expected true or false, got {value!r}")
+    return value
 
 
 def status_of(error: RecognizerError) -> int:
@@ -207,6 +215,8 @@ class Requests:
     """Reads every request's body, and refuses parameters that the route does not know: a typo must not pass."""
 
     def process_resource(self, request, response, resource, params):
+        if request.method not in falcon.COMBINED_METHODS:  # which falcon calls a bad request
+            raise falcon.HTTPMethodNotAllowed([name[3:].upper() for name in resource._fields])
         route = getattr(resource, f"on_{request.method.lower()}", None)
         if not hasattr(route, "all_parameters"):
             return
@@ -345,7 +355,9 @@ def schema_of(kind) -> dict:
         return {"type": "integer", "minimum": kind.lower, "maximum": kind.upper - 1}
     if isinstance(kind, hug.types.OneOf):
         return {"type": "string", "enum": sorted(kind.values)}
-    known = [(number, "integer"), (fraction, "number"), (switch, "boolean"), (text, "string")]
+    if kind is switch:
+        return {"type": ["boolean", "integer"], "enum": [True, False, 1, 0]}
+    known = [(number, "integer"), (fraction, "number"), (text, "string")]
     return {"type": next(name for each, name in known if kind is each)}
 
 

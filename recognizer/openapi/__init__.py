@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from .. import errors
 from ..errors import BadRequest, InvalidParameter, RecognizerError, Starting, UnknownRoute
-from .operations import EXAMPLE_PHOTO, JSON, OPERATIONS, PARAMETERS, PHOTO_FIELDS, Operation
+from .operations import EXAMPLE_PHOTO, JSON, OPERATIONS, PARAMETERS, PHOTO_FIELDS, PHOTO_URLS, Operation
 from .schemas import SCHEMAS, ref
 
 #: What every operation may be refused with.
@@ -101,7 +101,9 @@ def _operation(route: Route, operation: Operation, status_of) -> dict:
 
 def _stands_in_url(route: Route, operation: Operation, parameter: Parameter) -> bool:
     """Where the body may be a photo itself, its parameters have no other place."""
-    return _in_path(route, parameter) or route.method not in WITH_BODY or bool(operation.photos)
+    if _in_path(route, parameter) or route.method not in WITH_BODY:
+        return True
+    return bool(operation.photos) and not parameter.required and parameter.name not in PHOTO_URLS
 
 
 def _in_path(route: Route, parameter: Parameter) -> bool:
@@ -120,12 +122,10 @@ def _schema(parameter: Parameter) -> dict:
 def _parameter(route: Route, parameter: Parameter) -> dict:
     description, example = _meaning(route, parameter)
     in_path = _in_path(route, parameter)
-    if parameter.required and route.method in WITH_BODY:
-        description += " Required, here or in the body."
     schema = {**_schema(parameter), "minLength": 1} if in_path else _schema(parameter)
     return {
         "name": parameter.name, "in": "path" if in_path else "query",
-        "required": in_path or (parameter.required and route.method not in WITH_BODY),
+        "required": in_path or parameter.required or parameter.name in OPERATIONS[route.key].needed,
         "description": description, "schema": schema, "example": example,
     }  # fmt: skip
 
@@ -133,9 +133,13 @@ def _parameter(route: Route, parameter: Parameter) -> dict:
 def _body(route: Route, operation: Operation) -> dict:
     fields = {each.name: each for each in route.parameters if not _in_path(route, each)}
     plain = {name: {**_schema(each), "description": _meaning(route, each)[0]} for name, each in fields.items()}
+    for name, each in fields.items():
+        if each.required and each.schema.get("type") == "string":
+            plain[name]["minLength"] = 1
     required = [name for name, each in fields.items() if each.required]
     example = {name: _meaning(route, each)[1] for name, each in fields.items() if each.required}
-    encoded, uploaded, raw = dict(plain), dict(plain), {}
+    encoded = {name: schema if fields[name].required else _or_null(schema) for name, schema in plain.items()}
+    uploaded, raw = dict(plain), {}
     for name in operation.photos:
         in_json, sentence = PHOTO_FIELDS[name]
         one = {"type": "string", "contentEncoding": "base64"}
@@ -148,7 +152,8 @@ def _body(route: Route, operation: Operation) -> dict:
             **({"type": "array", "items": part} if operation.several else part), "description": sentence,
         }  # fmt: skip
         example |= {in_json: EXAMPLE_PHOTO}
-        raw = {kind: {"schema": ref("Photo")} for kind in ("image/jpeg", "application/octet-stream")}
+        if not required:
+            raw = {kind: {"schema": ref("Photo")} for kind in ("image/jpeg", "application/octet-stream")}
 
     def content(properties: dict) -> dict:
         return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
@@ -158,6 +163,13 @@ def _body(route: Route, operation: Operation) -> dict:
         media["multipart/form-data"] = {"schema": content(uploaded)}
     media["application/x-www-form-urlencoded"] = {"schema": content(plain)}
     return {"required": not operation.photos, "content": media | raw}
+
+
+def _or_null(schema: dict) -> dict:
+    """The same for JSON, where null means that it is not given."""
+    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    enum = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
+    return {**schema, "type": [*kinds, "null"], **enum}
 
 
 def _responses(route: Route, operation: Operation, status_of) -> dict:

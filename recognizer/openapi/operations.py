@@ -55,6 +55,8 @@ class Operation:
         Fields of the body that hold photos: of ``file`` and ``other``.
     several : bool
         Whether many photos may come at once.
+    needed : tuple of str
+        Parameters that are required although the route's signature leaves them open.
     """
 
     tag: str
@@ -63,6 +65,7 @@ class Operation:
     codes: dict[int, tuple[str, ...]] = field(default_factory=dict)
     photos: tuple[str, ...] = ()
     several: bool = False
+    needed: tuple[str, ...] = ()
 
 
 def _json(name: str, status: int = 200) -> dict[int, dict[str, str]]:
@@ -73,7 +76,7 @@ _RECOGNIZE = ("Photos", {200: {JSON: "Recognized", JPEG: "Photo"}})
 
 OPERATIONS: dict[str, Operation] = {
     "GET /": Operation("Server", _json("Description")),
-    "GET /recognize": Operation(*_RECOGNIZE, _LOOK),
+    "GET /recognize": Operation(*_RECOGNIZE, _LOOK, needed=("image_url",)),
     "POST /recognize": Operation(*_RECOGNIZE, _LOOK, photos=("file",)),
     "POST /detect": Operation("Photos", {200: {JSON: "Detected", JPEG: "Photo"}}, _LOOK, photos=("file",)),
     "POST /verify": Operation("Photos", _json("Verified"), (*_LOOK, NoFace, SubjectNotFound), photos=("file", "other")),
@@ -123,6 +126,8 @@ PARAMETERS: dict[str, tuple[str, object]] = {
     "thumbnail": ("A small JPEG of the face instead.", True),
 }
 
+#: Parameters that say where a photo is: beside a photo in the body they have no place in the URL.
+PHOTO_URLS = ("image_url", "other_url")
 #: Fields that hold photos: the multipart part of that name, its JSON field in base64, and a sentence.
 PHOTO_FIELDS = {
     "file": ("image_base64", "The photo; files, image and photo are taken as names too."),
