@@ -41,6 +41,7 @@ from recognizer.errors import (
 from recognizer.images import sniff
 from recognizer.metrics import CONTENT_TYPE as METRICS_TYPE
 from recognizer.metrics import UNKNOWN, Metrics
+from recognizer.objects import LABELS
 from recognizer.observing import Observing
 from recognizer.progress import Progress
 from recognizer.service import Service, make_service
@@ -407,12 +408,34 @@ def detect(
     return answer(request, response, seen, format, landmarks=True)
 
 
-def answer(request, response, seen, format, **shown):
+@route.get("/objects", examples="image_url=https://example.org/photo.jpg", **ROUTE)
+@route.post("/objects", **ROUTE)
+def objects(
+    request,
+    response,
+    image_url: text = None,
+    threshold: fraction = None,
+    labels: text = None,
+    format: format_type = None,
+):
+    """The objects of a photo, of 80 kinds: label, score and box. `format=jpeg` returns the photo with them drawn."""
+    wanted = None if labels is None else [label.strip() for label in labels.split(",") if label.strip()]
+    seen = service().objects(photo(request, "file", image_url), threshold=threshold, labels=wanted)
+    return answer(request, response, seen, format, replies.objects)
+
+
+@route.get("/objects/labels", **ROUTE)
+def object_labels():
+    """The kinds of objects that are found."""
+    return {"labels": list(LABELS.values())}
+
+
+def answer(request, response, seen, format, shape=replies.seen, **shown):
     """A photo that was looked at, as JSON or as an annotated JPEG."""
     if wants_jpeg(request, format):
         response.content_type = "image/jpeg"
         return service().annotated(seen)
-    return replies.seen(seen, **shown)
+    return shape(seen, **shown)
 
 
 @route.post("/verify", **ROUTE)
@@ -516,6 +539,40 @@ def person_photo(response, person: text, photo_id: text, thumbnail: switch = Fal
 def delete_photo(person: text, photo_id: text):
     """Erase one photo of a subject."""
     return service().delete_photo(person, photo_id)
+
+
+@route.get("/cameras", **ROUTE)
+def cameras():
+    """Every camera and how it is."""
+    return {"cameras": [replies.camera(entry) for entry in service().cameras.all()]}
+
+
+@route.post("/cameras", **ROUTE)
+def add_camera(response, source: text, name: text = None, always: switch = False):
+    """Add a camera: a webcam's number, the URL of a stream, a file that the settings allow, or test: for a pattern."""
+    entry = service().cameras.add(source, name, always)
+    response.status = falcon.HTTP_201
+    return replies.camera(entry)
+
+
+@route.get("/cameras/{camera}", **ROUTE)
+def camera(camera: text):
+    """One camera and how it is."""
+    return replies.camera(service().cameras.get(camera))
+
+
+@route.patch("/cameras/{camera}", **ROUTE)
+def change_camera(camera: text, name: text = None, source: text = None, always: switch = None):
+    """Change a camera's name, its source, or whether it always runs."""
+    if name is None and source is None and always is None:
+        raise InvalidParameter("expected name, source or always")
+    return replies.camera(service().cameras.change(camera, name=name, source=source, always=always))
+
+
+@route.delete("/cameras/{camera}", **ROUTE)
+def remove_camera(camera: text):
+    """Remove a camera from the list."""
+    return {"deleted": service().cameras.remove(camera).id}
 
 
 @route.get("/health", **ROUTE)

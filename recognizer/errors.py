@@ -7,6 +7,7 @@
     │   ├── InvalidParameter        a parameter's value cannot be used
     │   ├── InvalidName             a subject's name cannot be used
     │   ├── InvalidUrl              not an http(s) URL that can be fetched
+    │   ├── InvalidSource           nothing that a camera's frames can come from
     │   ├── NoImage                 no photo was given, or more than one way at once
     │   ├── BodyTooLarge            a request's body is larger than the cap
     │   ├── UnknownRoute            there is no such page
@@ -28,10 +29,13 @@
     │   └── FetchTimeout            the other side took too long
     ├── NotFound
     │   ├── SubjectNotFound         nobody of that name is enrolled
-    │   └── PhotoNotFound           that subject has no such photo
+    │   ├── PhotoNotFound           that subject has no such photo
+    │   └── CameraNotFound          there is no camera of that id
     ├── Conflict
-    │   ├── NameTaken               another subject has that name, or one like it
-    │   └── LooksLikeAnother        the photo looks like another enrolled subject
+    │   ├── NameTaken               another subject or camera has that name, or one like it
+    │   ├── LooksLikeAnother        the photo looks like another enrolled subject
+    │   ├── CameraFixed             the camera is set by a setting, not over the API
+    │   └── TooManyCameras          one has to be removed before another is added
     ├── Busy                        the queue is full; try again shortly
     │   └── Starting                nothing can be answered before everything is loaded
     ├── StorageError                the disk refused a write or a read
@@ -89,6 +93,10 @@ class InvalidName(BadRequest):
 
 class InvalidUrl(BadRequest):
     code = "invalid_url"
+
+
+class InvalidSource(BadRequest):
+    code = "invalid_source"
 
 
 class NoImage(BadRequest):
@@ -179,6 +187,10 @@ class PhotoNotFound(NotFound):
     code = "photo_not_found"
 
 
+class CameraNotFound(NotFound):
+    code = "camera_not_found"
+
+
 class Conflict(RecognizerError):
     code = "conflict"
 
@@ -189,6 +201,14 @@ class NameTaken(Conflict):
 
 class LooksLikeAnother(Conflict):
     code = "looks_like_another"
+
+
+class CameraFixed(Conflict):
+    code = "camera_fixed"
+
+
+class TooManyCameras(Conflict):
+    code = "too_many_cameras"
 
 
 class Busy(RecognizerError):

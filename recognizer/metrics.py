@@ -96,7 +96,7 @@ Value = float | Mapping[tuple[str, ...], float]
 
 @dataclass(frozen=True, slots=True)
 class CameraSample:
-    """How one camera is at the moment; what the hook of live video gives, one for each camera."""
+    """How one camera is at the moment; `viewers` is None where nobody counts them."""
 
     camera: str
     state: str
@@ -104,7 +104,7 @@ class CameraSample:
     read: int = 0
     dropped: int = 0
     connects: int = 0
-    viewers: int = 0
+    viewers: int | None = None
 
 
 class Metrics:
@@ -198,10 +198,10 @@ class Metrics:
         self._sources[name] = read
 
     def watch_cameras(self, read: Callable[[], Iterable[CameraSample]]) -> None:
-        """Have the metrics of cameras read by calling `read`; the hook of live video."""
+        """Have the metrics of cameras read by calling `read`, which gives one sample for each."""
 
-        def each(value: Callable[[CameraSample], float]) -> Callable[[], Value]:
-            return lambda: {(sample.camera,): value(sample) for sample in read()}
+        def each(value: Callable[[CameraSample], float | None]) -> Callable[[], Value]:
+            return lambda: {(s.camera,): value(s) for s in read() if value(s) is not None}
 
         self.watch("recognizer_camera_fps", each(lambda sample: sample.fps))
         self.watch("recognizer_camera_frames_read_total", each(lambda sample: sample.read))

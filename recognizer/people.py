@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import fields
 from pathlib import Path
 
 from . import sources
 from .errors import SettingsError
 from .folder import Problem
-from .results import EnrolledPhoto, Person, SeenFace, Verification
+from .results import EnrolledPhoto, FoundObject, Person, SeenFace, Verification
 from .service import Service, make_service
 from .settings import Settings
 
@@ -79,6 +79,17 @@ class People:
     def detect(self, photo, *, min_face: int | None = None, landmarks: int = 5) -> tuple[SeenFace, ...]:
         """As `recognize`, without asking whose the faces are."""
         return self.service.detect(self._take(photo), min_face=min_face, landmarks=landmarks).faces
+
+    def objects(
+        self, photo, *, threshold: float | None = None, labels: Collection[str] | None = None
+    ) -> tuple[FoundObject, ...]:
+        """The objects of a photo, best score first: each has `label`, `score`, `box`. See `Service.objects`.
+
+        Raises
+        ------
+        ImageError, FetchError, InvalidUrl, InvalidParameter, Busy, ModelMissing
+        """
+        return self.service.objects(self._take(photo), threshold=threshold, labels=labels).objects
 
     def verify(self, photo, other=None, *, subject: str | None = None, threshold: float | None = None) -> Verification:
         """Whether the largest faces of two photos, or of a photo and the enrolled `subject`, are one person's: `same`,

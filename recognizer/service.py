@@ -7,7 +7,7 @@ import platform
 import shutil
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath
 
@@ -20,10 +20,14 @@ from .enrolment import Enrolment, Entry, Progress
 from .errors import (
     Busy,
     InvalidParameter,
+    InvalidSource,
     LooksLikeAnother,
+    ModelError,
+    ModelMissing,
     NoFace,
     PhotoNotFound,
     RecognizerError,
+    SettingsError,
     StorageError,
     SubjectNotFound,
 )
@@ -32,18 +36,24 @@ from .fetch import Fetcher
 from .folder import KnownFaces, Problem
 from .galleries.base import Gallery
 from .galleries.memory import MemoryGallery
-from .metrics import Metrics
+from .metrics import CameraSample, Metrics
+from .objects import DECODE_SIZE, GRAPH, LEAST_SCORE, WEIGHTS, ObjectDetector, check_labels
 from .pool import Pool
 from .quality import Quality
-from .results import EnrolledPhoto, Person, PersonPhoto, Seen, SeenFace, Verification
+from .results import EnrolledPhoto, Person, PersonPhoto, Seen, SeenFace, SeenObjects, Verification
 from .settings import Settings
 from .types import Box, Candidate, Face, Faces, Match
+from .video.cameras import Cameras
+from .video.reach import Reach
+from .video.source import parse_source
 from .watcher import Watcher
 
 #: Extensions under which photos are stored, by format.
 EXTENSIONS = {"jpeg": "jpg", "tiff": "tif"}
 #: Most candidates that one face lists.
 MAX_CANDIDATES = 100
+#: Seconds for which a call waits while another one fetches what finds objects, and for which a failure to is believed.
+OBJECTS_WAIT, OBJECTS_RETRY = 10.0, 60.0
 
 
 class _Clock:
@@ -86,7 +96,12 @@ class Service:
         self._curve = matching.Curve(points.distances, points.rates)
         self._fetches = threading.BoundedSemaphore(max(2, settings.http_threads // 2))
         self._font = models.path("font", settings.models_dir)
+        self._objects: ObjectDetector | None = None
+        self._objects_lock = threading.Lock()
+        self._objects_failed = -float("inf")
         self._watcher: Watcher | None = None
+        self._cameras: Cameras | None = None
+        self._cameras_lock = threading.Lock()
         self._started = time.time()
         self._ready = False
 
@@ -114,6 +129,10 @@ class Service:
         if self._watcher:
             self._watcher.close()
             self._watcher = None
+        with self._cameras_lock:
+            cameras, self._cameras = self._cameras, None
+        if cameras is not None:
+            cameras.close()
         self.pool.close()
         self.enrolment.cache.close()
 
@@ -135,14 +154,14 @@ class Service:
         finally:
             self._fetches.release()
 
-    def _decode(self, photo: bytes | images.Image) -> images.Image:
+    def _decode(self, photo: bytes | images.Image, long_side: int | None = None) -> images.Image:
         if isinstance(photo, images.Image):
             return photo
         return images.decode(
             photo,
             max_bytes=self.settings.max_image_bytes,
             max_pixels=self.settings.max_image_pixels,
-            long_side=self.engine.decode_size,
+            long_side=long_side or self.engine.decode_size,
         )
 
     # -- looking ------------------------------------------------------------------------------------------------
@@ -247,13 +266,95 @@ class Service:
             for face, original in zip(scaled, faces, strict=True)
         ]
 
-    def annotated(self, seen: Seen) -> bytes:
+    def annotated(self, seen: Seen | SeenObjects) -> bytes:
         """The photo that was looked at, at its full size, with what was found drawn on it: a JPEG."""
         return self.pool.run(self._annotate, seen)[0]
 
-    def _annotate(self, seen: Seen) -> bytes:
+    def _annotate(self, seen: Seen | SeenObjects) -> bytes:
         full = seen.image.sharper(1.0)
+        if isinstance(seen, SeenObjects):
+            return images.encode_jpeg(annotate.draw(full.pixels, (), self._font, seen.objects))
         return images.encode_jpeg(annotate.draw(full.pixels, seen.faces, self._font))
+
+    # -- objects ------------------------------------------------------------------------------------------------
+
+    def objects(
+        self, photo: bytes | images.Image, *, threshold: float | None = None, labels: Collection[str] | None = None
+    ) -> SeenObjects:
+        """Find the objects of a photo. The first call fetches what is needed for it, and loads it.
+
+        Parameters
+        ----------
+        photo : bytes or images.Image
+        threshold : float, optional
+            Least score, instead of the setting `object_threshold`.
+        labels : collection of str, optional
+            Only objects with one of these labels; see `objects.LABELS`.
+
+        Raises
+        ------
+        ImageError, Busy, InvalidParameter
+        ModelMissing
+            The weights are not there and could not be fetched.
+        """
+        threshold = self.settings.object_threshold if threshold is None else threshold
+        _check_range("threshold", threshold, LEAST_SCORE, 1)
+        wanted = None if labels is None else check_labels(labels)
+        return self._in_pool(self._look_for_objects, self.object_detector(), photo, threshold, wanted)
+
+    def _look_for_objects(self, detector: ObjectDetector, photo, threshold, wanted) -> SeenObjects:
+        clock = _Clock()
+        image = self._decode(photo, DECODE_SIZE)
+        clock.lap("decode")
+        found = detector.find(image.pixels, threshold, (image.width, image.height))
+        if wanted is not None:
+            found = tuple(each for each in found if each.label in wanted)
+        clock.lap("detect")
+        return SeenObjects(image, found, clock.total())
+
+    def object_detector(self, download: models.Progress | None = None) -> ObjectDetector:
+        """What finds objects: fetched and loaded when it is first wanted, which takes as long as it takes. Its `find` may
+        be called from any thread, outside the pool as well.
+
+        Parameters
+        ----------
+        download : callable, optional
+            Told how fetching goes.
+
+        Raises
+        ------
+        ModelMissing, ModelCorrupt
+        Busy
+            Another call is fetching it.
+        """
+        if self._objects is not None:
+            return self._objects
+        if not self._objects_lock.acquire(timeout=OBJECTS_WAIT):
+            raise Busy("what finds objects is being fetched; try again shortly")
+        try:
+            if self._objects is None:
+                self._objects = self._load_objects(download)
+            return self._objects
+        finally:
+            self._objects_lock.release()
+
+    def _load_objects(self, download: models.Progress | None) -> ObjectDetector:
+        """Whoever asks again soon after a failure to fetch is not kept waiting for the next one."""
+        folder = self.settings.models_dir
+        waiting = time.monotonic() < self._objects_failed + OBJECTS_RETRY
+        try:
+            if waiting:
+                files = [models.path(key, folder) for key in (WEIGHTS, GRAPH)]
+            else:
+                files = models.ensure((WEIGHTS, GRAPH), folder, download)
+        except (ModelError, StorageError) as error:
+            if not waiting:
+                self._objects_failed = time.monotonic()
+            raise ModelMissing(
+                "what finds objects is not there and could not be fetched: "
+                "run `python -m recognizer models fetch objects` where the server runs"
+            ) from error
+        return ObjectDetector(*files)
 
     def threshold_now(self, comparisons: int | None = None) -> float:
         """The largest distance at which a face gets a name: fixed by a setting, or such that a stranger gets any of the
@@ -480,6 +581,21 @@ class Service:
         except RecognizerError:
             raise SubjectNotFound("nobody of that name is enrolled") from None
 
+    # -- cameras ------------------------------------------------------------------------------------------------
+
+    @property
+    def cameras(self) -> Cameras:
+        """The list of cameras, read when it is first asked for."""
+        with self._cameras_lock:
+            if self._cameras is None:
+                self._cameras = Cameras(
+                    self.settings.state_dir / "cameras.json",
+                    default=self.settings.camera,
+                    reach=Reach(self.settings.camera_allow),
+                    files=self.settings.camera_files,
+                )
+            return self._cameras
+
     # -- health -------------------------------------------------------------------------------------------------
 
     def health(self) -> dict:
@@ -535,6 +651,15 @@ class Service:
         }
         for name, read in sources.items():
             metrics.watch(name, read)
+        metrics.watch_cameras(self._camera_samples)
+
+    def _camera_samples(self) -> list[CameraSample]:
+        samples = []
+        for entry in self.cameras.all():
+            camera, counts = entry.camera, entry.camera.counts
+            numbers = (counts[name] for name in ("read", "dropped", "connects"))
+            samples.append(CameraSample(entry.id, camera.state.name, camera.fps, *numbers))
+        return samples
 
 
 def _free(folder: Path) -> float:
@@ -588,7 +713,13 @@ def make_service(
         Weights are missing and could not be fetched.
     StorageError
         A folder cannot be used.
+    SettingsError
+        The setting `camera` names nothing that can be read.
     """
+    try:
+        parse_source(settings.camera)
+    except InvalidSource as error:
+        raise SettingsError(f"RECOGNIZER_CAMERA: {error.message}") from None
     models.ensure(needed_files(settings), settings.models_dir, download)
     recipe = {
         "detector": settings.detector,

@@ -38,6 +38,12 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def _places(text: str) -> tuple[str, ...]:
+    """Like `_networks`, with the words ``lan`` and ``public`` for those networks."""
+    words = tuple(part.lower() for part in _words(text))
+    return tuple(word if word in ("lan", "public") else _networks(word)[0] for word in words)
+
+
 def _default_models() -> Path:
     from platformdirs import user_cache_path
 
@@ -63,7 +69,8 @@ class Settings:
 
     known_faces: Path = _setting(Path("known_faces"), Path, "Folder of the enrolled: one folder per person, photos in it.")
     state_dir: Path = _setting(
-        Path(".recognizer"), Path, "Folder of what can be made again: cached templates and thumbnails."
+        Path(".recognizer"), Path,
+        "Folder of what the server keeps: cached templates and thumbnails, which can be made again, and the list of cameras.",
     )
     models_dir: Path = _setting(
         _default_models, Path, "Folder where fetched weights are kept.", shown="the user's cache folder"
@@ -103,6 +110,9 @@ class Settings:
         "Fixed largest distance at which a face gets a name, instead of one that follows `RECOGNIZER_STRANGER_RATE`.",
         least=0.0, most=4.0, shown="follows",
     )
+    object_threshold: float = _setting(
+        0.55, float, "Least score, 0 to 1, from which on an object counts as found.", least=0.01, most=1.0
+    )
     max_image_bytes: int = _setting(25_000_000, _whole, "Largest photo taken, in bytes.", least=1_000)
     max_image_pixels: int = _setting(50_000_000, _whole, "Largest photo taken, in pixels.", least=1_000)
     max_body_bytes: int = _setting(64_000_000, _whole, "Largest request body, in bytes.", least=1_000)
@@ -113,6 +123,20 @@ class Settings:
         shown="none",
     )
     fetch_timeout: float = _setting(10.0, float, "Seconds that fetching one `image_url` may take in all.", least=0.1, most=300)
+    camera: str = _setting(
+        "0", str,
+        "What the camera `default` shows: a webcam's number, an rtsp, rtmp, http or https URL, a video file, a folder of "
+        "photos, `test:` for a test pattern, or `none`.",
+    )
+    camera_allow: tuple[str, ...] = _setting(
+        ("lan",), _places,
+        "Where URLs of cameras added over the API may lead: addresses or networks, `lan` for private networks, `public` for "
+        "the Internet, separated by commas.",
+        shown="`lan`",
+    )
+    camera_files: Path | None = _setting(
+        None, Path, "Folder below which cameras added over the API may name video files and folders of photos.", shown="none"
+    )
     workers: int = _setting(
         0, _whole, "Photos that are worked on at once; 0 takes one per processor core.", least=0, most=256
     )

@@ -22,6 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("geometry", "matching", "images", "download", "encodings", "server", "observing"),
     ("models", "galleries", "folder", "quality", "bodies", "sources"),
     ("engines", "results", "progress"),
+    ("objects",),
     ("examination", "evaluation", "face_recognition", "annotate", "replies"),
     ("enrolment", "video"),
     ("watcher",),
@@ -39,12 +40,13 @@ ENVIRONMENT = {
     "package_index.py": "what pip and uv are set to",
     "reload.py": "hands the listening socket to the process that replaces this one",
     "cli.py": "quietens OpenCV",
+    "video/decoder.py": "a process of its own: FFmpeg's options for OpenCV",
     "commands/upkeep.py": "shows where a setting comes from",
 }
 #: What takes long to import, or is not there everywhere: imported where it is used.
 HEAVY = {
-    "PIL", "cv2", "dlib", "google", "loky", "matplotlib", "onnx", "onnxruntime", "pi_heif", "prometheus_client", "requests",
-    "rich", "simplejpeg", "watchfiles",
+    "PIL", "cv2", "dlib", "google", "loky", "matplotlib", "onnx", "onnxruntime", "pi_heif", "prometheus_client",
+    "pycocotools", "requests", "rich", "simplejpeg", "watchfiles",
 }  # fmt: skip
 #: Modules that are pure: what they may import beside the standard library.
 PURE = {"types": {"numpy", "errors"}, "geometry": {"numpy"}, "matching": {"numpy", "types", "errors"}}

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from recognizer.cli import main
-from recognizer.models import MANIFEST
+from recognizer.models import BASIC, GROUPS, MANIFEST
 from recognizer.settings import SETTINGS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -430,6 +430,36 @@ def test_another_engine(home, photos):
     assert home.json("verify", photos["obama2.jpg"], photos["obama.jpg"], "--embedder", "dlib")["threshold"] < 1
 
 
+# -- objects --------------------------------------------------------------------------------------------------------
+
+
+def test_objects(home, photos, tmp_path):
+    copy = tmp_path / "found" / "astronaut.jpg"
+    code, out, err = home.process("objects", photos["astronaut.png"], "--annotate", tmp_path / "found")
+    assert (code, err) == (0, "")
+    assert re.fullmatch(r".*astronaut\.png: person  score 0\.\d\d  at \d+,\d+ size \d+x\d+", out.splitlines()[0])
+    with Image.open(copy) as picture, Image.open(photos["astronaut.png"]) as photo:
+        assert picture.size == photo.size
+    answers = home.json("objects", photos["astronaut.png"], photos["obama.jpg"], "--labels", "person, tie")["photos"]
+    assert [answer["source"] for answer in answers] == [str(photos["astronaut.png"]), str(photos["obama.jpg"])]
+    for answer in answers:
+        assert set(answer) == {"source", "image", "objects", "timing_ms"}
+        assert {found["label"] for found in answer["objects"]} <= {"person", "tie"} and answer["objects"]
+    none = home.run("objects", photos["astronaut.png"], "--labels", "giraffe")
+    assert none.exit_code == 0 and none.stdout == f"{photos['astronaut.png']}: no object\n"
+
+
+def test_objects_called_wrongly(home, photos, tmp_path):
+    photo = photos["astronaut.png"]
+    assert home.run("objects").exit_code == 2
+    assert home.run("objects", photo, "--threshold", "2").exit_code == 2
+    wrong = home.run("objects", photo, "--labels", "Persn")
+    assert wrong.exit_code == 1 and "did you mean 'person'" in wrong.stderr and "[invalid_parameter]" in wrong.stderr
+    (tmp_path / "x.jpg").write_bytes(b"x")
+    mixed = home.json("objects", tmp_path / "x.jpg", photo, code=1)["photos"]
+    assert mixed[0]["error"]["code"] == "unsupported_image" and mixed[1]["objects"]
+
+
 # -- models, settings ---------------------------------------------------------------------------------------------
 
 
@@ -441,12 +471,18 @@ def test_models_that_are_there(home):
     code, out, err = home.process("models", "fetch")
     assert (code, err) == (0, "") and len(out.splitlines()) == 1
     assert list(home.json("models", "fetch", "font")["models"]) == ["font"]
+    assert list(home.json("models", "fetch")["models"]) == list(BASIC)
+    assert list(home.json("models", "fetch", "font", "objects", "font")["models"]) == ["font", *GROUPS["objects"]]
+    assert [each["key"] for each in home.json("models", "verify", "objects")["models"]] == list(GROUPS["objects"])
     assert home.run("models", "verify").exit_code == 0
 
 
 def test_models_that_are_missing_or_damaged(home, tmp_path, models_dir):
     home.environ["RECOGNIZER_MODELS_DIR"] = str(tmp_path / "weights")
     assert {each["state"] for each in home.json("models", "list")["models"]} == {"missing"}
+    assert [each["key"] for each in home.json("models", "verify", code=1)["models"]] == list(BASIC)
+    wrong = home.run("models", "fetch", "dogs")
+    assert wrong.exit_code == 2 and "objects-graph, objects" in wrong.stderr
     assert home.json("models", "verify", "font", code=1)["models"][0]["state"] == "model_missing"
     (tmp_path / "weights").mkdir()
     font = MANIFEST["font"]

@@ -16,10 +16,10 @@ NAMES = [kind.__name__ for kind in KINDS]
 
 #: What every error is answered with. The service's contract with its callers: change it here and in the documentation.
 STATUSES = {
-    400: {"BadRequest", "InvalidParameter", "InvalidName", "InvalidUrl", "NoImage", "AddressRefused"},
-    404: {"UnknownRoute", "NotFound", "SubjectNotFound", "PhotoNotFound"},
+    400: {"BadRequest", "InvalidParameter", "InvalidName", "InvalidUrl", "InvalidSource", "NoImage", "AddressRefused"},
+    404: {"UnknownRoute", "NotFound", "SubjectNotFound", "PhotoNotFound", "CameraNotFound"},
     405: {"MethodNotAllowed"},
-    409: {"Conflict", "NameTaken", "LooksLikeAnother"},
+    409: {"Conflict", "NameTaken", "LooksLikeAnother", "CameraFixed", "TooManyCameras"},
     413: {"BodyTooLarge", "ImageTooLarge", "FetchTooLarge"},
     415: {"UnsupportedImage"},
     422: {"ImageError", "BrokenImage", "UnreadableImage", "FaceError", "NoFace", "SeveralFaces", "FaceTooSmall", "PoorPhoto"},

@@ -123,10 +123,11 @@ def _parameter(route: Route, parameter: Parameter) -> dict:
     description, example = _meaning(route, parameter)
     in_path = _in_path(route, parameter)
     schema = {**_schema(parameter), "minLength": 1} if in_path else _schema(parameter)
+    required = in_path or parameter.required or parameter.name in OPERATIONS[route.key].needed
     return {
-        "name": parameter.name, "in": "path" if in_path else "query",
-        "required": in_path or parameter.required or parameter.name in OPERATIONS[route.key].needed,
+        "name": parameter.name, "in": "path" if in_path else "query", "required": required,
         "description": description, "schema": schema, "example": example,
+        **({} if required else {"allowEmptyValue": True}),  # which is as if it were not there
     }  # fmt: skip
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..errors import (
+    AddressRefused,
     BodyTooLarge,
     Busy,
+    CameraFixed,
+    CameraNotFound,
     FaceError,
     FetchError,
     ImageError,
     InvalidName,
+    InvalidSource,
     InvalidUrl,
     LooksLikeAnother,
     ModelError,
@@ -21,6 +25,7 @@ from ..errors import (
     RecognizerError,
     StorageError,
     SubjectNotFound,
+    TooManyCameras,
 )
 from .schemas import PHOTO_ID
 
@@ -74,6 +79,10 @@ def _json(name: str, status: int = 200) -> dict[int, dict[str, str]]:
 
 _RECOGNIZE = ("Photos", {200: {JSON: "Recognized", JPEG: "Photo"}})
 
+_OBJECTS = {200: {JSON: "Objects", JPEG: "Photo"}}
+#: What adding or changing a camera may be refused with.
+_CAMERA: Errors = (InvalidSource, AddressRefused, NameTaken, TooManyCameras, StorageError, BodyTooLarge)
+
 OPERATIONS: dict[str, Operation] = {
     "GET /": Operation("Server", _json("Description")),
     "GET /recognize": Operation(*_RECOGNIZE, _LOOK, needed=("image_url",)),
@@ -96,6 +105,16 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "DELETE /people/{person}/photos/{photo_id}": Operation(
         "People", _json("DeletedPhoto"), (SubjectNotFound, PhotoNotFound, StorageError)
+    ),
+    "GET /objects": Operation("Photos", _OBJECTS, _LOOK, needed=("image_url",)),
+    "POST /objects": Operation("Photos", _OBJECTS, _LOOK, photos=("file",)),
+    "GET /objects/labels": Operation("Photos", _json("ObjectLabels")),
+    "GET /cameras": Operation("Cameras", _json("Cameras"), (StorageError,)),
+    "POST /cameras": Operation("Cameras", _json("Camera", 201), _CAMERA),
+    "GET /cameras/{camera}": Operation("Cameras", _json("Camera"), (CameraNotFound, StorageError)),
+    "PATCH /cameras/{camera}": Operation("Cameras", _json("Camera"), (*_CAMERA, CameraNotFound, CameraFixed)),
+    "DELETE /cameras/{camera}": Operation(
+        "Cameras", _json("DeletedCamera"), (CameraNotFound, CameraFixed, StorageError)
     ),
     "GET /health": Operation("Server", _json("Health")),
     "GET /health/live": Operation("Server", _json("Live")),
@@ -122,6 +141,18 @@ PARAMETERS: dict[str, tuple[str, object]] = {
     "person": ("Name of the person.", "Joe Biden"),
     "name": ("The new name.", "Joseph Biden"),
     "merge": ("Join them with somebody who has that name already.", False),
+    "labels": ("Only objects with one of these labels, separated by commas.", "person,dog"),
+    "GET /objects threshold": ("Least score of an object, from 0 to 1.", 0.5),
+    "POST /objects threshold": ("Least score of an object, from 0 to 1.", 0.5),
+    "camera": ("The camera's id.", "default"),
+    "source": (
+        "Where its frames come from: a webcam's number, an rtsp, rtmp, http or https URL, a file that the settings allow, or "
+        "test: for a pattern.",
+        "test:",
+    ),
+    "POST /cameras name": ("What people call it.", "Door"),
+    "PATCH /cameras/{camera} name": ("What people call it from now on.", "Door"),
+    "always": ("Whether it runs also while nobody watches.", False),
     "photo_id": ("The photo's id, which the list of a person's photos tells.", PHOTO_ID),
     "thumbnail": ("A small JPEG of the face instead.", True),
 }

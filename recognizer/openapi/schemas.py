@@ -72,6 +72,12 @@ _PHOTO = {
 _COUNTED = {
     "name": "Joe Biden", "photos": 1, "templates": 1, "problems": 0, "thumbnail": f"{_LINK}?thumbnail=1",
 }  # fmt: skip
+_OBJECT = {"label": "dog", "score": 0.8312, "box": _BOX}
+_CAMERA = {
+    "id": "door", "name": "Door", "source": "rtsp://***@192.168.1.20/stream", "kind": "rtsp", "always": False,
+    "fixed": False, "state": {"name": "live", "reason": None, "since": 1795266000.125}, "fps": 25.0,
+    "frames": {"read": 1200, "dropped": 300, "broken": 0, "connects": 1},
+}  # fmt: skip
 _PROBLEM = {"subject": "Joe Biden", "file": "Joe Biden/beach.jpg", "code": "no_face", "message": "no face was found"}
 
 _PERSON = {
@@ -201,6 +207,29 @@ SCHEMAS: dict[str, dict] = {
         {"deleted": TEXT, "of": TEXT, "files": about(array(TEXT), "What was deleted.")},
         example={"deleted": PHOTO_ID, "of": "Joe Biden", "files": ["Joe Biden/biden.jpg"]},
     ),
+    "Object": closed({"label": TEXT, "score": NUMBER, "box": ref("Box")}, example=_OBJECT),
+    "Objects": closed(
+        {"image": ref("Image"), "objects": array(ref("Object")), "timing_ms": ref("Timing")},
+        example={"image": _IMAGE, "objects": [_OBJECT], "timing_ms": {"decode": 4.2, "detect": 20.1, "total": 24.4}},
+    ),
+    "ObjectLabels": closed({"labels": array(TEXT)}, example={"labels": ["person", "bicycle", "car"]}),
+    "Camera": closed(
+        {
+            "id": TEXT, "name": TEXT, "source": about(TEXT, "Without what is secret."),
+            "kind": {"type": "string", "enum": ["device", "rtsp", "http", "file", "stills", "pattern"]},
+            "always": about(BOOLEAN, "Whether it runs also while nobody watches."),
+            "fixed": about(BOOLEAN, "Whether a setting names it."),
+            "state": closed({
+                "name": {"type": "string", "enum": ["idle", "connecting", "live", "frozen", "lost", "ended"]},
+                "reason": optional(TEXT), "since": about(NUMBER, "Seconds since 1970."),
+            }),
+            "fps": NUMBER,
+            "frames": closed({"read": COUNT, "dropped": COUNT, "broken": COUNT, "connects": COUNT}),
+        },
+        example=_CAMERA,
+    ),
+    "Cameras": closed({"cameras": array(ref("Camera"))}, example={"cameras": [_CAMERA]}),
+    "DeletedCamera": closed({"deleted": TEXT}, example={"deleted": "door"}),
     "Health": closed(
         {
             "live": BOOLEAN, "ready": BOOLEAN,
