@@ -224,7 +224,9 @@ class Requests:
         body = bodies.read(request.env, settings.max_body_bytes)
         request.context.body = body
         known = set(route.all_parameters) - {"request", "response", *params}
+        declared = route.interface.spec.__annotations__
         for name, value in body.fields.items():
+            check_json_type(name, value, declared.get(name))
             if name in request.params:
                 raise InvalidParameter(f"{name}: expected once, got it in the URL and in the body")
             request.params[name] = value
@@ -247,6 +249,17 @@ class Requests:
         request.env["recognizer.route"] = request.uri_template or UNKNOWN
         if request.method == "HEAD" and response.data is not None:
             response.set_header("Content-Length", str(len(response.data)))
+
+
+def check_json_type(name: str, value, kind) -> None:
+    """Refuse what JSON can say and hug would make something of: a person called True, 1.5 candidates."""
+    wanted = schema_of(kind)["type"] if kind is not None and value is not None else None
+    if wanted == "string" and not isinstance(value, str):
+        raise InvalidParameter(f"{name}: expected text, got {json.dumps(value)[:80]}")
+    if wanted in ("integer", "number") and isinstance(value, bool):
+        raise InvalidParameter(f"{name}: expected a number, got {json.dumps(value)}")
+    if wanted == "integer" and isinstance(value, float) and not value.is_integer():
+        raise InvalidParameter(f"{name}: expected a whole number, got {value}")
 
 
 class Http(type(api.http)):
