@@ -199,13 +199,15 @@ SCHEMAS: dict[str, dict] = {
     "DeletedPerson": closed(
         {
             "deleted": TEXT, "photos": COUNT,
-            "left": about({"type": "object"}, "What a check found afterwards; all of it is empty."),
+            "left": about(
+                closed({"files": COUNT, "templates": COUNT, "cache_rows": COUNT}), "What a check found afterwards: nothing."
+            ),
         },
-        example={"deleted": "Joe Biden", "photos": 2, "left": {"files": [], "templates": 0, "cache": 0}},
+        example={"deleted": "Joe Biden", "photos": 2, "left": {"files": 0, "templates": 0, "cache_rows": 0}},
     ),
     "DeletedPhoto": closed(
-        {"deleted": TEXT, "of": TEXT, "files": about(array(TEXT), "What was deleted.")},
-        example={"deleted": PHOTO_ID, "of": "Joe Biden", "files": ["Joe Biden/biden.jpg"]},
+        {"deleted": TEXT, "of": TEXT, "files": about(COUNT, "How many files held it.")},
+        example={"deleted": PHOTO_ID, "of": "Joe Biden", "files": 1},
     ),
     "Object": closed({"label": TEXT, "score": NUMBER, "box": ref("Box")}, example=_OBJECT),
     "Objects": closed(
