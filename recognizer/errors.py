@@ -30,12 +30,15 @@
     ├── NotFound
     │   ├── SubjectNotFound         nobody of that name is enrolled
     │   ├── PhotoNotFound           that subject has no such photo
+    │   ├── EventNotFound           there is no such event, or no picture of it
+    │   ├── EventsOff               the settings say that no events are kept
     │   └── CameraNotFound          there is no camera of that id
     ├── Conflict
     │   ├── NameTaken               another subject or camera has that name, or one like it
     │   ├── LooksLikeAnother        the photo looks like another enrolled subject
     │   ├── CameraFixed             the camera is set by a setting, not over the API
     │   └── TooManyCameras          one has to be removed before another is added
+    ├── CameraUnavailable           a camera gives no picture now
     ├── Busy                        the queue is full; try again shortly
     │   └── Starting                nothing can be answered before everything is loaded
     ├── StorageError                the disk refused a write or a read
@@ -187,6 +190,14 @@ class PhotoNotFound(NotFound):
     code = "photo_not_found"
 
 
+class EventNotFound(NotFound):
+    code = "event_not_found"
+
+
+class EventsOff(NotFound):
+    code = "events_off"
+
+
 class CameraNotFound(NotFound):
     code = "camera_not_found"
 
@@ -209,6 +220,11 @@ class CameraFixed(Conflict):
 
 class TooManyCameras(Conflict):
     code = "too_many_cameras"
+
+
+class CameraUnavailable(RecognizerError):
+    code = "camera_unavailable"
+    retry_after = 2.0
 
 
 class Busy(RecognizerError):

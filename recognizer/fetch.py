@@ -17,7 +17,7 @@ import ssl
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import quote, urljoin, urlsplit
@@ -28,6 +28,7 @@ _MOST_URL = 8192
 _HEADER_BYTES = 1_000_000  # what heads and framing may take beside the body
 _PIECE = 65_536
 _REDIRECTS = {301, 302, 303, 307, 308}
+_LONGEST_RETRY_AFTER = 3600.0
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -122,7 +123,9 @@ class Stream:
 
 
 class Fetcher:
-    """Fetches photos by URL. Safe to call from several threads at once; each call has a connection of its own.
+    """Fetches photos by URL, and posts to URLs under the same guard.
+
+    Safe to call from several threads at once; each call has a connection of its own.
 
     Parameters
     ----------
@@ -189,6 +192,37 @@ class Fetcher:
                 return outcome
             url = outcome
         raise FetchFailed(f"expected at most {self.max_redirects} redirects, got more")
+
+    def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        """Send `body` to `url`; the status, which is 2xx. Redirects are not followed, and no reply's body is read.
+
+        Raises
+        ------
+        InvalidUrl, AddressRefused, FetchFailed, FetchTimeout
+            As for `fetch`. The details of FetchFailed hold the `status` of an answer other than 2xx, and its `retry_after`
+            what the answer says of that.
+        """
+        target, deadline = _parse(url), time.monotonic() + self.timeout
+        with self._failures(target):
+            connection = self._connect(target, deadline)
+            try:
+                response = self._request(connection, target, "identity", None, post=(headers, body))
+                try:
+                    return _taken(response, target)
+                finally:
+                    response.close()
+            finally:
+                connection.close()
+
+    @staticmethod
+    def check(url: str) -> None:
+        """Nothing if `url` can be asked for at all; names are not looked up.
+
+        Raises
+        ------
+        InvalidUrl
+        """
+        _parse(url)
 
     def stream(self, url: str, *, silence: float = 10.0, login: Login | None = None) -> Stream:
         """Open a URL whose reply goes on and on, and leave its body to be read as it comes. `timeout` is for opening.
@@ -367,19 +401,27 @@ class Fetcher:
             response.close()
 
     def _request(
-        self, connection: _Plain | _Tls, target: _Target, encoding: str, authorization: str | None
+        self,
+        connection: _Plain | _Tls,
+        target: _Target,
+        encoding: str,
+        authorization: str | None,
+        post: tuple[Mapping[str, str], bytes] | None = None,
     ) -> http.client.HTTPResponse:
+        """Ask for the target, or with `post` send it these headers and this body."""
+        headers, body = ({"Accept": "image/*,*/*;q=0.5"}, None) if post is None else post
+        length = None if body is None else str(len(body))
         request = http.client.HTTPConnection(target.host, target.port)
         request.sock, request.auto_open = connection, 0
-        request.putrequest("GET", target.path, skip_host=True, skip_accept_encoding=True)
+        request.putrequest("GET" if body is None else "POST", target.path, skip_host=True, skip_accept_encoding=True)
         for name, value in (
-            ("Host", target.authority), ("User-Agent", "recognizer"), ("Accept", "image/*,*/*;q=0.5"),
+            ("Host", target.authority), ("User-Agent", "recognizer"), *headers.items(), ("Content-Length", length),
             ("Accept-Encoding", encoding), ("Connection", "close"), ("Authorization", authorization),
         ):  # fmt: skip
             if value is not None:
                 request.putheader(name, value)
         connection.settimeout(connection.left())
-        request.endheaders()
+        request.endheaders(body)
         return request.getresponse()
 
     def _outcome(self, response: http.client.HTTPResponse, target: _Target) -> Fetched | str:
@@ -528,6 +570,17 @@ def _without_dots(path: str) -> str:
         elif number == len(segments) - 1:
             kept.append("")
     return "/" + "/".join(kept)
+
+
+def _taken(response: http.client.HTTPResponse, target: _Target) -> int:
+    """The status of an answer to what was posted, if it is 2xx."""
+    if 200 <= response.status < 300:
+        return response.status
+    error = FetchFailed(f"{target.authority} answered with status {response.status}", status=response.status)
+    wait = response.headers.get("Retry-After", "")
+    if wait.isascii() and wait.isdigit():
+        error.retry_after = min(float(wait[:9]), _LONGEST_RETRY_AFTER)
+    raise error
 
 
 def _redirect(response: http.client.HTTPResponse, target: _Target) -> str:

@@ -78,7 +78,10 @@ METRICS = (
     Definition("recognizer_camera_connects_total", "counter", "Times that a camera was connected to.", ("camera",)),
     Definition("recognizer_camera_viewers", "gauge", "Viewers of a camera now.", ("camera",)),
     Definition("recognizer_events_total", "counter", "Events of cameras that were kept."),
-    Definition("recognizer_events_dropped_total", "counter", "Events that were lost since somebody could not keep up."),
+    Definition(
+        "recognizer_events_dropped_total", "counter",
+        "What cameras told and events that were lost: the disk refused, or somebody could not keep up.",
+    ),
 )  # fmt: skip
 #: What the client library adds about the process, on Linux.
 PROCESS_METRICS = (

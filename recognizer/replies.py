@@ -18,6 +18,7 @@ from .types import LANDMARK_SCHEMES, Box, Face, Match
 
 if TYPE_CHECKING:
     from .video.cameras import CameraEntry
+    from .video.results import FrameResult
 
 
 def error(failure: RecognizerError) -> dict:
@@ -98,6 +99,29 @@ def seen(result: Seen, *, candidates: bool = False, landmarks: bool = False) -> 
     return {
         "image": {"width": result.image.width, "height": result.image.height},
         "faces": faces,
+        "timing_ms": timing(result.timing_ms),
+    }
+
+
+def followed(result: FrameResult, *, landmarks: bool = False) -> dict:
+    """A picture of a video, with the faces that are followed in it; times in seconds since the epoch."""
+    faces = []
+    for face in result.faces:
+        shown = {"track": face.track, "detected": face.detected, "since": round(face.since, 3), **_face(face.seen, False)}
+        if not landmarks:
+            del shown["landmarks"]
+        faces.append({"subject": None, "decided": face.decided, **shown})
+    frame = result.frame
+    return {
+        "frame": frame.number,
+        "time": round(frame.time, 3),
+        "position": None if frame.position is None else round(frame.position, 3),
+        "width": frame.width,
+        "height": frame.height,
+        "dropped": result.dropped,
+        "faces": faces,
+        "objects": [found_object(each) for each in result.objects],
+        "ended": list(result.ended),
         "timing_ms": timing(result.timing_ms),
     }
 

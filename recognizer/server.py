@@ -43,7 +43,8 @@ def install(
     api : hug.API
         The module's API object.
     settings : Settings
-        ``host`` is listened on when the command names none; ``http_threads`` requests are answered at once.
+        ``host`` is listened on when the command names none; ``http_threads`` requests are answered at once, and
+        ``streams`` replies without an end beside them.
     on_start : callable, optional
         Called once requests are taken, and before the address is announced: what takes long to load, while those who ask
         can be told so. It may end the process with SystemExit.
@@ -75,8 +76,8 @@ def install(
                 return self.server(None if no_documentation else True)
 
             serve(
-                make_app, host or settings.host, port, threads=settings.http_threads, max_body=limit, on_start=on_start,
-                on_stop=stop, reloader=reloader, quiet=not display_intro,
+                make_app, host or settings.host, port, threads=settings.http_threads, streams=settings.streams,
+                max_body=limit, on_start=on_start, on_stop=stop, reloader=reloader, quiet=not display_intro,
             )  # fmt: skip
 
     api.http.__class__ = Http
@@ -88,7 +89,7 @@ def hug_is_serving() -> bool:
     return "hug.development_runner" in sys.modules and Path(main).stem in ("hug", "hug-script") and "-c" not in sys.argv
 
 
-def serve(make_app, host, port, *, threads, max_body, on_stop, reloader, on_start=None, quiet=False):
+def serve(make_app, host, port, *, threads, streams, max_body, on_stop, reloader, on_start=None, quiet=False):
     """Serve the WSGI application that `make_app()` returns until the process is told to stop.
 
     Raises
@@ -100,7 +101,7 @@ def serve(make_app, host, port, *, threads, max_body, on_stop, reloader, on_star
 
     listener = inherited_socket() or _listen(host, port, on_stop)
     stop = _Stop(reloader)
-    server = Server(listener, make_app(), threads, max_body)
+    server = Server(listener, make_app(), threads, max_body, streams)
     reloader.begin()
     server.begin()
     if on_start is not None:

@@ -18,13 +18,16 @@ PACKAGE = ROOT / "recognizer"
 #: its own row or from above: imports inside functions count as well.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "logs"),
-    ("types", "settings", "names", "image_headers", "fetch", "package_index", "pool", "reload", "wsgi", "metrics", "openapi"),
+    (
+        "types", "exporting", "settings", "names", "image_headers", "fetch", "package_index", "pool", "reload", "wsgi",
+        "metrics", "openapi",
+    ),
     ("geometry", "matching", "images", "download", "encodings", "server", "observing"),
     ("models", "galleries", "folder", "quality", "bodies", "sources"),
     ("engines", "results", "progress"),
     ("objects",),
     ("examination", "evaluation", "face_recognition", "annotate", "replies"),
-    ("enrolment", "video"),
+    ("enrolment", "video", "vision"),
     ("watcher",),
     ("service",),
     ("people", "doctor"),
@@ -45,7 +48,8 @@ ENVIRONMENT = {
 }
 #: What takes long to import, or is not there everywhere: imported where it is used.
 HEAVY = {
-    "PIL", "cv2", "dlib", "google", "loky", "matplotlib", "onnx", "onnxruntime", "pi_heif", "prometheus_client",
+    "PIL", "cv2", "dlib", "fsspec", "google", "loky", "matplotlib", "onnx", "onnxruntime", "paho", "pi_heif",
+    "prometheus_client", "pyarrow",
     "pycocotools", "requests", "rich", "simplejpeg", "watchfiles",
 }  # fmt: skip
 #: Modules that are pure: what they may import beside the standard library.

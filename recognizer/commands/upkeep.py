@@ -123,7 +123,9 @@ def settings():
         source = "environment" if os.environ.get(variable, "").strip() else "default"
         if item.name in state().overrides:
             source = "option"
-        rows.append((variable, _shown(getattr(held, item.name)), source, item.metadata["help"]))
+        value = getattr(held, item.name)
+        shown = "(set)" if item.metadata["secret"] and value else _shown(value)
+        rows.append((variable, shown, source, item.metadata["help"]))
     if state().json:
         keys = ("variable", "value", "source", "help")
         emit({"settings": [dict(zip(keys, row, strict=True)) for row in rows]})

@@ -10,6 +10,9 @@ from ..errors import (
     Busy,
     CameraFixed,
     CameraNotFound,
+    CameraUnavailable,
+    EventNotFound,
+    EventsOff,
     FaceError,
     FetchError,
     ImageError,
@@ -29,7 +32,7 @@ from ..errors import (
 )
 from .schemas import PHOTO_ID
 
-JSON, JPEG = "application/json", "image/jpeg"
+JSON, JPEG, MJPEG = "application/json", "image/jpeg", "multipart/x-mixed-replace"
 #: Replies that are pictures as they were received.
 PICTURES = (
     JPEG, "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff", "image/heic", "image/avif",
@@ -116,6 +119,18 @@ OPERATIONS: dict[str, Operation] = {
     "DELETE /cameras/{camera}": Operation(
         "Cameras", _json("DeletedCamera"), (CameraNotFound, CameraFixed, StorageError)
     ),
+    "GET /stream": Operation("Cameras", {200: {MJPEG: "Stream"}}, (CameraNotFound, Busy)),
+    "GET /cameras/{camera}/stream": Operation("Cameras", {200: {MJPEG: "Stream"}}, (CameraNotFound, Busy)),
+    "GET /cameras/{camera}/snapshot.jpg": Operation(
+        "Cameras", {200: {JPEG: "Photo"}}, (CameraNotFound, CameraUnavailable, Busy)
+    ),
+    "GET /events": Operation(
+        "Events", {200: {JSON: "Events", "text/event-stream": "Stream"}}, (EventsOff, StorageError, Busy)
+    ),
+    "GET /events/{event}": Operation("Events", _json("Event"), (EventNotFound, EventsOff, StorageError)),
+    "GET /events/{event}/thumbnail.jpg": Operation(
+        "Events", {200: {JPEG: "Photo"}}, (EventNotFound, EventsOff, StorageError)
+    ),
     "GET /health": Operation("Server", _json("Health")),
     "GET /health/live": Operation("Server", _json("Live")),
     "GET /health/ready": Operation("Server", _json("Ready"), codes={503: ("not_ready",)}),
@@ -145,6 +160,19 @@ PARAMETERS: dict[str, tuple[str, object]] = {
     "GET /objects threshold": ("Least score of an object, from 0 to 1.", 0.5),
     "POST /objects threshold": ("Least score of an object, from 0 to 1.", 0.5),
     "camera": ("The camera's id.", "default"),
+    "width": ("Pixels across, at most; the camera's own if it is not given.", 640),
+    "fps": ("Pictures per second, at most.", 10),
+    "quality": ("Quality of the JPEGs, as libjpeg counts it.", 80),
+    "overlay": ("What is drawn, separated by commas, or none.", "faces,clock"),
+    "raw": ("The picture as the camera gave it.", False),
+    "event": ("The event's id.", 17),
+    "after": ("Only events with a higher id.", 16),
+    "before": ("Only events with a lower id; of a page.", 100),
+    "kind": ("Only events of these kinds, separated by commas.", "appeared,left"),
+    "GET /events limit": ("How many to list at most; of a page.", 100),
+    "GET /events camera": ("Only events of the camera with this id.", "door"),
+    "GET /events subject": ("Only events of this person.", "Joe Biden"),
+    "GET /events format": ("json answers with a page of past events, sse with what happens from now on.", "json"),
     "source": (
         "Where its frames come from: a webcam's number, an rtsp, rtmp, http or https URL, a file that the settings allow, or "
         "test: for a pattern.",

@@ -78,6 +78,10 @@ _CAMERA = {
     "fixed": False, "state": {"name": "live", "reason": None, "since": 1795266000.125}, "fps": 25.0,
     "frames": {"read": 1200, "dropped": 300, "broken": 0, "connects": 1},
 }  # fmt: skip
+_EVENT = {
+    "id": 17, "kind": "appeared", "camera": "door", "time": "2026-11-20T08:15:30.125Z", "subject": "Joe Biden", "track": 3,
+    "distance": 0.4672, "false_match_rate": 1.62e-07, "box": _BOX, "thumbnail": "/events/17/thumbnail.jpg",
+}  # fmt: skip
 _PROBLEM = {"subject": "Joe Biden", "file": "Joe Biden/beach.jpg", "code": "no_face", "message": "no face was found"}
 
 _PERSON = {
@@ -231,6 +235,27 @@ SCHEMAS: dict[str, dict] = {
         example=_CAMERA,
     ),
     "Cameras": closed({"cameras": array(ref("Camera"))}, example={"cameras": [_CAMERA]}),
+    "Stream": {"type": "string", "description": "A reply without an end.", "examples": ["event: appeared"]},
+    "Event": closed(
+        {
+            "id": COUNT,
+            "kind": {"type": "string", "enum": [
+                "appeared", "left", "unknown", "camera_live", "camera_lost", "camera_frozen", "camera_ended",
+            ]},
+            "camera": TEXT, "time": TEXT, "subject": optional(TEXT), "track": optional(INTEGER),
+            "distance": optional(NUMBER), "false_match_rate": optional(NUMBER), "box": optional(ref("Box")),
+            "thumbnail": optional(TEXT), "since": TEXT, "seconds": NUMBER, "appearance": COUNT, "replaces": COUNT,
+            "reason": TEXT,
+        },
+        may=("since", "seconds", "appearance", "replaces", "reason"), example=_EVENT,
+    ),
+    "Events": closed(
+        {
+            "events": array(ref("Event")), "first": about(COUNT, "Id of the oldest that is kept."),
+            "last": about(COUNT, "Id of the newest."),
+        },
+        example={"events": [_EVENT], "first": 1, "last": 17},
+    ),
     "DeletedCamera": closed({"deleted": TEXT}, example={"deleted": "door"}),
     "Health": closed(
         {
@@ -244,7 +269,9 @@ SCHEMAS: dict[str, dict] = {
             "threshold": NUMBER, "stranger_rate": optional(NUMBER),
             "counts": closed({"subjects": COUNT, "templates": COUNT, "problems": COUNT}),
             "queue": closed({"inside": COUNT, "workers": COUNT, "waiting_at_most": COUNT}),
+            "video": closed({"viewers": COUNT, "running": about(array(TEXT), "Ids of cameras.")}),
             "uptime_s": NUMBER,
+            "events": about({"type": ["object", "null"]}, "What was made, dropped and delivered since the start."),
         },
         example={
             "live": True, "ready": True,
@@ -253,7 +280,8 @@ SCHEMAS: dict[str, dict] = {
                 "calibration": {"threshold": 1.305, "false_match_rate": 0.001, "data_set": "LFW", "date": "2026-11-01"},
             },
             "threshold": 1.3556, "stranger_rate": 0.01, "counts": {"subjects": 2, "templates": 3, "problems": 0},
-            "queue": {"inside": 0, "workers": 2, "waiting_at_most": 64}, "uptime_s": 12.5,
+            "queue": {"inside": 0, "workers": 2, "waiting_at_most": 64}, "video": {"viewers": 0, "running": []},
+            "uptime_s": 12.5, "events": None,
         },
     ),
     "Live": closed({"live": {"const": True}}, example={"live": True}),

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import requests
 
 from .serving import BIN, Server
 
@@ -99,6 +100,30 @@ def test_replies_about_the_server_are_as_the_document_says(server, document):
     for path in ("/", "/health", "/health/live", "/health/ready", "/openapi.json", "/cameras", "/objects/labels"):
         check(document, server.get(path), f"GET {path}")
     check(document, server.get("/metrics"), "GET /metrics", "text/plain")
+
+
+def test_replies_about_cameras_are_as_the_document_says(server, document):
+    added = server.post("/cameras", json={"source": "test:", "name": "Pattern"})
+    check(document, added, "POST /cameras")
+    camera = f"/cameras/{added.json()['id']}"
+    check(document, server.get(f"{camera}/snapshot.jpg"), "GET /cameras/{camera}/snapshot.jpg", "image/jpeg")
+    check(document, server.get("/cameras/none/snapshot.jpg"), "GET /cameras/{camera}/snapshot.jpg")
+    with requests.get(f"{server.url}{camera}/stream", stream=True, timeout=60) as stream:
+        check(document, stream, "GET /cameras/{camera}/stream", "multipart/x-mixed-replace")
+    check(document, server.get("/stream"), "GET /stream")  # there is no default camera here
+    server.wait_for(lambda: server.get("/events?format=json").json()["events"])  # that the camera is live
+    check(document, server.get("/events?format=json"), "GET /events")
+    check(document, server.get("/events?format=json&kind=nothing"), "GET /events")
+    found = server.get("/events?format=json").json()["last"]
+    check(document, server.get(f"/events/{found}"), "GET /events/{event}")
+    check(document, server.get("/events/999999"), "GET /events/{event}")
+    check(document, server.get(f"/events/{found}/thumbnail.jpg"), "GET /events/{event}/thumbnail.jpg")
+    told = server.get("/metrics").text
+    assert f'recognizer_camera_frames_read_total{{camera="{added.json()["id"]}"}}' in told
+    assert "recognizer_events_dropped_total 0.0" in told and "recognizer_events_total 0.0" not in told
+    check(document, server.get("/health"), "GET /health")
+    check(document, server.request("HEAD", "/events"), "GET /events", "text/event-stream")
+    check(document, server.request("DELETE", camera), "DELETE /cameras/{camera}")
 
 
 def test_schemathesis_finds_nothing(server, tmp_path):
