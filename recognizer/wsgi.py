@@ -146,7 +146,7 @@ class _Reply:
                 self._replace("503 Service Unavailable", "busy", "too many streams are open; close one or try later")
 
     def fail(self):
-        log.exception("request failed: %s", self.request)
+        log.exception("request %s failed: %s", self.request_id, self.request)
         self.environ["recognizer.error"] = "internal"
         self._replace(
             "500 Internal Server Error", "internal", "something went wrong here; the server's log says what",
@@ -186,7 +186,7 @@ class _Reply:
             if not self.started:
                 self.fail()
                 return next(self.iterator, None)
-            log.exception("request broke off: %s", self.request)
+            log.exception("request %s broke off: %s", self.request_id, self.request)
             self.close()
             # cheroot passes over this error in silence and closes without the end mark: the client sees a torn reply.
             raise OSError(errno.ECONNABORTED, "reply broken off") from None
@@ -201,7 +201,7 @@ class _Reply:
         try:
             getattr(self.chunks, "close", lambda: None)()
         except Exception:
-            log.exception("closing a reply failed: %s", self.request)
+            log.exception("request %s: closing its reply failed: %s", self.request_id, self.request)
 
     def close(self):
         self._release()
