@@ -5,13 +5,13 @@ Enrol people by putting photos into known_faces/<name>/ or by POST /enroll; ask 
 
 import contextlib
 import json
-import sys
+import logging
 import threading
 
 import falcon
 import hug
 
-from recognizer import bodies, replies, server
+from recognizer import __version__, bodies, logs, openapi, replies, server
 from recognizer.errors import (
     AddressRefused,
     BadRequest,
@@ -34,18 +34,23 @@ from recognizer.errors import (
     NotFound,
     RecognizerError,
     SettingsError,
+    Starting,
     StorageError,
     UnknownRoute,
     UnsupportedImage,
 )
 from recognizer.images import sniff
+from recognizer.metrics import CONTENT_TYPE as METRICS_TYPE
+from recognizer.metrics import UNKNOWN, Metrics
 from recognizer.objects import LABELS
+from recognizer.observing import Observing
 from recognizer.progress import Progress
 from recognizer.service import Service, make_service
 from recognizer.settings import Settings
 from recognizer.video import mjpeg, sse
 from recognizer.video.cameras import DEFAULT as DEFAULT_CAMERA
 from recognizer.video.mjpeg import view_key
+from recognizer.wsgi import Guard
 
 #: Status of each error; a class that is not named has its nearest ancestor's.
 STATUS = {
@@ -76,7 +81,7 @@ STATUS = {
 
 def cannot_start(error: RecognizerError):
     """End the process with one sentence that says why."""
-    print(f"Recognizer cannot start: {error.message}", file=sys.stderr, flush=True)
+    logs.announce(f"Recognizer cannot start: {error.message}", logging.CRITICAL)
     raise SystemExit(1) from None
 
 
@@ -85,41 +90,63 @@ try:
 except SettingsError as error:
     cannot_start(error)
 api = hug.API(__name__)
+metrics = Metrics()
 _service: Service | None = None
 _service_lock = threading.Lock()
+_progress: Progress | None = None
 
 
 def service() -> Service:
-    """The one service of this process, started when it is first asked for."""
-    global _service
+    """The one service of this process.
+
+    Raises
+    ------
+    Starting
+        It is not there yet, or not any longer.
+    """
+    made = _service
+    if made is None:
+        raise Starting(f"not everything is loaded yet ({_progress.now if _progress else 'stopped'}); try again shortly")
+    return made
+
+
+def load() -> None:
+    """Make the service, or wait until another thread has; more than once does nothing."""
+    global _service, _progress
     with _service_lock:
         if _service is None:
-            with Progress() as progress:
-                made = make_service(settings, progress.download)
-                made.start(progress.photos)
+            with Progress(logged=logs.wants_json(settings.log)) as _progress:
+                made = make_service(settings, _progress.download, metrics)
+                made.start(_progress.photos)
             made.deliver_events()
             made.start_cameras()
-            _service = made
-        return _service
+            _service, _progress = made, None
 
 
-@hug.startup()
-def start(api):
-    """Load everything before the first request."""
+def load_or_end() -> None:
+    """Load, or end the process and say why."""
     try:
-        service()
+        load()
     except RecognizerError as error:
         cannot_start(error)
 
 
+@hug.startup()
+def start(api):
+    """Load everything before the first request; our own server answers meanwhile that it is loading."""
+    logs.configure(settings.log, settings.log_level)
+    if not server.hug_is_serving():
+        load_or_end()
+
+
 def start_early() -> None:
-    """Start while the hug command still waits, as it does for a second before it serves; `start` tells of failures."""
+    """Start while the hug command still waits, as it does for a second before it serves; `load_or_end` tells of failures."""
     with contextlib.suppress(RecognizerError):
-        service()
+        load()
 
 
 def stop() -> None:
-    """End what `start` began."""
+    """End what `load` began."""
     global _service
     with _service_lock:
         if _service is not None:
@@ -127,15 +154,34 @@ def stop() -> None:
             _service = None
 
 
+def unready() -> list[str]:
+    """Why this process should be given no requests now; nothing where it should."""
+    try:
+        return service().unready()
+    except Starting as error:
+        return [error.message]
+
+
+metrics.watch("recognizer_ready", lambda: not unready())
+
+
 # -- how requests come in and answers go out -------------------------------------------------------------------------
 
-number, fraction, switch, text = hug.types.number, hug.types.float_number, hug.types.smart_boolean, hug.types.text
+number, fraction, text = hug.types.number, hug.types.float_number, hug.types.text
 top_k_type = hug.types.in_range(0, 101)
 landmarks_type = hug.types.one_of(["5", "68"])
 format_type = hug.types.one_of(["json", "jpeg"])
 event_id_type = hug.types.in_range(0, 10**15)
 events_format_type = hug.types.one_of(["sse", "json"])
 face_type = hug.types.one_of(["only", "largest"])
+
+
+@hug.type(extend=hug.types.smart_boolean)
+def switch(value):
+    """true or false, or 1 or 0"""
+    if isinstance(value, str) and value.lower() not in ("true", "false", "1", "0"):
+        raise ValueError(f"expected true or false, got {value!r}")
+    return value
 
 
 def status_of(error: RecognizerError) -> int:
@@ -145,6 +191,7 @@ def status_of(error: RecognizerError) -> int:
 
 def send_error(request, response, error, params=None):
     """Answer with an error, whoever raised it."""
+    request.env["recognizer.error"] = error.code
     response.status = getattr(falcon, f"HTTP_{status_of(error)}")
     response.content_type = "application/json"
     response.data = json.dumps({"error": replies.error(error)}).encode()
@@ -154,6 +201,9 @@ def send_error(request, response, error, params=None):
 
 def output(content, request, response):
     """Bytes and streams as they are, with the type that the route set; everything else as JSON."""
+    if request.method == "HEAD" and hasattr(content, "close"):
+        content.close()  # nobody reads what was opened
+        return b""
     if isinstance(content, bytes) or hasattr(content, "read"):
         return content
     response.content_type = "application/json"
@@ -163,8 +213,9 @@ def output(content, request, response):
 output.content_type = "application/json"
 
 
-def invalid(errors):
+def invalid(errors, request):
     """Hug's complaints about parameters, in the form of our errors."""
+    request.env["recognizer.error"] = InvalidParameter.code
     complaints = {name: str(message) for name, message in errors["errors"].items()}
     message = "; ".join(f"{name}: {complaint}" for name, complaint in complaints.items())
     return {"error": {"code": InvalidParameter.code, "message": message, "parameters": complaints}}
@@ -174,13 +225,17 @@ class Requests:
     """Reads every request's body, and refuses parameters that the route does not know: a typo must not pass."""
 
     def process_resource(self, request, response, resource, params):
+        if request.method not in falcon.COMBINED_METHODS:  # which falcon calls a bad request
+            raise falcon.HTTPMethodNotAllowed([name[3:].upper() for name in resource._fields])
         route = getattr(resource, f"on_{request.method.lower()}", None)
         if not hasattr(route, "all_parameters"):
             return
         body = bodies.read(request.env, settings.max_body_bytes)
         request.context.body = body
         known = set(route.all_parameters) - {"request", "response", *params}
+        declared = route.interface.spec.__annotations__
         for name, value in body.fields.items():
+            check_json_type(name, value, declared.get(name))
             if name in request.params:
                 raise InvalidParameter(f"{name}: expected once, got it in the URL and in the body")
             request.params[name] = value
@@ -200,6 +255,20 @@ class Requests:
     def process_response(self, request, response, resource, request_succeeded):
         response.set_header("Cache-Control", "no-store")
         response.set_header("X-Content-Type-Options", "nosniff")
+        request.env["recognizer.route"] = request.uri_template or UNKNOWN
+        if request.method == "HEAD" and response.data is not None:
+            response.set_header("Content-Length", str(len(response.data)))
+
+
+def check_json_type(name: str, value, kind) -> None:
+    """Refuse what JSON can say and hug would make something of: a person called True, 1.5 candidates."""
+    wanted = schema_of(kind)["type"] if kind is not None and value is not None else None
+    if wanted == "string" and not isinstance(value, str):
+        raise InvalidParameter(f"{name}: expected text, got {json.dumps(value)[:80]}")
+    if wanted in ("integer", "number") and isinstance(value, bool):
+        raise InvalidParameter(f"{name}: expected a number, got {json.dumps(value)}")
+    if wanted == "integer" and isinstance(value, float) and not value.is_integer():
+        raise InvalidParameter(f"{name}: expected a whole number, got {value}")
 
 
 class Http(type(api.http)):
@@ -210,13 +279,18 @@ class Http(type(api.http)):
     def server(self, default_not_found=True, base_url=None):
         # else hug adds every route as /v<anything>/ too
         versions, self.versions = self.versions, self.versions - {None}
+        readable = [methods for routes in self.routes.values() for methods in routes.values() if "GET" in methods]
+        for methods in readable:
+            methods["HEAD"] = methods["GET"]
         app = super().server(default_not_found, base_url)
+        for methods in readable:
+            del methods["HEAD"]  # not worth a word where the routes are listed
         self.versions = versions
         app.req_options.auto_parse_qs_csv = False  # a comma in image_url separates nothing
         app.req_options.keep_blank_qs_values = True
         app.add_error_handler(RecognizerError, send_error)
         app.set_error_serializer(send_http_error)
-        return app
+        return Guard(app, observer=Observing(metrics))
 
 
 def send_http_error(request, response, error):
@@ -225,6 +299,7 @@ def send_http_error(request, response, error):
     message = f"{request.method} is not possible here" if kind is MethodNotAllowed else error.title or "bad request"
     if error.description:
         message += f": {error.description}"
+    request.env["recognizer.error"] = kind.code
     response.content_type = "application/json"
     response.data = json.dumps({"error": {"code": kind.code, "message": message}}).encode()
 
@@ -232,10 +307,12 @@ def send_http_error(request, response, error):
 api.http.__class__ = Http
 api.http.output_format = output
 api.http.add_middleware(Requests())
-server.install(api, settings, on_stop=stop, max_body=settings.max_body_bytes)
+server.install(api, settings, on_start=load_or_end, on_stop=stop, max_body=settings.max_body_bytes)
 if server.hug_is_serving():
+    logs.configure(settings.log, settings.log_level)
     threading.Thread(target=start_early, name="start", daemon=True).start()
 route = hug.route.API(__name__)
+NOT_READY = "not_ready"
 ROUTE = {"on_invalid": invalid, "parse_body": False}
 
 
@@ -243,6 +320,7 @@ ROUTE = {"on_invalid": invalid, "parse_body": False}
 def not_found(request, response):
     error = UnknownRoute(f"there is no {request.path}; GET / lists what there is")
     response.status = falcon.HTTP_404
+    request.env["recognizer.error"] = error.code
     return {"error": replies.error(error)}
 
 
@@ -273,6 +351,37 @@ def wants_jpeg(request, format: str | None) -> bool:
         return format == "jpeg"
     accept = request.get_header("Accept") or ""
     return ("image/jpeg" in accept or accept.strip() == "image/*") and "json" not in accept
+
+
+def described_routes() -> list[openapi.Route]:
+    """Every route with its parameters, in hug's order, without hug's words."""
+    found = []
+    for routes in api.http.routes.values():
+        for path, methods in routes.items():
+            for method, versions in methods.items():
+                interface = versions[None].interface
+                summary = " ".join((interface.spec.__doc__ or "").split())
+                parameters = [
+                    openapi.Parameter(
+                        name, schema_of(kind), name in interface.required and f"{{{name}}}" not in path,
+                        interface.defaults.get(name),
+                    )
+                    for name, kind in interface.spec.__annotations__.items()
+                ]  # fmt: skip
+                found.append(openapi.Route(method, path, interface.spec.__name__, summary, parameters))
+    return found
+
+
+def schema_of(kind) -> dict:
+    """The JSON schema of one of the types that parameters are declared with."""
+    if isinstance(kind, hug.types.InRange):
+        return {"type": "integer", "minimum": kind.lower, "maximum": kind.upper - 1}
+    if isinstance(kind, hug.types.OneOf):
+        return {"type": "string", "enum": sorted(kind.values)}
+    if kind is switch:
+        return {"type": ["boolean", "integer"], "enum": [True, False, 1, 0]}
+    known = [(number, "integer"), (fraction, "number"), (text, "string")]
+    return {"type": next(name for each, name in known if kind is each)}
 
 
 # -- routes ----------------------------------------------------------------------------------------------------------
@@ -396,6 +505,7 @@ def enroll(
         if isinstance(errors[0], (Busy, StorageError)):
             raise errors[0]
         response.status = falcon.HTTP_422
+        request.env["recognizer.error"] = "no_usable_photo"
         message = f"none of the {len(given)} photos could be used"
         return {"error": {"code": "no_usable_photo", "message": message, "photos": shown}}
     added = sum(each["status"] == "added" for each in shown)
@@ -584,3 +694,34 @@ def event_thumbnail(response, event: event_id_type):
 def health(response):
     """Whether the server is alive and ready, with which engine and how many people."""
     return service().health()
+
+
+@route.get("/health/live", **ROUTE)
+def live():
+    """Whether the process answers. Asks nothing of the service: when this fails, only a restart helps."""
+    return {"live": True}
+
+
+@route.get("/health/ready", **ROUTE)
+def ready(request, response):
+    """Whether requests should be sent here; 503 with the reasons while it starts, ends, or cannot read its folder."""
+    reasons = unready()
+    if not reasons:
+        return {"ready": True}
+    request.env["recognizer.error"] = NOT_READY
+    response.status = falcon.HTTP_503
+    response.set_header("Retry-After", "1")
+    return {"error": {"code": NOT_READY, "message": "; ".join(reasons), "reasons": reasons}}
+
+
+@route.get("/metrics", **ROUTE)
+def metrics_text(response):
+    """What is counted and measured, in Prometheus' text format."""
+    response.content_type = METRICS_TYPE
+    return metrics.text()
+
+
+@route.get("/openapi.json", **ROUTE)
+def openapi_document():
+    """This API as an OpenAPI 3.1 document."""
+    return openapi.document(described_routes(), status_of, __version__)

@@ -40,6 +40,7 @@
     │   └── TooManyCameras          one has to be removed before another is added
     ├── CameraUnavailable           a camera gives no picture now
     ├── Busy                        the queue is full; try again shortly
+    │   └── Starting                nothing can be answered before everything is loaded
     ├── StorageError                the disk refused a write or a read
     ├── ModelError
     │   ├── ModelMissing            weights are not there and could not be fetched
@@ -229,6 +230,10 @@ class CameraUnavailable(RecognizerError):
 class Busy(RecognizerError):
     code = "busy"
     retry_after = 1.0
+
+
+class Starting(Busy):
+    code = "starting"
 
 
 class StorageError(RecognizerError):

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from .logs import announce
 from .reload import Reloader, inherited_socket, replace_process
 
 STOP_SECONDS = 10.0
@@ -31,6 +32,7 @@ def install(
     api,
     settings,
     *,
+    on_start: Callable[[], None] | None = None,
     on_stop: Callable[[], None] | None = None,
     max_body: int | None = None,
     configure: Callable[[object], None] | None = None,
@@ -44,6 +46,9 @@ def install(
     settings : Settings
         ``host`` is listened on when the command names none; ``http_threads`` requests are answered at once, and
         ``streams`` replies without an end beside them.
+    on_start : callable, optional
+        Called once requests are taken, and before the address is announced: what takes long to load, while those who ask
+        can be told so. It may end the process with SystemExit.
     on_stop : callable, optional
         Called once no request runs any more, before the process ends or is replaced.
     max_body : int, optional
@@ -73,7 +78,7 @@ def install(
 
             serve(
                 make_app, host or settings.host, port, threads=settings.http_threads, streams=settings.streams,
-                max_body=limit, on_stop=stop, reloader=reloader, quiet=not display_intro,
+                max_body=limit, on_start=on_start, on_stop=stop, reloader=reloader, quiet=not display_intro,
             )  # fmt: skip
 
     api.http.__class__ = Http
@@ -85,7 +90,7 @@ def hug_is_serving() -> bool:
     return "hug.development_runner" in sys.modules and Path(main).stem in ("hug", "hug-script") and "-c" not in sys.argv
 
 
-def serve(make_app, host, port, *, threads, streams, max_body, on_stop, reloader, quiet=False):
+def serve(make_app, host, port, *, threads, streams, max_body, on_stop, reloader, on_start=None, quiet=False):
     """Serve the WSGI application that `make_app()` returns until the process is told to stop.
 
     Raises
@@ -98,13 +103,15 @@ def serve(make_app, host, port, *, threads, streams, max_body, on_stop, reloader
     listener = inherited_socket() or _listen(host, port, on_stop)
     stop = _Stop(reloader)
     server = Server(listener, make_app(), threads, max_body, streams)
+    reloader.begin()
+    server.begin()
+    if on_start is not None:
+        on_start()
     # what is there now stays: collections that walk it again and again would hold up live video, 50 ms at a time
     gc.collect()
     gc.freeze()
-    reloader.begin()
-    server.begin()
     if not quiet:
-        print(_where(listener), flush=True)
+        announce(_where(listener))
     reload = False
     while not (stop.asked or reload):
         time.sleep(_TICK)
@@ -169,7 +176,7 @@ def _listen(host: str, port: int, on_stop) -> socket.socket:
         )[0]  # fmt: skip
         listener = socket.create_server(address[:2], family=family, backlog=128)
     except (OSError, OverflowError) as error:
-        print(_why_not(host, port, error), file=sys.stderr, flush=True)
+        announce(_why_not(host, port, error), logging.CRITICAL)
         _call(on_stop)
         raise SystemExit(1) from None
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -172,6 +172,14 @@ class Settings:
     streams: int = _setting(
         64, _whole, "Live streams and event streams that may be open at once, beside those requests.", least=1, most=256
     )
+    log: str = _setting(
+        "auto", str, "How logs are written: as text, as a line of JSON each, or `auto`: text on a terminal, else JSON.",
+        choices=("auto", "text", "json"),
+    )
+    log_level: str = _setting(
+        "info", str, "From which level on. `debug` also writes the paths of requests, which hold names.",
+        choices=("debug", "info", "warning", "error"),
+    )
     watch: bool = _setting(True, _switch, "Pick up photos dropped into `known_faces` while running.")
     watch_poll: bool = _setting(
         False, _switch, "Look at `known_faces` by polling; for network shares, which announce nothing."

@@ -19,7 +19,6 @@ import struct
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Callable
 
 from cheroot import errors
@@ -27,6 +26,8 @@ from cheroot.connections import ConnectionManager
 from cheroot.server import ChunkedRFile, HTTPConnection, HTTPRequest, SizeCheckWrapper
 from cheroot.wsgi import Gateway_10
 from cheroot.wsgi import Server as CherootServer
+
+from . import logs
 
 ENDLESS = ("multipart/x-mixed-replace", "text/event-stream")
 #: Bytes of an endless reply that the kernel may hold: what was sent and not acknowledged, and of it, what was not even sent.
@@ -59,7 +60,8 @@ class Guard:
     """A WSGI application around another that lets no exception, and no more than `streams` endless replies, through.
 
     An exception becomes a JSON 500 whose ``request_id`` also stands in the log beside the traceback. The id is in the
-    environ as ``recognizer.request_id``.
+    environ as ``recognizer.request_id``, and in every reply's header X-Request-Id. The application may leave what the log
+    calls the request in the environ, as ``recognizer.route``.
 
     Parameters
     ----------
@@ -69,17 +71,25 @@ class Guard:
         Once it is true, endless replies end at their next chunk.
     streams : int
         Most endless replies open at once; beyond it the answer is 503.
+    observer : Observer, optional
+        Told of every request.
     """
 
-    def __init__(self, app, stopping: Callable[[], bool] = lambda: False, streams: int = 32):
+    def __init__(
+        self, app, stopping: Callable[[], bool] = lambda: False, streams: int = 32, observer: Observer | None = None
+    ):
         self.app = app
+        self.observer = observer or Observer()
+        self.serve_until(stopping, streams)
+
+    def serve_until(self, stopping: Callable[[], bool], streams: int) -> None:
+        """Take these limits from now on; for the server, which knows them later than the application is made."""
         self.stopping = stopping
         self.streams = threading.BoundedSemaphore(streams)
 
     def __call__(self, environ, start_response):
-        request = f"{environ.get('REQUEST_METHOD')} {environ.get('PATH_INFO')!r}"
-        reply = _Reply(self, start_response, uuid.uuid4().hex[:12], request)
-        environ["recognizer.request_id"] = reply.request_id
+        reply = _Reply(self, environ, start_response)
+        self.observer.begun(environ)
         try:
             reply.chunks = self.app(environ, reply.remember)
             reply.begin()
@@ -88,15 +98,36 @@ class Guard:
         return reply
 
 
+class Observer:
+    """What a `Guard` tells of requests; does nothing by itself. Its methods must neither raise nor wait."""
+
+    def begun(self, environ) -> None:
+        """A request came."""
+
+    def ended(self, environ, status: int, seconds: float, sent: int, endless: bool) -> None:
+        """Its reply is over: status, time since it came, bytes of the body; `endless` of a stream."""
+
+    def refused(self, status: int) -> None:
+        """A request was refused before its body was read, or its head was whole."""
+
+
 class _Reply:
     """One reply on its way out. Its head is held back until the first chunk, so that a failure can still be a 500."""
 
-    def __init__(self, guard: Guard, start_response, request_id: str, request: str):
-        self.guard, self.start_response = guard, start_response
-        self.request_id, self.request = request_id, request
+    def __init__(self, guard: Guard, environ, start_response):
+        self.guard, self.environ, self.start_response = guard, environ, start_response
+        self.request_id = environ["recognizer.request_id"] = logs.request_id(environ)
+        logs.current_request.set(self.request_id)
+        self.came = time.perf_counter()
+        self.sent = 0
         self.chunks = ()
         self.head = None
-        self.started = self.endless = self.closed = False
+        self.started = self.endless = self.released = self.closed = False
+
+    @property
+    def request(self) -> str:
+        """What the log calls it: without the path, which may hold a name."""
+        return f"{self.environ.get('REQUEST_METHOD')} {self.environ.get('recognizer.route', '')}".rstrip()
 
     def remember(self, status, headers, exc_info=None):
         self.head = (status, list(headers))
@@ -111,22 +142,25 @@ class _Reply:
         if kind.lower().startswith(ENDLESS):
             self.endless = self.guard.streams.acquire(blocking=False)
             if not self.endless:
+                self.environ["recognizer.error"] = "busy"
                 self._replace("503 Service Unavailable", "busy", "too many streams are open; close one or try later")
 
     def fail(self):
         log.exception("request %s failed: %s", self.request_id, self.request)
+        self.environ["recognizer.error"] = "internal"
         self._replace(
             "500 Internal Server Error", "internal", "something went wrong here; the server's log says what",
             request_id=self.request_id,
         )  # fmt: skip
 
     def _replace(self, status, code, message, **details):
-        self.close()
+        self._release()
         body = error_body(code, message, **details)
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
         if code == "busy":
             headers.append(("Retry-After", "1"))
-        self.head, self.iterator = (status, headers), iter([body])
+        head_only = self.environ.get("REQUEST_METHOD") == "HEAD"
+        self.head, self.iterator = (status, headers), iter([] if head_only else [body])
 
     def __iter__(self):
         return self
@@ -135,10 +169,12 @@ class _Reply:
         chunk = self._next_chunk()
         if not self.started:
             self.started = True
-            self.start_response(*self.head)
+            status, headers = self.head
+            self.start_response(status, [*headers, ("X-Request-Id", self.request_id)])
         if chunk is None:
             self.close()
             raise StopIteration
+        self.sent += len(chunk)
         return chunk
 
     def _next_chunk(self):
@@ -149,22 +185,33 @@ class _Reply:
         except (Exception, SystemExit):
             if not self.started:
                 self.fail()
-                return next(self.iterator)
+                return next(self.iterator, None)
             log.exception("request %s broke off: %s", self.request_id, self.request)
             self.close()
             # cheroot passes over this error in silence and closes without the end mark: the client sees a torn reply.
             raise OSError(errno.ECONNABORTED, "reply broken off") from None
 
-    def close(self):
-        if self.closed:
+    def _release(self):
+        """Give back what the application's reply holds."""
+        if self.released:
             return
-        self.closed = True
+        self.released = True
         if self.endless:
             self.guard.streams.release()
         try:
             getattr(self.chunks, "close", lambda: None)()
         except Exception:
-            log.exception("request %s: closing its reply failed", self.request_id)
+            log.exception("request %s: closing its reply failed: %s", self.request_id, self.request)
+
+    def close(self):
+        self._release()
+        if self.closed:
+            return
+        self.closed = True
+        status = int(self.head[0][:3]) if self.head else 500
+        seconds = time.perf_counter() - self.came
+        self.guard.observer.ended(self.environ, status, seconds, self.sent, self.endless)
+        logs.current_request.set(None)
 
 
 class _Request(HTTPRequest):
@@ -213,6 +260,7 @@ class _Request(HTTPRequest):
         number, reason = int(status[:3]), status[4:]
         if number == 413:
             msg = f"the body is too large: expected at most {self.server.max_request_body_size} bytes"
+        self.server.guard.observer.refused(number)
         body = error_body(_CODES.get(number, "error"), msg or reason)
         head = (
             f"HTTP/1.1 {number} {reason}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
@@ -375,7 +423,7 @@ class Server(CherootServer):
     listener : socket.socket
         A bound socket; the server works on a copy, so the caller still owns it.
     app : callable
-        WSGI application.
+        WSGI application; one that is no `Guard` gets one around it.
     threads : int
         Ordinary requests answered at once.
     max_body : int
@@ -395,9 +443,11 @@ class Server(CherootServer):
     expiration_interval = 0.2
 
     def __init__(self, listener: socket.socket, app, threads: int, max_body: int, streams: int = 32):
+        self.guard = app if isinstance(app, Guard) else Guard(app)
+        self.guard.serve_until(lambda: not self.ready, streams)
         super().__init__(
-            listener.getsockname()[:2], Guard(app, lambda: not self.ready, streams), numthreads=threads + streams,
-            server_name=SERVER_NAME, request_queue_size=128, timeout=10,
+            listener.getsockname()[:2], self.guard, numthreads=threads + streams, server_name=SERVER_NAME,
+            request_queue_size=128, timeout=10,
         )  # fmt: skip
         self.software = SERVER_NAME
         self.gateway = _Gateway

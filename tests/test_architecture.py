@@ -17,9 +17,12 @@ PACKAGE = ROOT / "recognizer"
 #: Rooms (modules, and packages taken as one), the lowest first. A room imports from the rows below its own, never from
 #: its own row or from above: imports inside functions count as well.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors",),
-    ("types", "exporting", "settings", "names", "image_headers", "fetch", "package_index", "pool", "reload", "wsgi"),
-    ("geometry", "matching", "images", "download", "encodings", "server"),
+    ("errors", "logs"),
+    (
+        "types", "exporting", "settings", "names", "image_headers", "fetch", "package_index", "pool", "reload", "wsgi",
+        "metrics", "openapi",
+    ),
+    ("geometry", "matching", "images", "download", "encodings", "server", "observing"),
     ("models", "galleries", "folder", "quality", "duplicates", "fonts", "bodies", "sources"),
     ("engines", "results", "progress"),
     ("objects",),
@@ -45,7 +48,8 @@ ENVIRONMENT = {
 }
 #: What takes long to import, or is not there everywhere: imported where it is used.
 HEAVY = {
-    "PIL", "cv2", "dlib", "fsspec", "google", "loky", "matplotlib", "onnx", "onnxruntime", "paho", "pi_heif", "pyarrow",
+    "PIL", "cv2", "dlib", "fsspec", "google", "loky", "matplotlib", "onnx", "onnxruntime", "paho", "pi_heif",
+    "prometheus_client", "pyarrow",
     "pycocotools", "requests", "rich", "simplejpeg", "watchfiles",
 }  # fmt: skip
 #: Modules that are pure: what they may import beside the standard library.

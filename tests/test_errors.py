@@ -25,7 +25,7 @@ STATUSES = {
     422: {"ImageError", "BrokenImage", "UnreadableImage", "FaceError", "NoFace", "SeveralFaces", "FaceTooSmall", "PoorPhoto"},
     500: {"RecognizerError", "EngineMismatch", "SettingsError"},
     502: {"FetchError", "FetchFailed"},
-    503: {"Busy", "CameraUnavailable", "ModelError", "ModelMissing", "ModelCorrupt"},
+    503: {"Busy", "Starting", "CameraUnavailable", "ModelError", "ModelMissing", "ModelCorrupt"},
     504: {"FetchTimeout"},
     507: {"StorageError"},
 }
@@ -66,7 +66,7 @@ def test_an_error_carries_its_message_and_details(kind):
 
 
 def test_only_what_passes_by_itself_says_when_to_try_again():
-    assert [kind.__name__ for kind in KINDS if kind.retry_after] == ["Busy", "CameraUnavailable"]
+    assert [kind.__name__ for kind in KINDS if kind.retry_after] == ["Busy", "CameraUnavailable", "Starting"]
 
 
 def test_every_class_has_its_status():
