@@ -17,11 +17,14 @@ PACKAGE = ROOT / "recognizer"
 #: Rooms (modules, and packages taken as one), the lowest first. A room imports from the rows below its own, never from
 #: its own row or from above: imports inside functions count as well.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors",),
-    ("types", "settings", "names", "image_headers", "fetch", "package_index", "pool", "reload", "wsgi"),
-    ("geometry", "matching", "images", "download", "encodings", "server"),
-    ("models", "galleries", "folder", "quality", "bodies", "sources"),
-    ("engines", "results", "progress"),
+    ("errors", "headers", "origins"),
+    (
+        "types", "settings", "names", "image_headers", "fetch", "package_index", "pool", "reload", "wsgi", "tls", "rates",
+        "access_file",
+    ),
+    ("geometry", "matching", "images", "download", "encodings", "server", "keys"),
+    ("models", "galleries", "folder", "quality", "bodies", "sources", "sessions"),
+    ("engines", "results", "progress", "auth"),
     ("examination", "evaluation", "face_recognition", "annotate", "replies"),
     ("enrolment", "video"),
     ("watcher",),
@@ -39,7 +42,6 @@ ENVIRONMENT = {
     "package_index.py": "what pip and uv are set to",
     "reload.py": "hands the listening socket to the process that replaces this one",
     "cli.py": "quietens OpenCV",
-    "commands/upkeep.py": "shows where a setting comes from",
 }
 #: What takes long to import, or is not there everywhere: imported where it is used.
 HEAVY = {

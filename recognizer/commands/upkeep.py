@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ..settings import PREFIX, SETTINGS
+from ..settings import DEFAULT, PREFIX, SETTINGS, read
 from .common import common_options, emit, say, state, table
 
 
@@ -105,16 +105,15 @@ def _megabytes(size: int) -> str:
 @common_options
 def settings():
     """List every setting, its value now, and where that comes from."""
-    import os
-
-    held = state().settings()
+    held, found = state().settings(), read()
     rows = []
     for item in SETTINGS:
-        variable = PREFIX + item.name.upper()
-        source = "environment" if os.environ.get(variable, "").strip() else "default"
+        source = found[item.name].where if item.name in found else DEFAULT
         if item.name in state().overrides:
             source = "option"
-        rows.append((variable, _shown(getattr(held, item.name)), source, item.metadata["help"]))
+        value = getattr(held, item.name)
+        shown = "(secret)" if item.metadata["secret"] and value else _shown(value)
+        rows.append((PREFIX + item.name.upper(), shown, source, item.metadata["help"]))
     if state().json:
         keys = ("variable", "value", "source", "help")
         emit({"settings": [dict(zip(keys, row, strict=True)) for row in rows]})
