@@ -73,6 +73,8 @@ class AccessFile:
         self._held = Held()
         self._signature: tuple | None = None
         self._looked = float("-inf")
+        #: Whether there ever were keys while this object looked.
+        self.had_keys = False
 
     def held(self, fresh: bool = False) -> Held:
         """What the file holds, as of `NOTICED_SECONDS` ago; `fresh` looks at it now.
@@ -89,6 +91,7 @@ class AccessFile:
                 if signature != self._signature:
                     self._held = self._read() if signature else Held()
                     self._signature = signature
+                    self.had_keys = self.had_keys or bool(self._held.keys)
                 self._looked = time.monotonic()  # not after an error: then the next to ask looks again
             return self._held
 

@@ -62,7 +62,6 @@ class Keys:
         self._remembered: OrderedDict[str, _Remembered] = OrderedDict()
         self._lock = threading.Lock()
         self._one_at_a_time = threading.Lock()
-        self._ever = False
 
     # -- looking after them ---------------------------------------------------------------------------------------
 
@@ -139,8 +138,8 @@ class Keys:
         ------
         StorageError
         """
-        self._ever = self._ever or self._admin is not None or bool(self._file.held().keys)
-        return self._ever
+        self._file.held()
+        return self._admin is not None or self._file.had_keys
 
     def living(self, id: str) -> Key | None:
         """The key with this id if it may still be used.
