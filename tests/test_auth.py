@@ -37,7 +37,7 @@ def ask(gate: Gate, method="GET", path="/people", peer="127.0.0.1", host="localh
     return visit.error.code if visit.error else visit.role
 
 
-# -- the table ---------------------------------------------------------------------------------------------------------
+# -- the table -------------------------------------------------------------------------------------------------------
 
 
 def test_every_route_has_a_role_and_every_role_a_route():
@@ -54,7 +54,8 @@ def test_every_route_has_a_role_and_every_role_a_route():
 
 
 def test_what_changes_something_is_not_for_readers():
-    asking = {("POST", path) for path in ("/recognize", "/detect", "/verify", "/objects", "/session")} | {("DELETE", "/session")}
+    asking = {("POST", path) for path in ("/recognize", "/detect", "/verify", "/objects", "/session")}
+    asking.add(("DELETE", "/session"))
     for (method, template), role in ROUTES.items():
         if method != "GET" and (method, template) not in asking:
             assert role in (WRITE, ADMIN), (method, template)
@@ -63,7 +64,7 @@ def test_what_changes_something_is_not_for_readers():
 def test_a_route_that_the_table_lacks_is_for_admins(tmp_path):
     gate = make(tmp_path, admin_key="correct-horse-battery-staple")
     _, text = gate.keys.add("a", "write")
-    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/new", "REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "x", "HTTP_X_API_KEY": text}
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/new", "HTTP_HOST": "x", "HTTP_X_API_KEY": text}
     with pytest.raises(RoleRequired):
         gate.allow(gate.admit(environ), "GET", "/new")
     assert ask(gate, path="/new") == "key_required"
@@ -82,9 +83,10 @@ def test_roles_contain_each_other(tmp_path, role):
                 gate.allow(visit, *route)
 
 
-# -- without keys ------------------------------------------------------------------------------------------------------
+# -- without keys ----------------------------------------------------------------------------------------------------
 
 EVIL, OWN = "http://evil.example", "http://localhost:8000"
+LINK = {"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate", "sec_fetch_dest": "document"}
 
 
 @pytest.mark.parametrize(
@@ -128,9 +130,9 @@ EVIL, OWN = "http://evil.example", "http://localhost:8000"
         ({"sec_fetch_site": "cross-site"}, "origin_refused"),
         ({"sec_fetch_site": "same-site"}, "origin_refused"),
         ({"sec_fetch_site": "cross-site", "sec_fetch_mode": "no-cors", "sec_fetch_dest": "image"}, "origin_refused"),
-        ({"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate", "sec_fetch_dest": "document"}, "origin_refused"),
-        ({"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate", "sec_fetch_dest": "document", "path": "/"}, "admin"),
-        ({"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate", "sec_fetch_dest": "iframe", "path": "/"}, "origin_refused"),
+        (LINK, "origin_refused"),
+        ({**LINK, "path": "/"}, "admin"),
+        ({**LINK, "path": "/", "sec_fetch_dest": "iframe"}, "origin_refused"),
         ({"referer": EVIL + "/page"}, "origin_refused"),
         ({"referer": OWN + "/page"}, "admin"),
         ({"referer": EVIL + "/page", "path": "/"}, "admin"),
@@ -168,7 +170,7 @@ def test_the_open_house_with_settings(tmp_path, rules, request_, answer):
     assert ask(make(tmp_path, **rules), **request_) == answer
 
 
-# -- with keys -----------------------------------------------------------------------------------------------------------
+# -- with keys -------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -183,7 +185,8 @@ def test_a_key_in_a_header_gives_its_role(gate, role):
     text = gate.texts[role]
     far = {"peer": "203.0.113.7", "host": "faces.example.org", "origin": EVIL}
     assert ask(gate, x_api_key=text, **far) == ask(gate, authorization=f"Bearer {text}", **far) == role
-    assert ask(gate, authorization=f"bearer  {text} ", **far) == ask(gate, x_api_key=text, authorization=f"Bearer {text}") == role
+    assert ask(gate, authorization=f"bearer  {text} ", **far) == role
+    assert ask(gate, x_api_key=text, authorization=f"Bearer {text}") == role
     assert ask(gate, x_api_key=text, authorization="Bearer other") == "invalid_key"
     assert ask(gate, authorization=f"Basic {text}") == "invalid_key"
     assert ask(gate, authorization=text) == "invalid_key"
@@ -192,8 +195,8 @@ def test_a_key_in_a_header_gives_its_role(gate, role):
 def test_without_a_key_only_public_pages_are_served(gate):
     assert ask(gate) == ask(gate, peer="203.0.113.7", host="x") == "key_required"
     assert ask(gate, path="/health") == ask(gate, path="/") == ask(gate, path="/health/") == "anyone"
-    for method, path in (("POST", "/health"), ("DELETE", "/"), ("GET", "/health/x"), ("GET", "//health"), ("OPTIONS", "/people"),
-                         ("GET", "/nothing"), ("HEAD", "/people")):  # fmt: skip
+    for method, path in (("POST", "/health"), ("DELETE", "/"), ("GET", "/health/x"), ("GET", "//health"),
+                         ("OPTIONS", "/people"), ("GET", "/nothing"), ("HEAD", "/people")):  # fmt: skip
         assert ask(gate, method=method, path=path) == "key_required", (method, path)
 
 
@@ -214,7 +217,7 @@ def test_host_is_checked_with_keys_only_where_names_are_listed(tmp_path):
     assert ask(gate, host="evil.example", **key) == "host_refused"
 
 
-# -- sessions --------------------------------------------------------------------------------------------------------------
+# -- sessions --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -225,7 +228,8 @@ def cookie(gate) -> dict:
 
 
 def test_a_session_reads(gate, cookie):
-    assert ask(gate, **cookie) == ask(gate, **cookie, sec_fetch_site="same-origin") == ask(gate, **cookie, origin=OWN) == "write"
+    for ours in ({}, {"sec_fetch_site": "same-origin"}, {"origin": OWN}):
+        assert ask(gate, **cookie, **ours) == "write"
     for foreign in ({"origin": EVIL}, {"sec_fetch_site": "cross-site"}, {"sec_fetch_site": "same-site"}, {"referer": EVIL},
                     {"origin": "http://localhost:3000"}, {"origin": "null"}):  # fmt: skip
         assert ask(gate, **cookie, **foreign) == "origin_refused", foreign
@@ -293,7 +297,7 @@ def test_a_watcher_of_the_open_house_is_sent_away_when_there_are_keys(tmp_path, 
     assert not environ[auth.STILL_ALLOWED]()
 
 
-# -- rates -------------------------------------------------------------------------------------------------------------------
+# -- rates -----------------------------------------------------------------------------------------------------------
 
 
 def test_rates_per_key_and_per_address(gate):
@@ -327,7 +331,7 @@ def test_retry_after_tells_when_the_window_ends(gate):
     assert limited and isinstance(limited[-1], RateLimited) and 1 <= limited[-1].retry_after <= 60
 
 
-# -- replies, starting ---------------------------------------------------------------------------------------------------------
+# -- replies, starting -----------------------------------------------------------------------------------------------
 
 
 def test_headers_of_replies(tmp_path):
