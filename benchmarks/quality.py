@@ -1,25 +1,23 @@
 """Measures which qualities of a face's picture say that its match cannot be relied on, on damaged copies of photos.
 
-    python benchmarks/quality.py --images DIR [--state DIR] [--people N] [--json FILE]
+    python benchmarks/quality.py [--images DIR] [--work DIR] [--people N] [--quick] [--json FILE]
 
-DIR holds one folder per person. Two thirds of the people are enrolled with undamaged photos; photos of enrolled people
-and of strangers are damaged in many ways and searched. Printed are, for each damage and for each part of each quality's
-range, strangers named (FPIR) and enrolled people not named (FNIR) at the thresholds of stranger rates of 1 % and 5 %;
-and how often photos of different people match that are damaged alike, as when a bad photo was enrolled.
+DIR holds one folder per person; by default it is LFW's development view. Two thirds of the people are enrolled with undamaged
+photos; photos of enrolled people and of strangers are damaged in many ways and searched. Printed are, for each damage and for
+each part of each quality's range, strangers named (FPIR) and enrolled people not named (FNIR) at the thresholds of stranger
+rates of 1 % and 5 %; and how often photos of different people match that are damaged alike, as when a bad photo was enrolled;
+the ratio is how often two such photos match over how often undamaged ones do.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import report
 
 from recognizer import images, quality
 from recognizer.encodings import EncodingsCache
@@ -84,28 +82,31 @@ def _cut(pixels, face, right, bottom):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=Path, required=True, help="one folder per person")
-    parser.add_argument("--state", type=Path, default=Path(".recognizer"), help="folder of what later runs reuse")
+    parser = report.parser(__doc__, data=True, work=True)
+    parser.add_argument("--images", type=Path, help="one folder per person")
     parser.add_argument("--people", type=int, default=300, help="photos of strangers and of enrolled people, each")
-    parser.add_argument("--json", type=Path, help="write all rows to this file")
     options = parser.parse_args()
+    options.images = options.images or report.need(options.data, "lfw-dev", "images")
+    if options.quick:
+        options.people = 20
     recipe = {"models_dir": Settings.from_environment().models_dir, "detect_size_large": 1280}
     engine = make_engine(**recipe, min_face=8)
     rows = look(engine, recipe, options)
-    show(rows)
-    show_pairs(rows, Curve(engine.info.calibration.distances, engine.info.calibration.rates))
-    if options.json:
-        plain = [{key: value for key, value in row.items() if key != "vector"} for row in rows]
-        options.json.write_text(json.dumps(plain))
+    searches, parts = searched(rows)
+    pairs = paired(rows, Curve(engine.info.calibration.distances, engine.info.calibration.rates))
+    report.table(searches, "Searches with damaged photos, in per cent")
+    for key in PARTS:
+        report.table([part for part in parts if part["quality"] == key], f"The same by {key}")
+    report.table(pairs, "Pairs of different people within the distance of a false-match rate, in per cent")
+    report.save(options, searches=searches, parts=parts, pairs=pairs)
 
 
 def look(engine, recipe, options) -> list[dict]:
     """One row per damaged photo: the damage, the qualities, whose it is, what a search found."""
-    options.state.mkdir(parents=True, exist_ok=True)
-    cache = EncodingsCache(options.state / "evaluation.sqlite")
-    photos = people.read_people(options.images)
-    source = Source(make_engine(**recipe), recipe, workers=2)
+    options.work.mkdir(parents=True, exist_ok=True)
+    cache = EncodingsCache(options.work / "evaluation.sqlite")
+    photos = people.read_people(options.images)[: 1200 if options.quick else None]
+    source = Source(make_engine(**recipe), recipe, workers=report.cores())
     found = encode([photo.path for photo in photos], source, cache, _told)
     numbers = np.unique([photo.person for photo in photos], return_inverse=True)[1]
     rows = np.arange(len(photos), dtype=np.float32)[:, None]  # a split of indices
@@ -160,44 +161,54 @@ def _damaged(engine, path, mated, person, enrolled, limits) -> Iterator[dict]:
         yield row
 
 
-def show(rows: list[dict]) -> None:
-    print("| damage | found | FPIR at 1 % | FNIR | FPIR at 5 % | FNIR |\n| --- | --- | --- | --- | --- | --- |")
+def searched(rows: list[dict]) -> tuple[list[dict], list[dict]]:
+    """Rates of the searches, by damage, and by each part of each quality's range."""
+    found = [row for row in rows if row["found"]]
+    by_damage, by_part = [], []
     for name, _ in damages():
         here = [row for row in rows if row["damage"] == name]
-        share = np.mean([row["found"] for row in here])
-        print(f"| {name} | {share:.1%} | {' | '.join(_rates([row for row in here if row['found']]))} |")
-    found = [row for row in rows if row["found"]]
+        share = float(np.mean([row["found"] for row in here]))
+        by_damage.append({"damage": name, "found": 100 * share, **_rates([row for row in here if row["found"]])})
     for key, edges in PARTS.items():
-        print(
-            f"\n| {key} | strangers | FPIR at 1 % | FNIR | FPIR at 5 % | FNIR |\n| --- | --- | --- | --- | --- | --- |"
-        )
         for low, high in zip((-np.inf, *edges), (*edges, np.inf), strict=True):
             here = [row for row in found if low <= row[key] < high]
             count = sum(not row["mated"] for row in here)
-            print(f"| {low:g} to {high:g} | {count} | {' | '.join(_rates(here))} |")
+            by_part.append({"quality": key, "range": f"{low:g} to {high:g}", "strangers": count, **_rates(here)})
+    return by_damage, by_part
 
 
-def show_pairs(rows: list[dict], curve: Curve) -> None:
+def paired(rows: list[dict], curve: Curve) -> list[dict]:
     """How often different people match: both photos damaged alike, and one damaged against one that is not."""
-    print("\n| damage | both: FMR at 1 % | at 0.1 % | one: FMR at 1 % | at 0.1 % |\n| --- | --- | --- | --- | --- |")
+    made = []
     good = [row for row in rows if row["damage"] == "none" and row["found"]]
     for name, _ in damages():
         here = [row for row in rows if row["damage"] == name and row["found"]]
-        cells = []
-        for others in (here, good):
-            a, b = (np.array([row["vector"] for row in part]) for part in (here, others))
-            owners, others_ = (np.array([row["person"] for row in part]) for part in (here, others))
-            apart = np.linalg.norm(a[:, None] - b[None], axis=2)[owners[:, None] != others_[None]]
-            cells += [f"{np.mean(apart <= curve.distance(rate)):.2%}" for rate in (1e-2, 1e-3)]
-        print(f"| {name} | {' | '.join(cells)} |")
+        made.append({"damage": name})
+        for what, others in (("both", here), ("one", good)):
+            for rate in (1e-2, 1e-3):
+                made[-1][f"{what}, at {rate:.1%}"] = 100 * _matching(here, others, curve.distance(rate))
+        usual = made[0]["both, at 0.1%"]
+        made[-1]["ratio"] = made[-1]["both, at 0.1%"] / usual if usual else None
+    return made
 
 
-def _rates(rows: list[dict]) -> Iterator[str]:
-    for i in range(len(RATES)):
+def _matching(rows: list[dict], others: list[dict], limit: float) -> float:
+    if not rows or not others:
+        return float("nan")
+    a, b = (np.array([row["vector"] for row in part]) for part in (rows, others))
+    owners, theirs = (np.array([row["person"] for row in part]) for part in (rows, others))
+    apart = np.linalg.norm(a[:, None] - b[None], axis=2)[owners[:, None] != theirs[None]]
+    return float(np.mean(apart <= limit)) if len(apart) else float("nan")
+
+
+def _rates(rows: list[dict]) -> dict[str, float | None]:
+    rates: dict[str, float | None] = {}
+    for i, rate in enumerate(RATES):
         strangers = [row["named"][i] for row in rows if not row["mated"]]
         missed = [not (row["named"][i] and row["right"]) for row in rows if row["mated"]]
-        for part in (strangers, missed):
-            yield f"{np.mean(part):.1%}" if len(part) >= 20 else "-"
+        for what, part in (("FPIR", strangers), ("FNIR", missed)):
+            rates[f"{what} at {rate:.0%}"] = 100 * float(np.mean(part)) if len(part) >= 20 else None
+    return rates
 
 
 if __name__ == "__main__":

@@ -8,18 +8,14 @@ so that no photo is needed.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
-import sys
 import threading
 import time
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import report
 
 from recognizer import models
 from recognizer.engines import dlib_onnx, sface_ort, yunet_ort
@@ -113,25 +109,21 @@ def share(yunet: Path, sface: Path, provider: str, seconds: float):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = report.parser(__doc__)
     parser.add_argument("--provider", default="cpu", help="see recognizer/engines/runtime.py; default cpu")
-    parser.add_argument("--quick", action="store_true", help="fewer repeats, under a minute")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write the rows to FILE too")
     options = parser.parse_args()
     folder = Settings.from_environment().models_dir
     yunet, sface = models.path("yunet", folder), models.path("sface", folder)
-    rows = []
-    print(f"{'':30} {'OpenCV ms':>10} {'ONNX ms':>9} {'ratio':>7}")
-    for row in compare(yunet, sface, options.provider, 10 if options.quick else 40):
+    compared = list(compare(yunet, sface, options.provider, 10 if options.quick else 40))
+    for row in compared:
         row["ratio"] = row["opencv_ms"] / row["onnx_ms"]
-        rows.append(row)
-        print(f"{row['what']:30} {row['opencv_ms']:10.2f} {row['onnx_ms']:9.2f} {row['ratio']:6.1f}x", flush=True)
-    print(f"\n{'':20} {'threads per call':>16} {'callers':>8} {'calls per second':>17}")
-    for row in share(yunet, sface, options.provider, 1.0 if options.quick else 4.0):
-        rows.append(row)
-        print(f"{row['what']:20} {row['threads']:16} {row['callers']:8} {row['per_second']:17.0f}", flush=True)
-    if options.json:
-        options.json.write_text(json.dumps({"provider": options.provider, "rows": rows}, indent=2) + "\n")
+    shared = list(share(yunet, sface, options.provider, 1.0 if options.quick else 4.0))
+    alone = {row["what"]: row["per_second"] for row in shared if (row["threads"], row["callers"]) == (1, 1)}
+    for row in shared:
+        row["ratio"] = row["per_second"] / alone[row["what"]]
+    report.table(compared, f"Median milliseconds, OpenCV against ONNX Runtime ({options.provider})")
+    report.table(shared, "Threads per call and callers at once; the ratio is against one thread and one caller")
+    report.save(options, provider=[{"name": options.provider}], compared=compared, shared=shared)
 
 
 if __name__ == "__main__":

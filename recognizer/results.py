@@ -64,6 +64,16 @@ class FoundObject:
 
 
 @dataclass(frozen=True, slots=True)
+class SeenObjects:
+    """A photo in which objects were looked for: what was found, best score first, and how long each stage took, in
+    milliseconds."""
+
+    image: Image
+    objects: tuple[FoundObject, ...]
+    timing_ms: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Verification:
     """Whether two faces are one person's: `same` is `distance` <= `threshold`."""
 

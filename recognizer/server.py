@@ -44,7 +44,8 @@ def install(
     api : hug.API
         The module's API object.
     settings : Settings
-        ``host`` is listened on when the command names none; ``http_threads`` requests are answered at once.
+        ``host`` is listened on when the command names none; ``http_threads`` requests are answered at once, and
+        ``streams`` replies without an end beside them.
     on_stop : callable, optional
         Called once no request runs any more, before the process ends or is replaced.
     max_body : int, optional
@@ -85,8 +86,8 @@ def install(
                 _call(stop)
                 raise SystemExit(1) from None
             serve(
-                make_app, address, port, threads=settings.http_threads, max_body=limit, on_stop=stop,
-                reloader=reloader, quiet=not display_intro, reads_body=reads_body, tls=tls,
+                make_app, address, port, threads=settings.http_threads, streams=settings.streams,
+                max_body=limit, on_stop=stop, reloader=reloader, quiet=not display_intro, reads_body=reads_body, tls=tls,
             )  # fmt: skip
 
     api.http.__class__ = Http
@@ -113,7 +114,8 @@ def _tls(settings):
 
 
 def serve(
-    make_app, host, port, *, threads, max_body, on_stop, reloader, quiet=False, reads_body=lambda environ: True, tls=None
+    make_app, host, port, *, threads, streams, max_body, on_stop, reloader, quiet=False,
+    reads_body=lambda environ: True, tls=None,
 ):  # fmt: skip
     """Serve the WSGI application that `make_app()` returns until the process is told to stop.
 
@@ -126,7 +128,7 @@ def serve(
 
     listener = inherited_socket() or _listen(host, port, on_stop)
     stop = _Stop(reloader)
-    server = Server(listener, make_app(), threads, max_body, reads_body, tls)
+    server = Server(listener, make_app(), threads, max_body, streams, reads_body, tls)
     reloader.begin()
     server.begin()
     if not quiet:

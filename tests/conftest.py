@@ -10,6 +10,7 @@ from recognizer import models
 from recognizer.settings import Settings
 
 from . import photos as real_photos
+from .certificates import authority  # noqa: F401, a fixture
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,12 @@
 import cv2
 import numpy as np
 import pytest
+from PIL import Image as pillow
+from PIL import ImageDraw
 
 from recognizer import annotate, images
-from recognizer.annotate import FOUND, KNOWN, POINT, UNKNOWN, draw
-from recognizer.results import SeenFace
+from recognizer.annotate import FOUND, KNOWN, OBJECTS, POINT, UNKNOWN, draw, object_colour
+from recognizer.results import FoundObject, SeenFace
 from recognizer.types import Box, Face, Match
 
 NAMES = {
@@ -116,6 +118,46 @@ def test_labels_of_neighbours_do_not_cover_each_other(portrait, font, count):
     assert area["all"] - area["none"] >= 0.9 * count * (area["one"] - area["none"])
 
 
+def test_objects_have_their_own_colour_and_a_label(portrait, font):
+    thing = FoundObject("dog", 0.873, Box(100, 200, 300, 400))
+    after = draw(portrait, [], font, [thing])
+    for row, column in [(200, 200), (399, 200), (300, 100), (300, 299)]:
+        assert tuple(after[row, column]) == object_colour("dog")
+    changed = (after != portrait).any(axis=-1)
+    changed[170:405, 95:305] = False
+    assert not changed.any()
+    other = draw(portrait, [], font, [FoundObject("dog", 0.5, thing.box)])
+    assert (other[170:197] != after[170:197]).any()  # the score is written as well
+
+
+def test_faces_and_objects_share_the_places_for_labels(portrait, font):
+    face, thing = seen((170, 60, 270, 180), "Eileen Collins"), FoundObject("person", 0.9, Box(165, 55, 275, 180))
+    both = draw(portrait, [face], font, [thing])
+    alone = draw(portrait, [face], font), draw(portrait, [], font, [thing])
+    for colour, one in ((KNOWN, alone[0]), (object_colour("person"), alone[1])):
+        assert share(both, colour) > 0.7 * share(one, colour)
+
+
+@pytest.mark.parametrize("boxes", [[(0, 0, 512, 512)] * 3, [(100, 100, 400, 400), (110, 105, 400, 390), (105, 110, 390, 400)]])
+def test_labels_of_objects_that_lie_across_each_other_do_not_cover_each_other(portrait, font, boxes):
+    labels = ["person", "bottle", "tie"]
+    taken: list = []
+    brush = ImageDraw.Draw(pillow.fromarray(portrait))
+    for box, label in zip(boxes, labels, strict=True):
+        mark = annotate._object(FoundObject(label, 0.7, Box(*box)))
+        place = annotate._draw_label(brush, (512, 512), mark, font, taken)
+        assert 0 <= place[0] < place[2] <= 512 and 0 <= place[1] < place[3] <= 512
+        assert not any(annotate._overlap(place, other) for other in taken)
+        taken.append(place)
+
+
+def test_white_letters_are_legible_on_every_colour():
+    for colour in (KNOWN, UNKNOWN, FOUND, *OBJECTS):
+        linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in colour)]
+        luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+        assert 1.05 / (luminance + 0.05) >= 4.5  # WCAG 2, level AA
+
+
 # --- every size, every name, every place ------------------------------------------------------------------------------
 
 
@@ -130,7 +172,7 @@ def test_any_size_shows_box_and_label(portrait, font, width, height):
     changed = (after != canvas).any(axis=-1)
     top, left = round(box[1]), round(box[0])
     assert tuple(after[(top + round(box[3])) // 2, left]) == KNOWN
-    line = annotate._line_width((width, height), Box(*box))
+    line = annotate.line_width((width, height), Box(*box))
     assert 1 <= line <= max(width, height) / 200 + 1
     assert share(after, KNOWN) > 0.002 and share(after, (255, 255, 255)) > share(canvas, (255, 255, 255))
     assert changed.mean() < 0.6

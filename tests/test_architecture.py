@@ -19,14 +19,15 @@ PACKAGE = ROOT / "recognizer"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "headers", "origins"),
     (
-        "types", "settings", "names", "image_headers", "fetch", "package_index", "pool", "reload", "wsgi", "tls", "rates",
-        "access_file",
+        "types", "exporting", "settings", "names", "image_headers", "fetch", "package_index", "pool", "reload", "wsgi", "tls",
+        "rates", "access_file",
     ),
     ("geometry", "matching", "images", "download", "encodings", "server", "keys"),
     ("models", "galleries", "folder", "quality", "bodies", "sources", "sessions"),
     ("engines", "results", "progress", "auth"),
+    ("objects",),
     ("examination", "evaluation", "face_recognition", "annotate", "replies"),
-    ("enrolment", "video"),
+    ("enrolment", "video", "vision"),
     ("watcher",),
     ("service",),
     ("people", "doctor"),
@@ -42,11 +43,12 @@ ENVIRONMENT = {
     "package_index.py": "what pip and uv are set to",
     "reload.py": "hands the listening socket to the process that replaces this one",
     "cli.py": "quietens OpenCV",
+    "video/decoder.py": "a process of its own: FFmpeg's options for OpenCV",
 }
 #: What takes long to import, or is not there everywhere: imported where it is used.
 HEAVY = {
-    "PIL", "cv2", "dlib", "google", "loky", "matplotlib", "onnx", "onnxruntime", "pi_heif", "requests", "rich",
-    "simplejpeg", "watchfiles",
+    "PIL", "argon2", "cv2", "dlib", "fsspec", "google", "loky", "matplotlib", "onnx", "onnxruntime", "paho", "pi_heif", "pyarrow",
+    "pycocotools", "requests", "rich", "simplejpeg", "watchfiles",
 }  # fmt: skip
 #: Modules that are pure: what they may import beside the standard library.
 PURE = {"types": {"numpy", "errors"}, "geometry": {"numpy"}, "matching": {"numpy", "types", "errors"}}

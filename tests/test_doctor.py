@@ -16,6 +16,7 @@ import pytest
 
 from recognizer import doctor
 from recognizer.encodings import EncodingsCache
+from recognizer.models import GROUPS, MANIFEST
 from recognizer.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,8 +64,16 @@ def test_what_is_broken_makes_the_exit_code(tmp_path):
 
 def test_missing_weights(tmp_path):
     findings = list(doctor.weights(Settings(models_dir=tmp_path)))
-    assert {finding.state for finding in findings} == {doctor.BROKEN}
-    assert all("models fetch" in finding.advice for finding in findings)
+    optional = {f"weights {key}" for keys in GROUPS.values() for key in keys}
+    assert {finding.name for finding in findings if finding.state == doctor.OK} == optional
+    assert all("models fetch" in finding.advice for finding in findings if finding.name not in optional)
+
+
+def test_damaged_weights_that_a_start_does_not_need(tmp_path):
+    (tmp_path / MANIFEST["objects-graph"].file).write_text("x")
+    found = {finding.name: finding for finding in doctor.weights(Settings(models_dir=tmp_path))}
+    assert found["weights objects-graph"].state == doctor.BROKEN
+    assert "models fetch objects`" in found["weights objects-graph"].advice
 
 
 def test_every_requirement_is_looked_at():

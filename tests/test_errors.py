@@ -16,19 +16,22 @@ NAMES = [kind.__name__ for kind in KINDS]
 
 #: What every error is answered with. The service's contract with its callers: change it here and in the documentation.
 STATUSES = {
-    400: {"BadRequest", "InvalidParameter", "InvalidName", "InvalidUrl", "NoImage", "AddressRefused"},
+    400: {"BadRequest", "InvalidParameter", "InvalidName", "InvalidUrl", "InvalidSource", "NoImage", "AddressRefused"},
     401: {"KeyRequired", "InvalidKey", "KeyExpired"},
     403: {"AccessError", "RoleRequired", "LoopbackOnly", "HostRefused", "OriginRefused", "CsrfRefused"},
-    404: {"UnknownRoute", "NotFound", "SubjectNotFound", "PhotoNotFound", "KeyNotFound"},
+    404: {
+        "UnknownRoute", "NotFound", "SubjectNotFound", "PhotoNotFound", "KeyNotFound", "CameraNotFound", "EventNotFound",
+        "EventsOff",
+    },
     405: {"MethodNotAllowed"},
-    409: {"Conflict", "NameTaken", "LooksLikeAnother"},
+    409: {"Conflict", "NameTaken", "LooksLikeAnother", "CameraFixed", "TooManyCameras"},
     413: {"BodyTooLarge", "ImageTooLarge", "FetchTooLarge"},
     415: {"UnsupportedImage"},
     422: {"ImageError", "BrokenImage", "UnreadableImage", "FaceError", "NoFace", "SeveralFaces", "FaceTooSmall", "PoorPhoto"},
     429: {"RateLimited"},
     500: {"RecognizerError", "EngineMismatch", "SettingsError"},
     502: {"FetchError", "FetchFailed"},
-    503: {"Busy", "ModelError", "ModelMissing", "ModelCorrupt"},
+    503: {"Busy", "CameraUnavailable", "ModelError", "ModelMissing", "ModelCorrupt"},
     504: {"FetchTimeout"},
     507: {"StorageError"},
 }
@@ -69,7 +72,7 @@ def test_an_error_carries_its_message_and_details(kind):
 
 
 def test_only_what_passes_by_itself_says_when_to_try_again():
-    assert [kind.__name__ for kind in KINDS if kind("x").retry_after] == ["Busy", "RateLimited"]
+    assert [kind.__name__ for kind in KINDS if kind("x").retry_after] == ["Busy", "CameraUnavailable", "RateLimited"]
     assert errors.RateLimited("x", 7.5).retry_after == 7.5
 
 

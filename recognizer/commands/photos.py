@@ -1,4 +1,4 @@
-"""recognize, detect, verify, enroll: the commands that look at photos."""
+"""recognize, detect, objects, verify, enroll: the commands that look at photos."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _landmarks = click.option(
 )  # fmt: skip
 _annotate = click.option(
     "--annotate", metavar="DIR|FILE",
-    help="Save copies with the faces drawn on them: into a folder, or for one photo as a .jpg file.",
+    help="Save copies with what was found drawn on them: into a folder, or for one photo as a .jpg file.",
 )  # fmt: skip
 _threshold = click.option(
     "--threshold", type=click.FloatRange(0, 4), metavar="DISTANCE", help="Largest distance that counts as one person."
@@ -82,6 +82,34 @@ def detect(photos, min_face, landmarks, annotate):
             return made.detect(photo, min_face=min_face, landmarks=int(landmarks or 5))
 
         _, failed = _look_at_all(made, photos, look, annotate, candidates=False, landmarks=bool(landmarks))
+    return FAILED if failed else None
+
+
+@click.command()
+@_photos
+@click.option(
+    "--threshold", type=click.FloatRange(0.01, 1), metavar="SCORE", help="Least score that counts as found."
+)
+@click.option("--labels", metavar="LABEL,...", help="Only these kinds of objects, for example person,dog.")
+@_annotate
+@common_options
+def objects(photos, threshold, labels, annotate):
+    """Find objects of 80 kinds in photos: people, vehicles, animals, furniture and more.
+
+    PHOTO is as for `recognize`. What finds objects is fetched when it is first asked for.
+    """
+    from .. import replies
+    from ..objects import check_labels
+
+    wanted = None if labels is None else check_labels([each.strip() for each in labels.split(",") if each.strip()])
+    with service(started=False) as made:
+        with Progress() as progress:
+            made.object_detector(progress.download)
+
+        def look(photo):
+            return made.objects(photo, threshold=threshold, labels=wanted)
+
+        _, failed = _look_at_all(made, photos, look, annotate, replies.objects, _print_objects)
     return FAILED if failed else None
 
 
@@ -141,7 +169,7 @@ def enroll(name, photos, face, force):
     return FAILED if failed else None
 
 
-COMMANDS = (recognize, detect, enroll, verify)
+COMMANDS = (recognize, detect, objects, enroll, verify)
 
 
 # -- many photos ------------------------------------------------------------------------------------------------------
@@ -154,22 +182,29 @@ def _reader(made, named: Sequence[str]) -> Callable[[str], bytes]:
     return lambda source: given if source == sources.STDIN else sources.read(source, max_bytes=most, fetch=made.fetch)
 
 
-def _look_at_all(made, photos, look: Callable, annotate: str | None, **shown: bool) -> tuple[list[dict], bool]:
-    """Look at every photo, answer for each as it is done, and save annotated copies; the answers, and if any failed."""
+def _look_at_all(
+    made, photos, look: Callable, annotate: str | None, shape: Callable | None = None, show: Callable | None = None,
+    **shown: bool,
+) -> tuple[list[dict], bool]:  # fmt: skip
+    """Look at every photo, answer for each as it is done, and save annotated copies; the answers, and if any failed.
+
+    `shape` makes an answer of what was seen, and `show` prints it; if they are not given, those of faces do.
+    """
     from .. import replies
 
+    shape = shape or replies.seen
     named = list(sources.expand(photos))
     places = _places(named, annotate)
     read = _reader(made, named)
 
     def one(source: str) -> dict:
         seen = look(read(source))
-        answer = replies.seen(seen, **shown)
+        answer = shape(seen, **shown)
         if source in places:
             answer["annotated"] = _save(made.annotated(seen), places[source], source)
         return answer
 
-    answers, failed = _each(named, one, _print_faces, workers=made.pool.workers)
+    answers, failed = _each(named, one, show or _print_faces, workers=made.pool.workers)
     if state().json:
         emit({"photos": answers})
     return answers, failed
@@ -246,6 +281,19 @@ def _print_faces(answer: dict) -> None:
             click.echo(f"    {candidate['subject']}  distance {candidate['distance']:.3f}")
         for name, points in face.get("landmarks", {}).items():
             click.echo(f"    {name}  " + " ".join(f"{x:g},{y:g}" for x, y in points))
+    _print_saved(answer)
+
+
+def _print_objects(answer: dict) -> None:
+    photo = plain(answer["source"])
+    if not answer["objects"]:
+        click.echo(f"{photo}: no object")
+    for found in answer["objects"]:
+        click.echo(f"{photo}: {found['label']}  score {found['score']:.2f}  {_where(found['box'])}")
+    _print_saved(answer)
+
+
+def _print_saved(answer: dict) -> None:
     if "annotated" in answer:
         click.echo(f"    saved as {plain(answer['annotated'])}")
 

@@ -42,11 +42,14 @@ def _list() -> None:
 @click.argument("keys", nargs=-1, metavar="[KEY]...")
 @common_options
 def fetch(keys):
-    """Fetch the weights that are missing: those of KEY, or all."""
+    """Fetch the weights that are missing: those of KEY, or all that a start may need.
+
+    KEY is one of the list, or `objects` for what finds objects, which is else fetched when objects are first asked for.
+    """
     from .. import models as weights
     from ..progress import Progress
 
-    folder, keys = state().settings().models_dir, _known(keys)
+    folder, keys = state().settings().models_dir, _known(keys) or weights.BASIC
     with Progress() as progress:
         files = weights.fetch(keys, folder, progress.download)
     if state().json:
@@ -59,12 +62,16 @@ def fetch(keys):
 @click.argument("keys", nargs=-1, metavar="[KEY]...")
 @common_options
 def verify(keys):
-    """Hash the weights of KEY, or all, whatever was noted about them before."""
+    """Hash the weights of KEY, or all, whatever was noted about them before.
+
+    KEY is as for `fetch`. Without KEY, weights that a start does not need may be missing.
+    """
     from .. import models as weights
     from ..errors import ModelError
 
     folder, results = state().settings().models_dir, []
-    for key in _known(keys):
+    there = {each.asset.key for each in weights.status(folder) if each.state != "missing"}
+    for key in _known(keys) or [key for key in weights.MANIFEST if key in there or key in weights.BASIC]:
         try:
             weights.verify(key, folder)
             results.append({"key": key, "state": "ready"})
@@ -81,12 +88,14 @@ def verify(keys):
 
 
 def _known(keys: tuple[str, ...]) -> tuple[str, ...]:
+    """The keys that are meant, each once; a group's name stands for all of it."""
     from .. import models as weights
 
     for key in keys:
-        if key not in weights.MANIFEST:
-            raise click.BadParameter(f"{key!r} is none of {', '.join(weights.MANIFEST)}", param_hint="KEY")
-    return keys or tuple(weights.MANIFEST)
+        if key not in weights.MANIFEST and key not in weights.GROUPS:
+            names = ", ".join((*weights.MANIFEST, *weights.GROUPS))
+            raise click.BadParameter(f"{key!r} is none of {names}", param_hint="KEY")
+    return tuple(dict.fromkeys(each for key in keys for each in weights.GROUPS.get(key, (key,))))
 
 
 def _asset(status) -> dict:
@@ -112,7 +121,7 @@ def settings():
         if item.name in state().overrides:
             source = "option"
         value = getattr(held, item.name)
-        shown = "(secret)" if item.metadata["secret"] and value else _shown(value)
+        shown = "(set)" if item.metadata["secret"] and value else _shown(value)
         rows.append((PREFIX + item.name.upper(), shown, source, item.metadata["help"]))
     if state().json:
         keys = ("variable", "value", "source", "help")

@@ -8,6 +8,7 @@ from pathlib import Path
 from ..errors import InvalidParameter, StorageError
 
 _BLUE, _ORANGE, _GREY = "#1f6fb4", "#d9722e", "#777777"
+_LABELS_SHOWN = 15
 
 
 def require_matplotlib() -> None:
@@ -42,6 +43,8 @@ def draw(report: dict, file: Path) -> None:
         panels += [(_det, report["identification"]), (_strangers, report["identification"])]
     if "detection" in report:
         panels += [(_precision, report["detection"]), (_recall, report["detection"])]
+    if "objects" in report:
+        panels += [(_object_rates, report["objects"]), (_object_labels, report["objects"])]
     rows = len(panels) // 2
     figure = Figure(figsize=(11, 4.2 * rows), layout="constrained")
     figure.suptitle(f"{report['engine']}, {report['date']}")
@@ -132,3 +135,21 @@ def _recall(axes, part: dict) -> None:
               [max(0.0, part["recall_interval"][k][1] - part["recall"][k]) for k in keys]]  # fmt: skip
     axes.bar([f"{key} px" for key in keys], values, yerr=errors, color=_BLUE, alpha=0.7, capsize=4)
     axes.set(ylim=(0, 1.02), ylabel="recall", title="Recall by the face's height")
+
+
+def _object_rates(axes, part: dict) -> None:
+    for place, name, colour in ((1, "precision", _BLUE), (2, "recall", _ORANGE)):
+        points = [(point[0], point[place]) for point in part["curve"] if point[place] is not None]
+        if points:
+            axes.plot(*zip(*points, strict=True), color=colour, label=name)
+    axes.axvline(part["threshold"], color=_GREY, linestyle="--", label=f"threshold {part['threshold']:g}")
+    axes.set(xlabel="least score", ylim=(0, 1.02), title="Finding objects")
+    axes.grid(alpha=0.3)
+    axes.legend()
+
+
+def _object_labels(axes, part: dict) -> None:
+    rows = [(one["objects"], label, one["recall"]) for label, one in part["by_label"].items() if one["objects"]]
+    rows = sorted(rows, reverse=True)[:_LABELS_SHOWN][::-1]
+    axes.barh([f"{label} ({count})" for count, label, _ in rows], [recall for *_, recall in rows], color=_BLUE, alpha=0.7)
+    axes.set(xlim=(0, 1.02), xlabel="recall", title="Recall of the most frequent labels")

@@ -17,12 +17,15 @@ import numpy as np
 from .. import __version__
 from ..encodings import EncodingsCache
 from ..matching import Curve, rate_per_comparison
-from . import detection, identification, verification
+from ..objects import NAME as OBJECT_DETECTOR
+from ..objects import ObjectDetector
+from . import detection, identification, objects, verification
 from .boxes import read_boxes
 from .encode import Source, Vectors, encode
 from .identification import Photos, Plan
 from .pairs import read_pairs
 from .people import Photo, read_people
+from .yolo import read_scenes
 
 _PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "dlib", "dlib-bin", "simplejpeg", "pillow")
 Progress = Callable[[int, int], None]
@@ -68,12 +71,6 @@ class Bench:
 def about(bench: Bench) -> dict:
     """What every report says first: engine, settings, versions, date."""
     engine, calibration = bench.source.engine, bench.source.engine.info.calibration
-    versions = {"recognizer": __version__, "python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     return {
         "engine": engine.info.id,
         "detector": engine.detector.name,
@@ -83,8 +80,23 @@ def about(bench: Bench) -> dict:
         "detect_size_large": engine.sizes.large,
         "min_face": engine.min_face,
         "date": date.today().isoformat(),
-        "versions": versions,
+        "versions": _versions(),
     }
+
+
+def about_objects() -> dict:
+    """`about` for objects, which need no engine."""
+    return {"engine": OBJECT_DETECTOR, "date": date.today().isoformat(), "versions": _versions()}
+
+
+def _versions() -> dict[str, str]:
+    versions = {"recognizer": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
 
 
 def verify(bench: Bench, pairs: Path, folder: Path) -> dict:
@@ -183,6 +195,28 @@ def detect(bench: Bench, boxes: Path, folder: Path, iou: float = detection.IOU) 
     ]
     report = detection.measure(truths, found, iou)
     return {"boxes": Path(boxes).name, "images": Path(folder).name, **report, "photos_lost": lost}
+
+
+def find_objects(
+    detector: ObjectDetector, labels: Path, folder: Path, threshold: float, iou: float, limits: tuple[int, int],
+    progress: Progress = lambda *_: None,
+) -> dict:  # fmt: skip
+    """See `objects.measure`; `limits` are the most bytes and pixels of a photo.
+
+    Raises
+    ------
+    InvalidParameter
+        See `yolo.read_scenes`.
+    """
+    scenes = read_scenes(labels, folder)
+    sights = objects.find([scene.path for scene in scenes], detector, *limits, progress)
+    lost = [
+        {"photo": _name(scene.path, folder), "problem": sight.problem}
+        for scene, sight in zip(scenes, sights, strict=True)
+        if sight.problem
+    ]
+    report = objects.measure(scenes, sights, threshold, iou)
+    return {"labels": Path(labels).name, "images": Path(folder).name, **report, "photos_lost": lost}
 
 
 def _lost(paths: Sequence[Path], found: Vectors, folder: Path, start: int = 0) -> list[dict]:

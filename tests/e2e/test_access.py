@@ -11,6 +11,7 @@ import sys
 import time
 
 import pytest
+import requests
 
 from recognizer.auth import ADMIN, ANYONE, READ, ROUTES, WRITE
 from recognizer.headers import SECURITY_HEADERS
@@ -20,6 +21,8 @@ from .serving import BIN, GUNICORN, ROOT, Server, code, environment
 ADMIN_KEY = "an-admin-key-of-the-settings-0123456789"
 ORDER = [ANYONE, READ, WRITE, ADMIN]
 NOTICED = 2.0
+#: Replies without an end.
+ENDLESS = ("/stream", "/cameras/{camera}/stream", "/events")
 
 
 def command(server: Server, *words: str, **settings) -> subprocess.CompletedProcess:
@@ -39,7 +42,7 @@ def make_key(server: Server, role: str, *more: str) -> str:
 @pytest.fixture(scope="module")
 def locked(tmp_path_factory, faces):
     """A server with a key of each role in `keys`."""
-    server = Server(tmp_path_factory.mktemp("locked"), cors="https://app.example.org", session_hours=1)
+    server = Server(tmp_path_factory.mktemp("locked"), cors="https://app.example.org", session_hours=1, camera="test:")
     server.put("Barack Obama/one.jpg", faces["obama"])
     with server:
         assert server.get("/people").status_code == 200  # the newcomer's house is open to the machine itself
@@ -63,7 +66,13 @@ def shows(key: str) -> dict:
 @pytest.mark.parametrize(("method", "template"), sorted(ROUTES))
 def test_every_route_with_every_role(locked, method, template, role):
     headers = shows(locked.keys[role]) if role != ANYONE else {}
-    reply = locked.request(method, re.sub(r"\{.*?\}", "nobody", template), headers=headers)
+    path = re.sub(r"\{.*?\}", "nobody", template)
+    if template in ENDLESS and role != ANYONE:
+        with requests.get(locked.url + path, headers=headers, stream=True, timeout=60) as reply:
+            assert reply.status_code in (200, 404)
+            check_headers(reply)
+        return
+    reply = locked.request(method, path, headers=headers)
     wanted = ROUTES[method, template]
     if ORDER.index(role) >= ORDER.index(wanted):
         assert reply.status_code != 403
@@ -136,6 +145,19 @@ def test_a_key_is_made_and_revoked_while_the_server_runs(locked):
     locked.wait_for(lambda: locked.get("/people", headers=shows(key)).status_code == 401, NOTICED)
     locked.wait_for(lambda: locked.get("/people", cookies=cookies).status_code == 401, NOTICED)
     assert "revoked" in locked.get("/people", headers=shows(key)).text
+
+
+@pytest.mark.parametrize("path", ["/stream", "/events"])
+def test_whoever_watches_is_sent_away_when_the_key_is_revoked(locked, path):
+    key = make_key(locked, READ)
+    with requests.get(locked.url + path, headers=shows(key), stream=True, timeout=60) as reply:
+        assert reply.status_code == 200
+        if path == "/stream":
+            assert reply.raw.read(1000)
+        assert command(locked, "keys", "revoke", key[3:11]).returncode == 0
+        until = time.monotonic() + 20
+        while reply.raw.read(100_000):
+            assert time.monotonic() < until, "still watching"
 
 
 # -- sessions --------------------------------------------------------------------------------------------------------

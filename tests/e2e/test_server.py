@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from recognizer.settings import Settings
+
 ROOT = Path(__file__).parents[2]
 WAIT = 60
 
@@ -232,10 +234,8 @@ def test_a_slow_request_does_not_hold_up_a_quick_one(toy):
 
 
 def test_streams_leave_threads_for_other_requests_and_are_closed_when_the_viewer_leaves(toy):
-    from recognizer.wsgi import STREAMS
-
-    before = toy.get("/closed").json()
-    streams = [toy.get("/stream", stream=True) for _ in range(STREAMS)]
+    before, most = toy.get("/closed").json(), Settings().streams
+    streams = [toy.get("/stream", stream=True) for _ in range(most)]
     pieces = [reply.iter_content(16) for reply in streams]
     assert all(next(piece).startswith(b"--frame") for piece in pieces)
     slow = [in_background(toy.get, "/slow?gate=streams") for _ in range(3)]
@@ -249,7 +249,7 @@ def test_streams_leave_threads_for_other_requests_and_are_closed_when_the_viewer
     assert [reply().json() for reply in slow] == ["done"] * 3
     for reply in streams:
         reply.close()
-    toy.until_closed(before + STREAMS + 1)
+    toy.until_closed(before + most + 1)
     with toy.get("/stream", stream=True) as again:
         assert again.status_code == 200
 
