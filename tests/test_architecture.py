@@ -47,8 +47,8 @@ ENVIRONMENT = {
 }
 #: What takes long to import, or is not there everywhere: imported where it is used.
 HEAVY = {
-    "PIL", "argon2", "cv2", "dlib", "fsspec", "google", "loky", "matplotlib", "onnx", "onnxruntime", "paho", "pi_heif", "pyarrow",
-    "pycocotools", "requests", "rich", "simplejpeg", "watchfiles",
+    "PIL", "argon2", "cv2", "dlib", "fsspec", "google", "limits", "loky", "matplotlib", "onnx", "onnxruntime", "paho",
+    "pi_heif", "pyarrow", "pycocotools", "requests", "rich", "simplejpeg", "watchfiles",
 }  # fmt: skip
 #: Modules that are pure: what they may import beside the standard library.
 PURE = {"types": {"numpy", "errors"}, "geometry": {"numpy"}, "matching": {"numpy", "types", "errors"}}

@@ -21,7 +21,7 @@ from recognizer.tls import Tls
 
 from .serving import ROOT, Server, environment
 
-certificates = pytest.importorskip("tests.certificates", reason="cryptography is not installed; it is in requirements-dev.txt")
+certificates = pytest.importorskip("tests.authority", reason="cryptography is not installed; it is in requirements-dev.txt")
 PASSWORD = "the-password-of-the-private-key"
 
 
