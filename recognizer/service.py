@@ -92,6 +92,8 @@ class Service:
         self.pool, self.fetcher, self.rules = pool, fetcher, rules
         points = engine.info.calibration
         self._curve = matching.Curve(points.distances, points.rates)
+        if hasattr(engine.embedder, "idle"):
+            engine.embedder.idle = lambda: pool.inside < 2
         self._fetches = threading.BoundedSemaphore(max(2, settings.http_threads // 2))
         self._font = models.path("font", settings.models_dir)
         self._objects: ObjectDetector | None = None

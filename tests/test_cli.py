@@ -512,6 +512,16 @@ def test_settings(home):
     assert len(home.run("settings").stdout.splitlines()) == 1 + len(SETTINGS)
 
 
+def test_settings_show_no_secrets(home):
+    home.environ.update(
+        RECOGNIZER_CAMERA="rtsp://ada:pass-1@192.168.1.9/live", RECOGNIZER_MQTT_URL="mqtt://ada:pass-2@broker",
+        RECOGNIZER_WEBHOOK_SECRET="pass-3",
+    )  # fmt: skip
+    for result in (home.run("settings"), home.run("settings", "--json")):
+        assert result.exit_code == 0 and "pass-" not in result.stdout
+        assert "***@192.168.1.9" in result.stdout
+
+
 @pytest.mark.parametrize("command", ["models", "models fetch", "settings", "doctor", "people --help"])
 def test_what_needs_no_engine_loads_none(home, command):
     code = (
