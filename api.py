@@ -7,12 +7,15 @@ import contextlib
 import json
 import logging
 import threading
+import time
 
 import falcon
 import hug
 
-from recognizer import __version__, bodies, logs, openapi, replies, server
+from recognizer import __version__, auth, bodies, logs, openapi, replies, server
+from recognizer.access_file import AccessFile
 from recognizer.errors import (
+    AccessError,
     AddressRefused,
     BadRequest,
     BodyTooLarge,
@@ -27,11 +30,15 @@ from recognizer.errors import (
     FetchTooLarge,
     ImageError,
     ImageTooLarge,
+    InvalidKey,
     InvalidParameter,
+    KeyExpired,
+    KeyRequired,
     MethodNotAllowed,
     ModelError,
     NoImage,
     NotFound,
+    RateLimited,
     RecognizerError,
     SettingsError,
     Starting,
@@ -40,12 +47,14 @@ from recognizer.errors import (
     UnsupportedImage,
 )
 from recognizer.images import sniff
+from recognizer.keys import Keys
 from recognizer.metrics import CONTENT_TYPE as METRICS_TYPE
 from recognizer.metrics import UNKNOWN, Metrics
 from recognizer.objects import LABELS
 from recognizer.observing import Observing
 from recognizer.progress import Progress
 from recognizer.service import Service, make_service
+from recognizer.sessions import Sessions, csrf_token
 from recognizer.settings import Settings
 from recognizer.video import mjpeg, sse
 from recognizer.video.cameras import DEFAULT as DEFAULT_CAMERA
@@ -67,6 +76,11 @@ STATUS = {
     AddressRefused: 400,
     FetchTooLarge: 413,
     FetchTimeout: 504,
+    AccessError: 403,
+    KeyRequired: 401,
+    InvalidKey: 401,
+    KeyExpired: 401,
+    RateLimited: 429,
     NotFound: 404,
     Conflict: 409,
     CameraUnavailable: 503,
@@ -90,6 +104,15 @@ try:
 except SettingsError as error:
     cannot_start(error)
 api = hug.API(__name__)
+access_file = AccessFile(settings.state_dir / "access.sqlite")
+keys = Keys(access_file, settings.admin_key)
+gate = auth.Gate(
+    keys, Sessions(access_file, keys, settings.session_hours * 3600),
+    auth.Rules(
+        settings.anyone_may_do_anything, settings.allowed_hosts, settings.cors, settings.trusted_proxies,
+        settings.rate_key, settings.rate_address,
+    ),
+)  # fmt: skip
 metrics = Metrics()
 _service: Service | None = None
 _service_lock = threading.Lock()
@@ -126,6 +149,7 @@ def load() -> None:
 def load_or_end() -> None:
     """Load, or end the process and say why."""
     try:
+        keys.required()
         load()
     except RecognizerError as error:
         cannot_start(error)
@@ -197,6 +221,8 @@ def send_error(request, response, error, params=None):
     response.data = json.dumps({"error": replies.error(error)}).encode()
     if error.retry_after:
         response.set_header("Retry-After", str(max(1, round(error.retry_after))))
+    if response.status == falcon.HTTP_401:
+        response.set_header("WWW-Authenticate", 'Bearer realm="recognizer"')
 
 
 def output(content, request, response):
@@ -219,6 +245,31 @@ def invalid(errors, request):
     complaints = {name: str(message) for name, message in errors["errors"].items()}
     message = "; ".join(f"{name}: {complaint}" for name, complaint in complaints.items())
     return {"error": {"code": InvalidParameter.code, "message": message, "parameters": complaints}}
+
+
+class Headers:
+    """Gives every reply the headers that keep browsers from doing more with it than is meant."""
+
+    def process_response(self, request, response, resource, request_succeeded):
+        for name, value in gate.headers(gate.admit(request.env)).items():
+            if response.get_header(name) is None:
+                response.set_header(name, value)
+
+
+class Access:
+    """Refuses who may not ask, before anything else is done, and who may not ask this, once the route is known."""
+
+    def process_request(self, request, response):
+        visit = gate.admit(request.env)
+        if visit.error is not None:
+            raise visit.error
+        if visit.preflight:
+            response.status = falcon.HTTP_204
+            response.complete = True
+
+    def process_resource(self, request, response, resource, params):
+        if hasattr(resource, f"on_{request.method.lower()}"):
+            gate.allow(gate.admit(request.env), request.method, request.uri_template)
 
 
 class Requests:
@@ -253,8 +304,6 @@ class Requests:
             del request.params[name]
 
     def process_response(self, request, response, resource, request_succeeded):
-        response.set_header("Cache-Control", "no-store")
-        response.set_header("X-Content-Type-Options", "nosniff")
         request.env["recognizer.route"] = request.uri_template or UNKNOWN
         if request.method == "HEAD" and response.data is not None:
             response.set_header("Content-Length", str(len(response.data)))
@@ -306,8 +355,12 @@ def send_http_error(request, response, error):
 
 api.http.__class__ = Http
 api.http.output_format = output
-api.http.add_middleware(Requests())
-server.install(api, settings, on_start=load_or_end, on_stop=stop, max_body=settings.max_body_bytes)
+for middleware in (Headers(), Access(), Requests()):
+    api.http.add_middleware(middleware)
+server.install(
+    api, settings, on_start=load_or_end, on_stop=stop, max_body=settings.max_body_bytes, check_host=gate.check_host,
+    reads_body=gate.reads_body,
+)  # fmt: skip
 if server.hug_is_serving():
     logs.configure(settings.log, settings.log_level)
     threading.Thread(target=start_early, name="start", daemon=True).start()
@@ -368,7 +421,9 @@ def described_routes() -> list[openapi.Route]:
                     )
                     for name, kind in interface.spec.__annotations__.items()
                 ]  # fmt: skip
-                found.append(openapi.Route(method, path, interface.spec.__name__, summary, parameters))
+                role = auth.ROUTES.get((method, path), auth.ADMIN)
+                needed = None if role == auth.ANYONE else role
+                found.append(openapi.Route(method, path, interface.spec.__name__, summary, parameters, needed))
     return found
 
 
@@ -563,6 +618,41 @@ def delete_photo(person: text, photo_id: text):
     return service().delete_photo(person, photo_id)
 
 
+@route.get("/session", **ROUTE)
+def session(request):
+    """Who asks: the role, and for a session when it ends and the token that its page has to show."""
+    visit = gate.admit(request.env)
+    shown = {"role": visit.role, "key": visit.key and {"id": visit.key.id, "name": visit.key.name}}
+    if visit.session:
+        found = gate.sessions.find(visit.session)
+        shown |= {"expires": found and found[1], "csrf_token": csrf_token(visit.session)}
+    return shown
+
+
+@route.post("/session", **ROUTE)
+def begin_session(request, response, key: text = None):
+    """Exchange a key for a session: a cookie for the pages of this server. The key stands in a header or in the body."""
+    if "key" in falcon.uri.parse_query_string(request.query_string):
+        raise InvalidParameter("key: expected in the body or a header; what stands in a URL is written down in many places")
+    visit = gate.admit(request.env)
+    token, used, expires = gate.log_in(visit, key)
+    response.append_header("Set-Cookie", auth.set_cookie(visit, token, expires - time.time()))
+    response.status = falcon.HTTP_201
+    return {
+        "role": used.role, "key": {"id": used.id, "name": used.name}, "expires": expires, "csrf_token": csrf_token(token),
+    }  # fmt: skip
+
+
+@route.delete("/session", **ROUTE)
+def end_session(request, response):
+    """End the session."""
+    visit = gate.admit(request.env)
+    if visit.session:
+        gate.sessions.end(visit.session)
+    response.append_header("Set-Cookie", auth.set_cookie(visit, None))
+    return {"ended": visit.session is not None}
+
+
 # -- live video ------------------------------------------------------------------------------------------------------
 
 
@@ -622,8 +712,14 @@ def camera_stream(
     return live_stream(request, response, camera, width, fps, quality, overlay)
 
 
+def over(request):
+    """A callable that says when a reply without end has to end: its reader left, the server stops, or the key is revoked."""
+    left, allowed = request.env.get("recognizer.over", lambda: False), request.env[auth.STILL_ALLOWED]
+    return lambda: left() or not allowed()
+
+
 def live_stream(request, response, camera, width, fps, quality, overlay):
-    viewer = service().live.watch(view_key(camera, width, fps, quality, overlay), request.env.get("recognizer.over"))
+    viewer = service().live.watch(view_key(camera, width, fps, quality, overlay), over(request))
     response.content_type = mjpeg.CONTENT_TYPE
     return viewer
 
@@ -667,7 +763,7 @@ def events(
             raise InvalidParameter(f"{name}: only with format=json")
     response.content_type = "text/event-stream; charset=utf-8"
     reached = sse.last_event_id(request.get_header("Last-Event-ID"), after)
-    return sse.Reader(held, reached, wanted, request.env.get("recognizer.over"))
+    return sse.Reader(held, reached, wanted, over(request))
 
 
 def wants_events_json(request, format: str | None) -> bool:
@@ -691,9 +787,12 @@ def event_thumbnail(response, event: event_id_type):
 
 
 @route.get("/health", **ROUTE)
-def health(response):
-    """Whether the server is alive and ready, with which engine and how many people."""
-    return service().health()
+def health(request):
+    """Whether the server is alive and ready; to whoever may read also with which engine and how many people."""
+    shown = service().health()
+    if gate.admit(request.env).role == auth.ANYONE:
+        return {"live": shown["live"], "ready": shown["ready"]}
+    return shown
 
 
 @route.get("/health/live", **ROUTE)
@@ -724,4 +823,4 @@ def metrics_text(response):
 @route.get("/openapi.json", **ROUTE)
 def openapi_document():
     """This API as an OpenAPI 3.1 document."""
-    return openapi.document(described_routes(), status_of, __version__)
+    return openapi.document(described_routes(), status_of, __version__, locked=keys.required())

@@ -27,9 +27,20 @@
     │   ├── FetchTooLarge           more bytes than the cap allows
     │   ├── FetchFailed             the other side failed or refused
     │   └── FetchTimeout            the other side took too long
+    ├── AccessError                 who asks, or from where, is not let in
+    │   ├── KeyRequired             no key was shown where one is needed
+    │   ├── InvalidKey              the key that was shown is none of this server's
+    │   ├── KeyExpired              the key that was shown has run out
+    │   ├── RoleRequired            the key's role does not reach this far
+    │   ├── LoopbackOnly            while there are no keys, only this machine is served
+    │   ├── HostRefused             the Host header names another server
+    │   ├── OriginRefused           a page of another site sent the request
+    │   └── CsrfRefused             a session was used without the token of its page
+    ├── RateLimited                 too many requests of one key or from one address
     ├── NotFound
     │   ├── SubjectNotFound         nobody of that name is enrolled
     │   ├── PhotoNotFound           that subject has no such photo
+    │   ├── KeyNotFound             there is no key with that id
     │   ├── EventNotFound           there is no such event, or no picture of it
     │   ├── EventsOff               the settings say that no events are kept
     │   └── CameraNotFound          there is no camera of that id
@@ -178,6 +189,52 @@ class FetchTimeout(FetchError):
     code = "fetch_timeout"
 
 
+class AccessError(RecognizerError):
+    code = "access_error"
+
+
+class KeyRequired(AccessError):
+    code = "key_required"
+
+
+class InvalidKey(AccessError):
+    code = "invalid_key"
+
+
+class KeyExpired(AccessError):
+    code = "key_expired"
+
+
+class RoleRequired(AccessError):
+    code = "role_required"
+
+
+class LoopbackOnly(AccessError):
+    code = "loopback_only"
+
+
+class HostRefused(AccessError):
+    code = "host_refused"
+
+
+class OriginRefused(AccessError):
+    code = "origin_refused"
+
+
+class CsrfRefused(AccessError):
+    code = "csrf_refused"
+
+
+class RateLimited(RecognizerError):
+    """Too many requests; `retry_after` says in how many seconds there is room again."""
+
+    code = "rate_limited"
+
+    def __init__(self, message: str, retry_after: float = 60.0, **details):
+        super().__init__(message, **details)
+        self.retry_after = retry_after
+
+
 class NotFound(RecognizerError):
     code = "not_found"
 
@@ -188,6 +245,10 @@ class SubjectNotFound(NotFound):
 
 class PhotoNotFound(NotFound):
     code = "photo_not_found"
+
+
+class KeyNotFound(NotFound):
+    code = "key_not_found"
 
 
 class EventNotFound(NotFound):

@@ -23,11 +23,13 @@ from collections.abc import Callable
 
 from cheroot import errors
 from cheroot.connections import ConnectionManager
+from cheroot.makefile import MakeFile
 from cheroot.server import ChunkedRFile, HTTPConnection, HTTPRequest, SizeCheckWrapper
 from cheroot.wsgi import Gateway_10
 from cheroot.wsgi import Server as CherootServer
 
 from . import logs
+from .headers import SECURITY_HEADERS
 
 ENDLESS = ("multipart/x-mixed-replace", "text/event-stream")
 #: Bytes of an endless reply that the kernel may hold: what was sent and not acknowledged, and of it, what was not even sent.
@@ -42,6 +44,8 @@ BODY_BYTES_PER_SECOND = 20_000
 LINGER_SECONDS = 5.0
 FIRST_BYTE_SECONDS = 0.3
 SERVER_NAME = "recognizer"
+_SECURITY = "".join(f"{name}: {value}\r\n" for name, value in SECURITY_HEADERS.items())
+_PLAIN_HTTP = "http request"
 
 _CODES = {
     400: "bad_request", 405: "method_not_allowed", 408: "request_timeout", 413: "body_too_large", 414: "uri_too_long",
@@ -156,7 +160,7 @@ class _Reply:
     def _replace(self, status, code, message, **details):
         self._release()
         body = error_body(code, message, **details)
-        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), *SECURITY_HEADERS.items()]
         if code == "busy":
             headers.append(("Retry-After", "1"))
         head_only = self.environ.get("REQUEST_METHOD") == "HEAD"
@@ -264,7 +268,8 @@ class _Request(HTTPRequest):
         body = error_body(_CODES.get(number, "error"), msg or reason)
         head = (
             f"HTTP/1.1 {number} {reason}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-            f"Connection: close\r\nServer: {SERVER_NAME}\r\n" + ("Retry-After: 1\r\n" if number == 503 else "") + "\r\n"
+            f"Connection: close\r\nServer: {SERVER_NAME}\r\n{_SECURITY}"
+            + ("Retry-After: 1\r\n" if number == 503 else "") + "\r\n"
         )
         with contextlib.suppress(OSError):
             self.conn.wfile.write(head.encode("latin-1") + body)
@@ -278,6 +283,10 @@ class _Connection(HTTPConnection):
     drain = False
     fresh = True
     endless = torn = False
+
+    def __init__(self, server, sock, makefile=MakeFile):
+        super().__init__(server, sock, makefile)
+        self.shaken = server.ssl_adapter is None
 
     def become_endless(self):
         """From here on a stream is sent: keep what lies in the kernel small, and give the client time for each chunk."""
@@ -315,13 +324,34 @@ class _Connection(HTTPConnection):
 
     def hang_up(self):
         """End an endless reply, also while it waits for the client."""
+        self.shut(socket.SHUT_RDWR)
+
+    def communicate(self):
+        if self.shaken:
+            return super().communicate()
+        # Then back to those that wait: whoever shakes hands and asks nothing keeps no thread.
+        with self.server.deadline(self, HEADER_SECONDS):
+            problem = self.server.ssl_adapter.finish(self.socket)
+        self.shaken = problem is None
+        if problem == _PLAIN_HTTP:
+            self._say_https()
+        return self.shaken
+
+    def _say_https(self):
+        self.server.guard.observer.refused(400)
+        body = error_body("bad_request", "this port speaks HTTPS only")
+        head = f"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         with contextlib.suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RDWR)
+            socket.socket.send(self.socket, f"{head}Connection: close\r\n{_SECURITY}\r\n".encode("latin-1") + body)
 
     def cut(self):
         self.overdue = True
+        self.shut(socket.SHUT_RD)
+
+    def shut(self, how: int):
+        # Not by a TLS socket's own shutdown, which takes the encryption off.
         with contextlib.suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RD)
+            socket.socket.shutdown(self.socket, how)
 
     def close(self):
         if self.drain:
@@ -339,8 +369,8 @@ class _Connection(HTTPConnection):
     def _discard_what_still_comes(self):
         # Closing while the client still sends makes its kernel throw away our reply.
         until = time.monotonic() + LINGER_SECONDS
+        self.shut(socket.SHUT_WR)
         with contextlib.suppress(OSError):
-            self.socket.shutdown(socket.SHUT_WR)
             while (left := until - time.monotonic()) > 0:
                 self.socket.settimeout(left)
                 if not self.socket.recv(65536):
@@ -349,6 +379,13 @@ class _Connection(HTTPConnection):
 
 class _Connections(ConnectionManager):
     """The connections that wait for a request. At the end, new ones whose request is on its way still get it served."""
+
+    def put(self, conn):
+        if getattr(conn.socket, "pending", int)():
+            conn.last_used = time.time()
+            self.server.process_conn(conn)  # decrypted already, so that the selector would not see it
+        else:
+            super().put(conn)
 
     def close(self):
         until = time.monotonic() + FIRST_BYTE_SECONDS
@@ -370,7 +407,7 @@ class _Gateway(Gateway_10):
 
     def respond(self):
         try:
-            body = self._body()
+            body = self._body() if self._is_worth_reading() else b""
         except errors.MaxSizeExceeded:
             return self.req.simple_response("413 Content Too Large")
         except ValueError as error:
@@ -387,6 +424,19 @@ class _Gateway(Gateway_10):
         except OSError:
             conn.torn = conn.endless
             raise
+
+    def _is_worth_reading(self) -> bool:
+        """False where the application is going to refuse the request: whoever may not ask cannot make us read."""
+        req = self.req
+        if not (req.chunked_read or int(req.inheaders.get(b"Content-Length", 0))):
+            return True
+        try:
+            if req.server.reads_body(self.env):
+                return True
+        except Exception:
+            log.exception("looking at a request's head failed")  # the application meets the same, and answers
+        req.close_connection = req.conn.drain = True
+        return False
 
     def _body(self) -> bytes:
         req, limit = self.req, self.req.server.max_request_body_size
@@ -430,6 +480,11 @@ class Server(CherootServer):
         Largest request body taken, in bytes.
     streams : int
         Endless replies open at once, each on a thread of its own beside those.
+    reads_body : callable, optional
+        Told the environ of a request with a body, before that is read; where it answers False, nothing of the body is
+        read, and `app`, which is called all the same with an empty one, has to refuse.
+    tls : recognizer.tls.Tls, optional
+        Serve HTTPS with it.
 
     Notes
     -----
@@ -442,7 +497,10 @@ class Server(CherootServer):
     keep_alive_conn_limit = MAX_CONNECTIONS
     expiration_interval = 0.2
 
-    def __init__(self, listener: socket.socket, app, threads: int, max_body: int, streams: int = 32):
+    def __init__(
+        self, listener: socket.socket, app, threads: int, max_body: int, streams: int = 32,
+        reads_body: Callable[[dict], bool] = lambda environ: True, tls=None,
+    ):  # fmt: skip
         self.guard = app if isinstance(app, Guard) else Guard(app)
         self.guard.serve_until(lambda: not self.ready, streams)
         super().__init__(
@@ -452,6 +510,8 @@ class Server(CherootServer):
         self.software = SERVER_NAME
         self.gateway = _Gateway
         self.max_request_body_size = max_body
+        self.reads_body = reads_body
+        self.ssl_adapter = tls
         self.open: set[_Connection] = set()
         self._listener = listener
         self._deadlines: dict[_Connection, float] = {}

@@ -150,6 +150,18 @@ def test_what_is_copied_is_enough_to_serve(tmp_path, photos, models_dir, monkeyp
             path.chmod(0o755 if path.is_dir() else 0o644)
 
 
+def test_no_container_is_started_without_a_key():
+    """The image serves other machines, which the server does for nobody without one."""
+    assert environ(stages()[-1])["RECOGNIZER_HOST"] == "0.0.0.0"
+    (compose,) = load(DEPLOY / "docker-compose.yml")
+    assert compose["services"]["recognizer"]["environment"]["RECOGNIZER_ADMIN_KEY"].startswith("${RECOGNIZER_ADMIN_KEY:?")
+    (container,) = resources()["Deployment"]["spec"]["template"]["spec"]["containers"]
+    assert container["envFrom"] == [{"secretRef": {"name": "recognizer"}}], "optional would let it start and fail"
+    (config,) = load(DEPLOY / "prometheus.yml")
+    name = Path(config["scrape_configs"][0]["authorization"]["credentials_file"]).relative_to("/run/secrets").name
+    assert name in compose["services"]["prometheus"]["secrets"] and name in compose["secrets"]
+
+
 def test_compose_mounts_files_that_are_there():
     (compose,) = load(DEPLOY / "docker-compose.yml")
     services = compose["services"]

@@ -6,21 +6,54 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from .. import errors
-from ..errors import BadRequest, InvalidParameter, RecognizerError, Starting, UnknownRoute
+from ..errors import (
+    BadRequest,
+    CsrfRefused,
+    HostRefused,
+    InvalidKey,
+    InvalidParameter,
+    KeyExpired,
+    KeyRequired,
+    LoopbackOnly,
+    OriginRefused,
+    RateLimited,
+    RecognizerError,
+    RoleRequired,
+    Starting,
+    StorageError,
+    UnknownRoute,
+)
 from .operations import EXAMPLE_PHOTO, JSON, OPERATIONS, PARAMETERS, PHOTO_FIELDS, PHOTO_URLS, Operation
 from .schemas import SCHEMAS, ref
 
 #: What every operation may be refused with.
-COMMON = (BadRequest, InvalidParameter, Starting)
+COMMON = (
+    BadRequest, InvalidParameter, Starting, KeyRequired, InvalidKey, KeyExpired, LoopbackOnly, HostRefused, OriginRefused,
+    RateLimited, StorageError,
+)  # fmt: skip
+#: The least role that a route can ask for: every key has it.
+LEAST = "read"
 #: Methods whose parameters may stand in the body as well.
 WITH_BODY = ("POST", "PUT", "PATCH")
 
 _PHRASES = {
     200: "What was asked for.", 201: "Something was added.", 400: "The request cannot be understood.",
+    401: "A key is needed, or the one that was shown is not good.", 403: "Who asks, or from where, is not let in.",
     404: "There is no such thing.", 409: "It conflicts with what is there.", 413: "Too large.",
     415: "Not a picture of a kind that is read.", 422: "The photo does not serve its purpose.",
+    429: "Too many requests.",
     500: "Something went wrong in the server.", 502: "The URL's server failed.", 503: "Not now; try again shortly.",
     504: "The URL's server took too long.", 507: "The disk refused.",
+}  # fmt: skip
+#: How a key is shown, by a name for each way.
+_SCHEMES = {
+    "key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "session": {
+        "type": "apiKey", "in": "cookie", "name": "recognizer_session",
+        "description": "Of POST /session, for pages of this server; under HTTPS its name begins with __Host-. What is not a "
+        "GET also needs the header X-CSRF-Token.",
+    },
 }  # fmt: skip
 _DESCRIPTION = (
     "Find and recognise faces, on your own machine. Parameters may stand in the URL, in a form, in a multipart body or in a "
@@ -42,20 +75,23 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Route:
-    """One method of one path; `name` is the function's, `summary` its docstring."""
+    """One method of one path; `name` is the function's, `summary` its docstring, `role` what its caller needs."""
 
     method: str
     path: str
     name: str
     summary: str
     parameters: list[Parameter] = field(default_factory=list)
+    role: str | None = LEAST
 
     @property
     def key(self) -> str:
         return f"{self.method} {self.path}"
 
 
-def document(routes: Iterable[Route], status_of: Callable[[RecognizerError], int], version: str) -> dict:
+def document(
+    routes: Iterable[Route], status_of: Callable[[RecognizerError], int], version: str, *, locked: bool = False
+) -> dict:
     """The document.
 
     Parameters
@@ -64,6 +100,8 @@ def document(routes: Iterable[Route], status_of: Callable[[RecognizerError], int
     status_of : callable
         The HTTP status of an error.
     version : str
+    locked : bool
+        Whether the server asks for keys.
 
     Raises
     ------
@@ -72,7 +110,10 @@ def document(routes: Iterable[Route], status_of: Callable[[RecognizerError], int
     """
     paths: dict[str, dict] = {}
     for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, OPERATIONS[route.key], status_of)
+        shown = _operation(route, OPERATIONS[route.key], status_of)
+        if locked and route.role is not None:
+            shown["security"] = [{name: []} for name in _SCHEMES]
+        paths.setdefault(route.path, {})[route.method.lower()] = shown
     return {
         "openapi": "3.1.0",
         "info": {"title": "Recognizer", "version": version, "description": _DESCRIPTION, "license": {
@@ -81,7 +122,7 @@ def document(routes: Iterable[Route], status_of: Callable[[RecognizerError], int
         "servers": [{"url": "/"}],
         "tags": [{"name": tag} for tag in sorted({operation.tag for operation in OPERATIONS.values()})],
         "paths": paths,
-        "components": {"schemas": SCHEMAS},
+        "components": {"schemas": SCHEMAS, "securitySchemes": _SCHEMES},
     }  # fmt: skip
 
 
@@ -181,7 +222,13 @@ def _responses(route: Route, operation: Operation, status_of) -> dict:
             "content": {kind: _reply(name) for kind, name in media.items()},
             "headers": _HEADERS,
         }
-    refusals = (*COMMON, *with_subclasses(operation.errors), *([UnknownRoute] if "{" in route.path else []))
+    refusals = [*COMMON, *with_subclasses(operation.errors)]
+    if "{" in route.path:
+        refusals.append(UnknownRoute)
+    if route.method != "GET":
+        refusals.append(CsrfRefused)
+    if route.role not in (None, LEAST):
+        refusals.append(RoleRequired)
     codes: dict[int, set[str]] = {500: {"internal"}}
     for status, named in operation.codes.items():
         codes.setdefault(status, set()).update(named)
@@ -200,6 +247,10 @@ _HEADERS = {
 }  # fmt: skip
 _RETRY = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}, "example": 1}}
 
+_ASKED = {"WWW-Authenticate": {
+    "description": "How a key is shown.", "schema": {"type": "string"}, "example": 'Bearer realm="recognizer"',
+}}  # fmt: skip
+
 
 def _reply(name: str) -> dict:
     examples = SCHEMAS[name].get("examples")
@@ -214,7 +265,7 @@ def _refusal(status: int, codes: list[str]) -> dict:
     return {
         "description": _PHRASES[status],
         "content": {JSON: {"schema": schema, "example": {"error": {"code": codes[0], "message": _PHRASES[status]}}}},
-        "headers": _HEADERS | (_RETRY if status == 503 else {}),
+        "headers": _HEADERS | (_RETRY if status in (429, 503) else {}) | (_ASKED if status == 401 else {}),
     }
 
 

@@ -88,6 +88,9 @@ _CAMERA: Errors = (InvalidSource, AddressRefused, NameTaken, TooManyCameras, Sto
 
 OPERATIONS: dict[str, Operation] = {
     "GET /": Operation("Server", _json("Description")),
+    "GET /session": Operation("Access", _json("Session")),
+    "POST /session": Operation("Access", _json("BegunSession", 201), (BodyTooLarge,)),
+    "DELETE /session": Operation("Access", _json("EndedSession")),
     "GET /recognize": Operation(*_RECOGNIZE, _LOOK, needed=("image_url",)),
     "POST /recognize": Operation(*_RECOGNIZE, _LOOK, photos=("file",)),
     "POST /detect": Operation("Photos", {200: {JSON: "Detected", JPEG: "Photo"}}, _LOOK, photos=("file",)),
@@ -180,6 +183,7 @@ PARAMETERS: dict[str, tuple[str, object]] = {
     ),
     "POST /cameras name": ("What people call it.", "Door"),
     "PATCH /cameras/{camera} name": ("What people call it from now on.", "Door"),
+    "key": ("The key, where no header shows it. It may not stand in the URL.", "rk_7c3mz4qp_" + 43 * "x"),
     "always": ("Whether it runs also while nobody watches.", False),
     "photo_id": ("The photo's id, which the list of a person's photos tells.", PHOTO_ID),
     "thumbnail": ("A small JPEG of the face instead.", True),

@@ -90,6 +90,15 @@ _PERSON = {
     "problems": about(COUNT, "How many are not used."),
     "thumbnail": optional(TEXT),
 }
+_SESSION = {
+    "role": {"type": "string", "enum": ["read", "write", "admin"]},
+    "key": closed({"id": TEXT, "name": TEXT}),
+    "expires": about(optional(NUMBER), "Seconds since 1970."),
+    "csrf_token": about(TEXT, "For the header X-CSRF-Token."),
+}
+_BEGUN = {
+    "role": "write", "key": {"id": "7c3mz4qp", "name": "front door"}, "expires": 1795309200.0, "csrf_token": "Zm9v...",
+}  # fmt: skip
 
 SCHEMAS: dict[str, dict] = {
     "Box": closed(
@@ -262,7 +271,12 @@ SCHEMAS: dict[str, dict] = {
         example={"events": [_EVENT], "first": 1, "last": 17},
     ),
     "DeletedCamera": closed({"deleted": TEXT}, example={"deleted": "door"}),
-    "Health": closed(
+    "Health": {"oneOf": [ref("HealthForReaders"), ref("HealthForStrangers")], "examples": [{"live": True, "ready": True}]},
+    "HealthForStrangers": closed(
+        {"live": BOOLEAN, "ready": BOOLEAN}, example={"live": True, "ready": True},
+        description="What whoever shows no key is told, where keys are needed.",
+    ),
+    "HealthForReaders": closed(
         {
             "live": BOOLEAN, "ready": BOOLEAN,
             "engine": closed({
@@ -289,6 +303,12 @@ SCHEMAS: dict[str, dict] = {
             "uptime_s": 12.5, "events": None,
         },
     ),
+    "Session": closed(
+        {**_SESSION, "key": optional(_SESSION["key"])}, may=("expires", "csrf_token"), example=_BEGUN,
+        description="Who asks: key is null where no keys are needed; expires and csrf_token are told of a session.",
+    ),
+    "BegunSession": closed(_SESSION, example=_BEGUN),
+    "EndedSession": closed({"ended": about(BOOLEAN, "Whether there was one.")}, example={"ended": True}),
     "Live": closed({"live": {"const": True}}, example={"live": True}),
     "Ready": closed({"ready": {"const": True}}, example={"ready": True}),
     "Description": {
