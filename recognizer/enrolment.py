@@ -18,7 +18,15 @@ from dataclasses import dataclass
 from . import images, names
 from .encodings import Encoding, EncodingsCache, FileStamp, photo_id
 from .engines import Engine
-from .errors import ImageError, PhotoNotFound, StorageError, SubjectNotFound
+from .errors import (
+    DecoderCrashed,
+    DecoderTooSlow,
+    DecoderUnavailable,
+    ImageError,
+    PhotoNotFound,
+    StorageError,
+    SubjectNotFound,
+)
 from .examination import Examined, Rules, Work, examine_files
 from .folder import KnownFaces, PhotoFile, Problem
 from .galleries.base import Gallery
@@ -32,6 +40,9 @@ SETTLE = 0.6
 BATCH = 64
 #: A photo whose name ends so (before its extension) enrols its largest face, however many there are.
 LARGEST_MARK = ".largest"
+
+#: Problems that may be the machine's and not the photo's: the next start tries again.
+PASSING = {kind.code for kind in (DecoderCrashed, DecoderTooSlow, DecoderUnavailable)}
 
 Progress = Callable[[int, int], None]
 
@@ -224,7 +235,8 @@ class Enrolment:
                     here[key] = each
             thumbnails = {photo: each.thumbnail for (photo, _), each in here.items() if each.thumbnail is not None}
             encodings = {key: each.encoding for key, each in here.items()}
-            self.cache.put(encodings.values(), thumbnails)
+            lasting = [encoding for encoding in encodings.values() if encoding.problem not in PASSING]
+            self.cache.put(lasting, thumbnails)
             self._enrol([pair for key in here for pair in users[key]], encodings)
             if gone:  # erased while it was looked at
                 self._forget(gone, {each.encoding.photo for each in batch})

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from . import annotate, images, matching, models, names, quality
+from . import annotate, images, matching, models, names, quality, sandbox
 from .encodings import EncodingsCache
 from .engines import Engine, largest, make_engine, weights_for
 from .enrolment import Enrolment, Entry, Progress
@@ -112,6 +112,7 @@ class Service:
             self._watcher.close()
             self._watcher = None
         self.pool.close()
+        sandbox.close()
         self.enrolment.cache.close()
 
     # -- photos in ----------------------------------------------------------------------------------------------

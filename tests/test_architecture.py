@@ -19,6 +19,8 @@ PACKAGE = ROOT / "recognizer"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("types", "settings", "names", "image_headers", "fetch", "package_index", "pool", "reload", "wsgi"),
+    ("decoders",),
+    ("sandbox",),
     ("geometry", "matching", "images", "download", "encodings", "server"),
     ("models", "galleries", "folder", "quality", "bodies", "sources"),
     ("engines", "results", "progress"),
@@ -40,6 +42,7 @@ ENVIRONMENT = {
     "package_index.py": "what pip and uv are set to",
     "reload.py": "hands the listening socket to the process that replaces this one",
     "cli.py": "quietens OpenCV",
+    "sandbox.py": "handed on to the process that decodes",
     "commands/upkeep.py": "shows where a setting comes from",
 }
 #: What takes long to import, or is not there everywhere: imported where it is used.

@@ -66,7 +66,7 @@ def test_an_error_carries_its_message_and_details(kind):
 
 
 def test_only_what_passes_by_itself_says_when_to_try_again():
-    assert [kind.__name__ for kind in KINDS if kind.retry_after] == ["Busy"]
+    assert [kind.__name__ for kind in KINDS if kind.retry_after] == ["DecoderUnavailable", "Busy"]
 
 
 def test_every_class_has_its_status():
