@@ -95,6 +95,7 @@ class Enrolment:
         self._by_subject: dict[str, dict[str, Entry]] = defaultdict(dict)
         self._uses: Counter[str] = Counter()
         self._folder_problems: list[Problem] = []
+        self._unusable = 0
         self._waiting: dict[str, tuple[FileStamp, float]] = {}
 
     # -- the folder as it is ------------------------------------------------------------------------------------
@@ -263,10 +264,12 @@ class Enrolment:
         self._entries[entry.path] = entry
         self._by_subject[entry.subject][entry.path] = entry
         self._uses[entry.photo] += 1
+        self._unusable += entry.encoding.problem is not None
 
     def _forget_entry(self, path: str) -> Entry | None:
         entry = self._entries.pop(path, None)
         if entry is not None:
+            self._unusable -= entry.encoding.problem is not None
             del self._by_subject[entry.subject][path]
             if not self._by_subject[entry.subject]:
                 del self._by_subject[entry.subject]
@@ -424,6 +427,11 @@ class Enrolment:
             if not entries:
                 raise SubjectNotFound(f"nobody called {subject!r} is enrolled")
             return sorted(entries.values(), key=lambda entry: entry.path)
+
+    @property
+    def problem_count(self) -> int:
+        """How many `problems` there are. Waits for nobody, unlike them: whoever asks for health must not queue."""
+        return len(self._folder_problems) + self._unusable
 
     def problems(self) -> list[Problem]:
         """Everything in the folder that is not used, and why."""

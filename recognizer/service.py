@@ -42,6 +42,8 @@ from .watcher import Watcher
 
 #: Extensions under which photos are stored, by format.
 EXTENSIONS = {"jpeg": "jpg", "tiff": "tif"}
+#: Most URLs fetched at once, where half of the threads that answer are not fewer.
+MAX_FETCHES = 32
 #: Most candidates that one face lists.
 MAX_CANDIDATES = 100
 #: Seconds for which a call waits while another one fetches what finds objects, and for which a failure to is believed.
@@ -78,7 +80,7 @@ class Service:
         self.pool, self.fetcher, self.rules = pool, fetcher, rules
         points = engine.info.calibration
         self._curve = matching.Curve(points.distances, points.rates)
-        self._fetches = threading.BoundedSemaphore(max(2, settings.http_threads // 2))
+        self._fetches = threading.BoundedSemaphore(max(2, min(MAX_FETCHES, settings.http_threads // 2)))
         self._font = models.path("font", settings.models_dir)
         self._objects: ObjectDetector | None = None
         self._objects_lock = threading.Lock()
@@ -569,7 +571,7 @@ class Service:
             "threshold": round(self.threshold_now(), 4),
             "stranger_rate": self.settings.stranger_rate if self.settings.threshold is None else None,
             "counts": {
-                "subjects": len(subjects), "templates": sum(subjects.values()), "problems": len(self.problems()),
+                "subjects": len(subjects), "templates": sum(subjects.values()), "problems": self.enrolment.problem_count,
             },  # fmt: skip
             "queue": {"inside": self.pool.inside, "workers": self.pool.workers, "waiting_at_most": self.pool.queue},
             "uptime_s": round(time.time() - self._started, 1),

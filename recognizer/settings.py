@@ -123,7 +123,11 @@ class Settings:
         64, _whole, "Photos that may wait for a worker; beyond it the answer is 503 at once.", least=0, most=100_000
     )
     host: str = _setting("127.0.0.1", str, "Address that `hug -f api.py` listens on when its `-ho` is not given.")
-    http_threads: int = _setting(32, _whole, "Requests that are answered at once.", least=2, most=1024)
+    http_threads: int = _setting(
+        96, _whole,
+        "Requests that are answered at once. With more than `RECOGNIZER_QUEUE`, full queues leave threads to other routes.",
+        least=2, most=1024,
+    )
     watch: bool = _setting(True, _switch, "Pick up photos dropped into `known_faces` while running.")
     watch_poll: bool = _setting(
         False, _switch, "Look at `known_faces` by polling; for network shares, which announce nothing."
