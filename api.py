@@ -17,6 +17,7 @@ from recognizer.errors import (
     BadRequest,
     BodyTooLarge,
     Busy,
+    CameraUnavailable,
     Conflict,
     DecoderUnavailable,
     EngineMismatch,
@@ -43,6 +44,9 @@ from recognizer.objects import LABELS
 from recognizer.progress import Progress
 from recognizer.service import Service, make_service
 from recognizer.settings import Settings
+from recognizer.video import mjpeg, sse
+from recognizer.video.cameras import DEFAULT as DEFAULT_CAMERA
+from recognizer.video.mjpeg import view_key
 
 #: Status of each error; a class that is not named has its nearest ancestor's.
 STATUS = {
@@ -62,6 +66,7 @@ STATUS = {
     FetchTimeout: 504,
     NotFound: 404,
     Conflict: 409,
+    CameraUnavailable: 503,
     Busy: 503,
     StorageError: 507,
     ModelError: 503,
@@ -94,6 +99,8 @@ def service() -> Service:
             with Progress() as progress:
                 made = make_service(settings, progress.download)
                 made.start(progress.photos)
+            made.deliver_events()
+            made.start_cameras()
             _service = made
         return _service
 
@@ -128,6 +135,8 @@ number, fraction, switch, text = hug.types.number, hug.types.float_number, hug.t
 top_k_type = hug.types.in_range(0, 101)
 landmarks_type = hug.types.one_of(["5", "68"])
 format_type = hug.types.one_of(["json", "jpeg"])
+event_id_type = hug.types.in_range(0, 10**15)
+events_format_type = hug.types.one_of(["sse", "json"])
 face_type = hug.types.one_of(["only", "largest"])
 
 
@@ -146,8 +155,8 @@ def send_error(request, response, error, params=None):
 
 
 def output(content, request, response):
-    """Bytes as they are, with the type that the route set; everything else as JSON."""
-    if isinstance(content, bytes):
+    """Bytes and streams as they are, with the type that the route set; everything else as JSON."""
+    if isinstance(content, bytes) or hasattr(content, "read"):
         return content
     response.content_type = "application/json"
     return json.dumps(content, ensure_ascii=False).encode()
@@ -444,6 +453,133 @@ def person_photo(response, person: text, photo_id: text, thumbnail: switch = Fal
 def delete_photo(person: text, photo_id: text):
     """Erase one photo of a subject."""
     return service().delete_photo(person, photo_id)
+
+
+# -- live video ------------------------------------------------------------------------------------------------------
+
+
+@route.get("/cameras", **ROUTE)
+def cameras():
+    """Every camera and how it is."""
+    return {"cameras": [replies.camera(entry) for entry in service().cameras.all()]}
+
+
+@route.post("/cameras", **ROUTE)
+def add_camera(response, source: text, name: text = None, always: switch = False):
+    """Add a camera: a webcam's number, the URL of a stream, a file that the settings allow, or test: for a pattern."""
+    entry = service().cameras.add(source, name, always)
+    response.status = falcon.HTTP_201
+    return replies.camera(entry)
+
+
+@route.get("/cameras/{camera}", **ROUTE)
+def camera(camera: text):
+    """One camera and how it is."""
+    return replies.camera(service().cameras.get(camera))
+
+
+@route.patch("/cameras/{camera}", **ROUTE)
+def change_camera(camera: text, name: text = None, source: text = None, always: switch = None):
+    """Change a camera's name, its source, or whether it always runs."""
+    if name is None and source is None and always is None:
+        raise InvalidParameter("expected name, source or always")
+    return replies.camera(service().cameras.change(camera, name=name, source=source, always=always))
+
+
+@route.delete("/cameras/{camera}", **ROUTE)
+def remove_camera(camera: text):
+    """Remove a camera from the list."""
+    return {"deleted": service().cameras.remove(camera).id}
+
+
+@route.get("/stream", examples="width=640&fps=10&overlay=faces,clock", **ROUTE)
+def stream(
+    request, response, width: number = None, fps: fraction = None, quality: number = None, overlay: text = None
+):
+    """Live video of the camera that the setting names, with faces named: MJPEG, for a browser's `<img src>`."""
+    return live_stream(request, response, DEFAULT_CAMERA, width, fps, quality, overlay)
+
+
+@route.get("/cameras/{camera}/stream", **ROUTE)
+def camera_stream(
+    request,
+    response,
+    camera: text,
+    width: number = None,
+    fps: fraction = None,
+    quality: number = None,
+    overlay: text = None,
+):
+    """Live video of a camera, with faces named: MJPEG."""
+    return live_stream(request, response, camera, width, fps, quality, overlay)
+
+
+def live_stream(request, response, camera, width, fps, quality, overlay):
+    viewer = service().live.watch(view_key(camera, width, fps, quality, overlay), request.env.get("recognizer.over"))
+    response.content_type = mjpeg.CONTENT_TYPE
+    return viewer
+
+
+@route.get("/cameras/{camera}/snapshot.jpg", **ROUTE)
+def camera_snapshot(
+    response, camera: text, width: number = None, quality: number = None, overlay: text = None, raw: switch = False
+):
+    """One picture of a camera, now: with faces named, or `raw` as the camera gave it."""
+    if raw and overlay is not None:
+        raise InvalidParameter("overlay: expected none beside raw, which draws nothing")
+    taken = service().live.snapshot(view_key(camera, width, None, quality, "none" if raw else overlay))
+    response.content_type = "image/jpeg"
+    response.set_header("X-Timestamp", f"{taken.time:.6f}")
+    return taken.jpeg
+
+
+# -- events ------------------------------------------------------------------------------------------------------------
+
+
+@route.get("/events", examples="format=json&kind=appeared,unknown", **ROUTE)
+def events(
+    request,
+    response,
+    after: event_id_type = None,
+    before: event_id_type = None,
+    limit: hug.types.in_range(1, 1001) = None,
+    camera: text = None,
+    subject: text = None,
+    kind: text = None,
+    format: events_format_type = None,
+):
+    """Who appeared and left at the cameras: as it happens (Server-Sent Events), or past events with `format=json`."""
+    wanted = sse.selection(camera, subject, kind)
+    held = service().events
+    if wants_events_json(request, format):
+        found = held.page(after=after, before=before, limit=limit or 100, wanted=wanted)
+        return {"events": found, "first": held.log.first, "last": held.log.newest()}
+    for name, value in (("before", before), ("limit", limit)):
+        if value is not None:
+            raise InvalidParameter(f"{name}: only with format=json")
+    response.content_type = "text/event-stream; charset=utf-8"
+    reached = sse.last_event_id(request.get_header("Last-Event-ID"), after)
+    return sse.Reader(held, reached, wanted, request.env.get("recognizer.over"))
+
+
+def wants_events_json(request, format: str | None) -> bool:
+    """Whether to answer with a page of events: asked for by `format`, or else by the Accept header."""
+    accept = request.get_header("Accept") or ""
+    return format == "json" if format else "json" in accept and "event-stream" not in accept
+
+
+@route.get("/events/{event}", **ROUTE)
+def event(event: event_id_type):
+    """One event."""
+    return service().event(event)
+
+
+@route.get("/events/{event}/thumbnail.jpg", **ROUTE)
+def event_thumbnail(response, event: event_id_type):
+    """The face that an event is about: a small JPEG."""
+    data = service().events.thumbnail(event)
+    response.content_type = "image/jpeg"
+    return data
 
 
 @route.get("/health", **ROUTE)

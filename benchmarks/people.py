@@ -44,11 +44,10 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def environment(work: Path) -> dict[str, str]:
-    """The environment in which our server uses the known_faces and the state below `work`."""
-    return {
-        **os.environ, "RECOGNIZER_KNOWN_FACES": str(work / "known_faces"), "RECOGNIZER_STATE_DIR": str(work / "state"),
-    }  # fmt: skip
+def environment(work: Path, **settings) -> dict[str, str]:
+    """The environment in which our server uses the known_faces and the state below `work`, and these settings."""
+    settings = {"known_faces": work / "known_faces", "state_dir": work / "state", **settings}
+    return {**os.environ, **{f"RECOGNIZER_{name.upper()}": str(value) for name, value in settings.items()}}
 
 
 @dataclass(frozen=True)
@@ -78,11 +77,12 @@ class Running:
 
 
 @contextmanager
-def ours(work: Path, log: Path, timeout: float = 1800) -> Iterator[Running]:
-    """`hug -f api.py` on the loopback address, until /health says ready."""
+def ours(work: Path, log: Path, timeout: float = 1800, **settings) -> Iterator[Running]:
+    """`hug -f api.py` on the loopback address with these settings, until /health says ready."""
     port = free_port()
     command = [Path(sys.executable).parent / "hug", "-f", "api.py", "-p", port]
-    with _server(command, port, "/health", lambda body: json.loads(body)["ready"], log, timeout, environment(work)) as it:
+    env = environment(work, **settings)
+    with _server(command, port, "/health", lambda body: json.loads(body)["ready"], log, timeout, env) as it:
         yield it
 
 

@@ -70,9 +70,15 @@ def draw(
 
 
 def _face(seen: SeenFace) -> _Mark:
+    label = "" if seen.match is None else seen.match.subject or UNKNOWN_LABEL
+    return _Mark(seen.face.box, label, colour_of(seen))
+
+
+def colour_of(seen: SeenFace) -> Colour:
+    """What a face's box and label are drawn in: known, unknown, or not compared."""
     if seen.match is None:
-        return _Mark(seen.face.box, "", FOUND)
-    return _Mark(seen.face.box, seen.match.subject or UNKNOWN_LABEL, KNOWN if seen.match.subject else UNKNOWN)
+        return FOUND
+    return KNOWN if seen.match.subject else UNKNOWN
 
 
 def _object(found: FoundObject) -> _Mark:
@@ -84,12 +90,13 @@ def object_colour(label: str) -> Colour:
     return OBJECTS[crc32(label.encode()) % len(OBJECTS)]
 
 
-def _line_width(size: tuple[int, int], box: Box) -> int:
+def line_width(size: tuple[int, int], box: Box) -> int:
+    """Of a box's lines, in pixels, on a picture of this width and height."""
     return max(1, round(min(max(size) / 300, box.size / 20)))
 
 
 def _draw_box(brush, size, mark: _Mark) -> None:
-    box, width = mark.box, _line_width(size, mark.box)
+    box, width = mark.box, line_width(size, mark.box)
     edges = [box.left, box.top, max(box.left, box.right - 1), max(box.top, box.bottom - 1)]
     halo = max(1, width // 2)
     brush.rectangle([edges[0] - halo, edges[1] - halo, edges[2] + halo, edges[3] + halo], outline="white", width=halo)
@@ -105,7 +112,7 @@ def _draw_points(brush, seen: SeenFace) -> None:
 
 
 @lru_cache(maxsize=64)
-def _font(path: Path | None, size: int):
+def typeface(path: Path | None, size: int):
     from PIL import ImageFont
 
     return ImageFont.truetype(str(path), size) if path else ImageFont.load_default(size)
@@ -118,21 +125,22 @@ def _font_size(size: tuple[int, int], mark: _Mark) -> int:
 
 
 def _draw_label(brush, size, mark: _Mark, font: Path | None, taken: list) -> tuple:
-    letters = _font(font, _font_size(size, mark))
+    letters = typeface(font, _font_size(size, mark))
     label = _shortened(brush, mark.label, letters, size[0])
     left, top, right, bottom = brush.textbbox((0, 0), label, font=letters)
     pad = max(2, letters.size // 5)
     width, height = right - left + 2 * pad, bottom - top + 2 * pad
-    x, y = _place(size, mark, width, height, taken)
+    x, y = place(size, mark.box, width, height, taken, mark.corner)
     brush.rectangle([x, y, x + width - 1, y + height - 1], fill=mark.colour)
     brush.text((x + pad - left, y + pad - top), label, font=letters, fill="white")
     return (x, y, x + width, y + height)
 
 
-def _place(size, mark: _Mark, width: float, height: float, taken: list) -> tuple[float, float]:
-    """The first place in the photo that no other label has, or else the first."""
+def place(size, box: Box, width: float, height: float, taken: list, corner: bool = False) -> tuple[float, float]:
+    """Where a label of this width and height goes that belongs to a box, or to its corner: the first place in the photo
+    that no other label has, or else the first."""
     room = max(0.0, size[0] - width), max(0.0, size[1] - height)
-    corners = (_corners if mark.corner else _beside)(mark.box, width, height)
+    corners = (_corners if corner else _beside)(box, width, height)
     places = [(min(max(0.0, x), room[0]), y) for x, y in corners if 0 <= y <= size[1] - height]
     x, y = corners[0]
     places.append((min(max(0.0, x), room[0]), min(max(0.0, y), room[1])))

@@ -37,7 +37,7 @@ PACKAGES = {
     "google.protobuf": "protobuf", "loky": "loky", "PIL": "pillow", "pi_heif": "pi-heif",
     "simplejpeg": "simplejpeg", "requests": "requests", "certifi": "certifi", "idna": "idna", "filelock": "filelock",
     "platformdirs": "platformdirs", "pycocotools.cocoeval": "pycocotools",
-    "watchfiles": "watchfiles", "click": "click", "rich": "rich",
+    "watchfiles": "watchfiles", "click": "click", "rich": "rich", "paho.mqtt.client": "paho-mqtt",
 }  # fmt: skip
 _IMPORT_SECONDS = 60
 _LEAST_MEMORY, _LEAST_DISK = 700_000_000, 200_000_000

@@ -7,6 +7,7 @@
     │   ├── InvalidParameter        a parameter's value cannot be used
     │   ├── InvalidName             a subject's name cannot be used
     │   ├── InvalidUrl              not an http(s) URL that can be fetched
+    │   ├── InvalidSource           nothing that a camera's frames can come from
     │   ├── NoImage                 no photo was given, or more than one way at once
     │   ├── BodyTooLarge            a request's body is larger than the cap
     │   ├── UnknownRoute            there is no such page
@@ -32,10 +33,16 @@
     │   └── FetchTimeout            the other side took too long
     ├── NotFound
     │   ├── SubjectNotFound         nobody of that name is enrolled
-    │   └── PhotoNotFound           that subject has no such photo
+    │   ├── PhotoNotFound           that subject has no such photo
+    │   ├── EventNotFound           there is no such event, or no picture of it
+    │   ├── EventsOff               the settings say that no events are kept
+    │   └── CameraNotFound          there is no camera of that id
     ├── Conflict
-    │   ├── NameTaken               another subject has that name, or one like it
-    │   └── LooksLikeAnother        the photo looks like another enrolled subject
+    │   ├── NameTaken               another subject or camera has that name, or one like it
+    │   ├── LooksLikeAnother        the photo looks like another enrolled subject
+    │   ├── CameraFixed             the camera is set by a setting, not over the API
+    │   └── TooManyCameras          one has to be removed before another is added
+    ├── CameraUnavailable           a camera gives no picture now
     ├── Busy                        the queue is full; try again shortly
     ├── StorageError                the disk refused a write or a read
     ├── ModelError
@@ -92,6 +99,10 @@ class InvalidName(BadRequest):
 
 class InvalidUrl(BadRequest):
     code = "invalid_url"
+
+
+class InvalidSource(BadRequest):
+    code = "invalid_source"
 
 
 class NoImage(BadRequest):
@@ -199,6 +210,18 @@ class PhotoNotFound(NotFound):
     code = "photo_not_found"
 
 
+class EventNotFound(NotFound):
+    code = "event_not_found"
+
+
+class EventsOff(NotFound):
+    code = "events_off"
+
+
+class CameraNotFound(NotFound):
+    code = "camera_not_found"
+
+
 class Conflict(RecognizerError):
     code = "conflict"
 
@@ -209,6 +232,19 @@ class NameTaken(Conflict):
 
 class LooksLikeAnother(Conflict):
     code = "looks_like_another"
+
+
+class CameraFixed(Conflict):
+    code = "camera_fixed"
+
+
+class TooManyCameras(Conflict):
+    code = "too_many_cameras"
+
+
+class CameraUnavailable(RecognizerError):
+    code = "camera_unavailable"
+    retry_after = 2.0
 
 
 class Busy(RecognizerError):

@@ -17,7 +17,8 @@ import ssl
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -27,6 +28,7 @@ _MOST_URL = 8192
 _HEADER_BYTES = 1_000_000  # what heads and framing may take beside the body
 _PIECE = 65_536
 _REDIRECTS = {301, 302, 303, 307, 308}
+_LONGEST_RETRY_AFTER = 3600.0
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -83,8 +85,47 @@ class _Target:
         return f"{self.scheme}://{self.authority}{self.path}"
 
 
+#: Makes the value of ``Authorization`` from the challenges of a 401 and the path that was asked for.
+Login = Callable[[list[str], str], "str | None"]
+
+
+class Stream:
+    """A reply that is read as it comes; made by `Fetcher.stream`.
+
+    Attributes
+    ----------
+    content_type : str
+    length : int or None
+        Bytes of the whole body, where the server says it.
+    """
+
+    def __init__(self, connection: socket.socket, response: http.client.HTTPResponse):
+        self._connection, self._response = connection, response
+        self.content_type = response.headers.get("Content-Type", "")
+        self.length = response.length
+
+    def read(self, most: int = _PIECE) -> bytes:
+        """What has come, at most so many bytes; waits for the first one. Empty at the end.
+
+        Raises
+        ------
+        FetchFailed
+            The connection broke, or was silent for too long.
+        """
+        try:
+            return self._response.read1(most)
+        except (OSError, http.client.HTTPException, ValueError, AttributeError):  # the last two: closed meanwhile
+            raise FetchFailed("the connection broke off, or nothing came on it for too long") from None
+
+    def close(self) -> None:
+        self._response.close()
+        self._connection.close()
+
+
 class Fetcher:
-    """Fetches photos by URL. Safe to call from several threads at once; each call has a connection of its own.
+    """Fetches photos by URL, and posts to URLs under the same guard.
+
+    Safe to call from several threads at once; each call has a connection of its own.
 
     Parameters
     ----------
@@ -99,6 +140,10 @@ class Fetcher:
         Like `socket.getaddrinfo`; asked once per URL.
     cafile : str, optional
         PEM file of certificate authorities trusted besides the system's and certifi's.
+    permit : callable, optional
+        Says of an address whether it may be connected to, instead of `allow` and "is it public".
+    on_socket : callable, optional
+        Told each socket before anything is waited for on it, so that another thread can break it off.
     """
 
     def __init__(
@@ -109,10 +154,13 @@ class Fetcher:
         max_redirects: int = 3,
         resolver: Callable = socket.getaddrinfo,
         cafile: str | None = None,
+        permit: Callable[[Address], bool] | None = None,
+        on_socket: Callable[[socket.socket], None] | None = None,
     ):
         self.timeout, self.max_bytes, self.max_redirects = timeout, max_bytes, max_redirects
         self._allow = tuple(ipaddress.ip_network(network, strict=False) for network in allow)
         self._resolver, self._cafile = resolver, cafile
+        self._permit, self._on_socket = permit, on_socket or (lambda _: None)
         self._tls: ssl.SSLContext | None = None
         self._tls_lock = threading.Lock()
 
@@ -145,14 +193,106 @@ class Fetcher:
             url = outcome
         raise FetchFailed(f"expected at most {self.max_redirects} redirects, got more")
 
+    def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        """Send `body` to `url`; the status, which is 2xx. Redirects are not followed, and no reply's body is read.
+
+        Raises
+        ------
+        InvalidUrl, AddressRefused, FetchFailed, FetchTimeout
+            As for `fetch`. The details of FetchFailed hold the `status` of an answer other than 2xx, and its `retry_after`
+            what the answer says of that.
+        """
+        target, deadline = _parse(url), time.monotonic() + self.timeout
+        with self._failures(target):
+            connection = self._connect(target, deadline)
+            try:
+                response = self._request(connection, target, "identity", None, post=(headers, body))
+                try:
+                    return _taken(response, target)
+                finally:
+                    response.close()
+            finally:
+                connection.close()
+
+    @staticmethod
+    def check(url: str) -> None:
+        """Nothing if `url` can be asked for at all; names are not looked up.
+
+        Raises
+        ------
+        InvalidUrl
+        """
+        _parse(url)
+
+    def stream(self, url: str, *, silence: float = 10.0, login: Login | None = None) -> Stream:
+        """Open a URL whose reply goes on and on, and leave its body to be read as it comes. `timeout` is for opening.
+
+        Parameters
+        ----------
+        silence : float
+            Seconds without a byte after which reading raises.
+        login : callable, optional
+            Called with the ``WWW-Authenticate`` headers of a reply 401 and the path that was asked for; gives the value of
+            ``Authorization``, or None. It is asked once, and for the host of `url` alone.
+
+        Raises
+        ------
+        InvalidUrl, AddressRefused, FetchFailed, FetchTimeout
+        """
+        deadline, first, authorization = time.monotonic() + self.timeout, None, None
+        for _ in range(self.max_redirects + 2):
+            target = _parse(url)
+            first = first or target
+            own = (target.scheme, target.authority) == (first.scheme, first.authority)
+            with self._failures(target):
+                outcome = self._begin(target, deadline, silence, authorization if own else None)
+            if isinstance(outcome, Stream):
+                return outcome
+            if isinstance(outcome, str):
+                url = outcome
+                continue
+            refused = FetchFailed(f"{target.authority} answered with status 401", status=401)
+            if authorization is not None or not own or login is None:
+                raise refused
+            authorization = login(outcome, target.path)
+            if authorization is None:
+                raise refused
+        raise FetchFailed(f"expected at most {self.max_redirects} redirects, got more")
+
+    def _begin(self, target: _Target, deadline: float, silence: float, authorization: str | None) -> Stream | str | list[str]:
+        """One request: its reply, the URL that it was redirected to, or the challenges of a 401."""
+        connection, response = self._connect(target, deadline), None
+        try:
+            response = self._request(connection, target, "identity", authorization)
+            if response.status in _REDIRECTS:
+                return _redirect(response, target)
+            if response.status == 401:
+                return response.headers.get_all("WWW-Authenticate") or []
+            if not 200 <= response.status < 300:
+                raise FetchFailed(f"{target.authority} answered with status {response.status}", status=response.status)
+            connection.silence = silence
+            made = Stream(connection, response)
+            connection = response = None
+            return made
+        finally:
+            for each in (response, connection):
+                if each is not None:
+                    each.close()
+
     def _ask(self, target: _Target, deadline: float) -> Fetched | str:
         """One request: what it brought, or the URL that it was redirected to."""
-        try:
+        with self._failures(target):
             connection = self._connect(target, deadline)
             try:
                 return self._exchange(connection, target)
             finally:
                 connection.close()
+
+    @contextmanager
+    def _failures(self, target: _Target) -> Iterator[None]:
+        """Whatever goes wrong on a connection, as the errors that are promised."""
+        try:
+            yield
         except FetchError:
             raise
         except TimeoutError:
@@ -172,6 +312,7 @@ class Fetcher:
         for number, (family, address) in enumerate(addresses):
             try:
                 connection = _Plain(family, socket.SOCK_STREAM)
+                self._on_socket(connection)
                 connection.guard(deadline, self.max_bytes + _HEADER_BYTES)
                 connection.settimeout(connection.left() / (len(addresses) - number))
                 connection.connect((str(address), target.port))
@@ -217,8 +358,10 @@ class Fetcher:
             raise FetchFailed(f"there is no usable address of {target.host}") from None
 
     def _allowed(self, address: Address) -> bool:
-        reached = _reached(address)
-        return any(a in network for network in self._allow for a in (address, reached)) or _is_public(reached)
+        if self._permit is not None:
+            return self._permit(address)
+        at = reached(address)
+        return any(a in network for network in self._allow for a in (address, at)) or is_public(at)
 
     def _secured(self, connection: _Plain, target: _Target) -> _Tls:
         """TLS over a connection, the certificate checked against the URL's host name."""
@@ -227,6 +370,7 @@ class Fetcher:
             secured = self._context().wrap_socket(
                 connection, server_hostname=target.host, do_handshake_on_connect=False, suppress_ragged_eofs=False
             )
+            self._on_socket(secured)
             secured.guard(connection.deadline, connection.budget)
             secured.settimeout(secured.left())
             secured.do_handshake()
@@ -250,21 +394,35 @@ class Fetcher:
     # --- what is said ---
 
     def _exchange(self, connection: _Plain | _Tls, target: _Target) -> Fetched | str:
-        request = http.client.HTTPConnection(target.host, target.port)
-        request.sock, request.auto_open = connection, 0
-        request.putrequest("GET", target.path, skip_host=True, skip_accept_encoding=True)
-        for name, value in (
-            ("Host", target.authority), ("User-Agent", "recognizer"), ("Accept", "image/*,*/*;q=0.5"),
-            ("Accept-Encoding", "gzip"), ("Connection", "close"),
-        ):  # fmt: skip
-            request.putheader(name, value)
-        connection.settimeout(connection.left())
-        request.endheaders()
-        response = request.getresponse()
+        response = self._request(connection, target, "gzip", None)
         try:
             return self._outcome(response, target)
         finally:
             response.close()
+
+    def _request(
+        self,
+        connection: _Plain | _Tls,
+        target: _Target,
+        encoding: str,
+        authorization: str | None,
+        post: tuple[Mapping[str, str], bytes] | None = None,
+    ) -> http.client.HTTPResponse:
+        """Ask for the target, or with `post` send it these headers and this body."""
+        headers, body = ({"Accept": "image/*,*/*;q=0.5"}, None) if post is None else post
+        length = None if body is None else str(len(body))
+        request = http.client.HTTPConnection(target.host, target.port)
+        request.sock, request.auto_open = connection, 0
+        request.putrequest("GET" if body is None else "POST", target.path, skip_host=True, skip_accept_encoding=True)
+        for name, value in (
+            ("Host", target.authority), ("User-Agent", "recognizer"), *headers.items(), ("Content-Length", length),
+            ("Accept-Encoding", encoding), ("Connection", "close"), ("Authorization", authorization),
+        ):  # fmt: skip
+            if value is not None:
+                request.putheader(name, value)
+        connection.settimeout(connection.left())
+        request.endheaders(body)
+        return request.getresponse()
 
     def _outcome(self, response: http.client.HTTPResponse, target: _Target) -> Fetched | str:
         if response.status in _REDIRECTS:
@@ -302,7 +460,7 @@ class Fetcher:
 # --- addresses -------------------------------------------------------------------------------------------------------
 
 
-def _reached(address: Address) -> Address:
+def reached(address: Address) -> Address:
     """The address that packets end up at: the IPv4 address inside a mapped or NAT64 one, else the address itself."""
     if address.version == 6:
         if address.ipv4_mapped is not None:
@@ -312,7 +470,7 @@ def _reached(address: Address) -> Address:
     return address
 
 
-def _is_public(address: Address) -> bool:
+def is_public(address: Address) -> bool:
     """Whether an address is one of the Internet at large. 6to4 and Teredo, which wrap an IPv4 address, never are."""
     if address.version == 6 and address not in _IPV6_IN_USE:
         return False
@@ -340,14 +498,14 @@ def _parse(url: str) -> _Target:
         raise InvalidUrl("expected a URL with a host and without user names and backslashes")
     if port == 0 or not re.fullmatch(r"[^:]*|.*\]|.*:[0-9]{0,5}", parts.netloc, re.ASCII):
         raise InvalidUrl("expected a port from 1 to 65535")
-    host, literal = _host(parts.netloc)
+    host, literal = read_host(parts.netloc)
     path = _without_dots(quote(parts.path or "/", safe="/%:@!$&'()*+,;=~[]|"))
     if parts.query:
         path += "?" + quote(parts.query, safe="/%?:@!$&()*+,;=~[]|{}^`\\")
     return _Target(parts.scheme, host, port or (443 if parts.scheme == "https" else 80), path, literal)
 
 
-def _host(netloc: str) -> tuple[str, Address | None]:
+def read_host(netloc: str) -> tuple[str, Address | None]:
     """The host in ASCII, and its address if it is written as one, in any way that some resolver takes for one."""
     if netloc.startswith("["):
         try:
@@ -414,6 +572,17 @@ def _without_dots(path: str) -> str:
     return "/" + "/".join(kept)
 
 
+def _taken(response: http.client.HTTPResponse, target: _Target) -> int:
+    """The status of an answer to what was posted, if it is 2xx."""
+    if 200 <= response.status < 300:
+        return response.status
+    error = FetchFailed(f"{target.authority} answered with status {response.status}", status=response.status)
+    wait = response.headers.get("Retry-After", "")
+    if wait.isascii() and wait.isdigit():
+        error.retry_after = min(float(wait[:9]), _LONGEST_RETRY_AFTER)
+    raise error
+
+
 def _redirect(response: http.client.HTTPResponse, target: _Target) -> str:
     location = response.headers.get("Location")
     if not location:
@@ -440,6 +609,7 @@ class _Guarded:
 
     deadline = 0.0
     budget = 0
+    silence: float | None = None  # once set, seconds that each read may take, instead of deadline and budget
 
     def guard(self, deadline: float, budget: int) -> None:
         self.deadline, self.budget = deadline, budget
@@ -452,6 +622,9 @@ class _Guarded:
         return left
 
     def recv_into(self, *args, **kwargs) -> int:
+        if self.silence is not None:
+            self.settimeout(self.silence)
+            return super().recv_into(*args, **kwargs)
         self.settimeout(self.left())
         count = super().recv_into(*args, **kwargs)
         self.budget -= count

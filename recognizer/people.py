@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import sources
 from .errors import SettingsError
@@ -13,6 +14,10 @@ from .folder import Problem
 from .results import EnrolledPhoto, FoundObject, Person, SeenFace, Verification
 from .service import Service, make_service
 from .settings import Settings
+from .video.watching import watch
+
+if TYPE_CHECKING:
+    from .video.results import FrameResult
 
 
 class People:
@@ -105,6 +110,28 @@ class People:
     def enroll(self, name: str, photo, *, face: str = "only", force: bool = False) -> EnrolledPhoto:
         """Enrol a photo of a person; it is stored in the folder. An array is stored as PNG. See `Service.enrol`."""
         return self.service.enrol(name, sources.to_store(self._take(photo)), face=face, force=force)
+
+    def watch(
+        self,
+        source,
+        *,
+        objects: bool = False,
+        landmarks: int = 5,
+        detect_every: int | None = None,
+        loop: bool = False,
+        paced: bool = True,
+    ) -> AsyncIterator[FrameResult]:
+        """Follow and name the faces before a camera or in a recording; for ``async for``. Parameters are as for
+        `video.watching.watch`; all that are watched share the same few threads.
+
+        Raises
+        ------
+        InvalidSource, InvalidParameter, ModelError
+        """
+        return watch(
+            source, self, objects=objects, landmarks=landmarks, detect_every=detect_every, loop=loop, paced=paced,
+            executor=self.service.video_workers,
+        )  # fmt: skip
 
     def rename(self, name: str, to: str, *, merge: bool = False) -> Person:
         """Give a person another name; see `Service.rename`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import numpy as np
@@ -14,6 +15,10 @@ from .errors import RecognizerError
 from .folder import Problem
 from .results import EnrolledPhoto, FoundObject, Person, PersonPhoto, Seen, SeenFace, SeenObjects, Verification
 from .types import LANDMARK_SCHEMES, Box, Face, Match
+
+if TYPE_CHECKING:
+    from .video.cameras import CameraEntry
+    from .video.results import FrameResult
 
 
 def error(failure: RecognizerError) -> dict:
@@ -98,6 +103,29 @@ def seen(result: Seen, *, candidates: bool = False, landmarks: bool = False) -> 
     }
 
 
+def followed(result: FrameResult, *, landmarks: bool = False) -> dict:
+    """A picture of a video, with the faces that are followed in it; times in seconds since the epoch."""
+    faces = []
+    for face in result.faces:
+        shown = {"track": face.track, "detected": face.detected, "since": round(face.since, 3), **_face(face.seen, False)}
+        if not landmarks:
+            del shown["landmarks"]
+        faces.append({"subject": None, "decided": face.decided, **shown})
+    frame = result.frame
+    return {
+        "frame": frame.number,
+        "time": round(frame.time, 3),
+        "position": None if frame.position is None else round(frame.position, 3),
+        "width": frame.width,
+        "height": frame.height,
+        "dropped": result.dropped,
+        "faces": faces,
+        "objects": [found_object(each) for each in result.objects],
+        "ended": list(result.ended),
+        "timing_ms": timing(result.timing_ms),
+    }
+
+
 def objects(result: SeenObjects) -> dict:
     return {
         "image": {"width": result.image.width, "height": result.image.height},
@@ -164,6 +192,22 @@ def _photo(name: str, photo: PersonPhoto) -> dict:
 
 def _link(name: str, photo: str, thumbnail: bool = False) -> str:
     return f"/people/{quote(name, safe='')}/photos/{photo}" + ("?thumbnail=1" if thumbnail else "")
+
+
+def camera(entry: CameraEntry) -> dict:
+    """A camera of the list, and how it is; its source without what is secret."""
+    reader, state = entry.camera, entry.camera.state
+    return {
+        "id": entry.id,
+        "name": entry.name,
+        "source": entry.source.shown,
+        "kind": entry.source.kind,
+        "always": entry.always,
+        "fixed": entry.fixed,
+        "state": {"name": state.name, "reason": state.reason or None, "since": round(state.since, 3)},
+        "fps": round(reader.fps, 1),
+        "frames": reader.counts,
+    }
 
 
 def problem(found: Problem) -> dict:

@@ -7,6 +7,7 @@ was for other WSGI servers. The limits on clients are in `recognizer.wsgi`, the 
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import os
 import signal
@@ -41,7 +42,8 @@ def install(
     api : hug.API
         The module's API object.
     settings : Settings
-        ``host`` is listened on when the command names none; ``http_threads`` requests are answered at once.
+        ``host`` is listened on when the command names none; ``http_threads`` requests are answered at once, and
+        ``streams`` replies without an end beside them.
     on_stop : callable, optional
         Called once no request runs any more, before the process ends or is replaced.
     max_body : int, optional
@@ -70,8 +72,8 @@ def install(
                 return self.server(None if no_documentation else True)
 
             serve(
-                make_app, host or settings.host, port, threads=settings.http_threads, max_body=limit, on_stop=stop,
-                reloader=reloader, quiet=not display_intro,
+                make_app, host or settings.host, port, threads=settings.http_threads, streams=settings.streams,
+                max_body=limit, on_stop=stop, reloader=reloader, quiet=not display_intro,
             )  # fmt: skip
 
     api.http.__class__ = Http
@@ -83,7 +85,7 @@ def hug_is_serving() -> bool:
     return "hug.development_runner" in sys.modules and Path(main).stem in ("hug", "hug-script") and "-c" not in sys.argv
 
 
-def serve(make_app, host, port, *, threads, max_body, on_stop, reloader, quiet=False):
+def serve(make_app, host, port, *, threads, streams, max_body, on_stop, reloader, quiet=False):
     """Serve the WSGI application that `make_app()` returns until the process is told to stop.
 
     Raises
@@ -95,7 +97,10 @@ def serve(make_app, host, port, *, threads, max_body, on_stop, reloader, quiet=F
 
     listener = inherited_socket() or _listen(host, port, on_stop)
     stop = _Stop(reloader)
-    server = Server(listener, make_app(), threads, max_body)
+    server = Server(listener, make_app(), threads, max_body, streams)
+    # what is there now stays: collections that walk it again and again would hold up live video, 50 ms at a time
+    gc.collect()
+    gc.freeze()
     reloader.begin()
     server.begin()
     if not quiet:

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import os
+import logging
 import threading
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, replace
-from pathlib import PurePosixPath
+from dataclasses import asdict
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from . import annotate, images, matching, models, names, quality, sandbox
+from . import __version__, annotate, images, matching, models, names, sandbox
 from .encodings import EncodingsCache
 from .engines import Engine, largest, make_engine, weights_for
 from .enrolment import Enrolment, Entry, Progress
 from .errors import (
     Busy,
+    EventNotFound,
+    EventsOff,
     InvalidParameter,
+    InvalidSource,
     LooksLikeAnother,
     ModelError,
     ModelMissing,
     NoFace,
     PhotoNotFound,
     RecognizerError,
+    SettingsError,
     StorageError,
     SubjectNotFound,
 )
@@ -34,11 +38,21 @@ from .galleries.base import Gallery
 from .galleries.memory import MemoryGallery
 from .objects import DECODE_SIZE, GRAPH, LEAST_SCORE, WEIGHTS, ObjectDetector, check_labels
 from .pool import Pool
-from .quality import Quality
-from .results import EnrolledPhoto, Person, PersonPhoto, Seen, SeenFace, SeenObjects, Verification
+from .results import EnrolledPhoto, FoundObject, Person, PersonPhoto, Seen, SeenFace, SeenObjects, Verification
 from .settings import Settings
-from .types import Box, Candidate, Face, Faces, Match
+from .types import Box, Candidate, Face, Match
+from .video.cameras import Cameras
+from .video.event_hub import Events
+from .video.event_log import EventLog, Retention
+from .video.events import Rules as EventRules
+from .video.live import Live
+from .video.reach import Reach
+from .video.source import parse_source
+from .video.workers import Workers, cores, sensible
+from .vision import EngineVision
 from .watcher import Watcher
+
+log = logging.getLogger("recognizer")
 
 #: Extensions under which photos are stored, by format.
 EXTENSIONS = {"jpeg": "jpg", "tiff": "tif"}
@@ -80,12 +94,21 @@ class Service:
         self.pool, self.fetcher, self.rules = pool, fetcher, rules
         points = engine.info.calibration
         self._curve = matching.Curve(points.distances, points.rates)
+        if hasattr(engine.embedder, "idle"):
+            engine.embedder.idle = lambda: pool.inside < 2
         self._fetches = threading.BoundedSemaphore(max(2, min(MAX_FETCHES, settings.http_threads // 2)))
         self._font = models.path("font", settings.models_dir)
         self._objects: ObjectDetector | None = None
         self._objects_lock = threading.Lock()
         self._objects_failed = -float("inf")
         self._watcher: Watcher | None = None
+        self._events: Events | None = None
+        self._events_lock = threading.Lock()
+        self._video_workers: Workers | None = None
+        self._live: Live | None = None
+        self._video_lock = threading.RLock()
+        self._cameras: Cameras | None = None
+        self._cameras_lock = threading.Lock()
         self._started = time.time()
         self._ready = False
 
@@ -107,13 +130,63 @@ class Service:
             self._watcher = Watcher(self.enrolment, self.settings.watch_poll)
         self._ready = True
 
+    def deliver_events(self) -> None:
+        """Send events to the webhooks and the MQTT broker of the settings from now on. Servers do this; commands do not.
+
+        Raises
+        ------
+        SettingsError, StorageError
+        """
+        from .video.mqtt import Mqtt, parse_broker
+        from .video.webhooks import Webhook, WebhookRules, key_of
+
+        wanted = self.settings
+        if not (wanted.webhooks or wanted.mqtt_url) or not wanted.events:
+            return
+        sinks = []
+        secret = _secret(wanted.webhook_secret, wanted.webhook_secret_file, "webhook_secret")
+        rules = WebhookRules(key_of(secret) if secret else None, wanted.webhook_retry_hours * 3600)
+        fetcher = Fetcher(allow=wanted.webhook_allow, timeout=wanted.fetch_timeout)
+        for number, url in enumerate(wanted.webhooks, 1):
+            try:
+                sinks.append(Webhook(self.events.log, url, fetcher, rules))
+            except RecognizerError as error:
+                raise SettingsError(f"webhooks: URL {number} cannot be used: {error.message}") from None
+        if wanted.mqtt_url:
+            password = _secret(None, wanted.mqtt_password_file, "mqtt_password")
+            broker = parse_broker(wanted.mqtt_url, password, wanted.mqtt_ca_file and str(wanted.mqtt_ca_file))
+            sinks.append(
+                Mqtt(
+                    self.events, broker, prefix=wanted.mqtt_prefix,
+                    discovery="" if wanted.mqtt_discovery == "none" else wanted.mqtt_discovery,
+                    cameras=self._named_cameras, people=self.gallery.subjects, version=__version__,
+                )
+            )  # fmt: skip
+        self.events.deliver_to(sinks)
+
+    def _named_cameras(self) -> list[tuple[str, str]]:
+        return [(each.id, each.name or each.id) for each in self.cameras.all()]
+
     def close(self) -> None:
         """Finish what runs, end all threads, close all files."""
         self._ready = False
         if self._watcher:
             self._watcher.close()
             self._watcher = None
+        with self._video_lock:
+            if self._live is not None:
+                self._live.close()
+        with self._events_lock:  # after the cameras, whose people leave now
+            if self._events is not None:
+                self._events.close()
+        with self._cameras_lock:
+            cameras, self._cameras = self._cameras, None
+        if cameras is not None:
+            cameras.close()
         self.pool.close()
+        with self._video_lock:
+            if self._video_workers is not None:
+                self._video_workers.shutdown(wait=True, cancel_futures=True)
         sandbox.close()
         self.enrolment.cache.close()
 
@@ -221,23 +294,13 @@ class Service:
             clock.lap("embed")
             matches = self.match(vectors, top_k, threshold)
             clock.lap("match")
-            qualities = self._qualities(image, faces)
+            qualities = self.engine.qualities(image, faces)
             clock.lap("quality")
         found = tuple(
             SeenFace(face, point, match, measured)
             for face, point, match, measured in zip(faces, points, matches, qualities, strict=True)
         )
         return Seen(image, found, clock.total())
-
-    def _qualities(self, image: images.Image, faces: Faces) -> list[Quality]:
-        """How good the picture of each face is; sizes in pixels of the original photo."""
-        if not len(faces):
-            return []
-        near, scaled = self.engine.aligned(image, faces)
-        return [
-            replace(quality.measure(near.pixels, face), size=original.box.size)
-            for face, original in zip(scaled, faces, strict=True)
-        ]
 
     def annotated(self, seen: Seen | SeenObjects) -> bytes:
         """The photo that was looked at, at its full size, with what was found drawn on it: a JPEG."""
@@ -345,6 +408,37 @@ class Service:
         margin = matching.AMBIGUOUS_SHARE * self.engine.info.calibration.threshold
         found = self.gallery.search(vectors, max(2, top_k))
         return [matching.decide(candidates, limit, self._curve, top_k, margin) for candidates in found]
+
+    def vision(self) -> EngineVision:
+        """What live video asks of this service."""
+        return EngineVision(self.engine, self.gallery, self.threshold_now, self._find_objects_live)
+
+    def _find_objects_live(self, pixels: np.ndarray, threshold: float) -> Sequence[FoundObject]:
+        return self.object_detector().find(pixels, threshold)
+
+    @property
+    def video_workers(self) -> Workers:
+        """The threads that all cameras share; made when they are first asked for."""
+        with self._video_lock:
+            if self._video_workers is None:
+                self._video_workers = Workers(sensible(cores()))
+            return self._video_workers
+
+    def start_cameras(self) -> None:
+        """Start the cameras that are kept on always, now and when one is added: for a server, not for whoever looks in for
+        a moment."""
+        self.live.start()
+
+    @property
+    def live(self) -> Live:
+        """The server's video, made when it is first asked for."""
+        with self._video_lock:
+            if self._live is None:
+                self._live = Live(
+                    self.cameras, self.vision(), executor=self.video_workers, font=self._font, encoders=max(2, cores() // 2),
+                    observers=self._observers(),
+                )  # fmt: skip
+            return self._live
 
     # -- verification -------------------------------------------------------------------------------------------
 
@@ -498,6 +592,7 @@ class Service:
         """
         name = self._name(name)
         photos = self.enrolment.remove_subject(name)
+        self._forget_events(name)
         left = self.enrolment.left_of(name, photos)
         if any(left.values()):
             raise StorageError(f"not everything about {name!r} could be erased", left=left)
@@ -552,6 +647,84 @@ class Service:
         except RecognizerError:
             raise SubjectNotFound("nobody of that name is enrolled") from None
 
+    # -- events -------------------------------------------------------------------------------------------------
+
+    @property
+    def events(self) -> Events:
+        """What happened at the cameras; an observer for `video.live`. Made when it is first asked for.
+
+        Raises
+        ------
+        EventsOff, StorageError
+        """
+        if not self.settings.events:
+            raise EventsOff("no events are kept: the setting RECOGNIZER_EVENTS is off")
+        with self._events_lock:
+            if self._events is None:
+                wanted = self.settings
+                rules = EventRules(
+                    wanted.event_shown_seconds, unknown_seconds=wanted.event_unknown_seconds,
+                    left_seconds=wanted.event_left_seconds,
+                )  # fmt: skip
+                self._events = Events(self._events_folder, rules, self._retention)
+            return self._events
+
+    def event(self, number: int) -> dict:
+        """One event.
+
+        Raises
+        ------
+        EventNotFound, EventsOff
+        """
+        found = self.events.log.get(number)
+        if found is None:
+            raise EventNotFound(f"there is no event {number}, or no longer", event=number)
+        return found
+
+    def _observers(self) -> tuple[Events, ...]:
+        """The events, if there are any: video goes on where their folder cannot be used."""
+        if not self.settings.events:
+            return ()
+        try:
+            return (self.events,)
+        except StorageError as error:
+            log.warning("no events are kept: %s", error.message)
+            return ()
+
+    @property
+    def _events_folder(self) -> Path:
+        return self.settings.state_dir / "events"
+
+    @property
+    def _retention(self) -> Retention:
+        most = self.settings.events_max_bytes
+        return Retention(most, self.settings.events_max_days, file_bytes=min(1_000_000, most // 8))
+
+    def _forget_events(self, name: str) -> None:
+        """Take a person who is erased out of the events, also where another process writes them."""
+        if self._events is not None:
+            self._events.forget(name)
+        elif self._events_folder.is_dir():
+            held = EventLog(self._events_folder, self._retention)
+            try:
+                held.forget(name)
+            finally:
+                held.close()
+    # -- cameras ------------------------------------------------------------------------------------------------
+
+    @property
+    def cameras(self) -> Cameras:
+        """The list of cameras, read when it is first asked for."""
+        with self._cameras_lock:
+            if self._cameras is None:
+                self._cameras = Cameras(
+                    self.settings.state_dir / "cameras.json",
+                    default=self.settings.camera,
+                    reach=Reach(self.settings.camera_allow),
+                    files=self.settings.camera_files,
+                )
+            return self._cameras
+
     # -- health -------------------------------------------------------------------------------------------------
 
     def health(self) -> dict:
@@ -574,7 +747,9 @@ class Service:
                 "subjects": len(subjects), "templates": sum(subjects.values()), "problems": self.enrolment.problem_count,
             },  # fmt: skip
             "queue": {"inside": self.pool.inside, "workers": self.pool.workers, "waiting_at_most": self.pool.queue},
+            "video": self._live.summary() if self._live else {"viewers": 0, "running": []},
             "uptime_s": round(time.time() - self._started, 1),
+            "events": None if self._events is None else self._events.counts(),
         }
 
 
@@ -587,14 +762,30 @@ def _person(name: str, entries: Sequence[Entry]) -> Person:
     return Person(name, len(usable), photos)
 
 
+def _secret(value: str | None, file: Path | None, name: str) -> str | None:
+    """A secret from its setting, or from the file that a setting names.
+
+    Raises
+    ------
+    SettingsError
+        Both are given, or the file cannot be read or is empty.
+    """
+    if file is None:
+        return value
+    if value is not None:
+        raise SettingsError(f"{name}: expected it as a setting or in a file, got both")
+    try:
+        text = file.read_text("utf-8").strip()
+    except (OSError, ValueError):
+        text = ""
+    if not text:
+        raise SettingsError(f"{name}_file: the file is missing, cannot be read, or is empty")
+    return text
+
+
 def _check_range(name: str, value: float, least: float, most: float) -> None:
     if not least <= value <= most:
         raise InvalidParameter(f"{name}: expected {least} to {most}, got {value}")
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def needed_files(settings: Settings) -> tuple[str, ...]:
@@ -617,7 +808,13 @@ def make_service(settings: Settings, download: models.Progress | None = None) ->
         Weights are missing and could not be fetched.
     StorageError
         A folder cannot be used.
+    SettingsError
+        The setting `camera` names nothing that can be read.
     """
+    try:
+        parse_source(settings.camera)
+    except InvalidSource as error:
+        raise SettingsError(f"RECOGNIZER_CAMERA: {error.message}") from None
     models.ensure(needed_files(settings), settings.models_dir, download)
     recipe = {
         "detector": settings.detector,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -34,8 +35,30 @@ def _networks(text: str) -> tuple[str, ...]:
     return tuple(str(ipaddress.ip_network(part.strip(), strict=False)) for part in text.split(",") if part.strip())
 
 
+def _urls(text: str) -> tuple[str, ...]:
+    """URLs separated by spaces or commas; a comma within one stays."""
+    return tuple(filter(None, re.split(r"\s+|,(?=\s*https?://)\s*|,$", text.strip())))
+
+
 def _words(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _topic(text: str) -> str:
+    """Levels of an MQTT topic."""
+    if not re.fullmatch(r"[^+#/$\s\0][^+#\s\0]*[^+#/\s\0]|[^+#/$\s\0]", text) or "//" in text:
+        raise ValueError("expected levels of a topic without wildcards and spaces")
+    return text
+
+
+def _topic_or_none(text: str) -> str:
+    return "none" if text.lower() == "none" else _topic(text)
+
+
+def _places(text: str) -> tuple[str, ...]:
+    """Like `_networks`, with the words ``lan`` and ``public`` for those networks."""
+    words = tuple(part.lower() for part in _words(text))
+    return tuple(word if word in ("lan", "public") else _networks(word)[0] for word in words)
 
 
 def _default_models() -> Path:
@@ -44,11 +67,16 @@ def _default_models() -> Path:
     return user_cache_path("recognizer", appauthor=False) / "models"
 
 
-def _setting(default, parse, help: str, *, least=None, most=None, choices=None, shown: str | None = None):
-    metadata = {"parse": parse, "help": help, "least": least, "most": most, "choices": choices, "shown": shown}
+def _setting(
+    default, parse, help: str, *, least=None, most=None, choices=None, shown: str | None = None, secret: bool = False
+):
+    """A field; `secret` keeps its value out of every message, table and representation."""
+    metadata = {
+        "parse": parse, "help": help, "least": least, "most": most, "choices": choices, "shown": shown, "secret": secret,
+    }  # fmt: skip
     if callable(default):
-        return field(default_factory=default, metadata=metadata)
-    return field(default=default, metadata=metadata)
+        return field(default_factory=default, metadata=metadata, repr=not secret)
+    return field(default=default, metadata=metadata, repr=not secret)
 
 
 @dataclass(frozen=True)
@@ -63,7 +91,9 @@ class Settings:
 
     known_faces: Path = _setting(Path("known_faces"), Path, "Folder of the enrolled: one folder per person, photos in it.")
     state_dir: Path = _setting(
-        Path(".recognizer"), Path, "Folder of what can be made again: cached templates and thumbnails."
+        Path(".recognizer"), Path,
+        "Folder of what the server keeps: cached templates and thumbnails, which can be made again; the list of cameras and "
+        "the events, which cannot.",
     )
     models_dir: Path = _setting(
         _default_models, Path, "Folder where fetched weights are kept.", shown="the user's cache folder"
@@ -116,6 +146,21 @@ class Settings:
         shown="none",
     )
     fetch_timeout: float = _setting(10.0, float, "Seconds that fetching one `image_url` may take in all.", least=0.1, most=300)
+    camera: str = _setting(
+        "0", str,
+        "What the camera `default` shows: a webcam's number, an rtsp, rtmp, http or https URL, a video file, a folder of "
+        "photos, `test:` for a test pattern, or `none`.",
+        secret=True,
+    )
+    camera_allow: tuple[str, ...] = _setting(
+        ("lan",), _places,
+        "Where URLs of cameras added over the API may lead: addresses or networks, `lan` for private networks, `public` for "
+        "the Internet, separated by commas.",
+        shown="`lan`",
+    )
+    camera_files: Path | None = _setting(
+        None, Path, "Folder below which cameras added over the API may name video files and folders of photos.", shown="none"
+    )
     workers: int = _setting(
         0, _whole, "Photos that are worked on at once; 0 takes one per processor core.", least=0, most=256
     )
@@ -128,9 +173,55 @@ class Settings:
         "Requests that are answered at once. With more than `RECOGNIZER_QUEUE`, full queues leave threads to other routes.",
         least=2, most=1024,
     )
+    streams: int = _setting(
+        64, _whole, "Live streams and event streams that may be open at once, beside those requests.", least=1, most=256
+    )
     watch: bool = _setting(True, _switch, "Pick up photos dropped into `known_faces` while running.")
     watch_poll: bool = _setting(
         False, _switch, "Look at `known_faces` by polling; for network shares, which announce nothing."
+    )
+
+    events: bool = _setting(
+        True, _switch, "Keep events of who appears and leaves at cameras; `off` keeps, tells and sends none."
+    )
+    events_max_bytes: int = _setting(
+        16_000_000, _whole, "Room for events on the disk, about 400 bytes each; their thumbnails come on top.", least=100_000
+    )
+    events_max_days: float = _setting(30.0, float, "Days after which events are deleted.", least=0.01, most=36_500)
+    event_shown_seconds: float = _setting(
+        0.5, float, "Seconds that a face must have been followed before it is an event.", least=0, most=60
+    )
+    event_unknown_seconds: float = _setting(
+        2.0, float, "Seconds that a face must have been nameless before it is an unknown person.", least=0, most=300
+    )
+    event_left_seconds: float = _setting(
+        5.0, float, "Seconds that a person must not have been seen before they have left.", least=0.1, most=86_400
+    )
+    webhooks: tuple[str, ...] = _setting(
+        (), _urls, "URLs that every event is posted to, separated by spaces.", shown="none", secret=True
+    )
+    webhook_secret: str | None = _setting(
+        None, str, "What webhooks are signed with; `whsec_` and base64, or any text.", shown="none", secret=True
+    )
+    webhook_secret_file: Path | None = _setting(None, Path, "File that holds it instead.", shown="none")
+    webhook_allow: tuple[str, ...] = _setting(
+        (), _networks, "Private addresses or networks that webhooks may lead to, as for `RECOGNIZER_FETCH_ALLOW`.",
+        shown="none",
+    )
+    webhook_retry_hours: float = _setting(
+        24.0, float, "Age in hours from which on an event that a webhook does not take is dropped.", least=0, most=8760
+    )
+    mqtt_url: str | None = _setting(
+        None, str, "MQTT broker that events are published to: `mqtt://user:password@host:1883`, `mqtts://` with TLS.",
+        shown="none", secret=True,
+    )
+    mqtt_password_file: Path | None = _setting(None, Path, "File that holds the broker's password instead.", shown="none")
+    mqtt_ca_file: Path | None = _setting(
+        None, Path, "PEM file of a certificate authority to trust besides the usual ones, for `mqtts://`.", shown="none"
+    )
+    mqtt_prefix: str = _setting("recognizer", _topic, "First levels of all MQTT topics.")
+    mqtt_discovery: str = _setting(
+        "homeassistant", _topic_or_none, "Home Assistant's MQTT discovery prefix; `none` announces nothing."
     )
 
     def __post_init__(self):
@@ -167,7 +258,8 @@ class Settings:
             try:
                 values[item.name] = item.metadata["parse"](text)
             except ValueError as error:
-                raise SettingsError(f"{variable}: {text!r} cannot be used: {error}") from None
+                found = "its value" if item.metadata["secret"] else repr(text)
+                raise SettingsError(f"{variable}: {found} cannot be used: {error}") from None
         values.update({name: value for name, value in overrides.items() if value is not None})
         return cls(**values)
 

@@ -2,7 +2,8 @@
 
 A thread is taken by a connection only while it has a request to read or answer: connections that say nothing wait in
 the selector. Replies that have no end (`ENDLESS`: live video, event streams) hold a thread for as long as somebody
-watches, so `STREAMS` threads are added for them and no more than that many may be open: the others stay free.
+watches, so threads are added for them and no more than that many may be open: the others stay free. Little of an endless
+reply may lie in the kernel, else a slow viewer would see the past; and when the server stops, they are cut off at once.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import errno
 import io
 import json
 import logging
+import select
 import socket
+import struct
 import sys
 import threading
 import time
@@ -26,7 +29,10 @@ from cheroot.wsgi import Gateway_10
 from cheroot.wsgi import Server as CherootServer
 
 ENDLESS = ("multipart/x-mixed-replace", "text/event-stream")
-STREAMS = 32
+#: Bytes of an endless reply that the kernel may hold: what was sent and not acknowledged, and of it, what was not even sent.
+STREAM_BUFFER, STREAM_UNSENT = 128 * 1024, 16 * 1024
+#: Seconds that a client of an endless reply may take for one chunk of it.
+STREAM_SECONDS = 10.0
 MAX_CONNECTIONS = 400
 MAX_HEADER_BYTES = 64 * 1024
 HEADER_SECONDS = 10.0
@@ -65,7 +71,7 @@ class Guard:
         Most endless replies open at once; beyond it the answer is 503.
     """
 
-    def __init__(self, app, stopping: Callable[[], bool] = lambda: False, streams: int = STREAMS):
+    def __init__(self, app, stopping: Callable[[], bool] = lambda: False, streams: int = 32):
         self.app = app
         self.stopping = stopping
         self.streams = threading.BoundedSemaphore(streams)
@@ -181,6 +187,23 @@ class _Request(HTTPRequest):
             return False
         return True
 
+    def send_headers(self):
+        kind = next((value for name, value in self.outheaders if name.lower() == b"content-type"), b"")
+        if not kind.decode("latin-1").lower().startswith(ENDLESS):
+            return super().send_headers()
+        # Without chunks, which simple clients of live video do not read: it ends where the connection does.
+        self.response_protocol = "HTTP/1.0"
+        self.close_connection = True
+        self.outheaders.append((b"Connection", b"close"))
+        super().send_headers()
+        self.conn.become_endless()
+
+    def write(self, chunk):
+        if not self.conn.endless:
+            return super().write(chunk)
+        self.conn.socket.sendall(chunk)  # straight from the bytes that all viewers share
+        self.conn.wait_until_sent()
+
     def simple_response(self, status, msg=""):
         if self.sent_headers:
             return
@@ -206,6 +229,46 @@ class _Connection(HTTPConnection):
     overdue = False
     drain = False
     fresh = True
+    endless = torn = False
+
+    def become_endless(self):
+        """From here on a stream is sent: keep what lies in the kernel small, and give the client time for each chunk."""
+        self.endless = True
+        self.socket.settimeout(STREAM_SECONDS)
+        with contextlib.suppress(OSError):
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, STREAM_BUFFER)
+            if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+                self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, STREAM_UNSENT)
+
+    def wait_until_sent(self):
+        """Wait until next to nothing is left to send: what comes next is chosen then, and not before.
+
+        Raises
+        ------
+        TimeoutError
+            The client takes too long.
+        """
+        if hasattr(select, "poll"):
+            poll = select.poll()
+            poll.register(self.socket, select.POLLOUT)
+            if not poll.poll(1000 * STREAM_SECONDS):
+                raise TimeoutError("timed out")
+
+    def gone(self) -> bool:
+        """Whether the client hung up, as far as the system tells: else it shows when something is sent."""
+        if not hasattr(select, "POLLRDHUP"):
+            return False
+        poll = select.poll()
+        try:
+            poll.register(self.socket, select.POLLRDHUP)
+            return bool(poll.poll(0))
+        except (OSError, ValueError):
+            return True
+
+    def hang_up(self):
+        """End an endless reply, also while it waits for the client."""
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
 
     def cut(self):
         self.overdue = True
@@ -216,6 +279,12 @@ class _Connection(HTTPConnection):
         if self.drain:
             self.drain = False
             self._discard_what_still_comes()
+        if self.torn:
+            # A reset, since nothing else tells this client that the reply did not just end; nor is what it never read kept.
+            self.linger = True
+            with contextlib.suppress(OSError):
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.socket.close()
         super().close()
         self.server.open.discard(self)
 
@@ -263,7 +332,13 @@ class _Gateway(Gateway_10):
         if body or "CONTENT_LENGTH" in self.env:
             self.env["CONTENT_LENGTH"] = str(len(body))
         self.env.pop("HTTP_TRANSFER_ENCODING", None)
-        super().respond()
+        conn, server = self.req.conn, self.req.server
+        self.env["recognizer.over"] = lambda: not server.ready or conn.gone()
+        try:
+            super().respond()
+        except OSError:
+            conn.torn = conn.endless
+            raise
 
     def _body(self) -> bytes:
         req, limit = self.req, self.req.server.max_request_body_size
@@ -302,9 +377,16 @@ class Server(CherootServer):
     app : callable
         WSGI application.
     threads : int
-        Ordinary requests answered at once; `STREAMS` threads more are for endless replies.
+        Ordinary requests answered at once.
     max_body : int
         Largest request body taken, in bytes.
+    streams : int
+        Endless replies open at once, each on a thread of its own beside those.
+
+    Notes
+    -----
+    The environ holds ``recognizer.over``, a callable: whether the client of this request hung up, or the server is ending.
+    An endless reply asks it while it has nothing to send.
     """
 
     ConnectionClass = _Connection
@@ -312,9 +394,9 @@ class Server(CherootServer):
     keep_alive_conn_limit = MAX_CONNECTIONS
     expiration_interval = 0.2
 
-    def __init__(self, listener: socket.socket, app, threads: int, max_body: int):
+    def __init__(self, listener: socket.socket, app, threads: int, max_body: int, streams: int = 32):
         super().__init__(
-            listener.getsockname()[:2], Guard(app, lambda: not self.ready), numthreads=threads + STREAMS,
+            listener.getsockname()[:2], Guard(app, lambda: not self.ready, streams), numthreads=threads + streams,
             server_name=SERVER_NAME, request_queue_size=128, timeout=10,
         )  # fmt: skip
         self.software = SERVER_NAME
@@ -353,13 +435,18 @@ class Server(CherootServer):
             raise failure[0]
 
     def end(self, seconds: float) -> bool:
-        """Take no more connections, finish running requests for at most `seconds`; True if all were finished."""
+        """Take no more connections, finish running requests for at most `seconds`; True if all were finished.
+
+        Endless replies are ended at once.
+        """
         self.shutdown_timeout = seconds
         stopper = threading.Thread(target=self.stop, name="http-stop", daemon=True)
         stopper.start()
         until = time.monotonic() + seconds
         while stopper.is_alive() and time.monotonic() < until:
             self.cut_overdue()
+            for conn in [conn for conn in list(self.open) if conn.endless]:
+                conn.hang_up()
             stopper.join(0.1)
         return not stopper.is_alive()
 

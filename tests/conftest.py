@@ -11,6 +11,7 @@ from recognizer.settings import Settings
 
 from . import fuzz
 from . import photos as real_photos
+from .certificates import authority  # noqa: F401, a fixture
 
 
 def pytest_addoption(parser):

@@ -172,7 +172,7 @@ def test_any_size_shows_box_and_label(portrait, font, width, height):
     changed = (after != canvas).any(axis=-1)
     top, left = round(box[1]), round(box[0])
     assert tuple(after[(top + round(box[3])) // 2, left]) == KNOWN
-    line = annotate._line_width((width, height), Box(*box))
+    line = annotate.line_width((width, height), Box(*box))
     assert 1 <= line <= max(width, height) / 200 + 1
     assert share(after, KNOWN) > 0.002 and share(after, (255, 255, 255)) > share(canvas, (255, 255, 255))
     assert changed.mean() < 0.6

@@ -18,7 +18,7 @@ PACKAGE = ROOT / "recognizer"
 #: its own row or from above: imports inside functions count as well.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("types", "settings", "names", "image_headers", "fetch", "package_index", "pool", "reload", "wsgi"),
+    ("types", "exporting", "settings", "names", "image_headers", "fetch", "package_index", "pool", "reload", "wsgi"),
     ("decoders",),
     ("sandbox",),
     ("geometry", "matching", "images", "download", "encodings", "server"),
@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("engines", "results", "progress"),
     ("objects",),
     ("examination", "evaluation", "face_recognition", "annotate", "replies"),
-    ("enrolment", "video"),
+    ("enrolment", "video", "vision"),
     ("watcher",),
     ("service",),
     ("people", "doctor"),
@@ -43,12 +43,13 @@ ENVIRONMENT = {
     "reload.py": "hands the listening socket to the process that replaces this one",
     "cli.py": "quietens OpenCV",
     "sandbox.py": "handed on to the process that decodes",
+    "video/decoder.py": "a process of its own: FFmpeg's options for OpenCV",
     "commands/upkeep.py": "shows where a setting comes from",
 }
 #: What takes long to import, or is not there everywhere: imported where it is used.
 HEAVY = {
-    "PIL", "cv2", "dlib", "google", "loky", "matplotlib", "onnx", "onnxruntime", "pi_heif", "pycocotools", "requests",
-    "rich", "simplejpeg", "watchfiles",
+    "PIL", "cv2", "dlib", "fsspec", "google", "loky", "matplotlib", "onnx", "onnxruntime", "paho", "pi_heif", "pyarrow",
+    "pycocotools", "requests", "rich", "simplejpeg", "watchfiles",
 }  # fmt: skip
 #: Modules that are pure: what they may import beside the standard library.
 PURE = {"types": {"numpy", "errors"}, "geometry": {"numpy"}, "matching": {"numpy", "types", "errors"}}

@@ -512,6 +512,16 @@ def test_settings(home):
     assert len(home.run("settings").stdout.splitlines()) == 1 + len(SETTINGS)
 
 
+def test_settings_show_no_secrets(home):
+    home.environ.update(
+        RECOGNIZER_CAMERA="rtsp://ada:pass-1@192.168.1.9/live", RECOGNIZER_MQTT_URL="mqtt://ada:pass-2@broker",
+        RECOGNIZER_WEBHOOK_SECRET="pass-3",
+    )  # fmt: skip
+    for result in (home.run("settings"), home.run("settings", "--json")):
+        assert result.exit_code == 0 and "pass-" not in result.stdout
+        assert "***@192.168.1.9" in result.stdout
+
+
 @pytest.mark.parametrize("command", ["models", "models fetch", "settings", "doctor", "people --help"])
 def test_what_needs_no_engine_loads_none(home, command):
     code = (
@@ -637,3 +647,113 @@ def test_every_command_takes_the_common_options():
 def test_every_exit_code_is_in_the_manual():
     text = (ROOT / "docs" / "cli.md").read_text("utf-8")
     assert re.findall(r"^\| (\d+) \|", text, re.MULTILINE) == ["0", "1", "2", "3", "130", "141"]
+
+
+# -- watching -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory, photos) -> Path:
+    """One person, moving a little, for two seconds at 10 fps."""
+    import cv2
+    import numpy as np
+
+    with Image.open(photos["obama2.jpg"]) as image:
+        face = image.convert("RGB")
+        face.thumbnail((360, 360))
+        pixels = np.asarray(face)
+    path = tmp_path_factory.mktemp("clips") / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (640, 400))
+    for i in range(20):
+        frame = np.full((400, 640, 3), 90, np.uint8)
+        frame[20 : 20 + pixels.shape[0], 40 + 2 * i : 40 + 2 * i + pixels.shape[1]] = pixels
+        writer.write(frame[..., ::-1])
+    writer.release()
+    return path
+
+
+def test_watch_says_who_comes(presidents, clip):
+    code, out, err = presidents.process("watch", clip, "--every-frame")
+    assert code == 0, err
+    assert re.fullmatch(r"00:0[01]\.\d  Barack Obama is there\n", out)
+
+
+def test_watch_as_json_has_a_line_for_every_picture(presidents, clip):
+    result = presidents.run("watch", clip, "--every-frame", "--json", "--landmarks", "68")
+    assert result.exit_code == 0, result.stderr
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["frame"] for line in lines] == list(range(20))
+    last = lines[-1]
+    assert {"time", "position", "width", "height", "dropped", "faces", "objects", "ended", "timing_ms"} <= set(last)
+    (face,) = last["faces"]
+    assert (face["track"], face["subject"], face["detected"], face["decided"]) == (1, "Barack Obama", True, True)
+    assert face["distance"] <= face["threshold"] and "chin" in face["landmarks"]
+    assert 60 < face["box"]["left"] < 300
+
+
+def test_watch_writes_a_video(presidents, clip, tmp_path):
+    import cv2
+
+    for name in ("out.mp4", "out.avi"):
+        result = presidents.run("watch", clip, "--output", tmp_path / name)
+        assert result.exit_code == 0, result.stderr
+        assert f"saved as {tmp_path / name}: 20 pictures" in result.stderr
+        video = cv2.VideoCapture(str(tmp_path / name))
+        pictures = 0
+        while True:
+            there, bgr = video.read()
+            if not there:
+                break
+            pictures += 1
+            if pictures == 10:
+                assert bgr.shape == (400, 640, 3)
+        assert (pictures, round(video.get(cv2.CAP_PROP_FPS))) == (20, 10)
+        video.release()
+
+
+def test_watch_ends_after_some_time(presidents):
+    result = presidents.run("watch", "test:320x180@10", "--seconds", "1", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert 1 <= len(result.stdout.splitlines()) <= 12
+
+
+def test_watch_what_is_not_there(presidents, tmp_path):
+    result = presidents.run("watch", tmp_path / "missing.mp4")
+    assert result.exit_code == 1 and "missing.mp4" in result.stderr and "[invalid_source]" in result.stderr
+    result = presidents.run("watch", "gopher://example")
+    assert result.exit_code == 1 and "[invalid_source]" in result.stderr
+    result = presidents.run("watch", "test:", "--output", tmp_path / "video.txt")
+    assert result.exit_code == 1 and ".mp4" in result.stderr
+    result = presidents.run("watch", "test:320x180", "--output", tmp_path / "missing" / "video.mp4", "--seconds", "2")
+    assert result.exit_code == 1 and "[storage_error]" in result.stderr
+
+
+def test_a_window_needs_a_screen(presidents):
+    presidents.environ.pop("DISPLAY", None)
+    code, out, err = presidents.process("watch", "test:", "--window", "--seconds", "1")
+    assert code == 1 and "window" in err and "--output" in err
+
+
+def test_watch_is_interrupted_cleanly(presidents, tmp_path):
+    """With a video being written: it can be played, and nothing but the code tells of the interruption."""
+    import cv2
+
+    process = presidents.start("watch", "test:320x180@20", "--json", "--output", tmp_path / "cut.avi")
+    for _ in range(10):
+        assert json.loads(process.stdout.readline())
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    video = cv2.VideoCapture(str(tmp_path / "cut.avi"))
+    assert video.read()[0]
+    video.release()
+
+
+def test_nobody_reads_what_is_watched(presidents):
+    process = presidents.start("watch", "test:320x180@20", "--json")
+    assert json.loads(process.stdout.readline())
+    process.stdout.close()
+    assert process.wait(60) == 141
+    assert "Traceback" not in process.stderr.read()
+    process.stderr.close()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .. import images
+from .. import images, quality
+from ..quality import Quality
 from ..types import Faces
 from .base import Detector, Embedder, EngineInfo
 
@@ -58,8 +59,12 @@ class Engine:
         faces, image = self._look(image, self.sizes.first)
         if self._second_look_pays(image, faces, least):
             faces, image = self._look(image, self.sizes.large)
-        sides = np.minimum(faces.boxes[:, 2] - faces.boxes[:, 0], faces.boxes[:, 3] - faces.boxes[:, 1])
-        return faces.select(sides >= least), image
+        return _of_size(faces, least), image
+
+    def glance(self, image: images.Image, min_face: int | None = None) -> Faces:
+        """Like `find`, by one look only: for live video, where a face that is missed is soon a little larger, and where
+        a picture without faces must not cost more than others."""
+        return _of_size(self._look(image, self.sizes.first)[0], self.min_face if min_face is None else min_face)
 
     def _look(self, image: images.Image, size: int) -> tuple[Faces, images.Image]:
         image = image.sharper(min(1.0, size / max(image.width, image.height)))
@@ -92,6 +97,16 @@ class Engine:
         height, width = image.pixels.shape[:2]
         return image, faces.scaled(width / image.width, height / image.height)
 
+    def qualities(self, image: images.Image, faces: Faces) -> list[Quality]:
+        """How good the picture of each face is; sizes in pixels of the original photo."""
+        if not len(faces):
+            return []
+        near, scaled = self.aligned(image, faces)
+        return [
+            replace(quality.measure(near.pixels, face), size=original.box.size)
+            for face, original in zip(scaled, faces, strict=True)
+        ]
+
     def landmarks_68(self, image: images.Image, faces: Faces) -> np.ndarray:
         """68 landmarks of each face in pixels of the original photo, float32 (n, 68, 2); see `engines.dlib`."""
         from .dlib import landmarks_68
@@ -101,6 +116,12 @@ class Engine:
         near, scaled = self.aligned(image, faces)
         height, width = near.pixels.shape[:2]
         return landmarks_68(near.pixels, scaled) * np.float32([image.width / width, image.height / height])
+
+
+def _of_size(faces: Faces, least: int) -> Faces:
+    """Those of which no side is shorter than `least` pixels."""
+    sides = np.minimum(faces.boxes[:, 2] - faces.boxes[:, 0], faces.boxes[:, 3] - faces.boxes[:, 1])
+    return faces.select(sides >= least)
 
 
 def largest(faces: Faces) -> int:

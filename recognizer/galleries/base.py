@@ -20,6 +20,10 @@ class Gallery(Protocol):
     engine: str
     dim: int
 
+    @property
+    def generation(self) -> int:
+        """Grows with every change, once searches see it: a search that began before may have missed it."""
+
     def add(self, templates: Sequence[Template]) -> None:
         """Add or replace templates.
 

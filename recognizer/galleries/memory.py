@@ -42,6 +42,7 @@ class MemoryGallery:
         self.engine, self.dim = engine, dim
         self._lock = threading.Lock()
         self._version = 0  # odd while rows are changed in place
+        self._changes = 0
         self._living = 0
         self._ids: dict[str, int] = {}
         self._by_subject: dict[str, dict[str, int]] = {}
@@ -57,6 +58,10 @@ class MemoryGallery:
             np.zeros(capacity, np.int32),
         )
 
+    @property
+    def generation(self) -> int:
+        return self._changes
+
     @contextmanager
     def _in_place(self) -> Iterator[None]:
         """Tells searches that rows which they may be reading change; the lock is held."""
@@ -65,6 +70,7 @@ class MemoryGallery:
             yield
         finally:
             self._version += 1
+            self._changes += 1
 
     def add(self, templates: Sequence[Template]) -> None:
         vectors = np.empty((len(templates), self.dim), np.float32)
@@ -76,6 +82,7 @@ class MemoryGallery:
         with self._lock:
             if not any(each.photo in self._by_subject.get(each.subject, ()) for each in templates):
                 self._append(templates, vectors)
+                self._changes += len(templates) > 0
                 return
             with self._in_place():
                 for template in templates:

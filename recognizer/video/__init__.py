@@ -2,7 +2,8 @@
 
 ::
 
-    async for result in watch("clip.mp4", people):
-        for face in result.faces:
-            print(face.track, face.subject, face.box)
+    with recognizer.open("known_faces") as people:
+        async for result in people.watch("clip.mp4"):
+            for face in result.faces:
+                print(face.track, face.subject, face.box)
 """

@@ -11,7 +11,7 @@ import numpy as np
 from ..images import Image
 from ..quality import Quality
 from ..results import FoundObject, SeenFace
-from ..types import Box, Faces, Match
+from ..types import Box, Candidate, Faces, Match
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,7 +112,15 @@ class FrameResult:
 
 
 class Vision(Protocol):
-    """What a pipeline asks of the rest of the package. All of it blocks, and may be called from any thread."""
+    """What a pipeline asks of the rest of the package. All of it may be called from any thread, and all but `generation`
+    and `decide` blocks.
+
+    Attributes
+    ----------
+    same_within, other_beyond : float
+        Distances of two embeddings within which they are one person's, and beyond which they are not. Without them,
+        tracks are neither joined nor split by what faces look like.
+    """
 
     @property
     def generation(self) -> int:
@@ -132,6 +140,10 @@ class Vision(Protocol):
 
     def landmarks_68(self, image: Image, faces: Faces) -> np.ndarray:
         """68 landmarks of each face, float32 (n, 68, 2)."""
+
+    def decide(self, candidates: Sequence[Candidate]) -> Match:
+        """What `match` makes of candidates, nearest first: whether the first is near enough to be named. A track's
+        candidates are those of all its pictures."""
 
     def objects(self, pixels: np.ndarray, threshold: float) -> Sequence[FoundObject]:
         """Objects in an RGB uint8 picture (H, W, 3)."""

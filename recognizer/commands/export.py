@@ -1,0 +1,65 @@
+"""export: events and results as tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .common import common_options, emit, plain, say, state
+
+
+@click.command()
+@click.argument("destination")
+@click.argument("files", nargs=-1, metavar="[FILE]...")
+@click.option(
+    "--format", "kind", type=click.Choice(["parquet", "jsonl", "csv"]), default="parquet", show_default=True,
+    help="What is written.",
+)  # fmt: skip
+@click.option("--anew", is_flag=True, help="Export all events, also those that are at the destination.")
+@common_options
+def export(destination, files, kind, anew):
+    """Write events, or results of `recognize --json`, as tables to DESTINATION, one folder per day.
+
+    DESTINATION is a folder or a URL that fsspec knows, such as s3://bucket/folder. FILE holds events as JSON Lines or what
+    `recognize --json` wrote; - is the standard input. Without any FILE, the server's own events are exported: those that
+    are not at DESTINATION yet.
+    """
+    from .. import exporting
+
+    written = []
+    if files:
+        for name in files:
+            what, rows = exporting.parse(_read(name), plain(name))
+            if what == "events":
+                written += exporting.export_events(rows, destination, kind, anew=anew)
+            else:
+                written += exporting.export_results(rows, destination, kind)
+    else:
+        written = exporting.export_events(_own_events(), destination, kind, anew=anew)
+    if state().json:
+        emit({"files": [{"file": each.file, "rows": each.rows} for each in written]})
+        return
+    for each in written:
+        click.echo(f"{plain(each.file)}: {each.rows} rows")
+    if not written:
+        say("nothing new to export")
+
+
+def _own_events() -> list[dict]:
+    """The events of the settings' state folder, which a server may be writing to meanwhile."""
+    from ..video.event_log import read_all
+
+    return read_all(state().settings().state_dir / "events")
+
+
+def _read(name: str) -> bytes:
+    from ..errors import StorageError
+
+    try:
+        return click.get_binary_stream("stdin").read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise StorageError(f"{plain(name)} cannot be read: {(error.strerror or '').lower()}") from None
+
+
+COMMANDS = (export,)

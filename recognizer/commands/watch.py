@@ -1,0 +1,252 @@
+"""watch: who is before a camera or in a recording, as it happens."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from .common import common_options, plain, say, service, state
+
+_REFRESH = 0.2  # seconds between two states of the terminal view
+
+
+@click.command()
+@click.argument("source", metavar="SOURCE")
+@click.option(
+    "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    help="Write a video with the faces drawn on it: .mp4, .mkv, .mov or .avi. Of a recording, with every picture.",
+)  # fmt: skip
+@click.option("--window", is_flag=True, help="Show the pictures in a window, where there is a screen.")
+@click.option("--every-frame", is_flag=True, help="Look at every picture of a recording, however long it takes.")
+@click.option("--loop", is_flag=True, help="Begin a recording again when it ends.")
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), metavar="N", help="End after so long.")
+@click.option("--objects", is_flag=True, help="Find objects too.")
+@click.option(
+    "--landmarks", type=click.Choice(["5", "68"]),
+    help="Points of each face. The 68 points come from weights that may not be used commercially.",
+)  # fmt: skip
+@common_options
+def watch(source, output, window, every_frame, loop, seconds, objects, landmarks):
+    """Follow and name the faces before a camera or in a recording.
+
+    SOURCE is a webcam's number, an rtsp, rtmp, http or https URL, a video file, a folder of photos, or test: for a moving
+    pattern. With --json, one JSON document per picture and line. Ends with the recording, or when interrupted.
+    """
+    from ..video.camera import Camera
+    from ..video.recorder import Recorder
+    from ..video.source import parse_source
+
+    parsed = parse_source(source, loop=loop)
+    recorder = Recorder(output) if output else None
+    shown = None
+    if window:
+        from .window import Window
+
+        shown = Window(parsed.shown)
+    paced = parsed.live or not (every_frame or output)
+    with service() as made, contextlib.ExitStack() as stack:
+        if shown:
+            stack.callback(shown.close)
+        if not len(made.gallery):
+            say(f"nobody is enrolled: put photos into {plain(str(made.settings.known_faces))}/NAME/, or use `enroll`")
+        camera = Camera(parsed, paced=paced)
+        stack.callback(camera.stop)
+        view = _Json(bool(landmarks)) if state().json else _terminal(camera)
+        stack.enter_context(view)
+        with _recording(recorder):
+            options = {"objects": objects, "landmarks": int(landmarks or 5)}
+            asyncio.run(_follow(made, camera, view, recorder, shown, seconds, options))
+    if recorder:
+        say(f"saved as {plain(str(output))}: {recorder.written} pictures")
+
+
+@contextlib.contextmanager
+def _recording(recorder):
+    try:
+        yield
+    finally:
+        if recorder:
+            recorder.close()
+
+
+async def _follow(made, camera, view, recorder, window, seconds: float | None, options: dict) -> None:
+    """Show, and write, each result until the source, or the time, ends."""
+    from ..video.watching import watch
+
+    layers = {"faces"} | ({"landmarks68"} if options["landmarks"] == 68 else set())
+    layers |= {"objects"} if options["objects"] else set()
+    until = None if seconds is None else time.monotonic() + seconds
+    results = watch(camera, made.vision(), executor=made.video_workers, **options)
+    async with contextlib.aclosing(results):
+        while (left := None if until is None else until - time.monotonic()) is None or left > 0:
+            try:
+                result = await asyncio.wait_for(anext(results), left)
+            except (StopAsyncIteration, asyncio.TimeoutError):
+                break
+            view.show(result, camera)
+            if recorder or window:
+                drawn = await asyncio.to_thread(_drawn, result, made, frozenset(layers))
+                if recorder:
+                    at = result.frame.taken if camera.paced else result.frame.position
+                    await asyncio.to_thread(recorder.add, drawn, result.frame.taken if at is None else at)
+                if window:
+                    window.show(drawn)
+                    if window.closed:
+                        break
+
+
+def _drawn(result, made, layers: frozenset[str]):
+    from .. import models
+    from ..video import overlay
+
+    return overlay.draw(result, layers=layers, font=models.path("font", made.settings.models_dir))
+
+
+# -- views ------------------------------------------------------------------------------------------------------------
+
+
+class _Json:
+    """A line of JSON per picture."""
+
+    def __init__(self, landmarks: bool):
+        self._landmarks = landmarks
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception) -> None:
+        pass
+
+    def show(self, result, camera) -> None:
+        from .. import replies
+
+        click.echo(json.dumps(replies.followed(result, landmarks=self._landmarks)))
+
+
+class _Presence:
+    """Who is there, since when; and what to say when somebody comes, is recognised, or goes."""
+
+    def __init__(self):
+        self.faces: dict[int, object] = {}
+        self._said: dict[int, str] = {}
+
+    def update(self, result) -> list[tuple[str, str]]:
+        """The changes that a result brings, as (name, what happened)."""
+        changes = []
+        self.faces = {face.track: face for face in result.faces}
+        for face in result.faces:
+            name = who(face)
+            if face.decided and self._said.get(face.track) != name:
+                before = self._said.get(face.track)
+                changes.append((name, "is there" if before is None else f"is there, taken for {before} before"))
+                self._said[face.track] = name
+        for track in result.ended:
+            name = self._said.pop(track, None)
+            if name is not None:
+                changes.append((name, "left"))
+        return changes
+
+
+def who(face) -> str:
+    return face.subject or ("unknown" if face.decided else "...")
+
+
+class _Lines:
+    """A line for everybody who comes and goes: for pipes and logs."""
+
+    def __init__(self, camera):
+        self._presence = _Presence()
+        self._end = camera.subscribe(lambda told: say(f"{camera.source.shown}: {_state(told)}"))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._end()
+
+    def show(self, result, camera) -> None:
+        for name, change in self._presence.update(result):
+            click.echo(f"{_clock(result)}  {plain(name)} {change}")
+
+
+class _Screen:
+    """A table that follows what happens, on a terminal."""
+
+    def __init__(self, camera):
+        from rich.console import Console
+        from rich.live import Live
+
+        self._presence, self._times = _Presence(), deque(maxlen=60)
+        self._live = Live(console=Console(highlight=False), auto_refresh=False)
+        self._camera, self._drawn, self._dropped = camera, 0.0, 0
+        self._end: Callable[[], None] = camera.subscribe(lambda told: None)
+
+    def __enter__(self):
+        self._live.__enter__()
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._end()
+        self._live.__exit__(*exception)
+
+    def show(self, result, camera) -> None:
+        now = time.perf_counter()
+        self._dropped += result.dropped
+        self._times.append((now, 1000 * (now - result.frame.taken)))
+        for name, change in self._presence.update(result):
+            self._live.console.print(f"{_clock(result)}  {plain(name)} {change}", markup=False)
+        if now - self._drawn >= _REFRESH:
+            self._drawn = now
+            self._live.update(self._table(result), refresh=True)
+
+    def _table(self, result):
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        times = list(self._times)
+        passed = times[-1][0] - times[0][0]
+        rate = (len(times) - 1) / passed if passed > 0 else 0.0
+        delay = sorted(delay for _, delay in times)[len(times) // 2]
+        title = (
+            f"{plain(self._camera.source.shown)}: {_state(self._camera.state)}  {rate:.1f} fps  "
+            f"{delay:.0f} ms behind  {self._dropped} passed over"
+        )
+        table = Table(title=Text(title), box=box.SIMPLE_HEAD, title_justify="left")
+        for heading in ("who", "since", "distance", "wrong once in", "face", "track"):
+            table.add_column(heading)
+        for face in self._presence.faces.values():
+            match = face.seen.match
+            once = "" if match is None or not match.false_match_rate else f"{1 / match.false_match_rate:,.0f}"
+            distance = "" if match is None or match.distance is None else f"{match.distance:.3f}"
+            since = time.strftime("%H:%M:%S", time.localtime(face.since))
+            size = f"{face.box.width:.0f}x{face.box.height:.0f}"
+            style = "green" if face.subject else "yellow" if face.decided else "dim"
+            table.add_row(Text(plain(who(face))), since, distance, once, size, str(face.track), style=style)
+        return table
+
+
+def _state(told) -> str:
+    return f"{told.name} ({plain(told.reason)})" if told.reason else told.name
+
+
+def _clock(result) -> str:
+    if result.frame.position is not None:
+        minutes, seconds = divmod(result.frame.position, 60)
+        return f"{int(minutes):02}:{seconds:04.1f}"
+    return time.strftime("%H:%M:%S", time.localtime(result.frame.time))
+
+
+def _terminal(camera):
+    return _Screen(camera) if sys.stdout.isatty() else _Lines(camera)
+
+
+COMMANDS = (watch,)

@@ -1,0 +1,393 @@
+"""The cameras of a server: the one that the setting names, and those that were added, which are kept in a file.
+
+The file holds passwords: its mode is 0600, and it is replaced in one step, so that it is whole whatever happens. Several
+server processes may share it: each looks whether it changed before it answers, and changes it under a lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import re
+import secrets
+import threading
+import time
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ..errors import (
+    CameraFixed,
+    CameraNotFound,
+    InvalidParameter,
+    InvalidSource,
+    NameTaken,
+    RecognizerError,
+    StorageError,
+    TooManyCameras,
+)
+from .camera import Camera
+from .reach import Reach
+from .source import Source, parse_source
+
+#: The id of the camera that the setting names.
+DEFAULT = "default"
+MOST_CAMERAS = 64
+_LONGEST_NAME = 100
+_LOCK_SECONDS = 10
+#: Seconds that closing waits for all cameras together.
+_CLOSE_SECONDS = 5.0
+
+log = logging.getLogger("recognizer.video")
+
+
+@dataclass(frozen=True)
+class CameraEntry:
+    """One camera as it is listed.
+
+    Attributes
+    ----------
+    id : str
+        Stays the same when the name changes.
+    name : str
+    source : Source
+    always : bool
+        Whether it runs also while nobody watches.
+    fixed : bool
+        Whether a setting names it, so that it cannot be changed or removed.
+    camera : Camera
+        What reads it; whoever needs its frames starts it.
+    """
+
+    id: str
+    name: str
+    source: Source
+    always: bool
+    fixed: bool
+    camera: Camera = field(repr=False, compare=False)
+    text: str = field(repr=False, default="")
+
+
+class Cameras:
+    """Keeps the list, and owns the `Camera` of each entry. All methods may be called from any thread.
+
+    Parameters
+    ----------
+    file : path
+        Where added cameras are kept; written when the first one is added.
+    default : str or int, optional
+        What the camera `DEFAULT` reads; None or ``"none"`` for no such camera. It may lead anywhere.
+    reach : Reach
+        Where the URLs of added cameras may lead.
+    files : path, optional
+        Folder below which added cameras may name files and folders; None forbids them.
+    **options
+        For every `Camera`.
+
+    Raises
+    ------
+    InvalidSource
+        `default` names nothing that can be read.
+    """
+
+    def __init__(
+        self, file: Path, *, default: str | int | None = None, reach: Reach | None = None, files: Path | None = None, **options
+    ):
+        self._file, self._reach = Path(file), reach or Reach()
+        self._folder = None if files is None else Path(files)
+        self._options = options
+        self._lock = threading.RLock()
+        self._added: dict[str, CameraEntry] = {}
+        self._stamp: tuple | None = None
+        self._broken = False
+        self._closed = False
+        self._watchers: list[Callable[[str, CameraEntry], None]] = []
+        self._default: CameraEntry | None = None
+        if default is not None and str(default).strip().lower() != "none":
+            source = parse_source(default)
+            camera = Camera(source, reach=Reach.everywhere(), id=DEFAULT, name="Camera", **options)
+            self._default = CameraEntry(DEFAULT, "Camera", source, False, True, camera)
+        with contextlib.suppress(StorageError):
+            self._look()
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    def all(self) -> list[CameraEntry]:
+        """The default camera first, then the others in the order in which they were added."""
+        tell = None
+        with self._lock:
+            with contextlib.suppress(StorageError):
+                tell = self._look()
+            entries = [*filter(None, [self._default]), *self._added.values()]
+        if tell:
+            tell()
+        return entries
+
+    def get(self, id: str) -> CameraEntry:
+        """Raises CameraNotFound."""
+        for entry in self.all():
+            if entry.id == id:
+                return entry
+        raise CameraNotFound(f"there is no camera {id!r}"[:200])
+
+    def subscribe(self, callback: Callable[[str, CameraEntry], None]) -> Callable[[], None]:
+        """Have `callback` called with ("added" | "changed" | "removed", entry); it may not wait for anything.
+
+        A changed camera whose source is another has another `Camera`; the one before is stopped, as is a removed one's.
+        Returns what ends it.
+        """
+        with self._lock:
+            self._watchers.append(callback)
+
+        def end() -> None:
+            with self._lock, contextlib.suppress(ValueError):
+                self._watchers.remove(callback)
+
+        return end
+
+    # -- changing -----------------------------------------------------------------------------------------------
+
+    def add(self, source: str | int, name: str | None = None, always: bool = False) -> CameraEntry:
+        """Add a camera; when this returns, it is on the disk.
+
+        Raises
+        ------
+        InvalidSource, AddressRefused
+            The source cannot be read, or is not allowed.
+        InvalidParameter, NameTaken, TooManyCameras, StorageError
+        """
+        parsed, text = self._allowed(source)
+        with self._change() as entries:
+            if len(entries) >= MOST_CAMERAS:
+                raise TooManyCameras(f"there are {len(entries)} cameras; remove one before another is added")
+            name = self._free_name(name, None, entries)
+            entry = self._entry(_free_id(name, entries), name, parsed, text, bool(always))
+            entries[entry.id] = entry
+        return entry
+
+    def change(
+        self, id: str, *, name: str | None = None, source: str | int | None = None, always: bool | None = None
+    ) -> CameraEntry:
+        """Change what is given; raises what `add` raises, and CameraNotFound and CameraFixed."""
+        parsed, text = self._allowed(source) if source is not None else (None, None)
+        with self._change() as entries:
+            entry = self._changeable(id, entries)
+            if name is not None:
+                entry = replace(entry, name=self._free_name(name, id, entries))
+            if always is not None:
+                entry = replace(entry, always=bool(always))
+            if parsed is not None and text != entry.text:
+                entry = self._entry(id, entry.name, parsed, text, entry.always)
+            entries[id] = entry
+        return entry
+
+    def remove(self, id: str) -> CameraEntry:
+        """Remove a camera and stop it; raises CameraNotFound, CameraFixed, StorageError."""
+        with self._change() as entries:
+            entry = self._changeable(id, entries)
+            del entries[id]
+        return entry
+
+    def close(self) -> None:
+        """Stop every camera. None is left, neither thread nor process, when this returns."""
+        with self._lock:
+            self._closed = True
+            cameras = [entry.camera for entry in (*filter(None, [self._default]), *self._added.values())]
+        for camera in cameras:
+            camera.stop(timeout=0)
+        until = time.monotonic() + _CLOSE_SECONDS
+        for camera in cameras:
+            camera.stop(timeout=max(0.0, until - time.monotonic()))
+
+    # -- what is allowed ----------------------------------------------------------------------------------------
+
+    def _allowed(self, text: str | int) -> tuple[Source, str]:
+        """A source that somebody on the network names: how it is read, and how it is kept."""
+        text = str(text).strip()
+        source = parse_source(text)
+        self._reach.check_source(source)
+        if source.kind in ("file", "stills"):
+            return self._file_below(text), text
+        if source.kind == "device" and not source.address.isdigit():
+            raise InvalidSource("expected a webcam's number; device files are for RECOGNIZER_CAMERA")
+        return source, text
+
+    def _file_below(self, text: str) -> Source:
+        """A file or folder below the one that the operator allows; says the same whether others exist or not."""
+        if self._folder is None:
+            raise InvalidSource("files cannot be named here: RECOGNIZER_CAMERA_FILES is not set to the folder they are in")
+        path = text[len("file:") :] if text.lower().startswith("file:") else text
+        try:
+            root = self._folder.resolve()
+            found = (root / path.removeprefix("//")).resolve()
+            inside = found.exists() and (found == root or root in found.parents)
+        except (OSError, RuntimeError, ValueError):
+            inside = False
+        if not inside:
+            raise InvalidSource("there is no such file or folder below the one of RECOGNIZER_CAMERA_FILES")
+        return parse_source(f"file:{found}")
+
+    def _free_name(self, name: str | None, id: str | None, entries: dict[str, CameraEntry]) -> str:
+        taken = {_key(entry.name) for entry in (*filter(None, [self._default]), *entries.values()) if entry.id != id}
+        if name is None:
+            number = 1
+            while _key(f"Camera {number}") in taken:
+                number += 1
+            return f"Camera {number}"
+        name = " ".join(unicodedata.normalize("NFC", str(name)).split())
+        if not 0 < len(name) <= _LONGEST_NAME or not name.isprintable():
+            raise InvalidParameter(f"name: expected 1 to {_LONGEST_NAME} printable characters")
+        if _key(name) in taken:
+            raise NameTaken(f"another camera is called {name!r}", name=name)
+        return name
+
+    def _entry(self, id: str, name: str, source: Source, text: str, always: bool) -> CameraEntry:
+        camera = Camera(source, reach=self._reach, id=id, name=name, **self._options)
+        return CameraEntry(id, name, source, always, False, camera, text)
+
+    def _changeable(self, id: str, entries: dict[str, CameraEntry]) -> CameraEntry:
+        if self._default is not None and id == DEFAULT:
+            raise CameraFixed("this camera is set by RECOGNIZER_CAMERA, and can only be changed there")
+        if id not in entries:
+            raise CameraNotFound(f"there is no camera {id!r}"[:200])
+        return entries[id]
+
+    # -- the file -----------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _change(self) -> Iterator[dict[str, CameraEntry]]:
+        """The entries to change: written when the block ends well, then taken over."""
+        from filelock import FileLock, Timeout
+
+        news: list[Callable[[], None]] = []
+        with self._lock:
+            try:
+                self._file.parent.mkdir(parents=True, exist_ok=True)
+                with FileLock(f"{self._file}.lock", timeout=_LOCK_SECONDS):
+                    news.append(self._look())
+                    if self._broken:
+                        raise StorageError("the list of cameras on the disk cannot be read; the server's log says why")
+                    entries = dict(self._added)
+                    yield entries
+                    if entries != self._added:
+                        self._write(entries)
+            except Timeout:
+                raise StorageError("another process holds the list of cameras") from None
+            except OSError as error:
+                raise StorageError(f"the list of cameras cannot be kept: {_why(error)}") from None
+            news.append(self._take_over(entries))
+        for tell in news:
+            tell()
+
+    def _take_over(self, entries: dict[str, CameraEntry]) -> Callable[[], None]:
+        """Make these the entries, and stop the cameras that are no more; what returns tells who subscribed."""
+        before, self._added = self._added, entries
+        news = [("removed", entry) for id, entry in before.items() if id not in entries]
+        changed = [entry for id, entry in entries.items() if before.get(id) != entry]
+        news += [("changed" if entry.id in before else "added", entry) for entry in changed]
+        for entry in changed:
+            entry.camera.name = entry.name
+        for id, entry in before.items():
+            if id not in entries or entries[id].camera is not entry.camera:
+                entry.camera.stop(timeout=0)
+        watchers = list(self._watchers)
+
+        def tell() -> None:
+            for what, entry in news:
+                for watcher in watchers:
+                    try:
+                        watcher(what, entry)
+                    except Exception:
+                        log.exception("whoever is told of cameras failed")
+
+        return tell
+
+    def _look(self) -> Callable[[], None]:
+        """Read the file if it is not the one that was read last; what returns tells who subscribed."""
+
+        def nothing() -> None:
+            pass
+
+        try:
+            status = os.stat(self._file)
+            stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+        except FileNotFoundError:
+            stamp = None
+        except OSError as error:
+            raise StorageError(f"the list of cameras cannot be read: {_why(error)}") from None
+        if stamp == self._stamp or self._closed:
+            return nothing
+        entries: dict[str, CameraEntry] = {}
+        self._broken = False
+        if stamp is not None:
+            try:
+                kept = json.loads(self._file.read_text("utf-8"))["cameras"]
+                for each in kept:
+                    entry = self._read(each)
+                    if entry is not None:
+                        entries[entry.id] = entry
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                self._broken = True
+                what = type(error).__name__
+                log.error("%s cannot be read as a list of cameras (%s): mend or remove it", self._file.name, what)
+        self._stamp = stamp
+        return nothing if self._broken else self._take_over(entries)
+
+    def _read(self, kept: dict) -> CameraEntry | None:
+        id, name, text, always = str(kept["id"]), str(kept["name"]), str(kept["source"]), bool(kept.get("always", False))
+        known = self._added.get(id)
+        if known is not None and known.text == text:
+            return replace(known, name=name, always=always)
+        try:
+            source = self._file_below(text) if parse_source(text).kind in ("file", "stills") else parse_source(text)
+        except RecognizerError as error:
+            # settings or files changed: it stays listed, with the reason
+            log.warning("camera %s: %s", id, error.message)
+            source = Source("file", "", True, error.message)
+        return self._entry(id, name, source, text, always)
+
+    def _write(self, entries: dict[str, CameraEntry]) -> None:
+        kept = [{"id": each.id, "name": each.name, "source": each.text, "always": each.always} for each in entries.values()]
+        data = json.dumps({"cameras": kept}, ensure_ascii=False, indent=1).encode() + b"\n"
+        part = self._file.with_name(f".{self._file.name}.{secrets.token_hex(4)}")
+        try:
+            number = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with open(number, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, self._file)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(part)
+            raise
+        if os.name == "posix":
+            folder = os.open(self._file.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        status = os.stat(self._file)
+        self._stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+
+
+def _key(name: str) -> str:
+    return unicodedata.normalize("NFKC", name).casefold()
+
+
+def _free_id(name: str, entries: dict[str, CameraEntry]) -> str:
+    """An id for URLs, made from the name."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    stem = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:40] or "camera"
+    id, number = stem, 1
+    while id in entries or id == DEFAULT:
+        number += 1
+        id = f"{stem}-{number}"
+    return id
+
+
+def _why(error: OSError) -> str:
+    return (error.strerror or type(error).__name__).lower()

@@ -1,0 +1,265 @@
+"""A process that reads one source with OpenCV. `process.py` starts it, by its path; it imports nothing of the package.
+
+Opening and reading may hang for ever, or crash on a damaged stream; a process can be ended whatever it does. It also has
+an environment of its own, which is how OpenCV wants FFmpeg's options.
+
+Standard input brings a line of JSON (so that no password stands on the command line), then a byte for each picture slot
+that may be written again; its end ends this process, so none outlives the one that started it. Standard output carries a
+line of JSON for each thing that happens. Pictures go into shared memory, RGB.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+import mmap
+import os
+import queue
+import re
+import signal
+import sys
+import threading
+import time
+
+#: What FFmpeg and the system say when they give up, and the reason that is told for it; the first that fits.
+COMPLAINTS = (
+    ("Unauthorized", "refused_login"), ("Forbidden", "refused_login"), ("Not Found", "no_such_stream"),
+    ("NetStream.Play", "no_such_stream"), ("Connection refused", "refused"), ("timed out", "silent"),
+    ("timeout triggered", "silent"), ("Connection reset", "closed"), ("Broken pipe", "closed"), ("No such file", "no_file"),
+    ("Permission denied", "forbidden"), ("busy", "busy"), ("moov atom not found", "damaged"), ("Invalid data", "damaged"),
+)  # fmt: skip
+#: What FFmpeg's H.264 decoder says when it begins with pictures of a size.
+_SIZE = re.compile(r"Reinit context to (\d+x\d+)")
+_CHATTER = re.compile(r"\[OPENCV:FFMPEG:(?:3[2-9]|[4-9]\d)\]")
+#: Seconds behind its own pace from which on a recording passes over frames, and from which on it starts counting anew.
+_BEHIND, _FAR_BEHIND = 0.2, 5.0
+
+
+class Pictures:
+    """The slots in shared memory: a picture goes into a free one, and is announced."""
+
+    def __init__(self, memory: mmap.mmap, slots: int, size: int, say):
+        import numpy
+
+        self._memory = numpy.frombuffer(memory, numpy.uint8)
+        self._size, self._say = size, say
+        self.free: queue.SimpleQueue[int] = queue.SimpleQueue()
+        for slot in range(slots):
+            self.free.put(slot)
+        self._last = None
+        self._buffer = None
+        self.skipped = 0
+
+    def take(self, wait: bool) -> int | None:
+        try:
+            return self.free.get(wait)
+        except queue.Empty:
+            self.skipped += 1
+            return None
+
+    def show(self, capture, slot: int, taken: float, now: float, position: float | None) -> bool:
+        """Put what the capture grabbed into a slot; False when nothing could be had."""
+        import cv2
+        import numpy
+
+        done, self._buffer = capture.retrieve(self._buffer)
+        if not done or self._buffer is None:
+            self.free.put(slot)
+            return False
+        if self._buffer.ndim == 2:
+            self._buffer = cv2.cvtColor(self._buffer, cv2.COLOR_GRAY2BGR)
+        height, width = self._buffer.shape[:2]
+        count = height * width * 3
+        if count > self._size:
+            self._say("lost", reason="too_large")
+            raise SystemExit(1)
+        start = slot * self._size
+        picture = self._memory[start : start + count].reshape(height, width, 3)
+        cv2.cvtColor(self._buffer, cv2.COLOR_BGR2RGB, dst=picture)
+        same = False
+        if self._last is not None and self._last[0] != slot and self._last[1:] == (height, width):
+            start = self._last[0] * self._size
+            before = self._memory[start : start + count].reshape(height, width, 3)
+            same = numpy.array_equal(picture[::37, ::41], before[::37, ::41]) and numpy.array_equal(picture, before)
+        self._last = (slot, height, width)
+        self._say(
+            "frame", slot=slot, width=width, height=height, taken=taken, time=now, position=position,
+            skipped=self.skipped, same=bool(same),
+        )  # fmt: skip
+        self.skipped = 0
+        return True
+
+
+class Complaints:
+    """What libraries write to standard error: kept back, since it may hold a URL, but for why something failed.
+
+    Attributes
+    ----------
+    resized : bool
+        The pictures changed their size midway. OpenCV goes on with the first size, and would squeeze them.
+    """
+
+    def __init__(self):
+        self.resized = False
+        self._said: collections.deque[str] = collections.deque(maxlen=100)
+        reading, writing = os.pipe()
+        os.dup2(writing, 2)
+        os.close(writing)
+        threading.Thread(target=self._collect, args=(reading,), daemon=True).start()
+
+    def _collect(self, reading: int) -> None:
+        size = None
+        with open(reading, encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                found = _SIZE.search(line)
+                if found:
+                    self.resized = self.resized or size not in (None, found[1])
+                    size = found[1]
+                elif not _CHATTER.search(line):
+                    self._said.append(line)
+
+    def reason(self, otherwise: str) -> str:
+        time.sleep(0.05)  # what was written last has to come through
+        text = "".join(list(self._said))
+        return next((reason for mark, reason in COMPLAINTS if mark in text), otherwise)
+
+
+def open_capture(config: dict):
+    """The opened source, or None."""
+    import cv2
+
+    if config["kind"] == "device":
+        address = int(config["address"]) if config["address"].isdigit() else config["address"]
+        capture = cv2.VideoCapture(address, cv2.CAP_V4L2 if sys.platform.startswith("linux") else cv2.CAP_ANY)
+        if capture.isOpened():
+            capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter_fourcc(*"MJPG"))
+            capture.set(cv2.CAP_PROP_FRAME_WIDTH, config["width"])
+            capture.set(cv2.CAP_PROP_FRAME_HEIGHT, config["height"])
+            capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+    else:
+        milliseconds = int(config["timeout"] * 1000)
+        parameters = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, milliseconds, cv2.CAP_PROP_READ_TIMEOUT_MSEC, milliseconds]
+        if config["threads"]:
+            parameters += [cv2.CAP_PROP_N_THREADS, config["threads"]]
+        capture = cv2.VideoCapture(config["address"], cv2.CAP_FFMPEG, parameters)
+    if capture.isOpened():
+        return capture
+    capture.release()
+    return None
+
+
+def follow(capture, pictures: Pictures, complaints: Complaints, ahead: float | None) -> str:
+    """Read a live source as fast as it gives, but no more than `ahead` seconds ahead; the reason why it gives no more."""
+    import cv2
+
+    begin = first = None
+    while capture.grab():
+        taken, now = time.perf_counter(), time.time()
+        if ahead is not None:
+            stamp = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            if begin is None or stamp < first:
+                begin, first = taken, stamp
+            early = stamp - first - (taken - begin) - ahead
+            if early > 0:
+                time.sleep(min(early, 5.0))
+                taken, now = time.perf_counter(), time.time()
+        if complaints.resized:
+            return "resized"
+        slot = pictures.take(wait=False)
+        if slot is not None and not pictures.show(capture, slot, taken, now, None):
+            break
+    return complaints.reason("ended")
+
+
+def play(capture, pictures: Pictures, paced: bool, begin: float) -> tuple[int, float]:
+    """Play a recording once, at its own pace from the moment `begin`, or as fast as frames are taken.
+
+    Returns how many frames there were, and the moment at which the next one would be due.
+    """
+    import cv2
+
+    rate = capture.get(cv2.CAP_PROP_FPS)
+    step = 1 / rate if 0.1 <= rate <= 1000 else 1 / 25
+    count, position, first = 0, 0.0, None
+    while capture.grab():
+        stamp = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        first = stamp if first is None else first
+        if count:
+            position = stamp - first if stamp - first > position else position + step
+        count += 1
+        late = time.perf_counter() - begin - position
+        if paced and late < 0:
+            time.sleep(-late)
+        elif paced and late > _FAR_BEHIND:
+            begin += late
+        elif paced and late > _BEHIND and count % 10:
+            pictures.skipped += 1
+            continue
+        slot = pictures.take(wait=not paced)
+        if slot is not None:
+            pictures.show(capture, slot, time.perf_counter(), time.time(), position)
+    return count, begin + position + step
+
+
+def run(config: dict, pictures: Pictures, complaints: Complaints, say) -> None:
+    begin = None
+    while True:
+        capture = open_capture(config)
+        if capture is None:
+            return say("lost", reason=complaints.reason("not_opened"))
+        say("opened")
+        if config["live"]:
+            return say("lost", reason=follow(capture, pictures, complaints, config.get("ahead")))
+        count, begin = play(capture, pictures, config["paced"], begin or time.perf_counter())
+        capture.release()
+        if not count:
+            return say("lost", reason=complaints.reason("damaged"))
+        if not config["loop"]:
+            return say("end")
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
+    sys.path[:] = [path for path in sys.path if path != os.path.dirname(os.path.abspath(__file__))]
+    out = os.dup(1)
+    complaints = Complaints()
+    os.dup2(2, 1)  # a library that prints must not be taken for us
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = os.read(0, 1)
+        if not byte:
+            os._exit(0)
+        line += byte
+    config = json.loads(line)
+    os.environ.update(config["environ"])
+    lock = threading.Lock()
+
+    def say(event: str, **about) -> None:
+        with lock:
+            try:
+                os.write(out, json.dumps({"event": event, **about}).encode() + b"\n")
+            except OSError:
+                os._exit(0)
+
+    if "memory_name" in config:
+        memory = mmap.mmap(-1, config["memory_bytes"], tagname=config["memory_name"])
+    else:
+        memory = mmap.mmap(config["memory"], config["memory_bytes"])
+    pictures = Pictures(memory, config["slots"], config["slot_bytes"], say)
+
+    def listen():
+        while back := os.read(0, 16):
+            for slot in back:
+                pictures.free.put(slot)
+        os._exit(0)
+
+    threading.Thread(target=listen, daemon=True).start()
+    try:
+        run(config, pictures, complaints, say)
+    except Exception:
+        say("lost", reason="failed")
+    os._exit(0)  # closing a source may hang
+
+
+if __name__ == "__main__":
+    main()

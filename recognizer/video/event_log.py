@@ -1,0 +1,550 @@
+"""Events on the disk: JSON Lines in files of limited size, with thumbnails beside them, read back by id.
+
+::
+
+    events/
+      owner.lock              whoever writes holds it: one process
+      000000000001.jsonl      named after the first event in it
+      000000000001/17.jpg     thumbnails of the events in that file
+      000000002350.jsonl      the newest: lines are appended to it
+
+A batch of events is on the disk (fsync) before `append` returns, and nobody hears of an event sooner. A line that was torn when
+the machine stopped is cut off at the next start; nobody had heard of it, so its id is given again. Ids grow by one and go on
+after a restart. The oldest file goes, with its thumbnails, when all are larger than the bound, older, or too many.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import shutil
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from ..errors import StorageError
+
+log = logging.getLogger("recognizer.events")
+
+_DAY = 86_400.0
+_LOCK = "owner.lock"
+_FORGET = ".forget"
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How much is kept.
+
+    Attributes
+    ----------
+    max_bytes : int
+        Of all lines; thumbnails, which take 3 to 10 kB each, are not counted.
+    max_days : float
+        Age of the newest line of a file from which on the file goes.
+    file_bytes : int
+        From which size on a new file is begun; one is also begun each day.
+    max_files : int
+    """
+
+    max_bytes: int = 16_000_000
+    max_days: float = 30.0
+    file_bytes: int = 1_000_000
+    max_files: int = 400
+
+
+class EventLog:
+    """The log. Owns its folder while it holds the lock; any other process may read.
+
+    Parameters
+    ----------
+    folder : path
+        Made if it is not there.
+    retention : Retention
+    remembered : int
+        How many of the newest events are held in memory, where whoever follows finds them.
+    now : callable
+        Seconds since the epoch.
+
+    Raises
+    ------
+    StorageError
+        The folder cannot be used.
+    """
+
+    def __init__(
+        self, folder: Path, retention: Retention | None = None, *, remembered: int = 1000, now: Callable = time.time
+    ):
+        from filelock import FileLock
+
+        self.folder, self.retention = Path(folder), retention or Retention()
+        self.counts = {"written": 0, "failed": 0, "purged": 0, "repaired": 0, "unreadable": 0}
+        self._now = now
+        self._lock = threading.Condition(threading.RLock())
+        self._newest: deque[dict] = deque(maxlen=remembered)
+        self._file = None
+        self._begun = 0.0
+        self._closed = False
+        self.last = 0
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._owner = FileLock(self.folder / _LOCK, thread_local=False)
+        except OSError as error:
+            raise _refused(error) from error
+        self.writable = False
+        self.take_over()
+        if not self.writable:
+            self._refresh()
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    def take_over(self) -> bool:
+        """Become the one who writes, if nobody else is; whether this is so."""
+        from filelock import Timeout
+
+        with self._lock:
+            if self.writable or self._closed:
+                return self.writable
+            try:
+                self._owner.acquire(blocking=False)
+            except Timeout:
+                return False
+            except OSError as error:
+                raise _refused(error) from error
+            try:
+                self._repair()
+                self._purge()
+            except OSError as error:
+                self._owner.release()
+                raise _refused(error) from error
+            self._remember()
+            self.writable = True
+            return True
+
+    def close(self) -> None:
+        """Let go of the files; whoever waits is woken."""
+        with self._lock:
+            self._closed = True
+            self._lock.notify_all()
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+            if self.writable:
+                self.writable = False
+                self._owner.release()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    # -- writing ------------------------------------------------------------------------------------------------
+
+    def append(self, events: Sequence[dict], thumbnails: Sequence[bytes | None] = ()) -> int:
+        """Write events, each ``{"id": 0, ...}``, which get their ids here; what returns is on the disk.
+
+        Parameters
+        ----------
+        events : sequence of dict
+            Plain data; `id` is set in place. `thumbnail` becomes the id where there is a picture.
+        thumbnails : sequence of bytes or None, optional
+            A JPEG for each event.
+
+        Raises
+        ------
+        StorageError
+            Nothing was written: no room, or another process writes.
+        """
+        thumbnails = list(thumbnails) or [None] * len(events)
+        with self._lock:
+            if not self.writable:
+                raise StorageError("another process writes the events")
+            try:
+                self._roll()
+                pictures = self._file_path(self._begin).with_suffix("")
+                for number, (event, picture) in enumerate(zip(events, thumbnails, strict=True), self.last + 1):
+                    event["id"] = number
+                    if picture is not None:
+                        kept = self._keep_picture(pictures, number, picture)
+                        event["thumbnail"] = thumbnail_url(number) if kept else None
+                self._write(b"".join(_line(event) for event in events))
+            except OSError as error:
+                self.counts["failed"] += len(events)
+                raise _refused(error) from error
+            self.last += len(events)
+            self.counts["written"] += len(events)
+            self._newest.extend(events)
+            self._lock.notify_all()
+            return self.last
+
+    def _roll(self) -> None:
+        """See to it that there is a file to append to, a new one when its time has come."""
+        if self._file is not None:
+            old = self._now() - self._begun > _DAY and self._size > 0
+            if self._size < self.retention.file_bytes and not old:
+                return
+            self._file.close()
+            self._file = None
+        files = self._files()
+        # a file that was written to before the last start goes on, unless it is full
+        if files and self._open(files[-1]) and self._size < self.retention.file_bytes:
+            if self._size == 0 or self._now() - self._begun <= _DAY:
+                return
+        if self._file is not None:
+            self._file.close()
+        self._begin, path = self.last + 1, self._file_path(self.last + 1)
+        self._file = open(path, "ab")
+        self._size, self._begun = self._file.tell(), self._now()
+        _sync_folder(self.folder)
+        self._purge()
+
+    def _open(self, begin: int) -> bool:
+        path = self._file_path(begin)
+        self._file = open(path, "ab")
+        self._begin, self._size = begin, self._file.tell()
+        first = next(self._read_file(begin), None)
+        self._begun = seconds(first.get("time")) if first else self._now()
+        return True
+
+    def _write(self, data: bytes) -> None:
+        try:
+            self._file.write(data)
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._size += len(data)
+        except OSError:
+            with suppress(OSError):  # what was half written must not stay: the next line would be glued to it
+                self._file.close()
+            with suppress(OSError):
+                os.truncate(self._file_path(self._begin), self._size)
+            self._file = None
+            raise
+
+    def _keep_picture(self, folder: Path, number: int, data: bytes) -> bool:
+        """Write a thumbnail, once; an event whose picture finds no room goes without."""
+        try:
+            folder.mkdir(exist_ok=True)
+            (folder / f"{number}.jpg").write_bytes(data)
+        except OSError as error:
+            log.warning("a thumbnail could not be written: %s", error.strerror)
+            return False
+        return True
+
+    def _purge(self) -> None:
+        """Delete the oldest files beyond what is kept; never the newest."""
+        files, rule = self._files(), self.retention
+        sizes = {begin: self._file_path(begin).stat().st_size for begin in files}
+        while len(files) > 1:
+            oldest, following = files[0], files[1]
+            old = self._now() - self._file_path(oldest).stat().st_mtime > rule.max_days * _DAY
+            if not old and len(files) <= rule.max_files and sum(sizes.values()) <= rule.max_bytes:
+                break
+            self._delete(oldest)
+            self.counts["purged"] += following - oldest
+            files.pop(0)
+            del sizes[oldest]
+        while files and self._newest and self._newest[0]["id"] < files[0]:
+            self._newest.popleft()
+
+    def purge(self) -> None:
+        """Delete what is older than is kept, also where nothing new comes. To be called now and then."""
+        with self._lock:
+            if not self.writable:
+                return
+            with suppress(OSError):
+                files = self._files()
+                if files and self._now() - self._file_path(files[-1]).stat().st_mtime > self.retention.max_days * _DAY:
+                    if self._file is not None:
+                        self._file.close()
+                    self._file = open(self._file_path(self.last + 1), "ab")
+                    self._begin, self._size, self._begun = self.last + 1, 0, self._now()
+                    self._newest.clear()
+                self._purge()
+
+    def _delete(self, begin: int) -> None:
+        path = self._file_path(begin)
+        path.unlink(missing_ok=True)
+        shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+
+    def forget(self, subject: str) -> int:
+        """Take a person out of all events: their name and their pictures. How many events were changed.
+
+        Where another process writes, it is asked to do so, and does within seconds.
+
+        Raises
+        ------
+        StorageError
+        """
+        changed, told = 0, set()
+        with self._lock:
+            if not self.writable:
+                self._ask_to_forget(subject)
+                return 0
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+            try:
+                for begin in reversed(self._files()):
+                    events = list(self._read_file(begin))
+                    theirs = {event["id"] for event in events if event["id"] in told or event.get("subject") == subject}
+                    if not theirs:
+                        continue
+                    told |= {event.get("replaces") for event in events if event["id"] in theirs}  # pictures of them too
+                    theirs |= {event["id"] for event in events if event["id"] in told}
+                    changed += len(theirs)
+                    for event in events:
+                        if event["id"] in theirs:
+                            event.update(subject=None, thumbnail=None)
+                    self._replace(begin, events)
+                    for number in theirs:
+                        (self._file_path(begin).with_suffix("") / f"{number}.jpg").unlink(missing_ok=True)
+            except OSError as error:
+                raise _refused(error) from error
+            self._remember()
+        return changed
+
+    def _ask_to_forget(self, subject: str) -> None:
+        """Leave word for the process that writes, which looks for it every few seconds and when it starts."""
+        part = self.folder / f"{secrets.token_hex(8)}.part"
+        try:
+            part.write_text(json.dumps({"subject": subject}))
+            part.rename(part.with_suffix(_FORGET))
+        except OSError as error:
+            raise _refused(error) from error
+
+    def forget_as_asked(self) -> bool:
+        """Do what other processes left word for; whether there was any."""
+        if not self.writable:
+            return False
+        asked = list(self.folder.glob(f"*{_FORGET}"))
+        for file in asked:
+            with suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+                self.forget(json.loads(file.read_text())["subject"])
+            file.unlink(missing_ok=True)
+        return bool(asked)
+
+    def _replace(self, begin: int, events: Sequence[dict]) -> None:
+        path = self._file_path(begin)
+        part = path.with_suffix(".part")
+        with open(part, "wb") as file:
+            file.write(b"".join(_line(event) for event in events))
+            file.flush()
+            os.fsync(file.fileno())
+        kept = path.stat()
+        os.utime(part, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+        os.replace(part, path)
+        _sync_folder(self.folder)
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    @property
+    def first(self) -> int:
+        """Id of the oldest event that is kept; one more than `last` when there is none."""
+        return next(iter(self._files()), self.last + 1)
+
+    def newest(self) -> int:
+        """`last`, also where another process writes."""
+        with self._lock:
+            if not self.writable:
+                self._refresh()
+            return self.last
+
+    def read(self, after: int, limit: int, wanted: Callable[[dict], bool] = lambda event: True) -> list[dict]:
+        """The oldest `limit` events beyond id `after` that are wanted, oldest first."""
+        return self.scan(after, limit, wanted)[0]
+
+    def scan(self, after: int, limit: int, wanted: Callable[[dict], bool] = lambda event: True) -> tuple[list[dict], int]:
+        """As `read`, and the id up to which everything was looked at: where to go on, though nothing was wanted."""
+        with self._lock:
+            if not self.writable:
+                self._refresh()
+            last, held = self.last, list(self._newest)
+        found: list[dict] = []
+        if after >= last:
+            return found, after
+        source = iter(held) if held and held[0]["id"] <= after + 1 else self._read_after(after)
+        for event in source:
+            if after < event["id"] <= last and wanted(event):
+                found.append(event)
+                if len(found) == limit:
+                    return found, event["id"]
+        return found, last
+
+    def latest(self, before: int | None, limit: int, wanted: Callable[[dict], bool] = lambda event: True) -> list[dict]:
+        """The newest `limit` events below id `before`, or of all, that are wanted, oldest first."""
+        with self._lock:
+            if not self.writable:
+                self._refresh()
+        edge = self.last + 1 if before is None else before
+        found: list[dict] = []
+        for begin in reversed(self._files()):
+            if begin >= edge:
+                continue
+            here = [event for event in self._read_file(begin) if event["id"] < edge and wanted(event)]
+            found = here[-(limit - len(found)) :] + found
+            if len(found) >= limit:
+                break
+        return found
+
+    def get(self, number: int) -> dict | None:
+        """One event by its id."""
+        return next(iter(self.read(number - 1, 1, lambda event: event["id"] == number)), None)
+
+    def thumbnail(self, number: int) -> bytes | None:
+        """The JPEG of an event; None where there is none, or no longer."""
+        begin = max((begin for begin in self._files() if begin <= number), default=None)
+        if begin is None:
+            return None
+        try:
+            return (self._file_path(begin).with_suffix("") / f"{number}.jpg").read_bytes()
+        except OSError:
+            return None
+
+    def wait(self, after: int, seconds: float) -> bool:
+        """Wait until there is an event beyond id `after`; False when time is up, or the log is closed."""
+        until = time.monotonic() + seconds
+        with self._lock:
+            while self.last <= after and not self._closed:
+                left = until - time.monotonic()
+                if left <= 0:
+                    return False
+                # what another process writes is announced by nobody
+                self._lock.wait(left if self.writable else min(left, 0.5))
+                if not self.writable and not self._closed:
+                    self._refresh()
+            return not self._closed
+
+    def _read_after(self, after: int) -> Iterator[dict]:
+        files = self._files()
+        for begin, following in zip(files, [*files[1:], None], strict=True):
+            if following is None or following > after + 1:
+                yield from self._read_file(begin)
+
+    def _read_file(self, begin: int) -> Iterator[dict]:
+        for event in _lines(self._file_path(begin)):
+            if event is None:
+                self.counts["unreadable"] += 1
+            else:
+                yield event
+
+    def _files(self) -> list[int]:
+        return _files(self.folder)
+
+    def _file_path(self, begin: int) -> Path:
+        return self.folder / f"{begin:012}.jsonl"
+
+    # -- beginning ----------------------------------------------------------------------------------------------
+
+    def _repair(self) -> None:
+        """Cut off what follows the last whole line of the newest file; a stop in the middle of a write leaves that."""
+        for part in self.folder.glob("*.part"):
+            part.unlink(missing_ok=True)
+        files = self._files()
+        if not files:
+            self.last = 0
+            return
+        path = self._file_path(files[-1])
+        data = path.read_bytes()
+        keep = len(data)
+        while keep:
+            start = data.rfind(b"\n", 0, keep - 1) + 1
+            if _parsed(data[start:keep]) is not None:
+                break
+            keep = start
+        if keep < len(data):
+            log.warning("the last line of the event log was torn; %d bytes were cut off", len(data) - keep)
+            self.counts["repaired"] += 1
+            with open(path, "r+b") as file:
+                file.truncate(keep)
+                os.fsync(file.fileno())
+        self.last = self._last_of(files)
+
+    def _last_of(self, files: list[int]) -> int:
+        events = list(self._read_file(files[-1]))
+        return events[-1]["id"] if events else files[-1] - 1
+
+    def _remember(self) -> None:
+        self._newest.clear()
+        self._newest.extend(self.latest(None, self._newest.maxlen))
+
+    def _refresh(self) -> None:
+        """See what another process wrote."""
+        files = self._files()
+        if files:
+            self.last = max(self.last, self._last_of(files))
+
+
+def read_all(folder: Path) -> list[dict]:
+    """Every event in a log's folder, by id, without taking part in it; nothing where there is none.
+
+    Raises
+    ------
+    StorageError
+    """
+    try:
+        return [event for begin in _files(folder) for event in _lines(folder / f"{begin:012}.jsonl") if event is not None]
+    except OSError as error:
+        raise _refused(error) from error
+
+
+def _files(folder: Path) -> list[int]:
+    """First ids of all files, oldest first."""
+    with suppress(FileNotFoundError):
+        names = (name.removesuffix(".jsonl") for name in os.listdir(folder) if name.endswith(".jsonl"))
+        return sorted(int(name) for name in names if name.isdigit())
+    return []
+
+
+def _lines(path: Path) -> Iterator[dict | None]:
+    """The events of a file; None for a line that is damaged, or not yet whole."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return  # purged while we look
+    yield from (_parsed(line) for line in data.splitlines(keepends=True))
+
+
+def thumbnail_url(number: int) -> str:
+    return f"/events/{number}/thumbnail.jpg"
+
+
+def _line(event: dict) -> bytes:
+    return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def _parsed(line: bytes) -> dict | None:
+    """The event of a whole line; None for anything else."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) and isinstance(event.get("id"), int) else None
+
+
+def seconds(time: str | None) -> float:
+    """An event's time in seconds since the epoch; 0 for what is none."""
+    try:
+        return datetime.fromisoformat(time.replace("Z", "+00:00")).timestamp()
+    except (ValueError, AttributeError):
+        return 0.0
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _refused(error: OSError) -> StorageError:
+    return StorageError(f"the events cannot be kept: {(error.strerror or type(error).__name__).lower()}")

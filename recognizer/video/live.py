@@ -1,0 +1,438 @@
+"""The server's video: which cameras run, who watches them, and what viewers see while there is no picture.
+
+A camera's pipeline runs while somebody needs it: a viewer, a snapshot, or its being kept on always. It stops a few
+seconds after the last need ended, so that looking at it again and again does not open it again and again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from ..errors import Busy, CameraUnavailable
+from . import overlay
+from .camera import Camera, CameraState
+from .cameras import CameraEntry, Cameras
+from .mjpeg import Encoded, View, Viewer, ViewKey
+from .pipeline import Pipeline, Wants
+from .results import FrameResult, Vision
+
+#: Seconds that a camera goes on after nobody needs it any more.
+LINGER = 5.0
+#: Seconds that a snapshot waits for a camera that has to be opened first.
+SNAPSHOT_SECONDS = 8.0
+#: Snapshots that wait at once, beyond which the answer is Busy: they hold threads that answer requests.
+SNAPSHOTS = 8
+#: Seconds between two cards.
+_CARD_EVERY = 1.0
+#: Seconds without a result after which a camera that should be live gets a card too.
+_LATE = 3.0
+_RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
+#: Size of a card where no frame was seen yet.
+_CARD_SIZE = (1280, 720)
+#: What a card says of each state of a camera.
+_TITLES = {
+    "idle": "Connecting to {}",
+    "connecting": "Connecting to {}",
+    "live": "Waiting for {}",
+    "frozen": "{} stands still",
+    "lost": "No picture from {}",
+    "ended": "{} has ended",
+}
+
+log = logging.getLogger("recognizer.video")
+
+Observer = Callable[[CameraEntry, FrameResult], None]
+
+
+class _Channel:
+    """One camera, while the server runs: its session, its views, and who needs it.
+
+    `views`, `needs` and `latest` are changed under the lock of `Live`; all else belongs to the loop's thread.
+    """
+
+    def __init__(self, entry: CameraEntry):
+        self.entry = entry
+        self.views: dict[ViewKey, tuple[View, int]] = {}
+        self.needs = 0
+        self.changed = asyncio.Event()
+        self.removed = False
+        self.state: CameraState | None = None
+        self.size: tuple[int, int] | None = None
+        self.last_result = 0.0
+        self.trouble = ""
+        self.task: asyncio.Task | None = None
+
+    @property
+    def needed(self) -> bool:
+        return not self.removed and (self.needs > 0 or self.entry.always)
+
+    def wants(self) -> Wants:
+        layers = frozenset().union(*(key.layers for key in list(self.views)))
+        return Wants(landmarks_68="landmarks68" in layers, objects="objects" in layers)
+
+
+class Live:
+    """Cameras' pipelines on one asyncio loop, and the views of them.
+
+    Owns the loop and its thread, which start when they are first needed, the threads that pictures are encoded on, and
+    which camera runs. Every method may be called from any thread.
+
+    Parameters
+    ----------
+    cameras : Cameras
+        Which there are.
+    vision : Vision
+        What is made of their frames.
+    executor : Executor
+        Where frames are looked at; whoever made it ends it, after this is closed.
+    font : path, optional
+        For names.
+    encoders : int
+        Pictures that are encoded at once.
+    observers : sequence of callable
+        Each is called with the camera's entry and each of its results, on the loop's thread: it may not take longer than
+        a millisecond. Where it has a method `state`, that is called with the entry and each new `CameraState`.
+    linger : float
+        Seconds that a camera goes on after the last need of it.
+    """
+
+    def __init__(
+        self,
+        cameras: Cameras,
+        vision: Vision,
+        *,
+        executor: Executor,
+        font: Path | None = None,
+        encoders: int = 2,
+        observers: Sequence[Observer] = (),
+        linger: float = LINGER,
+    ):
+        self.cameras, self.vision, self.font = cameras, vision, font
+        self.observers = tuple(observers)
+        self.linger = linger
+        self._lock = threading.Lock()
+        self._channels: dict[str, _Channel] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self._snapshots = threading.BoundedSemaphore(SNAPSHOTS)
+        self._unsubscribe = cameras.subscribe(self._camera_changed)
+        self._executor = executor
+        self._encoders = ThreadPoolExecutor(encoders, thread_name_prefix="video-out")
+
+    # -- watching -----------------------------------------------------------------------------------------------
+
+    def watch(self, key: ViewKey, over: Callable[[], bool] | None = None) -> Viewer:
+        """A viewer of `key`; the camera runs until it is closed, and a little longer.
+
+        Parameters
+        ----------
+        key : ViewKey
+        over : callable returning bool, optional
+            Whether the viewer is gone.
+
+        Raises
+        ------
+        CameraNotFound, Busy
+        """
+        channel, view = self._join(key)
+        return Viewer(view, lambda: self._leave(channel, key), over)
+
+    @contextlib.contextmanager
+    def view(self, key: ViewKey) -> Iterator[View]:
+        """The view of `key`, while the block runs.
+
+        Raises
+        ------
+        CameraNotFound, Busy
+        """
+        channel, view = self._join(key)
+        try:
+            yield view
+        finally:
+            self._leave(channel, key)
+
+    def snapshot(self, key: ViewKey, timeout: float = SNAPSHOT_SECONDS) -> Encoded:
+        """The next picture of `key`; the camera is opened for it if need be.
+
+        Raises
+        ------
+        CameraNotFound, Busy
+        CameraUnavailable
+            There is none within `timeout` seconds, or it is known why there is none.
+        """
+        if not self._snapshots.acquire(blocking=False):
+            raise Busy("too many snapshots wait for their cameras; try again shortly")
+        until = time.monotonic() + timeout
+        try:
+            with self.view(replace(key, fps=None)) as view:
+                found = view.next(0, timeout)
+                while found is not None and found.card and (left := until - time.monotonic()) > 0:
+                    if self._state(key.camera) in ("lost", "frozen", "ended"):
+                        break
+                    found = view.next(found.number, left)
+        finally:
+            self._snapshots.release()
+        if found is None or found.card:
+            raise CameraUnavailable(f"camera {key.camera!r} gave no picture: {self._why(key.camera)}")
+        return found
+
+    def _state(self, camera: str) -> str | None:
+        channel = self._channels.get(camera)
+        state = channel.state if channel else None
+        return state.name if state else None
+
+    def _why(self, camera: str) -> str:
+        channel = self._channels.get(camera)
+        state = channel.state if channel else None
+        return (channel and channel.trouble) or (state and (state.reason or state.name)) or "it was not opened in time"
+
+    def viewers(self, camera: str | None = None) -> int:
+        """Viewers and snapshots at this moment, of one camera or of all."""
+        with self._lock:
+            channels = [channel for name, channel in self._channels.items() if camera in (None, name)]
+            return sum(count for channel in channels for _, count in channel.views.values())
+
+    def running(self) -> list[str]:
+        """Ids of the cameras whose pipeline runs."""
+        with self._lock:
+            return [name for name, channel in self._channels.items() if channel.state is not None]
+
+    def summary(self) -> dict:
+        """Plain data about what goes on."""
+        return {"viewers": self.viewers(), "running": self.running()}
+
+    def _join(self, key: ViewKey) -> tuple[_Channel, View]:
+        entry = self.cameras.get(key.camera)
+        with self._lock:
+            channel = self._channel(entry)
+            view, count = channel.views.get(key) or (View(key, self._encoders.submit), 0)
+            channel.views = {**channel.views, key: (view, count + 1)}
+            channel.needs += 1
+            self._notify(channel)
+            return channel, view
+
+    def _leave(self, channel: _Channel, key: ViewKey) -> None:
+        with self._lock:
+            view, count = channel.views.get(key, (None, 0))
+            views = {**channel.views, key: (view, count - 1)}
+            if count <= 1:
+                views.pop(key)
+                if view is not None:
+                    view.close()
+            channel.views = views
+            channel.needs -= 1
+            self._notify(channel)
+
+    # -- cameras ------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the cameras that are kept on always."""
+        for entry in self.cameras.all():
+            self._camera_changed("added", entry)
+
+    def _camera_changed(self, what: str, entry: CameraEntry) -> None:
+        """A removed camera ends for its viewers; a changed one goes on for them with what it is now."""
+        with self._lock:
+            channel = self._channels.get(entry.id)
+            if self._closed or (channel is None and not (entry.always and what != "removed")):
+                return
+            if what == "removed":
+                self._remove(self._channels.pop(entry.id))
+            else:
+                channel = self._channel(entry)
+                channel.entry = entry
+            self._notify(channel)
+
+    def _remove(self, channel: _Channel) -> None:
+        channel.removed = True
+        for view, _ in channel.views.values():
+            view.close()
+
+    def _channel(self, entry: CameraEntry) -> _Channel:
+        """The camera's channel, made if need be. The lock is held."""
+        if self._closed:
+            raise Busy("the server is closing")
+        channel = self._channels.get(entry.id)
+        if channel is None:
+            loop = self._started_loop()
+            channel = self._channels[entry.id] = _Channel(entry)
+            loop.call_soon_threadsafe(self._supervise, channel)
+        return channel
+
+    def _notify(self, channel: _Channel) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(channel.changed.set)
+
+    # -- the loop -----------------------------------------------------------------------------------------------
+
+    def _started_loop(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(target=self._run_loop, name="video-loop", daemon=True)
+            self._thread.start()
+        return self._loop
+
+    def _run_loop(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+
+    def _supervise(self, channel: _Channel) -> None:
+        channel.task = self._loop.create_task(self._run(channel), name=f"camera {channel.entry.id}")
+
+    async def _run(self, channel: _Channel) -> None:
+        """One session after the other, until the camera is removed. One at a time: two never open the same device."""
+        while not channel.removed:
+            if channel.needed:
+                try:
+                    await self._session(channel)
+                except Exception:
+                    log.exception("camera %s could not be run", channel.entry.id)
+                    await asyncio.sleep(_RETRY_SECONDS[-1])
+            else:
+                channel.changed.clear()
+                if not channel.needed and not channel.removed:
+                    await channel.changed.wait()
+
+    async def _session(self, channel: _Channel) -> None:
+        camera = channel.entry.camera
+        loop = asyncio.get_running_loop()
+        channel.state, channel.last_result, channel.trouble = camera.state, time.perf_counter(), ""
+
+        def told(state: CameraState) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop ended
+                loop.call_soon_threadsafe(self._state_changed, channel, state)
+
+        unsubscribe = camera.subscribe(told)
+        camera.start()
+        work = [asyncio.ensure_future(self._pipeline(channel, camera)), asyncio.ensure_future(self._cards(channel))]
+        try:
+            await self._unneeded(channel, camera)
+        finally:
+            for task in work:
+                task.cancel()
+            await asyncio.gather(*work, return_exceptions=True)
+            unsubscribe()
+            await asyncio.shield(loop.run_in_executor(None, camera.stop))
+            channel.state = None
+
+    async def _unneeded(self, channel: _Channel, camera: Camera) -> None:
+        """Return once the camera was not needed for a while, or at once when it is removed or another."""
+        while not channel.removed and channel.entry.camera is camera:
+            channel.changed.clear()
+            if channel.needed:
+                await channel.changed.wait()
+                continue
+            try:
+                await asyncio.wait_for(channel.changed.wait(), self.linger)
+            except asyncio.TimeoutError:
+                if not channel.needed:
+                    return
+
+    async def _pipeline(self, channel: _Channel, camera: Camera) -> None:
+        failures = 0
+        while True:
+            pipeline = Pipeline(camera, self.vision, executor=self._executor, wants=channel.wants)
+            begun = time.monotonic()
+            try:
+                await pipeline.run(lambda result: self._publish(channel, result))
+                return  # the source ended
+            except Exception:
+                log.exception("the pipeline of camera %s failed", channel.entry.id)
+            failures = 0 if time.monotonic() - begun > 60 else failures + 1
+            channel.trouble = "recognition failed here; the server's log says why. It is tried again."
+            self._offer_cards(channel)
+            await asyncio.sleep(_RETRY_SECONDS[min(failures, len(_RETRY_SECONDS)) - 1])
+
+    # -- what comes of it ---------------------------------------------------------------------------------------
+
+    def _publish(self, channel: _Channel, result: FrameResult) -> None:
+        frame = result.frame
+        channel.size, channel.last_result, channel.trouble = (frame.width, frame.height), time.perf_counter(), ""
+        for observer in self.observers:
+            try:
+                observer(channel.entry, result)
+            except Exception:
+                log.exception("an observer of camera %s failed", channel.entry.id)
+        if channel.state is not None and channel.state.name in ("frozen", "lost"):
+            return  # a card is shown; the same old frame would only make it flicker
+        for key, (view, _) in channel.views.items():
+            view.offer(
+                lambda fps, key=key: overlay.draw(result, layers=key.layers, font=self.font, width=key.width, fps=fps),
+                taken=frame.taken, time=frame.time,
+            )  # fmt: skip
+
+    def _state_changed(self, channel: _Channel, state: CameraState) -> None:
+        channel.state = state
+        for observer in self.observers:
+            if hasattr(observer, "state"):
+                try:
+                    observer.state(channel.entry, state)
+                except Exception:
+                    log.exception("an observer of camera %s failed", channel.entry.id)
+        if state.name != "live":
+            self._offer_cards(channel)
+
+    async def _cards(self, channel: _Channel) -> None:
+        """While there is no picture, say why, again and again: who comes later sees it too, and who is gone is noticed."""
+        while True:
+            late = time.perf_counter() - channel.last_result > _LATE
+            if channel.state is None or channel.state.name != "live" or late or channel.trouble:
+                self._offer_cards(channel)
+            await asyncio.sleep(_CARD_EVERY)
+
+    def _offer_cards(self, channel: _Channel) -> None:
+        state, now = channel.state, time.time()
+        title = _TITLES[state.name if state else "idle"].format(channel.entry.name or channel.entry.id)
+        reason = channel.trouble or (state.reason if state else "")
+        if state and state.name in ("frozen", "lost", "ended"):
+            reason += f"\nSince {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(state.since))}."
+        for key, (view, _) in channel.views.items():
+            size = _card_size(channel.size or _CARD_SIZE, key.width)
+            view.offer(
+                lambda fps, size=size: overlay.card(*size, title, reason[:1].upper() + reason[1:], self.font, clock=now),
+                taken=time.perf_counter(), time=now, card=True,
+            )  # fmt: skip
+
+    # -- the end ------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """End all viewers, stop all cameras, and end all threads."""
+        with self._lock:
+            closed, self._closed = self._closed, True
+            channels = list(self._channels.values())
+            for channel in channels:
+                self._remove(channel)
+                self._notify(channel)
+        if closed:
+            return
+        self._unsubscribe()
+        if self._loop is not None:
+            asyncio.run_coroutine_threadsafe(self._finish(), self._loop).result()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+        self._encoders.shutdown(wait=True, cancel_futures=True)
+
+    async def _finish(self) -> None:
+        """Wait for every task but this one; channels that were removed end by themselves."""
+        others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        _, hanging = await asyncio.wait(others, timeout=10.0) if others else ((), ())
+        for task in hanging:
+            task.cancel()
+        await asyncio.gather(*hanging, return_exceptions=True)
+        await asyncio.get_running_loop().shutdown_default_executor()
+
+
+def _card_size(size: tuple[int, int], width: int | None) -> tuple[int, int]:
+    if width is None or width >= size[0]:
+        return size
+    return width, max(1, round(size[1] * width / size[0]))

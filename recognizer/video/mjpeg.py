@@ -1,0 +1,306 @@
+"""Pictures for viewers: each distinct view of a camera is drawn and encoded once, whoever watches it.
+
+::
+
+    offer(picture) -> newest only -> drawn and encoded on a thread, if somebody waits -> the same bytes for all viewers
+
+A viewer asks for what comes after the picture it had. One that is slow finds the newest and has skipped the rest;
+nothing queues, and nobody waits for anybody.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import InvalidParameter
+from .overlay import USUAL_LAYERS, parse_layers
+
+BOUNDARY = "frame"
+CONTENT_TYPE = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
+#: The first bytes of a stream. Every part ends with the next boundary, since browsers show a part when they see that.
+OPENING = f"--{BOUNDARY}\r\n".encode()
+USUAL_QUALITY = 80
+#: What viewers may ask for.
+LIMITS = {"width": (16, 7680), "fps": (0.1, 120), "quality": (1, 100)}
+#: Seconds after which a viewer that waits looks whether it is still wanted.
+_LOOK = 0.25
+#: How much earlier than due a picture is taken, as a share of the interval: sources are never quite even.
+_EARLY = 0.2
+_RATE_SECONDS = 2.0
+
+log = logging.getLogger("recognizer.video")
+
+#: Makes a picture, RGB uint8 (H, W, 3), given the rate at which the view shows pictures.
+Make = Callable[[float], np.ndarray]
+
+
+@dataclass(frozen=True, slots=True)
+class ViewKey:
+    """What makes a view distinct.
+
+    Attributes
+    ----------
+    camera : str
+        Its id.
+    width : int or None
+        In pixels; None is the camera's own, and the most.
+    quality : int
+        Of the JPEGs, 1 to 100.
+    fps : float or None
+        Most pictures a second; None is all.
+    layers : frozenset of str
+        See `overlay.LAYERS`.
+    """
+
+    camera: str
+    width: int | None = None
+    quality: int = USUAL_QUALITY
+    fps: float | None = None
+    layers: frozenset[str] = USUAL_LAYERS
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoded:
+    """A picture of a view, as its viewers get it.
+
+    Attributes
+    ----------
+    number : int
+        Counts the pictures that were offered to the view, from 1; a gap was skipped.
+    time : float
+        Seconds since the epoch, when the picture was taken.
+    card : bool
+        Whether it tells why there is no picture.
+    jpeg : bytes
+    part : bytes
+        The same as a part of the stream, made once for all viewers.
+    """
+
+    number: int
+    time: float
+    card: bool
+    jpeg: bytes
+    part: bytes
+
+
+def view_key(
+    camera: str,
+    width: int | None = None,
+    fps: float | None = None,
+    quality: int | None = None,
+    overlay: str | None = None,
+) -> ViewKey:
+    """A view as somebody asks for it; None is the usual. `overlay` is as `overlay.parse_layers` reads it.
+
+    Raises
+    ------
+    InvalidParameter
+    """
+    layers = USUAL_LAYERS if overlay is None else parse_layers(overlay)
+    for name, value in (("width", width), ("fps", fps), ("quality", quality)):
+        least, most = LIMITS[name]
+        if value is not None and not least <= value <= most:  # not a number is neither
+            raise InvalidParameter(f"{name}: expected {least} to {most}, got {value}")
+    return ViewKey(camera, width, USUAL_QUALITY if quality is None else quality, fps, layers)
+
+
+def as_part(jpeg: bytes, time: float) -> bytes:
+    """A JPEG as a part of a stream, the next boundary included."""
+    head = f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\nX-Timestamp: {time:.6f}\r\n\r\n"
+    return b"".join((head.encode(), jpeg, b"\r\n", OPENING))
+
+
+def encode(pixels: np.ndarray, quality: int) -> bytes:
+    """RGB uint8 (H, W, 3) as JPEG."""
+    import simplejpeg
+
+    return simplejpeg.encode_jpeg(
+        np.ascontiguousarray(pixels), quality, colorspace="RGB", colorsubsampling="420", fastdct=True
+    )
+
+
+class View:
+    """The pictures of one `ViewKey`.
+
+    Owns the newest picture offered and the newest encoded one, under its lock. Every method may be called from any
+    thread; `offer` never waits.
+
+    Parameters
+    ----------
+    key : ViewKey
+    submit : callable
+        Runs a function on a thread, soon.
+
+    Attributes
+    ----------
+    encoded, skipped : int
+        Pictures that were encoded, and pictures that nobody waited for in time.
+    """
+
+    def __init__(self, key: ViewKey, submit: Callable[[Callable[[], None]], object]):
+        self.key = key
+        self.encoded = self.skipped = 0
+        self._submit = submit
+        self._changed = threading.Condition(threading.Lock())
+        self._offered: tuple[int, float, bool, Make] | None = None
+        self._number = 0
+        self._newest: Encoded | None = None
+        self._waiting = 0
+        self._encoding = self._closed = False
+        self._due = 0.0
+        self._times: deque[float] = deque()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    @property
+    def fps(self) -> float:
+        """Pictures taken a second, lately; 0 if unknown."""
+        times = self._times
+        return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 and times[-1] > times[0] else 0.0
+
+    def offer(self, make: Make, *, taken: float, time: float, card: bool = False) -> bool:
+        """Here is a newer picture; whether the view takes it, or has enough by its `fps`.
+
+        Parameters
+        ----------
+        make : callable
+            Makes the picture, on another thread, if anybody wants it.
+        taken : float
+            When it was taken, on `time.perf_counter`'s clock.
+        time : float
+            The same in seconds since the epoch.
+        card : bool
+            Whether it only tells why there is no picture; it is taken whatever the rate.
+        """
+        with self._changed:
+            if self._closed or not (card or self._is_due(taken)):
+                return False
+            if self._offered is not None:
+                self.skipped += 1
+            self._number += 1
+            self._offered = (self._number, time, card, make)
+            self._begin()
+            return True
+
+    def _is_due(self, taken: float) -> bool:
+        if self.key.fps is not None:
+            interval = 1 / self.key.fps
+            if taken < self._due - _EARLY * interval:
+                return False
+            self._due = (taken if taken > self._due + interval else self._due) + interval
+        self._times.append(taken)
+        while taken - self._times[0] > _RATE_SECONDS:
+            self._times.popleft()
+        return True
+
+    def next(self, after: int = 0, timeout: float | None = None) -> Encoded | None:
+        """The newest picture, if its number is above `after`, else the next one; None after `timeout` seconds or when
+        the view closed."""
+        until = None if timeout is None else time.monotonic() + timeout
+        with self._changed:
+            self._waiting += 1
+            before = self._newest
+            try:
+                while not self._closed:
+                    self._begin()
+                    newest = self._newest
+                    # What is offered is newer than what is encoded: it is worth waiting its few milliseconds for, once.
+                    if newest is not None and newest.number > after and (newest is not before or not self._encoding):
+                        return newest
+                    left = None if until is None else until - time.monotonic()
+                    if left is not None and left <= 0:
+                        return None
+                    self._changed.wait(left)
+                return None
+            finally:
+                self._waiting -= 1
+
+    def _begin(self) -> None:
+        """Have the offered picture encoded, if somebody waits for it. The lock is held."""
+        if self._offered is None or self._encoding or self._closed or not self._waiting:
+            return
+        self._encoding = True
+        try:
+            self._submit(self._encode)
+        except RuntimeError:  # the threads ended
+            self._encoding = False
+
+    def _encode(self) -> None:
+        with self._changed:
+            offered, self._offered = self._offered, None
+            fps = self.fps
+        made = None
+        try:
+            if offered is not None:
+                number, when, card, make = offered
+                jpeg = encode(make(fps), self.key.quality)
+                made = Encoded(number, when, card, jpeg, as_part(jpeg, when))
+        except Exception:
+            log.exception("a picture of camera %s could not be drawn", self.key.camera)
+        finally:
+            with self._changed:
+                self._encoding = False
+                if made is not None:
+                    self._newest = made
+                    self.encoded += 1
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        """No more pictures: whoever waits gets None."""
+        with self._changed:
+            self._closed = True
+            self._offered = self._newest = None
+            self._changed.notify_all()
+
+
+class Viewer:
+    """One viewer of a view: a file-like object without end, as WSGI servers send it.
+
+    Parameters
+    ----------
+    view : View
+    leave : callable
+        Called once, when the viewer is gone.
+    over : callable returning bool, optional
+        Whether the viewer is gone, or the server ends; asked a few times a second.
+    """
+
+    def __init__(self, view: View, leave: Callable[[], None], over: Callable[[], bool] | None = None):
+        self.view = view
+        self._leave, self._over = leave, over or (lambda: False)
+        self._number = -1
+        self._lock = threading.Lock()
+        self._left = False
+
+    def read(self, size: int = -1) -> bytes:
+        """The next part, whatever `size` is; nothing when the stream ends."""
+        if self._number < 0:
+            self._number = 0
+            return OPENING
+        while not (self._left or self.view.closed or self._over()):
+            found = self.view.next(self._number, _LOOK)
+            if found is not None:
+                self._number = found.number
+                return found.part
+        return b""
+
+    def close(self) -> None:
+        with self._lock:
+            left, self._left = self._left, True
+        if not left:
+            self._leave()
+
+    def __enter__(self) -> Viewer:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()

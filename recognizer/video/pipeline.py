@@ -1,0 +1,302 @@
+"""Finds, follows and names faces in what a camera gives, for programs and for the server alike. asyncio.
+
+Everything that takes long runs in an executor. A picture of a live source waits for its faces only as long as the next
+one is not held up; beyond that it goes out with the faces where they are expected, and what was found in it counts from
+then on. Pictures of a recording that is not played at its own speed are each looked at completely.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Executor
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import images
+from ..errors import InvalidParameter, ModelError
+from ..results import FoundObject
+from ..types import Faces
+from .cuts import Cuts
+from .pace import Pace
+from .results import Frame, FrameResult, Vision
+from .scene import Due, Scene, single
+
+log = logging.getLogger(__name__)
+
+#: Faces of one picture that are described at most: a crowd must not hold up the pictures that come after.
+DESCRIBED_AT_ONCE = 3
+#: Calls in a row that fail before the engine counts as broken for good.
+PERMANENT = 20
+#: Seconds for which landmarks or objects are not asked for again after they failed.
+RESTS = 10.0
+#: Seconds between two searches for objects in a live source, and for which what was found is shown.
+OBJECTS_EVERY, OBJECTS_SHOWN = 0.15, 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wants:
+    """What whoever looks at the results needs now, beside faces and names."""
+
+    landmarks_68: bool = False
+    objects: bool = False
+    objects_threshold: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """A picture, and the faces that were detected in it."""
+
+    frame: Frame
+    time: float
+    image: images.Image
+    faces: Faces
+    qualities: Sequence
+
+
+class Pipeline:
+    """What `watch` and the server run for each camera. Owns the camera's scene and its jobs in the executor.
+
+    Parameters
+    ----------
+    camera : Camera
+        Started and stopped by whoever made it.
+    vision : Vision
+    executor : Executor
+        May be shared by many pipelines: each has at most one job of a kind in it.
+    wants : callable
+        Asked for each picture.
+    detect_every : int, optional
+        Look for faces in every so many pictures, instead of as often as speed allows.
+    complete : bool
+        Look at each picture completely before the next one is taken, however long it takes.
+    strict : bool
+        Raise where landmarks or objects cannot be found at all, instead of going on without.
+    """
+
+    def __init__(
+        self,
+        camera,
+        vision: Vision,
+        *,
+        executor: Executor,
+        wants: Callable[[], Wants] = Wants,
+        detect_every: int | None = None,
+        complete: bool = False,
+        strict: bool = False,
+    ):
+        if detect_every is not None and detect_every < 1:
+            raise InvalidParameter(f"detect_every: expected at least 1, got {detect_every}")
+        self.camera, self.vision = camera, vision
+        self.pace = Pace()
+        self._executor, self._wants, self._strict = executor, wants, strict
+        self._detect_every, self._complete = detect_every, complete
+        decide = vision.decide
+        self._scene = Scene(decide, getattr(vision, "same_within", None), getattr(vision, "other_beyond", None))
+        self._jobs: dict[str, asyncio.Task] = {}  # by kind; one of each
+        self._closing = False
+        self._failures: dict[str, int] = {}
+        self._logged: set[tuple[str, type]] = set()
+        self._rests: dict[str, float] = {}
+        self._offset, self._now = 0.0, float("-inf")
+        self._since_detection = 0
+        self._cuts = Cuts()
+        self._objects: tuple[float, tuple[FoundObject, ...]] = (float("-inf"), ())
+        self._timing: dict[str, float] = {}
+
+    async def run(self, publish: Callable[[FrameResult], None]) -> None:
+        """Give every result to `publish`, until the source ends."""
+        async with aclosing(self.results()) as results:
+            async for result in results:
+                publish(result)
+
+    async def results(self) -> AsyncIterator[FrameResult]:
+        """The results, each as it is asked for: of a live source, that of its newest picture then."""
+        last = -1
+        try:
+            while (frame := await self.camera.next(last)) is not None:
+                dropped, last = max(0, frame.number - last - 1) if last >= 0 else 0, frame.number
+                yield await self._result(frame, dropped)
+        finally:
+            await self._finish_jobs()
+
+    async def _finish_jobs(self) -> None:
+        """No job is left in the executor that still uses a picture or the engine."""
+        self._closing = True
+        await asyncio.gather(*self._jobs.values(), return_exceptions=True)
+
+    # -- one picture --------------------------------------------------------------------------------------------
+
+    async def _result(self, frame: Frame, dropped: int) -> FrameResult:
+        began, now, wants = time.perf_counter(), self._clock(frame), self._wants()
+        self._timing = {}
+        self.pace.came(frame.number, frame.taken)
+        if self._cuts.is_cut(frame.pixels):
+            self._scene.cut(now)
+        self._since_detection += 1
+        if self._complete:
+            await self._look_completely(frame, now, wants)
+        else:
+            await self._look_in_passing(frame, now, wants)
+        ended = self._scene.ended(now)
+        faces = self._scene.faces(now, wants.landmarks_68)
+        objects = self._objects[1] if wants.objects and now - self._objects[0] <= OBJECTS_SHOWN else ()
+        self._timing["total"] = 1000 * (time.perf_counter() - began)
+        return FrameResult(frame, faces, tuple(objects), ended, dropped, self._timing)
+
+    def _clock(self, frame: Frame) -> float:
+        """Seconds on the clock that faces move by, never backwards: a recording's own where it is not played at its own
+        speed."""
+        if not self._complete or frame.position is None:
+            return frame.taken
+        if frame.position + self._offset <= self._now:  # it began again
+            self._offset = self._now + 1 / 30 - frame.position
+        self._now = frame.position + self._offset
+        return self._now
+
+    async def _look_completely(self, frame: Frame, now: float, wants: Wants) -> None:
+        if self._since_detection >= (self._detect_every or 1):
+            looked = await self._try("detect", self._detect, frame, now)
+            if looked is not None:
+                self._since_detection = 0
+                self._take(looked)
+                due = self._scene.due(looked.time, DESCRIBED_AT_ONCE)
+                if due:
+                    await self._describe(looked, due)
+                if wants.landmarks_68:
+                    await self._landmarks(looked)
+        await self._compare_anew()
+        if wants.objects:
+            await self._find_objects(frame, now, wants)
+
+    async def _look_in_passing(self, frame: Frame, now: float, wants: Wants) -> None:
+        every = self._detect_every or self.pace.every
+        if self._since_detection >= every and "detect" not in self._jobs:
+            self._start("detect", self._detect_and_follow, frame, now, wants)
+            self._since_detection = 0
+        job = self._jobs.get("detect")
+        if job is not None and (self.pace.cost is None or self.pace.cost <= self.pace.budget):
+            await asyncio.wait({job}, timeout=max(self.pace.budget, 0.05 if self.pace.cost is None else 0.0))
+        if self._scene.stale(self.vision.generation):
+            self._start("compare", self._compare_anew)
+        if wants.objects and now - self._objects[0] >= OBJECTS_EVERY:
+            self._start("objects", self._find_objects, frame, now, wants)
+        self._raise_failures()
+
+    def _start(self, kind: str, work: Callable, *args) -> None:
+        """Let `work` run beside the pictures, unless its last run is not over."""
+        last = self._jobs.get(kind)
+        if self._closing:
+            return
+        if last is None or (last.done() and last.exception() is None):
+            self._jobs[kind] = asyncio.get_running_loop().create_task(work(*args))
+
+    def _raise_failures(self) -> None:
+        """Clear away the jobs that are over; what one of them raised is raised here."""
+        for kind, job in list(self._jobs.items()):
+            if job.done():
+                del self._jobs[kind]
+                job.result()
+
+    # -- the steps ----------------------------------------------------------------------------------------------
+
+    async def _detect_and_follow(self, frame: Frame, now: float, wants: Wants) -> None:
+        looked = await self._try("detect", self._detect, frame, now)
+        if looked is None:
+            return
+        self._take(looked)
+        due = self._scene.due(looked.time, DESCRIBED_AT_ONCE)
+        if due:
+            self._start("describe", self._describe, looked, due)
+        if wants.landmarks_68:
+            self._start("landmarks", self._landmarks, looked)
+
+    def _detect(self, frame: Frame, now: float) -> _Looked:
+        image = images.from_array(frame.pixels)
+        faces = single(self.vision.detect(image))
+        return _Looked(frame, now, image, faces, self.vision.qualities(image, faces))
+
+    def _take(self, looked: _Looked) -> None:
+        self._scene.detected(looked.faces, looked.qualities, looked.time, looked.frame.time)
+
+    async def _describe(self, looked: _Looked, due: Sequence[Due]) -> None:
+        """One face at a time: whatever else waits for a thread has its turn between two."""
+
+        def work(face):
+            generation = self.vision.generation  # before the search: what changes meanwhile is compared anew
+            vectors = self.vision.describe(looked.image, face)
+            return vectors[0], self.vision.match(vectors)[0], generation
+
+        for each in due:
+            done = await self._try("describe", work, _faces([each.face]))
+            if done is not None:
+                self._scene.described(each, *done)
+
+    async def _compare_anew(self) -> None:
+        generation = self.vision.generation
+        stale = self._scene.stale(generation)
+        if stale:
+            vectors = np.array([each.vector for _, each in stale])
+            matches = await self._try("match", self.vision.match, vectors)
+            if matches is not None:
+                self._scene.compared(stale, matches, generation)
+
+    async def _landmarks(self, looked: _Looked) -> None:
+        seen = self._scene.seen_at(looked.time)
+        if not seen or self._rests_now("landmarks"):
+            return
+        faces = [face for _, face in seen]
+        points = await self._try("landmarks", self.vision.landmarks_68, looked.image, _faces(faces), optional=True)
+        if points is not None:
+            self._scene.landmarks([track for track, _ in seen], faces, points)
+
+    async def _find_objects(self, frame: Frame, now: float, wants: Wants) -> None:
+        if self._rests_now("objects"):
+            return
+        found = await self._try("objects", self.vision.objects, frame.pixels, wants.objects_threshold, optional=True)
+        if found is not None:
+            self._objects = now, tuple(found)
+
+    # -- the executor -------------------------------------------------------------------------------------------
+
+    async def _try(self, stage: str, work: Callable, *args, optional: bool = False):
+        """What `work` gives, run in the executor; None where it failed, unless it failed for good."""
+        began = time.perf_counter()
+        try:
+            result = await asyncio.get_running_loop().run_in_executor(self._executor, work, *args)
+        except Exception as error:  # of any type: it comes from a network over a picture from outside
+            self._failed(stage, error, optional)
+            return None
+        self._failures[stage] = 0
+        seconds = time.perf_counter() - began
+        self._timing[stage] = self._timing.get(stage, 0.0) + 1000 * seconds
+        if stage == "detect":
+            self.pace.took(seconds)
+        return result
+
+    def _failed(self, stage: str, error: Exception, optional: bool) -> None:
+        count = self._failures[stage] = self._failures.get(stage, 0) + 1
+        if (stage, type(error)) not in self._logged:
+            self._logged.add((stage, type(error)))
+            log.warning("a picture could not be worked on (%s); going on", stage, exc_info=error)
+        for_good = isinstance(error, ModelError) or count >= PERMANENT
+        if for_good and (self._strict or not optional):
+            raise error
+        if optional:
+            self._rests[stage] = time.monotonic() + RESTS
+
+    def _rests_now(self, stage: str) -> bool:
+        return time.monotonic() < self._rests.get(stage, 0.0)
+
+
+def _faces(faces: Sequence) -> Faces:
+    """Single faces, together."""
+    if not faces:
+        return Faces.empty()
+    boxes = np.array([tuple(face.box) for face in faces])
+    scores = np.array([face.score for face in faces])
+    return Faces(boxes, scores, np.array([face.landmarks for face in faces], np.float32), faces[0].scheme)

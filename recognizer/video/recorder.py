@@ -1,0 +1,98 @@
+"""Writes pictures to a video file, each for as long as it was to be seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InvalidParameter, StorageError
+from ..types import check_pixels
+
+#: Codecs that OpenCV's wheels can write, by the file's extension.
+CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".avi": "MJPG", ".mkv": "mp4v"}
+#: Frames per second where the source does not tell.
+USUAL_RATE = 25.0
+#: A pause longer than this, in seconds, is shown as long as this.
+LONGEST_PAUSE = 10.0
+
+
+class Recorder:
+    """A video file of constant rate, made of pictures that come when they come. One caller at a time; it blocks.
+
+    Parameters
+    ----------
+    path : path
+        Ends in one of `CODECS`. What is there is replaced.
+    rate : float, optional
+        Frames per second; by default what the first two pictures are apart.
+
+    Raises
+    ------
+    InvalidParameter
+        The extension is none of those.
+    """
+
+    def __init__(self, path: str | Path, rate: float | None = None):
+        self.path, self.written = Path(path), 0
+        self._codec = CODECS.get(self.path.suffix.lower())
+        if self._codec is None:
+            raise InvalidParameter(f"expected a video file that ends in {', '.join(CODECS)}")
+        self._rate, self._writer = rate, None
+        self._size = (0, 0)
+        self._first: float | None = None
+        self._last: tuple[np.ndarray, float] | None = None
+
+    def add(self, pixels: np.ndarray, time: float) -> None:
+        """Take in an RGB uint8 picture (H, W, 3), to be seen from `time`, in seconds, until the next one.
+
+        Raises
+        ------
+        StorageError
+            The file cannot be written.
+        """
+        if self._last is None:
+            self._last = check_pixels(pixels), time
+            self._first = time
+            return
+        before, since = self._last
+        passed = min(time - since, LONGEST_PAUSE)
+        if passed <= 0:
+            self._last = pixels, since
+            return
+        self._first += time - since - passed  # what is cut from a pause is not made up for
+        if self._rate is None:
+            self._rate = min(120.0, max(1.0, 1 / passed))
+        self._write(before, round((time - self._first) * self._rate))
+        self._last = check_pixels(pixels), time
+
+    def _write(self, pixels: np.ndarray, until: int) -> None:
+        """Repeat a picture until so many are in the file."""
+        import cv2
+
+        if self._writer is None:
+            self._open(pixels.shape[1], pixels.shape[0])
+        if pixels.shape[1::-1] != self._size:
+            pixels = cv2.resize(pixels, self._size, interpolation=cv2.INTER_AREA)
+        bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+        while self.written < until:
+            self._writer.write(bgr)
+            self.written += 1
+
+    def _open(self, width: int, height: int) -> None:
+        import cv2
+
+        self._size = width - width % 2, height - height % 2  # the codecs take even sizes only
+        code = cv2.VideoWriter_fourcc(*self._codec)
+        self._writer = cv2.VideoWriter(str(self.path), code, self._rate or USUAL_RATE, self._size)
+        if not self._writer.isOpened():
+            raise StorageError(f"the video file {self.path.name!r} cannot be written")
+
+    def close(self) -> None:
+        """Write what is left and close the file."""
+        if self._last is not None:
+            self._write(self._last[0], self.written + 1)
+            self._last = None
+        if self._writer is not None:
+            self._writer.release()
+            self._writer = None

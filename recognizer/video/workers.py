@@ -1,0 +1,39 @@
+"""The threads on which all cameras' pictures are looked at: few, and of a lower priority than requests."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+#: How much less than others these threads get where the processor is wanted by both (Unix's niceness).
+NICENESS = 5
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def sensible(cores: int) -> int:
+    """How many threads video takes of that many cores: half, so that requests find one."""
+    return max(1, cores // 2)
+
+
+class Workers(ThreadPoolExecutor):
+    """Threads that take jobs in the order in which they come.
+
+    A pipeline hands in one job at a time of each kind, so that the cameras which share these threads take turns.
+    """
+
+    def __init__(self, threads: int):
+        super().__init__(threads, thread_name_prefix="video", initializer=_step_back)
+        self.threads = threads
+
+
+def _step_back() -> None:
+    if not hasattr(os, "setpriority") or not os.path.exists("/proc/self/task"):
+        return  # elsewhere than on Linux it would be the whole process
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

@@ -1,0 +1,100 @@
+"""A real Mosquitto broker for the tests, as a process on the loopback."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
+PASSWD = shutil.which("mosquitto_passwd") or shutil.which("mosquitto_passwd", path="/usr/sbin")
+MISSING = "needs the broker: apt-get install mosquitto"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+class Broker:
+    """Mosquitto with one user; it keeps nothing on the disk but that."""
+
+    def __init__(
+        self, folder: Path, user: str = "cam", password: str = "s3cr%t/@:ö", certificate: Path | None = None
+    ):
+        self.folder, self.port = folder, free_port()
+        self.user, self.password = user, password
+        folder.mkdir(parents=True, exist_ok=True)
+        subprocess.run(
+            [PASSWD, "-b", "-c", folder / "passwords", user, password], check=True, capture_output=True, timeout=30
+        )
+        (folder / "passwords").chmod(0o644)
+        folder.chmod(0o755)
+        (folder / "mosquitto.conf").write_text(
+            f"listener {self.port} 127.0.0.1\nallow_anonymous false\npassword_file {folder / 'passwords'}\n"
+            "persistence false\nuser root\n" + (f"certfile {certificate}\nkeyfile {certificate}\n" if certificate else "")
+        )
+        self.process: subprocess.Popen | None = None
+
+    def __enter__(self) -> Broker:
+        return self.start()
+
+    def __exit__(self, *_) -> None:
+        self.kill()
+
+    def start(self) -> Broker:
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [MOSQUITTO, "-c", self.folder / "mosquitto.conf"], stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
+        end = time.monotonic() + 20
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return self
+            except OSError:
+                assert self.process.poll() is None and time.monotonic() < end, (self.folder / "log").read_text()
+                time.sleep(0.05)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+class Listener:
+    """A subscriber that keeps what comes, as (topic, payload, retained)."""
+
+    def __init__(self, broker: Broker, *topics: str):
+        import paho.mqtt.client as paho
+
+        self.messages: list[tuple[str, bytes, bool]] = []
+        self.ready = threading.Event()
+        self.client = paho.Client(paho.CallbackAPIVersion.VERSION2)
+        self.client.username_pw_set(broker.user, broker.password)
+        self.client.reconnect_delay_set(1, 1)
+        self.client.on_connect = lambda client, *_: client.subscribe([(topic, 1) for topic in topics or ("#",)])
+        self.client.on_subscribe = lambda *_: self.ready.set()
+        self.client.on_message = lambda client, userdata, message: self.messages.append(
+            (message.topic, message.payload, message.retain)
+        )
+        self.client.connect("127.0.0.1", broker.port)
+        self.client.loop_start()
+        assert self.ready.wait(20)
+
+    def of(self, topic: str) -> list[bytes]:
+        """What was published to a topic, oldest first."""
+        return [payload for name, payload, _ in list(self.messages) if name == topic]
+
+    def held(self) -> dict[str, bytes]:
+        """The newest payload of each topic; topics whose newest is empty are left out."""
+        newest = {name: payload for name, payload, _ in list(self.messages)}
+        return {name: payload for name, payload in newest.items() if payload}
+
+    def close(self) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()

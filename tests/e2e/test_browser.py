@@ -1,0 +1,96 @@
+"""The stream in a real browser: Debian's Chromium, driven by Playwright's library. Skipped where either is missing."""
+
+import io
+import os
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from recognizer.video import pattern
+
+from .serving import Server
+
+SIZE = (640, 360)
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with Server(tmp_path_factory.mktemp("browser"), camera=f"test:{SIZE[0]}x{SIZE[1]}@30") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if not CHROMIUM:
+        pytest.skip("chromium is not installed")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--force-device-scale-factor=1"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser):
+    page = browser.new_page(viewport={"width": SIZE[0], "height": SIZE[1]})
+    yield page
+    page.close()
+
+
+def look(page, name: str) -> np.ndarray:
+    """What the page shows now. ``TEST_SCREENSHOTS_DIR`` keeps it for people to look at."""
+    data = page.screenshot()
+    if folder := os.environ.get("TEST_SCREENSHOTS_DIR"):
+        (Path(folder) / f"{name}.png").write_bytes(data)
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+def numbers(page, name: str, count: int = 4) -> list[int]:
+    """The numbers of the frames that the page shows, one after the other."""
+    found, until = [], time.monotonic() + 30
+    while len(found) < count:
+        assert time.monotonic() < until, f"the page shows no moving picture: {found}"
+        read = pattern.read(look(page, name))
+        if read and read[0] not in found:
+            found.append(read[0])
+        time.sleep(0.2)
+    return found
+
+
+def test_a_page_with_the_stream_in_an_image_shows_it_moving(server, page):
+    page.set_content(f"<body style='margin:0'><img src='{server.url}/stream?overlay=faces,clock,fps' width='100%'></body>")
+    seen = numbers(page, "image")
+    assert seen == sorted(seen)
+
+
+def test_what_is_shown_is_the_present(server, page):
+    page.set_content(f"<body style='margin:0'><img src='{server.url}/stream' width='100%'></body>")
+    numbers(page, "present", 2)
+    ages = []
+    for _ in range(5):
+        before = time.time()
+        read = pattern.read(look(page, "present"))
+        ages += [pattern.age(read[1], before)] if read else []
+    assert ages and min(ages) < 3
+
+
+def test_the_stream_by_itself_in_a_tab(server, page):
+    page.goto(f"{server.url}/stream", wait_until="commit")
+    until = time.monotonic() + 30
+    first = look(page, "tab")
+    while np.abs(look(page, "tab").astype(int) - first).mean() < 1:
+        assert time.monotonic() < until, "nothing moves"
+        time.sleep(0.2)
+
+
+def test_closing_the_page_ends_the_stream(server, browser):
+    page = browser.new_page()
+    page.set_content(f"<img src='{server.url}/stream'><img src='{server.url}/stream?width=160'>")
+    server.wait_for(lambda: server.get("/health").json()["video"]["viewers"] == 2)
+    page.close()
+    server.wait_for(lambda: server.get("/health").json()["video"]["viewers"] == 0, 5)

@@ -1,0 +1,259 @@
+"""The list of cameras: what may be added, how it is kept, and that its file holds together."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from recognizer.errors import (
+    AddressRefused,
+    CameraFixed,
+    CameraNotFound,
+    InvalidParameter,
+    InvalidSource,
+    NameTaken,
+    StorageError,
+    TooManyCameras,
+)
+from recognizer.video import cameras as cameras_module
+from recognizer.video.cameras import DEFAULT, Cameras
+from recognizer.video.reach import Reach
+
+from .streams import clip, decoders, jpeg, wait_for
+
+
+@pytest.fixture
+def file(tmp_path) -> Path:
+    return tmp_path / "state" / "cameras.json"
+
+
+@pytest.fixture
+def make(file):
+    made = []
+
+    def make(**options) -> Cameras:
+        made.append(Cameras(file, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+        assert not [entry for entry in each.all() if entry.camera.running]
+    assert decoders() == {}
+
+
+def test_an_empty_list(make, file):
+    cameras = make()
+    assert cameras.all() == [] and not file.exists()
+    for act in (lambda: cameras.get("x"), lambda: cameras.remove("x"), lambda: cameras.change("x", name="y")):
+        with pytest.raises(CameraNotFound):
+            act()
+
+
+def test_the_camera_of_the_setting_stands_first_and_fast(make):
+    cameras = make(default="test:64x64")
+    cameras.add("test:", "Other")
+    assert [entry.id for entry in cameras.all()] == [DEFAULT, "other"]
+    entry = cameras.get(DEFAULT)
+    assert entry.fixed and entry.source.shown == "test:64x64"
+    for act in (lambda: cameras.remove(DEFAULT), lambda: cameras.change(DEFAULT, name="x")):
+        with pytest.raises(CameraFixed):
+            act()
+    assert make(default="none").all()[0].id == "other" and make().all()[0].id == "other"
+
+
+def test_the_setting_may_lead_anywhere(make, tmp_path):
+    entry = make(default="http://127.0.0.1:9/").get(DEFAULT)
+    entry.camera.start()
+    wait_for(lambda: entry.camera.state.name == "lost")
+    assert "allow" not in entry.camera.state.reason
+    assert make(default=str(tmp_path)).get(DEFAULT).source.kind == "stills"
+    with pytest.raises(InvalidSource):
+        make(default="ftp://x")
+
+
+def test_what_is_added_is_kept_with_its_password_and_only_for_the_owner(make, file):
+    cameras = make()
+    entry = cameras.add("rtsp://admin:s3cret@192.168.1.9/main", "Front door", always=True)
+    assert (entry.id, entry.name, entry.always, entry.fixed) == ("front-door", "Front door", True, False)
+    assert entry.source.shown == "rtsp://***@192.168.1.9/main" and "s3cret" not in repr(entry) + repr(entry.camera)
+    assert "s3cret" in file.read_text()
+    if os.name == "posix":
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    again = make()
+    assert again.all() == [entry] and again.get("front-door").source == entry.source
+    assert sorted(path.name for path in file.parent.iterdir()) in (["cameras.json", "cameras.json.lock"], ["cameras.json"])
+
+
+def test_names_and_ids(make):
+    cameras = make(default="test:")
+    assert [cameras.add("test:").name for _ in range(2)] == ["Camera 1", "Camera 2"]
+    assert cameras.add("test:", "  Küche \n unten ").name == "Küche unten"
+    assert cameras.get("kuche-unten").name == "Küche unten"
+    assert cameras.add("test:", "玄関").id == "camera"
+    assert cameras.add("test:", "Default").id == "default-2"
+    for taken in ("camera 1", "KÜCHE UNTEN", "Camera"):
+        with pytest.raises(NameTaken):
+            cameras.add("test:", taken)
+    for bad in ("", "   ", "x" * 101, "a\0b", "a\u202eb"):
+        with pytest.raises(InvalidParameter):
+            cameras.add("test:", bad)
+    assert cameras.change("camera", name="Küche").id == "camera"
+    assert cameras.change("camera", name="küche").name == "küche"
+    with pytest.raises(NameTaken):
+        cameras.change("camera", name="camera 2")
+
+
+def test_changing(make):
+    cameras, news = make(), []
+    end = cameras.subscribe(lambda what, entry: news.append((what, entry.id)))
+    entry = cameras.add("test:64x64", "A")
+    entry.camera.start()
+    assert entry.camera.wait(-1, 10)
+    same = cameras.change("a", name="B", always=True)
+    assert (same.id, same.name, same.always) == ("a", "B", True) and same.camera is entry.camera and entry.camera.running
+    assert same.camera.name == "B"
+    other = cameras.change("a", source="test:128x128")
+    assert other.camera is not entry.camera and other.name == "B" and other.always
+    wait_for(lambda: not entry.camera.running)
+    assert cameras.change("a", source="test:128x128").camera is other.camera
+    other.camera.start()
+    cameras.remove("a")
+    wait_for(lambda: not other.camera.running)
+    end()
+    cameras.add("test:", "C")
+    assert news == [("added", "a"), ("changed", "a"), ("changed", "a"), ("removed", "a")]
+
+
+@pytest.mark.parametrize("source", ["rtsp://127.0.0.1/", "http://localhost:8000/", "http://169.254.169.254/", "http://1.1.1.1/"])
+def test_addresses_are_refused_when_they_are_added(make, file, source):
+    cameras = make()
+    with pytest.raises(AddressRefused):
+        cameras.add(source)
+    entry = cameras.add("test:", "A")
+    with pytest.raises(AddressRefused):
+        cameras.change("a", source=source)
+    assert cameras.all() == [entry]
+    assert make(reach=Reach(["127.0.0.0/8", "169.254.169.254", "public"])).add(source)
+
+
+@pytest.mark.parametrize("source", ["ftp://x/", "", "rtsp://", "/dev/v4l/by-id/x", "-1", "64"])
+def test_what_is_no_source_is_refused(make, file, source):
+    with pytest.raises(InvalidSource):
+        make().add(source)
+    assert not file.exists()
+
+
+def test_files_are_below_the_folder_that_is_allowed_or_nowhere(make, tmp_path):
+    folder = tmp_path / "clips"
+    (folder / "inner").mkdir(parents=True)
+    clip(folder / "inner" / "a.mp4", 5)
+    (folder / "inner" / "a.jpg").write_bytes(jpeg())
+    secret = clip(tmp_path / "secret.mp4", 5)
+    (folder / "link.mp4").symlink_to(secret)
+    ways = ["inner/a.mp4", "file:inner/a.mp4", str(folder / "inner" / "a.mp4"), "inner", "."]
+    for way in ways:
+        with pytest.raises(InvalidSource, match="RECOGNIZER_CAMERA_FILES"):
+            make().add(way)
+    cameras = make(files=folder)
+    kinds = [cameras.add(way).source.kind for way in ways]
+    assert kinds == ["file", "file", "file", "stills", "stills"]
+    outside = ["../secret.mp4", str(secret), "link.mp4", "nothing.mp4", "/etc/passwd", "file:///etc/passwd", "~"]
+    messages = set()
+    for way in [*outside, "inner/../../secret.mp4"]:
+        with pytest.raises(InvalidSource) as caught:
+            cameras.add(way)
+        messages.add(caught.value.message)
+    assert len(messages) == 1  # whether there is such a file is not told
+    again = make(files=folder)
+    assert [entry.source.kind for entry in again.all()] == kinds
+    entry = again.all()[0]
+    entry.camera.start()
+    assert entry.camera.wait(-1, 20) is not None
+    assert str(tmp_path) not in entry.source.shown
+
+
+def test_a_file_that_is_not_allowed_any_more_stays_listed(make, tmp_path, caplog):
+    clip(tmp_path / "a.mp4", 5)
+    make(files=tmp_path).add("a.mp4", "A")
+    later = make()
+    entry = later.get("a")
+    entry.camera.start()
+    wait_for(lambda: entry.camera.state.name == "lost")
+    later.add("test:", "B")
+    assert [each.text for each in make(files=tmp_path).all()] == ["a.mp4", "test:"]
+
+
+def test_there_is_a_limit(make, monkeypatch):
+    monkeypatch.setattr(cameras_module, "MOST_CAMERAS", 2)
+    cameras = make(default="test:")
+    cameras.add("test:")
+    cameras.add("test:")
+    with pytest.raises(TooManyCameras):
+        cameras.add("test:")
+
+
+def test_two_processes_share_the_file(make):
+    one, other = make(), make()
+    one.add("test:", "A")
+    assert [entry.id for entry in other.all()] == ["a"]
+    other.add("test:", "B")
+    entry = one.get("a")
+    entry.camera.start()
+    other.remove("a")
+    assert [each.id for each in one.all()] == ["b"]
+    wait_for(lambda: not entry.camera.running)
+
+
+def test_added_from_many_threads_none_is_lost(make):
+    one, other = make(), make()
+    threads = [threading.Thread(target=(one, other)[n % 2].add, args=("test:", f"number {n}")) for n in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(one.all()) == len(other.all()) == len(make().all()) == 16
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"cameras": [{}]}', '{"cameras": 1}', "\udcff"])
+def test_a_file_that_cannot_be_read_is_left_alone(make, file, content, caplog):
+    file.parent.mkdir()
+    data = content.encode("utf-8", "surrogateescape")
+    file.write_bytes(data)
+    cameras = make(default="test:")
+    assert [entry.id for entry in cameras.all()] == [DEFAULT]
+    assert any(record.levelno == logging.ERROR for record in caplog.records)
+    with pytest.raises(StorageError):
+        cameras.add("test:")
+    assert file.read_bytes() == data
+    file.unlink()
+    cameras.add("test:")
+
+
+def test_a_write_that_fails_changes_nothing(make, file, monkeypatch):
+    cameras = make()
+    entry = cameras.add("test:", "A")
+    before = file.read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    for act in (lambda: cameras.add("test:", "B"), lambda: cameras.remove("a"), lambda: cameras.change("a", name="C")):
+        with pytest.raises(StorageError, match="no space left"):
+            act()
+    assert cameras.all() == [entry] and file.read_bytes() == before and entry.camera.name == "A"
+    assert not [path for path in file.parent.iterdir() if path.name.startswith(".")]
+
+
+def test_the_file_is_plain_and_can_be_written_by_hand(make, file):
+    file.parent.mkdir()
+    file.write_text(json.dumps({"cameras": [{"id": "x", "name": "X", "source": "test:64x64"}]}))
+    entry = make().get("x")
+    assert (entry.name, entry.always, entry.source.kind) == ("X", False, "pattern")

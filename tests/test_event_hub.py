@@ -1,0 +1,233 @@
+"""Results in, events out: threads, files, those who follow, and what happens when one of them is slow or gone."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+
+import pytest
+
+from recognizer import images
+from recognizer.errors import EventNotFound, InvalidParameter
+from recognizer.video import sse
+from recognizer.video.event_hub import QUEUED_RESULTS, QUEUED_STATES, Events
+from recognizer.video.events import Rules
+
+from .scenes import Camera, State, face, frame
+
+QUICK = Rules(shown_seconds=0, shown_frames=1, unknown_seconds=0.05, left_seconds=0.3, camera_seconds=0)
+DOOR = Camera()
+
+
+@pytest.fixture
+def make(tmp_path):
+    made = []
+
+    def events(rules: Rules = QUICK) -> Events:
+        made.append(Events(tmp_path / "events", rules))
+        return made[-1]
+
+    yield events
+    for each in made:
+        each.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "events"]
+
+
+def until(condition, seconds: float = 10.0):
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, "still not so"
+        time.sleep(0.01)
+    return value
+
+
+def story(events: Events) -> list[str]:
+    return [f"{each['kind']} {each['subject']}" for each in events.page()]
+
+
+def test_results_become_events_with_pictures(make):
+    events = make()
+    events.state(DOOR, State("live"))
+    events(DOOR, frame(1, face(1, "Ada", size=200), time=time.time()))
+    until(lambda: len(events.page()) == 2)
+    assert events.present()["door"][0][0] == "Ada" and events.camera_states() == {"door": "live"}
+    until(lambda: len(events.page()) == 3)
+    live, appeared, left = events.page()
+    assert (live["kind"], appeared["kind"], left["kind"]) == ("camera_live", "appeared", "left")
+    assert [live["id"], appeared["id"], left["id"]] == [1, 2, 3]
+    assert appeared["thumbnail"] == left["thumbnail"] == "/events/2/thumbnail.jpg" and live["thumbnail"] is None
+    picture = images.decode(events.thumbnail(2), max_bytes=10**6, max_pixels=10**6)
+    assert max(picture.width, picture.height) == 160 and len(events.thumbnail(2)) < 20_000
+    with pytest.raises(EventNotFound):
+        events.thumbnail(1)
+    assert events.present() == {} and events.counts()["written"] == 3
+
+
+def test_a_name_that_comes_late_names_what_it_replaces(make):
+    events = make()
+    for number in range(8):
+        events(DOOR, frame(number, face(1, None), time=time.time()))
+        time.sleep(0.02)
+    until(lambda: story(events) == ["unknown None"])
+    events(DOOR, frame(9, face(1, "Ada"), time=time.time()))
+    until(lambda: story(events) == ["unknown None", "appeared Ada", "left Ada"])
+    _, appeared, left = events.page()
+    assert appeared["replaces"] == 1 and left["appearance"] == 2
+
+
+def test_everybody_leaves_when_the_server_stops(make):
+    events = make(Rules(0, 1))
+    events(DOOR, frame(1, face(1, "Ada"), time=time.time()))
+    until(lambda: story(events) == ["appeared Ada"])
+    events.close()
+    events = make()
+    assert story(events) == ["appeared Ada", "left Ada"]
+    assert events.page()[-1]["reason"] == "the server stopped"
+
+
+def test_who_was_here_when_the_process_was_killed_gets_a_left(make):
+    events = make()
+    events.log.append(
+        [
+            {"id": 0, "kind": "unknown", "camera": "door", "time": "", "subject": None, "track": 1, "thumbnail": None},
+            {"id": 0, "kind": "appeared", "camera": "door", "time": "", "subject": "Ada", "track": 1, "replaces": 1},
+            {"id": 0, "kind": "appeared", "camera": "yard", "time": "", "subject": "Bob", "track": 1},
+            {"id": 0, "kind": "left", "camera": "yard", "time": "", "subject": "Bob", "track": 1, "appearance": 3},
+        ]
+    )
+    events.close()
+    events = make()
+    last = events.page()[4:]
+    assert [(each["kind"], each["subject"], each["appearance"]) for each in last] == [("left", "Ada", 2)]
+    assert "abruptly" in last[0]["reason"]
+
+
+def test_whoever_brings_results_never_waits(make, monkeypatch):
+    events, gate = make(), threading.Event()
+    append = events.log.append
+
+    def slow(*args):
+        gate.wait(10)
+        return append(*args)
+
+    monkeypatch.setattr(events.log, "append", slow)
+    result = frame(1, face(1, "Ada"), time=time.time())
+    began = time.perf_counter()
+    for _ in range(1000):
+        events(DOOR, result)
+    for number in range(1500):
+        events.state(DOOR, State("live" if number % 2 else "lost"))
+    took = time.perf_counter() - began
+    counts = events.counts()
+    gate.set()
+    assert took < 2.5  # a millisecond each; a wait would be ten seconds
+    assert 1000 - 2 * QUEUED_RESULTS <= counts["dropped_results"] < 1000
+    assert 0 < counts["dropped_states"] <= 1500 - QUEUED_STATES
+
+
+def test_events_that_find_no_room_are_counted_and_the_rest_goes_on(make, monkeypatch):
+    from recognizer.errors import StorageError
+
+    events, append = make(), None
+
+    def full(*args):
+        raise StorageError("no space")
+
+    append = events.log.append
+    monkeypatch.setattr(events.log, "append", full)
+    events(DOOR, frame(1, face(1, "Ada"), time=time.time()))
+    until(lambda: events.counts()["dropped_events"])
+    monkeypatch.setattr(events.log, "append", append)
+    events(DOOR, frame(2, face(2, "Bob"), time=time.time()))
+    until(lambda: "appeared Bob" in story(events))
+
+
+# -- following --------------------------------------------------------------------------------------------------------
+
+
+def put(events: Events, *kinds: str) -> None:
+    for kind in kinds:
+        events.log.append([{"id": 0, "kind": kind, "camera": "door", "time": "", "subject": None}])
+
+
+def test_following_from_an_id_and_as_it_happens(make):
+    events = make()
+    put(events, "appeared", "left")
+    found = events.follow(0, pause=0.05)
+    assert [next(found)["id"], next(found)["id"]] == [1, 2]
+    assert next(found) is None and events.counts()["followers"] == 1
+    put(events, "unknown")
+    assert next(found)["id"] == 3
+    found.close()
+    assert events.counts()["followers"] == 0
+    new = events.follow(None, pause=0.05)
+    assert next(new) is None
+    put(events, "left")
+    assert next(new)["id"] == 4
+
+
+def test_where_another_process_writes_the_events_are_read(make):
+    owner, reader = make(), make()
+    put(owner, "appeared", "left")
+    assert [each["id"] for each in reader.page(after=0)] == [1, 2] == [each["id"] for each in reader.page()]
+    found = reader.follow(None, pause=0.05)
+    assert next(found) is None
+    put(owner, "unknown")
+    assert next(each for each in found if each)["id"] == 3
+    found.close()
+    assert reader.counts()["writes"] is False
+
+
+def test_following_ends_when_everything_does(make):
+    events = make()
+    gone = []
+    thread = threading.Thread(target=lambda: gone.extend(events.follow(0, pause=30)))
+    thread.start()
+    time.sleep(0.1)
+    events.close()
+    thread.join(5)
+    assert not thread.is_alive() and gone == []
+
+
+def test_what_is_kept_no_longer_is_told(make):
+    events = make()
+    put(events, *["left"] * 10)
+    for path in events.log.folder.glob("*.jsonl"):
+        path.rename(path.with_name("000000000006.jsonl"))
+    assert next(events.follow(0)) == 5
+
+
+def test_a_stream_of_server_sent_events(make):
+    events = make()
+    put(events, "appeared", "left")
+    gone = threading.Event()
+    reader = sse.Reader(events, 0, sse.selection(kinds="left"), gone.is_set, heartbeat=0.1, pause=0.04)
+    assert reader.read(1) == b"retry: 3000\n\n"
+    number, kind, data, *end = reader.read().decode().split("\n")
+    assert (number, kind, end) == ("id: 2", "event: left", ["", ""])
+    assert json.loads(data.removeprefix("data: "))["id"] == 2
+    assert reader.read() == reader.read() == b": still here\n\n"
+    gone.set()
+    assert reader.read() == reader.read() == b"" and events.counts()["followers"] == 0
+    reader.close()
+
+
+def test_what_is_wanted():
+    event = {"camera": "door", "subject": "Ada", "kind": "left"}
+    assert sse.selection()(event) and sse.selection("door", "Ada", "left, appeared")(event)
+    assert not sse.selection(camera="yard")(event) and not sse.selection(subject="Bob")(event)
+    assert not sse.selection(kinds="appeared")(event)
+    with pytest.raises(InvalidParameter, match="there is no 'leaves'"):
+        sse.selection(kinds="leaves")
+
+
+@pytest.mark.parametrize(("header", "after", "value"), [(None, 4, 4), (None, None, None), (" 7 ", 4, 7), ("", 4, 4)])
+def test_where_to_go_on(header, after, value):
+    assert sse.last_event_id(header, after) == value
+
+
+@pytest.mark.parametrize("header", ["x", "-1", "1.5", "٣", "9" * 30])
+def test_an_id_that_is_none(header):
+    with pytest.raises(InvalidParameter):
+        sse.last_event_id(header, None)

@@ -1,0 +1,345 @@
+"""The server's video, with real cameras (moving patterns), the real pipeline and real threads; only the engine is a double."""
+
+import gc
+import threading
+import time
+from collections import Counter
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import simplejpeg
+
+from recognizer.errors import Busy, CameraNotFound, CameraUnavailable
+from recognizer.types import Faces, Match
+from recognizer.video import live as module
+from recognizer.video import mjpeg, pattern
+from recognizer.video.cameras import Cameras
+from recognizer.video.live import Live
+from recognizer.video.mjpeg import ViewKey
+from recognizer.video.workers import Workers
+
+SOON = 15.0
+PATTERN = "test:320x180@30"
+
+
+class Blind:
+    """An engine that finds nobody, and counts what it is asked."""
+
+    generation = 0
+
+    def __init__(self):
+        self.asked = Counter()
+        self.fails = False
+
+    def detect(self, image):
+        self.asked["detect"] += 1
+        if self.fails:
+            raise RuntimeError("the engine is broken")
+        return Faces.empty()
+
+    def describe(self, image, faces):
+        return np.zeros((len(faces), 4), np.float32)
+
+    def match(self, vectors):
+        return [Match(None, None, 0.5)] * len(vectors)
+
+    def decide(self, candidates):
+        return Match(None, None, 0.5)
+
+    def qualities(self, image, faces):
+        return [None] * len(faces)
+
+    def landmarks_68(self, image, faces):
+        self.asked["landmarks_68"] += 1
+        return np.zeros((len(faces), 68, 2), np.float32)
+
+    def objects(self, pixels, threshold):
+        self.asked["objects"] += 1
+        return []
+
+
+def wait_until(condition, seconds: float = SOON):
+    until = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    return value
+
+
+@pytest.fixture
+def around(tmp_path):
+    """Cameras, an engine, and a `Live` of them, which is closed at the end; then nothing is left."""
+    before = set(threading.enumerate())
+    made = SimpleNamespace(cameras=Cameras(tmp_path / "cameras.json", default=PATTERN), vision=Blind(), executor=Workers(1))
+    made.live = Live(made.cameras, made.vision, executor=made.executor, linger=0.3)
+    yield made
+    made.live.close()
+    made.cameras.close()
+    made.executor.shutdown()
+    wait_until(lambda: not set(threading.enumerate()) - before)
+
+
+def number_of(found) -> int | None:
+    read = pattern.read(simplejpeg.decode_jpeg(found.jpeg))
+    return read and read[0]
+
+
+def pictures(view, count: int) -> list:
+    """So many pictures of the camera, cards left out."""
+    found, number, until = [], 0, time.monotonic() + SOON
+    while len(found) < count:
+        assert time.monotonic() < until
+        encoded = view.next(number, 1)
+        if encoded is not None:
+            number = encoded.number
+            found += [] if encoded.card else [encoded]
+    return found
+
+
+def test_nothing_runs_until_somebody_watches_and_closing_twice_is_no_trouble(around):
+    assert around.live.summary() == {"viewers": 0, "running": []}
+    assert not any(thread.name == "video-loop" for thread in threading.enumerate())
+    around.live.close()
+    around.live.close()
+    with pytest.raises(Busy):
+        around.live.watch(ViewKey("default"))
+
+
+def test_a_camera_runs_while_it_is_watched_and_a_little_longer(around):
+    camera = around.cameras.get("default").camera
+    with around.live.view(ViewKey("default")) as view:
+        first, second = pictures(view, 2)
+        assert number_of(second) > number_of(first)
+        assert around.live.summary() == {"viewers": 1, "running": ["default"]}
+    assert around.live.viewers() == 0
+    time.sleep(0.1)
+    assert camera.running, "for whoever comes back"
+    wait_until(lambda: not camera.running and around.live.running() == [])
+    with around.live.view(ViewKey("default")) as view:
+        assert pictures(view, 1)
+
+
+def test_who_comes_back_in_time_finds_the_camera_running(around):
+    camera = around.cameras.get("default").camera
+    for _ in range(4):
+        with around.live.view(ViewKey("default")) as view:
+            pictures(view, 1)
+        time.sleep(0.15)
+    assert camera.counts["connects"] == 1
+
+
+def test_one_view_for_all_who_want_the_same_and_each_picture_encoded_once(around, monkeypatch):
+    encodings = Counter()
+    encode = mjpeg.encode
+
+    def counting(pixels, quality):
+        encodings[quality] += 1
+        return encode(pixels, quality)
+
+    monkeypatch.setattr(mjpeg, "encode", counting)
+    viewers = [around.live.watch(ViewKey("default", quality=70)) for _ in range(20)]
+    assert len({id(viewer.view) for viewer in viewers}) == 1 and around.live.viewers("default") == 20
+    got: list[list[bytes]] = [[] for _ in viewers]
+
+    def read(viewer, parts):
+        viewer.read()
+        parts.extend(viewer.read() for _ in range(30))
+        viewer.close()
+
+    threads = [threading.Thread(target=read, args=pair) for pair in zip(viewers, got, strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(SOON)
+    different = len({part for parts in got for part in parts})
+    assert 30 <= different <= encodings[70] <= different + 2
+    assert around.live.viewers() == 0
+
+
+def test_views_that_differ_are_different(around):
+    with around.live.view(ViewKey("default", width=160)) as small, around.live.view(ViewKey("default")) as large:
+        shapes = {simplejpeg.decode_jpeg(pictures(view, 1)[0].jpeg).shape for view in (small, large)}
+    assert shapes == {(90, 160, 3), (180, 320, 3)}
+
+
+def test_what_nobody_looks_at_is_not_worked_on(around):
+    with around.live.view(ViewKey("default", layers=frozenset({"faces"}))) as view:
+        pictures(view, 10)
+    assert around.vision.asked["detect"] and not around.vision.asked["objects"]
+    with around.live.view(ViewKey("default", layers=frozenset({"objects"}))):
+        wait_until(lambda: around.vision.asked["objects"])
+
+
+def test_a_camera_that_is_not_there(around):
+    for ask in (around.live.watch, around.live.snapshot, lambda key: around.live.view(key).__enter__()):
+        with pytest.raises(CameraNotFound):
+            ask(ViewKey("nowhere"))
+    assert around.live.viewers() == 0
+
+
+def test_a_snapshot_opens_the_camera_and_lets_go_of_it(around):
+    found = around.live.snapshot(ViewKey("default", fps=0.1))
+    assert not found.card and number_of(found) is not None
+    again = around.live.snapshot(ViewKey("default"))
+    assert number_of(again) > number_of(found)
+    wait_until(lambda: around.live.running() == [])
+
+
+def test_no_more_snapshots_wait_than_are_allowed(around, monkeypatch):
+    monkeypatch.setattr(around.live, "_snapshots", threading.BoundedSemaphore(1))
+    around.live._snapshots.acquire()
+    with pytest.raises(Busy):
+        around.live.snapshot(ViewKey("default"))
+    around.live._snapshots.release()
+
+
+def lost(tmp_path, **options) -> Cameras:
+    """A camera that cannot be reached, on a port where nobody listens."""
+    import socket
+
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        return Cameras(tmp_path / "lost.json", default=f"http://127.0.0.1:{nobody.getsockname()[1]}/video", **options)
+
+
+def test_while_a_camera_is_lost_viewers_get_cards_and_snapshots_an_error_with_the_reason(around, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_CARD_EVERY", 0.1)
+    cards = []
+    monkeypatch.setattr(
+        module.overlay, "card", lambda *said, clock: cards.append(said) or np.zeros((said[1], said[0], 3), np.uint8)
+    )
+    cameras = lost(tmp_path)
+    live = Live(cameras, around.vision, executor=around.executor)
+    try:
+        with live.view(ViewKey("default", width=320)) as view:
+            number = 0
+            until = time.monotonic() + SOON
+            while not any(title.startswith("No picture") for _, _, title, *_ in cards):
+                assert time.monotonic() < until
+                found = view.next(number, SOON)
+                assert found.card and found.number > number
+                number = found.number
+        assert {(width, height) for width, height, *_ in cards} == {(320, 180)}
+        assert any("Since" in reason for *_, reason, _ in cards)
+        with pytest.raises(CameraUnavailable, match="gave no picture: .+"):
+            live.snapshot(ViewKey("default"), timeout=1)
+    finally:
+        live.close()
+        cameras.close()
+
+
+def test_observers_get_every_result_and_state_and_their_failures_harm_nobody(around, caplog):
+    seen, states = [], []
+
+    class Observer:
+        def __call__(self, entry, result):
+            seen.append((entry.id, result.frame.number, threading.current_thread().name))
+            raise ValueError("an observer's own trouble")
+
+        def state(self, entry, state):
+            states.append(state.name)
+
+    live = Live(around.cameras, around.vision, executor=around.executor, observers=[Observer()])
+    with live.view(ViewKey("default")) as view:
+        pictures(view, 5)
+    live.close()
+    assert len(seen) >= 5 and {name for *_, name in seen} == {"video-loop"} and seen[0][0] == "default"
+    assert "live" in states and "observer's own trouble" in caplog.text
+
+
+def test_a_camera_that_is_kept_on_always_runs_without_viewers_until_that_is_changed(around):
+    entry = around.cameras.add(PATTERN, "Door", always=True)
+    wait_until(lambda: around.live.running() == [entry.id] and around.vision.asked["detect"])
+    around.cameras.change(entry.id, always=False)
+    wait_until(lambda: around.live.running() == [] and not entry.camera.running)
+    around.live.start()
+    assert around.live.running() == []
+
+
+def test_when_a_camera_becomes_another_its_viewers_see_that_one(around):
+    entry = around.cameras.add(PATTERN, "Door")
+    with around.live.view(ViewKey(entry.id)) as view:
+        pictures(view, 1)
+        around.cameras.change(entry.id, source="test:640x360@30")
+        until = time.monotonic() + SOON
+        while simplejpeg.decode_jpeg(pictures(view, 1)[0].jpeg).shape != (360, 640, 3):
+            assert time.monotonic() < until
+    wait_until(lambda: not entry.camera.running)
+
+
+def test_when_a_camera_is_removed_its_viewers_end(around):
+    entry = around.cameras.add(PATTERN, "Door")
+    viewer = around.live.watch(ViewKey(entry.id))
+    viewer.read()
+    assert viewer.read()
+    around.cameras.remove(entry.id)
+    wait_until(lambda: viewer.read() == b"")
+    viewer.close()
+    wait_until(lambda: around.live.running() == [])
+    with pytest.raises(CameraNotFound):
+        around.live.watch(ViewKey(entry.id))
+
+
+def test_a_pipeline_that_fails_is_told_and_begun_again(around, monkeypatch, caplog):
+    monkeypatch.setattr(module, "_RETRY_SECONDS", (0.1,))
+    monkeypatch.setattr(module, "_CARD_EVERY", 0.1)
+    begun = []
+
+    class Failing(module.Pipeline):
+        async def run(self, publish):
+            begun.append(1)
+            if len(begun) < 3:
+                raise RuntimeError("a bug")
+            await super().run(publish)
+
+    monkeypatch.setattr(module, "Pipeline", Failing)
+    with around.live.view(ViewKey("default")) as view:
+        assert view.next(0, SOON).card
+        pictures(view, 3)
+    assert len(begun) == 3 and caplog.text.count("a bug") >= 2
+
+
+def test_closing_while_many_watch_ends_them_all(around):
+    viewers = [around.live.watch(ViewKey("default", width=16 * n)) for n in range(1, 11)]
+    ended = []
+
+    def read(viewer):
+        while viewer.read():
+            pass
+        viewer.close()
+        ended.append(viewer)
+
+    threads = [threading.Thread(target=read, args=(viewer,)) for viewer in viewers]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    around.live.close()
+    for thread in threads:
+        thread.join(SOON)
+    assert len(ended) == 10 and not around.cameras.get("default").camera.running
+
+
+def test_frames_are_not_kept(around):
+    with around.live.view(ViewKey("default")) as view:
+        pictures(view, 40)
+        gc.collect()
+        frames = [thing for thing in gc.get_objects() if isinstance(thing, module.FrameResult)]
+        assert len(frames) < 12
+
+
+def test_several_cameras_all_move(around):
+    entries = [around.cameras.add(PATTERN, f"Camera {letter}") for letter in "ABCD"]
+    seen = {entry.id: 0 for entry in entries}
+
+    def read(entry):
+        with around.live.view(ViewKey(entry.id)) as view:
+            pictures(view, 1)
+            seen[entry.id] = len(pictures(view, 20))
+
+    threads = [threading.Thread(target=read, args=(entry,)) for entry in entries]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(2 * SOON)
+    assert set(seen.values()) == {20}

@@ -1,0 +1,274 @@
+"""MQTT with a real Mosquitto broker: events, what is retained, Home Assistant's discovery, a broker that is killed."""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from recognizer.errors import SettingsError
+from recognizer.video.event_hub import Events
+from recognizer.video.events import Rules
+from recognizer.video.mqtt import Broker as Where
+from recognizer.video.mqtt import Mqtt, _slug, parse_broker
+
+from .brokers import MISSING, MOSQUITTO, Broker, Listener, free_port
+from .scenes import Camera, State, face, frame
+
+needs_broker = pytest.mark.skipif(MOSQUITTO is None, reason=MISSING)
+QUICK = Rules(shown_seconds=0, shown_frames=1, unknown_seconds=0.05, left_seconds=0.4, camera_seconds=0)
+DOOR = Camera()
+
+
+@pytest.fixture(scope="module")
+def _broker(tmp_path_factory) -> Iterator[Broker]:
+    with Broker(tmp_path_factory.mktemp("broker")) as broker:
+        yield broker
+
+
+@pytest.fixture
+def broker(_broker) -> Broker:
+    """A broker that holds nothing."""
+    _broker.kill()
+    return _broker.start()
+
+
+@pytest.fixture
+def hub(tmp_path) -> Iterator[Events]:
+    made = Events(tmp_path / "events", QUICK)
+    yield made
+    made.close()
+
+
+def sink(hub: Events, broker: Broker, **options) -> Mqtt:
+    where = Where("127.0.0.1", broker.port, user=broker.user, password=options.pop("password", broker.password))
+    options = {"cameras": lambda: [("door", "Front door")], "people": lambda: ["Ada Lovelace", "Bob"], "most": 1, **options}
+    made = Mqtt(hub, where, version="1.0", **options)
+    hub.deliver_to([made])
+    return made
+
+
+def until(condition, seconds: float = 20.0):
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, "still not so"
+        time.sleep(0.02)
+    return value
+
+
+def put(hub: Events, count: int = 1) -> None:
+    for _ in range(count):
+        hub.log.append([{"id": 0, "kind": "camera_live", "camera": "door", "time": "", "subject": None, "thumbnail": None}])
+
+
+def ids(listener: Listener) -> list[int]:
+    return [json.loads(payload)["id"] for payload in listener.of("recognizer/cameras/door/event")]
+
+
+@needs_broker
+def test_an_appearance_reaches_a_subscriber(hub, broker):
+    listener = Listener(broker)
+    mqtt = sink(hub, broker)
+    until(lambda: "recognizer/cameras/door/state" in listener.held())
+    assert listener.held()["recognizer/status"] == b"online"
+    hub.state(DOOR, State("live"))
+    for number in range(6):
+        hub(DOOR, frame(number, face(1, "Ada Lovelace"), face(2, None, 250), time=time.time()))
+        time.sleep(0.03)
+    until(lambda: len(listener.of("recognizer/cameras/door/event")) == 5)
+    events = [json.loads(payload) for payload in listener.of("recognizer/cameras/door/event")]
+    assert [each["event_type"] for each in events] == ["camera_live", "appeared", "unknown", "left", "left"]
+    assert events[1]["subject"] == "Ada Lovelace" and events[1]["kind"] == "appeared" and events[1]["box"]["left"] == 100
+    states = [json.loads(payload) for payload in listener.of("recognizer/cameras/door/state")]
+    both = {"person": "ON", "known": "ON", "count": 2, "people": ["Ada Lovelace"], "unknown": 1, "live": "ON", "camera": "live"}
+    assert both in states
+    until(lambda: json.loads(listener.held()["recognizer/cameras/door/state"])["person"] == "OFF")
+    person = f"recognizer/people/{_slug('Ada Lovelace')}/state"
+    assert {"present": "ON", "cameras": ["door"]}.items() <= json.loads(listener.of(person)[1]).items()
+    until(lambda: json.loads(listener.held()[person])["present"] == "OFF")
+    assert listener.held()["recognizer/cameras/door/picture"].startswith(b"\xff\xd8")
+    until(lambda: json.loads(listener.held()["recognizer/cameras/door/last"])["kind"] == "left")
+    assert mqtt.counts["delivered"] == 5 and mqtt.counts["dropped"] == 0 and mqtt.problem is None
+    late = Listener(broker)  # what is retained tells how it is, and no event again
+    until(lambda: {"recognizer/status", person} <= set(late.held()))
+    assert all(retained for _, _, retained in late.messages) and not ids(late)
+    hub.close()
+    until(lambda: listener.held()["recognizer/status"] == b"offline")
+    listener.close()
+    late.close()
+
+
+@needs_broker
+def test_home_assistant_is_told_what_there_is(hub, broker):
+    listener = Listener(broker, "homeassistant/#")
+    sink(hub, broker)
+    topic = "homeassistant/device/recognizer_door/config"
+    config = json.loads(until(lambda: listener.held().get(topic)))
+    assert config["device"]["name"] == "Front door" and config["device"]["identifiers"] == ["recognizer_door"]
+    assert config["origin"]["name"] == "Recognizer" and config["availability_topic"] == "recognizer/status"
+    parts = config["components"]
+    assert {part["platform"] for part in parts.values()} == {"binary_sensor", "sensor", "event", "image"}
+    for key, part in parts.items():
+        assert part["unique_id"] == key and part["name"]
+        topics = [value for name, value in part.items() if name.endswith("_topic")]
+        assert topics and all(each.startswith("recognizer/cameras/door/") for each in topics)
+    assert parts["recognizer_door_person"]["device_class"] == "occupancy"
+    assert set(parts["recognizer_door_event"]["event_types"]) >= {"appeared", "left", "unknown", "camera_lost"}
+    person = json.loads(until(lambda: listener.held().get(f"homeassistant/binary_sensor/recognizer/{_slug('Bob')}/config")))
+    assert person["name"] == "Bob" and person["state_topic"] == "recognizer/people/Bob/state"
+    before = len(listener.of(topic))
+    listener.client.publish("homeassistant/status", "online", qos=1)
+    until(lambda: len(listener.of(topic)) > before)  # Home Assistant started anew
+    listener.close()
+
+
+@needs_broker
+def test_what_is_no_longer_there_is_taken_back_also_after_a_restart(tmp_path, broker):
+    listener = Listener(broker)
+    bob = f"homeassistant/binary_sensor/recognizer/{_slug('Bob')}/config"
+    door = "homeassistant/device/recognizer_door/config"
+    first = Events(tmp_path / "events", QUICK)
+    sink(first, broker)
+    until(lambda: {bob, door} <= set(listener.held()))
+    first.close()
+    second = Events(tmp_path / "events", QUICK)
+    sink(second, broker, cameras=lambda: [("yard", "Yard")], people=lambda: ["Ada Lovelace"])
+    until(lambda: "homeassistant/device/recognizer_yard/config" in listener.held())
+    until(lambda: not {bob, door, "recognizer/people/Bob/state", "recognizer/cameras/door/state"} & set(listener.held()))
+    second.close()
+    listener.close()
+
+
+@needs_broker
+def test_nothing_is_announced_without_discovery(hub, broker):
+    listener = Listener(broker)
+    sink(hub, broker, discovery="", prefix="home/cams")
+    until(lambda: "home/cams/cameras/door/state" in listener.held())
+    assert not [topic for topic in listener.held() if not topic.startswith("home/cams/")]
+    listener.close()
+
+
+@needs_broker
+def test_a_broker_that_is_killed_loses_no_event(hub, broker):
+    mqtt = sink(hub, broker)
+    put(hub, 5)
+    until(lambda: mqtt.counts["delivered"] == 5)
+    broker.kill()
+    until(lambda: mqtt.problem)
+    put(hub, 20)
+    time.sleep(0.5)
+    assert mqtt.waiting >= 19 and mqtt.counts["delivered"] <= 6
+    broker.start()
+    listener = Listener(broker)
+    until(lambda: mqtt.counts["delivered"] == 25)
+    until(lambda: "recognizer/status" in listener.held())
+    assert mqtt.waiting == 0 and mqtt.counts["dropped"] == 0 and mqtt.counts["retried"] >= 1
+    seen = ids(listener)  # the subscriber may have come a moment later than the server
+    assert seen == sorted(seen) and (not seen or seen[-1] == 25)
+    put(hub)
+    until(lambda: ids(listener) and ids(listener)[-1] == 26)
+    listener.close()
+
+
+@needs_broker
+def test_events_wait_through_a_restart_of_the_server(tmp_path, broker):
+    listener = Listener(broker)
+    first = Events(tmp_path / "events", QUICK)
+    sink(first, broker)
+    put(first, 2)
+    until(lambda: ids(listener) == [1, 2])
+    first.close()
+    between = Events(tmp_path / "events", QUICK)
+    put(between, 3)
+    between.close()
+    second = Events(tmp_path / "events", QUICK)
+    sink(second, broker, backlog=2)
+    until(lambda: ids(listener) == [1, 2, 4, 5])  # two may wait: of three the oldest is dropped, and counted
+    assert second.counts()["sinks"][0]["dropped"] == 1
+    second.close()
+    listener.close()
+
+
+@needs_broker
+def test_a_wrong_password_is_said_and_never_shown(hub, broker, caplog):
+    with caplog.at_level(logging.DEBUG):
+        mqtt = sink(hub, broker, password="wr0ng")
+        until(lambda: mqtt.problem and "refuses" in mqtt.problem)
+    shown = caplog.text + repr(mqtt.broker) + json.dumps(hub.counts()) + mqtt.label
+    assert "wr0ng" not in shown and "uthori" in mqtt.problem
+
+
+@needs_broker
+def test_the_broker_says_offline_when_the_server_is_gone_at_once(hub, broker):
+    listener = Listener(broker)
+    mqtt = sink(hub, broker)
+    until(lambda: listener.held().get("recognizer/status") == b"online")
+    mqtt._client.loop_stop()
+    mqtt._client.socket().close()  # as when the machine loses its power
+    until(lambda: listener.held().get("recognizer/status") == b"offline")
+    mqtt._client = None
+    listener.close()
+
+
+@needs_broker
+@pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")  # paho leaves it unclosed
+def test_tls_with_an_authority_of_ones_own_and_none_without(hub, tmp_path, authority):
+    with Broker(tmp_path / "tls", certificate=authority / "server.pem") as broker:
+        told = {"user": broker.user, "password": broker.password, "tls": True}
+        stranger = Mqtt(hub, Where("127.0.0.1", broker.port, **told), prefix="stranger", most=1)
+        friend = Mqtt(hub, Where("127.0.0.1", broker.port, **told, cafile=str(authority / "ca.pem")), most=1)
+        hub.deliver_to([friend])
+        put(hub)
+        until(lambda: friend.counts["delivered"] == 1)
+        friend.stop()
+        hub.deliver_to([stranger])
+        until(lambda: stranger.counts["retried"] >= 1)
+        put(hub)
+        time.sleep(0.3)
+        assert stranger.counts["delivered"] == 0 and stranger.problem == "no connection could be made"
+        stranger.stop()
+        gc.collect()
+
+
+def test_no_broker_is_no_reason_not_to_start(hub):
+    began = time.monotonic()
+    mqtt = Mqtt(hub, Where("127.0.0.1", free_port()), most=1)
+    hub.deliver_to([mqtt])
+    assert time.monotonic() - began < 2
+    until(lambda: mqtt.problem == "no connection could be made")
+    began = time.monotonic()
+    hub.close()
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(
+    ("url", "broker"),
+    [
+        ("mqtt://broker", Where("broker", 1883)),
+        ("mqtts://broker", Where("broker", 8883, True)),
+        ("mqtt://u:p%40%2F@10.0.0.1:1884/", Where("10.0.0.1", 1884, False, "u", "p@/")),
+        ("mqtt://u@[::1]", Where("::1", 1883, False, "u", "from file")),
+    ],
+)
+def test_urls(url, broker):
+    assert parse_broker(url, "from file" if url.startswith("mqtt://u@") else None) == broker
+    assert "p@/" not in repr(parse_broker(url)) + parse_broker(url).shown
+
+
+@pytest.mark.parametrize(
+    "url", ["broker", "http://broker", "mqtt://", "mqtt://h:0", "mqtt://h:99999", "mqtt://u:hidden@h/x", "mqtt://u:hidden@:1"]
+)
+def test_urls_that_cannot_be_used(url):
+    with pytest.raises(SettingsError) as caught:
+        parse_broker(url)
+    assert "hidden" not in str(caught.value)
+
+
+def test_names_as_topics_stay_apart():
+    names = ["door", "Door", "a/b", "a_b", "a b", "+", "#", "Zoë", "Zoe", "x" * 300, "x" * 301]
+    assert len({_slug(name) for name in names}) == len(names)
+    assert all(set(_slug(name)).isdisjoint("/+# ") for name in names) and _slug("door") == "door"

@@ -1,0 +1,97 @@
+"""What video asks of the engine and the gallery, with the real engine."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import recognizer
+from recognizer import images
+from recognizer.errors import ModelMissing
+from recognizer.types import Faces
+from recognizer.vision import EngineVision
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory, models_dir, photos):
+    folder = tmp_path_factory.mktemp("people")
+    with recognizer.open(folder / "known", state_dir=folder / "state", models_dir=models_dir) as opened:
+        opened.enroll("Barack Obama", photos["obama.jpg"])
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def obama(photos) -> images.Image:
+    with Image.open(photos["obama2.jpg"]) as image:
+        return images.from_array(np.asarray(image.convert("RGB")))
+
+
+def test_an_empty_picture(people):
+    vision = people.service.vision()
+    image = images.from_array(np.zeros((90, 160, 3), np.uint8))
+    assert len(vision.detect(image)) == 0
+    assert vision.describe(image, Faces.empty()).shape == (0, people.service.engine.info.dim)
+    assert vision.qualities(image, Faces.empty()) == []
+    assert vision.match(np.zeros((0, people.service.engine.info.dim), np.float32)) == []
+    assert vision.landmarks_68(image, Faces.empty()).shape == (0, 68, 2)
+    assert vision.decide([]).subject is None
+
+
+def test_a_face_is_found_described_and_named(people, obama):
+    vision = people.service.vision()
+    faces = vision.detect(obama)
+    assert len(faces) == 1
+    (match,) = vision.match(vision.describe(obama, faces))
+    assert match.subject == "Barack Obama" and match.candidates[0].subject == "Barack Obama"
+    assert match == vision.decide(match.candidates)
+    assert match.threshold == people.service.threshold_now()
+    (quality,) = vision.qualities(obama, faces)
+    assert quality.size == pytest.approx(faces[0].box.size)
+    assert vision.landmarks_68(obama, faces).shape == (1, 68, 2)
+    assert 0 < vision.same_within < vision.other_beyond
+
+
+def test_a_picture_is_looked_at_once_whatever_is_in_it(people, monkeypatch):
+    """A second, larger look at an empty room would cost four times as much for every picture."""
+    sizes = []
+    detector = people.service.engine.detector
+    detect = type(detector).detect
+    monkeypatch.setattr(type(detector), "detect", lambda self, pixels: sizes.append(pixels.shape) or detect(self, pixels))
+    people.service.vision().detect(images.from_array(np.zeros((1080, 1920, 3), np.uint8)))
+    assert sizes == [(360, 640, 3)]
+
+
+def test_small_faces_are_left_out(people, obama):
+    vision = people.service.vision()
+    small = EngineVision(people.service.engine, people.service.gallery, people.service.threshold_now, min_face=5000)
+    assert len(vision.detect(obama)) == 1 and len(small.detect(obama)) == 0
+
+
+def test_the_generation_grows_with_every_change(people, photos):
+    vision = people.service.vision()
+    seen = [vision.generation]
+
+    def grew() -> bool:
+        seen.append(vision.generation)
+        return seen[-1] > seen[-2]
+
+    assert not grew()
+    people.enroll("Joe Biden", photos["biden.jpg"])
+    assert grew()
+    people.rename("Joe Biden", "46")
+    assert grew()
+    people.delete("46")
+    assert grew()
+    people.recognize(photos["obama2.jpg"])
+    assert not grew()
+
+
+def test_objects_are_asked_of_whoever_finds_them(people):
+    service = people.service
+    asked = []
+    vision = EngineVision(service.engine, service.gallery, service.threshold_now, lambda *given: asked.append(given) or [])
+    pixels = np.zeros((4, 4, 3), np.uint8)
+    assert vision.objects(pixels, 0.4) == [] and asked[0][1] == 0.4
+    with pytest.raises(ModelMissing, match="objects"):
+        EngineVision(service.engine, service.gallery, service.threshold_now).objects(pixels, 0.5)
