@@ -16,7 +16,11 @@
     │   ├── UnsupportedImage        not an image, or of a format that is not read
     │   ├── BrokenImage             an image whose data is damaged or cut short
     │   ├── UnreadableImage         a file that could not be read
-    │   └── ImageTooLarge           more bytes or pixels than the caps allow
+    │   ├── ImageTooLarge           more bytes or pixels than the caps allow
+    │   └── DecoderError            what reads the format gave up; another try may end otherwise
+    │       ├── DecoderCrashed      it crashed over the photo
+    │       ├── DecoderTooSlow      it took too long over the photo
+    │       └── DecoderUnavailable  it could not be started
     ├── FaceError                   a photo that does not serve its purpose
     │   ├── NoFace                  no face was found
     │   ├── SeveralFaces            one face was wanted, more were found
@@ -147,6 +151,23 @@ class UnreadableImage(ImageError):
 
 class ImageTooLarge(ImageError):
     code = "image_too_large"
+
+
+class DecoderError(ImageError):
+    code = "decoder_error"
+
+
+class DecoderCrashed(DecoderError):
+    code = "decoder_crashed"
+
+
+class DecoderTooSlow(DecoderError):
+    code = "decoder_too_slow"
+
+
+class DecoderUnavailable(DecoderError):
+    code = "decoder_unavailable"
+    retry_after = 1.0
 
 
 class FaceError(RecognizerError):

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from . import __version__, annotate, images, matching, models, names
+from . import __version__, annotate, images, matching, models, names, sandbox
 from .encodings import EncodingsCache
 from .engines import Engine, largest, make_engine, weights_for
 from .enrolment import Enrolment, Entry, Progress
@@ -61,6 +61,8 @@ log = logging.getLogger("recognizer")
 
 #: Extensions under which photos are stored, by format.
 EXTENSIONS = {"jpeg": "jpg", "tiff": "tif"}
+#: Most URLs fetched at once, where half of the threads that answer are not fewer.
+MAX_FETCHES = 32
 #: Most candidates that one face lists.
 MAX_CANDIDATES = 100
 #: Seconds for which a call waits while another one fetches what finds objects, and for which a failure to is believed.
@@ -107,7 +109,7 @@ class Service:
         self._curve = matching.Curve(points.distances, points.rates)
         if hasattr(engine.embedder, "idle"):
             engine.embedder.idle = lambda: pool.inside < 2
-        self._fetches = threading.BoundedSemaphore(max(2, settings.http_threads // 2))
+        self._fetches = threading.BoundedSemaphore(max(2, min(MAX_FETCHES, settings.http_threads // 2)))
         self._font = models.path("font", settings.models_dir)
         self._review = Review(enrolment, points.threshold, self.threshold_now)
         self._objects: ObjectDetector | None = None
@@ -199,6 +201,7 @@ class Service:
         with self._video_lock:
             if self._video_workers is not None:
                 self._video_workers.shutdown(wait=True, cancel_futures=True)
+        sandbox.close()
         self.enrolment.cache.close()
 
     # -- photos in ----------------------------------------------------------------------------------------------
@@ -783,7 +786,7 @@ class Service:
             "threshold": round(self.threshold_now(), 4),
             "stranger_rate": self.settings.stranger_rate if self.settings.threshold is None else None,
             "counts": {
-                "subjects": len(subjects), "templates": sum(subjects.values()), "problems": len(self.problems()),
+                "subjects": len(subjects), "templates": sum(subjects.values()), "problems": self.enrolment.problem_count,
             },  # fmt: skip
             "queue": {"inside": self.pool.inside, "workers": self.pool.workers, "waiting_at_most": self.pool.queue},
             "video": self._live.summary() if self._live else {"viewers": 0, "running": []},
@@ -813,7 +816,7 @@ class Service:
             "recognizer_queue_refused_total": lambda: self.pool.refused,
             "recognizer_gallery_subjects": lambda: len(self.gallery.subjects()),
             "recognizer_gallery_templates": lambda: len(self.gallery),
-            "recognizer_gallery_problems": lambda: len(self.problems()),
+            "recognizer_gallery_problems": lambda: self.enrolment.problem_count,
             "recognizer_match_threshold": self.threshold_now,
             "recognizer_disk_free_bytes": lambda: {(kind,): _free(folder) for kind, folder in folders.items()},
             "recognizer_build_info": lambda: {built: 1.0},

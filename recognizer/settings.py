@@ -238,7 +238,11 @@ class Settings:
     tls_client_ca: Path | None = _setting(
         None, Path, "PEM file of authorities: only clients with a certificate by one of them can connect.", shown="none"
     )
-    http_threads: int = _setting(32, _whole, "Requests that are answered at once.", least=2, most=1024)
+    http_threads: int = _setting(
+        96, _whole,
+        "Requests that are answered at once. With more than `RECOGNIZER_QUEUE`, full queues leave threads to other routes.",
+        least=2, most=1024,
+    )
     config: Path | None = _setting(
         None, Path, "TOML file with any of these settings, named in small letters without the prefix.", shown="none"
     )

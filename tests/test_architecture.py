@@ -22,6 +22,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "types", "exporting", "settings", "names", "image_headers", "fetch", "package_index", "pool", "reload", "wsgi",
         "metrics", "openapi", "tls", "rates", "access_file",
     ),
+    ("decoders",),
+    ("sandbox",),
     ("geometry", "matching", "images", "download", "encodings", "server", "observing", "keys"),
     ("models", "galleries", "folder", "quality", "duplicates", "fonts", "bodies", "sources", "sessions"),
     ("engines", "results", "progress", "auth"),
@@ -43,6 +45,7 @@ ENVIRONMENT = {
     "package_index.py": "what pip and uv are set to",
     "reload.py": "hands the listening socket to the process that replaces this one",
     "cli.py": "quietens OpenCV",
+    "sandbox.py": "handed on to the process that decodes",
     "video/decoder.py": "a process of its own: FFmpeg's options for OpenCV",
 }
 #: What takes long to import, or is not there everywhere: imported where it is used.

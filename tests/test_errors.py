@@ -73,7 +73,7 @@ def test_an_error_carries_its_message_and_details(kind):
 
 def test_only_what_passes_by_itself_says_when_to_try_again():
     passing = [kind.__name__ for kind in KINDS if kind("x").retry_after]
-    assert passing == ["Busy", "CameraUnavailable", "RateLimited", "Starting"]
+    assert passing == ["DecoderUnavailable", "Busy", "CameraUnavailable", "RateLimited", "Starting"]
     assert errors.RateLimited("x", 7.5).retry_after == 7.5
 
 
