@@ -114,6 +114,36 @@ def test_health_tells_strangers_that_it_lives_and_no_more(locked):
     assert "counts" in locked.get("/health", headers=shows(locked.keys[READ])).json()
 
 
+def test_refusals_are_counted_and_logged_like_every_request(locked):
+    def told() -> dict[str, float]:
+        text = locked.get("/metrics", headers=shows(locked.keys[READ])).text
+        pairs = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+        return {name: float(value) for name, value in pairs}
+
+    before = told()
+    refused = locked.post("/enroll?subject=x", data=b"x" * 100_000)
+    assert (refused.status_code, code(refused)) == (401, "key_required")
+    beyond = locked.post("/enroll?subject=x", data=b"x" * 100_000, headers=shows(locked.keys[READ]))
+    assert (beyond.status_code, code(beyond)) == (403, "role_required")
+    locked.wait_for(lambda: beyond.headers["X-Request-Id"] in locked.log())
+    after = told()
+    for name in (
+        'recognizer_errors_total{code="key_required"}', 'recognizer_errors_total{code="role_required"}',
+        'recognizer_http_requests_total{method="POST",route="unknown",status="401"}',
+        'recognizer_http_requests_total{method="POST",route="/enroll",status="403"}',
+    ):  # fmt: skip
+        assert after[name] - before.get(name, 0) == 1, name
+    for reply in (refused, beyond):
+        (line,) = (line for line in locked.log().splitlines() if reply.headers["X-Request-Id"] in line)
+        assert json.loads(line)["error"] == code(reply)
+
+
+def test_the_document_says_how_to_show_a_key_where_one_is_needed(locked):
+    paths = locked.get("/openapi.json").json()["paths"]
+    for (method, template), role in ROUTES.items():
+        assert ("security" in paths[template][method.lower()]) is (role != ANYONE), (method, template)
+
+
 def test_a_key_in_a_url_is_no_key(locked):
     assert locked.get("/people", params={"api_key": locked.keys[READ]}).status_code == 401
     reply = locked.post("/session", params={"key": locked.keys[READ]})
@@ -334,7 +364,7 @@ def test_it_refuses_to_open_the_house(tmp_path):
             [str(BIN / "hug"), "-f", "api.py", "-p", "0", *more], cwd=ROOT, env=environment(**server.settings | settings),
             capture_output=True, text=True, timeout=120,
         )  # fmt: skip
-        assert done.returncode == 1 and "Serving on" not in done.stdout
+        assert done.returncode == 1 and "Serving on" not in done.stdout + done.stderr
         assert "keys add" in done.stderr and "RECOGNIZER_ANYONE_MAY_DO_ANYTHING" in done.stderr
         assert "Traceback" not in done.stderr
 

@@ -218,4 +218,4 @@ def test_a_server_without_its_certificate_does_not_start(tmp_path):
         server.command, cwd=ROOT, env=environment(**server.settings), capture_output=True, text=True, timeout=120
     )  # fmt: skip
     assert done.returncode == 1 and "TLS certificate" in done.stderr and "Traceback" not in done.stderr
-    assert "Serving on" not in done.stdout
+    assert "Serving on" not in done.stdout + done.stderr
