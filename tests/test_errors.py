@@ -27,11 +27,14 @@ STATUSES = {
     409: {"Conflict", "NameTaken", "LooksLikeAnother", "CameraFixed", "TooManyCameras"},
     413: {"BodyTooLarge", "ImageTooLarge", "FetchTooLarge"},
     415: {"UnsupportedImage"},
-    422: {"ImageError", "BrokenImage", "UnreadableImage", "FaceError", "NoFace", "SeveralFaces", "FaceTooSmall", "PoorPhoto"},
+    422: {
+        "ImageError", "BrokenImage", "UnreadableImage", "DecoderError", "DecoderCrashed", "DecoderTooSlow", "FaceError",
+        "NoFace", "SeveralFaces", "FaceTooSmall", "PoorPhoto",
+    },
     429: {"RateLimited"},
     500: {"RecognizerError", "EngineMismatch", "SettingsError"},
     502: {"FetchError", "FetchFailed"},
-    503: {"Busy", "Starting", "CameraUnavailable", "ModelError", "ModelMissing", "ModelCorrupt"},
+    503: {"Busy", "Starting", "DecoderUnavailable", "CameraUnavailable", "ModelError", "ModelMissing", "ModelCorrupt"},
     504: {"FetchTimeout"},
     507: {"StorageError"},
 }
@@ -72,8 +75,8 @@ def test_an_error_carries_its_message_and_details(kind):
 
 
 def test_only_what_passes_by_itself_says_when_to_try_again():
-    passing = [kind.__name__ for kind in KINDS if kind("x").retry_after]
-    assert passing == ["DecoderUnavailable", "Busy", "CameraUnavailable", "RateLimited", "Starting"]
+    passing = {kind.__name__ for kind in KINDS if kind("x").retry_after}
+    assert passing == {"DecoderUnavailable", "Busy", "CameraUnavailable", "RateLimited", "Starting"}
     assert errors.RateLimited("x", 7.5).retry_after == 7.5
 
 
