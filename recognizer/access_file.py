@@ -123,7 +123,8 @@ class AccessFile:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise StorageError(f"the file of keys cannot be read: {(error.strerror or '').lower()}") from error
+            reason = (error.strerror or "").lower()
+            raise StorageError(f"the file of keys in the state folder cannot be read: {reason}") from error
         return status.st_ino, status.st_size, status.st_mtime_ns, head[24:28]
 
     def _read(self) -> Held:

@@ -37,6 +37,7 @@ PACKAGES = {
     "dlib": "dlib-bin", "face_recognition_models": "face_recognition_models", "onnxruntime": "onnxruntime",
     "google.protobuf": "protobuf", "loky": "loky", "PIL": "pillow", "pi_heif": "pi-heif",
     "simplejpeg": "simplejpeg", "requests": "requests", "certifi": "certifi", "idna": "idna", "filelock": "filelock",
+    "prometheus_client": "prometheus-client",
     "platformdirs": "platformdirs", "pycocotools.cocoeval": "pycocotools",
     "watchfiles": "watchfiles", "click": "click", "rich": "rich", "paho.mqtt.client": "paho-mqtt",
 }  # fmt: skip

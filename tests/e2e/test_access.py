@@ -125,7 +125,7 @@ def test_refusals_are_counted_and_logged_like_every_request(locked):
     assert (refused.status_code, code(refused)) == (401, "key_required")
     beyond = locked.post("/enroll?subject=x", data=b"x" * 100_000, headers=shows(locked.keys[READ]))
     assert (beyond.status_code, code(beyond)) == (403, "role_required")
-    locked.wait_for(lambda: beyond.headers["X-Request-Id"] in locked.log())
+    locked.wait_for(lambda: all(reply.headers["X-Request-Id"] in locked.log() for reply in (refused, beyond)))
     after = told()
     for name in (
         'recognizer_errors_total{code="key_required"}', 'recognizer_errors_total{code="role_required"}',
