@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from . import images, names
+from .duplicates import DISTANCE_SHARE, Change, Pictures
 from .encodings import Encoding, EncodingsCache, FileStamp, photo_id
 from .engines import Engine
 from .errors import ImageError, PhotoNotFound, StorageError, SubjectNotFound
@@ -83,6 +84,9 @@ class Enrolment:
         self._entries: dict[str, Entry] = {}
         self._by_subject: dict[str, dict[str, Entry]] = defaultdict(dict)
         self._uses: Counter[str] = Counter()
+        self._pictures = Pictures(DISTANCE_SHARE * engine.info.calibration.threshold)
+        #: Rises with every change of the gallery.
+        self.revision = 0
         self._folder_problems: list[Problem] = []
         self._waiting: dict[str, tuple[FileStamp, float]] = {}
 
@@ -232,7 +236,7 @@ class Enrolment:
     def _enrol(self, pairs: Iterable[tuple[PhotoFile, str]], encodings: Mapping[tuple[str, str], Encoding]) -> None:
         """Enrol files whose encodings are known, unless they changed or went meanwhile."""
         with self._lock:
-            templates = []
+            usable: dict[str, list[Encoding]] = defaultdict(list)
             for file, photo in pairs:
                 if self.folder.stamp(file.path) != file.stamp:
                     continue
@@ -244,8 +248,16 @@ class Enrolment:
                 self._record(Entry(file.subject, file.path, file.stamp, photo, encoding))
                 self._waiting.pop(file.path, None)
                 if encoding.vector is not None:
-                    templates.append(_template(file.subject, encoding))
-            self.gallery.add(templates)
+                    usable[file.subject].append(encoding)
+            self._apply({subject: self._pictures.note(subject, encodings) for subject, encodings in usable.items()})
+
+    def _apply(self, changes: Mapping[str, Change]) -> None:
+        """Let the gallery follow: what comes before what goes, so that nobody is missing in between."""
+        self.revision += 1
+        self.gallery.add([_template(subject, each) for subject, change in changes.items() for each in change.added])
+        for subject, change in changes.items():
+            for photo in change.removed:
+                self.gallery.remove(subject, photo)
 
     def _record(self, entry: Entry) -> None:
         self._entries[entry.path] = entry
@@ -265,13 +277,16 @@ class Enrolment:
 
     def _drop(self, entries: list[Entry]) -> None:
         """Take files that are gone out of the gallery, and out of the cache what nobody else uses."""
+        gone: dict[str, set[str]] = defaultdict(set)
         for entry in entries:
-            if self._forget_entry(entry.path) is None:
-                continue
-            left = self._by_subject.get(entry.subject, {}).values()
-            if not any(other.photo == entry.photo for other in left):
-                self.gallery.remove(entry.subject, entry.photo)
+            if self._forget_entry(entry.path) is not None:
+                gone[entry.subject].add(entry.photo)
+        changes = {}
+        for subject, photos in gone.items():
+            left = {entry.photo for entry in self._by_subject.get(subject, {}).values() if entry.encoding.vector is not None}
+            changes[subject] = self._pictures.forget(subject, photos - left)
         if entries:
+            self._apply(changes)
             self._forget([entry.path for entry in entries], {entry.photo for entry in entries})
 
     def _forget(self, paths: Iterable[str], photos: set[str]) -> None:
@@ -309,8 +324,13 @@ class Enrolment:
             self._forget_entry(path)
             entry = Entry(subject, path, stamp, encoding.photo, encoding)
             self._record(entry)
-            self.gallery.add([_template(subject, encoding)])
+            self._apply({subject: self._pictures.note(subject, [encoding])})
             return entry, True
+
+    def original_of(self, subject: str, photo: str) -> str | None:
+        """The photo of `subject` that is the same picture as this one and stands for both in the gallery; None if it does."""
+        with self._lock:
+            return self._pictures.original_of(subject, photo)
 
     def remove_photo(self, subject: str, photo: str) -> int:
         """Erase a photo of a subject; how many files held it.
@@ -341,6 +361,7 @@ class Enrolment:
                 raise SubjectNotFound(f"nobody called {subject!r} is enrolled")
             self.folder.remove_subject(subject)
             self._drop(entries)
+            self._pictures.forget_subject(subject)
             self.gallery.remove(subject)
             photos = {entry.photo for entry in entries} | self.cache.forget_folder(folder.name if folder else subject)
             self._forget([], photos)  # of photos that were just being encoded as well
@@ -373,7 +394,19 @@ class Enrolment:
                         self._record(Entry(new, photo.path, photo.stamp, same[0].photo, same[0].encoding))
             self.cache.forget_files([entry.path for entry in entries])
             held = self._by_subject.get(new, {}).values()
+            self._sort_anew(old, new, held)
             self.cache.remember_files([(entry.path, entry.stamp, entry.photo) for entry in held if entry.photo])
+
+    def _sort_anew(self, old: str, new: str, held: Iterable[Entry]) -> None:
+        """After `old` became `new`, who may have had photos: which of all are templates."""
+        for subject in (old, new):
+            self._pictures.forget_subject(subject)
+        usable = sorted((entry for entry in held if entry.encoding.vector is not None), key=lambda entry: entry.path)
+        change = self._pictures.note(new, [entry.encoding for entry in usable])
+        stay = {each.photo for each in change.added}
+        there = {template.photo for template in self.gallery.templates(new)}
+        added = tuple(each for each in change.added if each.photo not in there)
+        self._apply({new: Change(added, tuple(sorted(there - stay)))})
 
     def left_of(self, subject: str, photos: list[str]) -> dict[str, int]:
         """What is still held of an erased subject, counted where it is held: all zero when the erasure is complete.

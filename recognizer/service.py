@@ -39,6 +39,7 @@ from .galleries.memory import MemoryGallery
 from .objects import DECODE_SIZE, GRAPH, LEAST_SCORE, WEIGHTS, ObjectDetector, check_labels
 from .pool import Pool
 from .results import EnrolledPhoto, FoundObject, Person, PersonPhoto, Seen, SeenFace, SeenObjects, Verification
+from .review import Review, Warnings, duplicate_of, looks_like_another, unlike_others
 from .settings import Settings
 from .types import Box, Candidate, Face, Match
 from .video.cameras import Cameras
@@ -96,6 +97,7 @@ class Service:
             engine.embedder.idle = lambda: pool.inside < 2
         self._fetches = threading.BoundedSemaphore(max(2, settings.http_threads // 2))
         self._font = models.path("font", settings.models_dir)
+        self._review = Review(enrolment, points.threshold, self.threshold_now)
         self._objects: ObjectDetector | None = None
         self._objects_lock = threading.Lock()
         self._objects_failed = -float("inf")
@@ -519,6 +521,9 @@ class Service:
         examined, _ = self.pool.run(examine, self.engine, photo, self.rules, face)
         warnings = self._compare_with_enrolled(subject, examined, force)
         entry, new = self.enrolment.add(subject, photo, EXTENSIONS.get(extension, extension), examined)
+        original = self.enrolment.original_of(subject, entry.photo)
+        if original is not None:
+            warnings.append(duplicate_of(original))
         return EnrolledPhoto(subject, entry.encoding, new, tuple(warnings))
 
     def _compare_with_enrolled(self, subject: str, examined: Examined, force: bool) -> list[dict]:
@@ -526,23 +531,16 @@ class Service:
         warnings = []
         other = self._nearest_other(subject, vector)
         if other is not None and other.distance <= limit:
-            message = f"this face looks like {other.subject!r}, who is enrolled"
-            about = {"subject": other.subject, "distance": round(other.distance, 4), "threshold": round(limit, 4)}
+            warning = looks_like_another(other.subject, other.distance, limit)
             if not force:
-                raise LooksLikeAnother(message + "; enrol it with force if it is not", **about)
-            warnings.append({"code": "looks_like_another", "message": message, **about})
+                about = {key: value for key, value in warning.items() if key not in ("code", "message")}
+                raise LooksLikeAnother(warning["message"] + "; enrol it with force if it is not", **about)
+            warnings.append(warning)
         own = self.gallery.templates(subject)
         if own:
             nearest = float(matching.distances(vector, np.array([each.embedding.vector for each in own])).min())
             if nearest > self.engine.info.calibration.threshold:
-                warnings.append(
-                    {
-                        "code": "unlike_others",
-                        "message": f"this face is unlike the other photos of {subject!r}",
-                        "distance": round(nearest, 4),
-                        "threshold": round(self.engine.info.calibration.threshold, 4),
-                    }
-                )
+                warnings.append(unlike_others(subject, nearest, self.engine.info.calibration.threshold))
         return warnings
 
     def _nearest_other(self, subject: str, vector: np.ndarray) -> Candidate | None:
@@ -552,8 +550,16 @@ class Service:
     # -- people -------------------------------------------------------------------------------------------------
 
     def people(self) -> list[Person]:
-        """Everybody with a folder, by name."""
-        return [_person(name, entries) for name, entries in self.enrolment.subjects().items()]
+        """Everybody with a folder, by name; what is odd about photos is not looked at (see `odd_photos` and `person`)."""
+        return [self._person(name, entries) for name, entries in self.enrolment.subjects().items()]
+
+    def odd_photos(self) -> dict[str, int] | None:
+        """How many photos of each subject are odd among the others (see `review`); those with none are left out.
+
+        None where so many are enrolled that it would take long.
+        """
+        found = self._review.of_all()
+        return None if found is None else {subject: len(photos) for subject, photos in found.items() if photos}
 
     def person(self, name: str) -> Person:
         """One subject.
@@ -563,7 +569,21 @@ class Service:
         SubjectNotFound
         """
         name = self._name(name)
-        return _person(name, self.enrolment.entries(name))
+        entries = self.enrolment.entries(name)
+        return self._person(name, entries, self._review.of(name))
+
+    def _person(self, name: str, entries: Sequence[Entry], odd: Warnings | None = None) -> Person:
+        originals = {entry.photo: self.enrolment.original_of(name, entry.photo) for entry in entries}
+        photos = []
+        for entry in entries:
+            warnings = (odd or {}).get(entry.photo, [])
+            original = originals[entry.photo] if entry.encoding.vector is not None else None
+            if original is not None:
+                warnings = [duplicate_of(original), *warnings]
+            file = PurePosixPath(entry.path).name
+            photos.append(PersonPhoto(entry.photo or None, file, entry.stamp.size, entry.encoding, tuple(warnings)))
+        used = {photo.id for photo in photos if photo.encoding.vector is not None and originals[photo.id] is None}
+        return Person(name, len(used), tuple(photos))
 
     def problems(self) -> list[Problem]:
         """What in known_faces is not used, and why."""
@@ -748,15 +768,6 @@ class Service:
             "uptime_s": round(time.time() - self._started, 1),
             "events": None if self._events is None else self._events.counts(),
         }
-
-
-def _person(name: str, entries: Sequence[Entry]) -> Person:
-    photos = tuple(
-        PersonPhoto(entry.photo or None, PurePosixPath(entry.path).name, entry.stamp.size, entry.encoding)
-        for entry in entries
-    )
-    usable = {photo.id for photo in photos if photo.encoding.vector is not None}
-    return Person(name, len(usable), photos)
 
 
 def _secret(value: str | None, file: Path | None, name: str) -> str | None:

@@ -103,7 +103,7 @@ class Settings:
     provider: str = _setting(
         "cpu", str,
         "What the networks run on. All but `cpu` need a package of their own and drift a little (docs/accuracy.md).",
-        choices=("cpu", "openvino", "openvino-bf16", "cuda", "coreml", "directml"),
+        choices=("cpu", "cpu-int8", "openvino", "openvino-bf16", "cuda", "coreml", "directml"),
     )
     detect_size: int = _setting(
         0, _whole, "Long side in pixels of the copy on which faces are looked for; 0 takes the detector's own.",

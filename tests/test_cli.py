@@ -336,11 +336,25 @@ def test_enroll_list_show(home, photos):
     assert stored.read_bytes() == photos["obama.jpg"].read_bytes()
     (person,) = home.json("people")["people"]
     assert (person["name"], person["photos"], person["templates"], person["problems"]) == ("Barack Obama", 1, 1, 0)
-    assert home.run("people").stdout.splitlines()[1].split() == ["Barack", "Obama", "1", "1", "0"]
+    assert home.run("people").stdout.splitlines()[1].split() == ["Barack", "Obama", "1", "1", "0", "0"]
     assert home.run("people", "list").stdout == home.run("people").stdout
     shown = home.json("people", "show", "Barack Obama")
     assert shown["photos"][0]["file"] == stored.name
     assert stored.name in home.run("people", "show", "Barack Obama").stdout
+
+
+def test_the_same_picture_again_is_shown_as_not_needed(home, photos, tmp_path):
+    import cv2
+
+    copy = tmp_path / "copy.png"
+    cv2.imwrite(str(copy), cv2.imread(str(photos["obama.jpg"])))
+    home.run("enroll", "Barack Obama", photos["obama.jpg"])
+    result = home.run("enroll", "Barack Obama", copy)
+    assert result.exit_code == 0 and "the same picture as another photo" in result.stderr
+    (person,) = home.json("people")["people"]
+    assert (person["photos"], person["templates"], person["odd_photos"]) == (2, 1, 0)
+    shown = home.run("people", "show", "Barack Obama").stdout
+    assert shown.startswith("Barack Obama: 1 of 2 photos in use") and "not needed" in shown
 
 
 def test_enroll_refuses_what_looks_like_another(changing, photos):

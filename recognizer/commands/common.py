@@ -67,6 +67,7 @@ def setting_options(command: Callable) -> Callable:
         ),
         _option("--detector", type=click.Choice(_CHOICES["detector"]), help="How faces are found."),
         _option("--embedder", type=click.Choice(_CHOICES["embedder"]), help="How faces are described."),
+        _option("--provider", type=click.Choice(_CHOICES["provider"]), help="What the networks run on."),
     )  # fmt: skip
     for option in reversed(options):
         command = option(command)
