@@ -23,7 +23,7 @@ from recognizer.models import BASIC, GROUPS, MANIFEST
 from recognizer.settings import SETTINGS
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMON = {"--known-faces", "--detector", "--embedder", "--json", "--help"}
+COMMON = {"--known-faces", "--detector", "--embedder", "--provider", "--json", "--help"}
 
 
 class Home:
