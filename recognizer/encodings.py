@@ -2,7 +2,7 @@
 
 An "encoding" is face_recognition's word for an embedding; here it is the cached result of examining one photo for
 enrolment, usable or not. Everything in this file can be made again from the photos. It is one SQLite database
-(no pickle, several processes at once), keyed by the photo's content and the engine's id.
+(no pickle, several processes at once), keyed by the photo's content and the engine's id; every row has a checksum.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ import os
 import sqlite3
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,20 +30,30 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 #: Raised whenever the tables change; a file of another version is made anew.
-VERSION = 1
+VERSION = 2
 #: How long to wait for another process that uses the file.
 LOCKED_SECONDS = 30.0
 _TABLES = """
 CREATE TABLE IF NOT EXISTS files (
-    path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, inode INTEGER, photo TEXT NOT NULL) WITHOUT ROWID;
+    path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, inode INTEGER, photo TEXT NOT NULL,
+    checksum INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS encodings (
     photo TEXT, engine TEXT, face TEXT, problem TEXT, message TEXT, vector BLOB,
-    left REAL, top REAL, right REAL, bottom REAL, score REAL, width INTEGER, height INTEGER,
+    left REAL, top REAL, right REAL, bottom REAL, score REAL, width INTEGER, height INTEGER, checksum INTEGER,
     PRIMARY KEY (photo, engine, face)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS thumbnails (photo TEXT PRIMARY KEY, jpeg BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS thumbnails (photo TEXT PRIMARY KEY, jpeg BLOB NOT NULL, checksum INTEGER) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS files_by_photo ON files (photo);
 """
-_COLUMNS = "photo, engine, face, problem, message, vector, left, top, right, bottom, score, width, height"
+_SCHEMA = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name"
+_COLUMNS = "photo, engine, face, problem, message, vector, left, top, right, bottom, score, width, height, checksum"
+
+
+@cache
+def _schema() -> list[tuple[str, str]]:
+    """What `_SCHEMA` gives where nothing is damaged."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(_TABLES)
+        return connection.execute(_SCHEMA).fetchall()
 
 
 def photo_id(data: bytes) -> str:
@@ -117,13 +130,7 @@ class EncodingsCache:
             except sqlite3.DatabaseError as error:
                 if not _means_damage(error):
                     raise
-                return self._make_anew(error)
-
-    def _make_anew(self, error: sqlite3.DatabaseError) -> sqlite3.Connection:
-        log.warning("the cache of encodings was damaged and is made anew (%s)", error)
-        for suffix in ("", "-wal", "-shm"):
-            Path(self._path + suffix).unlink(missing_ok=True)
-        return self._connect()
+                return self._open_anew(error)
 
     def _connect(self, whole: bool = False) -> sqlite3.Connection:
         """Open the file and see that it can be read: its tables' heads, or with `whole` every page.
@@ -134,7 +141,7 @@ class EncodingsCache:
         until = time.monotonic() + LOCKED_SECONDS
         while True:
             try:
-                return self._try_to_connect(whole)
+                return _decoded(self._try_to_connect, whole)
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error) or time.monotonic() > until:
                     raise
@@ -151,10 +158,12 @@ class EncodingsCache:
                     connection.execute(f"DROP TABLE IF EXISTS {table}")
             connection.executescript(_TABLES)
             connection.execute(f"PRAGMA user_version = {VERSION}")
+            if connection.execute(_SCHEMA).fetchall() != _schema():
+                raise sqlite3.DatabaseError("the tables are not as they were made")
             connection.execute("SELECT count(*) FROM encodings").fetchone()
             if whole and connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
                 raise sqlite3.DatabaseError("database disk image is malformed")
-        except sqlite3.DatabaseError:
+        except (sqlite3.DatabaseError, UnicodeDecodeError):
             connection.close()
             raise
         return connection
@@ -162,17 +171,30 @@ class EncodingsCache:
     def _run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         """Do `work`; if the file turns out to be damaged, with a new one: all of it can be made again."""
         with self._lock, _storage_errors():
-            try:
-                return work(self._connection)
-            except sqlite3.DatabaseError as error:
-                if not _means_damage(error):
-                    raise
-                self._connection.close()
+            for mend in (self._open_again, self._open_anew):
                 try:
-                    self._connection = self._connect(whole=True)  # another process may have made it anew already
-                except sqlite3.DatabaseError:
-                    self._connection = self._make_anew(error)
-                return work(self._connection)
+                    return _decoded(work, self._connection)
+                except sqlite3.DatabaseError as error:
+                    if not _means_damage(error):
+                        raise
+                    self._connection.close()
+                    self._connection = mend(error)
+            return _decoded(work, self._connection)
+
+    def _open_again(self, error: sqlite3.DatabaseError) -> sqlite3.Connection:
+        """Another process may have made the file anew already."""
+        try:
+            return self._connect(whole=True)
+        except sqlite3.DatabaseError as found:
+            if not _means_damage(found):
+                raise
+            return self._open_anew(error)
+
+    def _open_anew(self, error: sqlite3.DatabaseError) -> sqlite3.Connection:
+        log.warning("the cache of encodings was damaged and is made anew (%s)", error)
+        for suffix in ("", "-wal", "-shm"):
+            Path(self._path + suffix).unlink(missing_ok=True)
+        return self._connect()
 
     def _write(self, *statements: tuple[str, Iterable[Sequence]]) -> int:
         """One transaction: each statement with all its rows of values; how many rows the last one changed."""
@@ -187,6 +209,16 @@ class EncodingsCache:
     def _read(self, query: str, values: Sequence = ()) -> list[tuple]:
         return self._run(lambda connection: connection.execute(query, values).fetchall())
 
+    def _read_sound(self, query: str, values: Sequence = (), key: int = 0) -> list[tuple]:
+        """Rows that are as they were written. Where one is not, or the order by the first `key` values is not kept, rows
+        also lie where nobody finds them who has to erase them: then all tables are written anew, from what is sound."""
+        rows = self._read(query, values)
+        sound = [row for row in rows if _is_sound(row)]
+        if len(sound) < len(rows) or any(not one[:key] < other[:key] for one, other in pairwise(sound) if key):
+            log.warning("the cache of encodings was damaged: %d rows are made again", len(rows) - len(sound))
+            self._run(_rewrite)
+        return sound
+
     def close(self) -> None:
         with self._lock:
             self._connection.close()
@@ -195,13 +227,13 @@ class EncodingsCache:
 
     def files(self) -> dict[str, tuple[FileStamp, str]]:
         """Every file whose content is known: path -> (stamp, photo id)."""
-        rows = self._read("SELECT path, size, mtime_ns, inode, photo FROM files")
-        return {path: (FileStamp(size, mtime, inode), photo) for path, size, mtime, inode, photo in rows}
+        rows = self._read_sound("SELECT path, size, mtime_ns, inode, photo, checksum FROM files ORDER BY path", key=1)
+        return {path: (FileStamp(size, mtime, inode), photo) for path, size, mtime, inode, photo, _ in rows}
 
     def remember_files(self, files: Iterable[tuple[str, FileStamp, str]]) -> None:
         """Note which photo each file holds."""
-        rows = [(path, stamp.size, stamp.mtime_ns, stamp.inode, photo) for path, stamp, photo in files]
-        self._write(("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", rows))
+        rows = [_checked((path, stamp.size, stamp.mtime_ns, stamp.inode, photo)) for path, stamp, photo in files]
+        self._write(("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", rows))
 
     def forget_files(self, paths: Iterable[str]) -> None:
         self._write(("DELETE FROM files WHERE path = ?", [(path,) for path in paths]))
@@ -217,22 +249,24 @@ class EncodingsCache:
 
     def encodings(self, engine: str, photos: Iterable[str] | None = None) -> dict[tuple[str, str], Encoding]:
         """The encodings that `engine` made, of all photos or of some: (photo id, face wanted) -> Encoding."""
+        order = "ORDER BY photo, engine, face"  # which is that of the file
         if photos is None:
-            rows = self._read(f"SELECT {_COLUMNS} FROM encodings WHERE engine = ?", (engine,))
+            rows = self._read_sound(f"SELECT {_COLUMNS} FROM encodings WHERE engine = ? {order}", (engine,), key=3)
         else:
             query = f"SELECT {_COLUMNS} FROM encodings WHERE engine = ? AND photo = ?"
-            rows = [row for photo in photos for row in self._read(query, (engine, photo))]
+            rows = [row for photo in photos for row in self._read_sound(query, (engine, photo))]
         return {(row[0], row[2]): _encoding(row) for row in rows}
 
     def put(self, encodings: Iterable[Encoding], thumbnails: dict[str, bytes] | None = None) -> None:
         """Keep encodings, and thumbnails (photo id -> JPEG); durable when this returns."""
-        insert = f"INSERT OR REPLACE INTO encodings ({_COLUMNS}) VALUES ({', '.join('?' * 13)})"
-        rows = [_row(encoding) for encoding in encodings]
-        self._write((insert, rows), ("INSERT OR REPLACE INTO thumbnails VALUES (?, ?)", (thumbnails or {}).items()))
+        insert = f"INSERT OR REPLACE INTO encodings ({_COLUMNS}) VALUES ({', '.join('?' * 14)})"
+        rows = [_checked(_row(encoding)) for encoding in encodings]
+        jpegs = [_checked(each) for each in (thumbnails or {}).items()]
+        self._write((insert, rows), ("INSERT OR REPLACE INTO thumbnails VALUES (?, ?, ?)", jpegs))
 
     def thumbnail(self, photo: str) -> bytes | None:
-        rows = self._read("SELECT jpeg FROM thumbnails WHERE photo = ?", (photo,))
-        return rows[0][0] if rows else None
+        rows = self._read_sound("SELECT photo, jpeg, checksum FROM thumbnails WHERE photo = ?", (photo,))
+        return rows[0][1] if rows else None
 
     # -- forgetting ---------------------------------------------------------------------------------------------
 
@@ -270,6 +304,22 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
+def _rewrite(connection: sqlite3.Connection) -> None:
+    """Make all tables anew, with the rows that are sound; thumbnails are left to be made when they are asked for."""
+    kept = {}
+    for table in ("files", "encodings"):
+        kept[table] = [row for row in connection.execute(f"SELECT * FROM {table}") if _is_sound(row)]
+    with _transaction(connection):
+        for table in ("files", "encodings", "thumbnails"):
+            connection.execute(f"DROP TABLE {table}")
+        for statement in filter(str.strip, _TABLES.split(";")):
+            connection.execute(statement)
+        for table, rows in kept.items():
+            if rows:
+                connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
 @contextmanager
 def _storage_errors() -> Iterator[None]:
     try:
@@ -279,22 +329,56 @@ def _storage_errors() -> Iterator[None]:
         raise StorageError(f"the cache of encodings cannot be used: {reason}") from error
 
 
+def _decoded(work: Callable[..., Result], *args) -> Result:
+    """Do `work`. What SQLite says of damage may quote it, so that the message itself is no text."""
+    try:
+        return work(*args)
+    except UnicodeDecodeError as error:
+        raise sqlite3.DatabaseError("database disk image is malformed") from error
+
+
+#: What SQLite says of a file that is out of reach, in use or without room, rather than bad.
+_NO_DAMAGE = ("locked", "busy", "full", "unable to open", "readonly", "i/o", "memory", "interrupted", "permission", "closed")
+
+
 def _means_damage(error: sqlite3.DatabaseError) -> bool:
-    """Whether the file is bad, rather than locked, out of reach or out of room."""
-    return type(error) is sqlite3.DatabaseError or "unsupported file format" in str(error)
+    """Whether the file is bad, rather than locked, out of reach or out of room: damage also shows as missing tables or
+    columns, as text that is none, or as a version that nobody wrote."""
+    if type(error) is sqlite3.OperationalError:
+        return not any(words in str(error).lower() for words in _NO_DAMAGE)
+    return type(error) is sqlite3.DatabaseError
+
+
+def _checksum(values: Sequence) -> int:
+    """A checksum of a row's values and of their types: SQLite keeps none, and a flipped bit would be another face."""
+    found = 0
+    for value in values:
+        data = value if isinstance(value, bytes) else repr(value).encode("utf-8", "surrogatepass")
+        found = zlib.crc32(data, zlib.crc32(type(value).__name__.encode(), found))
+    return found
+
+
+def _checked(values: Sequence) -> tuple:
+    """The values of a row, and their checksum behind them."""
+    return (*values, _checksum(values))
+
+
+def _is_sound(row: Sequence) -> bool:
+    """Whether a row is as it was written. One that is not is as good as not there: it can be made again."""
+    return row[-1] == _checksum(row[:-1])
 
 
 def _row(encoding: Encoding) -> tuple:
     vector = None if encoding.vector is None else np.ascontiguousarray(encoding.vector, "<f4").tobytes()
-    box = encoding.box or (None,) * 4
+    numbers = [None if number is None else float(number) for number in (*(encoding.box or (None,) * 4), encoding.score)]
     return (
         encoding.photo, encoding.engine, encoding.face, encoding.problem, encoding.message, vector,
-        *box, encoding.score, encoding.width, encoding.height,
+        *numbers, encoding.width, encoding.height,
     )  # fmt: skip
 
 
 def _encoding(row: tuple) -> Encoding:
-    photo, engine, face, problem, message, vector, *box, score, width, height = row
+    photo, engine, face, problem, message, vector, *box, score, width, height, _ = row
     return Encoding(
         photo,
         engine,

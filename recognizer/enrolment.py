@@ -19,7 +19,15 @@ from . import images, names
 from .duplicates import DISTANCE_SHARE, Change, Pictures
 from .encodings import Encoding, EncodingsCache, FileStamp, photo_id
 from .engines import Engine
-from .errors import ImageError, PhotoNotFound, StorageError, SubjectNotFound
+from .errors import (
+    DecoderCrashed,
+    DecoderTooSlow,
+    DecoderUnavailable,
+    ImageError,
+    PhotoNotFound,
+    StorageError,
+    SubjectNotFound,
+)
 from .examination import Examined, Rules, Work, examine_files
 from .folder import KnownFaces, PhotoFile, Problem
 from .galleries.base import Gallery
@@ -33,6 +41,9 @@ SETTLE = 0.6
 BATCH = 64
 #: A photo whose name ends so (before its extension) enrols its largest face, however many there are.
 LARGEST_MARK = ".largest"
+
+#: Problems that may be the machine's and not the photo's: the next start tries again.
+PASSING = {kind.code for kind in (DecoderCrashed, DecoderTooSlow, DecoderUnavailable)}
 
 Progress = Callable[[int, int], None]
 
@@ -88,6 +99,7 @@ class Enrolment:
         #: Rises with every change of the gallery.
         self.revision = 0
         self._folder_problems: list[Problem] = []
+        self._unusable = 0
         self._waiting: dict[str, tuple[FileStamp, float]] = {}
 
     # -- the folder as it is ------------------------------------------------------------------------------------
@@ -228,7 +240,8 @@ class Enrolment:
                     here[key] = each
             thumbnails = {photo: each.thumbnail for (photo, _), each in here.items() if each.thumbnail is not None}
             encodings = {key: each.encoding for key, each in here.items()}
-            self.cache.put(encodings.values(), thumbnails)
+            lasting = [encoding for encoding in encodings.values() if encoding.problem not in PASSING]
+            self.cache.put(lasting, thumbnails)
             self._enrol([pair for key in here for pair in users[key]], encodings)
             if gone:  # erased while it was looked at
                 self._forget(gone, {each.encoding.photo for each in batch})
@@ -263,10 +276,12 @@ class Enrolment:
         self._entries[entry.path] = entry
         self._by_subject[entry.subject][entry.path] = entry
         self._uses[entry.photo] += 1
+        self._unusable += entry.encoding.problem is not None
 
     def _forget_entry(self, path: str) -> Entry | None:
         entry = self._entries.pop(path, None)
         if entry is not None:
+            self._unusable -= entry.encoding.problem is not None
             del self._by_subject[entry.subject][path]
             if not self._by_subject[entry.subject]:
                 del self._by_subject[entry.subject]
@@ -445,6 +460,11 @@ class Enrolment:
             if not entries:
                 raise SubjectNotFound(f"nobody called {subject!r} is enrolled")
             return sorted(entries.values(), key=lambda entry: entry.path)
+
+    @property
+    def problem_count(self) -> int:
+        """How many `problems` there are. Waits for nobody, unlike them: whoever asks for health must not queue."""
+        return len(self._folder_problems) + self._unusable
 
     def problems(self) -> list[Problem]:
         """Everything in the folder that is not used, and why."""

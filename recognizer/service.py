@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import platform
+import shutil
 import threading
 import time
 from collections.abc import Collection, Sequence
@@ -11,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from . import __version__, annotate, images, matching, models, names
+from . import __version__, annotate, images, matching, models, names, sandbox
 from .encodings import EncodingsCache
 from .engines import Engine, largest, make_engine, weights_for
 from .enrolment import Enrolment, Entry, Progress
@@ -36,6 +39,7 @@ from .fetch import Fetcher
 from .folder import KnownFaces, Problem
 from .galleries.base import Gallery
 from .galleries.memory import MemoryGallery
+from .metrics import CameraSample, Metrics
 from .objects import DECODE_SIZE, GRAPH, LEAST_SCORE, WEIGHTS, ObjectDetector, check_labels
 from .pool import Pool
 from .results import EnrolledPhoto, FoundObject, Person, PersonPhoto, Seen, SeenFace, SeenObjects, Verification
@@ -57,6 +61,8 @@ log = logging.getLogger("recognizer")
 
 #: Extensions under which photos are stored, by format.
 EXTENSIONS = {"jpeg": "jpg", "tiff": "tif"}
+#: Most URLs fetched at once, where half of the threads that answer are not fewer.
+MAX_FETCHES = 32
 #: Most candidates that one face lists.
 MAX_CANDIDATES = 100
 #: Seconds for which a call waits while another one fetches what finds objects, and for which a failure to is believed.
@@ -87,15 +93,23 @@ class Service:
     """
 
     def __init__(
-        self, settings: Settings, engine: Engine, enrolment: Enrolment, pool: Pool, fetcher: Fetcher, rules: Rules
+        self,
+        settings: Settings,
+        engine: Engine,
+        enrolment: Enrolment,
+        pool: Pool,
+        fetcher: Fetcher,
+        rules: Rules,
+        metrics: Metrics | None = None,
     ):
         self.settings, self.engine, self.enrolment = settings, engine, enrolment
+        self.metrics = metrics
         self.pool, self.fetcher, self.rules = pool, fetcher, rules
         points = engine.info.calibration
         self._curve = matching.Curve(points.distances, points.rates)
         if hasattr(engine.embedder, "idle"):
             engine.embedder.idle = lambda: pool.inside < 2
-        self._fetches = threading.BoundedSemaphore(max(2, settings.http_threads // 2))
+        self._fetches = threading.BoundedSemaphore(max(2, min(MAX_FETCHES, settings.http_threads // 2)))
         self._font = models.path("font", settings.models_dir)
         self._review = Review(enrolment, points.threshold, self.threshold_now)
         self._objects: ObjectDetector | None = None
@@ -187,6 +201,7 @@ class Service:
         with self._video_lock:
             if self._video_workers is not None:
                 self._video_workers.shutdown(wait=True, cancel_futures=True)
+        sandbox.close()
         self.enrolment.cache.close()
 
     # -- photos in ----------------------------------------------------------------------------------------------
@@ -233,7 +248,7 @@ class Service:
         ------
         ImageError, Busy, InvalidParameter
         """
-        return self._in_pool(self._look, photo, min_face, landmarks, None, 0, None)
+        return self._counted(self._in_pool(self._look, photo, min_face, landmarks, None, 0, None), False)
 
     def recognize(
         self,
@@ -263,12 +278,20 @@ class Service:
         _check_range("top_k", top_k, 0, MAX_CANDIDATES)
         if threshold is not None:
             _check_range("threshold", threshold, 0, 4)
-        return self._in_pool(self._look, photo, min_face, landmarks, self.gallery, top_k, threshold)
+        return self._counted(self._in_pool(self._look, photo, min_face, landmarks, self.gallery, top_k, threshold), True)
 
     def _in_pool(self, work, *args):
         result, waited = self.pool.run(work, *args)
         result.timing_ms.update(queue=waited * 1000, total=result.timing_ms["total"] + waited * 1000)
+        if self.metrics is not None:
+            self.metrics.stages(result.timing_ms)
         return result
+
+    def _counted(self, seen: Seen, compared: bool) -> Seen:
+        if self.metrics is not None:
+            matched = sum(face.subject is not None for face in seen.faces) if compared else None
+            self.metrics.faces(len(seen.faces), matched)
+        return seen
 
     def _look(self, photo, min_face, landmarks, gallery: Gallery | None, top_k, threshold) -> Seen:
         if landmarks not in (5, 68):
@@ -524,6 +547,8 @@ class Service:
         original = self.enrolment.original_of(subject, entry.photo)
         if original is not None:
             warnings.append(duplicate_of(original))
+        if new and self.metrics is not None:
+            self.metrics.enrolled()
         return EnrolledPhoto(subject, entry.encoding, new, tuple(warnings))
 
     def _compare_with_enrolled(self, subject: str, examined: Examined, force: bool) -> list[dict]:
@@ -761,13 +786,71 @@ class Service:
             "threshold": round(self.threshold_now(), 4),
             "stranger_rate": self.settings.stranger_rate if self.settings.threshold is None else None,
             "counts": {
-                "subjects": len(subjects), "templates": sum(subjects.values()), "problems": len(self.problems()),
+                "subjects": len(subjects), "templates": sum(subjects.values()), "problems": self.enrolment.problem_count,
             },  # fmt: skip
             "queue": {"inside": self.pool.inside, "workers": self.pool.workers, "waiting_at_most": self.pool.queue},
             "video": self._live.summary() if self._live else {"viewers": 0, "running": []},
             "uptime_s": round(time.time() - self._started, 1),
             "events": None if self._events is None else self._events.counts(),
         }
+
+    def unready(self) -> list[str]:
+        """Why this should be given no requests now, in words; nothing where it should."""
+        reasons = []
+        if not self._ready:
+            reasons.append("the service is starting or ending")
+        elif self._watcher is not None and not self._watcher.alive:
+            reasons.append("known_faces is not followed any longer")
+        if not os.access(self.enrolment.folder.root, os.R_OK | os.X_OK):
+            reasons.append("known_faces cannot be read")
+        return reasons
+
+    def _show(self, metrics: Metrics) -> None:
+        """Let `metrics` read what is asked for now and then."""
+        folders = {"known_faces": self.enrolment.folder.root, "state": self.settings.state_dir}
+        built = (__version__, platform.python_version(), self.engine.detector.name, self.engine.embedder.name)
+        sources = {
+            "recognizer_queue_inside": lambda: self.pool.inside,
+            "recognizer_queue_workers": lambda: self.pool.workers,
+            "recognizer_queue_capacity": lambda: self.pool.workers + self.pool.queue,
+            "recognizer_queue_refused_total": lambda: self.pool.refused,
+            "recognizer_gallery_subjects": lambda: len(self.gallery.subjects()),
+            "recognizer_gallery_templates": lambda: len(self.gallery),
+            "recognizer_gallery_problems": lambda: self.enrolment.problem_count,
+            "recognizer_match_threshold": self.threshold_now,
+            "recognizer_disk_free_bytes": lambda: {(kind,): _free(folder) for kind, folder in folders.items()},
+            "recognizer_build_info": lambda: {built: 1.0},
+        }
+        for name, read in sources.items():
+            metrics.watch(name, read)
+        metrics.watch_cameras(self._camera_samples)
+        metrics.watch("recognizer_events_total", lambda: self._event_counts()[0])
+        metrics.watch("recognizer_events_dropped_total", lambda: self._event_counts()[1])
+
+    def _event_counts(self) -> tuple[int, int]:
+        """Events that were written since the start, and what was dropped on the way in, to the disk, or to a receiver."""
+        if self._events is None:
+            return 0, 0
+        counts = self._events.counts()
+        dropped = sum(counts[name] for name in ("failed", "dropped_results", "dropped_states", "dropped_events"))
+        return counts["written"], dropped + sum(sink["dropped"] for sink in counts["sinks"])
+
+    def _camera_samples(self) -> list[CameraSample]:
+        samples = []
+        for entry in self.cameras.all():
+            camera, counts = entry.camera, entry.camera.counts
+            numbers = (counts[name] for name in ("read", "dropped", "connects"))
+            viewers = 0 if self._live is None else self._live.viewers(entry.id)
+            samples.append(CameraSample(entry.id, camera.state.name, camera.fps, *numbers, viewers))
+        return samples
+
+
+def _free(folder: Path) -> float:
+    """Free bytes where `folder` lies; not a number where it is gone."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return float("nan")
 
 
 def _secret(value: str | None, file: Path | None, name: str) -> str | None:
@@ -801,7 +884,9 @@ def needed_files(settings: Settings) -> tuple[str, ...]:
     return (*weights_for(settings.detector, settings.embedder), "font")
 
 
-def make_service(settings: Settings, download: models.Progress | None = None) -> Service:
+def make_service(
+    settings: Settings, download: models.Progress | None = None, metrics: Metrics | None = None
+) -> Service:
     """Build the service that `settings` describe; `Service.start` makes it ready.
 
     Parameters
@@ -809,6 +894,8 @@ def make_service(settings: Settings, download: models.Progress | None = None) ->
     settings : Settings
     download : callable, optional
         Told how fetching missing weights goes; see `models.ensure`.
+    metrics : Metrics, optional
+        Where to count what is done.
 
     Raises
     ------
@@ -849,4 +936,7 @@ def make_service(settings: Settings, download: models.Progress | None = None) ->
     fetcher = Fetcher(
         allow=settings.fetch_allow, timeout=settings.fetch_timeout, max_bytes=settings.max_image_bytes
     )
-    return Service(settings, engine, enrolment, Pool(workers, settings.queue), fetcher, rules)
+    made = Service(settings, engine, enrolment, Pool(workers, settings.queue), fetcher, rules, metrics)
+    if metrics is not None:
+        made._show(metrics)
+    return made

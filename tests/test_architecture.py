@@ -17,11 +17,16 @@ PACKAGE = ROOT / "recognizer"
 #: Rooms (modules, and packages taken as one), the lowest first. A room imports from the rows below its own, never from
 #: its own row or from above: imports inside functions count as well.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors",),
-    ("types", "exporting", "settings", "names", "image_headers", "fetch", "package_index", "pool", "reload", "wsgi"),
-    ("geometry", "matching", "images", "download", "encodings", "server"),
-    ("models", "galleries", "folder", "quality", "duplicates", "fonts", "bodies", "sources"),
-    ("engines", "results", "progress"),
+    ("errors", "logs", "headers", "origins", "children"),
+    (
+        "types", "exporting", "settings", "names", "image_headers", "fetch", "package_index", "pool", "reload", "wsgi",
+        "metrics", "openapi", "tls", "rates", "access_file",
+    ),
+    ("decoders",),
+    ("sandbox",),
+    ("geometry", "matching", "images", "download", "encodings", "server", "observing", "keys"),
+    ("models", "galleries", "folder", "quality", "duplicates", "fonts", "bodies", "sources", "sessions"),
+    ("engines", "results", "progress", "auth"),
     ("objects",),
     ("examination", "evaluation", "face_recognition", "annotate", "replies"),
     ("enrolment", "video", "vision"),
@@ -40,13 +45,13 @@ ENVIRONMENT = {
     "package_index.py": "what pip and uv are set to",
     "reload.py": "hands the listening socket to the process that replaces this one",
     "cli.py": "quietens OpenCV",
+    "children.py": "handed on to the processes that decode, without what is secret",
     "video/decoder.py": "a process of its own: FFmpeg's options for OpenCV",
-    "commands/upkeep.py": "shows where a setting comes from",
 }
 #: What takes long to import, or is not there everywhere: imported where it is used.
 HEAVY = {
-    "PIL", "cv2", "dlib", "fsspec", "google", "loky", "matplotlib", "onnx", "onnxruntime", "paho", "pi_heif", "pyarrow",
-    "pycocotools", "requests", "rich", "simplejpeg", "watchfiles",
+    "PIL", "argon2", "cv2", "dlib", "fsspec", "google", "limits", "loky", "matplotlib", "onnx", "onnxruntime", "paho",
+    "pi_heif", "prometheus_client", "pyarrow", "pycocotools", "requests", "rich", "simplejpeg", "watchfiles",
 }  # fmt: skip
 #: Modules that are pure: what they may import beside the standard library.
 PURE = {"types": {"numpy", "errors"}, "geometry": {"numpy"}, "matching": {"numpy", "types", "errors"}}

@@ -610,6 +610,30 @@ def test_a_table_on_a_terminal_fits_it(presidents, monkeypatch):
     assert max(map(len, text.splitlines())) <= 40
 
 
+# -- keys -----------------------------------------------------------------------------------------------------------
+
+
+def test_keys(home):
+    assert "there are no keys" in home.run("keys").stdout and home.json("keys", "list") == {"keys": []}
+    code, out, err = home.process("keys", "add", "front door", "--role", "write", "--days", "90")
+    assert code == 0 and re.fullmatch(r"rk_[a-z0-9]{8}_[\w-]{43}\n", out), (out, err)
+    assert out[3:11] in err and out.strip() not in err
+    made = home.json("keys", "add", "for ever", "--days", "0")
+    assert made["expires"] is None and made["role"] == "read"
+    listed = home.json("keys")["keys"]
+    assert [(key["name"], key["role"], key["state"]) for key in listed] == [
+        ("front door", "write", "valid"), ("for ever", "read", "valid"),
+    ]  # fmt: skip
+    assert made["key"] not in json.dumps(listed) and "key" not in listed[0] and "hash" not in listed[0]
+    assert home.run("keys", "revoke", made["id"]).stdout == "for ever: revoked\n"
+    assert home.json("keys", "list")["keys"][1]["state"] == "revoked"
+    unknown = home.run("keys", "revoke", "nothing")
+    assert unknown.exit_code == 1 and "[key_not_found]" in unknown.stderr
+    for wrong in (("add",), ("add", "a", "--role", "root"), ("add", "a", "--days", "-1"), ("revoke",)):
+        assert home.run("keys", *wrong).exit_code == 2, wrong
+    assert "[invalid_parameter]" in home.run("keys", "add", " ").stderr
+
+
 # -- the manual ---------------------------------------------------------------------------------------------------
 
 

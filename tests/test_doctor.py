@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from recognizer import doctor
+from recognizer.access_file import AccessFile
 from recognizer.encodings import EncodingsCache
+from recognizer.keys import Keys
 from recognizer.models import GROUPS, MANIFEST
 from recognizer.settings import Settings
 
@@ -217,3 +219,29 @@ def test_watching(tmp_path, monkeypatch):
 def test_memory_and_disk(tmp_path):
     assert is_sound(doctor.memory())
     assert is_sound(doctor.disk(tmp_path / "not" / "there"))
+
+
+# -- access -----------------------------------------------------------------------------------------------------------
+
+
+def test_who_may_ask(tmp_path):
+    def look(**more) -> doctor.Finding:
+        finding = doctor.access(Settings(state_dir=tmp_path, **more))
+        assert is_sound(finding), finding
+        return finding
+
+    assert look().found == "no keys: only this machine is served" and list(tmp_path.iterdir()) == []
+    assert (look(anyone_may_do_anything=True).state, look(admin_key="x" * 20).found) == ("warning", "1 keys are valid")
+    file = tmp_path / "access.sqlite"
+    keys = Keys(AccessFile(file))
+    made, text = keys.add("a", "read")
+    assert look().found == "1 keys are valid" and text not in repr(look())
+    if os.name == "posix":
+        file.chmod(0o644)
+        assert "other users" in look().found
+        file.chmod(0o600)
+    keys.revoke(made.id)
+    assert look().found == "no key is valid"
+    assert look(tls_certificate=tmp_path / "nothing.pem").state == "broken"
+    file.write_bytes(b"rubbish" * 1000)
+    assert look().state == "broken"

@@ -83,11 +83,15 @@ def service(started: bool = True) -> Iterator:
     started : bool
         Whether the folder is looked at; new photos in it are encoded then.
     """
+    from .. import logs
     from ..progress import Progress
     from ..service import make_service
 
+    settings = state().settings()
+    # a command speaks to people, unless it is told otherwise
+    logs.configure("json" if settings.log == "json" else "text", settings.log_level)
     with Progress("encoding photos of known_faces", least=2) as progress:
-        made = make_service(state().settings().replace(watch=False), progress.download)
+        made = make_service(settings.replace(watch=False), progress.download)
         if started:
             try:
                 made.start(progress.photos)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -21,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 HUG = (str(BIN / "hug"), "-f", "api.py", "-p", "0")
 GUNICORN = (str(BIN / "gunicorn"), "-b", "127.0.0.1:0", "api:__hug_wsgi__")
-_ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)")
+_ADDRESS = re.compile(r"(https?://127\.0\.0\.1:\d+)")
 #: Starting may include fetching weights.
 START_SECONDS = 300
 REPLY_SECONDS = 60
@@ -33,6 +34,7 @@ def environment(**settings) -> dict[str, str]:
     models = os.environ.get("RECOGNIZER_MODELS_DIR")
     if models:
         kept["RECOGNIZER_MODELS_DIR"] = models
+    kept["PYTHONFAULTHANDLER"] = "1"
     return kept | {f"RECOGNIZER_{name.upper()}": str(value) for name, value in settings.items()}
 
 
@@ -55,6 +57,8 @@ class Server:
         self.log_file = folder / "server.log"
         self.process: subprocess.Popen | None = None
         self.url = ""
+        #: What every request is made with, for example ``verify`` or ``headers``.
+        self.always: dict = {}
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -89,7 +93,7 @@ class Server:
         address = _ADDRESS.search(self.log_file.read_bytes()[begin:].decode(errors="replace"))
         if not address:
             return False
-        self.url = f"http://127.0.0.1:{address[1]}"
+        self.url = address[1]
         try:
             reply = self.get("/health")
         except requests.ConnectionError:
@@ -103,6 +107,9 @@ class Server:
         try:
             return process.wait(30)
         except subprocess.TimeoutExpired:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.send_signal(getattr(signal, "SIGABRT", number))  # prints what each thread does
+                process.wait(10)
             process.kill()
             process.wait()
             raise AssertionError(f"the server did not stop:\n{self.log()}") from None
@@ -121,7 +128,7 @@ class Server:
     # -- requests -----------------------------------------------------------------------------------------------
 
     def request(self, method: str, path: str, **how) -> requests.Response:
-        how.setdefault("timeout", REPLY_SECONDS)
+        how = {"timeout": REPLY_SECONDS, **self.always, **how}
         reply = requests.request(method, self.url + path, **how)
         self.check_leaks(str(reply.headers).encode() + reply.content)
         if reply.status_code >= 400:
