@@ -12,8 +12,11 @@ import falcon
 import hug
 
 from recognizer import bodies, replies, server
+from recognizer.consent import Consent
 from recognizer.errors import (
     AddressRefused,
+    AuditBroken,
+    BackupBroken,
     BadRequest,
     BodyTooLarge,
     Busy,
@@ -33,6 +36,7 @@ from recognizer.errors import (
     NoImage,
     NotFound,
     RecognizerError,
+    SealBroken,
     SettingsError,
     StorageError,
     UnknownRoute,
@@ -67,6 +71,9 @@ STATUS = {
     CameraUnavailable: 503,
     Busy: 503,
     StorageError: 507,
+    SealBroken: 500,
+    AuditBroken: 500,
+    BackupBroken: 422,
     ModelError: 503,
     EngineMismatch: 500,
     SettingsError: 500,
@@ -427,14 +434,22 @@ def person(person: text):
 
 
 @route.patch("/people/{person}", **ROUTE)
-def rename(person: text, name: text, merge: switch = False):
-    """Rename a subject; `merge` joins them with somebody who has that name already."""
-    return replies.person(service().rename(person, name, merge=merge), photos=True)
+def change_person(person: text, name: text = None, merge: switch = False, consent: text = None, expires: text = None):
+    """Rename a subject, `merge` joining them with somebody who has that name; note their consent, and when it expires."""
+    if name is None and consent is None and expires is None:
+        raise InvalidParameter("expected name, consent or expires")
+    if consent is not None or expires is not None:
+        Consent().changed(consent, expires)  # before anything is changed
+    if name is not None:
+        person = service().rename(person, name, merge=merge).name
+    if consent is not None or expires is not None:
+        service().set_consent(person, consent, expires)
+    return replies.person(service().person(person), photos=True)
 
 
 @route.delete("/people/{person}", **ROUTE)
 def delete_person(person: text):
-    """Erase a subject: photos, templates, cache and thumbnails; `left` is what a check found afterwards."""
+    """Erase a subject: photos, templates, cache, thumbnails and events; `left` is what a check found afterwards."""
     return service().delete_person(person)
 
 
@@ -466,6 +481,7 @@ def cameras():
 def add_camera(response, source: text, name: text = None, always: switch = False):
     """Add a camera: a webcam's number, the URL of a stream, a file that the settings allow, or test: for a pattern."""
     entry = service().cameras.add(source, name, always)
+    service().audit.append("camera_add", camera=entry.id)
     response.status = falcon.HTTP_201
     return replies.camera(entry)
 
@@ -481,13 +497,17 @@ def change_camera(camera: text, name: text = None, source: text = None, always: 
     """Change a camera's name, its source, or whether it always runs."""
     if name is None and source is None and always is None:
         raise InvalidParameter("expected name, source or always")
-    return replies.camera(service().cameras.change(camera, name=name, source=source, always=always))
+    entry = service().cameras.change(camera, name=name, source=source, always=always)
+    service().audit.append("camera_change", camera=entry.id)
+    return replies.camera(entry)
 
 
 @route.delete("/cameras/{camera}", **ROUTE)
 def remove_camera(camera: text):
     """Remove a camera from the list."""
-    return {"deleted": service().cameras.remove(camera).id}
+    removed = service().cameras.remove(camera).id
+    service().audit.append("camera_remove", camera=removed)
+    return {"deleted": removed}
 
 
 @route.get("/stream", examples="width=640&fps=10&overlay=faces,clock", **ROUTE)
@@ -578,6 +598,22 @@ def event_thumbnail(response, event: event_id_type):
     data = service().events.thumbnail(event)
     response.content_type = "image/jpeg"
     return data
+
+
+# -- who did what ------------------------------------------------------------------------------------------------------
+
+
+@route.get("/audit", examples="action=delete,export&limit=20", **ROUTE)
+def audit(
+    after: event_id_type = None,
+    before: event_id_type = None,
+    limit: hug.types.in_range(1, 1001) = 100,
+    actor: text = None,
+    action: text = None,
+    subject: text = None,
+):
+    """The audit log: who did what to whom and when; the newest lines, or those that follow `after`."""
+    return service().audit_page(after=after, before=before, limit=limit, actor=actor, action=action, subject=subject)
 
 
 @route.get("/health", **ROUTE)

@@ -15,7 +15,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from . import images, names
+from . import names
+from .consent import FILE as CONSENT_FILE
+from .consent import Consent
 from .encodings import Encoding, EncodingsCache, FileStamp, photo_id
 from .engines import Engine
 from .errors import ImageError, PhotoNotFound, StorageError, SubjectNotFound
@@ -85,6 +87,9 @@ class Enrolment:
         self._uses: Counter[str] = Counter()
         self._folder_problems: list[Problem] = []
         self._waiting: dict[str, tuple[FileStamp, float]] = {}
+        self._consents: dict[str, tuple[FileStamp, Consent]] = {}
+        self._consent_problems: list[Problem] = []
+        self._expired: set[str] = set()
 
     # -- the folder as it is ------------------------------------------------------------------------------------
 
@@ -106,7 +111,9 @@ class Enrolment:
         with self._sync_lock:
             with self._lock:
                 before = dict(self._entries)
-            photos, problems = self.folder.scan()
+            consents: dict[str, FileStamp] = {}
+            photos, problems = self.folder.scan(consents)
+            self._read_consents(consents)
             seen = {photo.path: photo for photo in photos}
             with self._lock:
                 self._folder_problems = problems
@@ -125,6 +132,62 @@ class Enrolment:
         with self._lock:
             self._forget(set(self.cache.files()) - set(self._entries), self.cache.photos())
             self.cache.forget_other_engines(self._engine.info.id)
+
+    # -- consent ------------------------------------------------------------------------------------------------
+
+    def consent(self, subject: str) -> Consent:
+        """A subject's note and expiry, as they were when the folder was last looked at."""
+        with self._lock:
+            return self._consents.get(subject, (None, Consent()))[1]
+
+    def set_consent(self, subject: str, held: Consent) -> None:
+        """Keep a subject's note and expiry; durable, and in force, when this returns.
+
+        Raises
+        ------
+        SubjectNotFound, StorageError
+        """
+        with self._lock:
+            self.folder.set_consent(subject, held)
+            self._reread_consents()
+
+    def expired(self, now: float | None = None) -> dict[str, float]:
+        """Who is not matched any longer, and since when."""
+        with self._lock:
+            return {name: held.ends for name, (_, held) in self._consents.items() if held.expired(now)}
+
+    def next_expiry(self) -> float | None:
+        """When somebody's consent expires next, in seconds since the epoch."""
+        with self._lock:
+            coming = [held.ends for _, held in self._consents.values() if held.ends is not None and not held.expired()]
+            return min(coming, default=None)
+
+    def _reread_consents(self) -> None:
+        consents: dict[str, FileStamp] = {}
+        self.folder.scan(consents)
+        self._read_consents(consents)
+
+    def _read_consents(self, stamps: Mapping[str, FileStamp]) -> None:
+        """Read the notes that are new or changed, and see to it that nobody is matched whose consent has expired."""
+        with self._lock:
+            held, problems = {}, []
+            for subject, stamp in stamps.items():
+                before = self._consents.get(subject)
+                if before is not None and before[0] == stamp:
+                    held[subject] = before
+                    continue
+                try:
+                    held[subject] = stamp, self.folder.consent(subject)
+                except StorageError as error:
+                    problems.append(Problem(subject, f"{subject}/{CONSENT_FILE}", "consent_unreadable", error.message))
+            self._consents, self._consent_problems = held, problems
+            expired = {subject for subject, (_, each) in held.items() if each.expired()}
+            for subject in expired - self._expired:
+                self.gallery.remove(subject)
+            back, self._expired = self._expired - expired, expired
+            for subject in back:
+                entries = self._by_subject.get(subject, {}).values()
+                self.gallery.add([_template(subject, e.encoding) for e in entries if e.encoding.vector is not None])
 
     def _is_known(self, photo: PhotoFile) -> bool:
         entry = self._entries.get(photo.path)
@@ -165,7 +228,7 @@ class Enrolment:
     def _read_id(self, photo: PhotoFile) -> str | None:
         """The photo's id by its content; None when it is gone or cannot be read, which becomes a problem."""
         try:
-            return photo_id(images.read_file(self.folder.file(photo.path), max_bytes=self._rules.max_bytes))
+            return photo_id(self.folder.read(photo.path, self._rules.max_bytes))
         except FileNotFoundError:
             return None
         except (ImageError, OSError) as error:
@@ -243,7 +306,7 @@ class Enrolment:
                 self._forget_entry(file.path)
                 self._record(Entry(file.subject, file.path, file.stamp, photo, encoding))
                 self._waiting.pop(file.path, None)
-                if encoding.vector is not None:
+                if encoding.vector is not None and file.subject not in self._expired:
                     templates.append(_template(file.subject, encoding))
             self.gallery.add(templates)
 
@@ -309,7 +372,8 @@ class Enrolment:
             self._forget_entry(path)
             entry = Entry(subject, path, stamp, encoding.photo, encoding)
             self._record(entry)
-            self.gallery.add([_template(subject, encoding)])
+            if subject not in self._expired:
+                self.gallery.add([_template(subject, encoding)])
             return entry, True
 
     def remove_photo(self, subject: str, photo: str) -> int:
@@ -345,6 +409,8 @@ class Enrolment:
             photos = {entry.photo for entry in entries} | self.cache.forget_folder(folder.name if folder else subject)
             self._forget([], photos)  # of photos that were just being encoded as well
             self._folder_problems = [problem for problem in self._folder_problems if problem.subject != subject]
+            self._consents.pop(subject, None)
+            self._expired.discard(subject)
             return sorted(photos - {""})
 
     def rename(self, old: str, new: str, merge: bool = False) -> None:
@@ -374,6 +440,8 @@ class Enrolment:
             self.cache.forget_files([entry.path for entry in entries])
             held = self._by_subject.get(new, {}).values()
             self.cache.remember_files([(entry.path, entry.stamp, entry.photo) for entry in held if entry.photo])
+            self._expired -= {old, new}  # what the note says holds for the new name from here on
+            self._reread_consents()
 
     def left_of(self, subject: str, photos: list[str]) -> dict[str, int]:
         """What is still held of an erased subject, counted where it is held: all zero when the erasure is complete.
@@ -421,7 +489,7 @@ class Enrolment:
                 for entry in self._entries.values()
                 if entry.encoding.problem
             ]
-            return sorted([*self._folder_problems, *unusable], key=lambda problem: problem.path)
+            return sorted([*self._folder_problems, *self._consent_problems, *unusable], key=lambda problem: problem.path)
 
 
 def _template(subject: str, encoding: Encoding) -> Template:

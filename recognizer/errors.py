@@ -37,15 +37,20 @@
     │   ├── NameTaken               another subject or camera has that name, or one like it
     │   ├── LooksLikeAnother        the photo looks like another enrolled subject
     │   ├── CameraFixed             the camera is set by a setting, not over the API
+    │   ├── InUse                   something else is using what has to be left alone for this
     │   └── TooManyCameras          one has to be removed before another is added
     ├── CameraUnavailable           a camera gives no picture now
     ├── Busy                        the queue is full; try again shortly
     ├── StorageError                the disk refused a write or a read
+    │   ├── SealBroken              encrypted data was changed
+    │   ├── AuditBroken             the audit log was changed
+    │   └── BackupBroken            a backup is damaged, or none
     ├── ModelError
     │   ├── ModelMissing            weights are not there and could not be fetched
     │   └── ModelCorrupt            weights do not have the hash that is trusted
     ├── EngineMismatch              templates of different engines were compared
     └── SettingsError               a setting has a value that cannot be used
+        └── KeyMissing              what is kept is encrypted with a key that is not there
 
 ``code`` is a stable, machine-readable name; ``details`` are plain data that a reply may carry. Messages are
 written for the person who asked: they never hold a path of the server, a secret or a traceback.
@@ -217,6 +222,10 @@ class CameraFixed(Conflict):
     code = "camera_fixed"
 
 
+class InUse(Conflict):
+    code = "in_use"
+
+
 class TooManyCameras(Conflict):
     code = "too_many_cameras"
 
@@ -233,6 +242,18 @@ class Busy(RecognizerError):
 
 class StorageError(RecognizerError):
     code = "storage_error"
+
+
+class SealBroken(StorageError):
+    code = "seal_broken"
+
+
+class AuditBroken(StorageError):
+    code = "audit_broken"
+
+
+class BackupBroken(StorageError):
+    code = "backup_broken"
 
 
 class ModelError(RecognizerError):
@@ -253,3 +274,7 @@ class EngineMismatch(RecognizerError):
 
 class SettingsError(RecognizerError):
     code = "settings_error"
+
+
+class KeyMissing(SettingsError):
+    code = "key_missing"

@@ -172,6 +172,9 @@ def person(result: Person, *, photos: bool) -> dict:
         "templates": result.templates,
         "problems": sum(photo.encoding.problem is not None for photo in result.photos),
         "thumbnail": _link(result.name, usable[0].id, thumbnail=True) if usable else None,
+        "consent": result.consent.note,
+        "expires": result.consent.expires,
+        "expired": result.consent.expired(),
     }
     return shown
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from . import __version__, annotate, images, matching, models, names
+from . import __version__, annotate, images, matching, models, names, subject_export
+from .audit import AuditLog
+from .consent import Consent
 from .encodings import EncodingsCache
 from .engines import Engine, largest, make_engine, weights_for
 from .enrolment import Enrolment, Entry, Progress
@@ -39,11 +41,12 @@ from .galleries.memory import MemoryGallery
 from .objects import DECODE_SIZE, GRAPH, LEAST_SCORE, WEIGHTS, ObjectDetector, check_labels
 from .pool import Pool
 from .results import EnrolledPhoto, Person, PersonPhoto, Seen, SeenFace, SeenObjects, Verification
+from .retention import Sweep
 from .settings import Settings
 from .types import Box, Candidate, Face, Match
 from .video.cameras import Cameras
 from .video.event_hub import Events
-from .video.event_log import EventLog, Retention
+from .video.event_log import EventLog, Retention, read_all, read_thumbnail
 from .video.events import Rules as EventRules
 from .video.live import Live
 from .video.reach import Reach
@@ -60,6 +63,8 @@ EXTENSIONS = {"jpeg": "jpg", "tiff": "tif"}
 MAX_CANDIDATES = 100
 #: Seconds for which a call waits while another one fetches what finds objects, and for which a failure to is believed.
 OBJECTS_WAIT, OBJECTS_RETRY = 10.0, 60.0
+#: Seconds that another process, which writes the events, is given to take a person out of them.
+FORGET_SECONDS = 8.0
 
 
 class _Clock:
@@ -86,8 +91,9 @@ class Service:
     """
 
     def __init__(
-        self, settings: Settings, engine: Engine, enrolment: Enrolment, pool: Pool, fetcher: Fetcher, rules: Rules
-    ):
+        self, settings: Settings, engine: Engine, enrolment: Enrolment, pool: Pool, fetcher: Fetcher, rules: Rules,
+        audit: AuditLog,
+    ):  # fmt: skip
         self.settings, self.engine, self.enrolment = settings, engine, enrolment
         self.pool, self.fetcher, self.rules = pool, fetcher, rules
         points = engine.info.calibration
@@ -98,6 +104,8 @@ class Service:
         self._objects_lock = threading.Lock()
         self._objects_failed = -float("inf")
         self._watcher: Watcher | None = None
+        self._sweep: Sweep | None = None
+        self.audit = audit
         self._events: Events | None = None
         self._events_lock = threading.Lock()
         self._video_workers: Workers | None = None
@@ -124,6 +132,9 @@ class Service:
         if self.settings.watch:
             self.enrolment.tidy()
             self._watcher = Watcher(self.enrolment, self.settings.watch_poll)
+            self._sweep = Sweep(
+                self.enrolment, self.delete_person, self.purge_events, self.settings.expiry_grace_days
+            )
         self._ready = True
 
     def deliver_events(self) -> None:
@@ -169,6 +180,8 @@ class Service:
         if self._watcher:
             self._watcher.close()
             self._watcher = None
+        if self._sweep:
+            self._sweep.close()
         with self._video_lock:
             if self._live is not None:
                 self._live.close()
@@ -518,6 +531,8 @@ class Service:
         examined, _ = self.pool.run(examine, self.engine, photo, self.rules, face)
         warnings = self._compare_with_enrolled(subject, examined, force)
         entry, new = self.enrolment.add(subject, photo, EXTENSIONS.get(extension, extension), examined)
+        if new:
+            self.audit.append("enroll", subject, **({"force": True} if force else {}))
         return EnrolledPhoto(subject, entry.encoding, new, tuple(warnings))
 
     def _compare_with_enrolled(self, subject: str, examined: Examined, force: bool) -> list[dict]:
@@ -552,7 +567,10 @@ class Service:
 
     def people(self) -> list[Person]:
         """Everybody with a folder, by name."""
-        return [_person(name, entries) for name, entries in self.enrolment.subjects().items()]
+        return [self._person(name, entries) for name, entries in self.enrolment.subjects().items()]
+
+    def _person(self, name: str, entries: Sequence[Entry]) -> Person:
+        return _person(name, entries, self.enrolment.consent(name))
 
     def person(self, name: str) -> Person:
         """One subject.
@@ -562,7 +580,7 @@ class Service:
         SubjectNotFound
         """
         name = self._name(name)
-        return _person(name, self.enrolment.entries(name))
+        return self._person(name, self.enrolment.entries(name))
 
     def problems(self) -> list[Problem]:
         """What in known_faces is not used, and why."""
@@ -575,9 +593,60 @@ class Service:
         ------
         SubjectNotFound, InvalidName, NameTaken, StorageError
         """
-        to = names.normalise(to)
-        self.enrolment.rename(self._name(name), to, merge)
+        to, name = names.normalise(to), self._name(name)
+        joined = to != name and to in self.enrolment.subjects()
+        self.enrolment.rename(name, to, merge)
+        if to != name:
+            self.audit.rename(name, to, merge=joined)
         return self.person(to)
+
+    def set_consent(self, name: str, note: str | None = None, expires: str | None = None) -> Person:
+        """Keep what a subject agreed to, and until when; what is None stays, ``none`` takes it away.
+
+        From the expiry on nobody is matched with them, and after the grace of the settings they are erased.
+
+        Raises
+        ------
+        SubjectNotFound, InvalidParameter, StorageError
+        """
+        name = self._name(name)
+        self.enrolment.entries(name)
+        held = self.enrolment.consent(name).changed(note, expires)
+        self.enrolment.set_consent(name, held)
+        self.audit.append("consent", name, expires=held.expires, note=held.note is not None)
+        return self.person(name)
+
+    def export_person(self, name: str, to: Path) -> dict[str, int]:
+        """Write everything that is held about a subject into a ZIP file; how many of each are in it.
+
+        Raises
+        ------
+        SubjectNotFound, StorageError
+        """
+        name = self._name(name)
+        entries = self.enrolment.entries(name)
+        self.audit.append("export", name)
+        events = self._events_about(name)
+        holding = subject_export.Holding(
+            name,
+            photos=(
+                (PurePosixPath(entry.path).name, self.enrolment.folder.read(entry.path, self.settings.max_image_bytes))
+                for entry in entries
+            ),
+            thumbnails=self._kept_thumbnails(entries),
+            event_pictures=self._event_pictures(events),
+            templates=[_plain_template(entry) for entry in entries],
+            events=events,
+            audit=self.audit.about(name),
+            consent={"consent": self.enrolment.consent(name).note, "expires": self.enrolment.consent(name).expires},
+        )
+        return subject_export.write(holding, to)
+
+    def _kept_thumbnails(self, entries: Sequence[Entry]) -> Iterator[tuple[str, bytes]]:
+        for photo in dict.fromkeys(entry.photo for entry in entries if entry.photo):
+            kept = self.enrolment.cache.thumbnail(photo)
+            if kept is not None:
+                yield f"{photo}.jpg", kept
 
     def delete_person(self, name: str) -> dict:
         """Erase a subject everywhere, look whether anything is left, and say what was done.
@@ -587,9 +656,17 @@ class Service:
         SubjectNotFound, StorageError
         """
         name = self._name(name)
-        photos = self.enrolment.remove_subject(name)
+        try:
+            photos = self.enrolment.remove_subject(name)
+        except SubjectNotFound:  # the folder may have been deleted by hand: then the rest goes now
+            if not self._events_about(name) and name not in self.audit.names().values():
+                raise
+            photos = []
         self._forget_events(name)
-        left = self.enrolment.left_of(name, photos)
+        self.audit.erase(name)
+        left = self.enrolment.left_of(name, photos) | {
+            "events": self._wait_for_events(name), "names": sum(each == name for each in self.audit.names().values())
+        }  # fmt: skip
         if any(left.values()):
             raise StorageError(f"not everything about {name!r} could be erased", left=left)
         return {"deleted": name, "photos": len(photos), "left": left}
@@ -598,6 +675,9 @@ class Service:
         """Erase one photo of a subject; see `delete_person`."""
         name = self._name(name)
         files = self.enrolment.remove_photo(name, photo)
+        self.audit.append("delete_photo", name)
+        if name not in self.enrolment.subjects():
+            self.audit.forget(name)
         return {"deleted": photo, "of": name, "files": files}
 
     def photo(self, name: str, photo: str) -> bytes:
@@ -609,7 +689,7 @@ class Service:
         """
         entry = self._entry(name, photo)
         try:
-            return images.read_file(self.enrolment.folder.file(entry.path), max_bytes=self.settings.max_image_bytes)
+            return self.enrolment.folder.read(entry.path, self.settings.max_image_bytes)
         except OSError:
             raise PhotoNotFound(f"{entry.subject!r} has no photo {photo!r}") from None
 
@@ -642,6 +722,29 @@ class Service:
             return names.normalise(name)
         except RecognizerError:
             raise SubjectNotFound("nobody of that name is enrolled") from None
+
+    # -- who did what -------------------------------------------------------------------------------------------
+
+    def audit_page(
+        self, *, after: int | None = None, before: int | None = None, limit: int = 100, actor: str | None = None,
+        action: str | None = None, subject: str | None = None,
+    ) -> dict:  # fmt: skip
+        """Lines of the audit log, oldest first: those that follow `after`, else the newest, or the newest below `before`.
+
+        Parameters
+        ----------
+        action : str, optional
+            One or several, separated by commas.
+        subject : str, optional
+            A name, or the id that stands for one.
+        """
+        actions = None if action is None else {each.strip() for each in action.split(",")}
+        wanted = lambda line: (  # noqa: E731
+            (actor is None or line["actor"] == actor)
+            and (actions is None or line["action"] in actions)
+            and (subject is None or subject in (line["subject"], line["name"]))
+        )
+        return {"lines": self.audit.page(after, limit, wanted, before), "head": self.audit.head()}
 
     # -- events -------------------------------------------------------------------------------------------------
 
@@ -694,7 +797,42 @@ class Service:
     @property
     def _retention(self) -> Retention:
         most = self.settings.events_max_bytes
-        return Retention(most, self.settings.events_max_days, file_bytes=min(1_000_000, most // 8))
+        return Retention(
+            most, self.settings.events_max_days, file_bytes=min(1_000_000, most // 8),
+            unknown_days=self.settings.unknown_days,
+        )  # fmt: skip
+
+    def _events_about(self, name: str) -> list[dict]:
+        """Every event that names a subject, or that another one of theirs replaces, read from the disk."""
+        everything = read_all(self._events_folder)
+        theirs = {event["id"] for event in everything if event.get("subject") == name}
+        theirs |= {event.get("replaces") for event in everything if event["id"] in theirs}
+        return [event for event in everything if event["id"] in theirs]
+
+    def _event_pictures(self, events: Sequence[dict]) -> Iterator[tuple[str, bytes]]:
+        for event in events:
+            picture = read_thumbnail(self._events_folder, event["id"])
+            if picture is not None:
+                yield f"{event['id']}.jpg", picture
+
+    def _wait_for_events(self, name: str) -> int:
+        """How many events on the disk name a subject; another process that writes them is given a moment to forget."""
+        until = time.monotonic() + FORGET_SECONDS
+        while (left := len(self._events_about(name))) and time.monotonic() < until:
+            time.sleep(0.1)
+        return left
+
+    def purge_events(self) -> int:
+        """Delete old events that are kept no longer where none are made any more; how many. Who makes events purges them."""
+        with self._events_lock:
+            if self.settings.events or not self._events_folder.is_dir():
+                return 0
+            held = EventLog(self._events_folder, self._retention)
+            try:
+                held.purge()
+                return held.counts["purged"]
+            finally:
+                held.close()
 
     def _forget_events(self, name: str) -> None:
         """Take a person who is erased out of the events, also where another process writes them."""
@@ -706,6 +844,7 @@ class Service:
                 held.forget(name)
             finally:
                 held.close()
+
     # -- cameras ------------------------------------------------------------------------------------------------
 
     @property
@@ -746,16 +885,27 @@ class Service:
             "video": self._live.summary() if self._live else {"viewers": 0, "running": []},
             "uptime_s": round(time.time() - self._started, 1),
             "events": None if self._events is None else self._events.counts(),
+            "retention": None if self._sweep is None else self._sweep.counts(),
         }
 
 
-def _person(name: str, entries: Sequence[Entry]) -> Person:
+def _person(name: str, entries: Sequence[Entry], consent: Consent) -> Person:
     photos = tuple(
         PersonPhoto(entry.photo or None, PurePosixPath(entry.path).name, entry.stamp.size, entry.encoding)
         for entry in entries
     )
     usable = {photo.id for photo in photos if photo.encoding.vector is not None}
-    return Person(name, len(usable), photos)
+    return Person(name, len(usable), photos, consent)
+
+
+def _plain_template(entry: Entry) -> dict:
+    """What the engine made of a photo, as plain data."""
+    held = entry.encoding
+    return {
+        "file": PurePosixPath(entry.path).name, "photo": entry.photo, "engine": held.engine, "face": held.face,
+        "vector": None if held.vector is None else [float(value) for value in held.vector],
+        "problem": held.problem, "box": held.box, "score": held.score, "width": held.width, "height": held.height,
+    }  # fmt: skip
 
 
 def _secret(value: str | None, file: Path | None, name: str) -> str | None:
@@ -837,4 +987,5 @@ def make_service(settings: Settings, download: models.Progress | None = None) ->
     fetcher = Fetcher(
         allow=settings.fetch_allow, timeout=settings.fetch_timeout, max_bytes=settings.max_image_bytes
     )
-    return Service(settings, engine, enrolment, Pool(workers, settings.queue), fetcher, rules)
+    audit = AuditLog(settings.state_dir / "audit")
+    return Service(settings, engine, enrolment, Pool(workers, settings.queue), fetcher, rules, audit)

@@ -171,6 +171,10 @@ class Settings:
     streams: int = _setting(
         64, _whole, "Live streams and event streams that may be open at once, beside those requests.", least=1, most=256
     )
+    expiry_grace_days: float = _setting(
+        30.0, float, "Days from which on people whose consent has expired are erased; from the expiry on nobody is matched "
+        "with them.", least=0, most=36_500,
+    )
     watch: bool = _setting(True, _switch, "Pick up photos dropped into `known_faces` while running.")
     watch_poll: bool = _setting(
         False, _switch, "Look at `known_faces` by polling; for network shares, which announce nothing."
@@ -183,6 +187,10 @@ class Settings:
         16_000_000, _whole, "Room for events on the disk, about 400 bytes each; their thumbnails come on top.", least=100_000
     )
     events_max_days: float = _setting(30.0, float, "Days after which events are deleted.", least=0.01, most=36_500)
+    unknown_days: float = _setting(
+        30.0, float, "Days after which events of people without a name are deleted, with their pictures.",
+        least=0.01, most=36_500,
+    )
     event_shown_seconds: float = _setting(
         0.5, float, "Seconds that a face must have been followed before it is an event.", least=0, most=60
     )

@@ -18,14 +18,15 @@ PACKAGE = ROOT / "recognizer"
 #: its own row or from above: imports inside functions count as well.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("types", "exporting", "settings", "names", "image_headers", "fetch", "package_index", "pool", "reload", "wsgi"),
-    ("geometry", "matching", "images", "download", "encodings", "server"),
-    ("models", "galleries", "folder", "quality", "bodies", "sources"),
+    ("types", "exporting", "settings", "names", "image_headers", "fetch", "package_index", "pool", "reload", "wsgi",
+     "files", "vault", "consent"),
+    ("geometry", "matching", "images", "download", "encodings", "server", "audit"),
+    ("models", "galleries", "folder", "quality", "bodies", "sources", "subject_export"),
     ("engines", "results", "progress"),
     ("objects",),
     ("examination", "evaluation", "face_recognition", "annotate", "replies"),
     ("enrolment", "video", "vision"),
-    ("watcher",),
+    ("watcher", "retention"),
     ("service",),
     ("people", "doctor"),
     ("commands",),
@@ -45,8 +46,8 @@ ENVIRONMENT = {
 }
 #: What takes long to import, or is not there everywhere: imported where it is used.
 HEAVY = {
-    "PIL", "cv2", "dlib", "fsspec", "google", "loky", "matplotlib", "onnx", "onnxruntime", "paho", "pi_heif", "pyarrow",
-    "pycocotools", "requests", "rich", "simplejpeg", "watchfiles",
+    "PIL", "cryptography", "cv2", "dlib", "fsspec", "google", "loky", "matplotlib", "onnx", "onnxruntime", "paho", "pi_heif",
+    "pyarrow", "pycocotools", "requests", "rich", "simplejpeg", "watchfiles",
 }  # fmt: skip
 #: Modules that are pure: what they may import beside the standard library.
 PURE = {"types": {"numpy", "errors"}, "geometry": {"numpy"}, "matching": {"numpy", "types", "errors"}}

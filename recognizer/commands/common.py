@@ -82,9 +82,11 @@ def service(started: bool = True) -> Iterator:
     started : bool
         Whether the folder is looked at; new photos in it are encoded then.
     """
+    from .. import audit
     from ..progress import Progress
     from ..service import make_service
 
+    audit.ACTOR.set(audit.command_line_actor())
     with Progress("encoding photos of known_faces", least=2) as progress:
         made = make_service(state().settings().replace(watch=False), progress.download)
         if started:

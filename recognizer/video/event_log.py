@@ -30,6 +30,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ..errors import StorageError
+from ..files import sync_folder
 
 log = logging.getLogger("recognizer.events")
 
@@ -51,12 +52,15 @@ class Retention:
     file_bytes : int
         From which size on a new file is begun; one is also begun each day.
     max_files : int
+    unknown_days : float or None
+        Age from which on events of people without a name go, whatever else is in their file.
     """
 
     max_bytes: int = 16_000_000
     max_days: float = 30.0
     file_bytes: int = 1_000_000
     max_files: int = 400
+    unknown_days: float | None = None
 
 
 class EventLog:
@@ -90,6 +94,7 @@ class EventLog:
         self._newest: deque[dict] = deque(maxlen=remembered)
         self._file = None
         self._begun = 0.0
+        self._swept: dict[int, int] = {}  # files without anything to purge, at this size
         self._closed = False
         self.last = 0
         try:
@@ -200,7 +205,7 @@ class EventLog:
         self._begin, path = self.last + 1, self._file_path(self.last + 1)
         self._file = open(path, "ab")
         self._size, self._begun = self._file.tell(), self._now()
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
         self._purge()
 
     def _open(self, begin: int) -> bool:
@@ -265,6 +270,36 @@ class EventLog:
                     self._begin, self._size, self._begun = self.last + 1, 0, self._now()
                     self._newest.clear()
                 self._purge()
+                self._purge_unknown()
+
+    def _purge_unknown(self) -> None:
+        """Delete old events of people without a name. The newest event of all stays, without its picture, to keep its id."""
+        days = self.retention.unknown_days
+        if days is None or days >= self.retention.max_days:
+            return
+        edge = self._now() - days * _DAY
+        for begin in self._files():
+            if self._swept.get(begin) == self._file_path(begin).stat().st_size:
+                continue
+            events = list(self._read_whole(begin))
+            gone = [each for each in events if _is_unknown(each) and seconds(each.get("time")) < edge]
+            if gone:
+                if self._file is not None:
+                    self._file.close()
+                    self._file = None
+                ids = {each["id"] for each in gone}
+                kept = [each for each in events if each["id"] not in ids]
+                if gone[-1]["id"] == self.last:
+                    kept.append({"id": self.last, "kind": "purged", "camera": gone[-1]["camera"], "time": gone[-1]["time"],
+                                 "subject": None})  # fmt: skip
+                self._replace(begin, kept)
+                for number in ids:
+                    (self._file_path(begin).with_suffix("") / f"{number}.jpg").unlink(missing_ok=True)
+                self.counts["purged"] += len(ids) - (gone[-1]["id"] == self.last)
+                self._remember()
+                events = kept
+            if not any(_is_unknown(each) for each in events):
+                self._swept[begin] = self._file_path(begin).stat().st_size
 
     def _delete(self, begin: int) -> None:
         path = self._file_path(begin)
@@ -290,7 +325,7 @@ class EventLog:
                 self._file = None
             try:
                 for begin in reversed(self._files()):
-                    events = list(self._read_file(begin))
+                    events = list(self._read_whole(begin))
                     theirs = {event["id"] for event in events if event["id"] in told or event.get("subject") == subject}
                     if not theirs:
                         continue
@@ -338,7 +373,7 @@ class EventLog:
         kept = path.stat()
         os.utime(part, ns=(kept.st_atime_ns, kept.st_mtime_ns))
         os.replace(part, path)
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -397,13 +432,7 @@ class EventLog:
 
     def thumbnail(self, number: int) -> bytes | None:
         """The JPEG of an event; None where there is none, or no longer."""
-        begin = max((begin for begin in self._files() if begin <= number), default=None)
-        if begin is None:
-            return None
-        try:
-            return (self._file_path(begin).with_suffix("") / f"{number}.jpg").read_bytes()
-        except OSError:
-            return None
+        return read_thumbnail(self.folder, number)
 
     def wait(self, after: int, seconds: float) -> bool:
         """Wait until there is an event beyond id `after`; False when time is up, or the log is closed."""
@@ -431,6 +460,10 @@ class EventLog:
                 self.counts["unreadable"] += 1
             else:
                 yield event
+
+    def _read_whole(self, begin: int) -> Iterator[dict]:
+        """As `_read_file`, for what is going to be written anew: what cannot be decrypted must not get lost in that."""
+        return self._read_file(begin)
 
     def _files(self) -> list[int]:
         return _files(self.folder)
@@ -492,6 +525,17 @@ def read_all(folder: Path) -> list[dict]:
         raise _refused(error) from error
 
 
+def read_thumbnail(folder: Path, number: int) -> bytes | None:
+    """The JPEG of an event in a log's folder; None where there is none, or no longer."""
+    begin = max((begin for begin in _files(folder) if begin <= number), default=None)
+    if begin is None:
+        return None
+    try:
+        return (folder / f"{begin:012}" / f"{number}.jpg").read_bytes()
+    except OSError:
+        return None
+
+
 def _files(folder: Path) -> list[int]:
     """First ids of all files, oldest first."""
     with suppress(FileNotFoundError):
@@ -507,6 +551,11 @@ def _lines(path: Path) -> Iterator[dict | None]:
     except FileNotFoundError:
         return  # purged while we look
     yield from (_parsed(line) for line in data.splitlines(keepends=True))
+
+
+def _is_unknown(event: dict) -> bool:
+    """Whether an event is about a person without a name."""
+    return event.get("subject") is None and event.get("kind") in ("unknown", "left", "appeared")
 
 
 def thumbnail_url(number: int) -> str:
@@ -534,16 +583,6 @@ def seconds(time: str | None) -> float:
         return datetime.fromisoformat(time.replace("Z", "+00:00")).timestamp()
     except (ValueError, AttributeError):
         return 0.0
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _refused(error: OSError) -> StorageError:
