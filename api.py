@@ -16,7 +16,6 @@ from recognizer.consent import Consent
 from recognizer.errors import (
     AddressRefused,
     AuditBroken,
-    BackupBroken,
     BadRequest,
     BodyTooLarge,
     Busy,
@@ -73,7 +72,6 @@ STATUS = {
     StorageError: 507,
     SealBroken: 500,
     AuditBroken: 500,
-    BackupBroken: 422,
     ModelError: 503,
     EngineMismatch: 500,
     SettingsError: 500,

@@ -21,7 +21,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from .errors import StorageError
+from .errors import KeyMissing, RecognizerError, StorageError
+from .vault import Vault
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -39,7 +40,10 @@ CREATE TABLE IF NOT EXISTS encodings (
     PRIMARY KEY (photo, engine, face)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS thumbnails (photo TEXT PRIMARY KEY, jpeg BLOB NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS files_by_photo ON files (photo);
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 """
+#: What an encrypted thumbnail is for; the photo's id follows.
+_THUMBNAIL = "thumbnail "
 _COLUMNS = "photo, engine, face, problem, message, vector, left, top, right, bottom, score, width, height"
 
 
@@ -98,10 +102,19 @@ class EncodingsCache:
     Parameters
     ----------
     path : path of the database, or ``":memory:"``
+    vault : Vault, optional
+        What vectors, thumbnails and paths, which hold names, are encrypted with. A file that is encrypted otherwise, or not
+        at all, is encrypted anew.
+
+    Raises
+    ------
+    StorageError
+    KeyMissing
+        The file is encrypted with a key that `vault` lacks.
     """
 
-    def __init__(self, path: Path | str):
-        self._path = str(path)
+    def __init__(self, path: Path | str, vault: Vault | None = None):
+        self._path, self._vault = str(path), vault
         self._lock = threading.Lock()
         self._connection = self._open()
 
@@ -154,10 +167,43 @@ class EncodingsCache:
             connection.execute("SELECT count(*) FROM encodings").fetchone()
             if whole and connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
                 raise sqlite3.DatabaseError("database disk image is malformed")
-        except sqlite3.DatabaseError:
+            self._encrypt_as_wanted(connection)
+        except (sqlite3.DatabaseError, RecognizerError):
             connection.close()
             raise
         return connection
+
+    def _encrypt_as_wanted(self, connection: sqlite3.Connection) -> None:
+        """Bring every row under the vault's current key, or under none."""
+        wanted = self._vault.current if self._vault else None
+        if _key_of(connection) == wanted:
+            return
+        with _transaction(connection):
+            held = _key_of(connection)  # another process may have done it
+            if held == wanted:
+                return
+            if held is not None and (self._vault is None or held not in self._vault.ids):
+                raise KeyMissing(f"the cache of encodings is encrypted with the key {held}, which is not there", key=held)
+            _reseal(connection, self._vault, held)
+            connection.execute("DELETE FROM meta WHERE name = 'key'")
+            if wanted is not None:
+                connection.execute("INSERT INTO meta VALUES ('key', ?)", (wanted,))
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def decrypt(self) -> None:
+        """Bring every row under no key; the vault is used no longer."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            held = _key_of(connection)
+            if held is None:
+                return
+            with _transaction(connection):
+                _reseal(connection, self._vault, held, plain=True)
+                connection.execute("DELETE FROM meta WHERE name = 'key'")
+
+        self._run(work)
+        self._vault = None
 
     def _run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         """Do `work`; if the file turns out to be damaged, with a new one: all of it can be made again."""
@@ -196,18 +242,29 @@ class EncodingsCache:
     def files(self) -> dict[str, tuple[FileStamp, str]]:
         """Every file whose content is known: path -> (stamp, photo id)."""
         rows = self._read("SELECT path, size, mtime_ns, inode, photo FROM files")
-        return {path: (FileStamp(size, mtime, inode), photo) for path, size, mtime, inode, photo in rows}
+        return {self._path_of(path): (FileStamp(size, mtime, inode), photo) for path, size, mtime, inode, photo in rows}
+
+    def _mark(self, path: str) -> str:
+        """A path as it is kept."""
+        return path if self._vault is None else self._vault.mark(path)
+
+    def _path_of(self, mark: str) -> str:
+        return mark if self._vault is None else self._vault.unmark(mark)
 
     def remember_files(self, files: Iterable[tuple[str, FileStamp, str]]) -> None:
         """Note which photo each file holds."""
-        rows = [(path, stamp.size, stamp.mtime_ns, stamp.inode, photo) for path, stamp, photo in files]
+        rows = [(self._mark(path), stamp.size, stamp.mtime_ns, stamp.inode, photo) for path, stamp, photo in files]
         self._write(("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", rows))
 
     def forget_files(self, paths: Iterable[str]) -> None:
-        self._write(("DELETE FROM files WHERE path = ?", [(path,) for path in paths]))
+        self._write(("DELETE FROM files WHERE path = ?", [(self._mark(path),) for path in paths]))
 
     def forget_folder(self, folder: str) -> set[str]:
         """Forget every file below `folder`; the ids of the photos that they held."""
+        if self._vault is not None:
+            below = {path: photo for path, (_, photo) in self.files().items() if path.startswith(folder + "/")}
+            self.forget_files(below)
+            return set(below.values())
         below = (len(folder) + 1, folder + "/")
         held = self._read("SELECT photo FROM files WHERE substr(path, 1, ?) = ?", below)
         self._write(("DELETE FROM files WHERE substr(path, 1, ?) = ?", [below]))
@@ -222,17 +279,38 @@ class EncodingsCache:
         else:
             query = f"SELECT {_COLUMNS} FROM encodings WHERE engine = ? AND photo = ?"
             rows = [row for photo in photos for row in self._read(query, (engine, photo))]
-        return {(row[0], row[2]): _encoding(row) for row in rows}
+        return {(row[0], row[2]): _encoding(row, self._vault) for row in rows}
 
     def put(self, encodings: Iterable[Encoding], thumbnails: dict[str, bytes] | None = None) -> None:
         """Keep encodings, and thumbnails (photo id -> JPEG); durable when this returns."""
         insert = f"INSERT OR REPLACE INTO encodings ({_COLUMNS}) VALUES ({', '.join('?' * 13)})"
-        rows = [_row(encoding) for encoding in encodings]
-        self._write((insert, rows), ("INSERT OR REPLACE INTO thumbnails VALUES (?, ?)", (thumbnails or {}).items()))
+        rows = [_row(encoding, self._vault) for encoding in encodings]
+        pictures = (thumbnails or {}).items()
+        if self._vault is not None:
+            pictures = [(photo, self._vault.seal(jpeg, _THUMBNAIL + photo)) for photo, jpeg in pictures]
+        self._write((insert, rows), ("INSERT OR REPLACE INTO thumbnails VALUES (?, ?)", pictures))
 
     def thumbnail(self, photo: str) -> bytes | None:
         rows = self._read("SELECT jpeg FROM thumbnails WHERE photo = ?", (photo,))
-        return rows[0][0] if rows else None
+        if not rows:
+            return None
+        return rows[0][0] if self._vault is None else self._vault.open(rows[0][0], _THUMBNAIL + photo)
+
+    def forget_thumbnail(self, photo: str) -> None:
+        self._write(("DELETE FROM thumbnails WHERE photo = ?", [(photo,)]))
+        self._read("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def copy_to(self, path: Path) -> None:
+        """Write a copy of the database as it is at one instant, while others use it."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            copy = sqlite3.connect(path)
+            try:
+                connection.backup(copy)
+            finally:
+                copy.close()
+
+        self._run(work)
 
     # -- forgetting ---------------------------------------------------------------------------------------------
 
@@ -284,8 +362,40 @@ def _means_damage(error: sqlite3.DatabaseError) -> bool:
     return type(error) is sqlite3.DatabaseError or "unsupported file format" in str(error)
 
 
-def _row(encoding: Encoding) -> tuple:
+def _key_of(connection: sqlite3.Connection) -> str | None:
+    """The id of the key that the rows are encrypted with."""
+    found = connection.execute("SELECT value FROM meta WHERE name = 'key'").fetchone()
+    return found[0] if found else None
+
+
+def _reseal(connection: sqlite3.Connection, vault: Vault | None, held: str | None, plain: bool = False) -> None:
+    """Write every row anew, as `vault` has it, or `plain`."""
+
+    def anew(data: bytes, purpose: str) -> bytes:
+        opened = data if held is None else vault.open(data, purpose)
+        return opened if plain else vault.seal(opened, purpose)
+
+    paths = [path for (path,) in connection.execute("SELECT path FROM files").fetchall()]
+    opened = [path if held is None else vault.unmark(path, held) for path in paths]
+    rows = [(path if plain else vault.mark(path), old) for path, old in zip(opened, paths, strict=True)]
+    connection.executemany("UPDATE files SET path = ? WHERE path = ?", rows)
+    found = connection.execute("SELECT vector, photo, engine, face FROM encodings WHERE vector IS NOT NULL").fetchall()
+    rows = [(anew(vector, _purpose(*key)), *key) for vector, *key in found]
+    connection.executemany("UPDATE encodings SET vector = ? WHERE photo = ? AND engine = ? AND face = ?", rows)
+    found = connection.execute("SELECT jpeg, photo FROM thumbnails").fetchall()
+    rows = [(anew(jpeg, _THUMBNAIL + photo), photo) for jpeg, photo in found]
+    connection.executemany("UPDATE thumbnails SET jpeg = ? WHERE photo = ?", rows)
+
+
+def _purpose(photo: str, engine: str, face: str) -> str:
+    """What binds an encrypted vector to its row."""
+    return f"vector {photo} {engine} {face}"
+
+
+def _row(encoding: Encoding, vault: Vault | None) -> tuple:
     vector = None if encoding.vector is None else np.ascontiguousarray(encoding.vector, "<f4").tobytes()
+    if vector is not None and vault is not None:
+        vector = vault.seal(vector, _purpose(encoding.photo, encoding.engine, encoding.face))
     box = encoding.box or (None,) * 4
     return (
         encoding.photo, encoding.engine, encoding.face, encoding.problem, encoding.message, vector,
@@ -293,8 +403,10 @@ def _row(encoding: Encoding) -> tuple:
     )  # fmt: skip
 
 
-def _encoding(row: tuple) -> Encoding:
+def _encoding(row: tuple, vault: Vault | None) -> Encoding:
     photo, engine, face, problem, message, vector, *box, score, width, height = row
+    if vector is not None and vault is not None:
+        vector = vault.open(vector, _purpose(photo, engine, face))
     return Encoding(
         photo,
         engine,

@@ -20,11 +20,15 @@ from .consent import FILE as CONSENT_FILE
 from .consent import Consent
 from .encodings import Encoding, EncodingsCache, FileStamp, photo_id
 from .engines import Engine
-from .errors import ImageError, PhotoNotFound, StorageError, SubjectNotFound
+from .errors import ImageError, KeyMissing, PhotoNotFound, SealBroken, StorageError, SubjectNotFound
 from .examination import Examined, Rules, Work, examine_files
-from .folder import KnownFaces, PhotoFile, Problem
+from .files import replace_erasing
+from .folder import PHOTO, KnownFaces, PhotoFile, Problem
 from .galleries.base import Gallery
+from .template_file import EXTENSION, is_template, written
+from .template_file import read as read_template
 from .types import Embedding, Template
+from .vault import is_sealed
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +38,8 @@ SETTLE = 0.6
 BATCH = 64
 #: A photo whose name ends so (before its extension) enrols its largest face, however many there are.
 LARGEST_MARK = ".largest"
+#: Larger files are no photos, and are left as they are.
+MAX_SEALED = 1_000_000_000
 
 Progress = Callable[[int, int], None]
 
@@ -66,6 +72,8 @@ class Enrolment:
     rules : Rules
     workers : int
         Processes for encoding many photos.
+    keep_photos : bool
+        Otherwise a photo is replaced by its template once it enrols somebody.
     """
 
     def __init__(
@@ -77,7 +85,10 @@ class Enrolment:
         recipe: Mapping,
         rules: Rules,
         workers: int,
+        keep_photos: bool = True,
     ):
+        self._keep_photos = keep_photos
+        self._convert: set[str] = set()  # files still to be encrypted or replaced: they may still be being written
         self.folder, self.cache, self.gallery = folder, cache, gallery
         self._engine, self._recipe, self._rules, self._workers = engine, recipe, rules, workers
         self._lock = threading.RLock()  # held for every change of the folder, the cache and what follows, never to encode
@@ -118,14 +129,15 @@ class Enrolment:
             with self._lock:
                 self._folder_problems = problems
                 gone = [entry for path, entry in before.items() if path not in seen]
-                fresh = [photo for path, photo in seen.items() if not self._is_known(photo)]
+                self._convert &= set(seen)
+                fresh = [photo for path, photo in seen.items() if path in self._convert or not self._is_known(photo)]
             moved = {entry.stamp: entry.photo for entry in gone}
             ready = [photo for photo in fresh if not settle or photo.stamp in moved or self._is_still(photo)]
             self._waiting = {path: since for path, since in self._waiting.items() if path in seen}
             self._take(ready, moved, progress)
             with self._lock:
                 self._drop([entry for entry in gone if self._entries.get(entry.path) is entry])
-            return len(ready) < len(fresh)
+            return len(ready) < len(fresh) or bool(self._convert)
 
     def tidy(self) -> None:
         """After a complete `sync`: erase from the cache what no photo of the folder needs any longer."""
@@ -213,9 +225,12 @@ class Enrolment:
         for photo in photos:
             stamp, photo_of = known.get(photo.path, (None, None))
             if stamp != photo.stamp:
-                photo_of = moved.get(photo.stamp) or self._read_id(photo)
+                before = photo.stamp
+                photo = self._sealed(photo)
+                photo_of = moved.get(before) or self._read_id(photo)
                 if photo_of is None:
                     continue
+            if photo_of is not None and stamp != photo.stamp and photo.path not in self._convert:
                 to_remember.append((photo.path, photo.stamp, photo_of))
             identified.append((photo, photo_of))
         with self._lock:
@@ -224,14 +239,68 @@ class Enrolment:
             if still:
                 self.cache.remember_files(still)
         self._encode_and_enrol(identified, progress)
+        if not self._keep_photos:
+            self._replace_photos([photo for photo, _ in identified])
+
+    def _sealed(self, photo: PhotoFile) -> PhotoFile:
+        """A file that was put into the folder as it was, encrypted in its place; later, if it may still be being written."""
+        vault = self.folder.vault
+        if vault is None:
+            return photo
+        path = self.folder.file(photo.path)
+        try:
+            status, data = os.stat(path), path.read_bytes() if photo.stamp.size <= MAX_SEALED else b""
+            if is_sealed(data):
+                self._convert.discard(photo.path)
+                return photo
+            if not 0 <= SETTLE < time.time() - status.st_mtime or not data:
+                self._convert.add(photo.path)
+                return photo
+            with self._lock:
+                done = replace_erasing(path, vault.seal(data, PHOTO), expected=status)
+            if done is None:
+                self._convert.add(photo.path)
+                return photo
+        except OSError as error:
+            log.warning("a photo could not be encrypted in its place: %s", error.strerror)
+            return photo
+        self._convert.discard(photo.path)
+        return PhotoFile(photo.subject, photo.path, FileStamp.of(done))
+
+    def _replace_photos(self, photos: list[PhotoFile]) -> None:
+        """Put templates in the place of photos that enrol somebody."""
+        for photo in photos:
+            with self._lock:
+                entry = self._entries.get(photo.path)
+                if entry is None or entry.encoding.vector is None or photo.path.endswith("." + EXTENSION):
+                    continue
+                if not SETTLE < time.time() - entry.stamp.mtime_ns / 1e9:
+                    self._convert.add(photo.path)
+                    continue
+                try:
+                    path = self.folder.replace_with(entry.path, entry.stamp, EXTENSION, written(entry.encoding))
+                except StorageError as error:
+                    log.warning("a photo could not be replaced by its template: %s", error.message)
+                    continue
+                stamp = self.folder.stamp(path) if path else None
+                if stamp is None:
+                    continue
+                self._convert.discard(photo.path)
+                self._forget_entry(photo.path)
+                self._forget_entry(path)
+                self._record(Entry(entry.subject, path, stamp, entry.photo, entry.encoding))
+                self.cache.forget_files([photo.path])
+                self.cache.remember_files([(path, stamp, entry.photo)])
+                self.cache.forget_thumbnail(entry.photo)
 
     def _read_id(self, photo: PhotoFile) -> str | None:
         """The photo's id by its content; None when it is gone or cannot be read, which becomes a problem."""
         try:
-            return photo_id(self.folder.read(photo.path, self._rules.max_bytes))
+            data = self.folder.read(photo.path, self._rules.max_bytes)
+            return read_template(data).photo if is_template(data) else photo_id(data)
         except FileNotFoundError:
             return None
-        except (ImageError, OSError) as error:
+        except (ImageError, SealBroken, KeyMissing, OSError) as error:
             code = getattr(error, "code", "unreadable")
             message = getattr(error, "message", None) or f"the file cannot be read: {getattr(error, 'strerror', '')}"
             encoding = Encoding("", self._engine.info.id, problem=code, message=message)
@@ -266,7 +335,9 @@ class Enrolment:
 
         if progress and missing:
             progress(0, len(missing))
-        results = examine_files(list(missing.values()), self._engine, self._recipe, self._rules, self._workers, step)
+        results = examine_files(
+            list(missing.values()), self._engine, self._recipe, self._rules, self._workers, step, self.folder.vault
+        )
         for examined in results:
             batch.append(examined)
             if len(batch) >= BATCH:
@@ -285,7 +356,8 @@ class Enrolment:
                 gone += left
                 if len(left) < len(users.get(key, ())):
                     here[key] = each
-            thumbnails = {photo: each.thumbnail for (photo, _), each in here.items() if each.thumbnail is not None}
+            shown = here.items() if self._keep_photos else ()
+            thumbnails = {photo: each.thumbnail for (photo, _), each in shown if each.thumbnail is not None}
             encodings = {key: each.encoding for key, each in here.items()}
             self.cache.put(encodings.values(), thumbnails)
             self._enrol([pair for key in here for pair in users[key]], encodings)
@@ -358,12 +430,15 @@ class Enrolment:
                     if self.folder.stamp(entry.path) is not None:
                         return entry, False
             mark = LARGEST_MARK if encoding.face == "largest" else ""
+            if not self._keep_photos:
+                data, extension = written(encoding), EXTENSION
             path = self.folder.add(subject, encoding.photo + mark, extension, data)
             try:
                 stamp = self.folder.stamp(path)
                 if stamp is None:
                     raise StorageError("the photo was removed while it was being stored")
-                thumbnails = {} if examined.thumbnail is None else {encoding.photo: examined.thumbnail}
+                kept = self._keep_photos and examined.thumbnail is not None
+                thumbnails = {encoding.photo: examined.thumbnail} if kept else {}
                 self.cache.put([encoding], thumbnails)
                 self.cache.remember_files([(path, stamp, encoding.photo)])
             except StorageError:

@@ -43,8 +43,7 @@
     ├── Busy                        the queue is full; try again shortly
     ├── StorageError                the disk refused a write or a read
     │   ├── SealBroken              encrypted data was changed
-    │   ├── AuditBroken             the audit log was changed
-    │   └── BackupBroken            a backup is damaged, or none
+    │   └── AuditBroken             the audit log was changed
     ├── ModelError
     │   ├── ModelMissing            weights are not there and could not be fetched
     │   └── ModelCorrupt            weights do not have the hash that is trusted
@@ -250,10 +249,6 @@ class SealBroken(StorageError):
 
 class AuditBroken(StorageError):
     code = "audit_broken"
-
-
-class BackupBroken(StorageError):
-    code = "backup_broken"
 
 
 class ModelError(RecognizerError):

@@ -20,7 +20,7 @@ from . import consent, images, names
 from .consent import Consent
 from .encodings import FileStamp
 from .errors import InvalidName, KeyMissing, NameTaken, StorageError, SubjectNotFound
-from .files import PART, sync_folder, write_durably
+from .files import PART, remove_erasing, sync_folder, write_durably
 from .vault import OVERHEAD, Vault, is_sealed
 
 #: What encrypted files are for; see `vault`.
@@ -219,6 +219,24 @@ class KnownFaces:
             final = folder / f"{photo}.{extension}"
             write_durably(final, data if self.vault is None else self.vault.seal(data, PHOTO))
         return f"{folder.name}/{final.name}"
+
+    def replace_with(self, path: str, stamp: FileStamp, extension: str, data: bytes) -> str | None:
+        """Put a file of the same name but another extension in the place of one; durable when this returns.
+
+        Returns
+        -------
+        str or None
+            The new file's path; None if the file has another stamp by now, and nothing was done.
+        """
+        old = self.root / path
+        with _disk():
+            if self.stamp(path) != stamp:
+                return None
+            new = old.with_name(f"{os.path.splitext(old.name)[0]}.{extension}")
+            write_durably(new, data if self.vault is None else self.vault.seal(data, PHOTO))
+            remove_erasing(old)
+            sync_folder(old.parent)
+        return f"{old.parent.name}/{new.name}"
 
     def remove_files(self, paths: list[str]) -> None:
         """Delete photos; a folder that is left empty goes too."""

@@ -11,10 +11,11 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from . import __version__, annotate, images, matching, models, names, subject_export
+from . import __version__, annotate, encryption, images, matching, models, names, subject_export, template_file
 from .audit import AuditLog
 from .consent import Consent
 from .encodings import EncodingsCache
+from .encryption import Presence
 from .engines import Engine, largest, make_engine, weights_for
 from .enrolment import Enrolment, Entry, Progress
 from .errors import (
@@ -44,6 +45,7 @@ from .results import EnrolledPhoto, Person, PersonPhoto, Seen, SeenFace, SeenObj
 from .retention import Sweep
 from .settings import Settings
 from .types import Box, Candidate, Face, Match
+from .vault import Vault, open_vault
 from .video.cameras import Cameras
 from .video.event_hub import Events
 from .video.event_log import EventLog, Retention, read_all, read_thumbnail
@@ -92,7 +94,7 @@ class Service:
 
     def __init__(
         self, settings: Settings, engine: Engine, enrolment: Enrolment, pool: Pool, fetcher: Fetcher, rules: Rules,
-        audit: AuditLog,
+        audit: AuditLog, presence: Presence,
     ):  # fmt: skip
         self.settings, self.engine, self.enrolment = settings, engine, enrolment
         self.pool, self.fetcher, self.rules = pool, fetcher, rules
@@ -105,7 +107,7 @@ class Service:
         self._objects_failed = -float("inf")
         self._watcher: Watcher | None = None
         self._sweep: Sweep | None = None
-        self.audit = audit
+        self.audit, self._presence = audit, presence
         self._events: Events | None = None
         self._events_lock = threading.Lock()
         self._video_workers: Workers | None = None
@@ -197,6 +199,7 @@ class Service:
             if self._video_workers is not None:
                 self._video_workers.shutdown(wait=True, cancel_futures=True)
         self.enrolment.cache.close()
+        self._presence.close()
 
     # -- photos in ----------------------------------------------------------------------------------------------
 
@@ -689,7 +692,10 @@ class Service:
         """
         entry = self._entry(name, photo)
         try:
-            return self.enrolment.folder.read(entry.path, self.settings.max_image_bytes)
+            data = self.enrolment.folder.read(entry.path, self.settings.max_image_bytes)
+            if template_file.is_template(data):
+                raise PhotoNotFound(f"photo {photo!r} was not kept: only its template is")
+            return data
         except OSError:
             raise PhotoNotFound(f"{entry.subject!r} has no photo {photo!r}") from None
 
@@ -765,7 +771,7 @@ class Service:
                     wanted.event_shown_seconds, unknown_seconds=wanted.event_unknown_seconds,
                     left_seconds=wanted.event_left_seconds,
                 )  # fmt: skip
-                self._events = Events(self._events_folder, rules, self._retention)
+                self._events = Events(self._events_folder, rules, self._retention, vault=self._vault)
             return self._events
 
     def event(self, number: int) -> dict:
@@ -791,6 +797,10 @@ class Service:
             return ()
 
     @property
+    def _vault(self) -> Vault | None:
+        return self.enrolment.folder.vault
+
+    @property
     def _events_folder(self) -> Path:
         return self.settings.state_dir / "events"
 
@@ -804,14 +814,14 @@ class Service:
 
     def _events_about(self, name: str) -> list[dict]:
         """Every event that names a subject, or that another one of theirs replaces, read from the disk."""
-        everything = read_all(self._events_folder)
+        everything = read_all(self._events_folder, self._vault)
         theirs = {event["id"] for event in everything if event.get("subject") == name}
         theirs |= {event.get("replaces") for event in everything if event["id"] in theirs}
         return [event for event in everything if event["id"] in theirs]
 
     def _event_pictures(self, events: Sequence[dict]) -> Iterator[tuple[str, bytes]]:
         for event in events:
-            picture = read_thumbnail(self._events_folder, event["id"])
+            picture = read_thumbnail(self._events_folder, event["id"], self._vault)
             if picture is not None:
                 yield f"{event['id']}.jpg", picture
 
@@ -827,7 +837,7 @@ class Service:
         with self._events_lock:
             if self.settings.events or not self._events_folder.is_dir():
                 return 0
-            held = EventLog(self._events_folder, self._retention)
+            held = EventLog(self._events_folder, self._retention, vault=self._vault)
             try:
                 held.purge()
                 return held.counts["purged"]
@@ -839,7 +849,7 @@ class Service:
         if self._events is not None:
             self._events.forget(name)
         elif self._events_folder.is_dir():
-            held = EventLog(self._events_folder, self._retention)
+            held = EventLog(self._events_folder, self._retention, vault=self._vault)
             try:
                 held.forget(name)
             finally:
@@ -961,6 +971,8 @@ def make_service(settings: Settings, download: models.Progress | None = None) ->
         parse_source(settings.camera)
     except InvalidSource as error:
         raise SettingsError(f"RECOGNIZER_CAMERA: {error.message}") from None
+    vault = open_vault(settings.encryption_key, settings.encryption_key_file)
+    places = encryption.Places(settings.known_faces, settings.state_dir)
     models.ensure(needed_files(settings), settings.models_dir, download)
     recipe = {
         "detector": settings.detector,
@@ -973,19 +985,32 @@ def make_service(settings: Settings, download: models.Progress | None = None) ->
         "provider": settings.provider,
     }
     engine = make_engine(**recipe)
+    presence = encryption.Presence(places)
+    try:
+        encryption.check(places, vault)
+        return _assemble(settings, engine, recipe, vault, presence)
+    except BaseException:
+        presence.close()
+        raise
+
+
+def _assemble(
+    settings: Settings, engine: Engine, recipe: dict, vault: Vault | None, presence: Presence
+) -> Service:
     rules = Rules(settings.max_image_bytes, settings.max_image_pixels, settings.enroll_min_face)
     workers = settings.workers or cores()
     enrolment = Enrolment(
-        KnownFaces(settings.known_faces),
-        EncodingsCache(settings.state_dir / "encodings.sqlite"),
+        KnownFaces(settings.known_faces, vault),
+        EncodingsCache(settings.state_dir / "encodings.sqlite", vault),
         MemoryGallery(engine.info.id, engine.info.dim),
         engine,
         recipe,
         rules,
         workers,
+        settings.keep_photos,
     )
     fetcher = Fetcher(
         allow=settings.fetch_allow, timeout=settings.fetch_timeout, max_bytes=settings.max_image_bytes
     )
-    audit = AuditLog(settings.state_dir / "audit")
-    return Service(settings, engine, enrolment, Pool(workers, settings.queue), fetcher, rules, audit)
+    audit = AuditLog(settings.state_dir / "audit", vault)
+    return Service(settings, engine, enrolment, Pool(workers, settings.queue), fetcher, rules, audit, presence)

@@ -175,6 +175,17 @@ class Settings:
         30.0, float, "Days from which on people whose consent has expired are erased; from the expiry on nobody is matched "
         "with them.", least=0, most=36_500,
     )
+    keep_photos: bool = _setting(
+        True, _switch, "Keep the photos that enrol people; `off` replaces each by its template, which another engine cannot "
+        "use.",
+    )
+    encryption_key_file: Path | None = _setting(
+        None, Path, "File with the key that encrypts photos, templates, thumbnails and events; `encryption init` makes both.",
+        shown="none",
+    )
+    encryption_key: str | None = _setting(
+        None, str, "That key itself, instead of a file.", shown="none", secret=True
+    )
     watch: bool = _setting(True, _switch, "Pick up photos dropped into `known_faces` while running.")
     watch_poll: bool = _setting(
         False, _switch, "Look at `known_faces` by polling; for network shares, which announce nothing."

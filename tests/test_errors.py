@@ -22,10 +22,7 @@ STATUSES = {
     409: {"Conflict", "NameTaken", "LooksLikeAnother", "CameraFixed", "TooManyCameras", "InUse"},
     413: {"BodyTooLarge", "ImageTooLarge", "FetchTooLarge"},
     415: {"UnsupportedImage"},
-    422: {
-        "ImageError", "BrokenImage", "UnreadableImage", "FaceError", "NoFace", "SeveralFaces", "FaceTooSmall", "PoorPhoto",
-        "BackupBroken",
-    },
+    422: {"ImageError", "BrokenImage", "UnreadableImage", "FaceError", "NoFace", "SeveralFaces", "FaceTooSmall", "PoorPhoto"},
     500: {"RecognizerError", "EngineMismatch", "SettingsError", "KeyMissing", "SealBroken", "AuditBroken"},
     502: {"FetchError", "FetchFailed"},
     503: {"Busy", "CameraUnavailable", "ModelError", "ModelMissing", "ModelCorrupt"},

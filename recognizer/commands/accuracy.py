@@ -195,6 +195,7 @@ def _bench(settings: Settings, subject: str, fresh: bool) -> Iterator:
     from ..evaluation.encode import Source
     from ..evaluation.run import Bench
     from ..progress import Progress
+    from ..vault import open_vault
 
     with Progress("looking at photos", least=2) as progress:
         models.ensure(weights_for(settings.detector, settings.embedder), settings.models_dir, progress.download)
@@ -208,7 +209,8 @@ def _bench(settings: Settings, subject: str, fresh: bool) -> Iterator:
             settings.max_image_pixels,
             _workers(settings),
         )
-        cache = EncodingsCache(":memory:" if fresh else _cache_file(settings.state_dir))
+        vault = open_vault(settings.encryption_key, settings.encryption_key_file)
+        cache = EncodingsCache(":memory:" if fresh else _cache_file(settings.state_dir), vault)
         try:
             yield Bench(source, cache, settings.stranger_rate, settings.threshold, progress.photos)
         finally:
