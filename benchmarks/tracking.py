@@ -11,16 +11,20 @@ they are installed (pip install trackers).
 
 from __future__ import annotations
 
+import asyncio
 import os
+import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import report
 
+import recognizer
 from recognizer import images
 from recognizer.service import make_service
 from recognizer.settings import Settings
@@ -68,7 +72,9 @@ def main() -> None:
             service.close()
     report.table(rows, "Trackers on the same detections")
     report.table(summed(rows), "All clips together")
-    report.save(options, clips=rows, all=summed(rows))
+    names = named(chosen, options.data, 30 if options.quick else 300)
+    report.table(names, "Names: the cast of one clip and so many others enrolled, a photo each")
+    report.save(options, clips=rows, all=summed(rows), names=names)
 
 
 def look(clip: Path, vision, most: int | None) -> list[Step]:
@@ -96,23 +102,27 @@ def _tell_people_apart(steps: list[Step], same_within: float) -> None:
     """Number the people: each face joins those whose mean it is nearest to, if near enough; twice over."""
     good = [(s, i) for s, step in enumerate(steps) for i in range(len(step.faces)) if worth(step.qualities[i]) >= LABELLED]
     good.sort(key=lambda at: -worth(steps[at[0]].qualities[at[1]]))
-    groups: list[list[np.ndarray]] = []
+    groups: list[dict[int, np.ndarray]] = []  # picture -> vector: nobody is in a picture twice
     for s, i in good:
         vector = steps[s].vectors[i]
-        apart = [np.linalg.norm(np.mean(group, axis=0) - vector) for group in groups]
+        apart = [np.inf if s in group else np.linalg.norm(np.mean([*group.values()], axis=0) - vector) for group in groups]
         if apart and min(apart) <= same_within:
-            groups[int(np.argmin(apart))].append(vector)
+            groups[int(np.argmin(apart))][s] = vector
         else:
-            groups.append([vector])
-    means = np.array([np.mean(group, axis=0) for group in groups if len(group) >= 3])
+            groups.append({s: vector})
+    means = np.array([np.mean([*group.values()], axis=0) for group in groups if len(group) >= 3])
     for step in steps:
         step.people = np.full(len(step.faces), -1)
+    nearest: dict[tuple[int, int], tuple[float, int]] = {}
     for s, i in good:
         if len(means):
             apart = np.linalg.norm(means - steps[s].vectors[i], axis=1)
-            nearest = np.sort(apart)
-            if nearest[0] <= 0.9 * same_within and (len(nearest) < 2 or nearest[1] - nearest[0] > 0.1 * same_within):
-                steps[s].people[i] = int(apart.argmin())
+            best, second = np.sort(apart)[0], np.sort(apart)[min(1, len(means) - 1)]
+            if best <= 0.9 * same_within and (len(means) < 2 or second - best > 0.1 * same_within):
+                key = s, int(apart.argmin())
+                nearest[key] = min(nearest.get(key, (np.inf, 0)), (float(best), i))
+    for (s, person), (_, i) in nearest.items():
+        steps[s].people[i] = person
 
 
 # -- the trackers -----------------------------------------------------------------------------------------------------
@@ -234,6 +244,64 @@ def summed(rows: list[dict]) -> list[dict]:
             total[name] = total.get(name, 0) + row[name]
         total["us_per_picture"] = max(total.get("us_per_picture", 0.0), row["us_per_picture"])
     return list(together.values())
+
+
+# -- names ------------------------------------------------------------------------------------------------------------
+
+#: Who is in the clips and enrolled: photos of the data's people/.
+CAST = {"Alex Lacamoire": "alex-lacamoire.png", "Barack Obama": "obama.jpg", "Lin-Manuel Miranda": "lin-manuel-miranda.png"}
+
+
+def named(clips: Sequence[Path], data: Path, others: int) -> list[dict]:
+    """Per clip and name, for how many faces of pictures it was given, by the pipeline and by each picture alone."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        known = Path(folder) / "known"
+        for name, file in CAST.items():
+            _enrol(known / name, report.need(data, "people", file))
+        strangers = sorted(path for path in report.need(data, "lfw-dev", "images").iterdir() if "Obama" not in path.name)
+        for person in strangers[:: max(1, len(strangers) // others)][:others]:
+            _enrol(known / person.name, sorted(person.iterdir())[0])
+        with recognizer.open(known, state_dir=Path(folder) / "state") as people:
+            for clip in clips:
+                held, changes = asyncio.run(_watched(people, clip))
+                alone = _alone(people.service.vision(), clip)
+                for name in sorted(held.keys() | alone.keys()):
+                    rows.append(
+                        {
+                            "clip": clip.stem, "name": name, "faces": held[name],
+                            "by_single_pictures": alone[name], "changes_in_clip": changes,
+                        }
+                    )  # fmt: skip
+    return rows
+
+
+def _enrol(folder: Path, photo: Path) -> None:
+    folder.mkdir(parents=True)
+    shutil.copy(photo, folder)
+
+
+async def _watched(people, clip: Path) -> tuple[Counter, int]:
+    held, changes, before = Counter(), 0, {}
+    async for result in people.watch(clip, paced=False):
+        for face in result.faces:
+            name = face.subject or ("(unknown)" if face.decided else "(undecided)")
+            held[name] += 1
+            changes += before.get(face.track, "(undecided)") not in ("(undecided)", name)
+            before[face.track] = name
+    return held, changes
+
+
+def _alone(vision, clip: Path) -> Counter:
+    """What recognising each picture by itself says."""
+    import cv2
+
+    found, video = Counter(), cv2.VideoCapture(str(clip))
+    while (read := video.read())[0]:
+        image = images.from_array(cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB))
+        found.update(match.subject or "(unknown)" for match in vision.match(vision.describe(image, vision.detect(image))))
+    video.release()
+    return found
 
 
 if __name__ == "__main__":

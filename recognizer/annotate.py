@@ -113,7 +113,6 @@ def _draw_points(brush, seen: SeenFace) -> None:
 
 @lru_cache(maxsize=64)
 def typeface(path: Path | None, size: int):
-    """The font in a size, for Pillow."""
     from PIL import ImageFont
 
     return ImageFont.truetype(str(path), size) if path else ImageFont.load_default(size)

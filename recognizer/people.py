@@ -14,6 +14,7 @@ from .folder import Problem
 from .results import EnrolledPhoto, FoundObject, Person, SeenFace, Verification
 from .service import Service, make_service
 from .settings import Settings
+from .video.watching import watch
 
 if TYPE_CHECKING:
     from .video.results import FrameResult
@@ -127,8 +128,6 @@ class People:
         ------
         InvalidSource, InvalidParameter, ModelError
         """
-        from .video.watching import watch
-
         return watch(
             source, self, objects=objects, landmarks=landmarks, detect_every=detect_every, loop=loop, paced=paced,
             executor=self.service.video_workers,

@@ -121,9 +121,7 @@ def followed(result: FrameResult, *, landmarks: bool = False) -> dict:
         "height": frame.height,
         "dropped": result.dropped,
         "faces": faces,
-        "objects": [
-            {"label": each.label, "score": round(each.score, 4), "box": box(each.box)} for each in result.objects
-        ],
+        "objects": [found_object(each) for each in result.objects],
         "ended": list(result.ended),
         "timing_ms": timing(result.timing_ms),
     }

@@ -7,6 +7,7 @@ was for other WSGI servers. The limits on clients are in `recognizer.wsgi`, the 
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import os
 import signal
@@ -97,6 +98,9 @@ def serve(make_app, host, port, *, threads, streams, max_body, on_stop, reloader
     listener = inherited_socket() or _listen(host, port, on_stop)
     stop = _Stop(reloader)
     server = Server(listener, make_app(), threads, max_body, streams)
+    # what is there now stays: collections that walk it again and again would hold up live video, 50 ms at a time
+    gc.collect()
+    gc.freeze()
     reloader.begin()
     server.begin()
     if not quiet:

@@ -41,7 +41,7 @@ from .galleries.base import Gallery
 from .galleries.memory import MemoryGallery
 from .objects import DECODE_SIZE, GRAPH, LEAST_SCORE, WEIGHTS, ObjectDetector, check_labels
 from .pool import Pool
-from .results import EnrolledPhoto, Person, PersonPhoto, Seen, SeenFace, SeenObjects, Verification
+from .results import EnrolledPhoto, FoundObject, Person, PersonPhoto, Seen, SeenFace, SeenObjects, Verification
 from .retention import Sweep
 from .settings import Settings
 from .types import Box, Candidate, Face, Match
@@ -100,6 +100,8 @@ class Service:
         self.pool, self.fetcher, self.rules = pool, fetcher, rules
         points = engine.info.calibration
         self._curve = matching.Curve(points.distances, points.rates)
+        if hasattr(engine.embedder, "idle"):
+            engine.embedder.idle = lambda: pool.inside < 2
         self._fetches = threading.BoundedSemaphore(max(2, settings.http_threads // 2))
         self._font = models.path("font", settings.models_dir)
         self._objects: ObjectDetector | None = None
@@ -422,10 +424,9 @@ class Service:
 
     def vision(self) -> EngineVision:
         """What live video asks of this service."""
-        finds_objects = self._find_objects_live if hasattr(self, "object_detector") else None
-        return EngineVision(self.engine, self.gallery, self.threshold_now, finds_objects)
+        return EngineVision(self.engine, self.gallery, self.threshold_now, self._find_objects_live)
 
-    def _find_objects_live(self, pixels: np.ndarray, threshold: float):
+    def _find_objects_live(self, pixels: np.ndarray, threshold: float) -> Sequence[FoundObject]:
         return self.object_detector().find(pixels, threshold)
 
     @property

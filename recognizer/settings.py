@@ -150,6 +150,7 @@ class Settings:
         "0", str,
         "What the camera `default` shows: a webcam's number, an rtsp, rtmp, http or https URL, a video file, a folder of "
         "photos, `test:` for a test pattern, or `none`.",
+        secret=True,
     )
     camera_allow: tuple[str, ...] = _setting(
         ("lan",), _places,

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 
@@ -37,11 +38,21 @@ def axis(i: int, dim: int = 64) -> np.ndarray:
     return vector
 
 
+@cache
+def scenery(level: int) -> np.ndarray:
+    """Another scene for each level."""
+    coarse = np.random.default_rng(level).integers(0, 255, (6, 10, 3)).astype(np.uint8)
+    return coarse.repeat(30, axis=0).repeat(32, axis=1)
+
+
 def picture(number: int, level: int = 128) -> np.ndarray:
-    """A grey picture that carries its number."""
-    pixels = np.full((SIZE[1], SIZE[0], 3), level, np.uint8)
+    """A picture that carries its number."""
+    pixels = scenery(level).copy()
     pixels[0, 0] = number % 256, number // 256, 0
     return pixels
+
+
+scenery(128)  # made before anybody measures
 
 
 class Camera:

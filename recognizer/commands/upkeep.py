@@ -125,12 +125,25 @@ def settings():
             source = "option"
         value = getattr(held, item.name)
         shown = "(set)" if item.metadata["secret"] and value else _shown(value)
+        if item.name == "camera":
+            shown = _camera(value)
         rows.append((variable, shown, source, item.metadata["help"]))
     if state().json:
         keys = ("variable", "value", "source", "help")
         emit({"settings": [dict(zip(keys, row, strict=True)) for row in rows]})
     else:
         table(["setting", "value", "from", "what it does"], rows)
+
+
+def _camera(text: str) -> str:
+    """A camera's source without its password, as everywhere."""
+    from ..errors import InvalidSource
+    from ..video.source import parse_source
+
+    try:
+        return parse_source(text).shown
+    except InvalidSource:
+        return "(set)" if text != "none" else text
 
 
 def _shown(value) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import click
 import numpy as np
 
-from ..errors import RecognizerError
 
-
-class NoWindow(RecognizerError):
-    code = "no_window"
+class NoWindow(click.ClickException):
+    """There is no screen, or nothing to open a window with."""
 
 
 class Window:

