@@ -89,6 +89,7 @@ class Enrolment:
     ):
         self._keep_photos = keep_photos
         self._convert: set[str] = set()  # files still to be encrypted or replaced: they may still be being written
+        self._unconverted: dict[str, Problem] = {}  # those of them for which it failed
         self.folder, self.cache, self.gallery = folder, cache, gallery
         self._engine, self._recipe, self._rules, self._workers = engine, recipe, rules, workers
         self._lock = threading.RLock()  # held for every change of the folder, the cache and what follows, never to encode
@@ -130,6 +131,7 @@ class Enrolment:
                 self._folder_problems = problems
                 gone = [entry for path, entry in before.items() if path not in seen]
                 self._convert &= set(seen)
+                self._unconverted = {path: why for path, why in self._unconverted.items() if path in self._convert}
                 fresh = [photo for path, photo in seen.items() if path in self._convert or not self._is_known(photo)]
             moved = {entry.stamp: entry.photo for entry in gone}
             ready = [photo for photo in fresh if not settle or photo.stamp in moved or self._is_still(photo)]
@@ -137,7 +139,7 @@ class Enrolment:
             self._take(ready, moved, progress)
             with self._lock:
                 self._drop([entry for entry in gone if self._entries.get(entry.path) is entry])
-            return len(ready) < len(fresh) or bool(self._convert)
+            return len(ready) < len(fresh) or bool(self._convert - set(self._unconverted))
 
     def tidy(self) -> None:
         """After a complete `sync`: erase from the cache what no photo of the folder needs any longer."""
@@ -220,13 +222,14 @@ class Enrolment:
         if not photos:
             return
         known = self.cache.files() if len(photos) > 8 else {}
+        still = {photo.path for photo in photos if self._is_still(photo)}
         identified: list[tuple[PhotoFile, str]] = []
         to_remember: list[tuple[str, FileStamp, str]] = []
         for photo in photos:
             stamp, photo_of = known.get(photo.path, (None, None))
             if stamp != photo.stamp:
                 before = photo.stamp
-                photo = self._sealed(photo)
+                photo = self._sealed(photo, photo.path in still)
                 photo_of = moved.get(before) or self._read_id(photo)
                 if photo_of is None:
                     continue
@@ -235,63 +238,78 @@ class Enrolment:
             identified.append((photo, photo_of))
         with self._lock:
             # only of what is still there: a name that was erased meanwhile must not come back into the cache
-            still = [each for each in to_remember if self.folder.stamp(each[0]) == each[1]]
-            if still:
-                self.cache.remember_files(still)
+            here = [each for each in to_remember if self.folder.stamp(each[0]) == each[1]]
+            if here:
+                self.cache.remember_files(here)
         self._encode_and_enrol(identified, progress)
         if not self._keep_photos:
-            self._replace_photos([photo for photo, _ in identified])
+            for photo, _ in identified:
+                self._replace_photo(photo.path, photo.path in still)
 
-    def _sealed(self, photo: PhotoFile) -> PhotoFile:
+    def _sealed(self, photo: PhotoFile, still: bool) -> PhotoFile:
         """A file that was put into the folder as it was, encrypted in its place; later, if it may still be being written."""
         vault = self.folder.vault
         if vault is None:
             return photo
         path = self.folder.file(photo.path)
         try:
-            status, data = os.stat(path), path.read_bytes() if photo.stamp.size <= MAX_SEALED else b""
-            if is_sealed(data):
-                self._convert.discard(photo.path)
-                return photo
-            if not 0 <= SETTLE < time.time() - status.st_mtime or not data:
+            status = os.stat(path)
+            data = path.read_bytes() if status.st_size <= MAX_SEALED else b""
+            if is_sealed(data) or not status.st_size:
+                self._converted(photo.path)
+            elif not data:
+                self._not_converted(photo.path, "too large to be encrypted")
+            elif still and FileStamp.of(status) == photo.stamp:
+                with self._lock:
+                    done = replace_erasing(path, vault.seal(data, PHOTO), expected=status)
+                if done is not None:
+                    self._converted(photo.path)
+                    return PhotoFile(photo.subject, photo.path, FileStamp.of(done))
                 self._convert.add(photo.path)
-                return photo
-            with self._lock:
-                done = replace_erasing(path, vault.seal(data, PHOTO), expected=status)
-            if done is None:
+            else:
                 self._convert.add(photo.path)
-                return photo
+        except FileNotFoundError:
+            pass  # deleted while we look
         except OSError as error:
-            log.warning("a photo could not be encrypted in its place: %s", error.strerror)
-            return photo
-        self._convert.discard(photo.path)
-        return PhotoFile(photo.subject, photo.path, FileStamp.of(done))
+            self._not_converted(photo.path, f"not encrypted: {(error.strerror or '').lower()}")
+        return photo
 
-    def _replace_photos(self, photos: list[PhotoFile]) -> None:
-        """Put templates in the place of photos that enrol somebody."""
-        for photo in photos:
-            with self._lock:
-                entry = self._entries.get(photo.path)
-                if entry is None or entry.encoding.vector is None or photo.path.endswith("." + EXTENSION):
-                    continue
-                if not SETTLE < time.time() - entry.stamp.mtime_ns / 1e9:
-                    self._convert.add(photo.path)
-                    continue
-                try:
-                    path = self.folder.replace_with(entry.path, entry.stamp, EXTENSION, written(entry.encoding))
-                except StorageError as error:
-                    log.warning("a photo could not be replaced by its template: %s", error.message)
-                    continue
-                stamp = self.folder.stamp(path) if path else None
-                if stamp is None:
-                    continue
-                self._convert.discard(photo.path)
-                self._forget_entry(photo.path)
-                self._forget_entry(path)
-                self._record(Entry(entry.subject, path, stamp, entry.photo, entry.encoding))
-                self.cache.forget_files([photo.path])
-                self.cache.remember_files([(path, stamp, entry.photo)])
-                self.cache.forget_thumbnail(entry.photo)
+    def _converted(self, path: str) -> None:
+        self._convert.discard(path)
+        self._unconverted.pop(path, None)
+
+    def _not_converted(self, path: str, why: str) -> None:
+        """Note a file that is kept otherwise than it should be, for the list of problems and for the next regular look."""
+        if path not in self._unconverted:
+            log.warning("a file of the folder stays as it is: %s", why)
+        self._convert.add(path)
+        self._unconverted[path] = Problem(names.normalise(path.partition("/")[0]), path, "not_converted", why)
+
+    def _replace_photo(self, path: str, still: bool) -> None:
+        """Put a template in the place of a photo that enrols somebody."""
+        with self._lock:
+            entry = self._entries.get(path)
+            if entry is None or entry.encoding.vector is None or path.endswith("." + EXTENSION):
+                return
+            if not still:
+                self._convert.add(path)
+                return
+            try:
+                new = self.folder.replace_with(path, entry.stamp, EXTENSION, written(entry.encoding), LARGEST_MARK)
+            except StorageError as error:
+                self._not_converted(path, f"not replaced by its template: {error.message}")
+                return
+            stamp = self.folder.stamp(new) if new else None
+            if stamp is None:
+                self._convert.add(path)  # it is another file by now
+                return
+            self._converted(path)
+            self._forget_entry(path)
+            self._forget_entry(new)
+            self._record(Entry(entry.subject, new, stamp, entry.photo, entry.encoding))
+            self.cache.forget_files([path])
+            self.cache.remember_files([(new, stamp, entry.photo)])
+            self.cache.forget_thumbnail(entry.photo)
 
     def _read_id(self, photo: PhotoFile) -> str | None:
         """The photo's id by its content; None when it is gone or cannot be read, which becomes a problem."""
@@ -564,7 +582,8 @@ class Enrolment:
                 for entry in self._entries.values()
                 if entry.encoding.problem
             ]
-            return sorted([*self._folder_problems, *self._consent_problems, *unusable], key=lambda problem: problem.path)
+            found = [*self._folder_problems, *self._consent_problems, *unusable, *self._unconverted.values()]
+            return sorted(found, key=lambda problem: problem.path)
 
 
 def _template(subject: str, encoding: Encoding) -> Template:

@@ -137,7 +137,7 @@ def examine_or_explain(engine: Engine, data: bytes, rules: Rules, face: str) -> 
     """Like `examine`, but a photo that cannot be used gives an encoding that says why, and a template's file the template."""
     try:
         if template_file.is_template(data):
-            return Examined(template_file.for_engine(data, engine.info.id, engine.info.dim))
+            return Examined(template_file.for_engine(data, engine.info.id, engine.info.dim, face))
         return examine(engine, data, rules, face)
     except (ImageError, FaceError) as error:
         return Examined(Encoding(photo_id(data), engine.info.id, face, problem=error.code, message=error.message))

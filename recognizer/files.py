@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,13 +14,17 @@ PART = ".part-"
 _BLOCK = 1 << 20
 
 
-def write_durably(final: Path, data: bytes, *, mode: int | None = None) -> None:
-    """Write `data` under the name `final`; durable when this returns.
+def write_durably(
+    final: Path, data: bytes, *, mode: int | None = None, unless: Callable[[], bool] = lambda: False
+) -> bool:
+    """Write `data` under the name `final`; durable when this returns. Whether it was done.
 
     Parameters
     ----------
     mode : int, optional
         Permissions of the file, from before its first byte on.
+    unless : callable
+        Asked when all of it is on the disk: if true, the name stays as it is.
 
     Raises
     ------
@@ -31,12 +37,16 @@ def write_durably(final: Path, data: bytes, *, mode: int | None = None) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        if unless():
+            part.unlink()
+            return False
         os.replace(part, final)
     except BaseException:
         with suppress(OSError):
             part.unlink(missing_ok=True)
         raise
     sync_folder(final.parent)
+    return True
 
 
 def replace_erasing(final: Path, data: bytes, *, expected: os.stat_result) -> os.stat_result | None:
@@ -49,27 +59,40 @@ def replace_erasing(final: Path, data: bytes, *, expected: os.stat_result) -> os
     expected : os.stat_result
         Of the file when it was read. If it is another one by now, nothing is done, and None returned.
     """
-    with open(final, "r+b") as old:
-        found = os.fstat(old.fileno())
-        if (found.st_ino, found.st_size, found.st_mtime_ns) != (expected.st_ino, expected.st_size, expected.st_mtime_ns):
+
+
+    def other(status: os.stat_result) -> bool:
+        return any(getattr(status, each) != getattr(expected, each) for each in ("st_ino", "st_size", "st_mtime_ns"))
+
+    with _writable(final) as old:
+        if other(os.fstat(old.fileno())):
             return None
         if os.name == "nt":  # an open file cannot be replaced there
             old.close()
-            write_durably(final, data)
-            return os.stat(final)
-        write_durably(final, data, mode=found.st_mode & 0o777)
-        _overwrite_if_gone(old)
+        if not write_durably(final, data, mode=expected.st_mode & 0o777, unless=lambda: other(os.lstat(final))):
+            return None
+        if os.name != "nt":
+            _overwrite_if_gone(old)
     return os.stat(final)
 
 
 def remove_erasing(path: Path) -> None:
     """Delete a file, and overwrite what it held unless it has another name too."""
-    with open(path, "r+b") as old:
+    with _writable(path) as old:
         if os.name == "nt":
             old.close()
         path.unlink()
         if os.name != "nt":
             _overwrite_if_gone(old)
+
+
+def _writable(path: Path):
+    """A file, opened to be overwritten, also if its permissions say that nobody should."""
+    try:
+        return open(path, "r+b")
+    except PermissionError:
+        os.chmod(path, os.stat(path).st_mode | stat.S_IWUSR)
+        return open(path, "r+b")
 
 
 def _overwrite_if_gone(old) -> None:

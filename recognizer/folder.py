@@ -19,7 +19,7 @@ from pathlib import Path
 from . import consent, images, names
 from .consent import Consent
 from .encodings import FileStamp
-from .errors import InvalidName, KeyMissing, NameTaken, StorageError, SubjectNotFound
+from .errors import InvalidName, KeyMissing, NameTaken, SealBroken, StorageError, SubjectNotFound
 from .files import PART, remove_erasing, sync_folder, write_durably
 from .vault import OVERHEAD, Vault, is_sealed
 
@@ -220,8 +220,13 @@ class KnownFaces:
             write_durably(final, data if self.vault is None else self.vault.seal(data, PHOTO))
         return f"{folder.name}/{final.name}"
 
-    def replace_with(self, path: str, stamp: FileStamp, extension: str, data: bytes) -> str | None:
+    def replace_with(self, path: str, stamp: FileStamp, extension: str, data: bytes, mark: str = "") -> str | None:
         """Put a file of the same name but another extension in the place of one; durable when this returns.
+
+        Parameters
+        ----------
+        mark : str
+            What stays at the end of the name, before the extension, where the name has to be another: that one is taken.
 
         Returns
         -------
@@ -232,11 +237,29 @@ class KnownFaces:
         with _disk():
             if self.stamp(path) != stamp:
                 return None
-            new = old.with_name(f"{os.path.splitext(old.name)[0]}.{extension}")
+            new = self._free_name(old, extension, data, mark)
             write_durably(new, data if self.vault is None else self.vault.seal(data, PHOTO))
+            if self.stamp(path) != stamp:  # another photo was put there meanwhile
+                new.unlink(missing_ok=True)
+                return None
             remove_erasing(old)
             sync_folder(old.parent)
         return f"{old.parent.name}/{new.name}"
+
+    def _free_name(self, old: Path, extension: str, data: bytes, mark: str) -> Path:
+        """`old` with another extension: a name that nothing has, or a file that holds `data` since this was interrupted."""
+        stem = os.path.splitext(old.name)[0]
+        new = old.with_name(f"{stem}.{extension}")
+        try:
+            held = new.read_bytes()
+            if (held if self.vault is None else self.vault.open_or_plain(held, PHOTO)) == data:
+                return new
+        except FileNotFoundError:
+            return new
+        except (SealBroken, KeyMissing):
+            pass  # not ours to overwrite
+        kept = mark if mark and stem.endswith(mark) else ""
+        return old.with_name(f"{stem.removesuffix(kept)}-{secrets.token_hex(4)}{kept}.{extension}")
 
     def remove_files(self, paths: list[str]) -> None:
         """Delete photos; a folder that is left empty goes too."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,6 +15,7 @@ from .errors import BrokenImage
 
 #: Extension of such a file.
 EXTENSION = "face"
+_PHOTO = re.compile("[0-9a-f]{32}")
 _BEGIN = b'{"recognizer_template": 1,'
 
 
@@ -41,7 +44,7 @@ def read(data: bytes) -> Encoding:
         held = json.loads(data)
         vector = np.frombuffer(base64.b64decode(held["vector"], validate=True), "<f4")
         photo, engine, face = (str(held[name]) for name in ("photo", "engine", "face"))
-        if not len(vector) or not np.isfinite(vector).all():
+        if not len(vector) or not np.isfinite(vector).all() or not _PHOTO.fullmatch(photo):
             raise ValueError
         box = tuple(float(edge) for edge in held["box"])
         left, top, right, bottom = box
@@ -53,8 +56,13 @@ def read(data: bytes) -> Encoding:
         raise BrokenImage("this template's file is damaged") from None
 
 
-def for_engine(data: bytes, engine: str, dim: int) -> Encoding:
+def for_engine(data: bytes, engine: str, dim: int, face: str) -> Encoding:
     """The encoding in a file as `engine` may use it: one of another engine says that a new photo is needed.
+
+    Parameters
+    ----------
+    face : {"only", "largest"}
+        What the file's name asks for; the template is of the face that the photo's name asked for.
 
     Raises
     ------
@@ -63,5 +71,5 @@ def for_engine(data: bytes, engine: str, dim: int) -> Encoding:
     held = read(data)
     if held.engine != engine or len(held.vector) != dim:
         message = "the photo was not kept, and its template was made by another engine: enrol a new photo"
-        return Encoding(held.photo, engine, held.face, problem="needs_new_photo", message=message)
-    return held
+        return Encoding(held.photo, engine, face, problem="needs_new_photo", message=message)
+    return replace(held, face=face)
