@@ -26,7 +26,7 @@ weights: $(VENV)/.installed
 	@$(BIN)/python -m recognizer models fetch
 
 test: $(VENV)/.installed-dev weights
-	@$(BIN)/python -m pytest -n 2 $(TESTS)
+	@$(BIN)/python -m pytest -n 3 $(TESTS)
 
 lint: $(VENV)/.installed-dev
 	@$(BIN)/ruff check .

@@ -5,15 +5,18 @@ Enrol people by putting photos into known_faces/<name>/ or by POST /enroll; ask 
 
 import contextlib
 import json
-import sys
+import logging
 import threading
+import time
 
 import falcon
 import hug
 
-from recognizer import bodies, replies, server
+from recognizer import __version__, audit, auth, bodies, logs, openapi, replies, server
+from recognizer.access_file import AccessFile
 from recognizer.consent import Consent
 from recognizer.errors import (
+    AccessError,
     AddressRefused,
     AuditBroken,
     BadRequest,
@@ -21,6 +24,7 @@ from recognizer.errors import (
     Busy,
     CameraUnavailable,
     Conflict,
+    DecoderUnavailable,
     EngineMismatch,
     FaceError,
     FetchError,
@@ -29,26 +33,37 @@ from recognizer.errors import (
     FetchTooLarge,
     ImageError,
     ImageTooLarge,
+    InvalidKey,
     InvalidParameter,
+    KeyExpired,
+    KeyRequired,
     MethodNotAllowed,
     ModelError,
     NoImage,
     NotFound,
+    RateLimited,
     RecognizerError,
     SealBroken,
     SettingsError,
+    Starting,
     StorageError,
     UnknownRoute,
     UnsupportedImage,
 )
 from recognizer.images import sniff
+from recognizer.keys import Keys
+from recognizer.metrics import CONTENT_TYPE as METRICS_TYPE
+from recognizer.metrics import UNKNOWN, Metrics
 from recognizer.objects import LABELS
+from recognizer.observing import Observing
 from recognizer.progress import Progress
 from recognizer.service import Service, make_service
+from recognizer.sessions import Sessions, csrf_token
 from recognizer.settings import Settings
 from recognizer.video import mjpeg, sse
 from recognizer.video.cameras import DEFAULT as DEFAULT_CAMERA
 from recognizer.video.mjpeg import view_key
+from recognizer.wsgi import Guard
 
 #: Status of each error; a class that is not named has its nearest ancestor's.
 STATUS = {
@@ -59,12 +74,18 @@ STATUS = {
     ImageError: 422,
     UnsupportedImage: 415,
     ImageTooLarge: 413,
+    DecoderUnavailable: 503,
     FaceError: 422,
     FetchError: 502,
     FetchFailed: 502,
     AddressRefused: 400,
     FetchTooLarge: 413,
     FetchTimeout: 504,
+    AccessError: 403,
+    KeyRequired: 401,
+    InvalidKey: 401,
+    KeyExpired: 401,
+    RateLimited: 429,
     NotFound: 404,
     Conflict: 409,
     CameraUnavailable: 503,
@@ -81,7 +102,7 @@ STATUS = {
 
 def cannot_start(error: RecognizerError):
     """End the process with one sentence that says why."""
-    print(f"Recognizer cannot start: {error.message}", file=sys.stderr, flush=True)
+    logs.announce(f"Recognizer cannot start: {error.message}", logging.CRITICAL)
     raise SystemExit(1) from None
 
 
@@ -90,41 +111,75 @@ try:
 except SettingsError as error:
     cannot_start(error)
 api = hug.API(__name__)
+access_file = AccessFile(settings.state_dir / "access.sqlite")
+keys = Keys(access_file, settings.admin_key)
+gate = auth.Gate(
+    keys, Sessions(access_file, keys, settings.session_hours * 3600),
+    auth.Rules(
+        settings.anyone_may_do_anything, settings.allowed_hosts, settings.cors, settings.trusted_proxies,
+        settings.rate_key, settings.rate_address,
+    ),
+)  # fmt: skip
+#: What is noted here is about no subject; the service's own log also knows their names.
+access_log = audit.AuditLog(settings.state_dir / "audit")
+metrics = Metrics()
 _service: Service | None = None
 _service_lock = threading.Lock()
+_progress: Progress | None = None
 
 
 def service() -> Service:
-    """The one service of this process, started when it is first asked for."""
-    global _service
+    """The one service of this process.
+
+    Raises
+    ------
+    Starting
+        It is not there yet, or not any longer.
+    """
+    made = _service
+    if made is None:
+        raise Starting(f"not everything is loaded yet ({_progress.now if _progress else 'stopped'}); try again shortly")
+    return made
+
+
+def load() -> None:
+    """Make the service, or wait until another thread has; more than once does nothing."""
+    global _service, _progress
     with _service_lock:
         if _service is None:
-            with Progress() as progress:
-                made = make_service(settings, progress.download)
-                made.start(progress.photos)
+            with Progress(logged=logs.wants_json(settings.log)) as _progress:
+                made = make_service(settings, _progress.download, metrics)
+                made.start(_progress.photos)
             made.deliver_events()
             made.start_cameras()
-            _service = made
-        return _service
+            _service, _progress = made, None
 
 
-@hug.startup()
-def start(api):
-    """Load everything before the first request."""
+def load_or_end() -> None:
+    """Load, or end the process and say why."""
     try:
-        service()
+        keys.required()
+        load()
     except RecognizerError as error:
         cannot_start(error)
 
 
+@hug.startup()
+def start(api):
+    """Load everything before the first request; our own server answers meanwhile that it is loading."""
+    logs.configure(settings.log, settings.log_level)
+    if not server.hug_is_serving():
+        load_or_end()
+
+
 def start_early() -> None:
-    """Start while the hug command still waits, as it does for a second before it serves; `start` tells of failures."""
+    """Start while the hug command still waits, as it does for a second before it serves; `load_or_end` tells of failures."""
     with contextlib.suppress(RecognizerError):
-        service()
+        load()
 
 
 def stop() -> None:
-    """End what `start` began."""
+    """End what `load` began."""
     global _service
     with _service_lock:
         if _service is not None:
@@ -132,15 +187,34 @@ def stop() -> None:
             _service = None
 
 
+def unready() -> list[str]:
+    """Why this process should be given no requests now; nothing where it should."""
+    try:
+        return service().unready()
+    except Starting as error:
+        return [error.message]
+
+
+metrics.watch("recognizer_ready", lambda: not unready())
+
+
 # -- how requests come in and answers go out -------------------------------------------------------------------------
 
-number, fraction, switch, text = hug.types.number, hug.types.float_number, hug.types.smart_boolean, hug.types.text
+number, fraction, text = hug.types.number, hug.types.float_number, hug.types.text
 top_k_type = hug.types.in_range(0, 101)
 landmarks_type = hug.types.one_of(["5", "68"])
 format_type = hug.types.one_of(["json", "jpeg"])
 event_id_type = hug.types.in_range(0, 10**15)
 events_format_type = hug.types.one_of(["sse", "json"])
 face_type = hug.types.one_of(["only", "largest"])
+
+
+@hug.type(extend=hug.types.smart_boolean)
+def switch(value):
+    """true or false, or 1 or 0"""
+    if isinstance(value, str) and value.lower() not in ("true", "false", "1", "0"):
+        raise ValueError(f"expected true or false, got {value!r}")
+    return value
 
 
 def status_of(error: RecognizerError) -> int:
@@ -150,15 +224,21 @@ def status_of(error: RecognizerError) -> int:
 
 def send_error(request, response, error, params=None):
     """Answer with an error, whoever raised it."""
+    request.env["recognizer.error"] = error.code
     response.status = getattr(falcon, f"HTTP_{status_of(error)}")
     response.content_type = "application/json"
     response.data = json.dumps({"error": replies.error(error)}).encode()
     if error.retry_after:
         response.set_header("Retry-After", str(max(1, round(error.retry_after))))
+    if response.status == falcon.HTTP_401:
+        response.set_header("WWW-Authenticate", 'Bearer realm="recognizer"')
 
 
 def output(content, request, response):
     """Bytes and streams as they are, with the type that the route set; everything else as JSON."""
+    if request.method == "HEAD" and hasattr(content, "close"):
+        content.close()  # nobody reads what was opened
+        return b""
     if isinstance(content, bytes) or hasattr(content, "read"):
         return content
     response.content_type = "application/json"
@@ -168,24 +248,55 @@ def output(content, request, response):
 output.content_type = "application/json"
 
 
-def invalid(errors):
+def invalid(errors, request):
     """Hug's complaints about parameters, in the form of our errors."""
+    request.env["recognizer.error"] = InvalidParameter.code
     complaints = {name: str(message) for name, message in errors["errors"].items()}
     message = "; ".join(f"{name}: {complaint}" for name, complaint in complaints.items())
     return {"error": {"code": InvalidParameter.code, "message": message, "parameters": complaints}}
+
+
+class Headers:
+    """Gives every reply the headers that keep browsers from doing more with it than is meant."""
+
+    def process_response(self, request, response, resource, request_succeeded):
+        for name, value in gate.headers(gate.admit(request.env)).items():
+            if response.get_header(name) is None:
+                response.set_header(name, value)
+
+
+class Access:
+    """Refuses who may not ask, before anything else is done, and who may not ask this, once the route is known."""
+
+    def process_request(self, request, response):
+        visit = gate.admit(request.env)
+        audit.ACTOR.set(visit.actor)  # of this thread, until its next request
+        if visit.error is not None:
+            raise visit.error
+        if visit.preflight:
+            response.status = falcon.HTTP_204
+            response.complete = True
+
+    def process_resource(self, request, response, resource, params):
+        if hasattr(resource, f"on_{request.method.lower()}"):
+            gate.allow(gate.admit(request.env), request.method, request.uri_template)
 
 
 class Requests:
     """Reads every request's body, and refuses parameters that the route does not know: a typo must not pass."""
 
     def process_resource(self, request, response, resource, params):
+        if request.method not in falcon.COMBINED_METHODS:  # which falcon calls a bad request
+            raise falcon.HTTPMethodNotAllowed([name[3:].upper() for name in resource._fields])
         route = getattr(resource, f"on_{request.method.lower()}", None)
         if not hasattr(route, "all_parameters"):
             return
         body = bodies.read(request.env, settings.max_body_bytes)
         request.context.body = body
         known = set(route.all_parameters) - {"request", "response", *params}
+        declared = route.interface.spec.__annotations__
         for name, value in body.fields.items():
+            check_json_type(name, value, declared.get(name))
             if name in request.params:
                 raise InvalidParameter(f"{name}: expected once, got it in the URL and in the body")
             request.params[name] = value
@@ -203,8 +314,20 @@ class Requests:
             del request.params[name]
 
     def process_response(self, request, response, resource, request_succeeded):
-        response.set_header("Cache-Control", "no-store")
-        response.set_header("X-Content-Type-Options", "nosniff")
+        request.env["recognizer.route"] = request.uri_template or UNKNOWN
+        if request.method == "HEAD" and response.data is not None:
+            response.set_header("Content-Length", str(len(response.data)))
+
+
+def check_json_type(name: str, value, kind) -> None:
+    """Refuse what JSON can say and hug would make something of: a person called True, 1.5 candidates."""
+    wanted = schema_of(kind)["type"] if kind is not None and value is not None else None
+    if wanted == "string" and not isinstance(value, str):
+        raise InvalidParameter(f"{name}: expected text, got {json.dumps(value)[:80]}")
+    if wanted in ("integer", "number") and isinstance(value, bool):
+        raise InvalidParameter(f"{name}: expected a number, got {json.dumps(value)}")
+    if wanted == "integer" and isinstance(value, float) and not value.is_integer():
+        raise InvalidParameter(f"{name}: expected a whole number, got {value}")
 
 
 class Http(type(api.http)):
@@ -215,13 +338,18 @@ class Http(type(api.http)):
     def server(self, default_not_found=True, base_url=None):
         # else hug adds every route as /v<anything>/ too
         versions, self.versions = self.versions, self.versions - {None}
+        readable = [methods for routes in self.routes.values() for methods in routes.values() if "GET" in methods]
+        for methods in readable:
+            methods["HEAD"] = methods["GET"]
         app = super().server(default_not_found, base_url)
+        for methods in readable:
+            del methods["HEAD"]  # not worth a word where the routes are listed
         self.versions = versions
         app.req_options.auto_parse_qs_csv = False  # a comma in image_url separates nothing
         app.req_options.keep_blank_qs_values = True
         app.add_error_handler(RecognizerError, send_error)
         app.set_error_serializer(send_http_error)
-        return app
+        return Guard(app, observer=Observing(metrics))
 
 
 def send_http_error(request, response, error):
@@ -230,17 +358,24 @@ def send_http_error(request, response, error):
     message = f"{request.method} is not possible here" if kind is MethodNotAllowed else error.title or "bad request"
     if error.description:
         message += f": {error.description}"
+    request.env["recognizer.error"] = kind.code
     response.content_type = "application/json"
     response.data = json.dumps({"error": {"code": kind.code, "message": message}}).encode()
 
 
 api.http.__class__ = Http
 api.http.output_format = output
-api.http.add_middleware(Requests())
-server.install(api, settings, on_stop=stop, max_body=settings.max_body_bytes)
+for middleware in (Headers(), Access(), Requests()):
+    api.http.add_middleware(middleware)
+server.install(
+    api, settings, on_start=load_or_end, on_stop=stop, max_body=settings.max_body_bytes, check_host=gate.check_host,
+    reads_body=gate.reads_body,
+)  # fmt: skip
 if server.hug_is_serving():
+    logs.configure(settings.log, settings.log_level)
     threading.Thread(target=start_early, name="start", daemon=True).start()
 route = hug.route.API(__name__)
+NOT_READY = "not_ready"
 ROUTE = {"on_invalid": invalid, "parse_body": False}
 
 
@@ -248,6 +383,7 @@ ROUTE = {"on_invalid": invalid, "parse_body": False}
 def not_found(request, response):
     error = UnknownRoute(f"there is no {request.path}; GET / lists what there is")
     response.status = falcon.HTTP_404
+    request.env["recognizer.error"] = error.code
     return {"error": replies.error(error)}
 
 
@@ -278,6 +414,39 @@ def wants_jpeg(request, format: str | None) -> bool:
         return format == "jpeg"
     accept = request.get_header("Accept") or ""
     return ("image/jpeg" in accept or accept.strip() == "image/*") and "json" not in accept
+
+
+def described_routes() -> list[openapi.Route]:
+    """Every route with its parameters, in hug's order, without hug's words."""
+    found = []
+    for routes in api.http.routes.values():
+        for path, methods in routes.items():
+            for method, versions in methods.items():
+                interface = versions[None].interface
+                summary = " ".join((interface.spec.__doc__ or "").split())
+                parameters = [
+                    openapi.Parameter(
+                        name, schema_of(kind), name in interface.required and f"{{{name}}}" not in path,
+                        interface.defaults.get(name),
+                    )
+                    for name, kind in interface.spec.__annotations__.items()
+                ]  # fmt: skip
+                role = auth.ROUTES.get((method, path), auth.ADMIN)
+                needed = None if role == auth.ANYONE else role
+                found.append(openapi.Route(method, path, interface.spec.__name__, summary, parameters, needed))
+    return found
+
+
+def schema_of(kind) -> dict:
+    """The JSON schema of one of the types that parameters are declared with."""
+    if isinstance(kind, hug.types.InRange):
+        return {"type": "integer", "minimum": kind.lower, "maximum": kind.upper - 1}
+    if isinstance(kind, hug.types.OneOf):
+        return {"type": "string", "enum": sorted(kind.values)}
+    if kind is switch:
+        return {"type": ["boolean", "integer"], "enum": [True, False, 1, 0]}
+    known = [(number, "integer"), (fraction, "number"), (text, "string")]
+    return {"type": next(name for each, name in known if kind is each)}
 
 
 # -- routes ----------------------------------------------------------------------------------------------------------
@@ -401,6 +570,7 @@ def enroll(
         if isinstance(errors[0], (Busy, StorageError)):
             raise errors[0]
         response.status = falcon.HTTP_422
+        request.env["recognizer.error"] = "no_usable_photo"
         message = f"none of the {len(given)} photos could be used"
         return {"error": {"code": "no_usable_photo", "message": message, "photos": shown}}
     added = sum(each["status"] == "added" for each in shown)
@@ -464,6 +634,44 @@ def person_photo(response, person: text, photo_id: text, thumbnail: switch = Fal
 def delete_photo(person: text, photo_id: text):
     """Erase one photo of a subject."""
     return service().delete_photo(person, photo_id)
+
+
+@route.get("/session", **ROUTE)
+def session(request):
+    """Who asks: the role, and for a session when it ends and the token that its page has to show."""
+    visit = gate.admit(request.env)
+    shown = {"role": visit.role, "key": visit.key and {"id": visit.key.id, "name": visit.key.name}}
+    if visit.session:
+        found = gate.sessions.find(visit.session)
+        shown |= {"expires": found and found[1], "csrf_token": csrf_token(visit.session)}
+    return shown
+
+
+@route.post("/session", **ROUTE)
+def begin_session(request, response, key: text = None):
+    """Exchange a key for a session: a cookie for the pages of this server. The key stands in a header or in the body."""
+    if "key" in falcon.uri.parse_query_string(request.query_string):
+        raise InvalidParameter("key: expected in the body or a header; what stands in a URL is written down in many places")
+    visit = gate.admit(request.env)
+    token, used, expires = gate.log_in(visit, key)
+    with audit.acting(f"key:{used.id}"):
+        access_log.append("sign_in", role=used.role)
+    response.append_header("Set-Cookie", auth.set_cookie(visit, token, expires - time.time()))
+    response.status = falcon.HTTP_201
+    return {
+        "role": used.role, "key": {"id": used.id, "name": used.name}, "expires": expires, "csrf_token": csrf_token(token),
+    }  # fmt: skip
+
+
+@route.delete("/session", **ROUTE)
+def end_session(request, response):
+    """End the session."""
+    visit = gate.admit(request.env)
+    if visit.session:
+        gate.sessions.end(visit.session)
+        access_log.append("sign_out")
+    response.append_header("Set-Cookie", auth.set_cookie(visit, None))
+    return {"ended": visit.session is not None}
 
 
 # -- live video ------------------------------------------------------------------------------------------------------
@@ -530,8 +738,14 @@ def camera_stream(
     return live_stream(request, response, camera, width, fps, quality, overlay)
 
 
+def over(request):
+    """A callable that says when a reply without end has to end: its reader left, the server stops, or the key is revoked."""
+    left, allowed = request.env.get("recognizer.over", lambda: False), request.env[auth.STILL_ALLOWED]
+    return lambda: left() or not allowed()
+
+
 def live_stream(request, response, camera, width, fps, quality, overlay):
-    viewer = service().live.watch(view_key(camera, width, fps, quality, overlay), request.env.get("recognizer.over"))
+    viewer = service().live.watch(view_key(camera, width, fps, quality, overlay), over(request))
     response.content_type = mjpeg.CONTENT_TYPE
     return viewer
 
@@ -575,7 +789,7 @@ def events(
             raise InvalidParameter(f"{name}: only with format=json")
     response.content_type = "text/event-stream; charset=utf-8"
     reached = sse.last_event_id(request.get_header("Last-Event-ID"), after)
-    return sse.Reader(held, reached, wanted, request.env.get("recognizer.over"))
+    return sse.Reader(held, reached, wanted, over(request))
 
 
 def wants_events_json(request, format: str | None) -> bool:
@@ -602,7 +816,7 @@ def event_thumbnail(response, event: event_id_type):
 
 
 @route.get("/audit", examples="action=delete,export&limit=20", **ROUTE)
-def audit(
+def audit_lines(
     after: event_id_type = None,
     before: event_id_type = None,
     limit: hug.types.in_range(1, 1001) = 100,
@@ -615,6 +829,40 @@ def audit(
 
 
 @route.get("/health", **ROUTE)
-def health(response):
-    """Whether the server is alive and ready, with which engine and how many people."""
-    return service().health()
+def health(request):
+    """Whether the server is alive and ready; to whoever may read also with which engine and how many people."""
+    shown = service().health()
+    if gate.admit(request.env).role == auth.ANYONE:
+        return {"live": shown["live"], "ready": shown["ready"]}
+    return shown
+
+
+@route.get("/health/live", **ROUTE)
+def live():
+    """Whether the process answers. Asks nothing of the service: when this fails, only a restart helps."""
+    return {"live": True}
+
+
+@route.get("/health/ready", **ROUTE)
+def ready(request, response):
+    """Whether requests should be sent here; 503 with the reasons while it starts, ends, or cannot read its folder."""
+    reasons = unready()
+    if not reasons:
+        return {"ready": True}
+    request.env["recognizer.error"] = NOT_READY
+    response.status = falcon.HTTP_503
+    response.set_header("Retry-After", "1")
+    return {"error": {"code": NOT_READY, "message": "; ".join(reasons), "reasons": reasons}}
+
+
+@route.get("/metrics", **ROUTE)
+def metrics_text(response):
+    """What is counted and measured, in Prometheus' text format."""
+    response.content_type = METRICS_TYPE
+    return metrics.text()
+
+
+@route.get("/openapi.json", **ROUTE)
+def openapi_document():
+    """This API as an OpenAPI 3.1 document."""
+    return openapi.document(described_routes(), status_of, __version__, locked=keys.required())

@@ -2,18 +2,23 @@
 
     python benchmarks/decode.py [--quick] [--json FILE]
 
-Photos are drawn. Orientation 6 is turned upright by ours and not by Pillow; ratio is Pillow's time over ours.
+Photos are drawn. Orientation 6 is turned upright by ours and not by Pillow; ratio is Pillow's time over ours. The second
+table is of the formats that are decoded by another process (see recognizer/sandbox.py): ratio is the time there over the time
+of the same decoder in this process. HEIC needs pillow-heif to be written, and is left out without it.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import io
+import statistics
+import time
 
 import numpy as np
 import report
 from PIL import Image as pillow
 
-from recognizer import images
+from recognizer import decoders, images, sandbox
 
 SIZES = {"2 MP": (1632, 1224), "12 MP": (4000, 3000), "24 MP": (6000, 4000)}
 
@@ -54,11 +59,63 @@ def measure(quick: bool) -> list[dict]:
     return rows
 
 
+def other_formats(pixels: np.ndarray) -> dict[str, bytes]:
+    """The photo in each format that another process decodes."""
+    how = {"bmp": {}, "gif": {}, "tiff": {"compression": "tiff_lzw"}, "avif": {"speed": 10}}
+    if importlib.util.find_spec("pillow_heif"):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+        how["heif"] = {}
+    made = {}
+    for kind, options in how.items():
+        file, picture = io.BytesIO(), pillow.fromarray(pixels)
+        (picture.quantize(256) if kind == "gif" else picture).save(file, kind, **options)
+        made["heic" if kind == "heif" else kind] = file.getvalue()
+    return made
+
+
+def measure_sandbox(quick: bool) -> list[dict]:
+    rows = []
+    for name, size in list(SIZES.items())[: 1 if quick else 2]:
+        for kind, data in other_formats(photo(*size)).items():
+            calls = {
+                "here": lambda kind=kind, data=data: decoders.read(kind, data, 50_000_000),
+                "there": lambda kind=kind, data=data: sandbox.read(kind, data, 50_000_000),
+            }
+            times = report.alternate(calls, 3 if quick else 5)
+            here, there = times["here"]["wall"], times["there"]["wall"]
+            rows.append(
+                {
+                    "photo": name, "format": kind, "bytes": len(data), "here ms": here, "there ms": there,
+                    "more ms": there - here, "ratio": there / here,
+                }
+            )  # fmt: skip
+    return rows
+
+
+def measure_start() -> float:
+    """Milliseconds until a child that was not there has decoded a photo of one pixel."""
+    file = io.BytesIO()
+    pillow.new("RGB", (1, 1)).save(file, "bmp")
+    took = []
+    for _ in range(5):
+        sandbox.close()
+        begin = time.perf_counter()
+        sandbox.read("bmp", file.getvalue(), 1)
+        took.append(1000 * (time.perf_counter() - begin))
+    return statistics.median(took)
+
+
 def main() -> None:
     options = report.parser(__doc__).parse_args()
     rows = measure(options.quick)
     report.table(rows, "Median milliseconds from a JPEG's bytes to RGB pixels")
-    report.save(options, decode=rows)
+    apart = measure_sandbox(options.quick)
+    report.table(apart, "Median milliseconds from bytes to RGB pixels, in this process and in another")
+    start = measure_start()
+    print(f"\nThe first such photo, which starts the other process: {start:.0f} ms")
+    report.save(options, decode=rows, apart=apart, start_ms=start)
 
 
 if __name__ == "__main__":

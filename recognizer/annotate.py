@@ -10,6 +10,7 @@ from zlib import crc32
 
 import numpy as np
 
+from . import fonts
 from .results import FoundObject, SeenFace
 from .types import Box
 
@@ -45,7 +46,7 @@ def draw(
     faces : sequence of SeenFace
         In the pixels of `pixels`. Faces that were matched get their name, or are called unknown.
     font : path, optional
-        A TrueType font for the names; else Pillow's own, which has Latin letters only.
+        A TrueType font for the names, or Pillow's own, which has Latin letters only; see `fonts` for letters it lacks.
     objects : sequence of FoundObject
         In the pixels of `pixels`; each gets its label and score.
 
@@ -125,8 +126,9 @@ def _font_size(size: tuple[int, int], mark: _Mark) -> int:
 
 
 def _draw_label(brush, size, mark: _Mark, font: Path | None, taken: list) -> tuple:
+    label, font = fonts.choose(mark.label, font)
     letters = typeface(font, _font_size(size, mark))
-    label = _shortened(brush, mark.label, letters, size[0])
+    label = _shortened(brush, label, letters, size[0])
     left, top, right, bottom = brush.textbbox((0, 0), label, font=letters)
     pad = max(2, letters.size // 5)
     width, height = right - left + 2 * pad, bottom - top + 2 * pad

@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from . import models
-from .errors import ModelError, ModelMissing, SettingsError
+from .errors import KeyMissing, ModelError, ModelMissing, RecognizerError, SettingsError
 from .settings import Settings
 
 OK, WARNING, BROKEN = "ok", "warning", "broken"
@@ -32,10 +32,12 @@ OLDEST, NEWEST_TRIED = (3, 10), (3, 13)
 INSTALL = "Run `make setup`, or `python -m pip install -r requirements.txt` in the project's folder."
 #: Modules and the distributions that bring them, in the order of requirements.txt.
 PACKAGES = {
-    "hug": "hug", "cheroot": "cheroot", "multipart": "multipart", "numpy": "numpy", "cv2": "opencv-python-headless",
+    "hug": "hug", "cheroot": "cheroot", "multipart": "multipart", "argon2": "argon2-cffi",
+    "cryptography": "cryptography", "limits": "limits", "numpy": "numpy", "cv2": "opencv-python-headless",
     "dlib": "dlib-bin", "face_recognition_models": "face_recognition_models", "onnxruntime": "onnxruntime",
     "google.protobuf": "protobuf", "loky": "loky", "PIL": "pillow", "pi_heif": "pi-heif",
     "simplejpeg": "simplejpeg", "requests": "requests", "certifi": "certifi", "idna": "idna", "filelock": "filelock",
+    "prometheus_client": "prometheus-client",
     "platformdirs": "platformdirs", "pycocotools.cocoeval": "pycocotools",
     "watchfiles": "watchfiles", "click": "click", "rich": "rich", "paho.mqtt.client": "paho-mqtt",
 }  # fmt: skip
@@ -74,6 +76,7 @@ def examine(overrides: dict, port: int) -> list[Finding]:
         dlib_files,
         lambda: [folder("known faces", settings.known_faces, "RECOGNIZER_KNOWN_FACES")],
         lambda: [folder("state", settings.state_dir, "RECOGNIZER_STATE_DIR")],
+        lambda: [access(settings), encryption(settings)],
         lambda: [cache(settings.state_dir / "encodings.sqlite")],
         lambda: [watching(settings), port_free(settings.host, port), clock(), memory(), disk(settings.state_dir)],
     ]
@@ -242,6 +245,62 @@ def cache(file: Path) -> Finding:
     if answer != "ok":
         return Finding("cache", BROKEN, answer[:200], advice)
     return Finding("cache", OK, f"whole, {count} encodings")
+
+
+def access(settings: Settings) -> Finding:
+    """Who may ask the server: whether there are keys, and whether its files are its own."""
+    from .access_file import AccessFile
+    from .keys import Keys
+
+    file = settings.state_dir / "access.sqlite"
+    try:
+        keys = Keys(AccessFile(file), settings.admin_key)
+        valid = sum(keys.living(key.id) is not None for key in keys.all()) + (settings.admin_key is not None)
+        locked = keys.required()
+        if settings.tls_certificate is not None:
+            from .tls import Tls
+
+            Tls(settings.tls_certificate, settings.tls_key, settings.tls_key_password, settings.tls_client_ca)
+    except RecognizerError as error:
+        return Finding("access", BROKEN, error.message, f"Restore {file.absolute()} or the certificate's files from a backup.")
+    if locked and not valid:
+        return Finding("access", WARNING, "no key is valid", "Make one with `python -m recognizer keys add NAME --role admin`.")
+    if not locked and settings.anyone_may_do_anything:
+        advice = "Make a key, and unset RECOGNIZER_ANYONE_MAY_DO_ANYTHING, unless everybody in your network may do everything."
+        return Finding("access", WARNING, "no keys: whoever reaches the port may do anything", advice)
+    secret = settings.config is not None and settings.admin_key is not None
+    for shared in (file, settings.config if secret else None):
+        if os.name == "posix" and shared is not None and shared.exists() and shared.stat().st_mode & 0o077:
+            advice = f"Run `chmod 600 {shared.absolute()}`."
+            return Finding("access", WARNING, f"{shared.name} can be read by other users", advice)
+    return Finding("access", OK, f"{valid} keys are valid" if locked else "no keys: only this machine is served")
+
+
+def encryption(settings: Settings) -> Finding:
+    """Whether the key that is set is the one that opens what is kept."""
+    from . import encryption as work
+    from .vault import open_vault
+
+    places = work.Places(settings.known_faces, settings.state_dir)
+    try:
+        vault = open_vault(settings.encryption_key, settings.encryption_key_file)
+        held = work.held_keys(places)
+        if held and vault is None:
+            raise KeyMissing(f"what is kept is encrypted with the key {', '.join(sorted(held))}, and none is set")
+        if held:
+            work.require(held, vault)
+    except RecognizerError as error:
+        advice = "Set RECOGNIZER_ENCRYPTION_KEY_FILE to the file with that key; without it nothing that is kept can be read."
+        return Finding("encryption", BROKEN, error.message, advice)
+    if len(held) > 1:
+        advice = "Run `python -m recognizer encryption rotate` again, with the server stopped."
+        return Finding("encryption", WARNING, "a change of the key was interrupted", advice)
+    if not held:
+        return Finding("encryption", OK, "off" if vault is None else "a key is set for a new installation")
+    file = settings.encryption_key_file
+    if os.name == "posix" and file is not None and file.stat().st_mode & 0o077:
+        return Finding("encryption", WARNING, "the key can be read by other users", f"Run `chmod 600 {file.absolute()}`.")
+    return Finding("encryption", OK, f"what is kept is encrypted with the key {vault.current}")
 
 
 def disk(path: Path) -> Finding:

@@ -2,7 +2,7 @@
 
 An "encoding" is face_recognition's word for an embedding; here it is the cached result of examining one photo for
 enrolment, usable or not. Everything in this file can be made again from the photos. It is one SQLite database
-(no pickle, several processes at once), keyed by the photo's content and the engine's id.
+(no pickle, several processes at once), keyed by the photo's content and the engine's id; every row has a checksum.
 """
 
 from __future__ import annotations
@@ -13,38 +13,51 @@ import os
 import sqlite3
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
-from .errors import KeyMissing, RecognizerError, StorageError
+from .errors import KeyMissing, RecognizerError, SealBroken, StorageError
 from .vault import Vault
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 #: Raised whenever the tables change; a file of another version is made anew.
-VERSION = 1
+VERSION = 3
 #: How long to wait for another process that uses the file.
 LOCKED_SECONDS = 30.0
 _TABLES = """
 CREATE TABLE IF NOT EXISTS files (
-    path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, inode INTEGER, photo TEXT NOT NULL) WITHOUT ROWID;
+    path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, inode INTEGER, photo TEXT NOT NULL,
+    checksum INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS encodings (
     photo TEXT, engine TEXT, face TEXT, problem TEXT, message TEXT, vector BLOB,
-    left REAL, top REAL, right REAL, bottom REAL, score REAL, width INTEGER, height INTEGER,
+    left REAL, top REAL, right REAL, bottom REAL, score REAL, width INTEGER, height INTEGER, checksum INTEGER,
     PRIMARY KEY (photo, engine, face)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS thumbnails (photo TEXT PRIMARY KEY, jpeg BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS thumbnails (photo TEXT PRIMARY KEY, jpeg BLOB NOT NULL, checksum INTEGER) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS files_by_photo ON files (photo);
-CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT, checksum INTEGER) WITHOUT ROWID;
 """
 #: What an encrypted thumbnail is for; the photo's id follows.
 _THUMBNAIL = "thumbnail "
-_COLUMNS = "photo, engine, face, problem, message, vector, left, top, right, bottom, score, width, height"
+_SCHEMA = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name"
+_COLUMNS = "photo, engine, face, problem, message, vector, left, top, right, bottom, score, width, height, checksum"
+
+
+@cache
+def _schema() -> list[tuple[str, str]]:
+    """What `_SCHEMA` gives where nothing is damaged."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(_TABLES)
+        return connection.execute(_SCHEMA).fetchall()
 
 
 def photo_id(data: bytes) -> str:
@@ -130,13 +143,7 @@ class EncodingsCache:
             except sqlite3.DatabaseError as error:
                 if not _means_damage(error):
                     raise
-                return self._make_anew(error)
-
-    def _make_anew(self, error: sqlite3.DatabaseError) -> sqlite3.Connection:
-        log.warning("the cache of encodings was damaged and is made anew (%s)", error)
-        for suffix in ("", "-wal", "-shm"):
-            Path(self._path + suffix).unlink(missing_ok=True)
-        return self._connect()
+                return self._open_anew(error)
 
     def _connect(self, whole: bool = False) -> sqlite3.Connection:
         """Open the file and see that it can be read: its tables' heads, or with `whole` every page.
@@ -147,7 +154,7 @@ class EncodingsCache:
         until = time.monotonic() + LOCKED_SECONDS
         while True:
             try:
-                return self._try_to_connect(whole)
+                return _decoded(self._try_to_connect, whole)
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error) or time.monotonic() > until:
                     raise
@@ -160,15 +167,17 @@ class EncodingsCache:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             if connection.execute("PRAGMA user_version").fetchone()[0] not in (0, VERSION):
-                for table in ("files", "encodings", "thumbnails"):
+                for table in ("files", "encodings", "thumbnails", "meta"):
                     connection.execute(f"DROP TABLE IF EXISTS {table}")
             connection.executescript(_TABLES)
             connection.execute(f"PRAGMA user_version = {VERSION}")
+            if connection.execute(_SCHEMA).fetchall() != _schema():
+                raise sqlite3.DatabaseError("the tables are not as they were made")
             connection.execute("SELECT count(*) FROM encodings").fetchone()
             if whole and connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
                 raise sqlite3.DatabaseError("database disk image is malformed")
             self._encrypt_as_wanted(connection)
-        except (sqlite3.DatabaseError, RecognizerError):
+        except (sqlite3.DatabaseError, UnicodeDecodeError, RecognizerError):
             connection.close()
             raise
         return connection
@@ -187,7 +196,7 @@ class EncodingsCache:
             _reseal(connection, self._vault, held)
             connection.execute("DELETE FROM meta WHERE name = 'key'")
             if wanted is not None:
-                connection.execute("INSERT INTO meta VALUES ('key', ?)", (wanted,))
+                connection.execute("INSERT INTO meta VALUES (?, ?, ?)", _checked(("key", wanted)))
         connection.execute("VACUUM")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -208,17 +217,30 @@ class EncodingsCache:
     def _run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         """Do `work`; if the file turns out to be damaged, with a new one: all of it can be made again."""
         with self._lock, _storage_errors():
-            try:
-                return work(self._connection)
-            except sqlite3.DatabaseError as error:
-                if not _means_damage(error):
-                    raise
-                self._connection.close()
+            for mend in (self._open_again, self._open_anew):
                 try:
-                    self._connection = self._connect(whole=True)  # another process may have made it anew already
-                except sqlite3.DatabaseError:
-                    self._connection = self._make_anew(error)
-                return work(self._connection)
+                    return _decoded(work, self._connection)
+                except sqlite3.DatabaseError as error:
+                    if not _means_damage(error):
+                        raise
+                    self._connection.close()
+                    self._connection = mend(error)
+            return _decoded(work, self._connection)
+
+    def _open_again(self, error: sqlite3.DatabaseError) -> sqlite3.Connection:
+        """Another process may have made the file anew already."""
+        try:
+            return self._connect(whole=True)
+        except sqlite3.DatabaseError as found:
+            if not _means_damage(found):
+                raise
+            return self._open_anew(error)
+
+    def _open_anew(self, error: sqlite3.DatabaseError) -> sqlite3.Connection:
+        log.warning("the cache of encodings was damaged and is made anew (%s)", error)
+        for suffix in ("", "-wal", "-shm"):
+            Path(self._path + suffix).unlink(missing_ok=True)
+        return self._connect()
 
     def _write(self, *statements: tuple[str, Iterable[Sequence]]) -> int:
         """One transaction: each statement with all its rows of values; how many rows the last one changed."""
@@ -233,6 +255,16 @@ class EncodingsCache:
     def _read(self, query: str, values: Sequence = ()) -> list[tuple]:
         return self._run(lambda connection: connection.execute(query, values).fetchall())
 
+    def _read_sound(self, query: str, values: Sequence = (), key: int = 0) -> list[tuple]:
+        """Rows that are as they were written. Where one is not, or the order by the first `key` values is not kept, rows
+        also lie where nobody finds them who has to erase them: then all tables are written anew, from what is sound."""
+        rows = self._read(query, values)
+        sound = [row for row in rows if _is_sound(row)]
+        if len(sound) < len(rows) or any(not one[:key] < other[:key] for one, other in pairwise(sound) if key):
+            log.warning("the cache of encodings was damaged: %d rows are made again", len(rows) - len(sound))
+            self._run(_rewrite)
+        return sound
+
     def close(self) -> None:
         with self._lock:
             self._connection.close()
@@ -241,8 +273,12 @@ class EncodingsCache:
 
     def files(self) -> dict[str, tuple[FileStamp, str]]:
         """Every file whose content is known: path -> (stamp, photo id)."""
-        rows = self._read("SELECT path, size, mtime_ns, inode, photo FROM files")
-        return {self._path_of(path): (FileStamp(size, mtime, inode), photo) for path, size, mtime, inode, photo in rows}
+        rows = self._read_sound("SELECT path, size, mtime_ns, inode, photo, checksum FROM files ORDER BY path", key=1)
+        found = {}
+        for mark, size, mtime, inode, photo, _ in rows:
+            with _as_if_not_there():
+                found[self._path_of(mark)] = FileStamp(size, mtime, inode), photo
+        return found
 
     def _mark(self, path: str) -> str:
         """A path as it is kept."""
@@ -254,7 +290,7 @@ class EncodingsCache:
     def remember_files(self, files: Iterable[tuple[str, FileStamp, str]]) -> None:
         """Note which photo each file holds."""
         rows = [(self._mark(path), stamp.size, stamp.mtime_ns, stamp.inode, photo) for path, stamp, photo in files]
-        self._write(("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", rows))
+        self._write(("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", map(_checked, rows)))
 
     def forget_files(self, paths: Iterable[str]) -> None:
         self._write(("DELETE FROM files WHERE path = ?", [(self._mark(path),) for path in paths]))
@@ -274,27 +310,33 @@ class EncodingsCache:
 
     def encodings(self, engine: str, photos: Iterable[str] | None = None) -> dict[tuple[str, str], Encoding]:
         """The encodings that `engine` made, of all photos or of some: (photo id, face wanted) -> Encoding."""
+        order = "ORDER BY photo, engine, face"  # which is that of the file
         if photos is None:
-            rows = self._read(f"SELECT {_COLUMNS} FROM encodings WHERE engine = ?", (engine,))
+            rows = self._read_sound(f"SELECT {_COLUMNS} FROM encodings WHERE engine = ? {order}", (engine,), key=3)
         else:
             query = f"SELECT {_COLUMNS} FROM encodings WHERE engine = ? AND photo = ?"
-            rows = [row for photo in photos for row in self._read(query, (engine, photo))]
-        return {(row[0], row[2]): _encoding(row, self._vault) for row in rows}
+            rows = [row for photo in photos for row in self._read_sound(query, (engine, photo))]
+        found = {}
+        for row in rows:
+            with _as_if_not_there():
+                found[row[0], row[2]] = _encoding(row, self._vault)
+        return found
 
     def put(self, encodings: Iterable[Encoding], thumbnails: dict[str, bytes] | None = None) -> None:
         """Keep encodings, and thumbnails (photo id -> JPEG); durable when this returns."""
-        insert = f"INSERT OR REPLACE INTO encodings ({_COLUMNS}) VALUES ({', '.join('?' * 13)})"
-        rows = [_row(encoding, self._vault) for encoding in encodings]
+        insert = f"INSERT OR REPLACE INTO encodings ({_COLUMNS}) VALUES ({', '.join('?' * 14)})"
+        rows = [_checked(_row(encoding, self._vault)) for encoding in encodings]
         pictures = (thumbnails or {}).items()
         if self._vault is not None:
             pictures = [(photo, self._vault.seal(jpeg, _THUMBNAIL + photo)) for photo, jpeg in pictures]
-        self._write((insert, rows), ("INSERT OR REPLACE INTO thumbnails VALUES (?, ?)", pictures))
+        self._write((insert, rows), ("INSERT OR REPLACE INTO thumbnails VALUES (?, ?, ?)", map(_checked, pictures)))
 
     def thumbnail(self, photo: str) -> bytes | None:
-        rows = self._read("SELECT jpeg FROM thumbnails WHERE photo = ?", (photo,))
-        if not rows:
-            return None
-        return rows[0][0] if self._vault is None else self._vault.open(rows[0][0], _THUMBNAIL + photo)
+        rows = self._read_sound("SELECT photo, jpeg, checksum FROM thumbnails WHERE photo = ?", (photo,))
+        for _, jpeg, _ in rows:
+            with _as_if_not_there():
+                return jpeg if self._vault is None else self._vault.open(jpeg, _THUMBNAIL + photo)
+        return None
 
     def forget_thumbnail(self, photo: str) -> None:
         self._write(("DELETE FROM thumbnails WHERE photo = ?", [(photo,)]))
@@ -348,6 +390,22 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
+def _rewrite(connection: sqlite3.Connection) -> None:
+    """Make all tables anew, with the rows that are sound; thumbnails are left to be made when they are asked for."""
+    kept = {}
+    for table in ("files", "encodings"):
+        kept[table] = [row for row in connection.execute(f"SELECT * FROM {table}") if _is_sound(row)]
+    with _transaction(connection):
+        for table in ("files", "encodings", "thumbnails"):
+            connection.execute(f"DROP TABLE {table}")
+        for statement in filter(str.strip, _TABLES.split(";")):
+            connection.execute(statement)
+        for table, rows in kept.items():
+            if rows:
+                connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
 @contextmanager
 def _storage_errors() -> Iterator[None]:
     try:
@@ -357,34 +415,92 @@ def _storage_errors() -> Iterator[None]:
         raise StorageError(f"the cache of encodings cannot be used: {reason}") from error
 
 
+def _decoded(work: Callable[..., Result], *args) -> Result:
+    """Do `work`. What SQLite says of damage may quote it, so that the message itself is no text."""
+    try:
+        return work(*args)
+    except UnicodeDecodeError as error:
+        raise sqlite3.DatabaseError("database disk image is malformed") from error
+
+
+#: What SQLite says of a file that is out of reach, in use or without room, rather than bad.
+_NO_DAMAGE = ("locked", "busy", "full", "unable to open", "readonly", "i/o", "memory", "interrupted", "permission", "closed")
+
+
 def _means_damage(error: sqlite3.DatabaseError) -> bool:
-    """Whether the file is bad, rather than locked, out of reach or out of room."""
-    return type(error) is sqlite3.DatabaseError or "unsupported file format" in str(error)
+    """Whether the file is bad, rather than locked, out of reach or out of room: damage also shows as missing tables or
+    columns, as text that is none, or as a version that nobody wrote."""
+    if type(error) is sqlite3.OperationalError:
+        return not any(words in str(error).lower() for words in _NO_DAMAGE)
+    return type(error) is sqlite3.DatabaseError
+
+
+def _checksum(values: Sequence) -> int:
+    """A checksum of a row's values and of their types: SQLite keeps none, and a flipped bit would be another face."""
+    found = 0
+    for value in values:
+        data = value if isinstance(value, bytes) else repr(value).encode("utf-8", "surrogatepass")
+        found = zlib.crc32(data, zlib.crc32(type(value).__name__.encode(), found))
+    return found
+
+
+def _checked(values: Sequence) -> tuple:
+    """The values of a row, and their checksum behind them."""
+    return (*values, _checksum(values))
+
+
+def _is_sound(row: Sequence) -> bool:
+    """Whether a row is as it was written. One that is not is as good as not there: it can be made again."""
+    return row[-1] == _checksum(row[:-1])
 
 
 def _key_of(connection: sqlite3.Connection) -> str | None:
     """The id of the key that the rows are encrypted with."""
-    found = connection.execute("SELECT value FROM meta WHERE name = 'key'").fetchone()
-    return found[0] if found else None
+    found = connection.execute("SELECT name, value, checksum FROM meta WHERE name = 'key'").fetchone()
+    if found is not None and not _is_sound(found):
+        raise sqlite3.DatabaseError("the name of the key is malformed")
+    return found[1] if found else None
 
 
 def _reseal(connection: sqlite3.Connection, vault: Vault | None, held: str | None, plain: bool = False) -> None:
-    """Write every row anew, as `vault` has it, or `plain`."""
+    """Write every row anew, as `vault` has it, or `plain`; rows that are not sound are left out."""
 
-    def anew(data: bytes, purpose: str) -> bytes:
+    def anew(data: bytes | None, purpose: str) -> bytes | None:
+        if data is None:
+            return None
         opened = data if held is None else vault.open(data, purpose)
         return opened if plain else vault.seal(opened, purpose)
 
-    paths = [path for (path,) in connection.execute("SELECT path FROM files").fetchall()]
-    opened = [path if held is None else vault.unmark(path, held) for path in paths]
-    rows = [(path if plain else vault.mark(path), old) for path, old in zip(opened, paths, strict=True)]
-    connection.executemany("UPDATE files SET path = ? WHERE path = ?", rows)
-    found = connection.execute("SELECT vector, photo, engine, face FROM encodings WHERE vector IS NOT NULL").fetchall()
-    rows = [(anew(vector, _purpose(*key)), *key) for vector, *key in found]
-    connection.executemany("UPDATE encodings SET vector = ? WHERE photo = ? AND engine = ? AND face = ?", rows)
-    found = connection.execute("SELECT jpeg, photo FROM thumbnails").fetchall()
-    rows = [(anew(jpeg, _THUMBNAIL + photo), photo) for jpeg, photo in found]
-    connection.executemany("UPDATE thumbnails SET jpeg = ? WHERE photo = ?", rows)
+    def path(row: tuple) -> tuple:
+        opened = row[0] if held is None else vault.unmark(row[0], held)
+        return (opened if plain else vault.mark(opened), *row[1:-1])
+
+    def vector(row: tuple) -> tuple:
+        return *row[:5], anew(row[5], _purpose(*row[:3])), *row[6:-1]
+
+    def thumbnail(row: tuple) -> tuple:
+        return row[0], anew(row[1], _THUMBNAIL + row[0])
+
+    for table, key, change in (("files", 1, path), ("encodings", 3, vector), ("thumbnails", 1, thumbnail)):
+        names = [name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})").fetchall()]
+        where = " AND ".join(f"{name} IS ?" for name in names[:key])
+        rows = connection.execute(f"SELECT {', '.join(names[:key])} FROM {table}").fetchall()
+        for place in rows:  # one at a time: all thumbnails would be much to hold
+            row = connection.execute(f"SELECT * FROM {table} WHERE {where}", place).fetchone()
+            connection.execute(f"DELETE FROM {table} WHERE {where}", place)
+            with suppress(SealBroken):
+                if row is not None and _is_sound(row):
+                    new = _checked(change(row))
+                    connection.execute(f"INSERT OR REPLACE INTO {table} VALUES ({', '.join('?' * len(new))})", new)
+
+
+@contextmanager
+def _as_if_not_there() -> Iterator[None]:
+    """A row that was sealed for another place is left out: it can be made again."""
+    try:
+        yield
+    except SealBroken as error:
+        log.warning("the cache of encodings was changed, and a row is made again: %s", error.message)
 
 
 def _purpose(photo: str, engine: str, face: str) -> str:
@@ -396,15 +512,15 @@ def _row(encoding: Encoding, vault: Vault | None) -> tuple:
     vector = None if encoding.vector is None else np.ascontiguousarray(encoding.vector, "<f4").tobytes()
     if vector is not None and vault is not None:
         vector = vault.seal(vector, _purpose(encoding.photo, encoding.engine, encoding.face))
-    box = encoding.box or (None,) * 4
+    numbers = [None if number is None else float(number) for number in (*(encoding.box or (None,) * 4), encoding.score)]
     return (
         encoding.photo, encoding.engine, encoding.face, encoding.problem, encoding.message, vector,
-        *box, encoding.score, encoding.width, encoding.height,
+        *numbers, encoding.width, encoding.height,
     )  # fmt: skip
 
 
 def _encoding(row: tuple, vault: Vault | None) -> Encoding:
-    photo, engine, face, problem, message, vector, *box, score, width, height = row
+    photo, engine, face, problem, message, vector, *box, score, width, height, _ = row
     if vector is not None and vault is not None:
         vector = vault.open(vector, _purpose(photo, engine, face))
     return Encoding(

@@ -18,9 +18,20 @@ from dataclasses import dataclass
 from . import names
 from .consent import FILE as CONSENT_FILE
 from .consent import Consent
+from .duplicates import DISTANCE_SHARE, Change, Pictures
 from .encodings import Encoding, EncodingsCache, FileStamp, photo_id
 from .engines import Engine
-from .errors import ImageError, KeyMissing, PhotoNotFound, SealBroken, StorageError, SubjectNotFound
+from .errors import (
+    DecoderCrashed,
+    DecoderTooSlow,
+    DecoderUnavailable,
+    ImageError,
+    KeyMissing,
+    PhotoNotFound,
+    SealBroken,
+    StorageError,
+    SubjectNotFound,
+)
 from .examination import Examined, Rules, Work, examine_files
 from .files import replace_erasing
 from .folder import PHOTO, KnownFaces, PhotoFile, Problem
@@ -40,6 +51,9 @@ BATCH = 64
 LARGEST_MARK = ".largest"
 #: Larger files are no photos, and are left as they are.
 MAX_SEALED = 1_000_000_000
+
+#: Problems that may be the machine's and not the photo's: the next start tries again.
+PASSING = {kind.code for kind in (DecoderCrashed, DecoderTooSlow, DecoderUnavailable)}
 
 Progress = Callable[[int, int], None]
 
@@ -97,7 +111,11 @@ class Enrolment:
         self._entries: dict[str, Entry] = {}
         self._by_subject: dict[str, dict[str, Entry]] = defaultdict(dict)
         self._uses: Counter[str] = Counter()
+        self._pictures = Pictures(DISTANCE_SHARE * engine.info.calibration.threshold)
+        #: Rises with every change of the gallery.
+        self.revision = 0
         self._folder_problems: list[Problem] = []
+        self._unusable = 0
         self._waiting: dict[str, tuple[FileStamp, float]] = {}
         self._consents: dict[str, tuple[FileStamp, Consent]] = {}
         self._consent_problems: list[Problem] = []
@@ -197,11 +215,11 @@ class Enrolment:
             self._consents, self._consent_problems = held, problems
             expired = {subject for subject, (_, each) in held.items() if each.expired()}
             for subject in expired - self._expired:
+                self.revision += 1
                 self.gallery.remove(subject)
             back, self._expired = self._expired - expired, expired
             for subject in back:
-                entries = self._by_subject.get(subject, {}).values()
-                self.gallery.add([_template(subject, e.encoding) for e in entries if e.encoding.vector is not None])
+                self._sort_anew(subject)
 
     def _is_known(self, photo: PhotoFile) -> bool:
         entry = self._entries.get(photo.path)
@@ -377,7 +395,8 @@ class Enrolment:
             shown = here.items() if self._keep_photos else ()
             thumbnails = {photo: each.thumbnail for (photo, _), each in shown if each.thumbnail is not None}
             encodings = {key: each.encoding for key, each in here.items()}
-            self.cache.put(encodings.values(), thumbnails)
+            lasting = [encoding for encoding in encodings.values() if encoding.problem not in PASSING]
+            self.cache.put(lasting, thumbnails)
             self._enrol([pair for key in here for pair in users[key]], encodings)
             if gone:  # erased while it was looked at
                 self._forget(gone, {each.encoding.photo for each in batch})
@@ -385,7 +404,7 @@ class Enrolment:
     def _enrol(self, pairs: Iterable[tuple[PhotoFile, str]], encodings: Mapping[tuple[str, str], Encoding]) -> None:
         """Enrol files whose encodings are known, unless they changed or went meanwhile."""
         with self._lock:
-            templates = []
+            usable: dict[str, list[Encoding]] = defaultdict(list)
             for file, photo in pairs:
                 if self.folder.stamp(file.path) != file.stamp:
                     continue
@@ -396,18 +415,29 @@ class Enrolment:
                 self._forget_entry(file.path)
                 self._record(Entry(file.subject, file.path, file.stamp, photo, encoding))
                 self._waiting.pop(file.path, None)
-                if encoding.vector is not None and file.subject not in self._expired:
-                    templates.append(_template(file.subject, encoding))
-            self.gallery.add(templates)
+                if encoding.vector is not None:
+                    usable[file.subject].append(encoding)
+            self._apply({subject: self._pictures.note(subject, encodings) for subject, encodings in usable.items()})
+
+    def _apply(self, changes: Mapping[str, Change]) -> None:
+        """Let the gallery follow: what comes before what goes, so that nobody is missing in between."""
+        self.revision += 1
+        changed = [(subject, change) for subject, change in changes.items() if subject not in self._expired]
+        self.gallery.add([_template(subject, each) for subject, change in changed for each in change.added])
+        for subject, change in changed:
+            for photo in change.removed:
+                self.gallery.remove(subject, photo)
 
     def _record(self, entry: Entry) -> None:
         self._entries[entry.path] = entry
         self._by_subject[entry.subject][entry.path] = entry
         self._uses[entry.photo] += 1
+        self._unusable += entry.encoding.problem is not None
 
     def _forget_entry(self, path: str) -> Entry | None:
         entry = self._entries.pop(path, None)
         if entry is not None:
+            self._unusable -= entry.encoding.problem is not None
             del self._by_subject[entry.subject][path]
             if not self._by_subject[entry.subject]:
                 del self._by_subject[entry.subject]
@@ -418,13 +448,16 @@ class Enrolment:
 
     def _drop(self, entries: list[Entry]) -> None:
         """Take files that are gone out of the gallery, and out of the cache what nobody else uses."""
+        gone: dict[str, set[str]] = defaultdict(set)
         for entry in entries:
-            if self._forget_entry(entry.path) is None:
-                continue
-            left = self._by_subject.get(entry.subject, {}).values()
-            if not any(other.photo == entry.photo for other in left):
-                self.gallery.remove(entry.subject, entry.photo)
+            if self._forget_entry(entry.path) is not None:
+                gone[entry.subject].add(entry.photo)
+        changes = {}
+        for subject, photos in gone.items():
+            left = {entry.photo for entry in self._by_subject.get(subject, {}).values() if entry.encoding.vector is not None}
+            changes[subject] = self._pictures.forget(subject, photos - left)
         if entries:
+            self._apply(changes)
             self._forget([entry.path for entry in entries], {entry.photo for entry in entries})
 
     def _forget(self, paths: Iterable[str], photos: set[str]) -> None:
@@ -465,9 +498,13 @@ class Enrolment:
             self._forget_entry(path)
             entry = Entry(subject, path, stamp, encoding.photo, encoding)
             self._record(entry)
-            if subject not in self._expired:
-                self.gallery.add([_template(subject, encoding)])
+            self._apply({subject: self._pictures.note(subject, [encoding])})
             return entry, True
+
+    def original_of(self, subject: str, photo: str) -> str | None:
+        """The photo of `subject` that is the same picture as this one and stands for both in the gallery; None if it does."""
+        with self._lock:
+            return self._pictures.original_of(subject, photo)
 
     def remove_photo(self, subject: str, photo: str) -> int:
         """Erase a photo of a subject; how many files held it.
@@ -498,6 +535,7 @@ class Enrolment:
                 raise SubjectNotFound(f"nobody called {subject!r} is enrolled")
             self.folder.remove_subject(subject)
             self._drop(entries)
+            self._pictures.forget_subject(subject)
             self.gallery.remove(subject)
             photos = {entry.photo for entry in entries} | self.cache.forget_folder(folder.name if folder else subject)
             self._forget([], photos)  # of photos that were just being encoded as well
@@ -531,10 +569,25 @@ class Enrolment:
                     if same:
                         self._record(Entry(new, photo.path, photo.stamp, same[0].photo, same[0].encoding))
             self.cache.forget_files([entry.path for entry in entries])
+            self._pictures.forget_subject(old)
+            if self._expired & {old, new}:  # two notes become the one that ends first
+                self._expired = self._expired - {old} | {new}
+                self.gallery.remove(new)
+            self._sort_anew(new)
             held = self._by_subject.get(new, {}).values()
             self.cache.remember_files([(entry.path, entry.stamp, entry.photo) for entry in held if entry.photo])
-            self._expired -= {old, new}  # what the note says holds for the new name from here on
             self._reread_consents()
+
+    def _sort_anew(self, subject: str) -> None:
+        """Which of all photos of `subject`, whoever's they were, are templates."""
+        self._pictures.forget_subject(subject)
+        held = self._by_subject.get(subject, {}).values()
+        usable = sorted((entry for entry in held if entry.encoding.vector is not None), key=lambda entry: entry.path)
+        change = self._pictures.note(subject, [entry.encoding for entry in usable])
+        stay = {each.photo for each in change.added}
+        there = {template.photo for template in self.gallery.templates(subject)}
+        added = tuple(each for each in change.added if each.photo not in there)
+        self._apply({subject: Change(added, tuple(sorted(there - stay)))})
 
     def left_of(self, subject: str, photos: list[str]) -> dict[str, int]:
         """What is still held of an erased subject, counted where it is held: all zero when the erasure is complete.
@@ -573,6 +626,12 @@ class Enrolment:
             if not entries:
                 raise SubjectNotFound(f"nobody called {subject!r} is enrolled")
             return sorted(entries.values(), key=lambda entry: entry.path)
+
+    @property
+    def problem_count(self) -> int:
+        """How many `problems` there are. Waits for nobody, unlike them: whoever asks for health must not queue."""
+        others = self._folder_problems, self._consent_problems, self._unconverted
+        return sum(map(len, others)) + self._unusable
 
     def problems(self) -> list[Problem]:
         """Everything in the folder that is not used, and why."""

@@ -16,7 +16,11 @@
     │   ├── UnsupportedImage        not an image, or of a format that is not read
     │   ├── BrokenImage             an image whose data is damaged or cut short
     │   ├── UnreadableImage         a file that could not be read
-    │   └── ImageTooLarge           more bytes or pixels than the caps allow
+    │   ├── ImageTooLarge           more bytes or pixels than the caps allow
+    │   └── DecoderError            what reads the format gave up; another try may end otherwise
+    │       ├── DecoderCrashed      it crashed over the photo
+    │       ├── DecoderTooSlow      it took too long over the photo
+    │       └── DecoderUnavailable  it could not be started
     ├── FaceError                   a photo that does not serve its purpose
     │   ├── NoFace                  no face was found
     │   ├── SeveralFaces            one face was wanted, more were found
@@ -27,9 +31,20 @@
     │   ├── FetchTooLarge           more bytes than the cap allows
     │   ├── FetchFailed             the other side failed or refused
     │   └── FetchTimeout            the other side took too long
+    ├── AccessError                 who asks, or from where, is not let in
+    │   ├── KeyRequired             no key was shown where one is needed
+    │   ├── InvalidKey              the key that was shown is none of this server's
+    │   ├── KeyExpired              the key that was shown has run out
+    │   ├── RoleRequired            the key's role does not reach this far
+    │   ├── LoopbackOnly            while there are no keys, only this machine is served
+    │   ├── HostRefused             the Host header names another server
+    │   ├── OriginRefused           a page of another site sent the request
+    │   └── CsrfRefused             a session was used without the token of its page
+    ├── RateLimited                 too many requests of one key or from one address
     ├── NotFound
     │   ├── SubjectNotFound         nobody of that name is enrolled
     │   ├── PhotoNotFound           that subject has no such photo
+    │   ├── KeyNotFound             there is no key with that id
     │   ├── EventNotFound           there is no such event, or no picture of it
     │   ├── EventsOff               the settings say that no events are kept
     │   └── CameraNotFound          there is no camera of that id
@@ -41,6 +56,7 @@
     │   └── TooManyCameras          one has to be removed before another is added
     ├── CameraUnavailable           a camera gives no picture now
     ├── Busy                        the queue is full; try again shortly
+    │   └── Starting                nothing can be answered before everything is loaded
     ├── StorageError                the disk refused a write or a read
     │   ├── SealBroken              encrypted data was changed
     │   └── AuditBroken             the audit log was changed
@@ -141,6 +157,23 @@ class ImageTooLarge(ImageError):
     code = "image_too_large"
 
 
+class DecoderError(ImageError):
+    code = "decoder_error"
+
+
+class DecoderCrashed(DecoderError):
+    code = "decoder_crashed"
+
+
+class DecoderTooSlow(DecoderError):
+    code = "decoder_too_slow"
+
+
+class DecoderUnavailable(DecoderError):
+    code = "decoder_unavailable"
+    retry_after = 1.0
+
+
 class FaceError(RecognizerError):
     code = "face_error"
 
@@ -181,6 +214,52 @@ class FetchTimeout(FetchError):
     code = "fetch_timeout"
 
 
+class AccessError(RecognizerError):
+    code = "access_error"
+
+
+class KeyRequired(AccessError):
+    code = "key_required"
+
+
+class InvalidKey(AccessError):
+    code = "invalid_key"
+
+
+class KeyExpired(AccessError):
+    code = "key_expired"
+
+
+class RoleRequired(AccessError):
+    code = "role_required"
+
+
+class LoopbackOnly(AccessError):
+    code = "loopback_only"
+
+
+class HostRefused(AccessError):
+    code = "host_refused"
+
+
+class OriginRefused(AccessError):
+    code = "origin_refused"
+
+
+class CsrfRefused(AccessError):
+    code = "csrf_refused"
+
+
+class RateLimited(RecognizerError):
+    """Too many requests; `retry_after` says in how many seconds there is room again."""
+
+    code = "rate_limited"
+
+    def __init__(self, message: str, retry_after: float = 60.0, **details):
+        super().__init__(message, **details)
+        self.retry_after = retry_after
+
+
 class NotFound(RecognizerError):
     code = "not_found"
 
@@ -191,6 +270,10 @@ class SubjectNotFound(NotFound):
 
 class PhotoNotFound(NotFound):
     code = "photo_not_found"
+
+
+class KeyNotFound(NotFound):
+    code = "key_not_found"
 
 
 class EventNotFound(NotFound):
@@ -237,6 +320,10 @@ class CameraUnavailable(RecognizerError):
 class Busy(RecognizerError):
     code = "busy"
     retry_after = 1.0
+
+
+class Starting(Busy):
+    code = "starting"
 
 
 class StorageError(RecognizerError):

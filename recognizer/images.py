@@ -2,36 +2,31 @@
 
 Bytes and pixels are capped before anything is decoded. JPEG goes through simplejpeg, whose pixels are bit-identical
 to Pillow's (and so to face_recognition's) at every scale and which reports damage; HEIC through pi-heif; the rest
-through Pillow's own readers, one picked by content. Transparent photos are laid on white, as a page would show them.
-Animations give their first frame; 16-bit channels their upper 8 bits. Colour profiles are not applied.
+through Pillow's own readers, one picked by content. What is no JPEG, PNG or WebP is decoded by a process that may fail
+without harm (see `sandbox`). Transparent photos are laid on white, as a page would show them. Animations give their
+first frame; 16-bit channels their upper 8 bits. Colour profiles are not applied.
 """
 
 from __future__ import annotations
 
 import io
 import re
-import types
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 
 import numpy as np
 
-from . import image_headers
-from .errors import BrokenImage, ImageError, ImageTooLarge, UnsupportedImage
+from . import image_headers, sandbox
+from .decoders import FORMATS, admit, damage_is_an_error, read, rgb, strict
+from .errors import BrokenImage, ImageTooLarge, UnsupportedImage
 from .image_headers import sniff
 from .types import check_pixels
 
 __all__ = ["FORMATS", "Image", "decode", "encode_jpeg", "from_array", "read_file", "resize", "sniff"]
 
-FORMATS = {
-    "jpeg": "JPEG", "png": "PNG", "webp": "WebP", "gif": "GIF",
-    "bmp": "BMP", "tiff": "TIFF", "heic": "HEIC", "avif": "AVIF",
-}  # fmt: skip
+IN_PROCESS = ("jpeg", "png", "webp")
 
 _MOST_SCANS = 100  # of a progressive JPEG; encoders write about 10, and each costs a pass over the whole picture
-_MOST_RLE_BYTES = 2_000_000  # Pillow unpacks run-length BMPs in Python
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +71,7 @@ class Image:
             raise ValueError(f"expected a scale above 0, got {scale}")
         if self._data is None or min(self.scale_x, self.scale_y) >= scale:
             return self
-        with _damage_is_an_error(self.format):
+        with damage_is_an_error(self.format):
             divisor = next((k for k in (8, 4, 2) if 1 / k >= scale), 1)
             return _read_jpeg(self._data, image_headers.read_jpeg(self._data), divisor)
 
@@ -113,22 +108,14 @@ def decode(
         what = "nothing: 0 bytes" if not data else "something else"
         raise UnsupportedImage(f"expected a photo ({', '.join(FORMATS.values())}), got {what}")
 
-    def admit(width: int, height: int) -> None:
-        if width < 1 or height < 1:
-            raise BrokenImage(f"the {FORMATS[kind]} photo has no pixels: {width}x{height}", format=kind)
-        if width * height > max_pixels:
-            raise ImageTooLarge(
-                f"expected a photo of at most {max_pixels} pixels, got {width}x{height}",
-                width=width, height=height, pixels=width * height, max_pixels=max_pixels,
-            )  # fmt: skip
-
-    with _damage_is_an_error(kind):
-        if kind == "jpeg":
+    if kind == "jpeg":
+        with damage_is_an_error(kind):
             header = image_headers.read_jpeg(data)
-            admit(header.width, header.height)
+            admit(kind, header.width, header.height, max_pixels)
             return _read_jpeg(data, header, _divisor(max(header.width, header.height), long_side))
-        pixels = _READERS[kind](data, admit)
-        return Image(pixels, pixels.shape[1], pixels.shape[0], kind)
+    stored, orientation = (read if kind in IN_PROCESS else sandbox.read)(kind, data, max_pixels)
+    pixels = _upright(stored, orientation)
+    return Image(pixels, pixels.shape[1], pixels.shape[0], kind)
 
 
 def from_array(pixels: np.ndarray) -> Image:
@@ -185,19 +172,6 @@ def resize(pixels: np.ndarray, long_side: int) -> np.ndarray:
 def _too_many_bytes(max_bytes: int, **details) -> ImageTooLarge:
     got = f"{details['bytes']}" if details else "more"
     return ImageTooLarge(f"expected a photo of at most {max_bytes} bytes, got {got}", max_bytes=max_bytes, **details)
-
-
-@contextmanager
-def _damage_is_an_error(kind: str):
-    """Whatever a decoder raises over bytes from outside, of any type, is damage in the photo."""
-    try:
-        yield
-    except ImageError:
-        raise
-    except Exception as error:
-        if "unsupported" in str(error).lower():
-            raise UnsupportedImage(f"a {FORMATS[kind]} photo of this kind is not read", format=kind) from error
-        raise BrokenImage(f"the {FORMATS[kind]} photo is damaged or cut short", format=kind) from error
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
@@ -274,7 +248,7 @@ def _raw_odd_jpeg(data: bytes, divisor: int) -> np.ndarray:
 
     with JpegImageFile(io.BytesIO(data)) as image:
         image.draft(None, tuple(max(1, side // divisor) for side in image.size))
-        return _rgb(_strict(image))
+        return rgb(strict(image))
 
 
 def _without_padding(data: bytes, complaint: str) -> bytes:
@@ -293,131 +267,3 @@ def _without_padding(data: bytes, complaint: str) -> bytes:
     if not count or (len(set(padding)) > 1 and count > max(64, len(data) // 100)):
         raise BrokenImage("the JPEG photo is damaged or cut short", format="jpeg")
     return data[: -2 - count] + data[-2:]
-
-
-# --- the other formats: each reader takes the bytes and a function that admits a size or raises ----------------------
-
-
-def _read_png(data: bytes, admit: Callable) -> np.ndarray:
-    from PIL.PngImagePlugin import PngImageFile
-
-    width, height, orientation, plain = image_headers.read_png(data)
-    admit(width, height)
-    with PngImageFile(io.BytesIO(plain)) as image:
-        return _upright(_rgb(_strict(image)), orientation)
-
-
-def _read_gif(data: bytes, admit: Callable) -> np.ndarray:
-    from PIL.GifImagePlugin import GifImageFile
-
-    admit(*image_headers.read_gif(data))
-    with GifImageFile(io.BytesIO(data)) as image:
-        return _rgb(_strict(image))
-
-
-def _read_bmp(data: bytes, admit: Callable) -> np.ndarray:
-    from PIL.BmpImagePlugin import BmpImageFile
-
-    with BmpImageFile(io.BytesIO(data)) as image:
-        admit(*image.size)
-        if len(data) > _MOST_RLE_BYTES and any(tile[0] == "bmp_rle" for tile in image.tile):
-            raise UnsupportedImage("a BMP photo this large is read only without run-length compression", format="bmp")
-        return _rgb(_strict(image))
-
-
-def _read_tiff(data: bytes, admit: Callable) -> np.ndarray:
-    from PIL.TiffImagePlugin import TiffImageFile
-
-    width, height, orientation, plain = image_headers.read_tiff(data)
-    admit(width, height)
-    with TiffImageFile(io.BytesIO(plain)) as image:
-        packed = any(tile[0] == "libtiff" for tile in image.tile)
-        image = image if packed else _strict(image)
-        return _upright(_rgb(image), orientation)
-
-
-def _read_webp(data: bytes, admit: Callable) -> np.ndarray:
-    from PIL.WebPImagePlugin import WebPImageFile
-
-    admit(*image_headers.read_webp(data))
-    with WebPImageFile(io.BytesIO(data)) as image:
-        return _upright(_rgb(image), image_headers.exif_orientation(image.info.get("exif")))
-
-
-def _read_avif(data: bytes, admit: Callable) -> np.ndarray:
-    """AVIF; Pillow turns the container's own rotation into an EXIF orientation, which replaces the file's."""
-    from PIL.AvifImagePlugin import AvifImageFile
-
-    with AvifImageFile(io.BytesIO(data)) as image:
-        admit(*image.size)
-        return _upright(_rgb(image), image_headers.exif_orientation(image.info.get("exif")))
-
-
-def _read_heic(data: bytes, admit: Callable) -> np.ndarray:
-    """HEIC; libheif turns the photo by the container's rotation, which by ISO/IEC 23008-12 is the one that counts."""
-    import pi_heif
-
-    photo = pi_heif.open_heif(data)
-    admit(*photo.size)
-    return _rgb(photo.to_pillow())
-
-
-_READERS = {
-    "png": _read_png, "gif": _read_gif, "bmp": _read_bmp, "tiff": _read_tiff,
-    "webp": _read_webp, "avif": _read_avif, "heic": _read_heic,
-}  # fmt: skip
-
-
-@cache
-def _strict_load() -> Callable:
-    """Pillow's own loading of tiles, bound to globals in which truncated data are an error.
-
-    Pillow keeps that choice in a variable of the process, which importing face_recognition turns off for everyone.
-    """
-    from PIL import ImageFile
-
-    load = ImageFile.ImageFile.load
-    strict = {**load.__globals__, "LOAD_TRUNCATED_IMAGES": False}
-    return types.FunctionType(load.__code__, strict, load.__name__, load.__defaults__, load.__closure__)
-
-
-def _strict(image):
-    _strict_load()(image)
-    return image
-
-
-def _rgb(image) -> np.ndarray:
-    """Any Pillow image as RGB uint8 (H, W, 3)."""
-    from PIL import Image as pillow
-
-    if image.mode.startswith("I;16"):
-        return _grey_to_rgb((np.asarray(image) >> 8).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        return _grey_to_rgb(_to_8_bits(np.array(image)))
-    if image.mode == "LAB":
-        raise UnsupportedImage("a photo in CIE Lab colours is not read; save it as RGB")
-    if image.has_transparency_data:
-        solid = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
-        white = pillow.new("RGBA", solid.size, "white")
-        return np.array(pillow.alpha_composite(white, solid).convert("RGB"))
-    return np.array(image.convert("RGB"))
-
-
-def _grey_to_rgb(grey: np.ndarray) -> np.ndarray:
-    return np.repeat(grey[:, :, None], 3, axis=2)
-
-
-def _to_8_bits(values: np.ndarray) -> np.ndarray:
-    """Grey values of unknown range as uint8: 0..1 (floats), 0..255 and 0..65535 are known by their extremes.
-
-    Any other range is stretched from its least to its largest value; what is not a number becomes black.
-    """
-    whole = values.dtype.kind == "i"
-    values = np.nan_to_num(values.astype(np.float32), copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(values.min()), float(values.max())
-    top = next((top for top in (1.0, 255.0, 65535.0) if high <= top and not (whole and top == 1.0)), None)
-    if low < 0 or top is None:
-        values -= low
-        top = float(values.max()) or 1.0
-    values *= 255.0 / top
-    return np.clip(values, 0, 255, out=values).astype(np.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
 import time
 from collections.abc import Callable
@@ -59,7 +60,9 @@ class Pool:
             return time.perf_counter() - entered, work(*args, **kwargs)
 
         try:
-            waited, result = self._executor.submit(timed).result()
+            # the logs of the work name the request that it is for
+            context = contextvars.copy_context()
+            waited, result = self._executor.submit(context.run, timed).result()
             return result, waited
         finally:
             with self._lock:

@@ -11,11 +11,14 @@ Nothing appears before there is something to wait for.
 
 from __future__ import annotations
 
+import logging
 import sys
 
 #: A plain line is written each time that another of so many parts is done.
 PARTS = 10
 _MB = 1_000_000
+
+log = logging.getLogger("recognizer.progress")
 
 
 class Progress:
@@ -31,12 +34,31 @@ class Progress:
         Instead of the standard error.
     least : int
         Fewer photos than this are not worth a word.
+    logged : bool
+        Write lines to the log instead of the stream.
+
+    Attributes
+    ----------
+    now : str
+        What goes on and how far it is, in words; empty before there is anything to wait for.
     """
 
-    def __init__(self, label: str = "encoding photos", stream=None, *, least: int = 1):
+    def __init__(self, label: str = "encoding photos", stream=None, *, least: int = 1, logged: bool = False):
         self._stream = stream or sys.stderr
         self._label, self._least = label, max(1, least)
-        self._display = _Bars(self._stream) if self._stream.isatty() else _Lines(self._stream)
+        self.now = ""
+        if logged:
+            self._display = _Lines(log.info)
+        else:
+            self._display = _Bars(self._stream) if self._stream.isatty() else _Lines(self._write)
+
+    def _write(self, line: str) -> None:
+        self._stream.write(line + "\n")
+        self._stream.flush()
+
+    def _show(self, label: str, done: int, total: int | None, words: str) -> None:
+        self.now = f"{label}: {words}"
+        self._display.show(label, done, total, words)
 
     def __enter__(self) -> Progress:
         return self
@@ -47,12 +69,12 @@ class Progress:
     def download(self, label: str, done: int, total: int | None) -> None:
         """Bytes of `label` that are there, and bytes in all (None: not told); the callback of `models.fetch`."""
         size = f"{done / _MB:.1f}" + (f" of {total / _MB:.1f} MB" if total else " MB")
-        self._display.show(f"fetching {label}", done, total or None, size)
+        self._show(f"fetching {label}", done, total or None, size)
 
     def photos(self, done: int, total: int) -> None:
         """Photos done, and photos in all; the callback of `Service.start`."""
         if total >= self._least:
-            self._display.show(self._label, done, total, f"{done} of {total}")
+            self._show(self._label, done, total, f"{done} of {total}")
 
 
 class _Bars:
@@ -88,8 +110,8 @@ class _Bars:
 class _Lines:
     """A line when something begins, and at every tenth part; for logs."""
 
-    def __init__(self, stream):
-        self._stream = stream
+    def __init__(self, write):
+        self._write = write
         self._parts: dict[str, int] = {}
 
     def show(self, label: str, done: int, total: int | None, words: str) -> None:
@@ -97,8 +119,7 @@ class _Lines:
         if part > self._parts.get(label, -1):
             self._parts[label] = part
             share = f" ({done * 100 // total} %)" if total else ""
-            self._stream.write(f"{label}: {words}{share}\n")
-            self._stream.flush()
+            self._write(f"{label}: {words}{share}")
 
     def close(self) -> None:
         pass

@@ -7,12 +7,15 @@ once what changed can be read as Python. Only the runner's flag is used, found t
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
 import sys
 import threading
 from pathlib import Path
+
+from .logs import announce
 
 # Without the prefix of the settings, which refuse names they do not know.
 SOCKET_VARIABLE = "HUG_SERVE_SOCKET"
@@ -63,7 +66,7 @@ class Reloader:
         self.wanted = False
         problems = self._problems()
         for problem in problems:
-            print(f"{problem}; serving on as before until that changes.", file=sys.stderr, flush=True)
+            announce(f"{problem}; serving on as before until that changes.", logging.WARNING)
         return not problems
 
     def _problems(self) -> list[str]:

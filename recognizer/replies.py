@@ -191,6 +191,8 @@ def _photo(name: str, photo: PersonPhoto) -> dict:
             "url": _link(name, photo.id) if kept else None,
             "thumbnail": _link(name, photo.id, thumbnail=True) if kept else None,
         }
+        if photo.warnings:
+            shown["warnings"] = list(photo.warnings)
     else:
         shown["problem"] = {"code": photo.encoding.problem, "message": photo.encoding.message}
     return shown

@@ -88,7 +88,7 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class EnrolledPhoto:
-    """A photo that is enrolled: `new` is False when it was before. `warnings` are pairs of code and sentence."""
+    """A photo that is enrolled: `new` is False when it was before. `warnings` say what is odd about it."""
 
     subject: str
     encoding: Encoding
@@ -98,12 +98,13 @@ class EnrolledPhoto:
 
 @dataclass(frozen=True, slots=True)
 class PersonPhoto:
-    """One file of a subject's folder; `problem` says why it is not used."""
+    """One file of a subject's folder. Its encoding's `problem` says why it is not used, `warnings` what is odd about it."""
 
     id: str | None
     file: str
     bytes: int
     encoding: Encoding
+    warnings: tuple[dict, ...] = field(default=())
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from .errors import RecognizerError
+from .logs import announce
 from .reload import Reloader, inherited_socket, replace_process
 
 STOP_SECONDS = 10.0
@@ -31,9 +33,12 @@ def install(
     api,
     settings,
     *,
+    on_start: Callable[[], None] | None = None,
     on_stop: Callable[[], None] | None = None,
     max_body: int | None = None,
     configure: Callable[[object], None] | None = None,
+    check_host: Callable[[str], None] = lambda host: None,
+    reads_body: Callable[[dict], bool] = lambda environ: True,
 ) -> None:
     """Make ``api.http.serve``, which the ``hug`` command calls, serve our way. Routes may come before or after.
 
@@ -44,6 +49,9 @@ def install(
     settings : Settings
         ``host`` is listened on when the command names none; ``http_threads`` requests are answered at once, and
         ``streams`` replies without an end beside them.
+    on_start : callable, optional
+        Called once requests are taken, and before the address is announced: what takes long to load, while those who ask
+        can be told so. It may end the process with SystemExit.
     on_stop : callable, optional
         Called once no request runs any more, before the process ends or is replaced.
     max_body : int, optional
@@ -51,6 +59,10 @@ def install(
     configure : callable, optional
         Called with each falcon application that Hug builds for this API, under whichever WSGI server: the place
         for falcon's own options, error handlers and error serializer, which Hug would otherwise overwrite.
+    check_host : callable, optional
+        Told the host before it is listened on; a RecognizerError from it ends the process with its message.
+    reads_body : callable, optional
+        See `recognizer.wsgi.Server`.
     """
     reloader = Reloader()
     reloader.watch_start()
@@ -71,9 +83,17 @@ def install(
             def make_app():
                 return self.server(None if no_documentation else True)
 
+            address = host or settings.host
+            try:
+                check_host(address)
+                tls = _tls(settings)
+            except RecognizerError as error:
+                announce(f"Recognizer cannot start: {error.message}", logging.CRITICAL)
+                _call(stop)
+                raise SystemExit(1) from None
             serve(
-                make_app, host or settings.host, port, threads=settings.http_threads, streams=settings.streams,
-                max_body=limit, on_stop=stop, reloader=reloader, quiet=not display_intro,
+                make_app, address, port, threads=settings.http_threads, streams=settings.streams, max_body=limit,
+                on_start=on_start, on_stop=stop, reloader=reloader, quiet=not display_intro, reads_body=reads_body, tls=tls,
             )  # fmt: skip
 
     api.http.__class__ = Http
@@ -85,7 +105,24 @@ def hug_is_serving() -> bool:
     return "hug.development_runner" in sys.modules and Path(main).stem in ("hug", "hug-script") and "-c" not in sys.argv
 
 
-def serve(make_app, host, port, *, threads, streams, max_body, on_stop, reloader, quiet=False):
+def _tls(settings):
+    """What HTTPS is served with, or None.
+
+    Raises
+    ------
+    SettingsError
+    """
+    if settings.tls_certificate is None:
+        return None
+    from .tls import Tls
+
+    return Tls(settings.tls_certificate, settings.tls_key, settings.tls_key_password, settings.tls_client_ca)
+
+
+def serve(
+    make_app, host, port, *, threads, streams, max_body, on_stop, reloader, on_start=None, quiet=False,
+    reads_body=lambda environ: True, tls=None,
+):  # fmt: skip
     """Serve the WSGI application that `make_app()` returns until the process is told to stop.
 
     Raises
@@ -97,14 +134,16 @@ def serve(make_app, host, port, *, threads, streams, max_body, on_stop, reloader
 
     listener = inherited_socket() or _listen(host, port, on_stop)
     stop = _Stop(reloader)
-    server = Server(listener, make_app(), threads, max_body, streams)
+    server = Server(listener, make_app(), threads, max_body, streams, reads_body, tls)
+    reloader.begin()
+    server.begin()
+    if on_start is not None:
+        on_start()
     # what is there now stays: collections that walk it again and again would hold up live video, 50 ms at a time
     gc.collect()
     gc.freeze()
-    reloader.begin()
-    server.begin()
     if not quiet:
-        print(_where(listener), flush=True)
+        announce(_where(listener, tls is not None))
     reload = False
     while not (stop.asked or reload):
         time.sleep(_TICK)
@@ -169,7 +208,7 @@ def _listen(host: str, port: int, on_stop) -> socket.socket:
         )[0]  # fmt: skip
         listener = socket.create_server(address[:2], family=family, backlog=128)
     except (OSError, OverflowError) as error:
-        print(_why_not(host, port, error), file=sys.stderr, flush=True)
+        announce(_why_not(host, port, error), logging.CRITICAL)
         _call(on_stop)
         raise SystemExit(1) from None
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -187,9 +226,10 @@ def _why_not(host: str, port: int, error: Exception) -> str:
     return f"Cannot listen on port {port} of {host}: {error}."
 
 
-def _where(listener: socket.socket) -> str:
+def _where(listener: socket.socket, tls: bool) -> str:
     host, port = listener.getsockname()[:2]
-    url = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+    scheme = "https" if tls else "http"
+    url = f"{scheme}://[{host}]:{port}/" if ":" in host else f"{scheme}://{host}:{port}/"
     if host == "::1" or host.startswith("127."):
         return f"Serving on {url} for this machine only; RECOGNIZER_HOST=0.0.0.0 (or -ho 0.0.0.0) opens it to others."
     return f"Serving on {url} for every machine that can reach this address."

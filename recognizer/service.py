@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import platform
+import shutil
 import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -11,9 +14,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from . import __version__, annotate, encryption, images, matching, models, names, subject_export, template_file
+from . import __version__, annotate, encryption, images, matching, models, names, sandbox, subject_export, template_file
 from .audit import AuditLog
-from .consent import Consent
 from .encodings import EncodingsCache
 from .encryption import Presence
 from .engines import Engine, largest, make_engine, weights_for
@@ -39,10 +41,12 @@ from .fetch import Fetcher
 from .folder import KnownFaces, Problem
 from .galleries.base import Gallery
 from .galleries.memory import MemoryGallery
+from .metrics import CameraSample, Metrics
 from .objects import DECODE_SIZE, GRAPH, LEAST_SCORE, WEIGHTS, ObjectDetector, check_labels
 from .pool import Pool
 from .results import EnrolledPhoto, FoundObject, Person, PersonPhoto, Seen, SeenFace, SeenObjects, Verification
 from .retention import Sweep
+from .review import Review, Warnings, duplicate_of, looks_like_another, unlike_others
 from .settings import Settings
 from .types import Box, Candidate, Face, Match
 from .vault import Vault, open_vault
@@ -61,6 +65,8 @@ log = logging.getLogger("recognizer")
 
 #: Extensions under which photos are stored, by format.
 EXTENSIONS = {"jpeg": "jpg", "tiff": "tif"}
+#: Most URLs fetched at once, where half of the threads that answer are not fewer.
+MAX_FETCHES = 32
 #: Most candidates that one face lists.
 MAX_CANDIDATES = 100
 #: Seconds for which a call waits while another one fetches what finds objects, and for which a failure to is believed.
@@ -93,17 +99,27 @@ class Service:
     """
 
     def __init__(
-        self, settings: Settings, engine: Engine, enrolment: Enrolment, pool: Pool, fetcher: Fetcher, rules: Rules,
-        audit: AuditLog, presence: Presence,
-    ):  # fmt: skip
+        self,
+        settings: Settings,
+        engine: Engine,
+        enrolment: Enrolment,
+        pool: Pool,
+        fetcher: Fetcher,
+        rules: Rules,
+        audit: AuditLog,
+        presence: Presence,
+        metrics: Metrics | None = None,
+    ):
         self.settings, self.engine, self.enrolment = settings, engine, enrolment
+        self.metrics = metrics
         self.pool, self.fetcher, self.rules = pool, fetcher, rules
         points = engine.info.calibration
         self._curve = matching.Curve(points.distances, points.rates)
         if hasattr(engine.embedder, "idle"):
             engine.embedder.idle = lambda: pool.inside < 2
-        self._fetches = threading.BoundedSemaphore(max(2, settings.http_threads // 2))
+        self._fetches = threading.BoundedSemaphore(max(2, min(MAX_FETCHES, settings.http_threads // 2)))
         self._font = models.path("font", settings.models_dir)
+        self._review = Review(enrolment, points.threshold, self.threshold_now)
         self._objects: ObjectDetector | None = None
         self._objects_lock = threading.Lock()
         self._objects_failed = -float("inf")
@@ -200,6 +216,7 @@ class Service:
         with self._video_lock:
             if self._video_workers is not None:
                 self._video_workers.shutdown(wait=True, cancel_futures=True)
+        sandbox.close()
         self.enrolment.cache.close()
         self._presence.close()
 
@@ -247,7 +264,7 @@ class Service:
         ------
         ImageError, Busy, InvalidParameter
         """
-        return self._in_pool(self._look, photo, min_face, landmarks, None, 0, None)
+        return self._counted(self._in_pool(self._look, photo, min_face, landmarks, None, 0, None), False)
 
     def recognize(
         self,
@@ -277,12 +294,20 @@ class Service:
         _check_range("top_k", top_k, 0, MAX_CANDIDATES)
         if threshold is not None:
             _check_range("threshold", threshold, 0, 4)
-        return self._in_pool(self._look, photo, min_face, landmarks, self.gallery, top_k, threshold)
+        return self._counted(self._in_pool(self._look, photo, min_face, landmarks, self.gallery, top_k, threshold), True)
 
     def _in_pool(self, work, *args):
         result, waited = self.pool.run(work, *args)
         result.timing_ms.update(queue=waited * 1000, total=result.timing_ms["total"] + waited * 1000)
+        if self.metrics is not None:
+            self.metrics.stages(result.timing_ms)
         return result
+
+    def _counted(self, seen: Seen, compared: bool) -> Seen:
+        if self.metrics is not None:
+            matched = sum(face.subject is not None for face in seen.faces) if compared else None
+            self.metrics.faces(len(seen.faces), matched)
+        return seen
 
     def _look(self, photo, min_face, landmarks, gallery: Gallery | None, top_k, threshold) -> Seen:
         if landmarks not in (5, 68):
@@ -537,6 +562,11 @@ class Service:
         entry, new = self.enrolment.add(subject, photo, EXTENSIONS.get(extension, extension), examined)
         if new:
             self.audit.append("enroll", subject, **({"force": True} if force else {}))
+        original = self.enrolment.original_of(subject, entry.photo)
+        if original is not None:
+            warnings.append(duplicate_of(original))
+        if new and self.metrics is not None:
+            self.metrics.enrolled()
         return EnrolledPhoto(subject, entry.encoding, new, tuple(warnings))
 
     def _compare_with_enrolled(self, subject: str, examined: Examined, force: bool) -> list[dict]:
@@ -544,23 +574,16 @@ class Service:
         warnings = []
         other = self._nearest_other(subject, vector)
         if other is not None and other.distance <= limit:
-            message = f"this face looks like {other.subject!r}, who is enrolled"
-            about = {"subject": other.subject, "distance": round(other.distance, 4), "threshold": round(limit, 4)}
+            warning = looks_like_another(other.subject, other.distance, limit)
             if not force:
-                raise LooksLikeAnother(message + "; enrol it with force if it is not", **about)
-            warnings.append({"code": "looks_like_another", "message": message, **about})
+                about = {key: value for key, value in warning.items() if key not in ("code", "message")}
+                raise LooksLikeAnother(warning["message"] + "; enrol it with force if it is not", **about)
+            warnings.append(warning)
         own = self.gallery.templates(subject)
         if own:
             nearest = float(matching.distances(vector, np.array([each.embedding.vector for each in own])).min())
             if nearest > self.engine.info.calibration.threshold:
-                warnings.append(
-                    {
-                        "code": "unlike_others",
-                        "message": f"this face is unlike the other photos of {subject!r}",
-                        "distance": round(nearest, 4),
-                        "threshold": round(self.engine.info.calibration.threshold, 4),
-                    }
-                )
+                warnings.append(unlike_others(subject, nearest, self.engine.info.calibration.threshold))
         return warnings
 
     def _nearest_other(self, subject: str, vector: np.ndarray) -> Candidate | None:
@@ -570,11 +593,16 @@ class Service:
     # -- people -------------------------------------------------------------------------------------------------
 
     def people(self) -> list[Person]:
-        """Everybody with a folder, by name."""
+        """Everybody with a folder, by name; what is odd about photos is not looked at (see `odd_photos` and `person`)."""
         return [self._person(name, entries) for name, entries in self.enrolment.subjects().items()]
 
-    def _person(self, name: str, entries: Sequence[Entry]) -> Person:
-        return _person(name, entries, self.enrolment.consent(name))
+    def odd_photos(self) -> dict[str, int] | None:
+        """How many photos of each subject are odd among the others (see `review`); those with none are left out.
+
+        None where so many are enrolled that it would take long.
+        """
+        found = self._review.of_all()
+        return None if found is None else {subject: len(photos) for subject, photos in found.items() if photos}
 
     def person(self, name: str) -> Person:
         """One subject.
@@ -584,7 +612,21 @@ class Service:
         SubjectNotFound
         """
         name = self._name(name)
-        return self._person(name, self.enrolment.entries(name))
+        entries = self.enrolment.entries(name)
+        return self._person(name, entries, self._review.of(name))
+
+    def _person(self, name: str, entries: Sequence[Entry], odd: Warnings | None = None) -> Person:
+        originals = {entry.photo: self.enrolment.original_of(name, entry.photo) for entry in entries}
+        photos = []
+        for entry in entries:
+            warnings = (odd or {}).get(entry.photo, [])
+            original = originals[entry.photo] if entry.encoding.vector is not None else None
+            if original is not None:
+                warnings = [duplicate_of(original), *warnings]
+            file = PurePosixPath(entry.path).name
+            photos.append(PersonPhoto(entry.photo or None, file, entry.stamp.size, entry.encoding, tuple(warnings)))
+        used = {photo.id for photo in photos if photo.encoding.vector is not None and originals[photo.id] is None}
+        return Person(name, len(used), tuple(photos), self.enrolment.consent(name))
 
     def problems(self) -> list[Problem]:
         """What in known_faces is not used, and why."""
@@ -890,7 +932,7 @@ class Service:
             "threshold": round(self.threshold_now(), 4),
             "stranger_rate": self.settings.stranger_rate if self.settings.threshold is None else None,
             "counts": {
-                "subjects": len(subjects), "templates": sum(subjects.values()), "problems": len(self.problems()),
+                "subjects": len(subjects), "templates": sum(subjects.values()), "problems": self.enrolment.problem_count,
             },  # fmt: skip
             "queue": {"inside": self.pool.inside, "workers": self.pool.workers, "waiting_at_most": self.pool.queue},
             "video": self._live.summary() if self._live else {"viewers": 0, "running": []},
@@ -899,14 +941,63 @@ class Service:
             "retention": None if self._sweep is None else self._sweep.counts(),
         }
 
+    def unready(self) -> list[str]:
+        """Why this should be given no requests now, in words; nothing where it should."""
+        reasons = []
+        if not self._ready:
+            reasons.append("the service is starting or ending")
+        elif self._watcher is not None and not self._watcher.alive:
+            reasons.append("known_faces is not followed any longer")
+        if not os.access(self.enrolment.folder.root, os.R_OK | os.X_OK):
+            reasons.append("known_faces cannot be read")
+        return reasons
 
-def _person(name: str, entries: Sequence[Entry], consent: Consent) -> Person:
-    photos = tuple(
-        PersonPhoto(entry.photo or None, PurePosixPath(entry.path).name, entry.stamp.size, entry.encoding)
-        for entry in entries
-    )
-    usable = {photo.id for photo in photos if photo.encoding.vector is not None}
-    return Person(name, len(usable), photos, consent)
+    def _show(self, metrics: Metrics) -> None:
+        """Let `metrics` read what is asked for now and then."""
+        folders = {"known_faces": self.enrolment.folder.root, "state": self.settings.state_dir}
+        built = (__version__, platform.python_version(), self.engine.detector.name, self.engine.embedder.name)
+        sources = {
+            "recognizer_queue_inside": lambda: self.pool.inside,
+            "recognizer_queue_workers": lambda: self.pool.workers,
+            "recognizer_queue_capacity": lambda: self.pool.workers + self.pool.queue,
+            "recognizer_queue_refused_total": lambda: self.pool.refused,
+            "recognizer_gallery_subjects": lambda: len(self.gallery.subjects()),
+            "recognizer_gallery_templates": lambda: len(self.gallery),
+            "recognizer_gallery_problems": lambda: self.enrolment.problem_count,
+            "recognizer_match_threshold": self.threshold_now,
+            "recognizer_disk_free_bytes": lambda: {(kind,): _free(folder) for kind, folder in folders.items()},
+            "recognizer_build_info": lambda: {built: 1.0},
+        }
+        for name, read in sources.items():
+            metrics.watch(name, read)
+        metrics.watch_cameras(self._camera_samples)
+        metrics.watch("recognizer_events_total", lambda: self._event_counts()[0])
+        metrics.watch("recognizer_events_dropped_total", lambda: self._event_counts()[1])
+
+    def _event_counts(self) -> tuple[int, int]:
+        """Events that were written since the start, and what was dropped on the way in, to the disk, or to a receiver."""
+        if self._events is None:
+            return 0, 0
+        counts = self._events.counts()
+        dropped = sum(counts[name] for name in ("failed", "dropped_results", "dropped_states", "dropped_events"))
+        return counts["written"], dropped + sum(sink["dropped"] for sink in counts["sinks"])
+
+    def _camera_samples(self) -> list[CameraSample]:
+        samples = []
+        for entry in self.cameras.all():
+            camera, counts = entry.camera, entry.camera.counts
+            numbers = (counts[name] for name in ("read", "dropped", "connects"))
+            viewers = 0 if self._live is None else self._live.viewers(entry.id)
+            samples.append(CameraSample(entry.id, camera.state.name, camera.fps, *numbers, viewers))
+        return samples
+
+
+def _free(folder: Path) -> float:
+    """Free bytes where `folder` lies; not a number where it is gone."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return float("nan")
 
 
 def _plain_template(entry: Entry) -> dict:
@@ -950,7 +1041,9 @@ def needed_files(settings: Settings) -> tuple[str, ...]:
     return (*weights_for(settings.detector, settings.embedder), "font")
 
 
-def make_service(settings: Settings, download: models.Progress | None = None) -> Service:
+def make_service(
+    settings: Settings, download: models.Progress | None = None, metrics: Metrics | None = None
+) -> Service:
     """Build the service that `settings` describe; `Service.start` makes it ready.
 
     Parameters
@@ -958,6 +1051,8 @@ def make_service(settings: Settings, download: models.Progress | None = None) ->
     settings : Settings
     download : callable, optional
         Told how fetching missing weights goes; see `models.ensure`.
+    metrics : Metrics, optional
+        Where to count what is done.
 
     Raises
     ------
@@ -989,14 +1084,14 @@ def make_service(settings: Settings, download: models.Progress | None = None) ->
     presence = encryption.Presence(places)
     try:
         encryption.check(places, vault)
-        return _assemble(settings, engine, recipe, vault, presence)
+        return _assemble(settings, engine, recipe, vault, presence, metrics)
     except BaseException:
         presence.close()
         raise
 
 
 def _assemble(
-    settings: Settings, engine: Engine, recipe: dict, vault: Vault | None, presence: Presence
+    settings: Settings, engine: Engine, recipe: dict, vault: Vault | None, presence: Presence, metrics: Metrics | None
 ) -> Service:
     rules = Rules(settings.max_image_bytes, settings.max_image_pixels, settings.enroll_min_face)
     workers = settings.workers or cores()
@@ -1014,4 +1109,7 @@ def _assemble(
         allow=settings.fetch_allow, timeout=settings.fetch_timeout, max_bytes=settings.max_image_bytes
     )
     audit = AuditLog(settings.state_dir / "audit", vault)
-    return Service(settings, engine, enrolment, Pool(workers, settings.queue), fetcher, rules, audit, presence)
+    made = Service(settings, engine, enrolment, Pool(workers, settings.queue), fetcher, rules, audit, presence, metrics)
+    if metrics is not None:
+        made._show(metrics)
+    return made

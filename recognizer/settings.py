@@ -1,6 +1,8 @@
 """Every setting: its name, type, default and what it does. The only place that reads the environment.
 
-A setting ``name`` is read from the environment variable ``RECOGNIZER_NAME``. The table in the README is made from
+A setting ``name`` is the environment variable ``RECOGNIZER_NAME``; a secret may instead stand in the file that
+``RECOGNIZER_NAME_FILE`` names; and all may stand, by their names in small letters, in the TOML file that
+``RECOGNIZER_CONFIG`` names. Of these the first that says something wins. The table in the README is made from
 `SETTINGS` by `markdown_table`, and a test holds the two together.
 """
 
@@ -15,8 +17,12 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from .errors import SettingsError
+from .origins import normal_host, normal_origin
 
 PREFIX = "RECOGNIZER_"
+#: Where a value may come from.
+DEFAULT, ENVIRONMENT, FILE, CONFIG = "default", "environment", "file", "config"
+_MOST_FILE_BYTES = 1_000_000
 
 
 def _whole(text: str) -> int:
@@ -42,6 +48,32 @@ def _urls(text: str) -> tuple[str, ...]:
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _proxies(text: str) -> tuple[str, ...]:
+    """Networks, and the word ``unix`` for whoever comes through a socket file."""
+    words = _words(text)
+    return tuple(word for word in words if word == "unix") + _networks(",".join(word for word in words if word != "unix"))
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    return tuple(normal_host(word) for word in _words(text))
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    return tuple(normal_origin(word) for word in _words(text))
+
+
+def _rate(text: str) -> str:
+    if text == "off" or re.fullmatch(r"[1-9]\d{0,8}/(second|minute|hour)", text):
+        return text
+    raise ValueError("expected a number per second, minute or hour, such as 600/minute, or off")
+
+
+def _long_secret(text: str) -> str:
+    if not 20 <= len(text) <= 512 or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("expected 20 to 512 visible ASCII characters")
+    return text
 
 
 def _topic(text: str) -> str:
@@ -92,8 +124,8 @@ class Settings:
     known_faces: Path = _setting(Path("known_faces"), Path, "Folder of the enrolled: one folder per person, photos in it.")
     state_dir: Path = _setting(
         Path(".recognizer"), Path,
-        "Folder of what the server keeps: cached templates and thumbnails, which can be made again; the list of cameras and "
-        "the events, which cannot.",
+        "Folder of what the server keeps: cached templates and thumbnails, which can be made again; keys and "
+        "sessions, the list of cameras and the events, which cannot.",
     )
     models_dir: Path = _setting(
         _default_models, Path, "Folder where fetched weights are kept.", shown="the user's cache folder"
@@ -103,7 +135,7 @@ class Settings:
     provider: str = _setting(
         "cpu", str,
         "What the networks run on. All but `cpu` need a package of their own and drift a little (docs/accuracy.md).",
-        choices=("cpu", "openvino", "openvino-bf16", "cuda", "coreml", "directml"),
+        choices=("cpu", "cpu-int8", "openvino", "openvino-bf16", "cuda", "coreml", "directml"),
     )
     detect_size: int = _setting(
         0, _whole, "Long side in pixels of the copy on which faces are looked for; 0 takes the detector's own.",
@@ -168,7 +200,52 @@ class Settings:
         64, _whole, "Photos that may wait for a worker; beyond it the answer is 503 at once.", least=0, most=100_000
     )
     host: str = _setting("127.0.0.1", str, "Address that `hug -f api.py` listens on when its `-ho` is not given.")
-    http_threads: int = _setting(32, _whole, "Requests that are answered at once.", least=2, most=1024)
+    anyone_may_do_anything: bool = _setting(
+        False, _switch,
+        "Serve other machines although there are no keys: whoever reaches the port may see, enrol and erase people.",
+    )
+    admin_key: str | None = _setting(
+        None, _long_secret, "A key with the role `admin`, besides those of `python -m recognizer keys`.",
+        shown="none", secret=True,
+    )
+    allowed_hosts: tuple[str, ...] = _setting(
+        (), _hosts, "Names, beside its addresses, by which this server may be asked, separated by commas (docs/security.md).",
+        shown="none",
+    )
+    cors: tuple[str, ...] = _setting(
+        (), _origins, "Other sites whose pages may ask this server, such as `https://app.example.org`, separated by commas.",
+        shown="none",
+    )
+    trusted_proxies: tuple[str, ...] = _setting(
+        (), _proxies, "Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed: addresses, networks, or `unix`.",
+        shown="none",
+    )
+    rate_key: str = _setting("6000/minute", _rate, "Requests that one key may make; `off` for any number.")
+    rate_address: str = _setting(
+        "6000/minute", _rate, "Requests that one address may make while there are keys; `off` for any number."
+    )
+    session_hours: float = _setting(
+        12.0, float, "Hours after which a browser has to show its key again.", least=0.01, most=8760
+    )
+    tls_certificate: Path | None = _setting(
+        None, Path, "PEM file of the certificate, and its chain, with which HTTPS is served.", shown="none"
+    )
+    tls_key: Path | None = _setting(
+        None, Path, "PEM file of the certificate's private key, where the certificate's own file does not hold it.",
+        shown="none",
+    )
+    tls_key_password: str | None = _setting(None, str, "Password of the private key.", shown="none", secret=True)
+    tls_client_ca: Path | None = _setting(
+        None, Path, "PEM file of authorities: only clients with a certificate by one of them can connect.", shown="none"
+    )
+    http_threads: int = _setting(
+        96, _whole,
+        "Requests that are answered at once. With more than `RECOGNIZER_QUEUE`, full queues leave threads to other routes.",
+        least=2, most=1024,
+    )
+    config: Path | None = _setting(
+        None, Path, "TOML file with any of these settings, named in small letters without the prefix.", shown="none"
+    )
     streams: int = _setting(
         64, _whole, "Live streams and event streams that may be open at once, beside those requests.", least=1, most=256
     )
@@ -186,6 +263,14 @@ class Settings:
     )
     encryption_key: str | None = _setting(
         None, str, "That key itself, instead of a file.", shown="none", secret=True
+    )
+    log: str = _setting(
+        "auto", str, "How logs are written: as text, as a line of JSON each, or `auto`: text on a terminal, else JSON.",
+        choices=("auto", "text", "json"),
+    )
+    log_level: str = _setting(
+        "info", str, "From which level on. `debug` also writes the paths of requests, which hold names.",
+        choices=("debug", "info", "warning", "error"),
     )
     watch: bool = _setting(True, _switch, "Pick up photos dropped into `known_faces` while running.")
     watch_poll: bool = _setting(
@@ -250,6 +335,9 @@ class Settings:
                 raise SettingsError(f"{item.name}: expected at least {rule['least']}, got {value}")
             if rule["most"] is not None and not value <= rule["most"]:
                 raise SettingsError(f"{item.name}: expected at most {rule['most']}, got {value}")
+        for name in ("tls_key", "tls_key_password", "tls_client_ca"):
+            if getattr(self, name) is not None and self.tls_certificate is None:
+                raise SettingsError(f"{name}: expected tls_certificate beside it")
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None, **overrides) -> Settings:
@@ -258,23 +346,11 @@ class Settings:
         Raises
         ------
         SettingsError
-            A value cannot be read, or a variable with our prefix names no setting (a typo must not pass in silence).
+            A value cannot be read, or a variable with our prefix, or a name in the TOML file, is no setting's (a typo
+            must not pass in silence).
         """
-        environ = os.environ if environ is None else environ
-        known = {PREFIX + item.name.upper(): item for item in fields(cls)}
-        unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
-        if unknown:
-            raise SettingsError(f"no such setting: {', '.join(unknown)}")
-        values = {}
-        for variable, item in known.items():
-            text = environ.get(variable, "").strip()
-            if not text:
-                continue
-            try:
-                values[item.name] = item.metadata["parse"](text)
-            except ValueError as error:
-                found = "its value" if item.metadata["secret"] else repr(text)
-                raise SettingsError(f"{variable}: {found} cannot be used: {error}") from None
+        found = read(environ)
+        values = {name: value.parsed() for name, value in found.items()}
         values.update({name: value for name, value in overrides.items() if value is not None})
         return cls(**values)
 
@@ -283,6 +359,110 @@ class Settings:
 
 
 SETTINGS = fields(Settings)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A value as it was found: the text, which setting it is for, and where it stood."""
+
+    name: str
+    text: str = field(repr=False)
+    where: str
+    label: str
+
+    def parsed(self):
+        rule = _RULES[self.name]
+        try:
+            return rule["parse"](self.text)
+        except ValueError as error:
+            shown = "its value" if rule["secret"] else repr(self.text)
+            raise SettingsError(f"{self.label}: {shown} cannot be used: {error}") from None
+
+
+_RULES = {item.name: item.metadata for item in SETTINGS}
+
+
+def secret_file(name: str) -> str | None:
+    """The variable that may name a file with a secret setting's value; None for what is no secret."""
+    if not _RULES[name]["secret"] or f"{name}_file" in _RULES:  # which then reads it itself
+        return None
+    return f"{PREFIX}{name.upper()}_FILE"
+
+
+def read(environ: Mapping[str, str] | None = None) -> dict[str, Found]:
+    """What the environment (default: the process's), and the files it names, say of the settings.
+
+    Raises
+    ------
+    SettingsError
+    """
+    environ = os.environ if environ is None else environ
+    known = {PREFIX + name.upper(): name for name in _RULES}
+    files = {secret_file(name): name for name in _RULES if secret_file(name)}
+    unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known and name not in files)
+    if unknown:
+        raise SettingsError(f"no such setting: {', '.join(unknown)}")
+    said = {variable: environ.get(variable, "").strip() for variable in (*known, *files)}
+    found = {known[each]: Found(known[each], said[each], ENVIRONMENT, each) for each in known if said[each]}
+    for variable, name in files.items():
+        if not said[variable]:
+            continue
+        if name in found:
+            raise SettingsError(f"{variable}: expected it or {PREFIX}{name.upper()}, got both")
+        text = _file(variable, Path(said[variable])).strip()
+        if not text:
+            raise SettingsError(f"{variable}: the file it names is empty")
+        found[name] = Found(name, text, FILE, variable)
+    if "config" in found:
+        found = _config(Path(found["config"].text)) | found
+    return found
+
+
+def _config(path: Path) -> dict[str, Found]:
+    """The settings of a TOML file."""
+    try:
+        import tomllib
+    except ModuleNotFoundError:  # Python 3.10
+        import tomli as tomllib
+    try:
+        table = tomllib.loads(_file(f"{PREFIX}CONFIG", path))
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path.name} cannot be read as TOML: {error}") from None
+    unknown = sorted(set(table) - (set(_RULES) - {"config"}))
+    if unknown:
+        raise SettingsError(f"no such setting in {path.name}: {', '.join(unknown)}")
+    found = {}
+    for name, value in table.items():
+        label = f"{name} in {path.name}"
+        text = _as_text(label, value).strip()
+        if text:
+            found[name] = Found(name, text, CONFIG, label)
+    return found
+
+
+def _as_text(label: str, value) -> str:
+    """A value of TOML as its variable would hold it."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, (str, int, float)):
+        return str(value)
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return ",".join(value)
+    raise SettingsError(f"{label}: expected a text, a number, true, false or a list of texts")
+
+
+def _file(label: str, path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MOST_FILE_BYTES + 1)
+        if len(data) > _MOST_FILE_BYTES:
+            raise ValueError("it is too large")
+        return data.decode("utf-8-sig")
+    except OSError as error:
+        raise SettingsError(f"{label}: the file it names cannot be read: {(error.strerror or '').lower()}") from None
+    except ValueError as error:
+        shown = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error
+        raise SettingsError(f"{label}: the file it names cannot be read: {shown}") from None
 
 
 def markdown_table() -> str:
@@ -297,5 +477,7 @@ def markdown_table() -> str:
         text = rule["help"]
         if rule["choices"]:
             text += " One of " + ", ".join(f"`{choice}`" for choice in rule["choices"]) + "."
+        if rule["secret"]:
+            text += f" Secret; `{secret_file(item.name)}` may name a file with it." if secret_file(item.name) else " Secret."
         rows.append(f"| `{PREFIX}{item.name.upper()}` | {shown} | {text} |")
     return "\n".join(rows) + "\n"

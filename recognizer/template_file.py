@@ -48,10 +48,12 @@ def read(data: bytes) -> Encoding:
             raise ValueError
         box = tuple(float(edge) for edge in held["box"])
         left, top, right, bottom = box
+        width, height = int(held["width"]), int(held["height"])
+        if not (np.isfinite(box).all() and left < right and top < bottom and width > 0 and height > 0):
+            raise ValueError
         return Encoding(
-            photo, engine, face, vector, box=(left, top, right, bottom), score=float(held["score"]),
-            width=int(held["width"]), height=int(held["height"]),
-        )  # fmt: skip
+            photo, engine, face, vector, box=(left, top, right, bottom), score=float(held["score"]), width=width, height=height
+        )
     except (ValueError, KeyError, TypeError, binascii.Error):
         raise BrokenImage("this template's file is damaged") from None
 

@@ -82,6 +82,11 @@ class Watcher:
                 log.exception("looking at known_faces failed")
                 wait = 1.0
 
+    @property
+    def alive(self) -> bool:
+        """Whether the folder is followed."""
+        return self._threads[0].is_alive()
+
     def close(self) -> None:
         """Stop watching; returns when the threads have ended."""
         self._stop.set()

@@ -19,14 +19,17 @@ import struct
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Callable
 
 from cheroot import errors
 from cheroot.connections import ConnectionManager
+from cheroot.makefile import MakeFile
 from cheroot.server import ChunkedRFile, HTTPConnection, HTTPRequest, SizeCheckWrapper
 from cheroot.wsgi import Gateway_10
 from cheroot.wsgi import Server as CherootServer
+
+from . import logs
+from .headers import SECURITY_HEADERS
 
 ENDLESS = ("multipart/x-mixed-replace", "text/event-stream")
 #: Bytes of an endless reply that the kernel may hold: what was sent and not acknowledged, and of it, what was not even sent.
@@ -41,6 +44,8 @@ BODY_BYTES_PER_SECOND = 20_000
 LINGER_SECONDS = 5.0
 FIRST_BYTE_SECONDS = 0.3
 SERVER_NAME = "recognizer"
+_SECURITY = "".join(f"{name}: {value}\r\n" for name, value in SECURITY_HEADERS.items())
+_PLAIN_HTTP = "http request"
 
 _CODES = {
     400: "bad_request", 405: "method_not_allowed", 408: "request_timeout", 413: "body_too_large", 414: "uri_too_long",
@@ -59,7 +64,8 @@ class Guard:
     """A WSGI application around another that lets no exception, and no more than `streams` endless replies, through.
 
     An exception becomes a JSON 500 whose ``request_id`` also stands in the log beside the traceback. The id is in the
-    environ as ``recognizer.request_id``.
+    environ as ``recognizer.request_id``, and in every reply's header X-Request-Id. The application may leave what the log
+    calls the request in the environ, as ``recognizer.route``.
 
     Parameters
     ----------
@@ -69,17 +75,25 @@ class Guard:
         Once it is true, endless replies end at their next chunk.
     streams : int
         Most endless replies open at once; beyond it the answer is 503.
+    observer : Observer, optional
+        Told of every request.
     """
 
-    def __init__(self, app, stopping: Callable[[], bool] = lambda: False, streams: int = 32):
+    def __init__(
+        self, app, stopping: Callable[[], bool] = lambda: False, streams: int = 32, observer: Observer | None = None
+    ):
         self.app = app
+        self.observer = observer or Observer()
+        self.serve_until(stopping, streams)
+
+    def serve_until(self, stopping: Callable[[], bool], streams: int) -> None:
+        """Take these limits from now on; for the server, which knows them later than the application is made."""
         self.stopping = stopping
         self.streams = threading.BoundedSemaphore(streams)
 
     def __call__(self, environ, start_response):
-        request = f"{environ.get('REQUEST_METHOD')} {environ.get('PATH_INFO')!r}"
-        reply = _Reply(self, start_response, uuid.uuid4().hex[:12], request)
-        environ["recognizer.request_id"] = reply.request_id
+        reply = _Reply(self, environ, start_response)
+        self.observer.begun(environ)
         try:
             reply.chunks = self.app(environ, reply.remember)
             reply.begin()
@@ -88,15 +102,36 @@ class Guard:
         return reply
 
 
+class Observer:
+    """What a `Guard` tells of requests; does nothing by itself. Its methods must neither raise nor wait."""
+
+    def begun(self, environ) -> None:
+        """A request came."""
+
+    def ended(self, environ, status: int, seconds: float, sent: int, endless: bool) -> None:
+        """Its reply is over: status, time since it came, bytes of the body; `endless` of a stream."""
+
+    def refused(self, status: int) -> None:
+        """A request was refused before its body was read, or its head was whole."""
+
+
 class _Reply:
     """One reply on its way out. Its head is held back until the first chunk, so that a failure can still be a 500."""
 
-    def __init__(self, guard: Guard, start_response, request_id: str, request: str):
-        self.guard, self.start_response = guard, start_response
-        self.request_id, self.request = request_id, request
+    def __init__(self, guard: Guard, environ, start_response):
+        self.guard, self.environ, self.start_response = guard, environ, start_response
+        self.request_id = environ["recognizer.request_id"] = logs.request_id(environ)
+        logs.current_request.set(self.request_id)
+        self.came = time.perf_counter()
+        self.sent = 0
         self.chunks = ()
         self.head = None
-        self.started = self.endless = self.closed = False
+        self.started = self.endless = self.released = self.closed = False
+
+    @property
+    def request(self) -> str:
+        """What the log calls it: without the path, which may hold a name."""
+        return f"{self.environ.get('REQUEST_METHOD')} {self.environ.get('recognizer.route', '')}".rstrip()
 
     def remember(self, status, headers, exc_info=None):
         self.head = (status, list(headers))
@@ -111,22 +146,25 @@ class _Reply:
         if kind.lower().startswith(ENDLESS):
             self.endless = self.guard.streams.acquire(blocking=False)
             if not self.endless:
+                self.environ["recognizer.error"] = "busy"
                 self._replace("503 Service Unavailable", "busy", "too many streams are open; close one or try later")
 
     def fail(self):
         log.exception("request %s failed: %s", self.request_id, self.request)
+        self.environ["recognizer.error"] = "internal"
         self._replace(
             "500 Internal Server Error", "internal", "something went wrong here; the server's log says what",
             request_id=self.request_id,
         )  # fmt: skip
 
     def _replace(self, status, code, message, **details):
-        self.close()
+        self._release()
         body = error_body(code, message, **details)
-        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), *SECURITY_HEADERS.items()]
         if code == "busy":
             headers.append(("Retry-After", "1"))
-        self.head, self.iterator = (status, headers), iter([body])
+        head_only = self.environ.get("REQUEST_METHOD") == "HEAD"
+        self.head, self.iterator = (status, headers), iter([] if head_only else [body])
 
     def __iter__(self):
         return self
@@ -135,10 +173,12 @@ class _Reply:
         chunk = self._next_chunk()
         if not self.started:
             self.started = True
-            self.start_response(*self.head)
+            status, headers = self.head
+            self.start_response(status, [*headers, ("X-Request-Id", self.request_id)])
         if chunk is None:
             self.close()
             raise StopIteration
+        self.sent += len(chunk)
         return chunk
 
     def _next_chunk(self):
@@ -149,22 +189,33 @@ class _Reply:
         except (Exception, SystemExit):
             if not self.started:
                 self.fail()
-                return next(self.iterator)
+                return next(self.iterator, None)
             log.exception("request %s broke off: %s", self.request_id, self.request)
             self.close()
             # cheroot passes over this error in silence and closes without the end mark: the client sees a torn reply.
             raise OSError(errno.ECONNABORTED, "reply broken off") from None
 
-    def close(self):
-        if self.closed:
+    def _release(self):
+        """Give back what the application's reply holds."""
+        if self.released:
             return
-        self.closed = True
+        self.released = True
         if self.endless:
             self.guard.streams.release()
         try:
             getattr(self.chunks, "close", lambda: None)()
         except Exception:
-            log.exception("request %s: closing its reply failed", self.request_id)
+            log.exception("request %s: closing its reply failed: %s", self.request_id, self.request)
+
+    def close(self):
+        self._release()
+        if self.closed:
+            return
+        self.closed = True
+        status = int(self.head[0][:3]) if self.head else 500
+        seconds = time.perf_counter() - self.came
+        self.guard.observer.ended(self.environ, status, seconds, self.sent, self.endless)
+        logs.current_request.set(None)
 
 
 class _Request(HTTPRequest):
@@ -213,10 +264,12 @@ class _Request(HTTPRequest):
         number, reason = int(status[:3]), status[4:]
         if number == 413:
             msg = f"the body is too large: expected at most {self.server.max_request_body_size} bytes"
+        self.server.guard.observer.refused(number)
         body = error_body(_CODES.get(number, "error"), msg or reason)
         head = (
             f"HTTP/1.1 {number} {reason}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-            f"Connection: close\r\nServer: {SERVER_NAME}\r\n" + ("Retry-After: 1\r\n" if number == 503 else "") + "\r\n"
+            f"Connection: close\r\nServer: {SERVER_NAME}\r\n{_SECURITY}"
+            + ("Retry-After: 1\r\n" if number == 503 else "") + "\r\n"
         )
         with contextlib.suppress(OSError):
             self.conn.wfile.write(head.encode("latin-1") + body)
@@ -230,6 +283,10 @@ class _Connection(HTTPConnection):
     drain = False
     fresh = True
     endless = torn = False
+
+    def __init__(self, server, sock, makefile=MakeFile):
+        super().__init__(server, sock, makefile)
+        self.shaken = server.ssl_adapter is None
 
     def become_endless(self):
         """From here on a stream is sent: keep what lies in the kernel small, and give the client time for each chunk."""
@@ -267,13 +324,34 @@ class _Connection(HTTPConnection):
 
     def hang_up(self):
         """End an endless reply, also while it waits for the client."""
+        self.shut(socket.SHUT_RDWR)
+
+    def communicate(self):
+        if self.shaken:
+            return super().communicate()
+        # Then back to those that wait: whoever shakes hands and asks nothing keeps no thread.
+        with self.server.deadline(self, HEADER_SECONDS):
+            problem = self.server.ssl_adapter.finish(self.socket)
+        self.shaken = problem is None
+        if problem == _PLAIN_HTTP:
+            self._say_https()
+        return self.shaken
+
+    def _say_https(self):
+        self.server.guard.observer.refused(400)
+        body = error_body("bad_request", "this port speaks HTTPS only")
+        head = f"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         with contextlib.suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RDWR)
+            socket.socket.send(self.socket, f"{head}Connection: close\r\n{_SECURITY}\r\n".encode("latin-1") + body)
 
     def cut(self):
         self.overdue = True
+        self.shut(socket.SHUT_RD)
+
+    def shut(self, how: int):
+        # Not by a TLS socket's own shutdown, which takes the encryption off.
         with contextlib.suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RD)
+            socket.socket.shutdown(self.socket, how)
 
     def close(self):
         if self.drain:
@@ -291,8 +369,8 @@ class _Connection(HTTPConnection):
     def _discard_what_still_comes(self):
         # Closing while the client still sends makes its kernel throw away our reply.
         until = time.monotonic() + LINGER_SECONDS
+        self.shut(socket.SHUT_WR)
         with contextlib.suppress(OSError):
-            self.socket.shutdown(socket.SHUT_WR)
             while (left := until - time.monotonic()) > 0:
                 self.socket.settimeout(left)
                 if not self.socket.recv(65536):
@@ -301,6 +379,13 @@ class _Connection(HTTPConnection):
 
 class _Connections(ConnectionManager):
     """The connections that wait for a request. At the end, new ones whose request is on its way still get it served."""
+
+    def put(self, conn):
+        if getattr(conn.socket, "pending", int)():
+            conn.last_used = time.time()
+            self.server.process_conn(conn)  # decrypted already, so that the selector would not see it
+        else:
+            super().put(conn)
 
     def close(self):
         until = time.monotonic() + FIRST_BYTE_SECONDS
@@ -322,7 +407,7 @@ class _Gateway(Gateway_10):
 
     def respond(self):
         try:
-            body = self._body()
+            body = self._body() if self._is_worth_reading() else b""
         except errors.MaxSizeExceeded:
             return self.req.simple_response("413 Content Too Large")
         except ValueError as error:
@@ -339,6 +424,19 @@ class _Gateway(Gateway_10):
         except OSError:
             conn.torn = conn.endless
             raise
+
+    def _is_worth_reading(self) -> bool:
+        """False where the application is going to refuse the request: whoever may not ask cannot make us read."""
+        req = self.req
+        if not (req.chunked_read or int(req.inheaders.get(b"Content-Length", 0))):
+            return True
+        try:
+            if req.server.reads_body(self.env):
+                return True
+        except Exception:
+            log.exception("looking at a request's head failed")  # the application meets the same, and answers
+        req.close_connection = req.conn.drain = True
+        return False
 
     def _body(self) -> bytes:
         req, limit = self.req, self.req.server.max_request_body_size
@@ -375,13 +473,18 @@ class Server(CherootServer):
     listener : socket.socket
         A bound socket; the server works on a copy, so the caller still owns it.
     app : callable
-        WSGI application.
+        WSGI application; one that is no `Guard` gets one around it.
     threads : int
         Ordinary requests answered at once.
     max_body : int
         Largest request body taken, in bytes.
     streams : int
         Endless replies open at once, each on a thread of its own beside those.
+    reads_body : callable, optional
+        Told the environ of a request with a body, before that is read; where it answers False, nothing of the body is
+        read, and `app`, which is called all the same with an empty one, has to refuse.
+    tls : recognizer.tls.Tls, optional
+        Serve HTTPS with it.
 
     Notes
     -----
@@ -394,14 +497,21 @@ class Server(CherootServer):
     keep_alive_conn_limit = MAX_CONNECTIONS
     expiration_interval = 0.2
 
-    def __init__(self, listener: socket.socket, app, threads: int, max_body: int, streams: int = 32):
+    def __init__(
+        self, listener: socket.socket, app, threads: int, max_body: int, streams: int = 32,
+        reads_body: Callable[[dict], bool] = lambda environ: True, tls=None,
+    ):  # fmt: skip
+        self.guard = app if isinstance(app, Guard) else Guard(app)
+        self.guard.serve_until(lambda: not self.ready, streams)
         super().__init__(
-            listener.getsockname()[:2], Guard(app, lambda: not self.ready, streams), numthreads=threads + streams,
-            server_name=SERVER_NAME, request_queue_size=128, timeout=10,
+            listener.getsockname()[:2], self.guard, numthreads=threads + streams, server_name=SERVER_NAME,
+            request_queue_size=128, timeout=10,
         )  # fmt: skip
         self.software = SERVER_NAME
         self.gateway = _Gateway
         self.max_request_body_size = max_body
+        self.reads_body = reads_body
+        self.ssl_adapter = tls
         self.open: set[_Connection] = set()
         self._listener = listener
         self._deadlines: dict[_Connection, float] = {}

@@ -9,8 +9,17 @@ import pytest
 from recognizer import models
 from recognizer.settings import Settings
 
+from . import fuzz
 from . import photos as real_photos
 from .certificates import authority  # noqa: F401, a fixture
+
+
+def pytest_addoption(parser):
+    parser.addoption("--long", type=int, default=1, metavar="N", help="try N times as many made-up inputs, others each time")
+
+
+def pytest_configure(config):
+    fuzz.configure(config.getoption("--long"))
 
 
 @pytest.fixture(scope="session")

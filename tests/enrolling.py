@@ -71,9 +71,10 @@ def portrait(path: Path, long_side: int = 400) -> np.ndarray:
 
 
 def jpeg(pixels: np.ndarray, seed: int = 0) -> bytes:
-    """A JPEG of these pixels; another `seed` gives another photo of the same."""
+    """A JPEG of these pixels; another `seed` gives another photo of the same, of another shape, so that none is a copy."""
     if seed:
-        pixels = cv2.convertScaleAbs(pixels, alpha=1 - 0.01 * (seed % 20), beta=seed // 20)
+        height = pixels.shape[0]
+        pixels = cv2.copyMakeBorder(pixels, 0, round(height * 1.04**seed) - height, 0, 0, cv2.BORDER_CONSTANT)
     return images.encode_jpeg(pixels)
 
 

@@ -17,17 +17,23 @@ PACKAGE = ROOT / "recognizer"
 #: Rooms (modules, and packages taken as one), the lowest first. A room imports from the rows below its own, never from
 #: its own row or from above: imports inside functions count as well.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors",),
-    ("types", "exporting", "settings", "names", "image_headers", "fetch", "package_index", "pool", "reload", "wsgi",
-     "files", "vault", "consent"),
-    ("geometry", "matching", "images", "download", "encodings", "server", "audit"),
-    ("models", "galleries", "folder", "quality", "bodies", "sources", "subject_export",
-     "template_file"),
-    ("engines", "results", "progress"),
+    ("errors", "logs", "headers", "origins", "children"),
+    (
+        "types", "exporting", "settings", "names", "image_headers", "fetch", "package_index", "pool", "reload", "wsgi",
+        "metrics", "openapi", "tls", "rates", "access_file", "files", "vault", "consent",
+    ),
+    ("decoders",),
+    ("sandbox",),
+    ("geometry", "matching", "images", "download", "encodings", "server", "observing", "keys", "audit"),
+    (
+        "models", "galleries", "folder", "quality", "duplicates", "fonts", "bodies", "sources", "sessions",
+        "subject_export", "template_file",
+    ),
+    ("engines", "results", "progress", "auth"),
     ("objects",),
     ("examination", "evaluation", "face_recognition", "annotate", "replies"),
     ("enrolment", "video", "vision"),
-    ("watcher", "retention", "encryption"),
+    ("watcher", "review", "retention", "encryption"),
     ("service",),
     ("people", "doctor"),
     ("commands",),
@@ -42,13 +48,14 @@ ENVIRONMENT = {
     "package_index.py": "what pip and uv are set to",
     "reload.py": "hands the listening socket to the process that replaces this one",
     "cli.py": "quietens OpenCV",
+    "children.py": "handed on to the processes that decode, without what is secret",
     "video/decoder.py": "a process of its own: FFmpeg's options for OpenCV",
-    "commands/upkeep.py": "shows where a setting comes from",
 }
 #: What takes long to import, or is not there everywhere: imported where it is used.
 HEAVY = {
-    "PIL", "cryptography", "cv2", "dlib", "fsspec", "google", "loky", "matplotlib", "onnx", "onnxruntime", "paho", "pi_heif",
-    "pyarrow", "pycocotools", "requests", "rich", "simplejpeg", "watchfiles",
+    "PIL", "argon2", "cryptography", "cv2", "dlib", "fsspec", "google", "limits", "loky", "matplotlib", "onnx",
+    "onnxruntime", "paho", "pi_heif", "prometheus_client", "pyarrow", "pycocotools", "requests", "rich", "simplejpeg",
+    "watchfiles",
 }  # fmt: skip
 #: Modules that are pure: what they may import beside the standard library.
 PURE = {"types": {"numpy", "errors"}, "geometry": {"numpy"}, "matching": {"numpy", "types", "errors"}}

@@ -23,7 +23,7 @@ from recognizer.models import BASIC, GROUPS, MANIFEST
 from recognizer.settings import SETTINGS
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMON = {"--known-faces", "--detector", "--embedder", "--json", "--help"}
+COMMON = {"--known-faces", "--detector", "--embedder", "--provider", "--json", "--help"}
 
 
 class Home:
@@ -336,11 +336,25 @@ def test_enroll_list_show(home, photos):
     assert stored.read_bytes() == photos["obama.jpg"].read_bytes()
     (person,) = home.json("people")["people"]
     assert (person["name"], person["photos"], person["templates"], person["problems"]) == ("Barack Obama", 1, 1, 0)
-    assert home.run("people").stdout.splitlines()[1].split() == ["Barack", "Obama", "1", "1", "0"]
+    assert home.run("people").stdout.splitlines()[1].split() == ["Barack", "Obama", "1", "1", "0", "0"]
     assert home.run("people", "list").stdout == home.run("people").stdout
     shown = home.json("people", "show", "Barack Obama")
     assert shown["photos"][0]["file"] == stored.name
     assert stored.name in home.run("people", "show", "Barack Obama").stdout
+
+
+def test_the_same_picture_again_is_shown_as_not_needed(home, photos, tmp_path):
+    import cv2
+
+    copy = tmp_path / "copy.png"
+    cv2.imwrite(str(copy), cv2.imread(str(photos["obama.jpg"])))
+    home.run("enroll", "Barack Obama", photos["obama.jpg"])
+    result = home.run("enroll", "Barack Obama", copy)
+    assert result.exit_code == 0 and "the same picture as another photo" in result.stderr
+    (person,) = home.json("people")["people"]
+    assert (person["photos"], person["templates"], person["odd_photos"]) == (2, 1, 0)
+    shown = home.run("people", "show", "Barack Obama").stdout
+    assert shown.startswith("Barack Obama: 1 of 2 photos in use") and "not needed" in shown
 
 
 def test_enroll_refuses_what_looks_like_another(changing, photos):
@@ -594,6 +608,30 @@ def test_a_table_on_a_terminal_fits_it(presidents, monkeypatch):
     text = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue())
     assert "[bold]Ada[/bold]" in text
     assert max(map(len, text.splitlines())) <= 40
+
+
+# -- keys -----------------------------------------------------------------------------------------------------------
+
+
+def test_keys(home):
+    assert "there are no keys" in home.run("keys").stdout and home.json("keys", "list") == {"keys": []}
+    code, out, err = home.process("keys", "add", "front door", "--role", "write", "--days", "90")
+    assert code == 0 and re.fullmatch(r"rk_[a-z0-9]{8}_[\w-]{43}\n", out), (out, err)
+    assert out[3:11] in err and out.strip() not in err
+    made = home.json("keys", "add", "for ever", "--days", "0")
+    assert made["expires"] is None and made["role"] == "read"
+    listed = home.json("keys")["keys"]
+    assert [(key["name"], key["role"], key["state"]) for key in listed] == [
+        ("front door", "write", "valid"), ("for ever", "read", "valid"),
+    ]  # fmt: skip
+    assert made["key"] not in json.dumps(listed) and "key" not in listed[0] and "hash" not in listed[0]
+    assert home.run("keys", "revoke", made["id"]).stdout == "for ever: revoked\n"
+    assert home.json("keys", "list")["keys"][1]["state"] == "revoked"
+    unknown = home.run("keys", "revoke", "nothing")
+    assert unknown.exit_code == 1 and "[key_not_found]" in unknown.stderr
+    for wrong in (("add",), ("add", "a", "--role", "root"), ("add", "a", "--days", "-1"), ("revoke",)):
+        assert home.run("keys", *wrong).exit_code == 2, wrong
+    assert "[invalid_parameter]" in home.run("keys", "add", " ").stderr
 
 
 # -- the manual ---------------------------------------------------------------------------------------------------

@@ -17,15 +17,24 @@ NAMES = [kind.__name__ for kind in KINDS]
 #: What every error is answered with. The service's contract with its callers: change it here and in the documentation.
 STATUSES = {
     400: {"BadRequest", "InvalidParameter", "InvalidName", "InvalidUrl", "InvalidSource", "NoImage", "AddressRefused"},
-    404: {"UnknownRoute", "NotFound", "SubjectNotFound", "PhotoNotFound", "CameraNotFound", "EventNotFound", "EventsOff"},
+    401: {"KeyRequired", "InvalidKey", "KeyExpired"},
+    403: {"AccessError", "RoleRequired", "LoopbackOnly", "HostRefused", "OriginRefused", "CsrfRefused"},
+    404: {
+        "UnknownRoute", "NotFound", "SubjectNotFound", "PhotoNotFound", "KeyNotFound", "CameraNotFound", "EventNotFound",
+        "EventsOff",
+    },
     405: {"MethodNotAllowed"},
     409: {"Conflict", "NameTaken", "LooksLikeAnother", "CameraFixed", "TooManyCameras", "InUse"},
     413: {"BodyTooLarge", "ImageTooLarge", "FetchTooLarge"},
     415: {"UnsupportedImage"},
-    422: {"ImageError", "BrokenImage", "UnreadableImage", "FaceError", "NoFace", "SeveralFaces", "FaceTooSmall", "PoorPhoto"},
+    422: {
+        "ImageError", "BrokenImage", "UnreadableImage", "DecoderError", "DecoderCrashed", "DecoderTooSlow", "FaceError",
+        "NoFace", "SeveralFaces", "FaceTooSmall", "PoorPhoto",
+    },
+    429: {"RateLimited"},
     500: {"RecognizerError", "EngineMismatch", "SettingsError", "KeyMissing", "SealBroken", "AuditBroken"},
     502: {"FetchError", "FetchFailed"},
-    503: {"Busy", "CameraUnavailable", "ModelError", "ModelMissing", "ModelCorrupt"},
+    503: {"Busy", "Starting", "DecoderUnavailable", "CameraUnavailable", "ModelError", "ModelMissing", "ModelCorrupt"},
     504: {"FetchTimeout"},
     507: {"StorageError"},
 }
@@ -66,7 +75,9 @@ def test_an_error_carries_its_message_and_details(kind):
 
 
 def test_only_what_passes_by_itself_says_when_to_try_again():
-    assert [kind.__name__ for kind in KINDS if kind.retry_after] == ["Busy", "CameraUnavailable"]
+    passing = {kind.__name__ for kind in KINDS if kind("x").retry_after}
+    assert passing == {"DecoderUnavailable", "Busy", "CameraUnavailable", "RateLimited", "Starting"}
+    assert errors.RateLimited("x", 7.5).retry_after == 7.5
 
 
 def test_every_class_has_its_status():

@@ -276,6 +276,82 @@ def test_names_are_sent_in_ascii_and_asked_once_so_that_rebinding_changes_nothin
     assert len(server.requests) == 1
 
 
+class NameServer:
+    """A DNS server on the loopback, which answers every question for an IPv4 address with the next of `addresses`."""
+
+    def __init__(self, addresses: list[str]):
+        self.left, self.asked = list(addresses), []
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.thread = threading.Thread(target=self._serve)
+        self.thread.start()
+
+    def _serve(self):
+        while True:
+            question, client = self.socket.recvfrom(512)
+            if not question:
+                return
+            name_end = question.index(b"\0", 12) + 5
+            self.asked.append(question[12 : name_end - 5])
+            address = socket.inet_aton(self.left.pop(0) if len(self.left) > 1 else self.left[0])
+            head = question[:2] + b"\x81\x80\0\1\0\1\0\0\0\0" + question[12:name_end]
+            self.socket.sendto(head + b"\xc0\x0c\0\1\0\1\0\0\0\0\0\4" + address, client)
+
+    def resolve(self, host, port, **_):
+        """What `socket.getaddrinfo` does, by asking this server: no answer is kept, as its time to live is 0."""
+        labels = b"".join(bytes([len(label)]) + label.encode() for label in host.split("."))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            asking.settimeout(10)
+            asking.sendto(b"ab\1\0\0\1\0\0\0\0\0\0" + labels + b"\0\0\1\0\1", self.socket.getsockname())
+            address = socket.inet_ntoa(asking.recv(512)[-4:])
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+
+    def close(self):
+        self.socket.sendto(b"", self.socket.getsockname())
+        self.thread.join()
+        self.socket.close()
+
+
+@pytest.fixture
+def name_server():
+    made = []
+
+    def make(*addresses: str) -> NameServer:
+        made.append(NameServer(list(addresses)))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.mark.parametrize("inside", ["10.0.0.1", "169.254.169.254", "127.0.0.2", "192.168.1.1", "0.0.0.0", "100.64.0.1"])
+def test_a_name_that_is_bound_anew_between_the_check_and_the_connection_reaches_nothing(inside, name_server, monkeypatch):
+    """The name server says a public address first and one inside ever after: the first is what is connected to."""
+    names, made = name_server("93.184.216.34", inside), []
+
+    def connect(self, place):
+        made.append(place)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    fetcher = Fetcher(resolver=names.resolve)
+    with pytest.raises(FetchFailed):
+        fetcher.get("http://rebound.example/photo.jpg")
+    assert made == [("93.184.216.34", 80)] and len(names.asked) == 1
+    with pytest.raises(AddressRefused):
+        fetcher.get("http://rebound.example/photo.jpg")
+    assert len(made) == 1
+
+
+def test_a_redirect_to_the_same_name_is_asked_for_and_checked_again(serve, name_server):
+    server = serve(answer("302 Found", b"", Location="/again"))
+    names = name_server("127.0.0.1", "127.0.0.2")
+    with pytest.raises(AddressRefused):
+        Fetcher(allow=LOOPBACK, resolver=names.resolve).get(f"http://rebound.example:{server.port}/")
+    assert len(names.asked) == 2 and len(server.requests) == 1
+
+
 def test_the_next_address_is_tried_when_one_does_not_answer(serve):
     server = serve(answer())
     fetcher = Fetcher(allow=["127.0.0.0/8"], resolver=answers("127.0.0.99", "127.0.0.1"))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from recognizer import settings as settings_module
 from recognizer.errors import SettingsError
 from recognizer.settings import PREFIX, SETTINGS, Settings, markdown_table
 
@@ -171,3 +172,108 @@ def test_the_readme_shows_the_table():
     found = re.search(r"<!-- settings -->\n+(.*?)\n*<!-- /settings -->", README.read_text("utf-8"), re.DOTALL)
     assert found, "README.md lacks the marks <!-- settings --> and <!-- /settings -->"
     assert found[1].strip() == markdown_table().strip(), "put recognizer.settings.markdown_table() between the marks"
+
+
+# -- files: the config, and secrets --------------------------------------------------------------------------------
+
+KEY = "a-key-for-the-admin-of-this-0123"
+
+
+@pytest.fixture
+def config(tmp_path) -> Path:
+    return tmp_path / "recognizer.toml"
+
+
+@pytest.mark.parametrize(
+    ("toml", "name", "value"),
+    [
+        ("workers = 3", "workers", 3),
+        ('workers = "3"', "workers", 3),
+        ("stranger_rate = 0.1", "stranger_rate", 0.1),
+        ("watch = false", "watch", False),
+        ('watch = "off"', "watch", False),
+        ('fetch_allow = ["10.0.0.0/8", "::1"]', "fetch_allow", ("10.0.0.0/8", "::1/128")),
+        ('fetch_allow = "10.0.0.0/8,::1"', "fetch_allow", ("10.0.0.0/8", "::1/128")),
+        ('known_faces = "/srv/Jos\u00e9"', "known_faces", Path("/srv/José")),
+        (f'admin_key = "{KEY}"', "admin_key", KEY),
+        ('cors = ["https://A.example:443", "http://b"]', "cors", ("https://a.example", "http://b")),
+        ('allowed_hosts = ["Faces.LAN"]', "allowed_hosts", ("faces.lan",)),
+        ('trusted_proxies = ["unix", "10.0.0.1"]', "trusted_proxies", ("unix", "10.0.0.1/32")),
+        ('rate_key = "5/second"', "rate_key", "5/second"),
+        ('host = ""', "host", "127.0.0.1"),
+    ],
+)
+def test_settings_may_stand_in_a_toml_file(config, toml, name, value):
+    config.write_text(toml + "\n", "utf-8")
+    assert getattr(read(config=str(config)), name) == value
+
+
+@pytest.mark.parametrize(
+    ("toml", "message"),
+    [
+        ("wrkers = 3", "no such setting in recognizer.toml: wrkers"),
+        ('config = "other.toml"', "no such setting in recognizer.toml: config"),
+        ("WORKERS = 3", "no such setting"),
+        ("[server]\nworkers = 3", "no such setting in recognizer.toml: server"),
+        ("workers = many", "cannot be read as TOML"),
+        ('workers = "many"', "workers in recognizer.toml: 'many' cannot be used"),
+        ("workers = [1]", "workers in recognizer.toml: expected a text"),
+        ("workers = 2024-01-01", "expected a text"),
+        ("workers = -1", "workers: expected at least 0"),
+        ('cors = ["*"]', "expected an origin"),
+        ('rate_key = "5 a day"', "expected a number per second"),
+        ('admin_key = "short-and-secret"', "admin_key in recognizer.toml: its value cannot be used"),
+        ('tls_key = "x.pem"', "expected tls_certificate beside it"),
+    ],
+)
+def test_a_toml_file_that_cannot_be_used(config, toml, message):
+    config.write_text(toml + "\n", "utf-8")
+    with pytest.raises(SettingsError) as caught:
+        read(config=str(config))
+    assert message in caught.value.message and "short-and-secret" not in caught.value.message
+
+
+def test_a_config_that_is_no_file(tmp_path):
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\0")
+    for path in (tmp_path / "nothing.toml", tmp_path, tmp_path / "binary"):
+        with pytest.raises(SettingsError, match="RECOGNIZER_CONFIG: the file it names cannot be read"):
+            read(config=str(path))
+
+
+def test_the_first_that_says_something_wins(tmp_path, config):
+    config.write_text(f'workers = 3\nqueue = 4\nadmin_key = "{KEY}-config"\n')
+    secret = tmp_path / "secret"
+    secret.write_text(f"{KEY}-file\n")
+    environ = {"RECOGNIZER_CONFIG": str(config), "RECOGNIZER_WORKERS": "5"}
+    settings = Settings.from_environment(environ, detect_size=320)
+    assert (settings.workers, settings.queue, settings.admin_key, settings.detect_size) == (5, 4, f"{KEY}-config", 320)
+    environ["RECOGNIZER_ADMIN_KEY_FILE"] = str(secret)
+    assert Settings.from_environment(environ).admin_key == f"{KEY}-file"
+    where = {name: found.where for name, found in settings_module.read(environ).items()}
+    assert where == {"config": "environment", "workers": "environment", "queue": "config", "admin_key": "file"}
+    environ["RECOGNIZER_ADMIN_KEY"] = KEY
+    with pytest.raises(SettingsError, match="got both"):
+        Settings.from_environment(environ)
+
+
+def test_a_secrets_file_that_cannot_be_used(tmp_path):
+    empty = tmp_path / "empty"
+    empty.write_text(" \n")
+    for path, message in ((tmp_path / "nothing", "cannot be read"), (empty, "empty")):
+        with pytest.raises(SettingsError, match=f"RECOGNIZER_ADMIN_KEY_FILE: .*{message}"):
+            read(admin_key_file=str(path))
+    with pytest.raises(SettingsError, match="no such setting"):
+        read(workers_file=str(empty))
+
+
+def test_secrets_are_in_no_message_and_no_representation(tmp_path):
+    for name in (item.name for item in SETTINGS if item.metadata["secret"]):
+        assert f" {name}=" not in repr(Settings())
+    settings = read(admin_key=KEY)
+    assert KEY not in repr(settings) and KEY not in str(settings)
+    assert KEY not in repr(settings_module.read({"RECOGNIZER_ADMIN_KEY": KEY}))
+    for wrong in ("short-secret", KEY + " with-spaces", KEY + "\u00e9"):
+        with pytest.raises(SettingsError) as caught:
+            read(admin_key=wrong)
+        assert wrong not in str(caught.value) and caught.value.__cause__ is None
+    assert "RECOGNIZER_ADMIN_KEY_FILE" in markdown_table()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading as sketch_thread
+
 import numpy as np
 import pytest
 
@@ -143,3 +145,18 @@ def test_vectors_without_principal_axes_are_searched_whole(monkeypatch):
     assert answers(galleries[0], probes, 2) == answers(galleries[1], probes, 2)
     assert galleries[0]._sketch._misses > 0
     assert answers(galleries[0], vectors[3] + 0.1, 1)[0][0][0] == "s3"
+
+
+def test_nothing_is_sketched_once_nearly_all_are_gone(monkeypatch):
+    gallery = MemoryGallery("e", DIM, 8)
+    begun = []
+    monkeypatch.setattr(sketch_thread.Thread, "start", lambda thread: begun.append(thread))
+    gallery.add(templates(people(3000, 1)))
+    for i in range(2999):
+        gallery.remove(f"s{i}")
+    gallery.add([])
+    monkeypatch.undo()
+    assert len(begun) == 1 and len(gallery) == gallery._rows.count == 1
+    begun[0].run()
+    assert gallery._sketching is None and gallery._sketch is None
+    assert answers(gallery, people(3000, 1)[2999], 1)[0][0][:2] == ("s2999", "p0")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import pickle
+import sqlite3
 import stat
+from contextlib import closing
 
 import numpy as np
 import pytest
 
+from recognizer import encodings
 from recognizer.encodings import Encoding, EncodingsCache, FileStamp
 from recognizer.errors import KeyMissing, SealBroken, SettingsError
 from recognizer.vault import OVERHEAD, Vault, create_key_file, is_sealed, new_key, open_vault, read_keys, sealed_by, written
@@ -109,21 +112,47 @@ def test_a_cache_goes_from_plain_to_one_key_to_another_and_back(tmp_path):
     cache.close()
 
 
-def test_a_vector_that_was_put_into_another_row_is_noticed(tmp_path):
-    import sqlite3
-
+@pytest.mark.parametrize("repaired", [False, True])
+def test_what_was_put_into_another_row_is_as_if_it_were_not_there(tmp_path, repaired, caplog):
+    """The checksum shows that by itself; if somebody wrote that anew as well, the seal does."""
     path, vault = tmp_path / "encodings.sqlite", Vault([A])
     cache = filled(path, vault)
-    cache.put([Encoding("c" * 32, "e", vector=np.ones(4, np.float32))])
+    cache.put([Encoding("c" * 32, "e", vector=np.ones(4, np.float32))], {"c" * 32: b"\xff\xd8\xffOTHER"})
     cache.close()
-    connection = sqlite3.connect(path)
-    stolen = connection.execute("SELECT vector FROM encodings WHERE photo = ?", ("a" * 32,)).fetchone()
-    connection.execute("UPDATE encodings SET vector = ? WHERE photo = ?", (*stolen, "c" * 32))
-    connection.commit()
-    connection.close()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for table, column in (("encodings", "vector"), ("thumbnails", "jpeg")):
+            query = f"UPDATE {table} SET {column} = (SELECT {column} FROM {table} WHERE photo = ?) WHERE photo = ?"
+            connection.execute(query, ("a" * 32, "c" * 32))
+            if repaired:
+                row = connection.execute(f"SELECT * FROM {table} WHERE photo = ?", ("c" * 32,)).fetchone()
+                query = f"UPDATE {table} SET checksum = ? WHERE photo = ?"
+                connection.execute(query, (encodings._checksum(row[:-1]), "c" * 32))
     cache = EncodingsCache(path, vault)
-    with pytest.raises(SealBroken):
-        cache.encodings("e")
+    assert set(cache.encodings("e")) == {("a" * 32, "only")} and "made again" in caplog.text
+    assert cache.thumbnail("c" * 32) is None
+    assert (cache.thumbnail("a" * 32) is not None) == repaired  # a damaged file's thumbnails are all made again
+    cache.close()
+
+
+def test_a_cache_whose_note_of_the_key_is_damaged_is_made_anew(tmp_path):
+    path, vault = tmp_path / "encodings.sqlite", Vault([A])
+    filled(path, vault).close()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE meta SET value = ?", (Vault([B]).current,))
+    cache = EncodingsCache(path, vault)
+    assert cache.encodings("e") == {} and cache.files() == {}
+    cache.put([Encoding("c" * 32, "e", vector=np.ones(4, np.float32))])
+    assert len(cache.encodings("e")) == 1
+    cache.close()
+
+
+def test_rows_that_are_damaged_are_not_encrypted_anew(tmp_path):
+    path = tmp_path / "encodings.sqlite"
+    filled(path).close()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE files SET photo = 'x' WHERE path LIKE 'Zebu/%'")
+    cache = EncodingsCache(path, Vault([A]))
+    assert set(cache.files()) == {"Zebulon/1.jpg"} and len(cache.encodings("e")) == 1
     cache.close()
 
 

@@ -80,8 +80,9 @@ def evaluate(
     """Measure how good an engine is on photos of your own.
 
     Give --pairs and --images, or --gallery and --probes, or --split, or --boxes and --images. Nothing is enrolled; what
-    was made of photos is kept in the state folder, so an interrupted run goes on where it stopped. --objects and
-    --images measure the detector of objects instead. docs/accuracy.md explains the figures.
+    was made of photos is kept in the state folder, so an interrupted run goes on where it stopped. With another --provider
+    than the default one, its drift from that is measured as well. --objects and --images measure the detector of objects
+    instead. docs/accuracy.md explains the figures.
     """
     from ..evaluation import plots, run
     from ..evaluation.detection import IOU
@@ -106,6 +107,9 @@ def evaluate(
             report["identification"] = run.identify_split(bench, split, plan)
         if boxes:
             report["detection"] = run.detect(bench, boxes, images, iou or IOU)
+        if bench.source.provider != "cpu":
+            folders = [folder for folder in (gallery, probes, split) if folder]
+            report["drift"] = run.measure_drift(bench, pairs=pairs, boxes=boxes, images=images, folders=folders)
     _finish(report, json_file, plot)
 
 
@@ -191,16 +195,18 @@ def _engine(name: str) -> tuple[str | None, str]:
 def _bench(settings: Settings, subject: str, fresh: bool) -> Iterator:
     from .. import models
     from ..encodings import EncodingsCache
-    from ..engines import make_engine, weights_for
+    from ..engines import make_engine, require_provider, runs_on, weights_for
     from ..evaluation.encode import Source
     from ..evaluation.run import Bench
     from ..progress import Progress
     from ..vault import open_vault
 
+    provider = runs_on(settings.detector, settings.embedder, settings.provider)
+    require_provider(provider)  # before anything is fetched
     with Progress("looking at photos", least=2) as progress:
         models.ensure(weights_for(settings.detector, settings.embedder), settings.models_dir, progress.download)
         names = ("detector", "embedder", "models_dir", "detect_size", "detect_size_large", "min_face", "hog_upsample")
-        recipe = {name: getattr(settings, name) for name in names}
+        recipe = {name: getattr(settings, name) for name in names} | {"provider": provider}
         source = Source(
             make_engine(**recipe),
             recipe,
@@ -272,6 +278,9 @@ def _show(report: dict) -> None:
             click.echo()
             show(report[name])
             _lost(report[name]["photos_lost"])
+    if "drift" in report:
+        click.echo()
+        _drift(report["drift"])
 
 
 def _verification(part: dict) -> None:
@@ -330,6 +339,32 @@ def _detection(part: dict) -> None:
         note = f"median {part['ms_median']:.1f}, processor time {part['cpu_ms']:.1f}"
         rows.append((f"milliseconds per photo ({part['photos']} photos)", f"{part['ms']:.1f}", "", note))
     table(["finding faces", "measured", "95 % interval", ""], rows)
+
+
+def _drift(part: dict) -> None:
+    embedding, found, ms = part["embedding"], part["detection"], part["cpu_ms"]
+    rows = [
+        ("embedding, same chips (L2)", *_spread(embedding["same_chips"], ".6f")),
+        ("embedding, own boxes (L2)", *_spread(embedding["own_boxes"], ".6f")),
+        ("edge of a box (pixels)", *_spread(found["box_px"], ".3f")),
+        ("landmark (pixels)", *_spread(found["landmark_px"], ".3f")),
+        ("score of a face", *_spread(found["score"], ".5f")),
+    ]
+    table([f"{part['provider']} against {part['reference']}", "median", "99 %", "largest"], rows)
+    click.echo(f"{part['photos']} photos, {found['faces']} faces: {found['gained']} gained, {found['lost']} lost")
+    if "pairs" in embedding:
+        click.echo(
+            f"of {embedding['pairs']} pairs of faces, {embedding['matches']} of them within {embedding['threshold']:.4f}, "
+            f"{embedding['decisions_changed']} are decided otherwise; "
+            f"{embedding['decisions_changed_mixed']} where one template of a pair comes from either"
+        )
+    for what in ("detect", "embed"):
+        if what in ms:
+            click.echo(f"processor time to {what}: {ms[what]:.2f} ms, {ms[what + '_reference']:.2f} on the default")
+
+
+def _spread(part: dict | None, form: str) -> list[str]:
+    return ["-"] * 3 if part is None else [format(part[key], form) for key in ("median", "p99", "max")]
 
 
 def _objects(part: dict) -> None:

@@ -67,6 +67,7 @@ def setting_options(command: Callable) -> Callable:
         ),
         _option("--detector", type=click.Choice(_CHOICES["detector"]), help="How faces are found."),
         _option("--embedder", type=click.Choice(_CHOICES["embedder"]), help="How faces are described."),
+        _option("--provider", type=click.Choice(_CHOICES["provider"]), help="What the networks run on."),
     )  # fmt: skip
     for option in reversed(options):
         command = option(command)
@@ -82,13 +83,16 @@ def service(started: bool = True) -> Iterator:
     started : bool
         Whether the folder is looked at; new photos in it are encoded then.
     """
-    from .. import audit
+    from .. import audit, logs
     from ..progress import Progress
     from ..service import make_service
 
     audit.ACTOR.set(audit.command_line_actor())
+    settings = state().settings()
+    # a command speaks to people, unless it is told otherwise
+    logs.configure("json" if settings.log == "json" else "text", settings.log_level)
     with Progress("encoding photos of known_faces", least=2) as progress:
-        made = make_service(state().settings().replace(watch=False), progress.download)
+        made = make_service(settings.replace(watch=False), progress.download)
         if started:
             try:
                 made.start(progress.photos)

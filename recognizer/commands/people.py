@@ -35,13 +35,17 @@ def _list() -> None:
 
     with service() as made:
         everybody = [replies.person(person, photos=False) for person in made.people()]
+        odd = made.odd_photos()
+    for each in everybody if odd is not None else ():
+        each["odd_photos"] = odd.get(each["name"], 0)
     if state().json:
         emit({"people": everybody})
     elif not everybody:
         click.echo("nobody is enrolled")
     else:
-        rows = [[each["name"], each["photos"], each["templates"], each["problems"]] for each in everybody]
-        table(["name", "photos", "in use", "problems"], rows)
+        heads = ("photos", "templates", "problems", "odd_photos")
+        rows = [[each["name"], *(each.get(head, "?") for head in heads)] for each in everybody]
+        table(["name", "photos", "in use", "problems", "odd"], rows)
 
 
 @people.command()
@@ -61,7 +65,17 @@ def show(name):
 
 
 def _state(photo: dict) -> str:
-    return photo["problem"]["message"] if "problem" in photo else f"in use, {photo['width']}x{photo['height']}"
+    if "problem" in photo:
+        return photo["problem"]["message"]
+    warnings = photo.get("warnings", ())
+    used = "not needed" if any(warning["code"] == "duplicate_of" for warning in warnings) else "in use"
+    return "; ".join([f"{used}, {photo['width']}x{photo['height']}", *(_remark(warning) for warning in warnings)])
+
+
+def _remark(warning: dict) -> str:
+    if "distance" in warning:
+        return f"{warning['message']} (distance {warning['distance']:.2f})"
+    return f"{warning['message']} ({warning['photo']})"
 
 
 @people.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ..settings import PREFIX, SETTINGS
+from ..settings import DEFAULT, PREFIX, SETTINGS, read
 from .common import common_options, emit, say, state, table
 
 
@@ -114,20 +114,17 @@ def _megabytes(size: int) -> str:
 @common_options
 def settings():
     """List every setting, its value now, and where that comes from."""
-    import os
-
-    held = state().settings()
+    held, found = state().settings(), read()
     rows = []
     for item in SETTINGS:
-        variable = PREFIX + item.name.upper()
-        source = "environment" if os.environ.get(variable, "").strip() else "default"
+        source = found[item.name].where if item.name in found else DEFAULT
         if item.name in state().overrides:
             source = "option"
         value = getattr(held, item.name)
         shown = "(set)" if item.metadata["secret"] and value else _shown(value)
         if item.name == "camera":
             shown = _camera(value)
-        rows.append((variable, shown, source, item.metadata["help"]))
+        rows.append((PREFIX + item.name.upper(), shown, source, item.metadata["help"]))
     if state().json:
         keys = ("variable", "value", "source", "help")
         emit({"settings": [dict(zip(keys, row, strict=True)) for row in rows]})

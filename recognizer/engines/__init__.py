@@ -15,6 +15,7 @@ from .. import models
 from ..errors import InvalidParameter
 from .base import Calibration, Detector, Embedder, EngineInfo
 from .engine import Engine, LookSizes, central, largest
+from .runtime import EXACT, require_provider
 
 #: Raised whenever a change of code gives other templates for the same photo, so that they are made anew.
 REVISION = 2
@@ -32,7 +33,9 @@ class Choice:
 def _yunet(choice: Choice) -> Detector:
     from .yunet import YunetDetector
 
-    return YunetDetector(models.path("yunet", choice.models_dir), provider=choice.provider)
+    # in bf16 it is no quicker, and landmarks that move by pixels cost more than all other drift together
+    provider = "openvino" if choice.provider == "openvino-bf16" else choice.provider
+    return YunetDetector(models.path("yunet", choice.models_dir), provider=provider)
 
 
 def _hog(choice: Choice) -> Detector:
@@ -50,7 +53,7 @@ def _cnn(choice: Choice) -> Detector:
 def _dlib(choice: Choice) -> Embedder:
     from .dlib_onnx import DlibOnnxEmbedder
 
-    return DlibOnnxEmbedder(provider=choice.provider)
+    return DlibOnnxEmbedder(provider=choice.provider, kept=choice.models_dir)
 
 
 def _dlib_itself(choice: Choice) -> Embedder:
@@ -84,6 +87,11 @@ def weights_for(detector: str, embedder: str) -> tuple[str, ...]:
     return (*WEIGHTS.get(detector, ()), *WEIGHTS.get(embedder, ()))
 
 
+def runs_on(detector: str, embedder: str, provider: str) -> str:
+    """What the networks of this engine run on if `provider` is asked for: `REFERENCE` has none, and is always the same."""
+    return "cpu" if (detector, embedder) == REFERENCE else provider
+
+
 def make_engine(
     detector: str = "yunet",
     embedder: str = "dlib+sface",
@@ -110,7 +118,8 @@ def make_engine(
     hog_upsample : int
         For the detector `hog`.
     provider : str
-        What the networks run on; see `runtime.PROVIDERS`. Not for `hog` with `dlib`, which run on dlib itself.
+        What the networks run on; see `runtime.PROVIDERS`. Not for `hog` with `dlib`, which run on dlib itself. The engine's id
+        tells it where templates are not the same in all that matters: all but `runtime.EXACT` (docs/accuracy.md).
 
     Raises
     ------
@@ -127,8 +136,8 @@ def make_engine(
     describes = (_dlib_itself if (detector, embedder) == REFERENCE else EMBEDDERS[embedder])(choice)
     sizes = LookSizes(detect_size or finds.preferred_size, detect_size_large)
     name = f"{detector}+{embedder}" if detector != "hog" else f"hog{hog_upsample}+{embedder}"
-    exact = provider == "cpu" or (detector, embedder) == REFERENCE
-    engine_id = f"{name}/{REVISION}" + ("" if exact else f"@{provider}")
+    provider = runs_on(detector, embedder, provider)
+    engine_id = f"{name}/{REVISION}" + ("" if provider in EXACT else f"@{provider}")
     info = EngineInfo(engine_id, describes.dim, "euclidean", calibration(detector, embedder))
     return Engine(finds, describes, info, sizes, min_face)
 
@@ -149,5 +158,5 @@ def calibration(detector: str, embedder: str) -> Calibration:
 
 __all__ = [
     "DETECTORS", "EMBEDDERS", "Calibration", "Choice", "Detector", "Embedder", "Engine", "EngineInfo", "LookSizes",
-    "calibration", "central", "largest", "make_engine", "weights_for",
+    "calibration", "central", "largest", "make_engine", "require_provider", "runs_on", "weights_for",
 ]  # fmt: skip

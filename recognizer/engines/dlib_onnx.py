@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
+from pathlib import Path
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from ..types import Faces, check_pixels
 from . import datfile, dlib_convert, tiled_pyramid
 from .dlib import shapes
 from .dlib_jitter import jittered
-from .runtime import EXACT, Session, release_memory
+from .runtime import EXACT, INT8, Session, release_memory
 
 RESNET_FILE = "dlib_face_recognition_resnet_model_v1.dat"
 MMOD_FILE = "mmod_human_face_detector.dat"
@@ -47,6 +48,21 @@ def _resnet_graph() -> bytes:
     return dlib_convert.resnet_to_onnx(datfile.read_resnet(_trusted_bytes(RESNET_FILE)))
 
 
+def _resnet_int8(threads: int, folder: Path | None) -> Session:
+    from .int8 import quantised
+
+    if folder is None:
+        raise ValueError("expected a folder to keep the 8-bit network in")
+    graph = _resnet_graph()
+    file = quantised(graph, "dlib_resnet", drawn_face(CHIP), folder)
+    try:
+        return Session(file, threads, INT8)
+    except ModelCorrupt:
+        _log.warning("the 8-bit network %s was damaged and is made anew", file.name)
+        file.unlink(missing_ok=True)
+        return Session(quantised(graph, "dlib_resnet", drawn_face(CHIP), folder), threads, INT8)
+
+
 class ResNet:
     """dlib's face descriptor network. Safe to call from several threads at once.
 
@@ -56,6 +72,8 @@ class ResNet:
         Threads that work on one call together.
     provider : str
         See `runtime.PROVIDERS`.
+    kept : path, optional
+        Folder for the 8-bit network of the provider ``"cpu-int8"``, which takes some seconds to make.
 
     Attributes
     ----------
@@ -66,12 +84,14 @@ class ResNet:
     ------
     ModelMissing, ModelCorrupt
         The weights are not there, or are not the ones that are trusted.
+    ModelError, StorageError
+        The 8-bit network cannot be made, or not kept.
     """
 
     dim = 128
 
-    def __init__(self, threads: int = 1, provider: str = "cpu"):
-        self._session = Session(_resnet_graph(), threads, provider)
+    def __init__(self, threads: int = 1, provider: str = "cpu", kept: Path | None = None):
+        self._session = _resnet_int8(threads, kept) if provider == INT8 else Session(_resnet_graph(), threads, provider)
         self._dlib = self._dlib_if_different() if provider in EXACT else None
         release_memory()
 
@@ -318,8 +338,8 @@ class DlibOnnxEmbedder:
     dim = 128
     holds_lock = False
 
-    def __init__(self, threads: int = 1, provider: str = "cpu"):
-        self._network = ResNet(threads, provider)
+    def __init__(self, threads: int = 1, provider: str = "cpu", kept: Path | None = None):
+        self._network = ResNet(threads, provider, kept)
 
     def embed(self, pixels: np.ndarray, faces: Faces, jitters: int = 1) -> np.ndarray:
         """Describe faces; see `base.Embedder`. `jitters`: see `ResNet.describe_jittered`."""

@@ -6,6 +6,7 @@ ONNX Runtime on the processor is the one that is always there. The others are as
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -18,13 +19,41 @@ from ..errors import ModelCorrupt, ModelError, ModelMissing
 #: provider name -> ONNX Runtime's execution provider
 _PROVIDERS = {
     "cpu": "CPUExecutionProvider",
+    "cpu-int8": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
     "coreml": "CoreMLExecutionProvider",
     "directml": "DmlExecutionProvider",
 }
 PROVIDERS = (*_PROVIDERS, "openvino", "openvino-bf16")
+#: The provider whose networks are 8-bit where that pays (see `int8`); what a session is given decides.
+INT8 = "cpu-int8"
 #: Providers that compute in full precision, so that their results may be held against a reference.
 EXACT = ("cpu", "openvino")
+#: What has to be installed for a provider; the first three take onnxruntime's place.
+_PACKAGES = {
+    "cuda": "onnxruntime-gpu", "directml": "onnxruntime-directml", "coreml": "onnxruntime (on a Mac)",
+    "openvino": "openvino", "openvino-bf16": "openvino",
+}  # fmt: skip
+
+
+def require_provider(provider: str) -> None:
+    """Nothing if `provider` is one, and the package that brings it is installed.
+
+    Raises
+    ------
+    ModelError
+    """
+    if provider not in PROVIDERS:
+        raise ModelError(f"expected a provider of {', '.join(PROVIDERS)}, got {provider!r}")
+    package = _PACKAGES.get(provider)
+    if package == "openvino":
+        if importlib.util.find_spec("openvino") is None:
+            raise ModelError(f"the provider {provider} needs the openvino package: pip install openvino")
+    elif provider in _PROVIDERS:
+        import onnxruntime
+
+        if _PROVIDERS[provider] not in onnxruntime.get_available_providers():
+            raise ModelError(f"the provider {provider} is not part of the installed onnxruntime: it needs {package}")
 
 
 class Session:
@@ -55,8 +84,7 @@ class Session:
     """
 
     def __init__(self, model: str | Path | bytes, threads: int = 1, provider: str = "cpu"):
-        if provider not in PROVIDERS:
-            raise ModelError(f"expected a provider of {', '.join(PROVIDERS)}, got {provider!r}")
+        require_provider(provider)
         if threads < 1:
             raise ValueError(f"expected at least one thread, got {threads}")
         if not isinstance(model, bytes) and not Path(model).is_file():
@@ -97,8 +125,6 @@ class _OnnxRuntime:
         import onnxruntime
 
         name = _PROVIDERS[provider]
-        if name not in onnxruntime.get_available_providers():
-            raise ModelError(f"the {provider} provider is not part of the installed onnxruntime")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -128,10 +154,8 @@ class _OnnxRuntime:
 
 class _OpenVino:
     def __init__(self, model: str | bytes, threads: int, provider: str):
-        try:
-            import openvino
-        except ImportError:
-            raise ModelError("the openvino provider needs the openvino package") from None
+        import openvino
+
         config = {
             "INFERENCE_NUM_THREADS": threads,
             # left alone, it would pick bf16 by itself where the processor has it

@@ -47,10 +47,17 @@ class Source:
     workers: int = 1
 
     @property
+    def provider(self) -> str:
+        """What the networks run on."""
+        return self.recipe.get("provider", "cpu")
+
+    @property
     def key(self) -> str:
         """The engine's id and whatever else a template depends on, as the cache's key."""
-        sizes = self.engine.sizes
-        return f"{self.engine.info.id}@{sizes.first},{sizes.large},{self.engine.min_face}"
+        sizes, id_ = self.engine.sizes, self.engine.info.id
+        if self.provider != "cpu" and not id_.endswith(f"@{self.provider}"):
+            id_ += f"@{self.provider}"  # templates that may be compared, yet not the same to the last bit
+        return f"{id_}@{sizes.first},{sizes.large},{self.engine.min_face}"
 
 
 @dataclass(frozen=True)

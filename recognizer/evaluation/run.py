@@ -16,10 +16,11 @@ import numpy as np
 
 from .. import __version__
 from ..encodings import EncodingsCache
+from ..engines import make_engine
 from ..matching import Curve, rate_per_comparison
 from ..objects import NAME as OBJECT_DETECTOR
 from ..objects import ObjectDetector
-from . import detection, identification, objects, verification
+from . import detection, drift, identification, objects, verification
 from .boxes import read_boxes
 from .encode import Source, Vectors, encode
 from .identification import Photos, Plan
@@ -27,7 +28,7 @@ from .pairs import read_pairs
 from .people import Photo, read_people
 from .yolo import read_scenes
 
-_PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "dlib", "dlib-bin", "simplejpeg", "pillow")
+_PACKAGES = ("numpy", "onnxruntime", "openvino", "opencv-python-headless", "dlib", "dlib-bin", "simplejpeg", "pillow")
 Progress = Callable[[int, int], None]
 
 
@@ -75,6 +76,7 @@ def about(bench: Bench) -> dict:
         "engine": engine.info.id,
         "detector": engine.detector.name,
         "embedder": engine.embedder.name,
+        "provider": bench.source.provider,
         "calibration": {"data_set": calibration.data_set, "date": calibration.date},
         "detect_size": engine.sizes.first,
         "detect_size_large": engine.sizes.large,
@@ -195,6 +197,33 @@ def detect(bench: Bench, boxes: Path, folder: Path, iou: float = detection.IOU) 
     ]
     report = detection.measure(truths, found, iou)
     return {"boxes": Path(boxes).name, "images": Path(folder).name, **report, "photos_lost": lost}
+
+
+def measure_drift(
+    bench: Bench,
+    *,
+    pairs: Path | None = None,
+    boxes: Path | None = None,
+    images: Path | None = None,
+    folders: Sequence[Path] = (),
+) -> dict:
+    """How far the provider is from the default one, on a sample of the photos that were evaluated; see `drift.measure`.
+
+    Parameters
+    ----------
+    pairs, boxes, images
+        As for `verify` and `detect`.
+    folders : sequence of path
+        As for `identify` and `identify_split`.
+    """
+    photos = [photo.path for folder in folders for photo in read_people(folder)]
+    if pairs is not None:
+        photos += read_pairs(pairs, images).photos
+    if boxes is not None:
+        photos += [truth.path for truth in read_boxes(boxes, images)]
+    reference = make_engine(**{**bench.source.recipe, "provider": "cpu"})
+    threshold = bench.source.engine.info.calibration.threshold if bench.fixed is None else bench.fixed
+    return drift.measure(drift.sample(photos), bench.source, reference, threshold, bench.progress)
 
 
 def find_objects(

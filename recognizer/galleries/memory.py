@@ -124,10 +124,13 @@ class MemoryGallery:
     def _make_sketch(self) -> None:
         while True:
             rows = self._rows
-            sketch = Sketch(rows.vectors, rows.count)
+            sketch = Sketch(rows.vectors, rows.count) if rows.count > 1 else None
             with self._lock:
                 if self._rows.vectors is not rows.vectors:
                     continue  # they have moved meanwhile
+                if sketch is None:  # nearly all were removed meanwhile
+                    self._sketching = None
+                    return
                 sketch.extend(self._rows.count)
                 sketch.clear(np.flatnonzero(np.isinf(rows.squares[: sketch.count])))  # removed meanwhile
                 self._sketch, self._sketching = sketch, None

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 HUG = (str(BIN / "hug"), "-f", "api.py", "-p", "0")
 GUNICORN = (str(BIN / "gunicorn"), "-b", "127.0.0.1:0", "api:__hug_wsgi__")
-_ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)")
+_ADDRESS = re.compile(r"(https?://127\.0\.0\.1:\d+)")
 #: Starting may include fetching weights.
 START_SECONDS = 300
 REPLY_SECONDS = 60
@@ -55,6 +55,8 @@ class Server:
         self.log_file = folder / "server.log"
         self.process: subprocess.Popen | None = None
         self.url = ""
+        #: What every request is made with, for example ``verify`` or ``headers``.
+        self.always: dict = {}
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -89,7 +91,7 @@ class Server:
         address = _ADDRESS.search(self.log_file.read_bytes()[begin:].decode(errors="replace"))
         if not address:
             return False
-        self.url = f"http://127.0.0.1:{address[1]}"
+        self.url = address[1]
         try:
             reply = self.get("/health")
         except requests.ConnectionError:
@@ -121,7 +123,7 @@ class Server:
     # -- requests -----------------------------------------------------------------------------------------------
 
     def request(self, method: str, path: str, **how) -> requests.Response:
-        how.setdefault("timeout", REPLY_SECONDS)
+        how = {"timeout": REPLY_SECONDS, **self.always, **how}
         reply = requests.request(method, self.url + path, **how)
         self.check_leaks(str(reply.headers).encode() + reply.content)
         if reply.status_code >= 400:

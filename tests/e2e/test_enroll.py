@@ -250,7 +250,8 @@ def test_many_clients_enrol_many_people_at_once(writer, faces):
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(enrol, range(16))) == [201] * 16
-    assert {name: person["templates"] for name, person in writer.people().items()} == {
-        f"Person {n}": 4 for n in range(4)
+    # one picture at four sizes is one template
+    assert {name: (person["photos"], person["templates"]) for name, person in writer.people().items()} == {
+        f"Person {n}": (4, 1) for n in range(4)
     }
     assert len(writer.files()) == 16

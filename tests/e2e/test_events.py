@@ -38,7 +38,7 @@ class Stream:
 
     def __init__(self, server: Server, query: str = "", **headers):
         self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=30)
-        lines = [f"GET /events{query} HTTP/1.1", "Host: x", "Accept: text/event-stream"]
+        lines = [f"GET /events{query} HTTP/1.1", "Host: localhost", "Accept: text/event-stream"]
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         self.socket.sendall("\r\n".join([*lines, "", ""]).encode())
         self.reply = http.client.HTTPResponse(self.socket)

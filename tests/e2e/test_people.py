@@ -295,3 +295,44 @@ def _settled(server: Server, least: int) -> dict | None:
     if least == 1:
         return {"BOB": None} if problems.get("Bob") == "name_taken" else None
     return problems if len(problems) == least else None
+
+
+# -- odd photos and copies -------------------------------------------------------------------------------------------
+
+
+def warnings(person: dict) -> dict[str, list[str]]:
+    return {photo["id"]: [each["code"] for each in photo.get("warnings", ())] for photo in person["photos"]}
+
+
+def test_the_same_picture_again_is_kept_and_counts_once(writer, faces):
+    writer.enroll("Obama", faces["obama"])
+    copy = pictures.smaller(faces["obama"], 400)
+    reply = writer.enroll("Obama", copy)
+    assert reply.status_code == 201
+    [added] = reply.json()["photos"]
+    [warning] = added["warnings"]
+    assert (warning["code"], warning["photo"]) == ("duplicate_of", id_of(faces["obama"]))
+    again = writer.enroll("Obama", copy)
+    assert again.status_code == 200 and again.json()["photos"][0]["status"] == "known"
+    person = writer.get(at("Obama")).json()
+    assert (len(person["photos"]), person["templates"]) == (2, 1)
+    assert warnings(person) == {id_of(faces["obama"]): [], id_of(copy): ["duplicate_of"]}
+    assert writer.get("/health").json()["counts"]["templates"] == 1
+    assert writer.request("DELETE", at("Obama", id_of(faces["obama"]))).status_code == 200
+    person = writer.get(at("Obama")).json()
+    assert person["templates"] == 1 and warnings(person) == {id_of(copy): []}
+
+
+def test_somebody_elses_photo_in_a_folder_is_told(writer, faces):
+    writer.enroll("Biden", faces["biden"])
+    for name in ("obama", "obama2", "obama3"):
+        writer.enroll("Obama", faces[name])
+    writer.enroll("Obama", pictures.smaller(faces["biden"], 500), force=1)
+    person = writer.get(at("Obama")).json()
+    odd = {photo: found for photo, found in warnings(person).items() if found}
+    wrong = id_of(pictures.smaller(faces["biden"], 500))
+    assert odd == {wrong: ["unlike_others", "looks_like_another"]}
+    [shown] = [photo for photo in person["photos"] if photo["id"] == wrong]
+    assert shown["warnings"][1]["subject"] == "Biden" and shown["warnings"][1]["distance"] < 0.6
+    writer.request("DELETE", at("Obama", wrong))
+    assert not any(warnings(writer.get(at("Obama")).json()).values())

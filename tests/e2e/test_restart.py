@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 from contextlib import closing
 
 import pytest
+
+from recognizer.encodings import EncodingsCache
 
 from .serving import HUG, ROOT, Server, environment
 
@@ -26,6 +28,7 @@ def server(tmp_path_factory, faces):
         assert server.enroll("Joe Biden", faces["biden"]).json()["added"] == 1
         server.put("Joe Biden/broken.jpg", faces["biden"][:3000])
         server.wait_for(lambda: len(server.get("/people").json()["problems"]) == 1)
+        server.engine = server.get("/health").json()["engine"]["id"]
         server.before = {"people": server.get("/people").json(), "trio": server.recognize(faces["trio"])["faces"]}
         assert server.stop() == 0
         yield server
@@ -33,8 +36,10 @@ def server(tmp_path_factory, faces):
 
 def mark_cache(server: Server) -> None:
     """Give every cached encoding a score that no detector gives: whoever shows it has read the cache."""
-    with closing(sqlite3.connect(server.state / "encodings.sqlite")) as connection, connection:
-        assert connection.execute("UPDATE encodings SET score = ? WHERE score IS NOT NULL", (MARK,)).rowcount == 4
+    with closing(EncodingsCache(server.state / "encodings.sqlite")) as cache:
+        kept = [each for each in cache.encodings(server.engine).values() if each.score is not None]
+        cache.put([dataclasses.replace(each, score=MARK) for each in kept])
+        assert len(kept) == 4
 
 
 def scores(server: Server) -> set[float]:

@@ -59,7 +59,7 @@ def closed():
 
 @hug.get()
 def slow(gate):
-    print("slow began", flush=True)
+    print("slow began\\n", end="", flush=True)  # in one piece: several print at once
     wait_for(gate)
     return "done"
 
@@ -244,7 +244,7 @@ def test_streams_leave_threads_for_other_requests_and_are_closed_when_the_viewer
         toy.line("slow began")
     assert toy.get("/version").json() == 1
     with toy.get("/stream", stream=True) as refused:
-        assert refused.status_code == 503
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
         assert error_of(refused)[1]["code"] == "busy"
     (toy.folder / "streams").touch()
     assert [reply().json() for reply in slow] == ["done"] * 3
@@ -365,6 +365,50 @@ def test_a_client_that_drips_its_header_is_cut(toy):
                 reply = client.recv(65536)
                 break
     assert error_of(reply) == (408, {"code": "request_timeout", "message": "the request came too slowly"})
+
+
+@pytest.mark.parametrize("announced", ["Content-Length: 9", "Transfer-Encoding: chunked"])
+def test_a_client_that_stops_in_the_middle_of_its_body_is_cut(start, announced):
+    source = "import recognizer.wsgi\nrecognizer.wsgi.BODY_SECONDS = 0.5\n" + TOY
+    served = start(source=source)
+    served.ready()
+    with served.connect() as client:
+        client.sendall(f"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n{announced}\r\n\r\nab".encode())
+        if "chunked" in announced:
+            client.sendall(b"5\r\nab")
+        client.settimeout(WAIT)
+        status, error = error_of(client.recv(65536))
+    assert (status, error["code"]) in ((408, "request_timeout"), (400, "bad_request"))
+    assert served.get("/version").json() == 1
+
+
+def test_more_connections_than_are_held_are_turned_away_and_the_others_are_served(start):
+    served = start(source="import recognizer.wsgi\nrecognizer.wsgi.MAX_CONNECTIONS = 20\n" + TOY)
+    served.ready()
+    held = [served.connect() for _ in range(20)]
+    for _ in range(3):
+        with served.connect() as one_too_many:
+            one_too_many.settimeout(WAIT)
+            reply = b"".join(iter(lambda: one_too_many.recv(65536), b""))
+        assert error_of(reply)[0] == 503 and b"Retry-After: 1" in reply
+    held[0].sendall(b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert held[0].recv(65536).startswith(b"HTTP/1.1 200")
+    for client in held:
+        client.close()
+    until = time.monotonic() + WAIT
+    while True:  # once they have gone, there is room again
+        with contextlib.suppress(requests.exceptions.JSONDecodeError, requests.ConnectionError):
+            if served.get("/version").status_code == 200:
+                break
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_too_large_a_body_is_refused_before_it_is_read(toy):
+    with toy.connect() as client:
+        client.settimeout(WAIT)
+        client.sendall(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 100001\r\n\r\n")
+        assert error_of(client.recv(65536))[1]["code"] == "body_too_large"  # though not one byte of it was sent
 
 
 def test_listens_on_this_machine_only_unless_told_otherwise(start):

@@ -1,0 +1,367 @@
+"""The shapes of replies as JSON schemas, with examples: what `replies` and the routes make, written once for whoever reads it.
+
+Objects are closed: a field that a reply has and its schema has not is an error, which the tests look for.
+"""
+
+from __future__ import annotations
+
+PHOTO_ID = "3c17ad7c5f0e4b6f9d1e2a8b7c6d5e4f3c17ad7c5f0e4b6f9d1e2a8b7c6d5e4f"
+
+INTEGER, NUMBER, TEXT, BOOLEAN = {"type": "integer"}, {"type": "number"}, {"type": "string"}, {"type": "boolean"}
+COUNT = {"type": "integer", "minimum": 0}
+POINT = {"type": "array", "items": NUMBER, "minItems": 2, "maxItems": 2}
+
+
+def ref(name: str) -> dict:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def array(items: dict) -> dict:
+    return {"type": "array", "items": items}
+
+
+def optional(schema: dict) -> dict:
+    """The same, or null."""
+    kind = schema.get("type")
+    if isinstance(kind, str):
+        return {**schema, "type": [kind, "null"]}
+    return {"oneOf": [schema, {"type": "null"}]}
+
+
+def about(schema: dict, description: str) -> dict:
+    return {**schema, "description": description}
+
+
+def closed(properties: dict, *, may: tuple[str, ...] = (), example=None, description: str = "") -> dict:
+    """An object of exactly these properties, all required but those that `may` be there."""
+    schema: dict = {"type": "object", "properties": properties, "additionalProperties": False}
+    schema["required"] = [name for name in properties if name not in may]
+    if description:
+        schema["description"] = description
+    if example is not None:
+        schema["examples"] = [example]
+    return schema
+
+
+_BOX = {"left": 787, "top": 48, "right": 936, "bottom": 254}
+_QUALITY = {
+    "sharpness": 0.14, "contrast": 52.1, "brightness": 131.0, "cut_off": 0.0, "yaw": -12, "pitch": 3, "roll": 2,
+    "remarks": [],
+}  # fmt: skip
+_CANDIDATE = {"subject": "Joe Biden", "distance": 0.4672, "photo": PHOTO_ID}
+_FACE = {
+    "subject": "Joe Biden", "distance": 0.4672, "threshold": 1.3556, "false_match_rate": 1.62e-07, "box": _BOX,
+    "score": 0.9216, "quality": _QUALITY,
+}  # fmt: skip
+_LANDMARKS = {
+    "left_eye": [[820.1, 120.4]], "right_eye": [[890.7, 118.9]], "nose_tip": [[858.0, 160.2]],
+    "mouth_left": [[829.3, 200.5]], "mouth_right": [[886.2, 199.1]],
+}  # fmt: skip
+_TIMING = {"decode": 4.2, "detect": 8.3, "embed": 23.1, "match": 0.3, "quality": 0.4, "total": 36.4, "queue": 0.1}
+_IMAGE = {"width": 1126, "height": 661}
+_WARNING = {
+    "code": "unlike_others", "message": "this face is unlike the other photos of 'Joe Biden'", "distance": 1.41,
+    "threshold": 1.305,
+}  # fmt: skip
+_ENROLLED = {"photo": PHOTO_ID, "status": "added", "box": _BOX, "score": 0.9216}
+_LINK = f"/people/Joe%20Biden/photos/{PHOTO_ID}"
+_PHOTO = {
+    "id": PHOTO_ID, "file": "biden.jpg", "bytes": 150_123, "width": 1126, "height": 661, "box": _BOX, "score": 0.9216,
+    "url": _LINK, "thumbnail": f"{_LINK}?thumbnail=1",
+}  # fmt: skip
+_COUNTED = {
+    "name": "Joe Biden", "photos": 1, "templates": 1, "problems": 0, "thumbnail": f"{_LINK}?thumbnail=1",
+    "consent": "signed on paper, 2026-11-01", "expires": "2027-12-31", "expired": False,
+}  # fmt: skip
+_OBJECT = {"label": "dog", "score": 0.8312, "box": _BOX}
+_CAMERA = {
+    "id": "door", "name": "Door", "source": "rtsp://***@192.168.1.20/stream", "kind": "rtsp", "always": False,
+    "fixed": False, "state": {"name": "live", "reason": None, "since": 1795266000.125}, "fps": 25.0,
+    "frames": {"read": 1200, "dropped": 300, "broken": 0, "connects": 1},
+}  # fmt: skip
+_EVENT = {
+    "id": 17, "kind": "appeared", "camera": "door", "time": "2026-11-20T08:15:30.125Z", "subject": "Joe Biden", "track": 3,
+    "distance": 0.4672, "false_match_rate": 1.62e-07, "box": _BOX, "thumbnail": "/events/17/thumbnail.jpg",
+}  # fmt: skip
+_PROBLEM = {"subject": "Joe Biden", "file": "Joe Biden/beach.jpg", "code": "no_face", "message": "no face was found"}
+
+_PERSON = {
+    "name": TEXT,
+    "templates": about(COUNT, "How many of the photos are compared with."),
+    "problems": about(COUNT, "How many are not used."),
+    "thumbnail": optional(TEXT),
+    "consent": about(optional(TEXT), "What they agreed to."),
+    "expires": about(optional(TEXT), "Until when: a last day (UTC), or a time."),
+    "expired": about(BOOLEAN, "Whether that is over, and nobody is matched with them."),
+}
+_HEAD = {"seq": 7, "hash": 64 * "5"}
+_LINE = {
+    "seq": 7, "time": "2026-11-20T08:15:30.125Z", "actor": "key:7c3mz4qp", "action": "enroll", "subject": "s-4c1d0a94be8c71f2",
+    "name": "Joe Biden", "details": {}, "previous": 64 * "4", "hash": 64 * "5",
+}  # fmt: skip
+_LEFT = {"files": 0, "templates": 0, "cache_rows": 0, "events": 0, "names": 0}
+_RETENTION = {"sweeps": 12, "erased": 0, "purged_events": 3, "failed": 0, "expired": 0, "last": 1795266000.125}
+_SESSION = {
+    "role": {"type": "string", "enum": ["read", "write", "admin"]},
+    "key": closed({"id": TEXT, "name": TEXT}),
+    "expires": about(optional(NUMBER), "Seconds since 1970."),
+    "csrf_token": about(TEXT, "For the header X-CSRF-Token."),
+}
+_BEGUN = {
+    "role": "write", "key": {"id": "7c3mz4qp", "name": "front door"}, "expires": 1795309200.0, "csrf_token": "Zm9v...",
+}  # fmt: skip
+
+SCHEMAS: dict[str, dict] = {
+    "Box": closed(
+        {"left": INTEGER, "top": INTEGER, "right": INTEGER, "bottom": INTEGER}, example=_BOX,
+        description="Whole pixels of the upright photo; right and bottom exclusive.",
+    ),
+    "Landmarks": {
+        "type": "object",
+        "additionalProperties": array(POINT),
+        "description": "Points by the name of what they mark, each a list of x, y in pixels of the photo.",
+        "examples": [_LANDMARKS],
+    },
+    "Timing": {
+        "type": "object", "additionalProperties": NUMBER, "required": ["total"],
+        "description": "Milliseconds of each stage.", "examples": [_TIMING],
+    },
+    "Image": closed({"width": COUNT, "height": COUNT}, example=_IMAGE),
+    "Quality": closed(
+        {
+            "sharpness": NUMBER, "contrast": NUMBER, "brightness": NUMBER,
+            "cut_off": about(NUMBER, "Share of the face that lies outside the photo."),
+            "yaw": optional(INTEGER), "pitch": optional(INTEGER), "roll": optional(INTEGER),
+            "remarks": array({
+                "type": "string", "enum": ["small", "blurred", "flat", "turned", "cut_off", "doubtful"],
+            }),
+        },
+        example=_QUALITY, description="How good the picture of a face is; angles in degrees.",
+    ),
+    "Candidate": closed({"subject": TEXT, "distance": NUMBER, "photo": optional(TEXT)}, example=_CANDIDATE),
+    "Face": closed(
+        {
+            "subject": about(optional(TEXT), "Who it is, or null for somebody who is not enrolled."),
+            "distance": about(optional(NUMBER), "To the nearest subject, named or not; null with nobody enrolled."),
+            "threshold": NUMBER,
+            "false_match_rate": about(
+                optional(NUMBER), "Share of pairs of different people that come this close or closer."
+            ),
+            "box": ref("Box"), "score": NUMBER, "quality": ref("Quality"), "landmarks": ref("Landmarks"),
+            "ambiguous": about(BOOLEAN, "Another subject is nearly as close."),
+            "candidates": array(ref("Candidate")),
+        },
+        may=("landmarks", "ambiguous", "candidates"), example=_FACE,
+    ),
+    "Recognized": closed(
+        {"image": ref("Image"), "faces": array(ref("Face")), "timing_ms": ref("Timing")},
+        example={"image": _IMAGE, "faces": [{**_FACE, "candidates": [_CANDIDATE]}], "timing_ms": _TIMING},
+    ),
+    "FoundFace": closed(
+        {"box": ref("Box"), "score": NUMBER, "landmarks": ref("Landmarks")},
+        example={"box": _BOX, "score": 0.9216, "landmarks": _LANDMARKS},
+    ),
+    "Detected": closed(
+        {"image": ref("Image"), "faces": array(ref("FoundFace")), "timing_ms": ref("Timing")},
+        example={
+            "image": _IMAGE, "faces": [{"box": _BOX, "score": 0.9216, "landmarks": _LANDMARKS}],
+            "timing_ms": {"decode": 4.2, "detect": 8.3, "total": 12.5, "queue": 0.1},
+        },
+    ),
+    "Verified": closed(
+        {
+            "same": BOOLEAN, "distance": NUMBER, "threshold": NUMBER, "false_match_rate": optional(NUMBER),
+            "faces": about(
+                array(closed({"box": ref("Box"), "score": NUMBER})), "The face that was taken of each photo."
+            ),
+            "timing_ms": ref("Timing"),
+        },
+        example={
+            "same": True, "distance": 0.79, "threshold": 1.305, "false_match_rate": 5.9e-07,
+            "faces": [{"box": _BOX, "score": 0.9216}, {"box": _BOX, "score": 0.9102}], "timing_ms": _TIMING,
+        },
+    ),
+    "Warning": closed(
+        {
+            "code": {"type": "string", "enum": ["unlike_others", "looks_like_another", "duplicate_of"]}, "message": TEXT,
+            "subject": TEXT, "distance": NUMBER, "threshold": NUMBER,
+            "photo": about(TEXT, "Of duplicate_of: the id of the photo that stands for both."),
+        },
+        may=("subject", "distance", "threshold", "photo"), example=_WARNING,
+    ),
+    "EnrolledPhoto": closed(
+        {
+            "photo": about(TEXT, "The photo's id."), "status": {"type": "string", "enum": ["added", "known"]},
+            "box": ref("Box"), "score": NUMBER, "warnings": array(ref("Warning")),
+        },
+        may=("warnings",), example=_ENROLLED,
+    ),
+    "RefusedPhoto": closed(
+        {"status": {"const": "refused"}, "error": ref("ErrorDetail")},
+        example={"status": "refused", "error": {"code": "no_face", "message": "no face was found in this photo"}},
+    ),
+    "Enrolled": closed(
+        {
+            "subject": TEXT, "added": COUNT, "refused": COUNT,
+            "photos": array({"oneOf": [ref("EnrolledPhoto"), ref("RefusedPhoto")]}),
+        },
+        example={"subject": "Joe Biden", "added": 1, "refused": 0, "photos": [_ENROLLED]},
+    ),
+    "Problem": closed(
+        {"subject": optional(TEXT), "file": TEXT, "code": TEXT, "message": TEXT}, example=_PROBLEM,
+        description="A file that is not used, and why.",
+    ),
+    "PersonPhoto": closed(
+        {
+            "id": optional(TEXT), "file": TEXT, "bytes": COUNT, "width": COUNT, "height": COUNT, "box": ref("Box"),
+            "score": NUMBER, "url": about(optional(TEXT), "null where only its template was kept."),
+            "thumbnail": optional(TEXT), "problem": closed({"code": TEXT, "message": TEXT}),
+            "warnings": array(ref("Warning")),
+        },
+        may=("width", "height", "box", "score", "url", "thumbnail", "problem", "warnings"), example=_PHOTO,
+    ),
+    "PersonCounted": closed({**_PERSON, "photos": about(COUNT, "How many there are.")}, example=_COUNTED),
+    "Person": closed({**_PERSON, "photos": array(ref("PersonPhoto"))}, example={**_COUNTED, "photos": [_PHOTO]}),
+    "People": closed(
+        {"people": array(ref("PersonCounted")), "total": COUNT, "problems": array(ref("Problem"))},
+        example={"people": [_COUNTED], "total": 1, "problems": [_PROBLEM]},
+    ),
+    "DeletedPerson": closed(
+        {
+            "deleted": TEXT, "photos": COUNT,
+            "left": about(
+                closed(dict.fromkeys(_LEFT, COUNT)), "What a check found afterwards: nothing."
+            ),
+        },
+        example={"deleted": "Joe Biden", "photos": 2, "left": _LEFT},
+    ),
+    "DeletedPhoto": closed(
+        {"deleted": TEXT, "of": TEXT, "files": about(COUNT, "How many files held it.")},
+        example={"deleted": PHOTO_ID, "of": "Joe Biden", "files": 1},
+    ),
+    "Object": closed({"label": TEXT, "score": NUMBER, "box": ref("Box")}, example=_OBJECT),
+    "Objects": closed(
+        {"image": ref("Image"), "objects": array(ref("Object")), "timing_ms": ref("Timing")},
+        example={"image": _IMAGE, "objects": [_OBJECT], "timing_ms": {"decode": 4.2, "detect": 20.1, "total": 24.4}},
+    ),
+    "ObjectLabels": closed({"labels": array(TEXT)}, example={"labels": ["person", "bicycle", "car"]}),
+    "Camera": closed(
+        {
+            "id": TEXT, "name": TEXT, "source": about(TEXT, "Without what is secret."),
+            "kind": {"type": "string", "enum": ["device", "rtsp", "http", "file", "stills", "pattern"]},
+            "always": about(BOOLEAN, "Whether it runs also while nobody watches."),
+            "fixed": about(BOOLEAN, "Whether a setting names it."),
+            "state": closed({
+                "name": {"type": "string", "enum": ["idle", "connecting", "live", "frozen", "lost", "ended"]},
+                "reason": optional(TEXT), "since": about(NUMBER, "Seconds since 1970."),
+            }),
+            "fps": NUMBER,
+            "frames": closed({"read": COUNT, "dropped": COUNT, "broken": COUNT, "connects": COUNT}),
+        },
+        example=_CAMERA,
+    ),
+    "Cameras": closed({"cameras": array(ref("Camera"))}, example={"cameras": [_CAMERA]}),
+    "Stream": {"type": "string", "description": "A reply without an end.", "examples": ["event: appeared"]},
+    "Event": closed(
+        {
+            "id": COUNT,
+            "kind": {"type": "string", "enum": [
+                "appeared", "left", "unknown", "camera_live", "camera_lost", "camera_frozen", "camera_ended",
+            ]},
+            "camera": TEXT, "time": TEXT, "subject": optional(TEXT), "track": optional(INTEGER),
+            "distance": optional(NUMBER), "false_match_rate": optional(NUMBER), "box": optional(ref("Box")),
+            "thumbnail": optional(TEXT), "since": TEXT, "seconds": NUMBER, "appearance": COUNT, "replaces": COUNT,
+            "reason": TEXT,
+        },
+        may=("since", "seconds", "appearance", "replaces", "reason"), example=_EVENT,
+    ),
+    "Events": closed(
+        {
+            "events": array(ref("Event")), "first": about(COUNT, "Id of the oldest that is kept."),
+            "last": about(COUNT, "Id of the newest."),
+        },
+        example={"events": [_EVENT], "first": 1, "last": 17},
+    ),
+    "AuditLine": closed(
+        {
+            "seq": COUNT, "time": TEXT,
+            "actor": about(TEXT, "A key, a user of the command line, local, an address, or retention."), "action": TEXT,
+            "subject": about(optional(TEXT), "The id that stands for them."),
+            "name": about(optional(TEXT), "null where nobody is meant, or they were erased."), "details": {"type": "object"},
+            "previous": about(TEXT, "The hash of the line before."), "hash": TEXT,
+        },
+        example=_LINE,
+    ),
+    "AuditLines": closed(
+        {"lines": array(ref("AuditLine")), "head": optional(closed({"seq": COUNT, "hash": TEXT}))},
+        example={"lines": [_LINE], "head": _HEAD}, description="Oldest first; head is the newest line of all.",
+    ),
+    "DeletedCamera": closed({"deleted": TEXT}, example={"deleted": "door"}),
+    "Health": {"oneOf": [ref("HealthForReaders"), ref("HealthForStrangers")], "examples": [{"live": True, "ready": True}]},
+    "HealthForStrangers": closed(
+        {"live": BOOLEAN, "ready": BOOLEAN}, example={"live": True, "ready": True},
+        description="What whoever shows no key is told, where keys are needed.",
+    ),
+    "HealthForReaders": closed(
+        {
+            "live": BOOLEAN, "ready": BOOLEAN,
+            "engine": closed({
+                "id": TEXT, "detector": TEXT, "embedder": TEXT, "dim": COUNT,
+                "calibration": closed({
+                    "threshold": NUMBER, "false_match_rate": NUMBER, "data_set": TEXT, "date": TEXT,
+                }),
+            }),
+            "threshold": NUMBER, "stranger_rate": optional(NUMBER),
+            "counts": closed({"subjects": COUNT, "templates": COUNT, "problems": COUNT}),
+            "queue": closed({"inside": COUNT, "workers": COUNT, "waiting_at_most": COUNT}),
+            "video": closed({"viewers": COUNT, "running": about(array(TEXT), "Ids of cameras.")}),
+            "uptime_s": NUMBER,
+            "events": about({"type": ["object", "null"]}, "What was made, dropped and delivered since the start."),
+            "retention": about(
+                optional(closed({**dict.fromkeys(_RETENTION, COUNT), "last": optional(NUMBER)})),
+                "What was erased since the start because time had passed, and how many people's consent has expired.",
+            ),
+        },
+        example={
+            "live": True, "ready": True,
+            "engine": {
+                "id": "yunet+dlib+sface", "detector": "yunet", "embedder": "dlib+sface", "dim": 256,
+                "calibration": {"threshold": 1.305, "false_match_rate": 0.001, "data_set": "LFW", "date": "2026-11-01"},
+            },
+            "threshold": 1.3556, "stranger_rate": 0.01, "counts": {"subjects": 2, "templates": 3, "problems": 0},
+            "queue": {"inside": 0, "workers": 2, "waiting_at_most": 64}, "video": {"viewers": 0, "running": []},
+            "uptime_s": 12.5, "events": None, "retention": _RETENTION,
+        },
+    ),
+    "Session": closed(
+        {**_SESSION, "key": optional(_SESSION["key"])}, may=("expires", "csrf_token"), example=_BEGUN,
+        description="Who asks: key is null where no keys are needed; expires and csrf_token are told of a session.",
+    ),
+    "BegunSession": closed(_SESSION, example=_BEGUN),
+    "EndedSession": closed({"ended": about(BOOLEAN, "Whether there was one.")}, example={"ended": True}),
+    "Live": closed({"live": {"const": True}}, example={"live": True}),
+    "Ready": closed({"ready": {"const": True}}, example={"ready": True}),
+    "Description": {
+        "type": "object", "description": "The API as Hug describes it.",
+        "examples": [{"documentation": {"overview": "Recognizer", "handlers": {"/health": {"GET": {}}}}}],
+    },
+    "Document": {
+        "type": "object", "description": "This document.", "required": ["openapi", "info", "paths"],
+        "examples": [{"openapi": "3.1.0", "info": {"title": "Recognizer", "version": "0.1.0"}, "paths": {}}],
+    },
+    "Metrics": {"type": "string", "examples": ["recognizer_queue_inside 0.0\n"]},
+    "Photo": {"type": "string", "contentMediaType": "application/octet-stream", "description": "The bytes of a picture."},
+    "ErrorDetail": {
+        "type": "object", "required": ["code", "message"],
+        "properties": {
+            "code": about(TEXT, "A stable name for programs."), "message": about(TEXT, "A sentence for people."),
+            "request_id": about(TEXT, "Where the server's log tells more; of the code internal."),
+        },
+        "description": "Further fields depend on the code.",
+        "examples": [{"code": "no_face", "message": "no face was found in this photo"}],
+    },
+    "Error": closed(
+        {"error": ref("ErrorDetail")},
+        example={"error": {"code": "no_face", "message": "no face was found in this photo"}},
+    ),
+}  # fmt: skip

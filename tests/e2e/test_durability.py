@@ -1,0 +1,428 @@
+"""Killed at any moment, a full disk, a folder that must not be written, a cache that is ruined: what was acknowledged stays.
+
+What the kills found and how long two processes took to agree is printed (``pytest -s``).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+import requests
+from PIL import Image
+
+from .serving import HUG, ROOT, Server, code, environment
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="file systems are mounted and users changed as on Linux")
+#: Changes that the kills interrupt, and the clients that make them.
+CHANGES, CLIENTS = 220, 6
+
+
+def photos_of(photo: bytes, count: int, side: int = 220) -> list[bytes]:
+    """So many different photos of one face, small ones."""
+    with Image.open(io.BytesIO(photo)) as picture:
+        picture = picture.convert("RGB")
+        picture.thumbnail((side, side))
+    made = []
+    for number in range(count):
+        file = io.BytesIO()
+        picture.save(file, "jpeg", quality=80, comment=f"photo {number}".encode())
+        made.append(file.getvalue())
+    return made
+
+
+def id_of(photo: bytes) -> str:
+    return sha256(photo).hexdigest()[:32]
+
+
+class Truth:
+    """What was acknowledged, and what was asked for and not answered: that may have happened or not."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.there: set[tuple[str, str]] = set()
+        self.open: set[tuple[str, str]] = set()
+        self.acknowledged = self.interrupted = 0
+
+    def begin(self, change: set[tuple[str, str]]):
+        with self.lock:
+            self.open |= change
+
+    def end(self, added=frozenset(), removed=frozenset()):
+        with self.lock:
+            self.there = (self.there | added) - removed
+            self.open -= added | removed
+            self.acknowledged += 1
+
+    def failed(self):
+        with self.lock:
+            self.interrupted += 1
+
+
+def client(server: Server, name: str, photos: list[bytes], truth: Truth, stop: threading.Event, rng: random.Random):
+    """Enrols and deletes the photos of one subject until the server is gone; each change is in `truth` before and after."""
+    left = list(photos)
+    with requests.Session() as session:
+        while not stop.is_set():
+            mine = sorted(photo for subject, photo in truth.there if subject == name)
+            choice = rng.random()
+            try:
+                if mine and choice < 0.05:
+                    gone = {(name, photo) for photo in mine}
+                    truth.begin(gone)
+                    reply = session.delete(f"{server.url}/people/{name}", timeout=60)
+                    assert reply.status_code == 200 and not any(reply.json()["left"].values()), reply.text
+                    truth.end(removed=gone)
+                elif mine and choice < 0.35:
+                    gone = {(name, rng.choice(mine))}
+                    truth.begin(gone)
+                    reply = session.delete(f"{server.url}/people/{name}/photos/{next(iter(gone))[1]}", timeout=60)
+                    assert reply.status_code == 200, reply.text
+                    truth.end(removed=gone)
+                elif left:
+                    photo = left.pop()
+                    new = {(name, id_of(photo))}
+                    truth.begin(new)
+                    reply = session.post(
+                        f"{server.url}/enroll", params={"subject": name, "force": "true"}, data=photo,
+                        headers={"Content-Type": "image/jpeg"}, timeout=60,
+                    )  # fmt: skip
+                    if reply.status_code == 503:  # too much at once: nothing happened, and nothing was promised
+                        assert reply.headers["Retry-After"]
+                        truth.end(removed=new)
+                        continue
+                    assert reply.status_code == 201, reply.text
+                    truth.end(added=new)
+                else:
+                    return
+            except requests.RequestException:
+                truth.failed()
+                return
+
+
+def check(server: Server, truth: Truth, photos: dict[str, bytes]) -> None:
+    """After a start: all that was acknowledged is so, and every photo is whole, encoded, and one that was sent."""
+    listed = server.get("/people").json()
+    assert listed["problems"] == []
+    found = set()
+    for person in listed["people"]:
+        shown = server.get(f"/people/{person['name']}").json()["photos"]
+        assert all("score" in photo for photo in shown)
+        found |= {(person["name"], photo["id"]) for photo in shown}
+        codes = [{warning["code"] for warning in photo.get("warnings", ())} for photo in shown]
+        assert person["templates"] == sum("duplicate_of" not in each for each in codes)  # copies of one picture count once
+    assert truth.there - truth.open <= found, "an acknowledged photo is gone"
+    assert found <= truth.there | truth.open, "a deleted photo is back"
+    for file in server.known_faces.rglob("*"):
+        if file.is_file() and not file.name.startswith(".part-"):
+            assert file.read_bytes() == photos[file.name.split(".")[0]], "a photo is not whole"
+    truth.there, truth.open = found, set()
+
+
+def test_killed_at_random_moments(tmp_path, faces):
+    rng = random.Random(5)
+    sent = photos_of(faces["obama"], 3 * CHANGES)
+    names = [f"Client {n}" for n in range(CLIENTS)]
+    shares = {name: sent[n::CLIENTS] for n, name in enumerate(names)}
+    photos = {id_of(photo): photo for photo in sent}
+    truth, kills = Truth(), 0
+    with Server(tmp_path, queue=1000) as server:
+        while truth.acknowledged < CHANGES or kills < 3:
+            stop = threading.Event()
+            goal = truth.acknowledged + rng.randint(15, 70)
+            with ThreadPoolExecutor(CLIENTS) as pool:
+                for name in names:
+                    used = {photo for subject, photo in truth.there if subject == name}
+                    left = [photo for photo in shares[name] if id_of(photo) not in used]
+                    rng.shuffle(left)
+                    pool.submit(client, server, name, left, truth, stop, random.Random(rng.random())).add_done_callback(raised)
+                while truth.acknowledged < goal and server.process.poll() is None:
+                    time.sleep(0.005)
+                time.sleep(rng.random() * 0.05)
+                assert server.process.poll() is None, "it ended by itself"
+                server.stop(signal.SIGKILL)
+                kills += 1
+                stop.set()
+            assert raised.errors == []
+            server.start()
+            check(server, truth, photos)
+        assert server.names(faces["obama2"])[0] in names
+        assert server.stop() == 0
+    print(f"{kills} kills, {truth.acknowledged} changes acknowledged, {truth.interrupted} interrupted, none lost")
+
+
+def raised(future):
+    if future.exception() is not None:
+        raised.errors.append(future.exception())
+
+
+raised.errors = []
+
+
+# -- a full disk ------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def small_disk(place: Path, size: str):
+    """A file system of this size at `place`, or a skip that says why not."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("only root may mount a small file system")
+    place.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"no file system could be mounted here: {done.stderr.strip()}")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
+def fill(disk: Path) -> Path:
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file:
+        for size in (65536, 4096, 1):
+            try:
+                while True:
+                    file.write(bytes(size))
+            except OSError:
+                continue
+    return filler
+
+
+@LINUX
+@pytest.mark.parametrize("full", ["known_faces", "state_dir"])
+def test_a_full_disk(tmp_path, faces, full):
+    first, second = photos_of(faces["obama"], 2)
+    other = photos_of(faces["biden"], 1, 400)[0]
+    with small_disk(tmp_path / "disk", "3m") as disk, Server(tmp_path / "server", **{full: disk / full}) as server:
+        server.known_faces = Path(server.settings["known_faces"])
+        assert server.enroll("Barack Obama", first).status_code == 201
+        before = server.people()
+        filler = fill(disk)
+
+        for _ in range(3):
+            refused = server.enroll("Joe Biden", other)
+            assert (refused.status_code, code(refused)) == (507, "storage_error")
+            assert "full" in refused.json()["error"]["message"] or "space" in refused.json()["error"]["message"]
+        assert server.people() == before
+        assert server.names(faces["obama2"]) == ["Barack Obama"]
+        assert server.get("/health").json()["ready"] is True
+        assert [name for name in server.files() if "Joe" in name] == []
+
+        filler.unlink()
+        assert server.enroll("Joe Biden", other).status_code == 201
+        assert server.enroll("Barack Obama", second).status_code == 201
+        fill(disk)
+        assert server.stop() == 0
+        if full == "known_faces":  # starting takes no room there
+            server.start()
+            assert set(server.people()) == {"Barack Obama", "Joe Biden"}
+            assert server.request("DELETE", "/people/Joe Biden").status_code == 200  # which is how room is made
+            assert server.stop() == 0
+        (disk / "filler").unlink()
+        server.start()
+        assert server.names(faces["obama2"]) == ["Barack Obama"]
+
+
+# -- a folder that must not be written ----------------------------------------------------------------------------
+
+
+#: Root may write everywhere. This takes that from the process that it then becomes.
+WITHOUT_RIGHTS = """
+import ctypes, os, sys
+for right in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+    if ctypes.CDLL(None, use_errno=True).prctl(24, right, 0, 0, 0):
+        sys.exit("the rights of root could not be given up")
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+@LINUX
+def test_folders_without_the_right_to_write(tmp_path, faces):
+    first, second = photos_of(faces["obama"], 2)
+    command = (sys.executable, "-c", WITHOUT_RIGHTS, *HUG) if os.geteuid() == 0 else HUG
+    with Server(tmp_path, command) as server:
+        assert server.enroll("Barack Obama", first).status_code == 201
+        kept = server.people()
+        locked = [server.known_faces / "Barack Obama", server.known_faces]
+        try:
+            for place in locked:
+                place.chmod(0o555)
+            for reply in (
+                server.enroll("Barack Obama", second),
+                server.enroll("Somebody Else", second, force="true"),
+                server.request("DELETE", "/people/Barack Obama"),
+                server.request("PATCH", "/people/Barack Obama", json={"name": "Barack"}),
+                server.request("DELETE", f"/people/Barack Obama/photos/{id_of(first)}"),
+            ):
+                assert (reply.status_code, code(reply)) == (507, "storage_error"), reply.text
+                assert "permission denied" in reply.json()["error"]["message"]
+            assert server.people() == kept
+            assert server.names(faces["obama2"]) == ["Barack Obama"]
+            assert server.stop() == 0
+            server.start()  # what can only be read is served
+            assert server.names(faces["obama2"]) == ["Barack Obama"]
+            assert server.enroll("Barack Obama", second).status_code == 507
+        finally:
+            for place in locked:
+                place.chmod(0o755)
+        assert server.enroll("Barack Obama", second).status_code == 201
+        assert server.request("DELETE", "/people/Barack Obama").status_code == 200
+
+
+@LINUX
+def test_a_file_system_that_becomes_read_only(tmp_path, faces):
+    first, second = photos_of(faces["obama"], 2)
+    with small_disk(tmp_path / "disk", "3m") as disk, Server(tmp_path / "server", known_faces=disk / "faces") as server:
+        assert server.enroll("Barack Obama", first).status_code == 201
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        for reply in (
+            server.enroll("Barack Obama", second),
+            server.enroll("Somebody Else", second, force="true"),
+            server.request("DELETE", "/people/Barack Obama"),
+        ):
+            assert (reply.status_code, code(reply)) == (507, "storage_error"), reply.text
+            assert "read-only" in reply.json()["error"]["message"]
+        assert server.names(faces["obama2"]) == ["Barack Obama"]
+        subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+        assert server.enroll("Barack Obama", second).status_code == 201
+        assert server.people()["Barack Obama"]["photos"] == 2
+
+
+# -- a cache that is ruined -----------------------------------------------------------------------------------------
+
+
+def ruined(data: bytes, how: str, rng: random.Random) -> bytes:
+    if how == "noise inside":
+        data = bytearray(data)
+        for _ in range(20):
+            place = rng.randrange(100, len(data))
+            data[place : place + 50] = rng.randbytes(50)
+        return bytes(data[: len(data)])
+    return {"empty": b"", "cut": data[: len(data) // 2], "text": b"this is no database" * 500}[how]
+
+
+@pytest.mark.parametrize("how", ["noise inside", "empty", "cut", "text"])
+def test_a_cache_that_is_ruined_while_it_is_used(tmp_path, faces, how):
+    photos = photos_of(faces["obama"], 4)
+    with Server(tmp_path) as server:
+        for photo in photos[:3]:
+            assert server.enroll("Barack Obama", photo, force="true").status_code == 201
+        before = server.get("/people").json()
+        for suffix in ("", "-wal"):
+            file = server.state / f"encodings.sqlite{suffix}"
+            if file.exists() and file.stat().st_size > 100:
+                with file.open("r+b") as opened:  # the file that the server has open
+                    damaged = ruined(opened.read(), how, random.Random(1))
+                    opened.seek(0)
+                    opened.truncate(0)
+                    opened.write(damaged)
+        assert server.names(faces["obama2"]) == ["Barack Obama"]
+        assert server.get("/people").json() == before
+        replies = [server.enroll("Barack Obama", photos[3], force="true") for _ in range(3)]
+        assert {reply.status_code for reply in replies} <= {200, 201, 507}
+        assert replies[-1].status_code in (200, 201), replies[-1].text  # and mended by itself
+        assert server.stop() == 0
+        server.start()
+        assert server.people()["Barack Obama"]["photos"] == 4
+        assert server.names(faces["obama2"]) == ["Barack Obama"]
+        assert not any(server.request("DELETE", "/people/Barack Obama").json()["left"].values())
+
+
+# -- two processes on one folder ------------------------------------------------------------------------------------
+
+PATIENCE_SECONDS = 12.0
+
+
+def seconds_until(condition) -> float:
+    begin = time.monotonic()
+    while not condition():
+        assert time.monotonic() - begin < PATIENCE_SECONDS, "the two do not agree"
+        time.sleep(0.02)
+    return time.monotonic() - begin
+
+
+def cli(server: Server, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "recognizer", *arguments], cwd=ROOT, capture_output=True, text=True,
+        env=environment(**server.settings),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def pair(tmp_path):
+    with Server(tmp_path / "one") as one:
+        with Server(tmp_path / "other", known_faces=one.known_faces, state_dir=one.state) as other:
+            yield one, other
+
+
+def test_two_servers_and_the_command_line_agree(pair, faces, tmp_path):
+    one, other = pair
+    took = {}
+    assert one.enroll("Barack Obama", faces["obama"]).status_code == 201
+    took["enrolled at the other"] = seconds_until(lambda: other.names(faces["obama2"]) == ["Barack Obama"])
+    assert other.request("PATCH", "/people/Barack Obama", json={"name": "Barack"}).status_code == 200
+    took["renamed at the other"] = seconds_until(lambda: one.names(faces["obama2"]) == ["Barack"])
+    file = tmp_path / "biden.jpg"
+    file.write_bytes(faces["biden"])
+    cli(one, "enroll", "Joe", str(file))
+    took["enrolled by the command line"] = seconds_until(
+        lambda: one.names(faces["biden"]) == ["Joe"] and other.names(faces["biden"]) == ["Joe"]
+    )
+    assert one.request("DELETE", "/people/Barack").status_code == 200
+    took["deleted at the other"] = seconds_until(lambda: other.names(faces["obama2"]) == [None])
+    cli(one, "people", "delete", "Joe", "--yes")
+    took["deleted by the command line"] = seconds_until(lambda: one.people() == {} and other.people() == {})
+    print("seconds until the others knew:", *(f"{what} {seconds:.2f}" for what, seconds in took.items()), sep="\n  ")
+
+
+def test_two_servers_that_both_change_everything_never_disagree_for_long(pair, faces):
+    one, other = pair
+    sent = photos_of(faces["obama"], 40)
+    by_id = {id_of(photo): photo for photo in sent}
+    kept: dict[str, set[str]] = {}
+
+    def work(number: int):
+        rng, server, mine = random.Random(number), pair[number % 2], set()
+        name = f"Client {number}"
+        for photo in sent[number::4]:
+            assert server.enroll(name, photo, force="true").status_code == 201
+            mine.add(id_of(photo))
+            if rng.random() < 0.3:
+                gone = rng.choice(sorted(mine))
+                assert server.request("DELETE", f"/people/{name}/photos/{gone}").status_code == 200
+                mine.discard(gone)
+        kept[name] = mine
+
+    with ThreadPoolExecutor(4) as pool:
+        done = [pool.submit(work, number) for number in range(4)]
+        wait(done)
+        for each in done:
+            each.result()
+
+    def seen_by(server: Server) -> dict[str, set[str]]:
+        return {name: {photo["id"] for photo in server.get(f"/people/{name}").json()["photos"]} for name in server.people()}
+
+    wanted = {name: photos for name, photos in kept.items() if photos}
+    seconds = seconds_until(lambda: seen_by(one) == wanted and seen_by(other) == wanted)
+    print(f"seconds until both had all of it: {seconds:.2f}")
+    assert one.get("/people").json()["problems"] == other.get("/people").json()["problems"] == []
+    files = [file for file in one.known_faces.rglob("*") if file.is_file()]
+    assert {(file.parent.name, file.stem) for file in files} == {(name, photo) for name in wanted for photo in wanted[name]}
+    assert all(file.read_bytes() == by_id[file.stem] for file in files)
+    for server in pair:
+        server.restart()
+        assert seen_by(server) == wanted

@@ -1,0 +1,122 @@
+"""The OpenAPI document: valid, complete, and in step with the routes, the bodies and the errors."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import api
+from recognizer import bodies, errors, openapi
+from recognizer.openapi.operations import OPERATIONS, PARAMETERS, PHOTO_FIELDS
+from recognizer.openapi.schemas import SCHEMAS
+
+ROUTES = api.described_routes()
+DOCUMENT = json.loads(json.dumps(api.openapi_document()))
+KEYS = [route.key for route in ROUTES]
+
+
+def operation(key: str) -> dict:
+    method, path = key.split(" ")
+    return DOCUMENT["paths"][path][method.lower()]
+
+
+def validator(schema: dict):
+    jsonschema = pytest.importorskip("jsonschema")
+    return jsonschema.Draft202012Validator({**schema, "components": DOCUMENT["components"]})
+
+
+def test_it_is_a_valid_openapi_3_1_document():
+    validate = pytest.importorskip("openapi_spec_validator").validate
+    assert DOCUMENT["openapi"].startswith("3.1.")
+    validate(DOCUMENT)
+
+
+def test_every_route_of_the_server_is_in_it_and_nothing_else():
+    served = {
+        f"{method} {path}" for routes in api.api.http.routes.values() for path, methods in routes.items() for method in methods
+    }
+    shown = {f"{method.upper()} {path}" for path, methods in DOCUMENT["paths"].items() for method in methods}
+    assert served == shown == set(KEYS) == set(OPERATIONS)
+
+
+def test_a_route_that_nobody_described_is_an_error():
+    with pytest.raises(KeyError, match="GET /new"):
+        openapi.document([openapi.Route("GET", "/new", "new", "New.")], api.status_of, "1")
+    unknown = openapi.Route("GET", "/health", "health", "Health.", [openapi.Parameter("new", {"type": "string"})])
+    with pytest.raises(KeyError, match="new"):
+        openapi.document([unknown], api.status_of, "1")
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=KEYS)
+def test_every_operation_says_what_it_does_takes_and_answers(route):
+    shown = operation(route.key)
+    assert shown["summary"] and shown["description"] and not shown["summary"].endswith(".")
+    for parameter in shown["parameters"]:
+        assert parameter["description"].endswith("."), parameter["name"]
+        assert "example" in parameter and "type" in parameter["schema"], parameter["name"]
+        validator(parameter["schema"]).validate(parameter["example"])
+    replies = [reply for status, reply in shown["responses"].items() if status.startswith("2")]
+    assert replies
+    for reply in shown["responses"].values():
+        assert reply["description"]
+        for kind, content in reply["content"].items():
+            assert "schema" in content
+            if kind == "application/json":
+                validator(content["schema"]).validate(content["example"])
+    if route.method in openapi.WITH_BODY:
+        content = shown["requestBody"]["content"]
+        validator(content["application/json"]["schema"]).validate(content["application/json"]["example"])
+        for media in content.values():
+            assert "schema" in media
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=KEYS)
+def test_every_parameter_of_the_route_has_its_place(route):
+    shown = operation(route.key)
+    places = {parameter["name"] for parameter in shown["parameters"]}
+    for media in shown.get("requestBody", {}).get("content", {}).values():
+        places |= set(media["schema"].get("properties", ()))
+    assert {parameter.name for parameter in route.parameters} <= places
+    assert places - {parameter.name for parameter in route.parameters} <= {*PHOTO_FIELDS, "image_base64", "other_base64"}
+
+
+def test_ranges_and_choices_are_those_of_the_routes():
+    shown = {parameter["name"]: parameter["schema"] for parameter in operation("GET /recognize")["parameters"]}
+    assert (shown["top_k"]["minimum"], shown["top_k"]["maximum"], shown["top_k"]["default"]) == (0, 100, 0)
+    assert shown["format"]["enum"] == ["jpeg", "json"]
+    assert shown["threshold"]["type"] == "number"
+
+
+def test_operation_ids_are_unique():
+    ids = [shown["operationId"] for methods in DOCUMENT["paths"].values() for shown in methods.values()]
+    assert len(set(ids)) == len(ids)
+
+
+def test_every_way_in_which_a_body_brings_a_photo_is_told():
+    shown = json.dumps(operation("POST /verify")["requestBody"])
+    for name in bodies.PHOTO_FIELDS:
+        assert name in shown
+    assert set(bodies.PHOTO_FIELDS.values()) == set(PHOTO_FIELDS)
+    assert {in_json for in_json, _ in PHOTO_FIELDS.values()} == set(bodies._BASE64_FIELDS)
+
+
+def test_every_error_that_a_route_can_answer_with_is_told_somewhere():
+    told = json.dumps(DOCUMENT)
+    # these do not belong to any one route: before routing, at the start, by commands only, or never shown
+    elsewhere = {"method_not_allowed", "key_not_found", "engine_mismatch", "settings_error", "in_use", "audit_broken"}
+    for kind in openapi.with_subclasses([errors.RecognizerError]):
+        if kind.code not in elsewhere and not kind.__subclasses__():
+            assert f'"{kind.code}"' in told, kind.__name__
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_every_schema_has_an_example_that_it_accepts_and_is_used(name):
+    if name != "Photo":
+        validator(SCHEMAS[name]).validate(SCHEMAS[name]["examples"][0])
+    assert f"#/components/schemas/{name}" in json.dumps(DOCUMENT)
+
+
+def test_no_meaning_is_left_over():
+    used = {parameter.name for route in ROUTES for parameter in route.parameters}
+    assert {name.split(" ")[-1] for name in PARAMETERS} == used
