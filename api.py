@@ -6,6 +6,7 @@ Enrol people by putting photos into known_faces/<name>/ or by POST /enroll; ask 
 import contextlib
 import json
 import logging
+import os
 import threading
 import time
 
@@ -19,6 +20,7 @@ from recognizer.errors import (
     AccessError,
     AddressRefused,
     AuditBroken,
+    BackupBroken,
     BadRequest,
     BodyTooLarge,
     Busy,
@@ -93,6 +95,7 @@ STATUS = {
     StorageError: 507,
     SealBroken: 500,
     AuditBroken: 500,
+    BackupBroken: 500,
     ModelError: 503,
     EngineMismatch: 500,
     SettingsError: 500,
@@ -826,6 +829,27 @@ def audit_lines(
 ):
     """The audit log: who did what to whom and when; the newest lines, or those that follow `after`."""
     return service().audit_page(after=after, before=before, limit=limit, actor=actor, action=action, subject=subject)
+
+
+@route.get("/backup", **ROUTE)
+def backup(request, response):
+    """Everything that is kept, in one ZIP file; `python -m recognizer restore` puts it in place."""
+    response.content_type = "application/zip"
+    if request.method == "HEAD":
+        return b""
+    file = service().backup()
+    response.content_length = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    stamp = time.strftime("%Y-%m-%dT%H%MZ", time.gmtime())
+    response.set_header("Content-Disposition", f'attachment; filename="recognizer-{stamp}.zip"')
+    return Sent(file)
+
+
+class Sent:
+    """A file that is sent as it is read: hug would read all of one with a name for a range."""
+
+    def __init__(self, file):
+        self.read, self.close = file.read, file.close
 
 
 @route.get("/health", **ROUTE)

@@ -26,7 +26,7 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -144,6 +144,15 @@ class AuditLog:
         """The id that stands for a subject, made when there is none."""
         with self._held():
             return self._id_of(subject)
+
+    def still(self) -> AbstractContextManager[None]:
+        """Nobody appends inside.
+
+        Raises
+        ------
+        StorageError
+        """
+        return self._held()
 
     @contextmanager
     def _held(self) -> Iterator[None]:

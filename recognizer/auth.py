@@ -76,6 +76,7 @@ ROUTES: dict[tuple[str, str], str] = {
     ("PATCH", "/cameras/{camera}"): ADMIN,
     ("DELETE", "/cameras/{camera}"): ADMIN,
     ("GET", "/audit"): ADMIN,
+    ("GET", "/backup"): ADMIN,
 }
 
 _HSTS = "max-age=31536000"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ _MARK = "encryption.json"
 _FOLDER_MARK = ".encryption.json"
 #: Databases of encodings in the state folder.
 CACHES = ("encodings.sqlite", "evaluation.sqlite")
+#: What begins so in the state folder was left by a restore that was killed, or that was done but for this.
+_LEFTOVER = ".deleted-"
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,11 @@ class Places:
     @property
     def audit(self) -> Path:
         return self.state / "audit"
+
+    @property
+    def restoring(self) -> Path:
+        """There while a backup takes the place of what was here."""
+        return self.state / "restoring.json"
 
     @property
     def marks(self) -> tuple[Path, Path]:
@@ -94,10 +102,11 @@ def check(places: Places, vault: Vault | None) -> None:
     require(held, vault)
     if held:
         return
-    used = any(True for _ in places.faces()) or any((places.state / name).exists() for name in (*CACHES, "events", "audit"))
+    others = (*CACHES, "events", "audit/names.json")
+    used = any(True for _ in places.faces()) or any((places.state / name).exists() for name in others)
     if used:
         raise SettingsError("a key is set, but what is kept is not encrypted yet: run `python -m recognizer encryption init`")
-    _mark(places, [vault.current])
+    mark(places, [vault.current])
 
 
 def require(held: set[str], vault: Vault) -> None:
@@ -117,14 +126,15 @@ def _all(keys) -> str:
     return ", ".join(sorted(keys))
 
 
-def _mark(places: Places, keys: list[str]) -> None:
+def mark(places: Places, keys: list[str]) -> None:
+    """Note with which keys an installation is encrypted; none of them is needed from now on where `keys` is empty."""
     try:
-        for mark in places.marks:
-            mark.parent.mkdir(parents=True, exist_ok=True)
+        for file in places.marks:
+            file.parent.mkdir(parents=True, exist_ok=True)
             if keys:
-                write_durably(mark, json.dumps({"version": 1, "keys": keys}).encode())
+                write_durably(file, json.dumps({"version": 1, "keys": keys}).encode())
             else:
-                mark.unlink(missing_ok=True)
+                file.unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(f"the installation cannot be marked: {(error.strerror or '').lower()}") from error
 
@@ -149,16 +159,20 @@ class Presence:
     Raises
     ------
     InUse
-        The key is being changed.
+        The key is being changed, or a backup was not wholly restored.
     """
 
     def __init__(self, places: Places):
         from filelock import Timeout
 
+        if places.restoring.exists():
+            raise InUse("a backup was not wholly restored: run `python -m recognizer restore` with --replace again")
         with _lock(places) as lock:
             gate = lock("encryption.lock")
             try:
                 with gate.acquire(timeout=5):
+                    for left in places.state.glob(_LEFTOVER + "*"):
+                        shutil.rmtree(left, ignore_errors=True)
                     folder = places.state / "running"
                     folder.mkdir(exist_ok=True)
                     self._held = lock(f"running/{os.getpid()}-{os.urandom(4).hex()}.lock")
@@ -212,7 +226,7 @@ def reseal(places: Places, old: Vault | None, new: Vault | None, step: Callable[
     ------
     KeyMissing, SealBroken, StorageError
     """
-    _mark(places, sorted({*(old.ids if old else ()), *(new.ids if new else ())}))  # from here on all of them are needed
+    mark(places, sorted({*(old.ids if old else ()), *(new.ids if new else ())}))  # from here on all of them are needed
     counts = {"photos": 0, "events": 0, "caches": 0}
     wanted = new.current if new else None
     step("photos")
@@ -233,7 +247,7 @@ def reseal(places: Places, old: Vault | None, new: Vault | None, step: Callable[
     step("audit log")
     if places.audit.is_dir():
         AuditLog(places.audit, _both(old, new)).reseal(new)
-    _mark(places, [new.current] if new else [])
+    mark(places, [new.current] if new else [])
     return counts
 
 

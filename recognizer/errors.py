@@ -53,13 +53,15 @@
     │   ├── LooksLikeAnother        the photo looks like another enrolled subject
     │   ├── CameraFixed             the camera is set by a setting, not over the API
     │   ├── InUse                   something else is using what has to be left alone for this
+    │   ├── NotEmpty                a backup is to be restored where something is kept already
     │   └── TooManyCameras          one has to be removed before another is added
     ├── CameraUnavailable           a camera gives no picture now
     ├── Busy                        the queue is full; try again shortly
     │   └── Starting                nothing can be answered before everything is loaded
     ├── StorageError                the disk refused a write or a read
     │   ├── SealBroken              encrypted data was changed
-    │   └── AuditBroken             the audit log was changed
+    │   ├── AuditBroken             the audit log was changed
+    │   └── BackupBroken            the file is no backup, or was damaged
     ├── ModelError
     │   ├── ModelMissing            weights are not there and could not be fetched
     │   └── ModelCorrupt            weights do not have the hash that is trusted
@@ -308,6 +310,10 @@ class InUse(Conflict):
     code = "in_use"
 
 
+class NotEmpty(Conflict):
+    code = "not_empty"
+
+
 class TooManyCameras(Conflict):
     code = "too_many_cameras"
 
@@ -336,6 +342,10 @@ class SealBroken(StorageError):
 
 class AuditBroken(StorageError):
     code = "audit_broken"
+
+
+class BackupBroken(StorageError):
+    code = "backup_broken"
 
 
 class ModelError(RecognizerError):

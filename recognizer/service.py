@@ -11,11 +11,13 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 import numpy as np
 
-from . import __version__, annotate, encryption, images, matching, models, names, sandbox, subject_export, template_file
+from . import __version__, annotate, backup, encryption, images, matching, models, names, sandbox, subject_export, template_file
 from .audit import AuditLog
+from .changes import Changes
 from .encodings import EncodingsCache
 from .encryption import Presence
 from .engines import Engine, largest, make_engine, weights_for
@@ -126,6 +128,8 @@ class Service:
         self._watcher: Watcher | None = None
         self._sweep: Sweep | None = None
         self.audit, self._presence = audit, presence
+        self._changes = Changes(settings.state_dir)
+        self._backing_up = threading.Lock()
         self._events: Events | None = None
         self._events_lock = threading.Lock()
         self._video_workers: Workers | None = None
@@ -559,9 +563,10 @@ class Service:
         extension = images.sniff(photo) or "photo"
         examined, _ = self.pool.run(examine, self.engine, photo, self.rules, face)
         warnings = self._compare_with_enrolled(subject, examined, force)
-        entry, new = self.enrolment.add(subject, photo, EXTENSIONS.get(extension, extension), examined)
-        if new:
-            self.audit.append("enroll", subject, **({"force": True} if force else {}))
+        with self._changes.one():
+            entry, new = self.enrolment.add(subject, photo, EXTENSIONS.get(extension, extension), examined)
+            if new:
+                self.audit.append("enroll", subject, **({"force": True} if force else {}))
         original = self.enrolment.original_of(subject, entry.photo)
         if original is not None:
             warnings.append(duplicate_of(original))
@@ -640,10 +645,11 @@ class Service:
         SubjectNotFound, InvalidName, NameTaken, StorageError
         """
         to, name = names.normalise(to), self._name(name)
-        joined = to != name and to in self.enrolment.subjects()
-        self.enrolment.rename(name, to, merge)
-        if to != name:
-            self.audit.rename(name, to, merge=joined)
+        with self._changes.one():
+            joined = to != name and to in self.enrolment.subjects()
+            self.enrolment.rename(name, to, merge)
+            if to != name:
+                self.audit.rename(name, to, merge=joined)
         return self.person(to)
 
     def set_consent(self, name: str, note: str | None = None, expires: str | None = None) -> Person:
@@ -657,9 +663,10 @@ class Service:
         """
         name = self._name(name)
         self.enrolment.entries(name)
-        held = self.enrolment.consent(name).changed(note, expires)
-        self.enrolment.set_consent(name, held)
-        self.audit.append("consent", name, expires=held.expires, note=held.note is not None)
+        with self._changes.one():
+            held = self.enrolment.consent(name).changed(note, expires)
+            self.enrolment.set_consent(name, held)
+            self.audit.append("consent", name, expires=held.expires, note=held.note is not None)
         return self.person(name)
 
     def export_person(self, name: str, to: Path) -> dict[str, int]:
@@ -701,7 +708,10 @@ class Service:
         ------
         SubjectNotFound, StorageError
         """
-        name = self._name(name)
+        with self._changes.one():
+            return self._delete_person(self._name(name))
+
+    def _delete_person(self, name: str) -> dict:
         try:
             photos = self.enrolment.remove_subject(name)
         except SubjectNotFound:  # the folder may have been deleted by hand: then the rest goes now
@@ -720,10 +730,11 @@ class Service:
     def delete_photo(self, name: str, photo: str) -> dict:
         """Erase one photo of a subject; see `delete_person`."""
         name = self._name(name)
-        files = self.enrolment.remove_photo(name, photo)
-        self.audit.append("delete_photo", name)
-        if name not in self.enrolment.subjects():
-            self.audit.forget(name)
+        with self._changes.one():
+            files = self.enrolment.remove_photo(name, photo)
+            self.audit.append("delete_photo", name)
+            if name not in self.enrolment.subjects():
+                self.audit.forget(name)
         return {"deleted": photo, "of": name, "files": files}
 
     def photo(self, name: str, photo: str) -> bytes:
@@ -794,6 +805,30 @@ class Service:
             and (subject is None or subject in (line["subject"], line["name"]))
         )
         return {"lines": self.audit.page(after, limit, wanted, before), "head": self.audit.head()}
+
+    def backup(self) -> BinaryIO:
+        """Everything that is kept, in a file without a name that is read from its beginning; see `backup`.
+
+        Raises
+        ------
+        Busy
+            One is being made already.
+        StorageError
+        """
+        if not self._backing_up.acquire(blocking=False):
+            raise Busy("a backup is being made already; try again when that is done")
+        try:
+            places = encryption.Places(self.settings.known_faces, self.settings.state_dir)
+            with backup.spool(places.state) as file:
+                try:
+                    backup.write(places, file, self.enrolment.folder.vault, self._changes, __version__)
+                    file.seek(0)
+                except BaseException:
+                    file.close()
+                    raise
+            return file
+        finally:
+            self._backing_up.release()
 
     # -- events -------------------------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ from ..errors import (
 )
 from .schemas import PHOTO_ID
 
-JSON, JPEG, MJPEG = "application/json", "image/jpeg", "multipart/x-mixed-replace"
+JSON, JPEG, MJPEG, ZIP = "application/json", "image/jpeg", "multipart/x-mixed-replace", "application/zip"
 #: Replies that are pictures as they were received.
 PICTURES = (
     JPEG, "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff", "image/heic", "image/avif",
@@ -141,6 +141,7 @@ OPERATIONS: dict[str, Operation] = {
         "Events", {200: {JPEG: "Photo"}}, (EventNotFound, EventsOff, StorageError)
     ),
     "GET /audit": Operation("Access", _json("AuditLines")),
+    "GET /backup": Operation("Server", {200: {ZIP: "Backup"}}, (Busy,)),
     "GET /health": Operation("Server", _json("Health")),
     "GET /health/live": Operation("Server", _json("Live")),
     "GET /health/ready": Operation("Server", _json("Ready"), codes={503: ("not_ready",)}),

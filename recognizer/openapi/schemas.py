@@ -351,6 +351,10 @@ SCHEMAS: dict[str, dict] = {
     },
     "Metrics": {"type": "string", "examples": ["recognizer_queue_inside 0.0\n"]},
     "Photo": {"type": "string", "contentMediaType": "application/octet-stream", "description": "The bytes of a picture."},
+    "Backup": {
+        "type": "string", "contentMediaType": "application/zip", "description": "A ZIP file, for the command restore.",
+        "examples": ["PK..."],
+    },
     "ErrorDetail": {
         "type": "object", "required": ["code", "message"],
         "properties": {

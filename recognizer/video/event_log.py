@@ -636,6 +636,11 @@ def _raw_lines(path: Path) -> Iterator[dict | None]:
     yield from (_parsed(line) for line in data.splitlines(keepends=True))
 
 
+def last_id(lines: bytes) -> int:
+    """The id in the last of these lines that is whole; 0 where none is."""
+    return next((event["id"] for line in reversed(lines.splitlines(keepends=True)) if (event := _parsed(line))), 0)
+
+
 def _is_unknown(event: dict) -> bool:
     """Whether an event is about a person without a name."""
     return event.get("subject") is None and event.get("kind") in ("unknown", "left", "appeared")
