@@ -278,13 +278,15 @@ def access(settings: Settings) -> Finding:
 
 def encryption(settings: Settings) -> Finding:
     """Whether the key that is set is the one that opens what is kept."""
-    from . import encryption as work
-    from .vault import open_vault
+    from .vault import FACES_MARK, STATE_MARK, open_vault
 
-    places = work.Places(settings.known_faces, settings.state_dir)
     try:
         vault = open_vault(settings.encryption_key, settings.encryption_key_file)
-        held = work.held_keys(places)
+        if not any(mark.exists() for mark in (settings.state_dir / STATE_MARK, settings.known_faces / FACES_MARK)):
+            return Finding("encryption", OK, "off" if vault is None else "a key is set for a new installation")
+        from . import encryption as work  # which loads NumPy
+
+        held = work.held_keys(work.Places(settings.known_faces, settings.state_dir))
         if held and vault is None:
             raise KeyMissing(f"what is kept is encrypted with the key {', '.join(sorted(held))}, and none is set")
         if held:
@@ -292,11 +294,11 @@ def encryption(settings: Settings) -> Finding:
     except RecognizerError as error:
         advice = "Set RECOGNIZER_ENCRYPTION_KEY_FILE to the file with that key; without it nothing that is kept can be read."
         return Finding("encryption", BROKEN, error.message, advice)
+    if not held:
+        return Finding("encryption", OK, "off")
     if len(held) > 1:
         advice = "Run `python -m recognizer encryption rotate` again, with the server stopped."
         return Finding("encryption", WARNING, "a change of the key was interrupted", advice)
-    if not held:
-        return Finding("encryption", OK, "off" if vault is None else "a key is set for a new installation")
     file = settings.encryption_key_file
     if os.name == "posix" and file is not None and file.stat().st_mode & 0o077:
         return Finding("encryption", WARNING, "the key can be read by other users", f"Run `chmod 600 {file.absolute()}`.")

@@ -20,11 +20,9 @@ from .encodings import EncodingsCache
 from .errors import InUse, KeyMissing, SettingsError, StorageError
 from .files import replace_erasing, write_durably
 from .folder import CONSENT, PHOTO
-from .vault import Vault, sealed_by
+from .vault import FACES_MARK, STATE_MARK, Vault, sealed_by
 from .video import event_log
 
-_MARK = "encryption.json"
-_FOLDER_MARK = ".encryption.json"
 #: Databases of encodings in the state folder.
 CACHES = ("encodings.sqlite", "evaluation.sqlite")
 #: What begins so in the state folder was left by a restore that was killed, or that was done but for this.
@@ -53,7 +51,7 @@ class Places:
 
     @property
     def marks(self) -> tuple[Path, Path]:
-        return self.state / _MARK, self.known_faces / _FOLDER_MARK
+        return self.state / STATE_MARK, self.known_faces / FACES_MARK
 
     def faces(self) -> Iterator[tuple[Path, str]]:
         """Every file below the subjects' folders that is ours to encrypt, and what it is for."""

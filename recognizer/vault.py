@@ -25,6 +25,8 @@ _HEADER = len(MAGIC) + _ID + _NONCE
 #: How much longer sealed data is.
 OVERHEAD = _HEADER + _TAG
 _WRITTEN = "recognizer-key-1:"
+#: Small files that say which key an installation has: in the state folder, and in the folder of known faces.
+STATE_MARK, FACES_MARK = "encryption.json", ".encryption.json"
 
 
 def is_sealed(data: bytes) -> bool:
