@@ -19,6 +19,7 @@ from ..errors import (
     InvalidName,
     InvalidSource,
     InvalidUrl,
+    KeyMissing,
     LooksLikeAnother,
     ModelError,
     NameTaken,
@@ -26,13 +27,14 @@ from ..errors import (
     NoImage,
     PhotoNotFound,
     RecognizerError,
+    SealBroken,
     StorageError,
     SubjectNotFound,
     TooManyCameras,
 )
 from .schemas import PHOTO_ID
 
-JSON, JPEG, MJPEG = "application/json", "image/jpeg", "multipart/x-mixed-replace"
+JSON, JPEG, MJPEG, ZIP = "application/json", "image/jpeg", "multipart/x-mixed-replace", "application/zip"
 #: Replies that are pictures as they were received.
 PICTURES = (
     JPEG, "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff", "image/heic", "image/avif",
@@ -110,7 +112,8 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "DELETE /people/{person}": Operation("People", _json("DeletedPerson"), (SubjectNotFound, StorageError)),
     "GET /people/{person}/photos/{photo_id}": Operation(
-        "People", {200: dict.fromkeys(PICTURES, "Photo")}, (SubjectNotFound, PhotoNotFound, ImageError, Busy)
+        "People", {200: dict.fromkeys(PICTURES, "Photo")},
+        (SubjectNotFound, PhotoNotFound, ImageError, Busy, SealBroken, KeyMissing),
     ),
     "DELETE /people/{person}/photos/{photo_id}": Operation(
         "People", _json("DeletedPhoto"), (SubjectNotFound, PhotoNotFound, StorageError)
@@ -137,6 +140,8 @@ OPERATIONS: dict[str, Operation] = {
     "GET /events/{event}/thumbnail.jpg": Operation(
         "Events", {200: {JPEG: "Photo"}}, (EventNotFound, EventsOff, StorageError)
     ),
+    "GET /audit": Operation("Access", _json("AuditLines")),
+    "GET /backup": Operation("Server", {200: {ZIP: "Backup"}}, (Busy,)),
     "GET /health": Operation("Server", _json("Health")),
     "GET /health/live": Operation("Server", _json("Live")),
     "GET /health/ready": Operation("Server", _json("Ready"), codes={503: ("not_ready",)}),
@@ -170,6 +175,13 @@ PARAMETERS: dict[str, tuple[str, object]] = {
     "fps": ("Pictures per second, at most.", 10),
     "quality": ("Quality of the JPEGs, as libjpeg counts it.", 80),
     "overlay": ("What is drawn, separated by commas, or none.", "faces,clock"),
+    "consent": ("What they agreed to, or where that is written; none takes it away.", "signed on paper, 2026-11-01"),
+    "expires": ("Until when: a date, which is the last day (UTC), or a time; none takes it away.", "2027-12-31"),
+    "GET /audit after": ("Only lines with a higher number.", 16),
+    "GET /audit before": ("Only lines with a lower number.", 100),
+    "GET /audit subject": ("Only lines about this person; the id that stands for somebody erased will do.", "Joe Biden"),
+    "actor": ("Only what they did.", "key:7c3mz4qp"),
+    "action": ("Only this, or these, separated by commas.", "delete,export"),
     "raw": ("The picture as the camera gave it.", False),
     "event": ("The event's id.", 17),
     "after": ("Only events with a higher id.", 16),
