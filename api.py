@@ -53,6 +53,7 @@ from recognizer.metrics import CONTENT_TYPE as METRICS_TYPE
 from recognizer.metrics import UNKNOWN, Metrics
 from recognizer.objects import LABELS
 from recognizer.observing import Observing
+from recognizer.pages import Pages, Reply, wants_page
 from recognizer.progress import Progress
 from recognizer.service import Service, make_service
 from recognizer.sessions import Sessions, csrf_token
@@ -116,6 +117,7 @@ gate = auth.Gate(
     ),
 )  # fmt: skip
 metrics = Metrics()
+pages = Pages()
 _service: Service | None = None
 _service_lock = threading.Lock()
 _progress: Progress | None = None
@@ -254,8 +256,8 @@ class Headers:
 
     def process_response(self, request, response, resource, request_succeeded):
         for name, value in gate.headers(gate.admit(request.env)).items():
-            if response.get_header(name) is None:
-                response.set_header(name, value)
+            if name == "Vary" or response.get_header(name) is None:
+                response.append_header(name, value)
 
 
 class Access:
@@ -445,9 +447,37 @@ def schema_of(kind) -> dict:
 
 
 @route.get("/", **ROUTE)
+def start_page(request, response):
+    """The page for people, for browsers; else what this API offers, as Hug describes it."""
+    if wants_page(request.get_header("Accept") or ""):
+        return send_file(response, pages.page("index.html", asked(request)))
+    response.set_header("Vary", "Accept")
+    return documentation(request)
+
+
+@route.get("/docs/hug", **ROUTE)
 def documentation(request):
-    """What this API offers."""
+    """What this API offers, as Hug describes it."""
     return api.http.documentation(prefix=request.prefix)
+
+
+@route.get("/web/{version}/{asset}", **ROUTE)
+def page_asset(request, response, version: text, asset: text):
+    """A script, a style or a picture of the page."""
+    return send_file(response, pages.asset(version, asset, asked(request)))
+
+
+def asked(request) -> dict[str, str | None]:
+    """The headers that decide how a file is sent."""
+    return {name: request.get_header(name) for name in ("Accept-Encoding", "If-None-Match")}
+
+
+def send_file(response, found: Reply):
+    """Answer with a file of the page."""
+    response.status = getattr(falcon, f"HTTP_{found.status}")
+    for name, value in found.headers.items():
+        response.set_header(name, value)
+    return found.body
 
 
 @route.get("/recognize", examples="image_url=https://example.org/photo.jpg", **ROUTE)

@@ -42,6 +42,8 @@ _RANK = {role: rank for rank, role in enumerate((ANYONE, *ROLES))}
 #: `admin` alone.
 ROUTES: dict[tuple[str, str], str] = {
     ("GET", "/"): ANYONE,
+    ("GET", "/docs/hug"): ANYONE,
+    ("GET", "/web/{version}/{asset}"): ANYONE,
     ("GET", "/health"): ANYONE,
     ("GET", "/health/live"): ANYONE,
     ("GET", "/health/ready"): ANYONE,

@@ -20,7 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "logs", "headers", "origins"),
     (
         "types", "exporting", "settings", "names", "image_headers", "fetch", "package_index", "pool", "reload", "wsgi",
-        "metrics", "openapi", "tls", "rates", "access_file",
+        "metrics", "openapi", "pages", "tls", "rates", "access_file",
     ),
     ("decoders",),
     ("sandbox",),

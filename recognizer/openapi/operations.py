@@ -39,6 +39,9 @@ PICTURES = (
     "application/octet-stream",
 )  # fmt: skip
 
+#: What a page is made of.
+ASSETS = ("text/javascript", "text/css", "image/svg+xml")
+
 Errors = tuple[type[RecognizerError], ...]
 
 _FETCH: Errors = (InvalidUrl, FetchError)
@@ -87,7 +90,9 @@ _OBJECTS = {200: {JSON: "Objects", JPEG: "Photo"}}
 _CAMERA: Errors = (InvalidSource, AddressRefused, NameTaken, TooManyCameras, StorageError, BodyTooLarge)
 
 OPERATIONS: dict[str, Operation] = {
-    "GET /": Operation("Server", _json("Description")),
+    "GET /": Operation("Server", {200: {JSON: "Description", "text/html": "Page"}}),
+    "GET /docs/hug": Operation("Server", _json("Description")),
+    "GET /web/{version}/{asset}": Operation("Server", {200: dict.fromkeys(ASSETS, "Page")}),
     "GET /session": Operation("Access", _json("Session")),
     "POST /session": Operation("Access", _json("BegunSession", 201), (BodyTooLarge,)),
     "DELETE /session": Operation("Access", _json("EndedSession")),
@@ -156,6 +161,8 @@ PARAMETERS: dict[str, tuple[str, object]] = {
     "offset": ("How many people to pass over.", 0),
     "limit": ("How many to list at most.", 100),
     "search": ("A part of the names that are wanted; case does not matter.", "biden"),
+    "version": ("The version of the page that names the file.", "3f9c0a417be2"),
+    "asset": ("The file's name.", "app.js"),
     "person": ("Name of the person.", "Joe Biden"),
     "name": ("The new name.", "Joseph Biden"),
     "merge": ("Join them with somebody who has that name already.", False),

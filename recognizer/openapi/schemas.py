@@ -320,6 +320,7 @@ SCHEMAS: dict[str, dict] = {
         "examples": [{"openapi": "3.1.0", "info": {"title": "Recognizer", "version": "0.1.0"}, "paths": {}}],
     },
     "Metrics": {"type": "string", "examples": ["recognizer_queue_inside 0.0\n"]},
+    "Page": {"type": "string", "description": "Text for browsers.", "examples": ["<!doctype html>"]},
     "Photo": {"type": "string", "contentMediaType": "application/octet-stream", "description": "The bytes of a picture."},
     "ErrorDetail": {
         "type": "object", "required": ["code", "message"],
