@@ -644,6 +644,12 @@ def person_photo(response, person: text, photo_id: text, thumbnail: switch = Fal
     return data
 
 
+@route.get("/people/{person}/photos/{photo_id}/quality", **ROUTE)
+def person_photo_quality(person: text, photo_id: text):
+    """How good the picture of the face is; null where the face is not found any more."""
+    return replies.photo_quality(service().photo_quality(person, photo_id))
+
+
 @route.delete("/people/{person}/photos/{photo_id}", **ROUTE)
 def delete_photo(person: text, photo_id: text):
     """Erase one photo of a subject."""

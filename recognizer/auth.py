@@ -62,6 +62,7 @@ ROUTES: dict[tuple[str, str], str] = {
     ("GET", "/people"): READ,
     ("GET", "/people/{person}"): READ,
     ("GET", "/people/{person}/photos/{photo_id}"): READ,
+    ("GET", "/people/{person}/photos/{photo_id}/quality"): READ,
     ("GET", "/cameras"): READ,
     ("GET", "/cameras/{camera}"): READ,
     ("GET", "/cameras/{camera}/snapshot.jpg"): READ,

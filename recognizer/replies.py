@@ -192,6 +192,10 @@ def _photo(name: str, photo: PersonPhoto) -> dict:
     return shown
 
 
+def photo_quality(found: quality.Quality | None) -> dict:
+    return {"quality": None if found is None else _quality(found)}
+
+
 def _link(name: str, photo: str, thumbnail: bool = False) -> str:
     return f"/people/{quote(name, safe='')}/photos/{photo}" + ("?thumbnail=1" if thumbnail else "")
 

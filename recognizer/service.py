@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from . import __version__, annotate, images, matching, models, names, sandbox
+from . import __version__, annotate, geometry, images, matching, models, names, sandbox
 from .encodings import EncodingsCache
 from .engines import Engine, largest, make_engine, weights_for
 from .enrolment import Enrolment, Entry, Progress
@@ -42,6 +42,7 @@ from .galleries.memory import MemoryGallery
 from .metrics import CameraSample, Metrics
 from .objects import DECODE_SIZE, GRAPH, LEAST_SCORE, WEIGHTS, ObjectDetector, check_labels
 from .pool import Pool
+from .quality import Quality
 from .results import EnrolledPhoto, FoundObject, Person, PersonPhoto, Seen, SeenFace, SeenObjects, Verification
 from .review import Review, Warnings, duplicate_of, looks_like_another, unlike_others
 from .settings import Settings
@@ -67,6 +68,8 @@ MAX_FETCHES = 32
 MAX_CANDIDATES = 100
 #: Seconds for which a call waits while another one fetches what finds objects, and for which a failure to is believed.
 OBJECTS_WAIT, OBJECTS_RETRY = 10.0, 60.0
+#: Share that two boxes have in common from which on they are of one face.
+_SAME_FACE = 0.5
 
 
 class _Clock:
@@ -674,6 +677,26 @@ class Service:
             raise PhotoNotFound(f"photo {photo!r} has no face to show")
         data = self.photo(name, photo)
         return self.pool.run(lambda: thumbnail(self._decode(data), Box(*entry.encoding.box)))[0]
+
+    def photo_quality(self, name: str, photo: str) -> Quality | None:
+        """How good the picture is that a photo has of its subject's face; None where the face is not found again.
+
+        Raises
+        ------
+        SubjectNotFound, PhotoNotFound, ImageError, Busy
+        """
+        entry = self._entry(name, photo)
+        if entry.encoding.box is None:
+            raise PhotoNotFound(f"photo {photo!r} has no face that is used")
+        return self.pool.run(self._quality_of, self.photo(name, photo), entry.encoding.box)[0]
+
+    def _quality_of(self, photo: bytes, box: Sequence[float]) -> Quality | None:
+        faces, image = self.engine.look(self._decode(photo))
+        if not len(faces):
+            return None
+        shared = geometry.iou(np.array(box), faces.boxes)
+        nearest = int(shared.argmax())
+        return self.engine.qualities(image, faces.select([nearest]))[0] if shared[nearest] > _SAME_FACE else None
 
     def _entry(self, name: str, photo: str) -> Entry:
         name = self._name(name)

@@ -114,6 +114,9 @@ OPERATIONS: dict[str, Operation] = {
     "GET /people/{person}/photos/{photo_id}": Operation(
         "People", {200: dict.fromkeys(PICTURES, "Photo")}, (SubjectNotFound, PhotoNotFound, ImageError, Busy)
     ),
+    "GET /people/{person}/photos/{photo_id}/quality": Operation(
+        "People", _json("PhotoQuality"), (SubjectNotFound, PhotoNotFound, ImageError, Busy)
+    ),
     "DELETE /people/{person}/photos/{photo_id}": Operation(
         "People", _json("DeletedPhoto"), (SubjectNotFound, PhotoNotFound, StorageError)
     ),

@@ -208,6 +208,7 @@ SCHEMAS: dict[str, dict] = {
         },
         may=("width", "height", "box", "score", "url", "thumbnail", "problem", "warnings"), example=_PHOTO,
     ),
+    "PhotoQuality": closed({"quality": optional(ref("Quality"))}, example={"quality": _QUALITY}),
     "PersonCounted": closed({**_PERSON, "photos": about(COUNT, "How many there are.")}, example=_COUNTED),
     "Person": closed({**_PERSON, "photos": array(ref("PersonPhoto"))}, example={**_COUNTED, "photos": [_PHOTO]}),
     "People": closed(

@@ -87,7 +87,6 @@ const ADVICE = {
   starting: "It will be ready in a moment.",
   no_face: "Try a photo that shows the face from the front, larger and in better light.",
   face_too_small: "Try a larger photo, or one taken from nearer.",
-  several_faces: "Crop the photo, or take the largest face.",
   poor_photo: "Try a sharper photo in better light.",
   address_refused: "The server fetches photos from public addresses only; RECOGNIZER_FETCH_ALLOW can add others.",
   role_required: "Your key may not do this.",
@@ -95,9 +94,16 @@ const ADVICE = {
   origin_refused: "Load the page again, then repeat it.",
 };
 
+/** Where the server speaks to programs: what to say instead. */
+const INSTEAD = {
+  several_faces: ({ faces }) => `${faces} faces were found, expected one. Crop the photo, or take the largest.`,
+  looks_like_another: ({ subject }) => `This face looks like ${subject}, who is enrolled.`,
+};
+
 /** An error as sentences for people. */
 export function explain(error) {
   if (!(error instanceof ApiError)) return `Something went wrong in this page: ${error.message}.`;
+  if (INSTEAD[error.code]) return INSTEAD[error.code](error.details);
   const said = sentence(error.message);
   return ADVICE[error.code] ? `${said} ${ADVICE[error.code]}` : said;
 }
