@@ -48,7 +48,7 @@ from recognizer.errors import (
     UnsupportedImage,
 )
 from recognizer.images import sniff
-from recognizer.keys import Keys
+from recognizer.keys import ROLES, Keys
 from recognizer.metrics import CONTENT_TYPE as METRICS_TYPE
 from recognizer.metrics import UNKNOWN, Metrics
 from recognizer.objects import LABELS
@@ -202,6 +202,9 @@ format_type = hug.types.one_of(["json", "jpeg"])
 event_id_type = hug.types.in_range(0, 10**15)
 events_format_type = hug.types.one_of(["sse", "json"])
 face_type = hug.types.one_of(["only", "largest"])
+role_type = hug.types.one_of(ROLES)
+#: A hundred years.
+MOST_KEY_DAYS = 36_500
 
 
 @hug.type(extend=hug.types.smart_boolean)
@@ -689,6 +692,49 @@ def end_session(request, response):
         gate.sessions.end(visit.session)
     response.append_header("Set-Cookie", auth.set_cookie(visit, None))
     return {"ended": visit.session is not None}
+
+
+# -- settings and keys -----------------------------------------------------------------------------------------------
+
+
+@route.get("/settings", **ROUTE)
+def settings_now():
+    """Every setting, its value (of a secret only whether there is one), where it comes from, and whether it can be changed."""
+    return {"settings": service().setting_values()}
+
+
+@route.patch("/settings", **ROUTE)
+def change_settings(stranger_rate: fraction):
+    """Change what may be changed while running: the stranger rate. It counts at once, and after a restart."""
+    return service().change_setting("stranger_rate", stranger_rate)
+
+
+@route.get("/calibration", **ROUTE)
+def calibration():
+    """What each stranger rate means on this gallery's own distances, and who of the enrolled are closest to each other."""
+    return replies.calibration(service().calibration())
+
+
+@route.get("/keys", **ROUTE)
+def list_keys():
+    """Every key that was ever made, without what could be used. `setting` says whether the settings give one as well."""
+    return {"keys": [replies.key(key, time.time()) for key in keys.all()], "setting": settings.admin_key is not None}
+
+
+@route.post("/keys", **ROUTE)
+def add_key(response, name: text, role: role_type = "read", days: fraction = 365.0):
+    """Make a key; the answer is the only place where it ever stands. With the first one, the server begins to ask for keys."""
+    if not 0 <= days <= MOST_KEY_DAYS:
+        raise InvalidParameter(f"days: expected 0 to {MOST_KEY_DAYS}, got {days}")
+    made, shown = keys.add(name, role, time.time() + days * 86400 if days else None)
+    response.status = falcon.HTTP_201
+    return {**replies.key(made, time.time()), "key": shown}
+
+
+@route.delete("/keys/{key_id}", **ROUTE)
+def revoke_key(key_id: text):
+    """End a key, and every session that was begun with it."""
+    return replies.key(keys.revoke(key_id), time.time())
 
 
 # -- live video ------------------------------------------------------------------------------------------------------

@@ -52,6 +52,7 @@
     │   ├── NameTaken               another subject or camera has that name, or one like it
     │   ├── LooksLikeAnother        the photo looks like another enrolled subject
     │   ├── CameraFixed             the camera is set by a setting, not over the API
+    │   ├── SettingFixed            the setting is said elsewhere, where it can be changed
     │   └── TooManyCameras          one has to be removed before another is added
     ├── CameraUnavailable           a camera gives no picture now
     ├── Busy                        the queue is full; try again shortly
@@ -298,6 +299,10 @@ class LooksLikeAnother(Conflict):
 
 class CameraFixed(Conflict):
     code = "camera_fixed"
+
+
+class SettingFixed(Conflict):
+    code = "setting_fixed"
 
 
 class TooManyCameras(Conflict):

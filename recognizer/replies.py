@@ -17,6 +17,8 @@ from .results import EnrolledPhoto, FoundObject, Person, PersonPhoto, Seen, Seen
 from .types import LANDMARK_SCHEMES, Box, Face, Match
 
 if TYPE_CHECKING:
+    from .access_file import Key
+    from .closeness import Calibration, Closeness, Pair
     from .video.cameras import CameraEntry
     from .video.results import FrameResult
 
@@ -198,6 +200,60 @@ def photo_quality(found: quality.Quality | None) -> dict:
 
 def _link(name: str, photo: str, thumbnail: bool = False) -> str:
     return f"/people/{quote(name, safe='')}/photos/{photo}" + ("?thumbnail=1" if thumbnail else "")
+
+
+def calibration(found: Calibration) -> dict:
+    """What each stranger rate means in this gallery."""
+    return {
+        "stranger_rate": found.stranger_rate,
+        "threshold": _rounded(found.threshold),
+        "templates": found.templates,
+        "curve": [
+            {
+                "stranger_rate": point.stranger_rate,
+                "threshold": _rounded(point.threshold),
+                "false_match_rate": _significant(point.false_match_rate),
+                "accepted": _rounded(point.accepted),
+                "mistaken": _rounded(point.mistaken),
+            }
+            for point in found.curve
+        ],
+        "measured": None if found.measured is None else _closeness(found.measured),
+        "current": found.current,
+    }
+
+
+def _closeness(found: Closeness) -> dict:
+    same, different = found.bars()
+    return {
+        "templates": found.templates,
+        "sampled": found.sampled,
+        "same": {"count": len(found.same), "bars": same},
+        "different": {"count": len(found.different), "bars": different},
+        "bar_width": found.step,
+        "closest": [{"distance": _rounded(pair.distance), "photos": _pair(pair)} for pair in found.closest],
+    }
+
+
+def _pair(pair: Pair) -> list[dict]:
+    return [
+        {"subject": subject, "photo": photo, "thumbnail": None if photo is None else _link(subject, photo, thumbnail=True)}
+        for subject, photo in zip(pair.subjects, pair.photos, strict=True)
+    ]
+
+
+def key(held: Key, now: float) -> dict:
+    """A key as it is listed: nothing that could be used. Times are seconds since 1970."""
+    over = held.expires is not None and held.expires <= now
+    return {
+        "id": held.id,
+        "name": held.name,
+        "role": held.role,
+        "state": "revoked" if held.revoked is not None else "expired" if over else "valid",
+        "made": round(held.made, 3),
+        "expires": None if held.expires is None else round(held.expires, 3),
+        "revoked": None if held.revoked is None else round(held.revoked, 3),
+    }
 
 
 def camera(entry: CameraEntry) -> dict:

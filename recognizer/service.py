@@ -15,6 +15,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from . import __version__, annotate, geometry, images, matching, models, names, sandbox
+from .adjustments import Adjustments
+from .closeness import Calibration, CurvePoint, Measurement
 from .encodings import EncodingsCache
 from .engines import Engine, largest, make_engine, weights_for
 from .enrolment import Enrolment, Entry, Progress
@@ -30,6 +32,7 @@ from .errors import (
     NoFace,
     PhotoNotFound,
     RecognizerError,
+    SettingFixed,
     SettingsError,
     StorageError,
     SubjectNotFound,
@@ -45,7 +48,7 @@ from .pool import Pool
 from .quality import Quality
 from .results import EnrolledPhoto, FoundObject, Person, PersonPhoto, Seen, SeenFace, SeenObjects, Verification
 from .review import Review, Warnings, duplicate_of, looks_like_another, unlike_others
-from .settings import Settings
+from .settings import CHANGEABLE, DEFAULT, PAGE, PREFIX, SETTINGS, Settings, default_of
 from .types import Box, Candidate, Face, Match
 from .video.cameras import Cameras
 from .video.event_hub import Events
@@ -66,6 +69,8 @@ EXTENSIONS = {"jpeg": "jpg", "tiff": "tif"}
 MAX_FETCHES = 32
 #: Most candidates that one face lists.
 MAX_CANDIDATES = 100
+#: Stranger rates of which `Service.calibration` tells what they mean.
+RATES = tuple(float(f"{digit}e{power}") for power in range(-6, 0) for digit in (1, 2, 5))
 #: Seconds for which a call waits while another one fetches what finds objects, and for which a failure to is believed.
 OBJECTS_WAIT, OBJECTS_RETRY = 10.0, 60.0
 #: Share that two boxes have in common from which on they are of one face.
@@ -114,6 +119,8 @@ class Service:
             engine.embedder.idle = lambda: pool.inside < 2
         self._fetches = threading.BoundedSemaphore(max(2, min(MAX_FETCHES, settings.http_threads // 2)))
         self._font = models.path("font", settings.models_dir)
+        self._adjustments = Adjustments(settings.state_dir / "settings.json", CHANGEABLE)
+        self._measurement = Measurement(enrolment)
         self._review = Review(enrolment, points.threshold, self.threshold_now)
         self._objects: ObjectDetector | None = None
         self._objects_lock = threading.Lock()
@@ -200,6 +207,7 @@ class Service:
             cameras, self._cameras = self._cameras, None
         if cameras is not None:
             cameras.close()
+        self._measurement.close()
         self.pool.close()
         with self._video_lock:
             if self._video_workers is not None:
@@ -422,8 +430,10 @@ class Service:
         names in the gallery with the probability that the settings allow."""
         if self.settings.threshold is not None:
             return self.settings.threshold
-        count = len(self.gallery) if comparisons is None else comparisons
-        return self._curve.distance(matching.rate_per_comparison(self.settings.stranger_rate, count))
+        return self._threshold_at(self.stranger_rate, len(self.gallery) if comparisons is None else comparisons)
+
+    def _threshold_at(self, rate: float, comparisons: int) -> float:
+        return self._curve.distance(matching.rate_per_comparison(rate, comparisons))
 
     def match(self, vectors: np.ndarray, top_k: int = 0, threshold: float | None = None) -> list[Match]:
         """Whom each embedding, float32 (n, dim), belongs to."""
@@ -790,6 +800,77 @@ class Service:
                 )
             return self._cameras
 
+    # -- settings -----------------------------------------------------------------------------------------------
+
+    @property
+    def stranger_rate(self) -> float:
+        """The setting of that name, or what it was changed to."""
+        changed = self._adjustments.get("stranger_rate") if self._fixed_by("stranger_rate") is None else None
+        try:
+            return self.settings.stranger_rate if changed is None else self._checked("stranger_rate", changed)
+        except InvalidParameter:  # somebody wrote the file by hand
+            return self.settings.stranger_rate
+
+    def setting_values(self) -> list[dict]:
+        """Every setting: its value, where that comes from, and whether `change_setting` takes it. No secrets."""
+        return [self.setting(item.name) for item in SETTINGS]
+
+    def setting(self, name: str) -> dict:
+        """One of `setting_values`."""
+        rule = next(item.metadata for item in SETTINGS if item.name == name)
+        source, label = self.settings.source(name)
+        fixed = self._fixed_by(name) if name in CHANGEABLE else None
+        value = self.settings.shown(name)
+        if name == "camera":
+            value = parse_source(self.settings.camera).shown
+        if name in CHANGEABLE and fixed is None and self._adjustments.get(name) is not None:
+            value, source = getattr(self, name), PAGE
+        return {
+            "name": name, "variable": PREFIX + name.upper(), "value": value, "secret": rule["secret"], "source": source,
+            "label": label, "changeable": name in CHANGEABLE and fixed is None, "fixed_by": fixed, "help": rule["help"],
+        }  # fmt: skip
+
+    def change_setting(self, name: str, value: float) -> dict:
+        """Change one of `CHANGEABLE` from now on, also after a restart; its default is as if it had never been changed.
+
+        Raises
+        ------
+        InvalidParameter, SettingFixed, StorageError
+        """
+        value = self._checked(name, value)
+        fixed = self._fixed_by(name)
+        if fixed is not None:
+            raise SettingFixed(f"{name} is set by {fixed}, and can only be changed there", setting=fixed)
+        self._adjustments.set(name, None if value == default_of(name) else value)
+        log.info("%s was changed to %s", name, value)
+        return self.setting(name)
+
+    def _checked(self, name: str, value: float):
+        try:
+            return getattr(self.settings.replace(**{name: value}), name)
+        except SettingsError as error:
+            raise InvalidParameter(error.message) from None
+
+    def _fixed_by(self, name: str) -> str | None:
+        """What keeps a changeable setting from being changed: where it, or one that stands in its place, is said."""
+        for each in ("threshold", name) if name == "stranger_rate" else (name,):
+            source, label = self.settings.source(each)
+            if source != DEFAULT:
+                return label
+        return None
+
+    def calibration(self) -> Calibration:
+        """What each stranger rate means in this gallery; distances are measured meanwhile where that takes long."""
+        count = len(self.gallery)
+        measured, current = self._measurement.latest()
+        points = []
+        for rate in sorted({*RATES, self.stranger_rate}):
+            threshold = self._threshold_at(rate, count)
+            shares = (None, None) if measured is None else (measured.accepted(threshold), measured.mistaken(threshold))
+            points.append(CurvePoint(rate, threshold, matching.rate_per_comparison(rate, count), *shares))
+        rate = self.stranger_rate if self.settings.threshold is None else None
+        return Calibration(rate, self.threshold_now(), count, tuple(points), measured, current)
+
     # -- health -------------------------------------------------------------------------------------------------
 
     def health(self) -> dict:
@@ -807,7 +888,7 @@ class Service:
                 "calibration": {key: points[key] for key in ("threshold", "false_match_rate", "data_set", "date")},
             },
             "threshold": round(self.threshold_now(), 4),
-            "stranger_rate": self.settings.stranger_rate if self.settings.threshold is None else None,
+            "stranger_rate": self.stranger_rate if self.settings.threshold is None else None,
             "counts": {
                 "subjects": len(subjects), "templates": sum(subjects.values()), "problems": self.enrolment.problem_count,
             },  # fmt: skip

@@ -20,7 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "logs", "headers", "origins"),
     (
         "types", "exporting", "settings", "names", "image_headers", "fetch", "package_index", "pool", "reload", "wsgi",
-        "metrics", "openapi", "pages", "tls", "rates", "access_file",
+        "metrics", "openapi", "pages", "tls", "rates", "access_file", "adjustments",
     ),
     ("decoders",),
     ("sandbox",),
@@ -30,7 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("objects",),
     ("examination", "evaluation", "face_recognition", "annotate", "replies"),
     ("enrolment", "video", "vision"),
-    ("watcher", "review"),
+    ("watcher", "review", "closeness"),
     ("service",),
     ("people", "doctor"),
     ("commands",),

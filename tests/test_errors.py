@@ -24,7 +24,7 @@ STATUSES = {
         "EventsOff",
     },
     405: {"MethodNotAllowed"},
-    409: {"Conflict", "NameTaken", "LooksLikeAnother", "CameraFixed", "TooManyCameras"},
+    409: {"Conflict", "NameTaken", "LooksLikeAnother", "CameraFixed", "SettingFixed", "TooManyCameras"},
     413: {"BodyTooLarge", "ImageTooLarge", "FetchTooLarge"},
     415: {"UnsupportedImage"},
     422: {

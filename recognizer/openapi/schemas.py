@@ -82,6 +82,19 @@ _EVENT = {
     "id": 17, "kind": "appeared", "camera": "door", "time": "2026-11-20T08:15:30.125Z", "subject": "Joe Biden", "track": 3,
     "distance": 0.4672, "false_match_rate": 1.62e-07, "box": _BOX, "thumbnail": "/events/17/thumbnail.jpg",
 }  # fmt: skip
+_KEY = {
+    "id": "7c3mz4qp", "name": "front door", "role": "read", "state": "valid", "made": 1795266000.125,
+    "expires": 1826802000.125, "revoked": None,
+}  # fmt: skip
+_SETTING = {
+    "name": "stranger_rate", "variable": "RECOGNIZER_STRANGER_RATE", "value": 0.01, "secret": False, "source": "default",
+    "label": "RECOGNIZER_STRANGER_RATE", "changeable": True, "fixed_by": None,
+    "help": "Chance that somebody who is not enrolled gets any name.",
+}  # fmt: skip
+_CLOSE = {"subject": "Joe Biden", "photo": PHOTO_ID, "thumbnail": f"{_LINK}?thumbnail=1"}
+_POINT_OF_CURVE = {
+    "stranger_rate": 0.01, "threshold": 1.3556, "false_match_rate": 0.00335, "accepted": 0.97, "mistaken": 0.0,
+}  # fmt: skip
 _PROBLEM = {"subject": "Joe Biden", "file": "Joe Biden/beach.jpg", "code": "no_face", "message": "no face was found"}
 
 _PERSON = {
@@ -90,6 +103,12 @@ _PERSON = {
     "problems": about(COUNT, "How many are not used."),
     "thumbnail": optional(TEXT),
 }
+_KEY_SHAPE = {
+    "id": TEXT, "name": TEXT, "role": {"type": "string", "enum": ["read", "write", "admin"]},
+    "state": {"type": "string", "enum": ["valid", "expired", "revoked"]},
+    "made": about(NUMBER, "Seconds since 1970, as are the others."), "expires": optional(NUMBER), "revoked": optional(NUMBER),
+}  # fmt: skip
+_BARS = closed({"count": COUNT, "bars": about(array(COUNT), "How many distances lie in each step of bar_width, from 0 on.")})
 _SESSION = {
     "role": {"type": "string", "enum": ["read", "write", "admin"]},
     "key": closed({"id": TEXT, "name": TEXT}),
@@ -227,6 +246,66 @@ SCHEMAS: dict[str, dict] = {
     "DeletedPhoto": closed(
         {"deleted": TEXT, "of": TEXT, "files": about(COUNT, "How many files held it.")},
         example={"deleted": PHOTO_ID, "of": "Joe Biden", "files": 1},
+    ),
+    "Setting": closed(
+        {
+            "name": TEXT, "variable": TEXT,
+            "value": about({"type": ["string", "number", "boolean", "array", "null"]}, "Of a secret: set, or not set."),
+            "secret": BOOLEAN,
+            "source": {"type": "string", "enum": ["default", "environment", "file", "config", "option", "page"]},
+            "label": about(TEXT, "What it is called where it is said."),
+            "changeable": about(BOOLEAN, "Whether PATCH /settings takes it."),
+            "fixed_by": about(optional(TEXT), "Why it does not, of one that it otherwise takes: where it is said."),
+            "help": TEXT,
+        },
+        example=_SETTING,
+    ),
+    "Settings": closed({"settings": array(ref("Setting"))}, example={"settings": [_SETTING]}),
+    "Calibration": closed(
+        {
+            "stranger_rate": about(optional(NUMBER), "In force; null where the threshold is fixed."),
+            "threshold": about(NUMBER, "In force."), "templates": COUNT,
+            "curve": array(closed({
+                "stranger_rate": NUMBER, "threshold": NUMBER,
+                "false_match_rate": about(NUMBER, "Of one comparison, with this many templates."),
+                "accepted": about(optional(NUMBER), "Share of photos that the person's other photos would recognise."),
+                "mistaken": about(
+                    optional(NUMBER), "Share of photos that would get somebody else's name, were their person not enrolled."
+                ),
+            })),
+            "measured": about(optional(ref("Measured")), "null until it was measured."),
+            "current": about(BOOLEAN, "Whether it is of the gallery as it is; else ask again in a moment."),
+        },
+        example={
+            "stranger_rate": 0.01, "threshold": 1.3556, "templates": 3, "curve": [_POINT_OF_CURVE], "measured": None,
+            "current": False,
+        },
+    ),
+    "Measured": closed(
+        {
+            "templates": COUNT, "sampled": about(COUNT, "How many of them, drawn by chance, were compared with all others."),
+            "same": about(_BARS, "Of each the nearest other of the same person."),
+            "different": about(_BARS, "Of each the nearest of somebody else."), "bar_width": NUMBER,
+            "closest": about(
+                array(closed({
+                    "distance": NUMBER,
+                    "photos": array(closed({"subject": TEXT, "photo": optional(TEXT), "thumbnail": optional(TEXT)})),
+                })),
+                "The closest two photos of each two people, nearest first.",
+            ),
+        },
+        example={
+            "templates": 3, "sampled": 3, "same": {"count": 2, "bars": [0, 2]}, "different": {"count": 3, "bars": [0, 3]},
+            "bar_width": 0.05, "closest": [{"distance": 1.52, "photos": [_CLOSE, {**_CLOSE, "subject": "Ada Lovelace"}]}],
+        },
+    ),
+    "Key": closed(_KEY_SHAPE, example=_KEY, description="Nothing that could be used."),
+    "Keys": closed(
+        {"keys": array(ref("Key")), "setting": about(BOOLEAN, "Whether RECOGNIZER_ADMIN_KEY gives one as well.")},
+        example={"keys": [_KEY], "setting": False},
+    ),
+    "MadeKey": closed(
+        {**_KEY_SHAPE, "key": about(TEXT, "The key itself, this once.")}, example={**_KEY, "key": "rk_7c3mz4qp_" + 43 * "x"},
     ),
     "Object": closed({"label": TEXT, "score": NUMBER, "box": ref("Box")}, example=_OBJECT),
     "Objects": closed(
