@@ -146,6 +146,7 @@ def load() -> None:
                 made = make_service(settings, _progress.download, metrics)
                 made.start(_progress.photos)
             made.deliver_events()
+            made.keep_strangers()
             made.start_cameras()
             _service, _progress = made, None
 
@@ -213,6 +214,15 @@ def switch(value):
     if isinstance(value, str) and value.lower() not in ("true", "false", "1", "0"):
         raise ValueError(f"expected true or false, got {value!r}")
     return value
+
+
+@hug.type(extend=hug.types.text)
+def ids(value):
+    """ids, as a list or separated by commas"""
+    parts = value if isinstance(value, list) else value.split(",")
+    if not all(isinstance(part, str) for part in parts):
+        raise ValueError("expected ids")
+    return [part.strip() for part in parts if part.strip()]
 
 
 def status_of(error: RecognizerError) -> int:
@@ -305,7 +315,7 @@ class Requests:
             ways = f"expected it as {' or '.join(sorted(taken))}" if taken else "no photo is taken here"
             raise InvalidParameter(f"{field}: got a photo or raw data in the body; {ways}")
         for name, value in request.params.items():
-            if isinstance(value, (list, dict)):
+            if isinstance(value, (list, dict)) and declared.get(name) is not ids:
                 raise InvalidParameter(f"{name}: expected one value, got several")
         for name in [name for name, value in request.params.items() if value is None or value == ""]:
             del request.params[name]
@@ -319,6 +329,8 @@ class Requests:
 def check_json_type(name: str, value, kind) -> None:
     """Refuse what JSON can say and hug would make something of: a person called True, 1.5 candidates."""
     wanted = schema_of(kind)["type"] if kind is not None and value is not None else None
+    if wanted == "array" and not isinstance(value, (str, list)):
+        raise InvalidParameter(f"{name}: expected a list, got {json.dumps(value)[:80]}")
     if wanted == "string" and not isinstance(value, str):
         raise InvalidParameter(f"{name}: expected text, got {json.dumps(value)[:80]}")
     if wanted in ("integer", "number") and isinstance(value, bool):
@@ -440,6 +452,8 @@ def schema_of(kind) -> dict:
         return {"type": "integer", "minimum": kind.lower, "maximum": kind.upper - 1}
     if isinstance(kind, hug.types.OneOf):
         return {"type": "string", "enum": sorted(kind.values)}
+    if kind is ids:
+        return {"type": "array", "items": {"type": "string"}}
     if kind is switch:
         return {"type": ["boolean", "integer"], "enum": [True, False, 1, 0]}
     known = [(number, "integer"), (fraction, "number"), (text, "string")]
@@ -569,6 +583,29 @@ def verify(
     return replies.verification(service().verify(first, other, subject, threshold))
 
 
+def enrolled(request, response, subject, given, face, force, as_one=False):
+    """Enrol photos, and answer what became of each; `as_one`: what they are all refused for is the answer's error."""
+    shown, errors = [], []
+    for each in given:
+        try:
+            shown.append(replies.enrolled(service().enrol(subject, each, face=face, force=force)))
+        except (ImageError, FaceError, Conflict, Busy, StorageError) as error:
+            errors.append(error)  # of many photos, those before it are enrolled: the answer has to say so
+            shown.append({"status": "refused", "error": replies.error(error)})
+    if len(errors) == len(given):
+        if len(given) == 1 or (as_one and len({type(error) for error in errors}) == 1):
+            raise errors[0]
+        if isinstance(errors[0], (Busy, StorageError)):
+            raise errors[0]
+        response.status = falcon.HTTP_422
+        request.env["recognizer.error"] = "no_usable_photo"
+        message = f"none of the {len(given)} photos could be used"
+        return {"error": {"code": "no_usable_photo", "message": message, "photos": shown}}
+    added = sum(each["status"] == "added" for each in shown)
+    response.status = falcon.HTTP_201 if added else falcon.HTTP_200
+    return {"subject": service().person(subject).name, "added": added, "refused": len(errors), "photos": shown}
+
+
 @route.post("/enroll", **ROUTE)
 def enroll(
     request,
@@ -582,25 +619,7 @@ def enroll(
     given = photos(request, "file", image_url)
     if not given:
         photo(request, "file", None)
-    shown, errors = [], []
-    for each in given:
-        try:
-            shown.append(replies.enrolled(service().enrol(subject, each, face=face, force=force)))
-        except (ImageError, FaceError, Conflict, Busy, StorageError) as error:
-            errors.append(error)  # of many photos, those before it are enrolled: the answer has to say so
-            shown.append({"status": "refused", "error": replies.error(error)})
-    if len(errors) == len(given):
-        if len(given) == 1:
-            raise errors[0]
-        if isinstance(errors[0], (Busy, StorageError)):
-            raise errors[0]
-        response.status = falcon.HTTP_422
-        request.env["recognizer.error"] = "no_usable_photo"
-        message = f"none of the {len(given)} photos could be used"
-        return {"error": {"code": "no_usable_photo", "message": message, "photos": shown}}
-    added = sum(each["status"] == "added" for each in shown)
-    response.status = falcon.HTTP_201 if added else falcon.HTTP_200
-    return {"subject": service().person(subject).name, "added": added, "refused": len(errors), "photos": shown}
+    return enrolled(request, response, subject, given, face, force)
 
 
 @route.get("/people", **ROUTE)
@@ -868,6 +887,72 @@ def event_thumbnail(response, event: event_id_type):
     data = service().events.thumbnail(event)
     response.content_type = "image/jpeg"
     return data
+
+
+# -- strangers ---------------------------------------------------------------------------------------------------------
+
+
+def shown_stranger(found):
+    return replies.stranger(found, service().resembles(found))
+
+
+@route.get("/strangers", **ROUTE)
+def strangers(
+    offset: hug.types.in_range(0, 1_000_000_000) = 0,
+    limit: hug.types.in_range(1, 1001) = 100,
+):
+    """People whom cameras, or photos of requests, showed and nobody enrolled; whoever was seen last comes first."""
+    found = service().strangers()
+    return {
+        "on": settings.strangers != "off",
+        "setting": "RECOGNIZER_STRANGERS",
+        "total": len(found),
+        "strangers": [shown_stranger(each) for each in found[offset : offset + limit]],
+    }
+
+
+@route.get("/strangers/{stranger}", **ROUTE)
+def stranger(stranger: text):
+    """One stranger."""
+    return shown_stranger(service().inbox.strangers.get(stranger))
+
+
+@route.get("/strangers/{stranger}/pictures/{picture}", **ROUTE)
+def stranger_picture(response, stranger: text, picture: text):
+    """A picture of a stranger."""
+    data = service().inbox.strangers.picture(stranger, picture)
+    response.content_type = "image/jpeg"
+    return data
+
+
+@route.post("/strangers/{stranger}/name", **ROUTE)
+def name_stranger(request, response, stranger: text, subject: text, force: switch = False):
+    """Say who a stranger is: their best pictures enrol that person, who may be enrolled already, and they leave the inbox."""
+    answer = enrolled(request, response, subject, service().stranger_pictures(stranger), "largest", force, as_one=True)
+    if "error" not in answer:
+        service().inbox.strangers.remove(stranger)
+    return answer
+
+
+@route.post("/strangers/{stranger}/join", **ROUTE)
+def join_strangers(stranger: text, other: text):
+    """Two strangers are one person; grouping does not part them again."""
+    return shown_stranger(service().inbox.strangers.join(stranger, other))
+
+
+@route.post("/strangers/{stranger}/split", **ROUTE)
+def split_stranger(response, stranger: text, pictures: ids):
+    """Some pictures of a stranger show somebody else, who is answered; grouping does not join the two again."""
+    new = service().inbox.strangers.split(stranger, pictures)
+    response.status = falcon.HTTP_201
+    return shown_stranger(new)
+
+
+@route.delete("/strangers/{stranger}", **ROUTE)
+def dismiss_stranger(stranger: text, never: switch = False):
+    """Forget a stranger. `never` keeps the templates, without pictures, so that they are not asked about again."""
+    service().inbox.strangers.dismiss(stranger, never)
+    return {"dismissed": stranger, "never": never}
 
 
 @route.get("/health", **ROUTE)

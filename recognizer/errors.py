@@ -47,6 +47,9 @@
     │   ├── KeyNotFound             there is no key with that id
     │   ├── EventNotFound           there is no such event, or no picture of it
     │   ├── EventsOff               the settings say that no events are kept
+    │   ├── StrangerNotFound        there is no such stranger, or no longer
+    │   ├── PictureNotFound         that stranger has no such picture
+    │   ├── StrangersOff            the settings say that no strangers are kept
     │   └── CameraNotFound          there is no camera of that id
     ├── Conflict
     │   ├── NameTaken               another subject or camera has that name, or one like it
@@ -279,6 +282,18 @@ class EventNotFound(NotFound):
 
 class EventsOff(NotFound):
     code = "events_off"
+
+
+class StrangerNotFound(NotFound):
+    code = "stranger_not_found"
+
+
+class PictureNotFound(NotFound):
+    code = "picture_not_found"
+
+
+class StrangersOff(NotFound):
+    code = "strangers_off"
 
 
 class CameraNotFound(NotFound):

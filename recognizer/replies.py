@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -14,7 +15,8 @@ from .engines.dlib import PARTS_68
 from .errors import RecognizerError
 from .folder import Problem
 from .results import EnrolledPhoto, FoundObject, Person, PersonPhoto, Seen, SeenFace, SeenObjects, Verification
-from .types import LANDMARK_SCHEMES, Box, Face, Match
+from .strangers import Stranger
+from .types import LANDMARK_SCHEMES, Box, Candidate, Face, Match
 
 if TYPE_CHECKING:
     from .access_file import Key
@@ -270,6 +272,31 @@ def camera(entry: CameraEntry) -> dict:
         "fps": round(reader.fps, 1),
         "frames": reader.counts,
     }
+
+
+def stranger(found: Stranger, resembles: Candidate | None) -> dict:
+    """Somebody whom nobody enrolled, and whom of those who are enrolled they are like."""
+    pictures = [
+        {
+            "id": each.id, "url": f"/strangers/{found.id}/pictures/{each.id}", "time": _iso(each.time),
+            "camera": each.camera, "quality": each.quality,
+        }
+        for each in found.pictures
+    ]  # fmt: skip
+    return {
+        "id": found.id,
+        "sightings": found.sightings,
+        "first_seen": _iso(found.first_seen),
+        "last_seen": _iso(found.last_seen),
+        "cameras": found.cameras,
+        "thumbnail": pictures[0]["url"],
+        "pictures": pictures,
+        "resembles": resembles and {"subject": resembles.subject, "distance": _rounded(resembles.distance)},
+    }
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def problem(found: Problem) -> dict:

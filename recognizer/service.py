@@ -8,13 +8,13 @@ import platform
 import shutil
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from . import __version__, annotate, geometry, images, matching, models, names, sandbox
+from . import __version__, annotate, clustering, geometry, images, matching, models, names, quality, sandbox
 from .adjustments import Adjustments
 from .closeness import Calibration, CurvePoint, Measurement
 from .encodings import EncodingsCache
@@ -35,6 +35,7 @@ from .errors import (
     SettingFixed,
     SettingsError,
     StorageError,
+    StrangersOff,
     SubjectNotFound,
 )
 from .examination import Examined, Rules, examine, thumbnail
@@ -42,6 +43,7 @@ from .fetch import Fetcher
 from .folder import KnownFaces, Problem
 from .galleries.base import Gallery
 from .galleries.memory import MemoryGallery
+from .inbox import Inbox
 from .metrics import CameraSample, Metrics
 from .objects import DECODE_SIZE, GRAPH, LEAST_SCORE, WEIGHTS, ObjectDetector, check_labels
 from .pool import Pool
@@ -49,13 +51,17 @@ from .quality import Quality
 from .results import EnrolledPhoto, FoundObject, Person, PersonPhoto, Seen, SeenFace, SeenObjects, Verification
 from .review import Review, Warnings, duplicate_of, looks_like_another, unlike_others
 from .settings import CHANGEABLE, DEFAULT, PAGE, PREFIX, SETTINGS, Settings, default_of
+from .strangers import Bounds, Shot, Sighting, Stranger, Strangers
 from .types import Box, Candidate, Face, Match
 from .video.cameras import Cameras
 from .video.event_hub import Events
 from .video.event_log import EventLog, Retention
 from .video.events import Rules as EventRules
 from .video.live import Live
+from .video.naming import worth
 from .video.reach import Reach
+from .video.sightings import Rules as SightingRules
+from .video.sightings import Sightings, cut
 from .video.source import parse_source
 from .video.workers import Workers, cores, sensible
 from .vision import EngineVision
@@ -71,6 +77,10 @@ MAX_FETCHES = 32
 MAX_CANDIDATES = 100
 #: Stranger rates of which `Service.calibration` tells what they mean.
 RATES = tuple(float(f"{digit}e{power}") for power in range(-6, 0) for digit in (1, 2, 5))
+#: A stranger is shown to be like somebody who is enrolled where a stranger comes that near to anybody with this chance.
+RESEMBLES_RATE = 0.2
+#: Pictures of a stranger that enrol them, at most.
+ENROLLING_PICTURES = 5
 #: Seconds for which a call waits while another one fetches what finds objects, and for which a failure to is believed.
 OBJECTS_WAIT, OBJECTS_RETRY = 10.0, 60.0
 #: Share that two boxes have in common from which on they are of one face.
@@ -133,6 +143,8 @@ class Service:
         self._video_lock = threading.RLock()
         self._cameras: Cameras | None = None
         self._cameras_lock = threading.Lock()
+        self._inbox: Inbox | None = None
+        self._inbox_lock = threading.Lock()
         self._started = time.time()
         self._ready = False
 
@@ -203,6 +215,9 @@ class Service:
         with self._events_lock:  # after the cameras, whose people leave now
             if self._events is not None:
                 self._events.close()
+        with self._inbox_lock:
+            if self._inbox is not None:
+                self._inbox.close()
         with self._cameras_lock:
             cameras, self._cameras = self._cameras, None
         if cameras is not None:
@@ -289,7 +304,10 @@ class Service:
         _check_range("top_k", top_k, 0, MAX_CANDIDATES)
         if threshold is not None:
             _check_range("threshold", threshold, 0, 4)
-        return self._counted(self._in_pool(self._look, photo, min_face, landmarks, self.gallery, top_k, threshold), True)
+        seen = self._in_pool(self._look, photo, min_face, landmarks, self.gallery, top_k, threshold)
+        if self.settings.strangers == "all":
+            self._offer_strangers(seen)
+        return self._counted(seen, True)
 
     def _in_pool(self, work, *args):
         result, waited = self.pool.run(work, *args)
@@ -756,15 +774,21 @@ class Service:
             raise EventNotFound(f"there is no event {number}, or no longer", event=number)
         return found
 
-    def _observers(self) -> tuple[Events, ...]:
-        """The events, if there are any: video goes on where their folder cannot be used."""
-        if not self.settings.events:
-            return ()
+    def _observers(self) -> tuple[Callable, ...]:
+        """The events and the strangers, if there are any: video goes on where their folder cannot be used."""
+        found: list[Callable] = []
         try:
-            return (self.events,)
+            if self.settings.events:
+                found.append(self.events)
         except StorageError as error:
             log.warning("no events are kept: %s", error.message)
-            return ()
+        try:
+            if self.settings.strangers != "off":
+                rules = SightingRules(self.settings.event_unknown_seconds, self.rules.min_face)
+                found.append(Sightings(self.inbox.offer, rules))
+        except StorageError as error:
+            log.warning("no strangers are kept: %s", error.message)
+        return tuple(found)
 
     @property
     def _events_folder(self) -> Path:
@@ -785,6 +809,77 @@ class Service:
                 held.forget(name)
             finally:
                 held.close()
+
+    # -- strangers ----------------------------------------------------------------------------------------------
+
+    @property
+    def inbox(self) -> Inbox:
+        """Takes who is not known; made when it is first asked for.
+
+        Raises
+        ------
+        StrangersOff, StorageError
+        """
+        if self.settings.strangers == "off":
+            raise StrangersOff("no strangers are kept: the setting RECOGNIZER_STRANGERS is off")
+        with self._inbox_lock:
+            if self._inbox is None:
+                self._inbox = Inbox(
+                    self._strangers(), self.engine, self.rules, self.match, lambda: self.gallery.generation
+                )
+            return self._inbox
+
+    def _strangers(self) -> Strangers:
+        def limit(faces: int) -> float:
+            return clustering.limit_for(faces, self._curve.distance)
+
+        bounds = Bounds(days=self.settings.strangers_days)
+        return Strangers(self.settings.state_dir / "strangers", self.engine.info.id, limit, bounds)
+
+    def keep_strangers(self) -> None:
+        """Look after the strangers from now on; where none are kept any longer, forget those whose time is over. Servers do
+        this; commands do not."""
+        if self.settings.strangers != "off":
+            self.inbox  # noqa: B018, made here
+        elif (self.settings.state_dir / "strangers").is_dir():
+            self._strangers().purge()
+
+    def strangers(self) -> list[Stranger]:
+        """Everybody in the inbox, whoever was seen last first; nobody where it is off."""
+        return [] if self.settings.strangers == "off" else self.inbox.strangers.all()
+
+    def resembles(self, stranger: Stranger) -> Candidate | None:
+        """Who of those who are enrolled is nearest to a stranger's best picture, if that is nearer than most are."""
+        found = self.gallery.search(stranger.pictures[0].vector[None], 1)[0]
+        limit = self._curve.distance(matching.rate_per_comparison(RESEMBLES_RATE, len(self.gallery)))
+        return found[0] if found and found[0].distance <= max(limit, self.threshold_now()) else None
+
+    def stranger_pictures(self, id_: str) -> list[bytes]:
+        """The pictures that enrol a stranger, best first.
+
+        Raises
+        ------
+        StrangerNotFound, StrangersOff
+        """
+        held = self.inbox.strangers
+        return [held.picture(id_, each.id) for each in held.get(id_).pictures[:ENROLLING_PICTURES]]
+
+    def _offer_strangers(self, seen: Seen) -> None:
+        """Hand the faces that a request's photo shows and nobody knows to the inbox, without waiting for it."""
+        now = time.time()
+        for number, face in enumerate(seen.faces):
+            fit = face.box.size >= self.rules.min_face and face.quality is not None and not quality.remarks(face.quality)
+            if face.subject is not None or not fit:
+                continue
+            if self.inbox.full:
+                return
+            image = seen.image
+            height, width = image.pixels.shape[:2]
+            fx, fy = width / image.width, height / image.height
+            box = Box(face.box.left * fx, face.box.top * fy, face.box.right * fx, face.box.bottom * fy)
+            shot = Shot(cut(image.pixels, box), now, worth(face.quality))
+            self.inbox.offer(Sighting(f"request/{now:.3f}/{number}/{id(seen):x}", None, now, now, (shot,)))
+
     # -- cameras ------------------------------------------------------------------------------------------------
 
     @property
@@ -896,6 +991,7 @@ class Service:
             "video": self._live.summary() if self._live else {"viewers": 0, "running": []},
             "uptime_s": round(time.time() - self._started, 1),
             "events": None if self._events is None else self._events.counts(),
+            "strangers": None if self._inbox is None else self._inbox.counts(),
         }
 
     def unready(self) -> list[str]:

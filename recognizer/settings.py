@@ -280,6 +280,15 @@ class Settings:
     event_left_seconds: float = _setting(
         5.0, float, "Seconds that a person must not have been seen before they have left.", least=0.1, most=86_400
     )
+    strangers: str = _setting(
+        "off", str,
+        "Whose faces are kept, grouped by person, so that somebody may say who they are: nobody's, those that cameras do not "
+        "know, or those in photos sent to `/recognize` as well.",
+        choices=("off", "cameras", "all"),
+    )
+    strangers_days: float = _setting(
+        30.0, float, "Days after which a stranger who was not seen again is forgotten.", least=0.01, most=36_500
+    )
     webhooks: tuple[str, ...] = _setting(
         (), _urls, "URLs that every event is posted to, separated by spaces.", shown="none", secret=True
     )

@@ -24,12 +24,12 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("decoders",),
     ("sandbox",),
-    ("geometry", "matching", "images", "download", "encodings", "server", "observing", "keys"),
+    ("geometry", "matching", "clustering", "images", "download", "encodings", "server", "observing", "keys"),
     ("models", "galleries", "folder", "quality", "duplicates", "fonts", "bodies", "sources", "sessions"),
     ("engines", "results", "progress", "auth"),
-    ("objects",),
+    ("objects", "strangers"),
     ("examination", "evaluation", "face_recognition", "annotate", "replies"),
-    ("enrolment", "video", "vision"),
+    ("enrolment", "video", "vision", "inbox"),
     ("watcher", "review", "closeness"),
     ("service",),
     ("people", "doctor"),
@@ -54,7 +54,10 @@ HEAVY = {
     "pi_heif", "prometheus_client", "pyarrow", "pycocotools", "requests", "rich", "simplejpeg", "watchfiles",
 }  # fmt: skip
 #: Modules that are pure: what they may import beside the standard library.
-PURE = {"types": {"numpy", "errors"}, "geometry": {"numpy"}, "matching": {"numpy", "types", "errors"}}
+PURE = {
+    "types": {"numpy", "errors"}, "geometry": {"numpy"}, "matching": {"numpy", "types", "errors"},
+    "clustering": {"numpy", "dlib"},
+}  # fmt: skip
 #: Who may know hug. It is unmaintained: nothing below the routes depends on it.
 HUG = {"api.py"}
 

@@ -1,4 +1,4 @@
-"""How near the enrolled are to themselves and to each other: held against counting by hand, bounded, and off the asker's thread."""
+"""How near the enrolled are to themselves and to each other: counted by hand as well, bounded, and off the asker's thread."""
 
 from __future__ import annotations
 
@@ -31,9 +31,8 @@ class Enrolled:
 
 def crowd(people: int, photos: int, dim: int = 16) -> dict[str, list]:
     numbers = np.random.default_rng(3)
-    return {
-        f"p{i}": list(centre + numbers.normal(0, 0.1, (photos, dim))) for i, centre in enumerate(numbers.normal(0, 1, (people, dim)))
-    }
+    centres = numbers.normal(0, 1, (people, dim))
+    return {f"p{i}": list(centre + numbers.normal(0, 0.1, (photos, dim))) for i, centre in enumerate(centres)}
 
 
 @pytest.mark.parametrize("people", [{}, {"ann": [(0, 0)]}], ids=["nobody", "one photo"])

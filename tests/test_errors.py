@@ -21,7 +21,7 @@ STATUSES = {
     403: {"AccessError", "RoleRequired", "LoopbackOnly", "HostRefused", "OriginRefused", "CsrfRefused"},
     404: {
         "UnknownRoute", "NotFound", "SubjectNotFound", "PhotoNotFound", "KeyNotFound", "CameraNotFound", "EventNotFound",
-        "EventsOff",
+        "EventsOff", "StrangerNotFound", "PictureNotFound", "StrangersOff",
     },
     405: {"MethodNotAllowed"},
     409: {"Conflict", "NameTaken", "LooksLikeAnother", "CameraFixed", "SettingFixed", "TooManyCameras"},

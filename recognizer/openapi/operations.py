@@ -26,13 +26,16 @@ from ..errors import (
     NoFace,
     NoImage,
     PhotoNotFound,
+    PictureNotFound,
     RecognizerError,
     SettingFixed,
     StorageError,
+    StrangerNotFound,
+    StrangersOff,
     SubjectNotFound,
     TooManyCameras,
 )
-from .schemas import PHOTO_ID
+from .schemas import PHOTO_ID, PICTURE_ID
 
 JSON, JPEG, MJPEG = "application/json", "image/jpeg", "multipart/x-mixed-replace"
 #: Replies that are pictures as they were received.
@@ -90,6 +93,9 @@ _RECOGNIZE = ("Photos", {200: {JSON: "Recognized", JPEG: "Photo"}})
 _OBJECTS = {200: {JSON: "Objects", JPEG: "Photo"}}
 #: What adding or changing a camera may be refused with.
 _CAMERA: Errors = (InvalidSource, AddressRefused, NameTaken, TooManyCameras, StorageError, BodyTooLarge)
+
+#: What everything about one stranger may be refused with.
+_STRANGER: Errors = (StrangerNotFound, StrangersOff, StorageError)
 
 OPERATIONS: dict[str, Operation] = {
     "GET /": Operation("Server", {200: {JSON: "Description", "text/html": "Page"}}),
@@ -150,6 +156,21 @@ OPERATIONS: dict[str, Operation] = {
     "GET /events/{event}/thumbnail.jpg": Operation(
         "Events", {200: {JPEG: "Photo"}}, (EventNotFound, EventsOff, StorageError)
     ),
+    "GET /strangers": Operation("Strangers", _json("Strangers"), (StorageError,)),
+    "GET /strangers/{stranger}": Operation("Strangers", _json("Stranger"), _STRANGER),
+    "GET /strangers/{stranger}/pictures/{picture}": Operation(
+        "Strangers", {200: {JPEG: "Photo"}}, (*_STRANGER, PictureNotFound)
+    ),
+    "POST /strangers/{stranger}/name": Operation(
+        "Strangers", {200: {JSON: "Enrolled"}, 201: {JSON: "Enrolled"}},
+        (*_STRANGER, PictureNotFound, InvalidName, FaceError, NameTaken, LooksLikeAnother, Busy, BodyTooLarge),
+        codes={422: ("no_usable_photo",)},
+    ),
+    "POST /strangers/{stranger}/join": Operation("Strangers", _json("Stranger"), (*_STRANGER, BodyTooLarge)),
+    "POST /strangers/{stranger}/split": Operation(
+        "Strangers", _json("Stranger", 201), (*_STRANGER, PictureNotFound, BodyTooLarge)
+    ),
+    "DELETE /strangers/{stranger}": Operation("Strangers", _json("DismissedStranger"), _STRANGER),
     "GET /health": Operation("Server", _json("Health")),
     "GET /health/live": Operation("Server", _json("Live")),
     "GET /health/ready": Operation("Server", _json("Ready"), codes={503: ("not_ready",)}),
@@ -208,6 +229,12 @@ PARAMETERS: dict[str, tuple[str, object]] = {
     "days": ("Days until it expires; 0 for never.", 365),
     "key_id": ("The key's id, which the list of keys tells.", "7c3mz4qp"),
     "always": ("Whether it runs also while nobody watches.", False),
+    "GET /strangers offset": ("How many strangers to pass over.", 0),
+    "stranger": ("The stranger's id.", "3f9a0c1b72"),
+    "picture": ("The picture's id.", PICTURE_ID),
+    "pictures": ("Ids of the pictures that show somebody else, as a list or separated by commas.", [PICTURE_ID]),
+    "other": ("Id of the other stranger, who is joined.", "a81c5d09e4"),
+    "never": ("Do not ask about them again: their templates are kept, and no pictures.", True),
     "photo_id": ("The photo's id, which the list of a person's photos tells.", PHOTO_ID),
     "thumbnail": ("A small JPEG of the face instead.", True),
 }

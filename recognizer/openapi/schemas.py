@@ -5,6 +5,7 @@ Objects are closed: a field that a reply has and its schema has not is an error,
 
 from __future__ import annotations
 
+PICTURE_ID = "8c1d2e3f4a5b6c7d8e9fa0b1c2d3e4f5"
 PHOTO_ID = "3c17ad7c5f0e4b6f9d1e2a8b7c6d5e4f3c17ad7c5f0e4b6f9d1e2a8b7c6d5e4f"
 
 INTEGER, NUMBER, TEXT, BOOLEAN = {"type": "integer"}, {"type": "number"}, {"type": "string"}, {"type": "boolean"}
@@ -94,6 +95,15 @@ _SETTING = {
 _CLOSE = {"subject": "Joe Biden", "photo": PHOTO_ID, "thumbnail": f"{_LINK}?thumbnail=1"}
 _POINT_OF_CURVE = {
     "stranger_rate": 0.01, "threshold": 1.3556, "false_match_rate": 0.00335, "accepted": 0.97, "mistaken": 0.0,
+}  # fmt: skip
+_PICTURE_LINK = f"/strangers/3f9a0c1b72/pictures/{PICTURE_ID}"
+_STRANGER = {
+    "id": "3f9a0c1b72", "sightings": 7, "first_seen": "2026-11-17T08:15:30.125Z", "last_seen": "2026-11-20T17:02:11.400Z",
+    "cameras": ["door"], "thumbnail": _PICTURE_LINK,
+    "pictures": [
+        {"id": PICTURE_ID, "url": _PICTURE_LINK, "time": "2026-11-20T17:02:09.900Z", "camera": "door", "quality": 0.83}
+    ],
+    "resembles": {"subject": "Joe Biden", "distance": 1.3911},
 }  # fmt: skip
 _PROBLEM = {"subject": "Joe Biden", "file": "Joe Biden/beach.jpg", "code": "no_face", "message": "no face was found"}
 
@@ -350,6 +360,32 @@ SCHEMAS: dict[str, dict] = {
         },
         example={"events": [_EVENT], "first": 1, "last": 17},
     ),
+    "Stranger": closed(
+        {
+            "id": TEXT, "sightings": about(COUNT, "How often they came."), "first_seen": TEXT, "last_seen": TEXT,
+            "cameras": about(array(TEXT), "Ids, the latest first."), "thumbnail": TEXT,
+            "pictures": about(
+                array(closed({
+                    "id": TEXT, "url": TEXT, "time": TEXT,
+                    "camera": about(optional(TEXT), "Null for a photo of a request."),
+                    "quality": about({"type": "number", "minimum": 0, "maximum": 1}, "1 is best."),
+                })),
+                "Best first.",
+            ),
+            "resembles": about(
+                optional(closed({"subject": TEXT, "distance": NUMBER})), "Somebody enrolled who is nearly near enough."
+            ),
+        },
+        example=_STRANGER, description="Somebody whom nobody enrolled.",
+    ),
+    "Strangers": closed(
+        {
+            "on": about(BOOLEAN, "Whether any are kept."), "setting": about(TEXT, "The setting that says so."),
+            "total": COUNT, "strangers": array(ref("Stranger")),
+        },
+        example={"on": True, "setting": "RECOGNIZER_STRANGERS", "total": 1, "strangers": [_STRANGER]},
+    ),
+    "DismissedStranger": closed({"dismissed": TEXT, "never": BOOLEAN}, example={"dismissed": "3f9a0c1b72", "never": False}),
     "DeletedCamera": closed({"deleted": TEXT}, example={"deleted": "door"}),
     "Health": {"oneOf": [ref("HealthForReaders"), ref("HealthForStrangers")], "examples": [{"live": True, "ready": True}]},
     "HealthForStrangers": closed(
@@ -371,6 +407,7 @@ SCHEMAS: dict[str, dict] = {
             "video": closed({"viewers": COUNT, "running": about(array(TEXT), "Ids of cameras.")}),
             "uptime_s": NUMBER,
             "events": about({"type": ["object", "null"]}, "What was made, dropped and delivered since the start."),
+            "strangers": about({"type": ["object", "null"]}, "What was kept and dropped since the start."),
         },
         example={
             "live": True, "ready": True,
@@ -380,7 +417,7 @@ SCHEMAS: dict[str, dict] = {
             },
             "threshold": 1.3556, "stranger_rate": 0.01, "counts": {"subjects": 2, "templates": 3, "problems": 0},
             "queue": {"inside": 0, "workers": 2, "waiting_at_most": 64}, "video": {"viewers": 0, "running": []},
-            "uptime_s": 12.5, "events": None,
+            "uptime_s": 12.5, "events": None, "strangers": None,
         },
     ),
     "Session": closed(
