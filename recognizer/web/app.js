@@ -27,6 +27,7 @@ const VIEWS = [
   { name: "try", label: "Try", icon: "face", role: "read", load: () => import("./view-try.js") },
   { name: "people", label: "People", icon: "people", role: "read", load: () => import("./view-people.js") },
   { name: "live", label: "Live", icon: "live", role: "read", load: () => import("./view-live.js") },
+  { name: "strangers", label: "Strangers", icon: "stranger", role: "write", load: () => import("./view-strangers.js") },
   { name: "settings", label: "Settings", icon: "settings", role: "read", load: () => import("./view-settings.js") },
 ];
 
