@@ -126,7 +126,7 @@ export async function show(main, { signal, go }) {
     const pictures = plural(those.reduce((sum, each) => sum + each.pictures.length, 0), "picture");
     const text = never
       ? el("div", { class: "stack" },
-          el("p", null, `${one ? "This person" : "They"} never shown here again, however often a camera sees them. The ${pictures}, the times and the places are erased.`),
+          el("p", null, `${one ? "This person does" : "They do"} not appear here again, however often a camera sees them. The ${pictures}, the times and the places are erased.`),
           el("p", { class: "notice" }, icon("key"), el("span", null, "What stays is templates: numbers that describe the face, without which they could not be told from others. They go too once this person was not seen for as many days as RECOGNIZER_STRANGERS_DAYS says.")))
       : `The ${pictures} and what belongs to them are erased. If they come again, they appear here again.`;
     const sure = never ? "Never ask again" : one ? "Dismiss" : `Dismiss ${those.length}`;
