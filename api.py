@@ -12,7 +12,7 @@ import time
 import falcon
 import hug
 
-from recognizer import __version__, auth, bodies, logs, openapi, replies, server
+from recognizer import __version__, auth, bodies, logs, models, openapi, replies, server
 from recognizer.access_file import AccessFile
 from recognizer.errors import (
     AccessError,
@@ -117,7 +117,10 @@ gate = auth.Gate(
     ),
 )  # fmt: skip
 metrics = Metrics()
-pages = Pages()
+pages = Pages(others={
+    "swagger-ui.js": lambda: models.path("docs-script", settings.models_dir),
+    "swagger-ui.css": lambda: models.path("docs-style", settings.models_dir),
+})  # fmt: skip
 _service: Service | None = None
 _service_lock = threading.Lock()
 _progress: Progress | None = None
@@ -470,6 +473,12 @@ def start_page(request, response):
         return send_file(response, pages.page("index.html", asked(request)))
     response.set_header("Vary", "Accept")
     return documentation(request)
+
+
+@route.get("/docs", **ROUTE)
+def reference(request, response):
+    """The API reference for people: Swagger UI with the document of /openapi.json."""
+    return send_file(response, pages.page("docs.html", asked(request)))
 
 
 @route.get("/docs/hug", **ROUTE)

@@ -42,6 +42,7 @@ _RANK = {role: rank for rank, role in enumerate((ANYONE, *ROLES))}
 #: `admin` alone.
 ROUTES: dict[tuple[str, str], str] = {
     ("GET", "/"): ANYONE,
+    ("GET", "/docs"): ANYONE,
     ("GET", "/docs/hug"): ANYONE,
     ("GET", "/web/{version}/{asset}"): ANYONE,
     ("GET", "/health"): ANYONE,

@@ -1,4 +1,4 @@
-"""The files of recognizer/web as replies: read and compressed once, each with its type and its ETag. Pure.
+"""The files of recognizer/web as replies: read and compressed once, each with its type and its ETag.
 
 Their addresses hold a version made of their content, so browsers may keep them for good; only the pages that name them,
 `index.html` and `docs.html`, are asked for anew. There is no path to follow: a name is looked up in what was read.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,9 +28,12 @@ POLICY = (
     "connect-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
+#: The same for the viewer of the API, which builds its page from HTML that it makes safe itself.
+DOCS_POLICY = POLICY.partition("; require-trusted-types")[0]
 FOR_GOOD, ASK_AGAIN = "private, max-age=31536000, immutable", "no-cache"
 _MARK = b"@version@"
 _WORTH = 200
+_GONE = "there is no such part of the page; load the page again"
 
 
 @dataclass(frozen=True)
@@ -75,17 +79,23 @@ class Pages:
     Parameters
     ----------
     folder : Path, optional
+    others : mapping, optional
+        Name -> callable that gives the path of a file kept elsewhere, or raises an error; asked until it is there.
     """
 
-    def __init__(self, folder: Path = FOLDER):
+    def __init__(self, folder: Path = FOLDER, others: Mapping[str, Callable[[], Path]] | None = None):
+        self._others = dict(others or {})
+        self._read: dict[str, File] = {}
+        self._lock = threading.Lock()
         found = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix in TYPES}
         self.version = _version(found.values())
         self.files = {
             name: File.of(name, data.replace(_MARK, self.version.encode())) for name, data in found.items()
         }
 
-    def page(self, name: str, request: Mapping[str, str], policy: str = POLICY) -> Reply:
+    def page(self, name: str, request: Mapping[str, str]) -> Reply:
         """One of the HTML files; the browser asks each time whether it has changed."""
+        policy = DOCS_POLICY if name == "docs.html" else POLICY
         headers = {"Cache-Control": ASK_AGAIN, "Content-Security-Policy": policy, "Vary": "Accept, Accept-Encoding"}
         return self.files[name].reply(request, **headers)
 
@@ -97,10 +107,20 @@ class Pages:
         UnknownRoute
             There is no such file, or the version is another: the page was loaded from an earlier release.
         """
-        file = self.files.get(name)
-        if file is None or version != self.version or name.endswith(".html"):
-            raise UnknownRoute("there is no such part of the page; load the page again")
-        return file.reply(request, **{"Cache-Control": FOR_GOOD})
+        if version != self.version or name.endswith(".html"):
+            raise UnknownRoute(_GONE)
+        if name in self._others:
+            return self._other(name).reply(request, **{"Cache-Control": ASK_AGAIN})
+        if name not in self.files:
+            raise UnknownRoute(_GONE)
+        return self.files[name].reply(request, **{"Cache-Control": FOR_GOOD})
+
+    def _other(self, name: str) -> File:
+        path = self._others[name]()
+        with self._lock:  # compressing a large one once is enough
+            if name not in self._read:
+                self._read[name] = File.of(name, path.read_bytes())
+            return self._read[name]
 
 
 def _version(contents: Iterable[bytes]) -> str:

@@ -34,6 +34,7 @@ from ..errors import (
     StrangersOff,
     SubjectNotFound,
     TooManyCameras,
+    UnknownRoute,
 )
 from .schemas import PHOTO_ID, PICTURE_ID
 
@@ -99,8 +100,9 @@ _STRANGER: Errors = (StrangerNotFound, StrangersOff, StorageError)
 
 OPERATIONS: dict[str, Operation] = {
     "GET /": Operation("Server", {200: {JSON: "Description", "text/html": "Page"}}),
+    "GET /docs": Operation("Server", {200: {"text/html": "Page"}}),
     "GET /docs/hug": Operation("Server", _json("Description")),
-    "GET /web/{version}/{asset}": Operation("Server", {200: dict.fromkeys(ASSETS, "Page")}),
+    "GET /web/{version}/{asset}": Operation("Server", {200: dict.fromkeys(ASSETS, "Page")}, (UnknownRoute, ModelError)),
     "GET /session": Operation("Access", _json("Session")),
     "POST /session": Operation("Access", _json("BegunSession", 201), (BodyTooLarge,)),
     "DELETE /session": Operation("Access", _json("EndedSession")),

@@ -76,6 +76,7 @@ async function route(first = false) {
     const begun = module.show(main, { parts, signal, go, again: () => route() });
     if (!first) focusHeading();
     await begun;
+    if (document.activeElement === main && mine === shown) focusHeading();
   } catch (error) {
     if (error.name === "AbortError" || signal.aborted) return;
     if (!(error instanceof ApiError)) console.error(error);

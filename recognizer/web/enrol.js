@@ -100,7 +100,7 @@ class Adding {
   }
 
   work() {
-    while (this.running < AT_ONCE && !this.left) {
+    while (this.begun && this.running < AT_ONCE && !this.left) {
       const next = this.items.find((item) => item.state === "waiting");
       if (!next) break;
       this.running += 1;
