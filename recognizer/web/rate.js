@@ -70,7 +70,7 @@ class Rate {
     return [
       el("p", { class: "muted" }, "Everybody is like somebody a little. Nearer than a threshold counts as the same person; the further out it lies, the fewer of your people are missed, and the more often a stranger is taken for one of them."),
       fixed && el("p", { class: "notice" }, icon("key"), el("span", null, "Set by ", el("code", null, why), this.found.stranger_rate === null ? ", a fixed distance. It can be changed there, and nowhere else." : ". It can be changed there, and nowhere else.")),
-      el("div", { class: "rate-slider" }, this.said, this.slider, el("div", { class: "spread small muted" }, el("span", null, "Stricter: more people stay nameless"), el("span", null, "Looser: more strangers get a name"))),
+      el("div", { class: "rate-slider" }, this.said, this.slider, el("div", { class: "spread small muted" }, el("span", null, "Fewer strangers named"), el("span", null, "Fewer people missed"))),
       this.figures,
       !fixed && el("div", { class: "row" }, this.save, this.back, this.plain),
       this.chart,

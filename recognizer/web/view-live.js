@@ -29,8 +29,7 @@ export async function show(main, { parts, signal, go }) {
   const timeline = new Timeline({ signal, names: named, camera: alone ?? "", heard: (event) => event.kind.startsWith("camera_") && look() });
 
   function tools(camera) {
-    if (!may("admin")) return [];
-    if (camera.fixed) return [el("span", { class: "tag", title: "It can be changed there, and nowhere else." }, "Set by RECOGNIZER_CAMERA")];
+    if (!may("admin") || camera.fixed) return [];
     const change = async () => (await editCamera(camera)) && look();
     const remove = async () => (await removeCamera(camera)) && (alone ? go("live") : look());
     return [
@@ -67,6 +66,7 @@ export async function show(main, { parts, signal, go }) {
     if (before !== found.map((each) => `${each.id} ${each.name}`).join("\n")) rename();
     const live = found.filter((each) => each.state.name === "live").length;
     count.textContent = found.length ? `${plural(found.length, "camera")}, ${live} live` : "\u00a0";
+    if (alone && shown.length) name.textContent = shown[0].name;
     switches.hidden = !shown.length;
     fill(nothing, !shown.length && (alone ? gone() : newcomer()));
   }
@@ -128,10 +128,11 @@ export async function show(main, { parts, signal, go }) {
     place.value = cameras.some((each) => each.id === chosen) ? chosen : "";
   }
 
-  const heading = alone ? el("span", null, el("a", { class: "back", href: "#/live" }, icon("back"), el("span", null, "All cameras")), el("h1", null, "Live")) : el("h1", null, "Live");
+  const name = el("h1", null, "Live");
+  const heading = alone ? el("span", null, el("a", { class: "back", href: "#/live" }, icon("back"), el("span", null, "All cameras")), name) : name;
   fill(
     main,
-    el("div", { class: "view-head" }, el("div", null, heading, count), el("div", { class: "row" }, switches, !alone && may("admin") && button("Add a camera", add, { icon: "add" }))),
+    el("div", { class: "view-head" }, el("div", null, heading, count), switches, !alone && may("admin") && button("Add a camera", add, { icon: "add" })),
     el(
       "div", { class: "live" },
       el("div", { class: "live-cameras" }, nothing, wall.node),

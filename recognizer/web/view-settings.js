@@ -62,13 +62,12 @@ function health(found, version) {
   ];
   const about = [
     ["Finds faces", engine.detector], ["Tells them apart", engine.embedder], ["Numbers per face", engine.dim],
-    ["Measured on", `${engine.calibration.data_set}, ${engine.calibration.date}`],
-    ["One with one", `${engine.calibration.threshold} at ${oneIn(engine.calibration.false_match_rate)}`],
   ];
   const list = (rows) => el("dl", { class: "facts" }, rows.filter(Boolean).map(([name, value]) => [el("dt", null, name), el("dd", { class: "number" }, value instanceof Node ? value : String(value))]));
   return [
     el("div", { class: "spread" }, el("h2", { id: "server-title" }, "The server"), el("span", { class: `tag ${found.ready ? "good" : "bad"}` }, icon(found.ready ? "check" : "warning"), found.ready ? "Ready" : "Not ready")),
     list(facts), el("h3", null, "Engine"), list(about),
+    el("p", { class: "muted small" }, `Of two photos at a distance of ${engine.calibration.threshold}, ${oneIn(engine.calibration.false_match_rate)} pairs show different people. Measured on ${engine.calibration.data_set}, ${engine.calibration.date}.`),
   ];
 }
 
@@ -81,7 +80,7 @@ function backup() {
 // -- every setting ----------------------------------------------------------------------------------------------------
 
 function allSettings(signal) {
-  const list = el("ul", { class: "all-settings" });
+  const list = el("ul", { class: "all-settings", tabindex: "0", "aria-label": "Settings" });
   const search = el("input", { type: "search", placeholder: "Find a setting", "aria-label": "Find a setting", autocomplete: "off", spellcheck: "false" });
   const changed = el("p", { class: "muted small", role: "status" });
   const node = el("section", { class: "card stack", "aria-labelledby": "all-title" },
@@ -117,7 +116,7 @@ function settingRow(setting) {
   const where = setting.source === "config" || setting.label !== setting.variable ? `: ${setting.label}` : "";
   return el(
     "li", null,
-    el("div", { class: "setting-name" }, el("code", null, setting.variable), el("span", { class: `tag ${kind}`, title: `Comes from ${words}${where}` }, words)),
+    el("div", { class: "setting-name" }, el("code", null, setting.variable), setting.source !== "default" && el("span", { class: `tag ${kind}`, title: `Comes from ${words}${where}` }, words)),
     el("code", { class: "setting-value" }, value === "" ? "none" : String(value)),
     el("p", { class: "muted small" }, setting.help.replaceAll("`", ""), setting.changeable && " It can be changed above."),
   );

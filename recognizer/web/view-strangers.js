@@ -94,10 +94,10 @@ export async function show(main, { signal, go }) {
     bar.hidden = !chosen.size;
     const many = chosen.size > 1;
     fill(
-      bar, el("span", { role: "status" }, `${chosen.size} chosen`),
+      bar, el("span", { role: "status" }, many ? `${chosen.size} chosen` : "1 chosen; choose another to join them"),
       el("div", { class: "row" },
-        button("They are one person", join, { icon: "merge", kind: "primary", disabled: !many, title: many ? undefined : "Choose two or more" }),
-        button("Dismiss", () => dismiss([...chosen].map((id) => cards.get(id).stranger)), { icon: "trash" }),
+        many && button("One person", join, { icon: "merge", kind: "primary" }),
+        button("", () => dismiss([...chosen].map((id) => cards.get(id).stranger)), { icon: "trash", label: `Dismiss ${many ? "them" : "this person"}` }),
         button("", () => clear(), { icon: "close", kind: "quiet", label: "Choose none" })),
     );
     document.body.classList.toggle("choosing", chosen.size > 0);
@@ -169,13 +169,13 @@ export async function show(main, { signal, go }) {
       this.where.textContent = `${cameras ? `At ${cameras}, last ` : "Last "}${when(moment(stranger.last_seen))}`;
       const like = stranger.resembles;
       fill(this.like, like && [icon("face"), el("span", null, "Resembles ", el("a", { href: `#/people/${encodeURIComponent(like.subject)}` }, like.subject))]);
-      const ids = (each) => each?.pictures.slice(0, SHOWN + 1).map((picture) => picture.id).join();
+      const ids = (each) => each?.pictures.map((picture) => picture.id).join();
       if (ids(before) === ids(stranger)) return;
       const [best, ...others] = stranger.pictures;
       this.pictures.setAttribute("aria-label", `${plural(stranger.pictures.length, "picture")}, ${seenWords(stranger).toLowerCase()}: look closer`);
       fill(
         this.pictures, face(best ?? { url: stranger.thumbnail }, "crop best"),
-        others.length > 0 && el("span", { class: "stranger-others" }, others.slice(0, SHOWN - 1).map((each) => face(each)), others.length >= SHOWN && el("span", { class: "crop more" }, `+${others.length - SHOWN + 1}`)),
+        others.length > 0 && el("span", { class: "stranger-others" }, others.slice(0, others.length > SHOWN ? SHOWN - 1 : SHOWN).map((each) => face(each)), others.length > SHOWN && el("span", { class: "crop more" }, `+${others.length - SHOWN + 1}`)),
       );
     }
 

@@ -4,13 +4,16 @@
 // page goes on, MOST_STREAMS cameras move, and further ones show a picture every few seconds. Cameras that are scrolled away
 // and tabs that are hidden show nothing, and cost nothing.
 
-import { button, el, fill } from "./dom.js";
+import { button, el, fill, icon } from "./dom.js";
 import { api, link } from "./api.js";
 import { clock, day, moment } from "./times.js";
 
 const MOST_STREAMS = 3;
 const STILL_EVERY = 2500;
 const RETRY = 2000;
+/** States in which there is a picture; others are asked for one only now and then, which wakes a camera that sleeps. */
+const PICTURES = new Set(["live", "frozen"]);
+const PATIENCE = 15000;
 const WIDTHS = [320, 480, 640, 960, 1280, 1920];
 
 const path = (id, what) => `/cameras/${encodeURIComponent(id)}/${what}`;
@@ -116,17 +119,18 @@ class Card {
     this.picture = el("img", { alt: "", draggable: "false" });
     this.picture.addEventListener("load", () => this.screen.classList.add("shown"));
     this.picture.addEventListener("error", () => this.failed());
-    this.badge = el("span", { class: "watch-state", role: "status" });
+    this.badge = el("span", { class: "watch-state" });
+    this.blank = el("span", { class: "watch-blank", "aria-hidden": "true" }, icon("camera"), el("span"));
     this.slow = el("span", { class: "watch-slow", hidden: true, title: "Browsers open only a few connections to one server, so the first cameras move and these follow slowly. Open one alone to see it move." }, "A picture every few seconds");
     this.name = el("h2");
     this.about = el("p", { class: "muted small" });
     this.why = el("p", { class: "watch-why small", hidden: true });
     this.buttons = el("div", { class: "row watch-tools" });
     this.screen = el(
-      "div", { class: "watch-screen" }, this.picture, this.badge, this.slow,
+      "div", { class: "watch-screen" }, this.blank, this.picture, this.slow,
       !wall.alone && button("", () => wall.open(this.camera), { icon: "expand", label: "Show alone", class: "watch-open" }),
     );
-    this.node = el("article", { class: "watch", data: { camera: camera.id } }, this.screen, el("div", { class: "watch-foot" }, el("div", null, this.name, this.about), this.buttons), this.why);
+    this.node = el("article", { class: "watch", data: { camera: camera.id } }, this.screen, el("div", { class: "watch-foot" }, el("div", null, el("div", { class: "watch-title" }, this.name, this.badge), this.about), this.buttons), this.why);
   }
 
   tell(camera) {
@@ -141,14 +145,15 @@ class Card {
       fill(this.buttons, this.wall.tools(camera));
     }
     this.say(...stateWords(camera.state));
-    const running = camera.state.name === "live" && camera.fps ? `, ${Math.round(camera.fps)} pictures a second` : "";
-    const about = `${camera.source}${running}${camera.always ? ", always on" : ""}`;
+    const running = camera.state.name === "live" && camera.fps ? `, ${Math.round(camera.fps)} fps` : "";
+    const about = `${camera.source}${running}${camera.always ? ", always on" : ""}${camera.fixed ? ", set by RECOGNIZER_CAMERA" : ""}`;
     if (this.about.textContent !== about) this.about.textContent = about;
   }
 
   say(words, kind, why) {
     if (this.badge.textContent !== words) fill(this.badge, el("i"), words);
     this.badge.className = `watch-state ${kind}`;
+    this.blank.lastChild.textContent = kind === "good" ? "" : words;
     this.why.hidden = !why || kind === "good" || !kind;
     if (this.why.textContent !== why) this.why.textContent = why;
   }
@@ -173,11 +178,12 @@ class Card {
     if (this.mode === "still") return;
     this.halt();
     this.mode = "still";
-    this.slow.hidden = false;
+    this.asked = 0;
   }
 
   async refresh() {
-    if (this.mode !== "still") return;
+    if (this.mode !== "still" || (!PICTURES.has(this.camera.state.name) && Date.now() - this.asked < PATIENCE)) return;
+    this.asked = Date.now();
     try {
       const taken = await api(link(path(this.id, "snapshot.jpg"), this.query()), { accept: "image/jpeg", signal: this.wall.signal });
       if (this.mode !== "still") return;
@@ -185,6 +191,7 @@ class Card {
       this.picture.src = URL.createObjectURL(taken);
       await this.picture.decode().catch(() => {});
       if (before.startsWith("blob:")) URL.revokeObjectURL(before);
+      this.slow.hidden = this.mode !== "still";
     } catch {
       // the badge says how the camera is
     }
