@@ -144,7 +144,8 @@ export async function show(main, { signal, go }) {
   class Card {
     constructor(stranger) {
       this.box = el("input", { type: "checkbox", class: "pick", on: { change: () => this.choose(this.box.checked, true) } });
-      this.pictures = el("button", { type: "button", class: "stranger-pictures", on: { click: () => openOne(this.stranger) } });
+      this.pictures = el("div", { class: "stranger-pictures", on: { click: () => openOne(this.stranger) } }); // as the button below
+      this.closer = button("Look closer", () => openOne(this.stranger), { class: "little" });
       this.words = el("p", { class: "stranger-words" });
       this.where = el("p", { class: "muted small" });
       this.like = el("p", { class: "stranger-like small" });
@@ -154,7 +155,7 @@ export async function show(main, { signal, go }) {
         el("div", { class: "stranger-about" }, this.words, this.where, this.like),
         el("div", { class: "row stranger-tools" },
           button("Name", () => nameOne(this.stranger), { kind: "primary", class: "little" }),
-          button("Look closer", () => openOne(this.stranger), { class: "little" }),
+          this.closer,
           button("", () => dismiss([this.stranger]), { icon: "trash", kind: "quiet", class: "little", label: "Dismiss" })),
       );
       this.tell(stranger);
@@ -172,9 +173,8 @@ export async function show(main, { signal, go }) {
       const ids = (each) => each?.pictures.map((picture) => picture.id).join();
       if (ids(before) === ids(stranger)) return;
       const [best, ...others] = stranger.pictures;
-      this.pictures.setAttribute("aria-label", `${plural(stranger.pictures.length, "picture")}, ${seenWords(stranger).toLowerCase()}: look closer`);
       fill(
-        this.pictures, face(best ?? { url: stranger.thumbnail }, "crop best"),
+        this.pictures, face(best ?? { url: stranger.thumbnail }, "crop best", "Their best picture"),
         others.length > 0 && el("span", { class: "stranger-others" }, others.slice(0, others.length > SHOWN ? SHOWN - 1 : SHOWN).map((each) => face(each)), others.length > SHOWN && el("span", { class: "crop more" }, `+${others.length - SHOWN + 1}`)),
       );
     }
@@ -189,7 +189,7 @@ export async function show(main, { signal, go }) {
     }
 
     focus() {
-      this.pictures.focus();
+      this.closer.focus();
     }
   }
 
