@@ -73,7 +73,7 @@ class Looked:
     Attributes
     ----------
     paths : dict
-        Photo's id -> the files that hold it, by path.
+        Id of each photo that can be used -> the files that hold it, by path.
     faces : dict
         Face -> its encoding.
     refused : list of Refused
@@ -185,17 +185,18 @@ def _is_whole(photo: str, known: Mapping) -> bool:
 
 
 def _gathered(paths, known: Mapping, refused: list[Refused], other_files: int) -> Looked:
-    faces, faceless = {}, []
+    faces, faceless, usable = {}, [], {}
     for photo, files in paths.items():
         whole = known[photo, ALL]
         if whole.problem is not None:
             refused += [Refused(path, whole.problem, whole.message) for path in files]
             continue
+        usable[photo] = files
         count = int(whole.score)
         faces.update({Key(photo, number): known[photo, f"{ALL}/{number}"] for number in range(count)})
         if not count:
             faceless.append(photo)
-    return Looked(paths, faces, sorted(refused, key=lambda each: each.path), faceless, other_files)
+    return Looked(usable, faces, sorted(refused, key=lambda each: each.path), faceless, other_files)
 
 
 def _files(folder: Path) -> Iterator[Path]:
