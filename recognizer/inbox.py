@@ -105,8 +105,7 @@ class Inbox:
                 sighting = self._queue.popleft() if self._queue else None
             if sighting is not None:
                 self._guarded(self._take, sighting)
-            else:
-                self._guarded(self._tidy)
+            self._guarded(self._tidy)
 
     def _guarded(self, work: Callable, *args) -> None:
         """Do `work`: nothing that goes wrong with one sighting may end all."""

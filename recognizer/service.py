@@ -922,6 +922,11 @@ class Service:
         metrics.watch_cameras(self._camera_samples)
         metrics.watch("recognizer_events_total", lambda: self._event_counts()[0])
         metrics.watch("recognizer_events_dropped_total", lambda: self._event_counts()[1])
+        metrics.watch("recognizer_strangers_dropped_total", self._strangers_dropped)
+
+    def _strangers_dropped(self) -> int:
+        counts = {} if self._inbox is None else self._inbox.counts()
+        return sum(counts.get(name, 0) for name in ("dropped", "failed", "dropped_strangers", "dropped_pictures"))
 
     def _event_counts(self) -> tuple[int, int]:
         """Events that were written since the start, and what was dropped on the way in, to the disk, or to a receiver."""

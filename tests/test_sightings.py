@@ -82,7 +82,8 @@ def test_a_track_that_is_seen_no_more_is_over():
     [
         seen(name="Zoë"), seen(name=UNDECIDED), seen(size=30), seen(detected=False), seen(quality=None),
         seen(quality=replace(GOOD, sharpness=0.01)), seen(quality=replace(GOOD, yaw=60.0)),
-        seen(quality=replace(GOOD, contrast=5)), seen(quality=replace(GOOD, cut_off=0.5)), seen(quality=replace(GOOD, score=0.6)),
+        seen(quality=replace(GOOD, contrast=5)), seen(quality=replace(GOOD, cut_off=0.5)),
+        seen(quality=replace(GOOD, score=0.6)),
     ],
     ids=["named", "undecided", "small", "carried on", "unmeasured", "blurred", "turned", "flat", "cut off", "doubtful"],
 )  # fmt: skip
