@@ -22,6 +22,7 @@ from .replies import box
 
 #: Long side of the thumbnails on the page.
 THUMBNAIL = 96
+_QUALITY = 72
 #: People with one face only whose pictures are shown.
 SINGLES = 1000
 
@@ -30,7 +31,7 @@ _STYLE = """
 :root { color-scheme: light dark; --edge: #8886; font: 16px/1.5 system-ui, sans-serif; }
 body { margin: 0 auto; max-width: 76rem; padding: 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin: 0; } h2 span, p.note, summary { opacity: .75; font-weight: normal; }
-section { border-top: 1px solid var(--edge); padding: 1rem 0; }
+section { border-top: 1px solid var(--edge); padding: 1rem 0; content-visibility: auto; contain-intrinsic-size: auto 10rem; }
 ul.faces { list-style: none; display: flex; flex-wrap: wrap; gap: .4rem; padding: 0; margin: .6rem 0 0; }
 ul.faces img { display: block; width: 96px; height: 96px; object-fit: cover; border-radius: .4rem; background: #8883; }
 a:focus-visible img, a:hover img { outline: 3px solid Highlight; }
@@ -76,8 +77,9 @@ def _face(looked: Looked, key: Key) -> dict:
 
 
 def write_page(
-    file: Path, looked: Looked, people: Sequence[Person], title: str, thumbnail: Callable[[str], bytes | None], most: int
-) -> None:
+    file: Path, looked: Looked, people: Sequence[Person], title: str, thumbnail: Callable[[str], bytes | None], most: int,
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> None:  # fmt: skip
     """Write the contact sheet.
 
     Parameters
@@ -86,6 +88,8 @@ def write_page(
         A face's key as text -> its JPEG.
     most : int
         Pictures of each person.
+    progress : callable
+        Told how many of those who are on several photos are written, and how many there are.
 
     Raises
     ------
@@ -113,7 +117,8 @@ def write_page(
         photos = sum(map(len, looked.paths.values()))
         out.write(f"<p class=note>{photos} photos, {len(looked.faces)} faces, {len(several)} people who are on several or "
                   f"enrolled, {len(singles)} who are seen once.</p>\n")  # fmt: skip
-        for each in several:
+        for number, each in enumerate(several):
+            progress(number, len(several))
             who = _safe(each.subject if each.subject is not None else f"Person {each.id}")
             on = len({key.photo for key in each.faces})
             out.write(f"<section><h2>{who} <span>{len(each.faces)} faces on {on} photos</span></h2>\n")
@@ -150,7 +155,7 @@ def _data(jpeg: bytes | None) -> str:
     if jpeg is None:
         return "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
     pixels = cv2.cvtColor(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-    small = images.encode_jpeg(images.resize(pixels, THUMBNAIL), quality=80)
+    small = images.encode_jpeg(images.resize(pixels, THUMBNAIL), quality=_QUALITY)
     return "data:image/jpeg;base64," + base64.b64encode(small).decode()
 
 

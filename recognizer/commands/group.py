@@ -59,7 +59,9 @@ def group(folder, out, thumbnails, fresh):
             groups = archive.group(looked.fit, before, lambda faces: clustering.limit_for(faces, curve.distance))
             people = archive.people(groups, looked, made.match)
             about = {"folder": str(folder.resolve()), "engine": source.key, "limit": round(groups.limit, 4)}
-            contact_sheet.write_page(page, looked, people, f"{folder.resolve().name} by person", cache.thumbnail, thumbnails)
+            title = f"{folder.resolve().name} by person"
+            with Progress("writing the page", least=200) as progress:
+                contact_sheet.write_page(page, looked, people, title, cache.thumbnail, thumbnails, progress.photos)
             kept = {str(id_): [str(key) for key in groups.faces(id_)] for id_ in groups.groups()}
             contact_sheet.write_json(data, looked, people, {**about, "groups": kept})
         finally:
