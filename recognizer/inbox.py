@@ -74,11 +74,6 @@ class Inbox:
             self._wake.notify()
             return True
 
-    @property
-    def full(self) -> bool:
-        """Whether a sighting would be dropped now."""
-        return len(self._queue) >= QUEUED
-
     def counts(self) -> dict[str, int]:
         """What became of sightings and pictures since the start."""
         with self._wake:
