@@ -219,7 +219,7 @@ def switch(value):
     return value
 
 
-@hug.type(extend=hug.types.text)
+@hug.type()
 def ids(value):
     """ids, as a list or separated by commas"""
     parts = value if isinstance(value, list) else value.split(",")

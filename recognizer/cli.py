@@ -9,7 +9,7 @@ import sys
 import click
 
 from . import __version__
-from .commands import accuracy, export, keys, people, photos, upkeep, watch
+from .commands import accuracy, export, group, keys, people, photos, upkeep, watch
 from .commands.common import common_options, report
 from .errors import RecognizerError
 
@@ -76,6 +76,7 @@ def main():
 
 
 for command in (
-    *photos.COMMANDS, *watch.COMMANDS, people.people, keys.keys, *upkeep.COMMANDS, *accuracy.COMMANDS, *export.COMMANDS
+    *photos.COMMANDS, *watch.COMMANDS, people.people, keys.keys, *upkeep.COMMANDS, *accuracy.COMMANDS, *export.COMMANDS,
+    *group.COMMANDS,
 ):  # fmt: skip
     main.add_command(command)

@@ -19,10 +19,13 @@ import numpy as np
 
 #: Neighbours that a face should have among other people's faces at most, on average, where so many faces are grouped: it sets
 #: the limit. At 0.01, LFW's 4,992 faces had a pairwise precision of 98.9 % (benchmarks/clustering.py); more joins strangers.
-FALSE_NEIGHBOURS, LEAST_FACES = 0.01, 300
+FALSE_NEIGHBOURS = 0.01
+#: Below and beyond so many faces the limit stays as it is. Beyond, calibrations cannot tell: what LFW has of different people
+#: nearer than that are mostly people under two names.
+LEAST_FACES, MOST_FACES = 300, 5000
 #: Nearest neighbours that a face has at most: somebody with thousands of photos must not need millions of edges.
 NEIGHBOURS = 64
-_BLOCK = 1024
+_BLOCK = 256
 
 
 def limit_for(faces: int, distance_of: Callable[[float], float]) -> float:
@@ -34,7 +37,7 @@ def limit_for(faces: int, distance_of: Callable[[float], float]) -> float:
     distance_of : callable
         False-match rate -> distance, by the engine's calibration; see `matching.Curve.distance`.
     """
-    return distance_of(FALSE_NEIGHBOURS / max(faces, LEAST_FACES))
+    return distance_of(FALSE_NEIGHBOURS / min(max(faces, LEAST_FACES), MOST_FACES))
 
 
 def neighbours(vectors: np.ndarray, others: np.ndarray, limit: float, most: int = NEIGHBOURS) -> np.ndarray:

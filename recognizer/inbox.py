@@ -74,11 +74,6 @@ class Inbox:
             self._wake.notify()
             return True
 
-    @property
-    def full(self) -> bool:
-        """Whether a sighting would be dropped now."""
-        return len(self._queue) >= QUEUED
-
     def counts(self) -> dict[str, int]:
         """What became of sightings and pictures since the start."""
         with self._wake:
@@ -105,8 +100,7 @@ class Inbox:
                 sighting = self._queue.popleft() if self._queue else None
             if sighting is not None:
                 self._guarded(self._take, sighting)
-            else:
-                self._guarded(self._tidy)
+            self._guarded(self._tidy)
 
     def _guarded(self, work: Callable, *args) -> None:
         """Do `work`: nothing that goes wrong with one sighting may end all."""

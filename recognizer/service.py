@@ -305,8 +305,8 @@ class Service:
         if threshold is not None:
             _check_range("threshold", threshold, 0, 4)
         seen = self._in_pool(self._look, photo, min_face, landmarks, self.gallery, top_k, threshold)
-        if self.settings.strangers == "all":
-            self._offer_strangers(seen)
+        if self._inbox is not None and self.settings.strangers == "all":
+            self._offer_strangers(self._inbox, seen)
         return self._counted(seen, True)
 
     def _in_pool(self, work, *args):
@@ -864,21 +864,19 @@ class Service:
         held = self.inbox.strangers
         return [held.picture(id_, each.id) for each in held.get(id_).pictures[:ENROLLING_PICTURES]]
 
-    def _offer_strangers(self, seen: Seen) -> None:
+    def _offer_strangers(self, inbox: Inbox, seen: Seen) -> None:
         """Hand the faces that a request's photo shows and nobody knows to the inbox, without waiting for it."""
         now = time.time()
         for number, face in enumerate(seen.faces):
             fit = face.box.size >= self.rules.min_face and face.quality is not None and not quality.remarks(face.quality)
             if face.subject is not None or not fit:
                 continue
-            if self.inbox.full:
-                return
             image = seen.image
             height, width = image.pixels.shape[:2]
             fx, fy = width / image.width, height / image.height
             box = Box(face.box.left * fx, face.box.top * fy, face.box.right * fx, face.box.bottom * fy)
             shot = Shot(cut(image.pixels, box), now, worth(face.quality))
-            self.inbox.offer(Sighting(f"request/{now:.3f}/{number}/{id(seen):x}", None, now, now, (shot,)))
+            inbox.offer(Sighting(f"request/{now:.3f}/{number}/{id(seen):x}", None, now, now, (shot,)))
 
     # -- cameras ------------------------------------------------------------------------------------------------
 
@@ -1026,6 +1024,11 @@ class Service:
         metrics.watch_cameras(self._camera_samples)
         metrics.watch("recognizer_events_total", lambda: self._event_counts()[0])
         metrics.watch("recognizer_events_dropped_total", lambda: self._event_counts()[1])
+        metrics.watch("recognizer_strangers_dropped_total", self._strangers_dropped)
+
+    def _strangers_dropped(self) -> int:
+        counts = {} if self._inbox is None else self._inbox.counts()
+        return sum(counts.get(name, 0) for name in ("dropped", "failed", "dropped_strangers", "dropped_pictures"))
 
     def _event_counts(self) -> tuple[int, int]:
         """Events that were written since the start, and what was dropped on the way in, to the disk, or to a receiver."""

@@ -103,7 +103,7 @@ class Sightings:
             if track is not None:
                 track.shots, track.nameless = [], None
                 if track.told is not None:
-                    track.told = None
+                    track.told, track.best = None, 0.0
                     self._offer(Sighting(track.visit, camera, track.first, track.last, named=True))
             return
         frame = result.frame

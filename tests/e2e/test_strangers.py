@@ -148,7 +148,7 @@ def test_a_stranger_who_looks_like_somebody_enrolled_is_named_only_by_force(empt
 
 
 def test_bad_input_is_refused(emptied, faces):
-    show(emptied, faces["obama"])
+    show(emptied, faces["collins"])
     emptied.wait_for(lambda: inbox(emptied), 20)
     shown = inbox(emptied)[0]
     at, picture = f"/strangers/{shown['id']}", shown["pictures"][0]["id"]
@@ -179,7 +179,7 @@ def test_bad_input_is_refused(emptied, faces):
 
 
 def test_blurred_and_small_faces_are_not_kept(emptied, faces):
-    pixels = pictures.load(faces["obama"])
+    pixels = pictures.load(faces["collins"])
     show(emptied, pictures.save(pixels.resize((90, 90 * pixels.height // pixels.width))))
     smeared = pixels.resize((16, 16 * pixels.height // pixels.width)).resize(pixels.size, Image.Resampling.BICUBIC)
     show(emptied, pictures.save(smeared))
