@@ -22,7 +22,7 @@ from multiprocessing import spawn
 
 import numpy as np
 
-from . import decoders, errors
+from . import children, decoders, errors
 from .errors import DecoderCrashed, DecoderTooSlow, DecoderUnavailable, ImageError
 
 #: Processor seconds that one photo may take, and seconds in all: on a machine busy with other things, that is more.
@@ -144,7 +144,7 @@ class _Child:
     def __init__(self, command: list[str]):
         flags = getattr(subprocess, "CREATE_NO_WINDOW", 0)
         # one arena: each thread's own would count against the limit with all the memory that it might take
-        environment = {**os.environ, "MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        environment = children.environment(MALLOC_ARENA_MAX="1", OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
         try:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment,

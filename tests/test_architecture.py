@@ -17,7 +17,7 @@ PACKAGE = ROOT / "recognizer"
 #: Rooms (modules, and packages taken as one), the lowest first. A room imports from the rows below its own, never from
 #: its own row or from above: imports inside functions count as well.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "logs", "headers", "origins"),
+    ("errors", "logs", "headers", "origins", "children"),
     (
         "types", "exporting", "settings", "names", "image_headers", "fetch", "package_index", "pool", "reload", "wsgi",
         "metrics", "openapi", "pages", "tls", "rates", "access_file",
@@ -45,7 +45,7 @@ ENVIRONMENT = {
     "package_index.py": "what pip and uv are set to",
     "reload.py": "hands the listening socket to the process that replaces this one",
     "cli.py": "quietens OpenCV",
-    "sandbox.py": "handed on to the process that decodes",
+    "children.py": "handed on to the processes that decode, without what is secret",
     "video/decoder.py": "a process of its own: FFmpeg's options for OpenCV",
 }
 #: What takes long to import, or is not there everywhere: imported where it is used.

@@ -204,7 +204,7 @@ def _body(route: Route, operation: Operation) -> dict:
     if operation.photos:
         media["multipart/form-data"] = {"schema": content(uploaded)}
     media["application/x-www-form-urlencoded"] = {"schema": content(plain)}
-    return {"required": not operation.photos, "content": media | raw}
+    return {"required": not (operation.photos or operation.bodiless), "content": media | raw}
 
 
 def _or_null(schema: dict) -> dict:

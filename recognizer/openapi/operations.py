@@ -69,6 +69,8 @@ class Operation:
         Whether many photos may come at once.
     needed : tuple of str
         Parameters that are required although the route's signature leaves them open.
+    bodiless : bool
+        Whether a request without a body does as well.
     """
 
     tag: str
@@ -78,6 +80,7 @@ class Operation:
     photos: tuple[str, ...] = ()
     several: bool = False
     needed: tuple[str, ...] = ()
+    bodiless: bool = False
 
 
 def _json(name: str, status: int = 200) -> dict[int, dict[str, str]]:
@@ -96,7 +99,7 @@ OPERATIONS: dict[str, Operation] = {
     "GET /docs/hug": Operation("Server", _json("Description")),
     "GET /web/{version}/{asset}": Operation("Server", {200: dict.fromkeys(ASSETS, "Page")}, (UnknownRoute, ModelError)),
     "GET /session": Operation("Access", _json("Session")),
-    "POST /session": Operation("Access", _json("BegunSession", 201), (BodyTooLarge,)),
+    "POST /session": Operation("Access", _json("BegunSession", 201), (BodyTooLarge,), bodiless=True),
     "DELETE /session": Operation("Access", _json("EndedSession")),
     "GET /recognize": Operation(*_RECOGNIZE, _LOOK, needed=("image_url",)),
     "POST /recognize": Operation(*_RECOGNIZE, _LOOK, photos=("file",)),

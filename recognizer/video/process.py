@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .. import children
 from .reach import Reach
 from .readers import Shot, SourceEnded, SourceLost, Stopper
 from .source import Source, split_url
@@ -132,6 +133,7 @@ class ProcessReader:
             self._process = subprocess.Popen(
                 [sys.executable, str(Path(__file__).with_name("decoder.py"))],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0,
+                env=children.environment(),
                 pass_fds=(*passed, *inherit) if os.name == "posix" else (),
             )  # fmt: skip
         except OSError as error:

@@ -50,6 +50,12 @@ def look(page, name: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
 
+def show(page, server, body: str) -> None:
+    """A page of the server's own address with `body`; pages of other sites get no picture."""
+    page.route(f"{server.url}/page", lambda route: route.fulfill(content_type="text/html", body=body))
+    page.goto(f"{server.url}/page")
+
+
 def numbers(page, name: str, count: int = 4) -> list[int]:
     """The numbers of the frames that the page shows, one after the other."""
     found, until = [], time.monotonic() + 30
@@ -63,13 +69,13 @@ def numbers(page, name: str, count: int = 4) -> list[int]:
 
 
 def test_a_page_with_the_stream_in_an_image_shows_it_moving(server, page):
-    page.set_content(f"<body style='margin:0'><img src='{server.url}/stream?overlay=faces,clock,fps' width='100%'></body>")
+    show(page, server, "<body style='margin:0'><img src='/stream?overlay=faces,clock,fps' width='100%'></body>")
     seen = numbers(page, "image")
     assert seen == sorted(seen)
 
 
 def test_what_is_shown_is_the_present(server, page):
-    page.set_content(f"<body style='margin:0'><img src='{server.url}/stream' width='100%'></body>")
+    show(page, server, "<body style='margin:0'><img src='/stream' width='100%'></body>")
     numbers(page, "present", 2)
     ages = []
     for _ in range(5):
@@ -90,7 +96,14 @@ def test_the_stream_by_itself_in_a_tab(server, page):
 
 def test_closing_the_page_ends_the_stream(server, browser):
     page = browser.new_page()
-    page.set_content(f"<img src='{server.url}/stream'><img src='{server.url}/stream?width=160'>")
+    show(page, server, "<img src='/stream'><img src='/stream?width=160'>")
     server.wait_for(lambda: server.get("/health").json()["video"]["viewers"] == 2)
     page.close()
     server.wait_for(lambda: server.get("/health").json()["video"]["viewers"] == 0, 5)
+
+
+def test_a_page_of_another_site_gets_no_picture(server, page):
+    page.set_content(f"<img src='{server.url}/stream'>")
+    page.wait_for_function("() => document.images[0].complete")
+    assert page.evaluate("document.images[0].naturalWidth") == 0
+    assert "origin_refused" in server.log_file.read_text()

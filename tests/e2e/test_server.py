@@ -59,7 +59,7 @@ def closed():
 
 @hug.get()
 def slow(gate):
-    print("slow began", flush=True)
+    print("slow began\\n", end="", flush=True)  # in one piece: several print at once
     wait_for(gate)
     return "done"
 
