@@ -638,12 +638,10 @@ def people(
     search: text = None,
 ):
     """Everybody enrolled, by name, with counts and thumbnails, and every file that is not used with its reason."""
-    found = service().people()
-    if search:
-        found = [person for person in found if search.casefold() in person.name.casefold()]
+    found, total = service().people_page(offset, limit, search or "")
     return {
-        "people": [replies.person(person, photos=False) for person in found[offset : offset + limit]],
-        "total": len(found),
+        "people": [replies.person(person, photos=False) for person in found],
+        "total": total,
         "problems": [replies.problem(problem) for problem in service().problems()],
     }
 

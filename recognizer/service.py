@@ -609,6 +609,13 @@ class Service:
         """Everybody with a folder, by name; what is odd about photos is not looked at (see `odd_photos` and `person`)."""
         return [self._person(name, entries) for name, entries in self.enrolment.subjects().items()]
 
+    def people_page(self, offset: int = 0, limit: int | None = None, search: str = "") -> tuple[list[Person], int]:
+        """Some of `people`: of those with `search` in their name, so many from the given one on; and how many they are."""
+        wanted = search.casefold()
+        found = [each for each in self.enrolment.subjects().items() if wanted in each[0].casefold()]
+        chosen = found[offset:] if limit is None else found[offset : offset + limit]
+        return [self._person(name, entries) for name, entries in chosen], len(found)
+
     def odd_photos(self) -> dict[str, int] | None:
         """How many photos of each subject are odd among the others (see `review`); those with none are left out.
 

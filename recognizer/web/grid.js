@@ -5,6 +5,8 @@ import { el } from "./dom.js";
 const PAGE = 200;
 const SPARE_ROWS = 3;
 const PAUSE = 60;
+/** Rows that pass in one frame from which on nobody can read: cards are empty then, and filled once it is slower. */
+const TOO_FAST = 1.5;
 
 /** `load(offset, limit)` gives {total, items}; `card(item)` makes an element of an item, `blank()` one of what is not
  *  there yet. Cards are `least` pixels wide or wider, and `below` pixels higher than wide. */
@@ -51,6 +53,9 @@ export class Grid {
   draw() {
     if (!this.row || !this.node.isConnected) return;
     const above = -this.node.getBoundingClientRect().top;
+    const fast = Math.abs(above - (this.above ?? above)) > TOO_FAST * this.row;
+    this.above = above;
+    if (fast) this.settle();
     const first = Math.max(0, Math.floor(above / this.row) - SPARE_ROWS) * this.columns;
     const last = Math.min(this.total, (Math.ceil((above + window.innerHeight) / this.row) + SPARE_ROWS) * this.columns);
     for (const [index, card] of this.cards) {
@@ -64,16 +69,22 @@ export class Grid {
     for (let index = first; index < last; index++) {
       const item = this.pages.get(Math.floor(index / PAGE))?.[index % PAGE];
       const there = this.cards.get(index);
-      if (there && (there.filled || !item)) continue;
       if (!item) missing.add(Math.floor(index / PAGE));
-      const card = this.place(el("div", { class: "cell", role: "listitem", "aria-posinset": index + 1, "aria-setsize": this.total }, item ? this.card(item) : this.blank()), index);
-      card.filled = Boolean(item);
+      if (there && (there.filled || !item || fast)) continue;
+      const card = this.place(el("div", { class: "cell", role: "listitem", "aria-posinset": index + 1, "aria-setsize": this.total }, item && !fast ? this.card(item) : this.blank()), index);
+      card.filled = Boolean(item) && !fast;
       if (there) there.replaceWith(card);
       else fresh.push(card);
       this.cards.set(index, card);
     }
     this.node.append(...fresh);
     if (missing.size) this.fetch();
+  }
+
+  /** Draw once more when scrolling rests. */
+  settle() {
+    clearTimeout(this.settling);
+    this.settling = setTimeout(() => this.draw(), PAUSE);
   }
 
   place(card, index) {
@@ -88,7 +99,7 @@ export class Grid {
   fetch() {
     clearTimeout(this.rest);
     this.rest = setTimeout(async () => {
-      const wanted = new Set([...this.cards].filter(([, card]) => !card.filled).map(([index]) => Math.floor(index / PAGE)));
+      const wanted = new Set([...this.cards].map(([index]) => Math.floor(index / PAGE)));
       const round = this.round;
       await Promise.all(
         [...wanted].filter((page) => !this.pages.has(page)).map(async (page) => {

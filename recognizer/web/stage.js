@@ -27,11 +27,13 @@ export class Stage {
     if (this.url) URL.revokeObjectURL(this.url);
     this.url = url;
     this.picture.src = url;
+    this.picture.hidden = true; // until it can be shown
     try {
       await this.picture.decode();
     } catch {
       return false;
     }
+    this.picture.hidden = false;
     this.resize(this.picture.naturalWidth, this.picture.naturalHeight);
     return true;
   }

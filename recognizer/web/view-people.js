@@ -33,11 +33,14 @@ async function showAll(main, { signal, go }) {
     if (done) go("people", done.subject);
   };
 
+  const adder = button("Add a person", add, { icon: "add", kind: "primary", hidden: !may("write") });
+
   async function refresh() {
     const found = await grid.reset();
     if (!found) return;
-    count.textContent = search ? `${plural(found.total, "person", "people")} with “${search}” in the name` : plural(found.total, "person", "people");
+    count.textContent = !found.total && !search ? "\u00a0" : search ? `${plural(found.total, "person", "people")} with “${search}” in the name` : plural(found.total, "person", "people");
     grid.node.hidden = !found.total;
+    adder.hidden = !may("write") || (!found.total && !search); // then the sentence for newcomers has one
     field.parentElement.hidden = !found.total && !search;
     fill(problems, notUsed(found.problems));
     fill(nothing, !found.total && (search ? empty("search", "Nobody of that name", "Try a part of the name.") : newcomer()));
@@ -61,7 +64,7 @@ async function showAll(main, { signal, go }) {
   fill(
     main,
     el("div", { class: "view-head" }, el("div", null, el("h1", null, "People"), count),
-      el("div", { class: "row people-tools" }, el("div", { class: "with-icon" }, icon("search"), field), may("write") && button("Add a person", add, { icon: "add", kind: "primary" }))),
+      el("div", { class: "row people-tools" }, el("div", { class: "with-icon" }, icon("search"), field), adder)),
     problems, nothing, grid.node,
   );
   await refresh();

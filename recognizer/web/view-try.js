@@ -119,7 +119,7 @@ class Try {
     };
     return el(
       "div", { class: "row try-switches" },
-      toggle("68 landmarks", this.wants.landmarks, turn("landmarks")),
+      toggle("68 landmarks", this.wants.landmarks, turn("landmarks"), { title: "Their file is not licensed for commercial use" }),
       toggle("Objects", this.wants.objects, turn("objects")),
     );
   }

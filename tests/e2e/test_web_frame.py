@@ -157,6 +157,25 @@ def test_the_page_says_that_the_server_is_gone(visit, server):
     visit.said = [said for said in visit.said if "ERR_INTERNET_DISCONNECTED" not in said]
 
 
+def test_numbers_in_words(visit, server):
+    page = visit.open()
+    words = page.locator('link[href$="app.css"]').get_attribute("href").replace("app.css", "words.js")
+    said = page.evaluate(f"async (rates) => rates.map((await import('{words}')).oneIn)", [
+        None, 1, 0.9, 0.5, 0.01, 0.001, 0.000123, 1.62e-07, 4e-08, 2.2e-09, 1e-12, 0,
+    ])  # fmt: skip
+    assert said == [
+        "not known", "nearly every one", "nearly every one", "one in 2", "one in 100", "one in 1,000", "one in 8,100",
+        "one in 6.2 million", "one in 25 million", "one in 450 million", "fewer than one in a billion",
+        "fewer than one in a billion",
+    ]  # fmt: skip
+
+
+def test_axe_would_find_a_barrier(visit):
+    page = visit.open()
+    page.evaluate("document.querySelector('main').append(document.createElement('button'))")
+    assert any("button-name" in found for found in visit.barriers())
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_no_barrier(chromium, server, faces, theme):  # noqa: F811
     with Visit(chromium, server.url, theme=theme) as visit:
