@@ -775,6 +775,7 @@ def add_key(response, name: text, role: role_type = "read", days: fraction = 365
     if not 0 <= days <= MOST_KEY_DAYS:
         raise InvalidParameter(f"days: expected 0 to {MOST_KEY_DAYS}, got {days}")
     made, shown = keys.add(name, role, time.time() + days * 86400 if days else None)
+    access_log.append("key_add", key=made.id, role=made.role)
     response.status = falcon.HTTP_201
     return {**replies.key(made, time.time()), "key": shown}
 
@@ -782,7 +783,9 @@ def add_key(response, name: text, role: role_type = "read", days: fraction = 365
 @route.delete("/keys/{key_id}", **ROUTE)
 def revoke_key(key_id: text):
     """End a key, and every session that was begun with it."""
-    return replies.key(keys.revoke(key_id), time.time())
+    revoked = keys.revoke(key_id)
+    access_log.append("key_revoke", key=revoked.id)
+    return replies.key(revoked, time.time())
 
 
 # -- live video ------------------------------------------------------------------------------------------------------
@@ -1006,13 +1009,16 @@ def name_stranger(request, response, stranger: text, subject: text, force: switc
 @route.post("/strangers/{stranger}/join", **ROUTE)
 def join_strangers(stranger: text, other: text):
     """Two strangers are one person; grouping does not part them again."""
-    return shown_stranger(service().inbox.strangers.join(stranger, other))
+    joined = service().inbox.strangers.join(stranger, other)
+    service().audit.append("stranger_join", stranger=stranger, other=other)
+    return shown_stranger(joined)
 
 
 @route.post("/strangers/{stranger}/split", **ROUTE)
 def split_stranger(response, stranger: text, pictures: ids):
     """Some pictures of a stranger show somebody else, who is answered; grouping does not join the two again."""
     new = service().inbox.strangers.split(stranger, pictures)
+    service().audit.append("stranger_split", stranger=stranger, other=new.id)
     response.status = falcon.HTTP_201
     return shown_stranger(new)
 
@@ -1021,6 +1027,7 @@ def split_stranger(response, stranger: text, pictures: ids):
 def dismiss_stranger(stranger: text, never: switch = False):
     """Forget a stranger. `never` keeps the templates, without pictures, so that they are not asked about again."""
     service().inbox.strangers.dismiss(stranger, never)
+    service().audit.append("stranger_dismiss", stranger=stranger, never=never)
     return {"dismissed": stranger, "never": never}
 
 

@@ -5,17 +5,16 @@ What the environment or the configuration file says wins over it; `service` sees
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
-import secrets
 import threading
 import time
 from collections.abc import Collection
 from pathlib import Path
 
 from .errors import StorageError
+from .files import write_durably
 
 #: Seconds after which a change that another process made is noticed.
 NOTICED_SECONDS = 1.0
@@ -89,22 +88,6 @@ class Adjustments:
 
     def _write(self, data: bytes) -> None:
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        part = self._file.with_name(f".{self._file.name}.{secrets.token_hex(4)}")
-        try:
-            with open(part, "xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, self._file)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(part)
-            raise
-        if os.name == "posix":
-            folder = os.open(self._file.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+        write_durably(self._file, data)
         status = os.stat(self._file)
         self._stamp = (status.st_mtime_ns, status.st_size, status.st_ino)

@@ -19,6 +19,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import BinaryIO
 
+from . import strangers
 from .audit import AuditLog
 from .backup_file import FACES, STATE, Writer, belongs, chunks
 from .changes import Changes
@@ -125,7 +126,9 @@ def write(
                 engines = _databases(copy, places.state, scratch)
                 step("events")
                 _events(copy, places.events)
-                _file(copy, STATE + "cameras.json", places.state / "cameras.json")
+                _strangers(copy, places.strangers)
+                for name in ("cameras.json", "settings.json"):
+                    _file(copy, STATE + name, places.state / name)
                 with audit.still():
                     _audit(copy, places.audit)
                     head = audit.head()
@@ -283,6 +286,15 @@ def _databases(copy: _Copy, state: Path, scratch: Path) -> list[str]:
 
 def _connect(file: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{file.absolute().as_uri()}?mode=rw", uri=True, timeout=_LOCKED_SECONDS)
+
+
+def _strangers(copy: _Copy, folder: Path) -> None:
+    """Copy the strangers, whom nobody changes meanwhile."""
+    with strangers.still(folder):
+        for file, _ in strangers.sealable(folder):
+            path = STATE + "strangers/" + file.relative_to(folder).as_posix()
+            if belongs(path):
+                _file(copy, path, file)
 
 
 def _events(copy: _Copy, folder: Path) -> None:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import consent
+from . import consent, strangers
 from .audit import AuditLog
 from .encodings import EncodingsCache
 from .errors import InUse, KeyMissing, SettingsError, StorageError
@@ -39,6 +39,10 @@ class Places:
     @property
     def events(self) -> Path:
         return self.state / "events"
+
+    @property
+    def strangers(self) -> Path:
+        return self.state / "strangers"
 
     @property
     def audit(self) -> Path:
@@ -225,7 +229,7 @@ def reseal(places: Places, old: Vault | None, new: Vault | None, step: Callable[
     KeyMissing, SealBroken, StorageError
     """
     mark(places, sorted({*(old.ids if old else ()), *(new.ids if new else ())}))  # from here on all of them are needed
-    counts = {"photos": 0, "events": 0, "caches": 0}
+    counts = {"photos": 0, "events": 0, "strangers": 0, "caches": 0}
     wanted = new.current if new else None
     step("photos")
     for file, purpose in places.faces():
@@ -234,6 +238,9 @@ def reseal(places: Places, old: Vault | None, new: Vault | None, step: Callable[
     counts["events"] = event_log.reseal(places.events, old, new)
     for word in places.events.glob("*.forget"):
         _reseal_file(word, "event erasure", old, new, wanted)
+    step("strangers")
+    for file, purpose in strangers.sealable(places.strangers):
+        counts["strangers"] += _reseal_file(file, purpose, old, new, wanted)
     step("cache")
     for name in CACHES:
         if (places.state / name).exists():
@@ -270,7 +277,9 @@ def _reseal_file(file: Path, purpose: str, old: Vault | None, new: Vault | None,
 
 def status(places: Places, vault: Vault | None) -> dict:
     """What is sealed with which key, and what with none: counts by kind and key."""
-    found: dict[str, dict[str, int]] = {"photos": {}, "notes": {}, "event_lines": {}, "event_pictures": {}}
+    found: dict[str, dict[str, int]] = {
+        "photos": {}, "notes": {}, "event_lines": {}, "event_pictures": {}, "strangers": {},
+    }  # fmt: skip
 
     def count(kind: str, data: bytes) -> None:
         key = sealed_by(data) or "plain"
@@ -280,6 +289,9 @@ def status(places: Places, vault: Vault | None) -> dict:
         for file, purpose in places.faces():
             with open(file, "rb") as opened:
                 count("photos" if purpose == PHOTO else "notes", opened.read(64))
+        for file, _ in strangers.sealable(places.strangers):
+            with open(file, "rb") as opened:
+                count("strangers", opened.read(64))
         for data in event_log.sealed_parts(places.events):
             count("event_lines", data)
         for picture in places.events.glob("*/*.jpg"):

@@ -1036,7 +1036,7 @@ class Service:
             return clustering.limit_for(faces, self._curve.distance)
 
         bounds = Bounds(days=self.settings.strangers_days)
-        return Strangers(self.settings.state_dir / "strangers", self.engine.info.id, limit, bounds)
+        return Strangers(self.settings.state_dir / "strangers", self.engine.info.id, limit, bounds, vault=self._vault)
 
     def keep_strangers(self) -> None:
         """Look after the strangers from now on; where none are kept any longer, forget those whose time is over. Servers do
@@ -1137,6 +1137,7 @@ class Service:
         if fixed is not None:
             raise SettingFixed(f"{name} is set by {fixed}, and can only be changed there", setting=fixed)
         self._adjustments.set(name, None if value == default_of(name) else value)
+        self.audit.append("setting_change", setting=name, value=value)
         log.info("%s was changed to %s", name, value)
         return self.setting(name)
 

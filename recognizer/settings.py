@@ -351,6 +351,8 @@ class Settings:
         for name in ("tls_key", "tls_key_password", "tls_client_ca"):
             if getattr(self, name) is not None and self.tls_certificate is None:
                 raise SettingsError(f"{name}: expected tls_certificate beside it")
+        if not self.keep_photos and self.strangers != "off":
+            raise SettingsError("strangers: expected off where keep_photos is off, since pictures are what is kept of strangers")
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None, **overrides) -> Settings:

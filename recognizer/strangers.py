@@ -10,6 +10,8 @@
 A picture is written before the stranger that lists it, and erased after; what an interruption leaves over is erased by the
 next `purge`. Any process may change anything: each looks, under the lock, for what others changed.
 
+Where there is a key, both are encrypted with it.
+
 Of somebody who is not to be asked about again ("never") only the templates are kept, so that they are known when they come
 again; pictures, places and counts go.
 """
@@ -33,8 +35,10 @@ import numpy as np
 
 from .clustering import Group, Groups
 from .encodings import photo_id
-from .errors import InvalidParameter, PictureNotFound, StorageError, StrangerNotFound
+from .errors import InvalidParameter, KeyMissing, PictureNotFound, SealBroken, StorageError, StrangerNotFound
+from .files import sync_folder, write_durably
 from .types import Match
+from .vault import Vault, is_sealed
 
 log = logging.getLogger("recognizer.strangers")
 
@@ -42,7 +46,7 @@ log = logging.getLogger("recognizer.strangers")
 SAME_VISIT = 60.0
 _DAY = 86_400.0
 _LOCK_SECONDS = 10.0
-_PICTURES = "pictures"
+PICTURES, _LOCK = "pictures", "lock"
 #: Age in seconds from which on a picture that no stranger lists is a leftover.
 _LEFTOVER = 3600.0
 
@@ -173,6 +177,8 @@ class Strangers:
     bounds : Bounds
     now : callable
         Seconds since the epoch.
+    vault : Vault, optional
+        What is kept is encrypted with it.
 
     Raises
     ------
@@ -181,11 +187,11 @@ class Strangers:
 
     def __init__(
         self, folder: Path, engine: str, limit: Callable[[int], float], bounds: Bounds | None = None, *,
-        now: Callable[[], float] = time.time,
+        now: Callable[[], float] = time.time, vault: Vault | None = None,
     ):  # fmt: skip
         from filelock import FileLock
 
-        self.folder, self.bounds = Path(folder), bounds or Bounds()
+        self.folder, self.bounds, self._vault = Path(folder), bounds or Bounds(), vault
         self.counts = dict.fromkeys(("kept", "never", "dropped_strangers", "dropped_pictures", "purged", "recognised"), 0)
         self._engine, self._limit, self._now = engine, limit, now
         self._lock = threading.RLock()
@@ -193,8 +199,8 @@ class Strangers:
         self._foreign: set[str] = set()  # of another engine
         self._stamps: dict[str, tuple] = {}
         with _disk():
-            (self.folder / _PICTURES).mkdir(parents=True, exist_ok=True)
-        self._file_lock = FileLock(self.folder / "lock", timeout=_LOCK_SECONDS, thread_local=False)
+            (self.folder / PICTURES).mkdir(parents=True, exist_ok=True)
+        self._file_lock = FileLock(self.folder / _LOCK, timeout=_LOCK_SECONDS, thread_local=False)
 
     # -- what there is ------------------------------------------------------------------------------------------
 
@@ -224,8 +230,8 @@ class Strangers:
             if all(each.id != picture for each in self._get(id_).pictures):
                 raise PictureNotFound(f"the stranger has no picture {picture!r}")
             try:
-                return _read(self._picture_file(picture))
-            except OSError:
+                return self._jpeg(picture)
+            except (OSError, SealBroken, KeyMissing):
                 raise PictureNotFound(f"the picture {picture!r} is gone") from None
 
     def _get(self, id_: str) -> Stranger:
@@ -275,7 +281,7 @@ class Strangers:
             made[home] = self._visited(made[home], self._strangers.get(home), sighting)
             left = {each.id for stranger in made.values() if not stranger.never for each in stranger.pictures}
             for id_ in left & pictures.keys():
-                _write(self._picture_file(id_), jpegs[id_].jpeg)
+                _write(self._picture_file(id_), _picture_purpose(id_), jpegs[id_].jpeg, self._vault)
                 self.counts["kept"] += 1
             self._save(made)
             self._bound(keep=home)
@@ -340,8 +346,8 @@ class Strangers:
                     continue
                 pictures = []
                 for each in () if stranger.never else stranger.pictures:
-                    with suppress(OSError):
-                        vector = describe(_read(self._picture_file(each.id)))
+                    with suppress(OSError, SealBroken, KeyMissing):
+                        vector = describe(self._jpeg(each.id))
                         if vector is not None:
                             pictures.append(replace(each, vector=vector))
                 if pictures:
@@ -419,7 +425,7 @@ class Strangers:
                 if file.stem not in self._strangers and file.stat().st_mtime < edge:  # cannot be read
                     file.unlink()
             listed = {each.id for stranger in self._strangers.values() for each in stranger.pictures if not stranger.never}
-            for file in (self.folder / _PICTURES).iterdir():
+            for file in (self.folder / PICTURES).iterdir():
                 if file.stem not in listed and file.stat().st_mtime < time.time() - _LEFTOVER:
                     file.unlink()
             return len(old)
@@ -526,11 +532,11 @@ class Strangers:
     def _read_one(self, id_: str) -> None:
         self._foreign.discard(id_)
         try:
-            kept = json.loads(_read(self._file(id_)))
+            kept = json.loads(_read(self._file(id_), _note_purpose(id_), self._vault))
             self._strangers[id_] = _stranger(id_, kept)
             if kept["engine"] != self._engine:
                 self._foreign.add(id_)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, SealBroken, KeyMissing) as error:
             self._strangers.pop(id_, None)
             log.warning("a stranger cannot be read (%s)", type(error).__name__)
 
@@ -542,7 +548,7 @@ class Strangers:
         before = {each.id for id_ in (*made, *gone) if id_ in self._strangers for each in self._strangers[id_].pictures}
         for id_, stranger in made.items():
             path = self._file(id_)
-            _write(path, json.dumps(_plain(stranger, self._engine)).encode())
+            _write(path, _note_purpose(id_), json.dumps(_plain(stranger, self._engine)).encode(), self._vault)
             status = path.stat()
             self._stamps[id_] = (status.st_mtime_ns, status.st_size, status.st_ino)
             self._strangers[id_] = stranger
@@ -553,7 +559,7 @@ class Strangers:
             self._stamps.pop(id_, None)
             self._foreign.discard(id_)
         if gone:
-            _sync(self.folder)
+            sync_folder(self.folder)
         listed = {each.id for stranger in self._strangers.values() if not stranger.never for each in stranger.pictures}
         for picture in before - listed:
             self._picture_file(picture).unlink(missing_ok=True)
@@ -561,8 +567,11 @@ class Strangers:
     def _file(self, id_: str) -> Path:
         return self.folder / f"{id_}.json"
 
+    def _jpeg(self, picture: str) -> bytes:
+        return _read(self._picture_file(picture), _picture_purpose(picture), self._vault)
+
     def _picture_file(self, picture: str) -> Path:
-        return self.folder / _PICTURES / f"{picture}.jpg"
+        return self.folder / PICTURES / f"{picture}.jpg"
 
 
 def _silenced(stranger: Stranger) -> Stranger:
@@ -606,34 +615,55 @@ def _stranger(id_: str, kept: Mapping) -> Stranger:
     )  # fmt: skip
 
 
-def _write(final: Path, data: bytes) -> None:
-    """Write a file; durable when this returns, and after a crash the old one or the new one, whole."""
-    part = final.with_name(f"{secrets.token_hex(8)}.part")
-    try:
-        with open(part, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, final)
-    except BaseException:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise
-    _sync(final.parent)
+def _note_purpose(id_: str) -> str:
+    """What an encrypted file of a stranger is for."""
+    return f"stranger {id_}"
 
 
-def _read(path: Path) -> bytes:
-    return path.read_bytes()
+def _picture_purpose(picture: str) -> str:
+    return f"picture of a stranger {picture}"
 
 
-def _sync(folder: Path) -> None:
-    if os.name == "nt":
+def _read(path: Path, purpose: str, vault: Vault | None) -> bytes:
+    data = path.read_bytes()
+    if vault is None and is_sealed(data):
+        raise SealBroken("what is kept of a stranger is encrypted, and there is no key")
+    return data if vault is None else vault.open_or_plain(data, purpose)
+
+
+def _write(path: Path, purpose: str, data: bytes, vault: Vault | None) -> None:
+    write_durably(path, data if vault is None else vault.seal(data, purpose))
+
+
+# -- all of it ----------------------------------------------------------------------------------------------------------
+
+
+def sealable(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Every file that is encrypted where there is a key, and what it is for."""
+    for file in sorted(folder.glob("*.json")):
+        yield file, _note_purpose(file.stem)
+    for file in sorted((folder / PICTURES).glob("*.jpg")):
+        yield file, _picture_purpose(file.stem)
+
+
+@contextmanager
+def still(folder: Path) -> Iterator[None]:
+    """Nobody changes any stranger inside.
+
+    Raises
+    ------
+    StorageError
+    """
+    from filelock import FileLock, Timeout
+
+    if not folder.is_dir():
+        yield
         return
-    handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        with FileLock(folder / _LOCK, timeout=_LOCK_SECONDS):
+            yield
+    except Timeout:
+        raise StorageError("the strangers are in use by another process") from None
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from recognizer.backup_file import CHUNK, HEADER, MANIFEST, Reader, Writer, belo
 from recognizer.changes import Changes
 from recognizer.encryption import Places, Presence, alone, check, held_keys
 from recognizer.errors import BackupBroken, InUse, KeyMissing, NotEmpty, RecognizerError, StorageError
+from recognizer.strangers import sealable
 from recognizer.vault import Vault, is_sealed
 from recognizer.video.event_log import EventLog, read_all
 
@@ -44,6 +45,10 @@ def places(tmp_path) -> Places:
     put(places, "Zoë Ω/b c.jpg", OTHER)
     places.state.mkdir()
     (places.state / "cameras.json").write_text("{}")
+    (places.state / "settings.json").write_text('{"stranger_rate": 0.02}')
+    (places.strangers / "pictures").mkdir(parents=True)
+    (places.strangers / "3f9a0c1b72.json").write_text("{}")
+    (places.strangers / "pictures" / "8c1d.jpg").write_bytes(OTHER)
     log = EventLog(places.events)
     log.append([event("Ann")], [PHOTO])
     log.close()
@@ -107,6 +112,7 @@ def test_what_was_kept_is_there_again_elsewhere(places, tmp_path, vault):
     else:  # it was not encrypted before, and is now
         assert held_keys(there) == {vault.current}
         assert all(is_sealed(file.read_bytes()) for file in there.known_faces.glob("*/*"))
+        assert [is_sealed(file.read_bytes()) for file, _ in sealable(there.strangers)] == [True, True]
         assert [each["subject"] for each in read_all(there.events, vault)] == ["Ann"]
         check(there, vault)
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from recognizer.errors import InvalidParameter, PictureNotFound, StorageError, StrangerNotFound
-from recognizer.strangers import Bounds, Fresh, Sighting, Strangers
+from recognizer.strangers import Bounds, Fresh, Sighting, Strangers, sealable
 from recognizer.types import Match
+from recognizer.vault import Vault, is_sealed, new_key
 
 NOW = 1_795_255_200.0
 DAY = 86_400.0
@@ -25,8 +26,8 @@ class Inbox:
         self.random, self.made = np.random.default_rng(0), 0
         self.strangers = self.open()
 
-    def open(self, engine: str = "engine") -> Strangers:
-        return Strangers(self.folder, engine, lambda faces: 1.0, self.bounds, now=lambda: self.now)
+    def open(self, engine: str = "engine", vault: Vault | None = None) -> Strangers:
+        return Strangers(self.folder, engine, lambda faces: 1.0, self.bounds, now=lambda: self.now, vault=vault)
 
     def face(self, person: int, quality: float = 0.5) -> Fresh:
         self.made += 1
@@ -295,3 +296,25 @@ def test_a_disk_that_refuses_is_told_and_leaves_what_was_there(inbox, monkeypatc
     assert inbox.see(2) != id_
     with pytest.raises(StorageError):
         Strangers(inbox.folder / f"{id_}.json", "engine", lambda faces: 1.0)
+
+
+def test_with_a_key_nothing_that_is_kept_can_be_read_without_it(inbox):
+    key = new_key()
+    inbox.strangers = inbox.open(vault=Vault([key]))
+    id_ = inbox.see(1)
+    files = [file for file, _ in sealable(inbox.folder)]
+    assert len(files) == 2 and all(is_sealed(file.read_bytes()) for file in files)
+    again = inbox.open(vault=Vault([key]))
+    assert again.picture(id_, again.get(id_).pictures[0].id) == b"jpeg 1 of 1"
+    for vault in (None, Vault([new_key()])):
+        other = inbox.open(vault=vault)
+        assert other.all() == []
+        with pytest.raises(StrangerNotFound):
+            other.get(id_)
+    assert again.all()[0].id == id_  # those who cannot read it leave it as it is
+
+
+def test_what_was_kept_before_there_was_a_key_is_read_with_it(inbox):
+    id_ = inbox.see(1)
+    later = inbox.open(vault=Vault([new_key()]))
+    assert later.get(id_).id == id_ and later.picture(id_, later.get(id_).pictures[0].id) == b"jpeg 1 of 1"

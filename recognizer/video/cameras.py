@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import re
-import secrets
 import threading
 import time
 import unicodedata
@@ -29,6 +28,7 @@ from ..errors import (
     StorageError,
     TooManyCameras,
 )
+from ..files import write_durably
 from .camera import Camera
 from .reach import Reach
 from .source import Source, parse_source
@@ -352,24 +352,7 @@ class Cameras:
     def _write(self, entries: dict[str, CameraEntry]) -> None:
         kept = [{"id": each.id, "name": each.name, "source": each.text, "always": each.always} for each in entries.values()]
         data = json.dumps({"cameras": kept}, ensure_ascii=False, indent=1).encode() + b"\n"
-        part = self._file.with_name(f".{self._file.name}.{secrets.token_hex(4)}")
-        try:
-            number = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with open(number, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, self._file)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(part)
-            raise
-        if os.name == "posix":
-            folder = os.open(self._file.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+        write_durably(self._file, data, mode=0o600)
         status = os.stat(self._file)
         self._stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
 

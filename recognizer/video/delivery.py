@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import random
 import threading
 import time
 from contextlib import suppress
 from pathlib import Path
 
+from ..files import write_durably
 from .event_log import EventLog
 
 log = logging.getLogger("recognizer.events")
@@ -47,13 +47,8 @@ class Cursor:
 
     def move(self, after: int) -> None:
         self.after = after
-        part = self._file.with_suffix(".part-cursor")
         try:
-            with open(part, "w") as file:
-                json.dump({"after": after}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, self._file)
+            write_durably(self._file, json.dumps({"after": after}).encode())
         except OSError as error:  # told again after a restart, which receivers have to bear anyway
             log.warning("%s cannot be written: %s", self._file.name, error.strerror)
 

@@ -38,7 +38,7 @@ def vectors(server: Server) -> dict[tuple, bytes]:
 
 def elsewhere(server: Server, tmp_path: Path, **settings) -> Server:
     """An installation in another folder, not started."""
-    return Server(tmp_path / "another machine", **settings)
+    return Server(tmp_path / "another machine", **{"strangers": "all", **settings})
 
 
 def people(server: Server) -> dict:
@@ -48,7 +48,7 @@ def people(server: Server) -> dict:
 @pytest.fixture
 def server(tmp_path, faces):
     """A server with people, a note, events, a camera and keys."""
-    with Server(tmp_path / "home") as server:
+    with Server(tmp_path / "home", strangers="all") as server:
         server.enroll("Barack", faces["obama"])
         server.enroll("Barack", faces["obama3"])
         server.put("Joe/dropped.jpg", faces["biden"])
@@ -63,6 +63,11 @@ def server(tmp_path, faces):
 @pytest.mark.parametrize("way", ["command", "route", "command, stopped"])
 def test_another_machine_gives_the_same_answers(server, faces, tmp_path, way):
     before, held, shown = answers(server, faces), vectors(server), people(server)
+    server.wait_for(lambda: server.get("/strangers").json()["total"] > 0)
+    server.request("PATCH", "/settings", data={"stranger_rate": 0.02})
+    before = answers(server, faces)
+    time.sleep(2)
+    strangers = server.get("/strangers").json()["strangers"]
     file = tmp_path / "backup.zip"
     if way == "route":
         reply = server.get("/backup")
@@ -84,6 +89,8 @@ def test_another_machine_gives_the_same_answers(server, faces, tmp_path, way):
     assert told["audit_problems"] == [] and told["engines"]
     there.start()
     try:
+        assert there.get("/strangers").json()["strangers"] == strangers
+        assert there.get(strangers[0]["thumbnail"]).content[:3] == b"\xff\xd8\xff"
         assert answers(there, faces) == before and vectors(there) == held and people(there) == shown
         assert there.people()["Joe"]["consent"] == "QUUXNOTE"
         assert there.get("/events/1").json()["subject"] == "Barack"
@@ -94,6 +101,7 @@ def test_another_machine_gives_the_same_answers(server, faces, tmp_path, way):
         assert cli(there, "audit", "verify")["problems"] == []
         lines = there.get("/audit").json()["lines"]
         assert [line["action"] for line in lines][-2:] == ["backup", "restore"]
+        assert "setting_change" in [line["action"] for line in lines]
         assert lines[-2]["actor"] == "local" if way == "route" else lines[-2]["actor"].startswith("cli:")
         there.enroll("Eileen", faces["collins"])
         assert there.names(faces["collins"]) == ["Eileen"]

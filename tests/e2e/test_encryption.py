@@ -24,12 +24,14 @@ from .test_kept import PICTURE, cli, event, happened
 @pytest.fixture
 def plain(tmp_path, faces):
     """A server that is not encrypted, with photos, a note and events."""
-    with Server(tmp_path / "home") as server:
+    with Server(tmp_path / "home", strangers="all") as server:
         server.enroll("Barack", faces["obama"])
         server.put("Joe/dropped.jpg", faces["biden"])
         server.wait_for(lambda: set(server.people()) == {"Barack", "Joe"})
         server.request("PATCH", "/people/Barack", data={"consent": "QUUXNOTE"})
         happened(server, [event(subject="Barack")], [PICTURE])
+        server.post("/recognize", data=faces["collins"])
+        server.wait_for(lambda: server.get("/strangers").json()["total"] == 1)
         yield server
 
 
@@ -74,6 +76,8 @@ def test_an_encrypted_installation_has_no_plaintext_face_on_the_disk(plain, face
     assert traces(plain, secrets) == []
     plain.start(encryption_key_file=key_file)
     assert plain.names(faces["obama3"]) == ["Barack"] and plain.names(faces["biden"]) == ["Joe"]
+    stranger = plain.get("/strangers").json()["strangers"][0]
+    assert plain.get(stranger["thumbnail"]).content[:3] == b"\xff\xd8\xff"
     plain.enroll("Barack", faces["obama2"])
     file = plain.put("Eileen/dropped.png", faces["collins"])
     plain.wait_for(lambda: plain.names(faces["collins"]) == ["Eileen"])
@@ -89,6 +93,7 @@ def test_an_encrypted_installation_has_no_plaintext_face_on_the_disk(plain, face
     assert plain.names(faces["obama3"]) == ["Barack"] and plain.get("/people").json()["problems"] == []
     shown = cli(plain, "encryption", "status")
     assert list(shown["photos"]) == shown["keys"] == list(shown["event_lines"]) == list(shown["event_pictures"])
+    assert plain.get("/strangers").json()["total"] == 0  # enrolled by now
 
 
 def fails_to_start(server: Server, **settings) -> str:
