@@ -2,7 +2,8 @@
 
 A setting ``name`` is the environment variable ``RECOGNIZER_NAME``; a secret may instead stand in the file that
 ``RECOGNIZER_NAME_FILE`` names; and all may stand, by their names in small letters, in the TOML file that
-``RECOGNIZER_CONFIG`` names. Of these the first that says something wins. The table in the README is made from
+``RECOGNIZER_CONFIG`` names. Of these the first that says something wins; what of `CHANGEABLE` none of them says may be changed
+while the server runs (see `adjustments`). The table in the README is made from
 `SETTINGS` by `markdown_table`, and a test holds the two together.
 """
 
