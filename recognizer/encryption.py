@@ -24,7 +24,7 @@ from .vault import FACES_MARK, STATE_MARK, Vault, sealed_by
 from .video import event_log
 
 #: Databases of encodings in the state folder.
-CACHES = ("encodings.sqlite", "evaluation.sqlite")
+CACHES = ("encodings.sqlite", "evaluation.sqlite", "archive.sqlite")
 #: What begins so in the state folder was left by a restore that was killed, or that was done but for this.
 _LEFTOVER = ".deleted-"
 
@@ -104,7 +104,7 @@ def check(places: Places, vault: Vault | None) -> None:
     require(held, vault)
     if held:
         return
-    others = (*CACHES, "events", "audit/names.json")
+    others = (*CACHES, "events", "audit/names.json", "strangers")
     used = any(True for _ in places.faces()) or any((places.state / name).exists() for name in others)
     if used:
         raise SettingsError("a key is set, but what is kept is not encrypted yet: run `python -m recognizer encryption init`")

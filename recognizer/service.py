@@ -922,7 +922,7 @@ class Service:
                     wanted.event_shown_seconds, unknown_seconds=wanted.event_unknown_seconds,
                     left_seconds=wanted.event_left_seconds,
                 )  # fmt: skip
-                self._events = Events(self._events_folder, rules, self._retention, vault=self._vault)
+                self._events = Events(self._events_folder, rules, self._retention, vault=self.vault)
             return self._events
 
     def event(self, number: int) -> dict:
@@ -954,7 +954,8 @@ class Service:
         return tuple(found)
 
     @property
-    def _vault(self) -> Vault | None:
+    def vault(self) -> Vault | None:
+        """What is kept is encrypted with it; None where nothing is."""
         return self.enrolment.folder.vault
 
     @property
@@ -971,14 +972,14 @@ class Service:
 
     def _events_about(self, name: str) -> list[dict]:
         """Every event that names a subject, or that another one of theirs replaces, read from the disk."""
-        everything = read_all(self._events_folder, self._vault)
+        everything = read_all(self._events_folder, self.vault)
         theirs = {event["id"] for event in everything if event.get("subject") == name}
         theirs |= {event.get("replaces") for event in everything if event["id"] in theirs}
         return [event for event in everything if event["id"] in theirs]
 
     def _event_pictures(self, events: Sequence[dict]) -> Iterator[tuple[str, bytes]]:
         for event in events:
-            picture = read_thumbnail(self._events_folder, event["id"], self._vault)
+            picture = read_thumbnail(self._events_folder, event["id"], self.vault)
             if picture is not None:
                 yield f"{event['id']}.jpg", picture
 
@@ -994,7 +995,7 @@ class Service:
         with self._events_lock:
             if self.settings.events or not self._events_folder.is_dir():
                 return 0
-            held = EventLog(self._events_folder, self._retention, vault=self._vault)
+            held = EventLog(self._events_folder, self._retention, vault=self.vault)
             try:
                 held.purge()
                 return held.counts["purged"]
@@ -1006,7 +1007,7 @@ class Service:
         if self._events is not None:
             self._events.forget(name)
         elif self._events_folder.is_dir():
-            held = EventLog(self._events_folder, self._retention, vault=self._vault)
+            held = EventLog(self._events_folder, self._retention, vault=self.vault)
             try:
                 held.forget(name)
             finally:
@@ -1036,7 +1037,7 @@ class Service:
             return clustering.limit_for(faces, self._curve.distance)
 
         bounds = Bounds(days=self.settings.strangers_days)
-        return Strangers(self.settings.state_dir / "strangers", self.engine.info.id, limit, bounds, vault=self._vault)
+        return Strangers(self.settings.state_dir / "strangers", self.engine.info.id, limit, bounds, vault=self.vault)
 
     def keep_strangers(self) -> None:
         """Look after the strangers from now on; where none are kept any longer, forget those whose time is over. Servers do

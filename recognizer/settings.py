@@ -2,7 +2,8 @@
 
 A setting ``name`` is the environment variable ``RECOGNIZER_NAME``; a secret may instead stand in the file that
 ``RECOGNIZER_NAME_FILE`` names; and all may stand, by their names in small letters, in the TOML file that
-``RECOGNIZER_CONFIG`` names. Of these the first that says something wins. The table in the README is made from
+``RECOGNIZER_CONFIG`` names. Of these the first that says something wins; what of `CHANGEABLE` none of them says may be changed
+while the server runs (see `adjustments`). The table in the README is made from
 `SETTINGS` by `markdown_table`, and a test holds the two together.
 """
 
@@ -127,7 +128,7 @@ class Settings:
     state_dir: Path = _setting(
         Path(".recognizer"), Path,
         "Folder of what the server keeps: cached templates and thumbnails, which can be made again; keys and "
-        "sessions, the list of cameras and the events, which cannot.",
+        "sessions, the list of cameras, the events and changed settings, which cannot.",
     )
     models_dir: Path = _setting(
         _default_models, Path, "Folder where fetched weights are kept.", shown="the user's cache folder"
@@ -382,12 +383,12 @@ class Settings:
         return (DEFAULT if getattr(self, name) == default_of(name) else OPTION), variable
 
     def shown(self, name: str):
-        """A setting's value as plain data; of a secret, whether there is one."""
+        """A setting's value as plain data; of a secret, whether there is one, and of a path its last part."""
         value = getattr(self, name)
         if _RULES[name]["secret"]:
             return "set" if value else "not set"
         if isinstance(value, Path):
-            return str(value)
+            return str(value) if len(value.parts) < 2 else f".../{value.name}"
         return list(value) if isinstance(value, tuple) else value
 
 

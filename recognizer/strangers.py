@@ -3,7 +3,7 @@
 ::
 
     strangers/
-      lock                       held for every change, and every look
+      strangers.lock             held for every change, and every look
       3f9a0c1b72.json            a stranger: when and where seen, and each picture's template
       pictures/8c1d....jpg       pictures, named by their content
 
@@ -46,7 +46,7 @@ log = logging.getLogger("recognizer.strangers")
 SAME_VISIT = 60.0
 _DAY = 86_400.0
 _LOCK_SECONDS = 10.0
-PICTURES, _LOCK = "pictures", "lock"
+PICTURES, _LOCK = "pictures", "strangers.lock"
 #: Age in seconds from which on a picture that no stranger lists is a leftover.
 _LEFTOVER = 3600.0
 

@@ -112,6 +112,15 @@ def test_two_at_once_are_two_visits_and_so_are_tracks_of_another_run():
     assert len({each.visit for each in door.told}) == 3
 
 
+def test_of_a_crowd_a_few_pictures_of_each_frame_are_copied_and_everybody_is_told_in_the_end():
+    door = Door()
+    crowd = [seen(track) for track in range(10)]
+    door.show(0.1, *crowd)
+    assert sum(len(each.shots) for each in door.sightings._tracks.values()) == 3
+    door.show(3, *crowd)
+    assert len({each.visit for each in door.told}) == 10
+
+
 def test_where_there_is_no_room_it_is_told_again_later_with_its_pictures():
     door = Door(room=False).show(3, seen())
     door.room = True

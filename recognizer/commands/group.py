@@ -48,7 +48,7 @@ def group(folder, out, thumbnails, fresh):
             made.engine, made.enrolment.recipe, max_bytes=wanted.max_image_bytes, max_pixels=wanted.max_image_pixels,
             workers=made.pool.workers,
         )  # fmt: skip
-        cache = EncodingsCache(wanted.state_dir / "archive.sqlite")
+        cache = EncodingsCache(wanted.state_dir / "archive.sqlite", made.vault)
         try:
             with Progress("looking at photos", least=2) as progress:
                 looked = archive.Archive(folder, source, cache).look(progress.photos, fresh=fresh)

@@ -20,6 +20,8 @@ from .results import FrameResult, TrackedFace
 
 #: Pixels around a face, in sides of its box.
 AROUND = 0.6
+#: Pictures that are copied of one frame at most: a crowd must not hold up the loop.
+_COPIES = 3
 #: Long side beyond which a picture is thinned out: it is kept smaller still.
 _SIDE = 640
 
@@ -79,10 +81,11 @@ class Sightings:
     def __init__(self, offer: Callable[[Sighting], bool], rules: Rules | None = None):
         self._offer, self.rules = offer, rules or Rules()
         self._tracks: dict[tuple[str, int, float], _Track] = {}
+        self._copied = 0
 
     def __call__(self, camera, result: FrameResult) -> None:
         """Take in what a frame of a camera showed."""
-        now = result.frame.taken
+        now, self._copied = result.frame.taken, 0
         for face in result.faces:
             if face.decided:
                 self._follow(camera.id, face, result)
@@ -118,7 +121,7 @@ class Sightings:
     def _take_picture(self, track: _Track, face: TrackedFace, result: FrameResult) -> None:
         """Hold the picture if it is among the best so far, and not of the same moment as a better one."""
         quality = face.seen.quality
-        if quality is None or face.box.size < self.rules.least_size or remarks(quality):
+        if quality is None or face.box.size < self.rules.least_size or self._copied >= _COPIES or remarks(quality):
             return
         value, now = worth(quality), result.frame.taken
         near = [each for each in track.shots if now - each[0] < self.rules.apart_seconds]
@@ -130,6 +133,7 @@ class Sightings:
             if worst[1].worth >= value:
                 return
             others.remove(worst)
+        self._copied += 1
         track.shots = [*others, (now, Shot(cut(result.frame.pixels, face.box), result.frame.time, value))]
 
     def _tell(self, camera: str, track: _Track, now: float) -> None:

@@ -167,7 +167,8 @@ export async function show(main, { signal, go }) {
       this.words.textContent = seenWords(stranger);
       this.words.title = `From ${exactly(moment(stranger.first_seen))} to ${exactly(moment(stranger.last_seen))}`;
       const cameras = at(stranger);
-      this.where.textContent = `${cameras ? `At ${cameras}, last ` : "Last "}${when(moment(stranger.last_seen))}`;
+      const last = stranger.sightings > 1 ? `, last ${when(moment(stranger.last_seen))}` : "";
+      this.where.textContent = `${cameras ? `At ${cameras}` : "In photos that were sent"}${last}`;
       const like = stranger.resembles;
       fill(this.like, like && [icon("face"), el("span", null, "Resembles ", el("a", { href: `#/people/${encodeURIComponent(like.subject)}` }, like.subject))]);
       const ids = (each) => each?.pictures.map((picture) => picture.id).join();

@@ -120,7 +120,7 @@ def test_a_rate_that_is_said_elsewhere_is_shown_and_cannot_be_moved(chromium, tm
 
 def test_keys_are_made_used_and_revoked_and_the_first_one_locks_the_house(visit, chromium, server):  # noqa: F811
     page = visit.open("#/settings")
-    page.get_by_text("There are no keys: whoever").wait_for()
+    page.get_by_text("There are no keys: whoever is at this machine").wait_for()
     page.get_by_role("button", name="Make a key").click()
     page.get_by_text("This locks the server").wait_for()
     assert page.get_by_label("What it may do").is_disabled() and page.get_by_label("What it may do").input_value() == "admin"
