@@ -272,3 +272,23 @@ def test_names_as_topics_stay_apart():
     names = ["door", "Door", "a/b", "a_b", "a b", "+", "#", "Zoë", "Zoe", "x" * 300, "x" * 301]
     assert len({_slug(name) for name in names}) == len(names)
     assert all(set(_slug(name)).isdisjoint("/+# ") for name in names) and _slug("door") == "door"
+
+
+@needs_broker
+def test_what_is_acknowledged_while_an_event_is_published_holds_nothing_up(hub, broker):
+    listener = Listener(broker)
+    mqtt = sink(hub, broker)
+    until(lambda: mqtt.problem is None)
+    publish = mqtt._client.publish
+
+    def slowly(topic, *arguments, **options):
+        if topic.endswith("/event"):
+            publish("recognizer/other", b"", qos=1)
+            time.sleep(0.3)  # that is acknowledged now, on the client library's thread, which holds its own lock meanwhile
+        return publish(topic, *arguments, **options)
+
+    mqtt._client.publish = slowly
+    put(hub, 2)
+    until(lambda: ids(listener) == [1, 2])
+    until(lambda: mqtt.counts["delivered"] == 2)
+    listener.close()

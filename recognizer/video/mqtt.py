@@ -122,7 +122,7 @@ class Mqtt(Delivery):
         self._reconnect = (least, most)
         self._connected = threading.Event()
         self._acknowledged = threading.Condition()
-        self._open: set[int] = set()
+        self._taken: set[int] = set()  # what the broker acknowledged since the last event was begun
         self._fresh = False  # whether everything retained was published since the connection was made
         self._retained: dict[str, bytes] = {}
         self._looked = 0.0
@@ -198,7 +198,7 @@ class Mqtt(Delivery):
 
     def _on_publish(self, client, userdata, mid, reason_code, properties) -> None:
         with self._acknowledged:
-            self._open.discard(mid)
+            self._taken.add(mid)
             self._acknowledged.notify_all()
 
     def _on_message(self, client, userdata, message) -> None:
@@ -213,10 +213,11 @@ class Mqtt(Delivery):
         topic = f"{self._camera_topic(event['camera'])}/event"
         payload = json.dumps({"event_type": event["kind"], **event}, ensure_ascii=False).encode()
         with self._acknowledged:
-            number = self._client.publish(topic, payload, qos=1).mid
-            self._open.add(number)
+            self._taken.clear()
+        # Not inside the block: publishing takes the library's lock, under which it tells us what was acknowledged.
+        number = self._client.publish(topic, payload, qos=1).mid
         with self._acknowledged:
-            while number in self._open:  # paho sends it again after a lost connection
+            while number not in self._taken:  # paho sends it again after a lost connection
                 self._acknowledged.wait(0.2)
                 if self._stop.is_set():
                     self.pause(0)

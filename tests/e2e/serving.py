@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -33,6 +34,7 @@ def environment(**settings) -> dict[str, str]:
     models = os.environ.get("RECOGNIZER_MODELS_DIR")
     if models:
         kept["RECOGNIZER_MODELS_DIR"] = models
+    kept["PYTHONFAULTHANDLER"] = "1"
     return kept | {f"RECOGNIZER_{name.upper()}": str(value) for name, value in settings.items()}
 
 
@@ -105,6 +107,9 @@ class Server:
         try:
             return process.wait(30)
         except subprocess.TimeoutExpired:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.send_signal(getattr(signal, "SIGABRT", number))  # prints what each thread does
+                process.wait(10)
             process.kill()
             process.wait()
             raise AssertionError(f"the server did not stop:\n{self.log()}") from None
