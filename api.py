@@ -13,7 +13,7 @@ import time
 import falcon
 import hug
 
-from recognizer import __version__, audit, auth, bodies, logs, openapi, replies, server
+from recognizer import __version__, audit, auth, bodies, logs, models, openapi, replies, server
 from recognizer.access_file import AccessFile
 from recognizer.consent import Consent
 from recognizer.errors import (
@@ -53,11 +53,12 @@ from recognizer.errors import (
     UnsupportedImage,
 )
 from recognizer.images import sniff
-from recognizer.keys import Keys
+from recognizer.keys import ROLES, Keys
 from recognizer.metrics import CONTENT_TYPE as METRICS_TYPE
 from recognizer.metrics import UNKNOWN, Metrics
 from recognizer.objects import LABELS
 from recognizer.observing import Observing
+from recognizer.pages import Pages, Reply, wants_page
 from recognizer.progress import Progress
 from recognizer.service import Service, make_service
 from recognizer.sessions import Sessions, csrf_token
@@ -126,6 +127,10 @@ gate = auth.Gate(
 #: What is noted here is about no subject; the service's own log also knows their names.
 access_log = audit.AuditLog(settings.state_dir / "audit")
 metrics = Metrics()
+pages = Pages(others={
+    "swagger-ui.js": lambda: models.path("docs-script", settings.models_dir),
+    "swagger-ui.css": lambda: models.path("docs-style", settings.models_dir),
+})  # fmt: skip
 _service: Service | None = None
 _service_lock = threading.Lock()
 _progress: Progress | None = None
@@ -154,6 +159,7 @@ def load() -> None:
                 made = make_service(settings, _progress.download, metrics)
                 made.start(_progress.photos)
             made.deliver_events()
+            made.keep_strangers()
             made.start_cameras()
             _service, _progress = made, None
 
@@ -210,6 +216,9 @@ format_type = hug.types.one_of(["json", "jpeg"])
 event_id_type = hug.types.in_range(0, 10**15)
 events_format_type = hug.types.one_of(["sse", "json"])
 face_type = hug.types.one_of(["only", "largest"])
+role_type = hug.types.one_of(ROLES)
+#: A hundred years.
+MOST_KEY_DAYS = 36_500
 
 
 @hug.type(extend=hug.types.smart_boolean)
@@ -218,6 +227,15 @@ def switch(value):
     if isinstance(value, str) and value.lower() not in ("true", "false", "1", "0"):
         raise ValueError(f"expected true or false, got {value!r}")
     return value
+
+
+@hug.type()
+def ids(value):
+    """ids, as a list or separated by commas"""
+    parts = value if isinstance(value, list) else value.split(",")
+    if not all(isinstance(part, str) for part in parts):
+        raise ValueError("expected ids")
+    return [part.strip() for part in parts if part.strip()]
 
 
 def status_of(error: RecognizerError) -> int:
@@ -264,8 +282,8 @@ class Headers:
 
     def process_response(self, request, response, resource, request_succeeded):
         for name, value in gate.headers(gate.admit(request.env)).items():
-            if response.get_header(name) is None:
-                response.set_header(name, value)
+            if name == "Vary" or response.get_header(name) is None:
+                response.append_header(name, value)
 
 
 class Access:
@@ -311,7 +329,7 @@ class Requests:
             ways = f"expected it as {' or '.join(sorted(taken))}" if taken else "no photo is taken here"
             raise InvalidParameter(f"{field}: got a photo or raw data in the body; {ways}")
         for name, value in request.params.items():
-            if isinstance(value, (list, dict)):
+            if isinstance(value, (list, dict)) and declared.get(name) is not ids:
                 raise InvalidParameter(f"{name}: expected one value, got several")
         for name in [name for name, value in request.params.items() if value is None or value == ""]:
             del request.params[name]
@@ -325,6 +343,8 @@ class Requests:
 def check_json_type(name: str, value, kind) -> None:
     """Refuse what JSON can say and hug would make something of: a person called True, 1.5 candidates."""
     wanted = schema_of(kind)["type"] if kind is not None and value is not None else None
+    if wanted == "array" and not isinstance(value, (str, list)):
+        raise InvalidParameter(f"{name}: expected a list, got {json.dumps(value)[:80]}")
     if wanted == "string" and not isinstance(value, str):
         raise InvalidParameter(f"{name}: expected text, got {json.dumps(value)[:80]}")
     if wanted in ("integer", "number") and isinstance(value, bool):
@@ -446,6 +466,8 @@ def schema_of(kind) -> dict:
         return {"type": "integer", "minimum": kind.lower, "maximum": kind.upper - 1}
     if isinstance(kind, hug.types.OneOf):
         return {"type": "string", "enum": sorted(kind.values)}
+    if kind is ids:
+        return {"type": "array", "items": {"type": "string"}}
     if kind is switch:
         return {"type": ["boolean", "integer"], "enum": [True, False, 1, 0]}
     known = [(number, "integer"), (fraction, "number"), (text, "string")]
@@ -456,9 +478,43 @@ def schema_of(kind) -> dict:
 
 
 @route.get("/", **ROUTE)
+def start_page(request, response):
+    """The page for people, for browsers; else what this API offers, as Hug describes it."""
+    if wants_page(request.get_header("Accept") or ""):
+        return send_file(response, pages.page("index.html", asked(request)))
+    response.set_header("Vary", "Accept")
+    return documentation(request)
+
+
+@route.get("/docs", **ROUTE)
+def reference(request, response):
+    """The API reference for people: Swagger UI with the document of /openapi.json."""
+    return send_file(response, pages.page("docs.html", asked(request)))
+
+
+@route.get("/docs/hug", **ROUTE)
 def documentation(request):
-    """What this API offers."""
+    """What this API offers, as Hug describes it."""
     return api.http.documentation(prefix=request.prefix)
+
+
+@route.get("/web/{version}/{asset}", **ROUTE)
+def page_asset(request, response, version: text, asset: text):
+    """A script, a style or a picture of the page."""
+    return send_file(response, pages.asset(version, asset, asked(request)))
+
+
+def asked(request) -> dict[str, str | None]:
+    """The headers that decide how a file is sent."""
+    return {name: request.get_header(name) for name in ("Accept-Encoding", "If-None-Match")}
+
+
+def send_file(response, found: Reply):
+    """Answer with a file of the page."""
+    response.status = getattr(falcon, f"HTTP_{found.status}")
+    for name, value in found.headers.items():
+        response.set_header(name, value)
+    return found.body
 
 
 @route.get("/recognize", examples="image_url=https://example.org/photo.jpg", **ROUTE)
@@ -547,6 +603,29 @@ def verify(
     return replies.verification(service().verify(first, other, subject, threshold))
 
 
+def enrolled(request, response, subject, given, face, force, as_one=False):
+    """Enrol photos, and answer what became of each; `as_one`: what they are all refused for is the answer's error."""
+    shown, errors = [], []
+    for each in given:
+        try:
+            shown.append(replies.enrolled(service().enrol(subject, each, face=face, force=force)))
+        except (ImageError, FaceError, Conflict, Busy, StorageError) as error:
+            errors.append(error)  # of many photos, those before it are enrolled: the answer has to say so
+            shown.append({"status": "refused", "error": replies.error(error)})
+    if len(errors) == len(given):
+        if len(given) == 1 or (as_one and len({type(error) for error in errors}) == 1):
+            raise errors[0]
+        if isinstance(errors[0], (Busy, StorageError)):
+            raise errors[0]
+        response.status = falcon.HTTP_422
+        request.env["recognizer.error"] = "no_usable_photo"
+        message = f"none of the {len(given)} photos could be used"
+        return {"error": {"code": "no_usable_photo", "message": message, "photos": shown}}
+    added = sum(each["status"] == "added" for each in shown)
+    response.status = falcon.HTTP_201 if added else falcon.HTTP_200
+    return {"subject": service().person(subject).name, "added": added, "refused": len(errors), "photos": shown}
+
+
 @route.post("/enroll", **ROUTE)
 def enroll(
     request,
@@ -560,25 +639,7 @@ def enroll(
     given = photos(request, "file", image_url)
     if not given:
         photo(request, "file", None)
-    shown, errors = [], []
-    for each in given:
-        try:
-            shown.append(replies.enrolled(service().enrol(subject, each, face=face, force=force)))
-        except (ImageError, FaceError, Conflict, Busy, StorageError) as error:
-            errors.append(error)  # of many photos, those before it are enrolled: the answer has to say so
-            shown.append({"status": "refused", "error": replies.error(error)})
-    if len(errors) == len(given):
-        if len(given) == 1:
-            raise errors[0]
-        if isinstance(errors[0], (Busy, StorageError)):
-            raise errors[0]
-        response.status = falcon.HTTP_422
-        request.env["recognizer.error"] = "no_usable_photo"
-        message = f"none of the {len(given)} photos could be used"
-        return {"error": {"code": "no_usable_photo", "message": message, "photos": shown}}
-    added = sum(each["status"] == "added" for each in shown)
-    response.status = falcon.HTTP_201 if added else falcon.HTTP_200
-    return {"subject": service().person(subject).name, "added": added, "refused": len(errors), "photos": shown}
+    return enrolled(request, response, subject, given, face, force)
 
 
 @route.get("/people", **ROUTE)
@@ -588,12 +649,10 @@ def people(
     search: text = None,
 ):
     """Everybody enrolled, by name, with counts and thumbnails, and every file that is not used with its reason."""
-    found = service().people()
-    if search:
-        found = [person for person in found if search.casefold() in person.name.casefold()]
+    found, total = service().people_page(offset, limit, search or "")
     return {
-        "people": [replies.person(person, photos=False) for person in found[offset : offset + limit]],
-        "total": len(found),
+        "people": [replies.person(person, photos=False) for person in found],
+        "total": total,
         "problems": [replies.problem(problem) for problem in service().problems()],
     }
 
@@ -631,6 +690,12 @@ def person_photo(response, person: text, photo_id: text, thumbnail: switch = Fal
     kind = sniff(data)
     response.content_type = f"image/{kind}" if kind else "application/octet-stream"
     return data
+
+
+@route.get("/people/{person}/photos/{photo_id}/quality", **ROUTE)
+def person_photo_quality(person: text, photo_id: text):
+    """How good the picture of the face is; null where the face is not found any more."""
+    return replies.photo_quality(service().photo_quality(person, photo_id))
 
 
 @route.delete("/people/{person}/photos/{photo_id}", **ROUTE)
@@ -675,6 +740,49 @@ def end_session(request, response):
         access_log.append("sign_out")
     response.append_header("Set-Cookie", auth.set_cookie(visit, None))
     return {"ended": visit.session is not None}
+
+
+# -- settings and keys -----------------------------------------------------------------------------------------------
+
+
+@route.get("/settings", **ROUTE)
+def settings_now():
+    """Every setting, its value (of a secret only whether there is one), where it comes from, and whether it can be changed."""
+    return {"settings": service().setting_values()}
+
+
+@route.patch("/settings", **ROUTE)
+def change_settings(stranger_rate: fraction):
+    """Change what may be changed while running: the stranger rate. It counts at once, and after a restart."""
+    return service().change_setting("stranger_rate", stranger_rate)
+
+
+@route.get("/calibration", **ROUTE)
+def calibration():
+    """What each stranger rate means on this gallery's own distances, and who of the enrolled are closest to each other."""
+    return replies.calibration(service().calibration())
+
+
+@route.get("/keys", **ROUTE)
+def list_keys():
+    """Every key that was ever made, without what could be used. `setting` says whether the settings give one as well."""
+    return {"keys": [replies.key(key, time.time()) for key in keys.all()], "setting": settings.admin_key is not None}
+
+
+@route.post("/keys", **ROUTE)
+def add_key(response, name: text, role: role_type = "read", days: fraction = 365.0):
+    """Make a key; the answer is the only place where it ever stands. With the first one, the server begins to ask for keys."""
+    if not 0 <= days <= MOST_KEY_DAYS:
+        raise InvalidParameter(f"days: expected 0 to {MOST_KEY_DAYS}, got {days}")
+    made, shown = keys.add(name, role, time.time() + days * 86400 if days else None)
+    response.status = falcon.HTTP_201
+    return {**replies.key(made, time.time()), "key": shown}
+
+
+@route.delete("/keys/{key_id}", **ROUTE)
+def revoke_key(key_id: text):
+    """End a key, and every session that was begun with it."""
+    return replies.key(keys.revoke(key_id), time.time())
 
 
 # -- live video ------------------------------------------------------------------------------------------------------
@@ -850,6 +958,70 @@ class Sent:
 
     def __init__(self, file):
         self.read, self.close = file.read, file.close
+# -- strangers ---------------------------------------------------------------------------------------------------------
+
+
+def shown_stranger(found):
+    return replies.stranger(found, service().resembles(found))
+
+
+@route.get("/strangers", **ROUTE)
+def strangers(
+    offset: hug.types.in_range(0, 1_000_000_000) = 0,
+    limit: hug.types.in_range(1, 1001) = 100,
+):
+    """People whom cameras, or photos of requests, showed and nobody enrolled; whoever was seen last comes first."""
+    found = service().strangers()
+    return {
+        "on": settings.strangers != "off",
+        "setting": "RECOGNIZER_STRANGERS",
+        "total": len(found),
+        "strangers": [shown_stranger(each) for each in found[offset : offset + limit]],
+    }
+
+
+@route.get("/strangers/{stranger}", **ROUTE)
+def stranger(stranger: text):
+    """One stranger."""
+    return shown_stranger(service().inbox.strangers.get(stranger))
+
+
+@route.get("/strangers/{stranger}/pictures/{picture}", **ROUTE)
+def stranger_picture(response, stranger: text, picture: text):
+    """A picture of a stranger."""
+    data = service().inbox.strangers.picture(stranger, picture)
+    response.content_type = "image/jpeg"
+    return data
+
+
+@route.post("/strangers/{stranger}/name", **ROUTE)
+def name_stranger(request, response, stranger: text, subject: text, force: switch = False):
+    """Say who a stranger is: their best pictures enrol that person, who may be enrolled already, and they leave the inbox."""
+    answer = enrolled(request, response, subject, service().stranger_pictures(stranger), "largest", force, as_one=True)
+    if "error" not in answer:
+        service().inbox.strangers.remove(stranger)
+    return answer
+
+
+@route.post("/strangers/{stranger}/join", **ROUTE)
+def join_strangers(stranger: text, other: text):
+    """Two strangers are one person; grouping does not part them again."""
+    return shown_stranger(service().inbox.strangers.join(stranger, other))
+
+
+@route.post("/strangers/{stranger}/split", **ROUTE)
+def split_stranger(response, stranger: text, pictures: ids):
+    """Some pictures of a stranger show somebody else, who is answered; grouping does not join the two again."""
+    new = service().inbox.strangers.split(stranger, pictures)
+    response.status = falcon.HTTP_201
+    return shown_stranger(new)
+
+
+@route.delete("/strangers/{stranger}", **ROUTE)
+def dismiss_stranger(stranger: text, never: switch = False):
+    """Forget a stranger. `never` keeps the templates, without pictures, so that they are not asked about again."""
+    service().inbox.strangers.dismiss(stranger, never)
+    return {"dismissed": stranger, "never": never}
 
 
 @route.get("/health", **ROUTE)

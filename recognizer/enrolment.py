@@ -109,7 +109,7 @@ class Enrolment:
         self._convert: set[str] = set()  # files still to be encrypted or replaced: they may still be being written
         self._unconverted: dict[str, Problem] = {}  # those of them for which it failed
         self.folder, self.cache, self.gallery = folder, cache, gallery
-        self._engine, self._recipe, self._rules, self._workers = engine, recipe, rules, workers
+        self._engine, self.recipe, self._rules, self._workers = engine, recipe, rules, workers
         self._lock = threading.RLock()  # held for every change of the folder, the cache and what follows, never to encode
         self._sync_lock = threading.Lock()  # one look at the folder at a time
         self._entries: dict[str, Entry] = {}
@@ -376,7 +376,7 @@ class Enrolment:
         if progress and missing:
             progress(0, len(missing))
         results = examine_files(
-            list(missing.values()), self._engine, self._recipe, self._rules, self._workers, step, self.folder.vault
+            list(missing.values()), self._engine, self.recipe, self._rules, self._workers, step, self.folder.vault
         )
         for examined in results:
             batch.append(examined)

@@ -47,6 +47,9 @@
     │   ├── KeyNotFound             there is no key with that id
     │   ├── EventNotFound           there is no such event, or no picture of it
     │   ├── EventsOff               the settings say that no events are kept
+    │   ├── StrangerNotFound        there is no such stranger, or no longer
+    │   ├── PictureNotFound         that stranger has no such picture
+    │   ├── StrangersOff            the settings say that no strangers are kept
     │   └── CameraNotFound          there is no camera of that id
     ├── Conflict
     │   ├── NameTaken               another subject or camera has that name, or one like it
@@ -54,6 +57,7 @@
     │   ├── CameraFixed             the camera is set by a setting, not over the API
     │   ├── InUse                   something else is using what has to be left alone for this
     │   ├── NotEmpty                a backup is to be restored where something is kept already
+    │   ├── SettingFixed            the setting is said elsewhere, where it can be changed
     │   └── TooManyCameras          one has to be removed before another is added
     ├── CameraUnavailable           a camera gives no picture now
     ├── Busy                        the queue is full; try again shortly
@@ -286,6 +290,18 @@ class EventsOff(NotFound):
     code = "events_off"
 
 
+class StrangerNotFound(NotFound):
+    code = "stranger_not_found"
+
+
+class PictureNotFound(NotFound):
+    code = "picture_not_found"
+
+
+class StrangersOff(NotFound):
+    code = "strangers_off"
+
+
 class CameraNotFound(NotFound):
     code = "camera_not_found"
 
@@ -312,6 +328,10 @@ class InUse(Conflict):
 
 class NotEmpty(Conflict):
     code = "not_empty"
+
+
+class SettingFixed(Conflict):
+    code = "setting_fixed"
 
 
 class TooManyCameras(Conflict):

@@ -185,7 +185,7 @@ def examine_files(
         pool = loky.ProcessPoolExecutor(workers, initializer=_start_worker, initargs=arguments, timeout=60)
         results = pool.map(_examine_in_worker, work, chunksize=4)
     else:
-        pool = ThreadPoolExecutor(workers, thread_name_prefix="encoding", initializer=_give_way)
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="encoding", initializer=give_way)
         results = pool.map(lambda one: _examine_file(engine, one, rules, vault), work)
     try:
         for examined in results:
@@ -206,7 +206,7 @@ def _examine_file(engine: Engine, work: Work, rules: Rules, vault: Vault | None)
     return examine_or_explain(engine, data, rules, work.face)
 
 
-def _give_way() -> None:
+def give_way() -> None:
     """Let everything else go first: this thread on Linux, where threads have a priority of their own, else this process."""
     with contextlib.suppress(OSError, AttributeError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id() if sys.platform == "linux" else 0, 10)
@@ -222,7 +222,7 @@ def _start_worker(recipe: dict, rules: Rules, vault: Vault | None) -> None:
     from .engines import make_engine
 
     cv2.setNumThreads(1)
-    _give_way()
+    give_way()
     _worker = make_engine(**recipe), rules, vault
 
 

@@ -82,6 +82,9 @@ METRICS = (
         "recognizer_events_dropped_total", "counter",
         "What cameras told and events that were lost: the disk refused, or somebody could not keep up.",
     ),
+    Definition(
+        "recognizer_strangers_dropped_total", "counter", "Sightings of strangers, strangers and pictures that found no room.",
+    ),
 )  # fmt: skip
 #: What the client library adds about the process, on Linux.
 PROCESS_METRICS = (

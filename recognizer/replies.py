@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -14,10 +15,13 @@ from .engines.dlib import PARTS_68
 from .errors import RecognizerError
 from .folder import Problem
 from .results import EnrolledPhoto, FoundObject, Person, PersonPhoto, Seen, SeenFace, SeenObjects, Verification
+from .strangers import Stranger
 from .template_file import EXTENSION
-from .types import LANDMARK_SCHEMES, Box, Face, Match
+from .types import LANDMARK_SCHEMES, Box, Candidate, Face, Match
 
 if TYPE_CHECKING:
+    from .access_file import Key
+    from .closeness import Calibration, Closeness, Pair
     from .video.cameras import CameraEntry
     from .video.results import FrameResult
 
@@ -198,8 +202,66 @@ def _photo(name: str, photo: PersonPhoto) -> dict:
     return shown
 
 
+def photo_quality(found: quality.Quality | None) -> dict:
+    return {"quality": None if found is None else _quality(found)}
+
+
 def _link(name: str, photo: str, thumbnail: bool = False) -> str:
     return f"/people/{quote(name, safe='')}/photos/{photo}" + ("?thumbnail=1" if thumbnail else "")
+
+
+def calibration(found: Calibration) -> dict:
+    """What each stranger rate means in this gallery."""
+    return {
+        "stranger_rate": found.stranger_rate,
+        "threshold": _rounded(found.threshold),
+        "templates": found.templates,
+        "curve": [
+            {
+                "stranger_rate": point.stranger_rate,
+                "threshold": _rounded(point.threshold),
+                "false_match_rate": _significant(point.false_match_rate),
+                "accepted": _rounded(point.accepted),
+                "mistaken": _rounded(point.mistaken),
+            }
+            for point in found.curve
+        ],
+        "measured": None if found.measured is None else _closeness(found.measured),
+        "current": found.current,
+    }
+
+
+def _closeness(found: Closeness) -> dict:
+    same, different = found.bars()
+    return {
+        "templates": found.templates,
+        "sampled": found.sampled,
+        "same": {"count": len(found.same), "bars": same},
+        "different": {"count": len(found.different), "bars": different},
+        "bar_width": found.step,
+        "closest": [{"distance": _rounded(pair.distance), "photos": _pair(pair)} for pair in found.closest],
+    }
+
+
+def _pair(pair: Pair) -> list[dict]:
+    return [
+        {"subject": subject, "photo": photo, "thumbnail": None if photo is None else _link(subject, photo, thumbnail=True)}
+        for subject, photo in zip(pair.subjects, pair.photos, strict=True)
+    ]
+
+
+def key(held: Key, now: float) -> dict:
+    """A key as it is listed: nothing that could be used. Times are seconds since 1970."""
+    over = held.expires is not None and held.expires <= now
+    return {
+        "id": held.id,
+        "name": held.name,
+        "role": held.role,
+        "state": "revoked" if held.revoked is not None else "expired" if over else "valid",
+        "made": round(held.made, 3),
+        "expires": None if held.expires is None else round(held.expires, 3),
+        "revoked": None if held.revoked is None else round(held.revoked, 3),
+    }
 
 
 def camera(entry: CameraEntry) -> dict:
@@ -216,6 +278,31 @@ def camera(entry: CameraEntry) -> dict:
         "fps": round(reader.fps, 1),
         "frames": reader.counts,
     }
+
+
+def stranger(found: Stranger, resembles: Candidate | None) -> dict:
+    """Somebody whom nobody enrolled, and whom of those who are enrolled they are like."""
+    pictures = [
+        {
+            "id": each.id, "url": f"/strangers/{found.id}/pictures/{each.id}", "time": _iso(each.time),
+            "camera": each.camera, "quality": each.quality,
+        }
+        for each in found.pictures
+    ]  # fmt: skip
+    return {
+        "id": found.id,
+        "sightings": found.sightings,
+        "first_seen": _iso(found.first_seen),
+        "last_seen": _iso(found.last_seen),
+        "cameras": found.cameras,
+        "thumbnail": pictures[0]["url"],
+        "pictures": pictures,
+        "resembles": resembles and {"subject": resembles.subject, "distance": _rounded(resembles.distance)},
+    }
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def problem(found: Problem) -> dict:

@@ -1,6 +1,6 @@
 """Photos of enrolled people that look odd among the others: perhaps somebody else's.
 
-Nothing of it is worked out before somebody asks; it is kept until the gallery changes.
+Nothing of it is worked out before somebody asks; it is kept until the gallery changes, or how near a name is given.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class Review:
     def __init__(self, enrolment: Enrolment, limit: float, named: Callable[[], float]):
         self._enrolment, self._limit, self._named = enrolment, limit, named
         self._lock = threading.Lock()
-        self._revision = -1
+        self._revision: tuple | None = None
         self._kept: dict[str, Warnings] = {}
 
     def of(self, subject: str) -> Warnings:
         """Photo id -> what is odd about it; photos with nothing odd are left out."""
-        revision = self._enrolment.revision
+        revision = self._state()
         with self._lock:
             kept = self._kept.get(subject) if revision == self._revision else None
         if kept is None:
@@ -52,7 +52,7 @@ class Review:
 
     def of_all(self) -> dict[str, Warnings] | None:
         """The same of everybody, by subject; None where there are more than `MOST_AT_ONCE` templates."""
-        gallery, revision = self._enrolment.gallery, self._enrolment.revision
+        gallery, revision = self._enrolment.gallery, self._state()
         subjects = gallery.subjects()
         if sum(subjects.values()) > MOST_AT_ONCE:
             return None
@@ -63,7 +63,11 @@ class Review:
         self._keep(revision, found)
         return found
 
-    def _keep(self, revision: int, found: dict[str, Warnings]) -> None:
+    def _state(self) -> tuple[int, float]:
+        """What all of it depends on."""
+        return self._enrolment.revision, self._named()
+
+    def _keep(self, revision: tuple, found: dict[str, Warnings]) -> None:
         with self._lock:
             if self._revision != revision:
                 self._revision, self._kept = revision, {}

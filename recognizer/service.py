@@ -8,16 +8,33 @@ import platform
 import shutil
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 import numpy as np
 
-from . import __version__, annotate, backup, encryption, images, matching, models, names, sandbox, subject_export, template_file
+from . import (
+    __version__,
+    annotate,
+    backup,
+    clustering,
+    encryption,
+    geometry,
+    images,
+    matching,
+    models,
+    names,
+    quality,
+    sandbox,
+    subject_export,
+    template_file,
+)
+from .adjustments import Adjustments
 from .audit import AuditLog
 from .changes import Changes
+from .closeness import Calibration, CurvePoint, Measurement
 from .encodings import EncodingsCache
 from .encryption import Presence
 from .engines import Engine, largest, make_engine, weights_for
@@ -34,8 +51,10 @@ from .errors import (
     NoFace,
     PhotoNotFound,
     RecognizerError,
+    SettingFixed,
     SettingsError,
     StorageError,
+    StrangersOff,
     SubjectNotFound,
 )
 from .examination import Examined, Rules, examine, thumbnail
@@ -43,13 +62,16 @@ from .fetch import Fetcher
 from .folder import KnownFaces, Problem
 from .galleries.base import Gallery
 from .galleries.memory import MemoryGallery
+from .inbox import Inbox
 from .metrics import CameraSample, Metrics
 from .objects import DECODE_SIZE, GRAPH, LEAST_SCORE, WEIGHTS, ObjectDetector, check_labels
 from .pool import Pool
+from .quality import Quality
 from .results import EnrolledPhoto, FoundObject, Person, PersonPhoto, Seen, SeenFace, SeenObjects, Verification
 from .retention import Sweep
 from .review import Review, Warnings, duplicate_of, looks_like_another, unlike_others
-from .settings import Settings
+from .settings import CHANGEABLE, DEFAULT, PAGE, PREFIX, SETTINGS, Settings, default_of
+from .strangers import Bounds, Shot, Sighting, Stranger, Strangers
 from .types import Box, Candidate, Face, Match
 from .vault import Vault, open_vault
 from .video.cameras import Cameras
@@ -57,7 +79,10 @@ from .video.event_hub import Events
 from .video.event_log import EventLog, Retention, read_all, read_thumbnail
 from .video.events import Rules as EventRules
 from .video.live import Live
+from .video.naming import worth
 from .video.reach import Reach
+from .video.sightings import Rules as SightingRules
+from .video.sightings import Sightings, cut
 from .video.source import parse_source
 from .video.workers import Workers, cores, sensible
 from .vision import EngineVision
@@ -71,10 +96,18 @@ EXTENSIONS = {"jpeg": "jpg", "tiff": "tif"}
 MAX_FETCHES = 32
 #: Most candidates that one face lists.
 MAX_CANDIDATES = 100
+#: Stranger rates of which `Service.calibration` tells what they mean.
+RATES = tuple(float(f"{digit}e{power}") for power in range(-6, 0) for digit in (1, 2, 5))
+#: A stranger is shown to be like somebody who is enrolled where a stranger comes that near to anybody with this chance.
+RESEMBLES_RATE = 0.2
+#: Pictures of a stranger that enrol them, at most.
+ENROLLING_PICTURES = 5
 #: Seconds for which a call waits while another one fetches what finds objects, and for which a failure to is believed.
 OBJECTS_WAIT, OBJECTS_RETRY = 10.0, 60.0
 #: Seconds that another process, which writes the events, is given to take a person out of them.
 FORGET_SECONDS = 8.0
+#: Share that two boxes have in common from which on they are of one face.
+_SAME_FACE = 0.5
 
 
 class _Clock:
@@ -122,6 +155,8 @@ class Service:
             engine.embedder.idle = lambda: pool.inside < 2
         self._fetches = threading.BoundedSemaphore(max(2, min(MAX_FETCHES, settings.http_threads // 2)))
         self._font = models.path("font", settings.models_dir)
+        self._adjustments = Adjustments(settings.state_dir / "settings.json", CHANGEABLE)
+        self._measurement = Measurement(enrolment)
         self._review = Review(enrolment, points.threshold, self.threshold_now)
         self._objects: ObjectDetector | None = None
         self._objects_lock = threading.Lock()
@@ -138,6 +173,8 @@ class Service:
         self._video_lock = threading.RLock()
         self._cameras: Cameras | None = None
         self._cameras_lock = threading.Lock()
+        self._inbox: Inbox | None = None
+        self._inbox_lock = threading.Lock()
         self._started = time.time()
         self._ready = False
 
@@ -213,10 +250,14 @@ class Service:
         with self._events_lock:  # after the cameras, whose people leave now
             if self._events is not None:
                 self._events.close()
+        with self._inbox_lock:
+            if self._inbox is not None:
+                self._inbox.close()
         with self._cameras_lock:
             cameras, self._cameras = self._cameras, None
         if cameras is not None:
             cameras.close()
+        self._measurement.close()
         self.pool.close()
         with self._video_lock:
             if self._video_workers is not None:
@@ -299,7 +340,10 @@ class Service:
         _check_range("top_k", top_k, 0, MAX_CANDIDATES)
         if threshold is not None:
             _check_range("threshold", threshold, 0, 4)
-        return self._counted(self._in_pool(self._look, photo, min_face, landmarks, self.gallery, top_k, threshold), True)
+        seen = self._in_pool(self._look, photo, min_face, landmarks, self.gallery, top_k, threshold)
+        if self._inbox is not None and self.settings.strangers == "all":
+            self._offer_strangers(self._inbox, seen)
+        return self._counted(seen, True)
 
     def _in_pool(self, work, *args):
         result, waited = self.pool.run(work, *args)
@@ -440,8 +484,10 @@ class Service:
         names in the gallery with the probability that the settings allow."""
         if self.settings.threshold is not None:
             return self.settings.threshold
-        count = len(self.gallery) if comparisons is None else comparisons
-        return self._curve.distance(matching.rate_per_comparison(self.settings.stranger_rate, count))
+        return self._threshold_at(self.stranger_rate, len(self.gallery) if comparisons is None else comparisons)
+
+    def _threshold_at(self, rate: float, comparisons: int) -> float:
+        return self._curve.distance(matching.rate_per_comparison(rate, comparisons))
 
     def match(self, vectors: np.ndarray, top_k: int = 0, threshold: float | None = None) -> list[Match]:
         """Whom each embedding, float32 (n, dim), belongs to."""
@@ -601,6 +647,13 @@ class Service:
     def people(self) -> list[Person]:
         """Everybody with a folder, by name; what is odd about photos is not looked at (see `odd_photos` and `person`)."""
         return [self._person(name, entries) for name, entries in self.enrolment.subjects().items()]
+
+    def people_page(self, offset: int = 0, limit: int | None = None, search: str = "") -> tuple[list[Person], int]:
+        """Some of `people`: of those with `search` in their name, so many from the given one on; and how many they are."""
+        wanted = search.casefold()
+        found = [each for each in self.enrolment.subjects().items() if wanted in each[0].casefold()]
+        chosen = found[offset:] if limit is None else found[offset : offset + limit]
+        return [self._person(name, entries) for name, entries in chosen], len(found)
 
     def odd_photos(self) -> dict[str, int] | None:
         """How many photos of each subject are odd among the others (see `review`); those with none are left out.
@@ -770,6 +823,26 @@ class Service:
         data = self.photo(name, photo)
         return self.pool.run(lambda: thumbnail(self._decode(data), Box(*entry.encoding.box)))[0]
 
+    def photo_quality(self, name: str, photo: str) -> Quality | None:
+        """How good the picture is that a photo has of its subject's face; None where the face is not found again.
+
+        Raises
+        ------
+        SubjectNotFound, PhotoNotFound, ImageError, Busy
+        """
+        entry = self._entry(name, photo)
+        if entry.encoding.box is None:
+            raise PhotoNotFound(f"photo {photo!r} has no face that is used")
+        return self.pool.run(self._quality_of, self.photo(name, photo), entry.encoding.box)[0]
+
+    def _quality_of(self, photo: bytes, box: Sequence[float]) -> Quality | None:
+        faces, image = self.engine.look(self._decode(photo))
+        if not len(faces):
+            return None
+        shared = geometry.iou(np.array(box), faces.boxes)
+        nearest = int(shared.argmax())
+        return self.engine.qualities(image, faces.select([nearest]))[0] if shared[nearest] > _SAME_FACE else None
+
     def _entry(self, name: str, photo: str) -> Entry:
         name = self._name(name)
         for entry in self.enrolment.entries(name):
@@ -865,15 +938,21 @@ class Service:
             raise EventNotFound(f"there is no event {number}, or no longer", event=number)
         return found
 
-    def _observers(self) -> tuple[Events, ...]:
-        """The events, if there are any: video goes on where their folder cannot be used."""
-        if not self.settings.events:
-            return ()
+    def _observers(self) -> tuple[Callable, ...]:
+        """The events and the strangers, if there are any: video goes on where their folder cannot be used."""
+        found: list[Callable] = []
         try:
-            return (self.events,)
+            if self.settings.events:
+                found.append(self.events)
         except StorageError as error:
             log.warning("no events are kept: %s", error.message)
-            return ()
+        try:
+            if self.settings.strangers != "off":
+                rules = SightingRules(self.settings.event_unknown_seconds, self.rules.min_face)
+                found.append(Sightings(self.inbox.offer, rules))
+        except StorageError as error:
+            log.warning("no strangers are kept: %s", error.message)
+        return tuple(found)
 
     @property
     def _vault(self) -> Vault | None:
@@ -934,6 +1013,74 @@ class Service:
             finally:
                 held.close()
 
+    # -- strangers ----------------------------------------------------------------------------------------------
+
+    @property
+    def inbox(self) -> Inbox:
+        """Takes who is not known; made when it is first asked for.
+
+        Raises
+        ------
+        StrangersOff, StorageError
+        """
+        if self.settings.strangers == "off":
+            raise StrangersOff("no strangers are kept: the setting RECOGNIZER_STRANGERS is off")
+        with self._inbox_lock:
+            if self._inbox is None:
+                self._inbox = Inbox(
+                    self._strangers(), self.engine, self.rules, self.match, lambda: self.gallery.generation
+                )
+            return self._inbox
+
+    def _strangers(self) -> Strangers:
+        def limit(faces: int) -> float:
+            return clustering.limit_for(faces, self._curve.distance)
+
+        bounds = Bounds(days=self.settings.strangers_days)
+        return Strangers(self.settings.state_dir / "strangers", self.engine.info.id, limit, bounds)
+
+    def keep_strangers(self) -> None:
+        """Look after the strangers from now on; where none are kept any longer, forget those whose time is over. Servers do
+        this; commands do not."""
+        if self.settings.strangers != "off":
+            self.inbox  # noqa: B018, made here
+        elif (self.settings.state_dir / "strangers").is_dir():
+            self._strangers().purge()
+
+    def strangers(self) -> list[Stranger]:
+        """Everybody in the inbox, whoever was seen last first; nobody where it is off."""
+        return [] if self.settings.strangers == "off" else self.inbox.strangers.all()
+
+    def resembles(self, stranger: Stranger) -> Candidate | None:
+        """Who of those who are enrolled is nearest to a stranger's best picture, if that is nearer than most are."""
+        found = self.gallery.search(stranger.pictures[0].vector[None], 1)[0]
+        limit = self._curve.distance(matching.rate_per_comparison(RESEMBLES_RATE, len(self.gallery)))
+        return found[0] if found and found[0].distance <= max(limit, self.threshold_now()) else None
+
+    def stranger_pictures(self, id_: str) -> list[bytes]:
+        """The pictures that enrol a stranger, best first.
+
+        Raises
+        ------
+        StrangerNotFound, StrangersOff
+        """
+        held = self.inbox.strangers
+        return [held.picture(id_, each.id) for each in held.get(id_).pictures[:ENROLLING_PICTURES]]
+
+    def _offer_strangers(self, inbox: Inbox, seen: Seen) -> None:
+        """Hand the faces that a request's photo shows and nobody knows to the inbox, without waiting for it."""
+        now = time.time()
+        for number, face in enumerate(seen.faces):
+            fit = face.box.size >= self.rules.min_face and face.quality is not None and not quality.remarks(face.quality)
+            if face.subject is not None or not fit:
+                continue
+            image = seen.image
+            height, width = image.pixels.shape[:2]
+            fx, fy = width / image.width, height / image.height
+            box = Box(face.box.left * fx, face.box.top * fy, face.box.right * fx, face.box.bottom * fy)
+            shot = Shot(cut(image.pixels, box), now, worth(face.quality))
+            inbox.offer(Sighting(f"request/{now:.3f}/{number}/{id(seen):x}", None, now, now, (shot,)))
+
     # -- cameras ------------------------------------------------------------------------------------------------
 
     @property
@@ -948,6 +1095,77 @@ class Service:
                     files=self.settings.camera_files,
                 )
             return self._cameras
+
+    # -- settings -----------------------------------------------------------------------------------------------
+
+    @property
+    def stranger_rate(self) -> float:
+        """The setting of that name, or what it was changed to."""
+        changed = self._adjustments.get("stranger_rate") if self._fixed_by("stranger_rate") is None else None
+        try:
+            return self.settings.stranger_rate if changed is None else self._checked("stranger_rate", changed)
+        except InvalidParameter:  # somebody wrote the file by hand
+            return self.settings.stranger_rate
+
+    def setting_values(self) -> list[dict]:
+        """Every setting: its value, where that comes from, and whether `change_setting` takes it. No secrets."""
+        return [self.setting(item.name) for item in SETTINGS]
+
+    def setting(self, name: str) -> dict:
+        """One of `setting_values`."""
+        rule = next(item.metadata for item in SETTINGS if item.name == name)
+        source, label = self.settings.source(name)
+        fixed = self._fixed_by(name) if name in CHANGEABLE else None
+        value = self.settings.shown(name)
+        if name == "camera":
+            value = parse_source(self.settings.camera).shown
+        if name in CHANGEABLE and fixed is None and self._adjustments.get(name) is not None:
+            value, source = getattr(self, name), PAGE
+        return {
+            "name": name, "variable": PREFIX + name.upper(), "value": value, "secret": rule["secret"], "source": source,
+            "label": label, "changeable": name in CHANGEABLE and fixed is None, "fixed_by": fixed, "help": rule["help"],
+        }  # fmt: skip
+
+    def change_setting(self, name: str, value: float) -> dict:
+        """Change one of `CHANGEABLE` from now on, also after a restart; its default is as if it had never been changed.
+
+        Raises
+        ------
+        InvalidParameter, SettingFixed, StorageError
+        """
+        value = self._checked(name, value)
+        fixed = self._fixed_by(name)
+        if fixed is not None:
+            raise SettingFixed(f"{name} is set by {fixed}, and can only be changed there", setting=fixed)
+        self._adjustments.set(name, None if value == default_of(name) else value)
+        log.info("%s was changed to %s", name, value)
+        return self.setting(name)
+
+    def _checked(self, name: str, value: float):
+        try:
+            return getattr(self.settings.replace(**{name: value}), name)
+        except SettingsError as error:
+            raise InvalidParameter(error.message) from None
+
+    def _fixed_by(self, name: str) -> str | None:
+        """What keeps a changeable setting from being changed: where it, or one that stands in its place, is said."""
+        for each in ("threshold", name) if name == "stranger_rate" else (name,):
+            source, label = self.settings.source(each)
+            if source != DEFAULT:
+                return label
+        return None
+
+    def calibration(self) -> Calibration:
+        """What each stranger rate means in this gallery; distances are measured meanwhile where that takes long."""
+        count = len(self.gallery)
+        measured, current = self._measurement.latest()
+        points = []
+        for rate in sorted({*RATES, self.stranger_rate}):
+            threshold = self._threshold_at(rate, count)
+            shares = (None, None) if measured is None else (measured.accepted(threshold), measured.mistaken(threshold))
+            points.append(CurvePoint(rate, threshold, matching.rate_per_comparison(rate, count), *shares))
+        rate = self.stranger_rate if self.settings.threshold is None else None
+        return Calibration(rate, self.threshold_now(), count, tuple(points), measured, current)
 
     # -- health -------------------------------------------------------------------------------------------------
 
@@ -966,7 +1184,7 @@ class Service:
                 "calibration": {key: points[key] for key in ("threshold", "false_match_rate", "data_set", "date")},
             },
             "threshold": round(self.threshold_now(), 4),
-            "stranger_rate": self.settings.stranger_rate if self.settings.threshold is None else None,
+            "stranger_rate": self.stranger_rate if self.settings.threshold is None else None,
             "counts": {
                 "subjects": len(subjects), "templates": sum(subjects.values()), "problems": self.enrolment.problem_count,
             },  # fmt: skip
@@ -975,6 +1193,7 @@ class Service:
             "uptime_s": round(time.time() - self._started, 1),
             "events": None if self._events is None else self._events.counts(),
             "retention": None if self._sweep is None else self._sweep.counts(),
+            "strangers": None if self._inbox is None else self._inbox.counts(),
         }
 
     def unready(self) -> list[str]:
@@ -1009,6 +1228,11 @@ class Service:
         metrics.watch_cameras(self._camera_samples)
         metrics.watch("recognizer_events_total", lambda: self._event_counts()[0])
         metrics.watch("recognizer_events_dropped_total", lambda: self._event_counts()[1])
+        metrics.watch("recognizer_strangers_dropped_total", self._strangers_dropped)
+
+    def _strangers_dropped(self) -> int:
+        counts = {} if self._inbox is None else self._inbox.counts()
+        return sum(counts.get(name, 0) for name in ("dropped", "failed", "dropped_strangers", "dropped_pictures"))
 
     def _event_counts(self) -> tuple[int, int]:
         """Events that were written since the start, and what was dropped on the way in, to the disk, or to a receiver."""

@@ -21,7 +21,9 @@ from .origins import normal_host, normal_origin
 
 PREFIX = "RECOGNIZER_"
 #: Where a value may come from.
-DEFAULT, ENVIRONMENT, FILE, CONFIG = "default", "environment", "file", "config"
+DEFAULT, ENVIRONMENT, FILE, CONFIG, OPTION, PAGE = "default", "environment", "file", "config", "option", "page"
+#: Settings that may be changed while the server runs; what is said elsewhere wins.
+CHANGEABLE = ("stranger_rate",)
 _MOST_FILE_BYTES = 1_000_000
 
 
@@ -297,6 +299,15 @@ class Settings:
     event_left_seconds: float = _setting(
         5.0, float, "Seconds that a person must not have been seen before they have left.", least=0.1, most=86_400
     )
+    strangers: str = _setting(
+        "off", str,
+        "Whose faces are kept, grouped by person, so that somebody may say who they are: nobody's, those that cameras do not "
+        "know, or those in photos sent to `/recognize` as well.",
+        choices=("off", "cameras", "all"),
+    )
+    strangers_days: float = _setting(
+        30.0, float, "Days after which a stranger who was not seen again is forgotten.", least=0.01, most=36_500
+    )
     webhooks: tuple[str, ...] = _setting(
         (), _urls, "URLs that every event is posted to, separated by spaces.", shown="none", secret=True
     )
@@ -323,9 +334,11 @@ class Settings:
     mqtt_discovery: str = _setting(
         "homeassistant", _topic_or_none, "Home Assistant's MQTT discovery prefix; `none` announces nothing."
     )
+    #: What was said of which setting, and where; empty where a program gives the values.
+    found: Mapping[str, Found] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self):
-        for item in fields(self):
+        for item in SETTINGS:
             value, rule = getattr(self, item.name), item.metadata
             if value is None:
                 continue
@@ -352,13 +365,37 @@ class Settings:
         found = read(environ)
         values = {name: value.parsed() for name, value in found.items()}
         values.update({name: value for name, value in overrides.items() if value is not None})
-        return cls(**values)
+        found = {name: each for name, each in found.items() if overrides.get(name) is None}
+        return cls(**values, found=found)
 
     def replace(self, **changes) -> Settings:
         return dataclasses.replace(self, **changes)
 
+    def source(self, name: str) -> tuple[str, str]:
+        """Where a setting's value comes from, and what it is called there."""
+        said = self.found.get(name)
+        if said is not None:
+            return said.where, said.label
+        variable = PREFIX + name.upper()
+        return (DEFAULT if getattr(self, name) == default_of(name) else OPTION), variable
 
-SETTINGS = fields(Settings)
+    def shown(self, name: str):
+        """A setting's value as plain data; of a secret, whether there is one."""
+        value = getattr(self, name)
+        if _RULES[name]["secret"]:
+            return "set" if value else "not set"
+        if isinstance(value, Path):
+            return str(value)
+        return list(value) if isinstance(value, tuple) else value
+
+
+SETTINGS = tuple(item for item in fields(Settings) if item.metadata)
+
+
+def default_of(name: str):
+    """A setting's value where nobody says anything."""
+    item = next(each for each in SETTINGS if each.name == name)
+    return item.default if item.default is not dataclasses.MISSING else item.default_factory()
 
 
 @dataclass(frozen=True)
@@ -472,7 +509,7 @@ def markdown_table() -> str:
         rule = item.metadata
         shown = rule["shown"]
         if shown is None:
-            default = item.default if item.default is not dataclasses.MISSING else item.default_factory()
+            default = default_of(item.name)
             shown = f"`{'on' if default is True else 'off' if default is False else default}`"
         text = rule["help"]
         if rule["choices"]:

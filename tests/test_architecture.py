@@ -20,20 +20,20 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "logs", "headers", "origins", "children"),
     (
         "types", "exporting", "settings", "names", "image_headers", "fetch", "package_index", "pool", "reload", "wsgi",
-        "metrics", "openapi", "tls", "rates", "access_file", "files", "vault", "consent", "changes",
+        "metrics", "openapi", "pages", "tls", "rates", "access_file", "adjustments", "files", "vault", "consent", "changes",
     ),
     ("decoders",),
     ("sandbox",),
-    ("geometry", "matching", "images", "download", "encodings", "server", "observing", "keys", "audit"),
+    ("geometry", "matching", "clustering", "images", "download", "encodings", "server", "observing", "keys", "audit"),
     (
         "models", "galleries", "folder", "quality", "duplicates", "fonts", "bodies", "sources", "sessions",
         "subject_export", "template_file", "backup_file",
     ),
     ("engines", "results", "progress", "auth"),
-    ("objects",),
+    ("objects", "strangers"),
     ("examination", "evaluation", "face_recognition", "annotate", "replies"),
-    ("enrolment", "video", "vision"),
-    ("watcher", "review", "retention", "encryption"),
+    ("enrolment", "video", "vision", "inbox", "archive"),
+    ("watcher", "review", "closeness", "contact_sheet", "retention", "encryption"),
     ("backup", "restore"),
     ("service",),
     ("people", "doctor"),
@@ -59,7 +59,10 @@ HEAVY = {
     "watchfiles",
 }  # fmt: skip
 #: Modules that are pure: what they may import beside the standard library.
-PURE = {"types": {"numpy", "errors"}, "geometry": {"numpy"}, "matching": {"numpy", "types", "errors"}}
+PURE = {
+    "types": {"numpy", "errors"}, "geometry": {"numpy"}, "matching": {"numpy", "types", "errors"},
+    "clustering": {"numpy", "dlib"},
+}  # fmt: skip
 #: Who may know hug. It is unmaintained: nothing below the routes depends on it.
 HUG = {"api.py"}
 

@@ -21,10 +21,12 @@ STATUSES = {
     403: {"AccessError", "RoleRequired", "LoopbackOnly", "HostRefused", "OriginRefused", "CsrfRefused"},
     404: {
         "UnknownRoute", "NotFound", "SubjectNotFound", "PhotoNotFound", "KeyNotFound", "CameraNotFound", "EventNotFound",
-        "EventsOff",
+        "EventsOff", "StrangerNotFound", "PictureNotFound", "StrangersOff",
     },
     405: {"MethodNotAllowed"},
-    409: {"Conflict", "NameTaken", "LooksLikeAnother", "CameraFixed", "TooManyCameras", "InUse", "NotEmpty"},
+    409: {
+        "Conflict", "NameTaken", "LooksLikeAnother", "CameraFixed", "SettingFixed", "TooManyCameras", "InUse", "NotEmpty",
+    },
     413: {"BodyTooLarge", "ImageTooLarge", "FetchTooLarge"},
     415: {"UnsupportedImage"},
     422: {

@@ -42,7 +42,7 @@ def _list() -> None:
 @click.argument("keys", nargs=-1, metavar="[KEY]...")
 @common_options
 def fetch(keys):
-    """Fetch the weights that are missing: those of KEY, or all that a start may need.
+    """Fetch the weights that are missing: those of KEY, or all that a start and /docs may need.
 
     KEY is one of the list, or `objects` for what finds objects, which is else fetched when objects are first asked for.
     """

@@ -20,19 +20,25 @@ from ..errors import (
     InvalidSource,
     InvalidUrl,
     KeyMissing,
+    KeyNotFound,
     LooksLikeAnother,
     ModelError,
     NameTaken,
     NoFace,
     NoImage,
     PhotoNotFound,
+    PictureNotFound,
     RecognizerError,
     SealBroken,
+    SettingFixed,
     StorageError,
+    StrangerNotFound,
+    StrangersOff,
     SubjectNotFound,
     TooManyCameras,
+    UnknownRoute,
 )
-from .schemas import PHOTO_ID
+from .schemas import PHOTO_ID, PICTURE_ID
 
 JSON, JPEG, MJPEG, ZIP = "application/json", "image/jpeg", "multipart/x-mixed-replace", "application/zip"
 #: Replies that are pictures as they were received.
@@ -40,6 +46,9 @@ PICTURES = (
     JPEG, "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff", "image/heic", "image/avif",
     "application/octet-stream",
 )  # fmt: skip
+
+#: What a page is made of.
+ASSETS = ("text/javascript", "text/css", "image/svg+xml")
 
 Errors = tuple[type[RecognizerError], ...]
 
@@ -91,8 +100,14 @@ _OBJECTS = {200: {JSON: "Objects", JPEG: "Photo"}}
 #: What adding or changing a camera may be refused with.
 _CAMERA: Errors = (InvalidSource, AddressRefused, NameTaken, TooManyCameras, StorageError, BodyTooLarge)
 
+#: What everything about one stranger may be refused with.
+_STRANGER: Errors = (StrangerNotFound, StrangersOff, StorageError)
+
 OPERATIONS: dict[str, Operation] = {
-    "GET /": Operation("Server", _json("Description")),
+    "GET /": Operation("Server", {200: {JSON: "Description", "text/html": "Page"}}),
+    "GET /docs": Operation("Server", {200: {"text/html": "Page"}}),
+    "GET /docs/hug": Operation("Server", _json("Description")),
+    "GET /web/{version}/{asset}": Operation("Server", {200: dict.fromkeys(ASSETS, "Page")}, (UnknownRoute, ModelError)),
     "GET /session": Operation("Access", _json("Session")),
     "POST /session": Operation("Access", _json("BegunSession", 201), (BodyTooLarge,), bodiless=True),
     "DELETE /session": Operation("Access", _json("EndedSession")),
@@ -115,9 +130,18 @@ OPERATIONS: dict[str, Operation] = {
         "People", {200: dict.fromkeys(PICTURES, "Photo")},
         (SubjectNotFound, PhotoNotFound, ImageError, Busy, SealBroken, KeyMissing),
     ),
+    "GET /people/{person}/photos/{photo_id}/quality": Operation(
+        "People", _json("PhotoQuality"), (SubjectNotFound, PhotoNotFound, ImageError, Busy)
+    ),
     "DELETE /people/{person}/photos/{photo_id}": Operation(
         "People", _json("DeletedPhoto"), (SubjectNotFound, PhotoNotFound, StorageError)
     ),
+    "GET /settings": Operation("Settings", _json("Settings")),
+    "PATCH /settings": Operation("Settings", _json("Setting"), (SettingFixed, StorageError, BodyTooLarge)),
+    "GET /calibration": Operation("Settings", _json("Calibration")),
+    "GET /keys": Operation("Access", _json("Keys"), (StorageError,)),
+    "POST /keys": Operation("Access", _json("MadeKey", 201), (StorageError, BodyTooLarge)),
+    "DELETE /keys/{key_id}": Operation("Access", _json("Key"), (KeyNotFound, StorageError)),
     "GET /objects": Operation("Photos", _OBJECTS, _LOOK, needed=("image_url",)),
     "POST /objects": Operation("Photos", _OBJECTS, _LOOK, photos=("file",)),
     "GET /objects/labels": Operation("Photos", _json("ObjectLabels")),
@@ -142,6 +166,21 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "GET /audit": Operation("Access", _json("AuditLines")),
     "GET /backup": Operation("Server", {200: {ZIP: "Backup"}}, (Busy,)),
+    "GET /strangers": Operation("Strangers", _json("Strangers"), (StorageError,)),
+    "GET /strangers/{stranger}": Operation("Strangers", _json("Stranger"), _STRANGER),
+    "GET /strangers/{stranger}/pictures/{picture}": Operation(
+        "Strangers", {200: {JPEG: "Photo"}}, (*_STRANGER, PictureNotFound)
+    ),
+    "POST /strangers/{stranger}/name": Operation(
+        "Strangers", {200: {JSON: "Enrolled"}, 201: {JSON: "Enrolled"}},
+        (*_STRANGER, PictureNotFound, InvalidName, FaceError, NameTaken, LooksLikeAnother, Busy, BodyTooLarge),
+        codes={422: ("no_usable_photo",)},
+    ),
+    "POST /strangers/{stranger}/join": Operation("Strangers", _json("Stranger"), (*_STRANGER, BodyTooLarge)),
+    "POST /strangers/{stranger}/split": Operation(
+        "Strangers", _json("Stranger", 201), (*_STRANGER, PictureNotFound, BodyTooLarge)
+    ),
+    "DELETE /strangers/{stranger}": Operation("Strangers", _json("DismissedStranger"), _STRANGER),
     "GET /health": Operation("Server", _json("Health")),
     "GET /health/live": Operation("Server", _json("Live")),
     "GET /health/ready": Operation("Server", _json("Ready"), codes={503: ("not_ready",)}),
@@ -164,6 +203,8 @@ PARAMETERS: dict[str, tuple[str, object]] = {
     "offset": ("How many people to pass over.", 0),
     "limit": ("How many to list at most.", 100),
     "search": ("A part of the names that are wanted; case does not matter.", "biden"),
+    "version": ("The version of the page that names the file.", "3f9c0a417be2"),
+    "asset": ("The file's name.", "app.js"),
     "person": ("Name of the person.", "Joe Biden"),
     "name": ("The new name.", "Joseph Biden"),
     "merge": ("Join them with somebody who has that name already.", False),
@@ -199,7 +240,18 @@ PARAMETERS: dict[str, tuple[str, object]] = {
     "POST /cameras name": ("What people call it.", "Door"),
     "PATCH /cameras/{camera} name": ("What people call it from now on.", "Door"),
     "key": ("The key, where no header shows it. It may not stand in the URL.", "rk_7c3mz4qp_" + 43 * "x"),
+    "stranger_rate": ("Chance that somebody who is not enrolled gets any name, from 0.000001 to 0.5.", 0.01),
+    "POST /keys name": ("What it is for.", "front door"),
+    "role": ("What it may do.", "read"),
+    "days": ("Days until it expires; 0 for never.", 365),
+    "key_id": ("The key's id, which the list of keys tells.", "7c3mz4qp"),
     "always": ("Whether it runs also while nobody watches.", False),
+    "GET /strangers offset": ("How many strangers to pass over.", 0),
+    "stranger": ("The stranger's id.", "3f9a0c1b72"),
+    "picture": ("The picture's id.", PICTURE_ID),
+    "pictures": ("Ids of the pictures that show somebody else, as a list or separated by commas.", [PICTURE_ID]),
+    "other": ("Id of the other stranger, who is joined.", "a81c5d09e4"),
+    "never": ("Do not ask about them again: their templates are kept, and no pictures.", True),
     "photo_id": ("The photo's id, which the list of a person's photos tells.", PHOTO_ID),
     "thumbnail": ("A small JPEG of the face instead.", True),
 }

@@ -5,6 +5,7 @@ Objects are closed: a field that a reply has and its schema has not is an error,
 
 from __future__ import annotations
 
+PICTURE_ID = "8c1d2e3f4a5b6c7d8e9fa0b1c2d3e4f5"
 PHOTO_ID = "3c17ad7c5f0e4b6f9d1e2a8b7c6d5e4f3c17ad7c5f0e4b6f9d1e2a8b7c6d5e4f"
 
 INTEGER, NUMBER, TEXT, BOOLEAN = {"type": "integer"}, {"type": "number"}, {"type": "string"}, {"type": "boolean"}
@@ -83,6 +84,28 @@ _EVENT = {
     "id": 17, "kind": "appeared", "camera": "door", "time": "2026-11-20T08:15:30.125Z", "subject": "Joe Biden", "track": 3,
     "distance": 0.4672, "false_match_rate": 1.62e-07, "box": _BOX, "thumbnail": "/events/17/thumbnail.jpg",
 }  # fmt: skip
+_KEY = {
+    "id": "7c3mz4qp", "name": "front door", "role": "read", "state": "valid", "made": 1795266000.125,
+    "expires": 1826802000.125, "revoked": None,
+}  # fmt: skip
+_SETTING = {
+    "name": "stranger_rate", "variable": "RECOGNIZER_STRANGER_RATE", "value": 0.01, "secret": False, "source": "default",
+    "label": "RECOGNIZER_STRANGER_RATE", "changeable": True, "fixed_by": None,
+    "help": "Chance that somebody who is not enrolled gets any name.",
+}  # fmt: skip
+_CLOSE = {"subject": "Joe Biden", "photo": PHOTO_ID, "thumbnail": f"{_LINK}?thumbnail=1"}
+_POINT_OF_CURVE = {
+    "stranger_rate": 0.01, "threshold": 1.3556, "false_match_rate": 0.00335, "accepted": 0.97, "mistaken": 0.0,
+}  # fmt: skip
+_PICTURE_LINK = f"/strangers/3f9a0c1b72/pictures/{PICTURE_ID}"
+_STRANGER = {
+    "id": "3f9a0c1b72", "sightings": 7, "first_seen": "2026-11-17T08:15:30.125Z", "last_seen": "2026-11-20T17:02:11.400Z",
+    "cameras": ["door"], "thumbnail": _PICTURE_LINK,
+    "pictures": [
+        {"id": PICTURE_ID, "url": _PICTURE_LINK, "time": "2026-11-20T17:02:09.900Z", "camera": "door", "quality": 0.83}
+    ],
+    "resembles": {"subject": "Joe Biden", "distance": 1.3911},
+}  # fmt: skip
 _PROBLEM = {"subject": "Joe Biden", "file": "Joe Biden/beach.jpg", "code": "no_face", "message": "no face was found"}
 
 _PERSON = {
@@ -101,6 +124,12 @@ _LINE = {
 }  # fmt: skip
 _LEFT = {"files": 0, "templates": 0, "cache_rows": 0, "events": 0, "names": 0}
 _RETENTION = {"sweeps": 12, "erased": 0, "purged_events": 3, "failed": 0, "expired": 0, "last": 1795266000.125}
+_KEY_SHAPE = {
+    "id": TEXT, "name": TEXT, "role": {"type": "string", "enum": ["read", "write", "admin"]},
+    "state": {"type": "string", "enum": ["valid", "expired", "revoked"]},
+    "made": about(NUMBER, "Seconds since 1970, as are the others."), "expires": optional(NUMBER), "revoked": optional(NUMBER),
+}  # fmt: skip
+_BARS = closed({"count": COUNT, "bars": about(array(COUNT), "How many distances lie in each step of bar_width, from 0 on.")})
 _SESSION = {
     "role": {"type": "string", "enum": ["read", "write", "admin"]},
     "key": closed({"id": TEXT, "name": TEXT}),
@@ -220,6 +249,7 @@ SCHEMAS: dict[str, dict] = {
         },
         may=("width", "height", "box", "score", "url", "thumbnail", "problem", "warnings"), example=_PHOTO,
     ),
+    "PhotoQuality": closed({"quality": optional(ref("Quality"))}, example={"quality": _QUALITY}),
     "PersonCounted": closed({**_PERSON, "photos": about(COUNT, "How many there are.")}, example=_COUNTED),
     "Person": closed({**_PERSON, "photos": array(ref("PersonPhoto"))}, example={**_COUNTED, "photos": [_PHOTO]}),
     "People": closed(
@@ -238,6 +268,66 @@ SCHEMAS: dict[str, dict] = {
     "DeletedPhoto": closed(
         {"deleted": TEXT, "of": TEXT, "files": about(COUNT, "How many files held it.")},
         example={"deleted": PHOTO_ID, "of": "Joe Biden", "files": 1},
+    ),
+    "Setting": closed(
+        {
+            "name": TEXT, "variable": TEXT,
+            "value": about({"type": ["string", "number", "boolean", "array", "null"]}, "Of a secret: set, or not set."),
+            "secret": BOOLEAN,
+            "source": {"type": "string", "enum": ["default", "environment", "file", "config", "option", "page"]},
+            "label": about(TEXT, "What it is called where it is said."),
+            "changeable": about(BOOLEAN, "Whether PATCH /settings takes it."),
+            "fixed_by": about(optional(TEXT), "Why it does not, of one that it otherwise takes: where it is said."),
+            "help": TEXT,
+        },
+        example=_SETTING,
+    ),
+    "Settings": closed({"settings": array(ref("Setting"))}, example={"settings": [_SETTING]}),
+    "Calibration": closed(
+        {
+            "stranger_rate": about(optional(NUMBER), "In force; null where the threshold is fixed."),
+            "threshold": about(NUMBER, "In force."), "templates": COUNT,
+            "curve": array(closed({
+                "stranger_rate": NUMBER, "threshold": NUMBER,
+                "false_match_rate": about(NUMBER, "Of one comparison, with this many templates."),
+                "accepted": about(optional(NUMBER), "Share of photos that the person's other photos would recognise."),
+                "mistaken": about(
+                    optional(NUMBER), "Share of photos that would get somebody else's name, were their person not enrolled."
+                ),
+            })),
+            "measured": about(optional(ref("Measured")), "null until it was measured."),
+            "current": about(BOOLEAN, "Whether it is of the gallery as it is; else ask again in a moment."),
+        },
+        example={
+            "stranger_rate": 0.01, "threshold": 1.3556, "templates": 3, "curve": [_POINT_OF_CURVE], "measured": None,
+            "current": False,
+        },
+    ),
+    "Measured": closed(
+        {
+            "templates": COUNT, "sampled": about(COUNT, "How many of them, drawn by chance, were compared with all others."),
+            "same": about(_BARS, "Of each the nearest other of the same person."),
+            "different": about(_BARS, "Of each the nearest of somebody else."), "bar_width": NUMBER,
+            "closest": about(
+                array(closed({
+                    "distance": NUMBER,
+                    "photos": array(closed({"subject": TEXT, "photo": optional(TEXT), "thumbnail": optional(TEXT)})),
+                })),
+                "The closest two photos of each two people, nearest first.",
+            ),
+        },
+        example={
+            "templates": 3, "sampled": 3, "same": {"count": 2, "bars": [0, 2]}, "different": {"count": 3, "bars": [0, 3]},
+            "bar_width": 0.05, "closest": [{"distance": 1.52, "photos": [_CLOSE, {**_CLOSE, "subject": "Ada Lovelace"}]}],
+        },
+    ),
+    "Key": closed(_KEY_SHAPE, example=_KEY, description="Nothing that could be used."),
+    "Keys": closed(
+        {"keys": array(ref("Key")), "setting": about(BOOLEAN, "Whether RECOGNIZER_ADMIN_KEY gives one as well.")},
+        example={"keys": [_KEY], "setting": False},
+    ),
+    "MadeKey": closed(
+        {**_KEY_SHAPE, "key": about(TEXT, "The key itself, this once.")}, example={**_KEY, "key": "rk_7c3mz4qp_" + 43 * "x"},
     ),
     "Object": closed({"label": TEXT, "score": NUMBER, "box": ref("Box")}, example=_OBJECT),
     "Objects": closed(
@@ -296,6 +386,32 @@ SCHEMAS: dict[str, dict] = {
         {"lines": array(ref("AuditLine")), "head": optional(closed({"seq": COUNT, "hash": TEXT}))},
         example={"lines": [_LINE], "head": _HEAD}, description="Oldest first; head is the newest line of all.",
     ),
+    "Stranger": closed(
+        {
+            "id": TEXT, "sightings": about(COUNT, "How often they came."), "first_seen": TEXT, "last_seen": TEXT,
+            "cameras": about(array(TEXT), "Ids, the latest first."), "thumbnail": TEXT,
+            "pictures": about(
+                array(closed({
+                    "id": TEXT, "url": TEXT, "time": TEXT,
+                    "camera": about(optional(TEXT), "Null for a photo of a request."),
+                    "quality": about({"type": "number", "minimum": 0, "maximum": 1}, "1 is best."),
+                })),
+                "Best first.",
+            ),
+            "resembles": about(
+                optional(closed({"subject": TEXT, "distance": NUMBER})), "Somebody enrolled who is nearly near enough."
+            ),
+        },
+        example=_STRANGER, description="Somebody whom nobody enrolled.",
+    ),
+    "Strangers": closed(
+        {
+            "on": about(BOOLEAN, "Whether any are kept."), "setting": about(TEXT, "The setting that says so."),
+            "total": COUNT, "strangers": array(ref("Stranger")),
+        },
+        example={"on": True, "setting": "RECOGNIZER_STRANGERS", "total": 1, "strangers": [_STRANGER]},
+    ),
+    "DismissedStranger": closed({"dismissed": TEXT, "never": BOOLEAN}, example={"dismissed": "3f9a0c1b72", "never": False}),
     "DeletedCamera": closed({"deleted": TEXT}, example={"deleted": "door"}),
     "Health": {"oneOf": [ref("HealthForReaders"), ref("HealthForStrangers")], "examples": [{"live": True, "ready": True}]},
     "HealthForStrangers": closed(
@@ -321,6 +437,7 @@ SCHEMAS: dict[str, dict] = {
                 optional(closed({**dict.fromkeys(_RETENTION, COUNT), "last": optional(NUMBER)})),
                 "What was erased since the start because time had passed, and how many people's consent has expired.",
             ),
+            "strangers": about({"type": ["object", "null"]}, "What was kept and dropped since the start."),
         },
         example={
             "live": True, "ready": True,
@@ -330,7 +447,7 @@ SCHEMAS: dict[str, dict] = {
             },
             "threshold": 1.3556, "stranger_rate": 0.01, "counts": {"subjects": 2, "templates": 3, "problems": 0},
             "queue": {"inside": 0, "workers": 2, "waiting_at_most": 64}, "video": {"viewers": 0, "running": []},
-            "uptime_s": 12.5, "events": None, "retention": _RETENTION,
+            "uptime_s": 12.5, "events": None, "retention": _RETENTION, "strangers": None,
         },
     ),
     "Session": closed(
@@ -350,6 +467,7 @@ SCHEMAS: dict[str, dict] = {
         "examples": [{"openapi": "3.1.0", "info": {"title": "Recognizer", "version": "0.1.0"}, "paths": {}}],
     },
     "Metrics": {"type": "string", "examples": ["recognizer_queue_inside 0.0\n"]},
+    "Page": {"type": "string", "description": "Text for browsers.", "examples": ["<!doctype html>"]},
     "Photo": {"type": "string", "contentMediaType": "application/octet-stream", "description": "The bytes of a picture."},
     "Backup": {
         "type": "string", "contentMediaType": "application/zip", "description": "A ZIP file, for the command restore.",

@@ -28,11 +28,12 @@ class Workers(ThreadPoolExecutor):
     """
 
     def __init__(self, threads: int):
-        super().__init__(threads, thread_name_prefix="video", initializer=_step_back)
+        super().__init__(threads, thread_name_prefix="video", initializer=step_back)
         self.threads = threads
 
 
-def _step_back() -> None:
+def step_back() -> None:
+    """Lower this thread's priority, where the system can do that to one thread."""
     if not hasattr(os, "setpriority") or not os.path.exists("/proc/self/task"):
         return  # elsewhere than on Linux it would be the whole process
     with contextlib.suppress(OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -76,6 +77,8 @@ def test_replies_about_people_are_as_the_document_says(server, document, faces):
     photo = server.get("/people/New One").json()["photos"][0]
     for link in (photo["url"], photo["thumbnail"]):
         check(document, server.get(link), "GET /people/{person}/photos/{photo_id}", "image/jpeg")
+    check(document, server.get(photo["url"] + "/quality"), "GET /people/{person}/photos/{photo_id}/quality")
+    check(document, server.get("/people/New One/photos/0/quality"), "GET /people/{person}/photos/{photo_id}/quality")
     check(document, server.request("PATCH", "/people/New One?name=Joe Biden"), "PATCH /people/{person}")
     check(document, server.request("PATCH", "/people/New One", json={"name": "Newer"}), "PATCH /people/{person}")
     gone = server.request("DELETE", photo["url"].replace("New%20One", "Newer"))
@@ -97,9 +100,16 @@ def test_json_of_another_type_is_not_made_into_something(server, path, fields):
 
 
 def test_replies_about_the_server_are_as_the_document_says(server, document):
-    for path in ("/", "/health", "/health/live", "/health/ready", "/openapi.json", "/cameras", "/objects/labels"):
+    for path in ("/", "/docs/hug", "/health", "/health/live", "/health/ready", "/openapi.json", "/cameras", "/objects/labels"):
         check(document, server.get(path), f"GET {path}")
     check(document, server.get("/metrics"), "GET /metrics", "text/plain")
+    page = server.get("/", headers={"Accept": "text/html"})
+    check(document, page, "GET /", "text/html")
+    check(document, server.get("/docs"), "GET /docs", "text/html")
+    for link in set(re.findall(r"/web/[\w/.-]+", page.text)):
+        kind = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}[link.rpartition(".")[2]]
+        check(document, server.get(link), "GET /web/{version}/{asset}", kind)
+    check(document, server.get("/web/other/app.js"), "GET /web/{version}/{asset}")
 
 
 def test_replies_about_cameras_are_as_the_document_says(server, document):

@@ -82,6 +82,19 @@ def test_one_person_by_any_name(writer, faces, name):
 # -- renaming --------------------------------------------------------------------------------------------------------
 
 
+def test_how_good_each_photo_is(writer, faces):
+    assert writer.enroll("Zoe", faces["obama"]).status_code == 201
+    writer.put("Zoe/nobody.jpg", faces["nobody"])
+    writer.wait_for(lambda: writer.people()["Zoe"]["problems"] == 1)
+    good, none = (each["id"] for each in sorted(writer.get(at("Zoe")).json()["photos"], key=lambda each: "problem" in each))
+    told = writer.get(at("Zoe", good) + "/quality").json()["quality"]
+    assert told == writer.recognize(faces["obama"])["faces"][0]["quality"] and told["remarks"] == []
+    for path in (at("Zoe", none), at("Zoe", "0" * 32)):
+        reply = writer.get(path + "/quality")
+        assert (reply.status_code, code(reply)) == (404, "photo_not_found")
+    assert code(writer.get(at("Nobody", good) + "/quality")) == "subject_not_found"
+
+
 def test_rename(writer, faces):
     writer.enroll("Barack Obama", faces["obama"], faces["obama2"])
     reply = writer.request("PATCH", at("Barack Obama"), json={"name": "Barack H. Obama"})

@@ -1,0 +1,152 @@
+"""Which faces before cameras nobody knows: their best pictures, told once per stay and now and then while it lasts.
+
+An observer of `live.Live`. A track counts once it was compared and stayed nameless for `Rules.nameless_seconds`; of each a few
+pictures are held, of different moments, and only such as could enrol somebody. They are told then, every so often while there
+are better ones or the person is still there, and at the end. A track that gets a name after it was told is told as `named`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..quality import remarks
+from ..strangers import Shot, Sighting
+from ..types import Box
+from .naming import worth
+from .results import FrameResult, TrackedFace
+
+#: Pixels around a face, in sides of its box.
+AROUND = 0.6
+#: Long side beyond which a picture is thinned out: it is kept smaller still.
+_SIDE = 640
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """When a face is a sighting.
+
+    Attributes
+    ----------
+    nameless_seconds : float
+        How long it must have been without a name.
+    least_size : int
+        Smallest side of the face's box, in pixels of the picture.
+    pictures : int
+        How many are told at once, at most.
+    apart_seconds : float
+        Between two pictures.
+    again_seconds : float
+        After which somebody who is still there is told again.
+    gone_seconds : float
+        After which a track that is not seen any more is over.
+    """
+
+    nameless_seconds: float = 2.0
+    least_size: int = 40
+    pictures: int = 3
+    apart_seconds: float = 0.5
+    again_seconds: float = 10.0
+    gone_seconds: float = 5.0
+
+
+@dataclass(eq=False)
+class _Track:
+    """A face without a name that is followed. Seconds on the frames' steady clock, unless said otherwise."""
+
+    visit: str
+    first: float  # since the epoch
+    last: float  # since the epoch
+    seen: float
+    nameless: float | None = None
+    told: float | None = None
+    best: float = 0.0  # of what was told
+    shots: list[tuple[float, Shot]] = field(default_factory=list)
+
+
+class Sightings:
+    """Turns results into sightings. Owns what is known of tracks; called on one thread, and never takes long.
+
+    Parameters
+    ----------
+    offer : callable
+        Takes a `strangers.Sighting`, without waiting; whether there was room.
+    rules : Rules
+    """
+
+    def __init__(self, offer: Callable[[Sighting], bool], rules: Rules | None = None):
+        self._offer, self.rules = offer, rules or Rules()
+        self._tracks: dict[tuple[str, int, float], _Track] = {}
+
+    def __call__(self, camera, result: FrameResult) -> None:
+        """Take in what a frame of a camera showed."""
+        now = result.frame.taken
+        for face in result.faces:
+            if face.decided:
+                self._follow(camera.id, face, result)
+        for key, track in list(self._tracks.items()):
+            if key[0] != camera.id:
+                continue
+            gone = now - track.seen > self.rules.gone_seconds or key[1] in result.ended
+            ripe = track.nameless is not None and track.seen - track.nameless >= self.rules.nameless_seconds
+            if ripe and (gone or track.told is None or now - track.told >= self.rules.again_seconds):
+                self._tell(camera.id, track, now)
+            if gone:
+                del self._tracks[key]
+
+    def _follow(self, camera: str, face: TrackedFace, result: FrameResult) -> None:
+        key = (camera, face.track, face.since)  # numbers begin anew when a pipeline does
+        track = self._tracks.get(key)
+        if face.subject is not None:
+            if track is not None:
+                track.shots, track.nameless = [], None
+                if track.told is not None:
+                    track.told, track.best = None, 0.0
+                    self._offer(Sighting(track.visit, camera, track.first, track.last, named=True))
+            return
+        frame = result.frame
+        if track is None:
+            track = self._tracks[key] = _Track(f"{camera}/{face.track}/{face.since:.3f}", face.since, frame.time, frame.taken)
+        if track.nameless is None:
+            track.nameless = frame.taken
+        track.last, track.seen = frame.time, frame.taken
+        if face.detected:
+            self._take_picture(track, face, result)
+
+    def _take_picture(self, track: _Track, face: TrackedFace, result: FrameResult) -> None:
+        """Hold the picture if it is among the best so far, and not of the same moment as a better one."""
+        quality = face.seen.quality
+        if quality is None or face.box.size < self.rules.least_size or remarks(quality):
+            return
+        value, now = worth(quality), result.frame.taken
+        near = [each for each in track.shots if now - each[0] < self.rules.apart_seconds]
+        if any(shot.worth >= value for _, shot in near):
+            return
+        others = [each for each in track.shots if each not in near]
+        if len(others) >= self.rules.pictures:
+            worst = min(others, key=lambda each: each[1].worth)
+            if worst[1].worth >= value:
+                return
+            others.remove(worst)
+        track.shots = [*others, (now, Shot(cut(result.frame.pixels, face.box), result.frame.time, value))]
+
+    def _tell(self, camera: str, track: _Track, now: float) -> None:
+        shots = tuple(shot for _, shot in track.shots if shot.worth > track.best)
+        if not shots and track.told is None:
+            return  # nothing that could be shown to anybody
+        track.told = now
+        if self._offer(Sighting(track.visit, camera, track.first, track.last, shots)):  # else they are told next time
+            track.shots = []
+            track.best = max([track.best, *(shot.worth for shot in shots)])
+
+
+def cut(pixels: np.ndarray, box: Box) -> np.ndarray:
+    """A copy of what is around a face, thinned out where it is large."""
+    height, width = pixels.shape[:2]
+    reach = AROUND * max(box.width, box.height)
+    left, top = int(min(max(0, box.left - reach), width - 1)), int(min(max(0, box.top - reach), height - 1))
+    right, bottom = max(left + 1, int(min(width, box.right + reach))), max(top + 1, int(min(height, box.bottom + reach)))
+    step = -(-max(right - left, bottom - top) // _SIDE)
+    return np.ascontiguousarray(pixels[top:bottom:step, left:right:step])

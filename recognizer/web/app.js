@@ -1,0 +1,224 @@
+// The page's frame: which views there are, which one shows, signing in, light and dark.
+//
+// How a view is written. A view is a module with
+//
+//     export const title = "People";
+//     export async function show(main, context) { ... }
+//
+// and an entry in VIEWS below. `show` is given an empty <main> and builds what is in it with `el` (dom.js), beginning
+// with an <h1>. It may be called again at any time, so it keeps nothing outside of itself. `context` is
+//
+//     parts    what stands in the address behind the view's name: #/people/Joe%20Biden gives ["Joe Biden"]
+//     signal   aborted when the view is left: hand it to api() and addEventListener(), and end timers and streams with it
+//     go(...)  shows another view: go("people", name)
+//     again()  shows this one anew
+//
+// Helpers: dom.js (el, svg, fill, icon, button, toggle, empty, toast, announce, dialog, confirm, copy, plural), api.js
+// (api, link, personPath, may, session, explain), photos.js (dropping, choosing and pasting files), camera.js (the
+// browser's camera). An error that `show` raises is told in words in place of the view; what fails later, after a click,
+// is for the view to tell: `catch (error) { toast(explain(error), { kind: "bad" }); }`.
+// Nothing takes HTML, and the Content-Security-Policy forbids it: no innerHTML, no style="..." and no onclick="...".
+// app.css holds the spacing, type and colour tokens; a view's own rules stand in a section of their own there.
+
+import { announce, button, el, fill, icon, toast } from "./dom.js";
+import { ApiError, explain, may, refreshSession, session, signIn, signOut, whenSignedOut } from "./api.js";
+
+const VIEWS = [
+  { name: "try", label: "Try", icon: "face", role: "read", load: () => import("./view-try.js") },
+  { name: "people", label: "People", icon: "people", role: "read", load: () => import("./view-people.js") },
+  { name: "live", label: "Live", icon: "live", role: "read", load: () => import("./view-live.js") },
+  { name: "strangers", label: "Strangers", icon: "stranger", role: "write", load: () => import("./view-strangers.js") },
+  { name: "settings", label: "Settings", icon: "settings", role: "read", load: () => import("./view-settings.js") },
+];
+
+const main = document.getElementById("main");
+let leave = new AbortController();
+let shown = 0;
+
+export const address = (...parts) => `#/${parts.map(encodeURIComponent).join("/")}`;
+
+function wanted() {
+  const parts = location.hash.replace(/^#\/?/, "").split("/").filter(Boolean).map(decode);
+  const view = VIEWS.find((each) => each.name === parts[0] && may(each.role));
+  return view ? { view, parts: parts.slice(1) } : { view: VIEWS.find((each) => may(each.role)), parts: [] };
+}
+
+function decode(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
+async function route(first = false) {
+  if (!session.role) return askForKey();
+  const { view, parts } = wanted();
+  const mine = ++shown;
+  mark(view);
+  let module;
+  try {
+    module = await view.load();
+  } catch {
+    if (mine === shown) trouble("This view could not be loaded", "The server may have been updated since.", "Load the page again", () => location.reload());
+    return;
+  }
+  if (mine !== shown) return;
+  leave.abort();
+  leave = new AbortController();
+  const { signal } = leave;
+  const go = (...to) => (location.hash = address(...to));
+  document.title = `${module.title} · Recognizer`;
+  main.className = `view-${view.name}`;
+  fill(main);
+  window.scrollTo(0, 0);
+  try {
+    const begun = module.show(main, { parts, signal, go, again: () => route() });
+    if (!first) focusHeading();
+    await begun;
+    if (document.activeElement === main && mine === shown) focusHeading();
+  } catch (error) {
+    if (error.name === "AbortError" || signal.aborted) return;
+    if (!(error instanceof ApiError)) console.error(error);
+    if (error.code === "starting") return waitForStart(error, signal);
+    if (error.status !== 401) trouble("This did not work", explain(error), "Try again", () => route());
+  }
+}
+
+/** Let the keyboard, and whoever listens, begin at the new view's heading. */
+function focusHeading() {
+  const heading = main.querySelector("h1");
+  if (!heading) return main.focus({ preventScroll: true });
+  heading.tabIndex = -1;
+  heading.focus({ preventScroll: true });
+}
+
+function trouble(title, text, action, click) {
+  fill(main, el("div", { class: "empty", role: "alert" }, icon("warning"), el("h1", null, title), el("p", null, text), button(action, click, { kind: "primary" })));
+}
+
+function waitForStart(error, signal) {
+  fill(main, el("div", { class: "empty", role: "status" }, el("div", { class: "spinner" }), el("h1", null, "The server is starting"), el("p", null, explain(error))));
+  setTimeout(() => signal.aborted || boot(), 1000);
+}
+
+// -- signing in ---------------------------------------------------------------------------------------------------
+
+function askForKey(said = "") {
+  leave.abort();
+  leave = new AbortController();
+  shown++;
+  document.title = "Sign in · Recognizer";
+  main.className = "view-sign-in";
+  frame();
+  const key = el("input", {
+    id: "key", type: "password", autocomplete: "current-password", required: true, spellcheck: "false",
+    placeholder: "rk_...", "aria-describedby": "key-help key-error",
+  });
+  const problem = el("p", { id: "key-error", class: "field-error", role: "alert" }, said);
+  const submit = el("button", { class: "button primary", type: "submit" }, icon("key"), el("span", null, "Sign in"));
+  const form = el(
+    "form",
+    { class: "card sign-in" },
+    el("h1", null, "Sign in"),
+    el("p", { id: "key-help", class: "muted" }, "This server asks for a key. Whoever runs it can make one: ", el("code", null, "python -m recognizer keys add NAME")),
+    el("label", { for: "key" }, "Key"),
+    key,
+    problem,
+    submit,
+  );
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    submit.disabled = true;
+    try {
+      await signIn(key.value.trim());
+      frame();
+      await route();
+    } catch (error) {
+      problem.textContent = explain(error);
+      key.setAttribute("aria-invalid", "true");
+      key.select();
+    } finally {
+      submit.disabled = false;
+    }
+  });
+  fill(main, form);
+  key.focus();
+}
+
+whenSignedOut((error) => {
+  if (!session.role) return;
+  session.role = null;
+  askForKey(explain(error));
+});
+
+// -- the header ---------------------------------------------------------------------------------------------------
+
+function mark(view) {
+  for (const tab of document.querySelectorAll(".tabs a")) {
+    if (tab.dataset.view === view.name) tab.setAttribute("aria-current", "page");
+    else tab.removeAttribute("aria-current");
+  }
+}
+
+function frame() {
+  const tabs = VIEWS.filter((view) => may(view.role));
+  fill(
+    document.querySelector(".tabs"),
+    tabs.map((view) => el("a", { href: address(view.name), data: { view: view.name } }, icon(view.icon), el("span", null, view.label))),
+  );
+  const leaving = async () => {
+    try {
+      await signOut();
+      askForKey();
+      announce("You are signed out");
+    } catch (error) {
+      toast(explain(error), { kind: "bad" });
+    }
+  };
+  fill(
+    document.querySelector(".tools"),
+    el("a", { class: "button quiet api-link", href: "/docs" }, icon("code"), el("span", null, "API")),
+    themeButton(),
+    session.csrf && button("", leaving, { icon: "out", kind: "quiet", label: `Sign out ${session.key.name}` }),
+  );
+}
+
+const system = matchMedia("(prefers-color-scheme: dark)");
+const isDark = () => (document.documentElement.dataset.theme ?? (system.matches ? "dark" : "light")) === "dark";
+
+function themeButton() {
+  const turn = () => {
+    const next = isDark() ? "light" : "dark";
+    document.documentElement.dataset.theme = next;
+    try {
+      localStorage.setItem("theme", next);
+    } catch {
+      // storage is switched off: until the page is closed
+    }
+    fresh.replaceWith(themeButton());
+    document.querySelector(".theme").focus();
+  };
+  const fresh = button("", turn, { icon: isDark() ? "sun" : "moon", kind: "quiet", class: "theme", label: isDark() ? "Light colours" : "Dark colours" });
+  return fresh;
+}
+
+system.addEventListener("change", () => document.querySelector(".theme")?.replaceWith(themeButton()));
+
+// -- beginning ----------------------------------------------------------------------------------------------------
+
+async function boot() {
+  try {
+    await refreshSession();
+  } catch (error) {
+    return trouble("The server cannot be reached", explain(error), "Try again", boot);
+  }
+  frame();
+  await route(true);
+}
+
+window.addEventListener("hashchange", () => location.hash !== "#main" && route());
+document.querySelector(".skip").addEventListener("click", (event) => (event.preventDefault(), main.focus()));
+// A file that is dropped beside what takes it must not replace the page.
+for (const name of ["dragover", "drop"]) window.addEventListener(name, (event) => event.preventDefault());
+boot();

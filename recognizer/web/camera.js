@@ -1,0 +1,61 @@
+// Photos from the browser's camera.
+
+import { button, dialog, el, fill } from "./dom.js";
+
+const WHY = {
+  NotAllowedError: "The browser was told not to give the camera to this page. Its address bar lets you change that.",
+  NotFoundError: "No camera was found at this device.",
+  NotReadableError: "The camera is used by another program.",
+};
+
+/** Open the camera in a dialog; `taken` gets each photo as a File. With `several`, it stays open for more. */
+export async function snap(taken, several = false) {
+  let stream;
+  let count = 0;
+  const video = el("video", { autoplay: true, playsinline: true, muted: true, class: "camera", "aria-label": "What the camera sees" });
+  const words = el("p", { role: "status", class: "muted" }, "Waiting for the camera...");
+  const shoot = async (close) => {
+    const photo = await still(video);
+    count += 1;
+    words.textContent = `${count} taken`;
+    taken(photo);
+    if (!several) close();
+  };
+  const trigger = (close) => button("Take a photo", () => shoot(close), { icon: "camera", kind: "primary", disabled: true, autofocus: true });
+  let take;
+  const open = async () => {
+    try {
+      if (!navigator.mediaDevices) throw new DOMException("", "Insecure");
+      stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1280 }, height: { ideal: 720 }, facingMode: "user" } });
+      if (!video.isConnected) return stop();
+      video.srcObject = stream;
+      await video.play();
+      words.textContent = several ? "Take a few, from the front and a little from both sides." : "";
+      take.disabled = false;
+      take.focus();
+    } catch (error) {
+      const insecure = "Browsers give the camera to pages opened over https or at localhost only.";
+      fill(words, error.name === "Insecure" ? insecure : (WHY[error.name] ?? `The camera cannot be used: ${error.message}`));
+      words.setAttribute("role", "alert");
+    }
+  };
+  const stop = () => stream?.getTracks().forEach((track) => track.stop());
+  const done = dialog(
+    "Camera",
+    () => [video, words],
+    (close) => [several && button("Done", () => close()), (take = trigger(close))],
+    { onclose: stop },
+  );
+  open();
+  await done;
+}
+
+/** What a video shows now, as a JPEG file. */
+async function still(video) {
+  const canvas = el("canvas");
+  canvas.width = video.videoWidth;
+  canvas.height = video.videoHeight;
+  canvas.getContext("2d").drawImage(video, 0, 0);
+  const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.95));
+  return new File([blob], `camera-${new Date().toISOString().slice(0, 19).replaceAll(":", "-")}.jpg`, { type: "image/jpeg" });
+}

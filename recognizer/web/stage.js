@@ -1,0 +1,148 @@
+// A photo with what was found on it. Boxes are elements over the picture, in shares of its size, so that they are as sharp
+// as the screen, and can be reached with the keyboard.
+
+import { el, fill, icon, svg } from "./dom.js";
+
+const MANY = 12;
+
+/** A photo on which results are shown.
+ *
+ *  `load(blob)` shows a picture and tells whether the browser can; `faces`, `objects` and `landmarks` draw what the API
+ *  answered; `mark(index)` sets one face apart; `crop(box, size)` cuts one out. `chosen(index)` is called for a face that
+ *  was pointed at. */
+export class Stage {
+  constructor(chosen) {
+    this.chosen = chosen;
+    this.picture = el("img", { alt: "The photo", draggable: "false" });
+    this.layer = el("div", { class: "stage-layer" });
+    this.busy = el("div", { class: "stage-busy", hidden: true }, el("div", { class: "spinner" }), el("span", null, "Looking..."));
+    this.sheet = el("div", { class: "stage-sheet" }, this.picture, this.layer, this.busy);
+    this.node = el("figure", { class: "stage" }, this.sheet);
+    this.boxes = [];
+  }
+
+  async load(blob) {
+    this.clear();
+    const url = URL.createObjectURL(blob);
+    if (this.url) URL.revokeObjectURL(this.url);
+    this.url = url;
+    this.picture.src = url;
+    this.picture.hidden = true; // until it can be shown
+    try {
+      await this.picture.decode();
+    } catch {
+      return false;
+    }
+    this.picture.hidden = false;
+    this.resize(this.picture.naturalWidth, this.picture.naturalHeight);
+    return true;
+  }
+
+  /** Give the sheet the shape of the photo, so that nothing moves when results come. */
+  resize(width, height) {
+    this.size = { width, height };
+    this.sheet.style.setProperty("--ratio", width / height);
+    this.sheet.style.setProperty("--most", `${2 * width}px`);
+  }
+
+  clear() {
+    fill(this.layer);
+    this.boxes = [];
+  }
+
+  close() {
+    if (this.url) URL.revokeObjectURL(this.url);
+  }
+
+  place(node, { left, top, right, bottom }) {
+    const { width, height } = this.size;
+    const share = (value, whole) => `${(100 * Math.max(0, Math.min(value, whole))) / whole}%`;
+    node.style.setProperty("left", share(left, width));
+    node.style.setProperty("top", share(top, height));
+    node.style.setProperty("right", share(width - right, width));
+    node.style.setProperty("bottom", share(height - bottom, height));
+    return node;
+  }
+
+  show(result, objects, points) {
+    this.clear();
+    if (result) this.resize(result.image.width, result.image.height);
+    for (const found of objects?.objects ?? []) this.layer.append(this.object(found));
+    if (points && result) this.layer.append(this.landmarks(result.faces));
+    this.boxes = (result?.faces ?? []).map((face, index) => this.face(face, index, result.faces.length > MANY));
+    this.layer.append(...this.boxes);
+  }
+
+  object(found) {
+    const under = found.box.top > this.size.height * 0.06 ? "" : "low";
+    return this.place(
+      el("div", { class: `object ${under}` }, el("span", null, `${found.label} ${Math.round(100 * found.score)} %`)), found.box,
+    );
+  }
+
+  face(face, index, many) {
+    const name = face.subject ?? "Unknown";
+    const low = face.box.top < this.size.height * 0.08 ? "low" : "";
+    const side = (face.box.left + face.box.right) / 2 > this.size.width * 0.6 ? "end" : "";
+    return this.place(
+      el(
+        "button",
+        {
+          type: "button", class: ["face", face.subject ? "known" : "unknown", low, side, many && "many"].filter(Boolean).join(" "),
+          "aria-label": face.subject ? `${name}, distance ${face.distance}` : "Unknown face",
+          "aria-pressed": "false", data: { index },
+          on: { click: () => this.chosen(index), focus: () => this.chosen(index), pointerenter: (event) => event.pointerType === "mouse" && this.chosen(index) },
+        },
+        el("span", { class: "face-name" }, name),
+      ),
+      face.box,
+    );
+  }
+
+  landmarks(faces) {
+    const { width, height } = this.size;
+    const points = faces.flatMap((face) => Object.values(face.landmarks ?? {}).flat());
+    return svg(
+      "svg",
+      { class: "landmarks", viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" },
+      ["under", "over"].map((name) => svg("path", { class: name, d: points.map(([x, y]) => `M${x} ${y}h0`).join("") })),
+    );
+  }
+
+  mark(index) {
+    this.boxes.forEach((box, each) => box.setAttribute("aria-pressed", String(each === index)));
+  }
+
+  /** A canvas with a face and some of what is around it. */
+  crop(box, size = 96) {
+    const canvas = el("canvas", { class: "crop", "aria-hidden": "true" });
+    canvas.width = canvas.height = Math.round(size * Math.min(devicePixelRatio || 1, 3));
+    this.cut(canvas, box, 0.7);
+    return canvas;
+  }
+
+  /** The same as a JPEG of at most 1000 pixels, with enough around it to be found again. */
+  async portrait(box) {
+    const canvas = el("canvas");
+    const side = Math.max(box.right - box.left, box.bottom - box.top) * 2;
+    canvas.width = canvas.height = Math.round(Math.min(1000, side * (this.picture.naturalWidth / this.size.width)));
+    this.cut(canvas, box, 1);
+    return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.95));
+  }
+
+  cut(canvas, box, around) {
+    const scale = this.picture.naturalWidth / this.size.width;
+    const half = around * Math.max(box.right - box.left, box.bottom - box.top);
+    const [x, y] = [(box.left + box.right) / 2 - half, (box.top + box.bottom) / 2 - half];
+    const pen = canvas.getContext("2d");
+    pen.imageSmoothingQuality = "high";
+    pen.drawImage(this.picture, x * scale, y * scale, 2 * half * scale, 2 * half * scale, 0, 0, canvas.width, canvas.height);
+  }
+}
+
+/** A picture of an enrolled face; where it cannot be had, an icon. */
+export function thumbnail(src, text = "", options = {}) {
+  const picture = el("img", { class: "crop", src, alt: text, loading: options.lazy ? "lazy" : undefined, decoding: "async" });
+  picture.addEventListener("error", () => picture.replaceWith(el("span", { class: "crop missing" }, icon("face"))));
+  return picture;
+}

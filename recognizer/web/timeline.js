@@ -1,0 +1,203 @@
+// Who came and went: visits, made of the events of coming and leaving; live, and as far back as they are kept.
+
+import { announce, button, el, empty, fill, icon } from "./dom.js";
+import { api, explain, link, may } from "./api.js";
+import { clock, day, exactly, lasting, moment } from "./times.js";
+
+const PAGE = 60;
+const MOST_SHOWN = 600;
+const KINDS = ["appeared", "unknown", "left", "camera_live", "camera_lost", "camera_frozen", "camera_ended"];
+const CAMERA_WORDS = { camera_live: "is live", camera_lost: "is lost", camera_frozen: "is frozen", camera_ended: "has ended" };
+const AGAIN = 4000;
+
+export class Timeline {
+  /** `names` gives the name of a camera by its id; `heard` is told every event as it comes. */
+  constructor({ signal, names, heard, camera = "" }) {
+    Object.assign(this, { signal, names, heard, camera, subject: "" });
+    this.visits = new Map();
+    this.list = el("ol", { class: "visits", "aria-label": "Who came and went" });
+    this.foot = el("div", { class: "visits-foot" });
+    this.pulse = el("span", { class: "pulse", role: "status" }, el("i"), el("span"));
+    this.node = el("div", { class: "timeline" }, this.list, this.foot);
+    document.addEventListener("visibilitychange", () => (document.hidden ? this.hush() : this.listen()), { signal });
+    signal.addEventListener("abort", () => this.hush());
+  }
+
+  /** Show what is asked for from the newest on. */
+  async begin({ subject = this.subject, camera = this.camera } = {}) {
+    this.hush();
+    Object.assign(this, { subject, camera });
+    const mine = (this.turn = (this.turn ?? 0) + 1);
+    let page;
+    try {
+      page = await this.page();
+    } catch (error) {
+      if (error.name === "AbortError" || mine !== this.turn) return;
+      this.list.replaceChildren();
+      const off = error.code === "events_off";
+      fill(this.foot, empty("live", off ? "Nothing is written down" : "This did not work", off ? "Who comes and goes is not kept: the setting RECOGNIZER_EVENTS is off." : explain(error)));
+      this.pulse.hidden = true;
+      return;
+    }
+    if (mine !== this.turn) return;
+    this.visits.clear();
+    this.list.replaceChildren();
+    this.last = page.last;
+    this.oldest = null;
+    this.take(page.events);
+    this.ended = page.events.length < PAGE;
+    this.sayFoot();
+    this.listen();
+  }
+
+  page(before = null) {
+    return api("/events", { query: { format: "json", limit: PAGE, before, subject: this.subject, camera: this.camera }, signal: this.signal });
+  }
+
+  async more() {
+    this.older.disabled = true;
+    try {
+      const page = await this.page(this.oldest);
+      this.take(page.events);
+      this.ended = page.events.length < PAGE;
+      this.sayFoot();
+    } catch (error) {
+      if (error.name !== "AbortError") fill(this.foot, el("p", { class: "field-error", role: "alert" }, explain(error)), (this.older = button("Try again", () => this.more())));
+    }
+  }
+
+  sayFoot() {
+    if (!this.visits.size) {
+      const asked = this.subject || this.camera;
+      fill(this.foot, asked ? empty("search", "Nobody was seen", "No visit fits what you look for.") : empty("people", "Nobody came yet", "Whoever walks past a running camera stands here, with a picture."));
+    } else if (this.ended) fill(this.foot, el("p", { class: "muted small" }, "This is where it begins."));
+    else fill(this.foot, (this.older = button("Show earlier ones", () => this.more())));
+  }
+
+  // -- as it happens --------------------------------------------------------------------------------------------
+
+  listen() {
+    if (this.signal.aborted || document.hidden || this.source || this.last === undefined) return;
+    const source = new EventSource(link("/events", { after: this.last, subject: this.subject, camera: this.camera }));
+    this.source = source;
+    this.say("Connecting", "");
+    source.addEventListener("open", () => this.say("As it happens", "good"));
+    source.addEventListener("error", () => {
+      this.say("Not connected, trying again", "bad");
+      if (source.readyState !== EventSource.CLOSED) return; // it comes back by itself, and goes on where it was
+      this.hush();
+      this.retry = setTimeout(() => this.listen(), AGAIN);
+    });
+    source.addEventListener("missed", () => this.begin());
+    for (const kind of KINDS) source.addEventListener(kind, (message) => source === this.source && this.hear(JSON.parse(message.data)));
+  }
+
+  hush() {
+    clearTimeout(this.retry);
+    this.source?.close();
+    this.source = null;
+  }
+
+  say(words, kind) {
+    this.pulse.className = `pulse ${kind}`;
+    this.pulse.lastChild.textContent = words;
+  }
+
+  hear(event) {
+    this.last = Math.max(this.last, event.id);
+    const first = !this.visits.size;
+    this.take([event]);
+    if (first) this.sayFoot();
+    const who = event.subject ?? "Somebody unknown";
+    if (event.kind === "appeared" || event.kind === "unknown") announce(`${who} at ${this.names(event.camera)}`);
+    for (const late of [...this.visits.keys()].sort((one, other) => other - one).slice(MOST_SHOWN)) {
+      this.drop(late);
+      this.ended = false;
+      this.oldest = late + 1;
+    }
+    if (this.visits.size === MOST_SHOWN) this.sayFoot();
+    this.heard?.(event);
+  }
+
+  // -- events to visits -----------------------------------------------------------------------------------------
+
+  take(events) {
+    for (const event of events) {
+      this.oldest = Math.min(this.oldest ?? event.id, event.id);
+      const id = event.kind === "left" ? (event.appearance ?? event.id) : event.id;
+      const visit = this.visits.get(id) ?? { id, began: moment(event.since ?? event.time) };
+      if (event.kind === "left") Object.assign(visit, { ended: moment(event.time), seconds: event.seconds, reason: event.reason });
+      else visit.kind = event.kind;
+      if (event.kind === "appeared" && event.replaces) this.drop(event.replaces);
+      visit.camera = event.camera;
+      visit.subject = event.subject ?? visit.subject ?? null;
+      visit.thumbnail = event.thumbnail ?? visit.thumbnail ?? null;
+      if (event.kind in CAMERA_WORDS) visit.reason = event.reason;
+      this.visits.set(id, visit);
+      this.place(visit);
+    }
+  }
+
+  drop(id) {
+    const visit = this.visits.get(id);
+    if (!visit) return;
+    visit.node?.remove();
+    this.visits.delete(id);
+    this.days();
+  }
+
+  place(visit) {
+    const node = visit.kind in CAMERA_WORDS ? this.ofCamera(visit) : this.ofPerson(visit);
+    if (visit.node) visit.node.replaceWith(node);
+    else {
+      const after = [...this.list.children].find((each) => each.dataset.id !== undefined && Number(each.dataset.id) < visit.id);
+      this.list.insertBefore(node, after ?? null);
+    }
+    visit.node = node;
+    this.days();
+  }
+
+  /** A heading before the first visit of each day. */
+  days() {
+    if (this.dated) return;
+    this.dated = true;
+    queueMicrotask(() => {
+      this.dated = false;
+      for (const heading of this.list.querySelectorAll(".visits-day")) heading.remove();
+      let before = "";
+      for (const node of [...this.list.children]) {
+        const now = node.dataset.day;
+        if (now !== before) this.list.insertBefore(el("li", { class: "visits-day" }, el("h3", null, now)), node);
+        before = now;
+      }
+    });
+  }
+
+  data(visit) {
+    const said = day(visit.began);
+    return { id: String(visit.id), day: said.charAt(0).toUpperCase() + said.slice(1) };
+  }
+
+  ofPerson(visit) {
+    const here = !visit.ended;
+    const fallback = () => el("span", { class: "crop missing" }, icon(visit.subject ? "face" : "stranger"));
+    let face = fallback();
+    if (visit.thumbnail) {
+      face = el("img", { class: "crop", src: visit.thumbnail, alt: "", loading: "lazy" });
+      face.addEventListener("error", () => face.replaceWith(fallback()));
+    }
+    const inbox = !visit.subject && may("write");
+    const name = visit.subject
+      ? el("a", { class: "visit-name", href: `#/people/${encodeURIComponent(visit.subject)}` }, visit.subject)
+      : inbox ? el("a", { class: "visit-name unknown", href: "#/strangers" }, "Somebody unknown") : el("span", { class: "visit-name unknown" }, "Somebody unknown");
+    const time = el("time", { class: "number", datetime: visit.began.toISOString(), title: exactly(visit.began) }, clock(visit.began));
+    const stay = here ? el("span", { class: "tag good" }, "Here now") : el("span", { class: "muted small number", title: visit.reason }, `for ${lasting(visit.seconds ?? (visit.ended - visit.began) / 1000)}`);
+    return el("li", { class: "visit", data: this.data(visit) }, face, el("div", { class: "visit-who" }, name, el("span", { class: "muted small" }, this.names(visit.camera))), el("div", { class: "visit-when" }, time, stay));
+  }
+
+  ofCamera(visit) {
+    const words = `${this.names(visit.camera)} ${CAMERA_WORDS[visit.kind]}`;
+    const time = el("time", { class: "number", datetime: visit.began.toISOString(), title: exactly(visit.began) }, clock(visit.began));
+    return el("li", { class: `visit of-camera ${visit.kind === "camera_lost" ? "lost" : ""}`, data: this.data(visit) }, icon(visit.kind === "camera_live" ? "camera" : "warning"), el("div", { class: "visit-who" }, el("span", null, words), visit.reason && el("span", { class: "muted small" }, visit.reason)), el("div", { class: "visit-when" }, time));
+  }
+}

@@ -1,0 +1,169 @@
+// Live: the cameras and what they see; who came and went.
+
+import { button, el, empty, fill, icon, plural, toast, toggle } from "./dom.js";
+import { api, explain, may } from "./api.js";
+import { editCamera, removeCamera } from "./camera-form.js";
+import { Timeline } from "./timeline.js";
+import { Wall } from "./wall.js";
+
+export const title = "Live";
+
+const EVERY = 2000;
+const ASLEEP = 15000;
+const OVERLAYS = [["faces", "Names"], ["objects", "Objects"], ["landmarks", "Landmarks"], ["clock", "Time"], ["fps", "Speed"]];
+const TYPING = 250;
+
+export async function show(main, { parts, signal, go }) {
+  const alone = parts[0] ?? null;
+  const drawn = remembered();
+  let cameras = [];
+  const named = (id) => cameras.find((each) => each.id === id)?.name ?? id;
+
+  const count = el("p", { class: "number" }, "\u00a0");
+  const nothing = el("div");
+  const wall = new Wall({
+    signal, alone,
+    overlay: () => OVERLAYS.map(([name]) => name).filter((name) => drawn.has(name)).join(",") || "none",
+    tools, open: (camera) => go("live", camera.id),
+  });
+  const timeline = new Timeline({ signal, names: named, camera: alone ?? "", heard: (event) => event.kind.startsWith("camera_") && look() });
+
+  function tools(camera) {
+    if (!may("admin") || camera.fixed) return [];
+    const change = async () => (await editCamera(camera)) && look();
+    const remove = async () => (await removeCamera(camera)) && (alone ? go("live") : look());
+    return [
+      button("", change, { icon: "edit", kind: "quiet", class: "little", label: `Change ${camera.name}` }),
+      button("", remove, { icon: "trash", kind: "quiet", class: "little", label: `Remove ${camera.name}` }),
+    ];
+  }
+
+  const add = async () => {
+    const made = await editCamera();
+    if (made) (toast(`${made.name} is added`), look());
+  };
+
+  // -- how the cameras are --------------------------------------------------------------------------------------
+
+  let failed = false;
+  async function look(first = false) {
+    let found;
+    try {
+      found = (await api("/cameras", { signal })).cameras;
+    } catch (error) {
+      if (first) throw error;
+      if (error.name === "AbortError") return;
+      failed = true;
+      wall.doubt("The server does not answer");
+      return;
+    }
+    const before = cameras.map((each) => `${each.id} ${each.name}`).join("\n");
+    cameras = found;
+    const shown = alone ? found.filter((each) => each.id === alone) : found;
+    wall.update(shown);
+    if (failed) wall.restart();
+    failed = false;
+    if (before !== found.map((each) => `${each.id} ${each.name}`).join("\n")) rename();
+    const live = found.filter((each) => each.state.name === "live").length;
+    count.textContent = found.length ? `${plural(found.length, "camera")}, ${live} live` : "\u00a0";
+    if (alone && shown.length) name.textContent = shown[0].name;
+    switches.hidden = !shown.length;
+    fill(nothing, !shown.length && (alone ? gone() : newcomer()));
+  }
+
+  const gone = () => empty("camera", "There is no such camera", "It may have been removed.", el("a", { class: "button", href: "#/live" }, "Show all cameras"));
+  const newcomer = () =>
+    empty("camera", "No camera yet", may("admin") ? "Add a camera of your network, the server's webcam, or a test pattern to see how it is." : "Whoever runs this server can add one.",
+      may("admin") && button("Add a camera", add, { icon: "add", kind: "primary" }));
+
+  let asked = Date.now();
+  const timer = setInterval(() => {
+    if (document.hidden) return;
+    if (Date.now() - asked > ASLEEP) wall.restart(); // the machine slept, and the streams with it
+    asked = Date.now();
+    look();
+  }, EVERY);
+  signal.addEventListener("abort", () => clearInterval(timer));
+  window.addEventListener("online", () => wall.restart(), { signal });
+  document.addEventListener("visibilitychange", () => ((asked = Date.now()), document.hidden || look()), { signal });
+
+  // -- what is drawn --------------------------------------------------------------------------------------------
+
+  const switches = el(
+    "div", { class: "row live-switches", role: "group", "aria-label": "What is drawn" },
+    OVERLAYS.map(([name, words]) =>
+      toggle(words, drawn.has(name), (on) => {
+        if (on) drawn.add(name);
+        else drawn.delete(name);
+        remember(drawn);
+        wall.restart();
+      })),
+  );
+
+  // -- which visits ---------------------------------------------------------------------------------------------
+
+  const known = el("datalist", { id: "timeline-people" });
+  const person = el("input", { type: "search", list: "timeline-people", placeholder: "Anybody", "aria-label": "Only this person", autocomplete: "off", spellcheck: "false" });
+  const place = el("select", { "aria-label": "Only this camera", on: { change: () => timeline.begin({ camera: place.value }) } });
+  let typing;
+  person.addEventListener("input", () => {
+    clearTimeout(typing);
+    typing = setTimeout(async () => {
+      const asked = person.value.trim();
+      try {
+        const found = asked ? (await api("/people", { query: { search: asked, limit: 12 }, signal })).people : [];
+        fill(known, found.map((each) => el("option", { value: each.name })));
+        const exact = found.find((each) => each.name.toLowerCase() === asked.toLowerCase());
+        if (!asked || exact) await timeline.begin({ subject: exact?.name ?? "" });
+      } catch (error) {
+        if (error.name !== "AbortError") toast(explain(error), { kind: "bad" });
+      }
+    }, TYPING);
+  });
+  person.addEventListener("change", () => timeline.begin({ subject: person.value.trim() }));
+
+  function rename() {
+    const chosen = timeline.camera;
+    fill(place, el("option", { value: "" }, "All cameras"), cameras.map((each) => el("option", { value: each.id }, each.name)));
+    place.value = cameras.some((each) => each.id === chosen) ? chosen : "";
+  }
+
+  const name = el("h1", null, "Live");
+  const heading = alone ? el("span", null, el("a", { class: "back", href: "#/live" }, icon("back"), el("span", null, "All cameras")), name) : name;
+  fill(
+    main,
+    el("div", { class: "view-head" }, el("div", null, heading, count), switches, !alone && may("admin") && button("Add a camera", add, { icon: "add" })),
+    el(
+      "div", { class: "live" },
+      el("div", { class: "live-cameras" }, nothing, wall.node),
+      el(
+        "section", { class: "live-timeline card", "aria-label": "Timeline" },
+        el("div", { class: "timeline-head" }, el("div", { class: "spread" }, el("h2", null, "Who came and went"), timeline.pulse),
+          el("div", { class: "timeline-filters" }, el("div", { class: "with-icon" }, icon("search"), person), !alone && place, known)),
+        timeline.node,
+      ),
+    ),
+  );
+  await look(true);
+  await timeline.begin();
+}
+
+// -- what was switched on last time -----------------------------------------------------------------------------------
+
+function remembered() {
+  try {
+    const said = JSON.parse(localStorage.getItem("live-overlay"));
+    if (Array.isArray(said)) return new Set(said);
+  } catch {
+    // storage is switched off, or holds something else
+  }
+  return new Set(["faces"]);
+}
+
+function remember(drawn) {
+  try {
+    localStorage.setItem("live-overlay", JSON.stringify([...drawn]));
+  } catch {
+    // until the page is closed
+  }
+}

@@ -1,0 +1,279 @@
+// One person: every photo, how good it is, and what can be done about it.
+
+import { button, confirm, dialog, el, empty, fill, icon, plural, toast } from "./dom.js";
+import { api, ApiError, explain, may, personPath } from "./api.js";
+import { enrol } from "./enrol.js";
+import { Stage, thumbnail } from "./stage.js";
+import { bytes, REMARKS, warning } from "./words.js";
+
+const AT_ONCE = 2;
+
+export async function showPerson(main, { signal, go, again }, name) {
+  let person;
+  try {
+    person = await api(personPath(name), { signal });
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.code !== "subject_not_found") throw error;
+    const back = el("a", { class: "button primary", href: "#/people" }, "All people");
+    return void fill(main, el("h1", { class: "out" }, name), empty("people", "Nobody of that name is enrolled", "Perhaps the name was changed, or the photos were erased.", back));
+  }
+  document.title = `${person.name} · Recognizer`;
+  const told = (work) => async (...given) => {
+    try {
+      await work(...given);
+    } catch (error) {
+      if (!signal.aborted) toast(explain(error), { kind: "bad" });
+    }
+  };
+  const odd = person.photos.filter((photo) => photo.warnings?.length).length;
+  const usable = person.photos.filter((photo) => !photo.problem);
+  const qualities = new Qualities(signal);
+  const here = { person, signal, go, again, told, qualities };
+  fill(
+    main,
+    el("a", { class: "back", href: "#/people" }, icon("back"), "People"),
+    el(
+      "div", { class: "view-head" },
+      el("div", null, el("h1", null, person.name),
+        el("p", { class: "number" }, [plural(person.photos.length, "photo"), odd && `${odd} to look at`, person.problems && `${person.problems} not used`].filter(Boolean).join(", "))),
+      may("write") && el(
+        "div", { class: "row" },
+        button("Add photos", async () => (await enrol({ subject: person.name })) && again(), { icon: "add", kind: "primary" }),
+        button("Rename", told(() => rename(here)), { icon: "edit" }),
+        button("Merge", told(() => merge(here)), { icon: "merge" }),
+        button("Delete", told(() => erase(here)), { icon: "trash", kind: "danger" }),
+      ),
+    ),
+    advice(usable.length),
+    el("ul", { class: "photos" }, person.photos.map((photo) => photoCard(here, photo))),
+  );
+}
+
+function advice(count) {
+  if (count >= 3 || !may("write")) return null;
+  const few = count ? `Known from ${plural(count, "photo")} only` : "No photo of theirs can be used";
+  return el("p", { class: "notice" }, icon("image"), el("span", null, `${few}. Three or more, in different light and from a little to the left and right, make it surer.`));
+}
+
+// -- photos ---------------------------------------------------------------------------------------------------------
+
+function photoCard(here, photo) {
+  const remarks = el("span", { class: "photo-quality" });
+  const face = photo.thumbnail ? thumbnail(photo.thumbnail, "", { lazy: true }) : el("span", { class: "crop missing" }, icon("image"));
+  const look = button("", () => open(here, photo), { class: "photo-open", label: `Look at ${photo.file}`, disabled: !photo.id });
+  fill(look, face);
+  const node = el(
+    "li", { class: `photo ${photo.problem ? "refused" : ""}` },
+    look,
+    el("div", { class: "photo-about" },
+      el("span", { class: "photo-file", title: photo.file }, photo.file),
+      photo.problem ? el("span", { class: "tag bad" }, icon("warning"), "Not used") : remarks,
+      (photo.warnings ?? []).map((each) => el("span", { class: "tag warn" }, icon("warning"), warning(each))),
+      photo.problem && el("span", { class: "small muted" }, photo.problem.message),
+      may("write") && photo.id && el("div", { class: "row" },
+        photo.problem?.code === "several_faces" && button("Use the largest face", here.told(() => useLargest(here, photo)), { class: "little" }),
+        button("Remove", here.told(() => remove(here, photo)), { class: "little", kind: "danger", "aria-label": `Remove ${photo.file}` }))),
+  );
+  if (!photo.problem) here.qualities.when(node, here.person.name, photo, (found) => fill(remarks, tags(found)));
+  return node;
+}
+
+function tags({ quality }) {
+  if (!quality) return null;
+  if (!quality.remarks.length) return el("span", { class: "tag good" }, icon("check"), "Good picture");
+  return el("span", { class: "tag warn" }, quality.remarks.map((code) => REMARKS[code] ?? code).join(", "));
+}
+
+/** Asks how good photos are once they come into sight, a few at a time. */
+class Qualities {
+  constructor(signal) {
+    this.signal = signal;
+    this.waiting = [];
+    this.running = 0;
+    this.wanted = new WeakMap();
+    this.known = new Map();
+    this.sight = new IntersectionObserver((seen) => {
+      for (const { isIntersecting, target } of seen) {
+        if (!isIntersecting) continue;
+        this.sight.unobserve(target);
+        this.waiting.push(this.wanted.get(target));
+      }
+      this.work();
+    });
+    signal.addEventListener("abort", () => this.sight.disconnect());
+  }
+
+  when(node, name, photo, told) {
+    this.wanted.set(node, async () => told(await this.of(name, photo)));
+    this.sight.observe(node);
+  }
+
+  of(name, photo) {
+    if (!this.known.has(photo.id)) this.known.set(photo.id, api(`${personPath(name, "photos", photo.id)}/quality`, { signal: this.signal }));
+    return this.known.get(photo.id);
+  }
+
+  work() {
+    while (this.running < AT_ONCE && this.waiting.length && !this.signal.aborted) {
+      this.running += 1;
+      this.waiting.shift()().catch(() => {}).finally(() => ((this.running -= 1), this.work()));
+    }
+  }
+}
+
+/** The whole photo, with the face that is used of it. */
+async function open(here, photo) {
+  const stage = new Stage(() => {});
+  const facts = el("dl", { class: "facts" });
+  const path = personPath(here.person.name, "photos", photo.id);
+  const load = async () => {
+    const shown = await stage.load(await api(path, { accept: "image/*", signal: here.signal }));
+    if (!shown) return void stage.node.replaceChildren(el("p", { class: "muted" }, "Browsers do not show this format. ", el("a", { href: path, download: photo.file }, "Download it")));
+    if (photo.box) stage.show({ image: { width: photo.width, height: photo.height }, faces: [{ box: photo.box, subject: here.person.name, distance: 0 }] });
+    stage.boxes.forEach((box) => (box.disabled = true));
+  };
+  const tell = async () => {
+    const rows = [["File", photo.file], ["Size", bytes(photo.bytes)]];
+    if (photo.width) rows.push(["Pixels", `${photo.width} × ${photo.height}`]);
+    const draw = () => fill(facts, rows.map(([name, value]) => [el("dt", null, name), el("dd", { class: "number" }, String(value))]));
+    draw();
+    if (photo.problem) return;
+    const { quality } = await here.qualities.of(here.person.name, photo);
+    if (!quality) return;
+    rows.push(
+      ["Picture of the face", quality.remarks.map((code) => REMARKS[code] ?? code).join(", ") || "good"],
+      ["Sharpness", quality.sharpness], ["Contrast", quality.contrast], ["Brightness", quality.brightness],
+    );
+    if (quality.yaw !== null) rows.push(["Turned, nodded, tilted", `${quality.yaw}°, ${quality.pitch}°, ${quality.roll}°`]);
+    draw();
+  };
+  const notes = (photo.warnings ?? []).map((each) =>
+    el("div", { class: "notice warn" }, icon("warning"), el("span", null, `${warning(each)}${each.distance ? ` (distance ${each.distance})` : ""}.`),
+      each.subject && each.code === "looks_like_another" && el("a", { class: "button little", href: `#/people/${encodeURIComponent(each.subject)}` }, `Open ${each.subject}`)));
+  const asked = dialog(
+    photo.file,
+    () => [stage.node, photo.problem && el("p", { class: "notice bad" }, icon("warning"), el("span", null, `Not used: ${photo.problem.message}.`)), notes, facts],
+    (close) => [may("write") && button("Remove", () => close("remove"), { icon: "trash", kind: "danger" }), button("Close", () => close(), { autofocus: true })],
+    { wide: true, onclose: () => stage.close() },
+  );
+  here.told(load)();
+  here.told(tell)();
+  if ((await asked) === "remove") await here.told(() => remove(here, photo))();
+}
+
+async function remove(here, photo) {
+  const { person } = here;
+  const left = person.photos.length - 1;
+  const sure = await confirm(
+    "Remove this photo?",
+    el("div", { class: "row nowrap" }, photo.thumbnail && thumbnail(photo.thumbnail),
+      el("p", null, `${photo.file} is erased from the disk, with what was made of it. `, left ? `${person.name} keeps ${plural(left, "photo")}.` : `It is the last one: ${person.name} will not be known any more.`)),
+    "Remove the photo",
+  );
+  if (!sure) return;
+  await api(personPath(person.name, "photos", photo.id), { method: "DELETE" });
+  toast("The photo was erased");
+  if (left) here.again();
+  else here.go("people");
+}
+
+/** Enrol the largest face of a photo with several, then erase that photo: nothing is lost should the first fail. */
+async function useLargest(here, photo) {
+  const path = personPath(here.person.name, "photos", photo.id);
+  const blob = await api(path, { accept: "image/*" });
+  const { faces } = await api("/detect", { body: blob });
+  const size = ({ box }) => Math.min(box.right - box.left, box.bottom - box.top);
+  const [face] = faces.sort((one, other) => size(other) - size(one));
+  const stage = new Stage(() => {});
+  if (!face || !(await stage.load(blob))) throw new ApiError(422, { code: "no_face", message: "no face was found in this photo" });
+  const form = new FormData();
+  form.set("subject", here.person.name);
+  form.set("face", "largest");
+  form.set("file", await stage.portrait(face.box), photo.file.replace(/\.\w+$/, "-face.jpg"));
+  stage.close();
+  await api("/enroll", { form });
+  await api(path, { method: "DELETE" });
+  toast("The largest face of it is used now");
+  here.again();
+}
+
+// -- the person -----------------------------------------------------------------------------------------------------
+
+/** A dialog with one name in it; `work(name)` may refuse it. Resolves once it did not. */
+function askName(title, label, value, sure, about, work, suggestions) {
+  return dialog(title, (close) => {
+    const field = el("input", { id: "name", value, required: true, maxlength: "200", autocomplete: "off", spellcheck: "false", autofocus: true, list: suggestions && "suggested" });
+    const problem = el("p", { class: "field-error", role: "alert" });
+    const submit = el("button", { type: "submit", class: "button primary" }, sure);
+    const form = el(
+      "form", { class: "stack" }, about && el("p", { class: "muted" }, about),
+      el("div", { class: "field" }, el("label", { for: "name" }, label), field, suggestions && el("datalist", { id: "suggested" }), problem),
+      el("div", { class: "row end" }, button("Cancel", () => close()), submit),
+    );
+    if (suggestions) field.addEventListener("input", () => suggestions(field.value).then((names) => fill(form.querySelector("datalist"), names.map((each) => el("option", { value: each }))), () => {}));
+    form.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      submit.disabled = true;
+      try {
+        close((await work(field.value.trim())) ?? true);
+      } catch (error) {
+        problem.textContent = explain(error);
+        field.select();
+      } finally {
+        submit.disabled = false;
+      }
+    });
+    queueMicrotask(() => field.select());
+    return form;
+  });
+}
+
+async function rename({ person, go }) {
+  const renamed = await askName("Rename", "New name", person.name, "Rename", null, async (name) => {
+    if (name === person.name) return { name };
+    try {
+      return await api(personPath(person.name), { method: "PATCH", json: { name } });
+    } catch (error) {
+      if (error.code !== "name_taken") throw error;
+      const join = await confirm(`There is a ${name} already`, `Shall the ${plural(person.photos.length, "photo")} of ${person.name} join theirs? Afterwards they are one person, which cannot be taken back at once.`, "Merge them", { kind: "primary" });
+      if (!join) throw error;
+      return api(personPath(person.name), { method: "PATCH", json: { name, merge: true } });
+    }
+  });
+  if (renamed && renamed.name !== person.name) {
+    toast(`${person.name} is now ${renamed.name}`);
+    go("people", renamed.name);
+  }
+}
+
+async function merge({ person, go }) {
+  const names = async (search) => (await api("/people", { query: { search, limit: 20 } })).people.map((each) => each.name).filter((each) => each !== person.name);
+  const about = `All ${plural(person.photos.length, "photo")} of ${person.name} become photos of somebody else who is enrolled, and ${person.name} leaves the list.`;
+  const merged = await askName(`Merge ${person.name}`, "Into whom", "", "Merge", about, async (name) => {
+    await api(personPath(name)); // somebody has to have that name: else this would rename
+    return api(personPath(person.name), { method: "PATCH", json: { name, merge: true } });
+  }, names);
+  if (merged) {
+    toast(`${person.name} was merged into ${merged.name}`);
+    go("people", merged.name);
+  }
+}
+
+async function erase({ person, go }) {
+  const faces = person.photos.filter((photo) => photo.thumbnail).slice(0, 6);
+  const sure = await confirm(
+    `Delete ${person.name}?`,
+    el("div", { class: "stack" },
+      el("div", { class: "row" }, faces.map((photo) => thumbnail(photo.thumbnail))),
+      el("p", null, "This erases, for good:"),
+      el("ul", { class: "dots" },
+        el("li", null, `${plural(person.photos.length, "photo")}, and the folder ${person.name} in known_faces`),
+        el("li", null, `${plural(person.templates, "template")} and all thumbnails made of them`),
+        el("li", null, "the name and the pictures in the events of the cameras"))),
+    `Delete ${person.name}`,
+  );
+  if (!sure) return;
+  const done = await api(personPath(person.name), { method: "DELETE" });
+  toast(`${done.deleted} and ${plural(done.photos, "photo")} were erased`);
+  go("people");
+}

@@ -1,0 +1,123 @@
+// Settings: how near is near enough, how the server is, keys, and every setting.
+
+import { el, fill, icon, plural } from "./dom.js";
+import { api, explain, may } from "./api.js";
+import { auditSection } from "./audit.js";
+import { keysSection } from "./keys.js";
+import { rateSection } from "./rate.js";
+import { lasting } from "./times.js";
+import { oneIn } from "./words.js";
+
+export const title = "Settings";
+
+const EVERY = 5000;
+const SOURCES = {
+  default: ["by default", ""], environment: ["environment", "good"], file: ["file", "good"], config: ["configuration file", "good"],
+  option: ["command", "good"], page: ["this page", "good"],
+};
+
+export async function show(main, { signal }) {
+  const admin = may("admin");
+  const server = el("section", { class: "card stack", "aria-labelledby": "server-title" });
+  const left = el("div", { class: "stack" });
+  const right = el("div", { class: "stack" }, server);
+  fill(main, el("div", { class: "view-head" }, el("div", null, el("h1", null, "Settings"), el("p", null, admin ? "How this server decides, who may use it, and how it is." : "How this server is. Keys and settings need a key with the role admin."))), el("div", { class: `settings ${admin ? "" : "plain"}` }, left, right));
+  const routes = await offered(signal);
+  let timer;
+  const look = async () => {
+    try {
+      fill(server, health(await api("/health", { signal }), routes.version));
+    } catch (error) {
+      if (error.name !== "AbortError") fill(server, el("h2", { id: "server-title" }, "The server"), el("p", { class: "field-error", role: "alert" }, explain(error)));
+    }
+  };
+  await look();
+  timer = setInterval(() => document.hidden || look(), EVERY);
+  signal.addEventListener("abort", () => clearInterval(timer));
+  if (!admin) return;
+  left.append(rateSection(signal), keysSection(signal));
+  if (routes.has("/backup")) right.append(backup());
+  if (routes.has("/audit")) left.append(auditSection(signal));
+  left.append(allSettings(signal));
+}
+
+/** Which routes this server has, and its version. */
+async function offered(signal) {
+  const { paths, info } = await api("/openapi.json", { signal });
+  return { has: (path) => Boolean(paths[path]?.get), version: info.version };
+}
+
+// -- how it is --------------------------------------------------------------------------------------------------------
+
+function health(found, version) {
+  const { engine, counts, queue, video } = found;
+  const busy = queue.inside > queue.workers ? `${queue.workers} at work, ${queue.inside - queue.workers} waiting` : `${queue.inside} of ${queue.workers} at work`;
+  const facts = [
+    ["Enrolled", `${plural(counts.subjects, "person", "people")}, ${plural(counts.templates, "photo")}`],
+    counts.problems > 0 && ["Not used", el("a", { href: "#/people" }, plural(counts.problems, "file"))],
+    ["Photos at once", busy],
+    ["Cameras running", `${video.running.length}, ${plural(video.viewers, "viewer")}`],
+    ["Up for", lasting(found.uptime_s)],
+    ["Version", version],
+  ];
+  const about = [
+    ["Finds faces", engine.detector], ["Tells them apart", engine.embedder], ["Numbers per face", engine.dim],
+  ];
+  const list = (rows) => el("dl", { class: "facts" }, rows.filter(Boolean).map(([name, value]) => [el("dt", null, name), el("dd", { class: "number" }, value instanceof Node ? value : String(value))]));
+  return [
+    el("div", { class: "spread" }, el("h2", { id: "server-title" }, "The server"), el("span", { class: `tag ${found.ready ? "good" : "bad"}` }, icon(found.ready ? "check" : "warning"), found.ready ? "Ready" : "Not ready")),
+    list(facts), el("h3", null, "Engine"), list(about),
+    el("p", { class: "muted small" }, `Of two photos at a distance of ${engine.calibration.threshold}, ${oneIn(engine.calibration.false_match_rate)} pairs show different people. Measured on ${engine.calibration.data_set}, ${engine.calibration.date}.`),
+  ];
+}
+
+function backup() {
+  return el("section", { class: "card stack", "aria-labelledby": "backup-title" }, el("h2", { id: "backup-title" }, "Backup"),
+    el("p", { class: "muted" }, "Everything that cannot be made again, in one file: the enrolled, cameras and what happened. Keep it as safe as the server itself: it holds faces."),
+    el("div", null, el("a", { class: "button", href: "/backup", download: "" }, icon("download"), el("span", null, "Download a backup"))));
+}
+
+// -- every setting ----------------------------------------------------------------------------------------------------
+
+function allSettings(signal) {
+  const list = el("ul", { class: "all-settings", tabindex: "0", "aria-label": "Settings" });
+  const search = el("input", { type: "search", placeholder: "Find a setting", "aria-label": "Find a setting", autocomplete: "off", spellcheck: "false" });
+  const changed = el("p", { class: "muted small", role: "status" });
+  const node = el("section", { class: "card stack", "aria-labelledby": "all-title" },
+    el("div", { class: "spread" }, el("h2", { id: "all-title" }, "All settings"), el("div", { class: "with-icon" }, icon("search"), search)),
+    el("p", { class: "muted" }, "Whoever runs the server sets these in its environment, or in the file that ", el("code", null, "RECOGNIZER_CONFIG"), " names, and starts it again."), changed, list);
+  api("/settings", { signal }).then(
+    ({ settings }) => {
+      const rows = settings.map((setting) => ({ setting, node: settingRow(setting) }));
+      const said = settings.filter((each) => each.source !== "default").length;
+      list.append(...rows.map((each) => each.node));
+      const count = () => (changed.textContent = `${plural(settings.length, "setting")}, ${said} of them set`);
+      count();
+      search.addEventListener("input", () => {
+        const words = search.value.trim().toLowerCase().split(/\s+/);
+        let left = 0;
+        for (const { setting, node: each } of rows) {
+          const text = `${setting.variable} ${setting.help} ${setting.source}`.toLowerCase();
+          each.hidden = !words.every((word) => text.includes(word));
+          left += !each.hidden;
+        }
+        if (search.value.trim()) changed.textContent = left ? `${left} found` : "Nothing found";
+        else count();
+      });
+    },
+    (error) => error.name === "AbortError" || fill(list, el("li", { class: "field-error" }, explain(error))),
+  );
+  return node;
+}
+
+function settingRow(setting) {
+  const [words, kind] = SOURCES[setting.source] ?? [setting.source, ""];
+  const value = Array.isArray(setting.value) ? setting.value.join(", ") : typeof setting.value === "boolean" ? (setting.value ? "on" : "off") : (setting.value ?? "");
+  const where = setting.source === "config" || setting.label !== setting.variable ? `: ${setting.label}` : "";
+  return el(
+    "li", null,
+    el("div", { class: "setting-name" }, el("code", null, setting.variable), setting.source !== "default" && el("span", { class: `tag ${kind}`, title: `Comes from ${words}${where}` }, words)),
+    el("code", { class: "setting-value" }, value === "" ? "none" : String(value)),
+    el("p", { class: "muted small" }, setting.help.replaceAll("`", ""), setting.changeable && " It can be changed above."),
+  );
+}

@@ -1,0 +1,218 @@
+// The cameras' pictures: which of them move, and how each camera is.
+//
+// A browser opens six connections to one server, and a stream holds one for as long as it is shown. So that the rest of the
+// page goes on, MOST_STREAMS cameras move, and further ones show a picture every few seconds. Cameras that are scrolled away
+// and tabs that are hidden show nothing, and cost nothing.
+
+import { button, el, fill, icon } from "./dom.js";
+import { api, link } from "./api.js";
+import { clock, day, moment } from "./times.js";
+
+const MOST_STREAMS = 3;
+const STILL_EVERY = 2500;
+const RETRY = 2000;
+/** States in which there is a picture; others are asked for one only now and then, which wakes a camera that sleeps. */
+const PICTURES = new Set(["live", "frozen"]);
+const PATIENCE = 15000;
+const WIDTHS = [320, 480, 640, 960, 1280, 1920];
+
+const path = (id, what) => `/cameras/${encodeURIComponent(id)}/${what}`;
+
+/** How a camera is, in words, and how much that matters: "good", "warn", "bad" or "". */
+export function stateWords({ name, reason, since }) {
+  const from = moment(since);
+  const at = day(from) === "today" ? clock(from) : `${day(from)}, ${clock(from)}`;
+  const why = reason ? `: ${reason}` : "";
+  return {
+    live: ["Live", "good", ""],
+    connecting: ["Connecting", "", reason ?? ""],
+    frozen: [`Frozen since ${at}`, "warn", `No new picture since ${at}${why}.`],
+    lost: [`Lost since ${at}`, "bad", `Lost since ${at}${why}. It is tried again by itself.`],
+    ended: ["Ended", "", "The recording is over."],
+    idle: ["Not running", "", "It starts when somebody watches."],
+  }[name] ?? [name, "", reason ?? ""];
+}
+
+export class Wall {
+  /** `overlay()` says what is drawn; `tools(camera)` gives the buttons of one; `open(camera)` shows one alone. */
+  constructor({ signal, overlay, tools, open, alone }) {
+    Object.assign(this, { signal, overlay, tools, open, alone });
+    this.node = el("div", { class: `wall ${alone ? "alone" : ""}` });
+    this.cards = new Map();
+    this.seen = new IntersectionObserver((entries) => {
+      for (const entry of entries) this.cards.get(entry.target.dataset.camera)?.setVisible(entry.isIntersecting);
+      this.arrange();
+    }, { rootMargin: "80px" });
+    const arrange = () => this.arrange();
+    document.addEventListener("visibilitychange", arrange, { signal });
+    window.addEventListener("pagehide", () => this.stop(), { signal });
+    window.addEventListener("pageshow", arrange, { signal });
+    signal.addEventListener("abort", () => this.stop());
+    this.stills();
+  }
+
+  /** Show these cameras; those that are there already go on. */
+  update(cameras) {
+    const wanted = new Set(cameras.map((each) => each.id));
+    for (const [id, card] of this.cards) {
+      if (wanted.has(id)) continue;
+      card.halt();
+      this.seen.unobserve(card.node);
+      card.node.remove();
+      this.cards.delete(id);
+    }
+    cameras.forEach((camera, place) => {
+      let card = this.cards.get(camera.id);
+      if (!card) {
+        card = new Card(camera, this);
+        this.cards.set(camera.id, card);
+        this.seen.observe(card.node);
+      }
+      card.tell(camera);
+      if (this.node.children[place] !== card.node) this.node.insertBefore(card.node, this.node.children[place] ?? null);
+    });
+    this.node.classList.toggle("single", cameras.length === 1);
+  }
+
+  /** Begin all streams anew: other overlays, or the server was gone. */
+  restart() {
+    for (const card of this.cards.values()) card.halt();
+    this.arrange();
+  }
+
+  /** Say that nothing is known of the cameras at the moment. */
+  doubt(words) {
+    for (const card of this.cards.values()) card.say(words, "bad", "");
+  }
+
+  stop() {
+    for (const card of this.cards.values()) card.halt();
+  }
+
+  arrange() {
+    if (this.signal.aborted) return;
+    let streams = 0;
+    for (const card of [...this.node.children].map((node) => this.cards.get(node.dataset.camera))) {
+      if (document.hidden || !card.visible) card.halt();
+      else if (streams++ < MOST_STREAMS) card.stream();
+      else card.still();
+    }
+  }
+
+  /** One after the other, so that all stills together take one connection. */
+  async stills() {
+    while (!this.signal.aborted) {
+      const waiting = [...this.cards.values()].filter((card) => card.mode === "still");
+      for (const card of waiting) await card.refresh();
+      await new Promise((done) => setTimeout(done, waiting.length ? STILL_EVERY / waiting.length : 500));
+    }
+    this.seen.disconnect();
+  }
+}
+
+class Card {
+  constructor(camera, wall) {
+    this.wall = wall;
+    this.id = camera.id;
+    this.mode = "halted";
+    this.visible = false;
+    this.picture = el("img", { alt: "", draggable: "false" });
+    this.picture.addEventListener("load", () => this.screen.classList.add("shown"));
+    this.picture.addEventListener("error", () => this.failed());
+    this.badge = el("span", { class: "watch-state" });
+    this.blank = el("span", { class: "watch-blank", "aria-hidden": "true" }, icon("camera"), el("span"));
+    this.slow = el("span", { class: "watch-slow", hidden: true, title: "Browsers open only a few connections to one server, so the first cameras move and these follow slowly. Open one alone to see it move." }, "A picture every few seconds");
+    this.name = el("h2");
+    this.about = el("p", { class: "muted small" });
+    this.why = el("p", { class: "watch-why small", hidden: true });
+    this.buttons = el("div", { class: "row watch-tools" });
+    this.screen = el(
+      "div", { class: "watch-screen" }, this.blank, this.picture, this.slow,
+      !wall.alone && button("", () => wall.open(this.camera), { icon: "expand", label: "Show alone", class: "watch-open" }),
+    );
+    this.node = el("article", { class: "watch", data: { camera: camera.id } }, this.screen, el("div", { class: "watch-foot" }, el("div", null, el("div", { class: "watch-title" }, this.name, this.badge), this.about), this.buttons), this.why);
+  }
+
+  tell(camera) {
+    const before = this.camera;
+    this.camera = camera;
+    if (before && before.source !== camera.source) this.halt(), queueMicrotask(() => this.wall.arrange());
+    if (!before || before.name !== camera.name) {
+      this.name.textContent = camera.name;
+      this.picture.alt = `What ${camera.name} sees`;
+    }
+    if (!before || before.name !== camera.name || before.source !== camera.source || before.fixed !== camera.fixed || before.always !== camera.always) {
+      fill(this.buttons, this.wall.tools(camera));
+    }
+    this.say(...stateWords(camera.state));
+    const running = camera.state.name === "live" && camera.fps ? `, ${Math.round(camera.fps)} fps` : "";
+    const about = `${camera.source}${running}${camera.always ? ", always on" : ""}${camera.fixed ? ", set by RECOGNIZER_CAMERA" : ""}`;
+    if (this.about.textContent !== about) this.about.textContent = about;
+  }
+
+  say(words, kind, why) {
+    if (this.badge.textContent !== words) fill(this.badge, el("i"), words);
+    this.badge.className = `watch-state ${kind}`;
+    this.blank.lastChild.textContent = kind === "good" ? "" : words;
+    this.why.hidden = !why || kind === "good" || !kind;
+    if (this.why.textContent !== why) this.why.textContent = why;
+  }
+
+  setVisible(visible) {
+    this.visible = visible;
+  }
+
+  query() {
+    const wanted = this.screen.clientWidth * Math.min(2, devicePixelRatio || 1);
+    return { overlay: this.wall.overlay(), width: WIDTHS.find((each) => each >= wanted) ?? WIDTHS.at(-1) };
+  }
+
+  stream() {
+    if (this.mode === "stream") return;
+    this.halt();
+    this.mode = "stream";
+    this.picture.src = link(path(this.id, "stream"), this.query());
+  }
+
+  still() {
+    if (this.mode === "still") return;
+    this.halt();
+    this.mode = "still";
+    this.asked = 0;
+  }
+
+  async refresh() {
+    if (this.mode !== "still" || (!PICTURES.has(this.camera.state.name) && Date.now() - this.asked < PATIENCE)) return;
+    this.asked = Date.now();
+    try {
+      const taken = await api(link(path(this.id, "snapshot.jpg"), this.query()), { accept: "image/jpeg", signal: this.wall.signal });
+      if (this.mode !== "still") return;
+      const before = this.picture.src;
+      this.picture.src = URL.createObjectURL(taken);
+      await this.picture.decode().catch(() => {});
+      if (before.startsWith("blob:")) URL.revokeObjectURL(before);
+      this.slow.hidden = this.mode !== "still";
+    } catch {
+      // the badge says how the camera is
+    }
+  }
+
+  /** The stream could not be had: full, or the server is gone; again in a moment. */
+  failed() {
+    if (this.mode !== "stream") return;
+    this.screen.classList.remove("shown");
+    this.mode = "failed";
+    this.picture.removeAttribute("src");
+    clearTimeout(this.retry);
+    this.retry = setTimeout(() => this.mode === "failed" && ((this.mode = "halted"), this.wall.arrange()), RETRY);
+  }
+
+  halt() {
+    clearTimeout(this.retry);
+    if (this.mode === "halted") return;
+    this.mode = "halted";
+    this.picture.removeAttribute("src"); // which ends the request
+    this.slow.hidden = true;
+    this.screen.classList.remove("shown");
+  }
+}

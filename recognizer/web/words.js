@@ -1,0 +1,34 @@
+// Numbers and codes of the API as words.
+
+/** What is wrong with the picture of a face. */
+export const REMARKS = {
+  small: "small", blurred: "blurred", flat: "too dark or too pale", turned: "turned away", cut_off: "partly outside the photo",
+  doubtful: "perhaps no face",
+};
+
+/** A share of pairs as people say it: 1.6e-7 is "one in 6 million". */
+export function oneIn(rate) {
+  if (rate === null || rate === undefined) return "not known";
+  if (rate <= 1e-9) return "fewer than one in a billion";
+  const many = 1 / rate;
+  if (many < 1.5) return "nearly every one";
+  for (const [size, word] of [[1e9, "billion"], [1e6, "million"]]) {
+    if (many >= size) return `one in ${rounded(many / size)} ${word}`;
+  }
+  return `one in ${Math.round(many >= 100 ? Number(many.toPrecision(2)) : many).toLocaleString("en")}`;
+}
+
+const rounded = (value) => (value < 10 ? Number(value.toFixed(1)) : Math.round(Number(value.toPrecision(2)))).toLocaleString("en");
+
+export const bytes = (count) => (count < 1e6 ? `${Math.max(1, Math.round(count / 1e3))} kB` : `${(count / 1e6).toFixed(1)} MB`);
+
+/** A text as one word of a POSIX shell. */
+export const quoted = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
+
+/** What a warning about an enrolled photo says. */
+export function warning(found) {
+  if (found.code === "looks_like_another") return `Looks like ${found.subject}`;
+  if (found.code === "unlike_others") return "Unlike the other photos";
+  if (found.code === "duplicate_of") return "The same picture as another";
+  return found.message;
+}

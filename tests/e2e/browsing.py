@@ -1,0 +1,155 @@
+"""The page in a real browser: Debian's Chromium, driven by Playwright's library, with a camera that shows a clip.
+
+Import the fixture `chromium`. Tests that use it are skipped where either is missing.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import io
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from .pictures import load
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DESKTOP, PHONE = {"width": 1280, "height": 860}, {"width": 360, "height": 740}
+#: What a browser says by itself of an answer that is a refusal.
+_REFUSAL = "Failed to load resource: the server responded with a status of 4"
+_WORST = ("serious", "critical")
+
+
+def clip(path: Path, photo: bytes, frames: int = 25, size: tuple[int, int] = (640, 480)) -> Path:
+    """A film for the browser's camera: one photo, which moves a little."""
+    picture = load(photo)
+    picture.thumbnail((size[0], size[1] - 16))
+    with path.open("wb") as film:
+        for number in range(frames):
+            frame = Image.new("RGB", size, (90, 100, 110))
+            frame.paste(picture, ((size[0] - picture.width) // 2, abs(number - frames // 2) % 16))
+            buffer = io.BytesIO()
+            frame.save(buffer, "JPEG", quality=92, subsampling="4:2:0")
+            film.write(buffer.getvalue())
+    return path
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory, faces):
+    """A browser whose camera shows Joe Biden."""
+    if not CHROMIUM:
+        pytest.skip("chromium is not installed")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    film = clip(tmp_path_factory.mktemp("film") / "clip.mjpeg", faces["biden"])
+    flags = [
+        "--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
+        f"--use-file-for-fake-video-capture={film}",
+    ]  # fmt: skip
+    with playwright.sync_playwright() as driver:
+        driver.selectors.set_test_id_attribute("id")
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """One tab that looks at a server's page. What the page throws or the policy forbids fails the test that ends.
+
+    Attributes
+    ----------
+    page
+        Playwright's.
+    """
+
+    def __init__(self, browser, url: str, size: dict = DESKTOP, theme: str = "light", **how):
+        self.url = url
+        how = {"permissions": ["clipboard-read", "clipboard-write"], "reduced_motion": "reduce", **how}
+        self.context = browser.new_context(viewport=size, color_scheme=theme, **how)
+        self.context.set_default_timeout(20_000)
+        self.page = self.context.new_page()
+        self.said: list[str] = []
+        self.page.on("console", lambda message: self._hear(message))
+        self.page.on("pageerror", lambda error: self.said.append(f"thrown: {error}"))
+        self.page.on("dialog", self._refuse)
+
+    def _hear(self, message) -> None:
+        if message.type in ("error", "warning") and not message.text.startswith(_REFUSAL):
+            self.said.append(f"{message.type}: {message.text}")
+
+    def _refuse(self, window) -> None:
+        self.said.append(f"a window of the browser: {window.message}")
+        window.dismiss()
+
+    def __enter__(self) -> Visit:
+        return self
+
+    def __exit__(self, kind, *_) -> None:
+        self.shoot("end")
+        self.context.close()
+        if kind is None:
+            assert not self.said, self.said
+
+    def open(self, address: str = ""):
+        """Show a view, from the start of the page."""
+        self.page.goto("about:blank")
+        self.page.goto(f"{self.url}/{address}")
+        self.page.locator("h1").first.wait_for()
+        return self.page
+
+    def shoot(self, name: str) -> None:
+        """Keep what is seen for people to look at, where ``TEST_SCREENSHOTS_DIR`` says so."""
+        if folder := os.environ.get("TEST_SCREENSHOTS_DIR"):
+            test = os.environ.get("PYTEST_CURRENT_TEST", "").split("::")[-1].split(" ")[0].replace("/", "_")
+            self.page.screenshot(path=Path(folder) / f"{test}-{name}.png")
+
+    def choose(self, button, *files: tuple[str, bytes]) -> None:
+        """Choose files by a button."""
+        with self.page.expect_file_chooser() as chooser:
+            button.click()
+        chooser.value.set_files([_upload(*file) for file in files])
+
+    def drop(self, place: str, *files: tuple[str, bytes]) -> None:
+        """Drop files on what a selector finds."""
+        self.page.locator(place).dispatch_event("drop", {"dataTransfer": self._transfer(files)})
+
+    def paste(self, *files: tuple[str, bytes]) -> None:
+        event = "new ClipboardEvent('paste', {clipboardData: data, bubbles: true, cancelable: true})"
+        self.page.evaluate(f"data => document.dispatchEvent({event})", self._transfer(files))
+
+    def _transfer(self, files):
+        given = [[name, base64.b64encode(data).decode()] for name, data in files]
+        return self.page.evaluate_handle(
+            """files => {
+                const transfer = new DataTransfer();
+                for (const [name, data] of files) {
+                    const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+                    transfer.items.add(new File([bytes], name, { type: "image/jpeg" }));
+                }
+                return transfer;
+            }""",
+            given,
+        )
+
+    def overflow(self) -> int:
+        """By how many pixels the page is wider than its window."""
+        return self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+
+    def barriers(self) -> list[str]:
+        """What axe-core finds that is serious or critical."""
+        spec = importlib.util.find_spec("axe_playwright_python")
+        if spec is None:
+            pytest.skip("axe-playwright-python is not installed (requirements-dev.txt)")
+        self.page.evaluate((Path(spec.origin).parent / "axe.min.js").read_text("utf-8"))
+        found = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        return [
+            f"{each['id']}: {node['html'][:120]} ({node['failureSummary']})"
+            for each in found["violations"] if each["impact"] in _WORST for node in each["nodes"]
+        ]  # fmt: skip
+
+
+def _upload(name: str, data: bytes) -> dict:
+    return {"name": name, "mimeType": "image/jpeg", "buffer": data}

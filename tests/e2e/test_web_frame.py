@@ -1,0 +1,234 @@
+"""The page's frame in a real browser: signing in, roles, colours, keyboard, and what axe-core says of each view."""
+
+from __future__ import annotations
+
+import pytest
+
+from recognizer.auth import ADMIN, READ, WRITE
+
+from .browsing import PHONE, Visit, chromium  # noqa: F401, a fixture
+from .serving import Server
+from .test_access import command, make_key
+
+#: The views that the frame offers, by the name that they have there.
+VIEWS = {"Try": "#/try", "People": "#/people", "Live": "#/live", "Settings": "#/settings"}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, faces):
+    """A server with a key of each role in `keys`."""
+    server = Server(tmp_path_factory.mktemp("web-frame"), camera="test:320x180@5")
+    server.put("Barack Obama/one.jpg", faces["obama"])
+    server.put("Barack Obama/nobody.jpg", faces["nobody"])
+    with server:
+        server.keys = {role: make_key(server, role) for role in (READ, WRITE, ADMIN)}
+        server.wait_for(lambda: server.get("/people").status_code == 401)
+        server.always = {"headers": {"X-Api-Key": server.keys[ADMIN]}}
+        yield server
+
+
+@pytest.fixture
+def visit(chromium, server):  # noqa: F811
+    with Visit(chromium, server.url) as visit:
+        yield visit
+
+
+def sign_in(visit, key: str, address: str = ""):
+    page = visit.open(address)
+    page.get_by_label("Key").fill(key)
+    page.keyboard.press("Enter")
+    page.locator(".tabs a[aria-current]").wait_for()
+    return page
+
+
+def test_a_key_is_asked_for_and_a_wrong_one_told(visit, server):
+    page = visit.open("#/people")
+    assert page.get_by_role("heading", name="Sign in").is_visible() and page.locator(".tabs a").count() == 0
+    assert page.evaluate("document.activeElement.id") == "key"
+    page.get_by_label("Key").fill("rk_wrong")
+    page.get_by_role("button", name="Sign in").click()
+    page.locator(".field-error", has_text="key").wait_for()
+    page.get_by_label("Key").fill(server.keys[WRITE])
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("heading", name="People").wait_for()  # where it was meant to lead
+    page.reload()
+    page.get_by_role("heading", name="People").wait_for()
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("heading", name="Sign in").wait_for()
+    page.reload()
+    page.get_by_role("heading", name="Sign in").wait_for()
+    assert server.keys[WRITE] not in page.evaluate("JSON.stringify([localStorage, sessionStorage, document.cookie])")
+
+
+def test_who_may_read_sees_nothing_to_write_with(visit, server, faces):
+    page = sign_in(visit, server.keys[READ], "#/people/Barack%20Obama")
+    page.get_by_role("heading", name="Barack Obama").wait_for()
+    for name in ("Add photos", "Rename", "Merge", "Delete", "Remove"):
+        assert page.get_by_role("button", name=name).count() == 0
+    page.get_by_role("link", name="People", exact=True).first.click()
+    page.locator(".person").first.wait_for()
+    assert page.get_by_role("button", name="Add a person").count() == 0
+    page.get_by_role("link", name="Try", exact=True).click()
+    page.locator(".view-try .drop").wait_for()
+    visit.drop("#main", ("collins.jpg", faces["collins"]))
+    page.locator(".found-face").wait_for()
+    assert page.get_by_role("button", name="Add this person").count() == 0
+    page.locator("summary").click()
+    assert "X-Api-Key: $RECOGNIZER_KEY" in page.locator(".programs pre").first.inner_text()
+
+
+def test_who_may_write_does_so_with_the_sessions_token(visit, server, faces):
+    page = sign_in(visit, server.keys[WRITE], "#/people")
+    page.get_by_role("button", name="Add a person").click()
+    page.get_by_label("Name", exact=True).fill("Eileen Collins")
+    visit.drop("dialog .stack", ("collins.jpg", faces["collins"]))
+    page.get_by_role("button", name="Add 1 photo").click()
+    page.get_by_text("1 added").first.wait_for()
+    page.get_by_role("button", name="Done").click()
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("button", name="Delete Eileen Collins").click()
+    page.get_by_text("Eileen Collins and 1 photo were erased").wait_for()
+
+
+def test_a_key_that_is_revoked_ends_the_visit(visit, server):
+    page = sign_in(visit, make_key(server, READ), "#/people")
+    page.locator(".person").first.wait_for()
+    shown = page.evaluate("fetch('/session').then((reply) => reply.json())")
+    assert command(server, "keys", "revoke", shown["key"]["id"]).returncode == 0
+    server.wait_for(lambda: page.evaluate("fetch('/people').then((reply) => reply.status)") == 401)
+    page.get_by_role("link", name="Try").click()
+    page.get_by_role("link", name="People", exact=True).or_(page.get_by_role("heading", name="Sign in")).first.wait_for()
+    if page.get_by_role("heading", name="Sign in").count() == 0:
+        page.get_by_role("link", name="People", exact=True).click()
+    page.get_by_role("heading", name="Sign in").wait_for()
+
+
+def test_colours_follow_the_system_until_they_are_chosen(chromium, server):  # noqa: F811
+    ground = "getComputedStyle(document.body).backgroundColor"
+    with Visit(chromium, server.url, theme="dark") as visit:
+        page = visit.open()
+        dark = page.evaluate(ground)
+        page.emulate_media(color_scheme="light")
+        server.wait_for(lambda: page.evaluate(ground) != dark)
+        light = page.evaluate(ground)
+        page.get_by_role("button", name="Dark colours").click()
+        server.wait_for(lambda: page.evaluate(ground) == dark)
+        page.reload()
+        page.get_by_role("button", name="Light colours").click()
+        server.wait_for(lambda: page.evaluate(ground) == light)
+        page.reload()
+        page.get_by_role("button", name="Dark colours").wait_for()
+        server.wait_for(lambda: page.evaluate(ground) == light)
+
+
+def test_the_keyboard_reaches_the_content_first(visit, server):
+    page = sign_in(visit, server.keys[READ])
+    page.reload()
+    page.locator("h1").wait_for()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('main') !== null")
+
+
+def test_nothing_moves_while_a_view_is_loaded(visit, server):
+    page = sign_in(visit, server.keys[READ])
+    script = """address => new Promise((resolve) => {
+        let moved = 0;
+        new PerformanceObserver((list) => list.getEntries().forEach((each) => (moved += each.hadRecentInput ? 0 : each.value)))
+            .observe({type: "layout-shift", buffered: false});
+        location.hash = address;
+        setTimeout(() => resolve(moved), 700);
+    })"""
+    for address in VIEWS.values():
+        assert page.evaluate(script, address) < 0.1, address
+
+
+def test_the_page_says_that_the_server_is_gone(visit, server):
+    page = sign_in(visit, server.keys[READ])
+    page.context.set_offline(True)
+    page.get_by_role("link", name="People", exact=True).click()
+    page.get_by_role("alert").wait_for()
+    page.context.set_offline(False)
+    page.get_by_role("button", name="Try again").or_(page.get_by_role("button", name="Load the page again")).first.click()
+    page.locator(".person").first.wait_for()
+    visit.said = [said for said in visit.said if "ERR_INTERNET_DISCONNECTED" not in said]
+
+
+def test_numbers_in_words(visit, server):
+    page = visit.open()
+    words = page.locator('link[href$="app.css"]').get_attribute("href").replace("app.css", "words.js")
+    said = page.evaluate(f"async (rates) => rates.map((await import('{words}')).oneIn)", [
+        None, 1, 0.9, 0.5, 0.01, 0.001, 0.000123, 1.62e-07, 4e-08, 2.2e-09, 1e-12, 0,
+    ])  # fmt: skip
+    assert said == [
+        "not known", "nearly every one", "nearly every one", "one in 2", "one in 100", "one in 1,000", "one in 8,100",
+        "one in 6.2 million", "one in 25 million", "one in 450 million", "fewer than one in a billion",
+        "fewer than one in a billion",
+    ]  # fmt: skip
+
+
+def test_axe_would_find_a_barrier(visit):
+    page = visit.open()
+    page.evaluate("document.querySelector('main').append(document.createElement('button'))")
+    assert any("button-name" in found for found in visit.barriers())
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_no_barrier(chromium, server, faces, theme):  # noqa: F811
+    with Visit(chromium, server.url, theme=theme) as visit:
+        visit.open()
+        found = {"sign in": visit.barriers()}
+        page = sign_in(visit, server.keys[ADMIN])
+        for name, address in VIEWS.items():
+            page.goto(f"{server.url}/{address}")
+            page.locator(f".view-{address[2:]} h1").wait_for()
+            page.wait_for_timeout(300)
+            found[name] = visit.barriers()
+        page.goto(f"{server.url}/#/people/Barack%20Obama")
+        page.locator(".tag.good").wait_for()
+        found["a person"] = visit.barriers()
+        page.get_by_role("button", name="Look at one.jpg").click()
+        page.locator("dialog dt", has_text="Sharpness").wait_for()
+        found["a photo"] = visit.barriers()
+        page.keyboard.press("Escape")
+        page.get_by_role("button", name="Delete").click()
+        found["deleting"] = visit.barriers()
+        page.keyboard.press("Escape")
+        page.get_by_role("button", name="Add photos").click()
+        visit.drop("dialog .stack", ("nobody.jpg", faces["nobody"]), ("trio.jpg", faces["trio"]))
+        page.get_by_text("2 refused").first.wait_for()
+        found["adding"] = visit.barriers()
+        page.keyboard.press("Escape")
+        page.goto(f"{server.url}/#/try")
+        page.locator(".view-try .drop").wait_for()
+        visit.drop("#main", ("trio.jpg", faces["trio"]))
+        page.locator(".found-face").first.wait_for()
+        page.locator("summary").click()
+        found["a photo that was tried"] = visit.barriers()
+        assert not any(found.values()), {name: each for name, each in found.items() if each}
+
+
+def test_every_view_fits_a_phone(chromium, server):  # noqa: F811
+    with Visit(chromium, server.url, PHONE, has_touch=True, is_mobile=True) as visit:
+        page = sign_in(visit, server.keys[ADMIN])
+        for name, address in {**VIEWS, "a person": "#/people/Barack%20Obama"}.items():
+            page.goto(f"{server.url}/{address}")
+            page.locator("h1").first.wait_for()
+            page.wait_for_timeout(200)
+            assert visit.overflow() <= 0, name
+
+
+def test_the_reference_of_the_api_works_without_the_internet(visit, server, models_dir):
+    page = sign_in(visit, server.keys[WRITE])
+    page.goto(f"{server.url}/docs")
+    page.locator("#operations-Photos-post_recognize").wait_for()
+    asked = page.evaluate("performance.getEntriesByType('resource').map((each) => each.name)")
+    assert all(url.startswith(server.url) for url in asked)
+    page.locator("#operations-People-delete_delete_person .opblock-summary-control").click()
+    page.get_by_role("button", name="Try it out").click()
+    page.locator("#operations-People-delete_delete_person input").fill("Nobody")
+    page.get_by_role("button", name="Execute").click()
+    page.locator(".responses-inner .live-responses-table", has_text="subject_not_found").wait_for()

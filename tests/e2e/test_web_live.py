@@ -1,0 +1,335 @@
+"""The view Live, in a real browser: cameras that move, their states, and who came and went, as it happens."""
+
+from __future__ import annotations
+
+import io
+import time
+from datetime import datetime, timedelta, timezone
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from recognizer.video import pattern
+from recognizer.video.event_log import EventLog, Retention
+from tests.streams import free_port
+
+from .browsing import PHONE, Visit, chromium  # noqa: F401, a fixture
+from .serving import Server
+from .test_events import Stage
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+#: Visits of long ago, two events each: more than two pages of the timeline.
+PAST = 70
+
+
+def write_the_past(folder) -> None:
+    """Visits of yesterday, as a server that ran then would have left them."""
+    log = EventLog(folder / "events", Retention(16_000_000, 30, file_bytes=1_000_000))
+    begin = datetime.now(timezone.utc) - timedelta(days=1)
+    told = {"camera": "default", "track": 1, "distance": None, "false_match_rate": None, "box": None, "thumbnail": None}
+    for number in range(PAST):
+        came, left = ((begin + timedelta(minutes=number, seconds=after)).isoformat()[:23] + "Z" for after in (0, 30))
+        who = "Ada Lovelace" if number == 3 else f"Visitor {number}"
+        log.append([{"id": 0, "kind": "appeared", "time": came, "subject": who, "since": came, **told}])
+        gone = {"since": came, "seconds": 30.0, "appearance": log.last}
+        log.append([{"id": 0, "kind": "left", "time": left, "subject": who, **told, **gone}])
+    log.close()
+
+
+@pytest.fixture(scope="module")
+def stage():
+    with Stage() as camera:
+        yield camera
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, faces, stage):
+    server = Server(
+        tmp_path_factory.mktemp("web-live"), camera="test:320x180@10", camera_allow="127.0.0.1", event_left_seconds=1.5,
+        event_shown_seconds=0.3, watch="off",
+    )  # fmt: skip
+    server.put("Barack Obama/one.jpg", faces["obama"])
+    write_the_past(server.state)
+    with server:
+        server.post("/cameras", data={"source": stage.url(), "name": "Door"})
+        yield server
+
+
+@pytest.fixture
+def visit(chromium, server):  # noqa: F811
+    with Visit(chromium, server.url) as visit:
+        yield visit
+
+
+def viewers(server: Server) -> int:
+    return server.get("/health").json()["video"]["viewers"]
+
+
+def pixels(image) -> np.ndarray:
+    """What an image shows now, of its own size."""
+    data = image.evaluate(
+        "image => { const sheet = new OffscreenCanvas(image.naturalWidth, image.naturalHeight);"
+        " sheet.getContext('2d').drawImage(image, 0, 0);"
+        " return sheet.convertToBlob().then((blob) => blob.bytes()).then((bytes) => Array.from(bytes)); }"
+    )
+    return np.asarray(Image.open(io.BytesIO(bytes(data))).convert("RGB"))
+
+
+def wait_for_more(page, name: str, before: int) -> None:
+    """Until there are more visits of somebody than before."""
+    script = """([name, before]) => {
+        const visits = [...document.querySelectorAll(".visit")];
+        return visits.filter((each) => each.textContent.includes(name)).length > before;
+    }"""
+    page.wait_for_function(script, arg=[name, before])
+
+
+def hide(page, hidden: bool) -> None:
+    """What the browser tells a page whose tab is put behind another, or comes back."""
+    page.evaluate(
+        "hidden => { Object.defineProperty(document, 'hidden', { configurable: true, get: () => hidden });"
+        " document.dispatchEvent(new Event('visibilitychange')); }",
+        hidden,
+    )
+
+
+def card(page, name: str):
+    return page.locator(".watch", has=page.get_by_role("heading", name=name, exact=True))
+
+
+def test_every_camera_moves_and_says_that_it_is_live(visit, server):
+    page = visit.open("#/live")
+    card(page, "Camera").get_by_text("Live", exact=True).wait_for()
+    card(page, "Door").get_by_text("Live", exact=True).wait_for()
+    assert page.get_by_text("2 cameras, 2 live").is_visible()
+    seen, until = [], time.monotonic() + 20
+    while len(seen) < 3:
+        assert time.monotonic() < until, f"the picture does not move: {seen}"
+        read = pattern.read(pixels(card(page, "Camera").locator("img")))
+        if read and read[0] not in seen:
+            seen.append(read[0])
+    assert seen == sorted(seen)
+    assert card(page, "Door").locator("img").get_attribute("alt") == "What Door sees"
+
+
+def test_streams_end_with_the_view_and_with_the_tab(visit, server):
+    page = visit.open("#/live")
+    server.wait_for(lambda: viewers(server) == 2)
+    hide(page, True)
+    server.wait_for(lambda: viewers(server) == 0)
+    assert page.locator(".watch img[src]").count() == 0
+    hide(page, False)
+    server.wait_for(lambda: viewers(server) == 2)
+    page.get_by_role("link", name="People", exact=True).click()
+    page.get_by_role("heading", name="People").wait_for()
+    server.wait_for(lambda: viewers(server) == 0)
+
+
+def test_a_camera_that_is_scrolled_away_does_not_stream(chromium, server):  # noqa: F811
+    with Visit(chromium, server.url, size={"width": 360, "height": 420}) as visit:
+        page = visit.open("#/live")
+        server.wait_for(lambda: viewers(server) == 1)
+        card(page, "Door").scroll_into_view_if_needed()
+        page.locator(".live-timeline").scroll_into_view_if_needed()
+        page.mouse.wheel(0, 4000)
+        server.wait_for(lambda: viewers(server) == 0)
+
+
+def test_what_is_drawn_is_switched_and_remembered(visit, server, stage, faces):
+    stage.hold(faces["obama2"])
+    page = visit.open("#/live/door")
+    picture = card(page, "Door").locator("img")
+    assert "overlay=faces" in picture.get_attribute("src")
+    page.get_by_role("switch", name="Time").check()
+    assert "overlay=faces%2Cclock" in picture.get_attribute("src")
+    page.get_by_role("switch", name="Names").uncheck()
+    page.get_by_role("switch", name="Time").uncheck()
+    assert "overlay=none" in picture.get_attribute("src")
+    server.wait_for(lambda: viewers(server) == 1)
+    page.reload()
+    page.get_by_role("switch", name="Names").wait_for()
+    assert not page.get_by_role("switch", name="Names").is_checked()
+    assert "overlay=none" in picture.get_attribute("src")
+    page.get_by_role("switch", name="Names").check()
+    stage.hold(None)
+
+
+def test_who_comes_is_told_as_it_happens_and_that_they_went(visit, server, stage, faces):
+    stage.hold(None)
+    page = visit.open("#/live")
+    page.get_by_text("As it happens").wait_for()
+    card(page, "Door").get_by_text("Live", exact=True).wait_for()
+    page.wait_for_function("() => !document.querySelector('.visit .tag')")  # nobody is there still
+    before = page.locator(".visit", has_text="Barack Obama").count()
+    stage.hold(faces["obama2"])
+    newest = page.locator(".visit", has_text="Barack Obama").first
+    wait_for_more(page, "Barack Obama", before)
+    newest.get_by_text("Here now").wait_for()
+    assert newest.get_by_text("Door").is_visible()
+    assert newest.get_by_role("link", name="Barack Obama").get_attribute("href") == "#/people/Barack%20Obama"
+    face = newest.locator("img.crop")
+    assert face.evaluate("image => image.decode().then(() => image.naturalWidth)") > 20
+    visit.shoot("here")
+    stage.hold(None)
+    newest.get_by_text("for ").wait_for()
+    assert page.locator(".visit", has_text="Barack Obama").count() == before + 1  # coming and going are one visit
+
+
+def test_the_stream_of_events_goes_on_where_it_was_after_the_tab_was_hidden(visit, server, stage, faces):
+    stage.hold(None)
+    page = visit.open("#/live")
+    page.get_by_text("As it happens").wait_for()
+    page.wait_for_function("() => !document.querySelector('.visit .tag')")  # nobody is there still
+    before = page.locator(".visit", has_text="Barack Obama").count()
+    hide(page, True)
+    server.wait_for(lambda: viewers(server) == 0)
+    with Visit(page.context.browser, server.url) as other:
+        other.open("#/live/door").get_by_text("As it happens").wait_for()
+        stage.hold(faces["obama2"])
+        other.page.locator(".visit", has_text="Here now").wait_for()
+        stage.hold(None)
+        other.page.locator(".visit", has_text="Here now").wait_for(state="detached")
+    assert page.locator(".visit", has_text="Barack Obama").count() == before
+    hide(page, False)
+    wait_for_more(page, "Barack Obama", before)
+
+
+def test_older_visits_come_page_by_page_under_their_days(visit):
+    page = visit.open("#/live")
+    page.locator(".visit", has_text="Visitor 69").wait_for()
+    assert page.get_by_role("heading", name="Yesterday").is_visible()
+    assert page.locator(".visit", has_text="Visitor 0").count() == 0
+    while page.locator(".visit", has_text="Visitor 0").count() == 0:
+        count = page.locator(".visit").count()
+        page.get_by_role("button", name="Show earlier ones").click()
+        page.wait_for_function("count => document.querySelectorAll('.visit').length > count", arg=count)
+    page.get_by_text("This is where it begins").wait_for()
+    shown = page.locator(".visit-name", has_text="Visitor").all_inner_texts()
+    assert shown == [f"Visitor {n}" for n in reversed(range(PAST)) if n != 3]
+    assert page.locator(".visit", has_text="Visitor 5").last.get_by_text("for 30 s").is_visible()
+
+
+def test_visits_of_one_person_or_one_camera(visit):
+    page = visit.open("#/live")
+    page.locator(".visit").first.wait_for()
+    person = page.get_by_label("Only this person")
+    person.fill("Ada Lovelace")
+    person.press("Enter")
+    page.wait_for_function("() => document.querySelectorAll('.visit').length === 1")
+    assert page.locator(".visit-name").inner_text() == "Ada Lovelace"
+    person.fill("Grace Hopper")
+    person.press("Enter")
+    page.get_by_role("heading", name="Nobody was seen").wait_for()
+    person.fill("")
+    page.locator(".visit", has_text="Visitor 69").wait_for()
+    page.get_by_label("Only this camera").select_option("Door")
+    page.locator(".visit", has_text="Visitor 69").wait_for(state="detached")
+    assert set(page.locator(".visit-who .small").all_inner_texts()) <= {"Door"}
+
+
+def test_cameras_are_added_changed_and_removed_with_errors_in_words(visit, server):
+    page = visit.open("#/live")
+    page.get_by_role("button", name="Add a camera").click()
+    page.get_by_role("button", name="Add", exact=True).click()
+    page.get_by_text("Say where its pictures come from.").wait_for()
+    page.get_by_label("Where its pictures come from").fill("ftp://example.org/")
+    page.get_by_role("button", name="Add", exact=True).click()
+    page.locator("#camera-source-error", has_text="rtsp").wait_for()
+    page.get_by_label("Where its pictures come from").fill("rtsp://8.8.8.8/main")
+    page.keyboard.press("Enter")
+    page.locator("#camera-source-error", has_text="RECOGNIZER_CAMERA_ALLOW").wait_for()
+    page.get_by_label("What is it?").select_option("Test pattern")
+    page.get_by_label("Name", exact=True).fill("Door")
+    page.get_by_role("button", name="Add", exact=True).click()
+    page.locator("#camera-name-error", has_text="another camera").wait_for()
+    page.get_by_label("Name", exact=True).fill(HOSTILE)
+    page.get_by_role("button", name="Add", exact=True).click()
+    added = card(page, HOSTILE)
+    added.get_by_text("Live", exact=True).wait_for()
+    assert page.locator("img[src='x']").count() == 0
+    visit.shoot("three")
+    page.get_by_role("button", name=f"Change {HOSTILE}").click()
+    assert page.get_by_label("Where its pictures come from").get_attribute("placeholder") == "test:"
+    page.get_by_label("Name", exact=True).fill("Pattern")
+    page.get_by_role("switch", name="Keep it running").check()
+    page.get_by_role("button", name="Save").click()
+    card(page, "Pattern").get_by_text("always on").wait_for()
+    assert server.get("/cameras").json()["cameras"][-1]["always"] is True
+    page.get_by_role("button", name="Remove Pattern").click()
+    page.get_by_role("button", name="Remove", exact=True).click()
+    card(page, "Pattern").wait_for(state="detached")
+    assert [each["name"] for each in server.get("/cameras").json()["cameras"]] == ["Camera", "Door"]
+    assert page.get_by_role("button", name="Change Camera").count() == 0  # a setting names it
+    assert card(page, "Camera").get_by_text("set by RECOGNIZER_CAMERA").is_visible()
+
+
+def test_a_lost_camera_says_since_when_and_why(visit, server):
+    lost = server.post("/cameras", data={"source": f"http://127.0.0.1:{free_port()}/x", "name": "Garden"}).json()["id"]
+    try:
+        page = visit.open(f"#/live/{lost}")
+        page.get_by_role("heading", name="Garden", level=1).wait_for()
+        page.locator(".watch-state", has_text="Lost since").wait_for()
+        page.locator(".watch-why", has_text="no connection").wait_for()
+        page.locator(".visit", has_text="Garden is lost").wait_for()
+        assert page.get_by_role("link", name="All cameras").is_visible()
+    finally:
+        server.request("DELETE", f"/cameras/{lost}")
+    page.get_by_role("heading", name="There is no such camera").wait_for()
+
+
+def test_of_many_cameras_three_move_and_the_others_follow_slowly(chromium, server):  # noqa: F811
+    more = [server.post("/cameras", data={"source": "test:", "name": f"More {n}"}).json()["id"] for n in range(3)]
+    try:
+        with Visit(chromium, server.url, size={"width": 1440, "height": 1400}) as visit:
+            page = visit.open("#/live")
+            last = card(page, "More 2").locator("img")
+            page.wait_for_function("() => document.querySelectorAll('.watch img[src^=\"blob:\"]').length === 2")
+            assert last.evaluate("image => image.naturalWidth") > 100
+            before = last.get_attribute("src")
+            page.wait_for_function("before => [...document.querySelectorAll('.watch img')].at(-1).src !== before", arg=before)
+            assert viewers(server) == 3
+            assert card(page, "More 2").get_by_text("A picture every few seconds").is_visible()
+            card(page, "More 2").get_by_role("button", name="Show alone").click()
+            page.get_by_role("heading", name="More 2", level=1).wait_for()
+            server.wait_for(lambda: viewers(server) == 1)
+    finally:
+        for camera in more:
+            server.request("DELETE", f"/cameras/{camera}")
+
+
+def test_a_server_that_is_gone_is_told_and_streams_begin_anew(visit, server):
+    page = visit.open("#/live")
+    card(page, "Camera").get_by_text("Live", exact=True).wait_for()
+    page.route("**/cameras", lambda route: route.abort())
+    card(page, "Camera").locator(".watch-state", has_text="The server does not answer").wait_for()
+    page.unroute("**/cameras")
+    card(page, "Camera").get_by_text("Live", exact=True).wait_for()
+    server.wait_for(lambda: viewers(server) == 2)
+    visit.said = [each for each in visit.said if "ERR_FAILED" not in each]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("size", [PHONE, {"width": 1440, "height": 900}], ids=["phone", "wide"])
+def test_nothing_overflows_and_axe_has_no_serious_finding(chromium, server, size, theme):  # noqa: F811
+    with Visit(chromium, server.url, size=size, theme=theme) as visit:
+        page = visit.open("#/live")
+        page.locator(".visit").first.wait_for()
+        card(page, "Camera").get_by_text("Live", exact=True).wait_for()
+        assert visit.overflow() <= 0
+        assert visit.barriers() == []
+        page.get_by_role("button", name="Add a camera").click()
+        page.get_by_label("What is it?").wait_for()
+        assert visit.overflow() <= 0
+        assert visit.barriers() == []
+
+
+def test_without_cameras_it_says_what_to_do_first(chromium, tmp_path):  # noqa: F811
+    with Server(tmp_path, camera="none", events="off") as server, Visit(chromium, server.url) as visit:
+        page = visit.open("#/live")
+        page.get_by_role("heading", name="No camera yet").wait_for()
+        page.get_by_text("RECOGNIZER_EVENTS is off").wait_for()
+        page.get_by_role("button", name="Add a camera").first.click()
+        page.get_by_label("What is it?").select_option("Test pattern")
+        page.get_by_role("button", name="Add", exact=True).click()
+        card(page, "Camera 1").get_by_text("Live", exact=True).wait_for()

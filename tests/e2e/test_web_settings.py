@@ -1,0 +1,180 @@
+"""The view Settings, in a real browser: the slider on the gallery's own distances, keys, and what may not be changed here."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from .browsing import PHONE, Visit, chromium  # noqa: F401, a fixture
+from .serving import Server, code
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, faces):
+    server = Server(tmp_path_factory.mktemp("web-settings"), camera="none", min_face=25, watch="off")
+    server.put("Barack Obama/one.jpg", faces["obama"])
+    server.put("Barack Obama/two.jpg", faces["obama2"])
+    server.put("Joe Biden/one.jpg", faces["biden"])
+    server.put(f"{HOSTILE}/one.jpg", faces["collins"])
+    with server:
+        yield server
+
+
+@pytest.fixture
+def visit(chromium, server):  # noqa: F811
+    with Visit(chromium, server.url) as visit:
+        yield visit
+
+
+def slide(page, steps: int) -> None:
+    page.get_by_role("slider").focus()
+    for _ in range(abs(steps)):
+        page.keyboard.press("ArrowRight" if steps > 0 else "ArrowLeft")
+
+
+def test_the_slider_shows_what_would_be_accepted_and_saves(visit, server, faces):
+    page = visit.open("#/settings")
+    page.get_by_text("One in 100 strangers gets a name").wait_for()
+    threshold = page.locator(".rate-figures .number").first
+    before = threshold.inner_text()
+    assert float(before) == pytest.approx(server.recognize(faces["biden"])["faces"][0]["threshold"], abs=1e-3)
+    assert page.get_by_role("button", name="Use this").is_disabled()
+    assert page.locator(".rate-chart rect.same").count() >= 1 and page.locator(".rate-chart rect.different").count() >= 1
+    closest = page.locator(".closest li")
+    assert closest.count() == 3 and page.locator(".closest .tag.bad").count() == 0
+    assert closest.first.locator("img").first.evaluate("image => image.decode().then(() => image.naturalWidth)") > 20
+    assert page.locator(".pair-names a", has_text=HOSTILE).count() == 2 and page.locator("img[src='x']").count() == 0
+    slide(page, 5)  # one in two: what would be mistaken is shown before it is saved
+    page.get_by_text("One in 2 strangers gets a name").wait_for()
+    assert float(threshold.inner_text()) > float(before)
+    assert server.get("/health").json()["stranger_rate"] == 0.01
+    slide(page, -8)
+    page.get_by_text("One in 1,000 strangers gets a name").wait_for()
+    assert float(threshold.inner_text()) < float(before)
+    page.get_by_role("button", name="Use this").click()
+    page.get_by_text("From now on one in 1,000 strangers may get a name").first.wait_for()
+    assert server.recognize(faces["biden"])["faces"][0]["threshold"] == pytest.approx(float(threshold.inner_text()), abs=1e-3)
+    page.reload()
+    page.get_by_text("One in 1,000 strangers gets a name").wait_for()
+    page.get_by_role("button", name="Back to one in 100").click()
+    page.get_by_text("One in 100 strangers gets a name").wait_for()
+    assert server.get("/health").json()["stranger_rate"] == 0.01
+    assert page.get_by_role("button", name="Back to").is_hidden()
+
+
+def test_every_setting_is_listed_and_found(visit):
+    page = visit.open("#/settings")
+    rows = page.locator(".all-settings li")
+    rows.first.wait_for()
+    row = rows.filter(has_text="RECOGNIZER_MIN_FACE")
+    assert row.locator(".setting-value").inner_text() == "25" and row.locator(".tag").inner_text() == "environment"
+    assert rows.filter(has_text="RECOGNIZER_ADMIN_KEY").locator(".setting-value").inner_text() == "not set"
+    page.get_by_label("Find a setting").fill("webhook secret")
+    page.wait_for_function("() => [...document.querySelectorAll('.all-settings li')].filter((each) => !each.hidden).length < 5")
+    assert rows.filter(has_text="RECOGNIZER_WEBHOOK_SECRET").first.is_visible()
+    page.get_by_label("Find a setting").fill("nothing of the kind")
+    page.get_by_text("Nothing found").wait_for()
+
+
+def test_how_the_server_is(visit, server):
+    page = visit.open("#/settings")
+    page.locator(".tag", has_text="Ready").wait_for()
+    shown = page.locator("section", has=page.get_by_role("heading", name="The server")).inner_text()
+    health = server.get("/health").json()
+    for words in ("3 people, 4 photos", health["engine"]["detector"], health["engine"]["calibration"]["data_set"]):
+        assert words in shown
+
+
+def test_parts_that_this_server_does_not_have_are_not_shown(visit, server):
+    routes = server.get("/openapi.json").json()["paths"]
+    page = visit.open("#/settings")
+    page.locator(".all-settings li").first.wait_for()
+    for path, heading in (("/audit", "Audit log"), ("/backup", "Backup")):
+        assert page.get_by_role("heading", name=heading).count() == (path in routes)
+
+
+@pytest.mark.parametrize(("size", "theme"), [(PHONE, "dark"), ({"width": 1440, "height": 900}, "light")], ids=["phone", "wide"])
+def test_nothing_overflows_and_axe_has_no_serious_finding(chromium, server, size, theme):  # noqa: F811
+    with Visit(chromium, server.url, size=size, theme=theme) as visit:
+        page = visit.open("#/settings")
+        page.locator(".closest li").first.wait_for()
+        page.locator(".all-settings li").first.wait_for()
+        assert visit.overflow() <= 0 and visit.barriers() == []
+        page.get_by_role("button", name="Make a key").click()
+        page.get_by_text("This locks the server").wait_for()
+        assert visit.overflow() <= 0 and visit.barriers() == []
+
+
+def test_a_rate_that_is_said_elsewhere_is_shown_and_cannot_be_moved(chromium, tmp_path):  # noqa: F811
+    with Server(tmp_path, camera="none", watch="off", stranger_rate=0.03) as server, Visit(chromium, server.url) as visit:
+        page = visit.open("#/settings")
+        page.get_by_text("Set by RECOGNIZER_STRANGER_RATE").wait_for()
+        page.get_by_text("One in 33 strangers gets a name").wait_for()
+        assert page.get_by_role("slider").is_disabled()
+        assert page.get_by_role("button", name="Use this").count() == 0
+        page.get_by_text("Nobody is enrolled yet").wait_for()
+
+
+def test_keys_are_made_used_and_revoked_and_the_first_one_locks_the_house(visit, chromium, server):  # noqa: F811
+    page = visit.open("#/settings")
+    page.get_by_text("There are no keys: whoever").wait_for()
+    page.get_by_role("button", name="Make a key").click()
+    page.get_by_text("This locks the server").wait_for()
+    assert page.get_by_label("What it may do").is_disabled() and page.get_by_label("What it may do").input_value() == "admin"
+    page.get_by_role("button", name="Make it and lock").click()
+    page.get_by_text("Say what the key is for.").wait_for()
+    page.get_by_label("What is it for?").fill("me")
+    page.keyboard.press("Enter")
+    first = page.locator(".new-key").inner_text()
+    assert re.fullmatch(r"rk_[a-z0-9]{8}_[\w-]{43}", first)
+    page.locator(".dialog-foot").get_by_role("button", name="Copy").click()
+    page.get_by_text("Copied").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == first
+    assert code(server.get("/people")) == "key_required"
+    server.always = {"headers": {"X-Api-Key": first}}
+    page.get_by_role("button", name="I have it").click()
+    page.get_by_role("button", name="Sign out me").wait_for()  # signed in by itself
+    mine = page.locator(".key", has_text="me")
+    mine.get_by_text("you").wait_for()
+    assert first not in page.content()
+
+    page.get_by_role("button", name="Make a key").click()
+    assert page.get_by_text("This locks the server").count() == 0
+    page.get_by_label("What is it for?").fill(HOSTILE)
+    page.get_by_label("How long it counts").select_option("30 days")
+    page.get_by_role("button", name="Make it").click()
+    second = page.locator(".new-key").inner_text()
+    page.get_by_role("button", name="I have it").click()
+    row = page.locator(".key", has_text=HOSTILE)
+    row.wait_for()
+    assert page.locator("img[src='x']").count() == 0
+    visit.shoot("keys")
+
+    with Visit(chromium, server.url) as other:
+        other.open()
+        other.page.get_by_label("Key").fill(second)
+        other.page.keyboard.press("Enter")
+        other.page.get_by_role("link", name="Settings").click()
+        other.page.get_by_role("heading", name="The server").wait_for()
+        for heading in ("Keys", "All settings", "When does a face get a name?"):
+            assert other.page.get_by_role("heading", name=heading).count() == 0
+        assert other.page.get_by_role("link", name="Strangers").count() == 0
+        other.page.get_by_role("link", name="Live", exact=True).click()
+        other.page.get_by_role("heading", name="No camera yet").wait_for()
+        assert other.page.get_by_role("button", name="Add a camera").count() == 0
+
+        row.get_by_role("button", name="Revoke").click()
+        page.get_by_role("button", name="Cancel").click()
+        assert server.get("/people", headers={"X-Api-Key": second}).status_code == 200
+        row.get_by_role("button", name="Revoke").click()
+        page.locator(".dialog-foot").get_by_role("button", name="Revoke").click()
+        page.get_by_text("1 that ended").wait_for()
+        assert code(server.get("/people", headers={"X-Api-Key": second})) == "invalid_key"
+        other.page.get_by_role("heading", name="Sign in").wait_for()  # the next time it asks
+
+    mine.get_by_role("button", name="Revoke").click()
+    page.get_by_text("You are signed in with this key").wait_for()
+    page.get_by_role("button", name="Cancel").click()

@@ -1,0 +1,199 @@
+"""The view Strangers, in a real browser: who is not known is named, and known in the next frame; joined, split, dismissed."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from .browsing import PHONE, Visit, chromium  # noqa: F401, a fixture
+from .serving import Server
+from .test_events import Stage
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="module")
+def stage():
+    with Stage() as camera:
+        yield camera
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, faces, stage):
+    server = Server(
+        tmp_path_factory.mktemp("web-strangers"), strangers="all", camera="none", camera_allow="127.0.0.1",
+        event_unknown_seconds=0.5, event_left_seconds=1.5, watch="off",
+    )  # fmt: skip
+    server.put("Joe Biden/one.jpg", faces["biden"])
+    with server:
+        server.post("/cameras", data={"source": stage.url(), "name": "Door"})
+        yield server
+
+
+@pytest.fixture
+def visit(chromium, server):  # noqa: F811
+    for each in inbox(server):
+        server.request("DELETE", f"/strangers/{each['id']}")
+    with Visit(chromium, server.url) as visit:
+        yield visit
+
+
+def inbox(server: Server) -> list[dict]:
+    return server.get("/strangers").json()["strangers"]
+
+
+def ask(server: Server, *photos: bytes) -> None:
+    """Show photos of people who are not known, one after the other, and wait until all of them are in the inbox."""
+    before = sum(len(each["pictures"]) for each in inbox(server))
+    for number, photo in enumerate(photos, 1):
+        server.recognize(photo)
+        server.wait_for(lambda: sum(len(each["pictures"]) for each in inbox(server)) >= before + number, 30)  # noqa: B023
+
+
+def cards(page):
+    return page.locator(".stranger")
+
+
+def test_a_stranger_of_a_camera_is_named_and_known_in_the_next_frame(visit, server, stage, faces):
+    stage.hold(faces["collins"])
+    page = visit.open("#/strangers")
+    page.get_by_role("heading", name="Nobody unknown came").wait_for()
+    with Visit(page.context.browser, server.url) as live:
+        live.open("#/live")  # which runs the camera
+        live.page.locator(".visit", has_text="Somebody unknown").wait_for()
+        cards(page).first.wait_for()  # by itself
+        assert re.fullmatch(r"Seen once, \d\d:\d\d", cards(page).locator(".stranger-words").inner_text())
+        cards(page).get_by_text("At Door, last").wait_for()
+        best = cards(page).locator(".best")
+        assert best.evaluate("image => image.decode().then(() => image.naturalWidth)") > 50
+        visit.shoot("one")
+        cards(page).get_by_role("button", name="Name", exact=True).click()
+        page.get_by_label("Name", exact=True).fill("Eileen Collins")
+        page.get_by_role("button", name="Enrol").click()
+        page.get_by_text("Eileen Collins is enrolled with").wait_for()
+        page.get_by_role("heading", name="Nobody unknown came").wait_for()
+        # in the next frames she is known, and her visit has her name
+        live.page.locator(".visit", has_text="Eileen Collins").wait_for()
+    assert server.names(faces["collins"]) == ["Eileen Collins"]
+    page.get_by_role("button", name="Show", exact=True).click()
+    page.get_by_role("heading", name="Eileen Collins").wait_for()
+    stage.hold(None)
+    assert server.request("DELETE", "/people/Eileen Collins").status_code == 200
+
+
+def test_a_stranger_who_is_enrolled_already_gets_the_name_that_is_suggested(visit, server, faces):
+    ask(server, faces["obama2"])
+    page = visit.open("#/strangers")
+    cards(page).get_by_role("button", name="Name", exact=True).click()
+    field = page.get_by_label("Name", exact=True)
+    assert page.evaluate("document.activeElement.id") == "stranger-name"
+    assert page.get_by_role("button", name="Enrol").is_disabled()
+    field.press_sequentially("bid")
+    page.locator("#stranger-names option[value='Joe Biden']").wait_for(state="attached")
+    field.fill("Barack Obama")
+    page.keyboard.press("Enter")
+    page.get_by_text("Barack Obama is enrolled with 1 picture").wait_for()
+    cards(page).wait_for(state="detached")
+    assert server.people()["Barack Obama"]["templates"] == 1
+    server.request("DELETE", "/people/Barack Obama")
+
+
+def test_a_name_that_cannot_be_is_told_and_a_hostile_one_is_only_a_name(visit, server, faces):
+    ask(server, faces["obama3"])
+    page = visit.open("#/strangers")
+    cards(page).get_by_role("button", name="Name", exact=True).click()
+    field = page.get_by_label("Name", exact=True)
+    field.fill("../passwd")
+    page.keyboard.press("Enter")
+    page.locator("dialog .field-error:not(:empty)").wait_for()
+    field.fill(HOSTILE)
+    page.keyboard.press("Enter")
+    page.get_by_text(f"{HOSTILE} is enrolled with 1 picture").wait_for()
+    assert page.locator("img[src='x']").count() == 0
+    server.request("DELETE", f"/people/{HOSTILE}")
+
+
+def test_strangers_are_joined_and_parted_again(visit, server, faces):
+    ask(server, faces["obama2"], faces["collins"])
+    page = visit.open("#/strangers")
+    page.get_by_text("2 people without a name").wait_for()
+    picks = page.get_by_label("Choose this person")
+    picks.nth(0).check()
+    assert page.get_by_role("button", name="One person").count() == 0
+    picks.nth(1).check()
+    page.get_by_text("2 chosen").wait_for()
+    visit.shoot("chosen")
+    page.get_by_role("button", name="One person").click()
+    page.get_by_text("1 person without a name").wait_for()
+    assert page.locator(".chosen-bar").is_hidden()
+    assert cards(page).locator(".stranger-words").inner_text().startswith("Seen twice since ")
+    cards(page).get_by_role("button", name="Look closer").click()
+    split = page.get_by_role("button", name="Somebody else among them")
+    assert split.is_disabled()
+    pictures = page.locator(".pick-pictures .pick")
+    pictures.nth(0).check()
+    pictures.nth(1).check()
+    assert page.get_by_role("button", name="2 pictures of somebody else").is_disabled()  # one has to stay
+    pictures.nth(0).uncheck()
+    page.get_by_role("button", name="1 picture of somebody else").click()
+    page.get_by_text("2 people without a name").wait_for()
+    assert len(inbox(server)) == 2
+
+
+def test_dismissing_asks_first_and_never_again_says_what_is_kept(visit, server, faces):
+    ask(server, faces["obama2"], faces["collins"])
+    page = visit.open("#/strangers")
+    cards(page).nth(1).wait_for()
+    cards(page).first.get_by_role("button", name="Dismiss").click()
+    page.get_by_role("button", name="Cancel").click()
+    assert len(inbox(server)) == 2
+    cards(page).first.get_by_role("button", name="Dismiss").click()
+    page.locator("dialog").get_by_role("button", name="Dismiss").click()
+    page.get_by_text("1 person without a name").wait_for()
+    cards(page).get_by_role("button", name="Look closer").click()
+    page.get_by_role("button", name="Never ask again").click()
+    page.get_by_text("What stays is templates").wait_for()
+    assert page.get_by_text("RECOGNIZER_STRANGERS_DAYS").is_visible()
+    page.locator("dialog").get_by_role("button", name="Never ask again").click()
+    page.get_by_role("heading", name="Nobody unknown came").wait_for()
+    assert inbox(server) == []
+
+
+def test_who_comes_while_somebody_looks_waits_behind_a_button(visit, server, faces):
+    ask(server, faces["obama2"])
+    page = visit.open("#/strangers")
+    cards(page).first.wait_for()
+    ask(server, faces["collins"])
+    page.get_by_role("button", name="Show 1 new").wait_for()
+    assert cards(page).count() == 1  # nothing jumps under the pointer
+    page.get_by_role("button", name="Show 1 new").click()
+    cards(page).nth(1).wait_for()
+
+
+@pytest.mark.parametrize(("size", "theme"), [(PHONE, "dark"), ({"width": 1440, "height": 900}, "light")], ids=["phone", "wide"])
+def test_nothing_overflows_and_axe_has_no_serious_finding(visit, chromium, server, faces, size, theme):  # noqa: F811
+    ask(server, faces["obama2"], faces["obama3"], faces["collins"])
+    with Visit(chromium, server.url, size=size, theme=theme) as seen:
+        page = seen.open("#/strangers")
+        page.get_by_label("Choose this person").first.check()
+        assert seen.overflow() <= 0 and seen.barriers() == []
+        page.get_by_label("Choose this person").first.uncheck()
+        cards(page).last.get_by_role("button", name="Look closer").click()
+        page.locator("dialog .pick").first.wait_for()
+        assert seen.overflow() <= 0 and seen.barriers() == []
+        page.locator("dialog").get_by_role("button", name="Name", exact=True).click()
+        page.get_by_label("Name", exact=True).wait_for()
+        assert seen.overflow() <= 0 and seen.barriers() == []
+
+
+def test_while_it_is_off_it_says_how_it_is_switched_on_and_why_it_is_not(chromium, reader):  # noqa: F811
+    with Visit(chromium, reader.url) as visit:
+        page = visit.open("#/strangers")
+        page.get_by_role("heading", name="Strangers are not kept").wait_for()
+        assert page.get_by_text("RECOGNIZER_STRANGERS=cameras").is_visible()
+        assert page.get_by_text("never agreed").is_visible()
+        page.get_by_role("button", name="Copy").click()
+        page.get_by_text("Copied").wait_for()
+        assert page.evaluate("navigator.clipboard.readText()") == "RECOGNIZER_STRANGERS=cameras"
+        assert visit.barriers() == []

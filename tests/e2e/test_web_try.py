@@ -1,0 +1,181 @@
+"""The view Try, in a real browser: photos by every way in, boxes where the faces are, and the same from a program."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from . import pictures
+from .browsing import PHONE, Visit, chromium  # noqa: F401, a fixture
+from .serving import Server
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, faces, models_dir):
+    server = Server(tmp_path_factory.mktemp("web-try"), camera="none")
+    server.put("Barack Obama/one.jpg", faces["obama"])
+    server.put("Joe Biden/one.jpg", faces["biden"])
+    with server:
+        yield server
+
+
+@pytest.fixture
+def visit(chromium, server):  # noqa: F811
+    with Visit(chromium, server.url) as visit:
+        yield visit
+
+
+def names(page) -> list[str]:
+    """Who is on the photo, from left to right, once that is known."""
+    page.locator(".found-face").first.wait_for()
+    places = "all => all.map(each => [each.getBoundingClientRect().left, each.textContent])"
+    shown = page.locator(".stage .face").evaluate_all(places)
+    return [name for _, name in sorted(shown)]
+
+
+def test_a_photo_that_is_chosen_shows_who_is_on_it_and_why(visit, faces):
+    page = visit.open()
+    visit.choose(page.get_by_role("button", name="Choose a photo"), ("trio.jpg", faces["trio"]))
+    assert names(page) == ["Barack Obama", "Joe Biden", "Unknown"]
+    assert page.locator("h2", has_text="3 faces, 2 known").is_visible()
+    page.get_by_role("button", name="Barack Obama, distance").click()
+    details = page.locator(".found-body:visible")
+    assert re.search(r"Distance0\.\d+ \(a name up to 1\.\d+\)", details.inner_text().replace("\n", ""))
+    assert re.search(r"one in [\d.,]+( million| billion)? pairs of different people", details.inner_text())
+    pair = details.locator(".candidates li").first
+    assert pair.locator("a").inner_text() == "Barack Obama"
+    enrolled = pair.get_by_alt_text("Enrolled photo of Barack Obama")
+    enrolled.wait_for()
+    assert enrolled.evaluate("image => image.decode().then(() => image.naturalWidth)") > 50
+    page.get_by_role("button", name="Unknown face").hover()
+    page.locator(".found-head[aria-expanded=true]", has_text="Unknown").wait_for()
+    assert page.locator(".found-body:visible").count() == 1
+    visit.shoot("trio")
+
+
+def test_photos_are_dropped_and_pasted(visit, faces):
+    page = visit.open()
+    visit.drop("#main", ("biden.jpg", faces["biden"]))
+    assert names(page) == ["Joe Biden"]
+    visit.paste(("obama.jpg", faces["obama2"]))
+    page.locator(".face", has_text="Barack Obama").wait_for()
+    visit.drop("#main", ("nobody.jpg", faces["nobody"]))
+    page.get_by_text("No face was found").first.wait_for()
+    visit.drop("#main", ("broken.jpg", b"\xff\xd8\xff\xe0 not a photo"))
+    page.get_by_role("alert").get_by_text(re.compile("photo|image|picture|JPEG")).wait_for()
+
+
+@pytest.mark.parametrize("orientation", [1, 6, 8])
+def test_boxes_lie_on_the_faces_whichever_way_the_camera_was_held(visit, server, faces, orientation):
+    photo = pictures.turned(faces["biden"], orientation)
+    box, size = (server.recognize(photo)[key] for key in ("faces", "image"))
+    page = visit.open()
+    visit.drop("#main", ("turned.jpg", photo))
+    assert names(page) == ["Joe Biden"]
+    sheet, face = (page.locator(each).bounding_box() for each in (".stage-sheet", ".stage .face"))
+    scale = sheet["width"] / size["width"]
+    assert abs(sheet["height"] / size["height"] - scale) < 0.01
+    for edge, place in (("left", face["x"] - sheet["x"]), ("top", face["y"] - sheet["y"])):
+        assert abs(place - box[0]["box"][edge] * scale) < 1.5
+    assert abs(face["width"] - (box[0]["box"]["right"] - box[0]["box"]["left"]) * scale) < 1.5
+
+
+def test_a_format_that_browsers_do_not_show_is_shown_all_the_same(visit, faces):
+    page = visit.open()
+    visit.drop("#main", ("biden.tiff", pictures.converted(faces["biden"], "TIFF")))
+    assert names(page) == ["Joe Biden"]
+    assert page.locator(".stage img").evaluate("image => image.naturalWidth") > 100
+
+
+def test_a_photo_by_its_address(visit, web, faces):
+    page = visit.open()
+    field = page.get_by_label("Address of a photo")
+    field.fill(web.url("/web-try.jpg?a='b'", faces["biden"], at="/web-try.jpg?a=%27b%27"))
+    field.press("Enter")
+    assert names(page) == ["Joe Biden"]
+    assert page.locator(".stage img").evaluate("image => image.naturalWidth") == pictures.load(faces["biden"]).width
+    page.locator("summary").click()
+    assert "--data-urlencode" in page.locator(".programs pre").first.inner_text()
+    page.get_by_role("button", name="A photo by its address").click()
+    page.locator("dialog input").fill("http://10.0.0.1/a.jpg")
+    page.get_by_role("button", name="Look").click()
+    page.get_by_role("alert").get_by_text("RECOGNIZER_FETCH_ALLOW").wait_for()
+
+
+def test_the_browsers_camera(visit):
+    page = visit.open()
+    page.get_by_role("button", name="Use the camera").click()
+    page.get_by_role("button", name="Take a photo").click()
+    assert names(page) == ["Joe Biden"]
+    assert not page.locator("dialog").count()
+
+
+def test_landmarks_and_objects_are_switched_on_and_off(visit, faces):
+    page = visit.open()
+    visit.drop("#main", ("trio.jpg", faces["trio"]))
+    names(page)
+    page.get_by_label("68 landmarks").check()
+    page.locator(".landmarks").wait_for()
+    points = page.locator(".landmarks .over").get_attribute("d")
+    assert points.count("M") == 3 * 72  # face_recognition's parts name four points of the lips twice
+    page.get_by_label("Objects").check()
+    page.locator(".object", has_text="person").first.wait_for()
+    visit.shoot("all")
+    page.get_by_label("68 landmarks").uncheck()
+    page.get_by_label("Objects").uncheck()
+    page.locator(".landmarks").wait_for(state="detached")
+    assert page.locator(".object").count() == 0 and page.locator(".face").count() == 3
+
+
+@pytest.mark.parametrize("name", ["biden.jpg", "it's $HOME; \"me\" `id` \\ 1.jpg"])
+def test_the_request_as_a_line_for_a_shell_does_the_same(visit, server, faces, tmp_path, name):
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    page = visit.open()
+    visit.drop("#main", (name, faces["biden"]))
+    names(page)
+    page.locator("summary").click()
+    page.get_by_role("button", name="Copy the request").click()
+    line = page.evaluate("navigator.clipboard.readText()")
+    (tmp_path / name).write_bytes(faces["biden"])
+    done = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    found = json.loads(done.stdout)
+    page.get_by_role("button", name="Copy the answer").click()
+    shown = json.loads(page.evaluate("navigator.clipboard.readText()"))
+    assert found["faces"] == shown["faces"] and found["image"] == shown["image"]
+
+
+def test_with_the_keyboard_alone(visit, faces):
+    page = visit.open()
+    visit.drop("#main", ("trio.jpg", faces["trio"]))
+    names(page)
+    seen = set()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        focused = page.evaluate("[document.activeElement.className, document.activeElement.getAttribute('aria-label') ?? '']")
+        if focused[0].startswith("face "):
+            seen.add(focused[1].split(",")[0])
+            assert page.locator(".face[aria-pressed=true]").get_attribute("aria-label") == focused[1]
+            assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    assert seen == {"Barack Obama", "Joe Biden", "Unknown face"}
+
+
+def test_on_a_phone(chromium, server, faces):  # noqa: F811
+    with Visit(chromium, server.url, PHONE, has_touch=True, is_mobile=True, device_scale_factor=2) as visit:
+        page = visit.open()
+        assert visit.overflow() <= 0
+        visit.choose(page.get_by_role("button", name="Choose a photo"), ("trio.jpg", faces["trio"]))
+        assert names(page) == ["Barack Obama", "Joe Biden", "Unknown"]
+        page.get_by_role("button", name="Joe Biden, distance").tap()
+        page.locator(".found-head[aria-expanded=true]", has_text="Joe Biden").wait_for()
+        assert visit.overflow() <= 0
+        tabs = page.locator(".tabs").bounding_box()
+        assert tabs["y"] + tabs["height"] == pytest.approx(PHONE["height"], abs=1)
+        assert page.locator(".tabs a").first.bounding_box()["height"] >= 44
+        page.get_by_role("link", name="People", exact=True).tap()
+        page.locator(".person").first.wait_for()
+        assert visit.overflow() <= 0

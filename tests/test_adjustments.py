@@ -1,0 +1,88 @@
+"""Settings that were changed while running: kept, noticed by others, and no reason to stop when the file is damaged."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import pytest
+
+from recognizer import adjustments
+from recognizer.adjustments import Adjustments
+from recognizer.errors import StorageError
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch):
+    monkeypatch.setattr(adjustments, "NOTICED_SECONDS", 0.0)
+
+
+def held(folder, *names) -> Adjustments:
+    return Adjustments(folder / "state" / "settings.json", names or ("rate",))
+
+
+def test_nothing_was_changed_before_somebody_does(tmp_path):
+    assert held(tmp_path).get("rate") is None
+    assert not (tmp_path / "state").exists()
+
+
+def test_what_is_set_is_there_after_a_restart_and_can_be_forgotten(tmp_path):
+    first = held(tmp_path)
+    first.set("rate", 0.05)
+    assert first.get("rate") == held(tmp_path).get("rate") == 0.05
+    first.set("rate", None)
+    assert first.get("rate") is None and held(tmp_path).get("rate") is None
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["settings.json"]
+
+
+def test_another_process_notices(tmp_path):
+    one, other = held(tmp_path), held(tmp_path)
+    one.set("rate", 0.1)
+    assert other.get("rate") == 0.1
+    other.set("rate", 0.2)
+    assert one.get("rate") == 0.2
+    (tmp_path / "state" / "settings.json").unlink()
+    assert one.get("rate") is None
+
+
+def test_what_is_no_setting_of_it_is_ignored(tmp_path):
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "settings.json").write_text('{"admin_key": 1, "rate": 0.3}')
+    found = held(tmp_path)
+    assert found.get("rate") == 0.3 and found.get("admin_key") is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", '{"rate": "much"}', '{"rate": null}', '{"rate": [1]}', "\xff"])
+def test_a_damaged_file_counts_for_nothing_and_the_next_change_mends_it(tmp_path, caplog, text):
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "settings.json").write_bytes(text.encode("latin-1"))
+    found = held(tmp_path)
+    assert found.get("rate") is None
+    if text not in ("[]",):
+        assert "cannot be read" in caplog.text
+    found.set("rate", 0.4)
+    assert json.loads((tmp_path / "state" / "settings.json").read_text()) == {"rate": 0.4}
+
+
+def test_a_folder_that_cannot_be_written_is_told_and_the_value_stays(tmp_path):
+    (tmp_path / "state").write_text("a file")
+    found = held(tmp_path)
+    with pytest.raises(StorageError, match="cannot be kept"):
+        found.set("rate", 0.5)
+    assert found.get("rate") is None
+
+
+def test_many_at_once_leave_a_whole_file(tmp_path):
+    holders = [held(tmp_path) for _ in range(4)]
+
+    def work(holder, base):
+        for step in range(20):
+            holder.set("rate", base + step / 100)
+            assert isinstance(holder.get("rate"), float)
+
+    threads = [threading.Thread(target=work, args=(holder, n)) for n, holder in enumerate(holders)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert json.loads((tmp_path / "state" / "settings.json").read_text())["rate"] == holders[0].get("rate")

@@ -1,0 +1,221 @@
+"""Groups of faces: what Chinese whispers makes of neighbours, and how groups grow, merge, stay, and obey."""
+
+from __future__ import annotations
+
+from itertools import count
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recognizer import clustering, images, matching
+from recognizer.clustering import Group, Groups, limit_for, neighbours, whispers
+from recognizer.engines import make_engine
+
+LIMIT = 1.0
+
+
+def people(number: int, faces: int, spread: float = 0.2, seed: int = 0, dim: int = 16) -> np.ndarray:
+    """Vectors (number, faces, dim): each person's within about `spread` of one another, people 2 and more apart."""
+    random = np.random.default_rng(seed)
+    centres = 4 * np.eye(dim)[:number] if number <= dim else 40 * random.standard_normal((number, dim))
+    return (centres[:, None] + spread / np.sqrt(dim) * random.standard_normal((number, faces, dim))).astype(np.float32)
+
+
+def partition(groups: Groups) -> set[frozenset]:
+    return {frozenset(groups.faces(id_)) for id_ in groups.groups()}
+
+
+# -- neighbours and whispers -------------------------------------------------------------------------------------------
+
+
+def test_nothing_has_no_neighbours_and_no_groups():
+    empty = np.zeros((0, 16), np.float32)
+    assert neighbours(empty, empty, LIMIT).shape == (0, 2)
+    assert whispers(0, np.zeros((0, 2), int)).tolist() == []
+    groups = Groups(LIMIT)
+    assert groups.add([], empty) == set() and len(groups) == 0 and groups.groups() == {}
+
+
+def test_neighbours_are_those_within_the_limit():
+    vectors = np.array([[0, 0], [0.5, 0], [3, 0]], np.float32)
+    assert neighbours(vectors[:1], vectors, 0.5).tolist() == [[0, 0], [0, 1]]
+    assert neighbours(vectors, vectors, 0.4).tolist() == [[0, 0], [1, 1], [2, 2]]
+
+
+def test_of_many_neighbours_the_nearest_count():
+    vectors = np.linspace(0, 1, 200, dtype=np.float32)[:, None]
+    found = neighbours(vectors[:1], vectors, 0.9, most=5)
+    assert found[:, 1].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_more_rows_than_a_block_are_all_looked_at(monkeypatch):
+    vectors = people(8, 5).reshape(40, -1)
+    whole = neighbours(vectors, vectors, LIMIT)
+    monkeypatch.setattr(clustering, "_BLOCK", 7)
+    assert neighbours(vectors, vectors, LIMIT).tolist() == whole.tolist()
+
+
+def test_whispers_put_neighbours_together_and_leave_others_alone():
+    edges = np.array([[0, 1], [1, 2], [2, 0], [4, 5], [3, 3]])
+    labels = whispers(7, edges)
+    assert len({*labels[[0, 1, 2]]}) == 1 and labels[4] == labels[5]
+    assert len(set(labels.tolist())) == 4
+    assert whispers(7, edges).tolist() == labels.tolist()
+
+
+def test_the_limit_falls_as_faces_grow_in_number():
+    curve = matching.Curve([0.9, 1.2, 1.5], [1e-6, 1e-4, 1e-2])
+    limits = [limit_for(number, curve.distance) for number in (1, 300, 3000, 5000, 30_000)]
+    assert limits[0] == limits[1] > limits[2] > limits[3] == limits[4] > 0
+    assert curve.rate(limits[2]) == pytest.approx(clustering.FALSE_NEIGHBOURS / 3000)
+
+
+# -- growing -----------------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 6), st.integers(1, 5), st.integers(1, 8), st.randoms(use_true_random=False))
+def test_however_faces_come_people_are_the_groups(number, faces, parts, random):
+    vectors = people(number, faces).reshape(number * faces, -1)
+    order = list(range(len(vectors)))
+    random.shuffle(order)
+    groups = Groups(LIMIT)
+    for part in np.array_split(order, parts):
+        groups.add(part.tolist(), vectors[part])
+    assert partition(groups) == {frozenset(range(i * faces, (i + 1) * faces)) for i in range(number)}
+
+
+def test_a_group_keeps_its_id_while_it_grows_and_only_what_changed_is_told():
+    vectors = people(3, 4)
+    groups = Groups(LIMIT)
+    first = groups.add(["a0", "b0"], vectors[:2, 0])
+    assert len(first) == 2
+    a, b = groups.of("a0"), groups.of("b0")
+    assert groups.add(["a1", "a2"], vectors[0, 1:3]) == {a}
+    assert groups.add(["c0"], vectors[2, :1]) == {groups.of("c0")}
+    assert groups.faces(a) == ["a0", "a1", "a2"] and groups.faces(b) == ["b0"]
+
+
+def test_groups_merge_when_faces_between_them_come_and_the_larger_ones_id_stays():
+    line = np.array([[0.0], [0.3], [0.6], [2.4], [2.7]], np.float32)
+    groups = Groups(1.0)
+    groups.add([0, 1, 2], line[:3])
+    groups.add([3, 4], line[3:])
+    large, small = groups.of(0), groups.of(3)
+    assert large != small
+    changed = groups.add([5, 6], np.array([[1.2], [1.6]], np.float32))
+    assert groups.of(4) == groups.of(6) == large and small not in groups
+    assert changed == {large, small}
+
+
+def test_faces_go_and_empty_groups_with_them():
+    vectors = people(2, 2)
+    groups = Groups(LIMIT)
+    groups.add(["a0", "a1", "b0"], vectors.reshape(4, -1)[:3])
+    a, b = groups.of("a0"), groups.of("b0")
+    assert groups.remove(["a0", "b0"]) == {a, b}
+    assert groups.faces(a) == ["a1"] and b not in groups
+    assert groups.add(["b1"], vectors[1, 1:]) and groups.of("b1") != a
+    with pytest.raises(KeyError):
+        groups.of("a0")
+
+
+def test_a_face_that_is_there_already_is_refused():
+    vectors = people(1, 2)[0]
+    groups = Groups(LIMIT)
+    groups.add(["a"], vectors[:1])
+    for keys in (["a"], ["b", "b"], ["b"]):
+        with pytest.raises(ValueError, match="not there yet"):
+            groups.add(keys, vectors if len(keys) == 1 and keys != ["a"] else vectors[: len(keys)])
+    assert partition(groups) == {frozenset("a")}
+
+
+def test_what_is_kept_goes_on_as_if_it_had_never_stopped():
+    vectors = people(3, 6)
+    keys = [[f"{person}{face}" for face in range(6)] for person in range(3)]
+    whole, groups = Groups(LIMIT), Groups(LIMIT)
+    for start in (0, 3):
+        for person in range(3):
+            part = keys[person][start : start + 3], vectors[person, start : start + 3]
+            whole.add(*part)
+            groups.add(*part)
+            groups = Groups(LIMIT, groups.groups())
+    assert {id_: groups.faces(id_) for id_ in groups.groups()} == {id_: whole.faces(id_) for id_ in whole.groups()}
+
+
+# -- what people say ---------------------------------------------------------------------------------------------------
+
+
+def test_joined_groups_stay_one_though_they_are_far_apart():
+    vectors = people(3, 4)
+    groups = Groups(LIMIT)
+    groups.add(["a0", "a1", "b0"], np.stack([vectors[0, 0], vectors[0, 1], vectors[1, 0]]))
+    a, b = groups.of("a0"), groups.of("b0")
+    assert groups.join(a, b) == {a, b}
+    groups = Groups(LIMIT, groups.groups())
+    groups.add(["a2", "b1", "c0"], np.stack([vectors[0, 2], vectors[1, 1], vectors[2, 0]]))
+    assert set(groups.faces(a)) == {"a0", "a1", "a2", "b0", "b1"} and groups.of("c0") != a
+
+
+def test_split_groups_never_meet_again_and_new_faces_go_to_the_nearer():
+    near = np.array([[0.0], [0.1], [0.5], [0.6]], np.float32)
+    groups = Groups(1.0)
+    groups.add([0, 1, 2, 3], near)
+    old = groups.of(0)
+    new = groups.split([2, 3])
+    assert groups.faces(old) == [0, 1] and groups.faces(new) == [2, 3]
+    groups = Groups(1.0, groups.groups(), count(100).__next__)
+    groups.add([4, 5, 6], np.array([[-0.1], [0.7], [0.29]], np.float32))
+    assert groups.of(4) == old and groups.of(5) == new and groups.of(0) == old and groups.of(2) == new
+    assert groups.groups()[old].apart == {new} and groups.groups()[new].apart == {old}
+
+
+def test_a_split_group_split_again_keeps_all_three_apart():
+    near = np.linspace(0, 0.5, 6, dtype=np.float32)[:, None]
+    groups = Groups(1.0)
+    groups.add(list(range(6)), near)
+    one = groups.of(0)
+    two = groups.split([2, 3, 4, 5])
+    three = groups.split([4, 5])
+    groups.add([6], np.array([[0.25]], np.float32))
+    assert {frozenset(groups.faces(each)) - {6} for each in (one, two, three)} == {
+        frozenset({0, 1}), frozenset({2, 3}), frozenset({4, 5}),
+    }  # fmt: skip
+    assert groups.groups()[three].apart == {one, two}
+
+
+def test_joining_what_was_split_is_the_last_word():
+    groups = Groups(1.0)
+    groups.add([0, 1, 2], np.array([[0.0], [0.1], [0.2]], np.float32))
+    old = groups.of(0)
+    groups.join(old, groups.split([2]))
+    groups.add([3], np.array([[0.1]], np.float32))
+    assert groups.faces(old) == [0, 1, 2, 3] and groups.groups()[old].apart == frozenset()
+
+
+@pytest.mark.parametrize("keys", [[], [0, 1], [0, 2], [2]])
+def test_only_some_of_one_groups_faces_can_be_split(keys):
+    groups = Groups(1.0, {1: Group({0: np.float32([0]), 1: np.float32([0.1])}), 2: Group({2: np.float32([9])})})
+    with pytest.raises(ValueError, match="some of one group's faces"):
+        groups.split(keys)
+    assert partition(groups) == {frozenset({0, 1}), frozenset({2})}
+
+
+# -- real faces --------------------------------------------------------------------------------------------------------
+
+
+def test_real_photos_are_grouped_by_person(photos, models_dir):
+    engine = make_engine("yunet", "dlib+sface", models_dir=models_dir)
+    found = {}
+    for name in ("obama.jpg", "biden.jpg", "obama2.jpg", "astronaut.png", "obama3.jpg"):
+        image = images.decode(photos[name].read_bytes(), max_bytes=10**8, max_pixels=10**8)
+        faces = engine.find(image)
+        found[name] = engine.describe(image, faces.select([0]))[0]
+    points = engine.info.calibration
+    groups = Groups(limit_for(len(found), matching.Curve(points.distances, points.rates).distance))
+    for name, vector in found.items():
+        groups.add([name], vector[None])
+    assert partition(groups) == {
+        frozenset({"obama.jpg", "obama2.jpg", "obama3.jpg"}), frozenset({"biden.jpg"}), frozenset({"astronaut.png"}),
+    }  # fmt: skip

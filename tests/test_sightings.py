@@ -1,0 +1,137 @@
+"""Which faces before cameras are sightings, and when each is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from recognizer.quality import Quality
+from recognizer.types import Box
+from recognizer.video.sightings import Rules, Sightings, cut
+
+from .scenes import BEGIN, UNDECIDED, Camera, face, frame
+
+GOOD = Quality(80, 0.2, 0.0, 0.0, 0.0, 0.0, 128, 50, 0.0, 0.9)
+
+
+class Door:
+    """A camera that shows faces, frame by frame, and the sightings that are told."""
+
+    def __init__(self, room: bool = True):
+        self.room, self.told, self.now, self.number = room, [], 0.0, 0
+        self.sightings = Sightings(self.offer, Rules())
+
+    def offer(self, sighting) -> bool:
+        if self.room:
+            self.told.append(sighting)
+        return self.room
+
+    def show(self, seconds: float, *faces, ended=(), rate: float = 10.0):
+        for _ in range(round(seconds * rate)):
+            shown = frame(self.number, *faces, time=BEGIN + self.now)
+            frame_ = replace(shown.frame, taken=self.now)
+            self.sightings(Camera(), replace(shown, frame=frame_, ended=tuple(ended)))
+            self.now += 1 / rate
+            self.number += 1
+        return self
+
+
+def seen(track: int = 1, name: str | None = None, quality: Quality | None = GOOD, size: float = 80, detected: bool = True):
+    made = face(track, name, size=size, detected=detected)
+    return replace(made, seen=replace(made.seen, quality=quality))
+
+
+def test_nobody_is_no_sighting():
+    assert Door().show(5).told == []
+
+
+def test_a_stranger_is_told_once_they_stayed_nameless_and_again_now_and_then():
+    door = Door().show(1.9, seen())
+    assert door.told == []
+    door.show(0.4, seen())
+    assert len(door.told) == 1
+    first = door.told[0]
+    assert first.camera == "door" and first.first == BEGIN and 1 <= len(first.shots) <= 3
+    assert all(b.time - a.time >= 0.5 for a, b in zip(first.shots, first.shots[1:], strict=False))
+    door.show(60, seen())
+    assert len(door.told) == 7 and {each.visit for each in door.told} == {first.visit}
+    assert all(each.shots == () for each in door.told[1:])  # nothing better came
+    assert door.told[-1].last > first.last + 50
+
+
+def test_the_end_of_a_track_tells_better_pictures_that_came_since():
+    door = Door().show(3, seen())
+    better = replace(GOOD, size=100, sharpness=0.5, score=0.99)
+    door.show(1, seen(quality=replace(GOOD, yaw=35.0)), seen(2, "Zoë"))
+    assert len(door.told) == 1
+    poor = Door().show(3, seen(quality=replace(GOOD, yaw=30.0))).show(1, seen(quality=better)).show(0.1, ended=[1])
+    assert [len(each.shots) for each in poor.told] == [3, 2]
+    assert min(shot.worth for shot in poor.told[1].shots) > max(shot.worth for shot in poor.told[0].shots)
+
+
+def test_a_track_that_is_seen_no_more_is_over():
+    door = Door().show(3, seen(quality=replace(GOOD, yaw=30.0))).show(1, seen()).show(6)
+    assert len(door.told) == 2
+    assert not door.sightings._tracks
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        seen(name="Zoë"), seen(name=UNDECIDED), seen(size=30), seen(detected=False), seen(quality=None),
+        seen(quality=replace(GOOD, sharpness=0.01)), seen(quality=replace(GOOD, yaw=60.0)),
+        seen(quality=replace(GOOD, contrast=5)), seen(quality=replace(GOOD, cut_off=0.5)),
+        seen(quality=replace(GOOD, score=0.6)),
+    ],
+    ids=["named", "undecided", "small", "carried on", "unmeasured", "blurred", "turned", "flat", "cut off", "doubtful"],
+)  # fmt: skip
+def test_what_is_no_stranger_or_shows_nobody_well_is_not_told(shown):
+    assert Door().show(15, shown).show(6).told == []
+
+
+def test_somebody_who_passes_quickly_is_not_told():
+    assert Door().show(1.5, seen()).show(10).told == []
+
+
+def test_a_name_that_comes_in_time_is_none_of_our_business_and_one_that_comes_late_is_told():
+    assert Door().show(1.5, seen()).show(5, seen(name="Zoë")).told == []
+    door = Door().show(3, seen()).show(5, seen(name="Zoë"))
+    assert [each.named for each in door.told] == [False, True]
+    assert door.told[0].visit == door.told[1].visit
+    door.show(3, seen())  # and is gone again
+    assert [each.named for each in door.told] == [False, True, False]
+
+
+def test_two_at_once_are_two_visits_and_so_are_tracks_of_another_run():
+    door = Door().show(3, seen(1), seen(2))
+    assert len({each.visit for each in door.told}) == 2
+    later = replace(seen(1), since=BEGIN + 100)
+    door.show(3, later)
+    assert len({each.visit for each in door.told}) == 3
+
+
+def test_where_there_is_no_room_it_is_told_again_later_with_its_pictures():
+    door = Door(room=False).show(3, seen())
+    door.room = True
+    door.show(5, seen())
+    assert door.told == []
+    door.show(6, seen())
+    assert len(door.told) == 1 and door.told[0].shots
+
+
+@pytest.mark.parametrize("size", [10, 300, 3000])
+def test_a_picture_has_what_is_around_the_face_and_is_not_larger_than_needed(size):
+    pixels = np.zeros((4000, 5000, 3), np.uint8)
+    pixels[500 : 500 + size, 700 : 700 + size] = 255
+    found = cut(pixels, Box(700, 500, 700 + size, 500 + size))
+    assert max(found.shape) <= 640 and found.flags.c_contiguous
+    assert found[0, 0].max() == 0 and found[found.shape[0] // 2, found.shape[1] // 2].min() == 255
+    assert not np.shares_memory(found, pixels)
+
+
+def test_a_face_at_the_edge_is_cut_where_the_picture_ends():
+    pixels = np.zeros((100, 120, 3), np.uint8)
+    assert cut(pixels, Box(-20, -10, 30, 40)).shape == (70, 60, 3)
+    assert cut(pixels, Box(110, 90, 160, 140)).shape == (40, 40, 3)
