@@ -80,7 +80,7 @@ def held_keys(places: Places) -> set[str]:
     for mark in places.marks:
         try:
             found |= set(json.loads(mark.read_bytes())["keys"])
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             continue
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StorageError("the file that says which key the installation has is damaged or cannot be read") from error

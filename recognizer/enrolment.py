@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from . import names
@@ -88,6 +89,8 @@ class Enrolment:
         Processes for encoding many photos.
     keep_photos : bool
         Otherwise a photo is replaced by its template once it enrols somebody.
+    gate : callable
+        Gives what has to be held to change what other processes use as well; callers of what is asked for hold it already.
     """
 
     def __init__(
@@ -100,8 +103,9 @@ class Enrolment:
         rules: Rules,
         workers: int,
         keep_photos: bool = True,
+        gate: Callable[[], AbstractContextManager] = nullcontext,
     ):
-        self._keep_photos = keep_photos
+        self._keep_photos, self._gate = keep_photos, gate
         self._convert: set[str] = set()  # files still to be encrypted or replaced: they may still be being written
         self._unconverted: dict[str, Problem] = {}  # those of them for which it failed
         self.folder, self.cache, self.gallery = folder, cache, gallery
@@ -254,7 +258,7 @@ class Enrolment:
             if photo_of is not None and stamp != photo.stamp and photo.path not in self._convert:
                 to_remember.append((photo.path, photo.stamp, photo_of))
             identified.append((photo, photo_of))
-        with self._lock:
+        with self._gate(), self._lock:
             # only of what is still there: a name that was erased meanwhile must not come back into the cache
             here = [each for each in to_remember if self.folder.stamp(each[0]) == each[1]]
             if here:
@@ -305,7 +309,7 @@ class Enrolment:
 
     def _replace_photo(self, path: str, still: bool) -> None:
         """Put a template in the place of a photo that enrols somebody."""
-        with self._lock:
+        with self._gate(), self._lock:
             entry = self._entries.get(path)
             if entry is None or entry.encoding.vector is None or path.endswith("." + EXTENSION):
                 return
@@ -384,7 +388,7 @@ class Enrolment:
     def _keep(self, batch: list[Examined], users: Mapping) -> None:
         if not batch:
             return
-        with self._lock:
+        with self._gate(), self._lock:
             here, gone = {}, []
             for each in batch:
                 key = each.encoding.photo, each.encoding.face

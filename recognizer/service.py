@@ -143,6 +143,7 @@ class Service:
         rules: Rules,
         audit: AuditLog,
         presence: Presence,
+        changes: Changes,
         metrics: Metrics | None = None,
     ):
         self.settings, self.engine, self.enrolment = settings, engine, enrolment
@@ -163,7 +164,7 @@ class Service:
         self._watcher: Watcher | None = None
         self._sweep: Sweep | None = None
         self.audit, self._presence = audit, presence
-        self._changes = Changes(settings.state_dir)
+        self._changes = changes
         self._backing_up = threading.Lock()
         self._events: Events | None = None
         self._events_lock = threading.Lock()
@@ -1356,6 +1357,7 @@ def _assemble(
 ) -> Service:
     rules = Rules(settings.max_image_bytes, settings.max_image_pixels, settings.enroll_min_face)
     workers = settings.workers or cores()
+    changes = Changes(settings.state_dir)
     enrolment = Enrolment(
         KnownFaces(settings.known_faces, vault),
         EncodingsCache(settings.state_dir / "encodings.sqlite", vault),
@@ -1365,12 +1367,14 @@ def _assemble(
         rules,
         workers,
         settings.keep_photos,
+        changes.one,
     )
     fetcher = Fetcher(
         allow=settings.fetch_allow, timeout=settings.fetch_timeout, max_bytes=settings.max_image_bytes
     )
     audit = AuditLog(settings.state_dir / "audit", vault)
-    made = Service(settings, engine, enrolment, Pool(workers, settings.queue), fetcher, rules, audit, presence, metrics)
+    pool = Pool(workers, settings.queue)
+    made = Service(settings, engine, enrolment, pool, fetcher, rules, audit, presence, changes, metrics)
     if metrics is not None:
         made._show(metrics)
     return made

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from .enrolment import Enrolment
-from .errors import StorageError
+from .errors import Busy, StorageError
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +75,8 @@ class Watcher:
             self._changed.clear()
             try:
                 wait = SOON if self._enrolment.sync(settle=True) else REGULAR
+            except Busy:  # a backup is being made
+                wait = 1.0
             except StorageError as error:
                 log.warning("known_faces could not be read: %s", error.message)
                 wait = 1.0

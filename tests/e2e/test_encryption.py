@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import signal
@@ -13,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from recognizer.vault import create_key_file, new_key
+from recognizer.vault import create_key_file, new_key, written
 from recognizer.video.event_log import EventLog
 
 from .serving import ROOT, Server, environment
@@ -193,3 +195,22 @@ def test_vectors_are_numbers_only_with_the_key(plain, key_file):
     log = EventLog(plain.state / "events")
     assert log.read(0, 10) == []
     log.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the environments of processes are read from /proc")
+def test_processes_that_decode_are_not_given_the_key(tmp_path, faces):
+    key = written([new_key()]).strip()
+    with Server(tmp_path, encryption_key=key) as server:
+        picture = Image.open(io.BytesIO(faces["obama"]))
+        file = io.BytesIO()
+        picture.save(file, "tiff")
+        server.enroll("Barack", faces["obama"])
+        assert server.post("/recognize", data=file.getvalue()).json()["faces"][0]["subject"] == "Barack"
+        me = f"/proc/{server.process.pid}"
+        assert key.encode() in Path(me, "environ").read_bytes()
+        children = Path(me, f"task/{server.process.pid}/children").read_text().split()
+        children += [child for task in Path(me, "task").iterdir() for child in (task / "children").read_text().split()]
+        assert children
+        for child in children:
+            assert key.encode() not in Path("/proc", child, "environ").read_bytes(), child
+        assert key not in server.log()
