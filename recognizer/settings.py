@@ -353,7 +353,7 @@ class Settings:
             if getattr(self, name) is not None and self.tls_certificate is None:
                 raise SettingsError(f"{name}: expected tls_certificate beside it")
         if not self.keep_photos and self.strangers != "off":
-            raise SettingsError("strangers: expected off where keep_photos is off, since pictures are what is kept of strangers")
+            raise SettingsError("strangers: expected off where keep_photos is off, since pictures of them would be kept")
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None, **overrides) -> Settings:
