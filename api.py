@@ -6,17 +6,21 @@ Enrol people by putting photos into known_faces/<name>/ or by POST /enroll; ask 
 import contextlib
 import json
 import logging
+import os
 import threading
 import time
 
 import falcon
 import hug
 
-from recognizer import __version__, auth, bodies, logs, models, openapi, replies, server
+from recognizer import __version__, audit, auth, bodies, logs, models, openapi, replies, server
 from recognizer.access_file import AccessFile
+from recognizer.consent import Consent
 from recognizer.errors import (
     AccessError,
     AddressRefused,
+    AuditBroken,
+    BackupBroken,
     BadRequest,
     BodyTooLarge,
     Busy,
@@ -41,6 +45,7 @@ from recognizer.errors import (
     NotFound,
     RateLimited,
     RecognizerError,
+    SealBroken,
     SettingsError,
     Starting,
     StorageError,
@@ -89,6 +94,9 @@ STATUS = {
     CameraUnavailable: 503,
     Busy: 503,
     StorageError: 507,
+    SealBroken: 500,
+    AuditBroken: 500,
+    BackupBroken: 500,
     ModelError: 503,
     EngineMismatch: 500,
     SettingsError: 500,
@@ -116,6 +124,8 @@ gate = auth.Gate(
         settings.rate_key, settings.rate_address,
     ),
 )  # fmt: skip
+#: What is noted here is about no subject; the service's own log also knows their names.
+access_log = audit.AuditLog(settings.state_dir / "audit")
 metrics = Metrics()
 pages = Pages(others={
     "swagger-ui.js": lambda: models.path("docs-script", settings.models_dir),
@@ -281,6 +291,7 @@ class Access:
 
     def process_request(self, request, response):
         visit = gate.admit(request.env)
+        audit.ACTOR.set(visit.actor)  # of this thread, until its next request
         if visit.error is not None:
             raise visit.error
         if visit.preflight:
@@ -653,14 +664,22 @@ def person(person: text):
 
 
 @route.patch("/people/{person}", **ROUTE)
-def rename(person: text, name: text, merge: switch = False):
-    """Rename a subject; `merge` joins them with somebody who has that name already."""
-    return replies.person(service().rename(person, name, merge=merge), photos=True)
+def change_person(person: text, name: text = None, merge: switch = False, consent: text = None, expires: text = None):
+    """Rename a subject, `merge` joining them with somebody who has that name; note their consent, and when it expires."""
+    if name is None and consent is None and expires is None:
+        raise InvalidParameter("expected name, consent or expires")
+    if consent is not None or expires is not None:
+        Consent().changed(consent, expires)  # before anything is changed
+    if name is not None:
+        person = service().rename(person, name, merge=merge).name
+    if consent is not None or expires is not None:
+        service().set_consent(person, consent, expires)
+    return replies.person(service().person(person), photos=True)
 
 
 @route.delete("/people/{person}", **ROUTE)
 def delete_person(person: text):
-    """Erase a subject: photos, templates, cache and thumbnails; `left` is what a check found afterwards."""
+    """Erase a subject: photos, templates, cache, thumbnails and events; `left` is what a check found afterwards."""
     return service().delete_person(person)
 
 
@@ -703,6 +722,8 @@ def begin_session(request, response, key: text = None):
         raise InvalidParameter("key: expected in the body or a header; what stands in a URL is written down in many places")
     visit = gate.admit(request.env)
     token, used, expires = gate.log_in(visit, key)
+    with audit.acting(f"key:{used.id}"):
+        access_log.append("sign_in", role=used.role)
     response.append_header("Set-Cookie", auth.set_cookie(visit, token, expires - time.time()))
     response.status = falcon.HTTP_201
     return {
@@ -716,6 +737,7 @@ def end_session(request, response):
     visit = gate.admit(request.env)
     if visit.session:
         gate.sessions.end(visit.session)
+        access_log.append("sign_out")
     response.append_header("Set-Cookie", auth.set_cookie(visit, None))
     return {"ended": visit.session is not None}
 
@@ -776,6 +798,7 @@ def cameras():
 def add_camera(response, source: text, name: text = None, always: switch = False):
     """Add a camera: a webcam's number, the URL of a stream, a file that the settings allow, or test: for a pattern."""
     entry = service().cameras.add(source, name, always)
+    service().audit.append("camera_add", camera=entry.id)
     response.status = falcon.HTTP_201
     return replies.camera(entry)
 
@@ -791,13 +814,17 @@ def change_camera(camera: text, name: text = None, source: text = None, always: 
     """Change a camera's name, its source, or whether it always runs."""
     if name is None and source is None and always is None:
         raise InvalidParameter("expected name, source or always")
-    return replies.camera(service().cameras.change(camera, name=name, source=source, always=always))
+    entry = service().cameras.change(camera, name=name, source=source, always=always)
+    service().audit.append("camera_change", camera=entry.id)
+    return replies.camera(entry)
 
 
 @route.delete("/cameras/{camera}", **ROUTE)
 def remove_camera(camera: text):
     """Remove a camera from the list."""
-    return {"deleted": service().cameras.remove(camera).id}
+    removed = service().cameras.remove(camera).id
+    service().audit.append("camera_remove", camera=removed)
+    return {"deleted": removed}
 
 
 @route.get("/stream", examples="width=640&fps=10&overlay=faces,clock", **ROUTE)
@@ -896,6 +923,41 @@ def event_thumbnail(response, event: event_id_type):
     return data
 
 
+# -- who did what ------------------------------------------------------------------------------------------------------
+
+
+@route.get("/audit", examples="action=delete,export&limit=20", **ROUTE)
+def audit_lines(
+    after: event_id_type = None,
+    before: event_id_type = None,
+    limit: hug.types.in_range(1, 1001) = 100,
+    actor: text = None,
+    action: text = None,
+    subject: text = None,
+):
+    """The audit log: who did what to whom and when; the newest lines, or those that follow `after`."""
+    return service().audit_page(after=after, before=before, limit=limit, actor=actor, action=action, subject=subject)
+
+
+@route.get("/backup", **ROUTE)
+def backup(request, response):
+    """Everything that is kept, in one ZIP file; `python -m recognizer restore` puts it in place."""
+    response.content_type = "application/zip"
+    if request.method == "HEAD":
+        return b""
+    file = service().backup()
+    response.content_length = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    stamp = time.strftime("%Y-%m-%dT%H%MZ", time.gmtime())
+    response.set_header("Content-Disposition", f'attachment; filename="recognizer-{stamp}.zip"')
+    return Sent(file)
+
+
+class Sent:
+    """A file that is sent as it is read: hug would read all of one with a name for a range."""
+
+    def __init__(self, file):
+        self.read, self.close = file.read, file.close
 # -- strangers ---------------------------------------------------------------------------------------------------------
 
 

@@ -92,6 +92,8 @@ ROUTES: dict[tuple[str, str], str] = {
     ("POST", "/cameras"): ADMIN,
     ("PATCH", "/cameras/{camera}"): ADMIN,
     ("DELETE", "/cameras/{camera}"): ADMIN,
+    ("GET", "/audit"): ADMIN,
+    ("GET", "/backup"): ADMIN,
 }
 
 _HSTS = "max-age=31536000"
@@ -133,6 +135,8 @@ class Visit:
         As the client sees this server; `host` as `origins.normal_host` gives it, empty where the request named none.
     role : str
         What whoever asks may do.
+    here : bool
+        Whether it is somebody at this machine.
     key : Key or None
         The key that was shown, itself or by a session.
     session : str or None
@@ -149,11 +153,19 @@ class Visit:
     scheme: str = "http"
     host: str = ""
     role: str = ANYONE
+    here: bool = False
     key: Key | None = None
     session: str | None = None
     cors: str | None = None
     preflight: bool = False
     error: RecognizerError | None = None
+
+    @property
+    def actor(self) -> str:
+        """Who asks, as the audit log has it: the key, or without one `local`, or from where."""
+        if self.key is not None:
+            return f"key:{self.key.id}"
+        return "local" if self.here else f"address:{self.address}"
 
 
 class Gate:
@@ -195,7 +207,7 @@ class Gate:
 
     def _examine(self, environ: Mapping, visit: Visit) -> None:
         peer, client = self._addresses(environ, visit)
-        visit.address = origins.rate_group(client)
+        visit.address, visit.here = origins.rate_group(client), client is not None and client.is_loopback
         own = self._host(environ, visit)
         visit.cors = self._listed(environ.get("HTTP_ORIGIN"))
         locked = self.keys.required()

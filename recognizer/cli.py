@@ -9,7 +9,7 @@ import sys
 import click
 
 from . import __version__
-from .commands import accuracy, export, group, keys, people, photos, upkeep, watch
+from .commands import accuracy, audit, backup, encryption, export, group, keys, people, photos, upkeep, watch
 from .commands.common import common_options, report
 from .errors import RecognizerError
 
@@ -77,6 +77,6 @@ def main():
 
 for command in (
     *photos.COMMANDS, *watch.COMMANDS, people.people, keys.keys, *upkeep.COMMANDS, *accuracy.COMMANDS, *export.COMMANDS,
-    *group.COMMANDS,
+    *audit.COMMANDS, *encryption.COMMANDS, *backup.COMMANDS, *group.COMMANDS,
 ):  # fmt: skip
     main.add_command(command)

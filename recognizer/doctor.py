@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from . import models
-from .errors import ModelError, ModelMissing, RecognizerError, SettingsError
+from .errors import KeyMissing, ModelError, ModelMissing, RecognizerError, SettingsError
 from .settings import Settings
 
 OK, WARNING, BROKEN = "ok", "warning", "broken"
@@ -33,7 +33,7 @@ INSTALL = "Run `make setup`, or `python -m pip install -r requirements.txt` in t
 #: Modules and the distributions that bring them, in the order of requirements.txt.
 PACKAGES = {
     "hug": "hug", "cheroot": "cheroot", "multipart": "multipart", "argon2": "argon2-cffi",
-    "limits": "limits", "numpy": "numpy", "cv2": "opencv-python-headless",
+    "cryptography": "cryptography", "limits": "limits", "numpy": "numpy", "cv2": "opencv-python-headless",
     "dlib": "dlib-bin", "face_recognition_models": "face_recognition_models", "onnxruntime": "onnxruntime",
     "google.protobuf": "protobuf", "loky": "loky", "PIL": "pillow", "pi_heif": "pi-heif",
     "simplejpeg": "simplejpeg", "requests": "requests", "certifi": "certifi", "idna": "idna", "filelock": "filelock",
@@ -76,7 +76,7 @@ def examine(overrides: dict, port: int) -> list[Finding]:
         dlib_files,
         lambda: [folder("known faces", settings.known_faces, "RECOGNIZER_KNOWN_FACES")],
         lambda: [folder("state", settings.state_dir, "RECOGNIZER_STATE_DIR")],
-        lambda: [access(settings)],
+        lambda: [access(settings), encryption(settings)],
         lambda: [cache(settings.state_dir / "encodings.sqlite")],
         lambda: [watching(settings), port_free(settings.host, port), clock(), memory(), disk(settings.state_dir)],
     ]
@@ -274,6 +274,35 @@ def access(settings: Settings) -> Finding:
             advice = f"Run `chmod 600 {shared.absolute()}`."
             return Finding("access", WARNING, f"{shared.name} can be read by other users", advice)
     return Finding("access", OK, f"{valid} keys are valid" if locked else "no keys: only this machine is served")
+
+
+def encryption(settings: Settings) -> Finding:
+    """Whether the key that is set is the one that opens what is kept."""
+    from .vault import FACES_MARK, STATE_MARK, open_vault
+
+    try:
+        vault = open_vault(settings.encryption_key, settings.encryption_key_file)
+        if not any(mark.exists() for mark in (settings.state_dir / STATE_MARK, settings.known_faces / FACES_MARK)):
+            return Finding("encryption", OK, "off" if vault is None else "a key is set for a new installation")
+        from . import encryption as work  # which loads NumPy
+
+        held = work.held_keys(work.Places(settings.known_faces, settings.state_dir))
+        if held and vault is None:
+            raise KeyMissing(f"what is kept is encrypted with the key {', '.join(sorted(held))}, and none is set")
+        if held:
+            work.require(held, vault)
+    except RecognizerError as error:
+        advice = "Set RECOGNIZER_ENCRYPTION_KEY_FILE to the file with that key; without it nothing that is kept can be read."
+        return Finding("encryption", BROKEN, error.message, advice)
+    if not held:
+        return Finding("encryption", OK, "off")
+    if len(held) > 1:
+        advice = "Run `python -m recognizer encryption rotate` again, with the server stopped."
+        return Finding("encryption", WARNING, "a change of the key was interrupted", advice)
+    file = settings.encryption_key_file
+    if os.name == "posix" and file is not None and file.stat().st_mode & 0o077:
+        return Finding("encryption", WARNING, "the key can be read by other users", f"Run `chmod 600 {file.absolute()}`.")
+    return Finding("encryption", OK, f"what is kept is encrypted with the key {vault.current}")
 
 
 def disk(path: Path) -> Finding:

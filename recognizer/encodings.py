@@ -15,7 +15,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -24,13 +24,14 @@ from typing import TypeVar
 
 import numpy as np
 
-from .errors import StorageError
+from .errors import KeyMissing, RecognizerError, SealBroken, StorageError
+from .vault import Vault
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 #: Raised whenever the tables change; a file of another version is made anew.
-VERSION = 2
+VERSION = 3
 #: How long to wait for another process that uses the file.
 LOCKED_SECONDS = 30.0
 _TABLES = """
@@ -43,7 +44,10 @@ CREATE TABLE IF NOT EXISTS encodings (
     PRIMARY KEY (photo, engine, face)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS thumbnails (photo TEXT PRIMARY KEY, jpeg BLOB NOT NULL, checksum INTEGER) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS files_by_photo ON files (photo);
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT, checksum INTEGER) WITHOUT ROWID;
 """
+#: What an encrypted thumbnail is for; the photo's id follows.
+_THUMBNAIL = "thumbnail "
 _SCHEMA = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name"
 _COLUMNS = "photo, engine, face, problem, message, vector, left, top, right, bottom, score, width, height, checksum"
 
@@ -111,10 +115,19 @@ class EncodingsCache:
     Parameters
     ----------
     path : path of the database, or ``":memory:"``
+    vault : Vault, optional
+        What vectors, thumbnails and paths, which hold names, are encrypted with. A file that is encrypted otherwise, or not
+        at all, is encrypted anew.
+
+    Raises
+    ------
+    StorageError
+    KeyMissing
+        The file is encrypted with a key that `vault` lacks.
     """
 
-    def __init__(self, path: Path | str):
-        self._path = str(path)
+    def __init__(self, path: Path | str, vault: Vault | None = None):
+        self._path, self._vault = str(path), vault
         self._lock = threading.Lock()
         self._connection = self._open()
 
@@ -154,7 +167,7 @@ class EncodingsCache:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             if connection.execute("PRAGMA user_version").fetchone()[0] not in (0, VERSION):
-                for table in ("files", "encodings", "thumbnails"):
+                for table in ("files", "encodings", "thumbnails", "meta"):
                     connection.execute(f"DROP TABLE IF EXISTS {table}")
             connection.executescript(_TABLES)
             connection.execute(f"PRAGMA user_version = {VERSION}")
@@ -163,10 +176,43 @@ class EncodingsCache:
             connection.execute("SELECT count(*) FROM encodings").fetchone()
             if whole and connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
                 raise sqlite3.DatabaseError("database disk image is malformed")
-        except (sqlite3.DatabaseError, UnicodeDecodeError):
+            self._encrypt_as_wanted(connection)
+        except (sqlite3.DatabaseError, UnicodeDecodeError, RecognizerError):
             connection.close()
             raise
         return connection
+
+    def _encrypt_as_wanted(self, connection: sqlite3.Connection) -> None:
+        """Bring every row under the vault's current key, or under none."""
+        wanted = self._vault.current if self._vault else None
+        if _key_of(connection) == wanted:
+            return
+        with _transaction(connection):
+            held = _key_of(connection)  # another process may have done it
+            if held == wanted:
+                return
+            if held is not None and (self._vault is None or held not in self._vault.ids):
+                raise KeyMissing(f"the cache of encodings is encrypted with the key {held}, which is not there", key=held)
+            _reseal(connection, self._vault, held)
+            connection.execute("DELETE FROM meta WHERE name = 'key'")
+            if wanted is not None:
+                connection.execute("INSERT INTO meta VALUES (?, ?, ?)", _checked(("key", wanted)))
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def decrypt(self) -> None:
+        """Bring every row under no key; the vault is used no longer."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            held = _key_of(connection)
+            if held is None:
+                return
+            with _transaction(connection):
+                _reseal(connection, self._vault, held, plain=True)
+                connection.execute("DELETE FROM meta WHERE name = 'key'")
+
+        self._run(work)
+        self._vault = None
 
     def _run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         """Do `work`; if the file turns out to be damaged, with a new one: all of it can be made again."""
@@ -228,18 +274,33 @@ class EncodingsCache:
     def files(self) -> dict[str, tuple[FileStamp, str]]:
         """Every file whose content is known: path -> (stamp, photo id)."""
         rows = self._read_sound("SELECT path, size, mtime_ns, inode, photo, checksum FROM files ORDER BY path", key=1)
-        return {path: (FileStamp(size, mtime, inode), photo) for path, size, mtime, inode, photo, _ in rows}
+        found = {}
+        for mark, size, mtime, inode, photo, _ in rows:
+            with _as_if_not_there():
+                found[self._path_of(mark)] = FileStamp(size, mtime, inode), photo
+        return found
+
+    def _mark(self, path: str) -> str:
+        """A path as it is kept."""
+        return path if self._vault is None else self._vault.mark(path)
+
+    def _path_of(self, mark: str) -> str:
+        return mark if self._vault is None else self._vault.unmark(mark)
 
     def remember_files(self, files: Iterable[tuple[str, FileStamp, str]]) -> None:
         """Note which photo each file holds."""
-        rows = [_checked((path, stamp.size, stamp.mtime_ns, stamp.inode, photo)) for path, stamp, photo in files]
-        self._write(("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", rows))
+        rows = [(self._mark(path), stamp.size, stamp.mtime_ns, stamp.inode, photo) for path, stamp, photo in files]
+        self._write(("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", map(_checked, rows)))
 
     def forget_files(self, paths: Iterable[str]) -> None:
-        self._write(("DELETE FROM files WHERE path = ?", [(path,) for path in paths]))
+        self._write(("DELETE FROM files WHERE path = ?", [(self._mark(path),) for path in paths]))
 
     def forget_folder(self, folder: str) -> set[str]:
         """Forget every file below `folder`; the ids of the photos that they held."""
+        if self._vault is not None:
+            below = {path: photo for path, (_, photo) in self.files().items() if path.startswith(folder + "/")}
+            self.forget_files(below)
+            return set(below.values())
         below = (len(folder) + 1, folder + "/")
         held = self._read("SELECT photo FROM files WHERE substr(path, 1, ?) = ?", below)
         self._write(("DELETE FROM files WHERE substr(path, 1, ?) = ?", [below]))
@@ -255,18 +316,43 @@ class EncodingsCache:
         else:
             query = f"SELECT {_COLUMNS} FROM encodings WHERE engine = ? AND photo = ?"
             rows = [row for photo in photos for row in self._read_sound(query, (engine, photo))]
-        return {(row[0], row[2]): _encoding(row) for row in rows}
+        found = {}
+        for row in rows:
+            with _as_if_not_there():
+                found[row[0], row[2]] = _encoding(row, self._vault)
+        return found
 
     def put(self, encodings: Iterable[Encoding], thumbnails: dict[str, bytes] | None = None) -> None:
         """Keep encodings, and thumbnails (photo id -> JPEG); durable when this returns."""
         insert = f"INSERT OR REPLACE INTO encodings ({_COLUMNS}) VALUES ({', '.join('?' * 14)})"
-        rows = [_checked(_row(encoding)) for encoding in encodings]
-        jpegs = [_checked(each) for each in (thumbnails or {}).items()]
-        self._write((insert, rows), ("INSERT OR REPLACE INTO thumbnails VALUES (?, ?, ?)", jpegs))
+        rows = [_checked(_row(encoding, self._vault)) for encoding in encodings]
+        pictures = (thumbnails or {}).items()
+        if self._vault is not None:
+            pictures = [(photo, self._vault.seal(jpeg, _THUMBNAIL + photo)) for photo, jpeg in pictures]
+        self._write((insert, rows), ("INSERT OR REPLACE INTO thumbnails VALUES (?, ?, ?)", map(_checked, pictures)))
 
     def thumbnail(self, photo: str) -> bytes | None:
         rows = self._read_sound("SELECT photo, jpeg, checksum FROM thumbnails WHERE photo = ?", (photo,))
-        return rows[0][1] if rows else None
+        for _, jpeg, _ in rows:
+            with _as_if_not_there():
+                return jpeg if self._vault is None else self._vault.open(jpeg, _THUMBNAIL + photo)
+        return None
+
+    def forget_thumbnail(self, photo: str) -> None:
+        self._write(("DELETE FROM thumbnails WHERE photo = ?", [(photo,)]))
+        self._read("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def copy_to(self, path: Path) -> None:
+        """Write a copy of the database as it is at one instant, while others use it."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            copy = sqlite3.connect(path)
+            try:
+                connection.backup(copy)
+            finally:
+                copy.close()
+
+        self._run(work)
 
     # -- forgetting ---------------------------------------------------------------------------------------------
 
@@ -368,8 +454,64 @@ def _is_sound(row: Sequence) -> bool:
     return row[-1] == _checksum(row[:-1])
 
 
-def _row(encoding: Encoding) -> tuple:
+def _key_of(connection: sqlite3.Connection) -> str | None:
+    """The id of the key that the rows are encrypted with."""
+    found = connection.execute("SELECT name, value, checksum FROM meta WHERE name = 'key'").fetchone()
+    if found is not None and not _is_sound(found):
+        raise sqlite3.DatabaseError("the name of the key is malformed")
+    return found[1] if found else None
+
+
+def _reseal(connection: sqlite3.Connection, vault: Vault | None, held: str | None, plain: bool = False) -> None:
+    """Write every row anew, as `vault` has it, or `plain`; rows that are not sound are left out."""
+
+    def anew(data: bytes | None, purpose: str) -> bytes | None:
+        if data is None:
+            return None
+        opened = data if held is None else vault.open(data, purpose)
+        return opened if plain else vault.seal(opened, purpose)
+
+    def path(row: tuple) -> tuple:
+        opened = row[0] if held is None else vault.unmark(row[0], held)
+        return (opened if plain else vault.mark(opened), *row[1:-1])
+
+    def vector(row: tuple) -> tuple:
+        return *row[:5], anew(row[5], _purpose(*row[:3])), *row[6:-1]
+
+    def thumbnail(row: tuple) -> tuple:
+        return row[0], anew(row[1], _THUMBNAIL + row[0])
+
+    for table, key, change in (("files", 1, path), ("encodings", 3, vector), ("thumbnails", 1, thumbnail)):
+        names = [name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})").fetchall()]
+        where = " AND ".join(f"{name} IS ?" for name in names[:key])
+        rows = connection.execute(f"SELECT {', '.join(names[:key])} FROM {table}").fetchall()
+        for place in rows:  # one at a time: all thumbnails would be much to hold
+            row = connection.execute(f"SELECT * FROM {table} WHERE {where}", place).fetchone()
+            connection.execute(f"DELETE FROM {table} WHERE {where}", place)
+            with suppress(SealBroken):
+                if row is not None and _is_sound(row):
+                    new = _checked(change(row))
+                    connection.execute(f"INSERT OR REPLACE INTO {table} VALUES ({', '.join('?' * len(new))})", new)
+
+
+@contextmanager
+def _as_if_not_there() -> Iterator[None]:
+    """A row that was sealed for another place is left out: it can be made again."""
+    try:
+        yield
+    except SealBroken as error:
+        log.warning("the cache of encodings was changed, and a row is made again: %s", error.message)
+
+
+def _purpose(photo: str, engine: str, face: str) -> str:
+    """What binds an encrypted vector to its row."""
+    return f"vector {photo} {engine} {face}"
+
+
+def _row(encoding: Encoding, vault: Vault | None) -> tuple:
     vector = None if encoding.vector is None else np.ascontiguousarray(encoding.vector, "<f4").tobytes()
+    if vector is not None and vault is not None:
+        vector = vault.seal(vector, _purpose(encoding.photo, encoding.engine, encoding.face))
     numbers = [None if number is None else float(number) for number in (*(encoding.box or (None,) * 4), encoding.score)]
     return (
         encoding.photo, encoding.engine, encoding.face, encoding.problem, encoding.message, vector,
@@ -377,8 +519,10 @@ def _row(encoding: Encoding) -> tuple:
     )  # fmt: skip
 
 
-def _encoding(row: tuple) -> Encoding:
+def _encoding(row: tuple, vault: Vault | None) -> Encoding:
     photo, engine, face, problem, message, vector, *box, score, width, height, _ = row
+    if vector is not None and vault is not None:
+        vector = vault.open(vector, _purpose(photo, engine, face))
     return Encoding(
         photo,
         engine,

@@ -15,7 +15,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from . import images, names
+from . import names
+from .consent import FILE as CONSENT_FILE
+from .consent import Consent
 from .duplicates import DISTANCE_SHARE, Change, Pictures
 from .encodings import Encoding, EncodingsCache, FileStamp, photo_id
 from .engines import Engine
@@ -24,14 +26,20 @@ from .errors import (
     DecoderTooSlow,
     DecoderUnavailable,
     ImageError,
+    KeyMissing,
     PhotoNotFound,
+    SealBroken,
     StorageError,
     SubjectNotFound,
 )
 from .examination import Examined, Rules, Work, examine_files
-from .folder import KnownFaces, PhotoFile, Problem
+from .files import replace_erasing
+from .folder import PHOTO, KnownFaces, PhotoFile, Problem
 from .galleries.base import Gallery
+from .template_file import EXTENSION, is_template, written
+from .template_file import read as read_template
 from .types import Embedding, Template
+from .vault import is_sealed
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +49,8 @@ SETTLE = 0.6
 BATCH = 64
 #: A photo whose name ends so (before its extension) enrols its largest face, however many there are.
 LARGEST_MARK = ".largest"
+#: Larger files are no photos, and are left as they are.
+MAX_SEALED = 1_000_000_000
 
 #: Problems that may be the machine's and not the photo's: the next start tries again.
 PASSING = {kind.code for kind in (DecoderCrashed, DecoderTooSlow, DecoderUnavailable)}
@@ -76,6 +86,8 @@ class Enrolment:
     rules : Rules
     workers : int
         Processes for encoding many photos.
+    keep_photos : bool
+        Otherwise a photo is replaced by its template once it enrols somebody.
     """
 
     def __init__(
@@ -87,7 +99,11 @@ class Enrolment:
         recipe: Mapping,
         rules: Rules,
         workers: int,
+        keep_photos: bool = True,
     ):
+        self._keep_photos = keep_photos
+        self._convert: set[str] = set()  # files still to be encrypted or replaced: they may still be being written
+        self._unconverted: dict[str, Problem] = {}  # those of them for which it failed
         self.folder, self.cache, self.gallery = folder, cache, gallery
         self._engine, self.recipe, self._rules, self._workers = engine, recipe, rules, workers
         self._lock = threading.RLock()  # held for every change of the folder, the cache and what follows, never to encode
@@ -101,6 +117,9 @@ class Enrolment:
         self._folder_problems: list[Problem] = []
         self._unusable = 0
         self._waiting: dict[str, tuple[FileStamp, float]] = {}
+        self._consents: dict[str, tuple[FileStamp, Consent]] = {}
+        self._consent_problems: list[Problem] = []
+        self._expired: set[str] = set()
 
     # -- the folder as it is ------------------------------------------------------------------------------------
 
@@ -122,25 +141,85 @@ class Enrolment:
         with self._sync_lock:
             with self._lock:
                 before = dict(self._entries)
-            photos, problems = self.folder.scan()
+            consents: dict[str, FileStamp] = {}
+            photos, problems = self.folder.scan(consents)
+            self._read_consents(consents)
             seen = {photo.path: photo for photo in photos}
             with self._lock:
                 self._folder_problems = problems
                 gone = [entry for path, entry in before.items() if path not in seen]
-                fresh = [photo for path, photo in seen.items() if not self._is_known(photo)]
+                self._convert &= set(seen)
+                self._unconverted = {path: why for path, why in self._unconverted.items() if path in self._convert}
+                fresh = [photo for path, photo in seen.items() if path in self._convert or not self._is_known(photo)]
             moved = {entry.stamp: entry.photo for entry in gone}
             ready = [photo for photo in fresh if not settle or photo.stamp in moved or self._is_still(photo)]
             self._waiting = {path: since for path, since in self._waiting.items() if path in seen}
             self._take(ready, moved, progress)
             with self._lock:
                 self._drop([entry for entry in gone if self._entries.get(entry.path) is entry])
-            return len(ready) < len(fresh)
+            return len(ready) < len(fresh) or bool(self._convert - set(self._unconverted))
 
     def tidy(self) -> None:
         """After a complete `sync`: erase from the cache what no photo of the folder needs any longer."""
         with self._lock:
             self._forget(set(self.cache.files()) - set(self._entries), self.cache.photos())
             self.cache.forget_other_engines(self._engine.info.id)
+
+    # -- consent ------------------------------------------------------------------------------------------------
+
+    def consent(self, subject: str) -> Consent:
+        """A subject's note and expiry, as they were when the folder was last looked at."""
+        with self._lock:
+            return self._consents.get(subject, (None, Consent()))[1]
+
+    def set_consent(self, subject: str, held: Consent) -> None:
+        """Keep a subject's note and expiry; durable, and in force, when this returns.
+
+        Raises
+        ------
+        SubjectNotFound, StorageError
+        """
+        with self._lock:
+            self.folder.set_consent(subject, held)
+            self._reread_consents()
+
+    def expired(self, now: float | None = None) -> dict[str, float]:
+        """Who is not matched any longer, and since when."""
+        with self._lock:
+            return {name: held.ends for name, (_, held) in self._consents.items() if held.expired(now)}
+
+    def next_expiry(self) -> float | None:
+        """When somebody's consent expires next, in seconds since the epoch."""
+        with self._lock:
+            coming = [held.ends for _, held in self._consents.values() if held.ends is not None and not held.expired()]
+            return min(coming, default=None)
+
+    def _reread_consents(self) -> None:
+        consents: dict[str, FileStamp] = {}
+        self.folder.scan(consents)
+        self._read_consents(consents)
+
+    def _read_consents(self, stamps: Mapping[str, FileStamp]) -> None:
+        """Read the notes that are new or changed, and see to it that nobody is matched whose consent has expired."""
+        with self._lock:
+            held, problems = {}, []
+            for subject, stamp in stamps.items():
+                before = self._consents.get(subject)
+                if before is not None and before[0] == stamp:
+                    held[subject] = before
+                    continue
+                try:
+                    held[subject] = stamp, self.folder.consent(subject)
+                except StorageError as error:
+                    problems.append(Problem(subject, f"{subject}/{CONSENT_FILE}", "consent_unreadable", error.message))
+            self._consents, self._consent_problems = held, problems
+            expired = {subject for subject, (_, each) in held.items() if each.expired()}
+            for subject in expired - self._expired:
+                self.revision += 1
+                self.gallery.remove(subject)
+            back, self._expired = self._expired - expired, expired
+            for subject in back:
+                self._sort_anew(subject)
 
     def _is_known(self, photo: PhotoFile) -> bool:
         entry = self._entries.get(photo.path)
@@ -161,30 +240,103 @@ class Enrolment:
         if not photos:
             return
         known = self.cache.files() if len(photos) > 8 else {}
+        still = {photo.path for photo in photos if self._is_still(photo)}
         identified: list[tuple[PhotoFile, str]] = []
         to_remember: list[tuple[str, FileStamp, str]] = []
         for photo in photos:
             stamp, photo_of = known.get(photo.path, (None, None))
             if stamp != photo.stamp:
-                photo_of = moved.get(photo.stamp) or self._read_id(photo)
+                before = photo.stamp
+                photo = self._sealed(photo, photo.path in still)
+                photo_of = moved.get(before) or self._read_id(photo)
                 if photo_of is None:
                     continue
+            if photo_of is not None and stamp != photo.stamp and photo.path not in self._convert:
                 to_remember.append((photo.path, photo.stamp, photo_of))
             identified.append((photo, photo_of))
         with self._lock:
             # only of what is still there: a name that was erased meanwhile must not come back into the cache
-            still = [each for each in to_remember if self.folder.stamp(each[0]) == each[1]]
-            if still:
-                self.cache.remember_files(still)
+            here = [each for each in to_remember if self.folder.stamp(each[0]) == each[1]]
+            if here:
+                self.cache.remember_files(here)
         self._encode_and_enrol(identified, progress)
+        if not self._keep_photos:
+            for photo, _ in identified:
+                self._replace_photo(photo.path, photo.path in still)
+
+    def _sealed(self, photo: PhotoFile, still: bool) -> PhotoFile:
+        """A file that was put into the folder as it was, encrypted in its place; later, if it may still be being written."""
+        vault = self.folder.vault
+        if vault is None:
+            return photo
+        path = self.folder.file(photo.path)
+        try:
+            status = os.stat(path)
+            data = path.read_bytes() if status.st_size <= MAX_SEALED else b""
+            if is_sealed(data) or not status.st_size:
+                self._converted(photo.path)
+            elif not data:
+                self._not_converted(photo.path, "too large to be encrypted")
+            elif still and FileStamp.of(status) == photo.stamp:
+                with self._lock:
+                    done = replace_erasing(path, vault.seal(data, PHOTO), expected=status)
+                if done is not None:
+                    self._converted(photo.path)
+                    return PhotoFile(photo.subject, photo.path, FileStamp.of(done))
+                self._convert.add(photo.path)
+            else:
+                self._convert.add(photo.path)
+        except FileNotFoundError:
+            pass  # deleted while we look
+        except OSError as error:
+            self._not_converted(photo.path, f"not encrypted: {(error.strerror or '').lower()}")
+        return photo
+
+    def _converted(self, path: str) -> None:
+        self._convert.discard(path)
+        self._unconverted.pop(path, None)
+
+    def _not_converted(self, path: str, why: str) -> None:
+        """Note a file that is kept otherwise than it should be, for the list of problems and for the next regular look."""
+        if path not in self._unconverted:
+            log.warning("a file of the folder stays as it is: %s", why)
+        self._convert.add(path)
+        self._unconverted[path] = Problem(names.normalise(path.partition("/")[0]), path, "not_converted", why)
+
+    def _replace_photo(self, path: str, still: bool) -> None:
+        """Put a template in the place of a photo that enrols somebody."""
+        with self._lock:
+            entry = self._entries.get(path)
+            if entry is None or entry.encoding.vector is None or path.endswith("." + EXTENSION):
+                return
+            if not still:
+                self._convert.add(path)
+                return
+            try:
+                new = self.folder.replace_with(path, entry.stamp, EXTENSION, written(entry.encoding), LARGEST_MARK)
+            except StorageError as error:
+                self._not_converted(path, f"not replaced by its template: {error.message}")
+                return
+            stamp = self.folder.stamp(new) if new else None
+            if stamp is None:
+                self._convert.add(path)  # it is another file by now
+                return
+            self._converted(path)
+            self._forget_entry(path)
+            self._forget_entry(new)
+            self._record(Entry(entry.subject, new, stamp, entry.photo, entry.encoding))
+            self.cache.forget_files([path])
+            self.cache.remember_files([(new, stamp, entry.photo)])
+            self.cache.forget_thumbnail(entry.photo)
 
     def _read_id(self, photo: PhotoFile) -> str | None:
         """The photo's id by its content; None when it is gone or cannot be read, which becomes a problem."""
         try:
-            return photo_id(images.read_file(self.folder.file(photo.path), max_bytes=self._rules.max_bytes))
+            data = self.folder.read(photo.path, self._rules.max_bytes)
+            return read_template(data).photo if is_template(data) else photo_id(data)
         except FileNotFoundError:
             return None
-        except (ImageError, OSError) as error:
+        except (ImageError, SealBroken, KeyMissing, OSError) as error:
             code = getattr(error, "code", "unreadable")
             message = getattr(error, "message", None) or f"the file cannot be read: {getattr(error, 'strerror', '')}"
             encoding = Encoding("", self._engine.info.id, problem=code, message=message)
@@ -219,7 +371,9 @@ class Enrolment:
 
         if progress and missing:
             progress(0, len(missing))
-        results = examine_files(list(missing.values()), self._engine, self.recipe, self._rules, self._workers, step)
+        results = examine_files(
+            list(missing.values()), self._engine, self.recipe, self._rules, self._workers, step, self.folder.vault
+        )
         for examined in results:
             batch.append(examined)
             if len(batch) >= BATCH:
@@ -238,7 +392,8 @@ class Enrolment:
                 gone += left
                 if len(left) < len(users.get(key, ())):
                     here[key] = each
-            thumbnails = {photo: each.thumbnail for (photo, _), each in here.items() if each.thumbnail is not None}
+            shown = here.items() if self._keep_photos else ()
+            thumbnails = {photo: each.thumbnail for (photo, _), each in shown if each.thumbnail is not None}
             encodings = {key: each.encoding for key, each in here.items()}
             lasting = [encoding for encoding in encodings.values() if encoding.problem not in PASSING]
             self.cache.put(lasting, thumbnails)
@@ -267,8 +422,9 @@ class Enrolment:
     def _apply(self, changes: Mapping[str, Change]) -> None:
         """Let the gallery follow: what comes before what goes, so that nobody is missing in between."""
         self.revision += 1
-        self.gallery.add([_template(subject, each) for subject, change in changes.items() for each in change.added])
-        for subject, change in changes.items():
+        changed = [(subject, change) for subject, change in changes.items() if subject not in self._expired]
+        self.gallery.add([_template(subject, each) for subject, change in changed for each in change.added])
+        for subject, change in changed:
             for photo in change.removed:
                 self.gallery.remove(subject, photo)
 
@@ -325,12 +481,15 @@ class Enrolment:
                     if self.folder.stamp(entry.path) is not None:
                         return entry, False
             mark = LARGEST_MARK if encoding.face == "largest" else ""
+            if not self._keep_photos:
+                data, extension = written(encoding), EXTENSION
             path = self.folder.add(subject, encoding.photo + mark, extension, data)
             try:
                 stamp = self.folder.stamp(path)
                 if stamp is None:
                     raise StorageError("the photo was removed while it was being stored")
-                thumbnails = {} if examined.thumbnail is None else {encoding.photo: examined.thumbnail}
+                kept = self._keep_photos and examined.thumbnail is not None
+                thumbnails = {encoding.photo: examined.thumbnail} if kept else {}
                 self.cache.put([encoding], thumbnails)
                 self.cache.remember_files([(path, stamp, encoding.photo)])
             except StorageError:
@@ -381,6 +540,8 @@ class Enrolment:
             photos = {entry.photo for entry in entries} | self.cache.forget_folder(folder.name if folder else subject)
             self._forget([], photos)  # of photos that were just being encoded as well
             self._folder_problems = [problem for problem in self._folder_problems if problem.subject != subject]
+            self._consents.pop(subject, None)
+            self._expired.discard(subject)
             return sorted(photos - {""})
 
     def rename(self, old: str, new: str, merge: bool = False) -> None:
@@ -408,20 +569,25 @@ class Enrolment:
                     if same:
                         self._record(Entry(new, photo.path, photo.stamp, same[0].photo, same[0].encoding))
             self.cache.forget_files([entry.path for entry in entries])
+            self._pictures.forget_subject(old)
+            if self._expired & {old, new}:  # two notes become the one that ends first
+                self._expired = self._expired - {old} | {new}
+                self.gallery.remove(new)
+            self._sort_anew(new)
             held = self._by_subject.get(new, {}).values()
-            self._sort_anew(old, new, held)
             self.cache.remember_files([(entry.path, entry.stamp, entry.photo) for entry in held if entry.photo])
+            self._reread_consents()
 
-    def _sort_anew(self, old: str, new: str, held: Iterable[Entry]) -> None:
-        """After `old` became `new`, who may have had photos: which of all are templates."""
-        for subject in (old, new):
-            self._pictures.forget_subject(subject)
+    def _sort_anew(self, subject: str) -> None:
+        """Which of all photos of `subject`, whoever's they were, are templates."""
+        self._pictures.forget_subject(subject)
+        held = self._by_subject.get(subject, {}).values()
         usable = sorted((entry for entry in held if entry.encoding.vector is not None), key=lambda entry: entry.path)
-        change = self._pictures.note(new, [entry.encoding for entry in usable])
+        change = self._pictures.note(subject, [entry.encoding for entry in usable])
         stay = {each.photo for each in change.added}
-        there = {template.photo for template in self.gallery.templates(new)}
+        there = {template.photo for template in self.gallery.templates(subject)}
         added = tuple(each for each in change.added if each.photo not in there)
-        self._apply({new: Change(added, tuple(sorted(there - stay)))})
+        self._apply({subject: Change(added, tuple(sorted(there - stay)))})
 
     def left_of(self, subject: str, photos: list[str]) -> dict[str, int]:
         """What is still held of an erased subject, counted where it is held: all zero when the erasure is complete.
@@ -464,7 +630,8 @@ class Enrolment:
     @property
     def problem_count(self) -> int:
         """How many `problems` there are. Waits for nobody, unlike them: whoever asks for health must not queue."""
-        return len(self._folder_problems) + self._unusable
+        others = self._folder_problems, self._consent_problems, self._unconverted
+        return sum(map(len, others)) + self._unusable
 
     def problems(self) -> list[Problem]:
         """Everything in the folder that is not used, and why."""
@@ -474,7 +641,8 @@ class Enrolment:
                 for entry in self._entries.values()
                 if entry.encoding.problem
             ]
-            return sorted([*self._folder_problems, *unusable], key=lambda problem: problem.path)
+            found = [*self._folder_problems, *self._consent_problems, *unusable, *self._unconverted.values()]
+            return sorted(found, key=lambda problem: problem.path)
 
 
 def _template(subject: str, encoding: Encoding) -> Template:

@@ -55,17 +55,23 @@
     │   ├── NameTaken               another subject or camera has that name, or one like it
     │   ├── LooksLikeAnother        the photo looks like another enrolled subject
     │   ├── CameraFixed             the camera is set by a setting, not over the API
+    │   ├── InUse                   something else is using what has to be left alone for this
+    │   ├── NotEmpty                a backup is to be restored where something is kept already
     │   ├── SettingFixed            the setting is said elsewhere, where it can be changed
     │   └── TooManyCameras          one has to be removed before another is added
     ├── CameraUnavailable           a camera gives no picture now
     ├── Busy                        the queue is full; try again shortly
     │   └── Starting                nothing can be answered before everything is loaded
     ├── StorageError                the disk refused a write or a read
+    │   ├── SealBroken              encrypted data was changed
+    │   ├── AuditBroken             the audit log was changed
+    │   └── BackupBroken            the file is no backup, or was damaged
     ├── ModelError
     │   ├── ModelMissing            weights are not there and could not be fetched
     │   └── ModelCorrupt            weights do not have the hash that is trusted
     ├── EngineMismatch              templates of different engines were compared
     └── SettingsError               a setting has a value that cannot be used
+        └── KeyMissing              what is kept is encrypted with a key that is not there
 
 ``code`` is a stable, machine-readable name; ``details`` are plain data that a reply may carry. Messages are
 written for the person who asked: they never hold a path of the server, a secret or a traceback.
@@ -316,6 +322,14 @@ class CameraFixed(Conflict):
     code = "camera_fixed"
 
 
+class InUse(Conflict):
+    code = "in_use"
+
+
+class NotEmpty(Conflict):
+    code = "not_empty"
+
+
 class SettingFixed(Conflict):
     code = "setting_fixed"
 
@@ -342,6 +356,18 @@ class StorageError(RecognizerError):
     code = "storage_error"
 
 
+class SealBroken(StorageError):
+    code = "seal_broken"
+
+
+class AuditBroken(StorageError):
+    code = "audit_broken"
+
+
+class BackupBroken(StorageError):
+    code = "backup_broken"
+
+
 class ModelError(RecognizerError):
     code = "model_error"
 
@@ -360,3 +386,7 @@ class EngineMismatch(RecognizerError):
 
 class SettingsError(RecognizerError):
     code = "settings_error"
+
+
+class KeyMissing(SettingsError):
+    code = "key_missing"

@@ -13,11 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from . import images, quality
+from . import images, quality, template_file
 from .encodings import Encoding, photo_id
 from .engines import Engine, largest
 from .errors import FaceError, FaceTooSmall, ImageError, NoFace, PoorPhoto, RecognizerError, SeveralFaces
+from .folder import read_photo
 from .types import Box, Faces
+from .vault import Vault
 
 THUMBNAIL = 160
 #: Fewer photos than this are encoded in this process: starting others takes longer.
@@ -132,8 +134,10 @@ def thumbnail(image: images.Image, box: Box) -> bytes:
 
 
 def examine_or_explain(engine: Engine, data: bytes, rules: Rules, face: str) -> Examined:
-    """Like `examine`, but a photo that cannot be used gives an encoding that says why."""
+    """Like `examine`, but a photo that cannot be used gives an encoding that says why, and a template's file the template."""
     try:
+        if template_file.is_template(data):
+            return Examined(template_file.for_engine(data, engine.info.id, engine.info.dim, face))
         return examine(engine, data, rules, face)
     except (ImageError, FaceError) as error:
         return Examined(Encoding(photo_id(data), engine.info.id, face, problem=error.code, message=error.message))
@@ -149,8 +153,9 @@ class Work:
 
 
 def examine_files(
-    work: Sequence[Work], engine: Engine, recipe: Mapping, rules: Rules, workers: int, step: Callable[[int], None]
-) -> Iterator[Examined]:
+    work: Sequence[Work], engine: Engine, recipe: Mapping, rules: Rules, workers: int, step: Callable[[int], None],
+    vault: Vault | None = None,
+) -> Iterator[Examined]:  # fmt: skip
     """Examine many files, on all cores where they are many; in the order of `work`.
 
     Parameters
@@ -159,6 +164,8 @@ def examine_files(
         The keywords for `engines.make_engine` that made `engine`, for the other processes.
     step : callable
         Told after every photo how many were done at once.
+    vault : Vault, optional
+        What the files are encrypted with.
 
     Notes
     -----
@@ -168,18 +175,18 @@ def examine_files(
     """
     if len(work) < FEW or workers < 2:
         for one in work:
-            yield _examine_file(engine, one, rules)
+            yield _examine_file(engine, one, rules, vault)
             step(1)
         return
     if engine.embedder.holds_lock:
         import loky
 
-        arguments = (dict(recipe), rules)
+        arguments = (dict(recipe), rules, vault)
         pool = loky.ProcessPoolExecutor(workers, initializer=_start_worker, initargs=arguments, timeout=60)
         results = pool.map(_examine_in_worker, work, chunksize=4)
     else:
         pool = ThreadPoolExecutor(workers, thread_name_prefix="encoding", initializer=give_way)
-        results = pool.map(lambda one: _examine_file(engine, one, rules), work)
+        results = pool.map(lambda one: _examine_file(engine, one, rules, vault), work)
     try:
         for examined in results:
             yield examined
@@ -190,9 +197,9 @@ def examine_files(
         pool.shutdown(**stop)
 
 
-def _examine_file(engine: Engine, work: Work, rules: Rules) -> Examined:
+def _examine_file(engine: Engine, work: Work, rules: Rules, vault: Vault | None) -> Examined:
     try:
-        data = images.read_file(work.path, max_bytes=rules.max_bytes)
+        data = read_photo(work.path, rules.max_bytes, vault)
     except (RecognizerError, OSError) as error:
         code, message = getattr(error, "code", "unreadable"), getattr(error, "message", "the file cannot be read")
         return Examined(Encoding(work.photo, engine.info.id, work.face, problem=code, message=message))
@@ -205,10 +212,10 @@ def give_way() -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id() if sys.platform == "linux" else 0, 10)
 
 
-_worker: tuple[Engine, Rules] | None = None
+_worker: tuple[Engine, Rules, Vault | None] | None = None
 
 
-def _start_worker(recipe: dict, rules: Rules) -> None:
+def _start_worker(recipe: dict, rules: Rules, vault: Vault | None) -> None:
     global _worker
     import cv2
 
@@ -216,9 +223,9 @@ def _start_worker(recipe: dict, rules: Rules) -> None:
 
     cv2.setNumThreads(1)
     give_way()
-    _worker = make_engine(**recipe), rules
+    _worker = make_engine(**recipe), rules, vault
 
 
 def _examine_in_worker(work: Work) -> Examined:
-    engine, rules = _worker
-    return _examine_file(engine, work, rules)
+    engine, rules, vault = _worker
+    return _examine_file(engine, work, rules, vault)

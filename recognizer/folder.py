@@ -16,12 +16,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import names
+from . import consent, images, names
+from .consent import Consent
 from .encodings import FileStamp
-from .errors import InvalidName, NameTaken, StorageError, SubjectNotFound
+from .errors import InvalidName, KeyMissing, NameTaken, SealBroken, StorageError, SubjectNotFound
+from .files import PART, remove_erasing, sync_folder, write_durably
+from .vault import OVERHEAD, Vault, is_sealed
 
+#: What encrypted files are for; see `vault`.
+PHOTO, CONSENT = "photo", "consent"
 _TRASH = ".deleted-"
-_PART = ".part-"
 #: Seconds after which a write that goes on no longer was interrupted: another process may be writing now.
 _ABANDONED = 60
 #: Files that systems and people leave in folders of photos, and that nobody means as photos.
@@ -54,10 +58,12 @@ class KnownFaces:
     ----------
     root : path
         Made if it is not there.
+    vault : Vault, optional
+        What files are encrypted with.
     """
 
-    def __init__(self, root: Path):
-        self.root = Path(root)
+    def __init__(self, root: Path, vault: Vault | None = None):
+        self.root, self.vault = Path(root), vault
         with _disk():
             self.root.mkdir(parents=True, exist_ok=True)
             self._sweep()
@@ -73,8 +79,11 @@ class KnownFaces:
 
     # -- reading ------------------------------------------------------------------------------------------------
 
-    def scan(self) -> tuple[list[PhotoFile], list[Problem]]:
-        """Everything in the folder: the files that should be photos, and what cannot be used."""
+    def scan(self, consents: dict[str, FileStamp] | None = None) -> tuple[list[PhotoFile], list[Problem]]:
+        """Everything in the folder: the files that should be photos, and what cannot be used.
+
+        `consents` is filled with the stamp of each subject's note, where there is one.
+        """
         photos: list[PhotoFile] = []
         problems: list[Problem] = []
         seen: dict[str, str] = {}
@@ -87,7 +96,7 @@ class KnownFaces:
             if problem:
                 problems.append(problem)
             else:
-                self._scan_subject(entry, photos, problems)
+                self._scan_subject(entry, photos, problems, consents)
         return photos, problems
 
     def _folder_problem(self, entry: os.DirEntry, seen: dict[str, str]) -> Problem | None:
@@ -105,7 +114,9 @@ class KnownFaces:
             return Problem(None, shown, "name_taken", f"some systems cannot tell this name from {_shown(other)!r}")
         return None
 
-    def _scan_subject(self, folder: os.DirEntry, photos: list[PhotoFile], problems: list[Problem]) -> None:
+    def _scan_subject(
+        self, folder: os.DirEntry, photos: list[PhotoFile], problems: list[Problem], consents: dict | None
+    ) -> None:
         subject = names.normalise(folder.name)
         try:
             entries = sorted(os.scandir(folder.path), key=lambda entry: entry.name)
@@ -116,6 +127,9 @@ class KnownFaces:
             return
         for entry in entries:
             if entry.name.startswith(".") or entry.name.lower() in _IGNORED:
+                if entry.name == consent.FILE and consents is not None:
+                    with suppress(FileNotFoundError):
+                        consents[subject] = FileStamp.of(entry.stat(follow_symlinks=False))
                 continue
             path = f"{folder.name}/{entry.name}"
             if entry.is_symlink():
@@ -136,6 +150,17 @@ class KnownFaces:
     def file(self, path: str) -> Path:
         """The absolute path of a photo that `scan` gave."""
         return self.root / path
+
+    def read(self, path: str, max_bytes: int) -> bytes:
+        """What a photo's file holds, decrypted.
+
+        Raises
+        ------
+        ImageTooLarge, SealBroken, KeyMissing
+        OSError
+            It cannot be read.
+        """
+        return read_photo(self.root / path, max_bytes, self.vault)
 
     def stamp(self, path: str) -> FileStamp | None:
         """The file's stamp now; None when it is gone."""
@@ -190,10 +215,51 @@ class KnownFaces:
             if folder is None:
                 folder = self.root / subject
                 folder.mkdir(exist_ok=True)
-                _sync_folder(self.root)
+                sync_folder(self.root)
             final = folder / f"{photo}.{extension}"
-            _write_durably(final, data)
+            write_durably(final, data if self.vault is None else self.vault.seal(data, PHOTO))
         return f"{folder.name}/{final.name}"
+
+    def replace_with(self, path: str, stamp: FileStamp, extension: str, data: bytes, mark: str = "") -> str | None:
+        """Put a file of the same name but another extension in the place of one; durable when this returns.
+
+        Parameters
+        ----------
+        mark : str
+            What stays at the end of the name, before the extension, where the name has to be another: that one is taken.
+
+        Returns
+        -------
+        str or None
+            The new file's path; None if the file has another stamp by now, and nothing was done.
+        """
+        old = self.root / path
+        with _disk():
+            if self.stamp(path) != stamp:
+                return None
+            new = self._free_name(old, extension, data, mark)
+            write_durably(new, data if self.vault is None else self.vault.seal(data, PHOTO))
+            if self.stamp(path) != stamp:  # another photo was put there meanwhile
+                new.unlink(missing_ok=True)
+                return None
+            remove_erasing(old)
+            sync_folder(old.parent)
+        return f"{old.parent.name}/{new.name}"
+
+    def _free_name(self, old: Path, extension: str, data: bytes, mark: str) -> Path:
+        """`old` with another extension: a name that nothing has, or a file that holds `data` since this was interrupted."""
+        stem = os.path.splitext(old.name)[0]
+        new = old.with_name(f"{stem}.{extension}")
+        try:
+            held = new.read_bytes()
+            if (held if self.vault is None else self.vault.open_or_plain(held, PHOTO)) == data:
+                return new
+        except FileNotFoundError:
+            return new
+        except (SealBroken, KeyMissing):
+            pass  # not ours to overwrite
+        kept = mark if mark and stem.endswith(mark) else ""
+        return old.with_name(f"{stem.removesuffix(kept)}-{secrets.token_hex(4)}{kept}.{extension}")
 
     def remove_files(self, paths: list[str]) -> None:
         """Delete photos; a folder that is left empty goes too."""
@@ -204,10 +270,12 @@ class KnownFaces:
                 folders.add((self.root / path).parent)
             for folder in folders:
                 if folder.is_dir():
-                    _sync_folder(folder)
+                    sync_folder(folder)
+                    if os.listdir(folder) == [consent.FILE]:
+                        (folder / consent.FILE).unlink(missing_ok=True)
                     with suppress(OSError):  # it is not empty
                         folder.rmdir()
-            _sync_folder(self.root)
+            sync_folder(self.root)
 
     def remove_subject(self, subject: str) -> None:
         """Delete the folder of a subject with everything in it, gone in one step for everybody who looks."""
@@ -217,11 +285,11 @@ class KnownFaces:
         with _disk():
             trash = self.root / f"{_TRASH}{secrets.token_hex(8)}"
             folder.rename(trash)
-            _sync_folder(self.root)
+            sync_folder(self.root)
             while trash.exists():
                 with suppress(FileNotFoundError):  # another process that starts sweeps it as well
                     shutil.rmtree(trash)
-            _sync_folder(self.root)
+            sync_folder(self.root)
 
     def rename_subject(self, old: str, new: str, merge: bool = False) -> None:
         """Rename a subject's folder; with `merge`, move its photos into the folder that `new` has.
@@ -246,17 +314,76 @@ class KnownFaces:
                 raise NameTaken(f"{new!r} is enrolled already; merge the two if they are one person", subject=new)
             else:
                 self._merge(folder, target)
-            _sync_folder(self.root)
+            sync_folder(self.root)
 
     def _merge(self, folder: Path, target: Path) -> None:
+        if (folder / consent.FILE).exists():
+            self._write_consent(target, self._read_consent(target).joined(self._read_consent(folder)))
+            (folder / consent.FILE).unlink()
         for entry in list(os.scandir(folder)):
             place = target / entry.name
             if place.exists():
                 stem, extension = os.path.splitext(entry.name)
                 place = target / f"{stem}-{secrets.token_hex(4)}{extension}"
             os.rename(entry.path, place)
-        _sync_folder(target)
+        sync_folder(target)
         folder.rmdir()
+
+
+    # -- consent ------------------------------------------------------------------------------------------------
+
+    def consent(self, subject: str) -> Consent:
+        """The note beside a subject's photos; an empty one where there is none.
+
+        Raises
+        ------
+        StorageError
+            It cannot be read.
+        """
+        folder = self.subject_folder(subject)
+        return Consent() if folder is None else self._read_consent(folder)
+
+    def set_consent(self, subject: str, held: Consent) -> None:
+        """Keep a note beside a subject's photos; an empty one is deleted. Durable when this returns.
+
+        Raises
+        ------
+        SubjectNotFound, StorageError
+        """
+        folder = self.subject_folder(subject)
+        if folder is None:
+            raise SubjectNotFound(f"nobody called {subject!r} is enrolled")
+        with _disk():
+            self._write_consent(folder, held)
+
+    def _read_consent(self, folder: Path) -> Consent:
+        with _disk():
+            try:
+                data = (folder / consent.FILE).read_bytes()
+            except FileNotFoundError:
+                return Consent()
+        try:
+            return Consent.from_bytes(data if self.vault is None else self.vault.open_or_plain(data, CONSENT))
+        except ValueError as error:
+            raise StorageError(f"the note of consent cannot be read: {error}") from None
+
+    def _write_consent(self, folder: Path, held: Consent) -> None:
+        if not held:
+            (folder / consent.FILE).unlink(missing_ok=True)
+            sync_folder(folder)
+            return
+        data = held.as_bytes()
+        write_durably(folder / consent.FILE, data if self.vault is None else self.vault.seal(data, CONSENT))
+
+
+def read_photo(path: Path, max_bytes: int, vault: Vault | None) -> bytes:
+    """What a file of the folder holds; see `KnownFaces.read`."""
+    data = images.read_file(path, max_bytes=max_bytes + (OVERHEAD if vault else 0))
+    if is_sealed(data):
+        if vault is None:
+            raise KeyMissing("this photo is encrypted, and there is no key")
+        data = vault.open(data, PHOTO)
+    return data
 
 
 def _order(entry: os.DirEntry) -> tuple[bool, str]:
@@ -269,32 +396,8 @@ def _order(entry: os.DirEntry) -> tuple[bool, str]:
 
 def _sweep_parts(folder: str) -> None:
     for file in list(os.scandir(folder)):
-        if file.name.startswith(_PART) and time.time() - file.stat(follow_symlinks=False).st_mtime > _ABANDONED:
+        if file.name.startswith(PART) and time.time() - file.stat(follow_symlinks=False).st_mtime > _ABANDONED:
             os.unlink(file.path)
-
-
-def _write_durably(final: Path, data: bytes) -> None:
-    part = final.parent / f"{_PART}{secrets.token_hex(8)}"
-    try:
-        with open(part, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, final)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    _sync_folder(final.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # Windows cannot open a folder for this, and writes renames through by itself
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from .errors import RecognizerError
 from .folder import Problem
 from .results import EnrolledPhoto, FoundObject, Person, PersonPhoto, Seen, SeenFace, SeenObjects, Verification
 from .strangers import Stranger
+from .template_file import EXTENSION
 from .types import LANDMARK_SCHEMES, Box, Candidate, Face, Match
 
 if TYPE_CHECKING:
@@ -168,17 +169,22 @@ def enrolled(result: EnrolledPhoto) -> dict:
 def person(result: Person, *, photos: bool) -> dict:
     """A subject; `photos` says whether every photo is listed or only counted."""
     usable = [photo for photo in result.photos if photo.encoding.vector is not None]
+    shown_by = next((photo for photo in usable if not photo.file.endswith("." + EXTENSION)), None)
     shown = {
         "name": result.name,
         "photos": [_photo(result.name, photo) for photo in result.photos] if photos else len(result.photos),
         "templates": result.templates,
         "problems": sum(photo.encoding.problem is not None for photo in result.photos),
-        "thumbnail": _link(result.name, usable[0].id, thumbnail=True) if usable else None,
+        "thumbnail": _link(result.name, shown_by.id, thumbnail=True) if shown_by else None,
+        "consent": result.consent.note,
+        "expires": result.consent.expires,
+        "expired": result.consent.expired(),
     }
     return shown
 
 
 def _photo(name: str, photo: PersonPhoto) -> dict:
+    kept = not photo.file.endswith("." + EXTENSION)
     shown = {"id": photo.id, "file": photo.file, "bytes": photo.bytes}
     if photo.encoding.vector is not None:
         shown |= {
@@ -186,8 +192,8 @@ def _photo(name: str, photo: PersonPhoto) -> dict:
             "height": photo.encoding.height,
             "box": box(photo.encoding.box),
             "score": photo.encoding.score,
-            "url": _link(name, photo.id),
-            "thumbnail": _link(name, photo.id, thumbnail=True),
+            "url": _link(name, photo.id) if kept else None,
+            "thumbnail": _link(name, photo.id, thumbnail=True) if kept else None,
         }
         if photo.warnings:
             shown["warnings"] = list(photo.warnings)

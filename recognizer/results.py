@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .consent import Consent
 from .encodings import Encoding
 from .images import Image
 from .quality import Quality
@@ -108,8 +109,9 @@ class PersonPhoto:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A subject with its photos; `templates` counts those that are in use."""
+    """A subject with its photos; `templates` counts those that are in use while the consent has not expired."""
 
     name: str
     templates: int
     photos: tuple[PersonPhoto, ...]
+    consent: Consent = Consent()

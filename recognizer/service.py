@@ -8,16 +8,35 @@ import platform
 import shutil
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 import numpy as np
 
-from . import __version__, annotate, clustering, geometry, images, matching, models, names, quality, sandbox
+from . import (
+    __version__,
+    annotate,
+    backup,
+    clustering,
+    encryption,
+    geometry,
+    images,
+    matching,
+    models,
+    names,
+    quality,
+    sandbox,
+    subject_export,
+    template_file,
+)
 from .adjustments import Adjustments
+from .audit import AuditLog
+from .changes import Changes
 from .closeness import Calibration, CurvePoint, Measurement
 from .encodings import EncodingsCache
+from .encryption import Presence
 from .engines import Engine, largest, make_engine, weights_for
 from .enrolment import Enrolment, Entry, Progress
 from .errors import (
@@ -49,13 +68,15 @@ from .objects import DECODE_SIZE, GRAPH, LEAST_SCORE, WEIGHTS, ObjectDetector, c
 from .pool import Pool
 from .quality import Quality
 from .results import EnrolledPhoto, FoundObject, Person, PersonPhoto, Seen, SeenFace, SeenObjects, Verification
+from .retention import Sweep
 from .review import Review, Warnings, duplicate_of, looks_like_another, unlike_others
 from .settings import CHANGEABLE, DEFAULT, PAGE, PREFIX, SETTINGS, Settings, default_of
 from .strangers import Bounds, Shot, Sighting, Stranger, Strangers
 from .types import Box, Candidate, Face, Match
+from .vault import Vault, open_vault
 from .video.cameras import Cameras
 from .video.event_hub import Events
-from .video.event_log import EventLog, Retention
+from .video.event_log import EventLog, Retention, read_all, read_thumbnail
 from .video.events import Rules as EventRules
 from .video.live import Live
 from .video.naming import worth
@@ -83,6 +104,8 @@ RESEMBLES_RATE = 0.2
 ENROLLING_PICTURES = 5
 #: Seconds for which a call waits while another one fetches what finds objects, and for which a failure to is believed.
 OBJECTS_WAIT, OBJECTS_RETRY = 10.0, 60.0
+#: Seconds that another process, which writes the events, is given to take a person out of them.
+FORGET_SECONDS = 8.0
 #: Share that two boxes have in common from which on they are of one face.
 _SAME_FACE = 0.5
 
@@ -118,6 +141,8 @@ class Service:
         pool: Pool,
         fetcher: Fetcher,
         rules: Rules,
+        audit: AuditLog,
+        presence: Presence,
         metrics: Metrics | None = None,
     ):
         self.settings, self.engine, self.enrolment = settings, engine, enrolment
@@ -136,6 +161,10 @@ class Service:
         self._objects_lock = threading.Lock()
         self._objects_failed = -float("inf")
         self._watcher: Watcher | None = None
+        self._sweep: Sweep | None = None
+        self.audit, self._presence = audit, presence
+        self._changes = Changes(settings.state_dir)
+        self._backing_up = threading.Lock()
         self._events: Events | None = None
         self._events_lock = threading.Lock()
         self._video_workers: Workers | None = None
@@ -164,6 +193,9 @@ class Service:
         if self.settings.watch:
             self.enrolment.tidy()
             self._watcher = Watcher(self.enrolment, self.settings.watch_poll)
+            self._sweep = Sweep(
+                self.enrolment, self.delete_person, self.purge_events, self.settings.expiry_grace_days
+            )
         self._ready = True
 
     def deliver_events(self) -> None:
@@ -209,6 +241,8 @@ class Service:
         if self._watcher:
             self._watcher.close()
             self._watcher = None
+        if self._sweep:
+            self._sweep.close()
         with self._video_lock:
             if self._live is not None:
                 self._live.close()
@@ -229,6 +263,7 @@ class Service:
                 self._video_workers.shutdown(wait=True, cancel_futures=True)
         sandbox.close()
         self.enrolment.cache.close()
+        self._presence.close()
 
     # -- photos in ----------------------------------------------------------------------------------------------
 
@@ -574,7 +609,10 @@ class Service:
         extension = images.sniff(photo) or "photo"
         examined, _ = self.pool.run(examine, self.engine, photo, self.rules, face)
         warnings = self._compare_with_enrolled(subject, examined, force)
-        entry, new = self.enrolment.add(subject, photo, EXTENSIONS.get(extension, extension), examined)
+        with self._changes.one():
+            entry, new = self.enrolment.add(subject, photo, EXTENSIONS.get(extension, extension), examined)
+            if new:
+                self.audit.append("enroll", subject, **({"force": True} if force else {}))
         original = self.enrolment.original_of(subject, entry.photo)
         if original is not None:
             warnings.append(duplicate_of(original))
@@ -646,7 +684,7 @@ class Service:
             file = PurePosixPath(entry.path).name
             photos.append(PersonPhoto(entry.photo or None, file, entry.stamp.size, entry.encoding, tuple(warnings)))
         used = {photo.id for photo in photos if photo.encoding.vector is not None and originals[photo.id] is None}
-        return Person(name, len(used), tuple(photos))
+        return Person(name, len(used), tuple(photos), self.enrolment.consent(name))
 
     def problems(self) -> list[Problem]:
         """What in known_faces is not used, and why."""
@@ -659,9 +697,62 @@ class Service:
         ------
         SubjectNotFound, InvalidName, NameTaken, StorageError
         """
-        to = names.normalise(to)
-        self.enrolment.rename(self._name(name), to, merge)
+        to, name = names.normalise(to), self._name(name)
+        with self._changes.one():
+            joined = to != name and to in self.enrolment.subjects()
+            self.enrolment.rename(name, to, merge)
+            if to != name:
+                self.audit.rename(name, to, merge=joined)
         return self.person(to)
+
+    def set_consent(self, name: str, note: str | None = None, expires: str | None = None) -> Person:
+        """Keep what a subject agreed to, and until when; what is None stays, ``none`` takes it away.
+
+        From the expiry on nobody is matched with them, and after the grace of the settings they are erased.
+
+        Raises
+        ------
+        SubjectNotFound, InvalidParameter, StorageError
+        """
+        name = self._name(name)
+        self.enrolment.entries(name)
+        with self._changes.one():
+            held = self.enrolment.consent(name).changed(note, expires)
+            self.enrolment.set_consent(name, held)
+            self.audit.append("consent", name, expires=held.expires, note=held.note is not None)
+        return self.person(name)
+
+    def export_person(self, name: str, to: Path) -> dict[str, int]:
+        """Write everything that is held about a subject into a ZIP file; how many of each are in it.
+
+        Raises
+        ------
+        SubjectNotFound, StorageError
+        """
+        name = self._name(name)
+        entries = self.enrolment.entries(name)
+        self.audit.append("export", name)
+        events = self._events_about(name)
+        holding = subject_export.Holding(
+            name,
+            photos=(
+                (PurePosixPath(entry.path).name, self.enrolment.folder.read(entry.path, self.settings.max_image_bytes))
+                for entry in entries
+            ),
+            thumbnails=self._kept_thumbnails(entries),
+            event_pictures=self._event_pictures(events),
+            templates=[_plain_template(entry) for entry in entries],
+            events=events,
+            audit=self.audit.about(name),
+            consent={"consent": self.enrolment.consent(name).note, "expires": self.enrolment.consent(name).expires},
+        )
+        return subject_export.write(holding, to)
+
+    def _kept_thumbnails(self, entries: Sequence[Entry]) -> Iterator[tuple[str, bytes]]:
+        for photo in dict.fromkeys(entry.photo for entry in entries if entry.photo):
+            kept = self.enrolment.cache.thumbnail(photo)
+            if kept is not None:
+                yield f"{photo}.jpg", kept
 
     def delete_person(self, name: str) -> dict:
         """Erase a subject everywhere, look whether anything is left, and say what was done.
@@ -670,10 +761,21 @@ class Service:
         ------
         SubjectNotFound, StorageError
         """
-        name = self._name(name)
-        photos = self.enrolment.remove_subject(name)
+        with self._changes.one():
+            return self._delete_person(self._name(name))
+
+    def _delete_person(self, name: str) -> dict:
+        try:
+            photos = self.enrolment.remove_subject(name)
+        except SubjectNotFound:  # the folder may have been deleted by hand: then the rest goes now
+            if not self._events_about(name) and name not in self.audit.names().values():
+                raise
+            photos = []
         self._forget_events(name)
-        left = self.enrolment.left_of(name, photos)
+        self.audit.erase(name)
+        left = self.enrolment.left_of(name, photos) | {
+            "events": self._wait_for_events(name), "names": sum(each == name for each in self.audit.names().values())
+        }  # fmt: skip
         if any(left.values()):
             raise StorageError(f"not everything about {name!r} could be erased", left=left)
         return {"deleted": name, "photos": len(photos), "left": left}
@@ -681,7 +783,11 @@ class Service:
     def delete_photo(self, name: str, photo: str) -> dict:
         """Erase one photo of a subject; see `delete_person`."""
         name = self._name(name)
-        files = self.enrolment.remove_photo(name, photo)
+        with self._changes.one():
+            files = self.enrolment.remove_photo(name, photo)
+            self.audit.append("delete_photo", name)
+            if name not in self.enrolment.subjects():
+                self.audit.forget(name)
         return {"deleted": photo, "of": name, "files": files}
 
     def photo(self, name: str, photo: str) -> bytes:
@@ -693,7 +799,10 @@ class Service:
         """
         entry = self._entry(name, photo)
         try:
-            return images.read_file(self.enrolment.folder.file(entry.path), max_bytes=self.settings.max_image_bytes)
+            data = self.enrolment.folder.read(entry.path, self.settings.max_image_bytes)
+            if template_file.is_template(data):
+                raise PhotoNotFound(f"photo {photo!r} was not kept: only its template is")
+            return data
         except OSError:
             raise PhotoNotFound(f"{entry.subject!r} has no photo {photo!r}") from None
 
@@ -747,6 +856,53 @@ class Service:
         except RecognizerError:
             raise SubjectNotFound("nobody of that name is enrolled") from None
 
+    # -- who did what -------------------------------------------------------------------------------------------
+
+    def audit_page(
+        self, *, after: int | None = None, before: int | None = None, limit: int = 100, actor: str | None = None,
+        action: str | None = None, subject: str | None = None,
+    ) -> dict:  # fmt: skip
+        """Lines of the audit log, oldest first: those that follow `after`, else the newest, or the newest below `before`.
+
+        Parameters
+        ----------
+        action : str, optional
+            One or several, separated by commas.
+        subject : str, optional
+            A name, or the id that stands for one.
+        """
+        actions = None if action is None else {each.strip() for each in action.split(",")}
+        wanted = lambda line: (  # noqa: E731
+            (actor is None or line["actor"] == actor)
+            and (actions is None or line["action"] in actions)
+            and (subject is None or subject in (line["subject"], line["name"]))
+        )
+        return {"lines": self.audit.page(after, limit, wanted, before), "head": self.audit.head()}
+
+    def backup(self) -> BinaryIO:
+        """Everything that is kept, in a file without a name that is read from its beginning; see `backup`.
+
+        Raises
+        ------
+        Busy
+            One is being made already.
+        StorageError
+        """
+        if not self._backing_up.acquire(blocking=False):
+            raise Busy("a backup is being made already; try again when that is done")
+        try:
+            places = encryption.Places(self.settings.known_faces, self.settings.state_dir)
+            with backup.spool(places.state) as file:
+                try:
+                    backup.write(places, file, self.enrolment.folder.vault, self._changes, __version__)
+                    file.seek(0)
+                except BaseException:
+                    file.close()
+                    raise
+            return file
+        finally:
+            self._backing_up.release()
+
     # -- events -------------------------------------------------------------------------------------------------
 
     @property
@@ -766,7 +922,7 @@ class Service:
                     wanted.event_shown_seconds, unknown_seconds=wanted.event_unknown_seconds,
                     left_seconds=wanted.event_left_seconds,
                 )  # fmt: skip
-                self._events = Events(self._events_folder, rules, self._retention)
+                self._events = Events(self._events_folder, rules, self._retention, vault=self._vault)
             return self._events
 
     def event(self, number: int) -> dict:
@@ -798,20 +954,59 @@ class Service:
         return tuple(found)
 
     @property
+    def _vault(self) -> Vault | None:
+        return self.enrolment.folder.vault
+
+    @property
     def _events_folder(self) -> Path:
         return self.settings.state_dir / "events"
 
     @property
     def _retention(self) -> Retention:
         most = self.settings.events_max_bytes
-        return Retention(most, self.settings.events_max_days, file_bytes=min(1_000_000, most // 8))
+        return Retention(
+            most, self.settings.events_max_days, file_bytes=min(1_000_000, most // 8),
+            unknown_days=self.settings.unknown_days,
+        )  # fmt: skip
+
+    def _events_about(self, name: str) -> list[dict]:
+        """Every event that names a subject, or that another one of theirs replaces, read from the disk."""
+        everything = read_all(self._events_folder, self._vault)
+        theirs = {event["id"] for event in everything if event.get("subject") == name}
+        theirs |= {event.get("replaces") for event in everything if event["id"] in theirs}
+        return [event for event in everything if event["id"] in theirs]
+
+    def _event_pictures(self, events: Sequence[dict]) -> Iterator[tuple[str, bytes]]:
+        for event in events:
+            picture = read_thumbnail(self._events_folder, event["id"], self._vault)
+            if picture is not None:
+                yield f"{event['id']}.jpg", picture
+
+    def _wait_for_events(self, name: str) -> int:
+        """How many events on the disk name a subject; another process that writes them is given a moment to forget."""
+        until = time.monotonic() + FORGET_SECONDS
+        while (left := len(self._events_about(name))) and time.monotonic() < until:
+            time.sleep(0.1)
+        return left
+
+    def purge_events(self) -> int:
+        """Delete old events that are kept no longer where none are made any more; how many. Who makes events purges them."""
+        with self._events_lock:
+            if self.settings.events or not self._events_folder.is_dir():
+                return 0
+            held = EventLog(self._events_folder, self._retention, vault=self._vault)
+            try:
+                held.purge()
+                return held.counts["purged"]
+            finally:
+                held.close()
 
     def _forget_events(self, name: str) -> None:
         """Take a person who is erased out of the events, also where another process writes them."""
         if self._events is not None:
             self._events.forget(name)
         elif self._events_folder.is_dir():
-            held = EventLog(self._events_folder, self._retention)
+            held = EventLog(self._events_folder, self._retention, vault=self._vault)
             try:
                 held.forget(name)
             finally:
@@ -996,6 +1191,7 @@ class Service:
             "video": self._live.summary() if self._live else {"viewers": 0, "running": []},
             "uptime_s": round(time.time() - self._started, 1),
             "events": None if self._events is None else self._events.counts(),
+            "retention": None if self._sweep is None else self._sweep.counts(),
             "strangers": None if self._inbox is None else self._inbox.counts(),
         }
 
@@ -1063,6 +1259,16 @@ def _free(folder: Path) -> float:
         return float("nan")
 
 
+def _plain_template(entry: Entry) -> dict:
+    """What the engine made of a photo, as plain data."""
+    held = entry.encoding
+    return {
+        "file": PurePosixPath(entry.path).name, "photo": entry.photo, "engine": held.engine, "face": held.face,
+        "vector": None if held.vector is None else [float(value) for value in held.vector],
+        "problem": held.problem, "box": held.box, "score": held.score, "width": held.width, "height": held.height,
+    }  # fmt: skip
+
+
 def _secret(value: str | None, file: Path | None, name: str) -> str | None:
     """A secret from its setting, or from the file that a setting names.
 
@@ -1120,6 +1326,8 @@ def make_service(
         parse_source(settings.camera)
     except InvalidSource as error:
         raise SettingsError(f"RECOGNIZER_CAMERA: {error.message}") from None
+    vault = open_vault(settings.encryption_key, settings.encryption_key_file)
+    places = encryption.Places(settings.known_faces, settings.state_dir)
     models.ensure(needed_files(settings), settings.models_dir, download)
     recipe = {
         "detector": settings.detector,
@@ -1132,21 +1340,35 @@ def make_service(
         "provider": settings.provider,
     }
     engine = make_engine(**recipe)
+    presence = encryption.Presence(places)
+    try:
+        encryption.check(places, vault)
+        return _assemble(settings, engine, recipe, vault, presence, metrics)
+    except BaseException:
+        presence.close()
+        raise
+
+
+def _assemble(
+    settings: Settings, engine: Engine, recipe: dict, vault: Vault | None, presence: Presence, metrics: Metrics | None
+) -> Service:
     rules = Rules(settings.max_image_bytes, settings.max_image_pixels, settings.enroll_min_face)
     workers = settings.workers or cores()
     enrolment = Enrolment(
-        KnownFaces(settings.known_faces),
-        EncodingsCache(settings.state_dir / "encodings.sqlite"),
+        KnownFaces(settings.known_faces, vault),
+        EncodingsCache(settings.state_dir / "encodings.sqlite", vault),
         MemoryGallery(engine.info.id, engine.info.dim),
         engine,
         recipe,
         rules,
         workers,
+        settings.keep_photos,
     )
     fetcher = Fetcher(
         allow=settings.fetch_allow, timeout=settings.fetch_timeout, max_bytes=settings.max_image_bytes
     )
-    made = Service(settings, engine, enrolment, Pool(workers, settings.queue), fetcher, rules, metrics)
+    audit = AuditLog(settings.state_dir / "audit", vault)
+    made = Service(settings, engine, enrolment, Pool(workers, settings.queue), fetcher, rules, audit, presence, metrics)
     if metrics is not None:
         made._show(metrics)
     return made

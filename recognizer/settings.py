@@ -252,6 +252,21 @@ class Settings:
     streams: int = _setting(
         64, _whole, "Live streams and event streams that may be open at once, beside those requests.", least=1, most=256
     )
+    expiry_grace_days: float = _setting(
+        30.0, float, "Days from which on people whose consent has expired are erased; from the expiry on nobody is matched "
+        "with them.", least=0, most=36_500,
+    )
+    keep_photos: bool = _setting(
+        True, _switch, "Keep the photos that enrol people; `off` replaces each by its template, which another engine cannot "
+        "use.",
+    )
+    encryption_key_file: Path | None = _setting(
+        None, Path, "File with the key that encrypts photos, templates, thumbnails and events; `encryption init` makes both.",
+        shown="none",
+    )
+    encryption_key: str | None = _setting(
+        None, str, "That key itself, instead of a file.", shown="none", secret=True
+    )
     log: str = _setting(
         "auto", str, "How logs are written: as text, as a line of JSON each, or `auto`: text on a terminal, else JSON.",
         choices=("auto", "text", "json"),
@@ -272,6 +287,10 @@ class Settings:
         16_000_000, _whole, "Room for events on the disk, about 400 bytes each; their thumbnails come on top.", least=100_000
     )
     events_max_days: float = _setting(30.0, float, "Days after which events are deleted.", least=0.01, most=36_500)
+    unknown_days: float = _setting(
+        30.0, float, "Days after which events of people without a name are deleted, with their pictures.",
+        least=0.01, most=36_500,
+    )
     event_shown_seconds: float = _setting(
         0.5, float, "Seconds that a face must have been followed before it is an event.", least=0, most=60
     )

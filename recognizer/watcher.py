@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from pathlib import Path
 
 from .enrolment import Enrolment
@@ -65,6 +66,9 @@ class Watcher:
     def _follow(self) -> None:
         wait = REGULAR
         while not self._stop.is_set():
+            expiry = self._enrolment.next_expiry()  # whoever's it is must not be matched from then on
+            if expiry is not None:
+                wait = min(wait, max(0.05, expiry - time.time()))
             self._changed.wait(1.0 if self._poll and wait == REGULAR else wait)
             if self._stop.is_set():
                 return

@@ -16,6 +16,7 @@ from recognizer.enrolment import Enrolment
 from recognizer.examination import Rules
 from recognizer.folder import KnownFaces
 from recognizer.galleries.memory import MemoryGallery
+from recognizer.vault import Vault
 
 #: Seconds after which something that should happen soon is taken for not happening; no test asserts a time.
 PATIENCE = 60
@@ -39,18 +40,18 @@ class Spy:
 class Home:
     """A folder of known faces with its state, and enrolments of it."""
 
-    def __init__(self, root: Path, engine, recipe: dict):
-        self.root, self.recipe = root, recipe
-        self.known = KnownFaces(root / "known_faces")
+    def __init__(self, root: Path, engine, recipe: dict, vault: Vault | None = None):
+        self.root, self.recipe, self.vault = root, recipe, vault
+        self.known = KnownFaces(root / "known_faces", vault)
         self.engine = Spy(engine)
         self.cache_file = root / "state" / "encodings.sqlite"
         self._open: list[Enrolment] = []
 
-    def enrolment(self, engine=None, workers: int = 1, **rules) -> Enrolment:
+    def enrolment(self, engine=None, workers: int = 1, keep_photos: bool = True, **rules) -> Enrolment:
         engine = engine or self.engine
         gallery = MemoryGallery(engine.info.id, engine.info.dim)
-        cache = EncodingsCache(self.cache_file)
-        made = Enrolment(self.known, cache, gallery, engine, self.recipe, Rules(**rules), workers)
+        cache = EncodingsCache(self.cache_file, self.vault)
+        made = Enrolment(self.known, cache, gallery, engine, self.recipe, Rules(**rules), workers, keep_photos)
         self._open.append(made)
         return made
 

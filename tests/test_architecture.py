@@ -20,17 +20,21 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "logs", "headers", "origins", "children"),
     (
         "types", "exporting", "settings", "names", "image_headers", "fetch", "package_index", "pool", "reload", "wsgi",
-        "metrics", "openapi", "pages", "tls", "rates", "access_file", "adjustments",
+        "metrics", "openapi", "pages", "tls", "rates", "access_file", "adjustments", "files", "vault", "consent", "changes",
     ),
     ("decoders",),
     ("sandbox",),
-    ("geometry", "matching", "clustering", "images", "download", "encodings", "server", "observing", "keys"),
-    ("models", "galleries", "folder", "quality", "duplicates", "fonts", "bodies", "sources", "sessions"),
+    ("geometry", "matching", "clustering", "images", "download", "encodings", "server", "observing", "keys", "audit"),
+    (
+        "models", "galleries", "folder", "quality", "duplicates", "fonts", "bodies", "sources", "sessions",
+        "subject_export", "template_file", "backup_file",
+    ),
     ("engines", "results", "progress", "auth"),
     ("objects", "strangers"),
     ("examination", "evaluation", "face_recognition", "annotate", "replies"),
     ("enrolment", "video", "vision", "inbox", "archive"),
-    ("watcher", "review", "closeness", "contact_sheet"),
+    ("watcher", "review", "closeness", "contact_sheet", "retention", "encryption"),
+    ("backup", "restore"),
     ("service",),
     ("people", "doctor"),
     ("commands",),
@@ -50,8 +54,9 @@ ENVIRONMENT = {
 }
 #: What takes long to import, or is not there everywhere: imported where it is used.
 HEAVY = {
-    "PIL", "argon2", "cv2", "dlib", "fsspec", "google", "limits", "loky", "matplotlib", "onnx", "onnxruntime", "paho",
-    "pi_heif", "prometheus_client", "pyarrow", "pycocotools", "requests", "rich", "simplejpeg", "watchfiles",
+    "PIL", "argon2", "cryptography", "cv2", "dlib", "fsspec", "google", "limits", "loky", "matplotlib", "onnx",
+    "onnxruntime", "paho", "pi_heif", "prometheus_client", "pyarrow", "pycocotools", "requests", "rich", "simplejpeg",
+    "watchfiles",
 }  # fmt: skip
 #: Modules that are pure: what they may import beside the standard library.
 PURE = {

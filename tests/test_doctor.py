@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from recognizer import doctor
+from recognizer import doctor, encryption
 from recognizer.access_file import AccessFile
 from recognizer.encodings import EncodingsCache
 from recognizer.keys import Keys
 from recognizer.models import GROUPS, MANIFEST
 from recognizer.settings import Settings
+from recognizer.vault import Vault, create_key_file, new_key
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -245,3 +246,30 @@ def test_who_may_ask(tmp_path):
     assert look(tls_certificate=tmp_path / "nothing.pem").state == "broken"
     file.write_bytes(b"rubbish" * 1000)
     assert look().state == "broken"
+
+
+def test_the_key_of_what_is_kept(tmp_path):
+    settings = Settings(known_faces=tmp_path / "known", state_dir=tmp_path / "state")
+
+    def look(**more) -> doctor.Finding:
+        finding = doctor.encryption(settings.replace(**more))
+        assert is_sound(finding), finding
+        return finding
+
+    file, other = tmp_path / "key", tmp_path / "other"
+    keys = [new_key(), new_key()]
+    create_key_file(file, keys[:1])
+    create_key_file(other, keys[1:])
+    assert look().found == "off" and "new installation" in look(encryption_key_file=file).found
+    places = encryption.Places(settings.known_faces, settings.state_dir)
+    encryption.check(places, Vault(keys[:1]))
+    assert (look().state, look(encryption_key_file=other).state) == ("broken", "broken")
+    assert look(encryption_key_file=tmp_path / "nothing").state == "broken"
+    assert look(encryption_key_file=file).state == "ok"
+    if os.name == "posix":
+        file.chmod(0o644)
+        assert "other users" in look(encryption_key_file=file).found
+    both = tmp_path / "both"
+    create_key_file(both, keys)
+    (settings.state_dir / "encryption.json").write_text(json.dumps({"version": 1, "keys": Vault(keys).ids}))
+    assert "interrupted" in look(encryption_key_file=both).found

@@ -24,7 +24,9 @@ STATUSES = {
         "EventsOff", "StrangerNotFound", "PictureNotFound", "StrangersOff",
     },
     405: {"MethodNotAllowed"},
-    409: {"Conflict", "NameTaken", "LooksLikeAnother", "CameraFixed", "SettingFixed", "TooManyCameras"},
+    409: {
+        "Conflict", "NameTaken", "LooksLikeAnother", "CameraFixed", "SettingFixed", "TooManyCameras", "InUse", "NotEmpty",
+    },
     413: {"BodyTooLarge", "ImageTooLarge", "FetchTooLarge"},
     415: {"UnsupportedImage"},
     422: {
@@ -32,7 +34,7 @@ STATUSES = {
         "NoFace", "SeveralFaces", "FaceTooSmall", "PoorPhoto",
     },
     429: {"RateLimited"},
-    500: {"RecognizerError", "EngineMismatch", "SettingsError"},
+    500: {"RecognizerError", "EngineMismatch", "SettingsError", "KeyMissing", "SealBroken", "AuditBroken", "BackupBroken"},
     502: {"FetchError", "FetchFailed"},
     503: {"Busy", "Starting", "DecoderUnavailable", "CameraUnavailable", "ModelError", "ModelMissing", "ModelCorrupt"},
     504: {"FetchTimeout"},

@@ -199,6 +199,7 @@ def _bench(settings: Settings, subject: str, fresh: bool) -> Iterator:
     from ..evaluation.encode import Source
     from ..evaluation.run import Bench
     from ..progress import Progress
+    from ..vault import open_vault
 
     provider = runs_on(settings.detector, settings.embedder, settings.provider)
     require_provider(provider)  # before anything is fetched
@@ -214,7 +215,8 @@ def _bench(settings: Settings, subject: str, fresh: bool) -> Iterator:
             settings.max_image_pixels,
             _workers(settings),
         )
-        cache = EncodingsCache(":memory:" if fresh else _cache_file(settings.state_dir))
+        vault = open_vault(settings.encryption_key, settings.encryption_key_file)
+        cache = EncodingsCache(":memory:" if fresh else _cache_file(settings.state_dir), vault)
         try:
             yield Bench(source, cache, settings.stranger_rate, settings.threshold, progress.photos)
         finally:

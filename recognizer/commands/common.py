@@ -83,10 +83,11 @@ def service(started: bool = True) -> Iterator:
     started : bool
         Whether the folder is looked at; new photos in it are encoded then.
     """
-    from .. import logs
+    from .. import audit, logs
     from ..progress import Progress
     from ..service import make_service
 
+    audit.ACTOR.set(audit.command_line_actor())
     settings = state().settings()
     # a command speaks to people, unless it is told otherwise
     logs.configure("json" if settings.log == "json" else "text", settings.log_level)

@@ -48,9 +48,11 @@ def export(destination, files, kind, anew):
 
 def _own_events() -> list[dict]:
     """The events of the settings' state folder, which a server may be writing to meanwhile."""
+    from ..vault import open_vault
     from ..video.event_log import read_all
 
-    return read_all(state().settings().state_dir / "events")
+    settings = state().settings()
+    return read_all(settings.state_dir / "events", open_vault(settings.encryption_key, settings.encryption_key_file))
 
 
 def _read(name: str) -> bytes:

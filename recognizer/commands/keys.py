@@ -33,6 +33,14 @@ def _keys():
     return Keys(AccessFile(state().settings().state_dir / "access.sqlite"))
 
 
+def _note(action: str, **details) -> None:
+    """Write a change into the audit log."""
+    from .. import audit
+
+    with audit.acting(audit.command_line_actor()):
+        audit.AuditLog(state().settings().state_dir / "audit").append(action, **details)
+
+
 @keys.command()
 @click.argument("name")
 @click.option("--role", type=click.Choice(ROLES), default="read", show_default=True, help="What the key may do.")
@@ -43,6 +51,7 @@ def _keys():
 def add(name, role, days):
     """Make a key for NAME, and show it this once."""
     key, text = _keys().add(name, role, time.time() + days * _DAY if days else None)
+    _note("key_add", key=key.id, role=role)
     if state().json:
         emit({**_row(key), "key": text})
         return
@@ -81,6 +90,7 @@ def _list() -> None:
 def revoke(id):
     """End the key with this ID, and the sessions begun with it. The server notices while it runs."""
     key = _keys().revoke(id)
+    _note("key_revoke", key=key.id)
     if state().json:
         emit(_row(key))
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import click
 
@@ -99,19 +100,63 @@ def rename(old, new, merge):
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @common_options
 def delete(name, yes):
-    """Erase a person: photos, encodings, thumbnails."""
+    """Erase a person: photos, encodings, thumbnails, events; and look that nothing is left."""
+    from ..errors import SubjectNotFound
+
     with service() as made:
-        person = made.person(name)
-        question = f"Erase {person.name} with {_count(len(person.photos), 'photo')}?"
+        try:
+            person = made.person(name)
+            name, question = person.name, f"Erase {person.name} with {_count(len(person.photos), 'photo')}?"
+        except SubjectNotFound:  # no folder: there may be events
+            question = f"Erase what is left about {name}?"
         if not yes and not _agreed(question):
             say("nothing was erased")
             return 1
-        done = made.delete_person(person.name)
+        done = made.delete_person(name)
     if state().json:
         emit(done)
     else:
         click.echo(f"erased {done['deleted']} and {_count(done['photos'], 'photo')}; nothing is left")
     return None
+
+
+@people.command("export")
+@click.argument("name")
+@click.option("--to", type=click.Path(dir_okay=False, path_type=Path), required=True, metavar="FILE", help="ZIP file to write.")
+@common_options
+def export_(name, to):
+    """Write everything that is held about a person into a ZIP file: photos, templates, events, consent, audit log."""
+    with service() as made:
+        counts = made.export_person(name, to)
+    if state().json:
+        emit({"file": str(to), **counts})
+    else:
+        click.echo(f"wrote {to}: " + ", ".join(_count(number, what) for what, number in _singular(counts)))
+
+
+def _singular(counts: dict[str, int]) -> list[tuple[str, int]]:
+    words = {"photos": "photo", "thumbnails": "thumbnail", "event_pictures": "picture", "templates": "template",
+             "events": "event", "audit": "audit line"}  # fmt: skip
+    return [(words[what], number) for what, number in counts.items()]
+
+
+@people.command()
+@click.argument("name")
+@click.option("--note", metavar="TEXT", help="What was agreed to, in your words; `none` takes it away.")
+@click.option("--expires", metavar="DATE", help="Last day or time at which they may be recognised; `none` takes it away.")
+@common_options
+def consent(name, note, expires):
+    """Show or note what a person agreed to, and until when."""
+    from .. import replies
+
+    with service() as made:
+        person = made.person(name) if note is None and expires is None else made.set_consent(name, note, expires)
+        shown = replies.person(person, photos=False)
+    if state().json:
+        emit({key: shown[key] for key in ("name", "consent", "expires", "expired")})
+    else:
+        until = f"expires {shown['expires']}" if shown["expires"] else "does not expire"
+        click.echo(f"{shown['name']}: {'EXPIRED, ' if shown['expired'] else ''}{until}; {shown['consent'] or 'no note'}")
 
 
 @people.command()

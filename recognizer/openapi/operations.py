@@ -19,6 +19,7 @@ from ..errors import (
     InvalidName,
     InvalidSource,
     InvalidUrl,
+    KeyMissing,
     KeyNotFound,
     LooksLikeAnother,
     ModelError,
@@ -28,6 +29,7 @@ from ..errors import (
     PhotoNotFound,
     PictureNotFound,
     RecognizerError,
+    SealBroken,
     SettingFixed,
     StorageError,
     StrangerNotFound,
@@ -38,7 +40,7 @@ from ..errors import (
 )
 from .schemas import PHOTO_ID, PICTURE_ID
 
-JSON, JPEG, MJPEG = "application/json", "image/jpeg", "multipart/x-mixed-replace"
+JSON, JPEG, MJPEG, ZIP = "application/json", "image/jpeg", "multipart/x-mixed-replace", "application/zip"
 #: Replies that are pictures as they were received.
 PICTURES = (
     JPEG, "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff", "image/heic", "image/avif",
@@ -125,7 +127,8 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "DELETE /people/{person}": Operation("People", _json("DeletedPerson"), (SubjectNotFound, StorageError)),
     "GET /people/{person}/photos/{photo_id}": Operation(
-        "People", {200: dict.fromkeys(PICTURES, "Photo")}, (SubjectNotFound, PhotoNotFound, ImageError, Busy)
+        "People", {200: dict.fromkeys(PICTURES, "Photo")},
+        (SubjectNotFound, PhotoNotFound, ImageError, Busy, SealBroken, KeyMissing),
     ),
     "GET /people/{person}/photos/{photo_id}/quality": Operation(
         "People", _json("PhotoQuality"), (SubjectNotFound, PhotoNotFound, ImageError, Busy)
@@ -161,6 +164,8 @@ OPERATIONS: dict[str, Operation] = {
     "GET /events/{event}/thumbnail.jpg": Operation(
         "Events", {200: {JPEG: "Photo"}}, (EventNotFound, EventsOff, StorageError)
     ),
+    "GET /audit": Operation("Access", _json("AuditLines")),
+    "GET /backup": Operation("Server", {200: {ZIP: "Backup"}}, (Busy,)),
     "GET /strangers": Operation("Strangers", _json("Strangers"), (StorageError,)),
     "GET /strangers/{stranger}": Operation("Strangers", _json("Stranger"), _STRANGER),
     "GET /strangers/{stranger}/pictures/{picture}": Operation(
@@ -211,6 +216,13 @@ PARAMETERS: dict[str, tuple[str, object]] = {
     "fps": ("Pictures per second, at most.", 10),
     "quality": ("Quality of the JPEGs, as libjpeg counts it.", 80),
     "overlay": ("What is drawn, separated by commas, or none.", "faces,clock"),
+    "consent": ("What they agreed to, or where that is written; none takes it away.", "signed on paper, 2026-11-01"),
+    "expires": ("Until when: a date, which is the last day (UTC), or a time; none takes it away.", "2027-12-31"),
+    "GET /audit after": ("Only lines with a higher number.", 16),
+    "GET /audit before": ("Only lines with a lower number.", 100),
+    "GET /audit subject": ("Only lines about this person; the id that stands for somebody erased will do.", "Joe Biden"),
+    "actor": ("Only what they did.", "key:7c3mz4qp"),
+    "action": ("Only this, or these, separated by commas.", "delete,export"),
     "raw": ("The picture as the camera gave it.", False),
     "event": ("The event's id.", 17),
     "after": ("Only events with a higher id.", 16),

@@ -72,6 +72,7 @@ _PHOTO = {
 }  # fmt: skip
 _COUNTED = {
     "name": "Joe Biden", "photos": 1, "templates": 1, "problems": 0, "thumbnail": f"{_LINK}?thumbnail=1",
+    "consent": "signed on paper, 2026-11-01", "expires": "2027-12-31", "expired": False,
 }  # fmt: skip
 _OBJECT = {"label": "dog", "score": 0.8312, "box": _BOX}
 _CAMERA = {
@@ -112,7 +113,17 @@ _PERSON = {
     "templates": about(COUNT, "How many of the photos are compared with."),
     "problems": about(COUNT, "How many are not used."),
     "thumbnail": optional(TEXT),
+    "consent": about(optional(TEXT), "What they agreed to."),
+    "expires": about(optional(TEXT), "Until when: a last day (UTC), or a time."),
+    "expired": about(BOOLEAN, "Whether that is over, and nobody is matched with them."),
 }
+_HEAD = {"seq": 7, "hash": 64 * "5"}
+_LINE = {
+    "seq": 7, "time": "2026-11-20T08:15:30.125Z", "actor": "key:7c3mz4qp", "action": "enroll", "subject": "s-4c1d0a94be8c71f2",
+    "name": "Joe Biden", "details": {}, "previous": 64 * "4", "hash": 64 * "5",
+}  # fmt: skip
+_LEFT = {"files": 0, "templates": 0, "cache_rows": 0, "events": 0, "names": 0}
+_RETENTION = {"sweeps": 12, "erased": 0, "purged_events": 3, "failed": 0, "expired": 0, "last": 1795266000.125}
 _KEY_SHAPE = {
     "id": TEXT, "name": TEXT, "role": {"type": "string", "enum": ["read", "write", "admin"]},
     "state": {"type": "string", "enum": ["valid", "expired", "revoked"]},
@@ -232,7 +243,8 @@ SCHEMAS: dict[str, dict] = {
     "PersonPhoto": closed(
         {
             "id": optional(TEXT), "file": TEXT, "bytes": COUNT, "width": COUNT, "height": COUNT, "box": ref("Box"),
-            "score": NUMBER, "url": TEXT, "thumbnail": TEXT, "problem": closed({"code": TEXT, "message": TEXT}),
+            "score": NUMBER, "url": about(optional(TEXT), "null where only its template was kept."),
+            "thumbnail": optional(TEXT), "problem": closed({"code": TEXT, "message": TEXT}),
             "warnings": array(ref("Warning")),
         },
         may=("width", "height", "box", "score", "url", "thumbnail", "problem", "warnings"), example=_PHOTO,
@@ -248,10 +260,10 @@ SCHEMAS: dict[str, dict] = {
         {
             "deleted": TEXT, "photos": COUNT,
             "left": about(
-                closed({"files": COUNT, "templates": COUNT, "cache_rows": COUNT}), "What a check found afterwards: nothing."
+                closed(dict.fromkeys(_LEFT, COUNT)), "What a check found afterwards: nothing."
             ),
         },
-        example={"deleted": "Joe Biden", "photos": 2, "left": {"files": 0, "templates": 0, "cache_rows": 0}},
+        example={"deleted": "Joe Biden", "photos": 2, "left": _LEFT},
     ),
     "DeletedPhoto": closed(
         {"deleted": TEXT, "of": TEXT, "files": about(COUNT, "How many files held it.")},
@@ -360,6 +372,20 @@ SCHEMAS: dict[str, dict] = {
         },
         example={"events": [_EVENT], "first": 1, "last": 17},
     ),
+    "AuditLine": closed(
+        {
+            "seq": COUNT, "time": TEXT,
+            "actor": about(TEXT, "A key, a user of the command line, local, an address, or retention."), "action": TEXT,
+            "subject": about(optional(TEXT), "The id that stands for them."),
+            "name": about(optional(TEXT), "null where nobody is meant, or they were erased."), "details": {"type": "object"},
+            "previous": about(TEXT, "The hash of the line before."), "hash": TEXT,
+        },
+        example=_LINE,
+    ),
+    "AuditLines": closed(
+        {"lines": array(ref("AuditLine")), "head": optional(closed({"seq": COUNT, "hash": TEXT}))},
+        example={"lines": [_LINE], "head": _HEAD}, description="Oldest first; head is the newest line of all.",
+    ),
     "Stranger": closed(
         {
             "id": TEXT, "sightings": about(COUNT, "How often they came."), "first_seen": TEXT, "last_seen": TEXT,
@@ -407,6 +433,10 @@ SCHEMAS: dict[str, dict] = {
             "video": closed({"viewers": COUNT, "running": about(array(TEXT), "Ids of cameras.")}),
             "uptime_s": NUMBER,
             "events": about({"type": ["object", "null"]}, "What was made, dropped and delivered since the start."),
+            "retention": about(
+                optional(closed({**dict.fromkeys(_RETENTION, COUNT), "last": optional(NUMBER)})),
+                "What was erased since the start because time had passed, and how many people's consent has expired.",
+            ),
             "strangers": about({"type": ["object", "null"]}, "What was kept and dropped since the start."),
         },
         example={
@@ -417,7 +447,7 @@ SCHEMAS: dict[str, dict] = {
             },
             "threshold": 1.3556, "stranger_rate": 0.01, "counts": {"subjects": 2, "templates": 3, "problems": 0},
             "queue": {"inside": 0, "workers": 2, "waiting_at_most": 64}, "video": {"viewers": 0, "running": []},
-            "uptime_s": 12.5, "events": None, "strangers": None,
+            "uptime_s": 12.5, "events": None, "retention": _RETENTION, "strangers": None,
         },
     ),
     "Session": closed(
@@ -439,6 +469,10 @@ SCHEMAS: dict[str, dict] = {
     "Metrics": {"type": "string", "examples": ["recognizer_queue_inside 0.0\n"]},
     "Page": {"type": "string", "description": "Text for browsers.", "examples": ["<!doctype html>"]},
     "Photo": {"type": "string", "contentMediaType": "application/octet-stream", "description": "The bytes of a picture."},
+    "Backup": {
+        "type": "string", "contentMediaType": "application/zip", "description": "A ZIP file, for the command restore.",
+        "examples": ["PK..."],
+    },
     "ErrorDetail": {
         "type": "object", "required": ["code", "message"],
         "properties": {

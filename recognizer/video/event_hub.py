@@ -24,6 +24,7 @@ import numpy as np
 
 from .. import images
 from ..errors import EventNotFound, StorageError
+from ..vault import Vault
 from .delivery import Delivery
 from .event_log import EventLog, Retention, thumbnail_url
 from .events import THUMBNAIL, Appearances, Event, Rules, plain
@@ -63,6 +64,8 @@ class Events:
     retention : Retention
     clock, wall : callable
         Seconds on a clock that never jumps, and since the epoch.
+    vault : Vault, optional
+        What events are encrypted with.
 
     Raises
     ------
@@ -78,8 +81,9 @@ class Events:
         *,
         clock: Callable[[], float] = time.perf_counter,
         wall: Callable[[], float] = time.time,
+        vault: Vault | None = None,
     ):
-        self.log = EventLog(folder, retention, now=wall)
+        self.log = EventLog(folder, retention, now=wall, vault=vault)
         self.sinks: list[Delivery] = []
         self._waiting_sinks: Sequence[Delivery] = ()
         self._clock, self._wall = clock, wall

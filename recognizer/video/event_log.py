@@ -15,6 +15,7 @@ after a restart. The oldest file goes, with its thumbnails, when all are larger 
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import os
@@ -29,13 +30,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from ..errors import StorageError
+from ..errors import KeyMissing, RecognizerError, StorageError
+from ..files import sync_folder, write_durably
+from ..vault import Vault, sealed_by
 
 log = logging.getLogger("recognizer.events")
 
 _DAY = 86_400.0
 _LOCK = "owner.lock"
 _FORGET = ".forget"
+#: What encrypted word to another process is for.
+_ERASURE = "event erasure"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +56,15 @@ class Retention:
     file_bytes : int
         From which size on a new file is begun; one is also begun each day.
     max_files : int
+    unknown_days : float or None
+        Age from which on events of people without a name go, whatever else is in their file.
     """
 
     max_bytes: int = 16_000_000
     max_days: float = 30.0
     file_bytes: int = 1_000_000
     max_files: int = 400
+    unknown_days: float | None = None
 
 
 class EventLog:
@@ -71,6 +79,8 @@ class EventLog:
         How many of the newest events are held in memory, where whoever follows finds them.
     now : callable
         Seconds since the epoch.
+    vault : Vault, optional
+        What events and thumbnails are encrypted with; a line then shows only its id.
 
     Raises
     ------
@@ -79,17 +89,20 @@ class EventLog:
     """
 
     def __init__(
-        self, folder: Path, retention: Retention | None = None, *, remembered: int = 1000, now: Callable = time.time
-    ):
+        self, folder: Path, retention: Retention | None = None, *, remembered: int = 1000, now: Callable = time.time,
+        vault: Vault | None = None,
+    ):  # fmt: skip
         from filelock import FileLock
 
         self.folder, self.retention = Path(folder), retention or Retention()
+        self._vault = vault
         self.counts = {"written": 0, "failed": 0, "purged": 0, "repaired": 0, "unreadable": 0}
         self._now = now
         self._lock = threading.Condition(threading.RLock())
         self._newest: deque[dict] = deque(maxlen=remembered)
         self._file = None
         self._begun = 0.0
+        self._swept: dict[int, int] = {}  # files without anything to purge, at this size
         self._closed = False
         self.last = 0
         try:
@@ -172,7 +185,7 @@ class EventLog:
                     if picture is not None:
                         kept = self._keep_picture(pictures, number, picture)
                         event["thumbnail"] = thumbnail_url(number) if kept else None
-                self._write(b"".join(_line(event) for event in events))
+                self._write(b"".join(_line(event, self._vault) for event in events))
             except OSError as error:
                 self.counts["failed"] += len(events)
                 raise _refused(error) from error
@@ -200,7 +213,7 @@ class EventLog:
         self._begin, path = self.last + 1, self._file_path(self.last + 1)
         self._file = open(path, "ab")
         self._size, self._begun = self._file.tell(), self._now()
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
         self._purge()
 
     def _open(self, begin: int) -> bool:
@@ -229,6 +242,8 @@ class EventLog:
         """Write a thumbnail, once; an event whose picture finds no room goes without."""
         try:
             folder.mkdir(exist_ok=True)
+            if self._vault is not None:
+                data = self._vault.seal(data, _picture_purpose(number))
             (folder / f"{number}.jpg").write_bytes(data)
         except OSError as error:
             log.warning("a thumbnail could not be written: %s", error.strerror)
@@ -265,6 +280,36 @@ class EventLog:
                     self._begin, self._size, self._begun = self.last + 1, 0, self._now()
                     self._newest.clear()
                 self._purge()
+                self._purge_unknown()
+
+    def _purge_unknown(self) -> None:
+        """Delete old events of people without a name. The newest event of all stays, without its picture, to keep its id."""
+        days = self.retention.unknown_days
+        if days is None or days >= self.retention.max_days:
+            return
+        edge = self._now() - days * _DAY
+        for begin in self._files():
+            if self._swept.get(begin) == self._file_path(begin).stat().st_size:
+                continue
+            events = list(self._read_whole(begin))
+            gone = [each for each in events if _is_unknown(each) and seconds(each.get("time")) < edge]
+            if gone:
+                if self._file is not None:
+                    self._file.close()
+                    self._file = None
+                ids = {each["id"] for each in gone}
+                kept = [each for each in events if each["id"] not in ids]
+                if gone[-1]["id"] == self.last:
+                    kept.append({"id": self.last, "kind": "purged", "camera": gone[-1]["camera"], "time": gone[-1]["time"],
+                                 "subject": None})  # fmt: skip
+                self._replace(begin, kept)
+                for number in ids:
+                    (self._file_path(begin).with_suffix("") / f"{number}.jpg").unlink(missing_ok=True)
+                self.counts["purged"] += len(ids) - (gone[-1]["id"] == self.last)
+                self._remember()
+                events = kept
+            if not any(_is_unknown(each) for each in events):
+                self._swept[begin] = self._file_path(begin).stat().st_size
 
     def _delete(self, begin: int) -> None:
         path = self._file_path(begin)
@@ -290,7 +335,7 @@ class EventLog:
                 self._file = None
             try:
                 for begin in reversed(self._files()):
-                    events = list(self._read_file(begin))
+                    events = list(self._read_whole(begin))
                     theirs = {event["id"] for event in events if event["id"] in told or event.get("subject") == subject}
                     if not theirs:
                         continue
@@ -312,7 +357,8 @@ class EventLog:
         """Leave word for the process that writes, which looks for it every few seconds and when it starts."""
         part = self.folder / f"{secrets.token_hex(8)}.part"
         try:
-            part.write_text(json.dumps({"subject": subject}))
+            data = json.dumps({"subject": subject}).encode()
+            part.write_bytes(data if self._vault is None else self._vault.seal(data, _ERASURE))
             part.rename(part.with_suffix(_FORGET))
         except OSError as error:
             raise _refused(error) from error
@@ -324,7 +370,8 @@ class EventLog:
         asked = list(self.folder.glob(f"*{_FORGET}"))
         for file in asked:
             with suppress(FileNotFoundError, ValueError, KeyError, TypeError):
-                self.forget(json.loads(file.read_text())["subject"])
+                data = file.read_bytes()
+                self.forget(json.loads(data if self._vault is None else self._vault.open_or_plain(data, _ERASURE))["subject"])
             file.unlink(missing_ok=True)
         return bool(asked)
 
@@ -332,13 +379,13 @@ class EventLog:
         path = self._file_path(begin)
         part = path.with_suffix(".part")
         with open(part, "wb") as file:
-            file.write(b"".join(_line(event) for event in events))
+            file.write(b"".join(_line(event, self._vault) for event in events))
             file.flush()
             os.fsync(file.fileno())
         kept = path.stat()
         os.utime(part, ns=(kept.st_atime_ns, kept.st_mtime_ns))
         os.replace(part, path)
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -397,13 +444,7 @@ class EventLog:
 
     def thumbnail(self, number: int) -> bytes | None:
         """The JPEG of an event; None where there is none, or no longer."""
-        begin = max((begin for begin in self._files() if begin <= number), default=None)
-        if begin is None:
-            return None
-        try:
-            return (self._file_path(begin).with_suffix("") / f"{number}.jpg").read_bytes()
-        except OSError:
-            return None
+        return read_thumbnail(self.folder, number, self._vault)
 
     def wait(self, after: int, seconds: float) -> bool:
         """Wait until there is an event beyond id `after`; False when time is up, or the log is closed."""
@@ -426,10 +467,16 @@ class EventLog:
                 yield from self._read_file(begin)
 
     def _read_file(self, begin: int) -> Iterator[dict]:
-        for event in _lines(self._file_path(begin)):
+        for event in _lines(self._file_path(begin), self._vault):
             if event is None:
                 self.counts["unreadable"] += 1
             else:
+                yield event
+
+    def _read_whole(self, begin: int) -> Iterator[dict]:
+        """As `_read_file`, for what is going to be written anew: what cannot be decrypted must not get lost in that."""
+        for event in _lines(self._file_path(begin), self._vault, strict=True):
+            if event is not None:
                 yield event
 
     def _files(self) -> list[int]:
@@ -465,8 +512,8 @@ class EventLog:
         self.last = self._last_of(files)
 
     def _last_of(self, files: list[int]) -> int:
-        events = list(self._read_file(files[-1]))
-        return events[-1]["id"] if events else files[-1] - 1
+        whole = [event["id"] for event in _raw_lines(self._file_path(files[-1])) if event is not None]
+        return whole[-1] if whole else files[-1] - 1
 
     def _remember(self) -> None:
         self._newest.clear()
@@ -479,7 +526,7 @@ class EventLog:
             self.last = max(self.last, self._last_of(files))
 
 
-def read_all(folder: Path) -> list[dict]:
+def read_all(folder: Path, vault: Vault | None = None) -> list[dict]:
     """Every event in a log's folder, by id, without taking part in it; nothing where there is none.
 
     Raises
@@ -487,9 +534,62 @@ def read_all(folder: Path) -> list[dict]:
     StorageError
     """
     try:
-        return [event for begin in _files(folder) for event in _lines(folder / f"{begin:012}.jsonl") if event is not None]
+        found = (event for begin in _files(folder) for event in _lines(folder / f"{begin:012}.jsonl", vault))
+        return [event for event in found if event is not None]
     except OSError as error:
         raise _refused(error) from error
+
+
+def reseal(folder: Path, old: Vault | None, new: Vault | None) -> int:
+    """Write what is not as `new` has it anew: lines and thumbnails. Nobody may be writing. How many files were written.
+
+    Raises
+    ------
+    StorageError, KeyMissing
+    """
+    written = 0
+
+    def sealer(data: bytes) -> bool:
+        return sealed_by(data) == (new.current if new else None)
+
+    try:
+        for begin in _files(folder):
+            path = folder / f"{begin:012}.jsonl"
+            raw = [event for event in _raw_lines(path) if event is not None]
+            if not all(sealer(_sealed_part(event)) for event in raw):
+                events = [event for event in _lines(path, old, strict=True) if event is not None]
+                kept = path.stat()
+                write_durably(path, b"".join(_line(event, new) for event in events))
+                os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+                written += 1
+            for picture in path.with_suffix("").glob("*.jpg"):
+                data = picture.read_bytes()
+                if picture.stem.isdigit() and not sealer(data):
+                    purpose = _picture_purpose(int(picture.stem))
+                    data = data if old is None else old.open_or_plain(data, purpose)
+                    write_durably(picture, data if new is None else new.seal(data, purpose))
+                    written += 1
+    except OSError as error:
+        raise _refused(error) from error
+    return written
+
+
+def sealed_parts(folder: Path) -> Iterator[bytes]:
+    """What is encrypted of each line; nothing where it is not."""
+    for begin in _files(folder):
+        yield from (_sealed_part(event) for event in _raw_lines(folder / f"{begin:012}.jsonl") if event is not None)
+
+
+def read_thumbnail(folder: Path, number: int, vault: Vault | None = None) -> bytes | None:
+    """The JPEG of an event in a log's folder; None where there is none, or no longer."""
+    begin = max((begin for begin in _files(folder) if begin <= number), default=None)
+    if begin is None:
+        return None
+    try:
+        data = (folder / f"{begin:012}" / f"{number}.jpg").read_bytes()
+        return data if vault is None else vault.open_or_plain(data, _picture_purpose(number))
+    except OSError:
+        return None
 
 
 def _files(folder: Path) -> list[int]:
@@ -500,8 +600,35 @@ def _files(folder: Path) -> list[int]:
     return []
 
 
-def _lines(path: Path) -> Iterator[dict | None]:
-    """The events of a file; None for a line that is damaged, or not yet whole."""
+def _lines(path: Path, vault: Vault | None = None, strict: bool = False) -> Iterator[dict | None]:
+    """The events of a file; None for a line that is damaged, or not yet whole.
+
+    Raises
+    ------
+    SealBroken, KeyMissing
+        With `strict`: a line cannot be decrypted.
+    """
+    for event in _raw_lines(path):
+        if event is None or "sealed" not in event:
+            yield event
+            continue
+        try:
+            if vault is None:
+                raise KeyMissing("the events are encrypted, and there is no key")
+            yield json.loads(vault.open(_sealed_part(event), _event_purpose(event["id"])))
+        except RecognizerError:
+            if strict:
+                raise
+            yield None
+
+
+def _sealed_part(event: dict) -> bytes:
+    """What is encrypted of a line; nothing where it is not encrypted."""
+    return base64.b64decode(event.get("sealed", ""))
+
+
+def _raw_lines(path: Path) -> Iterator[dict | None]:
+    """The lines of a file as they are, perhaps encrypted."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -509,11 +636,32 @@ def _lines(path: Path) -> Iterator[dict | None]:
     yield from (_parsed(line) for line in data.splitlines(keepends=True))
 
 
+def last_id(lines: bytes) -> int:
+    """The id in the last of these lines that is whole; 0 where none is."""
+    return next((event["id"] for line in reversed(lines.splitlines(keepends=True)) if (event := _parsed(line))), 0)
+
+
+def _is_unknown(event: dict) -> bool:
+    """Whether an event is about a person without a name."""
+    return event.get("subject") is None and event.get("kind") in ("unknown", "left", "appeared")
+
+
 def thumbnail_url(number: int) -> str:
     return f"/events/{number}/thumbnail.jpg"
 
 
-def _line(event: dict) -> bytes:
+def _event_purpose(number: int) -> str:
+    return f"event {number}"
+
+
+def _picture_purpose(number: int) -> str:
+    return f"event picture {number}"
+
+
+def _line(event: dict, vault: Vault | None = None) -> bytes:
+    if vault is not None:
+        sealed = vault.seal(json.dumps(event, ensure_ascii=False).encode(), _event_purpose(event["id"]))
+        event = {"id": event["id"], "sealed": base64.b64encode(sealed).decode()}
     return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
@@ -534,16 +682,6 @@ def seconds(time: str | None) -> float:
         return datetime.fromisoformat(time.replace("Z", "+00:00")).timestamp()
     except (ValueError, AttributeError):
         return 0.0
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _refused(error: OSError) -> StorageError:

@@ -32,7 +32,7 @@ class Try {
     this.hint = el("div", { class: "try-hint" });
     fill(
       this.main,
-      el("div", { class: "view-head" }, el("div", null, el("h1", null, "Who is on this photo?"), el("p", null, "It is looked at on this server, and not kept."))),
+      el("div", { class: "view-head" }, el("div", null, el("h1", null, "Who is on this photo?"), el("p", null, "It is looked at on this server, and goes nowhere else."))),
       el(
         "div", { class: "try-start" },
         dropzone("Drop a photo of somebody", "or paste one, anywhere on this page",

@@ -337,7 +337,7 @@ def test_a_cache_that_is_ruined_while_it_is_used(tmp_path, faces, how):
         server.start()
         assert server.people()["Barack Obama"]["photos"] == 4
         assert server.names(faces["obama2"]) == ["Barack Obama"]
-        assert server.request("DELETE", "/people/Barack Obama").json()["left"] == {"files": 0, "templates": 0, "cache_rows": 0}
+        assert not any(server.request("DELETE", "/people/Barack Obama").json()["left"].values())
 
 
 # -- two processes on one folder ------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from .serving import Server
 from .test_access import command, make_key
 
 #: The views that the frame offers, by the name that they have there.
-VIEWS = {"Try": "#/try", "People": "#/people", "Live": "#/live", "Settings": "#/settings"}
+VIEWS = {"Try": "#/try", "People": "#/people", "Live": "#/live", "Strangers": "#/strangers", "Settings": "#/settings"}
 
 
 @pytest.fixture(scope="module")

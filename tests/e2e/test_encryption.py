@@ -1,0 +1,190 @@
+"""An encrypted installation: no plaintext face on its disk, nothing readable without the key, keys that change."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recognizer.vault import create_key_file, new_key
+from recognizer.video.event_log import EventLog
+
+from .serving import ROOT, Server, environment
+from .test_kept import PICTURE, cli, event, happened
+
+
+@pytest.fixture
+def plain(tmp_path, faces):
+    """A server that is not encrypted, with photos, a note and events."""
+    with Server(tmp_path / "home") as server:
+        server.enroll("Barack", faces["obama"])
+        server.put("Joe/dropped.jpg", faces["biden"])
+        server.wait_for(lambda: set(server.people()) == {"Barack", "Joe"})
+        server.request("PATCH", "/people/Barack", data={"consent": "QUUXNOTE"})
+        happened(server, [event(subject="Barack")], [PICTURE])
+        yield server
+
+
+@pytest.fixture
+def key_file(tmp_path) -> Path:
+    return tmp_path / "key"
+
+
+def encrypt(server: Server, key_file: Path) -> None:
+    server.stop()
+    cli(server, "encryption", "init", "--key-file", str(key_file))
+
+
+def vectors(server: Server) -> list[bytes]:
+    connection = sqlite3.connect(server.state / "encodings.sqlite")
+    try:
+        return [vector for (vector,) in connection.execute("SELECT vector FROM encodings WHERE vector IS NOT NULL")]
+    finally:
+        connection.close()
+
+
+def on_disk(server: Server) -> dict[Path, bytes]:
+    found = [path for root in (server.known_faces, server.state) for path in root.rglob("*") if path.is_file()]
+    return {path: path.read_bytes() for path in found}
+
+
+def traces(server: Server, secrets: list[bytes]) -> list[str]:
+    """Files below an installation's folders that hold an image's magic or one of these byte strings."""
+    magics = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF")
+    return [
+        f"{path.name}: {secret[:12]!r}"
+        for path, data in on_disk(server).items() for secret in (*magics, *secrets) if secret in data
+    ]  # fmt: skip
+
+
+def test_an_encrypted_installation_has_no_plaintext_face_on_the_disk(plain, faces, key_file):
+    secrets = [faces[name][2000:2040] for name in ("obama", "biden", "obama2", "collins")]
+    secrets += [*(vector[:64] for vector in vectors(plain)), b"QUUXNOTE", b"Barack", PICTURE[4:-2]]
+    found = " ".join(traces(plain, secrets))
+    assert all(repr(secret[:12]) in found for secret in (secrets[0], secrets[1], secrets[4], b"QUUXNOTE", b"Barack"))
+    encrypt(plain, key_file)
+    assert traces(plain, secrets) == []
+    plain.start(encryption_key_file=key_file)
+    assert plain.names(faces["obama3"]) == ["Barack"] and plain.names(faces["biden"]) == ["Joe"]
+    plain.enroll("Barack", faces["obama2"])
+    file = plain.put("Eileen/dropped.png", faces["collins"])
+    plain.wait_for(lambda: plain.names(faces["collins"]) == ["Eileen"])
+    plain.wait_for(lambda: file.read_bytes()[:4] == b"RCGZ")
+    assert traces(plain, [*secrets, *(each[4:64] for each in (faces["obama2"], faces["collins"]))]) == []
+    photos = plain.get("/people/Barack").json()["photos"]
+    assert {plain.get(photo["url"]).content for photo in photos} == {faces["obama"], faces["obama2"]}
+    assert plain.get(photos[0]["thumbnail"]).content[:3] == b"\xff\xd8\xff"
+    assert plain.people()["Barack"]["consent"] == "QUUXNOTE"
+    assert plain.get("/events/1").json()["subject"] == "Barack" and plain.get("/events/1/thumbnail.jpg").content == PICTURE
+    assert plain.get("/audit?action=enroll").json()["lines"][0]["name"] == "Barack"
+    plain.restart()
+    assert plain.names(faces["obama3"]) == ["Barack"] and plain.get("/people").json()["problems"] == []
+    shown = cli(plain, "encryption", "status")
+    assert list(shown["photos"]) == shown["keys"] == list(shown["event_lines"]) == list(shown["event_pictures"])
+
+
+def fails_to_start(server: Server, **settings) -> str:
+    done = subprocess.run(
+        [*server.command], cwd=ROOT, env=environment(**{**server.settings, **settings}), capture_output=True, text=True,
+        timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    return done.stderr
+
+
+def test_a_wrong_or_missing_key_refuses_to_start_and_destroys_nothing(plain, key_file, tmp_path):
+    encrypt(plain, key_file)
+    create_key_file(tmp_path / "other", [new_key()])
+    before = on_disk(plain)
+    assert "none is set" in fails_to_start(plain)
+    assert "the key that is set is" in fails_to_start(plain, encryption_key_file=tmp_path / "other")
+    assert "cannot be read" in fails_to_start(plain, encryption_key_file=tmp_path / "nowhere")
+    shutil.copytree(plain.known_faces, tmp_path / "copy")  # the folder alone says so as well
+    assert "none is set" in fails_to_start(plain, known_faces=tmp_path / "copy", state_dir=tmp_path / "new-state")
+    assert {path: data for path, data in on_disk(plain).items() if path in before} == before
+
+
+def test_a_key_for_what_is_not_encrypted_yet_is_refused(plain, key_file):
+    create_key_file(key_file, [new_key()])
+    plain.stop()
+    assert "encryption init" in fails_to_start(plain, encryption_key_file=key_file)
+
+
+def test_nothing_is_changed_while_a_server_runs(plain, key_file):
+    assert cli(plain, "encryption", "init", "--key-file", str(key_file), fails=1)["error"]["code"] == "in_use"
+    assert not key_file.exists()
+
+
+def test_a_rotation_that_is_killed_is_done_again(plain, faces, key_file):
+    for number in range(30):
+        plain.put(f"Barack/{number}.txt", os.urandom(200_000))
+    encrypt(plain, key_file)
+    old, begun = key_file.read_text().strip(), 0
+    plain.settings["encryption_key_file"] = key_file
+    command = [sys.executable, "-m", "recognizer", "encryption", "rotate"]
+    for pause in (0.6, 0.75, 0.9):
+        process = subprocess.Popen(command, cwd=ROOT, env=environment(**plain.settings), stderr=subprocess.DEVNULL)
+        time.sleep(pause)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        begun += len(key_file.read_text().split()) == 2
+        plain.start()  # in the middle of it everything can be read
+        assert plain.names(faces["obama3"]) == ["Barack"]
+        plain.stop()
+    done = cli(plain, "encryption", "rotate")
+    assert set(done) == {"photos", "events", "caches"}
+    assert len(key_file.read_text().split()) == 1 and old not in key_file.read_text()
+    shown = cli(plain, "encryption", "status")
+    assert shown["keys"] == shown["set"] == list(shown["photos"]) and sum(shown["photos"].values()) == 32
+    plain.start()
+    assert plain.names(faces["obama3"]) == ["Barack"] and plain.people()["Barack"]["consent"] == "QUUXNOTE"
+
+
+def test_and_back_to_no_encryption(plain, faces, key_file):
+    encrypt(plain, key_file)
+    cli(plain, "encryption", "decrypt", "--yes", encryption_key_file=key_file)
+    plain.start()
+    photos = plain.get("/people/Barack").json()["photos"]
+    file = plain.known_faces / "Barack" / photos[0]["file"]
+    assert plain.get(photos[0]["url"]).content == faces["obama"] == file.read_bytes()
+    assert plain.names(faces["obama3"]) == ["Barack"] and plain.get("/events/1").json()["subject"] == "Barack"
+
+
+def test_templates_without_photos(tmp_path, faces):
+    with Server(tmp_path, keep_photos="off") as server:
+        server.enroll("Barack", faces["obama"])
+        file = server.put("Joe/dropped.jpg", faces["biden"])
+        server.wait_for(lambda: not file.exists() and server.names(faces["biden"]) == ["Joe"])
+        assert sorted(Path(each).suffix for each in server.files()) == [".face", ".face"]
+        assert not any(b"\xff\xd8\xff" in data for data in on_disk(server).values())
+        assert server.names(faces["obama3"]) == ["Barack"]
+        photo = server.get("/people/Joe").json()["photos"][0]
+        assert photo["url"] is None and server.get(f"/people/Joe/photos/{photo['id']}").status_code == 404
+        assert server.get(f"/people/Joe/photos/{photo['id']}?thumbnail=1").status_code == 404
+        server.stop()
+        shutil.rmtree(server.state)  # the templates are in the folder, not in the cache
+        server.start()
+        assert server.names(faces["obama3"]) == ["Barack"] and server.names(faces["biden"]) == ["Joe"]
+        server.restart(embedder="sface")
+        problems = server.get("/people").json()["problems"]
+        assert [each["code"] for each in problems] == ["needs_new_photo"] * 2 and server.names(faces["obama3"]) == [None]
+        server.restart(embedder="dlib+sface")
+        assert server.names(faces["obama3"]) == ["Barack"]
+
+
+def test_vectors_are_numbers_only_with_the_key(plain, key_file):
+    """Guards the test above against looking for what is never there."""
+    assert all(np.isfinite(np.frombuffer(vector, "<f4")).all() for vector in vectors(plain))
+    encrypt(plain, key_file)
+    assert all(vector[:4] == b"RCGZ" for vector in vectors(plain))
+    log = EventLog(plain.state / "events")
+    assert log.read(0, 10) == []
+    log.close()
