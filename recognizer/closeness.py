@@ -18,8 +18,10 @@ from .matching import distances
 from .types import Template
 from .video.workers import step_back
 
-#: Templates that are looked at, at most, and how many of them at once.
-MOST_SAMPLED, BATCH = 2_000, 32
+#: Templates that are looked at, at most; comparisons from which on they are fewer; and at least.
+MOST_SAMPLED, MOST_COMPARISONS, LEAST_SAMPLED = 2_000, 20_000_000, 300
+#: How many of them are searched for at once.
+BATCH = 32
 #: Templates of one person that are compared with each other, at most.
 MOST_OWN = 500
 #: Pairs of different people that are told.
@@ -173,7 +175,7 @@ class Measurement:
             self._thread = None
 
 
-def measure(gallery, over=lambda: False, most: int = MOST_SAMPLED) -> Closeness | None:
+def measure(gallery, over=lambda: False, most: int | None = None) -> Closeness | None:
     """Look at a gallery; None where `over` says meanwhile that nobody wants to know any longer.
 
     Parameters
@@ -181,10 +183,12 @@ def measure(gallery, over=lambda: False, most: int = MOST_SAMPLED) -> Closeness 
     gallery : galleries.base.Gallery
     over : callable returning bool
     most : int
-        How many templates are looked at.
+        How many templates are looked at; by default as many as take seconds.
     """
     subjects = gallery.subjects()
     total, same, different = sum(subjects.values()), [], []
+    if most is None:
+        most = min(MOST_SAMPLED, max(LEAST_SAMPLED, MOST_COMPARISONS // max(1, total)))
     nearest: dict[tuple[str, str], Pair] = {}
     sampled = 0
     batch: list[Template] = []

@@ -85,6 +85,14 @@ def test_of_a_large_gallery_some_are_looked_at_and_it_is_said(people, photos):
     assert again.same.tolist() == found.same.tolist()  # not another figure each time it is asked
 
 
+def test_of_a_very_large_gallery_fewer_are_looked_at(monkeypatch):
+    monkeypatch.setattr(closeness, "MOST_COMPARISONS", 100 * 400)
+    monkeypatch.setattr(closeness, "LEAST_SAMPLED", 50)
+    assert measure(gallery(crowd(400, 1))).sampled == 100
+    assert measure(gallery(crowd(1200, 1))).sampled == 50
+    assert measure(gallery(crowd(30, 1))).sampled == 30
+
+
 def test_whoever_asks_does_not_wait_for_long_and_gets_it_later(monkeypatch):
     held = threading.Event()
     real = measure
