@@ -19,6 +19,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import BinaryIO
 
+from . import strangers
 from .audit import AuditLog
 from .backup_file import FACES, STATE, Writer, belongs, chunks
 from .changes import Changes
@@ -125,7 +126,9 @@ def write(
                 engines = _databases(copy, places.state, scratch)
                 step("events")
                 _events(copy, places.events)
-                _file(copy, STATE + "cameras.json", places.state / "cameras.json")
+                for name in ("cameras.json", "settings.json"):
+                    _file(copy, STATE + name, places.state / name)
+                _strangers(copy, places.strangers)
                 with audit.still():
                     _audit(copy, places.audit)
                     head = audit.head()
@@ -299,6 +302,22 @@ def _events(copy: _Copy, folder: Path) -> None:
         for file in folder.glob(pattern):
             if belongs(f"{STATE}events/{file.name}"):
                 _file(copy, f"{STATE}events/{file.name}", file)
+
+
+def _strangers(copy: _Copy, folder: Path) -> None:
+    """Copy the strangers and their pictures, while nobody changes them."""
+    from filelock import FileLock, Timeout
+
+    if not folder.is_dir():
+        return
+    try:
+        with FileLock(folder / "lock", timeout=_LOCKED_SECONDS):
+            for file in strangers.files(folder):
+                path = f"{STATE}strangers/{file.relative_to(folder).as_posix()}"
+                if belongs(path):
+                    _file(copy, path, file)
+    except Timeout:
+        raise StorageError("the strangers are in use by another process") from None
 
 
 def _pictures(folder: Path) -> list[tuple[str, Path, FileStamp]]:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import consent
+from . import consent, strangers
 from .audit import AuditLog
 from .encodings import EncodingsCache
 from .errors import InUse, KeyMissing, SettingsError, StorageError
@@ -43,6 +43,10 @@ class Places:
     @property
     def audit(self) -> Path:
         return self.state / "audit"
+
+    @property
+    def strangers(self) -> Path:
+        return self.state / "strangers"
 
     @property
     def restoring(self) -> Path:
@@ -100,7 +104,7 @@ def check(places: Places, vault: Vault | None) -> None:
     require(held, vault)
     if held:
         return
-    others = (*CACHES, "events", "audit/names.json")
+    others = (*CACHES, "events", "strangers", "audit/names.json")
     used = any(True for _ in places.faces()) or any((places.state / name).exists() for name in others)
     if used:
         raise SettingsError("a key is set, but what is kept is not encrypted yet: run `python -m recognizer encryption init`")
@@ -225,7 +229,7 @@ def reseal(places: Places, old: Vault | None, new: Vault | None, step: Callable[
     KeyMissing, SealBroken, StorageError
     """
     mark(places, sorted({*(old.ids if old else ()), *(new.ids if new else ())}))  # from here on all of them are needed
-    counts = {"photos": 0, "events": 0, "caches": 0}
+    counts = {"photos": 0, "events": 0, "strangers": 0, "caches": 0}
     wanted = new.current if new else None
     step("photos")
     for file, purpose in places.faces():
@@ -234,6 +238,8 @@ def reseal(places: Places, old: Vault | None, new: Vault | None, step: Callable[
     counts["events"] = event_log.reseal(places.events, old, new)
     for word in places.events.glob("*.forget"):
         _reseal_file(word, "event erasure", old, new, wanted)
+    for file in strangers.files(places.strangers):
+        counts["strangers"] += _reseal_file(file, strangers.purpose(file), old, new, wanted)
     step("cache")
     for name in CACHES:
         if (places.state / name).exists():
@@ -270,7 +276,7 @@ def _reseal_file(file: Path, purpose: str, old: Vault | None, new: Vault | None,
 
 def status(places: Places, vault: Vault | None) -> dict:
     """What is sealed with which key, and what with none: counts by kind and key."""
-    found: dict[str, dict[str, int]] = {"photos": {}, "notes": {}, "event_lines": {}, "event_pictures": {}}
+    found: dict[str, dict[str, int]] = {"photos": {}, "notes": {}, "event_lines": {}, "event_pictures": {}, "strangers": {}}
 
     def count(kind: str, data: bytes) -> None:
         key = sealed_by(data) or "plain"
@@ -285,6 +291,9 @@ def status(places: Places, vault: Vault | None) -> dict:
         for picture in places.events.glob("*/*.jpg"):
             with open(picture, "rb") as opened:
                 count("event_pictures", opened.read(64))
+        for file in strangers.files(places.strangers):
+            with open(file, "rb") as opened:
+                count("strangers", opened.read(64))
     except OSError as error:
         raise StorageError(f"what is kept cannot be read: {(error.strerror or '').lower()}") from error
     return {"keys": sorted(held_keys(places)), "set": vault.ids if vault else [], **found}

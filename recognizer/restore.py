@@ -26,7 +26,8 @@ from .vault import Vault
 _STAGED, _OLD = ".deleted-restoring-", ".deleted-"
 #: What of the state folder is put away for a backup: all that one may hold, and what belongs to it.
 _REPLACED = (
-    "encodings.sqlite", "evaluation.sqlite", "access.sqlite", "cameras.json", "events", "audit", "encryption.json",
+    "encodings.sqlite", "evaluation.sqlite", "access.sqlite", "cameras.json", "settings.json", "strangers", "events", "audit",
+    "encryption.json",
 )  # fmt: skip
 _JOURNALS = ("-wal", "-shm", "-journal")
 #: Files that only their owner may read.

@@ -1037,7 +1037,8 @@ class Service:
             return clustering.limit_for(faces, self._curve.distance)
 
         bounds = Bounds(days=self.settings.strangers_days)
-        return Strangers(self.settings.state_dir / "strangers", self.engine.info.id, limit, bounds)
+        folder, vault = self.settings.state_dir / "strangers", self.enrolment.folder.vault
+        return Strangers(folder, self.engine.info.id, limit, bounds, vault=vault)
 
     def keep_strangers(self) -> None:
         """Look after the strangers from now on; where none are kept any longer, forget those whose time is over. Servers do

@@ -33,8 +33,9 @@ import numpy as np
 
 from .clustering import Group, Groups
 from .encodings import photo_id
-from .errors import InvalidParameter, PictureNotFound, StorageError, StrangerNotFound
+from .errors import InvalidParameter, KeyMissing, PictureNotFound, SealBroken, StorageError, StrangerNotFound
 from .types import Match
+from .vault import Vault
 
 log = logging.getLogger("recognizer.strangers")
 
@@ -181,10 +182,11 @@ class Strangers:
 
     def __init__(
         self, folder: Path, engine: str, limit: Callable[[int], float], bounds: Bounds | None = None, *,
-        now: Callable[[], float] = time.time,
+        now: Callable[[], float] = time.time, vault: Vault | None = None,
     ):  # fmt: skip
         from filelock import FileLock
 
+        self._vault = vault
         self.folder, self.bounds = Path(folder), bounds or Bounds()
         self.counts = dict.fromkeys(("kept", "never", "dropped_strangers", "dropped_pictures", "purged", "recognised"), 0)
         self._engine, self._limit, self._now = engine, limit, now
@@ -224,7 +226,7 @@ class Strangers:
             if all(each.id != picture for each in self._get(id_).pictures):
                 raise PictureNotFound(f"the stranger has no picture {picture!r}")
             try:
-                return _read(self._picture_file(picture))
+                return self._read(self._picture_file(picture))
             except OSError:
                 raise PictureNotFound(f"the picture {picture!r} is gone") from None
 
@@ -275,7 +277,7 @@ class Strangers:
             made[home] = self._visited(made[home], self._strangers.get(home), sighting)
             left = {each.id for stranger in made.values() if not stranger.never for each in stranger.pictures}
             for id_ in left & pictures.keys():
-                _write(self._picture_file(id_), jpegs[id_].jpeg)
+                self._write(self._picture_file(id_), jpegs[id_].jpeg)
                 self.counts["kept"] += 1
             self._save(made)
             self._bound(keep=home)
@@ -340,8 +342,8 @@ class Strangers:
                     continue
                 pictures = []
                 for each in () if stranger.never else stranger.pictures:
-                    with suppress(OSError):
-                        vector = describe(_read(self._picture_file(each.id)))
+                    with suppress(OSError, SealBroken, KeyMissing):
+                        vector = describe(self._read(self._picture_file(each.id)))
                         if vector is not None:
                             pictures.append(replace(each, vector=vector))
                 if pictures:
@@ -526,11 +528,11 @@ class Strangers:
     def _read_one(self, id_: str) -> None:
         self._foreign.discard(id_)
         try:
-            kept = json.loads(_read(self._file(id_)))
+            kept = json.loads(self._read(self._file(id_)))
             self._strangers[id_] = _stranger(id_, kept)
             if kept["engine"] != self._engine:
                 self._foreign.add(id_)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, SealBroken, KeyMissing) as error:
             self._strangers.pop(id_, None)
             log.warning("a stranger cannot be read (%s)", type(error).__name__)
 
@@ -542,7 +544,7 @@ class Strangers:
         before = {each.id for id_ in (*made, *gone) if id_ in self._strangers for each in self._strangers[id_].pictures}
         for id_, stranger in made.items():
             path = self._file(id_)
-            _write(path, json.dumps(_plain(stranger, self._engine)).encode())
+            self._write(path, json.dumps(_plain(stranger, self._engine)).encode())
             status = path.stat()
             self._stamps[id_] = (status.st_mtime_ns, status.st_size, status.st_ino)
             self._strangers[id_] = stranger
@@ -557,6 +559,13 @@ class Strangers:
         listed = {each.id for stranger in self._strangers.values() if not stranger.never for each in stranger.pictures}
         for picture in before - listed:
             self._picture_file(picture).unlink(missing_ok=True)
+
+    def _write(self, file: Path, data: bytes) -> None:
+        _write(file, data if self._vault is None else self._vault.seal(data, purpose(file)))
+
+    def _read(self, file: Path) -> bytes:
+        data = file.read_bytes()
+        return data if self._vault is None else self._vault.open_or_plain(data, purpose(file))
 
     def _file(self, id_: str) -> Path:
         return self.folder / f"{id_}.json"
@@ -622,8 +631,14 @@ def _write(final: Path, data: bytes) -> None:
     _sync(final.parent)
 
 
-def _read(path: Path) -> bytes:
-    return path.read_bytes()
+def purpose(file: Path) -> str:
+    """What an encrypted file is for."""
+    return f"stranger {file.name}"
+
+
+def files(folder: Path) -> list[Path]:
+    """Every file that holds somebody's face or templates."""
+    return [*folder.glob("*.json"), *(folder / _PICTURES).glob("*.jpg")]
 
 
 def _sync(folder: Path) -> None:

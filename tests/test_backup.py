@@ -43,7 +43,9 @@ def places(tmp_path) -> Places:
     put(places, "Ann/.consent.json", b'{"version": 1, "note": "yes", "expires": null}')
     put(places, "Zoë Ω/b c.jpg", OTHER)
     places.state.mkdir()
-    (places.state / "cameras.json").write_text("{}")
+    for name in ("cameras.json", "settings.json", "strangers/3f9a0c1b72.json", "strangers/pictures/8c1d.jpg"):
+        (places.state / name).parent.mkdir(parents=True, exist_ok=True)
+        (places.state / name).write_bytes(PHOTO[::-1])
     log = EventLog(places.events)
     log.append([event("Ann")], [PHOTO])
     log.close()
@@ -75,7 +77,7 @@ def kept(places: Places) -> dict[str, bytes]:
     found = {}
     for root in (places.known_faces, places.state):
         for file in root.rglob("*"):
-            if file.is_file() and file.suffix != ".lock":
+            if file.is_file() and file.suffix != ".lock" and file.name != "lock":
                 found[f"{root.name}/{file.relative_to(root).as_posix()}"] = file.read_bytes()
     return found
 
@@ -107,6 +109,7 @@ def test_what_was_kept_is_there_again_elsewhere(places, tmp_path, vault):
     else:  # it was not encrypted before, and is now
         assert held_keys(there) == {vault.current}
         assert all(is_sealed(file.read_bytes()) for file in there.known_faces.glob("*/*"))
+        assert all(is_sealed(file.read_bytes()) for file in (*there.strangers.glob("*.json"), *there.strangers.rglob("*.jpg")))
         assert [each["subject"] for each in read_all(there.events, vault)] == ["Ann"]
         check(there, vault)
 
@@ -330,14 +333,14 @@ def test_a_backup_with_a_path_that_leads_elsewhere_is_refused(places, tmp_path, 
 
 def refused(zip_file: Path, places: Places, tmp_path: Path, vault: Vault | None = None) -> None:
     """Refused, whether something is there or nothing, and nothing is changed by that."""
-    before, around = kept(places), {path for path in tmp_path.rglob("*") if path.suffix != ".lock"}
+    before, around = kept(places), {path for path in tmp_path.rglob("*") if path.suffix != ".lock" and path.name != "lock"}
     with pytest.raises(BackupBroken):
         restore.check(zip_file, vault)
     for where in (places, other(tmp_path)):
         with pytest.raises(BackupBroken):
             restore.restore(zip_file, where, vault, replace=True)
     assert kept(places) == before
-    made_now = {path for path in tmp_path.rglob("*") if path.suffix != ".lock"} - around
+    made_now = {path for path in tmp_path.rglob("*") if path.suffix != ".lock" and path.name != "lock"} - around
     assert not [path for path in made_now if path.is_file()]
 
 

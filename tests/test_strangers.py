@@ -12,6 +12,7 @@ import pytest
 from recognizer.errors import InvalidParameter, PictureNotFound, StorageError, StrangerNotFound
 from recognizer.strangers import Bounds, Fresh, Sighting, Strangers
 from recognizer.types import Match
+from recognizer.vault import Vault, is_sealed
 
 NOW = 1_795_255_200.0
 DAY = 86_400.0
@@ -295,3 +296,15 @@ def test_a_disk_that_refuses_is_told_and_leaves_what_was_there(inbox, monkeypatc
     assert inbox.see(2) != id_
     with pytest.raises(StorageError):
         Strangers(inbox.folder / f"{id_}.json", "engine", lambda faces: 1.0)
+
+
+def test_with_a_key_nothing_of_a_stranger_is_readable(tmp_path):
+    vault = Vault([bytes(32)])
+    kept = Strangers(tmp_path / "s", "engine", lambda faces: 1.0, vault=vault)
+    assert kept.folder.is_dir()
+    file = kept.folder / "3f9a0c1b72.json"
+    kept._write(file, b'{"a face": 1}')
+    assert is_sealed(file.read_bytes()) and b"face" not in file.read_bytes() and kept._read(file) == b'{"a face": 1}'
+    assert kept.all() == []  # of no use, and told in the log; nothing else is lost by it
+    plain = Strangers(tmp_path / "s", "engine", lambda faces: 1.0)
+    assert plain.all() == []

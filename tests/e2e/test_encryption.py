@@ -142,7 +142,7 @@ def test_a_rotation_that_is_killed_is_done_again(plain, faces, key_file):
         assert plain.names(faces["obama3"]) == ["Barack"]
         plain.stop()
     done = cli(plain, "encryption", "rotate")
-    assert set(done) == {"photos", "events", "caches"}
+    assert set(done) == {"photos", "events", "strangers", "caches"}
     assert len(key_file.read_text().split()) == 1 and old not in key_file.read_text()
     shown = cli(plain, "encryption", "status")
     assert shown["keys"] == shown["set"] == list(shown["photos"]) and sum(shown["photos"].values()) == 32
