@@ -153,7 +153,7 @@ def test_templates_without_photos_are_restored(faces, tmp_path):
         server.enroll("Barack", faces["obama"])
         before = answers(server, faces)
         cli(server, "backup", str(file))
-    there = elsewhere(server, tmp_path, keep_photos="off")
+    there = elsewhere(server, tmp_path, keep_photos="off", strangers="off")
     cli(there, "restore", str(file))
     with there:
         assert answers(there, faces) == before and there.names(faces["obama2"]) == ["Barack"]

@@ -95,7 +95,7 @@ def test_an_encrypted_installation_has_no_plaintext_face_on_the_disk(plain, face
     assert plain.names(faces["obama3"]) == ["Barack"] and plain.get("/people").json()["problems"] == []
     shown = cli(plain, "encryption", "status")
     assert list(shown["photos"]) == shown["keys"] == list(shown["event_lines"]) == list(shown["event_pictures"])
-    assert plain.get("/strangers").json()["total"] == 0  # enrolled by now
+    plain.wait_for(lambda: plain.get("/strangers").json()["total"] == 0)  # she is enrolled by now
 
 
 def fails_to_start(server: Server, **settings) -> str:
