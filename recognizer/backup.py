@@ -19,14 +19,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import BinaryIO
 
-from . import strangers
+from . import files, strangers
 from .audit import AuditLog
 from .backup_file import FACES, STATE, Writer, belongs, chunks
 from .changes import Changes
 from .encodings import FileStamp
 from .encryption import Places, held_keys, require
 from .errors import KeyMissing, StorageError
-from .files import sync_folder
 from .vault import Vault
 
 #: Seconds for which a file must not have changed: somebody may still be copying it into the folder.
@@ -151,20 +150,11 @@ def new_file(to: Path) -> Iterator[BinaryIO]:
     ------
     StorageError
     """
-    part = to.parent / f".part-{secrets.token_hex(8)}"
     try:
-        handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
-        with open(handle, "w+b") as file:
+        with files.new_file(to) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, to)
-        sync_folder(to.parent)
     except OSError as error:
         raise StorageError(f"the backup cannot be written: {(error.strerror or type(error).__name__).lower()}") from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 @contextmanager

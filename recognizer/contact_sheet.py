@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import base64
 import html
+import io
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ import numpy as np
 
 from .archive import Key, Looked, Person
 from .errors import StorageError
+from .files import new_file
 from .replies import box
 
 #: Long side of the thumbnails on the page.
@@ -162,15 +164,10 @@ def _data(jpeg: bytes | None) -> str:
 @contextmanager
 def _written(file: Path) -> Iterator:
     """A file to write text to, which takes the place of `file` when all of it is on the disk."""
-    part = file.with_name(f".{file.name}.part")
     try:
-        with open(part, "w", encoding="utf-8", errors="backslashreplace") as out:
+        with new_file(file, mode=0o666) as raw:
+            out = io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
             yield out
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(part, file)
+            out.detach()
     except OSError as error:
         raise StorageError(f"{file} cannot be written: {(error.strerror or type(error).__name__).lower()}") from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)

@@ -17,7 +17,6 @@ import hashlib
 import importlib.util
 import io
 import json
-import os
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from .errors import InvalidParameter, StorageError
+from .files import write_durably
 
 FORMATS = ("parquet", "jsonl", "csv")
 _HOW = "pip install -r requirements-export.txt"
@@ -258,16 +258,7 @@ class _Place:
     def write(self, name: str, data: bytes) -> None:
         final = self.root / name
         final.parent.mkdir(parents=True, exist_ok=True)
-        part = final.with_name(f".part-{os.getpid()}-{final.name}")
-        try:
-            with open(part, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, final)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+        write_durably(final, data)
 
     def shown(self, name: str) -> str:
         return str(self.root / name)

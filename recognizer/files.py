@@ -5,23 +5,25 @@ from __future__ import annotations
 import os
 import secrets
 import stat
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 #: What files begin with that are being written.
 PART = ".part-"
 _BLOCK = 1 << 20
 
 
-def write_durably(
-    final: Path, data: bytes, *, mode: int | None = None, unless: Callable[[], bool] = lambda: False
-) -> bool:
-    """Write `data` under the name `final`; durable when this returns. Whether it was done.
+@contextmanager
+def new_file(
+    final: Path, *, mode: int = 0o600, unless: Callable[[], bool] = lambda: False
+) -> Iterator[BinaryIO]:
+    """A file, open for writing and reading, that gets the name `final` at the end of the block, durably; or none is left.
 
     Parameters
     ----------
-    mode : int, optional
+    mode : int
         Permissions of the file, from before its first byte on.
     unless : callable
         Asked when all of it is on the disk: if true, the name stays as it is.
@@ -32,21 +34,38 @@ def write_durably(
     """
     part = final.parent / f"{PART}{secrets.token_hex(8)}"
     try:
-        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode or 0o666)
-        with open(handle, "wb") as file:
-            file.write(data)
+        handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
+        with open(handle, "w+b") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
-        if unless():
-            part.unlink()
-            return False
-        os.replace(part, final)
-    except BaseException:
+        if not unless():
+            os.replace(part, final)
+            sync_folder(final.parent)
+    finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
-        raise
-    sync_folder(final.parent)
-    return True
+
+
+def write_durably(
+    final: Path, data: bytes, *, mode: int | None = None, unless: Callable[[], bool] = lambda: False
+) -> bool:
+    """Write `data` under the name `final`; durable when this returns. Whether it was done; see `new_file`.
+
+    Raises
+    ------
+    OSError
+    """
+    done = True
+
+    def stays() -> bool:
+        nonlocal done
+        done = not unless()
+        return not done
+
+    with new_file(final, mode=mode or 0o666, unless=stays) as file:
+        file.write(data)
+    return done
 
 
 def replace_erasing(final: Path, data: bytes, *, expected: os.stat_result) -> os.stat_result | None:

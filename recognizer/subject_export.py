@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 import time
 import zipfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import StorageError
+from .files import new_file
 
 _ABOUT = """\
 This is everything that this installation of Recognizer holds about {name}, as of {when}.
@@ -78,16 +77,8 @@ def write(holding: Holding, to: Path) -> dict[str, int]:
 @contextmanager
 def _new_file(to: Path) -> Iterator:
     """A file that gets the name `to` when everything is written; nothing is left where that fails."""
-    part = to.parent / f".part-{secrets.token_hex(8)}"
     try:
-        handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
-        with open(handle, "w+b") as file:
+        with new_file(to) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, to)
     except OSError as error:
         raise StorageError(f"the file cannot be written: {(error.strerror or type(error).__name__).lower()}") from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
