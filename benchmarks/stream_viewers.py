@@ -27,7 +27,7 @@ class Viewer:
         parts = urlsplit(url)
         self.url, self._keeps = url, keeps
         self.socket = socket.create_connection((parts.hostname, parts.port), timeout=30)
-        self.socket.sendall(f"GET {parts.path}?{parts.query} HTTP/1.1\r\nHost: viewer\r\n\r\n".encode())
+        self.socket.sendall(f"GET {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode())
         self.socket.setblocking(False)
         self.came: list[tuple[str, float]] = []
         self.kept: list[tuple[str, bytes]] = []
@@ -77,6 +77,8 @@ def watch(urls: list[str], count: int, seconds: float, keep: int) -> dict:
     used = time.process_time() - used
     for viewer in viewers:
         viewer.socket.close()
+    if not all(viewer.came for viewer in viewers):
+        raise SystemExit("Expected pictures, and a viewer got none.")
     numbers = {}
     for viewer in viewers:
         for stamp, jpeg in viewer.kept:
