@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from recognizer import models
+from recognizer import audit, models
 from recognizer.settings import Settings
 
 from . import fuzz
@@ -20,6 +20,12 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     fuzz.configure(config.getoption("--long"))
+
+
+@pytest.fixture(autouse=True)
+def nobody_acts_yet():
+    """Commands that ran in this process said who acts."""
+    audit.ACTOR.set("local")
 
 
 @pytest.fixture(scope="session")
