@@ -961,11 +961,17 @@ class Sent:
 
     def __init__(self, file):
         self.read, self.close = file.read, file.close
+
+
 # -- strangers ---------------------------------------------------------------------------------------------------------
 
 
+def shown_strangers(found):
+    return [replies.stranger(each, like) for each, like in zip(found, service().resembles(found), strict=True)]
+
+
 def shown_stranger(found):
-    return replies.stranger(found, service().resembles(found))
+    return shown_strangers([found])[0]
 
 
 @route.get("/strangers", **ROUTE)
@@ -979,7 +985,7 @@ def strangers(
         "on": settings.strangers != "off",
         "setting": "RECOGNIZER_STRANGERS",
         "total": len(found),
-        "strangers": [shown_stranger(each) for each in found[offset : offset + limit]],
+        "strangers": shown_strangers(found[offset : offset + limit]),
     }
 
 

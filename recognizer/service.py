@@ -1052,11 +1052,14 @@ class Service:
         """Everybody in the inbox, whoever was seen last first; nobody where it is off."""
         return [] if self.settings.strangers == "off" else self.inbox.strangers.all()
 
-    def resembles(self, stranger: Stranger) -> Candidate | None:
-        """Who of those who are enrolled is nearest to a stranger's best picture, if that is nearer than most are."""
-        found = self.gallery.search(stranger.pictures[0].vector[None], 1)[0]
+    def resembles(self, strangers: Sequence[Stranger]) -> list[Candidate | None]:
+        """Who of those who are enrolled is nearest to each stranger's best picture, if that is nearer than most are."""
+        if not strangers:
+            return []
+        found = self.gallery.search(np.array([each.pictures[0].vector for each in strangers]), 1)
         limit = self._curve.distance(matching.rate_per_comparison(RESEMBLES_RATE, len(self.gallery)))
-        return found[0] if found and found[0].distance <= max(limit, self.threshold_now()) else None
+        near = max(limit, self.threshold_now())
+        return [each[0] if each and each[0].distance <= near else None for each in found]
 
     def stranger_pictures(self, id_: str) -> list[bytes]:
         """The pictures that enrol a stranger, best first.

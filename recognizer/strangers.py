@@ -493,15 +493,9 @@ class Strangers:
     @contextmanager
     def _held(self) -> Iterator[None]:
         """The lock, and what is on the disk read."""
-        from filelock import Timeout
-
-        with self._lock, _disk():
-            try:
-                with self._file_lock:
-                    self._look()
-                    yield
-            except Timeout:
-                raise StorageError("the strangers are in use by another process") from None
+        with self._lock, _disk(), _alone(self._file_lock):
+            self._look()
+            yield
 
     def _look(self) -> None:
         """Read what changed since the last look."""
@@ -654,13 +648,22 @@ def still(folder: Path) -> Iterator[None]:
     ------
     StorageError
     """
-    from filelock import FileLock, Timeout
+    from filelock import FileLock
 
     if not folder.is_dir():
         yield
         return
+    with _alone(FileLock(folder / _LOCK, timeout=_LOCK_SECONDS)):
+        yield
+
+
+@contextmanager
+def _alone(lock) -> Iterator[None]:
+    """No other process is inside."""
+    from filelock import Timeout
+
     try:
-        with FileLock(folder / _LOCK, timeout=_LOCK_SECONDS):
+        with lock:
             yield
     except Timeout:
         raise StorageError("the strangers are in use by another process") from None

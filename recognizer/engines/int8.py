@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ModelError, StorageError
+from ..files import write_durably
 
 #: Raised whenever a change of code gives another network.
 REVISION = 1
@@ -57,17 +57,10 @@ def quantised(graph: bytes, name: str, face: np.ndarray, folder: Path) -> Path:
 
 
 def _keep(model: bytes, file: Path) -> None:
-    part = file.with_name(f"{file.name}.{os.getpid()}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as out:
-            out.write(model)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(part, file)
+        write_durably(file, model)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
         raise StorageError(f"the 8-bit network cannot be kept: {(error.strerror or 'error').lower()}") from error
 
 
