@@ -9,7 +9,7 @@ import pytest
 from recognizer import audit, models
 from recognizer.settings import Settings
 
-from . import fuzz
+from . import enrolling, fuzz
 from . import photos as real_photos
 from .certificates import authority  # noqa: F401, a fixture
 
@@ -40,3 +40,23 @@ def models_dir() -> Path:
     folder = Settings.from_environment().models_dir
     models.ensure(models.MANIFEST, folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def recipe(models_dir) -> dict:
+    """What makes the quick engine of the tests that enrol."""
+    return {"detector": "yunet", "embedder": "sface", "models_dir": models_dir}
+
+
+@pytest.fixture(scope="module")
+def engine(recipe):
+    from recognizer.engines import make_engine
+
+    return make_engine(**recipe)
+
+
+@pytest.fixture(scope="session")
+def faces(photos) -> dict[str, bytes]:
+    """Photos of one person each, as JPEG."""
+    names = {"obama": "obama.jpg", "biden": "biden.jpg", "collins": "astronaut.png"}
+    return {name: enrolling.jpeg(enrolling.portrait(photos[file])) for name, file in names.items()}

@@ -27,16 +27,6 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
-def recipe(models_dir) -> dict:
-    return {"detector": "yunet", "embedder": "sface", "models_dir": models_dir}
-
-
-@pytest.fixture(scope="module")
-def engine(recipe):
-    return make_engine(**recipe)
-
-
-@pytest.fixture(scope="module")
 def faces(photos) -> dict[str, np.ndarray]:
     return {
         "obama": portrait(photos["obama.jpg"]),

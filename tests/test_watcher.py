@@ -7,26 +7,9 @@ import pytest
 
 from recognizer import watcher as watcher_module
 from recognizer.encodings import photo_id
-from recognizer.engines import make_engine
 from recognizer.watcher import Watcher
 
-from .enrolling import Home, eventually, jpeg, portrait
-
-
-@pytest.fixture(scope="module")
-def recipe(models_dir) -> dict:
-    return {"detector": "yunet", "embedder": "sface", "models_dir": models_dir}
-
-
-@pytest.fixture(scope="module")
-def engine(recipe):
-    return make_engine(**recipe)
-
-
-@pytest.fixture(scope="module")
-def faces(photos) -> dict[str, bytes]:
-    names = {"obama": "obama.jpg", "biden": "biden.jpg", "collins": "astronaut.png"}
-    return {name: jpeg(portrait(photos[file])) for name, file in names.items()}
+from .enrolling import Home, eventually
 
 
 @pytest.fixture(params=[False, True], ids=["announced", "polled"])

@@ -1,6 +1,7 @@
 """The page in a real browser: Debian's Chromium, driven by Playwright's library, with a camera that shows a clip.
 
-Import the fixture `chromium`. Tests that use it are skipped where either is missing.
+The fixtures `chromium` and `visit`, which looks at the fixture `server`, are there for all. Tests that use them are skipped
+where either is missing.
 """
 
 from __future__ import annotations
@@ -149,6 +150,13 @@ class Visit:
             f"{each['id']}: {node['html'][:120]} ({node['failureSummary']})"
             for each in found["violations"] if each["impact"] in _WORST for node in each["nodes"]
         ]  # fmt: skip
+
+
+@pytest.fixture
+def visit(chromium, server):
+    """A tab that looks at the page of the module's server."""
+    with Visit(chromium, server.url) as visit:
+        yield visit
 
 
 def _upload(name: str, data: bytes) -> dict:

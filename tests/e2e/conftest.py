@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from . import pictures
+from .browsing import chromium, visit  # noqa: F401, fixtures
 from .serving import Server
+from .stages import stage  # noqa: F401, a fixture
 from .web import Web
 
 #: Limits of the `reader`, small enough to be gone beyond quickly.

@@ -12,16 +12,15 @@ import time
 from collections.abc import Iterator
 from urllib.parse import quote
 
-import numpy as np
 import pytest
 
 from recognizer import images
 from recognizer.video.event_log import EventLog
 
 from ..brokers import MOSQUITTO, Broker, Listener
-from ..streams import HttpCamera
 from ..test_webhooks import Receiver
 from .serving import Server, code
+from .stages import Stage
 
 PICTURE = b"\xff\xd8\xff\xe0 a picture \xff\xd9"
 
@@ -245,27 +244,6 @@ def test_a_server_that_cannot_tell_of_events_says_so_and_ends(tmp_path, settings
 
 
 # -- a camera of which all of it comes ------------------------------------------------------------------------------------
-
-
-class Stage(HttpCamera):
-    """A camera before which photos are held; its noise shows that it is alive."""
-
-    def __init__(self):
-        super().__init__()
-        self.rate, self.scene = 12.0, np.full((360, 640, 3), 90, np.uint8)
-        self.noise = np.random.default_rng(0)
-
-    def hold(self, photo: bytes | None) -> None:
-        scene = np.full((360, 640, 3), 90, np.uint8)
-        if photo is not None:
-            pixels = images.resize(images.decode(photo, max_bytes=10**8, max_pixels=10**8).pixels, 340)
-            scene[10 : 10 + pixels.shape[0], 150 : 150 + pixels.shape[1]] = pixels[:340, :480]
-        self.scene = scene
-
-    def picture(self) -> bytes:
-        scene = self.scene.copy()
-        scene[:8] = self.noise.integers(0, 255, (8, 640, 3), np.uint8)
-        return images.encode_jpeg(scene)
 
 
 def test_what_happens_before_a_camera_is_told_everywhere(tmp_path, faces):

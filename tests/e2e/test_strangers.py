@@ -9,7 +9,7 @@ from PIL import Image
 
 from . import pictures
 from .serving import Server, code
-from .test_events import Stage
+from .stages import Stage
 
 
 def inbox(server: Server) -> list[dict]:

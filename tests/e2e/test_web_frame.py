@@ -6,7 +6,7 @@ import pytest
 
 from recognizer.auth import ADMIN, READ, WRITE
 
-from .browsing import PHONE, Visit, chromium  # noqa: F401, a fixture
+from .browsing import PHONE, Visit
 from .serving import Server
 from .test_access import command, make_key
 
@@ -25,12 +25,6 @@ def server(tmp_path_factory, faces):
         server.wait_for(lambda: server.get("/people").status_code == 401)
         server.always = {"headers": {"X-Api-Key": server.keys[ADMIN]}}
         yield server
-
-
-@pytest.fixture
-def visit(chromium, server):  # noqa: F811
-    with Visit(chromium, server.url) as visit:
-        yield visit
 
 
 def sign_in(visit, key: str, address: str = ""):
@@ -103,7 +97,7 @@ def test_a_key_that_is_revoked_ends_the_visit(visit, server):
     page.get_by_role("heading", name="Sign in").wait_for()
 
 
-def test_colours_follow_the_system_until_they_are_chosen(chromium, server):  # noqa: F811
+def test_colours_follow_the_system_until_they_are_chosen(chromium, server):
     ground = "getComputedStyle(document.body).backgroundColor"
     with Visit(chromium, server.url, theme="dark") as visit:
         page = visit.open()
@@ -177,7 +171,7 @@ def test_axe_would_find_a_barrier(visit):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_no_barrier(chromium, server, faces, theme):  # noqa: F811
+def test_axe_finds_no_barrier(chromium, server, faces, theme):
     with Visit(chromium, server.url, theme=theme) as visit:
         visit.open()
         found = {"sign in": visit.barriers()}
@@ -211,7 +205,7 @@ def test_axe_finds_no_barrier(chromium, server, faces, theme):  # noqa: F811
         assert not any(found.values()), {name: each for name, each in found.items() if each}
 
 
-def test_every_view_fits_a_phone(chromium, server):  # noqa: F811
+def test_every_view_fits_a_phone(chromium, server):
     with Visit(chromium, server.url, PHONE, has_touch=True, is_mobile=True) as visit:
         page = sign_in(visit, server.keys[ADMIN])
         for name, address in {**VIEWS, "a person": "#/people/Barack%20Obama"}.items():

@@ -14,9 +14,8 @@ from recognizer.video import pattern
 from recognizer.video.event_log import EventLog, Retention
 from tests.streams import free_port
 
-from .browsing import PHONE, Visit, chromium  # noqa: F401, a fixture
+from .browsing import PHONE, Visit
 from .serving import Server
-from .test_events import Stage
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 #: Visits of long ago, two events each: more than two pages of the timeline.
@@ -38,12 +37,6 @@ def write_the_past(folder) -> None:
 
 
 @pytest.fixture(scope="module")
-def stage():
-    with Stage() as camera:
-        yield camera
-
-
-@pytest.fixture(scope="module")
 def server(tmp_path_factory, faces, stage):
     server = Server(
         tmp_path_factory.mktemp("web-live"), camera="test:320x180@10", camera_allow="127.0.0.1", event_left_seconds=1.5,
@@ -54,12 +47,6 @@ def server(tmp_path_factory, faces, stage):
     with server:
         server.post("/cameras", data={"source": stage.url(), "name": "Door"})
         yield server
-
-
-@pytest.fixture
-def visit(chromium, server):  # noqa: F811
-    with Visit(chromium, server.url) as visit:
-        yield visit
 
 
 def viewers(server: Server) -> int:
@@ -126,7 +113,7 @@ def test_streams_end_with_the_view_and_with_the_tab(visit, server):
     server.wait_for(lambda: viewers(server) == 0)
 
 
-def test_a_camera_that_is_scrolled_away_does_not_stream(chromium, server):  # noqa: F811
+def test_a_camera_that_is_scrolled_away_does_not_stream(chromium, server):
     with Visit(chromium, server.url, size={"width": 360, "height": 420}) as visit:
         page = visit.open("#/live")
         server.wait_for(lambda: viewers(server) == 1)
@@ -277,7 +264,7 @@ def test_a_lost_camera_says_since_when_and_why(visit, server):
     page.get_by_role("heading", name="There is no such camera").wait_for()
 
 
-def test_of_many_cameras_three_move_and_the_others_follow_slowly(chromium, server):  # noqa: F811
+def test_of_many_cameras_three_move_and_the_others_follow_slowly(chromium, server):
     more = [server.post("/cameras", data={"source": "test:", "name": f"More {n}"}).json()["id"] for n in range(3)]
     try:
         with Visit(chromium, server.url, size={"width": 1440, "height": 1400}) as visit:
@@ -309,7 +296,7 @@ def test_a_server_that_is_gone_is_told_and_streams_begin_anew(visit, server):
 
 
 @pytest.mark.parametrize(("size", "theme"), [(PHONE, "dark"), ({"width": 1440, "height": 900}, "light")], ids=["phone", "wide"])
-def test_nothing_overflows_and_axe_has_no_serious_finding(chromium, server, size, theme):  # noqa: F811
+def test_nothing_overflows_and_axe_has_no_serious_finding(chromium, server, size, theme):
     with Visit(chromium, server.url, size=size, theme=theme) as visit:
         page = visit.open("#/live")
         page.locator(".visit").first.wait_for()
@@ -322,7 +309,7 @@ def test_nothing_overflows_and_axe_has_no_serious_finding(chromium, server, size
         assert visit.barriers() == []
 
 
-def test_without_cameras_it_says_what_to_do_first(chromium, tmp_path):  # noqa: F811
+def test_without_cameras_it_says_what_to_do_first(chromium, tmp_path):
     with Server(tmp_path, camera="none", events="off") as server, Visit(chromium, server.url) as visit:
         page = visit.open("#/live")
         page.get_by_role("heading", name="No camera yet").wait_for()

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from . import pictures
-from .browsing import Visit, chromium  # noqa: F401, a fixture
+from .browsing import Visit
 from .serving import Server
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&amp;%2F?#"
@@ -27,12 +27,6 @@ def server(_server, faces):
     assert _server.enroll("Barack Obama", faces["obama"], faces["obama3"]).status_code == 201
     assert _server.enroll("Joe Biden", faces["biden"]).status_code == 201
     return _server
-
-
-@pytest.fixture
-def visit(chromium, server):  # noqa: F811
-    with Visit(chromium, server.url) as visit:
-        yield visit
 
 
 def listed(page) -> list[str]:
@@ -246,7 +240,7 @@ def test_a_hostile_name_is_just_a_name(visit, server, faces):
     assert page.locator("img[src=x]").count() == 0  # and no window opened, which the visit would tell
 
 
-def test_of_many_people_only_those_near_the_window_are_drawn(chromium, tmp_path_factory, faces):  # noqa: F811
+def test_of_many_people_only_those_near_the_window_are_drawn(chromium, tmp_path_factory, faces):
     server = Server(tmp_path_factory.mktemp("web-many"), camera="none", watch="off")
     photo = pictures.smaller(faces["biden"], 400)
     for number in range(MANY):

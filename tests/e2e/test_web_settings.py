@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from .browsing import PHONE, Visit, chromium  # noqa: F401, a fixture
+from .browsing import PHONE, Visit
 from .serving import Server, code
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -21,12 +21,6 @@ def server(tmp_path_factory, faces):
     server.put(f"{HOSTILE}/one.jpg", faces["collins"])
     with server:
         yield server
-
-
-@pytest.fixture
-def visit(chromium, server):  # noqa: F811
-    with Visit(chromium, server.url) as visit:
-        yield visit
 
 
 def slide(page, steps: int) -> None:
@@ -97,7 +91,7 @@ def test_parts_that_this_server_does_not_have_are_not_shown(visit, server):
 
 
 @pytest.mark.parametrize(("size", "theme"), [(PHONE, "dark"), ({"width": 1440, "height": 900}, "light")], ids=["phone", "wide"])
-def test_nothing_overflows_and_axe_has_no_serious_finding(chromium, server, size, theme):  # noqa: F811
+def test_nothing_overflows_and_axe_has_no_serious_finding(chromium, server, size, theme):
     with Visit(chromium, server.url, size=size, theme=theme) as visit:
         page = visit.open("#/settings")
         page.locator(".closest li").first.wait_for()
@@ -108,7 +102,7 @@ def test_nothing_overflows_and_axe_has_no_serious_finding(chromium, server, size
         assert visit.overflow() <= 0 and visit.barriers() == []
 
 
-def test_a_rate_that_is_said_elsewhere_is_shown_and_cannot_be_moved(chromium, tmp_path):  # noqa: F811
+def test_a_rate_that_is_said_elsewhere_is_shown_and_cannot_be_moved(chromium, tmp_path):
     with Server(tmp_path, camera="none", watch="off", stranger_rate=0.03) as server, Visit(chromium, server.url) as visit:
         page = visit.open("#/settings")
         page.get_by_text("Set by RECOGNIZER_STRANGER_RATE").wait_for()
@@ -118,7 +112,7 @@ def test_a_rate_that_is_said_elsewhere_is_shown_and_cannot_be_moved(chromium, tm
         page.get_by_text("Nobody is enrolled yet").wait_for()
 
 
-def test_keys_are_made_used_and_revoked_and_the_first_one_locks_the_house(visit, chromium, server):  # noqa: F811
+def test_keys_are_made_used_and_revoked_and_the_first_one_locks_the_house(visit, chromium, server):
     page = visit.open("#/settings")
     page.get_by_text("There are no keys: whoever is at this machine").wait_for()
     page.get_by_role("button", name="Make a key").click()

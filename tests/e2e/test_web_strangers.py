@@ -6,17 +6,10 @@ import re
 
 import pytest
 
-from .browsing import PHONE, Visit, chromium  # noqa: F401, a fixture
+from .browsing import PHONE, Visit
 from .serving import Server
-from .test_events import Stage
 
 HOSTILE = "<img src=x onerror=alert(1)>"
-
-
-@pytest.fixture(scope="module")
-def stage():
-    with Stage() as camera:
-        yield camera
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +25,7 @@ def server(tmp_path_factory, faces, stage):
 
 
 @pytest.fixture
-def visit(chromium, server):  # noqa: F811
+def visit(chromium, server):
     for each in inbox(server):
         server.request("DELETE", f"/strangers/{each['id']}")
     with Visit(chromium, server.url) as visit:
@@ -153,7 +146,7 @@ def test_who_comes_while_somebody_looks_waits_behind_a_button(visit, server, fac
 
 
 @pytest.mark.parametrize(("size", "theme"), [(PHONE, "dark"), ({"width": 1440, "height": 900}, "light")], ids=["phone", "wide"])
-def test_nothing_overflows_and_axe_has_no_serious_finding(visit, chromium, server, faces, size, theme):  # noqa: F811
+def test_nothing_overflows_and_axe_has_no_serious_finding(visit, chromium, server, faces, size, theme):
     ask(server, faces["obama2"], faces["obama3"], faces["collins"])
     with Visit(chromium, server.url, size=size, theme=theme) as seen:
         page = seen.open("#/strangers")
@@ -168,7 +161,7 @@ def test_nothing_overflows_and_axe_has_no_serious_finding(visit, chromium, serve
         assert seen.overflow() <= 0 and seen.barriers() == []
 
 
-def test_while_it_is_off_it_says_how_it_is_switched_on_and_why_it_is_not(chromium, reader):  # noqa: F811
+def test_while_it_is_off_it_says_how_it_is_switched_on_and_why_it_is_not(chromium, reader):
     with Visit(chromium, reader.url) as visit:
         page = visit.open("#/strangers")
         page.get_by_role("heading", name="Strangers are not kept").wait_for()

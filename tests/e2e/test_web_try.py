@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from . import pictures
-from .browsing import PHONE, Visit, chromium  # noqa: F401, a fixture
+from .browsing import PHONE, Visit
 from .serving import Server
 
 
@@ -21,12 +21,6 @@ def server(tmp_path_factory, faces, models_dir):
     server.put("Joe Biden/one.jpg", faces["biden"])
     with server:
         yield server
-
-
-@pytest.fixture
-def visit(chromium, server):  # noqa: F811
-    with Visit(chromium, server.url) as visit:
-        yield visit
 
 
 def names(page) -> list[str]:
@@ -164,7 +158,7 @@ def test_with_the_keyboard_alone(visit, faces):
     assert seen == {"Barack Obama", "Joe Biden", "Unknown face"}
 
 
-def test_on_a_phone(chromium, server, faces):  # noqa: F811
+def test_on_a_phone(chromium, server, faces):
     with Visit(chromium, server.url, PHONE, has_touch=True, is_mobile=True, device_scale_factor=2) as visit:
         page = visit.open()
         assert visit.overflow() <= 0
