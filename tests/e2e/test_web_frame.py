@@ -182,7 +182,7 @@ def test_axe_finds_no_barrier(chromium, server, faces, theme):
             page.wait_for_timeout(300)
             found[name] = visit.barriers()
         page.goto(f"{server.url}/#/people/Barack%20Obama")
-        page.locator(".tag.good").wait_for()
+        page.locator(".view-people .photo .tag.good").first.wait_for()
         found["a person"] = visit.barriers()
         page.get_by_role("button", name="Look at one.jpg").click()
         page.locator("dialog dt", has_text="Sharpness").wait_for()
@@ -210,7 +210,7 @@ def test_every_view_fits_a_phone(chromium, server):
         page = sign_in(visit, server.keys[ADMIN])
         for name, address in {**VIEWS, "a person": "#/people/Barack%20Obama"}.items():
             page.goto(f"{server.url}/{address}")
-            page.locator("h1").first.wait_for()
+            page.locator(f".view-{address[2:].partition('/')[0]} h1").wait_for()
             page.wait_for_timeout(200)
             assert visit.overflow() <= 0, name
 
