@@ -45,6 +45,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 SETTINGS_READERS = {"service", "people", "doctor", "commands", "cli", "api"}
 #: Who touches the process's environment, and what for.
 ENVIRONMENT = {
+    "__init__.py": "keeps ONNX Runtime from calling its makers",
     "settings.py": "the settings",
     "package_index.py": "what pip and uv are set to",
     "reload.py": "hands the listening socket to the process that replaces this one",
