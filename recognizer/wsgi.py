@@ -24,11 +24,11 @@ from collections.abc import Callable
 from cheroot import errors
 from cheroot.connections import ConnectionManager
 from cheroot.makefile import MakeFile
-from cheroot.server import ChunkedRFile, HTTPConnection, HTTPRequest, SizeCheckWrapper
+from cheroot.server import HTTPConnection, HTTPRequest
 from cheroot.wsgi import Gateway_10
 from cheroot.wsgi import Server as CherootServer
 
-from . import logs
+from . import framing, logs
 from .headers import SECURITY_HEADERS
 
 ENDLESS = ("multipart/x-mixed-replace", "text/event-stream")
@@ -221,6 +221,8 @@ class _Reply:
 class _Request(HTTPRequest):
     """A request whose own errors are JSON, and whose head has to arrive in time."""
 
+    header_reader = framing.HeadReader()
+
     def parse_request(self):
         with self.server.deadline(self.conn, HEADER_SECONDS):
             super().parse_request()
@@ -232,9 +234,12 @@ class _Request(HTTPRequest):
         except errors.MaxSizeExceeded:
             self.simple_response("431 Request Header Fields Too Large", f"expected at most {MAX_HEADER_BYTES} bytes")
             return False
-        length = self.inheaders.get(b"Content-Length")
-        if length is not None and (self.chunked_read or not length.isdigit()):
+        length, encoding = self.inheaders.get(b"Content-Length"), self.inheaders.get(b"Transfer-Encoding")
+        if length is not None and (encoding is not None or not length.isdigit()):
             self.simple_response("400 Bad Request", "expected one valid Content-Length, or chunked encoding without it")
+            return False
+        if encoding is not None and (encoding.lower() != b"chunked" or not self.chunked_read):
+            self.simple_response("400 Bad Request", "expected Transfer-Encoding to be chunked, once, and in HTTP/1.1")
             return False
         return True
 
@@ -445,24 +450,11 @@ class _Gateway(Gateway_10):
             return b""
         with req.server.deadline(req.conn, BODY_SECONDS + length / BODY_BYTES_PER_SECOND):
             if req.chunked_read:
-                return self._chunked_body(limit)
+                return framing.read_chunked(req.conn.rfile, limit)
             body = req.rfile.read(length)
         if len(body) < length:
             raise ValueError(f"the body ended early: expected {length} bytes, got {len(body)}")
         return body
-
-    def _chunked_body(self, limit: int) -> bytes:
-        # ChunkedRFile itself would read a size line of any length; a byte per chunk costs six on the wire.
-        source = SizeCheckWrapper(self.req.conn.rfile, 6 * limit + 64 * 1024)
-        chunked = ChunkedRFile(source, None)
-        body = io.BytesIO()
-        while chunk := chunked.read(64 * 1024):
-            body.write(chunk)
-            if body.tell() > limit:
-                raise errors.MaxSizeExceeded
-        for _ in chunked.read_trailer_lines():
-            pass
-        return body.getvalue()
 
 
 class Server(CherootServer):

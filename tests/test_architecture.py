@@ -17,7 +17,7 @@ PACKAGE = ROOT / "recognizer"
 #: Rooms (modules, and packages taken as one), the lowest first. A room imports from the rows below its own, never from
 #: its own row or from above: imports inside functions count as well.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "logs", "headers", "origins", "children", "files"),
+    ("errors", "logs", "headers", "origins", "children", "files", "framing"),
     (
         "types", "exporting", "settings", "names", "image_headers", "fetch", "package_index", "pool", "reload", "wsgi",
         "metrics", "openapi", "pages", "tls", "rates", "access_file", "adjustments", "vault", "consent", "changes",

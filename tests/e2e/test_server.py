@@ -339,6 +339,14 @@ def test_curl_reports_no_error_of_its_own_for_too_large_a_body(toy, tmp_path, he
         (b"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400, "bad_request"),
         (b"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1" + b"0" * 1_000_000, 413, "body_too_large"),
         (b"POST /echo HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", 501, "not_implemented"),
+        (b"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + b"F" * 18 + b"\r\nab", 413, "body_too_large"),
+        (b"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nabcde\r\n0\r\n\r\n", 400, "bad_request"),
+        (b"POST /echo HTTP/1.1\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n", 400, "bad_request"),
+        (b"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", 400, "bad_request"),
+        (b"POST /echo HTTP/1.0\r\nConnection: Keep-Alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "bad_request"),
+        (b"POST /echo HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 5\r\n\r\nabcde", 400, "bad_request"),
+        (b"GET /version HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400, "bad_request"),
+        (b"GET /version HTTP/1.1\r\nX: a\0b\r\n\r\n", 400, "bad_request"),
     ],
 )
 def test_errors_below_the_application_are_json_too(toy, request_bytes, status, code):
