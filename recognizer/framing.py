@@ -14,8 +14,7 @@ from cheroot.errors import MaxSizeExceeded
 from cheroot.server import HeaderReader, SizeCheckWrapper
 
 _LINE_END = b"\r\n"
-_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\x00-\x08\x0a-\x1f\x7f]*)\r\n")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]+)[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?\r\n")
 #: Longest line between chunks.
 _LONGEST = 8192
@@ -42,12 +41,12 @@ class HeadReader(HeaderReader):
                 raise ValueError("the head ended early")
             if not line.endswith(_LINE_END):
                 raise ValueError("expected lines that end with CR LF")
-            name, colon, value = line[:-2].partition(b":")
-            if not colon or not _NAME.fullmatch(name) or _CONTROL.search(value):
+            header = _HEADER.fullmatch(line)
+            if header is None:
                 raise ValueError("expected header lines of a name, a colon, and a value without control characters")
+            name, value = header[1].title(), header[2].strip(b" \t")
             if b"_" in name:
                 continue
-            name, value = name.title(), value.strip(b" \t")
             if name in found:
                 if name in _ONCE:
                     raise ValueError(f"expected one header {name.decode()}")
