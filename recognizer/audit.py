@@ -34,7 +34,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from .errors import AuditBroken, StorageError
-from .files import sync_folder, write_durably
+from .files import own_folder, sync_folder, write_durably
 from .vault import Vault
 
 #: Who acts, in this context: the id of a key, `cli:` and a user, `retention`, or `local` where nobody has to say who they are.
@@ -160,7 +160,8 @@ class AuditLog:
 
         with self._lock:
             try:
-                self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                own_folder(self.folder.parent)
+                own_folder(self.folder)
                 with FileLock(self.folder / "audit.lock", timeout=_WAIT):
                     yield
             except Timeout:

@@ -25,6 +25,7 @@ from typing import TypeVar
 import numpy as np
 
 from .errors import KeyMissing, RecognizerError, SealBroken, StorageError
+from .files import own_folder
 from .vault import Vault
 
 log = logging.getLogger(__name__)
@@ -134,7 +135,7 @@ class EncodingsCache:
     def _open(self) -> sqlite3.Connection:
         if self._path != ":memory:":
             try:
-                Path(self._path).parent.mkdir(parents=True, exist_ok=True)
+                own_folder(Path(self._path).parent)
             except OSError as error:
                 raise StorageError(f"the state folder cannot be used: {(error.strerror or '').lower()}") from error
         with _storage_errors():
