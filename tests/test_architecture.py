@@ -29,7 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "models", "galleries", "folder", "quality", "duplicates", "fonts", "bodies", "sources", "sessions",
         "subject_export", "template_file", "backup_file",
     ),
-    ("engines", "results", "progress", "auth"),
+    ("engines", "results", "progress", "auth", "refusals"),
     ("objects", "strangers"),
     ("examination", "evaluation", "face_recognition", "annotate", "replies"),
     ("enrolment", "video", "vision", "inbox", "archive"),
