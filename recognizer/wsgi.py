@@ -20,6 +20,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from operator import itemgetter
+from typing import NamedTuple
 
 from cheroot import errors
 from cheroot.connections import ConnectionManager
@@ -39,6 +41,9 @@ STREAM_SECONDS = 10.0
 MAX_CONNECTIONS = 400
 MAX_HEADER_BYTES = 64 * 1024
 HEADER_SECONDS = 10.0
+#: Seconds that a head, or a body of few bytes, has while half of the threads wait for one: whoever means well sends it at once.
+HURRIED_SECONDS = 2.0
+SMALL_BODY = 16 * 1024
 BODY_SECONDS = 30.0
 BODY_BYTES_PER_SECOND = 20_000
 LINGER_SECONDS = 5.0
@@ -224,7 +229,7 @@ class _Request(HTTPRequest):
     header_reader = framing.HeadReader()
 
     def parse_request(self):
-        with self.server.deadline(self.conn, HEADER_SECONDS):
+        with self.server.deadline(self.conn, HEADER_SECONDS, small=True):
             super().parse_request()
 
     def read_request_headers(self):
@@ -335,7 +340,7 @@ class _Connection(HTTPConnection):
         if self.shaken:
             return super().communicate()
         # Then back to those that wait: whoever shakes hands and asks nothing keeps no thread.
-        with self.server.deadline(self, HEADER_SECONDS):
+        with self.server.deadline(self, HEADER_SECONDS, small=True):
             problem = self.server.ssl_adapter.finish(self.socket)
         self.shaken = problem is None
         if problem == _PLAIN_HTTP:
@@ -448,13 +453,21 @@ class _Gateway(Gateway_10):
         length = limit if req.chunked_read else int(req.inheaders.get(b"Content-Length", 0))
         if length == 0:
             return b""
-        with req.server.deadline(req.conn, BODY_SECONDS + length / BODY_BYTES_PER_SECOND):
+        with req.server.deadline(req.conn, BODY_SECONDS + length / BODY_BYTES_PER_SECOND, small=length <= SMALL_BODY):
             if req.chunked_read:
                 return framing.read_chunked(req.conn.rfile, limit)
             body = req.rfile.read(length)
         if len(body) < length:
             raise ValueError(f"the body ended early: expected {length} bytes, got {len(body)}")
         return body
+
+
+class _Wait(NamedTuple):
+    """What a thread waits for: since when and until when, and whether it is a head or as short as one."""
+
+    since: float
+    until: float
+    small: bool
 
 
 class Server(CherootServer):
@@ -506,7 +519,8 @@ class Server(CherootServer):
         self.ssl_adapter = tls
         self.open: set[_Connection] = set()
         self._listener = listener
-        self._deadlines: dict[_Connection, float] = {}
+        self._deadlines: dict[_Connection, _Wait] = {}
+        self._most_small = max(1, threads // 2)
         self._lock = threading.Lock()
 
     def bind(self, family, type, proto=0):
@@ -553,10 +567,14 @@ class Server(CherootServer):
         return not stopper.is_alive()
 
     @contextlib.contextmanager
-    def deadline(self, conn: _Connection, seconds: float):
-        """While the block runs, `conn` has that long to send what it has to; `cut_overdue` holds it to that."""
+    def deadline(self, conn: _Connection, seconds: float, *, small: bool = False):
+        """While the block runs, `conn` has that long to send what it has to; `cut_overdue` holds it to that.
+
+        What is `small` has less where many threads wait for such: else a few clients that dawdle would take all of them.
+        """
+        now = time.monotonic()
         with self._lock:
-            self._deadlines[conn] = time.monotonic() + seconds
+            self._deadlines[conn] = _Wait(now, now + seconds, small)
         try:
             yield
         finally:
@@ -567,8 +585,13 @@ class Server(CherootServer):
         """Stop reading from connections past their deadline. To be called a few times a second."""
         now = time.monotonic()
         with self._lock:
-            for conn in [conn for conn, until in self._deadlines.items() if until < now]:
+            for conn in [conn for conn, wait in self._deadlines.items() if wait.until < now]:
                 conn.cut()
+            small = [(wait.since, conn) for conn, wait in self._deadlines.items() if wait.small and not conn.overdue]
+            small.sort(key=itemgetter(0))
+            for since, conn in small[: max(0, len(small) - self._most_small)]:
+                if since < now - HURRIED_SECONDS:
+                    conn.cut()
 
     def process_conn(self, conn):
         if conn.last_used is not None:

@@ -375,6 +375,22 @@ def test_a_client_that_drips_its_header_is_cut(toy):
     assert error_of(reply) == (408, {"code": "request_timeout", "message": "the request came too slowly"})
 
 
+@pytest.mark.parametrize(
+    "sent", [b"GET /version HTTP/1.1\r\nX", b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\na"]
+)
+def test_clients_that_dawdle_cannot_take_all_threads(start, sent):
+    source = "import recognizer.wsgi\nrecognizer.wsgi.HEADER_SECONDS = recognizer.wsgi.BODY_SECONDS = 1000\n" + TOY
+    served = start(source=source)
+    served.ready()
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(served.connect()) for _ in range(250)]  # there are 160 threads
+        for client in clients:
+            client.sendall(sent)
+        assert served.get("/version").json() == 1
+        first = clients[0].recv(65536)
+        assert error_of(first)[1]["code"] == "request_timeout"
+
+
 @pytest.mark.parametrize("announced", ["Content-Length: 9", "Transfer-Encoding: chunked"])
 def test_a_client_that_stops_in_the_middle_of_its_body_is_cut(start, announced):
     source = "import recognizer.wsgi\nrecognizer.wsgi.BODY_SECONDS = 0.5\n" + TOY
