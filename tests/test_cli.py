@@ -615,6 +615,9 @@ def test_a_table_on_a_terminal_fits_it(presidents, monkeypatch):
 
 def test_keys(home):
     assert "there are no keys" in home.run("keys").stdout and home.json("keys", "list") == {"keys": []}
+    home.environ["RECOGNIZER_ADMIN_KEY"] = "a-key-of-the-settings-0123456789"
+    assert "but the one that the settings give" in home.run("keys").stdout
+    del home.environ["RECOGNIZER_ADMIN_KEY"]
     code, out, err = home.process("keys", "add", "front door", "--role", "write", "--days", "90")
     assert code == 0 and re.fullmatch(r"rk_[a-z0-9]{8}_[\w-]{43}\n", out), (out, err)
     assert out[3:11] in err and out.strip() not in err
