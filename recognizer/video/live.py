@@ -102,6 +102,8 @@ class Live:
         a millisecond. Where it has a method `state`, that is called with the entry and each new `CameraState`.
     linger : float
         Seconds that a camera goes on after the last need of it.
+    timed : callable
+        Told the name of each stage that was done for a picture, and how many seconds it took; from any thread.
     """
 
     def __init__(
@@ -114,10 +116,11 @@ class Live:
         encoders: int = 2,
         observers: Sequence[Observer] = (),
         linger: float = LINGER,
+        timed: Callable[[str, float], None] = lambda stage, seconds: None,
     ):
         self.cameras, self.vision, self.font = cameras, vision, font
         self.observers = tuple(observers)
-        self.linger = linger
+        self.linger, self._timed = linger, timed
         self._lock = threading.Lock()
         self._channels: dict[str, _Channel] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -193,7 +196,12 @@ class Live:
     def _why(self, camera: str) -> str:
         channel = self._channels.get(camera)
         state = channel.state if channel else None
-        return (channel and channel.trouble) or (state and (state.reason or state.name)) or "it was not opened in time"
+        if channel and channel.trouble:
+            return channel.trouble
+        if state and state.name == "live":
+            damaged = channel.size is None and channel.entry.camera.counts["broken"]
+            return "its pictures are damaged" if damaged else "none was ready in time"
+        return (state and state.reason) or "it was not opened in time"
 
     def viewers(self, camera: str | None = None) -> int:
         """Viewers and snapshots at this moment, of one camera or of all."""
@@ -214,7 +222,7 @@ class Live:
         entry = self.cameras.get(key.camera)
         with self._lock:
             channel = self._channel(entry)
-            view, count = channel.views.get(key) or (View(key, self._encoders.submit), 0)
+            view, count = channel.views.get(key) or (View(key, self._encoders.submit, self._timed), 0)
             channel.views = {**channel.views, key: (view, count + 1)}
             channel.needs += 1
             self._notify(channel)
@@ -340,7 +348,7 @@ class Live:
     async def _pipeline(self, channel: _Channel, camera: Camera) -> None:
         failures = 0
         while True:
-            pipeline = Pipeline(camera, self.vision, executor=self._executor, wants=channel.wants)
+            pipeline = Pipeline(camera, self.vision, executor=self._executor, wants=channel.wants, timed=self._timed)
             begun = time.monotonic()
             try:
                 await pipeline.run(lambda result: self._publish(channel, result))

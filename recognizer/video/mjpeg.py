@@ -137,6 +137,8 @@ class View:
     key : ViewKey
     submit : callable
         Runs a function on a thread, soon.
+    timed : callable
+        Told "encode" and how many seconds it took, for each picture, on its thread.
 
     Attributes
     ----------
@@ -144,8 +146,13 @@ class View:
         Pictures that were encoded, and pictures that nobody waited for in time.
     """
 
-    def __init__(self, key: ViewKey, submit: Callable[[Callable[[], None]], object]):
-        self.key = key
+    def __init__(
+        self,
+        key: ViewKey,
+        submit: Callable[[Callable[[], None]], object],
+        timed: Callable[[str, float], None] = lambda stage, seconds: None,
+    ):
+        self.key, self._timed = key, timed
         self.encoded = self.skipped = 0
         self._submit = submit
         self._changed = threading.Condition(threading.Lock())
@@ -238,12 +245,13 @@ class View:
         with self._changed:
             offered, self._offered = self._offered, None
             fps = self.fps
-        made = None
+        made, began = None, time.perf_counter()
         try:
             if offered is not None:
                 number, when, card, make = offered
                 jpeg = encode(make(fps), self.key.quality)
                 made = Encoded(number, when, card, jpeg, as_part(jpeg, when))
+                self._timed("encode", time.perf_counter() - began)
         except Exception:
             log.exception("a picture of camera %s could not be drawn", self.key.camera)
         finally:

@@ -76,6 +76,8 @@ class Pipeline:
         Look at each picture completely before the next one is taken, however long it takes.
     strict : bool
         Raise where landmarks or objects cannot be found at all, instead of going on without.
+    timed : callable
+        Told the name of each stage that was done, and how many seconds it took.
     """
 
     def __init__(
@@ -88,12 +90,13 @@ class Pipeline:
         detect_every: int | None = None,
         complete: bool = False,
         strict: bool = False,
+        timed: Callable[[str, float], None] = lambda stage, seconds: None,
     ):
         if detect_every is not None and detect_every < 1:
             raise InvalidParameter(f"detect_every: expected at least 1, got {detect_every}")
         self.camera, self.vision = camera, vision
         self.pace = Pace()
-        self._executor, self._wants, self._strict = executor, wants, strict
+        self._executor, self._wants, self._strict, self._timed = executor, wants, strict, timed
         self._detect_every, self._complete = detect_every, complete
         decide = vision.decide
         self._scene = Scene(decide, getattr(vision, "same_within", None), getattr(vision, "other_beyond", None))
@@ -274,6 +277,7 @@ class Pipeline:
         self._failures[stage] = 0
         seconds = time.perf_counter() - began
         self._timing[stage] = self._timing.get(stage, 0.0) + 1000 * seconds
+        self._timed(stage, seconds)
         if stage == "detect":
             self.pace.took(seconds)
         return result
