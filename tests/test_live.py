@@ -20,6 +20,7 @@ from recognizer.video.mjpeg import ViewKey
 from recognizer.video.workers import Workers
 
 from .streams import HttpCamera
+from .video_actors import Actor, Vision, axis
 
 SOON = 15.0
 PATTERN = "test:320x180@30"
@@ -186,6 +187,32 @@ def test_a_snapshot_opens_the_camera_and_lets_go_of_it(around):
     again = around.live.snapshot(ViewKey("default"))
     assert number_of(again) > number_of(found)
     wait_until(lambda: around.live.running() == [])
+
+
+def test_a_snapshot_of_a_camera_that_did_not_run_has_names(around, monkeypatch):
+    """The first pictures of a camera come before anybody in them was compared; Home Assistant asks for one now and then."""
+    ada = axis(0)
+    vision = Vision(
+        [Actor(ada, lambda number: (80, 90, 60))], {"ada": ada}, lambda step: time.sleep(0.5 * (step == "describe"))
+    )
+    monkeypatch.setattr(module, "NAMES_SECONDS", SOON)
+    drawn = {}
+    draw = module.overlay.draw
+
+    def noted(result, **options):
+        drawn[result.frame.time] = [face.subject for face in result.faces]
+        return draw(result, **options)
+
+    monkeypatch.setattr(module.overlay, "draw", noted)
+    workers = Workers(2)
+    live = Live(around.cameras, vision, executor=workers)
+    try:
+        live.snapshot(ViewKey("default", layers=frozenset()))  # waits for nobody's name
+        assert drawn.popitem()[1] != ["ada"]
+        assert drawn[live.snapshot(ViewKey("default")).time] == ["ada"]
+    finally:
+        live.close()
+        workers.shutdown()
 
 
 def test_no_more_snapshots_wait_than_are_allowed(around, monkeypatch):

@@ -28,6 +28,8 @@ from .results import FrameResult, Vision
 LINGER = 5.0
 #: Seconds that a snapshot waits for a camera that has to be opened first.
 SNAPSHOT_SECONDS = 8.0
+#: Seconds that a snapshot waits for the names of those in it.
+NAMES_SECONDS = 1.5
 #: Snapshots that wait at once, beyond which the answer is Busy: they hold threads that answer requests.
 SNAPSHOTS = 8
 #: Seconds between two cards.
@@ -164,7 +166,7 @@ class Live:
             self._leave(channel, key)
 
     def snapshot(self, key: ViewKey, timeout: float = SNAPSHOT_SECONDS) -> Encoded:
-        """The next picture of `key`; the camera is opened for it if need be.
+        """The next picture of `key`; the camera is opened for it if need be, and whoever is in it has a moment to get a name.
 
         Raises
         ------
@@ -182,6 +184,12 @@ class Live:
                     if self._state(key.camera) in ("lost", "frozen", "ended"):
                         break
                     found = view.next(found.number, left)
+                until = min(until, time.monotonic() + NAMES_SECONDS)
+                while found and "faces" in key.layers and not found.settled and (left := until - time.monotonic()) > 0:
+                    newer = view.next(found.number, left)
+                    if newer is None or newer.card:
+                        break
+                    found = newer
         finally:
             self._snapshots.release()
         if found is None or found.card:
@@ -347,6 +355,7 @@ class Live:
 
     async def _pipeline(self, channel: _Channel, camera: Camera) -> None:
         failures = 0
+
         while True:
             pipeline = Pipeline(camera, self.vision, executor=self._executor, wants=channel.wants, timed=self._timed)
             begun = time.monotonic()
@@ -372,10 +381,11 @@ class Live:
                 log.exception("an observer of camera %s failed", channel.entry.id)
         if channel.state is not None and channel.state.name in ("frozen", "lost"):
             return  # a card is shown; the same old frame would only make it flicker
+        settled = result.searched and all(face.decided for face in result.faces)
         for key, (view, _) in channel.views.items():
             view.offer(
                 lambda fps, key=key: overlay.draw(result, layers=key.layers, font=self.font, width=key.width, fps=fps),
-                taken=frame.taken, time=frame.time,
+                taken=frame.taken, time=frame.time, settled=settled,
             )  # fmt: skip
 
     def _state_changed(self, channel: _Channel, state: CameraState) -> None:
