@@ -227,7 +227,7 @@ def test_a_slow_engine_does_not_hold_up_pictures():
 
 def test_a_quick_engine_sees_nearly_every_picture():
     vision = Vision([Actor(ADA, still(80))], {"ada": ADA}, slow=asleep(0.002))
-    results = run(Camera(40, rate=20), vision)
+    results = run(Camera(20, rate=5), vision)  # so seldom that it has the time on a machine with other work, too
     seen = [face.detected for result in results for face in result.faces]
     assert sum(seen) > 0.7 * len(seen)
 
