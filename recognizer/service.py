@@ -523,9 +523,10 @@ class Service:
         """The server's video, made when it is first asked for."""
         with self._video_lock:
             if self._live is None:
+                timed = {} if self.metrics is None else {"timed": self.metrics.video_stage}
                 self._live = Live(
                     self.cameras, self.vision(), executor=self.video_workers, font=self._font, encoders=max(2, cores() // 2),
-                    observers=self._observers(),
+                    observers=self._observers(), **timed,
                 )  # fmt: skip
             return self._live
 

@@ -772,18 +772,19 @@ def test_a_window_needs_a_screen(presidents):
     assert code == 1 and "window" in err and "--output" in err
 
 
-def test_watch_is_interrupted_cleanly(presidents, tmp_path):
+@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_watch_is_interrupted_cleanly(presidents, tmp_path, how):
     """With a video being written: it can be played, and nothing but the code tells of the interruption."""
     import cv2
 
-    process = presidents.start("watch", "test:320x180@20", "--json", "--output", tmp_path / "cut.avi")
+    process = presidents.start("watch", "test:320x180@20", "--json", "--output", tmp_path / "cut.mp4")
     for _ in range(10):
         assert json.loads(process.stdout.readline())
-    process.send_signal(signal.SIGINT)
+    process.send_signal(getattr(signal, how))
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
+    assert process.returncode == 128 + getattr(signal, how), err
     assert "Traceback" not in err
-    video = cv2.VideoCapture(str(tmp_path / "cut.avi"))
+    video = cv2.VideoCapture(str(tmp_path / "cut.mp4"))
     assert video.read()[0]
     video.release()
 

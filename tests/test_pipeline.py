@@ -270,6 +270,15 @@ def assert_short(used: list[float]) -> None:
     assert len(long) <= 2 < len(used) / 10, f"{long} ms of the loop's thread at once, of {len(used)} steps"
 
 
+def test_pictures_that_come_seldom_wait_for_everything_that_is_found_in_them():
+    """Photos that are shown for two seconds each, or a camera that gives one a second: nobody sees what comes too late."""
+    vision = Vision([Actor(ADA, still(80))], {"ada": ADA}, slow=lambda step: time.sleep(0.05))
+    wants = Wants(landmarks_68=True, objects=True)
+    results = run(Camera(5, rate=2, level=lambda number: 40 * number), vision, threads=2, wants=lambda: wants)
+    assert [[name for _, name in names(result)] for result in results] == [["ada"]] * len(results)
+    assert all(result.faces[0].seen.landmarks_68 is not None and result.objects for result in results[1:])
+
+
 @pytest.mark.parametrize("slow", [asleep(0.08), busy(0.03)], ids=["sleeping", "holding"])
 @pytest.mark.parametrize("complete", [False, True])
 def test_the_loop_is_never_blocked(slow, complete, no_collections):
