@@ -321,6 +321,7 @@ class Requests:
         known = set(route.all_parameters) - {"request", "response", *params}
         declared = route.interface.spec.__annotations__
         for name, value in body.fields.items():
+            value = as_choice(value, declared.get(name))
             check_json_type(name, value, declared.get(name))
             if name in request.params:
                 raise InvalidParameter(f"{name}: expected once, got it in the URL and in the body")
@@ -342,6 +343,13 @@ class Requests:
         request.env["recognizer.route"] = request.uri_template or UNKNOWN
         if request.method == "HEAD" and response.data is not None:
             response.set_header("Content-Length", str(len(response.data)))
+
+
+def as_choice(value, kind):
+    """A whole number of JSON as text, where that text is one of the choices: landmarks are 68 as well as "68"."""
+    if isinstance(value, int) and kind is not None and str(value) in schema_of(kind).get("enum", ()):
+        return str(value)
+    return value
 
 
 def check_json_type(name: str, value, kind) -> None:

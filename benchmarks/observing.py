@@ -1,9 +1,9 @@
 """What observing a request costs: counting it, and its line in the log.
 
-    python benchmarks/observing.py
+    python benchmarks/observing.py [--quick] [--json FILE]
 
-Prints microseconds for each part; requests go through the guard of the WSGI server, without a network, to an application
-that does nothing. Needs no weights and no photos.
+Prints microseconds for each part; ratio is what a request takes over one that is not observed. Requests go through the
+guard of the WSGI server, without a network, to an application that does nothing. Needs no weights and no photos.
 """
 
 from __future__ import annotations
@@ -11,12 +11,10 @@ from __future__ import annotations
 import io
 import logging
 import statistics
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import report
 
 from recognizer import logs
 from recognizer.metrics import Metrics
@@ -24,20 +22,21 @@ from recognizer.observing import Observing
 from recognizer.wsgi import Guard, Observer
 
 ROUNDS, CALLS = 15, 4_000
+BARE = "a request, not observed"
 TIMING = {"decode": 4.2, "detect": 8.3, "embed": 23.1, "match": 0.3, "quality": 0.4, "total": 36.4, "queue": 0.1}
 BODY = b'{"live": true}'
 
 
-def microseconds(calls: dict[str, Callable[[], None]]) -> dict[str, float]:
+def microseconds(calls: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
     """Of each call the median over rounds, in which all take turns, so that a busy moment meets them all."""
-    rounds: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(ROUNDS):
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds):
         for name, call in calls.items():
             start = time.perf_counter()
             for _ in range(CALLS):
                 call()
-            rounds[name].append((time.perf_counter() - start) / CALLS * 1e6)
-    return {name: statistics.median(taken) for name, taken in rounds.items()}
+            taken[name].append((time.perf_counter() - start) / CALLS * 1e6)
+    return {name: statistics.median(each) for name, each in taken.items()}
 
 
 def app(environ, start_response):
@@ -59,6 +58,8 @@ def count(metrics: Metrics) -> None:
 
 
 def main() -> None:
+    options = report.parser(__doc__).parse_args()
+    rounds = 3 if options.quick else ROUNDS
     metrics = Metrics()
     bare, observed = Guard(app, observer=Observer()), Guard(app, observer=Observing(metrics))
     own = logging.getLogger("recognizer")
@@ -84,20 +85,23 @@ def main() -> None:
     own.addHandler(logging.NullHandler())
     own.setLevel(logging.INFO)
     logs.access_log.disabled = True
-    rows = microseconds({
+    found = microseconds({
         "counting a request": lambda: count(metrics),
         "counting a photo: its stages and faces": photo,
-        "a request, not observed": lambda: ask(bare),
+        BARE: lambda: ask(bare),
         "a request, counted": lambda: ask(observed),
-    })
+    }, rounds)  # fmt: skip
     logs.access_log.disabled = False
-    rows |= microseconds({f"a request, counted, and its line as {kind}": written(kind) for kind in ("json", "text")})
+    found |= microseconds({f"a request, counted, and its line as {kind}": written(kind) for kind in ("json", "text")}, rounds)
     start = time.perf_counter()
     size = len(metrics.text())
-    rows[f"answering /metrics ({size} bytes)"] = (time.perf_counter() - start) * 1e6
-    print("| what | microseconds |\n| --- | --- |")
-    for name, value in rows.items():
-        print(f"| {name} | {value:.1f} |")
+    found[f"answering /metrics ({size} bytes)"] = (time.perf_counter() - start) * 1e6
+    rows = [
+        {"what": name, "microseconds": value, "ratio": value / found[BARE] if name.startswith("a request") else None}
+        for name, value in found.items()
+    ]
+    report.table(rows, "What observing a request costs")
+    report.save(options, observing=rows)
 
 
 if __name__ == "__main__":

@@ -130,6 +130,8 @@ def _form(data: bytes) -> Body:
 
 def _add_field(body: Body, name: str, value: object) -> None:
     if name in _BASE64_FIELDS:
+        if value is None or value == "":  # as if it were not there, like every other field
+            return
         body.add_photo(_BASE64_FIELDS[name], decode_base64(name, value))
     elif name in body.fields:
         raise InvalidParameter(f"{name}: expected one value, got several")

@@ -24,7 +24,7 @@ from recognizer.evaluation.detection import Found
 from recognizer.evaluation.encode import Source, encode
 from recognizer.evaluation.identification import Photos, Plan
 from recognizer.evaluation.pairs import Pairs, consecutive_folds, read_pairs
-from recognizer.evaluation.people import read_people
+from recognizer.evaluation.people import count_loose, read_people
 from recognizer.matching import Curve
 from recognizer.settings import PREFIX
 
@@ -49,6 +49,13 @@ CURVE = Curve([1.0, 2.0], [0.001, 0.1])
 )
 def test_wilson(rate, count, expected):
     assert intervals.wilson(rate, count) == pytest.approx(expected, abs=1e-4)
+
+
+@given(st.integers(1, 5000), st.floats(0, 1))
+def test_a_rate_lies_in_its_interval(count, rate):
+    for each in (0.0, rate, 1.0):
+        low, high = intervals.wilson(each, count)
+        assert 0 <= low <= each <= high <= 1  # not even rounding puts it outside: it is drawn with bars from it
 
 
 def _dyadic_brute_force(outcomes, people):
@@ -228,6 +235,7 @@ _SET = "A_B\t1\t2\nC\t1\t10\nA_B\t1\tC\t1\nC\t10\tD\t3\n"
         ("2\r\n" + _SET.replace("\n", "\r\n"), [0, 1, 0, 1]),
         (_SET.replace("\t", "  "), [0, 1, 0, 1]),
         ("\n2\n\n" + _SET + "\n\n", [0, 1, 0, 1]),
+        ("2\t\n" + _SET.replace("\n", "\t \n"), [0, 1, 0, 1]),  # as a spreadsheet writes it
     ],
 )
 def test_lfw_pairs(tmp_path, folder, text, folds):
@@ -503,14 +511,20 @@ def test_boxes_that_cannot_be_used(box_folder, text, says):
 
 
 def test_people_are_folders_and_unknown_is_nobody(tmp_path):
-    for name in ("Ann/1.jpg", "Ann/notes.txt", "Ann/.hidden.jpg", "unknown/1.jpg", "unknown/2.png", "flat.jpg"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    names = (
+        "Ann/1.jpg", "Ann/notes.txt", "Ann/.hidden.jpg", "Ann/2026/3.jpg", "Ann/.trash/4.jpg",
+        "unknown/1.jpg", "unknown/2.png", "unknown/Bob/1.jpg", "flat.jpg",
+    )  # fmt: skip
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_bytes(b"text")
     assert [(photo.person, photo.path.name) for photo in read_people(tmp_path)] == [
-        ("Ann", "1.jpg"), ("unknown/1.jpg", "1.jpg"), ("unknown/2.png", "2.png"),
+        ("Ann", "1.jpg"), ("Ann", "3.jpg"),
+        ("unknown/1.jpg", "1.jpg"), ("unknown/2.png", "2.png"), ("unknown/Bob/1.jpg", "1.jpg"),
     ]  # fmt: skip
+    assert count_loose(tmp_path) == 1
     with pytest.raises(InvalidParameter, match="one folder per person"):
-        read_people(tmp_path / "Ann")
+        read_people(tmp_path / "unknown" / "Bob")
 
 
 # -- real photos ----------------------------------------------------------------------------------------------------
@@ -646,6 +660,38 @@ def test_verification_from_the_command_line(tmp_path, people, models_dir):
     assert picture.read_bytes().startswith(b"\x89PNG")
     again = _evaluate(tmp_path, models_dir, *arguments)
     assert "looking at photos" not in again.stderr and again.stdout == done.stdout
+
+
+LOST_DIFFERENT = """a,b,same
+Obama/Obama_0001.jpg,Obama/Obama_0002.jpg,1
+Obama/Obama_0002.jpg,Obama/Obama_0001.jpg,1
+Lost/Lost_0001.jpg,Obama/Obama_0001.jpg,0
+Lost/Lost_0001.jpg,Obama/Obama_0002.jpg,0
+"""
+
+
+def test_what_cannot_be_told_is_not_drawn_and_stays_json(tmp_path, people, models_dir):
+    """No two different people that could be compared; no strangers; nobody who is enrolled."""
+    pytest.importorskip("matplotlib")
+    out, picture = tmp_path / "out.json", tmp_path / "out.png"
+
+    def measured(*arguments):
+        picture.unlink(missing_ok=True)
+        _evaluate(tmp_path, models_dir, *arguments, "--json", out, "--plot", picture)
+        assert picture.read_bytes().startswith(b"\x89PNG")
+        return json.loads(out.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+    part = measured("--pairs", _file(tmp_path, LOST_DIFFERENT), "--images", people)["verification"]
+    assert part["pairs_lost"] == 2 and part["at_threshold"]["fmr"] is None and part["roc"] == []
+    assert part["tar"]["1e-2"] == 0 and not part["tar_measurable"]["1e-2"]
+    gallery, known, unknown = tmp_path / "gallery", tmp_path / "known", tmp_path / "strangers"
+    _copy(people / "Obama" / "Obama_0001.jpg", gallery / "Obama" / "a.jpg")
+    _copy(people / "Obama" / "Obama_0002.jpg", known / "Obama" / "b.jpg")
+    _copy(people / "Biden" / "Biden_0001.jpg", unknown / "unknown" / "c.jpg")
+    part = measured("--gallery", gallery, "--probes", known)["identification"]
+    assert part["fpir"] is None and part["fnir"] == 0
+    part = measured("--gallery", gallery, "--probes", unknown)["identification"]
+    assert part["fpir"] == 0 and part["fnir"] is None
 
 
 def test_engines_are_chosen_by_name(tmp_path, people, models_dir):

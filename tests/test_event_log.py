@@ -52,6 +52,7 @@ def test_an_empty_log(make):
     log = make()
     assert (log.first, log.last) == (1, 0)
     assert log.read(0, 10) == log.latest(None, 10) == [] and log.get(1) is None and log.thumbnail(1) is None
+    assert log.get(0) is None and log.read(-1, 10) == []  # ids begin with 1
     assert read_all(log.folder) == read_all(log.folder / "nowhere") == []
 
 

@@ -133,6 +133,34 @@ def test_jitter_is_near_the_plain_encoding(photos):
     assert 0 < np.linalg.norm(plain - jittered) < 0.3
 
 
+def test_images_of_any_layout(photos):
+    image = ours.load_image_file(photos["obama2.jpg"])
+    turned = image[:, :, ::-1]
+    assert not turned.flags.c_contiguous
+    for ask in (ours.face_locations, ours.face_landmarks, ours.face_encodings):
+        assert len(ask(turned)) == 1
+        assert np.array_equal(ask(turned), ask(turned.copy()))
+
+
+@pytest.mark.parametrize(
+    ("ask", "error"),
+    [
+        (lambda image: ours.face_locations(image.tolist()), TypeError),
+        (lambda image: ours.face_locations(None), TypeError),
+        (lambda image: ours.face_encodings("photo.jpg"), TypeError),
+        (lambda image: ours.face_encodings(image[..., 0], [(0, 90, 90, 0)]), TypeError),  # grey
+        (lambda image: ours.face_locations(image.astype(float)), RuntimeError),
+        (lambda image: ours.face_locations(image.astype(float), 0, "cnn"), RuntimeError),
+        (lambda image: ours.face_locations(np.dstack([image, image[..., :1]]), 0, "cnn"), RuntimeError),
+        (lambda image: ours.face_locations(None, 0, "cnn"), TypeError),
+    ],
+)
+def test_what_is_no_rgb_image_is_the_same_error(ask, error):
+    """The types of error that the package itself raises (dlib's bindings do)."""
+    with pytest.raises(error):
+        ask(np.zeros((100, 100, 3), np.uint8))
+
+
 def test_unknown_landmark_model_is_the_same_error():
     with pytest.raises(ValueError, match="Supported models are"):
         ours.face_landmarks(np.zeros((20, 20, 3), np.uint8), model="huge")

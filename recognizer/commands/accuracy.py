@@ -324,6 +324,8 @@ def _identification(part: dict) -> None:
         click.echo(f"set: {_percent(part['stranger_rate'])} of strangers may be named")
     if part.get("probes_also_enrolled"):
         click.echo(f"{part['probes_also_enrolled']} probes are in the gallery as well and were left out")
+    if part["photos_in_no_folder"]:
+        say(f"photos that lie in no person's folder and were left out: {part['photos_in_no_folder']}")
 
 
 def _detection(part: dict) -> None:

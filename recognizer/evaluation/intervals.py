@@ -22,7 +22,8 @@ def wilson(rate: float, count: float, z: float = Z) -> Interval:
         return 0.0, 1.0
     spread = z * np.sqrt(rate * (1 - rate) / count + z**2 / (4 * count**2))
     middle, scale = rate + z**2 / (2 * count), 1 + z**2 / count
-    return max(0.0, float((middle - spread) / scale)), min(1.0, float((middle + spread) / scale))
+    low, high = float((middle - spread) / scale), float((middle + spread) / scale)
+    return max(0.0, min(rate, low)), min(1.0, max(rate, high))  # rounding must not leave the rate outside
 
 
 def adjusted(rate: float, variance: float, count: int, people: int) -> Interval:

@@ -96,7 +96,7 @@ def _read_lfw(file: Path, text: str, folder: Path) -> Pairs:
 
 
 def _lfw_line(file: Path, number: int, line: str) -> tuple[tuple[str, int], tuple[str, int]]:
-    parts = [part.strip() for part in (line.split("\t") if "\t" in line else line.split())]
+    parts = [part.strip() for part in (line.strip().split("\t") if "\t" in line else line.split())]
     try:
         if len(parts) == 3:
             return (parts[0], int(parts[1])), (parts[0], int(parts[2]))

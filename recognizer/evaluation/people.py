@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ class Photo:
 
 
 def read_people(folder: Path) -> list[Photo]:
-    """Every photo in the folders of people, by name.
+    """Every photo in the folders of people, and in folders below those, by name.
 
     Raises
     ------
@@ -33,14 +34,27 @@ def read_people(folder: Path) -> list[Photo]:
     for person in sorted(require_folder(folder).iterdir()):
         if person.is_dir() and not person.name.startswith("."):
             name = unicodedata.normalize("NFC", person.name)
-            for path in sorted(person.iterdir()):
-                if _is_photo(path):
-                    photos.append(Photo(f"{name}/{path.name}" if name.lower() in STRANGERS else name, path))
+            for path in _photos_below(person):
+                within = path.relative_to(person).as_posix()
+                photos.append(Photo(f"{name}/{within}" if name.lower() in STRANGERS else name, path))
     if not photos:
         raise InvalidParameter(
             f"{folder}: expected one folder per person with photos in it, found no photo in a folder"
         )
     return photos
+
+
+def count_loose(folder: Path) -> int:
+    """Photos that lie in no person's folder, so that nobody can tell whose they are."""
+    return sum(map(_is_photo, require_folder(folder).iterdir()))
+
+
+def _photos_below(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and not path.is_symlink() and not path.name.startswith("."):
+            yield from _photos_below(path)
+        elif _is_photo(path):
+            yield path
 
 
 def _is_photo(path: Path) -> bool:

@@ -57,6 +57,9 @@ def draw(report: dict, file: Path) -> None:
 
 
 def _roc(axes, part: dict) -> None:
+    axes.set(xlabel="false-match rate (FMR)", ylabel="true accepts (1 - FNMR)", title="One against one")
+    if not part["roc"]:  # no two people could be compared
+        return
     fmr, tar, _ = zip(*part["roc"], strict=True)
     least = 1 / max(1, part["pairs_different"])
     axes.step([max(rate, least / 2) for rate in fmr], tar, where="post", color=_BLUE)
@@ -64,7 +67,7 @@ def _roc(axes, part: dict) -> None:
     low = [part["tar"][key] - part["tar_interval"][key][0] for key in keys]
     high = [part["tar_interval"][key][1] - part["tar"][key] for key in keys]
     axes.errorbar([float(k) for k in keys], [part["tar"][k] for k in keys], [low, high], fmt="o", color=_ORANGE)
-    axes.set(xscale="log", xlabel="false-match rate (FMR)", ylabel="true accepts (1 - FNMR)", title="One against one")
+    axes.set_xscale("log")
     axes.grid(alpha=0.3)
 
 
@@ -91,28 +94,25 @@ def _det(axes, part: dict) -> None:
             axes.plot(
                 *zip(*points, strict=True), label=f"{size['people']} people" + (" (all)" if name == "all" else "")
             )
-    axes.set(
-        xscale="log", xlabel="strangers named (FPIR)", ylabel="enrolled not named (FNIR)", title="One against many"
-    )
+    axes.set(xlabel="strangers named (FPIR)", ylabel="enrolled not named (FNIR)", title="One against many")
     axes.grid(alpha=0.3)
     if axes.lines:
+        axes.set_xscale("log")
         axes.legend()
 
 
 def _strangers(axes, part: dict) -> None:
+    axes.set(xlabel="people enrolled", ylabel="strangers named (FPIR)", title="Strangers named, as set and as measured")
     sizes = [size for size in part["by_size"].values() if size["fpir"] is not None]
+    if not sizes:  # no stranger was searched
+        return
     x, y = [size["people"] for size in sizes], [size["fpir"] for size in sizes]
     low = [size["fpir"] - size["fpir_interval"][0] for size in sizes]
     high = [size["fpir_interval"][1] - size["fpir"] for size in sizes]
     axes.errorbar(x, y, [low, high], fmt="o-", color=_BLUE, label="measured, with 95 % interval")
     if part["stranger_rate"] is not None:
         axes.axhline(part["stranger_rate"], color=_GREY, linestyle="--", label="setting")
-    axes.set(
-        xscale="log",
-        xlabel="people enrolled",
-        ylabel="strangers named (FPIR)",
-        title="Strangers named, as set and as measured",
-    )
+    axes.set_xscale("log")
     axes.set_ylim(bottom=0)
     axes.legend()
 

@@ -25,7 +25,7 @@ from .boxes import read_boxes
 from .encode import Source, Vectors, encode
 from .identification import Photos, Plan
 from .pairs import read_pairs
-from .people import Photo, read_people
+from .people import Photo, count_loose, read_people
 from .yolo import read_scenes
 
 _PACKAGES = ("numpy", "onnxruntime", "openvino", "opencv-python-headless", "dlib", "dlib-bin", "simplejpeg", "pillow")
@@ -136,6 +136,7 @@ def identify(bench: Bench, gallery: Path, probes: Path, plan: Plan) -> dict:
     return {
         "gallery": Path(gallery).name, "probes": Path(probes).name, **_setting(bench), **report,
         "probes_also_enrolled": int((~new).sum()),
+        "photos_in_no_folder": count_loose(gallery) + count_loose(probes),
         "photos_lost": [
             *_lost([photo.path for photo in enrolled], found, gallery),
             *_lost([photo.path for photo in searched], found, probes, start=len(enrolled)),
@@ -162,6 +163,7 @@ def identify_split(bench: Bench, folder: Path, plan: Plan) -> dict:
     report = identification.measure(*split(plan.seed), bench.threshold, plan, split)
     return {
         "split": Path(folder).name, **_setting(bench), **report, "people": len(np.unique(photos.people)),
+        "photos_in_no_folder": count_loose(folder),
         "photos_lost": _lost([photo.path for photo in read], found, folder),
     }  # fmt: skip
 

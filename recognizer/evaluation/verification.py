@@ -150,10 +150,10 @@ def threshold_at(impostors: np.ndarray, rate: float) -> float:
     Parameters
     ----------
     impostors : ndarray, shape (n,)
-        Distances of pairs of different people, rising.
+        Distances of pairs of different people, rising. Without any, nothing is known, so nothing is near enough.
     """
     if not len(impostors):
-        return np.nan
+        return 0.0
     first = int(rate * len(impostors) * (1 + 1e-12))
     return float(impostors[first]) if first < len(impostors) else np.inf
 

@@ -6,7 +6,7 @@
 
 Boxes are (top, right, bottom, left), as there. What differs: nothing is loaded until it is used, any number of threads
 may call at once, encodings agree within 1e-5 instead of to the last bit, a photo that is cut short is an error instead of
-half grey, and `num_jitters` gives the same encoding each time.
+half grey, images of any memory layout (``frame[:, :, ::-1]``) will do, and `num_jitters` gives the same encoding each time.
 """
 
 from .api import (

@@ -62,11 +62,19 @@ def _trim_css_to_bounds(css: Css, image_shape: Sequence[int]) -> Css:
     return max(css[0], 0), min(css[1], image_shape[1]), min(css[2], image_shape[0]), max(css[3], 0)
 
 
+def _require_array(img) -> None:
+    if not isinstance(img, np.ndarray):
+        raise TypeError(f"expected an image as a NumPy array, got {type(img).__name__}")
+
+
 def _raw_face_locations(img, number_of_times_to_upsample: int = 1, model: str = "hog") -> list:
+    _require_array(img)
     if model != "cnn":
         return _hog().raw_rectangles(img, number_of_times_to_upsample)[0]
     import dlib
 
+    if img.dtype != np.uint8 or not (img.ndim == 2 or (img.ndim == 3 and img.shape[2] == 3)):
+        raise RuntimeError("Unsupported image type, must be 8bit gray or RGB image.")  # dlib's own words
     pixels = np.ascontiguousarray(img if img.ndim == 3 else np.repeat(img[..., None], 3, axis=2))
     boxes, scores = _cnn().detect(pixels, number_of_times_to_upsample)
     return [
@@ -95,8 +103,8 @@ def _raw_face_landmarks(face_image, face_locations: Sequence[Css] | None = None,
         rects = _raw_face_locations(face_image)
     else:
         rects = [_css_to_rect(location) for location in face_locations]
-    points = predictor(5 if model == "small" else 68)
-    return [points(face_image, rect) for rect in rects]
+    points, pixels = predictor(5 if model == "small" else 68), np.ascontiguousarray(face_image)
+    return [points(pixels, rect) for rect in rects]
 
 
 def face_landmarks(face_image, face_locations: Sequence[Css] | None = None, model: str = "large") -> list[dict]:
@@ -115,7 +123,9 @@ def face_encodings(
 ) -> list[np.ndarray]:
     """The 128-d encoding of each face, float64 (128,); aligned by 5 points, or by 68 with model ``"large"``."""
     shapes = _raw_face_landmarks(face_image, known_face_locations, model)
-    found = _resnet().describe_jittered(face_chips(face_image, shapes), num_jitters)
+    if shapes and face_image.ndim != 3:
+        raise TypeError(f"expected an RGB image of shape (H, W, 3), got {face_image.shape}")
+    found = _resnet().describe_jittered(face_chips(np.ascontiguousarray(face_image), shapes), num_jitters)
     return list(found.astype(np.float64))
 
 

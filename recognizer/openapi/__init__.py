@@ -186,7 +186,7 @@ def _body(route: Route, operation: Operation) -> dict:
         in_json, sentence = PHOTO_FIELDS[name]
         one = {"type": "string", "contentEncoding": "base64"}
         encoded[in_json] = {
-            **({"oneOf": [one, {"type": "array", "items": one}]} if operation.several else one),
+            **({"oneOf": [_or_null(one), {"type": "array", "items": one}]} if operation.several else _or_null(one)),
             "description": f"{sentence.split(';')[0].rstrip('.')}, in base64, with or without data:image/jpeg;base64, before.",
         }
         part = {"type": "string", "contentMediaType": "application/octet-stream"}
@@ -208,10 +208,11 @@ def _body(route: Route, operation: Operation) -> dict:
 
 
 def _or_null(schema: dict) -> dict:
-    """The same for JSON, where null means that it is not given."""
+    """The same for JSON, where null means that it is not given, and choices that are numbers may be written as such."""
     kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-    enum = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
-    return {**schema, "type": [*kinds, "null"], **enum}
+    numbers = [int(choice) for choice in schema.get("enum", ()) if isinstance(choice, str) and choice.isdecimal()]
+    enum = {"enum": [*schema["enum"], *numbers, None]} if "enum" in schema else {}
+    return {**schema, "type": [*kinds, *(["integer"] if numbers else []), "null"], **enum}
 
 
 def _responses(route: Route, operation: Operation, status_of) -> dict:

@@ -16,6 +16,7 @@ after a restart. The oldest file goes, with its thumbnails, when all are larger 
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import logging
 import os
@@ -462,7 +463,7 @@ class EventLog:
 
     def _read_after(self, after: int) -> Iterator[dict]:
         files = self._files()
-        for begin, following in zip(files, [*files[1:], None], strict=True):
+        for begin, following in itertools.zip_longest(files, files[1:]):  # there may be none
             if following is None or following > after + 1:
                 yield from self._read_file(begin)
 

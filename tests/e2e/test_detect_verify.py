@@ -39,6 +39,10 @@ def test_detect_takes_a_photo_in_every_way(reader, web, faces):
 def test_detect_parameters(reader, faces):
     [face] = reader.post("/detect?landmarks=68", data=faces["obama2"]).json()["faces"]
     assert len(face["landmarks"]["chin"]) == 17
+    encoded = base64.b64encode(faces["obama2"]).decode()
+    for number in (68, "68"):
+        reply = reader.post("/detect", json={"image_base64": encoded, "landmarks": number})
+        assert reply.json()["faces"] == [face]
     assert reader.post("/detect?min_face=700", data=faces["obama2"]).json()["faces"] == []
     assert reader.post("/detect", data=faces["nobody"]).json()["faces"] == []
     reply = reader.post("/detect?format=jpeg", data=faces["obama2"])

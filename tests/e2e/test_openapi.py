@@ -127,6 +127,7 @@ def test_replies_about_cameras_are_as_the_document_says(server, document):
     found = server.get("/events?format=json").json()["last"]
     check(document, server.get(f"/events/{found}"), "GET /events/{event}")
     check(document, server.get("/events/999999"), "GET /events/{event}")
+    check(document, server.get("/events/0"), "GET /events/{event}")
     check(document, server.get(f"/events/{found}/thumbnail.jpg"), "GET /events/{event}/thumbnail.jpg")
     told = server.get("/metrics").text
     assert f'recognizer_camera_frames_read_total{{camera="{added.json()["id"]}"}}' in told

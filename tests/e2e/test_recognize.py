@@ -71,6 +71,8 @@ WAYS = {
     ),
     "json in lines": in_json(lambda web, photo: {"image_base64": base64.encodebytes(photo).decode()}),
     "json with nulls": in_json(lambda web, photo: {"image_base64": base64_of(photo), "image_url": None, "top_k": None}),
+    "json with a URL and null": in_json(lambda web, photo: {"image_url": web.url("/o.jpg", photo), "image_base64": None}),
+    "json with a URL and nothing": in_json(lambda web, photo: {"image_url": web.url("/o.jpg", photo), "image_base64": ""}),
 }
 
 

@@ -1,0 +1,41 @@
+"""The measuring scripts, as far as that goes without measuring: all take --json and --quick."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
+#: Programs that other scripts start, and the one that makes the README's pictures: they measure nothing by themselves.
+PARTS = {"flask_example.py", "load_client.py", "screenshots.py", "stream_clip.py", "stream_viewers.py", "webcam_example.py"}
+#: Scripts say how they are called; modules do not.
+SCRIPTS = sorted(
+    path.name
+    for path in FOLDER.glob("*.py")
+    if path.name not in PARTS and re.search(rf"python benchmarks/{path.name}\b", path.read_text())
+)
+
+
+def test_the_scripts_are_known():
+    assert {"pipeline.py", "http.py", "start.py", "search.py", "observing.py"} <= set(SCRIPTS)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_script_takes_json_and_quick(name):
+    source = (FOLDER / ("http_load.py" if name == "http.py" else name)).read_text()
+    assert "report.parser(" in source and "report.save(" in source
+
+
+def test_the_figures_are_written_as_data(tmp_path):
+    out = tmp_path / "out.json"
+    command = [sys.executable, FOLDER / "observing.py", "--quick", "--json", out]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(out.read_text())["observing"]
+    assert {row["what"]: row["ratio"] for row in rows}["a request, not observed"] == 1
+    assert done.stdout.count("|") >= 4 * len(rows)
