@@ -169,8 +169,9 @@ def test_renaming_and_merging(visit, server):
     page.keyboard.press("Enter")
     page.get_by_text("There is a Barack Obama already").wait_for()
     page.get_by_role("button", name="Cancel").last.click()
+    page.locator("dialog").nth(1).wait_for(state="detached")
     assert set(server.people()) == {"Joseph Biden", "Barack Obama"}
-    page.keyboard.press("Escape")
+    visit.escape()
     page.get_by_role("button", name="Merge").click()
     page.get_by_label("Into whom").fill("Somebody")
     page.keyboard.press("Enter")
@@ -187,8 +188,7 @@ def test_deleting_says_first_what_will_be_erased(visit, server, faces):
     delete.click()
     said = page.locator("dialog").inner_text()
     assert "2 photos, and the folder Barack Obama" in said and "2 templates" in said
-    page.keyboard.press("Escape")
-    page.locator("dialog").wait_for(state="detached")
+    visit.escape()
     assert page.evaluate("document.activeElement.textContent") == "Delete" and "Barack Obama" in server.people()
     delete.click()
     page.get_by_role("button", name="Delete Barack Obama").click()
@@ -230,7 +230,7 @@ def test_a_hostile_name_is_just_a_name(visit, server, faces):
     page.get_by_role("heading", name=name, exact=True).wait_for()
     page.get_by_role("button", name="Delete").click()
     assert name in page.locator("dialog h2").inner_text()
-    page.keyboard.press("Escape")
+    visit.escape()
     page.get_by_role("link", name="Try", exact=True).click()
     page.locator(".view-try .drop").wait_for()
     visit.drop("#main", (f"{name}.jpg", faces["collins"]))
@@ -254,7 +254,9 @@ def test_of_many_people_only_those_near_the_window_are_drawn(chromium, tmp_path_
         assert page.locator(".cell").count() < 150
         page.evaluate("scrollTo(0, document.body.scrollHeight / 2)")
         page.locator(".person-name", has_text=re.compile(r"Person 007\d\d")).first.wait_for()
+        before = page.locator(".cell").first.bounding_box()["width"]
         page.set_viewport_size({"width": 420, "height": 800})
+        page.wait_for_function("before => document.querySelector('.cell').offsetWidth !== Math.round(before)", arg=before)
         page.locator(".person-name").first.wait_for()
         assert visit.overflow() <= 0
         page.get_by_label("Search by name").fill("00321")
