@@ -29,7 +29,8 @@ def write_the_past(folder) -> None:
     begin = noon.astimezone(timezone.utc)  # the page says days as this machine's clock has them
     told = {"camera": "default", "track": 1, "distance": None, "false_match_rate": None, "box": None, "thumbnail": None}
     for number in range(PAST):
-        came, left = ((begin + timedelta(minutes=number, seconds=after)).isoformat(timespec="milliseconds")[:23] + "Z" for after in (0, 30))
+        times = [begin + timedelta(minutes=number), begin + timedelta(minutes=number, seconds=30)]
+        came, left = (each.isoformat(timespec="milliseconds")[:23] + "Z" for each in times)
         who = "Ada Lovelace" if number == 3 else f"Visitor {number}"
         log.append([{"id": 0, "kind": "appeared", "time": came, "subject": who, "since": came, **told}])
         gone = {"since": came, "seconds": 30.0, "appearance": log.last}

@@ -206,7 +206,7 @@ def test_what_of_the_folder_is_not_used_is_shown_and_put_right(visit, server, fa
     server.wait_for(lambda: len(server.get("/people").json()["problems"]) == 3)
     page = visit.open("#/people")
     page.get_by_text("3 files of known_faces are not used").click()
-    assert page.locator(".problem-list li").count() == 3 and page.get_by_text("Only in the folder itself").count() == 1
+    assert page.locator(".problem-list li").count() == 3
     page.get_by_role("link", name="Put it right").first.click()
     refused = page.locator(".photo.refused", has_text="nobody.jpg")
     refused.get_by_role("button", name="Remove").click()
@@ -219,6 +219,38 @@ def test_what_of_the_folder_is_not_used_is_shown_and_put_right(visit, server, fa
     page.get_by_role("button", name="Use the largest face").click()
     page.locator(".photo.refused").wait_for(state="detached")
     assert server.people()["Joe Biden"]["photos"] == 2
+
+
+def test_a_file_that_is_nobodys_gets_a_name_or_is_erased(visit, server, faces):
+    hostile = HOSTILE.replace("/", "")
+    for file, photo in (("it's #1 (50%).jpg", faces["collins"]), (hostile, faces["trio"]), ("notes.txt", b"hello")):
+        server.put(file, photo)
+    server.wait_for(lambda: len(server.get("/people").json()["problems"]) == 3)
+    page = visit.open("#/people")
+    page.get_by_text("3 files of known_faces are not used").click()
+    page.get_by_role("button", name="Say who is on notes.txt").click()
+    page.get_by_role("alert").get_by_text("not a photo").wait_for()
+    page.get_by_role("button", name="Say who is on it's #1 (50%).jpg").click()
+    page.get_by_label("Name", exact=True).fill("Eileen Collins")
+    page.get_by_role("button", name="Add 1 photo").click()
+    page.get_by_text("1 added").first.wait_for()
+    page.get_by_role("button", name="Done").click()
+    page.get_by_text("2 files of known_faces are not used").wait_for()
+    assert server.names(faces["collins"]) == ["Eileen Collins"]
+    assert sorted(file for file in server.files() if "/" not in file) == [hostile, "notes.txt"]
+    # what is refused stays where it was
+    page.get_by_role("button", name=f"Say who is on {hostile}").click()
+    page.get_by_label("Name", exact=True).fill("Three")
+    page.get_by_role("button", name="Add 1 photo").click()
+    page.get_by_text("1 refused").first.wait_for()
+    page.get_by_role("button", name="Done").click()
+    page.locator("dialog").wait_for(state="detached")
+    assert len([file for file in server.files() if "/" not in file]) == 2
+    for file in (hostile, "notes.txt"):
+        page.get_by_role("button", name=f"Erase {file}").click()
+        page.get_by_role("button", name="Erase the file").click()
+        page.locator(".problem-list li", has_text=file).wait_for(state="detached")
+    assert not [file for file in server.files() if "/" not in file]
 
 
 def test_a_hostile_name_is_just_a_name(visit, server, faces):
