@@ -12,7 +12,7 @@ from PIL import Image
 
 from recognizer.video import pattern
 from recognizer.video.event_log import EventLog, Retention
-from tests.streams import free_port
+from tests.streams import HttpCamera, free_port
 
 from .browsing import PHONE, Visit
 from .serving import Server
@@ -269,6 +269,24 @@ def test_a_lost_camera_says_since_when_and_why(visit, server):
     page.get_by_role("heading", name="There is no such camera").wait_for()
 
 
+def test_a_camera_that_stands_still_says_since_when_and_comes_back(visit, server):
+    with HttpCamera() as still:
+        frozen = server.post("/cameras", data={"source": still.url(), "name": "Attic"}).json()["id"]
+        try:
+            page = visit.open(f"#/live/{frozen}")
+            card(page, "Attic").get_by_text("Live", exact=True).wait_for()
+            still.frozen = True
+            page.locator(".watch-state.warn", has_text="Frozen since").wait_for()
+            page.locator(".watch-why", has_text="No new picture since").wait_for()
+            page.locator(".visit", has_text="Attic is frozen").first.wait_for()
+            visit.shoot("frozen")
+            still.frozen = False
+            card(page, "Attic").get_by_text("Live", exact=True).wait_for()
+            page.locator(".watch-why").wait_for(state="hidden")
+        finally:
+            server.request("DELETE", f"/cameras/{frozen}")
+
+
 def test_of_many_cameras_three_move_and_the_others_follow_slowly(chromium, server):
     more = [server.post("/cameras", data={"source": "test:", "name": f"More {n}"}).json()["id"] for n in range(3)]
     try:
@@ -318,6 +336,7 @@ def test_without_cameras_it_says_what_to_do_first(chromium, tmp_path):
     with Server(tmp_path, camera="none", events="off") as server, Visit(chromium, server.url) as visit:
         page = visit.open("#/live")
         page.get_by_role("heading", name="No camera yet").wait_for()
+        assert page.get_by_label("Only this camera").locator("option").all_inner_texts() == ["All cameras"]
         page.get_by_text("RECOGNIZER_EVENTS is off").wait_for()
         page.get_by_role("button", name="Add a camera").first.click()
         page.get_by_label("What is it?").select_option("Test pattern")
