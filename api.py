@@ -60,6 +60,7 @@ from recognizer.objects import LABELS
 from recognizer.observing import Observing
 from recognizer.pages import Pages, Reply, wants_page
 from recognizer.progress import Progress
+from recognizer.refusals import Refusals
 from recognizer.service import Service, make_service
 from recognizer.sessions import Sessions, csrf_token
 from recognizer.settings import Settings
@@ -126,6 +127,7 @@ gate = auth.Gate(
 )  # fmt: skip
 #: What is noted here is about no subject; the service's own log also knows their names.
 access_log = audit.AuditLog(settings.state_dir / "audit")
+refusals = Refusals(access_log)
 metrics = Metrics()
 pages = Pages(others={
     "swagger-ui.js": lambda: models.path("docs-script", settings.models_dir),
@@ -190,6 +192,7 @@ def start_early() -> None:
 def stop() -> None:
     """End what `load` began."""
     global _service
+    refusals.flush()
     with _service_lock:
         if _service is not None:
             _service.close()
@@ -293,6 +296,7 @@ class Access:
         visit = gate.admit(request.env)
         audit.ACTOR.set(visit.actor)  # of this thread, until its next request
         if visit.error is not None:
+            refusals.note(visit.actor, visit.error)
             raise visit.error
         if visit.preflight:
             response.status = falcon.HTTP_204
@@ -735,7 +739,11 @@ def begin_session(request, response, key: text = None):
     if "key" in falcon.uri.parse_query_string(request.query_string):
         raise InvalidParameter("key: expected in the body or a header; what stands in a URL is written down in many places")
     visit = gate.admit(request.env)
-    token, used, expires = gate.log_in(visit, key)
+    try:
+        token, used, expires = gate.log_in(visit, key)
+    except RecognizerError as error:
+        refusals.note(visit.actor, error)
+        raise
     with audit.acting(f"key:{used.id}"):
         access_log.append("sign_in", role=used.role)
     response.append_header("Set-Cookie", auth.set_cookie(visit, token, expires - time.time()))

@@ -12,7 +12,7 @@ The second table is the package's own way: faces come in twenty parts, in random
 follows from the number of faces. "kept" is the share of faces that have, at the end, the group that they were first given.
 
 DBSCAN comes from scikit-learn, HDBSCAN from hdbscan and average linkage from SciPy, which are not part of an installation:
-`pip install scikit-learn hdbscan`.
+`pip install -r requirements-benchmarks.txt`.
 """
 
 from __future__ import annotations

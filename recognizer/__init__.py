@@ -11,15 +11,17 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import os
-
     from .people import People
 
 __version__ = "0.1.0"
 __all__ = ["open"]
+
+# ONNX Runtime from 1.29 on tells its makers what runs where, unless this stands here when it is first imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def open(known_faces: str | os.PathLike | None = None, **settings) -> People:

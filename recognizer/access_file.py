@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import StorageError
+from .files import own_folder
 
 NOTICED_SECONDS = 0.5
 _LOCKED_SECONDS = 5.0
@@ -138,7 +139,7 @@ class AccessFile:
     def _make(self) -> None:
         """See that the file is there, and is its owner's alone, before anything is written into it."""
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            own_folder(self._path.parent)
             number = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
             try:
                 if os.name == "posix" and os.fstat(number).st_mode & 0o077:

@@ -14,7 +14,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from .errors import StorageError
-from .files import write_durably
+from .files import own_folder, write_durably
 
 #: Seconds after which a change that another process made is noticed.
 NOTICED_SECONDS = 1.0
@@ -87,7 +87,7 @@ class Adjustments:
             log.error("%s cannot be read (%s): what was changed while running does not count", self._file.name, what)
 
     def _write(self, data: bytes) -> None:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
+        own_folder(self._file.parent)
         write_durably(self._file, data)
         status = os.stat(self._file)
         self._stamp = (status.st_mtime_ns, status.st_size, status.st_ino)

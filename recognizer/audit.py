@@ -34,7 +34,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from .errors import AuditBroken, StorageError
-from .files import sync_folder, write_durably
+from .files import own_folder, sync_folder, write_durably
 from .vault import Vault
 
 #: Who acts, in this context: the id of a key, `cli:` and a user, `retention`, or `local` where nobody has to say who they are.
@@ -160,7 +160,8 @@ class AuditLog:
 
         with self._lock:
             try:
-                self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                own_folder(self.folder.parent)
+                own_folder(self.folder)
                 with FileLock(self.folder / "audit.lock", timeout=_WAIT):
                     yield
             except Timeout:
@@ -365,12 +366,12 @@ class AuditLog:
         expected = None
         for begin in files:
             name = self._path(begin).name
-            for number, line in enumerate(_read(self._path(begin)), 1):
-                where = f"{name}, line {number}"
+            for number, text in enumerate(_texts(self._path(begin)), 1):
+                where, line = f"{name}, line {number}", _parsed(text)
                 if line is None:
                     found.problems.append(f"{where}: this is no whole line of the log")
                     continue
-                found.problems += _wrong(line, where, expected, found.hash, name if number == 1 else None)
+                found.problems += _wrong(line, text, where, expected, found.hash, name if number == 1 else None)
                 seq = line["seq"]
                 if found.lines == 0:
                     found.first = seq
@@ -417,10 +418,10 @@ def require_whole(found: Verified) -> None:
         raise AuditBroken(f"the audit log was changed: {shown}", problems=found.problems[:100])
 
 
-def _wrong(line: dict, where: str, expected: int | None, previous: str, file: str | None) -> list[str]:
+def _wrong(line: dict, text: bytes, where: str, expected: int | None, previous: str, file: str | None) -> list[str]:
     """What is wrong with one line at its place."""
     problems = []
-    if line.get("hash") != _hash({name: value for name, value in line.items() if name != "hash"}):
+    if not _is_as_written(line, text):
         problems.append(f"{where}: the line was changed")
     if expected is not None:
         if line.get("seq") != expected:
@@ -430,6 +431,15 @@ def _wrong(line: dict, where: str, expected: int | None, previous: str, file: st
     if file is not None and file != f"{line['seq']:012}.jsonl":
         problems.append(f"{where}: the file should begin with line {file.split('.')[0].lstrip('0')}")
     return problems
+
+
+def _is_as_written(line: dict, text: bytes) -> bool:
+    """Whether a line has its own hash, and stands there byte for byte: who reads it may take the first of two equal names."""
+    try:
+        whole = line.get("hash") == _hash({name: value for name, value in line.items() if name != "hash"})
+        return whole and text == _bytes(line)
+    except ValueError:  # text that no UTF-8 is made of
+        return False
 
 
 def _mentioned(line: dict) -> set[str]:
@@ -448,18 +458,22 @@ def _bytes(line: dict) -> bytes:
 
 def _read(path: Path) -> Iterator[dict | None]:
     """The lines of a file; None for what is none."""
+    yield from map(_parsed, _texts(path))
+
+
+def _texts(path: Path) -> list[bytes]:
+    """The lines of a file as they stand there, each with its end."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise StorageError(f"the audit log cannot be read: {(error.strerror or '').lower()}") from error
-    for text in data.split(b"\n")[:-1] if data.endswith(b"\n") else data.split(b"\n"):
-        yield _parsed(text)
+    return [text + b"\n" for text in data.split(b"\n")[:-1]] + ([] if data.endswith(b"\n") else [data[data.rfind(b"\n") + 1 :]])
 
 
 def _parsed(text: bytes) -> dict | None:
     try:
         line = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return line if isinstance(line, dict) and isinstance(line.get("seq"), int) else None
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import Busy, StorageError
+from .files import own_folder
 
 _FILE = "changes.lock"
 #: Seconds that a change waits for others, and for a backup's last look.
@@ -30,7 +31,7 @@ class Changes:
         self._lock = threading.RLock()
         self._file = FileLock(Path(state) / _FILE, thread_local=False)
         with suppress(OSError):  # now, since a full disk may have no room for it later
-            Path(state).mkdir(parents=True, exist_ok=True)
+            own_folder(Path(state))
             (Path(state) / _FILE).touch(exist_ok=True)
 
     @contextmanager

@@ -75,7 +75,7 @@ def examine(overrides: dict, port: int) -> list[Finding]:
         lambda: weights(settings),
         dlib_files,
         lambda: [folder("known faces", settings.known_faces, "RECOGNIZER_KNOWN_FACES")],
-        lambda: [folder("state", settings.state_dir, "RECOGNIZER_STATE_DIR")],
+        lambda: [folder("state", settings.state_dir, "RECOGNIZER_STATE_DIR", own=True)],
         lambda: [access(settings), encryption(settings)],
         lambda: [cache(settings.state_dir / "encodings.sqlite")],
         lambda: [watching(settings), port_free(settings.host, port), clock(), memory(), disk(settings.state_dir)],
@@ -202,8 +202,8 @@ def dlib_files() -> Iterator[Finding]:
 # -- folders ------------------------------------------------------------------------------------------------------
 
 
-def folder(name: str, path: Path, variable: str) -> Finding:
-    """Whether a folder can be read and written, or could be made; and whether its file system's clock is ours."""
+def folder(name: str, path: Path, variable: str, *, own: bool = False) -> Finding:
+    """Whether a folder can be read and written, or could be made; whether its clock is ours; if `own`, who may look in."""
     shown = str(path.absolute())
     advice = f"Give the user that runs the server rights to {shown}, or set {variable} to another folder."
     if path.exists() and not path.is_dir():
@@ -225,6 +225,9 @@ def folder(name: str, path: Path, variable: str) -> Finding:
     if abs(behind) > 5:
         found = f"the clock of the file system of {shown} is {behind:+.0f} s off"
         return Finding(name, WARNING, found, "Set both clocks by NTP: new photos are noticed by their times.")
+    if own and os.name == "posix" and path.stat().st_mode & 0o005:
+        found = f"every user of this machine may look into {shown}, which holds templates of faces"
+        return Finding(name, WARNING, found, f"Keep them out: `chmod o= {shown}`")
     return Finding(name, OK, f"{shown} can be read and written")
 
 

@@ -25,6 +25,7 @@ from typing import TypeVar
 import numpy as np
 
 from .errors import KeyMissing, RecognizerError, SealBroken, StorageError
+from .files import own_folder
 from .vault import Vault
 
 log = logging.getLogger(__name__)
@@ -134,7 +135,7 @@ class EncodingsCache:
     def _open(self) -> sqlite3.Connection:
         if self._path != ":memory:":
             try:
-                Path(self._path).parent.mkdir(parents=True, exist_ok=True)
+                own_folder(Path(self._path).parent)
             except OSError as error:
                 raise StorageError(f"the state folder cannot be used: {(error.strerror or '').lower()}") from error
         with _storage_errors():
@@ -359,7 +360,10 @@ class EncodingsCache:
     def forget(self, photos: Sequence[str]) -> None:
         """Erase everything about these photos, of every engine, from the file and from its journal."""
         rows = [(photo,) for photo in photos]
-        self._write(*((f"DELETE FROM {table} WHERE photo = ?", rows) for table in ("files", "encodings", "thumbnails")))
+        self._write(
+            *((f"DELETE FROM {table} WHERE photo = ?", rows) for table in ("files", "encodings", "thumbnails")),
+            (f"DELETE FROM thumbnails WHERE {_ONE_OF_SEVERAL}", [_several(photo) for photo in photos]),
+        )
         self._read("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def forget_other_engines(self, engine: str) -> int:
@@ -375,7 +379,20 @@ class EncodingsCache:
         """How many rows hold anything about these photos; 0 after `forget`."""
         tables = ("files", "encodings", "thumbnails")
         queries = [f"SELECT count(*) FROM {table} WHERE photo = ?" for table in tables]
-        return sum(self._read(query, (photo,))[0][0] for photo in photos for query in queries)
+        faces = f"SELECT count(*) FROM thumbnails WHERE {_ONE_OF_SEVERAL}"
+        return sum(
+            sum(self._read(query, (photo,))[0][0] for query in queries) + self._read(faces, _several(photo))[0][0]
+            for photo in photos
+        )
+
+
+#: Thumbnails of each face of a photo: the photo's id, a slash, the face's number.
+_ONE_OF_SEVERAL = "photo > ? AND photo < ?"
+
+
+def _several(photo: str) -> tuple[str, str]:
+    """What the ids of a photo's faces lie between."""
+    return f"{photo}/", f"{photo}0"
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from . import consent, strangers
 from .audit import AuditLog
 from .encodings import EncodingsCache
 from .errors import InUse, KeyMissing, SettingsError, StorageError
-from .files import replace_erasing, write_durably
+from .files import own_folder, replace_erasing, write_durably
 from .folder import CONSENT, PHOTO
 from .vault import FACES_MARK, STATE_MARK, Vault, sealed_by
 from .video import event_log
@@ -149,7 +149,7 @@ def _lock(places: Places):
     from filelock import FileLock
 
     try:
-        places.state.mkdir(parents=True, exist_ok=True)
+        own_folder(places.state)
     except OSError as error:
         raise StorageError(f"the state folder cannot be used: {(error.strerror or '').lower()}") from error
     yield lambda name: FileLock(places.state / name, thread_local=False)

@@ -127,6 +127,16 @@ def _overwrite_if_gone(old) -> None:
         os.fsync(old.fileno())
 
 
+def own_folder(folder: Path) -> None:
+    """See that a folder is there. One that is made here, nobody but its owner may look into; those above it are as usual.
+
+    Raises
+    ------
+    OSError
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable."""
     if os.name == "nt":  # Windows cannot open a folder for this, and writes renames through by itself

@@ -76,6 +76,12 @@ METRICS = (
         ("camera",),
     ),
     Definition("recognizer_camera_connects_total", "counter", "Times that a camera was connected to.", ("camera",)),
+    Definition(
+        "recognizer_video_stage_duration_seconds", "histogram",
+        "Time of each stage of live video, waiting for a thread included: detect, describe, match, landmarks and objects, and "
+        "encode, in which a picture is drawn and encoded for its viewers.",
+        ("stage",), STAGE_BUCKETS,
+    ),
     Definition("recognizer_camera_viewers", "gauge", "Viewers of a camera now.", ("camera",)),
     Definition("recognizer_events_total", "counter", "Events of cameras that were kept."),
     Definition(
@@ -167,6 +173,10 @@ class Metrics:
         for stage, spent in timing_ms.items():
             if stage != "total":
                 self._child("recognizer_stage_duration_seconds", stage).observe(spent / 1000)
+
+    def video_stage(self, stage: str, seconds: float) -> None:
+        """How long a stage of live video took, for one picture."""
+        self._child("recognizer_video_stage_duration_seconds", stage).observe(seconds)
 
     def faces(self, found: int, matched: int | None = None) -> None:
         """Faces found in one photo, and how many of them got a name; None where nobody was compared."""

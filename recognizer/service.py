@@ -9,6 +9,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -524,9 +525,10 @@ class Service:
         """The server's video, made when it is first asked for."""
         with self._video_lock:
             if self._live is None:
+                timed = {} if self.metrics is None else {"timed": self.metrics.video_stage}
                 self._live = Live(
                     self.cameras, self.vision(), executor=self.video_workers, font=self._font, encoders=max(2, cores() // 2),
-                    observers=self._observers(),
+                    observers=self._observers(), **timed,
                 )  # fmt: skip
             return self._live
 
@@ -773,20 +775,35 @@ class Service:
             if not self._events_about(name) and name not in self.audit.names().values():
                 raise
             photos = []
+        elsewhere = self._forget_elsewhere(photos)
         self._forget_events(name)
         self.audit.erase(name)
-        left = self.enrolment.left_of(name, photos) | {
+        left = self.enrolment.left_of(name, photos)
+        left |= {
+            "cache_rows": left["cache_rows"] + elsewhere,
             "events": self._wait_for_events(name), "names": sum(each == name for each in self.audit.names().values())
         }  # fmt: skip
         if any(left.values()):
             raise StorageError(f"not everything about {name!r} could be erased", left=left)
         return {"deleted": name, "photos": len(photos), "left": left}
 
+    def _forget_elsewhere(self, photos: list[str]) -> int:
+        """Erase what `evaluate` and `group` keep about photos; how many rows of it are left."""
+        left = 0
+        for name in encryption.CACHES[1:]:
+            file = self.settings.state_dir / name
+            if photos and file.exists():
+                with closing(EncodingsCache(file, self.vault)) as cache:
+                    cache.forget(photos)
+                    left += cache.rows_about(photos)
+        return left
+
     def delete_photo(self, name: str, photo: str) -> dict:
         """Erase one photo of a subject; see `delete_person`."""
         name = self._name(name)
         with self._changes.one():
             files = self.enrolment.remove_photo(name, photo)
+            self._forget_elsewhere([photo])
             self.audit.append("delete_photo", name)
             if name not in self.enrolment.subjects():
                 self.audit.forget(name)

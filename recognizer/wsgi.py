@@ -20,15 +20,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from operator import itemgetter
+from typing import NamedTuple
 
 from cheroot import errors
 from cheroot.connections import ConnectionManager
 from cheroot.makefile import MakeFile
-from cheroot.server import ChunkedRFile, HTTPConnection, HTTPRequest, SizeCheckWrapper
+from cheroot.server import HTTPConnection, HTTPRequest
 from cheroot.wsgi import Gateway_10
 from cheroot.wsgi import Server as CherootServer
 
-from . import logs
+from . import framing, logs
 from .headers import SECURITY_HEADERS
 
 ENDLESS = ("multipart/x-mixed-replace", "text/event-stream")
@@ -39,6 +41,9 @@ STREAM_SECONDS = 10.0
 MAX_CONNECTIONS = 400
 MAX_HEADER_BYTES = 64 * 1024
 HEADER_SECONDS = 10.0
+#: Seconds that a head, or a body of few bytes, has while half of the threads wait for one: whoever means well sends it at once.
+HURRIED_SECONDS = 2.0
+SMALL_BODY = 16 * 1024
 BODY_SECONDS = 30.0
 BODY_BYTES_PER_SECOND = 20_000
 LINGER_SECONDS = 5.0
@@ -221,8 +226,10 @@ class _Reply:
 class _Request(HTTPRequest):
     """A request whose own errors are JSON, and whose head has to arrive in time."""
 
+    header_reader = framing.HeadReader()
+
     def parse_request(self):
-        with self.server.deadline(self.conn, HEADER_SECONDS):
+        with self.server.deadline(self.conn, HEADER_SECONDS, small=True):
             super().parse_request()
 
     def read_request_headers(self):
@@ -232,9 +239,12 @@ class _Request(HTTPRequest):
         except errors.MaxSizeExceeded:
             self.simple_response("431 Request Header Fields Too Large", f"expected at most {MAX_HEADER_BYTES} bytes")
             return False
-        length = self.inheaders.get(b"Content-Length")
-        if length is not None and (self.chunked_read or not length.isdigit()):
+        length, encoding = self.inheaders.get(b"Content-Length"), self.inheaders.get(b"Transfer-Encoding")
+        if length is not None and (encoding is not None or not length.isdigit()):
             self.simple_response("400 Bad Request", "expected one valid Content-Length, or chunked encoding without it")
+            return False
+        if encoding is not None and (encoding.lower() != b"chunked" or not self.chunked_read):
+            self.simple_response("400 Bad Request", "expected Transfer-Encoding to be chunked, once, and in HTTP/1.1")
             return False
         return True
 
@@ -330,7 +340,7 @@ class _Connection(HTTPConnection):
         if self.shaken:
             return super().communicate()
         # Then back to those that wait: whoever shakes hands and asks nothing keeps no thread.
-        with self.server.deadline(self, HEADER_SECONDS):
+        with self.server.deadline(self, HEADER_SECONDS, small=True):
             problem = self.server.ssl_adapter.finish(self.socket)
         self.shaken = problem is None
         if problem == _PLAIN_HTTP:
@@ -443,26 +453,21 @@ class _Gateway(Gateway_10):
         length = limit if req.chunked_read else int(req.inheaders.get(b"Content-Length", 0))
         if length == 0:
             return b""
-        with req.server.deadline(req.conn, BODY_SECONDS + length / BODY_BYTES_PER_SECOND):
+        with req.server.deadline(req.conn, BODY_SECONDS + length / BODY_BYTES_PER_SECOND, small=length <= SMALL_BODY):
             if req.chunked_read:
-                return self._chunked_body(limit)
+                return framing.read_chunked(req.conn.rfile, limit)
             body = req.rfile.read(length)
         if len(body) < length:
             raise ValueError(f"the body ended early: expected {length} bytes, got {len(body)}")
         return body
 
-    def _chunked_body(self, limit: int) -> bytes:
-        # ChunkedRFile itself would read a size line of any length; a byte per chunk costs six on the wire.
-        source = SizeCheckWrapper(self.req.conn.rfile, 6 * limit + 64 * 1024)
-        chunked = ChunkedRFile(source, None)
-        body = io.BytesIO()
-        while chunk := chunked.read(64 * 1024):
-            body.write(chunk)
-            if body.tell() > limit:
-                raise errors.MaxSizeExceeded
-        for _ in chunked.read_trailer_lines():
-            pass
-        return body.getvalue()
+
+class _Wait(NamedTuple):
+    """What a thread waits for: since when and until when, and whether it is a head or as short as one."""
+
+    since: float
+    until: float
+    small: bool
 
 
 class Server(CherootServer):
@@ -514,7 +519,8 @@ class Server(CherootServer):
         self.ssl_adapter = tls
         self.open: set[_Connection] = set()
         self._listener = listener
-        self._deadlines: dict[_Connection, float] = {}
+        self._deadlines: dict[_Connection, _Wait] = {}
+        self._most_small = max(1, threads // 2)
         self._lock = threading.Lock()
 
     def bind(self, family, type, proto=0):
@@ -561,10 +567,14 @@ class Server(CherootServer):
         return not stopper.is_alive()
 
     @contextlib.contextmanager
-    def deadline(self, conn: _Connection, seconds: float):
-        """While the block runs, `conn` has that long to send what it has to; `cut_overdue` holds it to that."""
+    def deadline(self, conn: _Connection, seconds: float, *, small: bool = False):
+        """While the block runs, `conn` has that long to send what it has to; `cut_overdue` holds it to that.
+
+        What is `small` has less where many threads wait for such: else a few clients that dawdle would take all of them.
+        """
+        now = time.monotonic()
         with self._lock:
-            self._deadlines[conn] = time.monotonic() + seconds
+            self._deadlines[conn] = _Wait(now, now + seconds, small)
         try:
             yield
         finally:
@@ -575,8 +585,13 @@ class Server(CherootServer):
         """Stop reading from connections past their deadline. To be called a few times a second."""
         now = time.monotonic()
         with self._lock:
-            for conn in [conn for conn, until in self._deadlines.items() if until < now]:
+            for conn in [conn for conn, wait in self._deadlines.items() if wait.until < now]:
                 conn.cut()
+            small = [(wait.since, conn) for conn, wait in self._deadlines.items() if wait.small and not conn.overdue]
+            small.sort(key=itemgetter(0))
+            for since, conn in small[: max(0, len(small) - self._most_small)]:
+                if since < now - HURRIED_SECONDS:
+                    conn.cut()
 
     def process_conn(self, conn):
         if conn.last_used is not None:

@@ -78,7 +78,8 @@ def decoders() -> dict[int, str]:
 class HttpCamera(socketserver.ThreadingTCPServer):
     """A camera on HTTP whose behaviour a test changes while it runs.
 
-    ``/mjpeg`` gives what `picture` returns, `rate` times a second; ``/snapshot.jpg`` one JPEG; ``/slow`` nothing;
+    ``/mjpeg`` gives what `picture` returns, `rate` times a second; ``/bare`` the same without parts or times;
+    ``/snapshot.jpg`` one JPEG; ``/slow`` nothing;
     ``/text`` a page; ``/elsewhere`` redirects to `redirect`.
     """
 
@@ -154,6 +155,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self.whole("text/html", b"<p>hello")
         if self.path.startswith("/snapshot.jpg"):
             return self.whole("image/jpeg", server.picture())
+        if self.path.startswith("/bare"):
+            return self.bare(server)
         self.send_response(200)
         self.send_header("Content-Type", 'multipart/x-mixed-replace; boundary="--picture"')
         self.end_headers()
@@ -165,6 +168,16 @@ class _Handler(BaseHTTPRequestHandler):
                 length = f"Content-Length: {len(data)}\r\n" if server.lengths else ""
                 self.wfile.write(f"--picture\r\nContent-Type: image/jpeg\r\n{length}\r\n".encode() + data + b"\r\n")
             time.sleep(1 / server.rate)
+
+    def bare(self, server):
+        self.send_response(200)
+        self.send_header("Content-Type", "application/octet-stream")
+        self.end_headers()
+        begin, sent = time.perf_counter(), 0
+        while True:
+            self.wfile.write(server.picture())
+            sent += 1
+            time.sleep(max(0.0, begin + sent / server.rate - time.perf_counter()))
 
     def whole(self, kind: str, data: bytes):
         self.send_response(200)

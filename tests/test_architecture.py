@@ -17,7 +17,7 @@ PACKAGE = ROOT / "recognizer"
 #: Rooms (modules, and packages taken as one), the lowest first. A room imports from the rows below its own, never from
 #: its own row or from above: imports inside functions count as well.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "logs", "headers", "origins", "children", "files"),
+    ("errors", "logs", "headers", "origins", "children", "files", "framing"),
     (
         "types", "exporting", "settings", "names", "image_headers", "fetch", "package_index", "pool", "reload", "wsgi",
         "metrics", "openapi", "pages", "tls", "rates", "access_file", "adjustments", "vault", "consent", "changes",
@@ -29,7 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "models", "galleries", "folder", "quality", "duplicates", "fonts", "bodies", "sources", "sessions",
         "subject_export", "template_file", "backup_file",
     ),
-    ("engines", "results", "progress", "auth"),
+    ("engines", "results", "progress", "auth", "refusals"),
     ("objects", "strangers"),
     ("examination", "evaluation", "face_recognition", "annotate", "replies"),
     ("enrolment", "video", "vision", "inbox", "archive"),
@@ -45,6 +45,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 SETTINGS_READERS = {"service", "people", "doctor", "commands", "cli", "api"}
 #: Who touches the process's environment, and what for.
 ENVIRONMENT = {
+    "__init__.py": "keeps ONNX Runtime from calling its makers",
     "settings.py": "the settings",
     "package_index.py": "what pip and uv are set to",
     "reload.py": "hands the listening socket to the process that replaces this one",

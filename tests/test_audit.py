@@ -93,6 +93,11 @@ def test_a_name_keeps_its_id_and_merged_people_have_both(log):
         (lambda lines: [], "the end is missing"),
         (lambda lines: [*lines, b"not json\n"], "no whole line"),
         (lambda lines: [*lines[:-1], lines[-1][:-20]], "no whole line"),
+        (lambda lines: [lines[0].replace(b"{", b'{"actor":"somebody else",', 1), *lines[1:]], "was changed"),
+        (lambda lines: [lines[0].replace(b",", b", ", 1), *lines[1:]], "was changed"),
+        (lambda lines: [*lines[:-1], lines[-1][:-1]], "was changed"),
+        (lambda lines: [lines[0].replace(b"local", b"\\ud800"), *lines[1:]], "was changed"),
+        (lambda lines: [b"[" * 100_000 + b"\n", *lines[1:]], "no whole line"),
     ],
 )
 def test_what_was_changed_is_found(tmp_path, work, said):

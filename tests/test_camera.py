@@ -407,6 +407,18 @@ def test_of_mjpeg_only_what_is_taken_is_decoded(cameras, web, monkeypatch):
     assert camera.newest() is not None and len(decoded) == 1
 
 
+def test_bare_jpegs_do_not_fall_behind(cameras, web):
+    """They carry no times: FFmpeg takes them for 25 a second, and a camera gives more."""
+    web.rate = 100
+    camera = cameras(web.url("/bare"))
+    camera.start()
+    assert camera.wait(-1, 30) is not None
+    sent, read = web.number, camera.counts["read"]
+    wait_for(lambda: web.number - sent > 700, 60)
+    assert camera.counts["connects"] == 1
+    assert (web.number - sent) - (camera.counts["read"] - read) < 200
+
+
 def test_a_camera_that_is_killed_comes_back(cameras, web, monkeypatch):
     monkeypatch.setattr(camera_module, "FIRST_WAIT", 0.1)
     camera = cameras(web.url())

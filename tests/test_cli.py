@@ -616,6 +616,9 @@ def test_a_table_on_a_terminal_fits_it(presidents, monkeypatch):
 
 def test_keys(home):
     assert "there are no keys" in home.run("keys").stdout and home.json("keys", "list") == {"keys": []}
+    home.environ["RECOGNIZER_ADMIN_KEY"] = "a-key-of-the-settings-0123456789"
+    assert "but the one that the settings give" in home.run("keys").stdout
+    del home.environ["RECOGNIZER_ADMIN_KEY"]
     code, out, err = home.process("keys", "add", "front door", "--role", "write", "--days", "90")
     assert code == 0 and re.fullmatch(r"rk_[a-z0-9]{8}_[\w-]{43}\n", out), (out, err)
     assert out[3:11] in err and out.strip() not in err
@@ -773,18 +776,19 @@ def test_a_window_needs_a_screen(presidents):
     assert code == 1 and "window" in err and "--output" in err
 
 
-def test_watch_is_interrupted_cleanly(presidents, tmp_path):
+@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_watch_is_interrupted_cleanly(presidents, tmp_path, how):
     """With a video being written: it can be played, and nothing but the code tells of the interruption."""
     import cv2
 
-    process = presidents.start("watch", "test:320x180@20", "--json", "--output", tmp_path / "cut.avi")
+    process = presidents.start("watch", "test:320x180@20", "--json", "--output", tmp_path / "cut.mp4")
     for _ in range(10):
         assert json.loads(process.stdout.readline())
-    process.send_signal(signal.SIGINT)
+    process.send_signal(getattr(signal, how))
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
+    assert process.returncode == 128 + getattr(signal, how), err
     assert "Traceback" not in err
-    video = cv2.VideoCapture(str(tmp_path / "cut.avi"))
+    video = cv2.VideoCapture(str(tmp_path / "cut.mp4"))
     assert video.read()[0]
     video.release()
 

@@ -148,6 +148,15 @@ def test_folders(tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="permissions of others are told by POSIX")
+def test_a_folder_that_everybody_may_look_into(tmp_path):
+    for mode, state in ((0o700, doctor.OK), (0o770, doctor.OK), (0o755, doctor.WARNING), (0o701, doctor.WARNING)):
+        tmp_path.chmod(mode)
+        finding = doctor.folder("state", tmp_path, "X", own=True)
+        assert finding.state == state and is_sound(finding)
+        assert doctor.folder("known faces", tmp_path, "X").state == doctor.OK
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser may write everywhere")
 def test_a_folder_without_rights(tmp_path):
     closed = tmp_path / "closed"

@@ -167,6 +167,16 @@ def test_following_from_an_id_and_as_it_happens(make):
     assert next(new)["id"] == 4
 
 
+def test_following_from_an_id_of_a_log_that_was_deleted(make):
+    """A browser comes back by itself with the last id that it had; it must not wait until the ids are as high again."""
+    events = make()
+    put(events, "appeared")
+    found = events.follow(500, pause=0.05)
+    assert next(found) is None
+    put(events, "left")
+    assert next(found)["id"] == 2
+
+
 def test_where_another_process_writes_the_events_are_read(make):
     owner, reader = make(), make()
     put(owner, "appeared", "left")

@@ -9,6 +9,7 @@ import pytest
 
 from recognizer import fonts
 from recognizer.annotate import draw
+from recognizer.video import overlay
 
 from .test_annotate import seen
 
@@ -92,6 +93,16 @@ def test_a_name_without_a_font_is_legible_as_such_on_a_photo(dejavu, system):
     grey = np.full((300, 300, 3), 120, np.uint8)
     box = (100, 100, 200, 200)
     assert np.array_equal(draw(grey, [seen(box, "李小龍")], dejavu), draw(grey, [seen(box, "???")], dejavu))
+
+
+def test_live_video_and_its_cards_draw_no_empty_boxes_either(dejavu, system):
+    system()
+    overlay._legible.cache_clear()
+    drawn = [overlay._sprite(dejavu, 20, (0, 90, 200), 300, text, "1 in 50,000") for text in ("李小龍", "???")]
+    assert np.array_equal(*drawn)
+    cards = [overlay.card(320, 180, f"No picture from {text}", f"{text} is lost", dejavu) for text in ("李小龍", "???")]
+    assert np.array_equal(*cards)
+    overlay._legible.cache_clear()
 
 
 def test_arabic_is_joined_where_pillow_can(dejavu):

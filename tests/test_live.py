@@ -19,6 +19,9 @@ from recognizer.video.live import Live
 from recognizer.video.mjpeg import ViewKey
 from recognizer.video.workers import Workers
 
+from .streams import HttpCamera
+from .video_actors import Actor, Vision, axis
+
 SOON = 15.0
 PATTERN = "test:320x180@30"
 
@@ -186,6 +189,32 @@ def test_a_snapshot_opens_the_camera_and_lets_go_of_it(around):
     wait_until(lambda: around.live.running() == [])
 
 
+def test_a_snapshot_of_a_camera_that_did_not_run_has_names(around, monkeypatch):
+    """The first pictures of a camera come before anybody in them was compared; Home Assistant asks for one now and then."""
+    ada = axis(0)
+    vision = Vision(
+        [Actor(ada, lambda number: (80, 90, 60))], {"ada": ada}, lambda step: time.sleep(0.5 * (step == "describe"))
+    )
+    monkeypatch.setattr(module, "NAMES_SECONDS", SOON)
+    drawn = {}
+    draw = module.overlay.draw
+
+    def noted(result, **options):
+        drawn[result.frame.time] = [face.subject for face in result.faces]
+        return draw(result, **options)
+
+    monkeypatch.setattr(module.overlay, "draw", noted)
+    workers = Workers(2)
+    live = Live(around.cameras, vision, executor=workers)
+    try:
+        live.snapshot(ViewKey("default", layers=frozenset()))  # waits for nobody's name
+        assert drawn.popitem()[1] != ["ada"]
+        assert drawn[live.snapshot(ViewKey("default")).time] == ["ada"]
+    finally:
+        live.close()
+        workers.shutdown()
+
+
 def test_no_more_snapshots_wait_than_are_allowed(around, monkeypatch):
     monkeypatch.setattr(around.live, "_snapshots", threading.BoundedSemaphore(1))
     around.live._snapshots.acquire()
@@ -229,6 +258,19 @@ def test_while_a_camera_is_lost_viewers_get_cards_and_snapshots_an_error_with_th
         cameras.close()
 
 
+def test_a_snapshot_of_a_camera_that_gives_no_picture_whole_says_so(around, tmp_path):
+    with HttpCamera() as web:
+        web.damage = True
+        cameras = Cameras(tmp_path / "damaged.json", default=web.url())
+        live = Live(cameras, around.vision, executor=around.executor)
+        try:
+            with pytest.raises(CameraUnavailable, match="its pictures are damaged"):
+                live.snapshot(ViewKey("default"), timeout=2)
+        finally:
+            live.close()
+            cameras.close()
+
+
 def test_observers_get_every_result_and_state_and_their_failures_harm_nobody(around, caplog):
     seen, states = [], []
 
@@ -246,6 +288,19 @@ def test_observers_get_every_result_and_state_and_their_failures_harm_nobody(aro
     live.close()
     assert len(seen) >= 5 and {name for *_, name in seen} == {"video-loop"} and seen[0][0] == "default"
     assert "live" in states and "observer's own trouble" in caplog.text
+
+
+def test_each_stage_tells_how_long_it_took(around):
+    told = Counter()
+    around.live.close()
+    live = Live(
+        around.cameras, around.vision, executor=around.executor, timed=lambda stage, seconds: told.update({stage: seconds > 0})
+    )
+    try:
+        live.snapshot(ViewKey("default", layers=frozenset({"objects"})))
+    finally:
+        live.close()
+    assert told["detect"] and told["objects"] and told["encode"]
 
 
 def test_a_camera_that_is_kept_on_always_runs_without_viewers_until_that_is_changed(around):

@@ -85,6 +85,16 @@ def test_faces_and_stages():
     assert found[("recognizer_photos_enrolled_total",)] == 1
 
 
+def test_stages_of_live_video_are_apart_from_those_of_photos():
+    metrics = Metrics()
+    metrics.video_stage("detect", 0.02)
+    metrics.video_stage("detect", 0.04)
+    found = samples(metrics)
+    assert found["recognizer_video_stage_duration_seconds_count", ("stage", "detect")] == 2
+    assert found["recognizer_video_stage_duration_seconds_sum", ("stage", "detect")] == pytest.approx(0.06)
+    assert not any(key[0].startswith("recognizer_stage_duration_seconds") for key in found)
+
+
 def test_what_is_read_is_read_when_asked():
     metrics, value = Metrics(), [1]
     metrics.watch("recognizer_queue_inside", lambda: value[0])

@@ -154,7 +154,7 @@ def test_right_to_left_names_are_drawn_from_right_to_left(font):
         return columns[there[0] : there[-1] + 1]
 
     name = "אבגלום"
-    label = overlay._render(font, 40, KNOWN, 1000, name, "")
+    label = overlay._render(font, font, 40, KNOWN, 1000, name, "")
     drawn = ink((label[..., 0].astype(float) - KNOWN[0]) / (255 - KNOWN[0]))
     like = [np.corrcoef(drawn[:100], in_file_order(text)[:100])[0, 1] for text in (name[::-1], name)]
     assert like[0] > 0.9 > like[1]

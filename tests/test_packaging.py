@@ -57,7 +57,7 @@ def requirements(name: str) -> list[str]:
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "requirements-export.txt"])
+@pytest.mark.parametrize("name", sorted(path.name for path in ROOT.glob("requirements*.txt")))
 def test_every_requirement_has_an_upper_bound(name):
     for line in requirements(name):
         assert line.startswith(("./", "-r ")) or re.search(r"==|,<", line), f"{line} has no upper bound"

@@ -1,7 +1,10 @@
 """Sessions over the inference runtimes, on a graph of two nodes."""
 
+import os
+import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -49,6 +52,23 @@ def test_is_safe_to_share_between_threads():
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it leaves files on other systems")
+def test_the_runtime_leaves_no_id_of_the_machine_and_nothing_to_be_sent(tmp_path):
+    """From 1.29 on it notes both below the home folder, and what it calls a session among the temporary files."""
+    quiet = ("CI", "TF_BUILD", "GITHUB_ACTIONS", "ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED", "ORT_RUNNING_UNIT_TESTS")
+    environment = {name: value for name, value in os.environ.items() if name not in quiet and not name.startswith("XDG_")}
+    (tmp_path / "model.onnx").write_bytes(twice_plus_one())
+    home = tmp_path / "home"
+    (home / "tmp").mkdir(parents=True)
+    program = "import sys; from recognizer.engines.runtime import Session; print(Session(sys.argv[1]).outputs)"
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", program, str(tmp_path / "model.onnx")], cwd=Path(__file__).parent.parent, check=True,
+        env={**environment, "HOME": str(home), "TMPDIR": str(home / "tmp")}, stdout=subprocess.PIPE, timeout=60,
+    )  # fmt: skip
+    assert b"doubled" in done.stdout
+    assert [file for file in home.rglob("*") if file.is_file()] == []
 
 
 def test_other_providers_are_refused_by_name():

@@ -77,6 +77,8 @@ def _list() -> None:
     rows = [_row(key) for key in _keys().all()]
     if state().json:
         emit({"keys": rows})
+    elif not rows and state().settings().admin_key:
+        click.echo("there are no keys but the one that the settings give")
     elif not rows:
         click.echo("there are no keys: the server serves this machine only, and asks for none")
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import signal
 import sys
 import time
 from collections import deque
@@ -63,9 +64,31 @@ def watch(source, output, window, every_frame, loop, seconds, objects, landmarks
         stack.enter_context(view)
         with _recording(recorder):
             options = {"objects": objects, "landmarks": int(landmarks or 5)}
-            asyncio.run(_follow(made, camera, view, recorder, shown, seconds, options))
+            ended = asyncio.run(_ended_by(_follow(made, camera, view, recorder, shown, seconds, options)))
     if recorder:
         say(f"saved as {plain(str(output))}: {recorder.written} pictures")
+    return 128 + ended if ended else None
+
+
+async def _ended_by(work) -> int | None:
+    """Do `work`; SIGTERM and SIGHUP end it as Ctrl-C does, so that a video is whole. Which of them did, if any."""
+    task, ended = asyncio.ensure_future(work), []
+
+    def end(number: int) -> None:
+        ended.append(number)
+        task.cancel()
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # nohup's stays ignored
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # Windows, or another thread
+                asyncio.get_running_loop().add_signal_handler(number, end, number)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not ended:
+            raise
+    return ended[0] if ended else None
 
 
 @contextlib.contextmanager

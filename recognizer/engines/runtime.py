@@ -124,6 +124,8 @@ class _OnnxRuntime:
     def __init__(self, model: str | bytes, threads: int, provider: str):
         import onnxruntime
 
+        if sys.platform == "win32":  # elsewhere the package's own variable has seen to it
+            onnxruntime.disable_telemetry_events()
         name = _PROVIDERS[provider]
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads

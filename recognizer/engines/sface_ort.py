@@ -90,6 +90,8 @@ class _Writer:
     def __init__(self, tensors: dict):
         self._tensors = tensors
         self._graph = onnxfile.GraphBuilder("face_recognition_sface_2021dec")
+        #: With which sign the channels of the layer before were computed.
+        self._signs = np.ones(1)
 
     def write(self, nodes: list) -> bytes:
         graph = self._graph
@@ -104,14 +106,30 @@ class _Writer:
         return graph.to_bytes()
 
     def _block(self, here: str, con, norm, prelu) -> str:
-        """A convolution with its normalisation folded in, and prelu(x) = slope x + (1 - slope) relu(x)."""
+        """A convolution with its normalisation folded in, and prelu(x) = slope x + (1 - slope) relu(x).
+
+        The factor of relu(x) goes inside, where only its sign is lost: channels whose slope is above 1 are computed with
+        the other sign, which the weights of the next layer take back.
+        """
         scale, shift = self._scale_and_shift(norm)
         weights = self._array(con.input[1]) * scale[:, None, None, None]
         attributes = {item.name: item.i if item.type == 2 else tuple(item.ints) for item in con.attribute}
-        x = self._graph.node("Conv", [here, self._constant(weights), self._constant(shift)], **attributes)
+        own = attributes.get("group", 1) > 1  # each channel by itself
+        weights = weights * (self._signs[:, None, None, None] if own else self._signs[:, None, None])
         slope = self._array(prelu.input[1]).reshape(len(shift))
-        bent = self._scaled(self._graph.node("Relu", [x]), 1 - slope)
-        return self._graph.node("Add", [bent, self._scaled(x, slope)])
+        self._signs = np.where(slope > 1, -1.0, 1.0)
+        factors = np.abs(1 - slope), self._signs * slope
+        if own:  # so little work that it is done twice, rather than read and written again
+            bent, straight = (self._convolved(here, weights, shift, each, attributes) for each in factors)
+        else:
+            x = self._convolved(here, weights, shift, np.ones(len(shift)), attributes)
+            bent, straight = (self._scaled(x, each) for each in factors)
+        return self._graph.node("Add", [straight, self._graph.node("Relu", [bent])])
+
+    def _convolved(self, here: str, weights, shift, factors, attributes) -> str:
+        """A convolution with each of its channels times a factor."""
+        arrays = weights * factors[:, None, None, None], shift * factors
+        return self._graph.node("Conv", [here, *map(self._constant, arrays)], **attributes)
 
     def _scaled(self, name: str, factors: np.ndarray) -> str:
         """Each channel times its factor, as a convolution: that keeps the data in the convolutions' layout."""
@@ -125,7 +143,7 @@ class _Writer:
         # the bulk of the file, so in float32 and in place
         weights = onnxfile.to_array(self._tensors[dense.input[1]]).reshape(len(bias), len(scale), -1).copy()
         bias = bias + weights.sum(axis=2, dtype=np.float64) @ shift
-        weights *= scale[:, None].astype(np.float32)
+        weights *= (scale * self._signs)[:, None].astype(np.float32)
         scale, shift = self._scale_and_shift(last_norm)
         weights, bias = weights.reshape(len(bias), -1), bias * scale + shift
         weights *= scale[:, None].astype(np.float32)

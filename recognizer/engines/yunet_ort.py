@@ -7,6 +7,7 @@ from opencv_zoo (MIT). Priors and decoding as in OpenCV's face_detect.cpp.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,7 +18,11 @@ from .runtime import Session
 
 _STRIDES = (8, 16, 32)
 _DIVISOR = 32
-_OUTPUTS = tuple(f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in _STRIDES)
+#: What the network says of each place, and in how many numbers: two logits, a box, five points.
+_HEADS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
+_OUTPUTS = tuple(f"{kind}_{stride}" for kind in _HEADS for stride in _STRIDES)
+#: The operators that lead from a level of the network to one of its heads, the last one first.
+_CHAIN = ("Reshape", "Transpose", "Conv", "Conv")
 
 
 class YuNet:
@@ -52,8 +57,11 @@ class YuNet:
         top_k: int = 5000,
         provider: str = "cpu",
     ):
-        self._session = Session(_for_any_size(onnxfile.read_file(model_path)), threads, provider)
+        self._session = Session(_rewritten(onnxfile.read_file(model_path)), threads, provider)
         self._score, self._nms, self._top_k = np.float32(score), nms, top_k
+        # a product of two sigmoids is at least this only where both are; a little less, for the sake of rounding
+        least = min(max(score**2, 1e-6), 1 - 1e-6)
+        self._least_logit = np.float32(np.log(least / (1 - least)) - 1e-3)
 
     def raw(self, pixels: np.ndarray) -> np.ndarray:
         """Find faces.
@@ -69,24 +77,25 @@ class YuNet:
             left, top, width, height, x and y of five points (the eye on the left of the picture, the one on its right,
             nose tip, mouth's left and right corner), score; best score first.
         """
-        padded = _padded(check_pixels(pixels))
-        rows = self._decoded(dict(zip(_OUTPUTS, self._session.run(padded[None]), strict=True)), padded.shape[1])
+        levels = self._session.run(_padded(check_pixels(pixels))[None])
+        rows = np.concatenate([self._decoded(level[0], stride) for level, stride in zip(levels, _STRIDES, strict=True)])
         return rows if len(rows) < 2 else rows[self._staying(rows)]
 
-    def _decoded(self, outputs: dict[str, np.ndarray], width: int) -> np.ndarray:
-        """The rows of all places whose score suffices, largest scale last."""
-        return np.concatenate([self._decoded_scale(outputs, stride, width // stride) for stride in _STRIDES])
-
-    def _decoded_scale(self, outputs: dict[str, np.ndarray], stride: int, columns: int) -> np.ndarray:
-        classes, objects = (np.clip(outputs[f"{kind}_{stride}"].ravel(), 0, 1) for kind in ("cls", "obj"))
+    def _decoded(self, level: np.ndarray, stride: int) -> np.ndarray:
+        """The rows of the places of one level, (16, rows, columns), whose score suffices."""
+        columns = level.shape[2]
+        level = level.reshape(len(level), -1)
+        places = np.flatnonzero((level[0] >= self._least_logit) & (level[1] >= self._least_logit))
+        found = level[:, places].T
+        classes, objects = 1 / (1 + np.exp(-found[:, :2].T))
         scores = np.sqrt(classes * objects)
-        places = np.flatnonzero(scores >= self._score)
+        stay = scores >= self._score
+        places, found, scores = places[stay], found[stay], scores[stay]
         cell = np.stack([places % columns, places // columns], axis=1).astype(np.float32)
-        box = outputs[f"bbox_{stride}"][0, places]
-        size = np.exp(box[:, 2:]) * stride
-        corner = (cell + box[:, :2]) * stride - size / 2
-        points = (outputs[f"kps_{stride}"][0, places].reshape(-1, 5, 2) + cell[:, None]) * stride
-        return np.hstack([corner, size, points.reshape(-1, 10), scores[places, None]]).astype(np.float32)
+        size = np.exp(found[:, 4:6]) * stride
+        corner = (cell + found[:, 2:4]) * stride - size / 2
+        points = (found[:, 6:].reshape(-1, 5, 2) + cell[:, None]) * stride
+        return np.hstack([corner, size, points.reshape(-1, 10), scores[:, None]]).astype(np.float32)
 
     def _staying(self, rows: np.ndarray) -> np.ndarray:
         """Indices of the rows that stay after suppression, best first; boxes are cut to whole pixels, as in OpenCV."""
@@ -108,33 +117,83 @@ def _padded(pixels: np.ndarray) -> np.ndarray:
     return padded
 
 
-def _for_any_size(model) -> bytes:
-    """The model with uint8 RGB pixels (1, H, W, 3) of any size as its input, instead of BGR planes of 640x640."""
+def _rewritten(model) -> bytes:
+    """The model with uint8 RGB pixels (1, H, W, 3) of any size as its input, instead of BGR planes of 640x640, and one
+    output (1, 16, H / stride, W / stride) for each level, instead of four that were computed one by one."""
     graph = model.graph
     if tuple(output.name for output in graph.output) != _OUTPUTS or len(graph.input) != 1:
         raise ModelCorrupt(f"expected YuNet's outputs {', '.join(_OUTPUTS)}, got another model")
     del graph.value_info[:]  # sizes for 640x640
     planes, first = graph.input[0].name, graph.node[0]
-    _reverse_channels(model, first.input[1])
+    arrays = {tensor.name: tensor for tensor in graph.initializer}
+    try:
+        weights = arrays[first.input[1]]
+        onnxfile.set_array(weights, onnxfile.to_array(weights)[:, ::-1])  # RGB, where it took BGR
+        joined = [_joined(model, arrays, stride) for stride in _STRIDES]
+    except (KeyError, IndexError, ValueError) as error:
+        raise ModelCorrupt(f"expected YuNet's layers, they are not there: {type(error).__name__}") from error
     graph.input[0].name = "pixels"
     graph.input[0].type.tensor_type.elem_type = onnxfile.UINT8
     onnxfile.set_shape(graph.input[0], (1, "height", "width", 3))
-    for output in graph.output:
-        values = output.type.tensor_type.shape.dim[2].dim_value
-        onnxfile.set_shape(output, (1, f"places_{output.name}", values))
-    nodes = list(graph.node)
+    heads = {name for level in joined for name in level.replaces}
+    nodes = [node for node in graph.node if node.output[0] not in heads]
     del graph.node[:]
     turned = onnxfile.add_node(model, "Transpose", ["pixels"], perm=(0, 3, 1, 2))
     onnxfile.add_node(model, "Cast", [turned], planes, to=onnxfile.FLOAT)
     graph.node.extend(nodes)
+    del graph.output[3:]
+    for output, stride, level in zip(graph.output, _STRIDES, joined, strict=True):
+        output.name = _add_heads(model, level, f"level_{stride}")
+        onnxfile.set_shape(output, (1, sum(_HEADS.values()), f"rows_{stride}", f"columns_{stride}"))
     return onnxfile.to_bytes(model)
 
 
-def _reverse_channels(model, name: str) -> None:
-    """Let the first convolution take RGB where it took BGR."""
-    for tensor in model.graph.initializer:
-        if tensor.name == name:
-            reversed_ = onnxfile.to_array(tensor)[:, ::-1]
-            onnxfile.set_array(tensor, reversed_)
-            return
-    raise ModelCorrupt("expected the weights of YuNet's first layer, they are not there")
+class _Level(NamedTuple):
+    """The four heads of a level as one pair of convolutions: 1x1, then 3x3 on each channel.
+
+    Attributes
+    ----------
+    features : str
+        What they look at.
+    weights : tuple of ndarray
+        Weights and bias of the first, then of the second.
+    replaces : frozenset of str
+        Names of what the heads computed.
+    """
+
+    features: str
+    weights: tuple[np.ndarray, ...]
+    replaces: frozenset[str]
+
+
+def _joined(model, arrays: dict, stride: int) -> _Level:
+    """Join the heads of one level. KeyError, IndexError or ValueError if they are not as expected."""
+    makers = {node.output[0]: node for node in model.graph.node}
+    features, replaced, parts = set(), set(), []
+    for kind, count in _HEADS.items():
+        node, chain = makers[f"{kind}_{stride}"], []
+        if node.op_type == "Sigmoid":  # of the logits
+            replaced.add(node.output[0])
+            node = makers[node.input[0]]
+        for operator in _CHAIN:
+            if node.op_type != operator:
+                raise ValueError(f"expected {operator}, got {node.op_type}")
+            replaced.add(node.output[0])
+            chain.append(node)
+            node = makers[node.input[0]]
+        features.add(node.output[0])
+        second, first = (tuple(onnxfile.to_array(arrays[name]) for name in each.input[1:3]) for each in chain[2:])
+        if first[0].shape[0] != count or second[0].shape != (count, 1, 3, 3):
+            raise ValueError(f"expected {count} channels, got {second[0].shape}")
+        parts.append((*first, *second))
+    (name,) = features
+    return _Level(name, tuple(np.concatenate(each) for each in zip(*parts, strict=True)), frozenset(replaced))
+
+
+def _add_heads(model, level: _Level, output: str) -> str:
+    first, first_bias, second, second_bias = (onnxfile.add_constant(model, each) for each in level.weights)
+    here = onnxfile.add_node(model, "Conv", [level.features, first, first_bias], kernel_shape=(1, 1))
+    return onnxfile.add_node(
+        model, "Conv", [here, second, second_bias], output,
+        kernel_shape=(3, 3), pads=(1, 1, 1, 1), group=len(level.weights[2]),
+    )  # fmt: skip

@@ -28,7 +28,7 @@ from ..errors import (
     StorageError,
     TooManyCameras,
 )
-from ..files import write_durably
+from ..files import own_folder, write_durably
 from .camera import Camera
 from .reach import Reach
 from .source import Source, parse_source
@@ -265,7 +265,7 @@ class Cameras:
         news: list[Callable[[], None]] = []
         with self._lock:
             try:
-                self._file.parent.mkdir(parents=True, exist_ok=True)
+                own_folder(self._file.parent)
                 with FileLock(f"{self._file}.lock", timeout=_LOCK_SECONDS):
                     news.append(self._look())
                     if self._broken:

@@ -153,6 +153,8 @@ def follow(capture, pictures: Pictures, complaints: Complaints, ahead: float | N
     import cv2
 
     begin = first = None
+    if ahead and _clockless(capture):
+        ahead = None
     while capture.grab():
         taken, now = time.perf_counter(), time.time()
         if ahead is not None:
@@ -169,6 +171,14 @@ def follow(capture, pictures: Pictures, complaints: Complaints, ahead: float | N
         if slot is not None and not pictures.show(capture, slot, taken, now, None):
             break
     return complaints.reason("ended")
+
+
+def _clockless(capture) -> bool:
+    """Whether it is bare JPEGs: they carry no times, FFmpeg counts them as 25 a second, and slowing a faster camera down to
+    that would have it fall behind without end."""
+    import cv2
+
+    return int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little").lower() in (b"mjpe", b"mjpg")
 
 
 def play(capture, pictures: Pictures, paced: bool, begin: float) -> tuple[int, float]:

@@ -144,10 +144,12 @@ class Events:
 
         Nothing queues for whoever follows: events are read from the log when they are asked for. Yields None each time that
         nothing happened for `pause` seconds, and a number where so many events are kept no longer. Ends when this closes.
+        An `after` that no event has yet is of a log that was deleted: it begins with what comes, too.
         """
         self._followers += 1
         try:
-            reached = self.log.newest() if after is None else max(0, after)
+            newest = self.log.newest()
+            reached = newest if after is None else min(max(0, after), newest)
             while not self.log.closed:
                 missing = self.log.first - 1 - reached
                 if missing > 0:

@@ -28,6 +28,8 @@ from .results import FrameResult, Vision
 LINGER = 5.0
 #: Seconds that a snapshot waits for a camera that has to be opened first.
 SNAPSHOT_SECONDS = 8.0
+#: Seconds that a snapshot waits for the names of those in it.
+NAMES_SECONDS = 1.5
 #: Snapshots that wait at once, beyond which the answer is Busy: they hold threads that answer requests.
 SNAPSHOTS = 8
 #: Seconds between two cards.
@@ -102,6 +104,8 @@ class Live:
         a millisecond. Where it has a method `state`, that is called with the entry and each new `CameraState`.
     linger : float
         Seconds that a camera goes on after the last need of it.
+    timed : callable
+        Told the name of each stage that was done for a picture, and how many seconds it took; from any thread.
     """
 
     def __init__(
@@ -114,10 +118,11 @@ class Live:
         encoders: int = 2,
         observers: Sequence[Observer] = (),
         linger: float = LINGER,
+        timed: Callable[[str, float], None] = lambda stage, seconds: None,
     ):
         self.cameras, self.vision, self.font = cameras, vision, font
         self.observers = tuple(observers)
-        self.linger = linger
+        self.linger, self._timed = linger, timed
         self._lock = threading.Lock()
         self._channels: dict[str, _Channel] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -161,7 +166,7 @@ class Live:
             self._leave(channel, key)
 
     def snapshot(self, key: ViewKey, timeout: float = SNAPSHOT_SECONDS) -> Encoded:
-        """The next picture of `key`; the camera is opened for it if need be.
+        """The next picture of `key`; the camera is opened for it if need be, and whoever is in it has a moment to get a name.
 
         Raises
         ------
@@ -179,6 +184,12 @@ class Live:
                     if self._state(key.camera) in ("lost", "frozen", "ended"):
                         break
                     found = view.next(found.number, left)
+                until = min(until, time.monotonic() + NAMES_SECONDS)
+                while found and "faces" in key.layers and not found.settled and (left := until - time.monotonic()) > 0:
+                    newer = view.next(found.number, left)
+                    if newer is None or newer.card:
+                        break
+                    found = newer
         finally:
             self._snapshots.release()
         if found is None or found.card:
@@ -193,7 +204,12 @@ class Live:
     def _why(self, camera: str) -> str:
         channel = self._channels.get(camera)
         state = channel.state if channel else None
-        return (channel and channel.trouble) or (state and (state.reason or state.name)) or "it was not opened in time"
+        if channel and channel.trouble:
+            return channel.trouble
+        if state and state.name == "live":
+            damaged = channel.size is None and channel.entry.camera.counts["broken"]
+            return "its pictures are damaged" if damaged else "none was ready in time"
+        return (state and state.reason) or "it was not opened in time"
 
     def viewers(self, camera: str | None = None) -> int:
         """Viewers and snapshots at this moment, of one camera or of all."""
@@ -214,7 +230,7 @@ class Live:
         entry = self.cameras.get(key.camera)
         with self._lock:
             channel = self._channel(entry)
-            view, count = channel.views.get(key) or (View(key, self._encoders.submit), 0)
+            view, count = channel.views.get(key) or (View(key, self._encoders.submit, self._timed), 0)
             channel.views = {**channel.views, key: (view, count + 1)}
             channel.needs += 1
             self._notify(channel)
@@ -339,8 +355,9 @@ class Live:
 
     async def _pipeline(self, channel: _Channel, camera: Camera) -> None:
         failures = 0
+
         while True:
-            pipeline = Pipeline(camera, self.vision, executor=self._executor, wants=channel.wants)
+            pipeline = Pipeline(camera, self.vision, executor=self._executor, wants=channel.wants, timed=self._timed)
             begun = time.monotonic()
             try:
                 await pipeline.run(lambda result: self._publish(channel, result))
@@ -364,10 +381,11 @@ class Live:
                 log.exception("an observer of camera %s failed", channel.entry.id)
         if channel.state is not None and channel.state.name in ("frozen", "lost"):
             return  # a card is shown; the same old frame would only make it flicker
+        settled = result.searched and all(face.decided for face in result.faces)
         for key, (view, _) in channel.views.items():
             view.offer(
                 lambda fps, key=key: overlay.draw(result, layers=key.layers, font=self.font, width=key.width, fps=fps),
-                taken=frame.taken, time=frame.time,
+                taken=frame.taken, time=frame.time, settled=settled,
             )  # fmt: skip
 
     def _state_changed(self, channel: _Channel, state: CameraState) -> None:

@@ -78,6 +78,8 @@ class Encoded:
         Seconds since the epoch, when the picture was taken.
     card : bool
         Whether it tells why there is no picture.
+    settled : bool
+        Whether everybody in it was looked at long enough to have a name, or to be a stranger.
     jpeg : bytes
     part : bytes
         The same as a part of the stream, made once for all viewers.
@@ -86,6 +88,7 @@ class Encoded:
     number: int
     time: float
     card: bool
+    settled: bool
     jpeg: bytes
     part: bytes
 
@@ -137,6 +140,8 @@ class View:
     key : ViewKey
     submit : callable
         Runs a function on a thread, soon.
+    timed : callable
+        Told "encode" and how many seconds it took, for each picture, on its thread.
 
     Attributes
     ----------
@@ -144,12 +149,17 @@ class View:
         Pictures that were encoded, and pictures that nobody waited for in time.
     """
 
-    def __init__(self, key: ViewKey, submit: Callable[[Callable[[], None]], object]):
-        self.key = key
+    def __init__(
+        self,
+        key: ViewKey,
+        submit: Callable[[Callable[[], None]], object],
+        timed: Callable[[str, float], None] = lambda stage, seconds: None,
+    ):
+        self.key, self._timed = key, timed
         self.encoded = self.skipped = 0
         self._submit = submit
         self._changed = threading.Condition(threading.Lock())
-        self._offered: tuple[int, float, bool, Make] | None = None
+        self._offered: tuple[int, float, bool, bool, Make] | None = None
         self._number = 0
         self._newest: Encoded | None = None
         self._waiting = 0
@@ -167,7 +177,7 @@ class View:
         times = self._times
         return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 and times[-1] > times[0] else 0.0
 
-    def offer(self, make: Make, *, taken: float, time: float, card: bool = False) -> bool:
+    def offer(self, make: Make, *, taken: float, time: float, card: bool = False, settled: bool = True) -> bool:
         """Here is a newer picture; whether the view takes it, or has enough by its `fps`.
 
         Parameters
@@ -180,6 +190,8 @@ class View:
             The same in seconds since the epoch.
         card : bool
             Whether it only tells why there is no picture; it is taken whatever the rate.
+        settled : bool
+            See `Encoded`.
         """
         with self._changed:
             if self._closed or not (card or self._is_due(taken)):
@@ -187,7 +199,7 @@ class View:
             if self._offered is not None:
                 self.skipped += 1
             self._number += 1
-            self._offered = (self._number, time, card, make)
+            self._offered = (self._number, time, card, settled, make)
             self._begin()
             return True
 
@@ -238,12 +250,13 @@ class View:
         with self._changed:
             offered, self._offered = self._offered, None
             fps = self.fps
-        made = None
+        made, began = None, time.perf_counter()
         try:
             if offered is not None:
-                number, when, card, make = offered
+                number, when, card, settled, make = offered
                 jpeg = encode(make(fps), self.key.quality)
-                made = Encoded(number, when, card, jpeg, as_part(jpeg, when))
+                made = Encoded(number, when, card, settled, jpeg, as_part(jpeg, when))
+                self._timed("encode", time.perf_counter() - began)
         except Exception:
             log.exception("a picture of camera %s could not be drawn", self.key.camera)
         finally:

@@ -9,10 +9,12 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
+from .. import fonts
 from ..annotate import FOUND, POINT, UNKNOWN, UNKNOWN_LABEL, colour_of, line_width, object_colour, place, typeface
 from ..errors import InvalidParameter
 from ..results import FoundObject
@@ -128,13 +130,14 @@ def card(
     brush = ImageDraw.Draw(picture)
     room = max(1, round(0.88 * width))
     big, small = max(11, min(width // 16, height // 8)), max(9, min(width // 30, height // 15))
-    rows = [(line, big, "white") for line in _wrapped(title, typeface(font, big), room, 2)]
-    for sentence in reason.splitlines():
-        rows += [(line, small, PALE) for line in _wrapped(sentence, typeface(font, small), room, 3)]
-    y = (height - sum(1.4 * size for _, size, _ in rows)) / 2
+    rows = []
+    for text, size, colour, most in [(title, big, "white", 2), *((each, small, PALE, 3) for each in reason.splitlines())]:
+        text, own = _legible(text, font)
+        rows += [(line, own, size, colour) for line in _wrapped(text, typeface(own, size), room, most)]
+    y = (height - sum(1.4 * size for _, _, size, _ in rows)) / 2
     with _pen:
-        for line, size, colour in rows:
-            brush.text((width / 2, y + 0.7 * size), line, font=typeface(font, size), fill=colour, anchor="mm")
+        for line, own, size, colour in rows:
+            brush.text((width / 2, y + 0.7 * size), line, font=typeface(own, size), fill=colour, anchor="mm")
             y += 1.4 * size
         if clock is not None:
             shown = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(clock))
@@ -205,16 +208,23 @@ _pen = threading.RLock()
 
 def _sprite(font: Path | None, letters: int, colour: tuple, room: int, text: str, under: str = "") -> np.ndarray:
     """A label: white on `colour`, at most `room` pixels wide, `under` in smaller letters below."""
-    key = (font, letters, colour, room, text, under)
-    return _sprites.get(key, lambda: _render(font, letters, colour, room, text, under))
+    text, own = _legible(text, font)
+    key = (font, own, letters, colour, room, text, under)
+    return _sprites.get(key, lambda: _render(font, own, letters, colour, room, text, under))
 
 
-def _render(font, letters: int, colour: tuple, room: int, text: str, under: str) -> np.ndarray:
+@lru_cache(maxsize=1024)
+def _legible(text: str, font: Path | None) -> tuple[str, Path | None]:
+    """`fonts.choose`, which may look through many fonts: not while the pen is held, and once for each text."""
+    return fonts.choose(text, font)
+
+
+def _render(font, own, letters: int, colour: tuple, room: int, text: str, under: str) -> np.ndarray:
     from PIL import Image, ImageDraw
 
     with _pen:
         pad = max(2, letters // 4)
-        rows = [(text, typeface(font, letters))] + ([(under, typeface(font, max(9, round(0.72 * letters))))] if under else [])
+        rows = [(text, typeface(own, letters))] + ([(under, typeface(font, max(9, round(0.72 * letters))))] if under else [])
         rows = [(_shortened(line, face, room - 2 * pad), face) for line, face in rows]
         heights = [sum(face.getmetrics()) for _, face in rows]
         width = max(round(face.getlength(line)) for line, face in rows) + 2 * pad

@@ -2,7 +2,8 @@
 
 Everything that takes long runs in an executor. A picture of a live source waits for its faces only as long as the next
 one is not held up; beyond that it goes out with the faces where they are expected, and what was found in it counts from
-then on. Pictures of a recording that is not played at its own speed are each looked at completely.
+then on. Where pictures come seldom, that is everything. Pictures of a recording that is not played at its own speed are each
+looked at completely.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ DESCRIBED_AT_ONCE = 3
 PERMANENT = 20
 #: Seconds for which landmarks or objects are not asked for again after they failed.
 RESTS = 10.0
+#: Seconds to the next picture from which on one is not given before everything that is done for it is done; and for which
+#: the first one waits, since nobody knows when the next will come.
+LEISURE = FIRST = 0.25
 #: Seconds between two searches for objects in a live source, and for which what was found is shown.
 OBJECTS_EVERY, OBJECTS_SHOWN = 0.15, 1.0
 
@@ -76,6 +80,8 @@ class Pipeline:
         Look at each picture completely before the next one is taken, however long it takes.
     strict : bool
         Raise where landmarks or objects cannot be found at all, instead of going on without.
+    timed : callable
+        Told the name of each stage that was done, and how many seconds it took.
     """
 
     def __init__(
@@ -88,12 +94,13 @@ class Pipeline:
         detect_every: int | None = None,
         complete: bool = False,
         strict: bool = False,
+        timed: Callable[[str, float], None] = lambda stage, seconds: None,
     ):
         if detect_every is not None and detect_every < 1:
             raise InvalidParameter(f"detect_every: expected at least 1, got {detect_every}")
         self.camera, self.vision = camera, vision
         self.pace = Pace()
-        self._executor, self._wants, self._strict = executor, wants, strict
+        self._executor, self._wants, self._strict, self._timed = executor, wants, strict, timed
         self._detect_every, self._complete = detect_every, complete
         decide = vision.decide
         self._scene = Scene(decide, getattr(vision, "same_within", None), getattr(vision, "other_beyond", None))
@@ -104,6 +111,7 @@ class Pipeline:
         self._rests: dict[str, float] = {}
         self._offset, self._now = 0.0, float("-inf")
         self._since_detection = 0
+        self._searched_at, self._cut_at = -1.0, 0.0  # on the same clock
         self._cuts = Cuts()
         self._objects: tuple[float, tuple[FoundObject, ...]] = (float("-inf"), ())
         self._timing: dict[str, float] = {}
@@ -122,12 +130,18 @@ class Pipeline:
                 dropped, last = max(0, frame.number - last - 1) if last >= 0 else 0, frame.number
                 yield await self._result(frame, dropped)
         finally:
-            await self._finish_jobs()
+            await self._end_jobs()
 
-    async def _finish_jobs(self) -> None:
+    async def _end_jobs(self) -> None:
         """No job is left in the executor that still uses a picture or the engine."""
         self._closing = True
         await asyncio.gather(*self._jobs.values(), return_exceptions=True)
+
+    async def _finish_jobs(self, seconds: float) -> None:
+        """Wait for all jobs, and those that they start, for so long at most."""
+        until = time.perf_counter() + seconds
+        while (jobs := [job for job in self._jobs.values() if not job.done()]) and (left := until - time.perf_counter()) > 0:
+            await asyncio.wait(jobs, timeout=left)
 
     # -- one picture --------------------------------------------------------------------------------------------
 
@@ -137,6 +151,7 @@ class Pipeline:
         self.pace.came(frame.number, frame.taken)
         if self._cuts.is_cut(frame.pixels):
             self._scene.cut(now)
+            self._cut_at = now
         self._since_detection += 1
         if self._complete:
             await self._look_completely(frame, now, wants)
@@ -146,7 +161,8 @@ class Pipeline:
         faces = self._scene.faces(now, wants.landmarks_68)
         objects = self._objects[1] if wants.objects and now - self._objects[0] <= OBJECTS_SHOWN else ()
         self._timing["total"] = 1000 * (time.perf_counter() - began)
-        return FrameResult(frame, faces, tuple(objects), ended, dropped, self._timing)
+        searched = self._searched_at >= self._cut_at
+        return FrameResult(frame, faces, tuple(objects), ended, dropped, self._timing, searched)
 
     def _clock(self, frame: Frame) -> float:
         """Seconds on the clock that faces move by, never backwards: a recording's own where it is not played at its own
@@ -174,7 +190,7 @@ class Pipeline:
             await self._find_objects(frame, now, wants)
 
     async def _look_in_passing(self, frame: Frame, now: float, wants: Wants) -> None:
-        every = self._detect_every or self.pace.every
+        began, every = time.perf_counter(), self._detect_every or self.pace.every
         if self._since_detection >= every and "detect" not in self._jobs:
             self._start("detect", self._detect_and_follow, frame, now, wants)
             self._since_detection = 0
@@ -185,6 +201,9 @@ class Pipeline:
             self._start("compare", self._compare_anew)
         if wants.objects and now - self._objects[0] >= OBJECTS_EVERY:
             self._start("objects", self._find_objects, frame, now, wants)
+        left = FIRST if self.pace.interval is None else self.pace.budget
+        if left >= LEISURE and (self.pace.cost is None or self.pace.cost <= left):
+            await self._finish_jobs(left - (time.perf_counter() - began))
         self._raise_failures()
 
     def _start(self, kind: str, work: Callable, *args) -> None:
@@ -222,6 +241,7 @@ class Pipeline:
 
     def _take(self, looked: _Looked) -> None:
         self._scene.detected(looked.faces, looked.qualities, looked.time, looked.frame.time)
+        self._searched_at = looked.time
 
     async def _describe(self, looked: _Looked, due: Sequence[Due]) -> None:
         """One face at a time: whatever else waits for a thread has its turn between two."""
@@ -274,6 +294,7 @@ class Pipeline:
         self._failures[stage] = 0
         seconds = time.perf_counter() - began
         self._timing[stage] = self._timing.get(stage, 0.0) + 1000 * seconds
+        self._timed(stage, seconds)
         if stage == "detect":
             self.pace.took(seconds)
         return result

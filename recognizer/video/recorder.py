@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".avi": "MJPG", ".mkv"
 USUAL_RATE = 25.0
 #: A pause longer than this, in seconds, is shown as long as this.
 LONGEST_PAUSE = 10.0
+#: Pictures that are held at first, until it is clear how far apart they are: the first of a camera come in a burst, or late.
+_HELD = 5
 
 
 class Recorder:
@@ -25,7 +28,7 @@ class Recorder:
     path : path
         Ends in one of `CODECS`. What is there is replaced.
     rate : float, optional
-        Frames per second; by default what the first two pictures are apart.
+        Frames per second; by default as the first few pictures are apart.
 
     Raises
     ------
@@ -39,6 +42,7 @@ class Recorder:
         if self._codec is None:
             raise InvalidParameter(f"expected a video file that ends in {', '.join(CODECS)}")
         self._rate, self._writer = rate, None
+        self._held: list[tuple[np.ndarray, float]] = []
         self._size = (0, 0)
         self._first: float | None = None
         self._last: tuple[np.ndarray, float] | None = None
@@ -51,6 +55,22 @@ class Recorder:
         StorageError
             The file cannot be written.
         """
+        if self._rate is None:
+            self._held.append((check_pixels(pixels), time))
+            if len(self._held) == _HELD:
+                self._begin()
+        else:
+            self._take(pixels, time)
+
+    def _begin(self) -> None:
+        """Settle the rate, and take in what was held."""
+        held, self._held = self._held, []
+        gaps = [time - before for (_, before), (_, time) in zip(held, held[1:], strict=False) if time > before]
+        self._rate = min(120.0, max(1.0, 1 / statistics.median(gaps))) if gaps else USUAL_RATE
+        for pixels, time in held:
+            self._take(pixels, time)
+
+    def _take(self, pixels: np.ndarray, time: float) -> None:
         if self._last is None:
             self._last = check_pixels(pixels), time
             self._first = time
@@ -61,8 +81,6 @@ class Recorder:
             self._last = pixels, since
             return
         self._first += time - since - passed  # what is cut from a pause is not made up for
-        if self._rate is None:
-            self._rate = min(120.0, max(1.0, 1 / passed))
         self._write(before, round((time - self._first) * self._rate))
         self._last = check_pixels(pixels), time
 
@@ -84,12 +102,14 @@ class Recorder:
 
         self._size = width - width % 2, height - height % 2  # the codecs take even sizes only
         code = cv2.VideoWriter_fourcc(*self._codec)
-        self._writer = cv2.VideoWriter(str(self.path), code, self._rate or USUAL_RATE, self._size)
+        self._writer = cv2.VideoWriter(str(self.path), code, self._rate, self._size)
         if not self._writer.isOpened():
             raise StorageError(f"the video file {self.path.name!r} cannot be written")
 
     def close(self) -> None:
         """Write what is left and close the file."""
+        if self._held:
+            self._begin()
         if self._last is not None:
             self._write(self._last[0], self.written + 1)
             self._last = None

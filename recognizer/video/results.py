@@ -110,6 +110,8 @@ class FrameResult:
         Frames of the source that were passed over since the last result.
     timing_ms : dict
         Milliseconds of each stage.
+    searched : bool
+        Whether faces were looked for yet, since the beginning and since the last cut.
     """
 
     frame: Frame
@@ -118,6 +120,7 @@ class FrameResult:
     ended: tuple[int, ...] = ()
     dropped: int = 0
     timing_ms: dict[str, float] = field(default_factory=dict)
+    searched: bool = True
 
 
 class Vision(Protocol):

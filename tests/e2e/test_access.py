@@ -397,6 +397,21 @@ def test_gunicorn_looks_at_every_request(tmp_path):
         check_headers(server.get("/nothing"))
 
 
+def test_refused_keys_are_in_the_audit_log(tmp_path):
+    with Server(tmp_path) as server:
+        keys = [make_key(server, role) for role in (READ, ADMIN)]
+        server.wait_for(lambda: server.get("/people").status_code == 401, NOTICED)
+        for _ in range(4):
+            assert server.get("/people", headers=shows("rk_nothing")).status_code == 401
+        assert server.post("/session", json={"key": keys[0] + "x"}).status_code == 401
+        lines = server.get("/audit?action=key_refused", headers=shows(keys[1])).json()["lines"]
+        assert [(line["actor"], line["details"]["count"]) for line in lines] == [("local", 1)]
+        server.restart()
+        lines = server.get("/audit?action=key_refused", headers=shows(keys[1])).json()["lines"]
+        assert [line["details"] for line in lines[1:]] == [{"count": 4, "reasons": {"invalid_key": 4}}]
+        assert "rk_nothing" not in server.log() + (server.state / "audit/000000000001.jsonl").read_text()
+
+
 # -- proxies ---------------------------------------------------------------------------------------------------------
 
 
@@ -406,6 +421,8 @@ def test_a_trusted_proxy(tmp_path):
         assert code(server.get("/people", headers={**via, "X-Forwarded-For": "203.0.113.7"})) == "loopback_only"
         assert code(server.get("/people", headers={**via, "X-Forwarded-For": "127.0.0.1, 203.0.113.7"})) == "loopback_only"
         assert code(server.get("/people", headers={**via, "X-Forwarded-For": "rubbish"})) == "bad_request"
+        dodge = {"X-Forwarded-For": "203.0.113.7", "X_Forwarded_For": "127.0.0.1"}  # a proxy lets the second one through
+        assert code(server.get("/people", headers=via | dodge)) == "loopback_only"
         assert server.get("/people", headers={**via, "X-Forwarded-For": "127.0.0.1"}).status_code == 200
         key = make_key(server, READ)
         server.wait_for(lambda: server.get("/people").status_code == 401, NOTICED)

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
+from recognizer.encodings import EncodingsCache
 from recognizer.video.event_log import EventLog, Retention
 
 from .serving import ROOT, Server, code, environment
@@ -224,3 +225,31 @@ def test_events_go_also_where_none_are_made_any_more(server):
     happened(server, [event("unknown", None, 1.5), event()], [PICTURE] * 2)
     server.restart(events="off", unknown_days=1)
     server.wait_for(lambda: server.get("/health").json()["retention"]["purged_events"])
+
+
+def test_erasing_somebody_erases_what_was_worked_out_from_the_same_photos(server, faces, tmp_path):
+    """`group` and `evaluate` keep templates and thumbnails by what a photo holds."""
+    server.enroll("Ada", faces["collins"])
+    server.enroll("Bob", faces["biden"])
+    (tmp_path / "pictures").mkdir()
+    for name in ("collins", "biden"):
+        (tmp_path / "pictures" / f"{name}.jpg").write_bytes(faces[name])
+    cli(server, "group", str(tmp_path / "pictures"), "--out", str(tmp_path / "out"))
+    (server.state / "evaluation.sqlite").write_bytes((server.state / "archive.sqlite").read_bytes())
+    ids = {each: server.get(f"/people/{each}").json()["photos"][0]["id"] for each in ("Ada", "Bob")}
+
+    def rows(photo: str) -> list[int]:
+        caches = [EncodingsCache(server.state / f"{name}.sqlite") for name in ("archive", "evaluation")]
+        try:
+            return [cache.rows_about([photo]) for cache in caches]
+        finally:
+            for cache in caches:
+                cache.close()
+
+    assert all(found >= 3 for each in ids.values() for found in rows(each))
+    assert server.request("DELETE", "/people/Ada").json()["left"]["cache_rows"] == 0
+    assert rows(ids["Ada"]) == [0, 0] and min(rows(ids["Bob"])) >= 3
+    assert server.request("DELETE", f"/people/Bob/photos/{ids['Bob']}").status_code == 200
+    assert rows(ids["Bob"]) == [0, 0]
+    for name in ("archive", "evaluation"):
+        assert not [photo for photo in ids.values() if photo.encode() in (server.state / f"{name}.sqlite").read_bytes()]

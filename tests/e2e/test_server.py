@@ -339,6 +339,14 @@ def test_curl_reports_no_error_of_its_own_for_too_large_a_body(toy, tmp_path, he
         (b"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400, "bad_request"),
         (b"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1" + b"0" * 1_000_000, 413, "body_too_large"),
         (b"POST /echo HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", 501, "not_implemented"),
+        (b"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + b"F" * 18 + b"\r\nab", 413, "body_too_large"),
+        (b"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nabcde\r\n0\r\n\r\n", 400, "bad_request"),
+        (b"POST /echo HTTP/1.1\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n", 400, "bad_request"),
+        (b"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", 400, "bad_request"),
+        (b"POST /echo HTTP/1.0\r\nConnection: Keep-Alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "bad_request"),
+        (b"POST /echo HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 5\r\n\r\nabcde", 400, "bad_request"),
+        (b"GET /version HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400, "bad_request"),
+        (b"GET /version HTTP/1.1\r\nX: a\0b\r\n\r\n", 400, "bad_request"),
     ],
 )
 def test_errors_below_the_application_are_json_too(toy, request_bytes, status, code):
@@ -365,6 +373,22 @@ def test_a_client_that_drips_its_header_is_cut(toy):
                 reply = client.recv(65536)
                 break
     assert error_of(reply) == (408, {"code": "request_timeout", "message": "the request came too slowly"})
+
+
+@pytest.mark.parametrize(
+    "sent", [b"GET /version HTTP/1.1\r\nX", b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\na"]
+)
+def test_clients_that_dawdle_cannot_take_all_threads(start, sent):
+    source = "import recognizer.wsgi\nrecognizer.wsgi.HEADER_SECONDS = recognizer.wsgi.BODY_SECONDS = 1000\n" + TOY
+    served = start(source=source)
+    served.ready()
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(served.connect()) for _ in range(250)]  # there are 160 threads
+        for client in clients:
+            client.sendall(sent)
+        assert served.get("/version").json() == 1
+        first = clients[0].recv(65536)
+        assert error_of(first)[1]["code"] == "request_timeout"
 
 
 @pytest.mark.parametrize("announced", ["Content-Length: 9", "Transfer-Encoding: chunked"])
