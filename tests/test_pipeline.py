@@ -226,7 +226,7 @@ def test_a_slow_engine_does_not_hold_up_pictures():
     # events and sightings count what was looked at: it is told with a later picture's result, once
     found = [face for result in results for face in result.faces if face.found]
     assert vision.calls["detect"] // 2 < len(found) <= vision.calls["detect"]
-    assert all(face.late and not face.detected for face in found)
+    assert sum(face.late for face in found) > len(found) // 2 and not any(face.late and face.detected for face in found)
 
 
 def test_a_quick_engine_sees_nearly_every_picture():
