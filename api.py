@@ -716,6 +716,20 @@ def delete_photo(person: text, photo_id: text):
     return service().delete_photo(person, photo_id)
 
 
+@route.get("/unsorted/{unsorted}", **ROUTE)
+def unsorted_photo(response, unsorted: text):
+    """A picture that lies in known_faces itself and is nobody's, as it is; `problems` of the people lists them."""
+    data = service().unsorted(unsorted)
+    response.content_type = f"image/{sniff(data)}"
+    return data
+
+
+@route.delete("/unsorted/{unsorted}", **ROUTE)
+def delete_unsorted(unsorted: text):
+    """Erase a file that lies in known_faces itself."""
+    return service().delete_unsorted(unsorted)
+
+
 @route.get("/session", **ROUTE)
 def session(request):
     """Who asks: the role, and for a session when it ends and the token that its page has to show."""

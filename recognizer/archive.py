@@ -21,6 +21,7 @@ from .encodings import Encoding, EncodingsCache, FileStamp, photo_id
 from .errors import DecoderCrashed, DecoderTooSlow, DecoderUnavailable, ImageError, RecognizerError
 from .evaluation.encode import Source, decode, parts
 from .examination import thumbnail
+from .files import is_special
 from .image_headers import sniff
 from .quality import remarks
 from .types import Box, Match
@@ -202,7 +203,8 @@ def _gathered(paths, known: Mapping, refused: list[Refused], other_files: int) -
 def _files(folder: Path) -> Iterator[Path]:
     for at, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(at, name) for name in sorted(names) if not name.startswith("."))
+        paths = (Path(at, name) for name in sorted(names) if not name.startswith("."))
+        yield from (path for path in paths if not is_special(path))
 
 
 def _is_photo(path: Path) -> bool:

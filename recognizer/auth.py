@@ -76,6 +76,8 @@ ROUTES: dict[tuple[str, str], str] = {
     ("PATCH", "/people/{person}"): WRITE,
     ("DELETE", "/people/{person}"): WRITE,
     ("DELETE", "/people/{person}/photos/{photo_id}"): WRITE,
+    ("GET", "/unsorted/{unsorted}"): WRITE,
+    ("DELETE", "/unsorted/{unsorted}"): WRITE,
     ("GET", "/settings"): ADMIN,
     ("PATCH", "/settings"): ADMIN,
     ("GET", "/calibration"): ADMIN,

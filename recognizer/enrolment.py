@@ -525,6 +525,19 @@ class Enrolment:
             self._drop(entries)
             return len(entries)
 
+    def remove_unsorted(self, name: str) -> None:
+        """Erase a file that lies in the folder itself.
+
+        Raises
+        ------
+        PhotoNotFound, StorageError
+        """
+        with self._lock:
+            if not self.folder.is_unsorted(name):
+                raise PhotoNotFound(f"no file {name!r} lies in known_faces itself")
+            self.folder.remove_unsorted(name)
+            self._folder_problems = [each for each in self._folder_problems if (each.subject, each.path) != (None, name)]
+
     def remove_subject(self, subject: str) -> list[str]:
         """Erase a subject from the folder, the gallery and the cache; the ids of the photos that were there.
 

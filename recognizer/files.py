@@ -146,3 +146,11 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def is_special(path: Path) -> bool:
+    """Whether it is a pipe, a socket or a device, reading which may never end."""
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False  # reading it will say what is wrong

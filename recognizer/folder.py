@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -169,6 +170,15 @@ class KnownFaces:
         except OSError:
             return None
 
+    def is_unsorted(self, name: str) -> bool:
+        """Whether a file of that name lies in the folder itself, where it is nobody's."""
+        if not name or Path(name).name != name or name.startswith(".") or name.lower() in _IGNORED:
+            return False
+        try:
+            return stat.S_ISREG(os.lstat(self.root / name).st_mode)
+        except (OSError, ValueError):
+            return False
+
     def subject_folder(self, subject: str) -> Path | None:
         """The folder of a subject, however its name is written on the disk; None when there is none."""
         exact = self.root / subject
@@ -275,6 +285,12 @@ class KnownFaces:
                         (folder / consent.FILE).unlink(missing_ok=True)
                     with suppress(OSError):  # it is not empty
                         folder.rmdir()
+            sync_folder(self.root)
+
+    def remove_unsorted(self, name: str) -> None:
+        """Delete a file that `is_unsorted`."""
+        with _disk():
+            (self.root / name).unlink(missing_ok=True)
             sync_folder(self.root)
 
     def remove_subject(self, subject: str) -> None:

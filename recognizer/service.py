@@ -57,6 +57,7 @@ from .errors import (
     StorageError,
     StrangersOff,
     SubjectNotFound,
+    UnsupportedImage,
 )
 from .examination import Examined, Rules, examine, thumbnail
 from .fetch import Fetcher
@@ -807,6 +808,31 @@ class Service:
             if name not in self.enrolment.subjects():
                 self.audit.forget(name)
         return {"deleted": photo, "of": name, "files": files}
+
+    def unsorted(self, file: str) -> bytes:
+        """A picture that lies in known_faces itself, where it is nobody's.
+
+        Raises
+        ------
+        PhotoNotFound, UnsupportedImage, ImageTooLarge, SealBroken, KeyMissing
+        """
+        missing = PhotoNotFound(f"no file {file!r} lies in known_faces itself")
+        if not self.enrolment.folder.is_unsorted(file):
+            raise missing
+        try:
+            data = self.enrolment.folder.read(file, self.settings.max_image_bytes)
+        except OSError:
+            raise missing from None
+        if images.sniff(data) is None:
+            raise UnsupportedImage("this file is not a photo")
+        return data
+
+    def delete_unsorted(self, file: str) -> dict:
+        """Erase a file that lies in known_faces itself."""
+        with self._changes.one():
+            self.enrolment.remove_unsorted(file)
+            self.audit.append("delete_file")  # without its name, which may be a person's
+        return {"deleted": file}
 
     def photo(self, name: str, photo: str) -> bytes:
         """A subject's photo, as it was received.

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from .errors import UnreadableImage, UnsupportedImage
+from .files import is_special
 from .image_headers import sniff
 
 #: Stands for the standard input.
@@ -47,7 +48,8 @@ def _is_folder(path: str | os.PathLike) -> bool:
 def _files(folder: str) -> Iterator[str]:
     for at, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (str(Path(at, name)) for name in sorted(files) if not name.startswith("."))
+        paths = (Path(at, name) for name in sorted(files) if not name.startswith("."))
+        yield from (str(path) for path in paths if not is_special(path))
 
 
 def _is_photo(path: str) -> bool:

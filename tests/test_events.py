@@ -48,6 +48,16 @@ def test_a_face_that_the_detector_hardly_saw_is_no_event():
     assert scene.story == []
 
 
+def test_where_looking_takes_longer_than_a_picture_lasts_people_come_all_the_same():
+    """No result is that of the very picture in which a face was found."""
+    carried = face(1, ADA, detected=False)
+    scene = Scene()
+    for _ in range(4):
+        scene.show(0.1, dataclasses.replace(carried, late=True)).show(0.4, carried)
+    assert scene.wait(10).story == ["appeared Ada", "left Ada"]
+    assert scene.events[0].picture is not None
+
+
 @pytest.mark.parametrize("gap", [0.5, 2, 4.4])
 def test_who_vanishes_for_a_moment_has_not_left(gap):
     scene = Scene().show(3, face(1, ADA)).show(gap).show(3, face(2, ADA)).show(gap).show(3, face(3, ADA))

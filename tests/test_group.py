@@ -126,6 +126,8 @@ def test_bad_photos_are_listed_with_their_reasons_and_stop_nothing(home, small):
         "good.jpg": small["obama"], "empty.jpg": b"", "text.png": b"not a picture at all", "cut.jpg": small["biden"][:2000],
         "bomb.png": _bomb(),
     })  # fmt: skip
+    os.mkfifo(home.album / "pipe.jpg")  # reading which would never end
+    (home.album / "again").symlink_to(home.album)
     said, shown, page = group(home)
     codes = {Path(each["photo"]).name: each["code"] for each in said["refused"]}
     assert codes.keys() == {"empty.jpg", "text.png", "cut.jpg", "bomb.png"}

@@ -223,6 +223,10 @@ def test_a_slow_engine_does_not_hold_up_pictures():
     assert names(results[-1]) == [(1, "ada")]
     numbers = [result.frame.number for result in results]
     assert numbers == sorted(set(numbers))
+    # events and sightings count what was looked at: it is told with a later picture's result, once
+    found = [face for result in results for face in result.faces if face.found]
+    assert vision.calls["detect"] // 2 < len(found) <= vision.calls["detect"]
+    assert sum(face.late for face in found) > len(found) // 2 and not any(face.late and face.detected for face in found)
 
 
 def test_a_quick_engine_sees_nearly_every_picture():

@@ -77,6 +77,14 @@ def test_a_track_that_is_seen_no_more_is_over():
     assert not door.sightings._tracks
 
 
+def test_where_looking_takes_longer_than_a_picture_lasts_strangers_are_told_all_the_same():
+    carried = seen(detected=False)
+    door = Door()
+    for _ in range(6):
+        door.show(0.1, replace(carried, late=True)).show(0.4, carried)
+    assert door.told and door.told[0].shots
+
+
 @pytest.mark.parametrize(
     "shown",
     [

@@ -136,6 +136,10 @@ OPERATIONS: dict[str, Operation] = {
     "DELETE /people/{person}/photos/{photo_id}": Operation(
         "People", _json("DeletedPhoto"), (SubjectNotFound, PhotoNotFound, StorageError)
     ),
+    "GET /unsorted/{unsorted}": Operation(
+        "People", {200: dict.fromkeys(PICTURES, "Photo")}, (PhotoNotFound, ImageError, SealBroken, KeyMissing)
+    ),
+    "DELETE /unsorted/{unsorted}": Operation("People", _json("DeletedFile"), (PhotoNotFound, StorageError)),
     "GET /settings": Operation("Settings", _json("Settings")),
     "PATCH /settings": Operation("Settings", _json("Setting"), (SettingFixed, StorageError, BodyTooLarge)),
     "GET /calibration": Operation("Settings", _json("Calibration")),
@@ -253,6 +257,7 @@ PARAMETERS: dict[str, tuple[str, object]] = {
     "other": ("Id of the other stranger, who is joined.", "a81c5d09e4"),
     "never": ("Do not ask about them again: their templates are kept, and no pictures.", True),
     "photo_id": ("The photo's id, which the list of a person's photos tells.", PHOTO_ID),
+    "unsorted": ("Name of the file, as the `problems` of the list of people have it.", "holiday.jpg"),
     "thumbnail": ("A small JPEG of the face instead.", True),
 }
 

@@ -269,6 +269,7 @@ SCHEMAS: dict[str, dict] = {
         {"deleted": TEXT, "of": TEXT, "files": about(COUNT, "How many files held it.")},
         example={"deleted": PHOTO_ID, "of": "Joe Biden", "files": 1},
     ),
+    "DeletedFile": closed({"deleted": TEXT}, example={"deleted": "holiday.jpg"}),
     "Setting": closed(
         {
             "name": TEXT, "variable": TEXT,

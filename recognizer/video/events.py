@@ -222,14 +222,14 @@ class Appearances:
         if track is None:
             track = held.tracks[key] = _Track(face.track, face.since, now, now)
         track.last = now
-        track.frames += face.detected
+        track.frames += face.found
         if face.decided:
             track.match = face.seen.match
             if face.subject is not None:
                 track.subject, track.nameless = face.subject, None
             elif track.nameless is None:
                 track.nameless = now
-        if face.detected:
+        if face.found:
             _take_picture(track, face, result.frame.pixels)
         presence = self._shown_by(held, track, face, now)
         if presence is not None:

@@ -62,12 +62,21 @@ class TrackedFace:
         Whether the detector found it in this very frame; else the tracker carried its box on.
     since : float
         Seconds since the epoch, of the track's first frame.
+    late : bool
+        Whether the detector found it in a frame shortly before this one, which it was done with only after that frame's
+        result: as ever where it takes longer than a frame lasts.
     """
 
     track: int
     seen: SeenFace
     detected: bool
     since: float
+    late: bool = False
+
+    @property
+    def found(self) -> bool:
+        """Whether the detector found it since the result before this one."""
+        return self.detected or self.late
 
     @property
     def subject(self) -> str | None:

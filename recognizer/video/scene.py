@@ -49,6 +49,7 @@ class _Known:
 
     since: float  # seconds since the epoch, as is the next
     detected: float
+    fresh: bool = True  # detected since it was shown last
     quality: Quality | None = None
     weight: float = 0.0
     points: np.ndarray | None = None  # (68, 2), and the face that they belong to
@@ -90,7 +91,7 @@ class Scene:
         """Take in all faces of a picture of `time`."""
         for track, quality in zip(self.tracker.update(faces, time), qualities, strict=True):
             known = self._known.setdefault(track.id, _Known(epoch, epoch))
-            known.detected, known.quality, known.weight = epoch, quality, worth(quality)
+            known.detected, known.quality, known.weight, known.fresh = epoch, quality, worth(quality), True
 
     def due(self, time: float, most: int) -> list[Due]:
         """Up to `most` of the faces detected at `time`, the most urgent first."""
@@ -213,7 +214,8 @@ class Scene:
         if landmarks_68 and known.points is not None and known.points_of is not None:
             points = _moved(known.points, known.points_of, face)
         seen = SeenFace(face, points, self.naming.of(track.id).match, known.quality)
-        return TrackedFace(track.id, seen, track.seen >= time, known.since)
+        detected, fresh, known.fresh = track.seen >= time, known.fresh, False
+        return TrackedFace(track.id, seen, detected, known.since, late=fresh and not detected)
 
     def ended(self, time: float) -> tuple[int, ...]:
         """Tracks that were shown and ended since this was asked last."""

@@ -115,7 +115,7 @@ class Sightings:
         if track.nameless is None:
             track.nameless = frame.taken
         track.last, track.seen = frame.time, frame.taken
-        if face.detected:
+        if face.found:
             self._take_picture(track, face, result)
 
     def _take_picture(self, track: _Track, face: TrackedFace, result: FrameResult) -> None:

@@ -23,8 +23,7 @@ export function auditSection(signal) {
     }
   }
 
-  load();
-  return node;
+  return { node, ready: load() };
 }
 
 function row(line) {

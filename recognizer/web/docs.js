@@ -15,7 +15,7 @@ if (window.SwaggerUIBundle) {
     url: "/openapi.json",
     domNode: place,
     presets: [window.SwaggerUIBundle.presets.apis],
-    deepLinking: true,
+    deepLinking: false, // its links stand inside buttons, which keyboards and screen readers cannot tell apart
     validatorUrl: null,
     tryItOutEnabled: false,
     defaultModelsExpandDepth: 0,

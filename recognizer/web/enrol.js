@@ -12,7 +12,7 @@ const LATER = new Set(["busy", "rate_limited", "starting"]);
 const TRIES = 6;
 
 /** Let people add photos. `options`: `subject` (asked for where it is null), `files` to begin with, `largest` (take the
- *  largest face of each), `names` to suggest. Resolves with {subject, added}, or null where nothing was added. */
+ *  largest face of each), `names` to suggest. Resolves with {subject, added, files}, or null where nothing was added. */
 export async function enrol(options = {}) {
   const adding = new Adding(options);
   const leaving = new AbortController();
@@ -22,7 +22,7 @@ export async function enrol(options = {}) {
     (close) => adding.buttons(close),
     { wide: true, onclose: () => (leaving.abort(), adding.leave()) },
   );
-  return adding.added ? { subject: adding.subject, added: adding.added } : null;
+  return adding.added ? { subject: adding.subject, added: adding.added, files: adding.items.filter((item) => item.state === "added").map((item) => item.file) } : null;
 }
 
 class Adding {

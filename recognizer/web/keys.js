@@ -12,7 +12,7 @@ const ROLES = {
 const LASTING = [["30", "30 days"], ["90", "90 days"], ["365", "a year"], ["0", "for ever"]];
 const STATES = { valid: ["valid", "good"], expired: ["expired", "warn"], revoked: ["revoked", "bad"] };
 
-/** The section; `again` shows the page anew after the first key was made. */
+/** The section, and a promise of its first content. */
 export function keysSection(signal) {
   const body = el("div", { class: "stack" });
   const node = el("section", { class: "card stack", "aria-labelledby": "keys-title" },
@@ -82,8 +82,7 @@ export function keysSection(signal) {
     else await load();
   }
 
-  load();
-  return node;
+  return { node, ready: load() };
 }
 
 const FUTURE = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "long", year: "numeric" });

@@ -9,7 +9,7 @@ const AGAIN = 1500;
 const CHART = { width: 640, height: 150 };
 const BY_DEFAULT = 0.01;
 
-/** The section; asks again until the distances are measured. */
+/** The section, and a promise of its first content; asks again until the distances are measured. */
 export function rateSection(signal) {
   const node = el("section", { class: "card stack rate", "aria-labelledby": "rate-title" }, el("h2", { id: "rate-title" }, "When does a face get a name?"), el("div", { class: "spinner", role: "status", "aria-label": "Measuring" }));
   const load = async (keep = null) => {
@@ -23,8 +23,7 @@ export function rateSection(signal) {
       if (error.name !== "AbortError") fill(node, el("h2", null, "When does a face get a name?"), el("p", { class: "field-error", role: "alert" }, explain(error)), button("Try again", () => load()));
     }
   };
-  load();
-  return node;
+  return { node, ready: load() };
 }
 
 const percent = (share) => (share > 0 && share < 0.001 ? "under 0.1 %" : share < 1 && share > 0.999 ? "over 99.9 %" : `${Number((share * 100).toFixed(1))} %`);

@@ -128,6 +128,7 @@ export async function show(main, { parts, signal, go }) {
     place.value = cameras.some((each) => each.id === chosen) ? chosen : "";
   }
 
+  rename();
   const name = el("h1", null, "Live");
   const heading = alone ? el("span", null, el("a", { class: "back", href: "#/live" }, icon("back"), el("span", null, "All cameras")), name) : name;
   fill(

@@ -1,6 +1,6 @@
 // People: everybody who is enrolled, and what of known_faces is not used.
 
-import { announce, button, el, empty, fill, icon, plural, toast } from "./dom.js";
+import { announce, button, confirm, el, empty, fill, icon, plural, toast } from "./dom.js";
 import { api, explain, may } from "./api.js";
 import { enrol } from "./enrol.js";
 import { Grid } from "./grid.js";
@@ -42,9 +42,38 @@ async function showAll(main, { signal, go }) {
     grid.node.hidden = !found.total;
     adder.hidden = !may("write") || (!found.total && !search); // then the sentence for newcomers has one
     field.parentElement.hidden = !found.total && !search;
-    fill(problems, notUsed(found.problems));
+    fill(problems, notUsed(found.problems, { name: told(name), erase: told(erase), open: problems.querySelector("details")?.open }));
     fill(nothing, !found.total && (search ? empty("search", "Nobody of that name", "Try a part of the name.") : newcomer()));
     if (search) announce(count.textContent);
+  }
+
+  // -- files that lie in known_faces itself ---------------------------------------------------------------------
+
+  const told = (work) => async (file) => {
+    try {
+      if (await work(file)) await refresh();
+    } catch (error) {
+      if (!signal.aborted) toast(explain(error), { kind: "bad" });
+    }
+  };
+
+  const remove = (file) => api(`/unsorted/${encodeURIComponent(file)}`, { method: "DELETE" });
+
+  /** Enrol it as somebody's, then erase it where it was: nothing is lost should the first fail. */
+  async function name(file) {
+    const blob = await api(`/unsorted/${encodeURIComponent(file)}`, { accept: "image/*", signal });
+    const photo = new File([blob], file, { type: blob.type });
+    const done = await enrol({ files: [photo] });
+    if (!done) return false;
+    if (done.files.includes(photo)) await remove(file);
+    return true;
+  }
+
+  async function erase(file) {
+    if (!(await confirm("Erase this file?", `${file} is erased from known_faces, for good.`, "Erase the file"))) return false;
+    await remove(file);
+    toast("The file was erased");
+    return true;
   }
 
   const newcomer = () =>
@@ -74,23 +103,31 @@ function card(person) {
   return el(
     "a", { class: "person", href: `#/people/${encodeURIComponent(person.name)}` },
     person.thumbnail ? thumbnail(person.thumbnail) : el("span", { class: "crop missing" }, icon("face")),
-    el("span", { class: "person-name" }, person.name),
+    el("span", { class: "person-name", title: person.name }, person.name),
     el("span", { class: "muted small" }, plural(person.photos, "photo"), person.problems > 0 && el("span", { class: "bad-words" }, `, ${person.problems} not used`)),
   );
 }
 
 const blank = () => el("span", { class: "person blank" }, el("span", { class: "crop" }));
 
-function notUsed(found) {
+/** What is not used; `name` and `erase` put a file right that is nobody's. */
+function notUsed(found, { name, erase, open }) {
   if (!found.length) return null;
+  const right = (each) => {
+    if (each.subject) return el("a", { href: `#/people/${encodeURIComponent(each.subject)}` }, "Put it right");
+    if (each.code !== "not_in_a_folder" || !may("write")) return el("span", { class: "muted small" }, "Only in the folder itself");
+    return el("span", { class: "row" },
+      button("Say who it is", () => name(each.file), { class: "little", "aria-label": `Say who is on ${each.file}` }),
+      button("Erase", () => erase(each.file), { class: "little", kind: "danger", "aria-label": `Erase ${each.file}` }));
+  };
   return el(
-    "details", { class: "card problems" },
+    "details", { class: "card problems", open },
     el("summary", null, icon("warning"), el("span", null, `${plural(found.length, "file")} of known_faces ${found.length === 1 ? "is" : "are"} not used`)),
     el(
       "ul", { class: "problem-list" },
       found.slice(0, 200).map((each) =>
         el("li", null, el("code", null, each.file), el("span", null, each.message),
-          each.subject ? el("a", { href: `#/people/${encodeURIComponent(each.subject)}` }, "Put it right") : el("span", { class: "muted small" }, "Only in the folder itself")),
+          right(each)),
       ),
       found.length > 200 && el("li", { class: "muted" }, `and ${found.length - 200} more`),
     ),

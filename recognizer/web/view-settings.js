@@ -16,14 +16,12 @@ const SOURCES = {
   option: ["command", "good"], page: ["this page", "good"],
 };
 
+/** Each section is {node, ready}: what is shown, and a promise of its first content. */
 export async function show(main, { signal }) {
   const admin = may("admin");
   const server = el("section", { class: "card stack", "aria-labelledby": "server-title" });
-  const left = el("div", { class: "stack" });
-  const right = el("div", { class: "stack" }, server);
-  fill(main, el("div", { class: "view-head" }, el("div", null, el("h1", null, "Settings"), el("p", null, admin ? "How this server decides, who may use it, and how it is." : "How this server is. Keys and settings need a key with the role admin."))), el("div", { class: `settings ${admin ? "" : "plain"}` }, left, right));
+  fill(main, el("div", { class: "view-head" }, el("div", null, el("h1", null, "Settings"), el("p", null, admin ? "How this server decides, who may use it, and how it is." : "How this server is. Keys and settings need a key with the role admin."))));
   const routes = await offered(signal);
-  let timer;
   const look = async () => {
     try {
       fill(server, health(await api("/health", { signal }), routes.version));
@@ -31,14 +29,13 @@ export async function show(main, { signal }) {
       if (error.name !== "AbortError") fill(server, el("h2", { id: "server-title" }, "The server"), el("p", { class: "field-error", role: "alert" }, explain(error)));
     }
   };
-  await look();
-  timer = setInterval(() => document.hidden || look(), EVERY);
+  const sections = admin ? [rateSection(signal), keysSection(signal), routes.has("/audit") && auditSection(signal), allSettings(signal)].filter(Boolean) : [];
+  await Promise.all([look(), ...sections.map((each) => each.ready)]); // shown together, so that none pushes another away
+  if (signal.aborted) return;
+  const left = sections.map((each) => each.node);
+  main.append(el("div", { class: `settings ${admin ? "" : "plain"}` }, el("div", { class: "stack" }, left), el("div", { class: "stack" }, server, admin && routes.has("/backup") && backup())));
+  const timer = setInterval(() => document.hidden || look(), EVERY);
   signal.addEventListener("abort", () => clearInterval(timer));
-  if (!admin) return;
-  left.append(rateSection(signal), keysSection(signal));
-  if (routes.has("/backup")) right.append(backup());
-  if (routes.has("/audit")) left.append(auditSection(signal));
-  left.append(allSettings(signal));
 }
 
 /** Which routes this server has, and its version. */
@@ -86,7 +83,7 @@ function allSettings(signal) {
   const node = el("section", { class: "card stack", "aria-labelledby": "all-title" },
     el("div", { class: "spread" }, el("h2", { id: "all-title" }, "All settings"), el("div", { class: "with-icon" }, icon("search"), search)),
     el("p", { class: "muted" }, "Whoever runs the server sets these in its environment, or in the file that ", el("code", null, "RECOGNIZER_CONFIG"), " names, and starts it again."), changed, list);
-  api("/settings", { signal }).then(
+  const ready = api("/settings", { signal }).then(
     ({ settings }) => {
       const rows = settings.map((setting) => ({ setting, node: settingRow(setting) }));
       const said = settings.filter((each) => each.source !== "default").length;
@@ -107,7 +104,7 @@ function allSettings(signal) {
     },
     (error) => error.name === "AbortError" || fill(list, el("li", { class: "field-error" }, explain(error))),
   );
-  return node;
+  return { node, ready };
 }
 
 function settingRow(setting) {

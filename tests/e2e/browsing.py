@@ -23,6 +23,8 @@ DESKTOP, PHONE = {"width": 1280, "height": 860}, {"width": 360, "height": 740}
 #: What a browser says by itself of an answer that is a refusal.
 _REFUSAL = "Failed to load resource: the server responded with a status of 4"
 _WORST = ("serious", "critical")
+#: No claim on how fast the page is: the machine may be busy.
+_PATIENCE_MS = 60_000
 
 
 def clip(path: Path, photo: bytes, frames: int = 25, size: tuple[int, int] = (640, 480)) -> Path:
@@ -70,7 +72,7 @@ class Visit:
         self.url = url
         how = {"permissions": ["clipboard-read", "clipboard-write"], "reduced_motion": "reduce", **how}
         self.context = browser.new_context(viewport=size, color_scheme=theme, **how)
-        self.context.set_default_timeout(20_000)
+        self.context.set_default_timeout(_PATIENCE_MS)
         self.page = self.context.new_page()
         self.said: list[str] = []
         self.page.on("console", lambda message: self._hear(message))
@@ -100,6 +102,18 @@ class Visit:
         self.page.goto(f"{self.url}/{address}")
         self.page.locator("h1").first.wait_for()
         return self.page
+
+    def escape(self) -> None:
+        """Close the dialog with the keyboard, and wait until it is gone."""
+        self.page.keyboard.press("Escape")
+        self.page.locator("dialog").wait_for(state="detached")
+
+    def copied(self, button) -> str:
+        """What the clipboard holds after a button that copies."""
+        self.page.evaluate("navigator.clipboard.writeText('')")
+        button.click()
+        said = self.page.wait_for_function("async () => (await navigator.clipboard.readText()) || null")
+        return said.json_value()
 
     def shoot(self, name: str) -> None:
         """Keep what is seen for people to look at, where ``TEST_SCREENSHOTS_DIR`` says so."""

@@ -201,8 +201,8 @@ class Server:
             shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
         self.wait_for(lambda: self.get("/people").json() == {"people": [], "total": 0, "problems": []})
 
-    def wait_for(self, condition, seconds: float = 10.0):
-        """Ask until `condition()` is true; its value."""
+    def wait_for(self, condition, seconds: float = 60.0):
+        """Ask until `condition()` is true; its value. No claim on how fast that is: the machine may be busy."""
         until = time.monotonic() + seconds
         while not (value := condition()):
             assert time.monotonic() < until, f"still not so after {seconds} s; people: {self.get('/people').text}"

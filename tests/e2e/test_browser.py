@@ -58,7 +58,7 @@ def show(page, server, body: str) -> None:
 
 def numbers(page, name: str, count: int = 4) -> list[int]:
     """The numbers of the frames that the page shows, one after the other."""
-    found, until = [], time.monotonic() + 30
+    found, until = [], time.monotonic() + 60
     while len(found) < count:
         assert time.monotonic() < until, f"the page shows no moving picture: {found}"
         read = pattern.read(look(page, name))
@@ -77,17 +77,18 @@ def test_a_page_with_the_stream_in_an_image_shows_it_moving(server, page):
 def test_what_is_shown_is_the_present(server, page):
     show(page, server, "<body style='margin:0'><img src='/stream' width='100%'></body>")
     numbers(page, "present", 2)
-    ages = []
-    for _ in range(5):
+    ages, until = [], time.monotonic() + 60
+    while len(ages) < 5 or min(ages) >= 3:  # a screenshot may take long, but not each of them
+        assert time.monotonic() < until, ages
         before = time.time()
-        read = pattern.read(look(page, "present"))
-        ages += [pattern.age(read[1], before)] if read else []
-    assert ages and min(ages) < 3
+        if read := pattern.read(look(page, "present")):
+            ages.append(pattern.age(read[1], before))
 
 
 def test_the_stream_by_itself_in_a_tab(server, page):
     page.goto(f"{server.url}/stream", wait_until="commit")
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
+    page.wait_for_function("() => document.images[0]?.naturalWidth > 0")  # else what comes would count as movement
     first = look(page, "tab")
     while np.abs(look(page, "tab").astype(int) - first).mean() < 1:
         assert time.monotonic() < until, "nothing moves"
@@ -99,7 +100,7 @@ def test_closing_the_page_ends_the_stream(server, browser):
     show(page, server, "<img src='/stream'><img src='/stream?width=160'>")
     server.wait_for(lambda: server.get("/health").json()["video"]["viewers"] == 2)
     page.close()
-    server.wait_for(lambda: server.get("/health").json()["video"]["viewers"] == 0, 5)
+    server.wait_for(lambda: server.get("/health").json()["video"]["viewers"] == 0)
 
 
 def test_a_page_of_another_site_gets_no_picture(server, page):

@@ -84,6 +84,10 @@ def test_replies_about_people_are_as_the_document_says(server, document, faces):
     gone = server.request("DELETE", photo["url"].replace("New%20One", "Newer"))
     check(document, gone, "DELETE /people/{person}/photos/{photo_id}")
     check(document, server.request("DELETE", "/people/Newer"), "DELETE /people/{person}")
+    server.put("nobodys.jpg", faces["collins"])
+    check(document, server.get("/unsorted/nobodys.jpg"), "GET /unsorted/{unsorted}", "image/jpeg")
+    for _ in range(2):
+        check(document, server.request("DELETE", "/unsorted/nobodys.jpg"), "DELETE /unsorted/{unsorted}")
 
 
 @pytest.mark.parametrize(

@@ -349,3 +349,43 @@ def test_somebody_elses_photo_in_a_folder_is_told(writer, faces):
     assert shown["warnings"][1]["subject"] == "Biden" and shown["warnings"][1]["distance"] < 0.6
     writer.request("DELETE", at("Obama", wrong))
     assert not any(warnings(writer.get(at("Obama")).json()).values())
+
+
+# -- what is nobody's ------------------------------------------------------------------------------------------------
+
+
+def unsorted(name: str) -> str:
+    return f"/unsorted/{quote(name, safe='')}"
+
+
+def test_a_file_that_is_nobodys_is_shown_and_erased(writer, faces):
+    name = "Zoë's #1 50%.jpg"
+    writer.put(name, faces["obama"])
+    writer.wait_for(lambda: writer.get("/people").json()["problems"])
+    shown = writer.get(unsorted(name))
+    assert shown.content == faces["obama"] and shown.headers["Content-Type"] == "image/jpeg"
+    assert writer.request("DELETE", unsorted(name)).json() == {"deleted": name}
+    assert writer.get("/people").json()["problems"] == [] and writer.files() == []
+    assert writer.known_faces.is_dir(), "the folder stays, though nothing is left in it"
+    assert code(writer.request("DELETE", unsorted(name))) == code(writer.get(unsorted(name))) == "photo_not_found"
+
+
+def test_only_plain_files_of_the_folder_itself_are_nobodys(writer, faces, tmp_path):
+    assert writer.enroll("Barack Obama", faces["obama"]).status_code == 201
+    photo = writer.files()[0]
+    outside = tmp_path / "outside.jpg"
+    outside.write_bytes(faces["biden"])
+    (writer.known_faces / "link.jpg").symlink_to(outside)
+    os.mkfifo(writer.known_faces / "pipe.jpg")
+    writer.put(".hidden.jpg", faces["biden"])
+    writer.put("notes.txt", b"a secret")
+    refusals = ("photo_not_found", "unknown_route", "invalid_parameter")
+    for name in ("link.jpg", "pipe.jpg", ".hidden.jpg", "Barack Obama", "\0", "x" * 300, "readme.md", photo, "../state/audit"):
+        for method in ("GET", "DELETE"):
+            assert code(writer.request(method, unsorted(name))) in refusals, name
+    for dots in (".", ".."):
+        line = f"GET /unsorted/{dots} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+        assert writer.raw(line.encode())[0] == 404
+    reply = writer.get(unsorted("notes.txt"))
+    assert (reply.status_code, code(reply)) == (415, "unsupported_image")
+    assert outside.exists() and writer.files().count(photo) == 1 and os.path.lexists(writer.known_faces / "link.jpg")

@@ -70,7 +70,8 @@ def test_boxes_lie_on_the_faces_whichever_way_the_camera_was_held(visit, server,
     page = visit.open()
     visit.drop("#main", ("turned.jpg", photo))
     assert names(page) == ["Joe Biden"]
-    sheet, face = (page.locator(each).bounding_box() for each in (".stage-sheet", ".stage .face"))
+    places = "all => all.map(each => document.querySelector(each).getBoundingClientRect().toJSON())"
+    sheet, face = page.evaluate(places, [".stage-sheet", ".stage .face"])
     scale = sheet["width"] / size["width"]
     assert abs(sheet["height"] / size["height"] - scale) < 0.01
     for edge, place in (("left", face["x"] - sheet["x"]), ("top", face["y"] - sheet["y"])):
@@ -105,7 +106,7 @@ def test_the_browsers_camera(visit):
     page.get_by_role("button", name="Use the camera").click()
     page.get_by_role("button", name="Take a photo").click()
     assert names(page) == ["Joe Biden"]
-    assert not page.locator("dialog").count()
+    page.locator("dialog").wait_for(state="detached")
 
 
 def test_landmarks_and_objects_are_switched_on_and_off(visit, faces):
@@ -122,6 +123,7 @@ def test_landmarks_and_objects_are_switched_on_and_off(visit, faces):
     page.get_by_label("68 landmarks").uncheck()
     page.get_by_label("Objects").uncheck()
     page.locator(".landmarks").wait_for(state="detached")
+    page.locator(".object").first.wait_for(state="detached")
     assert page.locator(".object").count() == 0 and page.locator(".face").count() == 3
 
 
@@ -133,13 +135,11 @@ def test_the_request_as_a_line_for_a_shell_does_the_same(visit, server, faces, t
     visit.drop("#main", (name, faces["biden"]))
     names(page)
     page.locator("summary").click()
-    page.get_by_role("button", name="Copy the request").click()
-    line = page.evaluate("navigator.clipboard.readText()")
+    line = visit.copied(page.get_by_role("button", name="Copy the request"))
     (tmp_path / name).write_bytes(faces["biden"])
     done = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     found = json.loads(done.stdout)
-    page.get_by_role("button", name="Copy the answer").click()
-    shown = json.loads(page.evaluate("navigator.clipboard.readText()"))
+    shown = json.loads(visit.copied(page.get_by_role("button", name="Copy the answer")))
     assert found["faces"] == shown["faces"] and found["image"] == shown["image"]
 
 
