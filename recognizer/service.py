@@ -8,9 +8,9 @@ import platform
 import shutil
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -67,14 +67,14 @@ from .galleries.memory import MemoryGallery
 from .inbox import Inbox
 from .metrics import CameraSample, Metrics
 from .objects import DECODE_SIZE, GRAPH, LEAST_SCORE, WEIGHTS, ObjectDetector, check_labels
-from .pool import Pool
+from .pool import MOST_TOGETHER, Pool
 from .quality import Quality
 from .results import EnrolledPhoto, FoundObject, Person, PersonPhoto, Seen, SeenFace, SeenObjects, Verification
 from .retention import Sweep
 from .review import Review, Warnings, duplicate_of, looks_like_another, unlike_others
 from .settings import CHANGEABLE, DEFAULT, PAGE, PREFIX, SETTINGS, Settings, default_of
 from .strangers import Bounds, Shot, Sighting, Stranger, Strangers
-from .types import Box, Candidate, Face, Match
+from .types import Box, Candidate, Face, Faces, Match
 from .vault import Vault, open_vault
 from .video.cameras import Cameras
 from .video.event_hub import Events
@@ -108,6 +108,8 @@ ENROLLING_PICTURES = 5
 OBJECTS_WAIT, OBJECTS_RETRY = 10.0, 60.0
 #: Seconds that another process, which writes the events, is given to take a person out of them.
 FORGET_SECONDS = 8.0
+#: Bytes of decoded photos from which on no other is decoded beside them, for their faces to be described together.
+SIDE_BY_SIDE = 16_000_000
 #: Share that two boxes have in common from which on they are of one face.
 _SAME_FACE = 0.5
 
@@ -126,6 +128,33 @@ class _Clock:
 
     def total(self) -> dict[str, float]:
         return {**self.stages, "total": (time.perf_counter() - self._start) * 1000}
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """The faces of a photo that are to be described."""
+
+    image: images.Image
+    faces: Faces
+    clock: _Clock
+
+
+class _Describing:
+    """Describes the faces of several photos in one go; see `pool.Together`."""
+
+    def __init__(self, engine: Engine):
+        self._engine = engine
+
+    def __call__(self, questions: list[_Question]) -> list[np.ndarray]:
+        for each in questions:
+            each.clock.lap("queue")  # while the others were looked at
+        return self._engine.describe_all([(each.image, each.faces) for each in questions])
+
+    def enough(self, questions: list[_Question]) -> bool:
+        return (
+            sum(len(each.faces) for each in questions) >= MOST_TOGETHER
+            or sum(each.image.pixels.nbytes for each in questions) >= SIDE_BY_SIDE
+        )
 
 
 class Service:
@@ -151,6 +180,7 @@ class Service:
         self.settings, self.engine, self.enrolment = settings, engine, enrolment
         self.metrics = metrics
         self.pool, self.fetcher, self.rules = pool, fetcher, rules
+        self._describing = _Describing(engine)
         points = engine.info.calibration
         self._curve = matching.Curve(points.distances, points.rates)
         if hasattr(engine.embedder, "idle"):
@@ -312,7 +342,7 @@ class Service:
         ------
         ImageError, Busy, InvalidParameter
         """
-        return self._counted(self._in_pool(self._look, photo, min_face, landmarks, None, 0, None), False)
+        return self._counted(self._look_in_pool(photo, min_face, landmarks, None, 0, None), False)
 
     def recognize(
         self,
@@ -342,14 +372,20 @@ class Service:
         _check_range("top_k", top_k, 0, MAX_CANDIDATES)
         if threshold is not None:
             _check_range("threshold", threshold, 0, 4)
-        seen = self._in_pool(self._look, photo, min_face, landmarks, self.gallery, top_k, threshold)
+        seen = self._look_in_pool(photo, min_face, landmarks, self.gallery, top_k, threshold)
         if self._inbox is not None and self.settings.strangers == "all":
             self._offer_strangers(self._inbox, seen)
         return self._counted(seen, True)
 
     def _in_pool(self, work, *args):
-        result, waited = self.pool.run(work, *args)
-        result.timing_ms.update(queue=waited * 1000, total=result.timing_ms["total"] + waited * 1000)
+        return self._timed(*self.pool.run(work, *args))
+
+    def _look_in_pool(self, *args) -> Seen:
+        return self._timed(*self.pool.run_together(self._look(*args), self._describing))
+
+    def _timed(self, result, waited: float):
+        stages, waited = result.timing_ms, waited * 1000
+        stages.update(queue=stages.get("queue", 0.0) + waited, total=stages["total"] + waited)
         if self.metrics is not None:
             self.metrics.stages(result.timing_ms)
         return result
@@ -360,7 +396,9 @@ class Service:
             self.metrics.faces(len(seen.faces), matched)
         return seen
 
-    def _look(self, photo, min_face, landmarks, gallery: Gallery | None, top_k, threshold) -> Seen:
+    def _look(
+        self, photo, min_face, landmarks, gallery: Gallery | None, top_k, threshold
+    ) -> Generator[_Question, np.ndarray, Seen]:
         if landmarks not in (5, 68):
             raise InvalidParameter(f"landmarks: expected 5 or 68, got {landmarks}")
         if min_face is not None:
@@ -379,7 +417,7 @@ class Service:
         matches: Sequence = [None] * len(faces)
         qualities: Sequence = [None] * len(faces)
         if gallery is not None:
-            vectors = self.engine.describe(image, faces)
+            vectors = (yield _Question(image, faces, clock)) if len(faces) else self.engine.describe(image, faces)
             clock.lap("embed")
             matches = self.match(vectors, top_k, threshold)
             clock.lap("match")

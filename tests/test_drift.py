@@ -46,6 +46,9 @@ class Longer:
         vectors[:, 0] += self._by
         return vectors
 
+    def embed_all(self, photos):
+        return [self.embed(*photo) for photo in photos]
+
 
 @pytest.fixture(scope="module")
 def recipe(models_dir) -> dict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -78,3 +79,11 @@ class Embedder(Protocol):
 
     def embed(self, pixels: np.ndarray, faces: Faces) -> np.ndarray:
         """Describe `faces`, found in `pixels` (RGB uint8, (H, W, 3)); float32, shape (len(faces), dim)."""
+
+    def embed_all(self, photos: Sequence[tuple[np.ndarray, Faces]]) -> list[np.ndarray]:
+        """`embed` for each of several photos, all at once where that is quicker."""
+
+
+def parted(rows: np.ndarray, photos: Sequence[Sequence]) -> list[np.ndarray]:
+    """The rows of each photo, of those of the faces of all."""
+    return np.split(rows, np.cumsum([len(faces) for faces in photos])[:-1]) if photos else []

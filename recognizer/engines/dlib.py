@@ -10,6 +10,7 @@ to the picture.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -135,6 +136,10 @@ class DlibEmbedder:
         network = self._load()
         found = [network.compute_face_descriptor(pixels, shape, jitters) for shape in shapes(pixels, faces)]
         return np.array(found, np.float32).reshape(-1, self.dim)
+
+    def embed_all(self, photos: Sequence[tuple[np.ndarray, Faces]]) -> list[np.ndarray]:
+        """Describe the faces of several photos; see `base.Embedder`."""
+        return [self.embed(pixels, faces) for pixels, faces in photos]
 
     def _load(self):
         with self._lock:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from .. import models
 from ..errors import ModelCorrupt
 from ..types import Faces, check_pixels
 from . import datfile, dlib_convert, tiled_pyramid
+from .base import parted
 from .dlib import shapes
 from .dlib_jitter import jittered
 from .runtime import EXACT, INT8, Session, release_memory
@@ -343,9 +345,15 @@ class DlibOnnxEmbedder:
 
     def embed(self, pixels: np.ndarray, faces: Faces, jitters: int = 1) -> np.ndarray:
         """Describe faces; see `base.Embedder`. `jitters`: see `ResNet.describe_jittered`."""
-        pixels = np.ascontiguousarray(check_pixels(pixels))
-        return self.embed_shapes(pixels, shapes(pixels, faces), jitters)
+        return self.embed_all([(pixels, faces)], jitters)[0]
 
-    def embed_shapes(self, pixels: np.ndarray, dlib_shapes: list, jitters: int = 1) -> np.ndarray:
-        """`embed` of contiguous pixels, with dlib's landmarks from somebody who has them already."""
-        return self._network.describe_jittered(face_chips(pixels, dlib_shapes), jitters)
+    def embed_all(self, photos: Sequence[tuple[np.ndarray, Faces]], jitters: int = 1) -> list[np.ndarray]:
+        """Describe the faces of several photos; see `base.Embedder`."""
+        whole = [(np.ascontiguousarray(check_pixels(pixels)), faces) for pixels, faces in photos]
+        return self.embed_shapes([(pixels, shapes(pixels, faces)) for pixels, faces in whole], jitters)
+
+    def embed_shapes(self, photos: Sequence[tuple[np.ndarray, list]], jitters: int = 1) -> list[np.ndarray]:
+        """`embed_all` of contiguous pixels, with dlib's landmarks from somebody who has them already."""
+        cut = [face_chips(*photo) for photo in photos]
+        chips = np.concatenate(cut) if cut else np.zeros((0, CHIP, CHIP, 3), np.uint8)
+        return parted(self._network.describe_jittered(chips, jitters), cut)

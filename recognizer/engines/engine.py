@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -85,10 +86,13 @@ class Engine:
 
     def describe(self, image: images.Image, faces: Faces) -> np.ndarray:
         """Describe faces that `find` found in `image`; float32 (len(faces), info.dim)."""
-        if not len(faces):
-            return np.zeros((0, self.info.dim), np.float32)
-        image, faces = self.aligned(image, faces)
-        return self.embedder.embed(image.pixels, faces)
+        return self.describe_all([(image, faces)])[0]
+
+    def describe_all(self, photos: Sequence[tuple[images.Image, Faces]]) -> list[np.ndarray]:
+        """`describe` for each of several photos, all at once where that is quicker."""
+        with_faces = [self.aligned(image, faces) for image, faces in photos if len(faces)]
+        found = iter(self.embedder.embed_all([(image.pixels, faces) for image, faces in with_faces]) if with_faces else ())
+        return [next(found) if len(faces) else np.zeros((0, self.info.dim), np.float32) for _, faces in photos]
 
     def aligned(self, image: images.Image, faces: Faces) -> tuple[images.Image, Faces]:
         """The photo decoded sharply enough for its smallest face, and the faces in *its* pixels."""

@@ -7,7 +7,7 @@ divided by the weight is face_recognition's own encoding.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -47,17 +47,23 @@ class JoinedEmbedder:
 
     def embed(self, pixels: np.ndarray, faces: Faces) -> np.ndarray:
         """Describe faces; see `base.Embedder`."""
-        pixels = np.ascontiguousarray(check_pixels(pixels))
-        found = shapes(pixels, faces)  # both align by dlib's points
+        return self.embed_all([(pixels, faces)])[0]
+
+    def embed_all(self, photos: Sequence[tuple[np.ndarray, Faces]]) -> list[np.ndarray]:
+        """Describe the faces of several photos; see `base.Embedder`."""
+        whole = [(np.ascontiguousarray(check_pixels(pixels)), faces) for pixels, faces in photos]
+        found = [shapes(pixels, faces) for pixels, faces in whole]  # both align by dlib's points
+        for_dlib = [(pixels, each) for (pixels, _), each in zip(whole, found, strict=True)]
+        for_sface = [(pixels, faces, each) for (pixels, faces), each in zip(whole, found, strict=True)]
         with self._alone() as alone:
             if alone:
-                beside = self._beside.submit(self._dlib.embed_shapes, pixels, found)
-                second = self._sface.embed_shapes(pixels, faces, found)
+                beside = self._beside.submit(self._dlib.embed_shapes, for_dlib)
+                second = self._sface.embed_shapes(for_sface)
                 first = beside.result()
             else:
-                first = self._dlib.embed_shapes(pixels, found)
-                second = self._sface.embed_shapes(pixels, faces, found)
-        return np.hstack([first * self._weight, second])
+                first = self._dlib.embed_shapes(for_dlib)
+                second = self._sface.embed_shapes(for_sface)
+        return [np.hstack([one * self._weight, other]) for one, other in zip(first, second, strict=True)]
 
     @contextmanager
     def _alone(self) -> Iterator[bool]:

@@ -6,12 +6,14 @@ opencv_zoo (Apache-2.0).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from .. import geometry
 from ..types import Faces, check_pixels
+from .base import parted
 from .dlib import points_of, shapes
 from .sface_ort import SFaceNet
 
@@ -55,9 +57,14 @@ class SfaceEmbedder:
 
     def embed(self, pixels: np.ndarray, faces: Faces) -> np.ndarray:
         """Describe faces by unit vectors; see `base.Embedder`."""
-        return self.embed_shapes(check_pixels(pixels), faces, None)
+        return self.embed_all([(pixels, faces)])[0]
 
-    def embed_shapes(self, pixels: np.ndarray, faces: Faces, dlib_shapes: list | None) -> np.ndarray:
-        """`embed`, with dlib's landmarks from somebody who has them already."""
-        raw = self._network.describe(chips(pixels, faces, dlib_shapes))
-        return raw / np.maximum(np.linalg.norm(raw, axis=1, keepdims=True), 1e-12)
+    def embed_all(self, photos: Sequence[tuple[np.ndarray, Faces]]) -> list[np.ndarray]:
+        """Describe the faces of several photos; see `base.Embedder`."""
+        return self.embed_shapes([(check_pixels(pixels), faces, None) for pixels, faces in photos])
+
+    def embed_shapes(self, photos: Sequence[tuple[np.ndarray, Faces, list | None]]) -> list[np.ndarray]:
+        """`embed_all`, with dlib's landmarks from somebody who has them already."""
+        cut = [chips(*photo) for photo in photos]
+        raw = self._network.describe(np.concatenate(cut)) if cut else np.zeros((0, self.dim), np.float32)
+        return parted(raw / np.maximum(np.linalg.norm(raw, axis=1, keepdims=True), 1e-12), cut)

@@ -218,6 +218,16 @@ def test_faces_described_together_are_as_described_alone(embedder, pictures, fou
         assert np.linalg.norm(row - alone) < 0.05  # a chip at the border of its photo has other neighbours
 
 
+def test_photos_described_together_are_as_described_alone(embedder, pictures, found):
+    photos = [(pictures[name], found["yunet5"][name]) for name in PEOPLE]
+    photos.insert(2, (pictures["obama.jpg"], Faces.empty("yunet5")))
+    together = embedder.embed_all(photos)
+    assert [each.shape for each in together] == [(len(faces), embedder.dim) for _, faces in photos]
+    for rows, photo in zip(together, photos, strict=True):
+        assert rows.dtype == np.float32 and np.allclose(rows, embedder.embed(*photo), rtol=0, atol=1e-5)
+    assert embedder.embed_all([]) == []
+
+
 def test_memory_layout_changes_no_embedding(embedder, pictures, found):
     pixels, faces = pictures["astronaut.png"], found["yunet5"]["astronaut.png"]
     expected = embedder.embed(pixels, faces)
@@ -254,6 +264,16 @@ def test_an_engine_of_a_picture_without_a_face(engine):
         assert len(faces) == 0
         assert engine.describe(image, faces).shape == (0, engine.info.dim)
         assert engine.landmarks_68(image, faces).shape == (0, 68, 2)
+
+
+def test_an_engine_describes_several_photos_with_and_without_faces(engine, pictures):
+    photos = [images.from_array(pictures[name]) for name in PEOPLE]
+    photos.insert(1, images.from_array(np.zeros((40, 50, 3), np.uint8)))
+    looked = [(image, engine.find(image)) for image in photos]
+    assert [bool(len(faces)) for _, faces in looked] == [True, False, True, True, True, True]
+    for rows, each in zip(engine.describe_all(looked), looked, strict=True):
+        assert rows.shape == (len(each[1]), engine.info.dim)
+        assert np.allclose(rows, engine.describe(*each), rtol=0, atol=1e-5)
 
 
 def test_an_engine_tells_who_is_who_at_its_own_threshold(engine, pictures):

@@ -1,0 +1,80 @@
+"""The service called by many at once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from recognizer import images
+from recognizer.errors import ImageError
+from recognizer.service import make_service
+from recognizer.settings import Settings
+
+
+@pytest.fixture
+def service(tmp_path, models_dir, photos):
+    for name, file in {"Obama": "obama.jpg", "Biden": "biden.jpg"}.items():
+        (tmp_path / "known" / name).mkdir(parents=True)
+        (tmp_path / "known" / name / file).write_bytes(photos[file].read_bytes())
+    made = make_service(
+        Settings(
+            known_faces=tmp_path / "known", state_dir=tmp_path / "state", models_dir=models_dir, watch=False, workers=2
+        )
+    )
+    made.start()
+    yield made
+    made.close()
+
+
+def story(seen) -> list:
+    return [(face.match.subject, round(face.match.distance, 4), tuple(face.face.box)) for face in seen.faces]
+
+
+def test_photos_described_side_by_side_get_their_own_answers(service, photos, monkeypatch):
+    """Two threads are held up until twelve photos wait, one of them broken and some without a face."""
+    good = {name: photos[name].read_bytes() for name in ("obama2.jpg", "biden.jpg", "astronaut.png")}
+    alone = {name: story(service.recognize(data)) for name, data in good.items()}
+    assert [alone[name][0][0] for name in good] == ["Obama", "Biden", None]
+    blank = images.encode_jpeg(np.full((90, 120, 3), 128, np.uint8))
+    work = [*good.items(), ("broken", b"\xff\xd8\xff\xe0 no photo"), ("blank", blank)] * 4
+    described = []
+    whole = type(service.engine).describe_all
+    monkeypatch.setattr(
+        type(service.engine), "describe_all", lambda engine, asked: described.append(asked) or whole(engine, asked)
+    )
+    gate = threading.Event()
+
+    def ask(item):
+        name, data = item
+        try:
+            return name, service.recognize(data)
+        except ImageError as error:
+            return name, error
+
+    with ThreadPoolExecutor(len(work) + 2) as callers:
+        held = [callers.submit(service.pool.run, gate.wait) for _ in range(2)]
+        answers = [callers.submit(ask, item) for item in work]
+        end = time.monotonic() + 20
+        while service.pool.inside < len(work) + 2:
+            assert time.monotonic() < end
+            time.sleep(0.005)
+        gate.set()
+        found = [each.result(60) for each in answers]
+        assert all(each.result(1)[0] for each in held)
+    for name, seen in found:
+        if name == "broken":
+            assert isinstance(seen, ImageError)
+        elif name == "blank":
+            assert seen.faces == ()
+        else:
+            assert [each[0] for each in story(seen)] == [each[0] for each in alone[name]]
+            for one, other in zip(story(seen), alone[name], strict=True):
+                assert one[1] == pytest.approx(other[1], abs=2e-4) and one[2] == other[2]
+            stages = seen.timing_ms
+            assert stages["total"] == pytest.approx(sum(stages.values()) - stages["total"], rel=0.05, abs=1)
+    sizes = [sum(len(faces) > 0 for _, faces in asked) for asked in described]
+    assert max(sizes) > 1 and sum(sizes) == 12
