@@ -24,6 +24,10 @@ from .vault import Vault
 THUMBNAIL = 160
 #: Fewer photos than this are encoded in this process: starting others takes longer.
 FEW = 24
+#: Faces that are described together, each of its own photo: more bring nothing.
+TOGETHER = 4
+#: Bytes of decoded photos from which on no other is decoded beside them, for their faces to be described together.
+SIDE_BY_SIDE = 16_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +70,40 @@ def examine(engine: Engine, data: bytes, rules: Rules, face: str = "only") -> Ex
     ------
     ImageError, NoFace, SeveralFaces, FaceTooSmall, PoorPhoto
     """
+    return _described(engine, [_looked(engine, data, rules, face)])[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """A photo whose one face can enrol somebody, before it is described."""
+
+    photo: str
+    face: str
+    image: images.Image
+    chosen: Faces
+
+
+def _looked(engine: Engine, data: bytes, rules: Rules, face: str) -> _Looked:
+    """All of `examine` but describing."""
     image = images.decode(data, max_bytes=rules.max_bytes, max_pixels=rules.max_pixels, long_side=engine.decode_size)
     faces, image = engine.look(image)
     chosen = faces.select([choose(faces, rules, face)])
-    taken = chosen[0]
     image, near = engine.aligned(image, chosen)
     check_quality(quality.measure(image.pixels, near[0]))
-    vector = engine.describe(image, chosen)[0]
+    return _Looked(photo_id(data), face, image, chosen)
+
+
+def _described(engine: Engine, found: Sequence[_Looked | Examined]) -> list[Examined]:
+    """Photos that were looked at, their faces described together; the others as they are."""
+    looked = [each for each in found if isinstance(each, _Looked)]
+    vectors = iter(engine.describe_all([(each.image, each.chosen) for each in looked]))
+    return [_examined(engine, each, next(vectors)[0]) if isinstance(each, _Looked) else each for each in found]
+
+
+def _examined(engine: Engine, looked: _Looked, vector: np.ndarray) -> Examined:
+    image, taken = looked.image, looked.chosen[0]
     encoding = Encoding(
-        photo_id(data), engine.info.id, face, vector,
+        looked.photo, engine.info.id, looked.face, vector,
         box=tuple(round(edge, 2) for edge in taken.box), score=round(taken.score, 4),
         width=image.width, height=image.height,
     )  # fmt: skip
@@ -133,12 +162,12 @@ def thumbnail(image: images.Image, box: Box) -> bytes:
     return images.encode_jpeg(cv2.resize(crop, size, interpolation=cv2.INTER_AREA), quality=85)
 
 
-def examine_or_explain(engine: Engine, data: bytes, rules: Rules, face: str) -> Examined:
-    """Like `examine`, but a photo that cannot be used gives an encoding that says why, and a template's file the template."""
+def _looked_or_explained(engine: Engine, data: bytes, rules: Rules, face: str) -> _Looked | Examined:
+    """A photo that cannot be used gives an encoding that says why, and a template's file the template."""
     try:
         if template_file.is_template(data):
             return Examined(template_file.for_engine(data, engine.info.id, engine.info.dim, face))
-        return examine(engine, data, rules, face)
+        return _looked(engine, data, rules, face)
     except (ImageError, FaceError) as error:
         return Examined(Encoding(photo_id(data), engine.info.id, face, problem=error.code, message=error.message))
 
@@ -174,9 +203,10 @@ def examine_files(
     needs no guard in the user's main module. Either give way to everything else (they are niced).
     """
     if len(work) < FEW or workers < 2:
-        for one in work:
-            yield _examine_file(engine, one, rules, vault)
-            step(1)
+        for part in _parts(work):
+            for examined in _examine_files(engine, part, rules, vault):
+                yield examined
+                step(1)
         return
     if engine.embedder.holds_lock:
         import loky
@@ -186,7 +216,8 @@ def examine_files(
         results = pool.map(_examine_in_worker, work, chunksize=4)
     else:
         pool = ThreadPoolExecutor(workers, thread_name_prefix="encoding", initializer=give_way)
-        results = pool.map(lambda one: _examine_file(engine, one, rules, vault), work)
+        parts = pool.map(lambda part: _examine_files(engine, part, rules, vault), _parts(work))
+        results = (examined for part in parts for examined in part)
     try:
         for examined in results:
             yield examined
@@ -197,13 +228,29 @@ def examine_files(
         pool.shutdown(**stop)
 
 
-def _examine_file(engine: Engine, work: Work, rules: Rules, vault: Vault | None) -> Examined:
+def _parts(work: Sequence[Work]) -> Iterator[Sequence[Work]]:
+    return (work[start : start + TOGETHER] for start in range(0, len(work), TOGETHER))
+
+
+def _examine_files(engine: Engine, work: Sequence[Work], rules: Rules, vault: Vault | None) -> list[Examined]:
+    """Examine some files, and describe their faces together, as many as do not fill the memory with photos."""
+    found: list[_Looked | Examined] = []
+    done: list[Examined] = []
+    for one in work:
+        found.append(_look_at_file(engine, one, rules, vault))
+        if sum(each.image.pixels.nbytes for each in found if isinstance(each, _Looked)) >= SIDE_BY_SIDE:
+            done += _described(engine, found)
+            found.clear()
+    return done + _described(engine, found)
+
+
+def _look_at_file(engine: Engine, work: Work, rules: Rules, vault: Vault | None) -> _Looked | Examined:
     try:
         data = read_photo(work.path, rules.max_bytes, vault)
     except (RecognizerError, OSError) as error:
         code, message = getattr(error, "code", "unreadable"), getattr(error, "message", "the file cannot be read")
         return Examined(Encoding(work.photo, engine.info.id, work.face, problem=code, message=message))
-    return examine_or_explain(engine, data, rules, work.face)
+    return _looked_or_explained(engine, data, rules, work.face)
 
 
 def give_way() -> None:
@@ -228,4 +275,4 @@ def _start_worker(recipe: dict, rules: Rules, vault: Vault | None) -> None:
 
 def _examine_in_worker(work: Work) -> Examined:
     engine, rules, vault = _worker
-    return _examine_file(engine, work, rules, vault)
+    return _examine_files(engine, [work], rules, vault)[0]

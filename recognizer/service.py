@@ -59,7 +59,7 @@ from .errors import (
     SubjectNotFound,
     UnsupportedImage,
 )
-from .examination import Examined, Rules, examine, thumbnail
+from .examination import SIDE_BY_SIDE, TOGETHER, Examined, Rules, examine, thumbnail
 from .fetch import Fetcher
 from .folder import KnownFaces, Problem
 from .galleries.base import Gallery
@@ -67,7 +67,7 @@ from .galleries.memory import MemoryGallery
 from .inbox import Inbox
 from .metrics import CameraSample, Metrics
 from .objects import DECODE_SIZE, GRAPH, LEAST_SCORE, WEIGHTS, ObjectDetector, check_labels
-from .pool import MOST_TOGETHER, Pool
+from .pool import Pool
 from .quality import Quality
 from .results import EnrolledPhoto, FoundObject, Person, PersonPhoto, Seen, SeenFace, SeenObjects, Verification
 from .retention import Sweep
@@ -108,8 +108,6 @@ ENROLLING_PICTURES = 5
 OBJECTS_WAIT, OBJECTS_RETRY = 10.0, 60.0
 #: Seconds that another process, which writes the events, is given to take a person out of them.
 FORGET_SECONDS = 8.0
-#: Bytes of decoded photos from which on no other is decoded beside them, for their faces to be described together.
-SIDE_BY_SIDE = 16_000_000
 #: Share that two boxes have in common from which on they are of one face.
 _SAME_FACE = 0.5
 
@@ -152,7 +150,7 @@ class _Describing:
 
     def enough(self, questions: list[_Question]) -> bool:
         return (
-            sum(len(each.faces) for each in questions) >= MOST_TOGETHER
+            sum(len(each.faces) for each in questions) >= TOGETHER
             or sum(each.image.pixels.nbytes for each in questions) >= SIDE_BY_SIDE
         )
 

@@ -1,0 +1,58 @@
+"""Photos examined side by side are as examined alone, however many are described together."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from recognizer import examination, images
+from recognizer.encodings import photo_id
+from recognizer.engines import make_engine
+from recognizer.errors import NoFace
+from recognizer.examination import Rules, Work, examine, examine_files
+
+
+@pytest.fixture(scope="module")
+def recipe(models_dir) -> dict:
+    return {"detector": "yunet", "embedder": "sface", "models_dir": models_dir}
+
+
+@pytest.fixture(scope="module")
+def engine(recipe):
+    return make_engine(**recipe)
+
+
+@pytest.fixture
+def files(tmp_path, photos) -> list:
+    names = ["obama.jpg", "biden.jpg", "astronaut.png", "obama2.jpg", "obama3.jpg"]
+    contents = [photos[name].read_bytes() for name in names]
+    contents[1:1] = [b"no photo", images.encode_jpeg(np.full((90, 120, 3), 128, np.uint8))]
+    paths = [tmp_path / f"{number}.jpg" for number in range(len(contents))]
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content)
+    return paths
+
+
+@pytest.mark.parametrize("memory", [1, 2_000_000, examination.SIDE_BY_SIDE])
+@pytest.mark.parametrize("times", [1, 4])  # one by one, and many: by threads
+def test_in_any_company(engine, recipe, files, monkeypatch, memory, times):
+    monkeypatch.setattr(examination, "SIDE_BY_SIDE", memory)
+    work = [Work(path, photo_id(path.read_bytes()), "only") for path in files] * times
+    steps: list[int] = []
+    found = list(examine_files(work, engine, recipe, Rules(), 2, steps.append))
+    assert sum(steps) == len(work) == len(found)
+    for each, one in zip(work, found, strict=True):
+        if one.encoding.problem:
+            assert one.encoding.vector is None and one.thumbnail is None
+            continue
+        alone = examine(engine, each.path.read_bytes(), Rules())
+        assert one.encoding.photo == each.photo and one.encoding.box == alone.encoding.box
+        assert np.allclose(one.encoding.vector, alone.encoding.vector, rtol=0, atol=1e-5)
+        assert one.thumbnail == alone.thumbnail
+    problems = [one.encoding.problem for one in found[: len(files)]]
+    assert problems[0] is None and problems[1:3] == ["unsupported_image", "no_face"] and not any(problems[3:])
+
+
+def test_alone_a_photo_without_a_face_is_refused(engine, files):
+    with pytest.raises(NoFace):
+        examine(engine, files[2].read_bytes(), Rules())
