@@ -3,8 +3,6 @@
 
 import { el, fill, icon, svg } from "./dom.js";
 
-const MANY = 12;
-
 /** A photo on which results are shown.
  *
  *  `load(blob)` shows a picture and tells whether the browser can; `faces`, `objects` and `landmarks` draw what the API
@@ -19,6 +17,8 @@ export class Stage {
     this.sheet = el("div", { class: "stage-sheet" }, this.picture, this.layer, this.busy);
     this.node = el("figure", { class: "stage" }, this.sheet);
     this.boxes = [];
+    this.sizes = new ResizeObserver(() => this.thin());
+    this.sizes.observe(this.layer);
   }
 
   async load(blob) {
@@ -51,6 +51,7 @@ export class Stage {
   }
 
   close() {
+    this.sizes.disconnect();
     if (this.url) URL.revokeObjectURL(this.url);
   }
 
@@ -69,8 +70,24 @@ export class Stage {
     if (result) this.resize(result.image.width, result.image.height);
     for (const found of objects?.objects ?? []) this.layer.append(this.object(found));
     if (points && result) this.layer.append(this.landmarks(result.faces));
-    this.boxes = (result?.faces ?? []).map((face, index) => this.face(face, index, result.faces.length > MANY));
+    this.boxes = (result?.faces ?? []).map((face, index) => this.face(face, index));
     this.layer.append(...this.boxes);
+    this.thin();
+  }
+
+  /** Show no name that would lie on another: those of people who are known come first. The name of a face that is pointed
+   *  at is shown in any case. */
+  thin() {
+    const shown = [];
+    const known = (box) => Number(box.classList.contains("known"));
+    const boxes = [...this.boxes].sort((one, other) => known(other) - known(one));
+    const places = boxes.map((box) => box.querySelector(".face-name").getBoundingClientRect());
+    boxes.forEach((box, index) => {
+      const { left, top, right, bottom } = places[index];
+      const free = shown.every((other) => left >= other.right || right <= other.left || top >= other.bottom || bottom <= other.top);
+      if (free) shown.push(places[index]);
+      box.classList.toggle("crowded", !free);
+    });
   }
 
   object(found) {
@@ -80,7 +97,7 @@ export class Stage {
     );
   }
 
-  face(face, index, many) {
+  face(face, index) {
     const name = face.subject ?? "Unknown";
     const low = face.box.top < this.size.height * 0.08 ? "low" : "";
     const side = (face.box.left + face.box.right) / 2 > this.size.width * 0.6 ? "end" : "";
@@ -88,7 +105,7 @@ export class Stage {
       el(
         "button",
         {
-          type: "button", class: ["face", face.subject ? "known" : "unknown", low, side, many && "many"].filter(Boolean).join(" "),
+          type: "button", class: ["face", face.subject ? "known" : "unknown", low, side].filter(Boolean).join(" "),
           "aria-label": face.subject ? `${name}, distance ${face.distance}` : "Unknown face",
           "aria-pressed": "false", data: { index },
           on: { click: () => this.chosen(index), focus: () => this.chosen(index), pointerenter: (event) => event.pointerType === "mouse" && this.chosen(index) },

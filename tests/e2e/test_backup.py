@@ -15,6 +15,7 @@ import pytest
 
 from recognizer.backup_file import Reader
 
+from .pictures import JPEG
 from .serving import GUNICORN, ROOT, Server, code, environment
 from .test_encryption import encrypt, fails_to_start
 from .test_kept import PICTURE, cli, event, happened
@@ -116,7 +117,7 @@ def test_an_encrypted_installation_and_its_backup(server, faces, tmp_path):
     before = answers(server, faces)
     assert cli(server, "backup", str(file))["encrypted_with"]
     data = file.read_bytes()
-    for secret in (b"Barack", b"QUUXNOTE", b"dropped", b"\xff\xd8\xff", key.read_bytes().strip(), faces["biden"][2000:2040]):
+    for secret in (b"Barack", b"QUUXNOTE", b"dropped", JPEG, key.read_bytes().strip(), faces["biden"][2000:2040]):
         assert secret not in data
     there = elsewhere(server, tmp_path)
     assert cli(there, "restore", str(file), fails=1)["error"]["code"] == "key_missing"
@@ -142,7 +143,7 @@ def test_a_plain_backup_is_encrypted_where_a_key_is_set(server, faces, tmp_path)
     for root in (there.known_faces, there.state):
         for path in root.rglob("*"):
             if path.is_file():
-                assert b"\xff\xd8\xff" not in path.read_bytes() and b"QUUXNOTE" not in path.read_bytes(), path.name
+                assert JPEG not in path.read_bytes() and b"QUUXNOTE" not in path.read_bytes(), path.name
     with there:
         assert answers(there, faces) == before and there.names(faces["biden"]) == ["Joe"]
 

@@ -19,6 +19,7 @@ from PIL import Image
 from recognizer.vault import create_key_file, new_key, written
 from recognizer.video.event_log import EventLog
 
+from .pictures import JPEG
 from .serving import ROOT, Server, environment
 from .test_kept import PICTURE, cli, event, happened
 
@@ -171,7 +172,7 @@ def test_templates_without_photos(tmp_path, faces):
         file = server.put("Joe/dropped.jpg", faces["biden"])
         server.wait_for(lambda: not file.exists() and server.names(faces["biden"]) == ["Joe"])
         assert sorted(Path(each).suffix for each in server.files()) == [".face", ".face"]
-        assert not any(b"\xff\xd8\xff" in data for data in on_disk(server).values())
+        assert not any(JPEG in data for data in on_disk(server).values())
         assert server.names(faces["obama3"]) == ["Barack"]
         photo = server.get("/people/Joe").json()["photos"][0]
         assert photo["url"] is None and server.get(f"/people/Joe/photos/{photo['id']}").status_code == 404

@@ -173,3 +173,29 @@ def test_on_a_phone(chromium, server, faces):
         page.get_by_role("link", name="People", exact=True).tap()
         page.locator(".person").first.wait_for()
         assert visit.overflow() <= 0
+
+
+#: The names that can be read on the photo, as [text, left, right, top, bottom].
+SHOWN = """[...document.querySelectorAll(".stage .face-name")]
+    .filter(each => getComputedStyle(each).visibility == "visible")
+    .map(each => [each.textContent, each.getBoundingClientRect()])
+    .map(([text, box]) => [text, box.left, box.right, box.top, box.bottom])"""
+
+
+def test_no_name_lies_on_another(chromium, server, faces):
+    crowd = pictures.side_by_side([*[faces["collins"]] * 4, faces["biden"], *[faces["collins"]] * 3])
+    with Visit(chromium, server.url, PHONE, has_touch=True, is_mobile=True) as visit:
+        page = visit.open()
+        visit.choose(page.get_by_role("button", name="Choose a photo"), ("crowd.jpg", crowd))
+        page.locator(".found-face").nth(7).wait_for()
+        page.locator(".face.crowded").first.wait_for()
+        page.wait_for_function(
+            f"""{SHOWN}.every(([, left, right, top, bottom], at, all) => all.every(([, left2, right2, top2, bottom2], other) =>
+                at == other || left >= right2 || right <= left2 || top >= bottom2 || bottom <= top2))"""
+        )
+        shown = page.evaluate(SHOWN)
+        assert 1 < len(shown) < 8 and "Joe Biden" in [text for text, *_ in shown]
+        page.locator(".face.crowded").first.tap()
+        name = page.locator(".face.crowded[aria-pressed=true] .face-name")
+        name.wait_for()
+        assert name.evaluate("each => getComputedStyle(each).visibility") == "visible"
