@@ -7,19 +7,8 @@ import pytest
 
 from recognizer import examination, images
 from recognizer.encodings import photo_id
-from recognizer.engines import make_engine
 from recognizer.errors import NoFace
 from recognizer.examination import Rules, Work, examine, examine_files
-
-
-@pytest.fixture(scope="module")
-def recipe(models_dir) -> dict:
-    return {"detector": "yunet", "embedder": "sface", "models_dir": models_dir}
-
-
-@pytest.fixture(scope="module")
-def engine(recipe):
-    return make_engine(**recipe)
 
 
 @pytest.fixture
