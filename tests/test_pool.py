@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextvars
 import threading
-import time
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 
 import pytest
 
 from recognizer.errors import Busy
 from recognizer.pool import MOST_TOGETHER, Pool
+
+from .streams import wait_for
 
 NAME = contextvars.ContextVar("NAME", default="")
 
@@ -31,25 +32,18 @@ class Doubling:
 
 
 class Gate:
-    """Work that holds all threads of a pool until the gate is opened."""
+    """Work that holds all threads of an idle pool until the gate is opened."""
 
     def __init__(self, pool: Pool):
         self._open, self._executor = threading.Event(), ThreadPoolExecutor(pool.workers)
         self._held = [self._executor.submit(pool.run, self._open.wait) for _ in range(pool.workers)]
-        until(lambda: pool.inside == pool.workers)
+        wait_for(lambda: pool.inside == pool.workers)
 
     def open(self):
         self._open.set()
         for each in self._held:
             each.result(10)
         self._executor.shutdown()
-
-
-def until(condition):
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end, "still not so"
-        time.sleep(0.001)
 
 
 def asks(question):
@@ -77,7 +71,7 @@ def all_of(pool, works, together):
         found = []
         for done, work in enumerate(works, 1):  # so that they wait in this order
             found.append(callers.submit(one, work))
-            until(lambda done=done: pool.inside == pool.workers + done)
+            wait_for(lambda done=done: pool.inside == pool.workers + done)
         gate.open()
         return [each.result(10) for each in found]
 
@@ -169,7 +163,7 @@ def test_each_keeps_its_own_context(pool):
     gate = Gate(pool)
     with ThreadPoolExecutor(8) as callers:
         found = [callers.submit(contextvars.copy_context().run, named, f"caller {each}") for each in range(8)]
-        until(lambda: pool.inside == 10)
+        wait_for(lambda: pool.inside == 10)
         gate.open()
         assert [each.result(10) for each in found] == [f"caller {each}" for each in range(8)]
 
@@ -179,7 +173,7 @@ def test_a_full_pool_turns_away_either_kind():
     gate = Gate(pool)
     with ThreadPoolExecutor(1) as caller:
         waiting = caller.submit(pool.run_together, asks(1), Doubling())
-        until(lambda: pool.inside == 2)
+        wait_for(lambda: pool.inside == 2)
         for ask in (lambda: pool.run(int), lambda: pool.run_together(asks(1), Doubling())):
             with pytest.raises(Busy):
                 ask()
@@ -195,9 +189,9 @@ def test_who_waits_when_the_pool_closes_is_told():
     gate = Gate(pool)
     with ThreadPoolExecutor(2) as callers:
         waiting = callers.submit(pool.run_together, asks(1), Doubling())
-        until(lambda: pool.inside == 2)
+        wait_for(lambda: pool.inside == 2)
         closing = callers.submit(pool.close)
-        until(lambda: pool._executor._shutdown)
+        wait_for(lambda: pool._executor._shutdown)
         gate.open()
         with pytest.raises(CancelledError):
             waiting.result(10)

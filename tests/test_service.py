@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -13,6 +11,9 @@ from recognizer import images
 from recognizer.errors import ImageError
 from recognizer.service import make_service
 from recognizer.settings import Settings
+
+from .streams import wait_for
+from .test_pool import Gate
 
 
 @pytest.fixture
@@ -46,8 +47,6 @@ def test_photos_described_side_by_side_get_their_own_answers(service, photos, mo
     monkeypatch.setattr(
         type(service.engine), "describe_all", lambda engine, asked: described.append(asked) or whole(engine, asked)
     )
-    gate = threading.Event()
-
     def ask(item):
         name, data = item
         try:
@@ -55,16 +54,12 @@ def test_photos_described_side_by_side_get_their_own_answers(service, photos, mo
         except ImageError as error:
             return name, error
 
-    with ThreadPoolExecutor(len(work) + 2) as callers:
-        held = [callers.submit(service.pool.run, gate.wait) for _ in range(2)]
+    gate = Gate(service.pool)
+    with ThreadPoolExecutor(len(work)) as callers:
         answers = [callers.submit(ask, item) for item in work]
-        end = time.monotonic() + 20
-        while service.pool.inside < len(work) + 2:
-            assert time.monotonic() < end
-            time.sleep(0.005)
-        gate.set()
+        wait_for(lambda: service.pool.inside == len(work) + service.pool.workers)
+        gate.open()
         found = [each.result(60) for each in answers]
-        assert all(each.result(1)[0] for each in held)
     for name, seen in found:
         if name == "broken":
             assert isinstance(seen, ImageError)
