@@ -10,6 +10,9 @@ PYTHON ?= python3
 TESTS ?= tests
 VENV ?= .venv
 
+# Every process would compile every module again: a start would take a third longer, and the tests start hundreds.
+unexport PYTHONDONTWRITEBYTECODE
+
 BIN := $(VENV)/bin
 PIP := PIP_USER=0 $(BIN)/python -m pip install --disable-pip-version-check --no-input
 LOCAL := $(wildcard packaging/*/pyproject.toml packaging/*/*.py packaging/*/*.pth packaging/*/MANIFEST.in)

@@ -104,6 +104,13 @@ def test_it_is_built_in_stages_and_runs_as_somebody_without_rights():
     assert weights and environ(build)["RECOGNIZER_MODELS_DIR"] == environ(final)["RECOGNIZER_MODELS_DIR"]
 
 
+def test_modules_are_compiled_before_nothing_can_be_written():
+    final = stages()[-1]
+    compiled = next(at for at, (name, rest) in enumerate(final) if name == "RUN" and "compileall" in rest)
+    assert compiled > max(at for at, (name, _) in enumerate(final) if name == "COPY")
+    assert compiled < next(at for at, (name, _) in enumerate(final) if name == "USER")
+
+
 def test_the_linter_has_nothing_to_say():
     hadolint = shutil.which("hadolint")
     if not hadolint:
