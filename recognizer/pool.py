@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
 from .errors import Busy
@@ -48,6 +48,7 @@ class Pool:
         self._lock = threading.Lock()
         self._inside = 0
         self._waiting: deque[_Steps] = deque()
+        self._closed = False
         self.refused = 0
 
     @property
@@ -61,7 +62,7 @@ class Pool:
         Raises
         ------
         Busy
-            The queue is full.
+            The queue is full, or the pool is closed.
         """
         entered = time.perf_counter()
 
@@ -70,7 +71,7 @@ class Pool:
 
         # the logs of the work name the request that it is for
         context = contextvars.copy_context()
-        waited, result = self._wait_for(lambda: self._executor.submit(context.run, timed))
+        waited, result = self._wait_for(lambda: self._submit(context.run, timed))
         return result, waited
 
     def run_together(self, work: Generator[Any, Any, Result], together: Together) -> tuple[Result, float]:
@@ -84,10 +85,16 @@ class Pool:
             with self._lock:
                 self._waiting.append(steps)
             # one turn for each: whoever finds nothing was served in somebody else's
-            self._executor.submit(self._turn, together)
+            self._submit(self._turn, together)
             return steps.future
 
         return self._wait_for(submit), steps.waited
+
+    def _submit(self, work: Callable, *args) -> Future:
+        with self._lock:
+            if self._closed:
+                raise CancelledError
+            return self._executor.submit(work, *args)
 
     def _wait_for(self, submit: Callable[[], Future]):
         if not self._places.acquire(blocking=False):
@@ -98,6 +105,8 @@ class Pool:
             self._inside += 1
         try:
             return submit().result()
+        except CancelledError:
+            raise Busy("the server is closing") from None
         finally:
             with self._lock:
                 self._inside -= 1
@@ -122,7 +131,9 @@ class Pool:
             return self._waiting.popleft()
 
     def close(self) -> None:
-        """Finish what runs and end the threads."""
+        """Finish what runs, turn away what waits or comes later, and end the threads."""
+        with self._lock:
+            self._closed = True
         self._executor.shutdown(wait=True, cancel_futures=True)
         with self._lock:
             while self._waiting:

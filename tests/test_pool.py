@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import threading
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -184,15 +184,20 @@ def test_a_full_pool_turns_away_either_kind():
     pool.close()
 
 
-def test_who_waits_when_the_pool_closes_is_told():
+def test_who_waits_when_the_pool_closes_or_comes_later_is_turned_away():
     pool = Pool(1, 5)
     gate = Gate(pool)
-    with ThreadPoolExecutor(2) as callers:
-        waiting = callers.submit(pool.run_together, asks(1), Doubling())
-        wait_for(lambda: pool.inside == 2)
+    with ThreadPoolExecutor(3) as callers:
+        waiting = [callers.submit(pool.run_together, asks(1), Doubling()), callers.submit(pool.run, int)]
+        wait_for(lambda: pool.inside == 3)
         closing = callers.submit(pool.close)
         wait_for(lambda: pool._executor._shutdown)
         gate.open()
-        with pytest.raises(CancelledError):
-            waiting.result(10)
+        for each in waiting:
+            with pytest.raises(Busy, match="closing"):
+                each.result(10)
         closing.result(10)
+    for ask in (lambda: pool.run(int), lambda: pool.run_together(asks(1), Doubling())):
+        with pytest.raises(Busy, match="closing"):
+            ask()
+    assert pool.inside == 0
