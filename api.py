@@ -134,6 +134,7 @@ pages = Pages(others={
     "swagger-ui.css": lambda: models.path("docs-style", settings.models_dir),
 })  # fmt: skip
 _service: Service | None = None
+_failure: RecognizerError | None = None
 _service_lock = threading.Lock()
 _progress: Progress | None = None
 
@@ -153,17 +154,29 @@ def service() -> Service:
 
 
 def load() -> None:
-    """Make the service, or wait until another thread has; more than once does nothing."""
-    global _service, _progress
+    """Make the service, or wait until another thread has; more than once does nothing, or fails as it did before."""
+    global _service, _failure
     with _service_lock:
+        if _failure is not None:
+            raise _failure
         if _service is None:
-            with Progress(logged=logs.wants_json(settings.log)) as _progress:
-                made = make_service(settings, _progress.download, metrics)
-                made.start(_progress.photos)
-            made.deliver_events()
-            made.keep_strangers()
-            made.start_cameras()
-            _service, _progress = made, None
+            try:
+                _service = _load()
+            except RecognizerError as error:
+                _failure = error
+                raise
+
+
+def _load() -> Service:
+    global _progress
+    with Progress(logged=logs.wants_json(settings.log)) as _progress:
+        made = make_service(settings, _progress.download, metrics)
+        made.start(_progress.photos)
+    made.deliver_events()
+    made.keep_strangers()
+    made.start_cameras()
+    _progress = None
+    return made
 
 
 def load_or_end() -> None:

@@ -9,7 +9,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -1413,7 +1413,23 @@ def make_service(
         raise SettingsError(f"RECOGNIZER_CAMERA: {error.message}") from None
     vault = open_vault(settings.encryption_key, settings.encryption_key_file)
     places = encryption.Places(settings.known_faces, settings.state_dir)
-    models.ensure(needed_files(settings), settings.models_dir, download)
+    with ExitStack() as opened:  # what takes no time comes first, so that what is wrong is told at once
+        presence = encryption.Presence(places)
+        opened.callback(presence.close)
+        encryption.check(places, vault)
+        folder = KnownFaces(settings.known_faces, vault)
+        cache = EncodingsCache(settings.state_dir / "encodings.sqlite", vault)
+        opened.callback(cache.close)
+        models.ensure(needed_files(settings), settings.models_dir, download)
+        made = _assemble(settings, folder, cache, vault, presence, metrics)
+        opened.pop_all()
+        return made
+
+
+def _assemble(
+    settings: Settings, folder: KnownFaces, cache: EncodingsCache, vault: Vault | None, presence: Presence,
+    metrics: Metrics | None,
+) -> Service:  # fmt: skip
     recipe = {
         "detector": settings.detector,
         "embedder": settings.embedder,
@@ -1425,24 +1441,12 @@ def make_service(
         "provider": settings.provider,
     }
     engine = make_engine(**recipe)
-    presence = encryption.Presence(places)
-    try:
-        encryption.check(places, vault)
-        return _assemble(settings, engine, recipe, vault, presence, metrics)
-    except BaseException:
-        presence.close()
-        raise
-
-
-def _assemble(
-    settings: Settings, engine: Engine, recipe: dict, vault: Vault | None, presence: Presence, metrics: Metrics | None
-) -> Service:
     rules = Rules(settings.max_image_bytes, settings.max_image_pixels, settings.enroll_min_face)
     workers = settings.workers or cores()
     changes = Changes(settings.state_dir)
     enrolment = Enrolment(
-        KnownFaces(settings.known_faces, vault),
-        EncodingsCache(settings.state_dir / "encodings.sqlite", vault),
+        folder,
+        cache,
         MemoryGallery(engine.info.id, engine.info.dim),
         engine,
         recipe,

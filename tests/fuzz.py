@@ -1,4 +1,7 @@
-"""How long the tests with made-up input run: ``pytest --long N`` tries N times as much, and other things each time."""
+"""How long the tests with made-up input, and with processes that are killed, run.
+
+``pytest --long N`` tries N times as much, and other things each time.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,11 @@ def configure(factor: int) -> None:
     _factor = factor
     settings.register_profile("ours", derandomize=factor == 1, deadline=None, print_blob=True)
     settings.load_profile("ours")
+
+
+def factor() -> int:
+    """How many times as much is to be tried."""
+    return _factor
 
 
 def examples(count: int) -> settings:

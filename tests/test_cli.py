@@ -15,12 +15,13 @@ from pathlib import Path
 
 import click
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 
 from recognizer.cli import main
 from recognizer.models import BASIC, GROUPS, MANIFEST
 from recognizer.settings import SETTINGS
+
+from .commands import run_command
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMON = {"--known-faces", "--detector", "--embedder", "--provider", "--json", "--help"}
@@ -41,12 +42,7 @@ class Home:
 
     def run(self, *args, input: bytes | str | None = None):
         """Run a command in this process; `.exit_code`, `.stdout`, `.stderr`."""
-        unset = {name: None for name in os.environ if name.startswith("RECOGNIZER_")}
-        result = CliRunner(env={**unset, **self.environ}).invoke(main, [str(arg) for arg in args], input=input)
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        assert "Traceback" not in result.stderr
-        return result
+        return run_command(self.environ, *args, input=input)
 
     def json(self, *args, code: int = 0, **options):
         """The JSON that a command writes."""

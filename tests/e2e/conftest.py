@@ -9,6 +9,7 @@ import pytest
 
 from . import pictures
 from .browsing import chromium, visit  # noqa: F401, fixtures
+from .homes import home, inhabited  # noqa: F401, fixtures
 from .serving import Server
 from .stages import stage  # noqa: F401, a fixture
 from .web import Web

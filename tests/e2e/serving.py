@@ -125,6 +125,14 @@ class Server:
     def port(self) -> int:
         return int(self.url.rsplit(":", 1)[1])
 
+    def copy(self, folder: Path, **settings) -> Server:
+        """Another installation, not started, with all that this one keeps; not for one that is running."""
+        assert self.process is None
+        for root in (self.known_faces, self.state):
+            shutil.copytree(root, folder / root.name)
+        same = {name: value for name, value in self.settings.items() if name not in ("known_faces", "state_dir")}
+        return Server(folder, self.command, **same | settings)
+
     # -- requests -----------------------------------------------------------------------------------------------
 
     def request(self, method: str, path: str, **how) -> requests.Response:

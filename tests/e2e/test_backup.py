@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from contextlib import closing
@@ -15,19 +13,11 @@ import pytest
 
 from recognizer.backup_file import Reader
 
+from ..commands import run_command
+from .homes import PICTURE, answers, cli, people
 from .pictures import JPEG
-from .serving import GUNICORN, ROOT, Server, code, environment
+from .serving import GUNICORN, Server, code, environment
 from .test_encryption import encrypt, fails_to_start
-from .test_kept import PICTURE, cli, event, happened
-
-
-def answers(server: Server, faces: dict[str, bytes]) -> list:
-    """What a server says about some photos, but for how long that took."""
-    found = []
-    for name in ("obama2", "biden", "trio", "collins"):
-        reply = server.post("/recognize?top_k=5&landmarks=68", data=faces[name]).json()
-        found.append([reply["image"], reply["faces"]])
-    return found
 
 
 def vectors(server: Server) -> dict[tuple, bytes]:
@@ -42,57 +32,37 @@ def elsewhere(server: Server, tmp_path: Path, **settings) -> Server:
     return Server(tmp_path / "another machine", **{"strangers": "all", **settings})
 
 
-def people(server: Server) -> dict:
-    return {name: {**each, "thumbnail": None} for name, each in server.people().items()}
-
-
 @pytest.fixture
-def server(tmp_path, faces):
-    """A server with people, a note, events, a camera and keys."""
-    with Server(tmp_path / "home", strangers="all") as server:
-        server.enroll("Barack", faces["obama"])
-        server.enroll("Barack", faces["obama3"])
-        server.put("Joe/dropped.jpg", faces["biden"])
-        server.put("Nobody/empty room.jpg", faces["nobody"])
-        server.wait_for(lambda: set(server.people()) == {"Barack", "Joe", "Nobody"})
-        server.request("PATCH", "/people/Joe", data={"consent": "QUUXNOTE", "expires": "2090-01-01"})
-        server.post("/cameras", data={"source": "test:", "name": "yard"})
-        happened(server, [event(subject="Barack")], [PICTURE])
-        yield server
+def file(tmp_path):
+    return tmp_path / "backup.zip"
 
 
 @pytest.mark.parametrize("way", ["command", "route", "command, stopped"])
-def test_another_machine_gives_the_same_answers(server, faces, tmp_path, way):
-    before, held, shown = answers(server, faces), vectors(server), people(server)
-    server.wait_for(lambda: server.get("/strangers").json()["total"] > 0)
-    server.request("PATCH", "/settings", data={"stranger_rate": 0.02})
-    before = answers(server, faces)
-    time.sleep(2)
-    strangers = server.get("/strangers").json()["strangers"]
-    file = tmp_path / "backup.zip"
-    if way == "route":
-        reply = server.get("/backup")
-        assert reply.status_code == 200 and reply.headers["Content-Type"] == "application/zip"
-        assert int(reply.headers["Content-Length"]) == len(reply.content)
-        assert server.request("HEAD", "/backup").content == b""
-        file.write_bytes(reply.content)
+def test_another_machine_gives_the_same_answers(inhabited, home, faces, file, tmp_path, way):
+    held = vectors(home)
+    if way == "command, stopped":
+        told = cli(home, "backup", str(file))
     else:
-        if "stopped" in way:
-            server.stop()
-        told = cli(server, "backup", str(file))
+        with home.start():
+            if way == "route":
+                reply = home.get("/backup")
+                assert reply.status_code == 200 and reply.headers["Content-Type"] == "application/zip"
+                assert int(reply.headers["Content-Length"]) == len(reply.content)
+                assert home.request("HEAD", "/backup").content == b""
+                file.write_bytes(reply.content)
+            else:
+                told = cli(home, "backup", str(file))
+    if way != "route":
         assert (told["people"], told["photos"], told["left_out"], told["encrypted_with"]) == (3, 4, [], None)
-    assert not [*server.state.glob(".backup-*")]
-    if server.process is not None:
-        server.stop()
-    there = elsewhere(server, tmp_path)
+    assert not [*home.state.glob(".backup-*")]
+    there = elsewhere(home, tmp_path)
     assert cli(there, "restore", str(file), "--check")["photos"] == 4
     told = cli(there, "restore", str(file))
     assert told["audit_problems"] == [] and told["engines"]
-    there.start()
-    try:
-        assert there.get("/strangers").json()["strangers"] == strangers
-        assert there.get(strangers[0]["thumbnail"]).content[:3] == b"\xff\xd8\xff"
-        assert answers(there, faces) == before and vectors(there) == held and people(there) == shown
+    with there:
+        assert there.get("/strangers").json()["strangers"] == inhabited.strangers
+        assert there.get(inhabited.strangers[0]["thumbnail"]).content[:3] == b"\xff\xd8\xff"
+        assert answers(there, faces) == inhabited.answers and vectors(there) == held and people(there) == inhabited.people
         assert there.people()["Joe"]["consent"] == "QUUXNOTE"
         assert there.get("/events/1").json()["subject"] == "Barack"
         assert there.get("/events/1/thumbnail.jpg").content == PICTURE
@@ -106,50 +76,44 @@ def test_another_machine_gives_the_same_answers(server, faces, tmp_path, way):
         assert lines[-2]["actor"] == "local" if way == "route" else lines[-2]["actor"].startswith("cli:")
         there.enroll("Eileen", faces["collins"])
         assert there.names(faces["collins"]) == ["Eileen"]
-    finally:
-        there.stop()
 
 
-def test_an_encrypted_installation_and_its_backup(server, faces, tmp_path):
-    key, file = tmp_path / "key", tmp_path / "backup.zip"
-    encrypt(server, key)
-    server.start(encryption_key_file=key)
-    before = answers(server, faces)
-    assert cli(server, "backup", str(file))["encrypted_with"]
+def test_an_encrypted_installation_and_its_backup(inhabited, home, faces, file, tmp_path):
+    key = tmp_path / "key"
+    encrypt(home, key)
+    home.settings["encryption_key_file"] = key
+    assert cli(home, "backup", str(file))["encrypted_with"]
     data = file.read_bytes()
     for secret in (b"Barack", b"QUUXNOTE", b"dropped", JPEG, key.read_bytes().strip(), faces["biden"][2000:2040]):
         assert secret not in data
-    there = elsewhere(server, tmp_path)
+    del home.settings["encryption_key_file"]
+    there = elsewhere(home, tmp_path)
     assert cli(there, "restore", str(file), fails=1)["error"]["code"] == "key_missing"
     cli(there, "restore", str(file), encryption_key_file=key)
     assert "none is set" in fails_to_start(there)
-    there.start(encryption_key_file=key)
-    try:
-        assert answers(there, faces) == before and there.people()["Joe"]["consent"] == "QUUXNOTE"
-        assert list(cli(there, "encryption", "status")["photos"]) == cli(there, "encryption", "status")["keys"]
-    finally:
-        there.stop()
+    with there.start(encryption_key_file=key):
+        assert answers(there, faces) == inhabited.answers and there.people()["Joe"]["consent"] == "QUUXNOTE"
+        shown = cli(there, "encryption", "status")
+        assert list(shown["photos"]) == shown["keys"]
 
 
-def test_a_plain_backup_is_encrypted_where_a_key_is_set(server, faces, tmp_path):
+def test_a_plain_backup_is_encrypted_where_a_key_is_set(inhabited, home, faces, file, tmp_path):
     from recognizer.vault import create_key_file, new_key
 
-    key, file = tmp_path / "key", tmp_path / "backup.zip"
+    key = tmp_path / "key"
     create_key_file(key, [new_key()])
-    before = answers(server, faces)
-    cli(server, "backup", str(file))
-    there = elsewhere(server, tmp_path, encryption_key_file=key)
+    cli(home, "backup", str(file))
+    there = elsewhere(home, tmp_path, encryption_key_file=key)
     cli(there, "restore", str(file))
     for root in (there.known_faces, there.state):
         for path in root.rglob("*"):
             if path.is_file():
                 assert JPEG not in path.read_bytes() and b"QUUXNOTE" not in path.read_bytes(), path.name
     with there:
-        assert answers(there, faces) == before and there.names(faces["biden"]) == ["Joe"]
+        assert answers(there, faces) == inhabited.answers and there.names(faces["biden"]) == ["Joe"]
 
 
-def test_templates_without_photos_are_restored(faces, tmp_path):
-    file = tmp_path / "backup.zip"
+def test_templates_without_photos_are_restored(faces, file, tmp_path):
     with Server(tmp_path / "home", keep_photos="off") as server:
         server.enroll("Barack", faces["obama"])
         before = answers(server, faces)
@@ -160,36 +124,34 @@ def test_templates_without_photos_are_restored(faces, tmp_path):
         assert answers(there, faces) == before and there.names(faces["obama2"]) == ["Barack"]
 
 
-def test_a_restore_refuses_what_it_must_not_touch(server, tmp_path):
-    file = tmp_path / "backup.zip"
-    cli(server, "backup", str(file))
-    assert cli(server, "restore", str(file), "--replace", fails=1)["error"]["code"] == "in_use"
-    server.stop()
-    assert cli(server, "restore", str(file), fails=1)["error"]["code"] == "not_empty"
+def test_a_restore_refuses_what_it_must_not_touch(home, file, tmp_path):
+    with home:
+        cli(home, "backup", str(file))
+        assert cli(home, "restore", str(file), "--replace", fails=1)["error"]["code"] == "in_use"
+    assert cli(home, "restore", str(file), fails=1)["error"]["code"] == "not_empty"
     data = bytearray(file.read_bytes())
     data[len(data) // 3] ^= 1
     file.write_bytes(data)
-    before = {path: path.read_bytes() for path in server.known_faces.rglob("*") if path.is_file()}
-    assert cli(server, "restore", str(file), "--replace", fails=1)["error"]["code"] == "backup_broken"
-    assert cli(server, "restore", str(file), "--check", fails=1)["error"]["code"] == "backup_broken"
-    assert {path: path.read_bytes() for path in server.known_faces.rglob("*") if path.is_file()} == before
-    assert cli(server, "restore", str(tmp_path / "none"), fails=1)["error"]["code"] == "storage_error"
-    assert cli(server, "backup", str(tmp_path / "no" / "such.zip"), fails=1)["error"]["code"] == "storage_error"
+    before = {path: path.read_bytes() for path in home.known_faces.rglob("*") if path.is_file()}
+    assert cli(home, "restore", str(file), "--replace", fails=1)["error"]["code"] == "backup_broken"
+    assert cli(home, "restore", str(file), "--check", fails=1)["error"]["code"] == "backup_broken"
+    assert {path: path.read_bytes() for path in home.known_faces.rglob("*") if path.is_file()} == before
+    assert cli(home, "restore", str(tmp_path / "none"), fails=1)["error"]["code"] == "storage_error"
+    assert cli(home, "backup", str(tmp_path / "no" / "such.zip"), fails=1)["error"]["code"] == "storage_error"
 
 
-def test_a_later_state_is_replaced_when_asked(server, faces, tmp_path):
-    file = tmp_path / "backup.zip"
-    before = answers(server, faces)
-    cli(server, "backup", str(file))
-    server.request("DELETE", "/people/Barack")
-    server.enroll("Eileen", faces["collins"])
-    server.stop()
-    cli(server, "restore", str(file), "--replace")
-    server.start()
-    assert answers(server, faces) == before and set(server.people()) == {"Barack", "Joe", "Nobody"}
+def test_a_later_state_is_replaced_when_asked(inhabited, home, faces, file):
+    cli(home, "backup", str(file))
+    with home:
+        home.request("DELETE", "/people/Barack")
+        home.enroll("Eileen", faces["collins"])
+    cli(home, "restore", str(file), "--replace")
+    with home:
+        assert answers(home, faces) == inhabited.answers and set(home.people()) == {"Barack", "Joe", "Nobody"}
 
 
-def test_keys_come_back_and_sessions_do_not(server, tmp_path):
+def test_keys_come_back_and_sessions_do_not(home, file, tmp_path):
+    server = home.start()
     made = cli(server, "keys", "add", "phone", "--role", "admin")
     server.always = {"headers": {"X-Api-Key": made["key"]}}
     server.wait_for(lambda: server.post("/session").status_code == 201, 5)
@@ -197,7 +159,6 @@ def test_keys_come_back_and_sessions_do_not(server, tmp_path):
     cli(server, "keys", "revoke", gone["id"])
     reader = cli(server, "keys", "add", "reader", "--role", "write")
     assert code(server.get("/backup", headers={"X-Api-Key": reader["key"]})) == "role_required"
-    file = tmp_path / "backup.zip"
     file.write_bytes(server.get("/backup").content)
     actions = [(line["actor"], line["action"]) for line in server.get("/audit").json()["lines"]]
     assert (f"key:{made['id']}", "sign_in") in actions and (f"key:{made['id']}", "backup") in actions
@@ -235,7 +196,7 @@ def test_people_come_and_go_while_backups_are_made(tmp_path, faces, command):
             thread.start()
         found = []
         try:
-            for number in range(6):
+            for number in range(4):
                 file = tmp_path / f"{number}.zip"
                 if number % 2:
                     cli(server, "backup", str(file))
@@ -254,7 +215,7 @@ def test_people_come_and_go_while_backups_are_made(tmp_path, faces, command):
                 assert all(data in photos for data in each["photos"].get(name, []))
                 # of somebody who is out, nothing is left: who the audit log can name is who is there
                 assert (name in each["names"]) == (name in each["photos"]), each["names"]
-        last = tmp_path / "5.zip"
+        last = tmp_path / "3.zip"
     there = elsewhere(server, tmp_path)
     assert cli(there, "restore", str(last))["audit_problems"] == []
     with there:
@@ -272,18 +233,14 @@ def held_in(file: Path) -> dict:
     return {"photos": photos, "names": set(json.loads(data["state/audit/names.json"]).values())}
 
 
-def test_the_commands_speak_to_people(server, tmp_path):
-    file = tmp_path / "backup.zip"
-    (server.known_faces / "stray.jpg").write_bytes(b"x")
+def test_the_commands_speak_to_people(home, file):
+    (home.known_faces / "stray.jpg").write_bytes(b"x")
 
-    def run(*args: str) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            [sys.executable, "-m", "recognizer", *args], cwd=ROOT, env=environment(**server.settings), capture_output=True,
-            text=True, timeout=120,
-        )  # fmt: skip
+    def run(*args: str):
+        return run_command(environment(**home.settings), *args)
 
     done = run("backup", str(file))
-    assert done.returncode == 0 and "3 people with 4 photos, not encrypted" in done.stdout
+    assert done.exit_code == 0 and "3 people with 4 photos, not encrypted" in done.stdout
     assert "left out: stray.jpg" in done.stderr and "audit log's head is" in done.stderr
     done = run("restore", str(file), "--check")
-    assert done.returncode == 0 and "is whole: 3 people with 4 photos" in done.stdout
+    assert done.exit_code == 0 and "is whole: 3 people with 4 photos" in done.stdout

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import zipfile
 from datetime import datetime, timedelta, timezone
 from urllib.parse import quote
@@ -14,47 +12,37 @@ import pytest
 from recognizer.encodings import EncodingsCache
 from recognizer.video.event_log import EventLog, Retention
 
-from .serving import ROOT, Server, code, environment
-
-PICTURE = b"\xff\xd8\xff\xe0 a picture \xff\xd9"
-
-
-def cli(server: Server, *args: str, fails: int = 0, **settings) -> dict:
-    """What a command answers, on the files of a server."""
-    done = subprocess.run(
-        [sys.executable, "-m", "recognizer", "--json", *args], cwd=ROOT, capture_output=True, text=True, timeout=120,
-        env=environment(**server.settings, **settings),
-    )  # fmt: skip
-    assert done.returncode == fails, done.stderr
-    return json.loads(done.stdout) if done.stdout.strip() else {}
-
-
-def event(kind: str = "appeared", subject: str | None = "Ada", days_ago: float = 0, **more) -> dict:
-    when = (datetime.now(timezone.utc) - timedelta(days=days_ago)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return {"id": 0, "kind": kind, "camera": "door", "time": when, "subject": subject, "track": 1, "thumbnail": None, **more}
+from .homes import PICTURE, cli, event, happened
+from .serving import Server, code
 
 
 @pytest.fixture
-def server(tmp_path):
-    with Server(tmp_path, events_max_days=30, unknown_days=2) as server:
+def fresh(tmp_path):
+    """A server of its own, not started; what runs at the end is stopped."""
+    server = Server(tmp_path, events_max_days=30, unknown_days=2)
+    yield server
+    server.__exit__()
+
+
+@pytest.fixture(scope="module")
+def _shared(tmp_path_factory):
+    with Server(tmp_path_factory.mktemp("kept")) as server:
         yield server
 
 
-def happened(server: Server, events: list[dict], pictures: list[bytes]) -> int:
-    """Have these events been written before the server started; the id of the last one."""
-    server.stop()
-    log = EventLog(server.state / "events")
-    last = log.append(events, pictures)
-    log.close()
-    server.start()
-    return last
+@pytest.fixture
+def server(_shared):
+    """A server with nobody enrolled, for tests that do not mind what was there before."""
+    _shared.clear()
+    return _shared
 
 
 def change(server: Server, who: str, /, **fields):
     return server.request("PATCH", f"/people/{quote(who, safe='')}", data=fields)
 
 
-def test_everything_that_changes_somebody_is_in_the_audit_log(server, faces):
+def test_everything_that_changes_somebody_is_in_the_audit_log(fresh, faces):
+    server = fresh.start()
     before = server.get("/audit").json()
     assert before["lines"] == []
     server.enroll("Ada", faces["obama"])
@@ -93,10 +81,12 @@ def test_questions_about_the_audit_log_that_make_no_sense(writer, query):
     assert (reply.status_code, code(reply)) == (400, "invalid_parameter")
 
 
-def test_an_export_holds_everything_about_a_subject_and_nobody_else(server, faces):
+def test_an_export_holds_everything_about_a_subject_and_nobody_else(fresh, faces):
+    server = fresh
     number = happened(
         server, [event("unknown", None), event(replaces=1), event(subject="Bob")], [PICTURE, PICTURE + b"2", b"x"]
     )
+    server.start()
     server.enroll("Ada", faces["obama"], faces["obama2"])
     server.enroll("Bob", faces["biden"])
     change(server, "Ada", consent="signed on paper, 2026-11-01")
@@ -129,8 +119,9 @@ def test_an_erasure_reaches_events_that_another_process_writes(server, faces):
     assert done["left"] == {"files": 0, "templates": 0, "cache_rows": 0, "events": 0, "names": 0}
 
 
-def test_what_is_left_of_a_folder_that_was_deleted_by_hand_can_be_erased(server, faces):
-    happened(server, [event()], [PICTURE])
+def test_what_is_left_of_a_folder_that_was_deleted_by_hand_can_be_erased(fresh):
+    happened(fresh, [event()], [PICTURE])
+    server = fresh.start()
     assert server.request("DELETE", "/people/Ada").json()["photos"] == 0
     assert server.request("DELETE", "/people/Ada").status_code == 404
     assert b"Ada" not in b"".join(path.read_bytes() for path in server.state.rglob("*.json*"))
@@ -157,7 +148,8 @@ def test_nobody_is_matched_with_whose_consent_expired(server, faces):
     assert not (server.known_faces / "Ada" / ".consent.json").exists()
 
 
-def test_after_the_grace_they_are_erased(server, faces):
+def test_after_the_grace_they_are_erased(fresh, faces):
+    server = fresh.start()
     server.enroll("Ada", faces["obama"])
     server.enroll("Bob", faces["biden"])
     change(server, "Ada", expires="2020-01-01")
@@ -193,11 +185,13 @@ def test_a_note_that_cannot_be_read_is_a_problem(server, faces):
     assert [each["code"] for each in found] == ["consent_unreadable"]
 
 
-def test_events_of_unknown_people_go_sooner(server):
+def test_events_of_unknown_people_go_sooner(fresh):
+    server = fresh
     happened(
         server, [event("unknown", None, 5), event("appeared", "Ada", 5), event("unknown", None, 1), event("unknown", None, 5)],
         [PICTURE] * 4,
     )  # fmt: skip
+    server.start()
 
     def old() -> list[int]:
         return [each["id"] for each in server.get("/events?format=json").json()["events"] if each["id"] <= 4]
@@ -221,9 +215,9 @@ def test_the_id_of_a_purged_event_is_not_given_again(tmp_path):
     log.close()
 
 
-def test_events_go_also_where_none_are_made_any_more(server):
-    happened(server, [event("unknown", None, 1.5), event()], [PICTURE] * 2)
-    server.restart(events="off", unknown_days=1)
+def test_events_go_also_where_none_are_made_any_more(fresh):
+    happened(fresh, [event("unknown", None, 1.5), event()], [PICTURE] * 2)
+    server = fresh.start(events="off", unknown_days=1)
     server.wait_for(lambda: server.get("/health").json()["retention"]["purged_events"])
 
 
