@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import cache
+from unittest.mock import patch
 
 from click.testing import CliRunner, Result
 
+from recognizer import engines, service
 from recognizer.cli import main
+
+#: Loading the networks takes longer than most commands. Those that are run as processes load their own.
+_engine = cache(engines.make_engine)
 
 
 def run_command(environ: Mapping[str, str], *args, input: bytes | str | None = None) -> Result:
     """Run a command with the settings of `environ` and no others; `.exit_code`, `.stdout`, `.stderr`."""
     unset = {name: None for name in os.environ if name.startswith("RECOGNIZER_")}
-    result = CliRunner(env={**unset, **environ}).invoke(main, [str(arg) for arg in args], input=input)
+    with patch.object(service, "make_engine", _engine), patch.object(engines, "make_engine", _engine):
+        result = CliRunner(env={**unset, **environ}).invoke(main, [str(arg) for arg in args], input=input)
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     assert "Traceback" not in result.stderr

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -29,8 +27,8 @@ from recognizer.matching import Curve
 from recognizer.settings import PREFIX
 
 from . import data
+from .commands import run_command
 
-ROOT = Path(__file__).resolve().parent.parent
 CURVE = Curve([1.0, 2.0], [0.001, 0.1])
 
 # -- intervals ------------------------------------------------------------------------------------------------------
@@ -633,13 +631,10 @@ def test_probes_that_are_enrolled_are_left_out(tmp_path, people, source):
     assert report["threshold"] == pytest.approx(bench.threshold(1))
 
 
-def _evaluate(tmp_path, models_dir, *arguments, code=0) -> subprocess.CompletedProcess:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
-    environment.update({f"{PREFIX}MODELS_DIR": str(models_dir), f"{PREFIX}STATE_DIR": str(tmp_path / "state")})
-    command = [sys.executable, "-m", "recognizer", "evaluate", *map(str, arguments)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
+def _evaluate(tmp_path, models_dir, *arguments, code=0) -> Result:
+    settings = {f"{PREFIX}MODELS_DIR": str(models_dir), f"{PREFIX}STATE_DIR": str(tmp_path / "state")}
+    done = run_command(settings, "evaluate", *arguments)
+    assert done.exit_code == code, done.output
     return done
 
 

@@ -7,16 +7,17 @@ import os
 import re
 import stat
 import subprocess
-import sys
 import time
 
 import pytest
 import requests
+from click.testing import Result
 
 from recognizer.auth import ADMIN, ANYONE, READ, ROUTES, WRITE
 from recognizer.headers import SECURITY_HEADERS
 from recognizer.pages import DOCS_POLICY
 
+from ..commands import run_command
 from .serving import BIN, GUNICORN, ROOT, Server, code, environment
 
 ADMIN_KEY = "an-admin-key-of-the-settings-0123456789"
@@ -26,17 +27,14 @@ NOTICED = 2.0
 ENDLESS = ("/stream", "/cameras/{camera}/stream", "/events")
 
 
-def command(server: Server, *words: str, **settings) -> subprocess.CompletedProcess:
+def command(server: Server, *words: str, **settings) -> Result:
     """A command of the command line with the server's settings."""
-    return subprocess.run(
-        [sys.executable, "-m", "recognizer", *words], cwd=ROOT, env=environment(**server.settings | settings),
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+    return run_command(environment(**server.settings | settings), *words)
 
 
 def make_key(server: Server, role: str, *more: str) -> str:
     done = command(server, "--json", "keys", "add", f"{role} of a test", "--role", role, *more)
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     return json.loads(done.stdout)["key"]
 
 
@@ -175,7 +173,7 @@ def test_a_key_is_made_and_revoked_while_the_server_runs(locked):
     begun = locked.post("/session", headers=shows(key))
     cookies = {"recognizer_session": begun.cookies["recognizer_session"]}
     assert locked.get("/people", cookies=cookies).status_code == 200
-    assert command(locked, "keys", "revoke", key[3:11]).returncode == 0
+    assert command(locked, "keys", "revoke", key[3:11]).exit_code == 0
     locked.wait_for(lambda: locked.get("/people", headers=shows(key)).status_code == 401, NOTICED)
     locked.wait_for(lambda: locked.get("/people", cookies=cookies).status_code == 401, NOTICED)
     assert "revoked" in locked.get("/people", headers=shows(key)).text
@@ -188,7 +186,7 @@ def test_whoever_watches_is_sent_away_when_the_key_is_revoked(locked, path):
         assert reply.status_code == 200
         if path == "/stream":
             assert reply.raw.read(1000)
-        assert command(locked, "keys", "revoke", key[3:11]).returncode == 0
+        assert command(locked, "keys", "revoke", key[3:11]).exit_code == 0
         until = time.monotonic() + 20
         while reply.raw.read(100_000):
             assert time.monotonic() < until, "still watching"

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import requests
 
+from .. import fuzz
 from .serving import BIN, Server
 
 #: Requests that are made up for each operation, besides those that try each edge of its schema once.
-EXAMPLES = 20
+EXAMPLES = 6 * fuzz.factor()
 SECONDS = 600
 
 

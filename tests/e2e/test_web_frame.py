@@ -112,7 +112,7 @@ def test_a_key_that_is_revoked_ends_the_visit(visit, server):
     page = sign_in(visit, make_key(server, READ), "#/people")
     page.locator(".person").first.wait_for()
     shown = page.evaluate("fetch('/session').then((reply) => reply.json())")
-    assert command(server, "keys", "revoke", shown["key"]["id"]).returncode == 0
+    assert command(server, "keys", "revoke", shown["key"]["id"]).exit_code == 0
     server.wait_for(lambda: page.evaluate("fetch('/people').then((reply) => reply.status)") == 401)
     page.get_by_role("link", name="Barack Obama").click()  # the next view that asks the server
     page.get_by_role("heading", name="Sign in").wait_for()
