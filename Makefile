@@ -29,7 +29,7 @@ weights: $(VENV)/.installed
 	@$(BIN)/python -m recognizer models fetch
 
 test: $(VENV)/.installed-dev weights
-	@$(BIN)/python -m pytest -n 3 $(TESTS)
+	@$(BIN)/python -m pytest -n 4 --dist worksteal $(TESTS)
 
 lint: $(VENV)/.installed-dev
 	@$(BIN)/ruff check .

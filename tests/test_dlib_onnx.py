@@ -69,6 +69,18 @@ class TestResNet:
     def test_runs_on_the_graph_here(self, resnet):
         assert not resnet.on_dlib
 
+    def test_what_is_recorded_is_what_dlib_says(self, dlib_resnet):
+        said = np.array(dlib_resnet.compute_face_descriptor(dlib_onnx.drawn_face(150)))
+        assert np.linalg.norm(dlib_onnx._recorded_descriptor() - said) <= 1e-6
+
+    def test_dlib_itself_is_asked_only_where_the_record_does_not_fit(self, monkeypatch):
+        asked = []
+        real = dlib_onnx._DlibResNet
+        monkeypatch.setattr(dlib_onnx, "_DlibResNet", lambda: asked.append(1) or real())
+        assert not dlib_onnx.ResNet().on_dlib and not asked
+        monkeypatch.setattr(dlib_onnx, "_recorded_descriptor", lambda: np.zeros(128))
+        assert not dlib_onnx.ResNet().on_dlib and asked
+
     def test_describes_no_chips(self, resnet):
         assert resnet.describe(np.zeros((0, 150, 150, 3), np.uint8)).shape == (0, 128)
 
