@@ -54,7 +54,7 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def wait_for(condition, seconds: float = 20.0, what: str = ""):
+def wait_for(condition, seconds: float = 30.0, what: str = ""):
     until = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < until, f"still not so after {seconds} s {what}"

@@ -51,16 +51,6 @@ class Longer:
 
 
 @pytest.fixture(scope="module")
-def recipe(models_dir) -> dict:
-    return {"detector": "yunet", "embedder": "sface", "models_dir": models_dir}
-
-
-@pytest.fixture(scope="module")
-def engine(recipe) -> Engine:
-    return make_engine(**recipe)
-
-
-@pytest.fixture(scope="module")
 def paths(photos, tmp_path_factory) -> list[Path]:
     broken = tmp_path_factory.mktemp("drift") / "broken.jpg"
     broken.write_bytes(b"\xff\xd8\xff\xe0 no photo")

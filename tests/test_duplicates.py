@@ -9,7 +9,6 @@ import pytest
 from recognizer import images
 from recognizer.duplicates import Pictures, same_picture
 from recognizer.encodings import Encoding, photo_id
-from recognizer.engines import make_engine
 from recognizer.examination import Rules, examine
 
 from .enrolling import Home, jpeg, portrait
@@ -115,11 +114,6 @@ def test_one_after_the_other_or_all_at_once_is_the_same():
 @pytest.fixture(scope="module")
 def recipe(models_dir) -> dict:
     return {"detector": "yunet", "embedder": "dlib+sface", "models_dir": models_dir}
-
-
-@pytest.fixture(scope="module")
-def engine(recipe):
-    return make_engine(**recipe)
 
 
 @pytest.fixture(scope="module")

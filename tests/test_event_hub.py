@@ -16,6 +16,7 @@ from recognizer.video.event_hub import QUEUED_RESULTS, QUEUED_STATES, Events
 from recognizer.video.events import Rules
 
 from .scenes import Camera, State, face, frame
+from .streams import wait_for
 
 QUICK = Rules(shown_seconds=0, shown_frames=1, unknown_seconds=0.05, left_seconds=0.3, camera_seconds=0)
 #: Long enough for nobody to have left before the test has looked, on a machine with other work too.
@@ -37,14 +38,6 @@ def make(tmp_path):
     assert not [thread for thread in threading.enumerate() if thread.name == "events"]
 
 
-def until(condition, seconds: float = 10.0):
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < end, "still not so"
-        time.sleep(0.01)
-    return value
-
-
 def story(events: Events) -> list[str]:
     return [f"{each['kind']} {each['subject']}" for each in events.page()]
 
@@ -53,9 +46,9 @@ def test_results_become_events_with_pictures(make):
     events = make(STAYING)
     events.state(DOOR, State("live"))
     events(DOOR, frame(1, face(1, "Ada", size=200), time=time.time()))
-    until(lambda: len(events.page()) == 2)
+    wait_for(lambda: len(events.page()) == 2)
     assert events.present()["door"][0][0] == "Ada" and events.camera_states() == {"door": "live"}
-    until(lambda: len(events.page()) == 3)
+    wait_for(lambda: len(events.page()) == 3)
     live, appeared, left = events.page()
     assert (live["kind"], appeared["kind"], left["kind"]) == ("camera_live", "appeared", "left")
     assert [live["id"], appeared["id"], left["id"]] == [1, 2, 3]
@@ -72,9 +65,9 @@ def test_a_name_that_comes_late_names_what_it_replaces(make):
     for number in range(8):
         events(DOOR, frame(number, face(1, None), time=time.time()))
         time.sleep(0.02)
-    until(lambda: story(events) == ["unknown None"])
+    wait_for(lambda: story(events) == ["unknown None"])
     events(DOOR, frame(9, face(1, "Ada"), time=time.time()))
-    until(lambda: story(events) == ["unknown None", "appeared Ada", "left Ada"])
+    wait_for(lambda: story(events) == ["unknown None", "appeared Ada", "left Ada"])
     _, appeared, left = events.page()
     assert appeared["replaces"] == 1 and left["appearance"] == 2
 
@@ -82,7 +75,7 @@ def test_a_name_that_comes_late_names_what_it_replaces(make):
 def test_everybody_leaves_when_the_server_stops(make):
     events = make(Rules(0, 1))
     events(DOOR, frame(1, face(1, "Ada"), time=time.time()))
-    until(lambda: story(events) == ["appeared Ada"])
+    wait_for(lambda: story(events) == ["appeared Ada"])
     events.close()
     events = make()
     assert story(events) == ["appeared Ada", "left Ada"]
@@ -140,10 +133,10 @@ def test_events_that_find_no_room_are_counted_and_the_rest_goes_on(make, monkeyp
     append = events.log.append
     monkeypatch.setattr(events.log, "append", full)
     events(DOOR, frame(1, face(1, "Ada"), time=time.time()))
-    until(lambda: events.counts()["dropped_events"])
+    wait_for(lambda: events.counts()["dropped_events"])
     monkeypatch.setattr(events.log, "append", append)
     events(DOOR, frame(2, face(2, "Bob"), time=time.time()))
-    until(lambda: "appeared Bob" in story(events))
+    wait_for(lambda: "appeared Bob" in story(events))
 
 
 # -- following --------------------------------------------------------------------------------------------------------

@@ -16,6 +16,8 @@ from recognizer.inbox import QUEUED, Inbox
 from recognizer.strangers import Shot, Sighting, Strangers
 from recognizer.types import Match
 
+from .streams import wait_for
+
 NOBODY = Match(None, None, 1.0)
 
 
@@ -74,18 +76,10 @@ def seen(*shots: Shot, visit: str = "visit", **more) -> Sighting:
     return Sighting(visit, "door", now - 3, now, shots, **more)
 
 
-def until(condition, seconds: float = 30.0):
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    return value
-
-
 def test_what_is_kept_is_a_picture_that_could_enrol_and_its_own_template(inbox, shots, engine):
     assert inbox.offer(seen(shots["obama.jpg"], shots["nothing"], shots["obama2.jpg"]))
-    (stranger,) = until(inbox.strangers.all)
-    until(lambda: inbox.counts()["kept"] == 2)
+    (stranger,) = wait_for(inbox.strangers.all)
+    wait_for(lambda: inbox.counts()["kept"] == 2)
     stranger = inbox.strangers.get(stranger.id)
     assert inbox.counts()["unfit"] == 1 and len(stranger.pictures) == 2 and stranger.sightings == 1
     for picture in stranger.pictures:
@@ -97,37 +91,37 @@ def test_what_is_kept_is_a_picture_that_could_enrol_and_its_own_template(inbox, 
 
 def test_nobody_who_is_enrolled_is_kept_and_whoever_is_enrolled_later_leaves(inbox, shots, gallery):
     inbox.offer(seen(shots["obama.jpg"], visit="first"))
-    (stranger,) = until(inbox.strangers.all)
+    (stranger,) = wait_for(inbox.strangers.all)
     gallery.known, gallery.generation = [stranger.pictures[0].vector], 1
-    until(lambda: not inbox.strangers.all(), 5)
+    wait_for(lambda: not inbox.strangers.all(), 5)
     inbox.offer(seen(shots["obama.jpg"], visit="second"))
     inbox.offer(seen(shots["biden.jpg"], visit="third"))
-    until(lambda: inbox.counts()["known"] == 1)
-    until(lambda: len(inbox.strangers.all()) == 1)
+    wait_for(lambda: inbox.counts()["known"] == 1)
+    wait_for(lambda: len(inbox.strangers.all()) == 1)
     assert inbox.counts()["recognised"] == 1
 
 
 def test_a_visit_of_which_one_picture_is_known_leaves_nothing(inbox, shots, gallery):
     inbox.offer(seen(shots["obama.jpg"], visit="stay"))
-    (stranger,) = until(inbox.strangers.all)
+    (stranger,) = wait_for(inbox.strangers.all)
     inbox.offer(seen(visit="stay", named=True))
-    until(lambda: not inbox.strangers.all())
+    wait_for(lambda: not inbox.strangers.all())
     gallery.known = [stranger.pictures[0].vector]
     inbox.offer(seen(shots["biden.jpg"], visit="other stay"))
-    until(inbox.strangers.all)
+    wait_for(inbox.strangers.all)
     inbox.offer(seen(shots["obama.jpg"], visit="other stay"))
-    until(lambda: not inbox.strangers.all())
+    wait_for(lambda: not inbox.strangers.all())
 
 
 def test_what_finds_no_room_is_dropped_and_counted_and_nobody_waits(inbox, shots, gallery):
     gallery.wait.clear()
     inbox.offer(seen(shots["obama.jpg"]))
-    until(lambda: not inbox._queue)
+    wait_for(lambda: not inbox._queue)
     taken = [inbox.offer(seen(visit=f"{number}")) for number in range(QUEUED + 3)]
     assert taken == [True] * QUEUED + [False] * 3
     assert inbox.counts()["dropped"] == 3
     gallery.wait.set()
-    until(lambda: not inbox._queue)
+    wait_for(lambda: not inbox._queue)
     assert inbox.offer(seen(visit="later"))
 
 
@@ -135,10 +129,10 @@ def test_what_finds_no_room_is_dropped_and_counted_and_nobody_waits(inbox, shots
 def test_a_sighting_that_fails_is_counted_and_the_next_is_kept(inbox, shots, gallery, failure, caplog):
     gallery.failure = failure
     inbox.offer(seen(shots["obama.jpg"]))
-    until(lambda: inbox.counts()["failed"] >= 1)
+    wait_for(lambda: inbox.counts()["failed"] >= 1)
     gallery.failure = None
     inbox.offer(seen(shots["biden.jpg"], visit="next"))
-    until(inbox.strangers.all)
+    wait_for(inbox.strangers.all)
 
 
 def test_closing_finishes_what_waits(tmp_path, engine, gallery, shots):

@@ -18,6 +18,7 @@ from recognizer.video.mqtt import Mqtt, _slug, parse_broker
 
 from .brokers import MISSING, MOSQUITTO, Broker, Listener, free_port
 from .scenes import Camera, State, face, frame
+from .streams import wait_for
 
 needs_broker = pytest.mark.skipif(MOSQUITTO is None, reason=MISSING)
 QUICK = Rules(shown_seconds=0, shown_frames=1, unknown_seconds=0.05, left_seconds=0.4, camera_seconds=0)
@@ -52,14 +53,6 @@ def sink(hub: Events, broker: Broker, **options) -> Mqtt:
     return made
 
 
-def until(condition, seconds: float = 20.0):
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < end, "still not so"
-        time.sleep(0.02)
-    return value
-
-
 def put(hub: Events, count: int = 1) -> None:
     for _ in range(count):
         hub.log.append([{"id": 0, "kind": "camera_live", "camera": "door", "time": "", "subject": None, "thumbnail": None}])
@@ -73,31 +66,31 @@ def ids(listener: Listener) -> list[int]:
 def test_an_appearance_reaches_a_subscriber(hub, broker):
     listener = Listener(broker)
     mqtt = sink(hub, broker)
-    until(lambda: "recognizer/cameras/door/state" in listener.held())
+    wait_for(lambda: "recognizer/cameras/door/state" in listener.held())
     assert listener.held()["recognizer/status"] == b"online"
     hub.state(DOOR, State("live"))
     for number in range(6):
         hub(DOOR, frame(number, face(1, "Ada Lovelace"), face(2, None, 250), time=time.time()))
         time.sleep(0.03)
-    until(lambda: len(listener.of("recognizer/cameras/door/event")) == 5)
+    wait_for(lambda: len(listener.of("recognizer/cameras/door/event")) == 5)
     events = [json.loads(payload) for payload in listener.of("recognizer/cameras/door/event")]
     assert [each["event_type"] for each in events] == ["camera_live", "appeared", "unknown", "left", "left"]
     assert events[1]["subject"] == "Ada Lovelace" and events[1]["kind"] == "appeared" and events[1]["box"]["left"] == 100
     states = [json.loads(payload) for payload in listener.of("recognizer/cameras/door/state")]
     both = {"person": "ON", "known": "ON", "count": 2, "people": ["Ada Lovelace"], "unknown": 1, "live": "ON", "camera": "live"}
     assert both in states
-    until(lambda: json.loads(listener.held()["recognizer/cameras/door/state"])["person"] == "OFF")
+    wait_for(lambda: json.loads(listener.held()["recognizer/cameras/door/state"])["person"] == "OFF")
     person = f"recognizer/people/{_slug('Ada Lovelace')}/state"
     assert {"present": "ON", "cameras": ["door"]}.items() <= json.loads(listener.of(person)[1]).items()
-    until(lambda: json.loads(listener.held()[person])["present"] == "OFF")
+    wait_for(lambda: json.loads(listener.held()[person])["present"] == "OFF")
     assert listener.held()["recognizer/cameras/door/picture"].startswith(b"\xff\xd8")
-    until(lambda: json.loads(listener.held()["recognizer/cameras/door/last"])["kind"] == "left")
+    wait_for(lambda: json.loads(listener.held()["recognizer/cameras/door/last"])["kind"] == "left")
     assert mqtt.counts["delivered"] == 5 and mqtt.counts["dropped"] == 0 and mqtt.problem is None
     late = Listener(broker)  # what is retained tells how it is, and no event again
-    until(lambda: {"recognizer/status", person} <= set(late.held()))
+    wait_for(lambda: {"recognizer/status", person} <= set(late.held()))
     assert all(retained for _, _, retained in late.messages) and not ids(late)
     hub.close()
-    until(lambda: listener.held()["recognizer/status"] == b"offline")
+    wait_for(lambda: listener.held()["recognizer/status"] == b"offline")
     listener.close()
     late.close()
 
@@ -107,7 +100,7 @@ def test_home_assistant_is_told_what_there_is(hub, broker):
     listener = Listener(broker, "homeassistant/#")
     sink(hub, broker)
     topic = "homeassistant/device/recognizer_door/config"
-    config = json.loads(until(lambda: listener.held().get(topic)))
+    config = json.loads(wait_for(lambda: listener.held().get(topic)))
     assert config["device"]["name"] == "Front door" and config["device"]["identifiers"] == ["recognizer_door"]
     assert config["origin"]["name"] == "Recognizer" and config["availability_topic"] == "recognizer/status"
     parts = config["components"]
@@ -118,11 +111,11 @@ def test_home_assistant_is_told_what_there_is(hub, broker):
         assert topics and all(each.startswith("recognizer/cameras/door/") for each in topics)
     assert parts["recognizer_door_person"]["device_class"] == "occupancy"
     assert set(parts["recognizer_door_event"]["event_types"]) >= {"appeared", "left", "unknown", "camera_lost"}
-    person = json.loads(until(lambda: listener.held().get(f"homeassistant/binary_sensor/recognizer/{_slug('Bob')}/config")))
+    person = json.loads(wait_for(lambda: listener.held().get(f"homeassistant/binary_sensor/recognizer/{_slug('Bob')}/config")))
     assert person["name"] == "Bob" and person["state_topic"] == "recognizer/people/Bob/state"
     before = len(listener.of(topic))
     listener.client.publish("homeassistant/status", "online", qos=1)
-    until(lambda: len(listener.of(topic)) > before)  # Home Assistant started anew
+    wait_for(lambda: len(listener.of(topic)) > before)  # Home Assistant started anew
     listener.close()
 
 
@@ -133,12 +126,12 @@ def test_what_is_no_longer_there_is_taken_back_also_after_a_restart(tmp_path, br
     door = "homeassistant/device/recognizer_door/config"
     first = Events(tmp_path / "events", QUICK)
     sink(first, broker)
-    until(lambda: {bob, door} <= set(listener.held()))
+    wait_for(lambda: {bob, door} <= set(listener.held()))
     first.close()
     second = Events(tmp_path / "events", QUICK)
     sink(second, broker, cameras=lambda: [("yard", "Yard")], people=lambda: ["Ada Lovelace"])
-    until(lambda: "homeassistant/device/recognizer_yard/config" in listener.held())
-    until(lambda: not {bob, door, "recognizer/people/Bob/state", "recognizer/cameras/door/state"} & set(listener.held()))
+    wait_for(lambda: "homeassistant/device/recognizer_yard/config" in listener.held())
+    wait_for(lambda: not {bob, door, "recognizer/people/Bob/state", "recognizer/cameras/door/state"} & set(listener.held()))
     second.close()
     listener.close()
 
@@ -147,7 +140,7 @@ def test_what_is_no_longer_there_is_taken_back_also_after_a_restart(tmp_path, br
 def test_nothing_is_announced_without_discovery(hub, broker):
     listener = Listener(broker)
     sink(hub, broker, discovery="", prefix="home/cams")
-    until(lambda: "home/cams/cameras/door/state" in listener.held())
+    wait_for(lambda: "home/cams/cameras/door/state" in listener.held())
     assert not [topic for topic in listener.held() if not topic.startswith("home/cams/")]
     listener.close()
 
@@ -156,21 +149,21 @@ def test_nothing_is_announced_without_discovery(hub, broker):
 def test_a_broker_that_is_killed_loses_no_event(hub, broker):
     mqtt = sink(hub, broker)
     put(hub, 5)
-    until(lambda: mqtt.counts["delivered"] == 5)
+    wait_for(lambda: mqtt.counts["delivered"] == 5)
     broker.kill()
-    until(lambda: mqtt.problem)
+    wait_for(lambda: mqtt.problem)
     put(hub, 20)
     time.sleep(0.5)
     assert mqtt.waiting >= 19 and mqtt.counts["delivered"] <= 6
     broker.start()
     listener = Listener(broker)
-    until(lambda: mqtt.counts["delivered"] == 25)
-    until(lambda: "recognizer/status" in listener.held())
+    wait_for(lambda: mqtt.counts["delivered"] == 25)
+    wait_for(lambda: "recognizer/status" in listener.held())
     assert mqtt.waiting == 0 and mqtt.counts["dropped"] == 0 and mqtt.counts["retried"] >= 1
     seen = ids(listener)  # the subscriber may have come a moment later than the server
     assert seen == sorted(seen) and (not seen or seen[-1] == 25)
     put(hub)
-    until(lambda: ids(listener) and ids(listener)[-1] == 26)
+    wait_for(lambda: ids(listener) and ids(listener)[-1] == 26)
     listener.close()
 
 
@@ -180,14 +173,14 @@ def test_events_wait_through_a_restart_of_the_server(tmp_path, broker):
     first = Events(tmp_path / "events", QUICK)
     sink(first, broker)
     put(first, 2)
-    until(lambda: ids(listener) == [1, 2])
+    wait_for(lambda: ids(listener) == [1, 2])
     first.close()
     between = Events(tmp_path / "events", QUICK)
     put(between, 3)
     between.close()
     second = Events(tmp_path / "events", QUICK)
     sink(second, broker, backlog=2)
-    until(lambda: ids(listener) == [1, 2, 4, 5])  # two may wait: of three the oldest is dropped, and counted
+    wait_for(lambda: ids(listener) == [1, 2, 4, 5])  # two may wait: of three the oldest is dropped, and counted
     assert second.counts()["sinks"][0]["dropped"] == 1
     second.close()
     listener.close()
@@ -197,7 +190,7 @@ def test_events_wait_through_a_restart_of_the_server(tmp_path, broker):
 def test_a_wrong_password_is_said_and_never_shown(hub, broker, caplog):
     with caplog.at_level(logging.DEBUG):
         mqtt = sink(hub, broker, password="wr0ng")
-        until(lambda: mqtt.problem and "refuses" in mqtt.problem)
+        wait_for(lambda: mqtt.problem and "refuses" in mqtt.problem)
     shown = caplog.text + repr(mqtt.broker) + json.dumps(hub.counts()) + mqtt.label
     assert "wr0ng" not in shown and "uthori" in mqtt.problem
 
@@ -206,10 +199,10 @@ def test_a_wrong_password_is_said_and_never_shown(hub, broker, caplog):
 def test_the_broker_says_offline_when_the_server_is_gone_at_once(hub, broker):
     listener = Listener(broker)
     mqtt = sink(hub, broker)
-    until(lambda: listener.held().get("recognizer/status") == b"online")
+    wait_for(lambda: listener.held().get("recognizer/status") == b"online")
     mqtt._client.loop_stop()
     mqtt._client.socket().close()  # as when the machine loses its power
-    until(lambda: listener.held().get("recognizer/status") == b"offline")
+    wait_for(lambda: listener.held().get("recognizer/status") == b"offline")
     mqtt._client = None
     listener.close()
 
@@ -223,10 +216,10 @@ def test_tls_with_an_authority_of_ones_own_and_none_without(hub, tmp_path, autho
         friend = Mqtt(hub, Where("127.0.0.1", broker.port, **told, cafile=str(authority / "ca.pem")), most=1)
         hub.deliver_to([friend])
         put(hub)
-        until(lambda: friend.counts["delivered"] == 1)
+        wait_for(lambda: friend.counts["delivered"] == 1)
         friend.stop()
         hub.deliver_to([stranger])
-        until(lambda: stranger.counts["retried"] >= 1)
+        wait_for(lambda: stranger.counts["retried"] >= 1)
         put(hub)
         time.sleep(0.3)
         assert stranger.counts["delivered"] == 0 and stranger.problem == "no connection could be made"
@@ -239,7 +232,7 @@ def test_no_broker_is_no_reason_not_to_start(hub):
     mqtt = Mqtt(hub, Where("127.0.0.1", free_port()), most=1)
     hub.deliver_to([mqtt])
     assert time.monotonic() - began < 2
-    until(lambda: mqtt.problem == "no connection could be made")
+    wait_for(lambda: mqtt.problem == "no connection could be made")
     began = time.monotonic()
     hub.close()
     assert time.monotonic() - began < 10
@@ -278,7 +271,7 @@ def test_names_as_topics_stay_apart():
 def test_what_is_acknowledged_while_an_event_is_published_holds_nothing_up(hub, broker):
     listener = Listener(broker)
     mqtt = sink(hub, broker)
-    until(lambda: mqtt.problem is None)
+    wait_for(lambda: mqtt.problem is None)
     publish = mqtt._client.publish
 
     def slowly(topic, *arguments, **options):
@@ -289,6 +282,6 @@ def test_what_is_acknowledged_while_an_event_is_published_holds_nothing_up(hub, 
 
     mqtt._client.publish = slowly
     put(hub, 2)
-    until(lambda: ids(listener) == [1, 2])
-    until(lambda: mqtt.counts["delivered"] == 2)
+    wait_for(lambda: ids(listener) == [1, 2])
+    wait_for(lambda: mqtt.counts["delivered"] == 2)
     listener.close()

@@ -276,9 +276,9 @@ def assert_short(used: list[float]) -> None:
 
 def test_pictures_that_come_seldom_wait_for_everything_that_is_found_in_them():
     """Photos that are shown for two seconds each, or a camera that gives one a second: nobody sees what comes too late."""
-    vision = Vision([Actor(ADA, still(80))], {"ada": ADA}, slow=lambda step: time.sleep(0.05))
+    vision = Vision([Actor(ADA, still(80))], {"ada": ADA}, slow=lambda step: time.sleep(0.02))
     wants = Wants(landmarks_68=True, objects=True)
-    results = run(Camera(5, rate=2, level=lambda number: 40 * number), vision, threads=2, wants=lambda: wants)
+    results = run(Camera(4, rate=1, level=lambda number: 40 * number), vision, threads=2, wants=lambda: wants)
     assert [[name for _, name in names(result)] for result in results] == [["ada"]] * len(results)
     assert all(result.faces[0].seen.landmarks_68 is not None and result.objects for result in results[1:])
 

@@ -36,7 +36,7 @@ class Gate:
 
     def __init__(self, pool: Pool):
         self._open, self._executor = threading.Event(), ThreadPoolExecutor(pool.workers)
-        self._held = [self._executor.submit(pool.run, self._open.wait) for _ in range(pool.workers)]
+        self._held = [self._executor.submit(pool.run, self._open.wait, 60) for _ in range(pool.workers)]
         wait_for(lambda: pool.inside == pool.workers)
 
     def open(self):

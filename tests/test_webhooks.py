@@ -20,6 +20,8 @@ from recognizer.video.delivery import Cursor, backoff
 from recognizer.video.event_log import EventLog
 from recognizer.video.webhooks import Webhook, WebhookRules, key_of, shown
 
+from .streams import wait_for
+
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
 QUICK = {"least": 0.02, "most": 0.1}
 
@@ -108,20 +110,12 @@ def _now() -> float:
     return time.time()
 
 
-def until(condition, seconds: float = 10.0):
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < end, "still not so"
-        time.sleep(0.01)
-    return value
-
-
 def test_every_event_is_posted_in_order(log, receiver, start):
     put(log, 3)  # a receiver that is new hears of what comes from now on
     hook = start(receiver.url)
     put(log, 20)
-    until(lambda: len(receiver.taken) == 20)
-    until(lambda: hook.waiting == 0)
+    wait_for(lambda: len(receiver.taken) == 20)
+    wait_for(lambda: hook.waiting == 0)
     assert receiver.ids == list(range(4, 24))
     headers, body = receiver.taken[0]
     assert headers["Content-Type"] == "application/json" and json.loads(body)["subject"] == "Zoë"
@@ -133,7 +127,7 @@ def test_every_event_is_posted_in_order(log, receiver, start):
 def test_signatures_are_those_of_the_specification(log, receiver, start, secret):
     start(receiver.url, secret=key_of(secret))
     put(log)
-    until(lambda: receiver.taken)
+    wait_for(lambda: receiver.taken)
     headers, body = receiver.taken[0]
     key = base64.b64decode(secret[6:]) if secret == SECRET else secret.encode()
     said = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
@@ -163,8 +157,8 @@ def test_failures_are_tried_again_in_order(log, receiver, start, caplog):
     with caplog.at_level(logging.INFO):
         hook = start(receiver.url)
         put(log, 3)
-        until(lambda: len(receiver.taken) == 3)
-        until(lambda: hook.counts["delivered"] == 3 and hook.problem is None)  # noted after the receiver took it
+        wait_for(lambda: len(receiver.taken) == 3)
+        wait_for(lambda: hook.counts["delivered"] == 3 and hook.problem is None)  # noted after the receiver took it
     assert receiver.ids == [1, 2, 3]
     assert hook.counts == {"delivered": 3, "retried": 4, "dropped": 0}
     assert "hidden" not in caplog.text and f"http://127.0.0.1:{receiver.port}" in caplog.text
@@ -174,7 +168,7 @@ def test_an_event_that_is_refused_makes_way_for_the_next(log, receiver, start):
     receiver.answers = [400, 422, 400]
     hook = start(receiver.url)
     put(log, 2)
-    until(lambda: hook.counts == {"delivered": 1, "retried": 2, "dropped": 1})
+    wait_for(lambda: hook.counts == {"delivered": 1, "retried": 2, "dropped": 1})
     assert receiver.ids == [2]
 
 
@@ -183,7 +177,7 @@ def test_an_old_event_is_dropped_when_it_fails(log, receiver, start):
     hook = start(receiver.url, retry_seconds=60)
     put(log, time="2020-01-01T00:00:00.000Z")
     put(log)
-    until(lambda: len(receiver.taken) == 1)
+    wait_for(lambda: len(receiver.taken) == 1)
     assert receiver.ids == [2] and hook.counts["dropped"] == 1
 
 
@@ -192,7 +186,7 @@ def test_the_receiver_says_when_to_come_again(log, receiver, start):
     began = time.monotonic()
     start(receiver.url)
     put(log)
-    until(lambda: receiver.taken)
+    wait_for(lambda: receiver.taken)
     assert time.monotonic() - began >= 1
 
 
@@ -207,10 +201,10 @@ def test_nothing_is_lost_while_the_receiver_and_then_the_server_are_away(log, tm
 
     running = hook()
     put(log, 5)
-    until(lambda: len(receiver.taken) == 5)
+    wait_for(lambda: len(receiver.taken) == 5)
     receiver.close()
     put(log, 5)
-    until(lambda: running.problem)
+    wait_for(lambda: running.problem)
     running.stop()
     put(log, 5)  # the server goes down and comes back
     log.close()
@@ -218,7 +212,7 @@ def test_nothing_is_lost_while_the_receiver_and_then_the_server_are_away(log, tm
     receiver = Receiver(port)
     try:
         running = hook()
-        until(lambda: len(receiver.taken) == 10)
+        wait_for(lambda: len(receiver.taken) == 10)
         assert receiver.ids == list(range(6, 16))
         running.stop()
     finally:
@@ -231,7 +225,7 @@ def test_more_than_may_wait_is_dropped_and_counted(log, receiver, start):
     hook.stop()
     put(log, 50)
     hook = start(receiver.url, backlog=10)
-    until(lambda: len(receiver.taken) == 10)
+    wait_for(lambda: len(receiver.taken) == 10)
     assert receiver.ids == list(range(41, 51)) and hook.counts["dropped"] == 40
 
 
@@ -239,8 +233,8 @@ def test_a_slow_receiver_delays_only_itself(log, receiver, start):
     slow = start("http://127.0.0.1:9/", least=60, most=60)
     start(receiver.url)
     put(log, 3)
-    until(lambda: len(receiver.taken) == 3)
-    until(lambda: slow.problem)
+    wait_for(lambda: len(receiver.taken) == 3)
+    wait_for(lambda: slow.problem)
     began = time.monotonic()
     slow.stop()
     assert time.monotonic() - began < 2
@@ -250,7 +244,7 @@ def test_a_slow_receiver_delays_only_itself(log, receiver, start):
 def test_private_addresses_are_refused_unless_they_are_allowed(log, receiver, start, allow):
     hook = start(receiver.url, allow=allow)
     put(log)
-    until(lambda: hook.problem)
+    wait_for(lambda: hook.problem)
     assert "RECOGNIZER_WEBHOOK_ALLOW" in hook.problem and receiver.asked == 0
 
 
@@ -265,7 +259,7 @@ def test_names_that_lead_to_private_addresses_are_refused(log, address):
     hook = Webhook(log, "https://hooks.example.org/", Fetcher(resolver=resolve), WebhookRules(**QUICK))
     hook.start()
     put(log)
-    until(lambda: hook.problem)
+    wait_for(lambda: hook.problem)
     hook.stop()
     assert asked and "not allowed" in hook.problem
 
@@ -274,7 +268,7 @@ def test_a_redirect_is_not_followed(log, receiver, start):
     receiver.answers = [(307, {"Location": f"http://127.0.0.1:{receiver.port}/other"})] * 3
     hook = start(receiver.url, least=5, most=5)
     put(log)
-    until(lambda: hook.problem)
+    wait_for(lambda: hook.problem)
     assert receiver.asked == 1 and receiver.taken == []
 
 
