@@ -163,10 +163,12 @@ def test_settings_that_cannot_be_used(tmp_path):
 def test_folders_that_cannot_be_used(tmp_path):
     file = tmp_path / "file"
     file.write_text("not a folder")
-    good = {"known_faces": tmp_path / "faces", "state_dir": tmp_path / "state"}
+    weights = tmp_path / "weights"
+    good = {"known_faces": tmp_path / "faces", "state_dir": tmp_path / "state", "models_dir": weights}
     for bad in (file, file / "below"):
         assert "known faces" in start_that_fails(**good | {"known_faces": bad})
         assert "state" in start_that_fails(**good | {"state_dir": bad})
+    assert not weights.exists()  # it is said before anything is fetched or loaded
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
