@@ -141,7 +141,7 @@ class ResNet:
     def _dlib_if_different(self) -> _DlibResNet | None:
         chips = drawn_face(CHIP)[None]
         found = self._run(chips)
-        # loading dlib's network to ask it would take longer than all else that is loaded
+        # loading dlib's network and asking it would take as long as everything so far
         if np.linalg.norm(found - _recorded_descriptor()) <= TOLERANCE:
             return None
         reference = _DlibResNet()
