@@ -155,28 +155,22 @@ def service() -> Service:
 
 def load() -> None:
     """Make the service, or wait until another thread has; more than once does nothing, or fails as it did before."""
-    global _service, _failure
+    global _service, _failure, _progress
     with _service_lock:
         if _failure is not None:
             raise _failure
         if _service is None:
             try:
-                _service = _load()
+                with Progress(logged=logs.wants_json(settings.log)) as _progress:
+                    made = make_service(settings, _progress.download, metrics)
+                    made.start(_progress.photos)
+                made.deliver_events()
+                made.keep_strangers()
+                made.start_cameras()
             except RecognizerError as error:
                 _failure = error
                 raise
-
-
-def _load() -> Service:
-    global _progress
-    with Progress(logged=logs.wants_json(settings.log)) as _progress:
-        made = make_service(settings, _progress.download, metrics)
-        made.start(_progress.photos)
-    made.deliver_events()
-    made.keep_strangers()
-    made.start_cameras()
-    _progress = None
-    return made
+            _service, _progress = made, None
 
 
 def load_or_end() -> None:
