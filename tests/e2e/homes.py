@@ -11,15 +11,14 @@ import pytest
 
 from recognizer.video.event_log import EventLog
 
-from ..commands import run_command
-from .serving import Server, environment
+from .serving import Server
 
 PICTURE = b"\xff\xd8\xff\xe0 a picture \xff\xd9"
 
 
 def cli(server: Server, *args: str, fails: int = 0, **settings) -> dict:
     """What a command answers, on the files of a server."""
-    done = run_command(environment(**server.settings, **settings), "--json", *args)
+    done = server.cli("--json", *args, **settings)
     assert done.exit_code == fails, done.output
     return json.loads(done.stdout) if done.stdout.strip() else {}
 
@@ -50,7 +49,7 @@ def people(server: Server) -> dict:
     return {name: {**each, "thumbnail": None} for name, each in server.people().items()}
 
 
-class Home:
+class Inhabited:
     """A stopped server's folders, to be copied, and what it answered while it ran."""
 
     def __init__(self, server: Server, faces: dict[str, bytes]):
@@ -71,8 +70,8 @@ class Home:
 
 
 @pytest.fixture(scope="session")
-def inhabited(tmp_path_factory, faces) -> Home:
-    return Home(Server(tmp_path_factory.mktemp("inhabited"), strangers="all"), faces)
+def inhabited(tmp_path_factory, faces) -> Inhabited:
+    return Inhabited(Server(tmp_path_factory.mktemp("inhabited"), strangers="all"), faces)
 
 
 @pytest.fixture

@@ -17,6 +17,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import requests
+from click.testing import Result
+
+from ..commands import run_command
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -132,6 +135,10 @@ class Server:
             shutil.copytree(root, folder / root.name)
         same = {name: value for name, value in self.settings.items() if name not in ("known_faces", "state_dir")}
         return Server(folder, self.command, **same | settings)
+
+    def cli(self, *words: str, **settings) -> Result:
+        """A command of the command line on this server's files and with its settings."""
+        return run_command(environment(**self.settings | settings), *words)
 
     # -- requests -----------------------------------------------------------------------------------------------
 

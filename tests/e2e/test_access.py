@@ -11,13 +11,11 @@ import time
 
 import pytest
 import requests
-from click.testing import Result
 
 from recognizer.auth import ADMIN, ANYONE, READ, ROUTES, WRITE
 from recognizer.headers import SECURITY_HEADERS
 from recognizer.pages import DOCS_POLICY
 
-from ..commands import run_command
 from .serving import BIN, GUNICORN, ROOT, Server, code, environment
 
 ADMIN_KEY = "an-admin-key-of-the-settings-0123456789"
@@ -27,13 +25,8 @@ NOTICED = 2.0
 ENDLESS = ("/stream", "/cameras/{camera}/stream", "/events")
 
 
-def command(server: Server, *words: str, **settings) -> Result:
-    """A command of the command line with the server's settings."""
-    return run_command(environment(**server.settings | settings), *words)
-
-
 def make_key(server: Server, role: str, *more: str) -> str:
-    done = command(server, "--json", "keys", "add", f"{role} of a test", "--role", role, *more)
+    done = server.cli("--json", "keys", "add", f"{role} of a test", "--role", role, *more)
     assert done.exit_code == 0, done.stderr
     return json.loads(done.stdout)["key"]
 
@@ -173,7 +166,7 @@ def test_a_key_is_made_and_revoked_while_the_server_runs(locked):
     begun = locked.post("/session", headers=shows(key))
     cookies = {"recognizer_session": begun.cookies["recognizer_session"]}
     assert locked.get("/people", cookies=cookies).status_code == 200
-    assert command(locked, "keys", "revoke", key[3:11]).exit_code == 0
+    assert locked.cli("keys", "revoke", key[3:11]).exit_code == 0
     locked.wait_for(lambda: locked.get("/people", headers=shows(key)).status_code == 401, NOTICED)
     locked.wait_for(lambda: locked.get("/people", cookies=cookies).status_code == 401, NOTICED)
     assert "revoked" in locked.get("/people", headers=shows(key)).text
@@ -186,7 +179,7 @@ def test_whoever_watches_is_sent_away_when_the_key_is_revoked(locked, path):
         assert reply.status_code == 200
         if path == "/stream":
             assert reply.raw.read(1000)
-        assert command(locked, "keys", "revoke", key[3:11]).exit_code == 0
+        assert locked.cli("keys", "revoke", key[3:11]).exit_code == 0
         until = time.monotonic() + 20
         while reply.raw.read(100_000):
             assert time.monotonic() < until, "still watching"
@@ -285,7 +278,7 @@ def test_no_secret_is_told_or_written_down(locked):
     secrets = [*locked.keys.values(), *(key[12:] for key in locked.keys.values()), *cookies.values()]
     said = [locked.log(), locked.get("/health", headers=shows(locked.keys[ADMIN])).text, locked.get("/").text]
     for words in (("keys",), ("--json", "keys"), ("settings",), ("doctor",), ("--json", "doctor")):
-        done = command(locked, *words, admin_key=ADMIN_KEY)
+        done = locked.cli(*words, admin_key=ADMIN_KEY)
         said += [done.stdout, done.stderr]
     for secret in [*secrets, ADMIN_KEY]:
         assert not [text for text in said if secret in text]
@@ -293,7 +286,7 @@ def test_no_secret_is_told_or_written_down(locked):
             assert secret.encode() not in (file.read_bytes() if file.is_file() else b""), file
     if os.name == "posix":
         assert stat.S_IMODE((locked.state / "access.sqlite").stat().st_mode) == 0o600
-    shown = command(locked, "keys").stdout
+    shown = locked.cli("keys").stdout
     assert all(key[3:11] in shown for key in locked.keys.values())
 
 

@@ -19,10 +19,9 @@ from recognizer.video.event_log import EventLog
 
 from ..brokers import MOSQUITTO, Broker, Listener
 from ..test_webhooks import Receiver
+from .homes import PICTURE
 from .serving import Server, code
 from .stages import Stage
-
-PICTURE = b"\xff\xd8\xff\xe0 a picture \xff\xd9"
 
 
 def event(kind: str = "appeared", subject: str | None = "Zoë", camera: str = "door", **more) -> dict:

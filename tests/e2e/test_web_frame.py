@@ -8,7 +8,7 @@ from recognizer.auth import ADMIN, READ, WRITE
 
 from .browsing import PHONE, Visit
 from .serving import Server
-from .test_access import command, make_key
+from .test_access import make_key
 
 #: The views that the frame offers, by the name that they have there.
 VIEWS = {"Try": "#/try", "People": "#/people", "Live": "#/live", "Strangers": "#/strangers", "Settings": "#/settings"}
@@ -112,7 +112,7 @@ def test_a_key_that_is_revoked_ends_the_visit(visit, server):
     page = sign_in(visit, make_key(server, READ), "#/people")
     page.locator(".person").first.wait_for()
     shown = page.evaluate("fetch('/session').then((reply) => reply.json())")
-    assert command(server, "keys", "revoke", shown["key"]["id"]).exit_code == 0
+    assert server.cli("keys", "revoke", shown["key"]["id"]).exit_code == 0
     server.wait_for(lambda: page.evaluate("fetch('/people').then((reply) => reply.status)") == 401)
     page.get_by_role("link", name="Barack Obama").click()  # the next view that asks the server
     page.get_by_role("heading", name="Sign in").wait_for()
