@@ -337,8 +337,8 @@ def test_a_decoder_that_hangs_keeps_nobody(cameras, tmp_path):
     camera.wait(-1, 20)
     os.kill(*(*decoders(), signal.SIGSTOP))
     begin = time.monotonic()
-    camera.stop(10)
-    assert time.monotonic() - begin < 5 and decoders() == {}
+    camera.stop(20)
+    assert time.monotonic() - begin < 15 and decoders() == {}
 
 
 _PARENT = """
@@ -605,15 +605,15 @@ def test_a_server_that_says_nothing(cameras, url, caplog):
         camera = cameras(url.format(server.getsockname()[1]), open_timeout=1.5)
         begin = time.monotonic()
         camera.start()
-        assert time.monotonic() - begin < 0.5
+        assert time.monotonic() - begin < 1.5
         state(camera, "lost", 15)
         again = cameras(url.format(server.getsockname()[1]), open_timeout=30)
         again.start()
         time.sleep(1.0)
         assert not [line for line in decoders().values() if "s3cret" in line]
         begin = time.monotonic()
-        again.stop(10)
-        assert time.monotonic() - begin < 3 and not again.running
+        again.stop(20)
+        assert time.monotonic() - begin < 15 and not again.running
     assert "s3cret" not in caplog.text + repr(camera) + repr(camera.state)
 
 

@@ -104,7 +104,7 @@ def test_whoever_brings_results_never_waits(make, monkeypatch):
     append = events.log.append
 
     def slow(*args):
-        gate.wait(10)
+        gate.wait(30)
         return append(*args)
 
     monkeypatch.setattr(events.log, "append", slow)
@@ -117,7 +117,7 @@ def test_whoever_brings_results_never_waits(make, monkeypatch):
     took = time.perf_counter() - began
     counts = events.counts()
     gate.set()
-    assert took < 2.5  # a millisecond each; a wait would be ten seconds
+    assert took < 20  # a wait would be half a minute
     assert 1000 - 2 * QUEUED_RESULTS <= counts["dropped_results"] < 1000
     assert 0 < counts["dropped_states"] <= 1500 - QUEUED_STATES
 

@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 
 import recognizer
+from recognizer.engines.engine import Engine
 from recognizer.errors import InvalidParameter, InvalidSource, ModelMissing
 from recognizer.video import pipeline as pipeline_module
 from recognizer.video.pipeline import DESCRIBED_AT_ONCE, PERMANENT, Pipeline, Wants
@@ -268,10 +270,20 @@ def lag_of(vision, cameras, **options) -> tuple[list[float], list[float]]:
     return asyncio.run(measure())
 
 
-def assert_short(used: list[float]) -> None:
-    """Each step of the loop's thread takes under 5 ms, but for two: whatever is done for the first time, and a busy machine."""
-    long = [round(each, 1) for each in used if each >= 5]
-    assert len(long) <= 2 < len(used) / 10, f"{long} ms of the loop's thread at once, of {len(used)} steps"
+def in_short_steps(measure: Callable[[], tuple[list[float], list[float]]], tries: int = 3) -> list[float]:
+    """How late the loop was while each of its thread's steps, but for two, took under 5 ms, in one of three tries.
+
+    A virtual machine counts as a thread's time also what its host takes away, and whatever is done for the first time takes
+    longer; work that was put on the loop takes its time in every try.
+    """
+    said = []
+    for _ in range(tries):
+        late, used = measure()
+        long = [round(each, 1) for each in used if each >= 5]
+        if len(long) <= 2 < len(used) / 10:
+            return late
+        said.append(f"{long} ms of the loop's thread at once, of {len(used)} steps")
+    raise AssertionError("; ".join(said))
 
 
 def test_pictures_that_come_seldom_wait_for_everything_that_is_found_in_them():
@@ -288,9 +300,8 @@ def test_pictures_that_come_seldom_wait_for_everything_that_is_found_in_them():
 def test_the_loop_is_never_blocked(slow, complete, no_collections):
     """The engine takes no time of the loop's thread, and the loop's own work is short."""
     vision = Vision([Actor(axis(i), still(40 + 60 * i, size=40)) for i in range(4)], {"ada": ADA}, slow=slow)
-    late, used = lag_of(vision, [Camera(40, rate=25), Camera(40, rate=25)], complete=complete)
-    assert threading.get_ident() not in vision.threads
-    assert_short(used)
+    late = in_short_steps(lambda: lag_of(vision, [Camera(40, rate=25), Camera(40, rate=25)], complete=complete))
+    assert vision.threads and threading.get_ident() not in vision.threads
     if vision.slow.__name__ == "sleep":
         # processors are shared here, so that now and then the loop waits for one; but not most of the time
         assert sorted(late)[len(late) // 2] < 5
@@ -502,7 +513,19 @@ def test_somebody_enrolled_while_watching_is_named_from_then_on(people, clip, ph
     assert found[20] == {"Barack Obama", None} and found[-1] == {"Barack Obama", "Eileen Collins"}
 
 
-def test_the_loop_is_not_blocked_by_the_real_engine(people, clip, no_collections):
+def test_the_loop_is_not_blocked_by_the_real_engine(people, clip, no_collections, monkeypatch):
+    threads = set()
+
+    def noted(method):
+        def call(*args, **kwargs):
+            threads.add(threading.get_ident())
+            return method(*args, **kwargs)
+
+        return call
+
+    for name in ("find", "describe", "describe_all"):
+        monkeypatch.setattr(Engine, name, noted(getattr(Engine, name)))
+
     async def measured():
         done = asyncio.Event()
         measuring = asyncio.create_task(lags(done))
@@ -511,6 +534,6 @@ def test_the_loop_is_not_blocked_by_the_real_engine(people, clip, no_collections
         done.set()
         return await measuring
 
-    late, used = asyncio.run(measured())
-    assert_short(used)
+    late = in_short_steps(lambda: asyncio.run(measured()))
+    assert threads and threading.get_ident() not in threads
     assert sorted(late)[len(late) // 2] < 5
