@@ -164,9 +164,7 @@ def load() -> None:
                 with Progress(logged=logs.wants_json(settings.log)) as _progress:
                     made = make_service(settings, _progress.download, metrics)
                     made.start(_progress.photos)
-                made.deliver_events()
-                made.keep_strangers()
-                made.start_cameras()
+                made.serve()
             except RecognizerError as error:
                 _failure = error
                 raise
@@ -549,7 +547,7 @@ def recognize(
     format: format_type = None,
 ):
     """Every face of a photo with the name of who it is, or null. `format=jpeg` returns the photo with names drawn."""
-    seen = service().recognize(
+    seen = service().recognition.recognize(
         photo(request, "file", image_url),
         top_k=top_k,
         min_face=min_face,
@@ -569,7 +567,7 @@ def detect(
     format: format_type = None,
 ):
     """Every face of a photo: box, score and landmarks."""
-    seen = service().detect(photo(request, "file", image_url), min_face=min_face, landmarks=int(landmarks))
+    seen = service().recognition.detect(photo(request, "file", image_url), min_face=min_face, landmarks=int(landmarks))
     return answer(request, response, seen, format, landmarks=True)
 
 
@@ -585,7 +583,7 @@ def objects(
 ):
     """The objects of a photo, of 80 kinds: label, score and box. `format=jpeg` returns the photo with them drawn."""
     wanted = None if labels is None else [label.strip() for label in labels.split(",") if label.strip()]
-    seen = service().objects(photo(request, "file", image_url), threshold=threshold, labels=wanted)
+    seen = service().recognition.objects(photo(request, "file", image_url), threshold=threshold, labels=wanted)
     return answer(request, response, seen, format, replies.objects)
 
 
@@ -599,7 +597,7 @@ def answer(request, response, seen, format, shape=replies.seen, **shown):
     """A photo that was looked at, as JSON or as an annotated JPEG."""
     if wants_jpeg(request, format):
         response.content_type = "image/jpeg"
-        return service().annotated(seen)
+        return service().recognition.annotated(seen)
     return shape(seen, **shown)
 
 
@@ -619,7 +617,7 @@ def verify(
     if other_url or uploaded.get("other"):
         other = photo(request, "other", other_url)
     first = photo(request, "file", image_url)
-    return replies.verification(service().verify(first, other, subject, threshold))
+    return replies.verification(service().recognition.verify(first, other, subject, threshold))
 
 
 def enrolled(request, response, subject, given, face, force, as_one=False):
@@ -627,7 +625,7 @@ def enrolled(request, response, subject, given, face, force, as_one=False):
     shown, errors = [], []
     for each in given:
         try:
-            shown.append(replies.enrolled(service().enrol(subject, each, face=face, force=force)))
+            shown.append(replies.enrolled(service().subjects.enrol(subject, each, face=face, force=force)))
         except (ImageError, FaceError, Conflict, Busy, StorageError) as error:
             errors.append(error)  # of many photos, those before it are enrolled: the answer has to say so
             shown.append({"status": "refused", "error": replies.error(error)})
@@ -642,7 +640,7 @@ def enrolled(request, response, subject, given, face, force, as_one=False):
         return {"error": {"code": "no_usable_photo", "message": message, "photos": shown}}
     added = sum(each["status"] == "added" for each in shown)
     response.status = falcon.HTTP_201 if added else falcon.HTTP_200
-    return {"subject": service().person(subject).name, "added": added, "refused": len(errors), "photos": shown}
+    return {"subject": service().subjects.person(subject).name, "added": added, "refused": len(errors), "photos": shown}
 
 
 @route.post("/enroll", **ROUTE)
@@ -668,18 +666,18 @@ def people(
     search: text = None,
 ):
     """Everybody enrolled, by name, with counts and thumbnails, and every file that is not used with its reason."""
-    found, total = service().people_page(offset, limit, search or "")
+    found, total = service().subjects.page(offset, limit, search or "")
     return {
         "people": [replies.person(person, photos=False) for person in found],
         "total": total,
-        "problems": [replies.problem(problem) for problem in service().problems()],
+        "problems": [replies.problem(problem) for problem in service().subjects.problems()],
     }
 
 
 @route.get("/people/{person}", **ROUTE)
 def person(person: text):
     """One subject and every photo of theirs."""
-    return replies.person(service().person(person), photos=True)
+    return replies.person(service().subjects.person(person), photos=True)
 
 
 @route.patch("/people/{person}", **ROUTE)
@@ -690,22 +688,22 @@ def change_person(person: text, name: text = None, merge: switch = False, consen
     if consent is not None or expires is not None:
         Consent().changed(consent, expires)  # before anything is changed
     if name is not None:
-        person = service().rename(person, name, merge=merge).name
+        person = service().subjects.rename(person, name, merge=merge).name
     if consent is not None or expires is not None:
-        service().set_consent(person, consent, expires)
-    return replies.person(service().person(person), photos=True)
+        service().subjects.set_consent(person, consent, expires)
+    return replies.person(service().subjects.person(person), photos=True)
 
 
 @route.delete("/people/{person}", **ROUTE)
 def delete_person(person: text):
     """Erase a subject: photos, templates, cache, thumbnails and events; `left` is what a check found afterwards."""
-    return service().delete_person(person)
+    return service().subjects.delete(person)
 
 
 @route.get("/people/{person}/photos/{photo_id}", **ROUTE)
 def person_photo(response, person: text, photo_id: text, thumbnail: switch = False):
     """A photo as it was received, or a small JPEG of its face."""
-    data = service().photo_thumbnail(person, photo_id) if thumbnail else service().photo(person, photo_id)
+    data = service().subjects.thumbnail(person, photo_id) if thumbnail else service().subjects.photo(person, photo_id)
     kind = sniff(data)
     response.content_type = f"image/{kind}" if kind else "application/octet-stream"
     return data
@@ -714,19 +712,19 @@ def person_photo(response, person: text, photo_id: text, thumbnail: switch = Fal
 @route.get("/people/{person}/photos/{photo_id}/quality", **ROUTE)
 def person_photo_quality(person: text, photo_id: text):
     """How good the picture of the face is; null where the face is not found any more."""
-    return replies.photo_quality(service().photo_quality(person, photo_id))
+    return replies.photo_quality(service().subjects.quality(person, photo_id))
 
 
 @route.delete("/people/{person}/photos/{photo_id}", **ROUTE)
 def delete_photo(person: text, photo_id: text):
     """Erase one photo of a subject."""
-    return service().delete_photo(person, photo_id)
+    return service().subjects.delete_photo(person, photo_id)
 
 
 @route.get("/unsorted/{unsorted}", **ROUTE)
 def unsorted_photo(response, unsorted: text):
     """A picture that lies in known_faces itself and is nobody's, as it is; `problems` of the people lists them."""
-    data = service().unsorted(unsorted)
+    data = service().subjects.unsorted(unsorted)
     response.content_type = f"image/{sniff(data)}"
     return data
 
@@ -734,7 +732,7 @@ def unsorted_photo(response, unsorted: text):
 @route.delete("/unsorted/{unsorted}", **ROUTE)
 def delete_unsorted(unsorted: text):
     """Erase a file that lies in known_faces itself."""
-    return service().delete_unsorted(unsorted)
+    return service().subjects.delete_unsorted(unsorted)
 
 
 @route.get("/session", **ROUTE)
@@ -785,13 +783,13 @@ def end_session(request, response):
 @route.get("/settings", **ROUTE)
 def settings_now():
     """Every setting, its value (of a secret only whether there is one), where it comes from, and whether it can be changed."""
-    return {"settings": service().setting_values()}
+    return {"settings": service().tuning.all()}
 
 
 @route.patch("/settings", **ROUTE)
 def change_settings(stranger_rate: fraction):
     """Change what may be changed while running: the stranger rate. It counts at once, and after a restart."""
-    return service().change_setting("stranger_rate", stranger_rate)
+    return service().tuning.change("stranger_rate", stranger_rate)
 
 
 @route.get("/calibration", **ROUTE)
@@ -831,13 +829,13 @@ def revoke_key(key_id: text):
 @route.get("/cameras", **ROUTE)
 def cameras():
     """Every camera and how it is."""
-    return {"cameras": [replies.camera(entry) for entry in service().cameras.all()]}
+    return {"cameras": [replies.camera(entry) for entry in service().video.cameras.all()]}
 
 
 @route.post("/cameras", **ROUTE)
 def add_camera(response, source: text, name: text = None, always: switch = False):
     """Add a camera: a webcam's number, the URL of a stream, a file that the settings allow, or test: for a pattern."""
-    entry = service().cameras.add(source, name, always)
+    entry = service().video.cameras.add(source, name, always)
     service().audit.append("camera_add", camera=entry.id)
     response.status = falcon.HTTP_201
     return replies.camera(entry)
@@ -846,7 +844,7 @@ def add_camera(response, source: text, name: text = None, always: switch = False
 @route.get("/cameras/{camera}", **ROUTE)
 def camera(camera: text):
     """One camera and how it is."""
-    return replies.camera(service().cameras.get(camera))
+    return replies.camera(service().video.cameras.get(camera))
 
 
 @route.patch("/cameras/{camera}", **ROUTE)
@@ -854,7 +852,7 @@ def change_camera(camera: text, name: text = None, source: text = None, always: 
     """Change a camera's name, its source, or whether it always runs."""
     if name is None and source is None and always is None:
         raise InvalidParameter("expected name, source or always")
-    entry = service().cameras.change(camera, name=name, source=source, always=always)
+    entry = service().video.cameras.change(camera, name=name, source=source, always=always)
     service().audit.append("camera_change", camera=entry.id)
     return replies.camera(entry)
 
@@ -862,7 +860,7 @@ def change_camera(camera: text, name: text = None, source: text = None, always: 
 @route.delete("/cameras/{camera}", **ROUTE)
 def remove_camera(camera: text):
     """Remove a camera from the list."""
-    removed = service().cameras.remove(camera).id
+    removed = service().video.cameras.remove(camera).id
     service().audit.append("camera_remove", camera=removed)
     return {"deleted": removed}
 
@@ -896,7 +894,7 @@ def over(request):
 
 
 def live_stream(request, response, camera, width, fps, quality, overlay):
-    viewer = service().live.watch(view_key(camera, width, fps, quality, overlay), over(request))
+    viewer = service().video.live.watch(view_key(camera, width, fps, quality, overlay), over(request))
     response.content_type = mjpeg.CONTENT_TYPE
     return viewer
 
@@ -908,7 +906,7 @@ def camera_snapshot(
     """One picture of a camera, now: with faces named, or `raw` as the camera gave it."""
     if raw and overlay is not None:
         raise InvalidParameter("overlay: expected none beside raw, which draws nothing")
-    taken = service().live.snapshot(view_key(camera, width, None, quality, "none" if raw else overlay))
+    taken = service().video.live.snapshot(view_key(camera, width, None, quality, "none" if raw else overlay))
     response.content_type = "image/jpeg"
     response.set_header("X-Timestamp", f"{taken.time:.6f}")
     return taken.jpeg
@@ -931,7 +929,7 @@ def events(
 ):
     """Who appeared and left at the cameras: as it happens (Server-Sent Events), or past events with `format=json`."""
     wanted = sse.selection(camera, subject, kind)
-    held = service().events
+    held = service().events.hub
     if wants_events_json(request, format):
         found = held.page(after=after, before=before, limit=limit or 100, wanted=wanted)
         return {"events": found, "first": held.log.first, "last": held.log.newest()}
@@ -952,13 +950,13 @@ def wants_events_json(request, format: str | None) -> bool:
 @route.get("/events/{event}", **ROUTE)
 def event(event: event_id_type):
     """One event."""
-    return service().event(event)
+    return service().events.get(event)
 
 
 @route.get("/events/{event}/thumbnail.jpg", **ROUTE)
 def event_thumbnail(response, event: event_id_type):
     """The face that an event is about: a small JPEG."""
-    data = service().events.thumbnail(event)
+    data = service().events.hub.thumbnail(event)
     response.content_type = "image/jpeg"
     return data
 
@@ -1004,7 +1002,7 @@ class Sent:
 
 
 def shown_strangers(found):
-    return [replies.stranger(each, like) for each, like in zip(found, service().resembles(found), strict=True)]
+    return [replies.stranger(each, like) for each, like in zip(found, service().strangers.resembles(found), strict=True)]
 
 
 def shown_stranger(found):
@@ -1017,7 +1015,7 @@ def strangers(
     limit: hug.types.in_range(1, 1001) = 100,
 ):
     """People whom cameras, or photos of requests, showed and nobody enrolled; whoever was seen last comes first."""
-    found = service().strangers()
+    found = service().strangers.all()
     return {
         "on": settings.strangers != "off",
         "setting": "RECOGNIZER_STRANGERS",
@@ -1029,13 +1027,13 @@ def strangers(
 @route.get("/strangers/{stranger}", **ROUTE)
 def stranger(stranger: text):
     """One stranger."""
-    return shown_stranger(service().inbox.strangers.get(stranger))
+    return shown_stranger(service().strangers.people.get(stranger))
 
 
 @route.get("/strangers/{stranger}/pictures/{picture}", **ROUTE)
 def stranger_picture(response, stranger: text, picture: text):
     """A picture of a stranger."""
-    data = service().inbox.strangers.picture(stranger, picture)
+    data = service().strangers.people.picture(stranger, picture)
     response.content_type = "image/jpeg"
     return data
 
@@ -1043,16 +1041,16 @@ def stranger_picture(response, stranger: text, picture: text):
 @route.post("/strangers/{stranger}/name", **ROUTE)
 def name_stranger(request, response, stranger: text, subject: text, force: switch = False):
     """Say who a stranger is: their best pictures enrol that person, who may be enrolled already, and they leave the inbox."""
-    answer = enrolled(request, response, subject, service().stranger_pictures(stranger), "largest", force, as_one=True)
+    answer = enrolled(request, response, subject, service().strangers.pictures(stranger), "largest", force, as_one=True)
     if "error" not in answer:
-        service().inbox.strangers.remove(stranger)
+        service().strangers.people.remove(stranger)
     return answer
 
 
 @route.post("/strangers/{stranger}/join", **ROUTE)
 def join_strangers(stranger: text, other: text):
     """Two strangers are one person; grouping does not part them again."""
-    joined = service().inbox.strangers.join(stranger, other)
+    joined = service().strangers.people.join(stranger, other)
     service().audit.append("stranger_join", stranger=stranger, other=other)
     return shown_stranger(joined)
 
@@ -1060,7 +1058,7 @@ def join_strangers(stranger: text, other: text):
 @route.post("/strangers/{stranger}/split", **ROUTE)
 def split_stranger(response, stranger: text, pictures: ids):
     """Some pictures of a stranger show somebody else, who is answered; grouping does not join the two again."""
-    new = service().inbox.strangers.split(stranger, pictures)
+    new = service().strangers.people.split(stranger, pictures)
     service().audit.append("stranger_split", stranger=stranger, other=new.id)
     response.status = falcon.HTTP_201
     return shown_stranger(new)
@@ -1069,7 +1067,7 @@ def split_stranger(response, stranger: text, pictures: ids):
 @route.delete("/strangers/{stranger}", **ROUTE)
 def dismiss_stranger(stranger: text, never: switch = False):
     """Forget a stranger. `never` keeps the templates, without pictures, so that they are not asked about again."""
-    service().inbox.strangers.dismiss(stranger, never)
+    service().strangers.people.dismiss(stranger, never)
     service().audit.append("stranger_dismiss", stranger=stranger, never=never)
     return {"dismissed": stranger, "never": never}
 

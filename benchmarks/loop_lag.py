@@ -85,7 +85,7 @@ async def engine_alone(people, clip: Path, counts: list[int]) -> None:
     """What `watch` has the engine do, one picture after the other, without anything else."""
     from recognizer import images
 
-    vision = people.service.vision()
+    vision = people.service.video.vision
     data = (clip / "clip.mjpeg").read_bytes()
     ends = json.loads((clip / "clip.json").read_text())
     jpegs = [data[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
@@ -95,7 +95,7 @@ async def engine_alone(people, clip: Path, counts: list[int]) -> None:
         vision.match(vision.describe(image, vision.detect(image)))
 
     while True:
-        await asyncio.get_running_loop().run_in_executor(people.service.video_workers, work, counts[0])
+        await asyncio.get_running_loop().run_in_executor(people.service.video.workers, work, counts[0])
         counts[0] += 1
 
 

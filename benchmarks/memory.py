@@ -39,7 +39,7 @@ for start in range(0, count, 1000):
         [Template(f"person {start + i}", f"{start + i:032x}", Embedding(vector, engine.id)) for i, vector in enumerate(vectors)]
     )
 service.gallery.settle()
-service.recognize(photo)
+service.recognition.recognize(photo)
 print(json.dumps({line.split(":")[0]: int(line.split()[1]) for line in open("/proc/self/status") if line[:5] == "VmRSS"}))
 service.close()
 """

@@ -63,7 +63,7 @@ def main() -> None:
         settings = Settings.from_environment(known_faces=Path(empty) / "known", state_dir=Path(empty) / "state", watch=False)
         service = make_service(settings)
         try:
-            vision = service.vision()
+            vision = service.video.vision
             for clip in chosen:
                 steps = look(clip, vision, QUICK if options.quick else None)
                 for every in (1, 3):
@@ -265,7 +265,7 @@ def named(clips: Sequence[Path], data: Path, others: int) -> list[dict]:
         with recognizer.open(known, state_dir=Path(folder) / "state") as people:
             for clip in clips:
                 held, changes = asyncio.run(_watched(people, clip))
-                alone = _alone(people.service.vision(), clip)
+                alone = _alone(people.service.video.vision, clip)
                 for name in sorted(held.keys() | alone.keys()):
                     rows.append(
                         {

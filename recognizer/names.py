@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from .errors import InvalidName
+from .errors import InvalidName, SubjectNotFound
 
 #: Characters without a shape that are part of the spelling of some languages, and of emoji.
 _JOINERS = "\u200c\u200d"
@@ -46,6 +46,19 @@ def normalise(name: str) -> str:
     if clean.split(".")[0].strip().lower() in _DEVICES:
         raise InvalidName("that name belongs to a device on some systems", name=_shown(clean))
     return clean
+
+
+def looked_up(name: str) -> str:
+    """`normalise` for a name that is only looked up: one that could not be enrolled is simply not there.
+
+    Raises
+    ------
+    SubjectNotFound
+    """
+    try:
+        return normalise(name)
+    except InvalidName:
+        raise SubjectNotFound("nobody of that name is enrolled") from None
 
 
 def key(name: str) -> str:

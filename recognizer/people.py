@@ -60,40 +60,40 @@ class People:
         self.service.close()
 
     def __iter__(self) -> Iterator[Person]:
-        return iter(self.service.people())
+        return iter(self.service.subjects.all())
 
     def __len__(self) -> int:
-        return len(self.service.people())
+        return len(self.service.subjects.all())
 
     def recognize(
         self, photo, *, top_k: int = 0, min_face: int | None = None, landmarks: int = 5, threshold: float | None = None
     ) -> tuple[SeenFace, ...]:
         """The faces of a photo, best score first: each has `subject` (None for a stranger), `distance`, `box`, `score`,
-        `candidates` and more. Parameters are as for `Service.recognize`.
+        `candidates` and more. Parameters are as for `Recognition.recognize`.
 
         Raises
         ------
         ImageError, FetchError, InvalidUrl, InvalidParameter, Busy
         """
-        seen = self.service.recognize(
+        seen = self.service.recognition.recognize(
             self._take(photo), top_k=top_k, min_face=min_face, landmarks=landmarks, threshold=threshold
         )
         return seen.faces
 
     def detect(self, photo, *, min_face: int | None = None, landmarks: int = 5) -> tuple[SeenFace, ...]:
         """As `recognize`, without asking whose the faces are."""
-        return self.service.detect(self._take(photo), min_face=min_face, landmarks=landmarks).faces
+        return self.service.recognition.detect(self._take(photo), min_face=min_face, landmarks=landmarks).faces
 
     def objects(
         self, photo, *, threshold: float | None = None, labels: Collection[str] | None = None
     ) -> tuple[FoundObject, ...]:
-        """The objects of a photo, best score first: each has `label`, `score`, `box`. See `Service.objects`.
+        """The objects of a photo, best score first: each has `label`, `score`, `box`. See `Recognition.objects`.
 
         Raises
         ------
         ImageError, FetchError, InvalidUrl, InvalidParameter, Busy, ModelMissing
         """
-        return self.service.objects(self._take(photo), threshold=threshold, labels=labels).objects
+        return self.service.recognition.objects(self._take(photo), threshold=threshold, labels=labels).objects
 
     def verify(self, photo, other=None, *, subject: str | None = None, threshold: float | None = None) -> Verification:
         """Whether the largest faces of two photos, or of a photo and the enrolled `subject`, are one person's: `same`,
@@ -104,11 +104,11 @@ class People:
         NoFace, SubjectNotFound, ImageError, FetchError, InvalidUrl, InvalidParameter, Busy
         """
         second = None if other is None else self._take(other)
-        return self.service.verify(self._take(photo), second, subject, threshold)
+        return self.service.recognition.verify(self._take(photo), second, subject, threshold)
 
     def enroll(self, name: str, photo, *, face: str = "only", force: bool = False) -> EnrolledPhoto:
-        """Enrol a photo of a person; it is stored in the folder. An array is stored as PNG. See `Service.enrol`."""
-        return self.service.enrol(name, sources.to_store(self._take(photo)), face=face, force=force)
+        """Enrol a photo of a person; it is stored in the folder. An array is stored as PNG. See `Subjects.enrol`."""
+        return self.service.subjects.enrol(name, sources.to_store(self._take(photo)), face=face, force=force)
 
     def watch(
         self,
@@ -129,20 +129,20 @@ class People:
         """
         return watch(
             source, self, objects=objects, landmarks=landmarks, detect_every=detect_every, loop=loop, paced=paced,
-            executor=self.service.video_workers,
+            executor=self.service.video.workers,
         )  # fmt: skip
 
     def rename(self, name: str, to: str, *, merge: bool = False) -> Person:
-        """Give a person another name; see `Service.rename`."""
-        return self.service.rename(name, to, merge=merge)
+        """Give a person another name; see `Subjects.rename`."""
+        return self.service.subjects.rename(name, to, merge=merge)
 
     def delete(self, name: str) -> None:
-        """Erase a person everywhere; see `Service.delete_person`."""
-        self.service.delete_person(name)
+        """Erase a person everywhere; see `Subjects.delete`."""
+        self.service.subjects.delete(name)
 
     def problems(self) -> list[Problem]:
         """What in the folder is not used, and why."""
-        return self.service.problems()
+        return self.service.subjects.problems()
 
     def _take(self, photo):
         return sources.take(photo, max_bytes=self.service.settings.max_image_bytes, fetch=self.service.fetch)

@@ -190,13 +190,13 @@ def test_from_python(people, photos, portrait):
 
 def test_a_large_photo_gets_boxes_of_its_own_size(people, portrait):
     large = cv2.resize(portrait, (3072, 3072), interpolation=cv2.INTER_CUBIC)
-    seen = people.service.objects(images.encode_jpeg(large))
+    seen = people.service.recognition.objects(images.encode_jpeg(large))
     assert (seen.image.width, seen.image.height) == (3072, 3072)
     assert seen.image.pixels.shape[0] < 3072  # decoded no sharper than the network sees
     small = people.objects(portrait)[0].box
     assert tuple(seen.objects[0].box) == pytest.approx(np.array(tuple(small)) * 6, abs=150)
     assert set(seen.timing_ms) == {"decode", "detect", "queue", "total"}
-    assert people.service.annotated(seen)[:2] == b"\xff\xd8"
+    assert people.service.recognition.annotated(seen)[:2] == b"\xff\xd8"
 
 
 def test_the_setting_is_the_threshold(tmp_path, models_dir, portrait):
@@ -242,7 +242,7 @@ def test_the_first_call_fetches_and_once(bare, models_dir, monkeypatch, portrait
     monkeypatch.setattr(models, "ensure", fetch)
     photo = images.encode_jpeg(portrait)
     with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(lambda _: bare.objects(photo), range(8)))
+        answers = list(pool.map(lambda _: bare.recognition.objects(photo), range(8)))
     assert asked == [((WEIGHTS, GRAPH), bare.settings.models_dir)]
     assert {answer.objects[0].label for answer in answers} == {"person"}
 
@@ -258,12 +258,12 @@ def test_without_a_network_one_sentence_says_what_to_do(bare, monkeypatch, model
     monkeypatch.setattr(models, "ensure", fail)
     for _ in range(3):
         with pytest.raises(ModelMissing, match="python -m recognizer models fetch objects") as missing:
-            bare.objects(photo)
+            bare.recognition.objects(photo)
         assert "secret" not in missing.value.message
     assert len(asked) == 1  # whoever asks again at once is not kept waiting
     for key in (WEIGHTS, GRAPH):  # somebody follows the advice
         (bare.settings.models_dir / models.MANIFEST[key].file).symlink_to(models.path(key, models_dir))
-    assert bare.objects(photo).objects[0].label == "person"
+    assert bare.recognition.objects(photo).objects[0].label == "person"
 
 
 def test_while_one_fetches_others_are_told_to_come_back(bare, monkeypatch, models_dir, portrait):
@@ -275,12 +275,12 @@ def test_while_one_fetches_others_are_told_to_come_back(bare, monkeypatch, model
         return [models.path(key, models_dir) for key in keys]
 
     monkeypatch.setattr(models, "ensure", slowly)
-    monkeypatch.setattr("recognizer.service.OBJECTS_WAIT", 0.05)
+    monkeypatch.setattr("recognizer.service.object_finder.OBJECTS_WAIT", 0.05)
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(bare.objects, images.encode_jpeg(portrait))
+        first = pool.submit(bare.recognition.objects, images.encode_jpeg(portrait))
         assert begun.wait(30)
         with pytest.raises(Busy):
-            bare.objects(images.encode_jpeg(portrait))
-        assert bare.detect(images.encode_jpeg(portrait)).faces  # and nobody else waits
+            bare.recognition.objects(images.encode_jpeg(portrait))
+        assert bare.recognition.detect(images.encode_jpeg(portrait)).faces  # and nobody else waits
         go_on.set()
         assert first.result(60).objects

@@ -38,7 +38,7 @@ def story(seen) -> list:
 def test_photos_described_side_by_side_get_their_own_answers(service, photos, monkeypatch):
     """Two threads are held up until twelve photos wait, one of them broken and some without a face."""
     good = {name: photos[name].read_bytes() for name in ("obama2.jpg", "biden.jpg", "astronaut.png")}
-    alone = {name: story(service.recognize(data)) for name, data in good.items()}
+    alone = {name: story(service.recognition.recognize(data)) for name, data in good.items()}
     assert [alone[name][0][0] for name in good] == ["Obama", "Biden", None]
     blank = images.encode_jpeg(np.full((90, 120, 3), 128, np.uint8))
     work = [*good.items(), ("broken", b"\xff\xd8\xff\xe0 no photo"), ("blank", blank)] * 4
@@ -50,7 +50,7 @@ def test_photos_described_side_by_side_get_their_own_answers(service, photos, mo
     def ask(item):
         name, data = item
         try:
-            return name, service.recognize(data)
+            return name, service.recognition.recognize(data)
         except ImageError as error:
             return name, error
 

@@ -28,7 +28,7 @@ def obama(photos) -> images.Image:
 
 
 def test_an_empty_picture(people):
-    vision = people.service.vision()
+    vision = people.service.video.vision
     image = images.from_array(np.zeros((90, 160, 3), np.uint8))
     assert len(vision.detect(image)) == 0
     assert vision.describe(image, Faces.empty()).shape == (0, people.service.engine.info.dim)
@@ -39,13 +39,13 @@ def test_an_empty_picture(people):
 
 
 def test_a_face_is_found_described_and_named(people, obama):
-    vision = people.service.vision()
+    vision = people.service.video.vision
     faces = vision.detect(obama)
     assert len(faces) == 1
     (match,) = vision.match(vision.describe(obama, faces))
     assert match.subject == "Barack Obama" and match.candidates[0].subject == "Barack Obama"
     assert match == vision.decide(match.candidates)
-    assert match.threshold == people.service.threshold_now()
+    assert match.threshold == people.service.matcher.threshold_now()
     (quality,) = vision.qualities(obama, faces)
     assert quality.size == pytest.approx(faces[0].box.size)
     assert vision.landmarks_68(obama, faces).shape == (1, 68, 2)
@@ -58,18 +58,18 @@ def test_a_picture_is_looked_at_once_whatever_is_in_it(people, monkeypatch):
     detector = people.service.engine.detector
     detect = type(detector).detect
     monkeypatch.setattr(type(detector), "detect", lambda self, pixels: sizes.append(pixels.shape) or detect(self, pixels))
-    people.service.vision().detect(images.from_array(np.zeros((1080, 1920, 3), np.uint8)))
+    people.service.video.vision.detect(images.from_array(np.zeros((1080, 1920, 3), np.uint8)))
     assert sizes == [(360, 640, 3)]
 
 
 def test_small_faces_are_left_out(people, obama):
-    vision = people.service.vision()
-    small = EngineVision(people.service.engine, people.service.gallery, people.service.threshold_now, min_face=5000)
+    vision = people.service.video.vision
+    small = EngineVision(people.service.engine, people.service.gallery, people.service.matcher.threshold_now, min_face=5000)
     assert len(vision.detect(obama)) == 1 and len(small.detect(obama)) == 0
 
 
 def test_the_generation_grows_with_every_change(people, photos):
-    vision = people.service.vision()
+    vision = people.service.video.vision
     seen = [vision.generation]
 
     def grew() -> bool:
@@ -90,8 +90,9 @@ def test_the_generation_grows_with_every_change(people, photos):
 def test_objects_are_asked_of_whoever_finds_them(people):
     service = people.service
     asked = []
-    vision = EngineVision(service.engine, service.gallery, service.threshold_now, lambda *given: asked.append(given) or [])
+    threshold = service.matcher.threshold_now
+    vision = EngineVision(service.engine, service.gallery, threshold, lambda *given: asked.append(given) or [])
     pixels = np.zeros((4, 4, 3), np.uint8)
     assert vision.objects(pixels, 0.4) == [] and asked[0][1] == 0.4
     with pytest.raises(ModelMissing, match="objects"):
-        EngineVision(service.engine, service.gallery, service.threshold_now).objects(pixels, 0.5)
+        EngineVision(service.engine, service.gallery, threshold).objects(pixels, 0.5)

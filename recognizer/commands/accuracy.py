@@ -243,7 +243,7 @@ def _objects_report(labels: Path, folder: Path, iou: float | None, threshold: fl
 
 
 def _workers(settings: Settings) -> int:
-    from ..service import cores
+    from ..video.workers import cores
 
     return settings.workers or cores()
 

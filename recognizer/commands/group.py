@@ -57,7 +57,7 @@ def group(folder, out, thumbnails, fresh):
             before = {} if fresh else _before(data, source.key)
             curve = matching.Curve(points.distances, points.rates)
             groups = archive.group(looked.fit, before, lambda faces: clustering.limit_for(faces, curve.distance))
-            people = archive.people(groups, looked, made.match)
+            people = archive.people(groups, looked, made.matcher.match)
             about = {"folder": str(folder.resolve()), "engine": source.key, "limit": round(groups.limit, 4)}
             title = f"{folder.resolve().name} by person"
             with Progress("writing the page", least=200) as progress:

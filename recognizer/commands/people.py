@@ -34,8 +34,8 @@ def _list() -> None:
     from .. import replies
 
     with service() as made:
-        everybody = [replies.person(person, photos=False) for person in made.people()]
-        odd = made.odd_photos()
+        everybody = [replies.person(person, photos=False) for person in made.subjects.all()]
+        odd = made.subjects.odd_photos()
     for each in everybody if odd is not None else ():
         each["odd_photos"] = odd.get(each["name"], 0)
     if state().json:
@@ -56,7 +56,7 @@ def show(name):
     from .. import replies
 
     with service() as made:
-        person = replies.person(made.person(name), photos=True)
+        person = replies.person(made.subjects.person(name), photos=True)
     if state().json:
         emit(person)
         return
@@ -88,7 +88,7 @@ def rename(old, new, merge):
     from .. import replies
 
     with service() as made:
-        person = replies.person(made.rename(old, new, merge=merge), photos=False)
+        person = replies.person(made.subjects.rename(old, new, merge=merge), photos=False)
     if state().json:
         emit(person)
     else:
@@ -105,14 +105,14 @@ def delete(name, yes):
 
     with service() as made:
         try:
-            person = made.person(name)
+            person = made.subjects.person(name)
             name, question = person.name, f"Erase {person.name} with {_count(len(person.photos), 'photo')}?"
         except SubjectNotFound:  # no folder: there may be events
             question = f"Erase what is left about {name}?"
         if not yes and not _agreed(question):
             say("nothing was erased")
             return 1
-        done = made.delete_person(name)
+        done = made.subjects.delete(name)
     if state().json:
         emit(done)
     else:
@@ -127,7 +127,7 @@ def delete(name, yes):
 def export_(name, to):
     """Write everything that is held about a person into a ZIP file: photos, templates, events, consent, audit log."""
     with service() as made:
-        counts = made.export_person(name, to)
+        counts = made.subjects.export(name, to)
     if state().json:
         emit({"file": str(to), **counts})
     else:
@@ -150,7 +150,8 @@ def consent(name, note, expires):
     from .. import replies
 
     with service() as made:
-        person = made.person(name) if note is None and expires is None else made.set_consent(name, note, expires)
+        asked = note is None and expires is None
+        person = made.subjects.person(name) if asked else made.subjects.set_consent(name, note, expires)
         shown = replies.person(person, photos=False)
     if state().json:
         emit({key: shown[key] for key in ("name", "consent", "expires", "expired")})
@@ -166,7 +167,7 @@ def problems():
     from .. import replies
 
     with service() as made:
-        found = [replies.problem(problem) for problem in made.problems()]
+        found = [replies.problem(problem) for problem in made.subjects.problems()]
     if state().json:
         emit({"problems": found})
     elif not found:

@@ -56,7 +56,7 @@ def recognize(photos, top_k, min_face, landmarks, threshold, annotate):
             say(f"nobody is enrolled: put photos into {plain(str(made.settings.known_faces))}/NAME/, or use `enroll`")
 
         def look(photo):
-            return made.recognize(
+            return made.recognition.recognize(
                 photo, top_k=top_k, min_face=min_face, landmarks=int(landmarks or 5), threshold=threshold
             )
 
@@ -79,7 +79,7 @@ def detect(photos, min_face, landmarks, annotate):
     with service(started=False) as made:
 
         def look(photo):
-            return made.detect(photo, min_face=min_face, landmarks=int(landmarks or 5))
+            return made.recognition.detect(photo, min_face=min_face, landmarks=int(landmarks or 5))
 
         _, failed = _look_at_all(made, photos, look, annotate, candidates=False, landmarks=bool(landmarks))
     return FAILED if failed else None
@@ -104,10 +104,10 @@ def objects(photos, threshold, labels, annotate):
     wanted = None if labels is None else check_labels([each.strip() for each in labels.split(",") if each.strip()])
     with service(started=False) as made:
         with Progress() as progress:
-            made.object_detector(progress.download)
+            made.finder.detector(progress.download)
 
         def look(photo):
-            return made.objects(photo, threshold=threshold, labels=wanted)
+            return made.recognition.objects(photo, threshold=threshold, labels=wanted)
 
         _, failed = _look_at_all(made, photos, look, annotate, replies.objects, _print_objects)
     return FAILED if failed else None
@@ -130,7 +130,7 @@ def verify(photo, other, subject, threshold):
         raise click.UsageError("expected a second photo or --subject NAME, and not both")
     with service(started=subject is not None) as made:
         read = _reader(made, [photo, other])
-        result = made.verify(read(photo), None if other is None else read(other), subject, threshold)
+        result = made.recognition.verify(read(photo), None if other is None else read(other), subject, threshold)
     if state().json:
         emit(replies.verification(result))
     else:
@@ -161,7 +161,7 @@ def enroll(name, photos, face, force):
         read = _reader(made, named)
 
         def one(source: str) -> dict:
-            return replies.enrolled(made.enrol(subject, read(source), face=face, force=force))
+            return replies.enrolled(made.subjects.enrol(subject, read(source), face=face, force=force))
 
         answers, failed = _each(named, one, _print_enrolled, workers=1)
     if state().json:
@@ -201,7 +201,7 @@ def _look_at_all(
         seen = look(read(source))
         answer = shape(seen, **shown)
         if source in places:
-            answer["annotated"] = _save(made.annotated(seen), places[source], source)
+            answer["annotated"] = _save(made.recognition.annotated(seen), places[source], source)
         return answer
 
     answers, failed = _each(named, one, show or _print_faces, workers=made.pool.workers)

@@ -107,7 +107,7 @@ async def _follow(made, camera, view, recorder, window, seconds: float | None, o
     layers = {"faces"} | ({"landmarks68"} if options["landmarks"] == 68 else set())
     layers |= {"objects"} if options["objects"] else set()
     until = None if seconds is None else time.monotonic() + seconds
-    results = watch(camera, made.vision(), executor=made.video_workers, **options)
+    results = watch(camera, made.video.vision, executor=made.video.workers, **options)
     async with contextlib.aclosing(results):
         while (left := None if until is None else until - time.monotonic()) is None or left > 0:
             try:

@@ -68,7 +68,7 @@ def watch(
         raise InvalidParameter(f"landmarks: expected 5 or 68, got {landmarks}")
     if detect_every is not None and detect_every < 1:
         raise InvalidParameter(f"detect_every: expected at least 1, got {detect_every}")
-    vision = people.service.vision() if hasattr(people, "service") else people
+    vision = people.service.video.vision if hasattr(people, "service") else people
     own = not isinstance(source, Camera)
     if own:
         source = Camera(source if isinstance(source, Source) else parse_source(source, loop=loop), paced=paced)

@@ -1,0 +1,79 @@
+"""The settings as they are in force: where each comes from, and those that may be changed while the server runs."""
+
+from __future__ import annotations
+
+import logging
+
+from ..adjustments import Adjustments
+from ..audit import AuditLog
+from ..errors import InvalidParameter, SettingFixed, SettingsError
+from ..settings import CHANGEABLE, DEFAULT, PAGE, PREFIX, SETTINGS, Settings, default_of
+from ..video.source import parse_source
+
+log = logging.getLogger("recognizer")
+
+
+class Tuning:
+    """Settings, and what was changed of them. `adjustments.Adjustments` owns what was changed."""
+
+    def __init__(self, settings: Settings, audit: AuditLog):
+        self._settings, self._audit = settings, audit
+        self._adjustments = Adjustments(settings.state_dir / "settings.json", CHANGEABLE)
+
+    @property
+    def stranger_rate(self) -> float:
+        """The setting of that name, or what it was changed to."""
+        changed = self._adjustments.get("stranger_rate") if self._fixed_by("stranger_rate") is None else None
+        try:
+            return self._settings.stranger_rate if changed is None else self._checked("stranger_rate", changed)
+        except InvalidParameter:  # somebody wrote the file by hand
+            return self._settings.stranger_rate
+
+    def all(self) -> list[dict]:
+        """Every setting: its value, where that comes from, and whether `change` takes it. No secrets."""
+        return [self.one(item.name) for item in SETTINGS]
+
+    def one(self, name: str) -> dict:
+        """One of `all`."""
+        rule = next(item.metadata for item in SETTINGS if item.name == name)
+        source, label = self._settings.source(name)
+        fixed = self._fixed_by(name) if name in CHANGEABLE else None
+        value = self._settings.shown(name)
+        if name == "camera":
+            value = parse_source(self._settings.camera).shown
+        if name in CHANGEABLE and fixed is None and self._adjustments.get(name) is not None:
+            value, source = getattr(self, name), PAGE
+        return {
+            "name": name, "variable": PREFIX + name.upper(), "value": value, "secret": rule["secret"], "source": source,
+            "label": label, "changeable": name in CHANGEABLE and fixed is None, "fixed_by": fixed, "help": rule["help"],
+        }  # fmt: skip
+
+    def change(self, name: str, value: float) -> dict:
+        """Change one of `CHANGEABLE` from now on, also after a restart; its default is as if it had never been changed.
+
+        Raises
+        ------
+        InvalidParameter, SettingFixed, StorageError
+        """
+        value = self._checked(name, value)
+        fixed = self._fixed_by(name)
+        if fixed is not None:
+            raise SettingFixed(f"{name} is set by {fixed}, and can only be changed there", setting=fixed)
+        self._adjustments.set(name, None if value == default_of(name) else value)
+        self._audit.append("setting_change", setting=name, value=value)
+        log.info("%s was changed to %s", name, value)
+        return self.one(name)
+
+    def _checked(self, name: str, value: float):
+        try:
+            return getattr(self._settings.replace(**{name: value}), name)
+        except SettingsError as error:
+            raise InvalidParameter(error.message) from None
+
+    def _fixed_by(self, name: str) -> str | None:
+        """What keeps a changeable setting from being changed: where it, or one that stands in its place, is said."""
+        for each in ("threshold", name) if name == "stranger_rate" else (name,):
+            source, label = self._settings.source(each)
+            if source != DEFAULT:
+                return label
+        return None
