@@ -253,6 +253,19 @@ def test_a_paced_file_takes_its_time_and_drops_what_nobody_takes(cameras, tmp_pa
     assert camera.counts["read"] == 25 and camera.counts["dropped"] >= 20
 
 
+def test_what_is_passed_over_at_the_end_of_a_file_is_counted(cameras, tmp_path):
+    """The decoder stands still before the end, and has no time left for the last pictures."""
+    camera = cameras(clip(tmp_path / "clip.mp4", 25, rate=25), loop=False)
+    camera.start()
+    assert camera.wait(17, 20) is not None
+    (decoder,) = decoders()
+    os.kill(decoder, signal.SIGSTOP)
+    time.sleep(0.5)
+    os.kill(decoder, signal.SIGCONT)
+    wait_for(lambda: camera.state.name == "ended")
+    assert camera.counts["read"] == 25
+
+
 def test_a_file_starts_over(cameras, tmp_path):
     camera = cameras(clip(tmp_path / "clip.mp4", 5, rate=50), paced=False)
     camera.start()

@@ -326,6 +326,7 @@ class Camera:
                 except SourceLost as lost:
                     self._say(stopper, "lost", str(lost))
                 except SourceEnded as end:
+                    self._count_skipped(end.skipped, stopper)
                     return self._say(stopper, "ended", str(end))
                 except Exception:
                     log.exception("camera %s: reading it failed", self.id)
@@ -345,6 +346,12 @@ class Camera:
                 return
             tell = self._set_state(name, reason)
         tell()
+
+    def _count_skipped(self, skipped: int, stopper: Stopper) -> None:
+        with self._lock:
+            if self._stopper is stopper:
+                self._counts["read"] += skipped
+                self._counts["dropped"] += skipped
 
     def _read_once(self, stopper: Stopper) -> None:
         """Open the source and read it until it is lost or ended (both raised) or the camera is to stop."""

@@ -225,7 +225,7 @@ def run(config: dict, pictures: Pictures, complaints: Complaints, say) -> None:
         if not count:
             return say("lost", reason=complaints.reason("damaged"))
         if not config["loop"]:
-            return say("end")
+            return say("end", skipped=pictures.skipped)
 
 
 def main() -> None:

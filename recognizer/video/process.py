@@ -183,7 +183,7 @@ class ProcessReader:
                 elif said["event"] == "frame":
                     self._shots.append(self._shot(said))
                 elif said["event"] == "end":
-                    self._end = SourceEnded()
+                    self._end = SourceEnded(skipped=said["skipped"])
                 elif self._end is None:
                     reason = _REASONS.get(said["reason"], _REASONS["failed"])
                     self._end = (SourceEnded if self._once else SourceLost)(reason)

@@ -32,10 +32,14 @@ class SourceLost(Exception):
 
 
 class SourceEnded(Exception):
-    """A recording that is played once is over, or cannot be played at all: `reason`."""
+    """A recording that is played once is over, or cannot be played at all: `reason`.
 
-    def __init__(self, reason: str = "the recording is over"):
+    `skipped` pictures were passed over after the last one that was given.
+    """
+
+    def __init__(self, reason: str = "the recording is over", skipped: int = 0):
         super().__init__(reason)
+        self.skipped = skipped
 
 
 class Stopper:
