@@ -3,14 +3,16 @@
     python benchmarks/held_out.py [--images DIR] [--work DIR] [--divisions N] [--quick] [--json FILE]
 
 DIR holds one folder per person; by default it is LFW's development view. For each embedder a curve from distance to
-false-match rate is fitted on a random half of the people, and the rate of strangers named is measured among the other half,
-for galleries of several sizes. The ratio is that rate over the one that is set.
+false-match rate is fitted on a random half of the people, as calibrate.py does, and the rate of strangers named is measured
+among the other half, whose names stay as they are, for galleries of several sizes. The ratio is that rate over the one that
+is set.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import lfw
 import numpy as np
 import report
 
@@ -26,9 +28,12 @@ RATE = 0.01
 _BINS, _PER_UNIT, _LEAST_PAIRS = 40_000, 10_000, 16
 
 
-def fit(photos: Photos) -> Curve:
-    """Distance -> share of all pairs of different people that are that near, at quarters of a decade."""
-    vectors, owners = photos.vectors[photos.found], photos.people[photos.found]
+def fit(photos: Photos, shown: np.ndarray) -> Curve:
+    """Distance -> share of all pairs of different people that are that near, at quarters of a decade.
+
+    `shown` says who is on each photo, int (n,).
+    """
+    vectors, owners = photos.vectors[photos.found], shown[photos.found]
     squares, counts = (vectors**2).sum(axis=1), np.zeros(_BINS + 1, np.int64)
     for start in range(0, len(vectors), 512):
         block = slice(start, start + 512)
@@ -44,11 +49,11 @@ def fit(photos: Photos) -> Curve:
     return Curve(*zip(*points, strict=True))
 
 
-def check(photos: Photos, division: int) -> dict[str, float]:
+def check(photos: Photos, shown: np.ndarray, division: int) -> dict[str, float]:
     """Share of strangers named, by the size of the gallery, for one division of the people."""
     everybody = np.random.default_rng(division).permutation(np.unique(photos.people))
     seen = np.isin(photos.people, everybody[: len(everybody) // 2])
-    curve, rest = fit(photos.select(seen)), photos.select(~seen)
+    curve, rest = fit(photos.select(seen), shown[seen]), photos.select(~seen)
 
     def split(seed):
         return identification.split_photos(rest, seed)
@@ -61,6 +66,12 @@ def check(photos: Photos, division: int) -> dict[str, float]:
     return {size: part["fpir"] for size, part in report["by_size"].items()}
 
 
+def _shown(photo) -> str:
+    """Who is on a photo, where it is one of LFW's: those have a number at the end of their names."""
+    number = photo.path.stem.removeprefix(f"{photo.person}_")
+    return lfw.shown(photo.person, int(number)) if number.isdecimal() else photo.person
+
+
 def main() -> None:
     parser = report.parser(__doc__, data=True, work=True)
     parser.add_argument("--images", type=Path, help="one folder per person")
@@ -71,13 +82,14 @@ def main() -> None:
     if options.quick:
         read, options.divisions = read[:1200], 2
     numbers = np.unique([photo.person for photo in read], return_inverse=True)[1]
+    shown = np.unique([_shown(photo) for photo in read], return_inverse=True)[1]
     cache = EncodingsCache(options.work / "evaluation.sqlite")
     rows = []
     for embedder in ("dlib+sface",) if options.quick else EMBEDDERS:
         recipe = {"embedder": embedder, "models_dir": Settings.from_environment().models_dir, "detect_size_large": 1280}
         source = Source(make_engine(**recipe), recipe, workers=report.cores())
         found = encode([photo.path for photo in read], source, cache)
-        results = [check(Photos(numbers, found.vectors, found.found), i) for i in range(options.divisions)]
+        results = [check(Photos(numbers, found.vectors, found.found), shown, i) for i in range(options.divisions)]
         for size in results[0]:
             rates = [100 * result[size] for result in results]
             mean = float(np.mean(rates))

@@ -18,6 +18,9 @@ BLOCK = 1 << 15
 #: A name is ambiguous when the next subject is nearer to it than this share of the engine's threshold. On LFW's development
 #: view with 1,500 people that marks two thirds of the wrong names and 0.7 % of the right ones.
 AMBIGUOUS_SHARE = 0.075
+#: The lowest false-match rate that is said. LFW's development view, with its 12 million pairs, counts down to one in a million;
+#: what lies below continues its curve, and how often relatives look alike it does not know at all.
+LEAST_RATE = 1e-8
 #: Rows of the first block; each next one is twice as long, up to BLOCK. The first give a bound that few later rows pass,
 #: where sorting a whole first block would take longer than comparing a hundred thousand rows.
 _FIRST_BLOCK = 1 << 9
@@ -103,7 +106,7 @@ def decide(
     if not candidates:
         return Match(None, None, threshold)
     best = candidates[0]
-    rate = None if curve is None else curve.rate(best.distance)
+    rate = None if curve is None else curve.told(best.distance)
     name = best.subject if best.distance <= threshold else None
     ambiguous = name is not None and len(candidates) > 1 and candidates[1].distance - best.distance < margin
     kept = candidates if keep is None else candidates[: max(keep, 2) if ambiguous else keep]
@@ -113,8 +116,8 @@ def decide(
 class Curve:
     """Distance -> false-match rate: how often two different people come that close or closer.
 
-    Between the measured points the logarithm of the rate is interpolated; below the first it is continued along the
-    first two, which errs towards naming fewer strangers, since the true curve falls ever more steeply.
+    Between the measured points the logarithm of the rate is interpolated; below the first it is continued as it falls
+    over the first decade, which errs towards naming fewer strangers, since the true curve falls ever more steeply.
 
     Parameters
     ----------
@@ -128,7 +131,8 @@ class Curve:
             raise ValueError(f"expected two points or more, got {len(self._distances)} and {len(self._logs)}")
         if (np.diff(self._distances) <= 0).any() or (np.diff(self._logs) <= 0).any():
             raise ValueError("expected distances and rates that both rise")
-        self._slope = (self._logs[1] - self._logs[0]) / (self._distances[1] - self._distances[0])
+        decade = max(1, int(np.searchsorted(self._logs, self._logs[0] + np.log(10.0), "right")) - 1)
+        self._slope = (self._logs[decade] - self._logs[0]) / (self._distances[decade] - self._distances[0])
 
     def rate(self, distance: float) -> float:
         """The false-match rate at `distance`, at most 1."""
@@ -137,6 +141,10 @@ class Curve:
         else:
             log = np.interp(distance, self._distances, self._logs)
         return float(min(1.0, np.exp(log)))
+
+    def told(self, distance: float) -> float:
+        """`rate` as it may be said to anybody: never below `LEAST_RATE`."""
+        return max(LEAST_RATE, self.rate(distance))
 
     def distance(self, rate: float) -> float:
         """The distance whose false-match rate is `rate`; never below 0."""

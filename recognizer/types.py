@@ -228,7 +228,8 @@ class Match:
         To the nearest subject, named or not; None with nobody enrolled.
     threshold : float
     false_match_rate : float or None
-        How often two different people come this close or closer, by the engine's calibration.
+        How often two different people come this close or closer, by the engine's calibration; never below
+        `matching.LEAST_RATE`.
     candidates : tuple of Candidate
         Nearest first.
     ambiguous : bool

@@ -126,7 +126,8 @@ def test_decide_asks_the_curve_about_the_nearest_named_or_not():
     curve = matching.Curve([0.3, 0.6], [1e-4, 1e-2])
     assert matching.decide([], 0.6, curve).false_match_rate is None
     for threshold in (0.1, 0.6):
-        assert matching.decide([NEAR, FAR], threshold, curve).false_match_rate == curve.rate(0.4)
+        assert matching.decide([NEAR, FAR], threshold, curve).false_match_rate == curve.told(0.4) == curve.rate(0.4)
+    assert matching.decide([Candidate("Ada", 0.0, "1")], 0.6, matching.Curve([0.3, 0.6], [1e-6, 1e-2])).false_match_rate == 1e-8
 
 
 # --- what a distance is worth ----------------------------------------------------------------------------------------
@@ -157,6 +158,15 @@ def test_a_curve_between_below_and_above_its_points():
     assert curve.rate(5) == pytest.approx(0.1)  # nothing is known beyond the last point
     assert curve.distance(0.9) == pytest.approx(0.8)
     assert curve.distance(1e-300) == 0  # never below
+
+
+def test_below_its_points_a_curve_goes_on_as_over_the_first_decade():
+    """The first two points of a curve are made of the fewest pairs: a few that lie by chance do not decide on all below."""
+    rates = [1e-6, 2e-6, 4e-6, 1e-5, 1e-3]
+    curve = matching.Curve([0.50, 0.51, 0.55, 0.60, 0.80], rates)
+    assert curve.rate(0.40) == pytest.approx(1e-7) and curve.distance(1e-8) == pytest.approx(0.30)
+    assert curve.told(0.40) == pytest.approx(1e-7)
+    assert curve.told(0.10) == matching.LEAST_RATE > curve.rate(0.10)
 
 
 @pytest.mark.parametrize("detector", DETECTORS)

@@ -267,7 +267,7 @@ class Recognition:
         distance = float(matching.distances(vector.astype(np.float64), templates).min())
         limit = self._matcher.verification_threshold if threshold is None else threshold
         clock.lap("match")
-        rate = self._matcher.curve.rate(distance)
+        rate = self._matcher.curve.told(distance)
         return Verification(distance <= limit, distance, limit, rate, tuple(taken), clock.total())
 
     def _largest(self, photo: bytes | images.Image, clock: _Clock, which: str) -> tuple[Face, np.ndarray]:
