@@ -409,7 +409,7 @@ for middleware in (Headers(), Access(), Requests()):
     api.http.add_middleware(middleware)
 server.install(
     api, settings, on_start=load_or_end, on_stop=stop, max_body=settings.max_body_bytes, check_host=gate.check_host,
-    reads_body=gate.reads_body,
+    reads_body=gate.reads_body, counted_as=gate.counted_as,
 )  # fmt: skip
 if server.hug_is_serving():
     logs.configure(settings.log, settings.log_level)

@@ -239,14 +239,15 @@ class Gate:
         else:
             self.rates.hit(self.rules.rate_key, "key", visit.key.id)
 
+    def counted_as(self, text: str) -> str | None:
+        """Under what the connections of an address are counted; None where a trusted proxy's clients share it."""
+        peer = _peer(text)
+        return None if peer in self._proxies else origins.rate_group(peer)
+
     def _addresses(self, environ: Mapping, visit: Visit):
         """The other end of the connection, and who is behind it as far as proxies are believed."""
         visit.scheme = environ.get("wsgi.url_scheme", "http")
-        text = environ.get("REMOTE_ADDR") or ""
-        try:
-            peer = origins.address(text)
-        except ValueError:
-            peer = None
+        peer = _peer(environ.get("REMOTE_ADDR") or "")
         if peer not in self._proxies:
             return peer, peer
         proto = environ.get("HTTP_X_FORWARDED_PROTO", "").split(",")[-1].strip().lower()
@@ -473,6 +474,14 @@ def _shown_key(environ: Mapping) -> str | None:
     if kind.lower() != "bearer" or (own is not None and own.strip() != bearer.strip()):
         raise InvalidKey("expected one key: X-Api-Key, or Authorization: Bearer")
     return bearer.strip()
+
+
+def _peer(text: str) -> origins.Address | None:
+    """The address at the other end of a connection; None through a socket file."""
+    try:
+        return origins.address(text)
+    except ValueError:
+        return None
 
 
 def _announced(environ: Mapping) -> int:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -232,13 +232,18 @@ def _parts(work: Sequence[Work]) -> Iterator[Sequence[Work]]:
     return (work[start : start + TOGETHER] for start in range(0, len(work), TOGETHER))
 
 
+def fill_memory(photos: Iterable[images.Image]) -> bool:
+    """Whether decoded photos take so much memory that their faces are to be described before another is decoded."""
+    return sum(photo.pixels.nbytes for photo in photos) >= SIDE_BY_SIDE
+
+
 def _examine_files(engine: Engine, work: Sequence[Work], rules: Rules, vault: Vault | None) -> list[Examined]:
     """Examine some files, and describe their faces together, as many as do not fill the memory with photos."""
     found: list[_Looked | Examined] = []
     done: list[Examined] = []
     for one in work:
         found.append(_look_at_file(engine, one, rules, vault))
-        if sum(each.image.pixels.nbytes for each in found if isinstance(each, _Looked)) >= SIDE_BY_SIDE:
+        if fill_memory(each.image for each in found if isinstance(each, _Looked)):
             done += _described(engine, found)
             found.clear()
     return done + _described(engine, found)

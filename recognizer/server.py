@@ -41,6 +41,7 @@ def install(
     configure: Callable[[object], None] | None = None,
     check_host: Callable[[str], None] = lambda host: None,
     reads_body: Callable[[dict], bool] = lambda environ: True,
+    counted_as: Callable[[str], str | None] = str,
 ) -> None:
     """Make ``api.http.serve``, which the ``hug`` command calls, serve our way. Routes may come before or after.
 
@@ -63,7 +64,7 @@ def install(
         for falcon's own options, error handlers and error serializer, which Hug would otherwise overwrite.
     check_host : callable, optional
         Told the host before it is listened on; a RecognizerError from it ends the process with its message.
-    reads_body : callable, optional
+    reads_body, counted_as : callable, optional
         See `recognizer.wsgi.Server`.
     """
     reloader = Reloader()
@@ -96,6 +97,7 @@ def install(
             serve(
                 make_app, address, port, threads=settings.http_threads, streams=settings.streams, max_body=limit,
                 on_start=on_start, on_stop=stop, reloader=reloader, quiet=not display_intro, reads_body=reads_body, tls=tls,
+                counted_as=counted_as,
             )  # fmt: skip
 
     api.http.__class__ = Http
@@ -123,7 +125,7 @@ def _tls(settings):
 
 def serve(
     make_app, host, port, *, threads, streams, max_body, on_stop, reloader, on_start=None, quiet=False,
-    reads_body=lambda environ: True, tls=None,
+    reads_body=lambda environ: True, tls=None, counted_as=str,
 ):  # fmt: skip
     """Serve the WSGI application that `make_app()` returns until the process is told to stop.
 
@@ -137,7 +139,7 @@ def serve(
     _share_heaps()
     listener = inherited_socket() or _listen(host, port, on_stop)
     stop = _Stop(reloader)
-    server = Server(listener, make_app(), threads, max_body, streams, reads_body, tls)
+    server = Server(listener, make_app(), threads, max_body, streams, reads_body, tls, counted_as)
     reloader.begin()
     server.begin()
     if on_start is not None:

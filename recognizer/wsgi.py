@@ -39,6 +39,8 @@ STREAM_BUFFER, STREAM_UNSENT = 128 * 1024, 16 * 1024
 #: Seconds that a client of an endless reply may take for one chunk of it.
 STREAM_SECONDS = 10.0
 MAX_CONNECTIONS = 400
+#: Share of those that one address may hold: whoever takes all it can leaves some to others.
+MOST_OF_ONE = 0.75
 MAX_HEADER_BYTES = 64 * 1024
 HEADER_SECONDS = 10.0
 #: Seconds that a head, or a body of few bytes, has while half of the threads wait for one: whoever means well sends it at once.
@@ -293,6 +295,7 @@ class _Connection(HTTPConnection):
     drain = False
     fresh = True
     endless = torn = False
+    counted_as: str | None = None
 
     def __init__(self, server, sock, makefile=MakeFile):
         super().__init__(server, sock, makefile)
@@ -490,6 +493,9 @@ class Server(CherootServer):
         read, and `app`, which is called all the same with an empty one, has to refuse.
     tls : recognizer.tls.Tls, optional
         Serve HTTPS with it.
+    counted_as : callable, optional
+        Under what the connections of an address are counted, of which none may hold more than `MOST_OF_ONE`; None for one
+        that may hold all, such as a proxy's. By default each address counts by itself.
 
     Notes
     -----
@@ -505,6 +511,7 @@ class Server(CherootServer):
     def __init__(
         self, listener: socket.socket, app, threads: int, max_body: int, streams: int = 32,
         reads_body: Callable[[dict], bool] = lambda environ: True, tls=None,
+        counted_as: Callable[[str], str | None] = str,
     ):  # fmt: skip
         self.guard = app if isinstance(app, Guard) else Guard(app)
         self.guard.serve_until(lambda: not self.ready, streams)
@@ -516,6 +523,7 @@ class Server(CherootServer):
         self.gateway = _Gateway
         self.max_request_body_size = max_body
         self.reads_body = reads_body
+        self.counted_as = counted_as
         self.ssl_adapter = tls
         self.open: set[_Connection] = set()
         self._listener = listener
@@ -599,11 +607,19 @@ class Server(CherootServer):
             return super().process_conn(conn)
         # Just accepted: it waits for its first byte without a thread.
         self.open.add(conn)
-        if len(self.open) <= MAX_CONNECTIONS:
+        conn.counted_as = self.counted_as(conn.remote_addr or "")
+        if len(self.open) > MAX_CONNECTIONS:
+            problem = "too many connections are open; try again"
+        elif conn.counted_as is not None and self._held_by(conn.counted_as) > MOST_OF_ONE * MAX_CONNECTIONS:
+            problem = "too many connections are open from your address; close some"
+        else:
             return self._connections.put(conn)
-        _Request(self, conn).simple_response("503 Service Unavailable", "too many connections are open; try again")
+        _Request(self, conn).simple_response("503 Service Unavailable", problem)
         conn.drain = False
         conn.close()
+
+    def _held_by(self, who: str) -> int:
+        return sum(conn.counted_as == who for conn in list(self.open))
 
     def put_conn(self, conn):
         try:

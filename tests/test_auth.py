@@ -189,6 +189,14 @@ def gate(tmp_path) -> Gate:
     return gate
 
 
+def test_connections_count_under_their_address_but_for_a_proxys(tmp_path):
+    gate = make(tmp_path, proxies=("10.0.0.0/8",))
+    assert gate.counted_as("10.1.2.3") is None
+    assert gate.counted_as("203.0.113.7") == "203.0.113.7" != gate.counted_as("203.0.113.8")
+    assert gate.counted_as("2001:db8::1") == gate.counted_as("2001:db8::ffff") != gate.counted_as("2001:db8:0:1::1")
+    assert gate.counted_as("") == "unix" and make(tmp_path, proxies=("unix",)).counted_as("") is None
+
+
 @pytest.mark.parametrize("role", ["read", "write", "admin"])
 def test_a_key_in_a_header_gives_its_role(gate, role):
     text = gate.texts[role]

@@ -12,7 +12,7 @@ import numpy as np
 from .. import annotate, images, matching
 from ..engines import Engine, largest
 from ..errors import InvalidParameter, NoFace, SubjectNotFound
-from ..examination import SIDE_BY_SIDE, TOGETHER, Rules
+from ..examination import TOGETHER, Rules, fill_memory
 from ..galleries.base import Gallery
 from ..metrics import Metrics
 from ..names import looked_up
@@ -66,10 +66,7 @@ class _Describing:
         return self._engine.describe_all([(each.image, each.faces) for each in questions])
 
     def enough(self, questions: list[_Question]) -> bool:
-        return (
-            sum(len(each.faces) for each in questions) >= TOGETHER
-            or sum(each.image.pixels.nbytes for each in questions) >= SIDE_BY_SIDE
-        )
+        return sum(len(each.faces) for each in questions) >= TOGETHER or fill_memory(each.image for each in questions)
 
 
 class Recognition:

@@ -287,6 +287,8 @@ class Subjects:
                     left += cache.rows_about(photos)
         return left
 
+    # -- photos -------------------------------------------------------------------------------------------------
+
     def delete_photo(self, name: str, photo: str) -> dict:
         """Erase one photo of a subject; see `delete`."""
         name = names.looked_up(name)

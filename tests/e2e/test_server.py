@@ -166,8 +166,8 @@ class Served:
     def post(self, path, **options):
         return requests.post(f"http://127.0.0.1:{self.port}{path}", timeout=WAIT, **options)
 
-    def connect(self):
-        return socket.create_connection(("127.0.0.1", self.port), timeout=WAIT)
+    def connect(self, of: str = "127.0.0.1"):
+        return socket.create_connection(("127.0.0.1", self.port), timeout=WAIT, source_address=(of, 0))
 
     def said(self, request):
         """Everything that comes back for these bytes, until the server closes."""
@@ -406,17 +406,29 @@ def test_a_client_that_stops_in_the_middle_of_its_body_is_cut(start, announced):
     assert served.get("/version").json() == 1
 
 
+def turned_away(client) -> str:
+    """What a connection that the server has no room for is told."""
+    with client:
+        client.settimeout(WAIT)
+        reply = b"".join(iter(lambda: client.recv(65536), b""))
+    status, error = error_of(reply)
+    assert status == 503 and error["code"] == "busy" and b"Retry-After: 1" in reply
+    return error["message"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere 127.0.0.2 is no address of the machine")
 def test_more_connections_than_are_held_are_turned_away_and_the_others_are_served(start):
     served = start(source="import recognizer.wsgi\nrecognizer.wsgi.MAX_CONNECTIONS = 20\n" + TOY)
     served.ready()
-    held = [served.connect() for _ in range(20)]
+    held = [served.connect() for _ in range(15)]
     for _ in range(3):
-        with served.connect() as one_too_many:
-            one_too_many.settimeout(WAIT)
-            reply = b"".join(iter(lambda: one_too_many.recv(65536), b""))
-        assert error_of(reply)[0] == 503 and b"Retry-After: 1" in reply
-    held[0].sendall(b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert held[0].recv(65536).startswith(b"HTTP/1.1 200")
+        assert "from your address" in turned_away(served.connect())
+    held += [served.connect("127.0.0.2") for _ in range(5)]
+    for address in ("127.0.0.1", "127.0.0.2"):
+        assert "too many connections are open;" in turned_away(served.connect(address))
+    for client in (held[0], held[-1]):
+        client.sendall(b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(65536).startswith(b"HTTP/1.1 200")
     for client in held:
         client.close()
     until = time.monotonic() + WAIT
