@@ -231,11 +231,11 @@ def test_no_broker_is_no_reason_not_to_start(hub):
     began = time.monotonic()
     mqtt = Mqtt(hub, Where("127.0.0.1", free_port()), most=1)
     hub.deliver_to([mqtt])
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 8
     wait_for(lambda: mqtt.problem == "no connection could be made")
     began = time.monotonic()
     hub.close()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize(
