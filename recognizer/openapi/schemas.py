@@ -421,7 +421,7 @@ SCHEMAS: dict[str, dict] = {
     ),
     "HealthForReaders": closed(
         {
-            "live": BOOLEAN, "ready": BOOLEAN,
+            "live": BOOLEAN, "ready": BOOLEAN, "version": TEXT,
             "engine": closed({
                 "id": TEXT, "detector": TEXT, "embedder": TEXT, "dim": COUNT,
                 "calibration": closed({
@@ -441,7 +441,7 @@ SCHEMAS: dict[str, dict] = {
             "strangers": about({"type": ["object", "null"]}, "What was kept and dropped since the start."),
         },
         example={
-            "live": True, "ready": True,
+            "live": True, "ready": True, "version": "0.1.0",
             "engine": {
                 "id": "yunet+dlib+sface", "detector": "yunet", "embedder": "dlib+sface", "dim": 256,
                 "calibration": {"threshold": 1.2964, "false_match_rate": 0.001, "data_set": "LFW", "date": "2026-11-01"},

@@ -28,6 +28,7 @@ def report(service: Service) -> dict:
     return {
         "live": True,
         "ready": service.ready,
+        "version": __version__,
         "engine": {
             "id": engine.info.id,
             "detector": engine.detector.name,

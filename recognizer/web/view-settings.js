@@ -21,32 +21,25 @@ export async function show(main, { signal }) {
   const admin = may("admin");
   const server = el("section", { class: "card stack", "aria-labelledby": "server-title" });
   fill(main, el("div", { class: "view-head" }, el("div", null, el("h1", null, "Settings"), el("p", null, admin ? "How this server decides, who may use it, and how it is." : "How this server is. Keys and settings need a key with the role admin."))));
-  const routes = await offered(signal);
   const look = async () => {
     try {
-      fill(server, health(await api("/health", { signal }), routes.version));
+      fill(server, health(await api("/health", { signal })));
     } catch (error) {
       if (error.name !== "AbortError") fill(server, el("h2", { id: "server-title" }, "The server"), el("p", { class: "field-error", role: "alert" }, explain(error)));
     }
   };
-  const sections = admin ? [rateSection(signal), keysSection(signal), routes.has("/audit") && auditSection(signal), allSettings(signal)].filter(Boolean) : [];
+  const sections = admin ? [rateSection(signal), keysSection(signal), auditSection(signal), allSettings(signal)] : [];
   await Promise.all([look(), ...sections.map((each) => each.ready)]); // shown together, so that none pushes another away
   if (signal.aborted) return;
   const left = sections.map((each) => each.node);
-  main.append(el("div", { class: `settings ${admin ? "" : "plain"}` }, el("div", { class: "stack" }, left), el("div", { class: "stack" }, server, admin && routes.has("/backup") && backup())));
+  main.append(el("div", { class: `settings ${admin ? "" : "plain"}` }, el("div", { class: "stack" }, left), el("div", { class: "stack" }, server, admin && backup())));
   const timer = setInterval(() => document.hidden || look(), EVERY);
   signal.addEventListener("abort", () => clearInterval(timer));
 }
 
-/** Which routes this server has, and its version. */
-async function offered(signal) {
-  const { paths, info } = await api("/openapi.json", { signal });
-  return { has: (path) => Boolean(paths[path]?.get), version: info.version };
-}
-
 // -- how it is --------------------------------------------------------------------------------------------------------
 
-function health(found, version) {
+function health(found) {
   const { engine, counts, queue, video } = found;
   const busy = queue.inside > queue.workers ? `${queue.workers} at work, ${queue.inside - queue.workers} waiting` : `${queue.inside} of ${queue.workers} at work`;
   const facts = [
@@ -55,7 +48,7 @@ function health(found, version) {
     ["Photos at once", busy],
     ["Cameras running", `${video.running.length}, ${plural(video.viewers, "viewer")}`],
     ["Up for", lasting(found.uptime_s)],
-    ["Version", version],
+    ["Version", found.version],
   ];
   const about = [
     ["Finds faces", engine.detector], ["Tells them apart", engine.embedder], ["Numbers per face", engine.dim],

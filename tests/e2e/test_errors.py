@@ -355,4 +355,4 @@ def test_health(reader):
     shown = reader.get("/health").json()
     assert shown["live"] is shown["ready"] is True
     assert shown["counts"] == {"subjects": 2, "templates": 2, "problems": 0}
-    assert {"engine", "threshold", "queue", "uptime_s"} <= set(shown)
+    assert {"engine", "threshold", "queue", "uptime_s", "version"} <= set(shown)
