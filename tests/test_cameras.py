@@ -162,9 +162,12 @@ def test_files_are_below_the_folder_that_is_allowed_or_nowhere(make, tmp_path):
         with pytest.raises(InvalidSource, match="RECOGNIZER_CAMERA_FILES"):
             make().add(way)
     cameras = make(files=folder)
+    once = cameras.add("once:inner/a.mp4")
+    assert (once.source.kind, once.source.loop, once.source.shown) == ("file", False, "a.mp4")
+    cameras.remove(once.id)
     kinds = [cameras.add(way).source.kind for way in ways]
     assert kinds == ["file", "file", "file", "stills", "stills"]
-    outside = ["../secret.mp4", str(secret), "link.mp4", "nothing.mp4", "/etc/passwd", "file:///etc/passwd", "~"]
+    outside = ["once:../secret.mp4", f"once:file:{secret}", "../secret.mp4", str(secret), "link.mp4", "nothing.mp4", "/etc/passwd", "file:///etc/passwd", "~"]
     messages = set()
     for way in [*outside, "inner/../../secret.mp4"]:
         with pytest.raises(InvalidSource) as caught:

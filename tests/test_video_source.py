@@ -46,8 +46,18 @@ def test_a_folder_is_stills(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("text", "kind", "address"),
+    [("once:clip.mp4", "file", "clip.mp4"), ("Once: file:once:a.mp4", "file", "once:a.mp4"), ("once:.", "stills", ".")],
+)
+def test_a_recording_that_is_played_once(text, kind, address):
+    source = parse_source(text)
+    assert (source.kind, source.address, source.loop) == (kind, address, False)
+
+
+@pytest.mark.parametrize(
     "text",
     [
+        "once:", "once:0", "once:test:", "once:rtsp://cam/1", "once:/dev/video0",
         "", "  ", None, True, 1.5, b"0", -1, "-1", 64, "999999999999", "ftp://cam/x", "gopher://x", "concat://x", "rtsp://",
         "rtsp:///path", "http://cam:0/", "http://cam:65536/", "http://cam:port/", "http://ca m/", "rtsp://[::1", "rtsp://[fe80::1%25eth0]/",
         "rtsp://cam\\@other/", "rtsp://a\nb/", "x\0y", "test:1x1", "test:99999x99999", "test:640x480@0", "test:640x480@9999",

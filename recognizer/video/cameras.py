@@ -31,7 +31,7 @@ from ..errors import (
 from ..files import own_folder, write_durably
 from .camera import Camera
 from .reach import Reach
-from .source import Source, parse_source
+from .source import ONCE, RECORDINGS, Source, parse_source
 
 #: The id of the camera that the setting names.
 DEFAULT = "default"
@@ -209,7 +209,7 @@ class Cameras:
         text = str(text).strip()
         source = parse_source(text)
         self._reach.check_source(source)
-        if source.kind in ("file", "stills"):
+        if source.kind in RECORDINGS:
             return self._file_below(text), text
         if source.kind == "device" and not source.address.isdigit():
             raise InvalidSource("expected a webcam's number; device files are for RECOGNIZER_CAMERA")
@@ -219,7 +219,9 @@ class Cameras:
         """A file or folder below the one that the operator allows; says the same whether others exist or not."""
         if self._folder is None:
             raise InvalidSource("files cannot be named here: RECOGNIZER_CAMERA_FILES is not set to the folder they are in")
-        path = text[len("file:") :] if text.lower().startswith("file:") else text
+        once = text.lower().startswith(ONCE)
+        path = text[len(ONCE) :].strip() if once else text
+        path = path[len("file:") :] if path.lower().startswith("file:") else path
         try:
             root = self._folder.resolve()
             found = (root / path.removeprefix("//")).resolve()
@@ -228,7 +230,7 @@ class Cameras:
             inside = False
         if not inside:
             raise InvalidSource("there is no such file or folder below the one of RECOGNIZER_CAMERA_FILES")
-        return parse_source(f"file:{found}")
+        return parse_source(f"file:{found}", loop=not once)
 
     def _free_name(self, name: str | None, id: str | None, entries: dict[str, CameraEntry]) -> str:
         taken = {_key(entry.name) for entry in (*filter(None, [self._default]), *entries.values()) if entry.id != id}
@@ -342,7 +344,7 @@ class Cameras:
         if known is not None and known.text == text:
             return replace(known, name=name, always=always)
         try:
-            source = self._file_below(text) if parse_source(text).kind in ("file", "stills") else parse_source(text)
+            source = self._file_below(text) if parse_source(text).kind in RECORDINGS else parse_source(text)
         except RecognizerError as error:
             # settings or files changed: it stays listed, with the reason
             log.warning("camera %s: %s", id, error.message)

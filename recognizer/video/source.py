@@ -15,6 +15,10 @@ from ..fetch import Address, read_host
 PORTS = {"rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmps": 443, "http": 80, "https": 443}
 #: Kinds that go on for ever unless they fail: such a source is never "ended".
 LIVE = frozenset({"device", "rtsp", "http"})
+#: Kinds that have an end, and begin again there unless they are to be played once.
+RECORDINGS = frozenset({"file", "stills"})
+#: Before a recording that is not to begin again at its end.
+ONCE = "once:"
 MOST_DEVICES = 64
 _LONGEST = 4096
 _WAYS = "a number (webcam), an rtsp, rtmp, http or https URL, a video file, a folder of photos, or test:"
@@ -86,7 +90,7 @@ def parse_source(text: str | int, *, loop: bool = True) -> Source:
     text : str or int
         A webcam's number or device file; an rtsp, rtsps, rtmp, rtmps, http or https URL; a video file; a folder of
         photos; ``test:`` or ``test:1280x720@30``, a moving pattern. ``file:`` before a path keeps it from being taken
-        for anything else.
+        for anything else, ``once:`` before a file or a folder from starting over.
     loop : bool
         Whether a video file or a folder starts over at its end.
 
@@ -100,6 +104,8 @@ def parse_source(text: str | int, *, loop: bool = True) -> Source:
     text = str(text).strip()
     if not 0 < len(text) <= _LONGEST or re.search(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", text):
         raise InvalidSource(f"expected {_WAYS}: 1 to {_LONGEST} characters, none of them control characters")
+    if text.lower().startswith(ONCE):
+        return _played_once(text[len(ONCE) :])
     if re.fullmatch(r"-?[0-9]+", text):
         return _device(int(text), loop)
     if text.startswith("/dev/"):
@@ -116,6 +122,13 @@ def parse_source(text: str | int, *, loop: bool = True) -> Source:
         url = split_url(text)
         return Source("http" if url.scheme in ("http", "https") else "rtsp", text, loop, shown_url(url))
     return _path(text, loop)
+
+
+def _played_once(text: str) -> Source:
+    source = parse_source(text, loop=False)
+    if source.kind not in RECORDINGS:
+        raise InvalidSource(f"expected a video file or a folder of photos after {ONCE}")
+    return source
 
 
 def _device(number: int, loop: bool) -> Source:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from recognizer.video import pattern
 from recognizer.video.event_log import EventLog, Retention
-from tests.streams import HttpCamera, free_port
+from tests.streams import HttpCamera, clip, free_port
 
 from .browsing import PHONE, Visit
 from .serving import Server
@@ -40,9 +40,10 @@ def write_the_past(folder) -> None:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, faces, stage):
+    folder = tmp_path_factory.mktemp("web-live")
     server = Server(
-        tmp_path_factory.mktemp("web-live"), camera="test:320x180@10", camera_allow="127.0.0.1", event_left_seconds=4,
-        event_shown_seconds=0.3, watch="off",
+        folder, camera="test:320x180@10", camera_allow="127.0.0.1", event_left_seconds=4, event_shown_seconds=0.3, watch="off",
+        camera_files=folder,
     )  # fmt: skip
     server.put("Barack Obama/one.jpg", faces["obama"])
     write_the_past(server.state)
@@ -103,6 +104,24 @@ def test_every_camera_moves_and_says_that_it_is_live(visit, server):
             seen.append(read[0])
     assert seen == sorted(seen)
     assert card(page, "Door").locator("img").get_attribute("alt") == "What Door sees"
+
+
+def test_a_recording_that_is_over_says_so_and_is_played_again_for_whoever_comes_later(visit, server):
+    clip(server.folder / "clip.mp4", 10, rate=10)
+    added = server.post("/cameras", data={"source": "once:clip.mp4", "name": "Film"})
+    assert added.status_code == 201 and added.json()["source"] == "clip.mp4"
+    film = added.json()["id"]
+    try:
+        page = visit.open(f"#/live/{film}")
+        page.locator(".watch-state", has_text="Ended").wait_for()
+        page.locator(".visit", has_text="Film has ended").first.wait_for()
+        visit.open("#/people")
+        server.wait_for(lambda: server.get(f"/cameras/{film}").json()["state"]["name"] == "idle")
+        page = visit.open(f"#/live/{film}")
+        page.locator(".watch-state", has_text="Ended").wait_for()
+        assert server.get(f"/cameras/{film}").json()["frames"]["connects"] == 2
+    finally:
+        server.request("DELETE", f"/cameras/{film}")
 
 
 def test_streams_end_with_the_view_and_with_the_tab(visit, server):
