@@ -167,7 +167,8 @@ def test_files_are_below_the_folder_that_is_allowed_or_nowhere(make, tmp_path):
     cameras.remove(once.id)
     kinds = [cameras.add(way).source.kind for way in ways]
     assert kinds == ["file", "file", "file", "stills", "stills"]
-    outside = ["once:../secret.mp4", f"once:file:{secret}", "../secret.mp4", str(secret), "link.mp4", "nothing.mp4", "/etc/passwd", "file:///etc/passwd", "~"]
+    once = ["once:../secret.mp4", f"once:file:{secret}"]
+    outside = [*once, "../secret.mp4", str(secret), "link.mp4", "nothing.mp4", "/etc/passwd", "file:///etc/passwd", "~"]
     messages = set()
     for way in [*outside, "inner/../../secret.mp4"]:
         with pytest.raises(InvalidSource) as caught:
