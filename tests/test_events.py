@@ -219,6 +219,12 @@ def test_people_stay_through_a_short_loss_and_leave_in_a_long_one():
     assert scene.story[4:] == ["camera_lost", "left Ada"] and scene.events[-1].reason == "the camera is lost"
 
 
+def test_people_leave_when_a_recording_is_over():
+    scene = Scene().state("live").show(3, face(1, ADA)).state("ended", "the recording is over").wait(8)
+    assert scene.story == ["appeared Ada", "camera_live", "camera_ended", "left Ada"]
+    assert scene.events[-1].reason == "the camera has ended"
+
+
 # -- what an event holds ----------------------------------------------------------------------------------------------
 
 

@@ -235,6 +235,8 @@ class _Screen:
         from rich.table import Table
         from rich.text import Text
 
+        from ..video.overlay import sureness
+
         times = list(self._times)
         passed = times[-1][0] - times[0][0]
         rate = (len(times) - 1) / passed if passed > 0 else 0.0
@@ -248,7 +250,7 @@ class _Screen:
             table.add_column(heading)
         for face in self._presence.faces.values():
             match = face.seen.match
-            once = "" if match is None or not match.false_match_rate else f"{1 / match.false_match_rate:,.0f}"
+            once = "" if match is None else sureness(match).removeprefix("1 in ")
             distance = "" if match is None or match.distance is None else f"{match.distance:.3f}"
             since = time.strftime("%H:%M:%S", time.localtime(face.since))
             size = f"{face.box.width:.0f}x{face.box.height:.0f}"

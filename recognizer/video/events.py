@@ -313,7 +313,9 @@ class Appearances:
             yield replace(_left(camera, presence, wall), reason=self._why(held))
 
     def _why(self, held: _Camera) -> str | None:
-        return None if held.told in (None, "live") else f"the camera is {held.told}"
+        if held.told in (None, "live"):
+            return None
+        return "the camera has ended" if held.told == "ended" else f"the camera is {held.told}"
 
     # -- cameras ------------------------------------------------------------------------------------------------
 

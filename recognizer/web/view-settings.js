@@ -57,7 +57,7 @@ function health(found) {
   return [
     el("div", { class: "spread" }, el("h2", { id: "server-title" }, "The server"), el("span", { class: `tag ${found.ready ? "good" : "bad"}` }, icon(found.ready ? "check" : "warning"), found.ready ? "Ready" : "Not ready")),
     list(facts), el("h3", null, "Engine"), list(about),
-    el("p", { class: "muted small" }, `Of two photos at a distance of ${engine.calibration.threshold}, ${oneIn(engine.calibration.false_match_rate)} pairs show different people. Measured on ${engine.calibration.data_set}, ${engine.calibration.date}.`),
+    el("p", { class: "muted small" }, `Photos of two different people are as near as ${engine.calibration.threshold} in ${oneIn(engine.calibration.false_match_rate)} pairs. Measured on ${engine.calibration.data_set}, ${engine.calibration.date}.`),
   ];
 }
 

@@ -6,15 +6,16 @@ export const REMARKS = {
   doubtful: "perhaps no face",
 };
 
+/** The lowest share that the server tells. */
+const LEAST = 1e-8;
+
 /** A share of pairs as people say it: 1.6e-7 is "one in 6 million". */
 export function oneIn(rate) {
   if (rate === null || rate === undefined) return "not known";
-  if (rate <= 1e-9) return "fewer than one in a billion";
+  if (rate <= LEAST) return "fewer than one in 100 million";
   const many = 1 / rate;
   if (many < 1.5) return "nearly every one";
-  for (const [size, word] of [[1e9, "billion"], [1e6, "million"]]) {
-    if (many >= size) return `one in ${rounded(many / size)} ${word}`;
-  }
+  if (many >= 1e6) return `one in ${rounded(many / 1e6)} million`;
   return `one in ${Math.round(many >= 100 ? Number(many.toPrecision(2)) : many).toLocaleString("en")}`;
 }
 
