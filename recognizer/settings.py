@@ -183,8 +183,8 @@ class Settings:
     fetch_timeout: float = _setting(10.0, float, "Seconds that fetching one `image_url` may take in all.", least=0.1, most=300)
     camera: str = _setting(
         "0", str,
-        "What the camera `default` shows: a webcam's number, an rtsp, rtmp, http or https URL, a video file, a folder of "
-        "photos, `test:` for a test pattern, or `none`.",
+        "What the camera `default` shows: a webcam's number, an rtsp, rtmp, http or https URL, a video file or a folder of "
+        "photos (`once:` before it plays it once), `test:` for a test pattern, or `none`.",
         secret=True,
     )
     camera_allow: tuple[str, ...] = _setting(
