@@ -17,9 +17,9 @@ from recognizer import images
 from recognizer.engines import EMBEDDERS, central, make_engine
 from recognizer.settings import Settings
 
-#: People whom the view has under two names, and photos that show somebody else than they say, as seen by eye among the 150
-#: nearest pairs of "different" people of the engine yunet+dlib+sface, and among all names that share words. Official pairs and
-#: galleries keep the names that the files have.
+#: People whom the view has under two names, and photos that show somebody else than they say, as seen by eye among the 48
+#: nearest pairs of "different" people of the engine yunet+dlib+sface, and among those whose names share words. Official pairs
+#: and galleries keep the names that the files have.
 ALIASES = {
     "Choi_Sung-hong": "Sung_Hong_Choi",
     "Hasan_Wirayuda": "Hassan_Wirajuda",
