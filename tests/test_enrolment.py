@@ -571,7 +571,7 @@ def test_a_file_that_grows_is_enrolled_when_it_is_complete_and_never_before(home
     thread.join()
     assert eventually(lambda: enrolment.sync(settle=True) is False)
     assert held(enrolment) == {"Ann": {photo_id(data)}} and reasons(enrolment) == []
-    assert home.engine.described == 1
+    assert home.engine.described in (1, 2)  # again, where the last part came while the file was read: that is not believed
 
 
 def test_files_copied_with_their_old_times_are_taken_at_once(home, faces):
