@@ -27,23 +27,25 @@ LEAST_PAIRS = 8
 _BINS, _PER_UNIT = 40_000, 10_000
 
 
-def impostor_rates(found: lfw.Vectors) -> tuple[np.ndarray, np.ndarray, int]:
-    """Distances, the share of pairs of different people within each, and the number of pairs."""
-    vectors, squares = found.vectors, (found.vectors**2).sum(axis=1)
-    counts, codes = np.zeros(_BINS + 1, np.int64), found.people
+def impostor_rates(vectors: np.ndarray, people: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """Distances, the share of pairs of different people within each, and the number of pairs.
+
+    `people` says who is on each photo, int (n,).
+    """
+    squares, counts = (vectors**2).sum(axis=1), np.zeros(_BINS + 1, np.int64)
     for start in range(0, len(vectors), 512):
         block = slice(start, start + 512)
         square = squares[block, None] + squares[None] - 2 * vectors[block] @ vectors.T
         later = np.arange(len(vectors))[None] > np.arange(start, start + len(square))[:, None]
-        apart = np.sqrt(np.maximum(0, square[(codes[block, None] != codes[None]) & later]))
+        apart = np.sqrt(np.maximum(0, square[(people[block, None] != people[None]) & later]))
         counts += np.bincount(np.minimum(_BINS, (apart * _PER_UNIT).astype(int)), minlength=_BINS + 1)
     total = int(counts.sum())
     return (np.arange(_BINS + 1) + 1) / _PER_UNIT, np.cumsum(counts) / total, total
 
 
-def curve_points(found: lfw.Vectors) -> tuple[list[float], list[float], int]:
+def curve_points(vectors: np.ndarray, people: np.ndarray) -> tuple[list[float], list[float], int]:
     """Points of the curve distance -> false-match rate, both rising, and the number of pairs behind them."""
-    distances, rates, total = impostor_rates(found)
+    distances, rates, total = impostor_rates(vectors, people)
     points: list[tuple[float, float]] = []
     for rate in 10.0 ** np.arange(-6, -0.05, 0.25):
         i = int(np.searchsorted(rates, rate))
@@ -55,7 +57,7 @@ def curve_points(found: lfw.Vectors) -> tuple[list[float], list[float], int]:
 
 def entry(found: lfw.Vectors) -> dict:
     """What calibrations.json says of an engine."""
-    distances, rates, _ = curve_points(found)
+    distances, rates, _ = curve_points(found.vectors, found.people)
     return {
         "threshold": round(Curve(distances, rates).distance(THRESHOLD_RATE), 4),
         "false_match_rate": THRESHOLD_RATE,

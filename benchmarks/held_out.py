@@ -15,6 +15,7 @@ from pathlib import Path
 import lfw
 import numpy as np
 import report
+from calibrate import curve_points
 
 from recognizer.encodings import EncodingsCache
 from recognizer.engines import EMBEDDERS, make_engine
@@ -25,35 +26,17 @@ from recognizer.matching import Curve, rate_per_comparison
 from recognizer.settings import Settings
 
 RATE = 0.01
-_BINS, _PER_UNIT, _LEAST_PAIRS = 40_000, 10_000, 16
-
-
-def fit(photos: Photos, shown: np.ndarray) -> Curve:
-    """Distance -> share of all pairs of different people that are that near, at quarters of a decade.
-
-    `shown` says who is on each photo, int (n,).
-    """
-    vectors, owners = photos.vectors[photos.found], shown[photos.found]
-    squares, counts = (vectors**2).sum(axis=1), np.zeros(_BINS + 1, np.int64)
-    for start in range(0, len(vectors), 512):
-        block = slice(start, start + 512)
-        square = squares[block, None] + squares[None] - 2 * vectors[block] @ vectors.T
-        apart = np.sqrt(np.maximum(0, square[owners[block, None] != owners[None]]))
-        counts += np.bincount(np.minimum(_BINS, (apart * _PER_UNIT).astype(int)), minlength=_BINS + 1)
-    rates, points = np.cumsum(counts) / counts.sum(), []
-    for rate in 10.0 ** np.arange(-6, -0.05, 0.25):
-        i = int(np.searchsorted(rates, rate))
-        point = (i + 1) / _PER_UNIT, float(rates[i])
-        if point[1] * counts.sum() >= _LEAST_PAIRS and (not points or (np.subtract(point, points[-1]) > 0).all()):
-            points.append(point)
-    return Curve(*zip(*points, strict=True))
 
 
 def check(photos: Photos, shown: np.ndarray, division: int) -> dict[str, float]:
-    """Share of strangers named, by the size of the gallery, for one division of the people."""
+    """Share of strangers named, by the size of the gallery, for one division of the people.
+
+    `shown` says who is on each photo, int (n,): what the curve is fitted on.
+    """
     everybody = np.random.default_rng(division).permutation(np.unique(photos.people))
     seen = np.isin(photos.people, everybody[: len(everybody) // 2])
-    curve, rest = fit(photos.select(seen), shown[seen]), photos.select(~seen)
+    fitted, rest = seen & photos.found, photos.select(~seen)
+    curve = Curve(*curve_points(photos.vectors[fitted], shown[fitted])[:2])
 
     def split(seed):
         return identification.split_photos(rest, seed)

@@ -157,7 +157,7 @@ def check_strangers(found: lfw.Vectors, seeds: int) -> Iterator[dict]:
                 mixed = np.random.default_rng(seed).permutation(people)
                 first = np.isin(found.names, mixed[: len(people) // 2])
                 fitted = found.part(first) if halves else found
-                distances, rates, _ = calibrate.curve_points(fitted)
+                distances, rates, _ = calibrate.curve_points(fitted.vectors, fitted.people)
                 checked = found.part(~first) if halves else found
                 curve = Curve(distances, rates)
                 draws = max(1, min(100, 1000 // count))
