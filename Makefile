@@ -1,14 +1,20 @@
 # make serve [PORT=8080]   prepare what is missing, then serve
 # make setup               only prepare: environment, packages, weights
+# make check               prepare, check the style, then run the tests that are quick: no server, browser or network peer
+# make check CLOCK=+1y     the same with the clock a year ahead, with Debian's package faketime
 # make test                prepare, then run every test
-# make lint                check the style
+# make lint                check the style, the imports and the types
 # make clean               remove the environment
 # PYTHON=/path/to/python3 chooses the interpreter (3.10 or newer).
 
 PORT ?= 8000
 PYTHON ?= python3
 TESTS ?= tests
+QUICK := not e2e and not browser and not network and not slow
 VENV ?= .venv
+
+# Only the time of day: waiting with another monotonic clock would last as long as it is ahead.
+LATER := $(if $(CLOCK),FAKETIME_DONT_FAKE_MONOTONIC=1 faketime -f '$(CLOCK)')
 
 # Every process would compile every module again: a start would take a third longer, and the tests start hundreds.
 unexport PYTHONDONTWRITEBYTECODE
@@ -17,7 +23,7 @@ BIN := $(VENV)/bin
 PIP := PIP_USER=0 $(BIN)/python -m pip install --disable-pip-version-check --no-input
 LOCAL := $(wildcard packaging/*/pyproject.toml packaging/*/*.py packaging/*/*.pth packaging/*/MANIFEST.in)
 
-.PHONY: serve setup weights test lint clean
+.PHONY: serve setup weights check test lint clean
 
 serve: setup
 	@exec $(BIN)/hug -f api.py -p $(PORT)
@@ -28,11 +34,17 @@ setup: $(VENV)/.installed weights
 weights: $(VENV)/.installed
 	@$(BIN)/python -m recognizer models fetch
 
+check: lint weights
+	@$(LATER) $(BIN)/python -m pytest -q -n 2 --dist worksteal -m "$(QUICK)" $(TESTS)
+
 test: $(VENV)/.installed-dev weights
 	@$(BIN)/python -m pytest -n 4 --dist worksteal $(TESTS)
 
 lint: $(VENV)/.installed-dev
 	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-cache >/dev/null || $(BIN)/lint-imports --no-cache
+	@$(BIN)/mypy
 
 $(VENV)/.installed: requirements.txt $(LOCAL)
 	@packaging/make_venv.sh $(PYTHON) $(VENV)

@@ -20,10 +20,11 @@ import lfw
 import numpy as np
 import report
 
-from recognizer import geometry, images
+from recognizer.core import geometry
+from recognizer.core.settings import Settings
+from recognizer.core.types import Faces
 from recognizer.engines import central, make_engine
-from recognizer.settings import Settings
-from recognizer.types import Faces
+from recognizer.photos import images
 
 SIDES = (0.80, 0.86, 0.92, 0.98, 1.04, 1.10)
 DROPS = (0.0, 0.04, 0.08, 0.12, 0.16)
@@ -126,10 +127,12 @@ def accuracy(vectors: dict[str, np.ndarray], wanted: list, threshold: float | No
     strangers, own = np.sort(apart[~same]), apart[same]
     spread = np.sqrt((own.var() + strangers.var()) / 2)
     return {
-        "pairs": len(known), "threshold": float(best), "right": float(np.mean((apart <= best) == same)),
+        "pairs": len(known),
+        "threshold": float(best),
+        "right": float(np.mean((apart <= best) == same)),
         "TAR at FMR 1e-2": float(np.mean(own < strangers[int(0.01 * len(strangers))])),
         "d'": float((strangers.mean() - own.mean()) / spread),
-    }  # fmt: skip
+    }
 
 
 def key(file: str) -> str:
@@ -183,12 +186,12 @@ def measure(options) -> tuple[list[dict], list[dict], np.ndarray]:
 
 def dlib_points_in_chip(found: list[tuple], quick: bool) -> np.ndarray:
     """Mean of dlib's five points, (5, 2), in chips that were aligned by YuNet's points; dlib's by the box in use now."""
-    from recognizer.engines import dlib
+    from recognizer.engines.dlib import native
 
     placed = []
     for file, box, points, _ in found[: 50 if quick else None]:
         faces = Faces(box[None], np.ones(1), points[None], "yunet5")
-        shape = dlib.shapes(images.decode(Path(file).read_bytes()).pixels, faces)[0]
+        shape = native.shapes(images.decode(Path(file).read_bytes()).pixels, faces)[0]
         matrix = geometry.similarity(points, geometry.ARCFACE_POINTS)
         placed.append(np.array([(part.x, part.y) for part in shape.parts()]) @ matrix[:, :2].T + matrix[:, 2])
     return np.mean(placed, axis=0)

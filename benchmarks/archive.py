@@ -48,9 +48,10 @@ def run(work: Path, photos: Path, kill_at: int | None = None) -> dict:
     """One run of the command; `kill_at`: killed when so many photos are in its cache."""
     command = [sys.executable, "-m", "recognizer", "group", photos, "--out", work / "out", "--json"]
     started, peak, answer = time.perf_counter(), 0.0, work / "answer.json"
-    with answer.open("wb") as file, report.child(
-        command, cwd=report.ROOT, env=people.environment(work), stdout=file, stderr=subprocess.DEVNULL
-    ) as process:
+    with (
+        answer.open("wb") as file,
+        report.child(command, cwd=report.ROOT, env=people.environment(work), stdout=file, stderr=subprocess.DEVNULL) as process,
+    ):
         while process.poll() is None:
             peak = max(peak, people.Running(0, 0.0, process).peak_mb or 0.0)
             if kill_at is not None and looked(work / "state" / "archive.sqlite") >= kill_at:
@@ -58,10 +59,14 @@ def run(work: Path, photos: Path, kill_at: int | None = None) -> dict:
             time.sleep(0.1)
     shown = json.loads(answer.read_bytes() or b"{}")
     return {
-        "seconds": time.perf_counter() - started, "peak MB": peak, "status": process.returncode,
-        "photos": shown.get("photos"), "faces": shown.get("faces"), "people": shown.get("people"),
+        "seconds": time.perf_counter() - started,
+        "peak MB": peak,
+        "status": process.returncode,
+        "photos": shown.get("photos"),
+        "faces": shown.get("faces"),
+        "people": shown.get("people"),
         "looked at": looked(work / "state" / "archive.sqlite"),
-    }  # fmt: skip
+    }
 
 
 def looked(cache: Path) -> int:

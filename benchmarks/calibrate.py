@@ -18,7 +18,7 @@ import numpy as np
 import report
 
 from recognizer.engines import DETECTORS, EMBEDDERS
-from recognizer.matching import Curve
+from recognizer.galleries.thresholds import Curve
 
 FILE = report.ROOT / "recognizer" / "engines" / "calibrations.json"
 THRESHOLD_RATE = 1e-3

@@ -21,8 +21,8 @@ from pathlib import Path
 
 import report
 
-from recognizer.video.camera import Camera
-from recognizer.video.source import parse_source
+from recognizer.video.sources.camera import Camera
+from recognizer.video.sources.source import parse_source
 
 RATE = 30
 
@@ -31,9 +31,27 @@ def make_clip(folder: Path, seconds: int) -> Path:
     file = folder / "clip.mp4"
     source = f"testsrc2=size=1280x720:rate={RATE}:duration={seconds}"
     subprocess.run(
-        ["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", source, "-vf", "noise=alls=8:allf=t", "-pix_fmt", "yuv420p",
-         "-c:v", "libx264", "-preset", "veryfast", str(file)], check=True,
-    )  # fmt: skip
+        [
+            "ffmpeg",
+            "-v",
+            "error",
+            "-y",
+            "-f",
+            "lavfi",
+            "-i",
+            source,
+            "-vf",
+            "noise=alls=8:allf=t",
+            "-pix_fmt",
+            "yuv420p",
+            "-c:v",
+            "libx264",
+            "-preset",
+            "veryfast",
+            str(file),
+        ],
+        check=True,
+    )
     return file
 
 

@@ -24,10 +24,10 @@ import lfw
 import numpy as np
 import report
 
-from recognizer.clustering import Groups, limit_for, neighbours, whispers
+from recognizer.core.settings import Settings
 from recognizer.engines import make_engine
-from recognizer.matching import Curve
-from recognizer.settings import Settings
+from recognizer.galleries.clustering import Groups, limit_for, neighbours, whispers
+from recognizer.galleries.thresholds import Curve
 
 #: How many of the people of a run that is to be quick are taken.
 QUICK = 400
@@ -78,15 +78,18 @@ def grown(vectors: np.ndarray, limit: float, seed: int = 0) -> tuple[np.ndarray,
     """Labels by the package's groups, which grew in `PARTS` parts, and the share that kept its first group."""
     groups, first = Groups(limit), {}
     for part in np.array_split(np.random.default_rng(seed).permutation(len(vectors)), PARTS):
-        groups.add(part.tolist(), vectors[part])
-        first.update((face, groups.of(face)) for face in part.tolist())
-    labels = np.array([groups.of(face) for face in range(len(vectors))])
+        groups.add_faces(part.tolist(), vectors[part])
+        first.update((face, groups.group_of(face)) for face in part.tolist())
+    labels = np.array([groups.group_of(face) for face in range(len(vectors))])
     return labels, float(np.mean([first[face] == labels[face] for face in first]))
 
 
 CANDIDATES: dict[str, Callable] = {
-    "Chinese whispers (dlib)": chinese_whispers, "DBSCAN": dbscan, "HDBSCAN": hdbscan, "average linkage": average_linkage,
-}  # fmt: skip
+    "Chinese whispers (dlib)": chinese_whispers,
+    "DBSCAN": dbscan,
+    "HDBSCAN": hdbscan,
+    "average linkage": average_linkage,
+}
 
 
 # -- figures -----------------------------------------------------------------------------------------------------------
@@ -107,9 +110,14 @@ def figures(labels: np.ndarray, people: np.ndarray) -> dict[str, float]:
     of_each = both[group, person]
     cubed = float((of_each / both.sum(axis=1)[group]).mean()), float((of_each / both.sum(axis=0)[person]).mean())
     return {
-        "precision": precision, "recall": recall, "F1": _harmonic(precision, recall),
-        "B3 precision": cubed[0], "B3 recall": cubed[1], "B3 F1": _harmonic(*cubed), "groups": len(both),
-    }  # fmt: skip
+        "precision": precision,
+        "recall": recall,
+        "F1": _harmonic(precision, recall),
+        "B3 precision": cubed[0],
+        "B3 recall": cubed[1],
+        "B3 F1": _harmonic(*cubed),
+        "groups": len(both),
+    }
 
 
 def _harmonic(one: float, other: float) -> float:
@@ -124,8 +132,13 @@ def compare(train: lfw.Vectors, test: lfw.Vectors, limits: np.ndarray) -> Iterat
         started = time.perf_counter()
         wanted = [labels for words, labels in run(test.vectors, [chosen] if chosen else []) if words == best[1]]
         seconds = time.perf_counter() - started
-        yield {"algorithm": name, "parameters": best[1], **figures(wanted[0], test.names), "seconds": seconds,
-               "F1 on train": best[0]["F1"]}  # fmt: skip
+        yield {
+            "algorithm": name,
+            "parameters": best[1],
+            **figures(wanted[0], test.names),
+            "seconds": seconds,
+            "F1 on train": best[0]["F1"],
+        }
 
 
 def grow(title: str, found: lfw.Vectors, curve: Curve) -> dict:

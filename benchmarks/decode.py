@@ -2,8 +2,8 @@
 
     python benchmarks/decode.py [--quick] [--json FILE]
 
-Photos are drawn. Orientation 6 is turned upright by ours and not by Pillow; ratio is Pillow's time over ours. The second
-table is of the formats that are decoded by another process (see recognizer/sandbox.py): ratio is the time there over the time
+Photos are drawn. Orientation 6 is turned upright by ours and not by Pillow; ratio is Pillow's time over ours. The second table
+is of the formats that are decoded by another process (see recognizer/photos/sandbox.py): ratio is the time there over the time
 of the same decoder in this process. HEIC needs pillow-heif to be written, and is left out without it.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 import report
 from PIL import Image as pillow
 
-from recognizer import decoders, images, sandbox
+from recognizer.photos import decoders, images, sandbox
 
 SIZES = {"2 MP": (1632, 1224), "12 MP": (4000, 3000), "24 MP": (6000, 4000)}
 
@@ -51,11 +51,15 @@ def measure(quick: bool) -> list[dict]:
             for what, spent in times.items():
                 rows.append(
                     {
-                        "photo": name, "orientation": orientation, "decoded by": what, "bytes": len(data),
-                        "wall ms": spent["wall"], "cpu ms": spent["cpu"],
+                        "photo": name,
+                        "orientation": orientation,
+                        "decoded by": what,
+                        "bytes": len(data),
+                        "wall ms": spent["wall"],
+                        "cpu ms": spent["cpu"],
                         "ratio": times["Pillow, whole"]["wall"] / spent["wall"],
                     }
-                )  # fmt: skip
+                )
     return rows
 
 
@@ -80,17 +84,22 @@ def measure_sandbox(quick: bool) -> list[dict]:
     for name, size in list(SIZES.items())[: 1 if quick else 2]:
         for kind, data in other_formats(photo(*size)).items():
             calls = {
-                "here": lambda kind=kind, data=data: decoders.read(kind, data, 50_000_000),
-                "there": lambda kind=kind, data=data: sandbox.read(kind, data, 50_000_000),
+                "here": lambda kind=kind, data=data: decoders.decode_stored(kind, data, 50_000_000),
+                "there": lambda kind=kind, data=data: sandbox.decode_stored(kind, data, 50_000_000),
             }
             times = report.alternate(calls, 3 if quick else 5)
             here, there = times["here"]["wall"], times["there"]["wall"]
             rows.append(
                 {
-                    "photo": name, "format": kind, "bytes": len(data), "here ms": here, "there ms": there,
-                    "more ms": there - here, "ratio": there / here,
+                    "photo": name,
+                    "format": kind,
+                    "bytes": len(data),
+                    "here ms": here,
+                    "there ms": there,
+                    "more ms": there - here,
+                    "ratio": there / here,
                 }
-            )  # fmt: skip
+            )
     return rows
 
 
@@ -102,7 +111,7 @@ def measure_start() -> float:
     for _ in range(5):
         sandbox.close()
         begin = time.perf_counter()
-        sandbox.read("bmp", file.getvalue(), 1)
+        sandbox.decode_stored("bmp", file.getvalue(), 1)
         took.append(1000 * (time.perf_counter() - begin))
     return statistics.median(took)
 

@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 import report
 
-from recognizer import geometry, images
+from recognizer.core import geometry
+from recognizer.core.settings import Settings
 from recognizer.engines import engine as engines
 from recognizer.engines import make_engine
-from recognizer.settings import Settings
+from recognizer.photos import images
 
 IOU = 0.4
 HEIGHTS = (40, 20, 10)
@@ -64,9 +65,13 @@ class Tally:
         recall = {f"recall >= {h} px": self.found[h] / max(1, self.there[h]) for h in HEIGHTS}
         mean = sum(self.times) / len(self.times)
         return {
-            "detector": name, **recall, "precision": self.right / max(1, self.right + self.wrong),
-            "median ms": report.percentile(self.times, 0.5), "mean ms": mean, "photos": len(self.times),
-        }  # fmt: skip
+            "detector": name,
+            **recall,
+            "precision": self.right / max(1, self.right + self.wrong),
+            "median ms": report.percentile(self.times, 0.5),
+            "mean ms": mean,
+            "photos": len(self.times),
+        }
 
 
 def ways(models_dir: Path) -> dict[str, tuple]:

@@ -14,8 +14,8 @@ from functools import partial
 import numpy as np
 import report
 
-from recognizer import models
-from recognizer.engines import dlib_onnx
+from recognizer.engines.dlib import onnx
+from recognizer.weights import manifest
 
 SIZES = {"480p": (480, 640), "720p": (720, 1280), "1080p": (1080, 1920)}
 
@@ -34,17 +34,17 @@ def drawn_scene(height: int, width: int) -> np.ndarray:
     scene = np.stack([90 + 40 * np.sin(x / 37), 90 + 40 * np.cos(y / 29), 100 + 30 * np.sin((x + y) / 53)], axis=2)
     scene = scene.astype(np.uint8)
     for left, top, side in ((width // 8, height // 6, height // 2), (width // 2, height // 4, height // 3)):
-        scene[top : top + side, left : left + side] = dlib_onnx.drawn_face(side)
+        scene[top : top + side, left : left + side] = onnx.drawn_face(side)
     return scene
 
 
 def compare_resnet(threads: int, quick: bool):
     import dlib
 
-    ours = dlib_onnx.ResNet(threads)
-    theirs = dlib.face_recognition_model_v1(str(models.dlib_file(dlib_onnx.RESNET_FILE)))
+    ours = onnx.ResNet(threads)
+    theirs = dlib.face_recognition_model_v1(str(manifest.dlib_file(onnx.RESNET_FILE)))
     noise = np.random.default_rng(1).normal(0, 15, (16, 150, 150, 3))
-    chips = np.clip(dlib_onnx.drawn_face(150) + noise, 0, 255).astype(np.uint8)
+    chips = np.clip(onnx.drawn_face(150) + noise, 0, 255).astype(np.uint8)
     for batch in (1, 16):
         given = chips[:batch]
         wanted, found = partial(theirs.compute_face_descriptor, list(given)), partial(ours.describe, given)
@@ -56,8 +56,8 @@ def compare_resnet(threads: int, quick: bool):
 def compare_mmod(threads: int, quick: bool):
     import dlib
 
-    ours = dlib_onnx.Mmod(threads)
-    theirs = dlib.cnn_face_detection_model_v1(str(models.dlib_file(dlib_onnx.MMOD_FILE)))
+    ours = onnx.Mmod(threads)
+    theirs = dlib.cnn_face_detection_model_v1(str(manifest.dlib_file(onnx.MMOD_FILE)))
     for name, (height, width) in list(SIZES.items())[: 1 if quick else 3]:
         pixels = drawn_scene(height, width)
         wanted, (boxes, scores) = theirs(pixels, 0), ours.detect(pixels)

@@ -3,7 +3,7 @@
     python benchmarks/duplicates.py [--images DIR] [--photos N] [--embedder dlib+sface] [--quick] [--json FILE]
 
 Photos are written again as JPEG of several qualities, PNG and WebP, smaller and larger; then described as at enrolment.
-`recognizer/duplicates.py` takes its two bounds from what this prints: the distance as a share of the engine's threshold,
+`recognizer/enrolment/duplicates.py` has its two bounds from this output: the distance as a share of the engine's threshold,
 and the overlap of the faces' boxes, each as a share of its photo.
 """
 
@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 import report
 
-from recognizer import images
-from recognizer.duplicates import DISTANCE_SHARE, LEAST_OVERLAP, placed, same_picture
-from recognizer.encodings import Encoding
+from recognizer.core.errors import RecognizerError
+from recognizer.core.geometry import iou
+from recognizer.core.settings import Settings
 from recognizer.engines import make_engine
-from recognizer.errors import RecognizerError
-from recognizer.examination import Rules, examine
-from recognizer.geometry import iou
-from recognizer.settings import Settings
+from recognizer.enrolment.cache import Encoding
+from recognizer.enrolment.duplicates import DISTANCE_SHARE, LEAST_OVERLAP, placed, same_picture
+from recognizer.enrolment.examination import EnrolmentRules, examine
+from recognizer.photos import images
 
 SIZES = (0.4, 0.5, 0.75, 1.5, 2.0)
 QUALITIES = (95, 75, 50, 30)
@@ -58,7 +58,7 @@ def main() -> None:
     if options.quick:
         options.photos = min(options.photos, 20)
     engine = make_engine("yunet", options.embedder, models_dir=Settings.from_environment().models_dir)
-    threshold, rules = engine.info.calibration.threshold, Rules()
+    threshold, rules = engine.info.calibration.threshold, EnrolmentRules()
 
     def look(data: bytes) -> Encoding | None:
         try:
@@ -93,10 +93,15 @@ def _row(name: str, pairs: list[tuple[Encoding, Encoding]], threshold: float) ->
     over = np.array([iou(placed(a)[:4], placed(b)[None, :4])[0] for a, b in pairs])
     taken = np.mean([same_picture(a, b, DISTANCE_SHARE * threshold) for a, b in pairs])
     return {
-        "pairs": name, "count": len(pairs), "distance / threshold, median": float(np.median(far)),
-        "99 %": float(np.quantile(far, 0.99)), "least": float(far.min()), "overlap, median": float(np.median(over)),
-        "1 %": float(np.quantile(over, 0.01)), "taken for copies %": float(100 * taken),
-    }  # fmt: skip
+        "pairs": name,
+        "count": len(pairs),
+        "distance / threshold, median": float(np.median(far)),
+        "99 %": float(np.quantile(far, 0.99)),
+        "least": float(far.min()),
+        "overlap, median": float(np.median(over)),
+        "1 %": float(np.quantile(over, 0.01)),
+        "taken for copies %": float(100 * taken),
+    }
 
 
 if __name__ == "__main__":

@@ -17,13 +17,14 @@ import numpy as np
 import report
 from calibrate import curve_points
 
-from recognizer.encodings import EncodingsCache
+from recognizer.core.settings import Settings
 from recognizer.engines import EMBEDDERS, make_engine
-from recognizer.evaluation import identification, people
-from recognizer.evaluation.encode import Source, encode
+from recognizer.enrolment.bulk import BulkSettings
+from recognizer.enrolment.cache import EncodingsCache
+from recognizer.evaluation import identification, people_folders
+from recognizer.evaluation.encode import encode
 from recognizer.evaluation.identification import Photos, Plan
-from recognizer.matching import Curve, rate_per_comparison
-from recognizer.settings import Settings
+from recognizer.galleries.thresholds import Curve, rate_per_comparison
 
 RATE = 0.01
 
@@ -61,7 +62,7 @@ def main() -> None:
     parser.add_argument("--divisions", type=int, default=4)
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
-    read = people.read_people(options.images or report.need(options.data, "lfw-dev", "images"))
+    read = people_folders.read_people(options.images or report.need(options.data, "lfw-dev", "images"))
     if options.quick:
         read, options.divisions = read[:1200], 2
     numbers = np.unique([photo.person for photo in read], return_inverse=True)[1]
@@ -70,7 +71,7 @@ def main() -> None:
     rows = []
     for embedder in ("dlib+sface",) if options.quick else EMBEDDERS:
         recipe = {"embedder": embedder, "models_dir": Settings.from_environment().models_dir, "detect_size_large": 1280}
-        source = Source(make_engine(**recipe), recipe, workers=report.cores())
+        source = BulkSettings(make_engine(**recipe), recipe, workers=report.cores())
         found = encode([photo.path for photo in read], source, cache)
         results = [check(Photos(numbers, found.vectors, found.found), shown, i) for i in range(options.divisions)]
         for size in results[0]:
@@ -78,10 +79,14 @@ def main() -> None:
             mean = float(np.mean(rates))
             rows.append(
                 {
-                    "embedder": embedder, "people": size, "strangers named %": mean, "least %": min(rates),
-                    "most %": max(rates), "ratio": mean / (100 * RATE),
+                    "embedder": embedder,
+                    "people": size,
+                    "strangers named %": mean,
+                    "least %": min(rates),
+                    "most %": max(rates),
+                    "ratio": mean / (100 * RATE),
                 }
-            )  # fmt: skip
+            )
     cache.close()
     report.table(rows, f"Strangers named; {RATE:.0%} are wanted")
     report.save(options, strangers=rows)

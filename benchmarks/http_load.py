@@ -20,7 +20,7 @@ import numpy as np
 import people
 import report
 
-from recognizer.encodings import EncodingsCache
+from recognizer.enrolment.cache import EncodingsCache
 
 PEOPLE = 1000
 CLIENTS = (1, 4, 16, 64)
@@ -67,13 +67,18 @@ def row(server: str, size: str, clients: int, found: dict) -> dict:
     statuses, latencies, probes = dict(found["statuses"]), found["latencies_ms"], found["probes_ms"]
     answered, refused = statuses.pop("200", 0), statuses.pop("503", 0)
     return {
-        "photo": size, "clients": clients, "server": server, "per second": answered / found["seconds"],
+        "photo": size,
+        "clients": clients,
+        "server": server,
+        "per second": answered / found["seconds"],
         **{f"p{share} ms": report.percentile(latencies, share / 100) for share in (50, 95, 99)},
-        "answers": answered, "503": refused,
+        "answers": answered,
+        "503": refused,
         "errors": ", ".join(f"{count} x {status}" for status, count in statuses.items()) or "none",
-        "health p50 ms": report.percentile(probes, 0.5), "health p99 ms": report.percentile(probes, 0.99),
+        "health p50 ms": report.percentile(probes, 0.5),
+        "health p99 ms": report.percentile(probes, 0.99),
         "health errors": sum(found["probe_failures"].values()) if probes else None,
-    }  # fmt: skip
+    }
 
 
 def measure(options, folder: Path) -> tuple[list[dict], float | None]:
@@ -114,6 +119,7 @@ def main() -> None:
     parser = report.parser(__doc__, data=True, work=True)
     parser.add_argument("--seconds", type=float, help="how long each measurement sends photos")
     options = parser.parse_args()
+    report.need_packages("flask", "face_recognition")
     folder = prepare(options.data, options.work, 100 if options.quick else PEOPLE)
     rows, memory = measure(options, folder)
     report.table(rows, "Upload to names over HTTP; ratio is our requests per second over the example's")

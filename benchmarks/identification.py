@@ -21,7 +21,7 @@ import lfw
 import numpy as np
 import report
 
-from recognizer.matching import Curve, rate_per_comparison
+from recognizer.galleries.thresholds import Curve, rate_per_comparison
 
 RATES = (0.01, 0.003)
 PHOTOS = {"1": 1, "2": 2, "3": 3, "5": 5, "mixed": 0}
@@ -121,12 +121,16 @@ def compare_rules(found: lfw.Vectors, seeds: int) -> Iterator[dict]:
             for rule in RULES:
                 values = np.array([errors[rule] for errors, _ in runs])
                 yield {
-                    "gallery": "wrong photos" if wrong else "clean", "photos": label, "rule": rule,
+                    "gallery": "wrong photos" if wrong else "clean",
+                    "photos": label,
+                    "rule": rule,
                     **{f"FNIR at FPIR {rate:.1%}": float(mean) for rate, mean in zip(RATES, values.mean(axis=0), strict=False)},
                     "rank-1 error": float(values[:, -1].mean()),
                     "spread": float(values[:, 0].std()),
-                    "people": runs[0][1][0], "searches": runs[0][1][1], "strangers": runs[0][1][2],
-                }  # fmt: skip
+                    "people": runs[0][1][0],
+                    "searches": runs[0][1][1],
+                    "strangers": runs[0][1][2],
+                }
 
 
 # -- strangers -------------------------------------------------------------------------------------------------------
@@ -166,10 +170,15 @@ def check_strangers(found: lfw.Vectors, seeds: int) -> Iterator[dict]:
             if not of:
                 continue
             yield {
-                "people": count, "photos each": "1" if one_photo else "all", "templates": round(templates / len(results)),
-                "curve from": "other half" if halves else "the same people", "set": STRANGER_RATE,
-                "strangers named": named / of, "searches": int(of), "ratio": named / of / STRANGER_RATE,
-            }  # fmt: skip
+                "people": count,
+                "photos each": "1" if one_photo else "all",
+                "templates": round(templates / len(results)),
+                "curve from": "other half" if halves else "the same people",
+                "set": STRANGER_RATE,
+                "strangers named": named / of,
+                "searches": int(of),
+                "ratio": named / of / STRANGER_RATE,
+            }
 
 
 def main() -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import report
 
-from recognizer import images
+from recognizer.core.settings import Settings
 from recognizer.engines import EMBEDDERS, central, make_engine
-from recognizer.settings import Settings
+from recognizer.photos import images
 
 #: People whom the view has under two names, and photos that show somebody else than they say, as seen by eye among the 48
 #: nearest pairs of "different" people of the engine yunet+dlib+sface, and among those whose names share words. Official pairs

@@ -93,9 +93,12 @@ def load(url: str, photo: bytes, clients: int, seconds: float, most: int, probe:
     if prober:
         prober.join()
     return {
-        "seconds": took, "statuses": statuses, "latencies_ms": latencies,
-        "probes_ms": probes, "probe_failures": probe_failures,
-    }  # fmt: skip
+        "seconds": took,
+        "statuses": statuses,
+        "latencies_ms": latencies,
+        "probes_ms": probes,
+        "probe_failures": probe_failures,
+    }
 
 
 def main() -> None:

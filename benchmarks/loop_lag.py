@@ -28,9 +28,12 @@ import stream_clip
 
 LIMIT = 5.0
 ROWS = {
-    "nothing": {}, "the engine on threads": {"threads": True}, "one camera": {"cameras": 1}, "four cameras": {"cameras": 4},
+    "nothing": {},
+    "the engine on threads": {"threads": True},
+    "one camera": {"cameras": 1},
+    "four cameras": {"cameras": 4},
     "four cameras, frozen": {"cameras": 4, "frozen": True},
-}  # fmt: skip
+}
 
 
 class Calls:
@@ -83,7 +86,7 @@ async def watched(people, address: str, counts: list[int]) -> None:
 
 async def engine_alone(people, clip: Path, counts: list[int]) -> None:
     """What `watch` has the engine do, one picture after the other, without anything else."""
-    from recognizer import images
+    from recognizer.photos import images
 
     vision = people.service.video.vision
     data = (clip / "clip.mjpeg").read_bytes()
@@ -125,14 +128,21 @@ async def measured(people, clip: Path, address: str, seconds: float, cameras: in
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     return {
-        "pictures/s": pictures / seconds, "named faces/s": named / seconds,
-        "late p50": report.percentile(delays, 0.5), "late p99": report.percentile(delays, 0.99), "late most": max(delays),
-        "calls": len(calls.busy), "busy p99": report.percentile(calls.busy, 0.99), "busy most": calls.worst[0],
+        "pictures/s": pictures / seconds,
+        "named faces/s": named / seconds,
+        "late p50": report.percentile(delays, 0.5),
+        "late p99": report.percentile(delays, 0.99),
+        "late most": max(delays),
+        "calls": len(calls.busy),
+        "busy p99": report.percentile(calls.busy, 0.99),
+        "busy most": calls.worst[0],
         f"busy > {LIMIT:g}": sum(each > LIMIT for each in calls.busy),
-        "wall p99": report.percentile(calls.wall, 0.99), "wall most": max(calls.wall),
+        "wall p99": report.percentile(calls.wall, 0.99),
+        "wall most": max(calls.wall),
         f"wall > {LIMIT:g}": sum(each > LIMIT for each in calls.wall),
-        "longest collection": max(pauses), "busiest call": calls.worst[1],
-    }  # fmt: skip
+        "longest collection": max(pauses),
+        "busiest call": calls.worst[1],
+    }
 
 
 def child(arguments: list[str]) -> None:
@@ -166,9 +176,12 @@ def main() -> None:
             for name, what in ROWS.items():
                 command = [sys.executable, __file__, "--row", clip, known, f"http://127.0.0.1:{port}/clip", seconds]
                 done = subprocess.run(
-                    [*map(str, command), json.dumps(what)], stdout=subprocess.PIPE, text=True, check=True,
+                    [*map(str, command), json.dumps(what)],
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    check=True,
                     env={**os.environ, "PYTHONPATH": str(report.ROOT)},
-                )  # fmt: skip
+                )
                 rows.append({"on the loop": name, **json.loads(done.stdout.splitlines()[-1])})
     report.table(rows, f"A loop that watches, {seconds:g} seconds each")
     report.save(options, rows=rows)

@@ -26,8 +26,8 @@ import json, sys
 from pathlib import Path
 import numpy as np
 from recognizer.service import make_service
-from recognizer.settings import Settings
-from recognizer.types import Embedding, Template
+from recognizer.core.settings import Settings
+from recognizer.core.types import Embedding, Template
 
 folder, photo, count = Path(sys.argv[1]), Path(sys.argv[2]).read_bytes(), int(sys.argv[3])
 service = make_service(Settings.from_environment(known_faces=folder / "known_faces", state_dir=folder / "state", watch=False))
@@ -58,8 +58,11 @@ def loaded(photo: Path, count: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [sys.executable, "-c", _LOADED, folder, str(photo), str(count)],
-            capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(report.ROOT)},
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONPATH": str(report.ROOT)},
+        )
     return json.loads(done.stdout.splitlines()[-1])["VmRSS"] / 1000
 
 

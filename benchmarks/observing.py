@@ -16,10 +16,10 @@ from collections.abc import Callable
 
 import report
 
-from recognizer import logs
-from recognizer.metrics import Metrics
-from recognizer.observing import Observing
-from recognizer.wsgi import Guard, Observer
+from recognizer.core import logs
+from recognizer.core.metrics import Metrics
+from recognizer.http.observing import Observing
+from recognizer.http.wsgi import Guard, Observer
 
 ROUNDS, CALLS = 15, 4_000
 BARE = "a request, not observed"
@@ -85,12 +85,15 @@ def main() -> None:
     own.addHandler(logging.NullHandler())
     own.setLevel(logging.INFO)
     logs.access_log.disabled = True
-    found = microseconds({
-        "counting a request": lambda: count(metrics),
-        "counting a photo: its stages and faces": photo,
-        BARE: lambda: ask(bare),
-        "a request, counted": lambda: ask(observed),
-    }, rounds)  # fmt: skip
+    found = microseconds(
+        {
+            "counting a request": lambda: count(metrics),
+            "counting a photo: its stages and faces": photo,
+            BARE: lambda: ask(bare),
+            "a request, counted": lambda: ask(observed),
+        },
+        rounds,
+    )
     logs.access_log.disabled = False
     found |= microseconds({f"a request, counted, and its line as {kind}": written(kind) for kind in ("json", "text")}, rounds)
     start = time.perf_counter()

@@ -15,14 +15,15 @@ from pathlib import Path
 import numpy as np
 import report
 
-from recognizer.encodings import EncodingsCache
+from recognizer.core.settings import Settings
+from recognizer.core.types import Embedding, Template
 from recognizer.engines import calibration, make_engine
-from recognizer.evaluation.encode import Source, encode
+from recognizer.enrolment.bulk import BulkSettings
+from recognizer.enrolment.cache import EncodingsCache
+from recognizer.enrolment.review import MOST_AT_ONCE, Review
+from recognizer.evaluation.encode import encode
 from recognizer.galleries.memory import MemoryGallery
-from recognizer.matching import Curve, rate_per_comparison
-from recognizer.review import MOST_AT_ONCE, Review
-from recognizer.settings import Settings
-from recognizer.types import Embedding, Template
+from recognizer.galleries.thresholds import Curve, rate_per_comparison
 
 STRANGER_RATE = 0.01
 
@@ -53,7 +54,7 @@ def told(templates: list[Template], engine: str, embedder: str) -> dict[tuple[st
 
 def accuracy(options) -> list[dict]:
     recipe = {"embedder": options.embedder, "models_dir": Settings.from_environment().models_dir}
-    source = Source(make_engine(**recipe), recipe, workers=report.cores())
+    source = BulkSettings(make_engine(**recipe), recipe, workers=report.cores())
     root = options.images or report.need(options.data, "lfw-dev", "images")
     folders = [folder for folder in sorted(root.iterdir()) if folder.is_dir()][: 300 if options.quick else None]
     named = [(folder.name, file) for folder in folders for file in sorted(folder.glob("*.jpg"))[:5]]
@@ -71,9 +72,7 @@ def accuracy(options) -> list[dict]:
     hosts = sorted(several)[::10]
     strangers = chance.permutation([i for i, name in enumerate(subjects) if name not in several])[: len(hosts)]
     guests = dict(zip(strangers.tolist(), hosts, strict=True))
-    planted = [
-        Template(guests.get(i, each.subject), each.photo, each.embedding) for i, each in enumerate(templates)
-    ]
+    planted = [Template(guests.get(i, each.subject), each.photo, each.embedding) for i, each in enumerate(templates)]
     after = told(planted, engine, options.embedder)
     wrong = {(host, templates[i].photo) for i, host in guests.items()}
     many = {(each.subject, each.photo) for each in templates if each.subject in several}
@@ -109,11 +108,13 @@ def cost(options) -> list[dict]:
         few = people * each <= MOST_AT_ONCE
         rows.append(
             {
-                "people": people, "photos of each": each, "one person, ms": float(np.median(single)),
+                "people": people,
+                "photos of each": each,
+                "one person, ms": float(np.median(single)),
                 "everybody, ms": _ms(looked.of_all) if few else None,
                 "everybody again, ms": _ms(looked.of_all) if few else None,
             }
-        )  # fmt: skip
+        )
     report.table(rows, "Looking for odd photos")
     return rows
 

@@ -14,11 +14,12 @@ import numpy as np
 import report
 from PIL import Image as pillow
 
-from recognizer import images, matching
+from recognizer.core.settings import Settings
+from recognizer.core.types import Embedding, Template
 from recognizer.engines import Engine, make_engine
+from recognizer.galleries import matching, thresholds
 from recognizer.galleries.memory import MemoryGallery
-from recognizer.settings import Settings
-from recognizer.types import Embedding, Template
+from recognizer.photos import images
 
 ENGINES = (("yunet", "dlib+sface"), ("yunet", "dlib"), ("yunet", "sface"), ("hog", "dlib"))
 PEOPLE = 1000
@@ -49,13 +50,13 @@ class Ours:
     def __init__(self, engine: Engine, known: bytes):
         self.engine = engine
         points = engine.info.calibration
-        self._curve = matching.Curve(points.distances, points.rates)
+        self._curve = thresholds.Curve(points.distances, points.rates)
         self._gallery = MemoryGallery(engine.info.id, engine.info.dim)
         vector = self._vectors(known)[0]
         rows = [vector, *strangers(vector)]
         names = [NAME, *(f"stranger {i}" for i in range(1, PEOPLE))]
         self._gallery.add([Template(n, n, Embedding(row, engine.info.id)) for n, row in zip(names, rows, strict=True)])
-        self._threshold = self._curve.distance(matching.rate_per_comparison(0.01, PEOPLE))
+        self._threshold = self._curve.distance(thresholds.rate_per_comparison(0.01, PEOPLE))
 
     def _vectors(self, data: bytes) -> np.ndarray:
         image = images.decode(data, long_side=self.engine.decode_size)
@@ -93,9 +94,7 @@ def compare(data, quick: bool) -> list[dict]:
     known = report.need(data, "people", "obama2.jpg").read_bytes()
     sides: dict[str, Ours | Theirs] = {"face_recognition": Theirs(known)}
     for detector, embedder in ENGINES:
-        engine = make_engine(
-            detector, embedder, models_dir=settings.models_dir, detect_size_large=settings.detect_size_large
-        )
+        engine = make_engine(detector, embedder, models_dir=settings.models_dir, detect_size_large=settings.detect_size_large)
         sides[f"{detector}+{embedder}"] = Ours(engine, known)
     rows = []
     for size, photo in photos(data).items():
@@ -108,11 +107,15 @@ def compare(data, quick: bool) -> list[dict]:
         for side, ours in times.items():
             rows.append(
                 {
-                    "photo": size, "engine": side, "names": ", ".join(str(name) for name in names[side]),
-                    "wall ms": ours["wall"], "cpu ms": ours["cpu"],
-                    "ratio": theirs["wall"] / ours["wall"], "cpu ratio": theirs["cpu"] / ours["cpu"],
+                    "photo": size,
+                    "engine": side,
+                    "names": ", ".join(str(name) for name in names[side]),
+                    "wall ms": ours["wall"],
+                    "cpu ms": ours["cpu"],
+                    "ratio": theirs["wall"] / ours["wall"],
+                    "cpu ratio": theirs["cpu"] / ours["cpu"],
                 }
-            )  # fmt: skip
+            )
     return rows
 
 

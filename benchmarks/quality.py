@@ -19,13 +19,14 @@ from pathlib import Path
 import numpy as np
 import report
 
-from recognizer import images, quality
-from recognizer.encodings import EncodingsCache
+from recognizer.core.settings import Settings
 from recognizer.engines import central, make_engine
-from recognizer.evaluation import identification, people
-from recognizer.evaluation.encode import Source, encode
-from recognizer.matching import Curve, rate_per_comparison
-from recognizer.settings import Settings
+from recognizer.enrolment.bulk import BulkSettings
+from recognizer.enrolment.cache import EncodingsCache
+from recognizer.evaluation import identification, people_folders
+from recognizer.evaluation.encode import encode
+from recognizer.galleries.thresholds import Curve, rate_per_comparison
+from recognizer.photos import images, quality
 
 RATES = (0.01, 0.05)
 #: Where the range of each quality is divided.
@@ -105,8 +106,8 @@ def look(engine, recipe, options) -> list[dict]:
     """One row per damaged photo: the damage, the qualities, whose it is, what a search found."""
     options.work.mkdir(parents=True, exist_ok=True)
     cache = EncodingsCache(options.work / "evaluation.sqlite")
-    photos = people.read_people(options.images)[: 1200 if options.quick else None]
-    source = Source(make_engine(**recipe), recipe, workers=report.cores())
+    photos = people_folders.read_people(options.images)[: 1200 if options.quick else None]
+    source = BulkSettings(make_engine(**recipe), recipe, workers=report.cores())
     found = encode([photo.path for photo in photos], source, cache, _told)
     numbers = np.unique([photo.person for photo in photos], return_inverse=True)[1]
     rows = np.arange(len(photos), dtype=np.float32)[:, None]  # a split of indices
@@ -154,9 +155,7 @@ def _damaged(engine, path, mated, person, enrolled, limits) -> Iterator[dict]:
             apart = np.linalg.norm(enrolled.vectors - vector, axis=1)
             best = int(apart.argmin())
             named = [bool(apart[best] <= limit) for limit in limits]
-            row.update(
-                asdict(quality.measure(pixels, taken[0])), right=bool(enrolled.people[best] == person), named=named
-            )
+            row.update(asdict(quality.measure(pixels, taken[0])), right=bool(enrolled.people[best] == person), named=named)
             row.update(abs_yaw=abs(row["yaw"]), abs_pitch=abs(row["pitch"]), vector=vector)
         yield row
 

@@ -6,6 +6,7 @@ Importing it makes the package importable from the repository that the script li
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import platform
@@ -50,6 +51,15 @@ def need(folder: Path, *parts: str) -> Path:
     if not path.exists():
         raise SystemExit(f"The data is missing: expected {Path(*parts)} in the folder that --data or TEST_DATA_DIR names.")
     return path
+
+
+def need_packages(*names: str) -> None:
+    """End the script with a sentence where a package is missing that only benchmarks need."""
+    missing = [name for name in names if importlib.util.find_spec(name) is None]
+    if missing:
+        raise SystemExit(
+            f"This script also needs {', '.join(missing)}: .venv/bin/python -m pip install -r requirements-benchmarks.txt"
+        )
 
 
 # -- results ---------------------------------------------------------------------------------------------------------

@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 import report
 
-from recognizer import models
-from recognizer.engines import dlib_onnx, sface_ort, yunet_ort
-from recognizer.settings import Settings
+from recognizer.core.settings import Settings
+from recognizer.engines import sface_ort, yunet_ort
+from recognizer.engines.dlib import onnx
+from recognizer.weights import manifest
 
 SIZES = ((640, 384), (640, 640), (1280, 736))
 
@@ -44,7 +45,7 @@ def scene(width: int, height: int) -> np.ndarray:
 
     pixels = cv2.GaussianBlur(noise(height, width, 3), (0, 0), 4)
     side = height // 2
-    pixels[:side, :side] = dlib_onnx.drawn_face(side)
+    pixels[:side, :side] = onnx.drawn_face(side)
     return pixels
 
 
@@ -100,7 +101,7 @@ def share(yunet: Path, sface: Path, provider: str, seconds: float):
         calls = {
             "YuNet, 640x640": partial(yunet_ort.YuNet(yunet, threads, provider=provider).raw, pixels),
             "SFace": partial(sface_ort.SFaceNet(sface, threads, provider).describe, small),
-            "dlib ResNet": partial(dlib_onnx.ResNet(threads, provider).describe, large),
+            "dlib ResNet": partial(onnx.ResNet(threads, provider).describe, large),
         }
         for name, call in calls.items():
             for callers in (1, 2, 4):
@@ -113,7 +114,7 @@ def main() -> None:
     parser.add_argument("--provider", default="cpu", help="see recognizer/engines/runtime.py; default cpu")
     options = parser.parse_args()
     folder = Settings.from_environment().models_dir
-    yunet, sface = models.path("yunet", folder), models.path("sface", folder)
+    yunet, sface = manifest.path("yunet", folder), manifest.path("sface", folder)
     compared = list(compare(yunet, sface, options.provider, 10 if options.quick else 40))
     for row in compared:
         row["ratio"] = row["opencv_ms"] / row["onnx_ms"]

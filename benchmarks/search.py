@@ -24,8 +24,8 @@ import cv2
 import numpy as np
 import report
 
+from recognizer.core.types import Embedding, Template
 from recognizer.galleries.memory import MemoryGallery
-from recognizer.types import Embedding, Template
 
 ENGINE = "drawn/1"
 #: compare_faces copies the list each time; beyond this it is too slow to be asked.
@@ -120,13 +120,18 @@ def compare(count: int, dim: int, rounds: int, spread: str) -> list[dict]:
         wall = {name: times[name]["wall"] if name in times else None for name in ("gallery", "product", "array", "list")}
         rows.append(
             {
-                "templates": count, "dim": dim, "spread": spread, "probes": label,
+                "templates": count,
+                "dim": dim,
+                "spread": spread,
+                "probes": label,
                 **{f"{name} ms": ms for name, ms in wall.items()},
-                "product's share": wall["product"] / wall["gallery"], "ratio": wall["array"] / wall["gallery"],
+                "product's share": wall["product"] / wall["gallery"],
+                "ratio": wall["array"] / wall["gallery"],
                 "list ratio": wall["list"] / wall["gallery"] if wall["list"] else None,
-                "changed %: enrolled": wrong[0], "strangers": wrong[1],
+                "changed %: enrolled": wrong[0],
+                "strangers": wrong[1],
             }
-        )  # fmt: skip
+        )
     return rows
 
 

@@ -141,9 +141,11 @@ def soak(server: people.Running, photo: bytes, clients: int, seconds: float, pro
         "counts": sum((client.counts for client in crowd), Counter()),
         "there": {client.subject: client.there for client in crowd},
         "latencies": [each for client in crowd for each in client.latencies],
-        "idle": idle, "loaded": loaded, "health failures": sum((idle_failed + loaded_failed).values()),
+        "idle": idle,
+        "loaded": loaded,
+        "health failures": sum((idle_failed + loaded_failed).values()),
         "memory": (statistics.median(memory[fifth : 2 * fifth] or memory), statistics.median(memory[-fifth:])),
-    }  # fmt: skip
+    }
 
 
 def lost(server: people.Running, there: dict[str, set[str]]) -> tuple[int, int]:

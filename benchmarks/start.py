@@ -31,8 +31,8 @@ SAMPLE = 60
 
 def inside(profile: bool) -> None:
     """Build and start the service that the environment describes; print the seconds of each step as JSON."""
+    from recognizer.core.settings import Settings
     from recognizer.service import make_service
-    from recognizer.settings import Settings
 
     settings, profiler = Settings.from_environment(), cProfile.Profile()
     if profile:
@@ -80,8 +80,16 @@ def measure(options) -> list[dict]:
     theirs = face_recognition_seconds(files, 10 if options.quick else SAMPLE) * count
 
     def row(what: str, seconds: float, **more) -> None:
-        rows.append({"start": what, "photos": count, "seconds": seconds, "photos per second": count / seconds,
-                     "ratio": theirs / seconds, "peak MB": more.get("peak")})  # fmt: skip
+        rows.append(
+            {
+                "start": what,
+                "photos": count,
+                "seconds": seconds,
+                "photos per second": count / seconds,
+                "ratio": theirs / seconds,
+                "peak MB": more.get("peak"),
+            }
+        )
 
     row("face_recognition, extrapolated", theirs)
     if not options.keep:

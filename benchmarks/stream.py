@@ -135,8 +135,10 @@ def delays(found: dict, shown: Camera, fps: float) -> list[float]:
     """Milliseconds from the camera to the viewer, of all pictures of all viewers whose number is known."""
     return [
         1000 * stream_clip.delay(number, came, shown.start, fps)
-        for viewer in found["viewers"] for came, number in viewer["came"] if number is not None
-    ]  # fmt: skip
+        for viewer in found["viewers"]
+        for came, number in viewer["came"]
+        if number is not None
+    ]
 
 
 def watched(server, shown: Camera, urls: list[str], count: int, seconds: float, photo: bytes, fps: float) -> dict:
@@ -148,11 +150,17 @@ def watched(server, shown: Camera, urls: list[str], count: int, seconds: float, 
     rates = [len(viewer["came"]) / seconds for viewer in found["viewers"]]
     late = delays(found, shown, fps)
     return {
-        "viewers": count, "fps of the source": fps, "fps each": sum(rates) / len(rates), "fps least": min(rates),
-        "delay p50 ms": report.percentile(late, 0.5), "delay p95 ms": report.percentile(late, 0.95),
-        "server % of a core": 100 * used / seconds, "viewers' process %": 100 * found["processor"] / seconds,
-        "/recognize p50 ms": report.percentile(asker.took, 0.5), "/recognize p95 ms": report.percentile(asker.took, 0.95),
-    }  # fmt: skip
+        "viewers": count,
+        "fps of the source": fps,
+        "fps each": sum(rates) / len(rates),
+        "fps least": min(rates),
+        "delay p50 ms": report.percentile(late, 0.5),
+        "delay p95 ms": report.percentile(late, 0.95),
+        "server % of a core": 100 * used / seconds,
+        "viewers' process %": 100 * found["processor"] / seconds,
+        "/recognize p50 ms": report.percentile(asker.took, 0.5),
+        "/recognize p95 ms": report.percentile(asker.took, 0.95),
+    }
 
 
 def idle(server, photo: bytes, seconds: float) -> dict:
@@ -161,9 +169,11 @@ def idle(server, photo: bytes, seconds: float) -> dict:
         time.sleep(seconds)
         used = processor(server.process.pid) - used
     return {
-        "viewers": 0, "server % of a core": 100 * used / seconds,
-        "/recognize p50 ms": report.percentile(asker.took, 0.5), "/recognize p95 ms": report.percentile(asker.took, 0.95),
-    }  # fmt: skip
+        "viewers": 0,
+        "server % of a core": 100 * used / seconds,
+        "/recognize p50 ms": report.percentile(asker.took, 0.5),
+        "/recognize p95 ms": report.percentile(asker.took, 0.95),
+    }
 
 
 # -- the measurements ------------------------------------------------------------------------------------------------
@@ -215,11 +225,14 @@ def many_cameras(work: Path, shown: Camera, seconds: float) -> list[dict]:
         came = [when for when, _ in viewer["came"]]
         rows.append(
             {
-                "camera": id, "fps": len(came) / seconds, "longest pause ms": 1000 * max(pauses(came), default=seconds),
-                "delay p50 ms": report.percentile(late, 0.5), "delay p95 ms": report.percentile(late, 0.95),
+                "camera": id,
+                "fps": len(came) / seconds,
+                "longest pause ms": 1000 * max(pauses(came), default=seconds),
+                "delay p50 ms": report.percentile(late, 0.5),
+                "delay p95 ms": report.percentile(late, 0.95),
                 "server % of a core": 100 * used / seconds,
             }
-        )  # fmt: skip
+        )
     return rows
 
 
@@ -237,12 +250,14 @@ def soak(work: Path, shown: Camera, minutes: float, frames: int) -> list[dict]:
             late = delays(found, shown, stream_clip.FPS)
             rows.append(
                 {
-                    "run": f"{minutes:g} minutes at 30 fps, 4 viewers", "tenth": part + 1,
+                    "run": f"{minutes:g} minutes at 30 fps, 4 viewers",
+                    "tenth": part + 1,
                     "frames": sum(len(viewer["came"]) for viewer in found["viewers"]) // 4,
-                    "delay p50 ms": report.percentile(late, 0.5), "delay p95 ms": report.percentile(late, 0.95),
+                    "delay p50 ms": report.percentile(late, 0.5),
+                    "delay p95 ms": report.percentile(late, 0.95),
                     "resident MB": resident(server.process.pid),
                 }
-            )  # fmt: skip
+            )
             report.table(rows[-1:])
     with people.ours(work, work / "server.log", camera="test:160x90@240") as server:
         warm(server, [server.url + "/stream?overlay=faces,clock,fps"])
@@ -253,10 +268,12 @@ def soak(work: Path, shown: Camera, minutes: float, frames: int) -> list[dict]:
                 seen += len(found["viewers"][0]["came"])
             rows.append(
                 {
-                    "run": f"{frames:,} frames at {seen / (time.perf_counter() - begun):.0f} fps", "tenth": part + 1,
-                    "frames": seen, "resident MB": resident(server.process.pid),
+                    "run": f"{frames:,} frames at {seen / (time.perf_counter() - begun):.0f} fps",
+                    "tenth": part + 1,
+                    "frames": seen,
+                    "resident MB": resident(server.process.pid),
                 }
-            )  # fmt: skip
+            )
             report.table(rows[-1:])
     return [{key: row.get(key) for key in rows[0]} for row in rows]
 

@@ -84,15 +84,18 @@ def watch(urls: list[str], count: int, seconds: float, keep: int) -> dict:
         for stamp, jpeg in viewer.kept:
             numbers[viewer.url + stamp] = stream_clip.number_in(simplejpeg.decode_jpeg(jpeg))
     return {
-        "seconds": seconds, "lost": lost, "processor": used,
+        "seconds": seconds,
+        "lost": lost,
+        "processor": used,
         "viewers": [
             {
-                "url": viewer.url, "bytes": viewer.bytes,
+                "url": viewer.url,
+                "bytes": viewer.bytes,
                 "came": [(came, numbers.get(viewer.url + stamp)) for stamp, came in viewer.came],
             }
             for viewer in viewers
         ],
-    }  # fmt: skip
+    }
 
 
 def main() -> None:

@@ -25,14 +25,14 @@ import numpy as np
 import report
 
 import recognizer
-from recognizer import images
+from recognizer.core.settings import Settings
+from recognizer.core.types import Faces
+from recognizer.photos import images
+from recognizer.photos.quality import picture_value
 from recognizer.service import make_service
-from recognizer.settings import Settings
-from recognizer.types import Faces
-from recognizer.video.cuts import Cuts
-from recognizer.video.naming import worth
-from recognizer.video.scene import Scene, single
-from recognizer.video.tracker import Tracker
+from recognizer.video.tracking.cuts import Cuts
+from recognizer.video.tracking.scene import TrackedScene, single
+from recognizer.video.tracking.tracker import Tracker
 
 #: A face is told from others only if its picture is worth this much.
 LABELLED = 0.3
@@ -100,8 +100,9 @@ def look(clip: Path, vision, most: int | None) -> list[Step]:
 
 def _tell_people_apart(steps: list[Step], same_within: float) -> None:
     """Number the people: each face joins those whose mean it is nearest to, if near enough; twice over."""
-    good = [(s, i) for s, step in enumerate(steps) for i in range(len(step.faces)) if worth(step.qualities[i]) >= LABELLED]
-    good.sort(key=lambda at: -worth(steps[at[0]].qualities[at[1]]))
+    values = {(s, i): picture_value(quality) for s, step in enumerate(steps) for i, quality in enumerate(step.qualities)}
+    good = [at for at, value in values.items() if value >= LABELLED]
+    good.sort(key=lambda at: -values[at])
     groups: list[dict[int, np.ndarray]] = []  # picture -> vector: nobody is in a picture twice
     for s, i in good:
         vector = steps[s].vectors[i]
@@ -144,9 +145,9 @@ def ours_by_place() -> Follow:
 
 def ours(vision) -> Follow:
     """As the pipeline does it, where three faces are described per picture."""
-    from recognizer.types import Match
+    from recognizer.core.types import Match
 
-    scene = Scene(vision.decide, vision.same_within, vision.other_beyond)
+    scene = TrackedScene(vision.decide, vision.same_within, vision.other_beyond)
 
     def follow(step: Step) -> list:
         if step.cut:
@@ -230,9 +231,13 @@ def score(steps: list[Step], given: list[list]) -> dict:
             tracks_of.setdefault(person, set()).add(track)
     fragments = sum(len(tracks) - 1 for tracks in tracks_of.values())
     return {
-        "people": len(tracks_of), "faces": faces, "untracked": untracked, "mixed": mixed, "fragments": fragments,
+        "people": len(tracks_of),
+        "faces": faces,
+        "untracked": untracked,
+        "mixed": mixed,
+        "fragments": fragments,
         "switches": switches,
-    }  # fmt: skip
+    }
 
 
 def summed(rows: list[dict]) -> list[dict]:
@@ -269,10 +274,13 @@ def named(clips: Sequence[Path], data: Path, others: int) -> list[dict]:
                 for name in sorted(held.keys() | alone.keys()):
                     rows.append(
                         {
-                            "clip": clip.stem, "name": name, "faces": held[name],
-                            "by_single_pictures": alone[name], "changes_in_clip": changes,
+                            "clip": clip.stem,
+                            "name": name,
+                            "faces": held[name],
+                            "by_single_pictures": alone[name],
+                            "changes_in_clip": changes,
                         }
-                    )  # fmt: skip
+                    )
     return rows
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import report
 
-from recognizer.pages import Pages
+from recognizer.http.pages import Pages
 from tests.e2e import pictures
 from tests.e2e.browsing import CHROMIUM
 from tests.e2e.serving import Server
@@ -99,11 +99,17 @@ def scrolling(browser, url: str, frames: int) -> list[dict]:
         page.wait_for_timeout(500)
         for what, count, jump in (("scrolling", frames, False), ("jumping", frames // 4, True)):
             seen = page.evaluate(SCROLL, [count, jump])
-            rows.append({
-                "what": what, "cards": page.locator(".cell").count(), "frames": len(seen["gaps"]),
-                "median ms": statistics.median(seen["gaps"]), "longest ms": max(seen["gaps"]),
-                "late frames": sum(gap > LATE for gap in seen["gaps"]), "longest task ms": max(seen["tasks"], default=0),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "what": what,
+                    "cards": page.locator(".cell").count(),
+                    "frames": len(seen["gaps"]),
+                    "median ms": statistics.median(seen["gaps"]),
+                    "longest ms": max(seen["gaps"]),
+                    "late frames": sum(gap > LATE for gap in seen["gaps"]),
+                    "longest task ms": max(seen["tasks"], default=0),
+                }
+            )
         tasks = page.evaluate(ALL_AT_ONCE)["tasks"]
         rows.append({"what": "all cards at once", "longest task ms": max(tasks, default=0)})
     return rows
@@ -117,9 +123,10 @@ def main() -> None:
 
     files = Pages().files.values()
     weight = {
-        "files": len(files), "kB": sum(len(file.plain) for file in files) / 1000,
+        "files": len(files),
+        "kB": sum(len(file.plain) for file in files) / 1000,
         "compressed kB": sum(len(file.packed or file.plain) for file in files) / 1000,
-    }  # fmt: skip
+    }
     report.table([weight], "What the page weighs")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
         server = Server(Path(folder), camera="none")

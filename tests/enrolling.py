@@ -10,13 +10,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from recognizer import images
-from recognizer.encodings import EncodingsCache
-from recognizer.enrolment import Enrolment
-from recognizer.examination import Rules
-from recognizer.folder import KnownFaces
+from recognizer.core.vault import Vault
+from recognizer.enrolment.cache import EncodingsCache
+from recognizer.enrolment.enrolment import Enrolment
+from recognizer.enrolment.examination import EncodingOptions, EnrolmentRules
+from recognizer.enrolment.folder import KnownFaces
 from recognizer.galleries.memory import MemoryGallery
-from recognizer.vault import Vault
+from recognizer.photos import images
 
 #: Seconds after which something that should happen soon is taken for not happening; no test asserts a time.
 PATIENCE = 60
@@ -31,10 +31,10 @@ class Spy:
     def __getattr__(self, name):
         return getattr(self._engine, name)
 
-    def describe_all(self, photos):
+    def described_all(self, photos):
         with self._lock:
             self.described += sum(len(faces) for _, faces in photos)
-        return self._engine.describe_all(photos)
+        return self._engine.described_all(photos)
 
 
 class Home:
@@ -51,7 +51,8 @@ class Home:
         engine = engine or self.engine
         gallery = MemoryGallery(engine.info.id, engine.info.dim)
         cache = EncodingsCache(self.cache_file, self.vault)
-        made = Enrolment(self.known, cache, gallery, engine, self.recipe, Rules(**rules), workers, keep_photos)
+        options = EncodingOptions(engine, self.recipe, EnrolmentRules(**rules), workers)
+        made = Enrolment(self.known, cache, gallery, options, keep_photos)
         self._open.append(made)
         return made
 

@@ -1,4 +1,4 @@
-"""A package index on loopback, with the failures of real ones, for `test_models.py`."""
+"""A package index on loopback, with the failures of real ones, for `test_manifest.py`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def sdist(members: dict[str, bytes]) -> bytes:
 
 
 class PackageServer:
-    """Serves ``/simple/<project>/`` and ``/files/<file>``; a context manager.
+    """Serves ``/simple/<project>/``, npm's ``/npm/<project>`` and ``/files/<file>``; a context manager.
 
     Attributes
     ----------
@@ -49,6 +49,14 @@ class PackageServer:
         Whether Range is honoured.
     login : str or None
         ``user:password`` that every request must carry.
+    token : str or None
+        Instead of `login`, as a bearer token.
+    open_files : bool
+        Whether files need no login.
+    broken : bool
+        Whether npm's descriptions are not JSON.
+    tarballs_at : str or None
+        Start of the addresses of npm's tarballs; the default is ``/files`` of this server.
     requests : list of (str, str or None)
         Path and Range header of each request so far.
     """
@@ -60,6 +68,10 @@ class PackageServer:
         self.cuts: list[int] = []
         self.ranges = True
         self.login: str | None = None
+        self.token: str | None = None
+        self.open_files = False
+        self.broken = False
+        self.tarballs_at: str | None = None
         self.requests: list[tuple[str, str | None]] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = False
@@ -82,6 +94,10 @@ class PackageServer:
     def index(self) -> str:
         return f"http://{self.host}/simple/"
 
+    @property
+    def npm(self) -> str:
+        return f"http://{self.host}/npm/"
+
     def url(self, file: str) -> str:
         return f"http://{self.host}/files/{file}"
 
@@ -101,11 +117,16 @@ class PackageServer:
 
             def do_GET(self):
                 server.requests.append((self.path, self.headers.get("Range")))
-                if server.login and self.headers.get("Authorization") != _basic(server.login):
-                    return self.reply(401, b"", "text/plain")
+                wanted = _basic(server.login) if server.login else f"Bearer {server.token}" if server.token else None
                 room, _, name = self.path.strip("/").partition("/")
+                if wanted and self.headers.get("Authorization") != wanted and not (server.open_files and room == "files"):
+                    return self.reply(401, b"", "text/plain")
+                if room == "npm" and "/-/" in name:
+                    return self.send_file(server.files[name.rpartition("/")[2]])
+                if room == "npm" and unquote(name) in server.projects:
+                    return self.reply(200, server.description(unquote(name)), "application/json")
                 if room == "simple" and name in server.projects:
-                    return self.reply(200, *server._listing(name))
+                    return self.reply(200, *server.listing(name))
                 if room == "files" and unquote(name) in server.files:
                     return self.send_file(server.files[unquote(name)])
                 return self.reply(404, b"", "text/plain")
@@ -133,7 +154,14 @@ class PackageServer:
 
         return Handler
 
-    def _listing(self, project: str) -> tuple[bytes, str]:
+    def description(self, project: str) -> bytes:
+        if self.broken:
+            return b"<html>"
+        at = f"{self.tarballs_at}/{project}/-/" if self.tarballs_at else f"http://{self.host}/files/"
+        versions = {file: {"dist": {"tarball": at + file}} for file in self.projects[project]}
+        return json.dumps({"name": project, "versions": versions}).encode()
+
+    def listing(self, project: str) -> tuple[bytes, str]:
         files = self.projects[project]
         hashes = {file: hashlib.sha256(self.files[file]).hexdigest() for file in files}
         if self.json:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import platformdirs
 
-from recognizer.models import Asset, fetch_assets
+from recognizer.weights.manifest import Asset, fetch_assets
 
 _FACE_RECOGNITION = "face_recognition-1.3.0"
 _SCIKIT_IMAGE = "scikit_image-0.25.2-cp312-cp312-manylinux_2_17_x86_64.manylinux2014_x86_64.whl"
@@ -20,8 +20,14 @@ _SCIKIT_IMAGE = "scikit_image-0.25.2-cp312-cp312-manylinux_2_17_x86_64.manylinux
 def _own(name: str, size: int, sha256: str, folder: str = "tests/test_images") -> Asset:
     """A file of face_recognition's source distribution."""
     return Asset(
-        key=name, file=name, size=size, sha256=sha256, what="from face_recognition's tests", licence="not stated",
-        project="face_recognition", package=_FACE_RECOGNITION + ".tar.gz",
+        key=name,
+        file=name,
+        size=size,
+        sha256=sha256,
+        what="from face_recognition's tests",
+        licence="not stated",
+        project="face_recognition",
+        package=_FACE_RECOGNITION + ".tar.gz",
         member=f"{_FACE_RECOGNITION}/{folder}/{name}",
     )
 
@@ -37,14 +43,21 @@ PHOTOS: dict[str, Asset] = {
         _own("obama_partial_face.jpg", 423_060, "c2d1f09e7ef3042352b41e41286e6eb0522f64f88308be13886991b95db52117"),
         _own("obama_partial_face2.jpg", 478_346, "9a812347f97633542b8cd9992de22def11b74f79d82056bc3ee830f13878e028"),
         _own(
-            "test_face_recognition.py", 15_215,
-            "391b7f08f1ce356d8c7f675d474b8c44aa8e1e636cc4032ed414615d18765c39", folder="tests",
+            "test_face_recognition.py",
+            15_215,
+            "391b7f08f1ce356d8c7f675d474b8c44aa8e1e636cc4032ed414615d18765c39",
+            folder="tests",
         ),
         Asset(
-            key="astronaut.png", file="astronaut.png", size=791_555,
+            key="astronaut.png",
+            file="astronaut.png",
+            size=791_555,
             sha256="88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5",
-            what="Eileen Collins, NASA", licence="public domain",
-            project="scikit-image", package=_SCIKIT_IMAGE, member="skimage/data/astronaut.png",
+            what="Eileen Collins, NASA",
+            licence="public domain",
+            project="scikit-image",
+            package=_SCIKIT_IMAGE,
+            member="skimage/data/astronaut.png",
         ),
     )
 }

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recognizer.results import SeenFace
-from recognizer.types import Box, Face, Match
-from recognizer.video.events import Appearances, Event, Rules
-from recognizer.video.results import Frame, FrameResult, TrackedFace
+from recognizer.core.types import Box, Face, Match
+from recognizer.events.appearances import Appearances, Event, EventRules
+from recognizer.photos.results import SeenFace
+from recognizer.video.frames import Frame, FrameResult, TrackedFace
 
 #: 2026-11-21T10:00:00Z
 BEGIN = 1_795_255_200.0
@@ -49,8 +49,8 @@ def frame(number: int, *faces: TrackedFace, time: float = BEGIN, pixels: np.ndar
 class Scene:
     """Plays frames to `Appearances` and gathers the events; ids are given as the log does."""
 
-    def __init__(self, rules: Rules | None = None, rate: float = 10.0):
-        self.appearances = Appearances(rules or Rules())
+    def __init__(self, rules: EventRules | None = None, rate: float = 10.0):
+        self.appearances = Appearances(rules or EventRules())
         self.now, self.rate, self.number = 0.0, rate, 0
         self.events: list[Event] = []
         self.ids = 0

@@ -3,6 +3,9 @@
 Enrols one photo each of two people in a temporary folder, starts ``hug -f api.py``, has it recognise another photo of
 one of them and a stranger's over HTTP, and stops it. Exits with 1 and the server's output when anything is not as it
 should be.
+
+``PYTHON -P tests/smoke.py --package`` does the same with the installed package, from whatever folder it is started in: the
+server is ``recognizer serve``, and face_recognition's interface is used from Python.
 """
 
 from __future__ import annotations
@@ -23,9 +26,16 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
-from tests.photos import fetch_photos
+ROOT = Path(__file__).resolve().parent.parent
+#: Whether the installed package is tried, instead of the checkout.
+PACKAGE = "--package" in sys.argv
+if PACKAGE:
+    sys.path[:] = [path for path in sys.path if path and Path(path).resolve() not in (ROOT, ROOT / "tests")]
+    sys.path.append(str(ROOT))  # for the tests' photos; the package itself is found before it
 
-ROOT = Path(__file__).parent.parent
+import recognizer  # noqa: E402
+from tests.photos import fetch_photos  # noqa: E402
+
 SECONDS_TO_START = 180
 SECONDS_TO_STOP = 30
 
@@ -54,8 +64,25 @@ def main() -> int:
         except (AssertionError, OSError) as error:
             print(f"smoke: {error}\n--- the server said:\n{log.read_text(errors='replace')}", file=sys.stderr)
             return 1
+    if PACKAGE:
+        _check_package(photos)
     print(f"smoke: Python {sys.version.split()[0]} installs, starts, recognises and stops")
     return 0
+
+
+def _check_package(photos: dict[str, Path]) -> None:
+    """The installed package as a library, and its other files."""
+    from recognizer import face_recognition
+
+    folder = Path(recognizer.__file__).parent
+    assert ROOT not in folder.parents, f"the package of the checkout was imported, from {folder}"
+    assert (folder / "py.typed").is_file() and (folder / "web" / "index.html").is_file()
+    known, other, stranger = (
+        face_recognition.face_encodings(face_recognition.load_image_file(photos[name]))[0]
+        for name in ("obama.jpg", "obama2.jpg", "astronaut.png")
+    )
+    assert face_recognition.compare_faces([known], other) == [True]
+    assert face_recognition.compare_faces([known], stranger) == [False]
 
 
 def _check(folder: Path, shared: Path, log: Path) -> None:
@@ -93,9 +120,12 @@ def _start(folder: Path, port: int, output) -> subprocess.Popen:
         "RECOGNIZER_STATE_DIR": str(folder / "state"),
         "RECOGNIZER_FETCH_ALLOW": "127.0.0.1",
     }
-    hug = Path(sys.executable).with_name("hug")
-    command = [str(hug), "-f", "api.py", "-p", str(port)]
-    return subprocess.Popen(command, cwd=ROOT, env={**os.environ, **settings}, stdout=output, stderr=subprocess.STDOUT)
+    scripts = Path(sys.executable).parent
+    if PACKAGE:
+        command, place = [str(scripts / "recognizer"), "serve", "--port", str(port)], folder
+    else:
+        command, place = [str(scripts / "hug"), "-f", "api.py", "-p", str(port)], ROOT
+    return subprocess.Popen(command, cwd=place, env={**os.environ, **settings}, stdout=output, stderr=subprocess.STDOUT)
 
 
 def _wait_until_ready(server: subprocess.Popen, base: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import shutil
@@ -10,30 +11,63 @@ import signal
 import socket
 import socketserver
 import subprocess
+import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
 
-from recognizer.images import encode_jpeg
-from recognizer.video.pattern import Pattern
+from recognizer.photos.images import encode_jpeg
+from recognizer.video.sources.pattern import Pattern
+
+T = TypeVar("T")
+#: Seconds that a test waits for what has to happen, on a machine with much other work too.
+PATIENCE = 60.0
 
 
 def clip(path: Path, frames: int = 30, size: tuple[int, int] = (320, 240), rate: float = 25, codec: str = "mp4v") -> Path:
     """A video of the test pattern, so that each frame tells its number."""
+    path.write_bytes(_clip(path.suffix, frames, size, rate, codec))
+    return path
+
+
+@functools.cache
+def _clip(suffix: str, frames: int, size: tuple[int, int], rate: float, codec: str) -> bytes:
     import cv2
 
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), rate, size)
-    assert writer.isOpened()
-    pattern = Pattern(*size)
-    for number in range(frames):
-        writer.write(np.ascontiguousarray(pattern.draw(number, number / rate)[..., ::-1]))
-    writer.release()
-    return path
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "clip" + suffix)
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), rate, size)
+        assert writer.isOpened()
+        pattern = Pattern(*size)
+        for number in range(frames):
+            writer.write(np.ascontiguousarray(pattern.draw(number, number / rate)[..., ::-1]))
+        writer.release()
+        return path.read_bytes()
+
+
+@functools.cache
+def ffmpeg_clip(suffix: str, *options: str) -> bytes:
+    """A file that ffmpeg writes, made once: one thread is quicker than many for clips as small as these.
+
+    Raises
+    ------
+    AssertionError
+        With what ffmpeg says, where it cannot.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "clip" + suffix)
+        quick = ("-preset", "ultrafast") if {"libx264", "libx265"} & set(options) else ()
+        command = [tool("ffmpeg", "ffmpeg"), "-v", "error", "-y", "-filter_threads", 1, *options, *quick, "-threads", 1, path]
+        done = subprocess.run([str(each) for each in command], capture_output=True)
+        assert done.returncode == 0, done.stderr.decode(errors="replace")
+        return path.read_bytes()
 
 
 def jpeg(number: int = 0, size: tuple[int, int] = (320, 240)) -> bytes:
@@ -54,12 +88,26 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def wait_for(condition, seconds: float = 30.0, what: str = ""):
+def wait_for(condition, seconds: float = PATIENCE, what: str = ""):
     until = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < until, f"still not so after {seconds} s {what}"
         time.sleep(0.02)
     return value
+
+
+def ends(call: Callable[..., T], *arguments) -> T:
+    """What `call` returns. Fails if it does not end: what it must not wait for has to take longer than a test waits."""
+    done: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(call(*arguments))
+        except BaseException as error:  # for whoever waits
+            done.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return done.result(PATIENCE)
 
 
 def decoders() -> dict[int, str]:
@@ -80,7 +128,7 @@ class HttpCamera(socketserver.ThreadingTCPServer):
 
     ``/mjpeg`` gives what `picture` returns, `rate` times a second; ``/bare`` the same without parts or times;
     ``/snapshot.jpg`` one JPEG; ``/slow`` nothing;
-    ``/text`` a page; ``/elsewhere`` redirects to `redirect`.
+    ``/text`` a page; ``/elsewhere`` redirects to `redirect`; ``/reply`` the headers and the body of `reply`.
     """
 
     allow_reuse_address = True
@@ -93,6 +141,7 @@ class HttpCamera(socketserver.ThreadingTCPServer):
         self.lengths, self.damage = True, False
         self.login = None  # callable(headers) -> challenge or None
         self.redirect = ""
+        self.reply: tuple[dict[str, str], bytes] = ({}, b"")
         self.seen: list = []
         self.connections: set[socket.socket] = set()
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -153,6 +202,13 @@ class _Handler(BaseHTTPRequestHandler):
             return self.end_headers()
         if self.path.startswith("/text"):
             return self.whole("text/html", b"<p>hello")
+        if self.path.startswith("/reply"):
+            headers, body = server.reply
+            self.send_response(200)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            return self.wfile.write(body)
         if self.path.startswith("/snapshot.jpg"):
             return self.whole("image/jpeg", server.picture())
         if self.path.startswith("/bare"):
@@ -192,9 +248,13 @@ class Program:
 
     def __init__(self, *command, cwd=None):
         self.process = subprocess.Popen(
-            [str(each) for each in command], cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
+            [str(each) for each in command],
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
         self.output = b""
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()

@@ -7,9 +7,9 @@ import threading
 
 import pytest
 
-from recognizer import adjustments
-from recognizer.adjustments import Adjustments
-from recognizer.errors import StorageError
+from recognizer.core import adjustments
+from recognizer.core.adjustments import Adjustments
+from recognizer.core.errors import StorageError
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +67,7 @@ def test_a_damaged_file_counts_for_nothing_and_the_next_change_mends_it(tmp_path
 def test_a_folder_that_cannot_be_written_is_told_and_the_value_stays(tmp_path):
     (tmp_path / "state").write_text("a file")
     found = held(tmp_path)
-    with pytest.raises(StorageError, match="cannot be kept"):
+    with pytest.raises(StorageError, match="cannot be stored: file exists"):
         found.set("rate", 0.5)
     assert found.get("rate") is None
 

@@ -6,10 +6,10 @@ import pytest
 from PIL import Image as pillow
 from PIL import ImageDraw
 
-from recognizer import annotate, images
-from recognizer.annotate import FOUND, KNOWN, OBJECTS, POINT, UNKNOWN, draw, object_colour
-from recognizer.results import FoundObject, SeenFace
-from recognizer.types import Box, Face, Match
+from recognizer.core.types import Box, Face, Match
+from recognizer.photos import annotate, images
+from recognizer.photos.annotate import FOUND, KNOWN, OBJECTS, POINT, UNKNOWN, draw, object_colour
+from recognizer.photos.results import FoundObject, SeenFace
 
 NAMES = {
     "latin": "Zoë O'Brien",
@@ -144,10 +144,10 @@ def test_labels_of_objects_that_lie_across_each_other_do_not_cover_each_other(po
     taken: list = []
     brush = ImageDraw.Draw(pillow.fromarray(portrait))
     for box, label in zip(boxes, labels, strict=True):
-        mark = annotate._object(FoundObject(label, 0.7, Box(*box)))
-        place = annotate._draw_label(brush, (512, 512), mark, font, taken)
+        mark = annotate.object_mark(FoundObject(label, 0.7, Box(*box)))
+        place = annotate.draw_label(brush, (512, 512), mark, font, taken)
         assert 0 <= place[0] < place[2] <= 512 and 0 <= place[1] < place[3] <= 512
-        assert not any(annotate._overlap(place, other) for other in taken)
+        assert not any(annotate.areas_overlap(place, other) for other in taken)
         taken.append(place)
 
 
@@ -233,8 +233,9 @@ def test_a_crowd_is_drawn(portrait, font):
     canvas = sized(portrait, 800, 600)
     faces = [
         seen((x, y, x + 18, y + 24), f"Person {x}-{y}" if (x + y) % 2 else None, points=None)
-        for x in range(0, 800, 40) for y in range(0, 600, 50)
-    ]  # fmt: skip
+        for x in range(0, 800, 40)
+        for y in range(0, 600, 50)
+    ]
     after = draw(canvas, faces, font)
     assert share(after, KNOWN) > 0.01 or share(after, UNKNOWN) > 0.01
 

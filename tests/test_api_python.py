@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
+import io
+import json
 import sqlite3
 import subprocess
 import sys
@@ -13,7 +16,7 @@ import pytest
 from PIL import Image
 
 import recognizer
-from recognizer.errors import (
+from recognizer.core.errors import (
     AddressRefused,
     LooksLikeAnother,
     NoFace,
@@ -22,6 +25,16 @@ from recognizer.errors import (
     UnreadableImage,
     UnsupportedImage,
 )
+from recognizer.http import replies
+from recognizer.photos import images
+
+from .commands import engines_made_once
+
+
+@pytest.fixture(scope="module", autouse=True)
+def engines():
+    with engines_made_once():
+        yield
 
 
 @pytest.fixture
@@ -56,14 +69,87 @@ def test_nobody_is_enrolled(people, photos):
 def test_paths_bytes_and_arrays_say_the_same(presidents, photos):
     path = photos["obama2.jpg"]
     given = {
-        "str": str(path), "path": path, "bytes": path.read_bytes(), "bytearray": bytearray(path.read_bytes()),
-        "array": pixels(path), "reversed twice": pixels(path)[:, ::-1][:, ::-1],
-    }  # fmt: skip
+        "str": str(path),
+        "path": path,
+        "bytes": path.read_bytes(),
+        "bytearray": bytearray(path.read_bytes()),
+        "array": pixels(path),
+        "reversed twice": pixels(path)[:, ::-1][:, ::-1],
+        "file": io.BytesIO(path.read_bytes()),
+        "PIL": Image.open(path),
+    }
     for kind, photo in given.items():
         (face,) = presidents.recognize(photo, top_k=2)
         assert face.subject == "Barack Obama", kind
         assert [each.subject for each in face.candidates] == ["Barack Obama", "Joe Biden"], kind
         assert face.distance == face.candidates[0].distance < 1
+
+
+def test_pil_images_are_turned_upright_and_put_on_white(presidents, photos):
+    with Image.open(photos["obama2.jpg"]) as photo:
+        lying = photo.convert("RGB").rotate(90, expand=True)  # 90 degrees anticlockwise: orientation 6 undoes it
+        lying.getexif()[0x0112] = 6
+        clear = photo.convert("RGBA")
+        clear.putalpha(Image.new("L", clear.size, 255))
+    assert subjects(presidents.recognize(lying)) == subjects(presidents.recognize(clear)) == ["Barack Obama"]
+    assert images.from_pillow(Image.new("RGBA", (2, 2), (255, 0, 0, 0))).pixels.tolist() == [[[255] * 3] * 2] * 2
+
+
+def test_a_file_in_text_mode_or_something_else_is_refused(people, tmp_path):
+    (tmp_path / "a.txt").write_text("x")
+    with (tmp_path / "a.txt").open() as file, pytest.raises(TypeError, match="binary mode"):
+        people.recognize(file)
+    with pytest.raises(TypeError, match="expected a path"):
+        people.recognize(3)
+
+
+def test_results_become_plain_data_as_over_http(presidents, photos):
+    (face,) = presidents.recognize(photos["obama2.jpg"], top_k=1)
+    shown = face.to_dict()
+    assert json.loads(json.dumps(shown)) == shown == replies.seen_face(face, candidates=True)
+    assert shown["subject"] == "Barack Obama" and set(shown["box"]) == {"left", "top", "right", "bottom"}
+    assert set(shown["landmarks"]) >= {"left_eye", "right_eye"} and len(shown["candidates"]) == 1
+    same = presidents.verify(photos["obama2.jpg"], subject="Barack Obama").to_dict()
+    assert same["same"] is True and json.dumps(same)
+    labels = [found.to_dict()["label"] for found in presidents.objects(photos["astronaut.png"])]
+    assert "person" in labels
+
+
+def test_names_membership_and_representation(presidents):
+    assert presidents.names() == ["Barack Obama", "Joe Biden"] == [person.name for person in presidents]
+    assert "Joe Biden" in presidents and "joe biden" not in presidents.names()
+    assert "Ada Lovelace" not in presidents and "" not in presidents and 3 not in presidents
+    assert repr(presidents).startswith("<People: 2 enrolled in ") and "dlib+sface" in repr(presidents)
+
+
+def test_draw_gives_a_picture_of_full_size_with_the_names_on_it(presidents, photos):
+    path = photos["obama2.jpg"]
+    faces = presidents.recognize(path)
+    drawn = presidents.draw(path, faces)
+    assert drawn.tobytes() == presidents.draw(path).tobytes()
+    plain = pixels(path).astype(int)
+    assert drawn.size == plain.shape[1::-1]
+    changed = np.abs(np.asarray(drawn, int) - plain).max(axis=2) > 60
+    left, top, right, _ = map(round, faces[0].box)
+    assert changed[top, left:right].mean() > 0.9 and changed.mean() < 0.2
+    assert not (np.abs(np.asarray(presidents.draw(path, ()), int) - plain) > 3).any()
+
+
+def test_everything_of_the_package_that_its_users_need_is_at_its_top():
+    assert recognizer.People.__module__ == "recognizer.people"
+    assert issubclass(recognizer.errors.NoFace, recognizer.errors.RecognizerError)
+    assert set(recognizer.__all__) <= set(dir(recognizer)) and "open" not in recognizer.__all__
+    with pytest.raises(AttributeError, match="no attribute 'peple'"):
+        recognizer.peple  # noqa: B018
+    namespace: dict = {}
+    exec("from recognizer import *", namespace)
+    assert namespace["People"] is recognizer.People and not set(namespace) & set(dir(builtins)) - {"__builtins__"}
+
+
+def test_importing_the_package_sets_no_environment_variable():
+    code = "import os; before = dict(os.environ); import recognizer, recognizer.people; print(dict(os.environ) == before)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
 
 
 def test_a_stranger_stays_a_stranger(presidents, photos):

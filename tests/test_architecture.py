@@ -1,74 +1,81 @@
-"""Which way imports point: read from the sources, and held to one table, which docs/architecture.md shows."""
+"""Which way imports point: import-linter checks the contracts in pyproject.toml; docs/architecture.md shows the layers."""
 
 from __future__ import annotations
 
 import ast
+import functools
+import importlib
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+
+from . import toml
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "recognizer"
 
-#: Rooms (modules, and packages taken as one), the lowest first. A room imports from the rows below its own, never from
-#: its own row or from above: imports inside functions count as well.
-LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "logs", "headers", "origins", "children", "files", "framing"),
-    (
-        "types", "exporting", "settings", "names", "image_headers", "fetch", "package_index", "pool", "reload", "wsgi",
-        "metrics", "openapi", "pages", "tls", "rates", "access_file", "adjustments", "vault", "consent", "changes",
-    ),
-    ("decoders",),
-    ("sandbox",),
-    ("geometry", "matching", "clustering", "images", "download", "encodings", "server", "observing", "keys", "audit"),
-    (
-        "models", "galleries", "folder", "quality", "duplicates", "fonts", "bodies", "sources", "sessions",
-        "subject_export", "template_file", "backup_file",
-    ),
-    ("engines", "results", "progress", "auth", "refusals"),
-    ("objects", "strangers"),
-    ("examination", "evaluation", "face_recognition", "annotate", "replies"),
-    ("enrolment", "video", "vision", "inbox", "archive"),
-    ("watcher", "review", "closeness", "contact_sheet", "retention", "encryption"),
-    ("backup", "restore"),
-    ("service",),
-    ("people", "doctor"),
-    ("commands",),
-    ("cli",),
-    ("__init__", "__main__", "api"),
-)
-#: Rooms that may know the settings: whoever puts the parts together, and the entry points.
-SETTINGS_READERS = {"service", "people", "doctor", "commands", "cli", "api"}
+#: Packages and modules that may know the settings: those that put the parts together, and the entry points.
+SETTINGS_READERS = {"service", "people", "doctor", "commands", "cli", "api", "http/site.py"}
 #: Who touches the process's environment, and what for.
 ENVIRONMENT = {
-    "__init__.py": "keeps ONNX Runtime from calling its makers",
-    "settings.py": "the settings",
-    "package_index.py": "what pip and uv are set to",
-    "reload.py": "hands the listening socket to the process that replaces this one",
+    "engines/runtime.py": "keeps ONNX Runtime from calling its makers, and OpenCV from spinning",
+    "core/settings.py": "the settings",
+    "weights/index_settings.py": "what pip and uv are set to",
+    "weights/npm_registry.py": "what npm is set to",
+    "http/reload.py": "hands the listening socket to the process that replaces this one",
     "cli.py": "quietens OpenCV",
-    "children.py": "handed on to the processes that decode, without what is secret",
-    "video/decoder.py": "a process of its own: FFmpeg's options for OpenCV",
+    "commands/cmd_serve.py": "hands its options to the server as settings",
+    "core/children.py": "handed on to the processes that decode, without what is secret",
+    "video/sources/decoder.py": "a process of its own: FFmpeg's options for OpenCV",
 }
 #: What takes long to import, or is not there everywhere: imported where it is used.
 HEAVY = {
-    "PIL", "argon2", "cryptography", "cv2", "dlib", "fsspec", "google", "limits", "loky", "matplotlib", "onnx",
-    "onnxruntime", "paho", "pi_heif", "prometheus_client", "pyarrow", "pycocotools", "requests", "rich", "simplejpeg",
+    "PIL",
+    "argon2",
+    "cryptography",
+    "cv2",
+    "dlib",
+    "fsspec",
+    "google",
+    "limits",
+    "loky",
+    "matplotlib",
+    "onnx",
+    "onnxruntime",
+    "paho",
+    "pi_heif",
+    "prometheus_client",
+    "pyarrow",
+    "pycocotools",
+    "requests",
+    "rich",
+    "simplejpeg",
     "watchfiles",
-}  # fmt: skip
+}
 #: Modules that are pure: what they may import beside the standard library.
 PURE = {
-    "types": {"numpy", "errors"}, "geometry": {"numpy"}, "matching": {"numpy", "types", "errors"},
-    "clustering": {"numpy", "dlib"},
-}  # fmt: skip
+    "core/types": {"numpy", "recognizer.core.errors"},
+    "core/geometry": {"numpy"},
+    "galleries/matching": {"numpy", "recognizer.core.types", "recognizer.galleries.thresholds"},
+    "galleries/thresholds": {"numpy", "recognizer.core.types"},
+    "galleries/clustering": {"numpy", "dlib"},
+    "galleries/similarity": {"recognizer.galleries.thresholds"},
+}
 #: Who may know hug. It is unmaintained: nothing below the routes depends on it.
-HUG = {"api.py"}
+HUG = ("api.py", "commands/cmd_serve.py", "http/hug_adapter.py", "http/routes/", "http/compat/")
+LINT = "import sys; from importlinter import cli; sys.exit(cli.lint_imports(cache_dir=None))"
 
 FILES = [ROOT / "api.py", *sorted(PACKAGE.rglob("*.py"))]
-LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
+CONTRACTS = {
+    contract["id"]: contract
+    for contract in toml.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+}
 
 
 def shown(file: Path) -> str:
@@ -83,7 +90,36 @@ def only_for_types(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
 
 
-def imports(file: Path, inside_functions: bool = True) -> Iterator[str]:
+class Read(NamedTuple):
+    """What the tests want to know of a file, which is parsed once."""
+
+    everywhere: tuple[str, ...]
+    outside_functions: tuple[str, ...]
+    classes: tuple[str, ...]
+    environment: bool
+
+
+@functools.cache
+def read(file: Path) -> Read:
+    tree = ast.parse(file.read_text("utf-8"))
+    return Read(
+        tuple(imported(file, tree, inside_functions=True)),
+        tuple(imported(file, tree, inside_functions=False)),
+        tuple(node.name for node in tree.body if isinstance(node, ast.ClassDef)),
+        any(touches_environment(node) for node in ast.walk(tree)),
+    )
+
+
+def touches_environment(node: ast.AST) -> bool:
+    named = isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv", "putenv")
+    return named and isinstance(node.value, ast.Name) and node.value.id == "os"
+
+
+def imports(file: Path, inside_functions: bool = True) -> tuple[str, ...]:
+    return read(file).everywhere if inside_functions else read(file).outside_functions
+
+
+def imported(file: Path, tree: ast.AST, inside_functions: bool) -> Iterator[str]:
     """Full dotted names of what a file imports; ``from a import b`` gives ``a.b``."""
     package = ["recognizer", *file.relative_to(PACKAGE).parts[:-1]] if PACKAGE in file.parents else []
 
@@ -99,14 +135,18 @@ def imports(file: Path, inside_functions: bool = True) -> Iterator[str]:
             elif inside_functions or not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
                 yield from walk(child)
 
-    return walk(ast.parse(file.read_text("utf-8")))
+    return walk(tree)
 
 
-def rooms_imported(file: Path) -> set[str]:
-    """Rooms of this package that a file imports from, its own left out; names of the package itself are no rooms."""
-    names = [name.split(".") for name in imports(file) if name.split(".")[0] == "recognizer"]
-    rooms = {name[1] for name in names if len(name) > 1} - {room_of(file)}
-    return {room for room in rooms if (PACKAGE / room).is_dir() or (PACKAGE / f"{room}.py").is_file()}
+def own_modules(file: Path) -> set[str]:
+    """The package's own modules that a file imports, by their full names."""
+    found = set()
+    for name in imports(file):
+        parts = name.split(".")
+        if parts[0] == "recognizer":
+            path = PACKAGE.joinpath(*parts[1:])
+            found.add(name if path.is_dir() or path.with_suffix(".py").is_file() else ".".join(parts[:-1]))
+    return found
 
 
 def top_packages(file: Path, **options) -> set[str]:
@@ -115,55 +155,57 @@ def top_packages(file: Path, **options) -> set[str]:
 
 def table() -> str:
     """The layers as docs/architecture.md shows them, entry points first."""
-    return "\n".join(["```", *("  ".join(rooms) for rooms in reversed(LAYERS)), "```"])
+    return "\n".join(["```", *(layer.replace(" | ", "  ") for layer in CONTRACTS["layers"]["layers"]), "```"])
 
 
-@pytest.mark.parametrize("file", FILES, ids=shown)
-def test_every_file_has_its_place_and_imports_only_from_below(file):
-    room = room_of(file)
-    assert room in LEVEL, f"{shown(file)} is in no row of LAYERS"
-    above = {other for other in rooms_imported(file) if LEVEL[other] >= LEVEL[room]}
-    assert not above, f"{shown(file)} imports from its own row or from above: {sorted(above)}"
+def test_imports_keep_to_the_contracts():
+    """pyproject.toml has them: the layers, no circles between or inside packages, engines and galleries apart."""
+    done = subprocess.run([sys.executable, "-c", LINT], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
-def test_every_room_of_the_table_exists_once():
-    rooms = [room for row in LAYERS for room in row]
-    assert sorted(rooms) == sorted(set(rooms)) == sorted({room_of(file) for file in FILES})
+#: Modules of `recognizer.video` that only re-export, under the addresses that docs/video.md promises.
+RE_EXPORTS = {"video/camera.py", "video/pattern.py", "video/results.py", "video/source.py", "video/watching.py"}
 
 
-@pytest.mark.parametrize("room", PURE)
-def test_pure_modules_stay_pure(room):
-    allowed = PURE[room]
-    found = set()
-    for name in imports(PACKAGE / f"{room}.py"):
-        parts = name.split(".")
-        found.add(parts[1] if parts[0] == "recognizer" else parts[0])
-    assert {name for name in found if name not in sys.stdlib_module_names} <= allowed
+def test_a_name_names_one_thing():
+    """No two public classes of the package share a name, nor two modules."""
+    classes, modules = Counter(), Counter()
+    for file in sorted(PACKAGE.rglob("*.py")):
+        if file.name != "__init__.py" and shown(file) not in RE_EXPORTS:
+            modules[file.stem] += 1
+        classes.update(name for name in read(file).classes if not name.startswith("_"))
+    assert not {name for name, count in (classes + modules).items() if count > 1}
 
 
-def test_engines_and_galleries_know_nothing_of_each_other():
-    for file in FILES:
-        if room_of(file) in ("engines", "galleries"):
-            assert not rooms_imported(file) & {"engines", "galleries", "encodings", "enrolment", "service"}
+@pytest.mark.parametrize("name", sorted(RE_EXPORTS))
+def test_the_modules_that_re_export_do_nothing_else(name):
+    tree = ast.parse((PACKAGE / name).read_text("utf-8"))
+    assert all(isinstance(node, (ast.Expr, ast.ImportFrom, ast.Assign)) for node in tree.body)
+    names = importlib.import_module(f"recognizer.{name.removesuffix('.py').replace('/', '.')}")
+    assert all(hasattr(names, each) for each in names.__all__)
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_pure_modules_stay_pure(module):
+    found = own_modules(PACKAGE / f"{module}.py") | top_packages(PACKAGE / f"{module}.py")
+    assert {name for name in found - {"recognizer"} if name not in sys.stdlib_module_names} <= PURE[module]
 
 
 def test_only_the_routes_know_hug():
-    assert {shown(file) for file in FILES if "hug" in top_packages(file)} == HUG
+    knowing = {shown(file) for file in FILES if "hug" in top_packages(file)}
+    assert "http/hug_adapter.py" in knowing and all(name.startswith(HUG) for name in knowing), knowing
 
 
-def test_only_whoever_puts_the_parts_together_knows_the_settings():
-    readers = {room_of(file) for file in FILES if "settings" in rooms_imported(file)}
-    assert readers <= SETTINGS_READERS
+def test_only_what_puts_the_parts_together_knows_the_settings():
+    readers = {shown(file) for file in FILES if "recognizer.core.settings" in own_modules(file)}
+    assert not {name for name in readers if name != "api.py" and not {name, room_of(PACKAGE / name)} & SETTINGS_READERS}
 
 
 def test_only_these_touch_the_environment():
-    touching = set()
     for file in FILES:
-        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-            if isinstance(node, ast.Attribute) and ast.unparse(node) in ("os.environ", "os.getenv", "os.putenv"):
-                touching.add(shown(file))
         assert not {"os.environ", "os.getenv"} & set(imports(file))
-    assert touching == set(ENVIRONMENT)
+    assert {shown(file) for file in FILES if read(file).environment} == set(ENVIRONMENT)
 
 
 @pytest.mark.parametrize("file", FILES, ids=shown)
@@ -173,12 +215,19 @@ def test_heavy_packages_are_imported_where_they_are_used(file):
 
 @pytest.mark.parametrize(
     "module",
-    ["recognizer", "recognizer.settings", "recognizer.errors", "recognizer.engines", "recognizer.enrolment", "recognizer.cli"],
+    [
+        "recognizer",
+        "recognizer.core.settings",
+        "recognizer.core.errors",
+        "recognizer.engines",
+        "recognizer.enrolment.enrolment",
+        "recognizer.cli",
+    ],
 )
 def test_importing_loads_nothing_heavy(module):
     program = f"import sys, {module}; print(*{{name.split('.')[0] for name in sys.modules}})"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert not set(done.stdout.split()) & (HEAVY | {"hug", "face_recognition", "face_recognition_models"})
+    assert not set(done.stdout.split()) & (HEAVY | {"asyncio", "hug", "face_recognition", "face_recognition_models"})
 
 
 def test_the_documentation_shows_the_table():

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from recognizer.audit import BEGINNING, AuditLog, acting, require_whole
-from recognizer.errors import AuditBroken, StorageError
+from recognizer.core.audit import BEGINNING, AuditLog, acting, one_act, require_whole
+from recognizer.core.errors import AuditBroken, StorageError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -45,6 +45,20 @@ def test_nothing_written_yet(log):
     assert not log.folder.exists()
 
 
+def test_one_act_is_one_line_for_each_action_and_subject(log):
+    with one_act(stranger="3f9a"):
+        lines = [log.append("enroll", name, force=True) for name in ("Ada", "Ada", "Bob", "Ada")]
+        log.append("consent", "Ada")
+    log.append("enroll", "Ada")
+    assert [(line["action"], line["name"], line["details"]) for line in log.lines()] == [
+        ("enroll", "Ada", {"force": True, "stranger": "3f9a"}),
+        ("enroll", "Bob", {"force": True, "stranger": "3f9a"}),
+        ("consent", "Ada", {"stranger": "3f9a"}),
+        ("enroll", "Ada", {}),
+    ]
+    assert lines[0] == lines[1] == lines[3] and log.verify().problems == []
+
+
 def test_lines_say_who_did_what_to_whom_and_when(log):
     with acting("key-7"):
         log.append("enroll", "Ada", force=True)
@@ -62,7 +76,8 @@ def test_lines_say_who_did_what_to_whom_and_when(log):
 def test_no_line_holds_a_name(log):
     log.append("enroll", "Zebulon Quux")
     log.rename("Zebulon Quux", "Quentin Zeb")
-    log.erase("Quentin Zeb")
+    log.append("delete", "Quentin Zeb")
+    log.forget("Quentin Zeb")
     held = b"".join(path.read_bytes() for path in log.folder.iterdir())
     assert b"Zebulon" not in held and b"Quentin" not in held and log.names() == {}
     assert len({line["subject"] for line in log.lines()}) == 1 and log.about("Quentin Zeb") == []
@@ -85,19 +100,19 @@ def test_a_name_keeps_its_id_and_merged_people_have_both(log):
         (lambda lines: [lines[0].replace(b"enroll", b"delete"), *lines[1:]], "was changed"),
         (lambda lines: [*lines[:2], lines[2].replace(b'"photo":2', b'"photo":3'), *lines[3:]], "was changed"),
         (lambda lines: [*lines[:2], *lines[3:]], "missing"),
-        (lambda lines: lines[1:], "older ones are missing"),
+        (lambda lines: lines[1:], "older lines are missing"),
         (lambda lines: [lines[0], lines[2], lines[1], *lines[3:]], "reordered"),
         (lambda lines: [*lines[:3], lines[2], *lines[3:]], "added"),
         (lambda lines: lines[:-1], "the end is missing"),
         (lambda lines: lines[:-3], "the end is missing"),
         (lambda lines: [], "the end is missing"),
-        (lambda lines: [*lines, b"not json\n"], "no whole line"),
-        (lambda lines: [*lines[:-1], lines[-1][:-20]], "no whole line"),
+        (lambda lines: [*lines, b"not json\n"], "not a complete line"),
+        (lambda lines: [*lines[:-1], lines[-1][:-20]], "not a complete line"),
         (lambda lines: [lines[0].replace(b"{", b'{"actor":"somebody else",', 1), *lines[1:]], "was changed"),
         (lambda lines: [lines[0].replace(b",", b", ", 1), *lines[1:]], "was changed"),
         (lambda lines: [*lines[:-1], lines[-1][:-1]], "was changed"),
         (lambda lines: [lines[0].replace(b"local", b"\\ud800"), *lines[1:]], "was changed"),
-        (lambda lines: [b"[" * 100_000 + b"\n", *lines[1:]], "no whole line"),
+        (lambda lines: [b"[" * 100_000 + b"\n", *lines[1:]], "not a complete line"),
     ],
 )
 def test_what_was_changed_is_found(tmp_path, work, said):
@@ -138,11 +153,14 @@ def test_what_only_a_noted_head_finds(tmp_path):
     last = list(log.lines())[-1]
     (log.folder / "head.json").write_text(json.dumps({"seq": last["seq"], "hash": last["hash"]}))  # forged as well
     assert log.verify().problems == []
-    assert log.verify((noted.last, noted.hash)).problems == ["line 6, which was noted, is not there"]
+    assert log.verify((noted.last, noted.hash)).problems == ["line 6, which was recorded elsewhere, is missing"]
     log.append("enroll", "A")
     log.append("enroll", "B")
     log.append("enroll", "C")
-    assert any("not the one that was noted" in problem for problem in log.verify((noted.last, noted.hash)).problems)
+    assert any(
+        "differs from the one that was recorded elsewhere" in problem
+        for problem in log.verify((noted.last, noted.hash)).problems
+    )
 
 
 def test_an_end_that_was_cut_stays_found_after_more_is_written(tmp_path):
@@ -159,6 +177,19 @@ def test_a_lost_head_is_noted(tmp_path):
     assert any("head.json" in problem for problem in log.verify().problems)
     log.append("enroll", "Ada")
     assert any("audit.head_missing" in problem for problem in log.verify().problems)
+
+
+@pytest.mark.parametrize("folder_too", [False, True])
+def test_an_emptied_folder_is_noticed(tmp_path, folder_too):
+    log = filled(tmp_path / "audit")
+    for file in log.folder.iterdir():
+        file.unlink()
+    if folder_too:
+        log.folder.rmdir()
+    assert log.verify().problems == ["the log is empty, although lines were written: they were removed"]
+    AuditLog(log.folder).append("enroll", "Ada")
+    assert [line["action"] for line in log.lines()] == ["audit.truncated", "enroll"]
+    assert any("audit.truncated" in problem for problem in log.verify().problems)
 
 
 def test_half_a_line_of_a_stopped_machine_is_cut_and_noted(tmp_path):
@@ -186,7 +217,7 @@ def test_rotation_keeps_the_chain(tmp_path):
 _WRITER = """
 import sys
 from pathlib import Path
-from recognizer.audit import AuditLog
+from recognizer.core.audit import AuditLog
 log = AuditLog(Path(sys.argv[1]), file_bytes=3000)
 for number in range(int(sys.argv[3])):
     print(log.append("enroll", f"{sys.argv[2]} {number % 2}")["seq"], flush=True)

@@ -17,15 +17,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recognizer import backup, backup_file, restore
-from recognizer.audit import AuditLog
-from recognizer.backup_file import CHUNK, HEADER, MANIFEST, Reader, Writer, belongs
-from recognizer.changes import Changes
-from recognizer.encryption import Places, Presence, alone, check, held_keys
-from recognizer.errors import BackupBroken, InUse, KeyMissing, NotEmpty, RecognizerError, StorageError
-from recognizer.strangers import sealable
-from recognizer.vault import Vault, is_sealed
-from recognizer.video.event_log import EventLog, read_all
+from recognizer.backup import backup, backup_file, reseal, restore
+from recognizer.backup.backup_file import CHUNK, HEADER, MANIFEST, BackupReader, Writer, belongs
+from recognizer.backup.reseal import EncryptionPresence, Places, alone, check, held_keys
+from recognizer.core.audit import AuditLog
+from recognizer.core.disk import disk_errors
+from recognizer.core.errors import BackupBroken, InUse, KeyMissing, NotEmpty, RecognizerError, StorageError
+from recognizer.core.files import new_file
+from recognizer.core.lock import WriteLock
+from recognizer.core.vault import Vault, is_sealed
+from recognizer.events.event_log import EventLog
+from recognizer.events.event_sealing import read_all
+from recognizer.strangers.stranger_files import sealable
 
 A, B = Vault([bytes(range(32))]), Vault([bytes(range(1, 33))])
 PHOTO, OTHER = b"\xff\xd8\xff photo " + os.urandom(5000), b"\xff\xd8\xff other " + os.urandom(700)
@@ -67,8 +70,8 @@ def put(places: Places, path: str, data: bytes) -> Path:
 
 
 def made(places: Places, to: Path, vault: Vault | None = None) -> dict:
-    with backup.new_file(to) as file:
-        return backup.write(places, file, vault, Changes(places.state), "1.0")
+    with disk_errors("the backup cannot be written"), new_file(to) as file:
+        return backup.write(places, file, vault, WriteLock(places.state), "1.0")
 
 
 def other(tmp_path: Path) -> Places:
@@ -137,7 +140,7 @@ def test_files_of_every_size(tmp_path, size):
             writer = Writer(file, vault)
             writer.add("known_faces/Ann/a.jpg", [data[:10], data[10:]], 1)
             writer.close("1", "now", {"keys": []})
-        with Reader(tmp_path / "x.zip", vault) as reader:
+        with BackupReader(tmp_path / "x.zip", vault) as reader:
             [member] = reader.members.values()
             assert b"".join(reader.read(member)) == data
 
@@ -186,7 +189,7 @@ def test_a_source_that_fails_leaves_nothing(tmp_path):
 
 def test_whoever_comes_or_goes_meanwhile_is_wholly_in_or_wholly_out(places, tmp_path):
     """Each person has a number of photos that all hold the same; they are added one by one and erased in one step."""
-    changes, stop, count = Changes(places.state), threading.Event(), 5
+    changes, stop, count = WriteLock(places.state), threading.Event(), 5
 
     def live() -> None:
         turn = 0
@@ -194,7 +197,7 @@ def test_whoever_comes_or_goes_meanwhile_is_wholly_in_or_wholly_out(places, tmp_
             turn += 1
             name = f"P{turn % 7}"
             folder = places.known_faces / name
-            with changes.one():
+            with changes.hold():
                 if folder.exists():
                     trash = places.known_faces / f".deleted-{turn}"
                     folder.rename(trash)
@@ -217,7 +220,7 @@ def test_whoever_comes_or_goes_meanwhile_is_wholly_in_or_wholly_out(places, tmp_
             zip_file = tmp_path / f"{round}.zip"
             made(places, zip_file)
             people: dict[str, list[bytes]] = {}
-            with Reader(zip_file, None) as reader:
+            with BackupReader(zip_file, None) as reader:
                 for path, member in reader.members.items():
                     if path.startswith("known_faces/P"):
                         people.setdefault(path.split("/")[1], []).append(b"".join(reader.read(member)))
@@ -230,19 +233,40 @@ def test_whoever_comes_or_goes_meanwhile_is_wholly_in_or_wholly_out(places, tmp_
     assert len(seen) > 1  # they did come and go
 
 
+def test_a_photo_that_vanishes_takes_no_other_out_of_the_backup(places, tmp_path, monkeypatch):
+    put(places, "Ann/b.jpg", OTHER)
+    real = os.lstat
+
+    def lstat(path, *args, **named):
+        if Path(path).name == "a.jpg" and Path(path).exists():
+            Path(path).unlink()  # somebody deletes it in the middle
+        return real(path, *args, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "lstat", lstat)
+        found = made(places, tmp_path / "backup.zip")
+    assert found["left_out"] == []
+    with BackupReader(tmp_path / "backup.zip", None) as reader:
+        photos = {path for path in reader.members if path.startswith("known_faces/") and path.endswith(".jpg")}
+    assert photos == {"known_faces/Ann/b.jpg", "known_faces/Zoë Ω/b c.jpg"}
+
+
 def test_a_photo_that_is_still_being_copied_into_the_folder_is_left_out(places, tmp_path, monkeypatch):
     monkeypatch.setattr(backup, "_PATIENCE", 1.0)
-    stop = threading.Event()
+    begun, stop = threading.Event(), threading.Event()
 
     def copying() -> None:
         with open(places.known_faces / "Ann" / "slow.jpg", "wb") as file:
             while not stop.is_set():
                 file.write(b"x" * 100)
                 file.flush()
+                os.utime(file.name, (time.time(),) * 2)  # by the clock of these tests, which may be ahead of the system's
+                begun.set()
                 time.sleep(0.01)
 
     thread = threading.Thread(target=copying)
     thread.start()
+    assert begun.wait(60)
     try:
         done = made(places, tmp_path / "backup.zip")
     finally:
@@ -252,15 +276,15 @@ def test_a_photo_that_is_still_being_copied_into_the_folder_is_left_out(places, 
 
 
 def test_a_change_waits_for_the_last_look_and_says_so_when_that_is_long(places, monkeypatch):
-    from recognizer import changes
-    from recognizer.errors import Busy
+    from recognizer.core import lock as changes
+    from recognizer.core.errors import Busy
 
     monkeypatch.setattr(changes, "PATIENCE", 0.2)
-    held, other_process = Changes(places.state), Changes(places.state)
-    with held.one(), held.one():
+    held, other_process = WriteLock(places.state), WriteLock(places.state)
+    with held.hold(), held.hold():
         with pytest.raises(Busy):
-            other_process.one().__enter__()
-    with other_process.one():
+            other_process.hold().__enter__()
+    with other_process.hold():
         pass
 
 
@@ -272,7 +296,7 @@ def test_what_belongs_to_nobody_is_left_out(places, tmp_path):
     (places.state / "notes.txt").write_text("x")
     done = made(places, tmp_path / "backup.zip")
     assert done["left_out"] == ["Ann/inner", "Ann/link.jpg", "linked", "stray.jpg"] and done["photos"] == 2
-    with Reader(tmp_path / "backup.zip", None) as reader:
+    with BackupReader(tmp_path / "backup.zip", None) as reader:
         assert not any("notes" in path for path in reader.members)
 
 
@@ -357,26 +381,48 @@ def test_a_good_one_made_by_hand_is_taken(places, tmp_path):
 
 def rows(**changes) -> dict:
     row = {
-        "path": "known_faces/Ann/a.jpg", "name": "known_faces/Ann/a.jpg", "size": len(PHOTO), "mtime_ns": 1,
+        "path": "known_faces/Ann/a.jpg",
+        "name": "known_faces/Ann/a.jpg",
+        "size": len(PHOTO),
+        "mtime_ns": 1,
         "sha256": hashlib.sha256(PHOTO).hexdigest(),
-    }  # fmt: skip
+    }
     return {"keys": [], "members": [row | changes]}
 
 
 @pytest.mark.parametrize(
-    "how", [
-        {"manifest": rows(sha256="0" * 64)}, {"manifest": rows(size=len(PHOTO) - 1)}, {"manifest": rows(size="x")},
-        {"manifest": rows(name="nothing")}, {"manifest": rows(name=HEADER)}, {"manifest": rows(path=7)},
-        {"manifest": rows(extra=1)}, {"manifest": rows(mtime_ns=None)}, {"manifest": rows(name=["x"])},
-        {"manifest": {"keys": [], "members": rows()["members"] * 2}}, {"manifest": {"keys": [], "members": []}},
-        {"manifest": {"keys": [], "members": {}}}, {"manifest": {"members": []}}, {"manifest": {"keys": 5, "members": []}},
-        {"manifest": b"["}, {"manifest": b"[" * 100_000}, {"manifest": b"null"}, {"manifest": b"\xff"},
-        {"header": {"recognizer_backup": 2, "sealed_by": None}}, {"header": {"recognizer_backup": 1, "sealed_by": 7}},
-        {"header": {"recognizer_backup": 1}, "more": {"x": b""}}, {"more": {"x": b"not listed"}}, {"more": {"folder/": b""}},
-        {"more": {"known_faces/Ann/a.jpg": b"twice"}}, {"mode": stat.S_IFLNK | 0o777}, {"mode": stat.S_IFCHR | 0o600},
+    "how",
+    [
+        {"manifest": rows(sha256="0" * 64)},
+        {"manifest": rows(size=len(PHOTO) - 1)},
+        {"manifest": rows(size="x")},
+        {"manifest": rows(name="nothing")},
+        {"manifest": rows(name=HEADER)},
+        {"manifest": rows(path=7)},
+        {"manifest": rows(extra=1)},
+        {"manifest": rows(mtime_ns=None)},
+        {"manifest": rows(name=["x"])},
+        {"manifest": {"keys": [], "members": rows()["members"] * 2}},
+        {"manifest": {"keys": [], "members": []}},
+        {"manifest": {"keys": [], "members": {}}},
+        {"manifest": {"members": []}},
+        {"manifest": {"keys": 5, "members": []}},
+        {"manifest": b"["},
+        {"manifest": b"[" * 100_000},
+        {"manifest": b"null"},
+        {"manifest": b"\xff"},
+        {"header": {"recognizer_backup": 2, "sealed_by": None}},
+        {"header": {"recognizer_backup": 1, "sealed_by": 7}},
+        {"header": {"recognizer_backup": 1}, "more": {"x": b""}},
+        {"more": {"x": b"not listed"}},
+        {"more": {"folder/": b""}},
+        {"more": {"known_faces/Ann/a.jpg": b"twice"}},
+        {"mode": stat.S_IFLNK | 0o777},
+        {"mode": stat.S_IFCHR | 0o600},
         {"compression": zipfile.ZIP_DEFLATED},
-    ], ids=lambda how: repr(how)[:60],
-)  # fmt: skip
+    ],
+    ids=lambda how: repr(how)[:60],
+)
 def test_backups_that_are_not_as_they_should_be_are_refused(places, tmp_path, how):
     refused(zipped(tmp_path / "x.zip", GOOD, **how), places, tmp_path)
 
@@ -395,13 +441,13 @@ def test_any_changed_byte_is_noticed_or_harmless(places, tmp_path, vault):
     zip_file, bad = tmp_path / "backup.zip", tmp_path / "bad.zip"
     made(places, zip_file, vault)
     data, there = zip_file.read_bytes(), other(tmp_path)
-    with Reader(zip_file, vault) as reader:
+    with BackupReader(zip_file, vault) as reader:
         good = {path: b"".join(reader.read(member)) for path, member in reader.members.items()}
     noticed, places_changed = 0, range(0, len(data), 97)
     for at in places_changed:
         bad.write_bytes(data[:at] + bytes([data[at] ^ 0x20]) + data[at + 1 :])
         try:
-            with Reader(bad, vault) as reader:
+            with BackupReader(bad, vault) as reader:
                 found = {path: b"".join(reader.read(member)) for path, member in reader.members.items()}
             assert found == good, at
         except RecognizerError:
@@ -450,7 +496,7 @@ def test_what_is_there_stays_unless_asked(places, tmp_path):
 def test_an_installation_that_was_only_started_counts_as_empty(places, tmp_path):
     made(places, tmp_path / "backup.zip")
     there = other(tmp_path)
-    Presence(there).close()
+    EncryptionPresence(there).close()
     there.events.mkdir()
     (there.events / "owner.lock").touch()
     restore.restore(tmp_path / "backup.zip", there, None)
@@ -459,7 +505,7 @@ def test_an_installation_that_was_only_started_counts_as_empty(places, tmp_path)
 
 def test_nothing_is_restored_while_somebody_uses_the_installation(places, tmp_path):
     made(places, tmp_path / "backup.zip")
-    presence = Presence(places)
+    presence = EncryptionPresence(places)
     try:
         with pytest.raises(InUse):
             restore.restore(tmp_path / "backup.zip", places, None, replace=True)
@@ -486,7 +532,7 @@ def test_a_failed_exchange_is_taken_back(places, tmp_path, monkeypatch):
         restore.restore(zip_file, there, None, replace=True)
     monkeypatch.undo()
     assert kept(there) == before
-    Presence(there).close()
+    EncryptionPresence(there).close()
 
 
 def test_a_restore_that_was_killed_keeps_everybody_out_until_it_is_done_again(places, tmp_path, monkeypatch):
@@ -510,10 +556,10 @@ def test_a_restore_that_was_killed_keeps_everybody_out_until_it_is_done_again(pl
         restore.restore(zip_file, there, None, replace=True)
     monkeypatch.undo()
     with pytest.raises(InUse, match="restore"):
-        Presence(there)
+        EncryptionPresence(there)
     restore.restore(zip_file, there, None, replace=True)
     assert sorted(path.name for path in there.known_faces.iterdir() if not path.name.startswith(".")) == ["Ann", "Zoë Ω"]
-    Presence(there).close()
+    EncryptionPresence(there).close()
     with alone(there):
         pass
 
@@ -526,3 +572,39 @@ def test_a_plain_installation_is_not_restored_from_what_needs_another_key(places
         with pytest.raises(KeyMissing):
             restore.restore(zip_file, other(tmp_path), vault)
     assert not other(tmp_path).known_faces.exists()
+
+
+# --- another key ------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_killed_process_left_half_written_is_found_and_deleted_before_the_key_is_changed(places):
+    left = [
+        places.known_faces / "Ann" / ".part-0123",
+        places.known_faces / "Ann" / ".deleted-0123",
+        places.known_faces / ".deleted-4567" / "a.jpg",
+        places.events / "000000000001" / ".part-89ab",
+        places.strangers / "pictures" / ".part-cdef",
+        places.state / ".backup-0123" / "encodings.sqlite",
+    ]
+    for file in left:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(PHOTO)
+    assert reseal.status(places, None)["leftovers"] == {"plain": len(left)}
+    with alone(places):
+        reseal.reseal(places, None, A)
+    assert not any(file.exists() for file in left)
+    found = reseal.status(places, A)
+    assert found["leftovers"] == {} and found["photos"] == {A.current: 2}
+    for file in (*places.known_faces.rglob("*"), *places.state.rglob("*")):
+        assert not file.is_file() or PHOTO[:64] not in file.read_bytes(), file
+
+
+def test_large_files_get_another_key_piece_by_piece(places):
+    film = os.urandom(1 << 16) * 150
+    file = put(places, "Ann/film.mp4", film)
+    for old, new in ((None, A), (A, Vault([bytes(range(1, 33)), bytes(range(32))])), (B, None)):
+        with alone(places):
+            reseal.reseal(places, old, new)
+        data = file.read_bytes()
+        assert is_sealed(data) == (new is not None)
+        assert (film if new is None else new.open(data, "photo")) == film

@@ -39,3 +39,11 @@ def test_the_figures_are_written_as_data(tmp_path):
     rows = json.loads(out.read_text())["observing"]
     assert {row["what"]: row["ratio"] for row in rows}["a request, not observed"] == 1
     assert done.stdout.count("|") >= 4 * len(rows)
+
+
+def test_a_missing_package_is_named_with_what_installs_it(monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)
+    import report
+
+    with pytest.raises(SystemExit, match="no_such_package: .*requirements-benchmarks.txt"):
+        report.need_packages("json", "no_such_package")

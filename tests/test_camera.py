@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+import gzip
+import io
 import json
 import logging
 import os
@@ -18,17 +21,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recognizer.video import camera as camera_module
-from recognizer.video import http_camera, pattern
-from recognizer.video.camera import Camera
-from recognizer.video.http_camera import Parts, decode_jpeg
-from recognizer.video.http_login import authorization
-from recognizer.video.reach import Reach
-from recognizer.video.readers import BrokenShot, SourceLost
-from recognizer.video.source import parse_source
+from recognizer.video.sources import camera as camera_module
+from recognizer.video.sources import http_camera, jpeg_stream, pattern, process
+from recognizer.video.sources.base import BrokenShot, SourceLost
+from recognizer.video.sources.camera import Camera
+from recognizer.video.sources.http_camera import decode_jpeg
+from recognizer.video.sources.http_login import authorization
+from recognizer.video.sources.jpeg_stream import JpegStream
+from recognizer.video.sources.reach import Reach
+from recognizer.video.sources.source import parse_source
 
 from . import streams
-from .streams import HttpCamera, Program, clip, decoders, free_port, jpeg, rtsp_server, tool, wait_for
+from .streams import (
+    PATIENCE,
+    HttpCamera,
+    Program,
+    clip,
+    decoders,
+    ends,
+    ffmpeg_clip,
+    free_port,
+    jpeg,
+    rtsp_server,
+    tool,
+    wait_for,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -75,7 +92,7 @@ def web():
         yield server
 
 
-def numbers(camera: Camera, count: int, seconds: float = 20) -> list[int]:
+def numbers(camera: Camera, count: int, seconds: float = PATIENCE) -> list[int]:
     """What stands in the next frames' bars."""
     found, after, until = [], -1, time.monotonic() + seconds
     while len(found) < count:
@@ -86,7 +103,7 @@ def numbers(camera: Camera, count: int, seconds: float = 20) -> list[int]:
     return found
 
 
-def state(camera: Camera, name: str, seconds: float = 20) -> str:
+def state(camera: Camera, name: str, seconds: float = PATIENCE) -> str:
     """Wait for a state; its reason."""
     wait_for(lambda: camera.state.name == name, seconds, f"{name}: {camera.state}")
     return camera.state.reason
@@ -129,12 +146,12 @@ def test_a_pattern_is_live_and_newest_wins(cameras):
     camera.start()
     first = camera.wait(-1, 10)
     assert first.pixels.shape == (240, 320, 3) and camera.state.name == "live"
-    time.sleep(0.3)
+    wait_for(lambda: camera.counts["dropped"] >= 5)
     second = camera.wait(first.number, 10)
-    assert second.number > first.number + 5 and camera.counts["dropped"] >= 5
+    assert second.number > first.number + 5
     assert pattern.read(second.pixels)[0] == second.number
     assert camera.newest().number >= second.number
-    assert 10 < camera.fps < 150
+    assert camera.fps > 0
     assert camera.wait(10**9, 0.05) is None
     end()
     camera.stop()
@@ -165,31 +182,21 @@ def test_asyncio_gets_frames_and_the_loop_is_never_kept_waiting(cameras):
     camera = cameras("test:640x480@50")
 
     async def main():
-        gaps, last = [0.0], time.perf_counter()
-
-        async def tick():
-            nonlocal last
-            while True:
-                await asyncio.sleep(0.001)
-                now = time.perf_counter()
-                gaps.append(now - last)
-                last = now
-
-        ticking = asyncio.create_task(tick())
         camera.start()
         got, after = [], -1
         while len(got) < 20:
             frame = await camera.next(after)
             after = frame.number
             got.append(after)
-        ticking.cancel()
         waiting = asyncio.create_task(camera.next(10**9))
-        await asyncio.sleep(0.05)
+        for _ in range(20):  # rounds of the loop, which `waiting` does not keep
+            await asyncio.sleep(0.001)
+        assert not waiting.done()
         await asyncio.to_thread(camera.stop)
-        assert await asyncio.wait_for(waiting, 5) is None
+        assert await asyncio.wait_for(waiting, PATIENCE) is None
         return got
 
-    got = asyncio.run(main())
+    got = ends(asyncio.run, main())
     assert got == sorted(set(got))
 
 
@@ -208,7 +215,7 @@ def test_one_loop_follows_several_cameras_and_a_cancelled_wait_leaves_nothing(ca
         await asyncio.gather(*map(follow, several))
 
     asyncio.run(main())
-    assert all(not each._waiters for each in several)
+    assert not any(each.waiting for each in several)
 
 
 # -- files and stills -------------------------------------------------------------------------------------------------
@@ -245,12 +252,13 @@ def test_every_frame_for_asyncio_too(cameras, tmp_path):
 
 def test_a_paced_file_takes_its_time_and_drops_what_nobody_takes(cameras, tmp_path):
     camera = cameras(clip(tmp_path / "clip.mp4", 25, rate=25), loop=False)
-    camera.start()
-    first = camera.wait(-1, 20)
     begin = time.perf_counter()
+    camera.start()
+    last = camera.wait(23, PATIENCE)
     wait_for(lambda: camera.state.name == "ended")
-    assert time.perf_counter() - begin > 0.6 * (25 - first.number) / 25
     assert camera.counts["read"] == 25 and camera.counts["dropped"] >= 20
+    # no frame comes before its time
+    assert last.number == 24 and last.taken > begin + 0.95 * last.position > begin
 
 
 def test_what_is_passed_over_at_the_end_of_a_file_is_counted(cameras, tmp_path):
@@ -298,6 +306,16 @@ def test_a_file_cut_short_or_damaged_plays_what_there_is(cameras, tmp_path):
         while (frame := camera.wait(after, 20)) is not None:
             after, count = frame.number, count + 1
         assert count >= 10 and camera.state.name == "ended"
+
+
+def test_a_decoder_that_says_what_cannot_be_read_ends_the_source(cameras, tmp_path, monkeypatch):
+    program = tmp_path / "decoder.py"
+    program.write_text("import sys\nprint('{', flush=True)\nsys.stdin.read()\n")
+    monkeypatch.setattr(process, "PROGRAM", program)
+    camera = cameras(clip(tmp_path / "clip.avi", codec="MJPG"), loop=False)
+    camera.start()
+    assert camera.wait(-1, 30) is None
+    assert camera.state.name == "ended" and camera.state.reason == "reading it failed"
 
 
 def test_a_folder_of_photos(cameras, tmp_path, monkeypatch):
@@ -349,15 +367,14 @@ def test_a_decoder_that_hangs_keeps_nobody(cameras, tmp_path):
     camera.start()
     camera.wait(-1, 20)
     os.kill(*(*decoders(), signal.SIGSTOP))
-    begin = time.monotonic()
-    camera.stop(20)
-    assert time.monotonic() - begin < 15 and decoders() == {}
+    ends(camera.stop, 3600)
+    assert decoders() == {}
 
 
 _PARENT = """
 import os, sys, time
-from recognizer.video.camera import Camera
-from recognizer.video.source import parse_source
+from recognizer.video.sources.camera import Camera
+from recognizer.video.sources.source import parse_source
 camera = Camera(parse_source(sys.argv[1]))
 camera.start()
 assert camera.wait(-1, 30)
@@ -372,9 +389,7 @@ time.sleep(60)
 @pytest.mark.parametrize("how", ["kill", "exec"])
 def test_no_decoder_outlives_the_process_that_started_it(tmp_path, how):
     file = clip(tmp_path / "clip.mp4", 200)
-    parent = subprocess.Popen(
-        [sys.executable, "-c", _PARENT, str(file), how], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )  # fmt: skip
+    parent = subprocess.Popen([sys.executable, "-c", _PARENT, str(file), how], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         decoder = int(parent.stdout.readline())
         if how == "exec":
@@ -427,7 +442,7 @@ def test_bare_jpegs_do_not_fall_behind(cameras, web):
     camera.start()
     assert camera.wait(-1, 30) is not None
     sent, read = web.number, camera.counts["read"]
-    wait_for(lambda: web.number - sent > 700, 60)
+    wait_for(lambda: web.number - sent > 400, 60)
     assert camera.counts["connects"] == 1
     assert (web.number - sent) - (camera.counts["read"] - read) < 200
 
@@ -454,6 +469,70 @@ def test_waiting_grows_to_a_limit(cameras, monkeypatch):
     wait_for(lambda: len(waits) >= 6)
     for wait, expected in zip(waits, [0.01, 0.02, 0.04, 0.05, 0.05], strict=False):
         assert 0.75 * expected <= wait <= 1.25 * expected
+
+
+def test_a_camera_that_drops_every_few_pictures_is_not_waited_for_longer_each_time(cameras, web, monkeypatch):
+    monkeypatch.setattr(camera_module, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(camera_module, "LONGEST_WAIT", 3600.0)
+    camera = cameras(web.url())
+    camera.start()
+    after = -1
+    for _ in range(12):  # doubled each time, the twelfth wait would take 20 seconds, and the next ones hours
+        frame = camera.wait(after, 20)
+        assert frame is not None, camera.state
+        web.cut()
+        after = frame.number
+    waits = []
+    original = camera_module.Stopper.wait
+    monkeypatch.setattr(camera_module.Stopper, "wait", lambda self, seconds: waits.append(seconds) or original(self, seconds))
+    camera.wait(after + 1, 20)
+    web.cut()
+    wait_for(lambda: waits)
+    assert max(waits) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("colour", "reason"), [((0, 0, 0), "every picture is black"), ((255, 0, 0), "every picture is of a single colour")]
+)
+def test_a_camera_whose_pictures_show_nothing_says_so(cameras, web, monkeypatch, colour, reason):
+    monkeypatch.setattr(camera_module, "BLANK_AFTER", 0.2)
+    plain = streams.encode_jpeg(np.full((240, 320, 3), colour, np.uint8))
+    number = iter(range(10**6))
+    monkeypatch.setattr(web, "picture", lambda: plain + bytes(next(number) % 7))  # no two alike, byte by byte
+    camera = cameras(web.url())
+    camera.start()
+    after = -1
+
+    def says(expected: str) -> bool:
+        nonlocal after
+        frame = camera.wait(after, 5)
+        after = frame.number if frame else after
+        return (camera.state.name, camera.state.reason) == ("live", expected)
+
+    wait_for(lambda: says(reason))
+    monkeypatch.undo()
+    wait_for(lambda: says(""))
+
+
+def test_a_file_of_black_pictures_says_so(cameras, tmp_path, monkeypatch):
+    monkeypatch.setattr(camera_module, "BLANK_AFTER", 0.2)
+    file = tmp_path / "clip.mp4"
+    file.write_bytes(ffmpeg_clip(".mp4", "-f", "lavfi", "-i", "color=black:size=320x240:duration=4", "-c:v", "libx264"))
+    camera = cameras(file)
+    camera.start()
+    wait_for(lambda: camera.newest() is not None and camera.state.reason == "every picture is black")
+    assert camera.state.name == "live"
+
+
+def test_a_view_is_applied_to_every_kind_of_source(cameras, web, tmp_path):
+    file = clip(tmp_path / "clip.avi", codec="MJPG")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(jpeg())
+    for source in ("test:320x240", web.url(), str(file), str(tmp_path / "photos")):
+        camera = cameras(f"turn90:crop0,0,50,100:{source}")
+        camera.start()
+        assert camera.wait(-1, 20).pixels.shape == (320, 120, 3), source
+        camera.stop()
 
 
 def test_a_frozen_camera_is_noticed(cameras, web):
@@ -504,6 +583,84 @@ def test_snapshots(cameras, web, monkeypatch):
     camera.start()
     got = numbers(camera, 4)
     assert got == sorted(set(got)) and len(web.seen) >= 4
+
+
+def coded(pixels: np.ndarray, kind: str, **options) -> bytes:
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, kind, **options)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("type", ["image/jpeg", "application/octet-stream", "image/pjpeg", None])
+@pytest.mark.parametrize(
+    ("kind", "packed", "length"),
+    [("JPEG", False, True), ("JPEG", False, False), ("JPEG", True, True), ("PNG", False, True), ("WEBP", True, False)],
+)
+def test_a_snapshot_goes_by_its_content(cameras, web, monkeypatch, kind, type, packed, length):
+    monkeypatch.setattr(http_camera, "SNAPSHOT_SECONDS", 0.05)
+    pixels = pattern.Pattern(320, 240).draw(7, 1.0)
+    data = coded(pixels, kind)
+    data = gzip.compress(data) if packed else data
+    headers = {"Content-Type": type} if type else {}
+    headers |= {"Content-Encoding": "gzip"} if packed else {}
+    headers |= {"Content-Length": str(len(data))} if length else {}
+    web.reply = headers, data
+    camera = cameras(web.url("/reply"))
+    camera.start()
+    assert numbers(camera, 3) == [7, 7, 7] and len(web.seen) >= 3
+
+
+def test_a_snapshot_is_shown_upright(cameras, web):
+    from PIL import Image
+
+    exif = Image.Exif()
+    exif[0x112] = 6
+    pixels = pattern.Pattern(320, 240).draw(7, 1.0)
+    web.reply = {"Content-Type": "image/jpeg"}, coded(np.rot90(pixels), "JPEG", exif=exif)
+    camera = cameras(web.url("/reply"))
+    camera.start()
+    assert numbers(camera, 1) == [7]
+
+
+@pytest.mark.parametrize("type", ["multipart/x-mixed-replace; boundary=wrong", "application/octet-stream", None])
+def test_mjpeg_without_end_markers_or_right_boundary(cameras, web, type):
+    pictures = [jpeg(number)[:-2] for number in range(30)]
+    web.reply = {"Content-Type": type} if type else {}, body(pictures, lengths=len)
+    camera = cameras(web.url("/reply"))
+    camera.start()
+    assert numbers(camera, 1)[0] in range(30)
+
+
+@pytest.mark.parametrize(
+    ("headers", "content", "reason"),
+    [
+        ({}, b"", "its reply is empty"),
+        ({}, b"#EXTM3U\n#EXT-X-VERSION:3\n", "not with a video"),
+        ({"Content-Type": "video/mp4"}, b"<html><body>sign in</body></html>", "not with a video"),
+        ({"Content-Encoding": "br"}, b"\x1b\x03", "it replies with the content encoding 'br', which was not requested"),
+        ({"Content-Encoding": "gzip"}, b"no gzip", "its content encoding is damaged"),
+    ],
+)
+def test_a_reply_that_is_no_video_says_why(cameras, web, headers, content, reason):
+    web.reply = headers, content
+    camera = cameras(web.url("/reply"))
+    camera.start()
+    assert reason in state(camera, "lost")
+
+
+@pytest.mark.parametrize("faststart", [True, False])
+def test_mp4_over_http(cameras, web, tmp_path, faststart):
+    flags = ("-movflags", "+faststart") if faststart else ()
+    file = encoded(tmp_path, "clip.mp4", "-c:v", "libx264", *flags)
+    web.reply = {"Content-Type": "video/mp4"}, file.read_bytes()
+    camera = cameras(web.url("/reply"))
+    camera.start()
+    if faststart:
+        assert camera.wait(-1, 30) is not None, camera.state
+    else:
+        assert "an MP4 file with its index at the end" in state(camera, "lost")
 
 
 def test_a_page_is_no_camera(cameras, web):
@@ -578,31 +735,75 @@ def test_what_is_not_allowed_is_not_connected_to(cameras, url):
             server.accept()
 
 
+SMALL = [jpeg(number, (64, 64)) for number in range(3)]
+BARE = [each[:-2] for each in SMALL]
+
+
+def body(pictures, header: bytes = b"--b\r\nContent-Type: image/jpeg\r\n", between: bytes = b"\r\n", lengths=None) -> bytes:
+    """A multipart body; `lengths` says of a picture what stands in its Content-Length."""
+    parts = []
+    for picture in pictures:
+        length = b"" if lengths is None else b"Content-Length: %d\r\n" % lengths(picture)
+        parts.append(header + length + b"\r\n" + picture + between)
+    return b"".join(parts)
+
+
+@pytest.mark.parametrize("piece", [1, 100, 10**9])
 @pytest.mark.parametrize(
-    "pieces",
+    ("written", "pictures"),
     [
-        [b"--b\r\nContent-Length: 3\r\n\r\nabc\r\n--b\r\nContent-Length: 2\r\n\r\nde\r\n--b"],
-        [b"--b\r\n\r\nabc\r\n--b\r\nX: y\r\n\r\nde\r\n--b"],
-        [b"\r\n--b\ncontent-length:3\n\nabc--b\ncontent-length: 2\n\nde"],
-        [bytes([each]) for each in b"junk--b\r\n\r\nabc\r\n--b\r\n\r\nde\r\n--b--"],
+        (body(SMALL, lengths=len), SMALL),
+        (body(SMALL), SMALL),
+        (body(SMALL, between=b""), SMALL),
+        (body(SMALL, lengths=lambda picture: len(picture) - 100), SMALL),
+        (body(SMALL, lengths=lambda picture: len(picture) + 100), SMALL),
+        (body(SMALL, header=b"--other\r\n"), SMALL),
+        (body(SMALL, header=b"b\r\n"), SMALL),
+        (body(SMALL, header=b"--b\ncontent-type:image/jpeg\n").replace(b"\r\n\r\n", b"\n\n"), SMALL),
+        (b"X-Header: before\r\n" * 1000 + body(SMALL), SMALL),
+        (b"".join(SMALL), SMALL),
+        (body(BARE, lengths=len), BARE),
+        (body(BARE), BARE),
+        (body(BARE, header=b"--other\r\n"), BARE),
+        (b"".join(BARE), BARE),
     ],
 )
-def test_multipart_as_cameras_write_it(pieces):
-    parts = Parts(b"b")
-    assert [part for piece in pieces for part in parts.feed(piece)] == [b"abc", b"de"]
+def test_jpegs_are_found_however_cameras_write_them(written, pictures, piece):
+    parts, found = JpegStream(b"b"), []
+    for at in range(0, len(written), piece):
+        found += parts.feed(written[at : at + piece])
+    if (last := parts.rest()) is not None:
+        found.append(last)
+    assert found == pictures
+    for picture in found:
+        assert decode_jpeg(picture).shape == (64, 64, 3)
 
 
-def test_multipart_has_limits(monkeypatch):
-    monkeypatch.setattr(http_camera, "MOST_JPEG", 1000)
-    for body in (b"x" * 20_000, b"--b\r\nContent-Length: 99999\r\n\r\n", b"--b\r\n\r\n" + b"x" * 2000):
+def test_a_picture_without_end_marker_is_given_as_soon_as_its_length_has_come():
+    assert JpegStream(b"b").feed(body(BARE[:1], lengths=len) + b"--b\r\n") == BARE[:1]
+
+
+def test_a_thumbnail_within_a_picture_is_not_taken_for_one():
+    thumbnail = jpeg(9, (64, 64))
+    block = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
+    picture = SMALL[0][:2] + block + SMALL[0][2:]
+    assert JpegStream(b"b").feed(body([picture, SMALL[1]])) == [picture, SMALL[1]]
+
+
+def test_a_stream_of_jpegs_has_limits(monkeypatch):
+    monkeypatch.setattr(jpeg_stream, "MOST_JPEG", 1000)
+    monkeypatch.setattr(jpeg_stream, "MOST_JUNK", 1000)
+    coded = SMALL[0][: SMALL[0].index(b"\xff\xda") + 14] + b"x" * 2000
+    for written in (b"x" * 50_000, b"--b\r\nContent-Length: 99999\r\n\r\n" + SMALL[0], b"--b\r\n\r\n" + coded):
         with pytest.raises(SourceLost):
-            Parts(b"b").feed(body)
+            JpegStream(b"b").feed(written)
 
 
 def test_jpegs_of_cameras():
     good = jpeg()
     assert decode_jpeg(good).shape == (240, 320, 3)
     assert decode_jpeg(good + b"\0" * 20).shape == (240, 320, 3)
+    assert np.array_equal(decode_jpeg(good[:-2]), decode_jpeg(good))  # no end marker
     for bad in (b"", b"x", good[:100], good[: len(good) // 2]):
         with pytest.raises(BrokenShot):
             decode_jpeg(bad)
@@ -616,30 +817,40 @@ def test_a_server_that_says_nothing(cameras, url, caplog):
     caplog.set_level(logging.INFO)
     with socket.create_server(("127.0.0.1", 0)) as server:
         camera = cameras(url.format(server.getsockname()[1]), open_timeout=1.5)
-        begin = time.monotonic()
         camera.start()
-        assert time.monotonic() - begin < 1.5
-        state(camera, "lost", 15)
-        again = cameras(url.format(server.getsockname()[1]), open_timeout=30)
-        again.start()
-        time.sleep(1.0)
-        assert not [line for line in decoders().values() if "s3cret" in line]
-        begin = time.monotonic()
-        again.stop(20)
-        assert time.monotonic() - begin < 15 and not again.running
+        state(camera, "lost")
+        camera.stop()
+        server.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                server.accept()[0].close()
+        server.settimeout(PATIENCE)
+        again = cameras(url.format(server.getsockname()[1]), open_timeout=3600)
+        ends(again.start)
+        with server.accept()[0]:
+            assert again.state.name == "connecting"
+            assert not [line for line in decoders().values() if "s3cret" in line]
+            ends(again.stop, 3600)
+        assert not again.running
     assert "s3cret" not in caplog.text + repr(camera) + repr(camera.state)
 
 
 def test_a_name_server_that_says_nothing(cameras, monkeypatch):
-    release = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: release.wait(40) and [])
-    for url in ("http://camera.invalid/", "rtsp://camera.invalid/"):
+    asked, release = threading.Event(), threading.Event()
+
+    def silent(*_, **__):
+        asked.set()
+        release.wait(3600)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
+    for url in ("http://camera.invalid/", "rtsp://other-camera.invalid/"):
+        asked.clear()
         camera = cameras(url)
         camera.start()
-        time.sleep(0.2)
-        begin = time.monotonic()
-        camera.stop(20)
-        assert time.monotonic() - begin < 15 and not camera.running
+        assert asked.wait(PATIENCE)
+        ends(camera.stop, 3600)
+        assert not camera.running
     release.set()
 
 
@@ -661,9 +872,7 @@ def encoded(folder: Path, name: str, *options: str, size: str = "320x240", secon
     """A clip that ffmpeg makes, with a moving picture."""
     file = folder / name
     source = ("-f", "lavfi", "-i", f"testsrc2=size={size}:rate=25:duration={seconds}")
-    command = [tool("ffmpeg", "ffmpeg"), "-v", "error", "-y", *source, "-pix_fmt", "yuv420p", *options, str(file)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    file.write_bytes(ffmpeg_clip(file.suffix, *source, "-pix_fmt", "yuv420p", *options))
     return file
 
 
@@ -706,6 +915,18 @@ def test_rtsp_that_ends(cameras, tmp_path):
         assert camera.wait(20, 30) is not None, camera.state
         assert state(camera, "lost")
         assert camera.wait(camera.newest().number, 30) is not None  # and comes back
+
+
+def test_rtsp_whose_keyframes_are_far_apart(cameras, tmp_path):
+    """Cameras with a dynamic group of pictures send a keyframe every 10 to 20 seconds; here there is only the first."""
+    file = encoded(
+        tmp_path, "clip.mp4", "-c:v", "libx264", "-g", "9999", "-sc_threshold", "0", "-bf", "0", size="160x120", seconds=40
+    )
+    with rtsp_server(clip=file) as url:
+        camera = cameras(url + "clip")
+        camera.start()
+        assert camera.wait(-1, 30) is not None, camera.state
+        assert camera.state.name == "live" and camera.counts["connects"] == 1
 
 
 def ffmpeg_serving(file: Path, *out) -> Program:

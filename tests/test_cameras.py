@@ -6,12 +6,13 @@ import json
 import logging
 import os
 import stat
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from recognizer.errors import (
+from recognizer.core.errors import (
     AddressRefused,
     CameraFixed,
     CameraNotFound,
@@ -21,9 +22,10 @@ from recognizer.errors import (
     StorageError,
     TooManyCameras,
 )
-from recognizer.video import cameras as cameras_module
-from recognizer.video.cameras import DEFAULT, Cameras
-from recognizer.video.reach import Reach
+from recognizer.video.sources import cameras as cameras_module
+from recognizer.video.sources.cameras import DEFAULT, Cameras
+from recognizer.video.sources.reach import Reach
+from recognizer.video.sources.source import SourceView
 
 from .streams import clip, decoders, jpeg, wait_for
 
@@ -46,6 +48,46 @@ def make(file):
         each.close()
         assert not [entry for entry in each.all() if entry.camera.running]
     assert decoders() == {}
+
+
+def test_a_removed_camera_keeps_its_name_until_its_id_is_used_again(make):
+    cameras, other = make(), make()
+    cameras.add("test:", "Front door")
+    cameras.change("front-door", name="Hall")
+    cameras.add("test:", "Yard")
+    assert cameras.removed() == {}
+    cameras.remove("front-door")
+    assert cameras.removed() == other.removed() == make().removed() == {"front-door": "Hall"}
+    other.remove("yard")
+    assert cameras.removed() == {"front-door": "Hall", "yard": "Yard"}
+    cameras.add("test:", "Front door")
+    assert cameras.removed() == {"yard": "Yard"}
+
+
+def test_names_of_removed_cameras_are_bounded(make, monkeypatch):
+    monkeypatch.setattr(cameras_module, "MOST_REMOVED", 3)
+    cameras = make()
+    for number in range(5):
+        cameras.remove(cameras.add("test:", f"Camera {number}").id)
+    assert list(cameras.removed()) == ["camera-2", "camera-3", "camera-4"]
+
+
+@pytest.mark.parametrize("kept", ['{"cameras": []}', '{"cameras": [], "removed": {}}'])
+def test_a_list_of_an_earlier_version_is_read(make, file, kept):
+    file.parent.mkdir()
+    file.write_text(kept)
+    cameras = make()
+    assert cameras.all() == [] and cameras.removed() == {} and cameras.add("test:", "Hall").id == "hall"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux shows which webcams are attached")
+@pytest.mark.parametrize(
+    ("default", "listed"), [("63", False), ("test:", True), ("/dev/video63", False), ("/dev/camera", False)]
+)
+def test_a_webcam_that_nobody_asked_for_is_listed_only_if_it_is_attached(make, default, listed):
+    assert bool(make(default=default, assumed=True).all()) == listed
+    assert make(default=default).all()[0].id == DEFAULT  # a setting names it
+    assert make(default=default, assumed=True).get(DEFAULT).id == DEFAULT  # it can be plugged in
 
 
 def test_an_empty_list(make, file):
@@ -131,7 +173,9 @@ def test_changing(make):
     assert news == [("added", "a"), ("changed", "a"), ("changed", "a"), ("removed", "a")]
 
 
-@pytest.mark.parametrize("source", ["rtsp://127.0.0.1/", "http://localhost:8000/", "http://169.254.169.254/", "http://1.1.1.1/"])
+@pytest.mark.parametrize(
+    "source", ["rtsp://127.0.0.1/", "http://localhost:8000/", "http://169.254.169.254/", "http://1.1.1.1/"]
+)
 def test_addresses_are_refused_when_they_are_added(make, file, source):
     cameras = make()
     with pytest.raises(AddressRefused):
@@ -183,6 +227,85 @@ def test_files_are_below_the_folder_that_is_allowed_or_nowhere(make, tmp_path):
     assert str(tmp_path) not in entry.source.shown
 
 
+@pytest.mark.parametrize("place", ["clip.mp4", "inner"])
+def test_a_link_that_is_put_in_place_later_does_not_lead_out(make, tmp_path, place):
+    """Of the file itself, and of a folder on the way to it."""
+    folder, outside = tmp_path / "clips", tmp_path / "outside"
+    for each in (folder / "inner", outside):
+        each.mkdir(parents=True)
+    name = "clip.mp4" if place == "clip.mp4" else "inner/clip.mp4"
+    clip(folder / name, 5)
+    clip(outside / "clip.mp4", 5)
+    entry = make(files=folder).add(name)
+    (folder / place).rename(tmp_path / "away")
+    (folder / place).symlink_to(outside / "clip.mp4" if place == "clip.mp4" else outside)
+    entry.camera.start()
+    assert entry.camera.wait(-1, 1) is None
+    wait_for(lambda: entry.camera.state.name == "lost")
+    assert "a symbolic link leads out of it" in entry.camera.state.reason
+
+
+def test_a_link_within_the_folder_is_followed(make, tmp_path):
+    clip(tmp_path / "a.mp4", 5)
+    clip(tmp_path / "b.mp4", 5)
+    entry = make(files=tmp_path).add("a.mp4")
+    (tmp_path / "a.mp4").unlink()
+    (tmp_path / "a.mp4").symlink_to("b.mp4")
+    entry.camera.start()
+    assert entry.camera.wait(-1, 30) is not None, entry.camera.state
+
+
+def test_links_among_photos_do_not_lead_out(make, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (tmp_path / "secret.jpg").write_bytes(jpeg(1, (64, 64)))
+    (folder / "b.jpg").write_bytes(jpeg(2, (128, 64)))
+    entry = make(files=folder).add("once:.")
+    (folder / "a.jpg").symlink_to(tmp_path / "secret.jpg")
+    (folder / "c.jpg").symlink_to("b.jpg")
+    entry.camera.start()
+    sizes, after = [], -1
+    while (frame := entry.camera.wait(after, 30)) is not None:
+        after = frame.number
+        sizes.append(frame.width)
+    assert sizes == [128, 128]
+
+
+@pytest.mark.parametrize("kind", ["hls", "concat", "sdp"])
+def test_what_a_playlist_names_is_not_opened(make, tmp_path, kind):
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for place in (folder, tmp_path):
+        clip(place / "secret.mp4", 50)
+    text = {
+        "hls": f"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:2,\n{tmp_path / 'secret.mp4'}\n#EXT-X-ENDLIST\n",
+        "concat": f"ffconcat version 1.0\nfile '{tmp_path / 'secret.mp4'}'\nfile 'secret.mp4'\n",
+        "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 26\n",
+    }[kind]
+    (folder / f"list.{kind}").write_text(text)
+    entry = make(files=folder).add(f"list.{kind}")
+    entry.camera.start()
+    wait_for(lambda: entry.camera.state.name == "lost")
+    assert entry.camera.newest() is None
+    assert entry.camera.state.reason in (
+        "it is a playlist or names other files, which are not followed",
+        "it is not a readable video",
+    )
+
+
+def test_a_view_is_kept_and_shown(make, tmp_path):
+    clip(tmp_path / "a.mp4", 5)
+    cameras = make(files=tmp_path)
+    cameras.add("turn90:mirror:test:64x128", "Pattern")
+    cameras.add("turn270:once:a.mp4", "Clip")
+    again = {entry.name: entry for entry in make(files=tmp_path).all()}
+    assert again["Pattern"].source.view == SourceView(90, mirror=True)
+    assert again["Clip"].source.view == SourceView(270) and not again["Clip"].source.loop
+    assert again["Clip"].source.shown == "turn270:a.mp4"
+    again["Pattern"].camera.start()
+    assert again["Pattern"].camera.wait(-1, 20).pixels.shape == (64, 128, 3)
+
+
 def test_a_file_that_is_not_allowed_any_more_stays_listed(make, tmp_path, caplog):
     clip(tmp_path / "a.mp4", 5)
     make(files=tmp_path).add("a.mp4", "A")
@@ -213,6 +336,20 @@ def test_two_processes_share_the_file(make):
     other.remove("a")
     assert [each.id for each in one.all()] == ["b"]
     wait_for(lambda: not entry.camera.running)
+
+
+def test_what_another_process_changed_is_reported_although_the_own_change_fails(make):
+    one, other, told = make(), make(), []
+    other.subscribe(lambda what, entry: told.append((what, entry.id)))
+    one.add("test:", "Door", always=True)
+    with pytest.raises(CameraNotFound):
+        other.remove("nowhere")
+    assert told == [("added", "door")]
+    one.remove("door")
+    with pytest.raises(NameTaken):
+        one.add("test:", "A")
+        other.add("test:", "a")
+    assert told == [("added", "door"), ("removed", "door"), ("added", "a")]
 
 
 def test_added_from_many_threads_none_is_lost(make):

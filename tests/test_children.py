@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from recognizer import children, sandbox
-from recognizer.video import process
-from recognizer.video.readers import Stopper
+from recognizer.core import children
+from recognizer.photos import sandbox
+from recognizer.video.sources import process
+from recognizer.video.sources.base import Stopper
+
+from .streams import decoders
 
 SECRETS = {
-    "RECOGNIZER_ADMIN_KEY": "a", "RECOGNIZER_CAMERA": "rtsp://me:secret@camera/", "AWS_SECRET_ACCESS_KEY": "b",
-    "MQTT_PASSWORD": "c", "some_token": "d", "GOOGLE_APPLICATION_CREDENTIALS": "e",
-}  # fmt: skip
+    "RECOGNIZER_ADMIN_KEY": "a",
+    "RECOGNIZER_CAMERA": "rtsp://me:secret@camera/",
+    "AWS_SECRET_ACCESS_KEY": "b",
+    "MQTT_PASSWORD": "c",
+    "some_token": "d",
+    "GOOGLE_APPLICATION_CREDENTIALS": "e",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +44,7 @@ def seen_by(pid: int) -> set[str]:
 
 
 def test_a_child_gets_what_it_needs_and_nothing_that_is_called_like_a_secret():
-    given = children.environment(MORE="2")
+    given = children.child_environment(MORE="2")
     assert given["PATH"] == os.environ["PATH"] and given["HARMLESS"] == "1" and given["MORE"] == "2"
     assert not SECRETS.keys() & given.keys()
     printed = subprocess.run(
@@ -47,9 +56,10 @@ def test_a_child_gets_what_it_needs_and_nothing_that_is_called_like_a_secret():
 def test_what_reads_photos_finds_no_secret():
     made = sandbox.Sandbox(1)
     try:
-        child = made._take()
-        found = seen_by(child._process.pid)
-        made._give_back(child)
+        file = io.BytesIO()
+        Image.new("RGB", (8, 8)).save(file, "gif")
+        made.decode_stored("gif", file.getvalue(), 64)
+        found = seen_by(made.idle_pids[0])
     finally:
         made.close()
     assert "HARMLESS" in found and not SECRETS.keys() & found
@@ -59,7 +69,7 @@ def test_what_reads_cameras_finds_no_secret():
     reading, writing = os.pipe()
     reader = process.ProcessReader(process.pipe_config(reading, 5, 1), Stopper(), inherit=(reading,))
     try:
-        found = seen_by(reader._process.pid)
+        found = seen_by(*decoders())
     finally:
         os.close(writing)
         os.close(reading)

@@ -18,8 +18,8 @@ import pytest
 from PIL import Image
 
 from recognizer.cli import main
-from recognizer.models import BASIC, GROUPS, MANIFEST
-from recognizer.settings import SETTINGS
+from recognizer.core.settings import SETTINGS
+from recognizer.weights.manifest import BASIC, GROUPS, MANIFEST
 
 from .commands import run_command
 
@@ -222,8 +222,9 @@ def test_a_folder_stands_for_its_photos(presidents, photos, tmp_path):
     (tmp_path / "empty").mkdir()
     answers = presidents.json("recognize", tmp_path)["photos"]
     assert [Path(each["source"]).relative_to(tmp_path).as_posix() for each in answers] == [
-        "b/1.without-extension", "b/c/2.jpg",
-    ]  # fmt: skip
+        "b/1.without-extension",
+        "b/c/2.jpg",
+    ]
     nothing = presidents.json("recognize", tmp_path / "empty", code=1)["photos"]
     assert nothing[0]["error"]["message"] == "expected a photo, got a folder without photos"
 
@@ -279,9 +280,7 @@ def test_annotate_one_photo_into_a_file(presidents, photos, tmp_path):
 def test_annotate_into_a_folder_numbers_equal_names(presidents, photos, tmp_path):
     (tmp_path / "one").mkdir()
     shutil.copy(photos["obama2.jpg"], tmp_path / "one" / "obama2.jpeg")
-    result = presidents.run(
-        "detect", photos["obama2.jpg"], tmp_path / "one", "missing.jpg", "--annotate", tmp_path / "out"
-    )
+    result = presidents.run("detect", photos["obama2.jpg"], tmp_path / "one", "missing.jpg", "--annotate", tmp_path / "out")
     assert result.exit_code == 1
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["obama2-2.jpg", "obama2.jpg"]
 
@@ -298,9 +297,9 @@ def test_annotate_never_replaces_the_photo(presidents, photos, tmp_path):
 
 
 def test_verify_two_photos(presidents, photos):
-    code, out, err = presidents.process("verify", photos["obama2.jpg"], photos["obama3.jpg"])
-    assert code == 0, err
-    assert re.fullmatch(r"same person: distance 0\.\d{3}, limit 1\.\d{3}\n", out)
+    result = presidents.run("verify", photos["obama2.jpg"], photos["obama3.jpg"])
+    assert result.exit_code == 0, result.stderr
+    assert re.fullmatch(r"same person: distance 0\.\d{3}, limit 1\.\d{3}\n", result.stdout)
     result = presidents.run("verify", photos["obama2.jpg"], photos["biden.jpg"])
     assert result.exit_code == 3 and result.stdout.startswith("not the same person: ")
 
@@ -377,6 +376,28 @@ def test_enroll_the_largest_of_several(home, photos, tmp_path):
     assert home.json("enroll", "A", tmp_path / "both.jpg", "--face", "largest")["photos"][0]["status"] == "added"
 
 
+def test_photos_of_several_people_are_made_to_enrol_the_largest(home, photos):
+    with Image.open(photos["obama.jpg"]) as one, Image.open(photos["biden.jpg"]) as other:
+        other = other.resize((other.width * 2 // 3, other.height * 2 // 3))
+        both = Image.new("RGB", (one.width + other.width, max(one.height, other.height)))
+        both.paste(one, (0, 0))
+        both.paste(other, (one.width, 0))
+    for folder in ("Ann", "Bob"):
+        (home.known / folder).mkdir(parents=True)
+        both.save(home.known / folder / "party.jpg")
+    assert home.run("people", "use-largest", input="n\n").exit_code == 1
+    asked = home.run("people", "use-largest", "Ann", input="y\n")
+    assert "Enrol the largest face of 1 photo? [y/N]" in asked.stderr and "Ann/party.jpg" in asked.stderr
+    assert asked.stdout == "1 photo renamed, 1 of them in use\n"
+    assert [file.name for file in (home.known / "Ann").iterdir()] == ["party.largest.jpg"]
+    assert home.json("people", "show", "Ann")["templates"] == 1
+    done = home.json("people", "use-largest", "--yes")
+    assert done == {"renamed": ["Bob/party.largest.jpg"], "unused": []}
+    assert home.run("people", "problems").stdout == "everything in known_faces is used\n"
+    assert home.json("people", "use-largest", "--yes") == {"renamed": [], "unused": []}
+    assert home.json("people", "use-largest", "Cid", "--yes", code=1)["error"]["code"] == "subject_not_found"
+
+
 def test_nobody(home):
     assert home.run("people").stdout == "nobody is enrolled\n"
     assert home.json("people", "list") == {"people": []}
@@ -415,10 +436,19 @@ def test_problems(changing):
     (changing.known / "Joe Biden" / "notes.txt").write_text("no photo")
     found = changing.json("people", "problems")["problems"]
     assert [(each["file"], each["code"]) for each in found] == [
-        ("Joe Biden/notes.txt", "unsupported_image"), ("stray.jpg", "not_in_a_folder"),
-    ]  # fmt: skip
+        ("Joe Biden/notes.txt", "unsupported_image"),
+        ("stray.jpg", "not_in_a_folder"),
+    ]
     assert "stray.jpg" in changing.run("people", "problems").stdout
     assert "expected a photo" in changing.run("people", "show", "Joe Biden").stdout
+
+
+def test_merge(changing, photos):
+    missing = changing.run("people", "merge", "Joe Biden", "Ada Lovelace")
+    assert missing.exit_code == 1 and "[subject_not_found]" in missing.stderr
+    merged = changing.json("people", "merge", "Joe Biden", "Barack Obama")
+    assert merged["name"] == "Barack Obama" and merged["photos"] == 2
+    assert [person["name"] for person in changing.json("people")["people"]] == ["Barack Obama"]
 
 
 # -- common options -----------------------------------------------------------------------------------------------
@@ -446,9 +476,10 @@ def test_another_engine(home, photos):
 
 def test_objects(home, photos, tmp_path):
     copy = tmp_path / "found" / "astronaut.jpg"
-    code, out, err = home.process("objects", photos["astronaut.png"], "--annotate", tmp_path / "found")
-    assert (code, err) == (0, "")
-    assert re.fullmatch(r".*astronaut\.png: person  score 0\.\d\d  at \d+,\d+ size \d+x\d+", out.splitlines()[0])
+    result = home.run("objects", photos["astronaut.png"], "--annotate", tmp_path / "found")
+    assert (result.exit_code, result.stderr) == (0, "")
+    first = result.stdout.splitlines()[0]
+    assert re.fullmatch(r".*astronaut\.png: person  score 0\.\d\d  at \d+,\d+ size \d+x\d+", first)
     with Image.open(copy) as picture, Image.open(photos["astronaut.png"]) as photo:
         assert picture.size == photo.size
     answers = home.json("objects", photos["astronaut.png"], photos["obama.jpg"], "--labels", "person, tie")["photos"]
@@ -477,7 +508,7 @@ def test_objects_called_wrongly(home, photos, tmp_path):
 def test_models_that_are_there(home):
     listed = home.json("models")["models"]
     assert [each["key"] for each in listed] == list(MANIFEST)
-    assert {each["state"] for each in listed} == {"ready"}
+    assert {each["state"] for each in listed if each["key"] not in GROUPS["attributes"]} == {"ready"}
     assert home.run("models").stdout == home.run("models", "list").stdout
     code, out, err = home.process("models", "fetch")
     assert (code, err) == (0, "") and len(out.splitlines()) == 1
@@ -493,7 +524,7 @@ def test_models_that_are_missing_or_damaged(home, tmp_path, models_dir):
     assert {each["state"] for each in home.json("models", "list")["models"]} == {"missing"}
     assert [each["key"] for each in home.json("models", "verify", code=1)["models"]] == list(BASIC)
     wrong = home.run("models", "fetch", "dogs")
-    assert wrong.exit_code == 2 and "objects-graph, objects" in wrong.stderr
+    assert wrong.exit_code == 2 and "objects, attributes" in wrong.stderr
     assert home.json("models", "verify", "font", code=1)["models"][0]["state"] == "model_missing"
     (tmp_path / "weights").mkdir()
     font = MANIFEST["font"]
@@ -512,37 +543,56 @@ def test_settings(home):
     home.environ.update(RECOGNIZER_FETCH_ALLOW="10.0.0.0/8,192.168.1.1", RECOGNIZER_WATCH_POLL="on")
     listed = {each["variable"]: each for each in home.json("settings", "--detector", "hog")["settings"]}
     assert len(listed) == len(SETTINGS)
-    shown = {name: (listed[f"RECOGNIZER_{name}"]["value"], listed[f"RECOGNIZER_{name}"]["source"]) for name in (
-        "DETECTOR", "FETCH_ALLOW", "WATCH_POLL", "WATCH", "THRESHOLD", "QUEUE",
-    )}  # fmt: skip
+    shown = {
+        name: (listed[f"RECOGNIZER_{name}"]["value"], listed[f"RECOGNIZER_{name}"]["source"])
+        for name in (
+            "DETECTOR",
+            "FETCH_ALLOW",
+            "WATCH_POLL",
+            "WATCH",
+            "THRESHOLD",
+            "QUEUE",
+        )
+    }
     assert shown == {
-        "DETECTOR": ("hog", "option"), "FETCH_ALLOW": ("10.0.0.0/8,192.168.1.1/32", "environment"),
-        "WATCH_POLL": ("on", "environment"), "WATCH": ("on", "default"), "THRESHOLD": ("", "default"),
+        "DETECTOR": ("hog", "option"),
+        "FETCH_ALLOW": ("10.0.0.0/8,192.168.1.1/32", "environment"),
+        "WATCH_POLL": ("on", "environment"),
+        "WATCH": ("on", "default"),
+        "THRESHOLD": ("", "default"),
         "QUEUE": ("64", "default"),
-    }  # fmt: skip
+    }
     assert len(home.run("settings").stdout.splitlines()) == 1 + len(SETTINGS)
 
 
 def test_settings_show_no_secrets(home):
     home.environ.update(
-        RECOGNIZER_CAMERA="rtsp://ada:pass-1@192.168.1.9/live", RECOGNIZER_MQTT_URL="mqtt://ada:pass-2@broker",
+        RECOGNIZER_CAMERA="rtsp://ada:pass-1@192.168.1.9/live",
+        RECOGNIZER_MQTT_URL="mqtt://ada:pass-2@broker",
         RECOGNIZER_WEBHOOK_SECRET="pass-3",
-    )  # fmt: skip
+    )
     for result in (home.run("settings"), home.run("settings", "--json")):
         assert result.exit_code == 0 and "pass-" not in result.stdout
         assert "***@192.168.1.9" in result.stdout
 
 
-@pytest.mark.parametrize("command", ["models", "models fetch", "settings", "doctor", "people --help"])
-def test_what_needs_no_engine_loads_none(home, command):
-    code = (
-        "import sys\nfrom recognizer.cli import main\n"
-        "heavy = {'numpy', 'cv2', 'dlib', 'onnxruntime', 'PIL', 'requests'}\n"
-        "try:\n    main(sys.argv[1:])\nfinally:\n    print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
-    )
-    command = [sys.executable, "-c", code, *command.split()]
-    done = subprocess.run(command, cwd=ROOT, env=home.environ, capture_output=True, text=True, timeout=300)
-    assert done.stderr == "[]\n"
+NO_ENGINE = """
+import sys
+from recognizer.cli import main
+heavy = {'numpy', 'cv2', 'dlib', 'onnxruntime', 'PIL', 'requests'}
+for command in sys.argv[1:]:
+    try:
+        main(command.split())
+    except SystemExit:
+        print(command, sorted(heavy & set(sys.modules)), file=sys.stderr)
+"""
+
+
+def test_what_needs_no_engine_loads_none(home):
+    commands = ["people --help", "models", "models fetch", "settings", "doctor"]
+    program = [sys.executable, "-c", NO_ENGINE, *commands]
+    done = subprocess.run(program, cwd=ROOT, env=home.environ, capture_output=True, text=True, timeout=300)
+    assert done.stderr.splitlines() == [f"{command} []" for command in commands]
     assert not home.known.exists() and not Path(home.environ["RECOGNIZER_STATE_DIR"]).exists()
 
 
@@ -622,8 +672,9 @@ def test_keys(home):
     assert made["expires"] is None and made["role"] == "read"
     listed = home.json("keys")["keys"]
     assert [(key["name"], key["role"], key["state"]) for key in listed] == [
-        ("front door", "write", "valid"), ("for ever", "read", "valid"),
-    ]  # fmt: skip
+        ("front door", "write", "valid"),
+        ("for ever", "read", "valid"),
+    ]
     assert made["key"] not in json.dumps(listed) and "key" not in listed[0] and "hash" not in listed[0]
     assert home.run("keys", "revoke", made["id"]).stdout == "for ever: revoked\n"
     assert home.json("keys", "list")["keys"][1]["state"] == "revoked"
@@ -632,6 +683,38 @@ def test_keys(home):
     for wrong in (("add",), ("add", "a", "--role", "root"), ("add", "a", "--days", "-1"), ("revoke",)):
         assert home.run("keys", *wrong).exit_code == 2, wrong
     assert "[invalid_parameter]" in home.run("keys", "add", " ").stderr
+
+
+# -- completion -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_for_a_shell(home, shell):
+    script = home.run("completion", shell)
+    assert script.exit_code == 0 and f"{shell}_complete" in script.stdout and "recognizer" in script.stdout
+    program = shutil.which(shell)
+    if program is not None:
+        assert subprocess.run([program, "-n"], input=script.stdout, text=True, capture_output=True).stderr == ""
+
+
+def test_bash_completes_commands_and_options(tmp_path):
+    """Through bash itself: the script is sourced, its function called, and what it offers is read."""
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("bash is not installed")
+    command = tmp_path / "recognizer"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m recognizer "$@"\n')
+    command.chmod(0o755)
+    words = """
+        eval "$(recognizer completion bash)"
+        COMP_WORDS=(recognizer people me) COMP_CWORD=2; _recognizer_completion recognizer me people; echo "${COMPREPLY[@]}"
+        COMPREPLY=() COMP_WORDS=(recognizer keys list --) COMP_CWORD=3
+        _recognizer_completion recognizer -- list; echo "${COMPREPLY[@]}"
+    """
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([bash, "-c", words], env=environment, text=True, capture_output=True, check=True)
+    first, second = done.stdout.splitlines()
+    assert first == "merge" and set(second.split()) == {"--json", "--help"}
 
 
 # -- the manual ---------------------------------------------------------------------------------------------------
@@ -659,9 +742,17 @@ def test_every_argument_is_in_the_manual():
         assert headings[" ".join(path)] == " ".join([*path, *metavars]), path
 
 
-def test_every_common_option_is_in_the_manual():
-    text = (ROOT / "docs" / "cli.md").read_text("utf-8").split("## Options of every command")[1].split("\n## ")[0]
-    assert set(re.findall(r"^\| `(--[a-z-]+)", text, re.MULTILINE)) == COMMON
+def shared_options_of_the_manual() -> dict[str, str]:
+    """docs/cli.md: each shared option -> which commands take it."""
+    text = (ROOT / "docs" / "cli.md").read_text("utf-8").split("## Shared options")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `(--[a-z-]+).*\| (.+?) \|$", text, re.MULTILINE)
+    assert [option for option, _ in rows] == ["--json", "--known-faces", "--detector", "--embedder", "--provider", "--help"]
+    return dict(rows)
+
+
+def test_every_shared_option_is_in_the_manual():
+    assert set(shared_options_of_the_manual()) == COMMON
+    text = (ROOT / "docs" / "cli.md").read_text("utf-8")
     assert "`--version`" in text
     for item in main.params:
         assert any(f"`{name}" in text for name in item.opts)
@@ -672,14 +763,31 @@ def test_every_choice_is_in_the_manual():
     for _, command in commands():
         for item in command.params:
             if isinstance(item.type, click.Choice):
+                if isinstance(item, click.Argument):
+                    assert all(f"`{choice}`" in text for choice in item.type.choices)
+                    continue
                 choices = r"\|".join(item.type.choices)
                 assert f"`{item.opts[0]} {choices}`" in text
 
 
-def test_every_command_takes_the_common_options():
+def test_commands_take_the_shared_options_that_mean_something_to_them():
+    taken = {option: set() for option in COMMON}
     for path, command in commands():
-        names = {name for item in command.params for name in item.opts}
-        assert COMMON - {"--help"} <= names, path
+        for option in COMMON & {name for item in command.params for name in item.opts}:
+            taken[option].add(path[0])
+    everything = {path[0] for path, _ in commands()}
+    written = shared_options_of_the_manual()
+    for option in ("--known-faces", "--detector"):
+        assert taken[option] == set(re.findall("`([a-z]+)`", written[option])), option
+    assert taken["--embedder"] == taken["--provider"] == taken["--detector"]
+    assert written["--embedder"] == written["--provider"] == "the same"
+    assert taken["--json"] == everything - {"completion", "serve"} and written["--json"].startswith("all but")
+
+
+def test_an_option_that_means_nothing_to_a_command_is_refused(home):
+    refused = home.run("keys", "list", "--detector", "hog")
+    assert refused.exit_code == 2 and "No such option" in refused.stderr
+    assert "--detector" not in home.run("keys", "list", "--help").stdout
 
 
 def test_every_exit_code_is_in_the_manual():
@@ -711,9 +819,9 @@ def clip(tmp_path_factory, photos) -> Path:
 
 
 def test_watch_says_who_comes(presidents, clip):
-    code, out, err = presidents.process("watch", clip, "--every-frame")
-    assert code == 0, err
-    assert re.fullmatch(r"00:0[01]\.\d  Barack Obama is there\n", out)
+    result = presidents.run("watch", clip, "--every-frame")
+    assert result.exit_code == 0, result.stderr
+    assert re.fullmatch(r"00:0[01]\.\d  Barack Obama is there\n", result.stdout)
 
 
 def test_watch_as_json_has_a_line_for_every_picture(presidents, clip):

@@ -7,20 +7,23 @@ import threading
 import numpy as np
 import pytest
 
-from recognizer import closeness
-from recognizer.closeness import Measurement, measure
+from recognizer.core.types import Embedding, Template
+from recognizer.enrolment import closeness
+from recognizer.enrolment.closeness import Measurement, measure
 from recognizer.galleries.memory import MemoryGallery
-from recognizer.types import Embedding, Template
 
 ENGINE = "test/1"
 
 
 def gallery(people: dict[str, list]) -> MemoryGallery:
     made = MemoryGallery(ENGINE, len(next(iter(people.values()))[0]) if people else 2)
-    made.add([
-        Template(subject, f"{subject}{n}", Embedding(np.array(at, np.float32), ENGINE))
-        for subject, places in people.items() for n, at in enumerate(places)
-    ])  # fmt: skip
+    made.add(
+        [
+            Template(subject, f"{subject}{n}", Embedding(np.array(at, np.float32), ENGINE))
+            for subject, places in people.items()
+            for n, at in enumerate(places)
+        ]
+    )
     return made
 
 
@@ -117,6 +120,24 @@ def test_it_is_measured_once_until_the_gallery_changes(monkeypatch):
     enrolled.revision += 1
     second, current = measurement.latest(10)
     assert current and len(second.different) == 3 and len(times) == 2
+    measurement.close()
+
+
+@pytest.mark.parametrize("erased", ["ann", "bob"])
+def test_an_outdated_measurement_lists_nobody_who_is_gone(monkeypatch, erased):
+    held = threading.Event()
+    enrolled = Enrolled({"ann": [(0, 0), (9, 9)], "bob": [(3, 0)], "cid": [(50, 0)], "dan": [(51, 0)]})
+    measurement = Measurement(enrolled)
+    before, _ = measurement.latest(10)
+    assert ("ann", "bob") in [tuple(sorted(pair.subjects)) for pair in before.closest]
+    real = measure
+    monkeypatch.setattr(closeness, "measure", lambda *args: (held.wait(10), real(*args))[1])
+    enrolled.gallery.remove(erased, f"{erased}0")
+    enrolled.revision += 1
+    found, current = measurement.latest(patience=0)
+    assert not current and len(found.same) == len(before.same)
+    assert [tuple(sorted(pair.subjects)) for pair in found.closest] == [("cid", "dan")]
+    held.set()
     measurement.close()
 
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recognizer import clustering, images, matching
-from recognizer.clustering import Group, Groups, limit_for, neighbours, whispers
 from recognizer.engines import make_engine
+from recognizer.galleries import clustering, thresholds
+from recognizer.galleries.clustering import Group, Groups, limit_for, neighbours, whispers
+from recognizer.photos import images
 
 LIMIT = 1.0
 
@@ -35,7 +36,7 @@ def test_nothing_has_no_neighbours_and_no_groups():
     assert neighbours(empty, empty, LIMIT).shape == (0, 2)
     assert whispers(0, np.zeros((0, 2), int)).tolist() == []
     groups = Groups(LIMIT)
-    assert groups.add([], empty) == set() and len(groups) == 0 and groups.groups() == {}
+    assert groups.add_faces([], empty) == set() and len(groups) == 0 and groups.groups() == {}
 
 
 def test_neighbours_are_those_within_the_limit():
@@ -66,7 +67,7 @@ def test_whispers_put_neighbours_together_and_leave_others_alone():
 
 
 def test_the_limit_falls_as_faces_grow_in_number():
-    curve = matching.Curve([0.9, 1.2, 1.5], [1e-6, 1e-4, 1e-2])
+    curve = thresholds.Curve([0.9, 1.2, 1.5], [1e-6, 1e-4, 1e-2])
     limits = [limit_for(number, curve.distance) for number in (1, 300, 3000, 5000, 30_000)]
     assert limits[0] == limits[1] > limits[2] > limits[3] == limits[4] > 0
     assert curve.rate(limits[2]) == pytest.approx(clustering.FALSE_NEIGHBOURS / 3000)
@@ -82,52 +83,52 @@ def test_however_faces_come_people_are_the_groups(number, faces, parts, random):
     random.shuffle(order)
     groups = Groups(LIMIT)
     for part in np.array_split(order, parts):
-        groups.add(part.tolist(), vectors[part])
+        groups.add_faces(part.tolist(), vectors[part])
     assert partition(groups) == {frozenset(range(i * faces, (i + 1) * faces)) for i in range(number)}
 
 
 def test_a_group_keeps_its_id_while_it_grows_and_only_what_changed_is_told():
     vectors = people(3, 4)
     groups = Groups(LIMIT)
-    first = groups.add(["a0", "b0"], vectors[:2, 0])
+    first = groups.add_faces(["a0", "b0"], vectors[:2, 0])
     assert len(first) == 2
-    a, b = groups.of("a0"), groups.of("b0")
-    assert groups.add(["a1", "a2"], vectors[0, 1:3]) == {a}
-    assert groups.add(["c0"], vectors[2, :1]) == {groups.of("c0")}
+    a, b = groups.group_of("a0"), groups.group_of("b0")
+    assert groups.add_faces(["a1", "a2"], vectors[0, 1:3]) == {a}
+    assert groups.add_faces(["c0"], vectors[2, :1]) == {groups.group_of("c0")}
     assert groups.faces(a) == ["a0", "a1", "a2"] and groups.faces(b) == ["b0"]
 
 
 def test_groups_merge_when_faces_between_them_come_and_the_larger_ones_id_stays():
     line = np.array([[0.0], [0.3], [0.6], [2.4], [2.7]], np.float32)
     groups = Groups(1.0)
-    groups.add([0, 1, 2], line[:3])
-    groups.add([3, 4], line[3:])
-    large, small = groups.of(0), groups.of(3)
+    groups.add_faces([0, 1, 2], line[:3])
+    groups.add_faces([3, 4], line[3:])
+    large, small = groups.group_of(0), groups.group_of(3)
     assert large != small
-    changed = groups.add([5, 6], np.array([[1.2], [1.6]], np.float32))
-    assert groups.of(4) == groups.of(6) == large and small not in groups
+    changed = groups.add_faces([5, 6], np.array([[1.2], [1.6]], np.float32))
+    assert groups.group_of(4) == groups.group_of(6) == large and small not in groups
     assert changed == {large, small}
 
 
 def test_faces_go_and_empty_groups_with_them():
     vectors = people(2, 2)
     groups = Groups(LIMIT)
-    groups.add(["a0", "a1", "b0"], vectors.reshape(4, -1)[:3])
-    a, b = groups.of("a0"), groups.of("b0")
-    assert groups.remove(["a0", "b0"]) == {a, b}
+    groups.add_faces(["a0", "a1", "b0"], vectors.reshape(4, -1)[:3])
+    a, b = groups.group_of("a0"), groups.group_of("b0")
+    assert groups.remove_faces(["a0", "b0"]) == {a, b}
     assert groups.faces(a) == ["a1"] and b not in groups
-    assert groups.add(["b1"], vectors[1, 1:]) and groups.of("b1") != a
+    assert groups.add_faces(["b1"], vectors[1, 1:]) and groups.group_of("b1") != a
     with pytest.raises(KeyError):
-        groups.of("a0")
+        groups.group_of("a0")
 
 
 def test_a_face_that_is_there_already_is_refused():
     vectors = people(1, 2)[0]
     groups = Groups(LIMIT)
-    groups.add(["a"], vectors[:1])
+    groups.add_faces(["a"], vectors[:1])
     for keys in (["a"], ["b", "b"], ["b"]):
-        with pytest.raises(ValueError, match="not there yet"):
-            groups.add(keys, vectors if len(keys) == 1 and keys != ["a"] else vectors[: len(keys)])
+        with pytest.raises(ValueError, match="new faces"):
+            groups.add_faces(keys, vectors if len(keys) == 1 and keys != ["a"] else vectors[: len(keys)])
     assert partition(groups) == {frozenset("a")}
 
 
@@ -138,8 +139,8 @@ def test_what_is_kept_goes_on_as_if_it_had_never_stopped():
     for start in (0, 3):
         for person in range(3):
             part = keys[person][start : start + 3], vectors[person, start : start + 3]
-            whole.add(*part)
-            groups.add(*part)
+            whole.add_faces(*part)
+            groups.add_faces(*part)
             groups = Groups(LIMIT, groups.groups())
     assert {id_: groups.faces(id_) for id_ in groups.groups()} == {id_: whole.faces(id_) for id_ in whole.groups()}
 
@@ -150,47 +151,49 @@ def test_what_is_kept_goes_on_as_if_it_had_never_stopped():
 def test_joined_groups_stay_one_though_they_are_far_apart():
     vectors = people(3, 4)
     groups = Groups(LIMIT)
-    groups.add(["a0", "a1", "b0"], np.stack([vectors[0, 0], vectors[0, 1], vectors[1, 0]]))
-    a, b = groups.of("a0"), groups.of("b0")
+    groups.add_faces(["a0", "a1", "b0"], np.stack([vectors[0, 0], vectors[0, 1], vectors[1, 0]]))
+    a, b = groups.group_of("a0"), groups.group_of("b0")
     assert groups.join(a, b) == {a, b}
     groups = Groups(LIMIT, groups.groups())
-    groups.add(["a2", "b1", "c0"], np.stack([vectors[0, 2], vectors[1, 1], vectors[2, 0]]))
-    assert set(groups.faces(a)) == {"a0", "a1", "a2", "b0", "b1"} and groups.of("c0") != a
+    groups.add_faces(["a2", "b1", "c0"], np.stack([vectors[0, 2], vectors[1, 1], vectors[2, 0]]))
+    assert set(groups.faces(a)) == {"a0", "a1", "a2", "b0", "b1"} and groups.group_of("c0") != a
 
 
 def test_split_groups_never_meet_again_and_new_faces_go_to_the_nearer():
     near = np.array([[0.0], [0.1], [0.5], [0.6]], np.float32)
     groups = Groups(1.0)
-    groups.add([0, 1, 2, 3], near)
-    old = groups.of(0)
+    groups.add_faces([0, 1, 2, 3], near)
+    old = groups.group_of(0)
     new = groups.split([2, 3])
     assert groups.faces(old) == [0, 1] and groups.faces(new) == [2, 3]
     groups = Groups(1.0, groups.groups(), count(100).__next__)
-    groups.add([4, 5, 6], np.array([[-0.1], [0.7], [0.29]], np.float32))
-    assert groups.of(4) == old and groups.of(5) == new and groups.of(0) == old and groups.of(2) == new
+    groups.add_faces([4, 5, 6], np.array([[-0.1], [0.7], [0.29]], np.float32))
+    assert groups.group_of(4) == old and groups.group_of(5) == new and groups.group_of(0) == old and groups.group_of(2) == new
     assert groups.groups()[old].apart == {new} and groups.groups()[new].apart == {old}
 
 
 def test_a_split_group_split_again_keeps_all_three_apart():
     near = np.linspace(0, 0.5, 6, dtype=np.float32)[:, None]
     groups = Groups(1.0)
-    groups.add(list(range(6)), near)
-    one = groups.of(0)
+    groups.add_faces(list(range(6)), near)
+    one = groups.group_of(0)
     two = groups.split([2, 3, 4, 5])
     three = groups.split([4, 5])
-    groups.add([6], np.array([[0.25]], np.float32))
+    groups.add_faces([6], np.array([[0.25]], np.float32))
     assert {frozenset(groups.faces(each)) - {6} for each in (one, two, three)} == {
-        frozenset({0, 1}), frozenset({2, 3}), frozenset({4, 5}),
-    }  # fmt: skip
+        frozenset({0, 1}),
+        frozenset({2, 3}),
+        frozenset({4, 5}),
+    }
     assert groups.groups()[three].apart == {one, two}
 
 
 def test_joining_what_was_split_is_the_last_word():
     groups = Groups(1.0)
-    groups.add([0, 1, 2], np.array([[0.0], [0.1], [0.2]], np.float32))
-    old = groups.of(0)
+    groups.add_faces([0, 1, 2], np.array([[0.0], [0.1], [0.2]], np.float32))
+    old = groups.group_of(0)
     groups.join(old, groups.split([2]))
-    groups.add([3], np.array([[0.1]], np.float32))
+    groups.add_faces([3], np.array([[0.1]], np.float32))
     assert groups.faces(old) == [0, 1, 2, 3] and groups.groups()[old].apart == frozenset()
 
 
@@ -213,9 +216,11 @@ def test_real_photos_are_grouped_by_person(photos, models_dir):
         faces = engine.find(image)
         found[name] = engine.describe(image, faces.select([0]))[0]
     points = engine.info.calibration
-    groups = Groups(limit_for(len(found), matching.Curve(points.distances, points.rates).distance))
+    groups = Groups(limit_for(len(found), thresholds.Curve(points.distances, points.rates).distance))
     for name, vector in found.items():
-        groups.add([name], vector[None])
+        groups.add_faces([name], vector[None])
     assert partition(groups) == {
-        frozenset({"obama.jpg", "obama2.jpg", "obama3.jpg"}), frozenset({"biden.jpg"}), frozenset({"astronaut.png"}),
-    }  # fmt: skip
+        frozenset({"obama.jpg", "obama2.jpg", "obama3.jpg"}),
+        frozenset({"biden.jpg"}),
+        frozenset({"astronaut.png"}),
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recognizer.video.cuts import Cuts
+from recognizer.video.tracking.cuts import Cuts
 
 from . import data
 from .video_actors import scenery

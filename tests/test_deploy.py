@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from recognizer.metrics import METRICS, PROCESS_METRICS
-from recognizer.settings import PREFIX, SETTINGS
+from recognizer.core.metrics import METRICS, PROCESS_METRICS
+from recognizer.core.settings import PREFIX, SETTINGS
 
 from .e2e.serving import Server
 
@@ -31,9 +31,7 @@ FILES = sorted(path for path in DEPLOY.rglob("*") if path.is_file())
 SERIES = {
     name
     for each in (*METRICS, *PROCESS_METRICS)
-    for name in (
-        [f"{each.name}_{part}" for part in ("bucket", "sum", "count")] if each.kind == "histogram" else [each.name]
-    )
+    for name in ([f"{each.name}_{part}" for part in ("bucket", "sum", "count")] if each.kind == "histogram" else [each.name])
 }
 LABELS = {each.name: {*each.labels, "le"} if each.kind == "histogram" else set(each.labels) for each in METRICS}
 #: What Prometheus itself adds.
@@ -119,6 +117,7 @@ def test_the_linter_has_nothing_to_say():
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.e2e
 def test_what_is_copied_is_enough_to_serve(tmp_path, photos, models_dir, monkeypatch):
     """The image's own files, in a folder that cannot be written to, with its settings and its command."""
     final = stages()[-1]
@@ -132,9 +131,11 @@ def test_what_is_copied_is_enough_to_serve(tmp_path, photos, models_dir, monkeyp
                 shutil.copy(ROOT / source, app)
     told = {name: value for name, value in environ(final).items() if name.startswith(PREFIX)}
     told |= {
-        "RECOGNIZER_KNOWN_FACES": str(tmp_path / "known_faces"), "RECOGNIZER_STATE_DIR": str(tmp_path / "state"),
-        "RECOGNIZER_MODELS_DIR": str(models_dir), "RECOGNIZER_HOST": "127.0.0.1",
-    }  # fmt: skip
+        "RECOGNIZER_KNOWN_FACES": str(tmp_path / "known_faces"),
+        "RECOGNIZER_STATE_DIR": str(tmp_path / "state"),
+        "RECOGNIZER_MODELS_DIR": str(models_dir),
+        "RECOGNIZER_HOST": "127.0.0.1",
+    }
     command = json.loads(next(rest for name, rest in final if name == "CMD"))
     command = [str(Path(sys.executable).parent / command[0]), *command[1:-1], "0"]
     assert command[-2] == "-p"
@@ -237,8 +238,9 @@ def test_the_deployment_holds_together(reader_routes):
 @pytest.fixture
 def reader_routes() -> set[str]:
     import api
+    from recognizer.http.hug_adapter import described_routes
 
-    return {route.path for route in api.described_routes() if route.method == "GET"}
+    return {route.path for route in described_routes(api.api) if route.method == "GET"}
 
 
 # -- Prometheus and Grafana ------------------------------------------------------------------------------------------

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recognizer import models
-from recognizer.engines import datfile, dlib_jitter, dlib_onnx, tiled_pyramid
-from recognizer.engines.base import Detector
-from recognizer.errors import ModelCorrupt
+from recognizer.core.errors import ModelCorrupt
+from recognizer.engines.dlib import datfile, jitter, onnx, pyramid
+from recognizer.engines.protocols import Detector
+from recognizer.weights import manifest
 
 from . import data
 
@@ -21,29 +21,29 @@ dlib = pytest.importorskip("dlib")
 
 @pytest.fixture(scope="module")
 def resnet():
-    return dlib_onnx.ResNet()
+    return onnx.ResNet()
 
 
 @pytest.fixture(scope="module")
 def mmod():
-    return dlib_onnx.Mmod()
+    return onnx.Mmod()
 
 
 @pytest.fixture(scope="module")
 def dlib_resnet():
-    return dlib.face_recognition_model_v1(str(models.dlib_file(dlib_onnx.RESNET_FILE)))
+    return dlib.face_recognition_model_v1(str(manifest.dlib_file(onnx.RESNET_FILE)))
 
 
 @pytest.fixture(scope="module")
 def dlib_mmod():
-    return dlib.cnn_face_detection_model_v1(str(models.dlib_file(dlib_onnx.MMOD_FILE)))
+    return dlib.cnn_face_detection_model_v1(str(manifest.dlib_file(onnx.MMOD_FILE)))
 
 
 def drawn_chips(count):
     """Noise, flat colours and drawn faces of different light."""
     random = np.random.default_rng(5)
     chips = random.integers(0, 256, (count, 150, 150, 3), dtype=np.uint8)
-    face = dlib_onnx.drawn_face(150).astype(float)
+    face = onnx.drawn_face(150).astype(float)
     for index in range(0, count, 2):
         chips[index] = np.clip(face * random.uniform(0.4, 1.2, 3) + random.normal(0, 12, face.shape), 0, 255)
     chips[-1] = 0
@@ -56,7 +56,7 @@ def scene(height, width, faces):
     picture = np.stack([90 + 40 * np.sin(x / 37), 90 + 40 * np.cos(y / 29), 100 + 30 * np.sin((x + y) / 53)], axis=2)
     picture = picture.astype(np.uint8)
     for left, top, side in faces:
-        picture[top : top + side, left : left + side] = dlib_onnx.drawn_face(side)
+        picture[top : top + side, left : left + side] = onnx.drawn_face(side)
     return picture
 
 
@@ -70,16 +70,16 @@ class TestResNet:
         assert not resnet.on_dlib
 
     def test_what_is_recorded_is_what_dlib_says(self, dlib_resnet):
-        said = np.array(dlib_resnet.compute_face_descriptor(dlib_onnx.drawn_face(150)))
-        assert np.linalg.norm(dlib_onnx._recorded_descriptor() - said) <= 1e-6
+        said = np.array(dlib_resnet.compute_face_descriptor(onnx.drawn_face(150)))
+        assert np.linalg.norm(onnx.recorded_descriptor() - said) <= 1e-6
 
     def test_dlib_itself_is_asked_only_where_the_record_does_not_fit(self, monkeypatch):
         asked = []
-        real = dlib_onnx._DlibResNet
-        monkeypatch.setattr(dlib_onnx, "_DlibResNet", lambda: asked.append(1) or real())
-        assert not dlib_onnx.ResNet().on_dlib and not asked
-        monkeypatch.setattr(dlib_onnx, "_recorded_descriptor", lambda: np.zeros(128))
-        assert not dlib_onnx.ResNet().on_dlib and asked
+        real = onnx.DlibResNet
+        monkeypatch.setattr(onnx, "DlibResNet", lambda: asked.append(1) or real())
+        assert not onnx.ResNet().on_dlib and not asked
+        monkeypatch.setattr(onnx, "recorded_descriptor", lambda: np.zeros(128))
+        assert not onnx.ResNet().on_dlib and asked
 
     def test_describes_no_chips(self, resnet):
         assert resnet.describe(np.zeros((0, 150, 150, 3), np.uint8)).shape == (0, 128)
@@ -124,7 +124,7 @@ class TestResNet:
             resnet.describe(chips)
 
     def test_jittering_gives_what_a_fresh_dlib_model_gives(self, resnet):
-        fresh = dlib.face_recognition_model_v1(str(models.dlib_file(dlib_onnx.RESNET_FILE)))
+        fresh = dlib.face_recognition_model_v1(str(manifest.dlib_file(onnx.RESNET_FILE)))
         chip = drawn_chips(1)
         wanted = np.array(fresh.compute_face_descriptor(chip[0], 20))
         assert np.linalg.norm(resnet.describe_jittered(chip, 20)[0] - wanted) <= 1e-4
@@ -136,46 +136,46 @@ class TestResNet:
         assert resnet.describe_jittered(chips[:0], 3).shape == (0, 128)
 
     def test_dlib_takes_over_when_the_graph_differs(self, monkeypatch, caplog, dlib_resnet):
-        monkeypatch.setattr(dlib_onnx, "TOLERANCE", 0.0)
+        monkeypatch.setattr(onnx, "TOLERANCE", 0.0)
         with caplog.at_level(logging.WARNING):
-            slow = dlib_onnx.ResNet()
+            slow = onnx.ResNet()
         assert slow.on_dlib and "dlib is used" in caplog.text
         chips = drawn_chips(2)
         wanted = np.array(dlib_resnet.compute_face_descriptor(list(chips)), np.float32)
         assert np.array_equal(slow.describe(chips), wanted)
 
     def test_gives_dlibs_descriptors_of_photos(self, resnet, dlib_resnet, photos):
-        predictor = dlib.shape_predictor(str(models.dlib_file(dlib_onnx.POINTS_FILE)))
+        predictor = dlib.shape_predictor(str(manifest.dlib_file(onnx.POINTS_FILE)))
         for name in ("obama.jpg", "obama3.jpg", "biden.jpg", "astronaut.png"):
             pixels = dlib.load_rgb_image(str(photos[name]))
             for rectangle in dlib.get_frontal_face_detector()(pixels):
                 shape = predictor(pixels, rectangle)
                 wanted = np.array(dlib_resnet.compute_face_descriptor(pixels, shape))
-                found = resnet.describe(dlib_onnx.face_chips(pixels, [shape]))[0]
+                found = resnet.describe(onnx.face_chips(pixels, [shape]))[0]
                 assert np.linalg.norm(found - wanted) <= 1e-5
 
     def test_gives_dlibs_descriptors_of_many_photos(self, resnet, dlib_resnet):
-        predictor = dlib.shape_predictor(str(models.dlib_file(dlib_onnx.POINTS_FILE)))
+        predictor = dlib.shape_predictor(str(manifest.dlib_file(onnx.POINTS_FILE)))
         for photo in sorted(data.folder("lfw-dev").glob("images/*/*.jpg"))[::400]:
             pixels = dlib.load_rgb_image(str(photo))
             shape = predictor(pixels, dlib.rectangle(75, 75, 175, 175))
             wanted = np.array(dlib_resnet.compute_face_descriptor(pixels, shape))
-            found = resnet.describe(dlib_onnx.face_chips(pixels, [shape]))[0]
+            found = resnet.describe(onnx.face_chips(pixels, [shape]))[0]
             assert np.linalg.norm(found - wanted) <= 1e-5
 
 
 class TestJitter:
     def test_copies_are_those_of_a_fresh_dlib_generator(self, resnet, dlib_resnet):
         chip = drawn_chips(2)[1]
-        copies = dlib_jitter.jittered(chip, 8)
-        fresh = dlib.face_recognition_model_v1(str(models.dlib_file(dlib_onnx.RESNET_FILE)))
+        copies = jitter.jittered(chip, 8)
+        fresh = dlib.face_recognition_model_v1(str(manifest.dlib_file(onnx.RESNET_FILE)))
         wanted = np.array(fresh.compute_face_descriptor(chip, 8))
         found = np.array(dlib_resnet.compute_face_descriptor(list(copies))).mean(axis=0)
         assert copies.shape == (8, 150, 150, 3)
         assert np.linalg.norm(found - wanted) <= 1e-4
 
     def test_no_copies(self):
-        assert dlib_jitter.jittered(drawn_chips(1)[0], 0).shape == (0, 150, 150, 3)
+        assert jitter.jittered(drawn_chips(1)[0], 0).shape == (0, 150, 150, 3)
 
 
 SCENES = {
@@ -226,24 +226,24 @@ class TestMmod:
         assert len(mmod.detect(scene(*SCENES["three"]))[0]) >= 1
 
     def test_dlib_takes_over_when_the_graph_differs(self, monkeypatch, caplog):
-        monkeypatch.setattr(dlib_onnx, "SCORE_TOLERANCE", -1.0)
+        monkeypatch.setattr(onnx, "SCORE_TOLERANCE", -1.0)
         with caplog.at_level(logging.WARNING):
-            slow = dlib_onnx.Mmod()
+            slow = onnx.Mmod()
         assert slow.on_dlib and "dlib is used" in caplog.text
-        assert len(slow.detect(dlib_onnx.drawn_face(120))[0]) == 1
+        assert len(slow.detect(onnx.drawn_face(120))[0]) == 1
 
 
 class TestCnnDetector:
     def test_is_a_detector(self):
-        assert isinstance(dlib_onnx.CnnDetector(), Detector)
+        assert isinstance(onnx.CnnDetector(), Detector)
 
     def test_finds_nothing_in_a_plain_picture(self):
-        faces = dlib_onnx.CnnDetector().detect(np.full((120, 160, 3), 90, np.uint8))
+        faces = onnx.CnnDetector().detect(np.full((120, 160, 3), 90, np.uint8))
         assert len(faces) == 0 and faces.scheme == "dlib5"
 
     def test_gives_boxes_inside_the_picture_and_five_points(self):
         pixels = scene(*SCENES["cut off"])
-        faces = dlib_onnx.CnnDetector().detect(pixels)
+        faces = onnx.CnnDetector().detect(pixels)
         assert len(faces) >= 1 and faces.scheme == "dlib5"
         assert (faces.boxes >= 0).all()
         assert (faces.boxes[:, [0, 2]] <= 260).all() and (faces.boxes[:, [1, 3]] <= 150).all()
@@ -256,7 +256,7 @@ class TestLayout:
     @given(st.integers(60, 500), st.integers(60, 500))
     @settings(max_examples=60, deadline=None)
     def test_copies_lie_apart_on_the_canvas(self, height, width):
-        plan = tiled_pyramid.layout(height, width)
+        plan = pyramid.layout(height, width)
         canvas = np.zeros((plan.height, plan.width), int)
         for left, top, right, bottom in plan.tiles:
             assert left >= 11 and top >= 11 and right <= plan.width - 11 and bottom <= plan.height - 11
@@ -264,41 +264,41 @@ class TestLayout:
         assert canvas.max() == 1 and (plan.tiles[0] == (11, 11, 11 + width, 11 + height)).all()
 
     def test_halves_are_rounded_away_from_zero(self):
-        assert tiled_pyramid.round_away(np.array([-1.5, -0.5, -0.4, 0.4, 0.5, 1.5])).tolist() == [-2, -1, 0, 0, 1, 2]
+        assert pyramid.round_away(np.array([-1.5, -0.5, -0.4, 0.4, 0.5, 1.5])).tolist() == [-2, -1, 0, 0, 1, 2]
 
     def test_suppression_keeps_the_first_of_what_overlaps(self):
         boxes = np.array([[0, 0, 9, 9], [1, 1, 10, 10], [30, 30, 39, 39], [0, 0, 4, 4]])
-        assert tiled_pyramid.suppress(boxes, 0.34, 1.0).tolist() == [0, 2, 3]
-        assert tiled_pyramid.suppress(boxes[:0], 0.34, 1.0).tolist() == []
+        assert pyramid.suppress(boxes, 0.34, 1.0).tolist() == [0, 2, 3]
+        assert pyramid.suppress(boxes[:0], 0.34, 1.0).tolist() == []
 
 
 class TestFiles:
     def test_an_altered_file_is_refused_by_its_hash(self, monkeypatch, tmp_path):
-        data = bytearray(models.dlib_file(dlib_onnx.MMOD_FILE).read_bytes())
+        data = bytearray(manifest.dlib_file(onnx.MMOD_FILE).read_bytes())
         data[-5] ^= 1
         (tmp_path / "altered.dat").write_bytes(data)
-        monkeypatch.setattr(models, "dlib_file", lambda name: tmp_path / "altered.dat")
+        monkeypatch.setattr(manifest, "dlib_file", lambda name: tmp_path / "altered.dat")
         with pytest.raises(ModelCorrupt, match="sha256"):
-            dlib_onnx.Mmod()
+            onnx.Mmod()
 
     @pytest.mark.parametrize(
         ("name", "read"),
-        [(dlib_onnx.RESNET_FILE, datfile.read_resnet), (dlib_onnx.MMOD_FILE, datfile.read_mmod)],
+        [(onnx.RESNET_FILE, datfile.read_resnet), (onnx.MMOD_FILE, datfile.read_mmod)],
     )
     @pytest.mark.parametrize("share", [0, 1e-6, 0.001, 0.3, 0.9, 0.999999])
     def test_a_cut_off_file_is_refused(self, name, read, share):
-        data = models.dlib_file(name).read_bytes()
+        data = manifest.dlib_file(name).read_bytes()
         with pytest.raises(ModelCorrupt):
             read(data[: int(len(data) * share)])
 
     def test_bytes_after_the_end_are_refused(self):
-        data = models.dlib_file(dlib_onnx.MMOD_FILE).read_bytes()
+        data = manifest.dlib_file(onnx.MMOD_FILE).read_bytes()
         with pytest.raises(ModelCorrupt, match="end"):
             datfile.read_mmod(data + b"\0")
 
     def test_the_other_networks_file_is_refused(self):
         with pytest.raises(ModelCorrupt):
-            datfile.read_resnet(models.dlib_file(dlib_onnx.MMOD_FILE).read_bytes())
+            datfile.read_resnet(manifest.dlib_file(onnx.MMOD_FILE).read_bytes())
 
     @given(st.data())
     @settings(max_examples=150, deadline=None)
@@ -322,9 +322,9 @@ class TestFiles:
     def test_integers_are_read_as_dlib_writes_them(self, value):
         size = max(1, (abs(value).bit_length() + 7) // 8)
         written = bytes([size | (0x80 if value < 0 else 0)]) + abs(value).to_bytes(size, "little")
-        assert datfile.Reader(written).integer() == value
+        assert datfile.DatReader(written).integer() == value
 
 
 @functools.cache
 def _mmod_bytes():
-    return models.dlib_file(dlib_onnx.MMOD_FILE).read_bytes()
+    return manifest.dlib_file(onnx.MMOD_FILE).read_bytes()

@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from recognizer import doctor, encryption
-from recognizer.access_file import AccessFile
-from recognizer.encodings import EncodingsCache
-from recognizer.keys import Keys
-from recognizer.models import GROUPS, MANIFEST
-from recognizer.settings import Settings
-from recognizer.vault import Vault, create_key_file, new_key
+from recognizer import doctor
+from recognizer.access.access_file import AccessFile
+from recognizer.access.keys import Keys
+from recognizer.backup import reseal
+from recognizer.core.settings import Settings
+from recognizer.core.vault import Vault, create_key_file, new_key
+from recognizer.enrolment.cache import EncodingsCache
+from recognizer.weights.manifest import GROUPS, MANIFEST
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -43,9 +44,10 @@ def run(environ: dict[str, str], *args: str) -> tuple[int, dict]:
 
 def test_the_whole_installation(tmp_path, models_dir):
     environ = {
-        "RECOGNIZER_MODELS_DIR": str(models_dir), "RECOGNIZER_KNOWN_FACES": str(tmp_path / "known"),
+        "RECOGNIZER_MODELS_DIR": str(models_dir),
+        "RECOGNIZER_KNOWN_FACES": str(tmp_path / "known"),
         "RECOGNIZER_STATE_DIR": str(tmp_path / "state"),
-    }  # fmt: skip
+    }
     code, report = run(environ, "--port", str(_free_port()))
     assert (code, report["ok"]) in ((0, True), (1, False))
     found = {check["name"]: check for check in report["checks"]}
@@ -79,6 +81,13 @@ def test_damaged_weights_that_a_start_does_not_need(tmp_path):
     assert "models fetch objects`" in found["weights objects-graph"].advice
 
 
+def test_a_folder_of_weights_that_cannot_be_used(tmp_path):
+    (tmp_path / "file").write_text("x")
+    findings = list(doctor.weights(Settings(models_dir=tmp_path / "file")))
+    assert {finding.name for finding in findings} == {f"weights {key}" for key in MANIFEST}
+    assert all(finding.state == doctor.BROKEN and "not a directory" in finding.found for finding in findings)
+
+
 def test_every_requirement_is_looked_at():
     lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
     wanted = {line.split(";")[0].strip() for line in lines if line and line[0] not in "#."}
@@ -92,9 +101,7 @@ def _name(requirement: str) -> str:
     return requirement.split("=")[0].split(">")[0].split("<")[0].strip()
 
 
-@pytest.mark.parametrize(
-    ("version", "state"), [((3, 9), "broken"), ((3, 10), "ok"), ((3, 13), "ok"), ((3, 99), "warning")]
-)
+@pytest.mark.parametrize(("version", "state"), [((3, 9), "broken"), ((3, 10), "ok"), ((3, 13), "ok"), ((3, 99), "warning")])
 def test_python(version, state):
     assert doctor.python(version).state == state
     assert is_sound(doctor.python(version))
@@ -189,7 +196,7 @@ def test_the_cache(tmp_path):
 
 
 def _stamp():
-    from recognizer.encodings import FileStamp
+    from recognizer.enrolment.cache import FileStamp
 
     return FileStamp(1, 2, 3)
 
@@ -241,11 +248,11 @@ def test_who_may_ask(tmp_path):
         return finding
 
     assert look().found == "no keys: only this machine is served" and list(tmp_path.iterdir()) == []
-    assert (look(anyone_may_do_anything=True).state, look(admin_key="x" * 20).found) == ("warning", "1 keys are valid")
+    assert (look(anyone_may_do_anything=True).state, look(admin_key="x" * 20).found) == ("warning", "1 valid key")
     file = tmp_path / "access.sqlite"
     keys = Keys(AccessFile(file))
     made, text = keys.add("a", "read")
-    assert look().found == "1 keys are valid" and text not in repr(look())
+    assert look().found == "1 valid key" and text not in repr(look())
     if os.name == "posix":
         file.chmod(0o644)
         assert "other users" in look().found
@@ -270,8 +277,8 @@ def test_the_key_of_what_is_kept(tmp_path):
     create_key_file(file, keys[:1])
     create_key_file(other, keys[1:])
     assert look().found == "off" and "new installation" in look(encryption_key_file=file).found
-    places = encryption.Places(settings.known_faces, settings.state_dir)
-    encryption.check(places, Vault(keys[:1]))
+    places = reseal.Places(settings.known_faces, settings.state_dir)
+    reseal.check(places, Vault(keys[:1]))
     assert (look().state, look(encryption_key_file=other).state) == ("broken", "broken")
     assert look(encryption_key_file=tmp_path / "nothing").state == "broken"
     assert look(encryption_key_file=file).state == "ok"

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recognizer.encodings import EncodingsCache
+from recognizer.core.errors import ModelError
+from recognizer.core.types import Faces
 from recognizer.engines import Engine, make_engine, runs_on
-from recognizer.errors import ModelError
+from recognizer.enrolment.bulk import BulkSettings
+from recognizer.enrolment.cache import EncodingsCache
 from recognizer.evaluation import drift, run
-from recognizer.evaluation.encode import Source
-from recognizer.types import Faces
 
 from .test_evaluation import _copy, _evaluate
 
@@ -61,7 +61,7 @@ def measured(engine, recipe, paths, detector=None, embedder=None, threshold=1.1)
     other = Engine(detector or engine.detector, embedder or engine.embedder, engine.info, engine.sizes)
     told = []
     report = drift.measure(
-        paths, Source(other, {**recipe, "provider": "openvino"}), engine, threshold, lambda *step: told.append(step)
+        paths, BulkSettings(other, {**recipe, "provider": "openvino"}), engine, threshold, lambda *step: told.append(step)
     )
     assert told[-1] == (len(paths), len(paths))
     return report
@@ -88,9 +88,12 @@ def test_vectors_that_are_off_are_off_by_that(engine, recipe, paths):
 def test_decisions_at_the_threshold_are_counted():
     ours = np.array([[0.0, 0], [1, 0], [0, 5]])
     theirs = np.array([[0.0, 0], [1.2, 0], [0, 5]])
-    assert drift._decisions(ours, theirs, 1.1) == {
-        "pairs": 3, "matches": 1, "decisions_changed": 1, "decisions_changed_mixed": 1,
-    }  # fmt: skip
+    assert drift.compare_decisions(ours, theirs, 1.1) == {
+        "pairs": 3,
+        "matches": 1,
+        "decisions_changed": 1,
+        "decisions_changed_mixed": 1,
+    }
 
 
 def test_boxes_that_are_off_are_off_by_that(engine, recipe, photos, paths):
@@ -117,8 +120,8 @@ def test_faces_that_are_gained_and_lost_are_counted():
         ((here, there), (there, here), (2, 0, 0)),
         ((here, here), (here,), (2, 0, 1)),
     ):
-        found = drift._Found()
-        drift._compare_boxes(faces(*ours), faces(*theirs), found)
+        found = drift.DriftFindings()
+        drift.compare_boxes(faces(*ours), faces(*theirs), found)
         assert (found.faces, found.gained, found.lost) == expected
 
 
@@ -133,9 +136,9 @@ def test_a_sample_is_bounded_and_keeps_neighbours():
 
 
 def test_figures_of_providers_are_kept_apart(recipe, engine):
-    sources = [Source(engine, {**recipe, "provider": name}) for name in ("cpu", "openvino", "openvino-bf16")]
+    sources = [BulkSettings(engine, {**recipe, "provider": name}) for name in ("cpu", "openvino", "openvino-bf16")]
     assert len({source.key for source in sources}) == 3
-    assert sources[0].key == Source(engine, recipe).key
+    assert sources[0].key == BulkSettings(engine, recipe).key
 
 
 def test_ids_tell_what_cannot_be_compared():
@@ -149,7 +152,7 @@ def test_openvino_stays_near(recipe, engine, paths, provider):
     named = {**recipe, "provider": provider}
     other = make_engine(**named)
     assert (other.info.id == engine.info.id) is (provider == "openvino")
-    source = replace(Source(engine, named), engine=other)
+    source = replace(BulkSettings(engine, named), engine=other)
     report = run.measure_drift(run.Bench(source, EncodingsCache(":memory:")), folders=[], boxes=None)
     assert report["photos"] == 0 and report["embedding"]["same_chips"] is None
     report = drift.measure(paths, source, engine, 1.1)

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from recognizer import images
-from recognizer.duplicates import Pictures, same_picture
-from recognizer.encodings import Encoding, photo_id
-from recognizer.examination import Rules, examine
+from recognizer.enrolment.cache import Encoding, photo_id
+from recognizer.enrolment.duplicates import PictureGroups, same_picture
+from recognizer.enrolment.examination import EnrolmentRules, examine
+from recognizer.photos import images
 
 from .enrolling import Home, jpeg, portrait
 
@@ -50,14 +50,14 @@ def test_what_is_taken_for_the_same_picture(other, same):
 
 
 def test_nobody_has_no_pictures():
-    pictures = Pictures(0.5)
+    pictures = PictureGroups(0.5)
     assert pictures.note("ann", []) == pictures.forget("ann", ["x"]) == pictures.note("ann", [])
     assert pictures.original_of("ann", "x") is None
     pictures.forget_subject("ann")
 
 
 def test_the_first_stands_for_its_copies_until_it_goes():
-    pictures = Pictures(0.5)
+    pictures = PictureGroups(0.5)
     change = pictures.note("ann", [encoding("a"), encoding("b", 0.1), encoding("c", 2), encoding("d", 0.2)])
     assert (ids(change.added), change.removed) == (["a", "c"], ())
     assert [pictures.original_of("ann", photo) for photo in "abcd"] == [None, "a", None, "a"]
@@ -71,7 +71,7 @@ def test_the_first_stands_for_its_copies_until_it_goes():
 
 def test_a_copy_of_a_copy_is_no_copy():
     """Otherwise a chain of small steps would leave one template for quite different faces."""
-    pictures = Pictures(0.5)
+    pictures = PictureGroups(0.5)
     change = pictures.note("ann", [encoding("a"), encoding("b", 0.4), encoding("c", 0.8), encoding("d", 1.1)])
     assert ids(change.added) == ["a", "c"] and pictures.original_of("ann", "d") == "c"
     change = pictures.forget("ann", ["a"])
@@ -79,13 +79,13 @@ def test_a_copy_of_a_copy_is_no_copy():
 
 
 def test_people_do_not_mix():
-    pictures = Pictures(0.5)
+    pictures = PictureGroups(0.5)
     for name in ("ann", "bob"):
         assert ids(pictures.note(name, [encoding("a")]).added) == ["a"]
 
 
 def test_noting_again_changes_nothing_and_another_template_replaces():
-    pictures = Pictures(0.5)
+    pictures = PictureGroups(0.5)
     pictures.note("ann", [encoding("a"), encoding("b", 0.1)])
     assert pictures.note("ann", [encoding("b", 0.1), encoding("a")]) == pictures.note("ann", [])
     change = pictures.note("ann", [encoding("a", 3)])  # the photo's other face
@@ -97,7 +97,7 @@ def test_noting_again_changes_nothing_and_another_template_replaces():
 def test_one_after_the_other_or_all_at_once_is_the_same():
     chance = np.random.default_rng(3)
     photos = [encoding(str(i), *chance.normal(0, 0.35, 3)) for i in range(700)]  # more than are compared at once
-    once, steps = Pictures(0.3), Pictures(0.3)
+    once, steps = PictureGroups(0.3), PictureGroups(0.3)
     together = ids(once.note("ann", photos).added)
     alone = [photo for each in photos for photo in ids(steps.note("ann", [each]).added)]
     assert together == alone and 20 < len(together) < 600
@@ -120,9 +120,12 @@ def recipe(models_dir) -> dict:
 def pictures(photos) -> dict[str, bytes]:
     pixels = portrait(photos["obama.jpg"])
     return {
-        "original": jpeg(pixels), "poor": images.encode_jpeg(pixels, 60), "small": jpeg(images.resize(pixels, 300)),
-        "other": jpeg(portrait(photos["obama2.jpg"])), "biden": jpeg(portrait(photos["biden.jpg"])),
-    }  # fmt: skip
+        "original": jpeg(pixels),
+        "poor": images.encode_jpeg(pixels, 60),
+        "small": jpeg(images.resize(pixels, 300)),
+        "other": jpeg(portrait(photos["obama2.jpg"])),
+        "biden": jpeg(portrait(photos["biden.jpg"])),
+    }
 
 
 @pytest.fixture
@@ -181,7 +184,7 @@ def test_joined_people_have_their_copies_found_and_parted_ones_do_not_keep_them(
     assert held(enrolment) == {"Barack": {ids["poor"], ids["other"]}}
     enrolment.remove_subject("Barack")
     assert held(enrolment) == {} and enrolment.original_of("Barack", ids["poor"]) is None
-    examined = examine(engine, pictures["poor"], Rules())
+    examined = examine(engine, pictures["poor"], EnrolmentRules())
     enrolment.add("Barack", pictures["poor"], "jpg", examined)
     assert held(enrolment) == {"Barack": {ids["poor"]}}
 
@@ -190,9 +193,9 @@ def test_pictures_written_anew_in_many_ways_are_copies(engine, photos):
     limit = engine.info.calibration.threshold * 0.35
     for name in ("obama.jpg", "biden.jpg", "astronaut.png"):
         pixels = portrait(photos[name], 500)
-        first = examine(engine, images.encode_jpeg(pixels, 92), Rules()).encoding
+        first = examine(engine, images.encode_jpeg(pixels, 92), EnrolmentRules()).encoding
         copies = [images.encode_jpeg(pixels, quality) for quality in (75, 50)]
         copies.append(cv2.imencode(".png", pixels[..., ::-1])[1].tobytes())
         copies += [images.encode_jpeg(images.resize(pixels, size)) for size in (350, 420)]
         for copy in copies:
-            assert same_picture(first, examine(engine, copy, Rules()).encoding, limit)
+            assert same_picture(first, examine(engine, copy, EnrolmentRules()).encoding, limit)

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recognizer import encodings
-from recognizer.encodings import Encoding, EncodingsCache, FileStamp, photo_id
-from recognizer.errors import StorageError
+from recognizer.core.errors import StorageError
+from recognizer.enrolment import cache as encodings
+from recognizer.enrolment.cache import Encoding, EncodingsCache, FileStamp, photo_id
 
 ROOT = Path(__file__).resolve().parents[1]
 STAMP = FileStamp(1234, 1_700_000_000_123_456_789, 42)
@@ -42,9 +42,17 @@ def encoding(photo: str = "a" * 32, engine: str = "e/1", face: str = "only", see
 def same(one: Encoding, other: Encoding) -> bool:
     def plain(each):
         return (
-            each.photo, each.engine, each.face, each.problem, each.message, each.box, each.score, each.width, each.height,
+            each.photo,
+            each.engine,
+            each.face,
+            each.problem,
+            each.message,
+            each.box,
+            each.score,
+            each.width,
+            each.height,
             None if each.vector is None else (each.vector.dtype, each.vector.tobytes()),
-        )  # fmt: skip
+        )
 
     return plain(one) == plain(other)
 
@@ -211,6 +219,47 @@ def test_a_page_of_noise_inside_never_stops_the_work(path, page):
     use_all_of(path)
 
 
+def test_a_repair_that_the_disk_refuses_is_tried_again_by_the_next_call(path):
+    filled(path)
+    cache = EncodingsCache(path)
+    moved = path.with_name("moved")
+    path.rename(moved)  # the cache has the file open
+    moved.write_bytes(b"garbage " * 5000)
+    path.mkdir()
+    for _ in range(2):
+        with pytest.raises(StorageError):
+            cache.encodings("e/1")
+    path.rmdir()
+    assert cache.encodings("e/1") == {}
+    cache.put([encoding("p")])
+    assert same(cache.encodings("e/1")["p", "only"], encoding("p"))
+    cache.close()
+    with pytest.raises(StorageError):
+        cache.photos()
+
+
+def test_the_version_tells_what_other_connections_changed(path):
+    one, other = EncodingsCache(path), EncodingsCache(path)
+    before = one.version()
+    one.put([encoding("p")])
+    assert one.version() == before
+    other.put([encoding("q")])
+    assert one.version() != before
+    one.close()
+    other.close()
+
+
+def test_files_are_found_by_path_and_by_photo_and_move(cache):
+    many = {f"s/{i}.jpg": f"{i:032x}" for i in range(100)}
+    cache.remember_files([(path, STAMP, photo) for path, photo in many.items()])
+    for some in (["s/3.jpg", "s/none.jpg"], [*many, "s/none.jpg"]):
+        assert cache.files_at(some) == {path: (STAMP, many[path]) for path in some if path in many}
+    for photos in ({many["s/3.jpg"], "f" * 32}, set(many.values())):
+        assert sorted(cache.files_of(photos)) == sorted((path, STAMP, photo) for path, photo in many.items() if photo in photos)
+    cache.move_files([("s/3.jpg", "t/3.jpg", STAMP, many["s/3.jpg"])])
+    assert cache.files_of([many["s/3.jpg"]]) == [("t/3.jpg", STAMP, many["s/3.jpg"])]
+
+
 def test_a_cache_that_another_process_has_locked_is_waited_for_not_thrown_away(path):
     filled(path, 5)
     other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -308,7 +357,7 @@ def test_rows_about_counts_what_is_there(changes):
 WRITER = """
 import sys
 import numpy as np
-from recognizer.encodings import Encoding, EncodingsCache, FileStamp
+from recognizer.enrolment.cache import Encoding, EncodingsCache, FileStamp
 
 who, path = sys.argv[1:]
 print("ready", flush=True)
@@ -329,11 +378,15 @@ def test_processes_that_start_at_once_on_a_new_cache_lose_nothing(path):
         file = path.with_name(f"{turn}.sqlite")
         writers = [
             subprocess.Popen(
-                [sys.executable, "-c", WRITER, str(who), str(file)], cwd=ROOT, text=True,
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                [sys.executable, "-c", WRITER, str(who), str(file)],
+                cwd=ROOT,
+                text=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
             )
             for who in range(4)
-        ]  # fmt: skip
+        ]
         for writer in writers:
             assert writer.stdout.readline() == "ready\n"
         for writer in writers:

@@ -12,14 +12,15 @@ import cv2
 import numpy as np
 import pytest
 
-from recognizer import enrolment as enrolment_module
-from recognizer import images
-from recognizer.encodings import photo_id
+from recognizer.core.errors import NameTaken, PhotoNotFound, StorageError, SubjectNotFound
 from recognizer.engines import make_engine
-from recognizer.enrolment import Enrolment, wanted_face
-from recognizer.errors import NameTaken, PhotoNotFound, StorageError, SubjectNotFound
-from recognizer.examination import FEW, Rules, examine
-from recognizer.watcher import Watcher
+from recognizer.enrolment import folder_sync, photo_encoding
+from recognizer.enrolment.cache import photo_id
+from recognizer.enrolment.enrolment import Enrolment
+from recognizer.enrolment.entries import wanted_face
+from recognizer.enrolment.examination import FEW, EnrolmentRules, examine
+from recognizer.enrolment.watcher import Watcher
+from recognizer.photos import images
 
 from .enrolling import Home, Spy, eventually, jpeg, portrait
 
@@ -45,16 +46,25 @@ def home(tmp_path, engine, recipe) -> Home:
 
 def held(enrolment: Enrolment) -> dict[str, set[str]]:
     """Who is in the gallery with which photos; the gallery and the list of entries must agree."""
-    with enrolment._lock:  # a watcher may be at work
-        gallery = enrolment.gallery
+    gallery = enrolment.gallery
+
+    def both() -> tuple[dict[str, set[str]], dict[str, set[str]]]:
         in_gallery = {name: {each.photo for each in gallery.templates(name)} for name in gallery.subjects()}
-        in_list = {}
-        for name, entries in enrolment.subjects().items():
-            usable = {entry.photo for entry in entries if entry.encoding.vector is not None}
-            if usable:
-                in_list[name] = usable
-    assert in_gallery == in_list
-    return in_gallery
+        usable = {
+            name: {entry.photo for entry in entries if entry.encoding.vector is not None}
+            for name, entries in enrolment.subjects().items()
+        }
+        return in_gallery, {name: photos for name, photos in usable.items() if photos}
+
+    found = both()
+
+    def agree() -> bool:  # a watcher may be between the two
+        nonlocal found
+        found = both()
+        return found[0] == found[1]
+
+    assert found[0] == found[1] or eventually(agree), found
+    return found[0]
 
 
 def reasons(enrolment: Enrolment) -> list[tuple[str, str]]:
@@ -62,7 +72,7 @@ def reasons(enrolment: Enrolment) -> list[tuple[str, str]]:
 
 
 def name_of(enrolment: Enrolment, engine, data: bytes) -> tuple[str, float]:
-    vector = examine(engine, data, Rules()).encoding.vector
+    vector = examine(engine, data, EnrolmentRules()).encoding.vector
     nearest = enrolment.gallery.search(vector[None])[0][0]
     return nearest.subject, nearest.distance
 
@@ -89,11 +99,17 @@ def kinds(faces) -> dict[str, bytes]:
     background[:400, : faces["obama"].shape[1]] = faces["obama"]
     background[300:, 600:] = images.resize(faces["collins"], 100)
     return {
-        "good": good, "several": jpeg(both), "small": jpeg(small), "background": jpeg(background),
-        "nobody": jpeg(np.full((300, 400, 3), 90, np.uint8)), "cut short": good[: len(good) // 2],
-        "text": b"this is not a photo", "empty": b"", "many bytes": good + bytes(2_000_000),
+        "good": good,
+        "several": jpeg(both),
+        "small": jpeg(small),
+        "background": jpeg(background),
+        "nobody": jpeg(np.full((300, 400, 3), 90, np.uint8)),
+        "cut short": good[: len(good) // 2],
+        "text": b"this is not a photo",
+        "empty": b"",
+        "many bytes": good + bytes(2_000_000),
         "many pixels": jpeg(np.zeros((2000, 2500, 3), np.uint8)),
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize(
@@ -221,8 +237,9 @@ def test_a_changed_photo_replaces_its_template(home, three, faces):
 
 @pytest.mark.parametrize("kind", ["nobody", "cut short", "text", "many bytes", "empty"])
 def test_a_photo_that_becomes_unusable_is_no_longer_enrolled(home, three, kinds, kind):
-    enrolment, ids = three
-    enrolment._rules = Rules(max_bytes=1_000_000)
+    _, ids = three
+    enrolment = home.enrolment(max_bytes=1_000_000)
+    enrolment.sync()
     home.put("Biden/1.jpg", kinds[kind])
     enrolment.sync()
     assert "Biden" not in held(enrolment) and [path for path, _ in reasons(enrolment)] == ["Biden/1.jpg"]
@@ -339,7 +356,7 @@ def test_photos_that_vanished_while_nobody_looked_are_erased_from_the_cache(home
 
 def test_another_engine_encodes_anew_and_the_old_rows_stay_until_that_is_done(home, three, models_dir):
     enrolment, _ = three
-    old_id = enrolment._engine.info.id
+    old_id = home.engine.info.id
     other = Spy(make_engine("yunet", "dlib", models_dir=models_dir))
     changed = home.enrolment(other)
     during = []
@@ -352,7 +369,7 @@ def test_another_engine_encodes_anew_and_the_old_rows_stay_until_that_is_done(ho
 
 
 def test_a_start_that_was_cut_short_goes_on_where_it_was(home, faces, monkeypatch):
-    monkeypatch.setattr(enrolment_module, "BATCH", 2)
+    monkeypatch.setattr(photo_encoding, "BATCH", 2)
     for i in range(1, 8):
         home.put(f"Obama/{i}.jpg", jpeg(faces["obama"], i))
     first = home.enrolment()
@@ -385,7 +402,7 @@ def test_a_file_with_a_time_of_another_century_is_enrolled(home, faces):
 
 
 def added(enrolment: Enrolment, engine, subject: str, data: bytes, face: str = "only"):
-    return enrolment.add(subject, data, "jpg", examine(engine, data, Rules(), face))
+    return enrolment.add(subject, data, "jpg", examine(engine, data, EnrolmentRules(), face))
 
 
 def test_add_is_in_folder_cache_and_gallery_and_the_folder_agrees(home, faces, engine):
@@ -503,7 +520,7 @@ def test_a_rename_that_cannot_be_changes_nothing(three, old, new, error):
 
 def test_requests_and_looks_at_the_folder_side_by_side(home, faces, engine):
     enrolment = home.enrolment()
-    examined = [(data := jpeg(faces["obama"], i), examine(engine, data, Rules())) for i in range(1, 13)]
+    examined = [(data := jpeg(faces["obama"], i), examine(engine, data, EnrolmentRules())) for i in range(1, 13)]
     errors, stop = [], threading.Event()
 
     def look():
@@ -546,7 +563,7 @@ def test_requests_and_looks_at_the_folder_side_by_side(home, faces, engine):
 @pytest.mark.parametrize("pause", [0.1, 0.5], ids=["faster than it settles", "slower than it settles"])
 @pytest.mark.parametrize("kind", ["jpeg", "png"])
 def test_a_file_that_grows_is_enrolled_when_it_is_complete_and_never_before(home, faces, monkeypatch, pause, kind):
-    monkeypatch.setattr(enrolment_module, "SETTLE", 0.3)
+    monkeypatch.setattr(folder_sync, "SETTLE", 0.3)
     data = jpeg(faces["obama"])
     if kind == "png":
         data = cv2.imencode(".png", faces["obama"][:, :, ::-1])[1].tobytes()
@@ -610,19 +627,20 @@ def test_all_cores_make_the_templates_that_one_makes(home, faces, tmp_path, engi
 OTHER = """
 import json, sys
 from pathlib import Path
-from recognizer.encodings import EncodingsCache
+from recognizer.enrolment.cache import EncodingsCache
 from recognizer.engines import make_engine
-from recognizer.enrolment import Enrolment
-from recognizer.examination import Rules
-from recognizer.folder import KnownFaces
+from recognizer.enrolment.enrolment import Enrolment
+from recognizer.enrolment.examination import EncodingOptions, EnrolmentRules
+from recognizer.enrolment.folder import KnownFaces
 from recognizer.galleries.memory import MemoryGallery
-from recognizer.watcher import Watcher
+from recognizer.enrolment.watcher import Watcher
 
 root, cache, models = map(Path, sys.argv[1:])
 recipe = {"detector": "yunet", "embedder": "sface", "models_dir": models}
 engine = make_engine(**recipe)
 gallery = MemoryGallery(engine.info.id, engine.info.dim)
-enrolment = Enrolment(KnownFaces(root), EncodingsCache(cache), gallery, engine, recipe, Rules(), 1)
+options = EncodingOptions(engine, recipe, EnrolmentRules())
+enrolment = Enrolment(KnownFaces(root), EncodingsCache(cache), gallery, options)
 enrolment.sync()
 watcher = Watcher(enrolment)
 print("ready", flush=True)

@@ -5,33 +5,68 @@ import re
 
 import pytest
 
-from recognizer import errors
-from recognizer.errors import RecognizerError
+from recognizer.core import errors
+from recognizer.core.errors import RecognizerError
 
 KINDS = [
-    kind for _, kind in inspect.getmembers(errors, inspect.isclass)
+    kind
+    for _, kind in inspect.getmembers(errors, inspect.isclass)
     if issubclass(kind, RecognizerError) and kind.__module__ == errors.__name__
-]  # fmt: skip
+]
 NAMES = [kind.__name__ for kind in KINDS]
 
 #: What every error is answered with. The service's contract with its callers: change it here and in the documentation.
 STATUSES = {
-    400: {"BadRequest", "InvalidParameter", "InvalidName", "InvalidUrl", "InvalidSource", "NoImage", "AddressRefused"},
+    400: {
+        "BadRequest",
+        "InvalidParameter",
+        "InvalidName",
+        "InvalidUrl",
+        "InvalidSource",
+        "NoImage",
+        "AttributesOff",
+        "AddressRefused",
+    },
     401: {"KeyRequired", "InvalidKey", "KeyExpired"},
     403: {"AccessError", "RoleRequired", "LoopbackOnly", "HostRefused", "OriginRefused", "CsrfRefused"},
     404: {
-        "UnknownRoute", "NotFound", "SubjectNotFound", "PhotoNotFound", "KeyNotFound", "CameraNotFound", "EventNotFound",
-        "EventsOff", "StrangerNotFound", "PictureNotFound", "StrangersOff",
+        "UnknownRoute",
+        "NotFound",
+        "SubjectNotFound",
+        "PhotoNotFound",
+        "KeyNotFound",
+        "CameraNotFound",
+        "EventNotFound",
+        "EventsOff",
+        "StrangerNotFound",
+        "PictureNotFound",
+        "StrangersOff",
     },
     405: {"MethodNotAllowed"},
     409: {
-        "Conflict", "NameTaken", "LooksLikeAnother", "CameraFixed", "SettingFixed", "TooManyCameras", "InUse", "NotEmpty",
+        "Conflict",
+        "NameTaken",
+        "LooksLikeAnother",
+        "CameraFixed",
+        "SettingFixed",
+        "TooManyCameras",
+        "InUse",
+        "NotEmpty",
     },
     413: {"BodyTooLarge", "ImageTooLarge", "FetchTooLarge"},
     415: {"UnsupportedImage"},
     422: {
-        "ImageError", "BrokenImage", "UnreadableImage", "DecoderError", "DecoderCrashed", "DecoderTooSlow", "FaceError",
-        "NoFace", "SeveralFaces", "FaceTooSmall", "PoorPhoto",
+        "ImageError",
+        "BrokenImage",
+        "UnreadableImage",
+        "DecoderError",
+        "DecoderCrashed",
+        "DecoderTooSlow",
+        "FaceError",
+        "NoFace",
+        "SeveralFaces",
+        "FaceTooSmall",
+        "PoorPhoto",
     },
     429: {"RateLimited"},
     500: {"RecognizerError", "EngineMismatch", "SettingsError", "KeyMissing", "SealBroken", "AuditBroken", "BackupBroken"},
@@ -83,17 +118,18 @@ def test_only_what_passes_by_itself_says_when_to_try_again():
 
 
 def test_every_class_has_its_status():
-    import api
+    from recognizer.http.statuses import status_of
+
     found = {}
     for kind in KINDS:
-        found.setdefault(api.status_of(kind("x")), set()).add(kind.__name__)
+        found.setdefault(status_of(kind("x")), set()).add(kind.__name__)
     assert found == STATUSES
 
 
 def test_a_class_that_is_not_named_has_its_ancestors_status():
-    import api
+    from recognizer.http.statuses import status_of
 
     class New(errors.NameTaken):
         code = "new"
 
-    assert api.status_of(New("x")) == 409
+    assert status_of(New("x")) == 409

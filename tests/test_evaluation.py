@@ -13,18 +13,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from recognizer.encodings import EncodingsCache
+from recognizer.core.errors import InvalidParameter
+from recognizer.core.settings import PREFIX
 from recognizer.engines import make_engine
-from recognizer.errors import InvalidParameter
+from recognizer.enrolment.bulk import BulkSettings
+from recognizer.enrolment.cache import EncodingsCache
 from recognizer.evaluation import detection, identification, intervals, run, verification
 from recognizer.evaluation.boxes import Truth, read_boxes
-from recognizer.evaluation.detection import Found
-from recognizer.evaluation.encode import Source, encode
+from recognizer.evaluation.detection import DetectedFaces
+from recognizer.evaluation.encode import encode
 from recognizer.evaluation.identification import Photos, Plan
 from recognizer.evaluation.pairs import Pairs, consecutive_folds, read_pairs
-from recognizer.evaluation.people import count_loose, read_people
-from recognizer.matching import Curve
-from recognizer.settings import PREFIX
+from recognizer.evaluation.people_folders import count_loose, read_people
+from recognizer.galleries.thresholds import Curve
 
 from . import data
 from .commands import run_command
@@ -73,9 +74,7 @@ def _dyadic_brute_force(outcomes, people):
 )
 def test_clustered_variance_sums_over_pairs_of_trials_that_share_a_person(people, bits):
     outcomes = np.array([bits >> i & 1 for i in range(len(people))], float)
-    assert intervals.clustered_variance(outcomes, people) == pytest.approx(
-        _dyadic_brute_force(outcomes, people), abs=1e-12
-    )
+    assert intervals.clustered_variance(outcomes, people) == pytest.approx(_dyadic_brute_force(outcomes, people), abs=1e-12)
 
 
 def test_independent_people_give_wilsons_interval_and_shared_ones_a_wider():
@@ -245,9 +244,11 @@ def test_lfw_pairs(tmp_path, folder, text, folds):
         for a, b, same in zip(pairs.first, pairs.second, pairs.same, strict=True)
     }
     assert named == {
-        ("A_B_0001.jpg", "A_B_0002.JPG"): True, ("C_0001.png", "C_0010.jpeg"): True,
-        ("A_B_0001.jpg", "C_0001.png"): False, ("C_0010.jpeg", "D_0003.jpg"): False,
-    }  # fmt: skip
+        ("A_B_0001.jpg", "A_B_0002.JPG"): True,
+        ("C_0001.png", "C_0010.jpeg"): True,
+        ("A_B_0001.jpg", "C_0001.png"): False,
+        ("C_0010.jpeg", "D_0003.jpg"): False,
+    }
     assert len({person for row in pairs.people for person in row}) == 3
 
 
@@ -368,9 +369,7 @@ def test_measuring_tries_every_size_and_always_everybody():
     random = np.random.default_rng(1)
     people = np.repeat(np.arange(40), 4)
     centres = random.normal(size=(40, 8)) * 4
-    photos = Photos(
-        people, (centres[people] + random.normal(size=(160, 8)) * 0.1).astype(np.float32), np.ones(160, bool)
-    )
+    photos = Photos(people, (centres[people] + random.normal(size=(160, 8)) * 0.1).astype(np.float32), np.ones(160, bool))
 
     def split(seed):
         return identification.split_photos(photos, seed)
@@ -410,9 +409,9 @@ def _truth(boxes, valid=None) -> Truth:
     return Truth(Path("x.jpg"), boxes, np.ones(len(boxes), bool) if valid is None else np.array(valid, bool))
 
 
-def _found(boxes, scores=None) -> Found:
+def _found(boxes, scores=None) -> DetectedFaces:
     boxes = np.array(boxes, float).reshape(-1, 4)
-    return Found(boxes, np.linspace(0.9, 0.1, len(boxes)) if scores is None else np.array(scores), 5.0, 4.0)
+    return DetectedFaces(boxes, np.linspace(0.9, 0.1, len(boxes)) if scores is None else np.array(scores), 5.0, 4.0)
 
 
 def test_detection_worked_out_by_hand():
@@ -431,8 +430,10 @@ def test_detection_worked_out_by_hand():
     assert report["precision"] == pytest.approx(2 / 4) and report["boxes_found"] == 4
     # ranked: mistake, hit, mistake, hit (15 px)
     assert report["average_precision"] == {
-        ">=40": pytest.approx(1 / 2), ">=20": pytest.approx(1 / 4), ">=10": pytest.approx((1 / 2 + 1 / 2) / 3)
-    }  # fmt: skip
+        ">=40": pytest.approx(1 / 2),
+        ">=20": pytest.approx(1 / 4),
+        ">=10": pytest.approx((1 / 2 + 1 / 2) / 3),
+    }
     assert report["ms"] == 5.0 and report["cpu_ms"] == 4.0
     json.dumps(report, allow_nan=False)
 
@@ -510,16 +511,26 @@ def test_boxes_that_cannot_be_used(box_folder, text, says):
 
 def test_people_are_folders_and_unknown_is_nobody(tmp_path):
     names = (
-        "Ann/1.jpg", "Ann/notes.txt", "Ann/.hidden.jpg", "Ann/2026/3.jpg", "Ann/.trash/4.jpg",
-        "unknown/1.jpg", "unknown/2.png", "unknown/Bob/1.jpg", "flat.jpg",
-    )  # fmt: skip
+        "Ann/1.jpg",
+        "Ann/notes.txt",
+        "Ann/.hidden.jpg",
+        "Ann/2026/3.jpg",
+        "Ann/.trash/4.jpg",
+        "unknown/1.jpg",
+        "unknown/2.png",
+        "unknown/Bob/1.jpg",
+        "flat.jpg",
+    )
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_bytes(b"text")
     assert [(photo.person, photo.path.name) for photo in read_people(tmp_path)] == [
-        ("Ann", "1.jpg"), ("Ann", "3.jpg"),
-        ("unknown/1.jpg", "1.jpg"), ("unknown/2.png", "2.png"), ("unknown/Bob/1.jpg", "1.jpg"),
-    ]  # fmt: skip
+        ("Ann", "1.jpg"),
+        ("Ann", "3.jpg"),
+        ("unknown/1.jpg", "1.jpg"),
+        ("unknown/2.png", "2.png"),
+        ("unknown/Bob/1.jpg", "1.jpg"),
+    ]
     assert count_loose(tmp_path) == 1
     with pytest.raises(InvalidParameter, match="one folder per person"):
         read_people(tmp_path / "unknown" / "Bob")
@@ -529,9 +540,9 @@ def test_people_are_folders_and_unknown_is_nobody(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def source(models_dir) -> Source:
+def source(models_dir) -> BulkSettings:
     recipe = {"detector": "yunet", "embedder": "dlib+sface", "models_dir": models_dir}
-    return Source(make_engine(**recipe), recipe)
+    return BulkSettings(make_engine(**recipe), recipe)
 
 
 @pytest.fixture
@@ -545,7 +556,7 @@ def people(tmp_path, photos) -> Path:
     _copy(photos["astronaut.png"], root / "Collins" / "Collins_0001.png")
     (root / "Lost").mkdir()
     (root / "Lost" / "Lost_0001.jpg").write_bytes(photos["biden.jpg"].read_bytes()[:5000])
-    from recognizer.images import encode_jpeg
+    from recognizer.photos.images import encode_jpeg
 
     (root / "Lost" / "Lost_0002.jpg").write_bytes(encode_jpeg(np.full((200, 200, 3), 127, np.uint8)))
     return root
@@ -578,15 +589,16 @@ def test_photos_are_looked_at_once(tmp_path, people, source):
 def test_threads_and_processes_make_the_same_of_photos(tmp_path, people, source):
     from dataclasses import replace
 
-    from recognizer.evaluation.encode import _encode_file, _in_processes, parts
+    from recognizer.enrolment.bulk import in_batches, in_processes
+    from recognizer.evaluation.encode import encode_file
 
     paths = [(path.name, path) for path in sorted(people.rglob("*_*.*"))]
-    alone = [_encode_file(source, item) for item in paths]
+    alone = [encode_file(source, item) for item in paths]
     many = replace(source, workers=2)
-    for spread in (parts(_encode_file, paths * 4, many), _in_processes(_encode_file, [paths * 4], many)):
+    for spread in (in_batches(encode_file, paths * 2, many), in_processes(encode_file, [paths * 2], many)):
         made = [one for part in spread for one in part]
-        assert [one.photo for one in made] == [one.photo for one in alone] * 4
-        for one, expected in zip(made, alone * 4, strict=True):
+        assert [one.photo for one in made] == [one.photo for one in alone] * 2
+        for one, expected in zip(made, alone * 2, strict=True):
             assert one.problem == expected.problem
             assert one.vector is None or (one.vector == expected.vector).all()
 
@@ -594,7 +606,7 @@ def test_threads_and_processes_make_the_same_of_photos(tmp_path, people, source)
 def test_the_subject_is_the_central_or_the_largest_face(tmp_path, photos, source):
     from dataclasses import replace
 
-    from recognizer import images
+    from recognizer.photos import images
 
     one, other = (images.decode(photos[name].read_bytes()).pixels for name in ("obama.jpg", "biden.jpg"))
     small = images.resize(other, 300)
@@ -710,7 +722,7 @@ def test_identification_from_the_command_line(tmp_path, people, models_dir):
 
 
 def test_detection_from_the_command_line(tmp_path, photos, models_dir, source):
-    from recognizer import images
+    from recognizer.photos import images
 
     root = tmp_path / "photos"
     _copy(photos["obama.jpg"], root / "obama.jpg")

@@ -3,41 +3,43 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import Result
 
-from recognizer import images, models
-from recognizer.errors import InvalidParameter
-from recognizer.evaluation import objects
-from recognizer.evaluation.objects import Sight, mean_average_precision, measure
-from recognizer.evaluation.yolo import Scene, read_classes, read_scenes
-from recognizer.objects import GRAPH, THRESHOLD, WEIGHTS, ObjectDetector
-from recognizer.settings import PREFIX
+from recognizer.core.errors import InvalidParameter
+from recognizer.core.settings import PREFIX
+from recognizer.evaluation import object_metrics
+from recognizer.evaluation.object_metrics import DetectedObjects, mean_average_precision, measure
+from recognizer.evaluation.yolo import LabelledPhoto, read_classes, read_labelled_photos
+from recognizer.photos import images
+from recognizer.photos.objects import GRAPH, THRESHOLD, WEIGHTS, ObjectDetector
+from recognizer.weights import manifest
 
 from . import data
+from .commands import run_command
 
-ROOT = Path(__file__).resolve().parent.parent
 
-
-def scene(*things) -> Scene:
+def scene(*things) -> LabelledPhoto:
     """A photo of 100 x 200 pixels with things of (label, box in pixels)."""
     boxes = np.array([box for _, box in things], float).reshape(-1, 4) / (100, 200, 100, 200)
-    return Scene(Path("x.jpg"), boxes, np.array([label for label, _ in things], dtype=object))
+    return LabelledPhoto(Path("x.jpg"), boxes, np.array([label for label, _ in things], dtype=object))
 
 
-def sight(*found) -> Sight:
+def sight(*found) -> DetectedObjects:
     """What was found in it: (label, box, score)."""
     found = sorted(found, key=lambda one: -one[2])
-    return Sight(
-        np.array([box for _, box, _ in found], float).reshape(-1, 4), np.array([score for *_, score in found], float),
-        np.array([label for label, *_ in found], dtype=object), (100, 200), 5.0, 4.0,
-    )  # fmt: skip
+    return DetectedObjects(
+        np.array([box for _, box, _ in found], float).reshape(-1, 4),
+        np.array([score for *_, score in found], float),
+        np.array([label for label, *_ in found], dtype=object),
+        (100, 200),
+        5.0,
+        4.0,
+    )
 
 
 A, B, C = (0, 0, 40, 40), (50, 0, 90, 40), (0, 100, 40, 140)
@@ -82,7 +84,9 @@ def test_labels_that_are_not_looked_for_do_not_count():
 
 
 def test_a_photo_that_could_not_be_read_counts():
-    report = measure([scene(("dog", A)), scene(("dog", A))], [sight(("dog", A, 0.9)), objects._unseen("x")], 0.5)
+    report = measure(
+        [scene(("dog", A)), scene(("dog", A))], [sight(("dog", A, 0.9)), object_metrics.nothing_detected("x")], 0.5
+    )
     assert report["recall"] == 0.5 and report["precision"] == 1.0 and report["ms"] == 5.0
 
 
@@ -91,8 +95,9 @@ def test_cocos_own_figures():
     assert perfect == {"map_50": pytest.approx(1), "map_50_95": pytest.approx(1)}
     shifted = [sight(("dog", (0, 0, 40, 30.5), 0.9), ("cat", B, 0.8))]  # IoU 0.76: right for 6 of the 10 limits
     assert mean_average_precision([scene(("dog", A), ("cat", B))], shifted, ["cat", "dog"]) == {
-        "map_50": pytest.approx(1), "map_50_95": pytest.approx((1 + 0.6) / 2),
-    }  # fmt: skip
+        "map_50": pytest.approx(1),
+        "map_50_95": pytest.approx((1 + 0.6) / 2),
+    }
     assert mean_average_precision([scene(("dog", A))], [sight()], ["dog"]) == {"map_50": 0.0, "map_50_95": 0.0}
 
 
@@ -113,7 +118,7 @@ def tiny(tmp_path, photos) -> Path:
 
 
 def test_reading_label_files(tiny):
-    empty, astronaut = read_scenes(tiny / "labels", tiny / "photos")
+    empty, astronaut = read_labelled_photos(tiny / "labels", tiny / "photos")
     assert (empty.path.name, len(empty.boxes), astronaut.path.name) == ("empty.jpg", 0, "astronaut.png")
     assert astronaut.labels.tolist() == ["person"]
     assert astronaut.boxes[0] == pytest.approx([0.0391, 0, 0.8789, 1])
@@ -125,7 +130,7 @@ def test_reading_label_files(tiny):
         "names:\n  0: dog\n  1: hot dog\n",
         "path: .\ntrain: images\n\nnames:  # classes\n  0: dog  # the animal\n\n  1: 'hot dog'\nnc: 2\n",
         "nc: 2\nnames:\n- dog\n- hot dog\n",
-        "names: [dog, \"hot dog\"]\n",
+        'names: [dog, "hot dog"]\n',
         "names: ['dog',\n  'hot dog']\nother: 1\n",
     ],
 )
@@ -152,7 +157,7 @@ def test_names_of_classes_that_cannot_be_used(tmp_path, text):
 def test_lines_that_cannot_be_used(tiny, line):
     (tiny / "labels" / "empty.txt").write_text(f"0 0.5 0.5 0.2 0.2\n{line}\n")
     with pytest.raises(InvalidParameter, match=r"empty\.txt, line 2: expected `class x y width height`"):
-        read_scenes(tiny / "labels", tiny / "photos")
+        read_labelled_photos(tiny / "labels", tiny / "photos")
 
 
 def test_folders_that_cannot_be_used(tiny, tmp_path_factory):
@@ -164,25 +169,23 @@ def test_folders_that_cannot_be_used(tiny, tmp_path_factory):
         (bare, tiny / "photos", "names of the classes"),
     ):
         with pytest.raises(InvalidParameter, match=says):
-            read_scenes(labels, photos)
+            read_labelled_photos(labels, photos)
     (tiny / "labels" / "stray.txt").write_text("")
     with pytest.raises(InvalidParameter, match="no photo for it"):
-        read_scenes(tiny / "labels", tiny / "photos")
+        read_labelled_photos(tiny / "labels", tiny / "photos")
     (tiny / "labels" / "stray.txt").unlink()
     (tiny / "labels" / "more" / "astronaut.txt").write_text("")
     with pytest.raises(InvalidParameter, match="at least one object"):
-        read_scenes(tiny / "labels", tiny / "photos")
+        read_labelled_photos(tiny / "labels", tiny / "photos")
 
 
 # -- real runs --------------------------------------------------------------------------------------------------------------
 
 
-def evaluate(folder: Path, models_dir: Path, *args, code: int = 0) -> subprocess.CompletedProcess:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    environ = {**kept, "RECOGNIZER_MODELS_DIR": str(models_dir), "RECOGNIZER_STATE_DIR": str(folder / "state")}
-    command = [sys.executable, "-W", "error", "-m", "recognizer", "evaluate", *map(str, args)]
-    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=300)
-    assert done.returncode == code and "Traceback" not in done.stderr, done.stderr
+def evaluate(folder: Path, models_dir: Path, *args, code: int = 0) -> Result:
+    environ = {f"{PREFIX}MODELS_DIR": str(models_dir), f"{PREFIX}STATE_DIR": str(folder / "state")}
+    done = run_command(environ, "evaluate", *args)
+    assert done.exit_code == code, done.output
     return done
 
 
@@ -212,9 +215,9 @@ def test_called_wrongly(tiny, models_dir):
 def test_the_accuracy_that_is_promised(models_dir):
     """Wide enough for any build of OpenCV; docs/accuracy.md has the figures."""
     folder = data.folder("coco-dev")
-    detector = ObjectDetector(models.path(WEIGHTS, models_dir), models.path(GRAPH, models_dir))
-    scenes = read_scenes(folder / "labels", folder / "images")
-    sights = objects.find([scene.path for scene in scenes], detector, 25_000_000, 50_000_000)
+    detector = ObjectDetector(manifest.path(WEIGHTS, models_dir), manifest.path(GRAPH, models_dir))
+    scenes = read_labelled_photos(folder / "labels", folder / "images")
+    sights = object_metrics.detect_objects([scene.path for scene in scenes], detector, 25_000_000, 50_000_000)
     report = measure(scenes, sights, THRESHOLD)
     assert (report["photos"], report["objects"]) == (128, 929)
     assert report["precision"] > 0.7 and report["recall"] > 0.28

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from recognizer.types import Box
-from recognizer.video.events import CAMERA_KINDS, KINDS, Rules, cut, plain
+from recognizer.core.types import Box
+from recognizer.events.appearances import CAMERA_KINDS, KINDS, EventRules, cut, plain
 
 from .scenes import BEGIN, UNDECIDED, Scene, face, frame
 
@@ -167,8 +167,11 @@ def test_a_track_that_becomes_another_person():
 def test_every_camera_has_its_own_people():
     scene = Scene().show(2, face(1, ADA), camera="door").show(2, face(1, ADA), camera="yard").wait(6)
     assert [(event.kind, event.camera) for event in scene.events] == [
-        ("appeared", "door"), ("appeared", "yard"), ("left", "door"), ("left", "yard"),
-    ]  # fmt: skip
+        ("appeared", "door"),
+        ("appeared", "yard"),
+        ("left", "door"),
+        ("left", "yard"),
+    ]
 
 
 def test_who_is_here_can_be_asked():
@@ -254,15 +257,23 @@ def test_an_event_as_plain_data():
     scene = Scene().show(1, face(7, ADA)).wait(6)
     shown = [plain(dataclasses.replace(event, id=number)) for number, event in enumerate(scene.events, 1)]
     assert shown[0] == {
-        "id": 1, "kind": "appeared", "camera": "door", "time": "2026-11-21T10:00:00.500Z", "subject": "Ada", "track": 7,
-        "distance": 0.4, "false_match_rate": 1e-06, "box": {"left": 100, "top": 50, "right": 140, "bottom": 90},
-        "thumbnail": None, "since": "2026-11-21T10:00:00.000Z",
-    }  # fmt: skip
+        "id": 1,
+        "kind": "appeared",
+        "camera": "door",
+        "time": "2026-11-21T10:00:00.500Z",
+        "subject": "Ada",
+        "track": 7,
+        "distance": 0.4,
+        "false_match_rate": 1e-06,
+        "box": {"left": 100, "top": 50, "right": 140, "bottom": 90},
+        "thumbnail": None,
+        "since": "2026-11-21T10:00:00.000Z",
+    }
     assert shown[1]["appearance"] == 1 and shown[1]["seconds"] == 0.9
     assert {*KINDS} == {"appeared", "left", "unknown", *CAMERA_KINDS.values()}
 
 
 def test_rules_can_be_changed():
-    rules = Rules(shown_seconds=0, shown_frames=1, unknown_seconds=0, left_seconds=1, camera_seconds=0)
+    rules = EventRules(shown_seconds=0, shown_frames=1, unknown_seconds=0, left_seconds=1, camera_seconds=0)
     scene = Scene(rules).state("live").show(0.1, face(1, ADA), face(2, None, 200)).wait(1.5)
     assert scene.story == ["camera_live", "appeared Ada", "unknown", "left Ada", "left"]

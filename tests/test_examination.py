@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 
-from recognizer import examination, images
-from recognizer.encodings import photo_id
-from recognizer.errors import NoFace
-from recognizer.examination import Rules, Work, examine, examine_files
+from recognizer.core.errors import NoFace
+from recognizer.enrolment import examination
+from recognizer.enrolment.cache import photo_id
+from recognizer.enrolment.examination import EncodingOptions, EnrolmentRules, Work, examine, examine_files
+from recognizer.photos import images
 
 
 @pytest.fixture
@@ -22,26 +25,32 @@ def files(tmp_path, photos) -> list:
     return paths
 
 
+@pytest.fixture(scope="module")
+def alone(engine):
+    """What a photo gives alone, asked once."""
+    return functools.cache(lambda content: examine(engine, content, EnrolmentRules()))
+
+
 @pytest.mark.parametrize("memory", [1, 2_000_000, examination.SIDE_BY_SIDE])
 @pytest.mark.parametrize("times", [1, 4])  # one by one, and many: by threads
-def test_in_any_company(engine, recipe, files, monkeypatch, memory, times):
+def test_in_any_company(engine, recipe, files, alone, monkeypatch, memory, times):
     monkeypatch.setattr(examination, "SIDE_BY_SIDE", memory)
     work = [Work(path, photo_id(path.read_bytes()), "only") for path in files] * times
     steps: list[int] = []
-    found = list(examine_files(work, engine, recipe, Rules(), 2, steps.append))
+    found = list(examine_files(work, EncodingOptions(engine, recipe, EnrolmentRules(), 2), steps.append))
     assert sum(steps) == len(work) == len(found)
     for each, one in zip(work, found, strict=True):
         if one.encoding.problem:
             assert one.encoding.vector is None and one.thumbnail is None
             continue
-        alone = examine(engine, each.path.read_bytes(), Rules())
-        assert one.encoding.photo == each.photo and one.encoding.box == alone.encoding.box
-        assert np.allclose(one.encoding.vector, alone.encoding.vector, rtol=0, atol=1e-5)
-        assert one.thumbnail == alone.thumbnail
+        expected = alone(each.path.read_bytes())
+        assert one.encoding.photo == each.photo and one.encoding.box == expected.encoding.box
+        assert np.allclose(one.encoding.vector, expected.encoding.vector, rtol=0, atol=1e-5)
+        assert one.thumbnail == expected.thumbnail
     problems = [one.encoding.problem for one in found[: len(files)]]
     assert problems[0] is None and problems[1:3] == ["unsupported_image", "no_face"] and not any(problems[3:])
 
 
 def test_alone_a_photo_without_a_face_is_refused(engine, files):
     with pytest.raises(NoFace):
-        examine(engine, files[2].read_bytes(), Rules())
+        examine(engine, files[2].read_bytes(), EnrolmentRules())

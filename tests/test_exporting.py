@@ -14,48 +14,81 @@ import pytest
 import requests
 from click.testing import CliRunner
 
-from recognizer import exporting
 from recognizer.cli import main
-from recognizer.errors import InvalidParameter, StorageError
-from recognizer.exporting import EVENT_COLUMNS, RESULT_COLUMNS, export_events, export_results
-from recognizer.video.event_log import EventLog
+from recognizer.core.errors import InvalidParameter, StorageError
+from recognizer.events import exporting
+from recognizer.events.event_log import EventLog
+from recognizer.events.exporting import EVENT_COLUMNS, RESULT_COLUMNS, export_events, export_results
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 needs_arrow = pytest.mark.skipif(not importlib.util.find_spec("pyarrow"), reason="needs pyarrow (requirements-export.txt)")
 
 EVENTS = [
     {
-        "id": number, "kind": kind, "camera": "door", "time": time, "subject": subject, "track": 3, "distance": 0.41,
-        "false_match_rate": 1e-6, "box": {"left": 1, "top": 2, "right": 3, "bottom": 4}, "thumbnail": None, "since": time,
+        "id": number,
+        "kind": kind,
+        "camera": "door",
+        "time": time,
+        "subject": subject,
+        "track": 3,
+        "distance": 0.41,
+        "false_match_rate": 1e-6,
+        "box": {"left": 1, "top": 2, "right": 3, "bottom": 4},
+        "thumbnail": None,
+        "since": time,
     }
     for number, (kind, time, subject) in enumerate(
         [
-            ("appeared", "2026-11-20T23:59:59.900Z", "Zoë, \"the\" Ö\n=1+1"),
+            ("appeared", "2026-11-20T23:59:59.900Z", 'Zoë, "the" Ö\n=1+1'),
             ("left", "2026-11-21T00:00:00.000Z", "Ada"),
             ("unknown", "2026-11-21T10:00:00.123Z", None),
         ],
         1,
     )
-]  # fmt: skip
+]
 EVENTS.append(
     {
-        "id": 4, "kind": "camera_lost", "camera": "yard", "time": "2026-11-22T01:00:00.000Z", "subject": None, "track": None,
-        "distance": None, "false_match_rate": None, "box": None, "thumbnail": None, "reason": "no route",
+        "id": 4,
+        "kind": "camera_lost",
+        "camera": "yard",
+        "time": "2026-11-22T01:00:00.000Z",
+        "subject": None,
+        "track": None,
+        "distance": None,
+        "false_match_rate": None,
+        "box": None,
+        "thumbnail": None,
+        "reason": "no route",
     }
-)  # fmt: skip
+)
 PHOTOS = [
     {
-        "source": "party.jpg", "image": {"width": 640, "height": 480},
+        "source": "party.jpg",
+        "image": {"width": 640, "height": 480},
         "faces": [
-            {"subject": "Ada", "distance": 0.4, "threshold": 1.3, "false_match_rate": 1e-6, "score": 0.9,
-             "box": {"left": 1, "top": 2, "right": 30, "bottom": 40}, "quality": {"sharpness": 0.1, "yaw": None}},
-            {"subject": None, "distance": None, "threshold": 1.3, "false_match_rate": None, "score": 0.8, "ambiguous": True,
-             "box": {"left": 5, "top": 6, "right": 70, "bottom": 80}},
+            {
+                "subject": "Ada",
+                "distance": 0.4,
+                "threshold": 1.3,
+                "false_match_rate": 1e-6,
+                "score": 0.9,
+                "box": {"left": 1, "top": 2, "right": 30, "bottom": 40},
+                "quality": {"sharpness": 0.1, "yaw": None},
+            },
+            {
+                "subject": None,
+                "distance": None,
+                "threshold": 1.3,
+                "false_match_rate": None,
+                "score": 0.8,
+                "ambiguous": True,
+                "box": {"left": 5, "top": 6, "right": 70, "bottom": 80},
+            },
         ],
     },
     {"source": "wall.jpg", "image": {"width": 64, "height": 48}, "faces": []},
     {"source": "gone.jpg", "error": {"code": "unreadable", "message": "the file cannot be read"}},
-]  # fmt: skip
+]
 
 
 def files(folder: Path) -> list[str]:
@@ -181,9 +214,13 @@ def bucket(monkeypatch) -> Iterator[str]:
     running.start()
     url = "http://{}:{}".format(*running.get_host_and_port())
     for name, value in {
-        "AWS_ENDPOINT_URL": url, "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "s3cret",
-        "AWS_DEFAULT_REGION": "eu-central-1", "AWS_EC2_METADATA_DISABLED": "true", "NO_PROXY": "127.0.0.1",
-    }.items():  # fmt: skip
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "s3cret",
+        "AWS_DEFAULT_REGION": "eu-central-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "NO_PROXY": "127.0.0.1",
+    }.items():
         monkeypatch.setenv(name, value)
     s3fs.S3FileSystem.clear_instance_cache()
     requests.post(f"{url}/moto-api/reset", timeout=10)
@@ -242,8 +279,10 @@ def test_the_command_exports_the_servers_events_while_it_runs(state, tmp_path):
     running = EventLog(state / "events")
     result = run(tmp_path / "out", "--format", "jsonl", state=state)
     assert result.exit_code == 0 and [line.rsplit(": ", 1)[1] for line in result.stdout.splitlines()] == [
-        "1 rows", "2 rows", "1 rows",
-    ]  # fmt: skip
+        "1 rows",
+        "2 rows",
+        "1 rows",
+    ]
     running.append([{**EVENTS[3]}])
     shown = json.loads(run(tmp_path / "out", "--format", "jsonl", "--json", state=state).stdout)
     assert [each["rows"] for each in shown["files"]] == [1]

@@ -12,12 +12,16 @@ import pytest
 
 from recognizer import face_recognition as ours
 
-#: Puts ours in the package's place, its two command-line programs included, and runs its test file.
+from .remembering import looking_once
+
+#: Puts ours in the package's place, its two command-line programs included, and runs its test file, which looks at seven
+#: photos more than sixty times.
 RUN_ITS_TESTS = """
 import importlib.util, sys, unittest
 from pathlib import Path
 import recognizer.face_recognition as ours
 from recognizer.face_recognition import api
+from tests.remembering import looking_once
 programs = Path(importlib.util.find_spec("face_recognition").origin).parent
 sys.modules["face_recognition"], sys.modules["face_recognition.api"] = ours, api
 
@@ -30,7 +34,8 @@ def load(name, path):
 for program in ("face_recognition_cli", "face_detection_cli"):
     setattr(ours, program, load("face_recognition." + program, programs / (program + ".py")))
 suite = unittest.defaultTestLoader.loadTestsFromModule(load("its_tests", sys.argv[1]))
-result = unittest.TextTestRunner(verbosity=0).run(suite)
+with looking_once():
+    result = unittest.TextTestRunner(verbosity=0).run(suite)
 print("ran", result.testsRun)
 sys.exit(not result.wasSuccessful() or result.testsRun < 30)
 """
@@ -40,6 +45,15 @@ ASK_THE_PACKAGE = """
 import sys
 import numpy as np
 import face_recognition as theirs
+from face_recognition import api
+hog, looked = api.face_detector, {}
+
+def look_once(image, upsample):  # the photos stay in memory: an id is that of one photo
+    if (id(image), upsample) not in looked:
+        looked[id(image), upsample] = image, hog(image, upsample)
+    return looked[id(image), upsample][1]
+
+api.face_detector = look_once
 out = {}
 for path in sys.argv[2:]:
     image = theirs.load_image_file(path)
@@ -61,14 +75,23 @@ def test_the_packages_own_tests_pass(photos, tmp_path):
     tests = tmp_path / "tests"
     (tests / "test_images").mkdir(parents=True)
     for name, path in photos.items():
-        place = tests if name.endswith(".py") else tests / "test_images"
-        (place / name).write_bytes(path.read_bytes())
+        if name != "astronaut.png":  # which is not one of its photos
+            place = tests if name.endswith(".py") else tests / "test_images"
+            (place / name).write_bytes(path.read_bytes())
     ran = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", RUN_ITS_TESTS, str(tests / "test_face_recognition.py")],
-        capture_output=True, text=True, cwd=Path(__file__).parent.parent,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent.parent,
+    )
     assert ran.returncode == 0, ran.stderr
     assert "ran 30" in ran.stdout
+
+
+@pytest.fixture(scope="module", autouse=True)
+def each_photo_is_looked_at_once():
+    with looking_once():
+        yield
 
 
 @pytest.fixture(scope="module")

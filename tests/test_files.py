@@ -5,15 +5,15 @@ import stat
 
 import pytest
 
-from recognizer.access_file import AccessFile
-from recognizer.adjustments import Adjustments
-from recognizer.audit import AuditLog
-from recognizer.changes import Changes
-from recognizer.encodings import EncodingsCache
-from recognizer.encryption import Places, Presence
-from recognizer.files import own_folder
-from recognizer.keys import Keys
-from recognizer.settings import CHANGEABLE
+from recognizer.access.access_file import AccessFile
+from recognizer.access.keys import Keys
+from recognizer.backup.reseal import EncryptionPresence, Places
+from recognizer.core.adjustments import Adjustments
+from recognizer.core.audit import AuditLog
+from recognizer.core.files import own_folder
+from recognizer.core.lock import WriteLock
+from recognizer.core.settings import CHANGEABLE
+from recognizer.enrolment.cache import EncodingsCache
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="permissions of others are told by POSIX")
 
@@ -21,10 +21,10 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="permissions of other
 FIRST = {
     "a key": lambda state: Keys(AccessFile(state / "access.sqlite")).add("k", "read"),
     "the cache": lambda state: EncodingsCache(state / "encodings.sqlite").close(),
-    "a change": Changes,
+    "a change": WriteLock,
     "the audit log": lambda state: AuditLog(state / "audit").append("backup"),
     "a changed setting": lambda state: Adjustments(state / "settings.json", CHANGEABLE).set("stranger_rate", 0.02),
-    "the service": lambda state: Presence(Places(state.parent / "known_faces", state)).close(),
+    "the service": lambda state: EncryptionPresence(Places(state.parent / "known_faces", state)).close(),
 }
 
 

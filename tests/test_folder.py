@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recognizer import folder as folder_module
-from recognizer.encodings import FileStamp, photo_id
-from recognizer.errors import NameTaken, StorageError, SubjectNotFound
-from recognizer.folder import KnownFaces
+from recognizer.core.consent import Consent
+from recognizer.core.errors import NameTaken, StorageError, SubjectNotFound
+from recognizer.enrolment.cache import FileStamp, photo_id
+from recognizer.enrolment.folder import KnownFaces
 
 ROOT = Path(__file__).resolve().parents[1]
 NFC, NFD = "Zo\u00eb", "Zoe\u0308"
@@ -138,6 +138,26 @@ def test_nothing_is_written_or_deleted_through_a_symbolic_link(known, tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_link_that_takes_a_photos_place_after_the_scan_is_not_followed(known, tmp_path):
+    secret = tmp_path / "elsewhere" / "a.jpg"
+    secret.parent.mkdir()
+    secret.write_bytes(b"secret")
+    photo = put(known, "Ann/a.jpg")
+    assert known.read("Ann/a.jpg", 100) == b"photo"
+    photo.unlink()
+    photo.symlink_to(secret)
+    with pytest.raises(OSError):
+        known.read("Ann/a.jpg", 100)
+    photo.unlink()
+    (known.root / "Ann").rmdir()
+    (known.root / "Ann").symlink_to(secret.parent)
+    with pytest.raises(OSError):
+        known.read("Ann/a.jpg", 100)
+    os.mkfifo(known.root / "pipe.jpg")
+    with pytest.raises(OSError):
+        known.read("pipe.jpg", 100)
+
+
 def test_what_is_no_regular_file_is_not_opened(known):
     (known.root / "Ann").mkdir()
     os.mkfifo(known.root / "Ann" / "pipe.jpg")
@@ -274,8 +294,8 @@ def test_unicode_names_survive_the_disk(known):
 ADDING = """
 import sys
 import numpy as np
-from recognizer.encodings import photo_id
-from recognizer.folder import KnownFaces
+from recognizer.enrolment.cache import photo_id
+from recognizer.enrolment.folder import KnownFaces
 
 known = KnownFaces(sys.argv[1])
 rng = np.random.default_rng(int(sys.argv[2]))
@@ -289,8 +309,9 @@ while True:
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
 def test_a_kill_at_any_moment_leaves_whole_photos_only_and_all_that_were_acknowledged(known):
-    rng, acknowledged = np.random.default_rng(17), []
-    for turn in range(20):
+    rng, acknowledged, turn = np.random.default_rng(17), [], 0
+    while turn < 20 or len(acknowledged) <= 20:  # a busy machine needs more turns
+        turn += 1
         command = [sys.executable, "-c", ADDING, str(known.root), str(turn)]
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout.readline() == "ready\n"
@@ -302,21 +323,66 @@ def test_a_kill_at_any_moment_leaves_whole_photos_only_and_all_that_were_acknowl
         for photo in photos:
             assert photo_id(known.file(photo.path).read_bytes()) == Path(photo.path).stem
         assert set(acknowledged) <= {photo.path for photo in photos}
-    assert len(acknowledged) > 20
-    for part in known.root.rglob(".part-*"):
-        os.utime(part, (0, 0))
-    KnownFaces(known.root)  # the next start, once they are old enough to be nobody's
+    known.sweep()  # as the next start does
     assert not list(known.root.rglob(".part-*"))
     assert all(photo_id(known.file(p.path).read_bytes()) == Path(p.path).stem for p in known.scan()[0])
 
 
 def test_a_deletion_that_was_cut_short_is_finished_at_the_next_start(known):
-    put(known, f"{folder_module._TRASH}abc/a.jpg")
+    put(known, ".deleted-abc/a.jpg")
+    put(known, "Ann/.deleted-0123")
+    put(known, "Ann/.part-0123")
     put(known, "Ann/a.jpg")
     assert seen(known) == ([("Ann", "Ann/a.jpg")], [])
-    KnownFaces(known.root)
+    known.sweep()
     assert all_files(known) == {"Ann/a.jpg"}
     assert [entry.name for entry in known.root.iterdir()] == ["Ann"]
+
+
+class Refused(Exception):
+    """What goes wrong in the middle of a change."""
+
+
+def test_a_deletion_that_is_given_up_leaves_everything_where_it_was(known):
+    for path in ("Ann/a.jpg", "Ann/b.jpg", "Ann/.consent.json", "c.jpg"):
+        put(known, path)
+    before = everything(known)
+    with pytest.raises(Refused), known.subject_set_aside("Ann"):
+        assert seen(known)[0] == []
+        raise Refused
+    with pytest.raises(Refused), known.files_set_aside(["Ann/a.jpg", "c.jpg"]):
+        assert seen(known)[0] == [("Ann", "Ann/b.jpg")]
+        raise Refused
+    assert everything(known) == before
+    with pytest.raises(Refused), known.subject_set_aside("Ann"):
+        put(known, "Ann/a.jpg", b"put there by somebody meanwhile")
+        raise Refused
+    found = everything(known)
+    assert found["Ann/a.jpg"] == b"put there by somebody meanwhile"
+    assert sorted(found.values()) == sorted([*before.values(), found["Ann/a.jpg"]])
+
+
+def test_a_rename_that_is_given_up_leaves_everything_where_it_was(known):
+    for path in ("Ann/a.jpg", "Ann/b.largest.jpg", "Bob/a.jpg", "Bob/b.largest.jpg"):
+        put(known, path)
+    known.set_consent("Ann", Consent("of Ann", "2030-01-01"))
+    known.set_consent("Bob", Consent("of Bob"))
+    before = everything(known)
+    with pytest.raises(Refused), known.subject_renamed("Ann", "Anna") as paths:
+        assert paths["Ann/a.jpg"] == "Anna/a.jpg"
+        raise Refused
+    assert everything(known) == before
+    with pytest.raises(Refused), known.subject_renamed("Ann", "Bob", merge=True) as paths:
+        assert known.consent("Bob") == Consent("of Bob\nof Ann", "2030-01-01")
+        assert paths["Ann/b.largest.jpg"].endswith(".largest.jpg")  # which face it enrols stays the same
+        raise Refused
+    assert everything(known) == before
+
+
+def everything(known) -> dict[str, bytes]:
+    """Every file with what it holds."""
+    files = [path for path in known.root.rglob("*") if path.is_file()]
+    return {str(path.relative_to(known.root)): path.read_bytes() for path in files}
 
 
 def test_a_start_beside_another_process_disturbs_no_write_and_no_deletion(known):

@@ -7,9 +7,9 @@ import shutil
 import numpy as np
 import pytest
 
-from recognizer import fonts
-from recognizer.annotate import draw
-from recognizer.video import overlay
+from recognizer.photos import fonts
+from recognizer.photos.annotate import draw
+from recognizer.video.output import overlay
 
 from .test_annotate import seen
 
@@ -29,17 +29,28 @@ def system(monkeypatch, tmp_path):
             found.append(tmp_path / f"{number}-{file.name}")
             shutil.copy(file, found[-1])
         monkeypatch.setattr(fonts, "system_fonts", lambda: tuple(found))
-        fonts._with.cache_clear()
+        fonts.font_with.cache_clear()
         return found
 
     yield only
-    fonts._with.cache_clear()
+    fonts.font_with.cache_clear()
 
 
 @pytest.mark.parametrize(
-    ("letter", "there"), [("a", True), ("é", True), ("Ж", True), ("λ", True), ("م", True), ("א", True), ("李", False),
-                          ("김", False), ("ไ", False), ("\U0010fffd", False)],
-)  # fmt: skip
+    ("letter", "there"),
+    [
+        ("a", True),
+        ("é", True),
+        ("Ж", True),
+        ("λ", True),
+        ("م", True),
+        ("א", True),
+        ("李", False),
+        ("김", False),
+        ("ไ", False),
+        ("\U0010fffd", False),
+    ],
+)
 def test_which_letters_a_font_has(dejavu, letter, there):
     assert fonts.has(dejavu, letter) is there
 
@@ -97,12 +108,12 @@ def test_a_name_without_a_font_is_legible_as_such_on_a_photo(dejavu, system):
 
 def test_live_video_and_its_cards_draw_no_empty_boxes_either(dejavu, system):
     system()
-    overlay._legible.cache_clear()
-    drawn = [overlay._sprite(dejavu, 20, (0, 90, 200), 300, text, "1 in 50,000") for text in ("李小龍", "???")]
+    overlay.legible_text.cache_clear()
+    drawn = [overlay.text_sprite(dejavu, 20, (0, 90, 200), 300, text, "1 in 50,000") for text in ("李小龍", "???")]
     assert np.array_equal(*drawn)
     cards = [overlay.card(320, 180, f"No picture from {text}", f"{text} is lost", dejavu) for text in ("李小龍", "???")]
     assert np.array_equal(*cards)
-    overlay._legible.cache_clear()
+    overlay.legible_text.cache_clear()
 
 
 def test_arabic_is_joined_where_pillow_can(dejavu):

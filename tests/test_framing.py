@@ -5,7 +5,7 @@ import io
 import pytest
 from cheroot.errors import MaxSizeExceeded
 
-from recognizer.framing import HeadReader, read_chunked
+from recognizer.http.framing import BodyInChunks, BodyOfLength, HeadReader, read_request_line
 
 
 def head(text: bytes) -> dict[bytes, bytes]:
@@ -40,10 +40,21 @@ def test_some_may_come_only_once(name):
 @pytest.mark.parametrize(
     "line",
     [
-        b"Transfer-Encoding : chunked\r\n", b" Folded: a\r\n", b"A: b\r\n folded\r\n", b"A: b\rX: c\r\n", b"A: b\0c\r\n",
-        b"A\0: b\r\n", b"A: b\x7f\r\n", b": b\r\n", b"no colon\r\n", b"A: b\n", b"\xc3\xa4: b\r\n", b"\r\r\n", b"A b: c\r\n",
+        b"Transfer-Encoding : chunked\r\n",
+        b" Folded: a\r\n",
+        b"A: b\r\n folded\r\n",
+        b"A: b\rX: c\r\n",
+        b"A: b\0c\r\n",
+        b"A\0: b\r\n",
+        b"A: b\x7f\r\n",
+        b": b\r\n",
+        b"no colon\r\n",
+        b"A: b\n",
+        b"\xc3\xa4: b\r\n",
+        b"\r\r\n",
+        b"A b: c\r\n",
     ],
-)  # fmt: skip
+)
 def test_lines_that_are_no_headers_are_refused(line):
     with pytest.raises(ValueError):
         head(line)
@@ -51,10 +62,16 @@ def test_lines_that_are_no_headers_are_refused(line):
         HeadReader()(io.BytesIO(line))
 
 
-def chunked(text: bytes, limit: int = 100) -> tuple[bytes, bytes]:
-    """The body, and what was left for the next request."""
-    source = io.BytesIO(text + b"next")
-    return read_chunked(source, limit), source.read()
+def chunked(text: bytes, limit: int = 100, pieces: int = 1 << 20) -> tuple[bytes, bytes]:
+    """The body, and what was left for the next request, of bytes that come in pieces of so many."""
+    reader, received = BodyInChunks(limit), bytearray()
+    text += b"next"
+    for at in range(0, len(text), pieces):
+        received += text[at : at + pieces]
+        reader.feed(received)
+    if not reader.done:
+        raise ValueError(reader.missing())
+    return reader.take(), bytes(received)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +85,8 @@ def chunked(text: bytes, limit: int = 100) -> tuple[bytes, bytes]:
     ],
 )
 def test_chunks_are_put_together_and_nothing_behind_them_is_read(text, body):
-    assert chunked(text) == (body, b"next")
+    for pieces in (1, 2, 3, 5, 1 << 20):
+        assert chunked(text, pieces=pieces) == (body, b"next")
 
 
 @pytest.mark.parametrize(
@@ -82,22 +100,96 @@ def test_sizes_are_hexadecimal_digits_only(size):
 @pytest.mark.parametrize(
     "text",
     [
-        b"", b"5\r\nabc", b"5\r\nabcdefg\r\n0\r\n\r\n", b"5\nabcde\r\n0\r\n\r\n", b"5\r\nabcde\n0\r\n\r\n", b"0\r\n",
+        b"",
+        b"5\r\nabc",
+        b"5\r\nabcdefg\r\n0\r\n\r\n",
+        b"5\nabcde\r\n0\r\n\r\n",
+        b"5\r\nabcde\n0\r\n\r\n",
+        b"0\r\n",
         b"0\r\nA: b\n",
     ],
-)  # fmt: skip
+)
 def test_broken_chunks_are_refused(text):
     with pytest.raises(ValueError):
-        read_chunked(io.BytesIO(text), 100)
+        chunked(text)
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        b"65\r\n" + b"x" * 101, b"F" * 18 + b"\r\n", b"F" * 9000, b"1\r\nx\r\n" * 101, b"0\r\n" + b"A: b\r\n" * 20_000,
+        b"65\r\n" + b"x" * 101,
+        b"F" * 18 + b"\r\n",
+        b"F" * 9000,
+        b"1\r\nx\r\n" * 101,
+        b"1\r\nx\r\n" * 30_000,
+        b"0\r\n" + b"A: b\r\n" * 20_000,
         b"1;" + b"e" * 9000,
     ],
-)  # fmt: skip
+)
 def test_too_much_is_refused_before_it_is_read(text):
     with pytest.raises(MaxSizeExceeded):
         chunked(text)
+
+
+def test_many_tiny_chunks_are_refused_however_much_may_come():
+    """Each costs time, and no client that means well sends a photo so."""
+    with pytest.raises(MaxSizeExceeded):
+        chunked(b"1\r\nx\r\n" * 40_000 + b"0\r\n\r\n", limit=1_000_000)
+    assert len(chunked((b"c8\r\n" + b"x" * 200 + b"\r\n") * 4000 + b"0\r\n\r\n", limit=1_000_000)[0]) == 800_000
+
+
+@pytest.mark.parametrize("pieces", [1, 3, 100])
+def test_a_body_of_a_length(pieces):
+    reader, received, text = BodyOfLength(10), bytearray(), b"0123456789next"
+    for at in range(0, len(text), pieces):
+        received += text[at : at + pieces]
+        reader.feed(received)
+    assert (reader.done, reader.take(), bytes(received)) == (True, b"0123456789", b"next")
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "query"),
+    [
+        (b"/a%20b/c%2Fd?x=%20", b"/a b/c%2Fd", b"x=%20"),
+        (b"//health", b"/health", b""),
+        (b"///people//x?a=//b", b"/people//x", b"a=//b"),
+        ("/people/Jürgen?search=Jürgen".encode(), "/people/Jürgen".encode(), b"search=J%C3%BCrgen"),
+        ("/people?search=Jürgen".encode("latin-1"), b"/people", b"search=J%FCrgen"),
+    ],
+)
+def test_request_targets(target, path, query):
+    line = read_request_line(b"GET " + target + b" HTTP/1.1\r\n")
+    assert (line.method, line.path, line.query, line.version) == (b"GET", path, query, (1, 1))
+    assert line.target.isascii()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"GET  / HTTP/1.1\r\n",
+        b"GET /  HTTP/1.1\r\n",
+        b" GET / HTTP/1.1\r\n",
+        b"GET / HTTP/1.1 \r\n",
+        b"GET\t/ HTTP/1.1\r\n",
+        b"GET / HTTP/1.1\n",
+        b"GET / HTTP/01.1\r\n",
+        b"GET / HTTP/1.+1\r\n",
+        b"GET / HTTP/1.1_0\r\n",
+        b"GET / HTTP/1.10\r\n",
+        b"GET / http/1.1\r\n",
+        b"GET /\r\n",
+        b"get / HTTP/1.1\r\n",
+        b"G\xc4T / HTTP/1.1\r\n",
+        b"GET /a\0b HTTP/1.1\r\n",
+        b"GET /a\x0bb HTTP/1.1\r\n",
+        b"GET /a#b HTTP/1.1\r\n",
+        b"GET a HTTP/1.1\r\n",
+        b"GET * HTTP/1.1\r\n",
+        b"GET http://example.org/ HTTP/1.1\r\n",
+        b"GET / HTTP/1.1\r",
+        b"",
+    ],
+)
+def test_other_request_lines_are_refused(line):
+    with pytest.raises(ValueError):
+        read_request_line(line)

@@ -18,11 +18,12 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from recognizer import bodies, models
-from recognizer.encodings import Encoding, EncodingsCache, FileStamp
-from recognizer.engines import datfile, dlib_onnx
-from recognizer.errors import BadRequest, InvalidName, ModelCorrupt, NameTaken, RecognizerError
-from recognizer.folder import KnownFaces
+from recognizer.core.errors import BadRequest, InvalidName, ModelCorrupt, NameTaken, RecognizerError
+from recognizer.engines.dlib import datfile, onnx
+from recognizer.enrolment.cache import Encoding, EncodingsCache, FileStamp
+from recognizer.enrolment.folder import KnownFaces
+from recognizer.http import bodies
+from recognizer.weights import manifest
 
 from .fuzz import examples
 
@@ -55,10 +56,23 @@ def parts(draw) -> bytes:
     head = f'Content-Disposition: form-data; name="{name}"'
     if draw(st.booleans()):
         head += f'; filename="{draw(st.sampled_from(["a.jpg", "", "../x", "%00", chr(0x202E)]))}"'
-    for line in draw(st.lists(st.sampled_from([
-        "Content-Type: image/jpeg", "Content-Type: text/plain; charset=utf-7", "Content-Transfer-Encoding: base64",
-        "Content-Type: multipart/mixed; boundary=c", "X: " + "y" * 300, ": empty", " folded", "Content-Length: 9999999",
-    ]), max_size=3)):  # fmt: skip
+    for line in draw(
+        st.lists(
+            st.sampled_from(
+                [
+                    "Content-Type: image/jpeg",
+                    "Content-Type: text/plain; charset=utf-7",
+                    "Content-Transfer-Encoding: base64",
+                    "Content-Type: multipart/mixed; boundary=c",
+                    "X: " + "y" * 300,
+                    ": empty",
+                    " folded",
+                    "Content-Length: 9999999",
+                ]
+            ),
+            max_size=3,
+        )
+    ):
         head += "\r\n" + line
     return b"--b\r\n" + head.encode("utf-8", "surrogatepass") + b"\r\n\r\n" + draw(plain) + b"\r\n"
 
@@ -87,10 +101,19 @@ def test_what_was_put_into_a_multipart_body_comes_out(fields, photos):
     assert body is not None and body.fields == fields and body.photos.get("file", []) == photos
 
 
-kinds = st.sampled_from([
-    "application/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=b", "multipart/form-data", "",
-    "multipart/form-data; boundary=" + "b" * 300, "image/jpeg", "application/problem+json; charset=utf-16", "text/plain;;;=",
-])  # fmt: skip
+kinds = st.sampled_from(
+    [
+        "application/json",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=b",
+        "multipart/form-data",
+        "",
+        "multipart/form-data; boundary=" + "b" * 300,
+        "image/jpeg",
+        "application/problem+json; charset=utf-16",
+        "text/plain;;;=",
+    ]
+)
 
 
 @examples(250)
@@ -104,8 +127,9 @@ def test_any_bytes_with_any_header_are_read_or_refused(data, kind, length):
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=12), inner, max_size=3), max_leaves=20,
-)  # fmt: skip
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=12), inner, max_size=3),
+    max_leaves=20,
+)
 
 
 @examples(200)
@@ -225,12 +249,16 @@ def test_foreign_bytes_beside_the_cache_do_no_harm(content, suffix):
 
 @functools.cache
 def network_file(name: str) -> bytes:
-    return models.dlib_file(name).read_bytes()
+    return manifest.dlib_file(name).read_bytes()
 
 
-@pytest.mark.parametrize("read_network, name", [
-    (datfile.read_mmod, dlib_onnx.MMOD_FILE), (datfile.read_resnet, dlib_onnx.RESNET_FILE),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "read_network, name",
+    [
+        (datfile.read_mmod, onnx.MMOD_FILE),
+        (datfile.read_resnet, onnx.RESNET_FILE),
+    ],
+)
 def test_an_altered_network_is_read_or_refused(read_network, name):
     pytest.importorskip("dlib")
 
@@ -267,7 +295,7 @@ hostile_names = st.sampled_from([
 @examples(150)
 @given(st.lists(st.text(max_size=30) | hostile_names, min_size=1, max_size=6))
 def test_whatever_a_subject_is_called_its_photo_lies_in_a_folder_of_its_own_and_is_found_again(wanted):
-    from recognizer import names
+    from recognizer.core import names
 
     with tempfile.TemporaryDirectory() as outer:
         root = Path(outer) / "known"
@@ -301,7 +329,7 @@ def test_looking_for_any_name_finds_nobody_outside(name):
         (Path(outer) / "secret" / "photo.jpg").write_bytes(b"x")
         known = KnownFaces(Path(outer) / "known")
         try:
-            from recognizer import names
+            from recognizer.core import names
 
             wanted = names.normalise(name)
         except RecognizerError:

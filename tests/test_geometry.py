@@ -6,11 +6,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from recognizer import geometry, images
-from recognizer.engines.dlib import points_of, shapes
+from recognizer.core import geometry
+from recognizer.core.types import Faces
+from recognizer.engines.dlib.native import points_of, shapes
 from recognizer.engines.sface import chips
 from recognizer.engines.yunet import YunetDetector
-from recognizer.types import Faces
+from recognizer.photos import images
 
 SIDE = 12
 edges = st.tuples(st.integers(0, SIDE - 1), st.integers(1, SIDE)).filter(lambda pair: pair[0] < pair[1])
@@ -108,8 +109,11 @@ def test_similarity_is_the_least_squares_answer(source, data):
 
 @given(
     points.filter(lambda rows: np.ptp(np.array(rows), axis=0).max() > 1),
-    st.floats(0.05, 20), st.floats(-np.pi, np.pi), finite, finite,
-)  # fmt: skip
+    st.floats(0.05, 20),
+    st.floats(-np.pi, np.pi),
+    finite,
+    finite,
+)
 def test_similarity_finds_the_turn_that_was_made(source, scale, angle, dx, dy):
     made = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0]]) * scale
     made[:, 2] = dx, dy

@@ -27,8 +27,12 @@ HOSTILE = "<img src=x onerror=alert(1)> & 'co'.jpg"
 @pytest.fixture(scope="module")
 def small(photos) -> dict[str, bytes]:
     names = {
-        "obama.jpg": "obama", "obama2.jpg": "obama2", "obama3.jpg": "obama3", "biden.jpg": "biden", "astronaut.png": "collins",
-    }  # fmt: skip
+        "obama.jpg": "obama",
+        "obama2.jpg": "obama2",
+        "obama3.jpg": "obama3",
+        "biden.jpg": "biden",
+        "astronaut.png": "collins",
+    }
     return {short: pictures.smaller(photos[name].read_bytes(), 500) for name, short in names.items()}
 
 
@@ -76,19 +80,40 @@ class Page(html.parser.HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
+def test_one_photo_of_one_person_is_not_counted_as_several(home, small):
+    (home.known / "Barack Obama").mkdir(parents=True)
+    (home.known / "Barack Obama" / "one.jpg").write_bytes(small["obama3"])
+    put(home, {"obama.jpg": small["obama2"]})
+    _, _, page = group(home)
+    assert "1 photo, 1 face, 1 person on several photos or enrolled, 0 people seen once." in page
+    assert "1 face on 1 photo<" in page
+    assert home.run("group", home.album, "--out", home.out).stdout.startswith("1 photo, 1 face, 1 person, ")
+
+
 def test_people_are_put_together_and_those_who_are_enrolled_are_named(home, small):
     (home.known / "Barack Obama").mkdir(parents=True)
     (home.known / "Barack Obama" / "one.jpg").write_bytes(small["obama3"])
     both = pictures.side_by_side([small["obama"], small["biden"]])
-    put(home, {
-        "a/obama.jpg": small["obama"], "b/obama2.jpg": small["obama2"], "b/biden.jpg": small["biden"], "both.jpg": both,
-        "collins.jpg": small["collins"], "nobody.jpg": pictures.nobody(), "b/again.jpg": small["obama2"],
-        "notes.txt": b"no photo", ".hidden.jpg": small["collins"],
-    })  # fmt: skip
+    put(
+        home,
+        {
+            "a/obama.jpg": small["obama"],
+            "b/obama2.jpg": small["obama2"],
+            "b/biden.jpg": small["biden"],
+            "both.jpg": both,
+            "collins.jpg": small["collins"],
+            "nobody.jpg": pictures.nobody(),
+            "b/again.jpg": small["obama2"],
+            "notes.txt": b"no photo",
+            ".hidden.jpg": small["collins"],
+        },
+    )
     said, shown, page = group(home)
     assert people(shown) == [
-        ("Barack Obama", ["again.jpg", "both.jpg", "obama.jpg"]), (None, ["biden.jpg", "both.jpg"]), (None, ["collins.jpg"]),
-    ]  # fmt: skip
+        ("Barack Obama", ["again.jpg", "both.jpg", "obama.jpg"]),
+        (None, ["biden.jpg", "both.jpg"]),
+        (None, ["collins.jpg"]),
+    ]
     assert (said["photos"], said["faces"], said["people"], said["on_several"]) == (7, 6, 3, 2)
     assert said["named"] == ["Barack Obama"] and said["refused"] == []
     assert [Path(each).name for each in shown["without_faces"]] == ["nobody.jpg"]
@@ -112,8 +137,29 @@ def test_the_page_needs_nothing_and_names_are_only_text(home, small):
     _, _, page = group(home)
     read = Page(page)
     tags = {tag for tag, _ in read.tags}
-    assert tags <= {"html", "head", "meta", "title", "style", "body", "main", "h1", "h2", "p", "section", "span", "ul", "li",
-                    "a", "img", "details", "summary", "table", "tr", "td"}  # fmt: skip
+    assert tags <= {
+        "html",
+        "head",
+        "meta",
+        "title",
+        "style",
+        "body",
+        "main",
+        "h1",
+        "h2",
+        "p",
+        "section",
+        "span",
+        "ul",
+        "li",
+        "a",
+        "img",
+        "details",
+        "summary",
+        "table",
+        "tr",
+        "td",
+    }
     assert not [name for _, attributes in read.tags for name in attributes if name.startswith("on")]
     assert all(each["src"].startswith("data:") for each in read.all("img"))
     assert not re.search(r"https?://", page)
@@ -122,15 +168,30 @@ def test_the_page_needs_nothing_and_names_are_only_text(home, small):
 
 
 def test_bad_photos_are_listed_with_their_reasons_and_stop_nothing(home, small):
-    put(home, {
-        "good.jpg": small["obama"], "empty.jpg": b"", "text.png": b"not a picture at all", "cut.jpg": small["biden"][:2000],
-        "bomb.png": _bomb(),
-    })  # fmt: skip
+    put(
+        home,
+        {
+            "good.jpg": small["obama"],
+            "empty.jpg": b"",
+            "text.png": b"not a picture at all",
+            "cut.jpg": small["biden"][:2000],
+            "bomb.png": _bomb(),
+            "camera.raf": b"FUJIFILMCCD-RAW 0201" + bytes(100),
+            "new.jxl": b"\xff\x0a" + bytes(100),
+            "notes.txt": b"no picture",
+            "film.mp4": b"\0\0\0\x18ftypisom" + bytes(100),
+        },
+    )
+    (home.album / "gone.jpg").symlink_to(home.album / "nowhere")
     os.mkfifo(home.album / "pipe.jpg")  # reading which would never end
     (home.album / "again").symlink_to(home.album)
     said, shown, page = group(home)
     codes = {Path(each["photo"]).name: each["code"] for each in said["refused"]}
-    assert codes.keys() == {"empty.jpg", "text.png", "cut.jpg", "bomb.png"}
+    broken, foreign = {"empty.jpg", "text.png", "cut.jpg", "bomb.png"}, {"camera.raf", "new.jxl"}
+    assert codes.keys() == broken | foreign | {"gone.jpg", "pipe.jpg"}
+    assert codes["gone.jpg"] == codes["pipe.jpg"] == "unreadable" and said["other_files"] == 2
+    reasons = {Path(each["photo"]).name: each["message"] for each in said["refused"]}
+    assert "Fujifilm" in reasons["camera.raf"] and "JPEG XL" in reasons["new.jxl"]
     assert codes["cut.jpg"] == "broken_image" and codes["text.png"] == "unsupported_image"
     assert codes["bomb.png"] == "image_too_large"
     assert all(each["message"] and Path(each["photo"]).name in page for each in shown["refused"])
@@ -254,8 +315,9 @@ def test_names_that_are_no_text_are_read_too(home, small):
 
 
 def test_without_json_it_says_what_it_did(home, small):
-    put(home, {"a.jpg": small["obama"], "b.jpg": small["obama2"], "bad.jpg": b"x"})
+    put(home, {"a.jpg": small["obama"], "b.jpg": small["obama2"], "bad.jpg": b"x", "notes.txt": b"x"})
     code, out, err = home.process("group", home.album, "--out", home.out)
     assert code == 0
-    assert "2 photos, 2 faces, 1 people, 1 of them on several photos" in out
+    assert "2 photos, 2 faces, 1 person, 1 of them on several photos" in out
     assert "looking at photos" in err and "bad.jpg" in err and "[unsupported_image]" in err
+    assert "1 other file is no photo" in err

@@ -8,13 +8,14 @@ import time
 import numpy as np
 import pytest
 
-from recognizer import images
+from recognizer.core.errors import StorageError
+from recognizer.core.types import Match
 from recognizer.engines import make_engine
-from recognizer.errors import StorageError
-from recognizer.examination import Rules
-from recognizer.inbox import QUEUED, Inbox
-from recognizer.strangers import Shot, Sighting, Strangers
-from recognizer.types import Match
+from recognizer.enrolment.examination import EnrolmentRules
+from recognizer.photos import images
+from recognizer.strangers.inbox import QUEUED, Inbox
+from recognizer.strangers.model import Sighting, StrangerShot
+from recognizer.strangers.store import Strangers
 
 from .streams import wait_for
 
@@ -27,15 +28,15 @@ def engine(models_dir):
 
 
 @pytest.fixture(scope="module")
-def shots(photos, engine) -> dict[str, Shot]:
+def shots(photos, engine) -> dict[str, StrangerShot]:
     """What a camera would have cut out of real photos."""
-    from recognizer.video.sightings import cut
+    from recognizer.events.sightings import cut
 
     found = {}
     for name in ("obama.jpg", "obama2.jpg", "biden.jpg"):
         image = images.decode(photos[name].read_bytes(), max_bytes=10**8, max_pixels=10**8).sharper(1.0)
-        found[name] = Shot(cut(image.pixels, engine.find(image)[0].box), time.time(), 0.8)
-    found["nothing"] = Shot(np.full((200, 200, 3), 90, np.uint8), time.time(), 0.9)
+        found[name] = StrangerShot(cut(image.pixels, engine.find(image)[0].box), time.time(), 0.8)
+    found["nothing"] = StrangerShot(np.full((200, 200, 3), 90, np.uint8), time.time(), 0.9)
     return found
 
 
@@ -47,9 +48,11 @@ class Gallery:
         self.generation = 0
         self.wait = threading.Event()
         self.wait.set()
+        self.asked = threading.Event()
         self.failure: Exception | None = None
 
     def match(self, vectors):
+        self.asked.set()
         assert self.wait.wait(30)
         if self.failure:
             raise self.failure
@@ -64,14 +67,14 @@ def gallery() -> Gallery:
 @pytest.fixture
 def inbox(tmp_path, engine, gallery):
     strangers = Strangers(tmp_path, engine.info.id, lambda faces: 1.2)
-    made = Inbox(strangers, engine, Rules(), gallery.match, lambda: gallery.generation)
+    made = Inbox(strangers, engine, EnrolmentRules(), gallery.match, lambda: gallery.generation)
     yield made
     gallery.wait.set()
     made.close()
-    assert not made._thread.is_alive()
+    assert "strangers" not in {thread.name for thread in threading.enumerate()}
 
 
-def seen(*shots: Shot, visit: str = "visit", **more) -> Sighting:
+def seen(*shots: StrangerShot, visit: str = "visit", **more) -> Sighting:
     now = time.time()
     return Sighting(visit, "door", now - 3, now, shots, **more)
 
@@ -116,12 +119,13 @@ def test_a_visit_of_which_one_picture_is_known_leaves_nothing(inbox, shots, gall
 def test_what_finds_no_room_is_dropped_and_counted_and_nobody_waits(inbox, shots, gallery):
     gallery.wait.clear()
     inbox.offer(seen(shots["obama.jpg"]))
-    wait_for(lambda: not inbox._queue)
+    assert gallery.asked.wait(60)  # the first one is being processed
     taken = [inbox.offer(seen(visit=f"{number}")) for number in range(QUEUED + 3)]
     assert taken == [True] * QUEUED + [False] * 3
     assert inbox.counts()["dropped"] == 3
+    assert inbox.counts()["waiting"] == QUEUED + 1
     gallery.wait.set()
-    wait_for(lambda: not inbox._queue)
+    wait_for(lambda: inbox.counts()["waiting"] == 0)
     assert inbox.offer(seen(visit="later"))
 
 
@@ -137,7 +141,7 @@ def test_a_sighting_that_fails_is_counted_and_the_next_is_kept(inbox, shots, gal
 
 def test_closing_finishes_what_waits(tmp_path, engine, gallery, shots):
     strangers = Strangers(tmp_path, engine.info.id, lambda faces: 1.2)
-    inbox = Inbox(strangers, engine, Rules(), gallery.match, lambda: gallery.generation)
+    inbox = Inbox(strangers, engine, EnrolmentRules(), gallery.match, lambda: gallery.generation)
     for name in ("obama.jpg", "biden.jpg"):
         inbox.offer(seen(shots[name], visit=name))
     inbox.close()

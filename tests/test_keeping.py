@@ -4,16 +4,17 @@ import os
 import shutil
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from recognizer import enrolment as enrolment_module
-from recognizer import files, template_file
-from recognizer.encodings import photo_id
-from recognizer.errors import BrokenImage
-from recognizer.vault import Vault, is_sealed, new_key
+from recognizer.core import files
+from recognizer.core.errors import BrokenImage, ImageTooLarge
+from recognizer.core.vault import Vault, is_sealed, new_key
+from recognizer.enrolment import template_file
+from recognizer.enrolment.cache import photo_id
 
 from .enrolling import Home, eventually, jpeg
 
@@ -72,19 +73,36 @@ def test_many_dropped_photos_are_encrypted(sealed_home, faces):
     assert len(held(enrolment)) == 12 and all(map(is_sealed, on_disk(sealed_home).values()))
 
 
-@pytest.mark.parametrize("data", [b"", b"x" * 5000], ids=["empty", "too large"])
-def test_what_cannot_be_encrypted_is_told_and_does_not_keep_the_watcher_busy(sealed_home, data, monkeypatch):
-    monkeypatch.setattr(enrolment_module, "MAX_SEALED", 1000)
-    file = sealed_home.put("Ann/a.jpg", data)
+def test_an_empty_file_does_not_keep_the_watcher_busy(sealed_home):
+    file = sealed_home.put("Ann/a.jpg", b"")
     os.utime(file, (1, 1))
     enrolment = sealed_home.enrolment()
     assert enrolment.sync() is False and enrolment.sync(settle=True) is False
-    assert file.read_bytes() == data
-    codes = {problem.code for problem in enrolment.problems()}
-    assert ("not_converted" in codes) == bool(data)
-    file.unlink()
-    enrolment.sync()
-    assert enrolment.problems() == []
+    assert file.read_bytes() == b""
+    assert [problem.code for problem in enrolment.problems()] == ["unsupported_image"]
+
+
+def test_a_large_file_is_encrypted_piece_by_piece(sealed_home, faces):
+    """A video that was dropped, and a photo that is large: neither needs memory of its size, and the photo is still read."""
+    film, photo = os.urandom(1000) * 60_000, faces["obama"] + bytes(9_000_000)
+    for name, data in (("film.mp4", film), ("large.jpg", photo)):
+        os.utime(sealed_home.put(f"Ann/{name}", data), (1, 1))
+    enrolment = sealed_home.enrolment()
+    tracemalloc.start()
+    try:
+        assert enrolment.sync() is False
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < len(film)
+    assert held(enrolment) == {"Ann": 1}
+    assert {each.path: each.code for each in enrolment.problems()} == {"Ann/film.mp4": "image_too_large"}
+    sealed = on_disk(sealed_home)
+    assert all(map(is_sealed, sealed.values())) and film[:1000] not in sealed["Ann/film.mp4"]
+    assert sealed_home.vault.open(sealed["Ann/film.mp4"], "photo") == film
+    assert sealed_home.known.read("Ann/large.jpg", 25_000_000) == photo
+    with pytest.raises(ImageTooLarge):
+        sealed_home.known.read("Ann/large.jpg", len(photo) - 1)
 
 
 def test_a_disk_that_refuses_is_told_and_tried_again(sealed_home, faces, monkeypatch):
@@ -231,11 +249,16 @@ def test_a_template_that_is_renamed_still_enrols(home, faces, name):
 
 
 @pytest.mark.parametrize(
-    "change", [
-        (b'"photo": "', b'"photo": "../'), (b'"photo"', b'"foto"'), (b'"vector": "', b'"vector": "A'),
-        (b'"box": [', b'"box": [1, '), (b'"width": ', b'"width": "x'), (b"}", b""),
-    ]
-)  # fmt: skip
+    "change",
+    [
+        (b'"photo": "', b'"photo": "../'),
+        (b'"photo"', b'"foto"'),
+        (b'"vector": "', b'"vector": "A'),
+        (b'"box": [', b'"box": [1, '),
+        (b'"width": ', b'"width": "x'),
+        (b"}", b""),
+    ],
+)
 def test_a_template_that_was_changed_is_told(home, faces, change):
     os.utime(home.put("Ann/a.jpg", faces["obama"]), (1, 1))
     enrolment = home.enrolment(keep_photos=False)

@@ -4,25 +4,27 @@ import gc
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import simplejpeg
 
-from recognizer.errors import Busy, CameraNotFound, CameraUnavailable
-from recognizer.types import Faces, Match
-from recognizer.video import live as module
-from recognizer.video import mjpeg, pattern
-from recognizer.video.cameras import Cameras
-from recognizer.video.live import Live
-from recognizer.video.mjpeg import ViewKey
-from recognizer.video.workers import Workers
+from recognizer.core.errors import Busy, CameraNotFound, CameraUnavailable
+from recognizer.core.types import Faces, Match
+from recognizer.video.output import live as module
+from recognizer.video.output import mjpeg
+from recognizer.video.output.live import Live
+from recognizer.video.output.mjpeg import ViewKey
+from recognizer.video.sources import pattern
+from recognizer.video.sources.cameras import Cameras
+from recognizer.video.tracking.workers import Workers
 
 from .streams import HttpCamera
 from .video_actors import Actor, Vision, axis
 
-SOON = 15.0
+SOON = 60.0
 PATTERN = "test:320x180@30"
 
 
@@ -116,19 +118,19 @@ def test_a_camera_runs_while_it_is_watched_and_a_little_longer(around):
         assert number_of(second) > number_of(first)
         assert around.live.summary() == {"viewers": 1, "running": ["default"]}
     assert around.live.viewers() == 0
-    time.sleep(0.1)
-    assert camera.running, "for whoever comes back"
     wait_until(lambda: not camera.running and around.live.running() == [])
     with around.live.view(ViewKey("default")) as view:
         assert pictures(view, 1)
 
 
 def test_who_comes_back_in_time_finds_the_camera_running(around):
+    around.live.linger = 3600.0
     camera = around.cameras.get("default").camera
     for _ in range(4):
         with around.live.view(ViewKey("default")) as view:
             pictures(view, 1)
-        time.sleep(0.15)
+        number = camera.newest().number
+        wait_until(lambda number=number: camera.newest().number > number + 3)  # while nobody watches
     assert camera.counts["connects"] == 1
 
 
@@ -215,12 +217,23 @@ def test_a_snapshot_of_a_camera_that_did_not_run_has_names(around, monkeypatch):
         workers.shutdown()
 
 
-def test_no_more_snapshots_wait_than_are_allowed(around, monkeypatch):
-    monkeypatch.setattr(around.live, "_snapshots", threading.BoundedSemaphore(1))
-    around.live._snapshots.acquire()
-    with pytest.raises(Busy):
-        around.live.snapshot(ViewKey("default"))
-    around.live._snapshots.release()
+def test_no_more_snapshots_wait_than_are_allowed(around, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SNAPSHOTS", 1)
+    with HttpCamera() as web, ThreadPoolExecutor(1) as one:
+        web.silent = True
+        cameras = Cameras(tmp_path / "silent.json", default=web.url())
+        live = Live(cameras, around.vision, executor=around.executor)
+        try:
+            waiting = one.submit(live.snapshot, ViewKey("default"), timeout=SOON)
+            wait_until(lambda: web.seen)
+            with pytest.raises(Busy):
+                live.snapshot(ViewKey("default"))
+            web.silent = False
+            assert not waiting.result(SOON).card
+            assert not live.snapshot(ViewKey("default")).card
+        finally:
+            live.close()
+            cameras.close()
 
 
 def lost(tmp_path, **options) -> Cameras:
@@ -355,11 +368,47 @@ def test_a_pipeline_that_fails_is_told_and_begun_again(around, monkeypatch, capl
     assert len(begun) == 3 and caplog.text.count("a bug") >= 2
 
 
+def test_observers_are_told_that_a_camera_stopped(around):
+    stopped = []
+
+    class Observer:
+        def __call__(self, entry, result):
+            pass
+
+        def stopped(self, entry):
+            stopped.append(entry.id)
+
+    around.live.observers += (Observer(),)
+    entry = around.cameras.add(PATTERN, "Door")
+    viewer = around.live.watch(ViewKey(entry.id))
+    viewer.read()
+    around.cameras.remove(entry.id)
+    viewer.close()
+    wait_until(lambda: stopped == [entry.id])
+
+
+def test_the_first_failure_of_a_pipeline_that_ran_well_is_followed_by_the_shortest_wait(around, monkeypatch):
+    monkeypatch.setattr(module, "_RETRY_SECONDS", (0.01, 3600.0))
+    monkeypatch.setattr(module, "_HEALTHY_SECONDS", 0.0)  # each run counts as a long one
+    begun = []
+
+    class Failing(module.Pipeline):
+        async def run(self, publish):
+            begun.append(1)
+            raise RuntimeError("a bug")
+
+    monkeypatch.setattr(module, "Pipeline", Failing)
+    with around.live.view(ViewKey("default")):
+        wait_until(lambda: len(begun) >= 4)
+
+
 def test_closing_while_many_watch_ends_them_all(around):
     viewers = [around.live.watch(ViewKey("default", width=16 * n)) for n in range(1, 11)]
-    ended = []
+    begun, ended = threading.Barrier(11), []
 
     def read(viewer):
+        viewer.read()
+        begun.wait(SOON)
         while viewer.read():
             pass
         viewer.close()
@@ -368,7 +417,7 @@ def test_closing_while_many_watch_ends_them_all(around):
     threads = [threading.Thread(target=read, args=(viewer,)) for viewer in viewers]
     for thread in threads:
         thread.start()
-    time.sleep(0.5)
+    begun.wait(SOON)
     around.live.close()
     for thread in threads:
         thread.join(SOON)

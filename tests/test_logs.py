@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from recognizer import logs
-from recognizer.pool import Pool
+from recognizer.core import logs
+from recognizer.core.pool import Pool
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -91,7 +91,7 @@ def test_the_requests_id_stands_in_its_lines_also_on_the_threads_that_work_for_i
 
     def ask(number):
         logs.current_request.set(f"id-{number}")
-        pool.run(logging.getLogger("recognizer.work").info, "work %d", number)
+        pool.run_inference(logging.getLogger("recognizer.work").info, "work %d", number)
         logs.current_request.set(None)
 
     with ThreadPoolExecutor(4) as threads:
@@ -107,7 +107,7 @@ def test_a_sane_request_id_is_taken(given):
     assert logs.request_id({"HTTP_X_REQUEST_ID": given}) == given
 
 
-@pytest.mark.parametrize("given", ["", " ", "x" * 65, "a b", "a\nb", "a\"b", "<script>", "é", "-rf", "../x", "a;b"])
+@pytest.mark.parametrize("given", ["", " ", "x" * 65, "a b", "a\nb", 'a"b', "<script>", "é", "-rf", "../x", "a;b"])
 def test_others_are_replaced(given):
     made = logs.request_id({"HTTP_X_REQUEST_ID": given})
     assert made != given and len(made) == 12 and made != logs.request_id({})
@@ -154,20 +154,28 @@ def test_lines_are_bounded(written):
 
 def test_an_access_line_has_the_route_and_no_path(written):
     stream = written()
-    logs.access("GET", "/people/{person}", 404, 0.01234, 90, "subject_not_found", "/people/Joe Biden")
-    logs.access("GET", "/health/live", 200, 0.001, 14, None, "/health/live")
-    logs.access("GET", "/health/ready", 503, 0.001, 14, "not_ready", "/health/ready")
+    logs.log_request("GET", "/people/{person}", 404, 0.01234, 90, "subject_not_found", "/people/Joe Biden")
+    logs.log_request("GET", "/health/live", 200, 0.001, 14, None, "/health/live")
+    logs.log_request("GET", "/health/ready", 503, 0.001, 14, "not_ready", "/health/ready")
     first, second = lines(stream)
-    assert first.items() >= {
-        "method": "GET", "route": "/people/{person}", "status": 404, "ms": 12.34, "bytes": 90, "error": "subject_not_found",
-    }.items()
+    assert (
+        first.items()
+        >= {
+            "method": "GET",
+            "route": "/people/{person}",
+            "status": 404,
+            "ms": 12.34,
+            "bytes": 90,
+            "error": "subject_not_found",
+        }.items()
+    )
     assert "Joe Biden" not in stream.getvalue()
     assert second["status"] == 503  # probes are told of only when they fail
 
 
 def test_names_are_written_at_debug(written):
     stream = written(level="debug")
-    logs.access("GET", "/people/{person}", 200, 0.01, 90, None, "/people/Joe Biden")
+    logs.log_request("GET", "/people/{person}", 200, 0.01, 90, None, "/people/Joe Biden")
     assert lines(stream)[0]["path"] == "/people/Joe Biden"
 
 
@@ -179,7 +187,7 @@ def test_a_broken_stream_is_survived(written):
 
 def test_what_nobody_caught_is_a_line_as_well():
     program = (
-        "import threading; from recognizer import logs; logs.configure('json')\n"
+        "import threading; from recognizer.core import logs; logs.configure('json')\n"
         "t = threading.Thread(target=lambda: 1 / 0); t.start(); t.join()\n"
         "raise KeyError('rtsp://a:hunter2@b/')"
     )

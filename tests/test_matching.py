@@ -1,13 +1,12 @@
-"""Ranking against a brute-force one, the decision, and what a distance is worth."""
+"""Ranking, compared with brute force, and the decision."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recognizer import matching
-from recognizer.engines import DETECTORS, EMBEDDERS, calibration
-from recognizer.types import Candidate, Match
+from recognizer.core.types import Candidate, Match
+from recognizer.galleries import matching, thresholds
 
 BLOCKS = (1, 2, 3, 7, matching.BLOCK)
 
@@ -123,86 +122,12 @@ def test_decide(candidates, threshold, keep, expected):
 
 
 def test_decide_asks_the_curve_about_the_nearest_named_or_not():
-    curve = matching.Curve([0.3, 0.6], [1e-4, 1e-2])
+    curve = thresholds.Curve([0.3, 0.6], [1e-4, 1e-2])
     assert matching.decide([], 0.6, curve).false_match_rate is None
     for threshold in (0.1, 0.6):
-        assert matching.decide([NEAR, FAR], threshold, curve).false_match_rate == curve.told(0.4) == curve.rate(0.4)
-    assert matching.decide([Candidate("Ada", 0.0, "1")], 0.6, matching.Curve([0.3, 0.6], [1e-6, 1e-2])).false_match_rate == 1e-8
-
-
-# --- what a distance is worth ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("distances", "rates"),
-    [
-        ([], []),
-        ([0.5], [0.1]),
-        ([0.5, 0.6], [0.1]),
-        ([0.5, 0.5], [0.1, 0.2]),
-        ([0.6, 0.5], [0.1, 0.2]),
-        ([0.5, 0.6], [0.2, 0.1]),
-        ([0.5, 0.6], [0.1, 0.1]),
-    ],
-)
-def test_a_curve_that_does_not_rise_is_refused(distances, rates):
-    with pytest.raises(ValueError, match="expected"):
-        matching.Curve(distances, rates)
-
-
-def test_a_curve_between_below_and_above_its_points():
-    curve = matching.Curve([0.4, 0.6, 0.8], [1e-4, 1e-2, 1e-1])
-    for distance, rate in [(0.4, 1e-4), (0.5, 1e-3), (0.6, 1e-2), (0.7, 10**-1.5), (0.8, 1e-1), (0.3, 1e-5), (0.2, 1e-6)]:
-        assert curve.rate(distance) == pytest.approx(rate)
-        assert curve.distance(rate) == pytest.approx(distance)
-    assert curve.rate(5) == pytest.approx(0.1)  # nothing is known beyond the last point
-    assert curve.distance(0.9) == pytest.approx(0.8)
-    assert curve.distance(1e-300) == 0  # never below
-
-
-def test_below_its_points_a_curve_goes_on_as_over_the_first_decade():
-    """The first two points of a curve are made of the fewest pairs: a few that lie by chance do not decide on all below."""
-    rates = [1e-6, 2e-6, 4e-6, 1e-5, 1e-3]
-    curve = matching.Curve([0.50, 0.51, 0.55, 0.60, 0.80], rates)
-    assert curve.rate(0.40) == pytest.approx(1e-7) and curve.distance(1e-8) == pytest.approx(0.30)
-    assert curve.told(0.40) == pytest.approx(1e-7)
-    assert curve.told(0.10) == matching.LEAST_RATE > curve.rate(0.10)
-
-
-@pytest.mark.parametrize("detector", DETECTORS)
-@pytest.mark.parametrize("embedder", EMBEDDERS)
-def test_the_calibration_of_every_engine_rises_and_contains_its_threshold(detector, embedder):
-    points = calibration(detector, embedder)
-    curve = matching.Curve(points.distances, points.rates)
-    grid = np.linspace(0, points.distances[-1], 400)
-    rates = [curve.rate(distance) for distance in grid]
-    assert (np.diff(rates) > 0).all() and 0 < rates[0] and rates[-1] <= 1
-    for distance in grid[1:]:
-        assert curve.distance(curve.rate(distance)) == pytest.approx(distance, abs=1e-9)
-    assert curve.rate(points.threshold) == pytest.approx(points.false_match_rate, rel=0.1)
-    assert points.data_set and points.date.count("-") == 2
-
-
-@pytest.mark.parametrize(
-    ("stranger_rate", "enrolled", "expected"),
-    [
-        (0.01, 0, 0.01),
-        (0.01, 1, 0.01),
-        (0.01, 100, 1 - 0.99 ** (1 / 100)),
-        (0.5, 1_000_000, 1 - 0.5**1e-6),
-        (1e-6, 10, 1e-7),
-    ],
-)
-def test_rate_per_comparison(stranger_rate, enrolled, expected):
-    rate = matching.rate_per_comparison(stranger_rate, enrolled)
-    assert rate == pytest.approx(expected, rel=1e-5)
-    assert 1 - (1 - rate) ** max(1, enrolled) == pytest.approx(stranger_rate, rel=1e-3)
-
-
-@given(st.floats(1e-6, 0.5), st.integers(0, 10**6))
-def test_more_people_make_every_comparison_stricter(stranger_rate, enrolled):
-    one, more = (matching.rate_per_comparison(stranger_rate, count) for count in (enrolled, enrolled + 1))
-    assert 0 < more <= one <= stranger_rate * (1 + 1e-9)
+        assert matching.decide([NEAR, FAR], threshold, curve).false_match_rate == curve.reported_rate(0.4) == curve.rate(0.4)
+    steep = thresholds.Curve([0.3, 0.6], [1e-6, 1e-2])
+    assert matching.decide([Candidate("Ada", 0.0, "1")], 0.6, steep).false_match_rate == thresholds.LEAST_RATE == 1e-8
 
 
 @pytest.mark.parametrize(
@@ -220,3 +145,19 @@ def test_more_people_make_every_comparison_stricter(stranger_rate, enrolled):
 def test_a_name_is_ambiguous_when_the_next_is_nearly_as_close(candidates, margin, keep, ambiguous, kept):
     match = matching.decide(candidates, 0.6, keep=keep, margin=margin)
     assert (match.ambiguous, len(match.candidates)) == (ambiguous, kept)
+
+
+@pytest.mark.parametrize("owners", ["one owner has most rows", "every row has an owner", "two owners"])
+def test_the_nearest_owners_are_found_however_rows_are_shared_out(owners):
+    rng = np.random.default_rng(5)
+    vectors = rng.standard_normal((700, 8)).astype(np.float32)
+    vectors[:300] *= 0.1  # near the probe, which is at the origin
+    owner = {"one owner has most rows": np.where(np.arange(700) < 290, 0, np.arange(700)), "two owners": np.arange(700) % 2}
+    owner_of = owner.get(owners, np.arange(700)).astype(np.int32)
+    squares = np.einsum("ij,ij->i", vectors, vectors)
+    squares[7] = np.inf  # removed
+    [found] = matching.nearest_rows(np.zeros((1, 8), np.float32), vectors, squares, owner_of, 3)
+    apart = np.where(np.isinf(squares), np.inf, np.linalg.norm(vectors, axis=1))
+    best = sorted((apart[owner_of == each].min(), int(each)) for each in np.unique(owner_of))[:3]
+    assert [int(owner_of[row]) for row, _ in found] == [each for _, each in best]
+    assert [distance for _, distance in found] == pytest.approx([distance for distance, _ in best], abs=1e-6)

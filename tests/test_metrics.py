@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from recognizer import metrics as module
-from recognizer.metrics import METRICS, CameraSample, Metrics
+from recognizer.core import metrics as module
+from recognizer.core.metrics import METRICS, CameraSample, Metrics
 
 OPERATIONS = Path(__file__).resolve().parents[1] / "docs" / "operations.md"
 
@@ -171,4 +171,4 @@ def test_definitions_follow_the_customs():
 def test_the_documentation_shows_the_table():
     found = re.search(r"<!-- metrics -->\n+(.*?)\n*<!-- /metrics -->", OPERATIONS.read_text("utf-8"), re.DOTALL)
     assert found, "docs/operations.md lacks the marks <!-- metrics --> and <!-- /metrics -->"
-    assert found[1].strip() == module.markdown_table().strip(), "put recognizer.metrics.markdown_table() between the marks"
+    assert found[1].strip() == module.markdown_table().strip(), "put recognizer.core.metrics.markdown_table() between the marks"

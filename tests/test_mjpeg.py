@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from recognizer.errors import InvalidParameter
-from recognizer.video.mjpeg import CONTENT_TYPE, OPENING, Encoded, View, Viewer, ViewKey, encode, view_key
+from recognizer.core.errors import InvalidParameter
+from recognizer.video.output.mjpeg import CONTENT_TYPE, OPENING, Encoded, View, Viewer, ViewKey, encode, view_key
 
-SOON = 10.0
+SOON = 60.0
 
 
 @pytest.fixture
@@ -253,10 +253,18 @@ def test_what_is_not_asked_for_is_the_usual():
 @pytest.mark.parametrize(
     "asked",
     [
-        {"width": 15}, {"width": 7681}, {"width": -1}, {"fps": 0.0}, {"fps": 121.0}, {"fps": float("nan")},
-        {"fps": float("inf")}, {"quality": 0}, {"quality": 101}, {"overlay": "boxes"},
+        {"width": 15},
+        {"width": 7681},
+        {"width": -1},
+        {"fps": 0.0},
+        {"fps": 121.0},
+        {"fps": float("nan")},
+        {"fps": float("inf")},
+        {"quality": 0},
+        {"quality": 101},
+        {"overlay": "boxes"},
     ],
-)  # fmt: skip
+)
 def test_what_is_out_of_range_is_refused_by_name(asked):
     with pytest.raises(InvalidParameter, match=f"^{next(iter(asked))}: expected"):
         view_key("door", **asked)

@@ -7,13 +7,13 @@ import math
 import numpy as np
 import pytest
 
-from recognizer import matching
-from recognizer.quality import Quality
-from recognizer.types import Candidate, Match
-from recognizer.video.naming import KEPT, Description, Naming, combined, worth
+from recognizer.core.types import Candidate, Match
+from recognizer.galleries import matching, thresholds
+from recognizer.photos.quality import Quality, picture_value
+from recognizer.video.tracking.naming import KEPT, Description, Naming, combined
 
 THRESHOLD, MARGIN = 1.0, 0.05
-CURVE = matching.Curve([0.5, 1.0, 1.5], [1e-6, 1e-2, 0.5])
+CURVE = thresholds.Curve([0.5, 1.0, 1.5], [1e-6, 1e-2, 0.5])
 GOOD = Quality(80, 0.1, 0, 0, 0, 0, 120, 40, 0, 0.95)
 
 
@@ -183,14 +183,20 @@ def test_joined_tracks_know_what_both_knew(naming):
 @pytest.mark.parametrize(
     "worse",
     [
-        {"size": 20}, {"sharpness": 0.005}, {"yaw": 60}, {"yaw": -60}, {"pitch": 50}, {"cut_off": 0.4},
-        {"contrast": 5}, {"score": 0.6},
+        {"size": 20},
+        {"sharpness": 0.005},
+        {"yaw": 60},
+        {"yaw": -60},
+        {"pitch": 50},
+        {"cut_off": 0.4},
+        {"contrast": 5},
+        {"score": 0.6},
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_what_a_picture_is_worth(worse):
     from dataclasses import replace
 
-    assert worth(GOOD) == pytest.approx(1.0)
-    assert 0 < worth(replace(GOOD, **worse)) < 0.7
-    assert worth(replace(GOOD, yaw=math.nan, pitch=math.nan)) == pytest.approx(1.0)
+    assert picture_value(GOOD) == pytest.approx(1.0)
+    assert 0 < picture_value(replace(GOOD, **worse)) < 0.7
+    assert picture_value(replace(GOOD, yaw=math.nan, pitch=math.nan)) == pytest.approx(1.0)

@@ -1,16 +1,18 @@
 """What is drawn on frames: where, in which colour, readable at every size; and the cards that stand in for a picture."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont, features
 
-from recognizer.annotate import FOUND, KNOWN, POINT, UNKNOWN, object_colour
-from recognizer.errors import InvalidParameter
-from recognizer.results import FoundObject, SeenFace
-from recognizer.types import Box, Face, Match
-from recognizer.video import overlay
-from recognizer.video.overlay import DARK, LAYERS, card, draw, parse_layers, sureness
-from recognizer.video.results import Frame, FrameResult, TrackedFace
+from recognizer.core.errors import InvalidParameter
+from recognizer.core.types import Box, Face, Match
+from recognizer.photos.annotate import FOUND, KNOWN, POINT, UNKNOWN, object_colour
+from recognizer.photos.results import FoundObject, SeenFace
+from recognizer.video.frames import Frame, FrameResult, TrackedFace
+from recognizer.video.output import overlay
+from recognizer.video.output.overlay import DARK, LAYERS, card, draw, parse_layers, sureness
 
 SIZES = [(320, 240), (426, 240), (640, 480), (1280, 720), (1920, 1080), (3840, 2160), (240, 426)]
 FACES = frozenset({"faces"})
@@ -22,10 +24,15 @@ def font(models_dir):
     return models_dir / "DejaVuSans.ttf"
 
 
+@cache
+def _background(width: int, height: int) -> np.ndarray:
+    across = np.linspace(90, 140, width)[None, :, None]
+    return (across + np.linspace(0, 40, height)[:, None, None] * (0.2, 1.0, 0.5)).astype(np.uint8)
+
+
 def background(width: int, height: int) -> np.ndarray:
     """Colours that nothing drawn has."""
-    across = np.linspace(90, 140, width)[None, :, None] * np.ones((height, 1, 3))
-    return (across + np.linspace(0, 40, height)[:, None, None] * (0.2, 1.0, 0.5)).astype(np.uint8)
+    return _background(width, height).copy()
 
 
 def face(box, subject=None, matched=True, track=1, rate=1e-4, ambiguous=False, points=None, five=None) -> TrackedFace:
@@ -42,15 +49,17 @@ def has_sprite(picture: np.ndarray, sprite: np.ndarray) -> tuple[int, int] | Non
     """x, y of where a picture shows exactly this sprite."""
     height, width = sprite.shape[:2]
     corners = picture[: picture.shape[0] - height + 1, : picture.shape[1] - width + 1]
-    rows, columns = np.nonzero((corners == sprite[0, 0]).all(-1))
+    red, green, blue = (corners[..., channel] == sprite[0, 0, channel] for channel in range(3))
+    rows, columns = np.nonzero(red & green & blue)
     for y, x in zip(rows, columns, strict=True):
-        if np.array_equal(picture[y : y + height, x : x + width], sprite):
+        place = picture[y : y + height, x : x + width]
+        if np.array_equal(place[0], sprite[0]) and np.array_equal(place, sprite):
             return int(x), int(y)
     return None
 
 
 def sprite(font, size, colour, text, under="") -> np.ndarray:
-    return overlay._sprite(font, overlay._letters(size), colour, size[0], text, under)
+    return overlay.text_sprite(font, overlay.letter_size(size), colour, size[0], text, under)
 
 
 # -- frames ----------------------------------------------------------------------------------------------------------
@@ -66,9 +75,7 @@ def test_where_nothing_was_found_the_frame_is_as_it_came_but_another(font, size,
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize(
-    ("subject", "matched", "colour"), [("Ada", True, KNOWN), (None, True, UNKNOWN), (None, False, FOUND)]
-)
+@pytest.mark.parametrize(("subject", "matched", "colour"), [("Ada", True, KNOWN), (None, True, UNKNOWN), (None, False, FOUND)])
 def test_a_box_lies_where_the_face_is_in_the_colour_of_what_is_known(font, size, subject, matched, colour):
     width, height = size
     box = (round(0.3 * width), round(0.2 * height), round(0.6 * width), round(0.6 * height))
@@ -93,7 +100,7 @@ def test_a_name_is_readable_and_how_sure_it_is_stands_below(font, size, name):
     picture = draw(result(background(*size), face(box, name, rate=1.4e-5)), layers=FACES, font=font)
     label = sprite(font, size, KNOWN, name, "1 in 50,000")
     assert has_sprite(picture, label)
-    letters = overlay._letters(size)
+    letters = overlay.letter_size(size)
     assert letters >= 12 and letters >= max(size) / 70
     share = (label > 200).all(-1).mean()
     assert 0.05 < share < 0.6, "white letters on the colour"
@@ -154,7 +161,7 @@ def test_right_to_left_names_are_drawn_from_right_to_left(font):
         return columns[there[0] : there[-1] + 1]
 
     name = "אבגלום"
-    label = overlay._render(font, font, 40, KNOWN, 1000, name, "")
+    label = overlay.render_sprite(font, font, 40, KNOWN, 1000, name, "")
     drawn = ink((label[..., 0].astype(float) - KNOWN[0]) / (255 - KNOWN[0]))
     like = [np.corrcoef(drawn[:100], in_file_order(text)[:100])[0, 1] for text in (name[::-1], name)]
     assert like[0] > 0.9 > like[1]
@@ -239,13 +246,13 @@ def test_a_width_scales_down_and_never_up(font, width, size):
 
 
 def test_rendered_labels_are_kept_up_to_a_bound(font):
-    kept = overlay._Sprites(100_000)
+    kept = overlay.SpriteCache(100_000)
     for n in range(50):
         first = kept.get(n, lambda: np.zeros((10, 300, 3), np.uint8))
         assert kept.get(n, lambda: pytest.fail("it was there")) is first
-    assert sum(each.nbytes for each in kept._kept.values()) == kept._bytes <= 100_000
+    assert kept.size_bytes == 9000 * len(kept) <= 100_000 < 9000 * (len(kept) + 1)
     huge = kept.get("huge", lambda: np.zeros((1000, 300, 3), np.uint8))
-    assert kept.get("huge", lambda: pytest.fail("it was there")) is huge and len(kept._kept) == 1
+    assert kept.get("huge", lambda: pytest.fail("it was there")) is huge and len(kept) == 1
 
 
 # -- words -----------------------------------------------------------------------------------------------------------
@@ -254,11 +261,20 @@ def test_rendered_labels_are_kept_up_to_a_bound(font):
 @pytest.mark.parametrize(
     ("rate", "text"),
     [
-        (None, ""), (1.0, ""), (0.6, ""), (0.5, "1 in 2"), (0.1, "1 in 10"), (0.03, "1 in 20"), (1e-3, "1 in 1,000"),
-        (2.1e-5, "1 in 20,000"), (1.9e-6, "1 in 500,000"), (1e-6, "1 in 1,000,000+"), (1e-12, "1 in 1,000,000+"),
+        (None, ""),
+        (1.0, ""),
+        (0.6, ""),
+        (0.5, "1 in 2"),
+        (0.1, "1 in 10"),
+        (0.03, "1 in 20"),
+        (1e-3, "1 in 1,000"),
+        (2.1e-5, "1 in 20,000"),
+        (1.9e-6, "1 in 500,000"),
+        (1e-6, "1 in 1,000,000+"),
+        (1e-12, "1 in 1,000,000+"),
         (0.0, "1 in 1,000,000+"),
     ],
-)  # fmt: skip
+)
 def test_how_sure_a_name_is(rate, text):
     assert sureness(Match("Ada", 0.5, 0.6, rate)) == text
 
@@ -266,10 +282,13 @@ def test_how_sure_a_name_is(rate, text):
 @pytest.mark.parametrize(
     ("text", "layers"),
     [
-        ("none", set()), ("faces", {"faces"}), ("faces,clock", {"faces", "clock"}), (" fps , fps", {"fps"}),
+        ("none", set()),
+        ("faces", {"faces"}),
+        ("faces,clock", {"faces", "clock"}),
+        (" fps , fps", {"fps"}),
         (",".join(LAYERS), set(LAYERS)),
     ],
-)  # fmt: skip
+)
 def test_layers_are_read(text, layers):
     assert parse_layers(text) == layers
 

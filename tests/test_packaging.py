@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from recognizer import __version__
+
+from . import toml
+
 ROOT = Path(__file__).parent.parent
 PACKAGING = ROOT / "packaging"
 
@@ -21,7 +25,10 @@ def run_python(code: str, *flags: str) -> str:
     environ = {**os.environ, "PYTHONPATH": str(PACKAGING / "hug-numpy2")}
     run = subprocess.run(
         [sys.executable, *flags, "-c", f"import hug_numpy2, sys\n{code}"],
-        env=environ, capture_output=True, text=True, timeout=120,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert run.returncode == 0, run.stderr
     return run.stdout.strip()
@@ -74,6 +81,49 @@ def test_every_requirement_is_installed_in_its_range():
             assert wanted.specifier.contains(found), f"expected {line}, got {found}"
 
 
+def normal(line: str) -> str:
+    """A requirement without its spaces, and with one kind of quotes."""
+    return line.replace(" ", "").replace("'", '"')
+
+
+def project() -> dict:
+    return toml.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+def test_the_package_needs_what_the_checkout_needs():
+    """Two entries differ: pyproject.toml says how."""
+    instead = {
+        "./packaging/dlib": toml.loads((PACKAGING / "dlib" / "pyproject.toml").read_text())["project"]["dependencies"][0],
+        "face_recognition==1.3.0": "face_recognition_models==0.3.0",
+        "./packaging/hug-numpy2": None,
+    }
+    lines = requirements("requirements.txt")
+    assert set(instead) <= set(lines)
+    wanted = [normal(line) for line in (instead.get(line, line) for line in lines) if line is not None]
+    assert [normal(line) for line in project()["dependencies"]] == wanted
+
+
+@pytest.mark.parametrize("extra", ["export", "int8", "jxl", "openvino", "raw"])
+def test_an_extra_is_its_requirements_file(extra):
+    wanted = [normal(line) for line in requirements(f"requirements-{extra}.txt")]
+    assert [normal(line) for line in project()["optional-dependencies"][extra]] == wanted
+
+
+def test_the_extra_reference_is_what_the_checkout_compares_with():
+    (reference,) = project()["optional-dependencies"]["reference"]
+    assert reference in requirements("requirements.txt")
+
+
+def test_the_version_stands_in_one_place():
+    assert "version" in project()["dynamic"] and "version" not in project()
+    newest = re.search(r"^## (\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    assert newest and newest[1] == __version__
+    others = subprocess.run(
+        ["git", "grep", "-lF", f'"{__version__}"', "--", "recognizer"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert others.stdout.split() in ([], ["recognizer/core/version.py"])  # [] where there is no git
+
+
 @pytest.mark.skipif(shutil.which("sh") is None, reason="needs a POSIX shell")
 class TestMakeVenv:
     """packaging/make_venv.sh"""
@@ -81,7 +131,10 @@ class TestMakeVenv:
     def run(self, tmp_path, python, path=None) -> subprocess.CompletedProcess:
         return subprocess.run(
             [PACKAGING / "make_venv.sh", python, tmp_path / "venv"],
-            env={**os.environ, "PATH": path or os.environ["PATH"]}, capture_output=True, text=True, timeout=300,
+            env={**os.environ, "PATH": path or os.environ["PATH"]},
+            capture_output=True,
+            text=True,
+            timeout=300,
         )
 
     def stand_in(self, tmp_path, body: str) -> Path:

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from recognizer.errors import Busy
-from recognizer.pool import MOST_TOGETHER, Pool
+from recognizer.core.errors import Busy
+from recognizer.core.pool import MAX_BATCH, Pool
 
 from .streams import wait_for
 
@@ -36,7 +36,7 @@ class Gate:
 
     def __init__(self, pool: Pool):
         self._open, self._executor = threading.Event(), ThreadPoolExecutor(pool.workers)
-        self._held = [self._executor.submit(pool.run, self._open.wait, 60) for _ in range(pool.workers)]
+        self._held = [self._executor.submit(pool.run_inference, self._open.wait, 60) for _ in range(pool.workers)]
         wait_for(lambda: pool.inside == pool.workers)
 
     def open(self):
@@ -62,7 +62,7 @@ def all_of(pool, works, together):
 
     def one(work):
         try:
-            return pool.run_together(work, together)[0]
+            return pool.run_batched(work, together)[0]
         except Exception as error:
             return error
 
@@ -77,9 +77,9 @@ def all_of(pool, works, together):
 
 
 def test_work_is_done_on_a_thread_of_the_pool_and_says_how_long_it_waited(pool):
-    result, waited = pool.run(lambda a, b: (a + b, threading.current_thread().name), 1, b=2)
+    result, waited = pool.run_inference(lambda a, b: (a + b, threading.current_thread().name), 1, b=2)
     assert result[0] == 3 and result[1].startswith("inference") and 0 <= waited < 10
-    result, waited = pool.run_together(asks(4), Doubling())
+    result, waited = pool.run_batched(asks(4), Doubling())
     assert result[0] == 8 and result[2].startswith("inference") and 0 <= waited < 10
 
 
@@ -89,12 +89,12 @@ def test_work_that_asks_nothing_is_just_done(pool):
         yield
 
     together = Doubling()
-    assert pool.run_together(silent(), together)[0] == "done" and together.asked == []
+    assert pool.run_batched(silent(), together)[0] == "done" and together.asked == []
 
 
 def test_alone_nobody_is_waited_for(pool):
     together = Doubling()
-    assert [pool.run_together(asks(each), together)[0][0] for each in (1, 2, 3)] == [2, 4, 6]
+    assert [pool.run_batched(asks(each), together)[0][0] for each in (1, 2, 3)] == [2, 4, 6]
     assert together.asked == [[1], [2], [3]]
 
 
@@ -104,7 +104,7 @@ def test_what_waits_is_answered_together_and_each_gets_its_own_answer(pool):
     assert [answer for answer, _, _ in found] == [2 * each for each in range(20)]
     assert sorted(sum(together.asked, [])) == list(range(20))
     sizes = [len(each) for each in together.asked]
-    assert max(sizes) == MOST_TOGETHER and len(sizes) < 12
+    assert max(sizes) == MAX_BATCH and len(sizes) < 12
 
 
 def test_the_last_that_wait_are_left_to_the_other_threads():
@@ -136,6 +136,15 @@ def test_a_failure_is_only_its_own(pool):
     assert [each[0] for each in (found[0], *found[4:])] == [0, *(2 * each for each in range(4, 12))]
 
 
+def test_a_batch_that_cannot_be_sized_is_answered_as_it_is(pool):
+    class Unsure(Doubling):
+        def enough(self, questions):
+            raise RuntimeError("out of order")
+
+    found = all_of(pool, [asks(each) for each in range(8)], Unsure())
+    assert [answer for answer, _, _ in found] == [2 * each for each in range(8)]
+
+
 def test_work_may_get_over_a_failed_answer(pool):
     def stubborn():
         try:
@@ -143,7 +152,7 @@ def test_work_may_get_over_a_failed_answer(pool):
         except TypeError:
             return "without"
 
-    assert pool.run_together(stubborn(), Doubling())[0] == "without"
+    assert pool.run_batched(stubborn(), Doubling())[0] == "without"
 
 
 def test_a_second_question_is_a_mistake(pool):
@@ -152,13 +161,13 @@ def test_a_second_question_is_a_mistake(pool):
         yield 2
 
     with pytest.raises(RuntimeError, match="second question"):
-        pool.run_together(curious(), Doubling())
+        pool.run_batched(curious(), Doubling())
 
 
 def test_each_keeps_its_own_context(pool):
     def named(name):
         NAME.set(name)
-        return pool.run_together(asks(1), Doubling())[0][1]
+        return pool.run_batched(asks(1), Doubling())[0][1]
 
     gate = Gate(pool)
     with ThreadPoolExecutor(8) as callers:
@@ -172,9 +181,9 @@ def test_a_full_pool_turns_away_either_kind():
     pool = Pool(1, 1)
     gate = Gate(pool)
     with ThreadPoolExecutor(1) as caller:
-        waiting = caller.submit(pool.run_together, asks(1), Doubling())
+        waiting = caller.submit(pool.run_batched, asks(1), Doubling())
         wait_for(lambda: pool.inside == 2)
-        for ask in (lambda: pool.run(int), lambda: pool.run_together(asks(1), Doubling())):
+        for ask in (lambda: pool.run_inference(int), lambda: pool.run_batched(asks(1), Doubling())):
             with pytest.raises(Busy):
                 ask()
         assert pool.refused == 2
@@ -188,16 +197,16 @@ def test_who_waits_when_the_pool_closes_or_comes_later_is_turned_away():
     pool = Pool(1, 5)
     gate = Gate(pool)
     with ThreadPoolExecutor(3) as callers:
-        waiting = [callers.submit(pool.run_together, asks(1), Doubling()), callers.submit(pool.run, int)]
+        waiting = [callers.submit(pool.run_batched, asks(1), Doubling()), callers.submit(pool.run_inference, int)]
         wait_for(lambda: pool.inside == 3)
         closing = callers.submit(pool.close)
-        wait_for(lambda: pool._executor._shutdown)
+        wait_for(lambda: pool.closed)
         gate.open()
         for each in waiting:
-            with pytest.raises(Busy, match="closing"):
+            with pytest.raises(Busy, match="shutting down"):
                 each.result(10)
         closing.result(10)
-    for ask in (lambda: pool.run(int), lambda: pool.run_together(asks(1), Doubling())):
-        with pytest.raises(Busy, match="closing"):
+    for ask in (lambda: pool.run_inference(int), lambda: pool.run_batched(asks(1), Doubling())):
+        with pytest.raises(Busy, match="shutting down"):
             ask()
     assert pool.inside == 0

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from recognizer.progress import Progress
+from recognizer.core.progress import Progress
 
 
 def lines(stream: io.StringIO) -> list[str]:

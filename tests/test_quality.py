@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import PIL.Image
@@ -9,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recognizer import examination, images, quality
+from recognizer.core.errors import PoorPhoto
+from recognizer.core.types import Box, Face
 from recognizer.engines import make_engine
-from recognizer.errors import PoorPhoto
-from recognizer.types import Box, Face
+from recognizer.enrolment import examination
+from recognizer.photos import images, quality
 
 
 def _seen(yaw: float, pitch: float, roll: float, size: float = 40.0) -> np.ndarray:
@@ -21,7 +24,7 @@ def _seen(yaw: float, pitch: float, roll: float, size: float = 40.0) -> np.ndarr
     around_y = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
     around_x = np.array([[1, 0, 0], [0, np.cos(p), np.sin(p)], [0, -np.sin(p), np.cos(p)]])
     around_z = np.array([[np.cos(r), -np.sin(r), 0], [np.sin(r), np.cos(r), 0], [0, 0, 1]])
-    return (quality._HEAD @ (around_z @ around_x @ around_y).T)[:, :2] * size + 100
+    return (quality.MEAN_HEAD @ (around_z @ around_x @ around_y).T)[:, :2] * size + 100
 
 
 @pytest.mark.parametrize(
@@ -106,7 +109,17 @@ def test_damage_shows(engine, photos, name):
 def test_a_photo_that_could_be_anybody_enrols_nobody(photos, models_dir, spoil, code):
     engine = make_engine("yunet", "sface", models_dir=models_dir)
     pixels = images.resize(np.array(PIL.Image.open(photos["obama.jpg"]).convert("RGB")), 640)
-    assert examination.examine(engine, images.encode_jpeg(pixels), examination.Rules()).encoding.problem is None
+    assert examination.examine(engine, images.encode_jpeg(pixels), examination.EnrolmentRules()).encoding.problem is None
     with pytest.raises(PoorPhoto) as refused:
-        examination.examine(engine, images.encode_jpeg(spoil(pixels), 95), examination.Rules())
+        examination.examine(engine, images.encode_jpeg(spoil(pixels), 95), examination.EnrolmentRules())
     assert refused.value.details["remarks"] == [code]
+
+
+GOOD = quality.Quality(80, 0.1, 0, 0, 0, 0, 120, 40, 0, 0.95)
+
+
+@pytest.mark.parametrize(
+    ("size", "full_size", "value"), [(60, 60, 1), (30, 60, 0.5), (80, 160, 0.5), (1000, 160, 1), (0, 60, 0.01)]
+)
+def test_a_picture_larger_than_needed_is_not_better(size, full_size, value):
+    assert quality.picture_value(replace(GOOD, size=size), full_size) == pytest.approx(value)

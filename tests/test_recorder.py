@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from recognizer.errors import InvalidParameter, StorageError
-from recognizer.video.recorder import Recorder
+from recognizer.core.errors import InvalidParameter, StorageError
+from recognizer.video.output.recorder import Recorder
 
 
 def record(path, times, rate=None) -> tuple[float, int]:

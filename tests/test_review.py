@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recognizer import review
+from recognizer.core.types import Embedding, Template
+from recognizer.enrolment import review
+from recognizer.enrolment.review import Review
 from recognizer.galleries.memory import MemoryGallery
-from recognizer.review import Review
-from recognizer.types import Embedding, Template
 
 ENGINE = "test/1"
 
@@ -53,15 +53,23 @@ PEOPLE = {
     "one unlike two others": ({"ann": ANN | {"x": (0, 9)}}, "ann", {"x": ["unlike_others"]}),
     "just within": ({"ann": ANN | {"x": (0, 1.5)}}, "ann", {}),
     "somebody else's": (
-        {"ann": ANN | {"x": (0, 9)}, "bob": {"b1": (0, 9.5)}}, "ann", {"x": ["unlike_others", "looks_like_another"]},
+        {"ann": ANN | {"x": (0, 9)}, "bob": {"b1": (0, 9.5)}},
+        "ann",
+        {"x": ["unlike_others", "looks_like_another"]},
     ),
     "nearer to its own": ({"ann": ANN, "bob": {"b1": (0, -0.6)}}, "ann", {}),
-    "nearer to another, of two": ({"ann": {"a1": (0, 0), "a2": (0.9, 0)}, "bob": {"b": (1.2, 0)}}, "ann",
-                                  {"a2": ["looks_like_another"]}),
-    "an only photo that gets another's name": ({"ann": {"a1": (0, 0)}, "bob": {"b1": (0, 0.4)}}, "ann",
-                                               {"a1": ["looks_like_another"]}),
+    "nearer to another, of two": (
+        {"ann": {"a1": (0, 0), "a2": (0.9, 0)}, "bob": {"b": (1.2, 0)}},
+        "ann",
+        {"a2": ["looks_like_another"]},
+    ),
+    "an only photo that gets another's name": (
+        {"ann": {"a1": (0, 0)}, "bob": {"b1": (0, 0.4)}},
+        "ann",
+        {"a1": ["looks_like_another"]},
+    ),
     "an only photo that does not": ({"ann": {"a1": (0, 0)}, "bob": {"b1": (0, 0.6)}}, "ann", {}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", PEOPLE)
@@ -108,7 +116,7 @@ def test_many_templates_are_compared_as_one_by_one():
     people = {
         f"p{i}": {f"{i}-{j}": at for j, at in enumerate(chance.normal(0, 3, 2) + chance.normal(0, 1, (1 + i % 7, 2)))}
         for i in range(150)
-    }  # fmt: skip
+    }
     everybody = looked(people)[0].of_all()
     assert sum(map(len, everybody.values())) > 50
     for name in people:

@@ -17,11 +17,14 @@ import numpy as np
 import pytest
 from PIL import Image as pillow
 
-from recognizer import decoders, errors, images, sandbox
-from recognizer.errors import BrokenImage, DecoderCrashed, DecoderTooSlow, DecoderUnavailable, ImageTooLarge
+from recognizer.core import errors
+from recognizer.core.errors import BrokenImage, DecoderCrashed, DecoderTooSlow, DecoderUnavailable, ImageTooLarge
+from recognizer.photos import decoders, images, sandbox
 
 ROOT = Path(__file__).resolve().parents[1]
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux holds a process to these limits")
+#: On Windows, any signal ends a process at once.
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows has no such limits and signals")
 
 
@@ -37,10 +40,10 @@ def child(gif: str) -> list[str]:
     program = (
         "import json, sys; sys.path[:] = json.loads(sys.argv[1])\n"
         "import ctypes, os, sys, time\n"
-        "from recognizer import decoders, sandbox\n"
-        "sound = decoders._READERS['gif']\n"
+        "from recognizer.photos import decoders, sandbox\n"
+        "sound = decoders.DECODERS['gif']\n"
         f"def read_gif(data, admit):\n    {gif}\n"
-        "decoders._READERS['gif'] = read_gif\n"
+        "decoders.DECODERS['gif'] = read_gif\n"
         "sandbox.serve()\n"
     )
     return [sys.executable, "-c", program, json.dumps([str(ROOT), *sys.path]), "1"]
@@ -62,7 +65,7 @@ def made():
 
 def reads(box: sandbox.Sandbox) -> bool:
     """Whether a sandbox still reads what is sound, to the bit."""
-    found, orientation = box.read("tiff", photo(), 1_000_000)
+    found, orientation = box.decode_stored("tiff", photo(), 1_000_000)
     return orientation == 1 and np.array_equal(found, np.asarray(pillow.open(io.BytesIO(photo()))))
 
 
@@ -70,23 +73,29 @@ def reads(box: sandbox.Sandbox) -> bool:
 def test_what_comes_out_is_what_the_decoder_gives_here(kind):
     if kind == "heic":
         pillow_heif = pytest.importorskip("pillow_heif", reason="writing HEIC needs pillow-heif")
-        pillow_heif.register_heif_opener()
-        data = photo("heif")
+        file = io.BytesIO()
+        pillow_heif.from_pillow(pillow.open(io.BytesIO(photo()))).save(file)
+        data = file.getvalue()
     else:
         data = photo(kind)
-    here, there = decoders.read(kind, data, 2400), sandbox.read(kind, data, 2400)
+    here, there = decoders.decode_stored(kind, data, 2400), sandbox.decode_stored(kind, data, 2400)
     assert np.array_equal(here[0], there[0]) and here[1] == there[1]
     assert there[0].flags.writeable and there[0].flags.c_contiguous
 
 
-@pytest.mark.parametrize("data, cap, error", [
-    (photo()[:100], 2400, BrokenImage), (photo(), 2399, ImageTooLarge), (b"II*\0", 2400, BrokenImage),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "data, cap, error",
+    [
+        (photo()[:100], 2400, BrokenImage),
+        (photo(), 2399, ImageTooLarge),
+        (b"II*\0", 2400, BrokenImage),
+    ],
+)
 def test_errors_come_back_as_they_are(data, cap, error):
     with pytest.raises(error) as here:
-        decoders.read("tiff", data, cap)
+        decoders.decode_stored("tiff", data, cap)
     with pytest.raises(error) as there:
-        sandbox.read("tiff", data, cap)
+        sandbox.decode_stored("tiff", data, cap)
     assert (there.value.message, there.value.details) == (here.value.message, here.value.details)
 
 
@@ -101,7 +110,7 @@ NONSENSE = {
     "too many pixels": "return __import__('numpy').zeros((1000, 1001, 3), 'uint8'), 1",
     "no pixels": "return __import__('numpy').zeros((0, 5, 3), 'uint8'), 1",
     "too few pixels": "return __import__('numpy').zeros((5, 5, 1), 'uint8'), 1; os._exit(1)",
-    "an unknown error": "raise type('Odd', (__import__('recognizer').errors.ImageError,), {'code': 'odd'})('?')",
+    "an unknown error": "from recognizer.core.errors import ImageError; raise type('Odd', (ImageError,), {'code': 'odd'})('?')",
 }
 
 
@@ -110,7 +119,7 @@ def test_a_decoder_that_crashes_is_an_error_and_the_next_photo_is_read(made, fau
     box = made(CRASHES[fault])
     for _ in range(2):
         with pytest.raises(DecoderCrashed) as caught:
-            box.read("gif", photo("gif"), 1_000_000)
+            box.decode_stored("gif", photo("gif"), 1_000_000)
         assert caught.value.details == {"format": "gif"} and "GIF" in caught.value.message
         assert reads(box)
 
@@ -119,14 +128,14 @@ def test_a_decoder_that_crashes_is_an_error_and_the_next_photo_is_read(made, fau
 def test_a_child_is_not_believed_what_cannot_be(made, fault):
     box = made(NONSENSE[fault])
     with pytest.raises(DecoderCrashed):
-        box.read("gif", photo("gif"), 1_000_000)
+        box.decode_stored("gif", photo("gif"), 1_000_000)
     assert reads(box)
 
 
 def test_too_few_pixels_are_waited_for_no_longer_than_any_others(made):
     box = made(NONSENSE["too few pixels"], seconds=2.0)
     with pytest.raises(DecoderTooSlow):
-        box.read("gif", photo("gif"), 1_000_000)
+        box.decode_stored("gif", photo("gif"), 1_000_000)
     assert reads(box)
 
 
@@ -134,14 +143,14 @@ def test_too_few_pixels_are_waited_for_no_longer_than_any_others(made):
 def test_a_decoder_that_computes_for_ever_is_ended_by_the_system(made):
     box = made("while True: pass", seconds=300.0)  # the limit is on processor time, whatever the clock says
     with pytest.raises(DecoderTooSlow):
-        box.read("gif", photo("gif"), 1_000_000)
+        box.decode_stored("gif", photo("gif"), 1_000_000)
     assert reads(box)
 
 
 def test_a_decoder_that_waits_for_ever_is_given_up(made):
     box = made("time.sleep(10_000)", seconds=1.0)
     with pytest.raises(DecoderTooSlow):
-        box.read("gif", photo("gif"), 1_000_000)
+        box.decode_stored("gif", photo("gif"), 1_000_000)
     assert reads(box)
 
 
@@ -151,16 +160,16 @@ def test_processor_time_is_counted_for_each_photo_alone(made):
     box = made(work)
     child = None
     for _ in range(5):  # together more than one photo may take
-        box.read("gif", photo("gif"), 1_000_000)
-        assert child in (None, box._free[0])
-        child = box._free[0]
+        box.decode_stored("gif", photo("gif"), 1_000_000)
+        assert child in (None, *box.idle_pids)
+        [child] = box.idle_pids
 
 
 @LINUX
 def test_a_decoder_that_takes_all_memory_is_refused_it(made):
     box = made("return bytearray(3_000_000_000), 1")
     with pytest.raises(ImageTooLarge, match="memory"):
-        box.read("gif", photo("gif"), 1_000_000)
+        box.decode_stored("gif", photo("gif"), 1_000_000)
     assert reads(box)
 
 
@@ -176,7 +185,7 @@ def test_the_largest_photos_that_are_allowed_fit_into_the_memory_that_is():
 def test_nothing_is_written_to_a_file_by_what_decodes(made, tmp_path):
     box = made(f"with open({str(tmp_path / 'face')!r}, 'wb', buffering=0) as file: file.write(data)")
     with pytest.raises(BrokenImage):
-        box.read("gif", photo("gif"), 1_000_000)
+        box.decode_stored("gif", photo("gif"), 1_000_000)
     assert not (tmp_path / "face").exists() or (tmp_path / "face").stat().st_size == 0
     assert reads(box)
 
@@ -185,7 +194,7 @@ def test_a_child_that_was_killed_while_it_waited_is_replaced_unseen(made):
     box = made("pass")
     for _ in range(3):
         assert reads(box)
-        box._free[0]._process.kill()
+        os.kill(box.idle_pids[0], KILL)
     assert reads(box)
 
 
@@ -193,45 +202,50 @@ def test_a_child_that_was_killed_while_it_waited_is_replaced_unseen(made):
 def test_a_child_that_is_killed_over_a_photo_harms_that_photo_only(made):
     box = made("time.sleep(60)")
     assert reads(box)
-    process = box._free[0]._process
+    [pid] = box.idle_pids
     with ThreadPoolExecutor(2) as pool:
-        slow = pool.submit(box.read, "gif", photo("gif"), 1_000_000)
-        while box._free:
+        slow = pool.submit(box.decode_stored, "gif", photo("gif"), 1_000_000)
+        while box.idle_pids:
             time.sleep(0.01)
         waiting = pool.submit(reads, box)
         time.sleep(0.3)
-        os.kill(process.pid, signal.SIGKILL)
+        os.kill(pid, KILL)
         with pytest.raises(DecoderCrashed):
             slow.result()
         assert waiting.result()
 
 
-@pytest.mark.parametrize("command", [
-    ["there-is-no-such-command"], [sys.executable, "-c", "pass"], [sys.executable, "-c", "print('no')"],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["there-is-no-such-command"],
+        [sys.executable, "-c", "pass"],
+        [sys.executable, "-c", "print('no')"],
+    ],
+)
 def test_what_cannot_be_started_is_said_to_be_so(command):
     box = sandbox.Sandbox(1, command)
     for _ in range(2):  # and the place of the one that failed is free again
         with pytest.raises(DecoderUnavailable) as caught:
-            box.read("gif", photo("gif"), 1_000_000)
+            box.decode_stored("gif", photo("gif"), 1_000_000)
         assert caught.value.retry_after
 
 
 def test_children_that_end_before_every_photo_are_given_up(made):
     box = sandbox.Sandbox(1, [sys.executable, "-c", "import sys; sys.stdout.write('R'); sys.stdout.flush()"])
     with pytest.raises(DecoderUnavailable):
-        box.read("gif", photo("gif"), 1_000_000)
+        box.decode_stored("gif", photo("gif"), 1_000_000)
 
 
 def test_many_threads_share_a_few_children():
     box = sandbox.Sandbox(2)
     data = {size: photo(width=size, height=size) for size in range(10, 50)}
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda size: (size, box.read("tiff", data[size], 10_000)[0].shape), [*data] * 5))
+        found = list(pool.map(lambda size: (size, box.decode_stored("tiff", data[size], 10_000)[0].shape), [*data] * 5))
     assert all(shape == (size, size, 3) for size, shape in found)
-    assert 1 <= len(box._free) <= 2
+    assert 1 <= len(box.idle_pids) <= 2
     box.close()
-    assert box._free == []
+    assert box.idle_pids == []
 
 
 def test_no_jpeg_png_or_webp_starts_a_child():
@@ -239,15 +253,13 @@ def test_no_jpeg_png_or_webp_starts_a_child():
         "import subprocess, sys\n"
         "def refuse(*_, **__): raise AssertionError('a process was started')\n"
         "subprocess.Popen = refuse\n"
-        "from recognizer import images\n"
+        "from recognizer.photos import images\n"
         "images.decode(sys.stdin.buffer.read())\n"
     )
     assert images.IN_PROCESS == ("jpeg", "png", "webp")
     for kind in images.IN_PROCESS:
         data = photo(kind)
-        done = subprocess.run(
-            [sys.executable, "-c", program], cwd=ROOT, input=data, capture_output=True
-        )
+        done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, input=data, capture_output=True)
         assert done.returncode == 0, done.stderr
 
 
@@ -256,10 +268,10 @@ def test_no_jpeg_png_or_webp_starts_a_child():
 def test_children_end_with_the_process_that_started_them(end):
     program = (
         "import os, sys\n"
-        "from recognizer import sandbox\n"
+        "from recognizer.photos import sandbox\n"
         "def main():\n"
-        "    sandbox.read('tiff', sys.stdin.buffer.read(), 10_000)\n"
-        "    print(sandbox._sandbox._free[0]._process.pid, flush=True)\n"
+        "    sandbox.decode_stored('tiff', sys.stdin.buffer.read(), 10_000)\n"
+        "    print(sandbox.SHARED.idle_pids[0], flush=True)\n"
         f"    {end}\n"
         "main()\n"
     )
@@ -278,28 +290,31 @@ def test_children_end_with_the_process_that_started_them(end):
 def test_a_fork_has_children_of_its_own():
     program = (
         "import os, sys\n"
-        "from recognizer import sandbox\n"
+        "from recognizer.photos import sandbox\n"
         "data = sys.stdin.buffer.read()\n"
-        "sandbox.read('tiff', data, 10_000)\n"
-        "mine = sandbox._sandbox._free[0]._process.pid\n"
+        "sandbox.decode_stored('tiff', data, 10_000)\n"
+        "mine = sandbox.SHARED.idle_pids[0]\n"
         "if (fork := os.fork()) == 0:\n"
-        "    sandbox.read('tiff', data, 10_000)\n"
-        "    os._exit(int(sandbox._sandbox._free[0]._process.pid == mine))\n"
+        "    sandbox.decode_stored('tiff', data, 10_000)\n"
+        "    os._exit(int(sandbox.SHARED.idle_pids[0] == mine))\n"
         "assert os.waitpid(fork, 0)[1] == 0\n"
-        "sandbox.read('tiff', data, 10_000)\n"
-        "assert sandbox._sandbox._free[0]._process.pid == mine\n"
+        "sandbox.decode_stored('tiff', data, 10_000)\n"
+        "assert sandbox.SHARED.idle_pids[0] == mine\n"
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", program], cwd=ROOT, input=photo(), capture_output=True)
     assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_an_idle_child_ends_by_itself():
-    command = sandbox._command(1)
+    command = sandbox.child_command(1)
     command[2] = command[2].replace("sandbox.serve()", "sandbox.IDLE_SECONDS = 0.2; sandbox.serve()")
     box = sandbox.Sandbox(1, command)
     for _ in range(2):
         assert reads(box)
-        assert box._free[0]._process.wait(30) == 0
+        until = time.monotonic() + 30
+        while box.idle_pids:
+            assert time.monotonic() < until
+            time.sleep(0.01)
     box.close()
 
 
@@ -307,11 +322,11 @@ def test_every_error_of_a_photo_can_come_back():
     tree = [errors.ImageError]
     for kind in tree:
         tree += kind.__subclasses__()
-    assert {kind.code: kind for kind in tree} == sandbox._ERRORS
+    assert {kind.code: kind for kind in tree} == sandbox.ERRORS
 
 
 def test_no_thread_is_left_behind():
-    sandbox.read("tiff", photo(), 10_000)
+    sandbox.decode_stored("tiff", photo(), 10_000)
     until = time.monotonic() + 10
     while any(isinstance(thread, threading.Timer) for thread in threading.enumerate()):
         assert time.monotonic() < until

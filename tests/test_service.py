@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from recognizer import images
-from recognizer.errors import ImageError
+from recognizer.core.errors import ImageError
+from recognizer.core.settings import Settings
+from recognizer.photos import images
 from recognizer.service import make_service
-from recognizer.settings import Settings
 
 from .streams import wait_for
 from .test_pool import Gate
@@ -22,9 +22,7 @@ def service(tmp_path, models_dir, photos):
         (tmp_path / "known" / name).mkdir(parents=True)
         (tmp_path / "known" / name / file).write_bytes(photos[file].read_bytes())
     made = make_service(
-        Settings(
-            known_faces=tmp_path / "known", state_dir=tmp_path / "state", models_dir=models_dir, watch=False, workers=2
-        )
+        Settings(known_faces=tmp_path / "known", state_dir=tmp_path / "state", models_dir=models_dir, watch=False, workers=2)
     )
     made.start()
     yield made
@@ -43,10 +41,11 @@ def test_photos_described_side_by_side_get_their_own_answers(service, photos, mo
     blank = images.encode_jpeg(np.full((90, 120, 3), 128, np.uint8))
     work = [*good.items(), ("broken", b"\xff\xd8\xff\xe0 no photo"), ("blank", blank)] * 4
     described = []
-    whole = type(service.engine).describe_all
+    whole = type(service.engine).described_all
     monkeypatch.setattr(
-        type(service.engine), "describe_all", lambda engine, asked: described.append(asked) or whole(engine, asked)
+        type(service.engine), "described_all", lambda engine, asked: described.append(asked) or whole(engine, asked)
     )
+
     def ask(item):
         name, data = item
         try:

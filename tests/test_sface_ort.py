@@ -5,11 +5,11 @@ import threading
 import numpy as np
 import pytest
 
-from recognizer import models
+from recognizer.core.errors import ModelCorrupt
 from recognizer.engines import onnxfile
-from recognizer.engines.dlib_onnx import drawn_face
+from recognizer.engines.dlib.onnx import drawn_face
 from recognizer.engines.sface_ort import SFaceNet
-from recognizer.errors import ModelCorrupt
+from recognizer.weights import manifest
 
 cv2 = pytest.importorskip("cv2")
 
@@ -27,7 +27,7 @@ def chips(count):
 
 @pytest.fixture(scope="session")
 def model(models_dir):
-    return models.path("sface", models_dir)
+    return manifest.path("sface", models_dir)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_another_model_is_refused(tmp_path):
 
 
 def test_weights_of_another_shape_are_refused(model, tmp_path):
-    altered = onnxfile.read(model.read_bytes())
+    altered = onnxfile.parse(model.read_bytes())
     victim = next(tensor for tensor in altered.graph.initializer if tensor.name == "conv_2_batchnorm_gamma")
     del victim.dims[:]
     victim.dims.append(32)

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from recognizer.quality import Quality
-from recognizer.types import Box
-from recognizer.video.sightings import Rules, Sightings, cut
+from recognizer.core.types import Box
+from recognizer.events.sightings import SightingRules, Sightings, cut
+from recognizer.photos.quality import Quality
+from recognizer.video.sources.camera import CameraState
 
 from .scenes import BEGIN, UNDECIDED, Camera, face, frame
 
@@ -21,7 +22,7 @@ class Door:
 
     def __init__(self, room: bool = True):
         self.room, self.told, self.now, self.number = room, [], 0.0, 0
-        self.sightings = Sightings(self.offer, Rules())
+        self.sightings = Sightings(self.offer, SightingRules())
 
     def offer(self, sighting) -> bool:
         if self.room:
@@ -74,7 +75,7 @@ def test_the_end_of_a_track_tells_better_pictures_that_came_since():
 def test_a_track_that_is_seen_no_more_is_over():
     door = Door().show(3, seen(quality=replace(GOOD, yaw=30.0))).show(1, seen()).show(6)
     assert len(door.told) == 2
-    assert not door.sightings._tracks
+    assert door.sightings.followed == 0
 
 
 def test_where_looking_takes_longer_than_a_picture_lasts_strangers_are_told_all_the_same():
@@ -88,13 +89,19 @@ def test_where_looking_takes_longer_than_a_picture_lasts_strangers_are_told_all_
 @pytest.mark.parametrize(
     "shown",
     [
-        seen(name="Zoë"), seen(name=UNDECIDED), seen(size=30), seen(detected=False), seen(quality=None),
-        seen(quality=replace(GOOD, sharpness=0.01)), seen(quality=replace(GOOD, yaw=60.0)),
-        seen(quality=replace(GOOD, contrast=5)), seen(quality=replace(GOOD, cut_off=0.5)),
+        seen(name="Zoë"),
+        seen(name=UNDECIDED),
+        seen(size=30),
+        seen(detected=False),
+        seen(quality=None),
+        seen(quality=replace(GOOD, sharpness=0.01)),
+        seen(quality=replace(GOOD, yaw=60.0)),
+        seen(quality=replace(GOOD, contrast=5)),
+        seen(quality=replace(GOOD, cut_off=0.5)),
         seen(quality=replace(GOOD, score=0.6)),
     ],
     ids=["named", "undecided", "small", "carried on", "unmeasured", "blurred", "turned", "flat", "cut off", "doubtful"],
-)  # fmt: skip
+)
 def test_what_is_no_stranger_or_shows_nobody_well_is_not_told(shown):
     assert Door().show(15, shown).show(6).told == []
 
@@ -124,7 +131,7 @@ def test_of_a_crowd_a_few_pictures_of_each_frame_are_copied_and_everybody_is_tol
     door = Door()
     crowd = [seen(track) for track in range(10)]
     door.show(0.1, *crowd)
-    assert sum(len(each.shots) for each in door.sightings._tracks.values()) == 3
+    assert door.sightings.copied_pictures == 3
     door.show(3, *crowd)
     assert len({each.visit for each in door.told}) == 10
 
@@ -152,3 +159,23 @@ def test_a_face_at_the_edge_is_cut_where_the_picture_ends():
     pixels = np.zeros((100, 120, 3), np.uint8)
     assert cut(pixels, Box(-20, -10, 30, 40)).shape == (70, 60, 3)
     assert cut(pixels, Box(110, 90, 160, 140)).shape == (40, 40, 3)
+
+
+@pytest.mark.parametrize("state", ["lost", "ended", None])
+def test_of_a_camera_that_stops_no_track_is_kept(state):
+    door = Door().show(5, seen(1)).show(1, seen(1), seen(2))
+    assert door.sightings.followed == 2
+    for camera, left in ((Camera("other"), 2), (Camera(), 0)):
+        if state is None:
+            door.sightings.stopped(camera)
+        else:
+            door.sightings.state(camera, CameraState(state))
+        assert door.sightings.followed == left
+    assert len({each.visit for each in door.told}) == 1  # the second was there too shortly
+
+
+def test_a_track_goes_on_while_its_camera_is_frozen():
+    door = Door().show(1, seen(1))
+    for state in ("frozen", "live"):
+        door.sightings.state(Camera(), CameraState(state))
+    assert door.sightings.followed == 1

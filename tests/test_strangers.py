@@ -9,10 +9,17 @@ import threading
 import numpy as np
 import pytest
 
-from recognizer.errors import InvalidParameter, PictureNotFound, StorageError, StrangerNotFound
-from recognizer.strangers import Bounds, Fresh, Sighting, Strangers, sealable
-from recognizer.types import Match
-from recognizer.vault import Vault, is_sealed, new_key
+from recognizer.core.errors import InvalidParameter, PictureNotFound, StorageError, StrangerNotFound
+from recognizer.core.types import Embedding, Match, Template
+from recognizer.core.vault import Vault, is_sealed, new_key
+from recognizer.engines import calibration
+from recognizer.engines.protocols import EngineInfo
+from recognizer.galleries.memory import MemoryGallery
+from recognizer.service.matcher import Matcher
+from recognizer.service.stranger_service import KeptStrangers, different
+from recognizer.strangers.model import Bounds, Fresh, Picture, Sighting, Stranger
+from recognizer.strangers.store import Strangers
+from recognizer.strangers.stranger_files import sealable
 
 NOW = 1_795_255_200.0
 DAY = 86_400.0
@@ -57,13 +64,57 @@ def enrolled(*people: int):
     return match
 
 
+def picture(*vector: float, quality: float = 0.5) -> Picture:
+    return Picture(f"{vector}", NOW, "door", quality, "visit", np.array(vector, np.float32))
+
+
+def test_pictures_that_enrol_are_different_ones_best_first():
+    first, same, second, third = picture(0, 0), picture(0.1, 0), picture(0, 1), picture(2, 0)
+    assert different([first, same, second, picture(0, 1.2), third], 0.4) == [first, second, third]
+    assert different([first] * 5, 0.4) == [first] and different([], 0.4) == []
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """Strangers of a server where one person is enrolled, and how far from them a stranger is with a probability."""
+    points = calibration("yunet", "sface")
+    gallery = MemoryGallery("engine", 2)
+    gallery.add([Template("Ada", "a", Embedding(np.array((0, 0), np.float32), "engine"))])
+    matcher = Matcher(EngineInfo("engine", 2, "euclidean", points), gallery, None, lambda: 0.001)
+    made = KeptStrangers(tmp_path, "all", 30, None, gallery, matcher, None, None)
+    return made, matcher.threshold_at
+
+
+def stranger(*vectors) -> Stranger:
+    return Stranger("1", 1, NOW, NOW, {}, tuple(picture(*vector) for vector in vectors))
+
+
+def test_a_stranger_resembles_somebody_only_if_few_strangers_would(kept):
+    strangers, distance = kept
+    near, likely, far = distance(0.0015), distance(0.015), distance(0.15)
+    found = strangers.resembles([stranger((near, 0)), stranger((likely, 0)), stranger((far, 0)), stranger((9, 0))])
+    assert [each and each.subject for each in found] == ["Ada", "Ada", None, None]
+
+
+def test_most_pictures_of_a_stranger_have_to_resemble_somebody(kept):
+    strangers, distance = kept
+    near = distance(0.0015)
+    pictures = [[(near, 0)], [(near, 0), (9, 0)], [(9, 0), (near, 0), (0, near / 2)]]
+    found = strangers.resembles([stranger(*each) for each in pictures])
+    assert [each and each.subject for each in found] == ["Ada", None, "Ada"]
+    assert found[2].distance == pytest.approx(near / 2) and strangers.resembles([]) == []
+
+
 def test_at_first_there_is_nobody(inbox):
     assert inbox.strangers.all() == []
     for work in (
-        lambda: inbox.strangers.get("x"), lambda: inbox.strangers.picture("x", "y"), lambda: inbox.strangers.join("x", "y"),
-        lambda: inbox.strangers.split("x", ["y"]), lambda: inbox.strangers.dismiss("x"),
+        lambda: inbox.strangers.get("x"),
+        lambda: inbox.strangers.picture("x", "y"),
+        lambda: inbox.strangers.join("x", "y"),
+        lambda: inbox.strangers.split("x", ["y"]),
+        lambda: inbox.strangers.dismiss("x"),
         lambda: inbox.strangers.get("../../etc/passwd"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(StrangerNotFound):
             work()
     inbox.strangers.remove("x")
@@ -82,6 +133,20 @@ def test_somebody_who_comes_again_is_the_same_stranger_seen_twice(inbox):
     assert [each.quality for each in stranger.pictures] == [0.9, 0.6, 0.4]
     assert inbox.strangers.picture(first, stranger.pictures[0].id) == b"jpeg 2 of 1"
     assert [each.id for each in inbox.strangers.all()] == [second, first]
+
+
+def test_every_visit_is_remembered_also_without_its_pictures(inbox):
+    ids = {inbox.see(1, visit=f"door/{number}/1.000") for number in range(12)}
+    (id_,) = ids
+    found = inbox.open().get(id_)
+    assert len(found.pictures) == 8 and found.visits == tuple(f"door/{number}/1.000" for number in range(12))
+    other = inbox.see(2, 0.9, visit="yard/1/1.000")
+    joined = inbox.strangers.join(id_, other)
+    assert set(joined.visits) == {*found.visits, "yard/1/1.000"}
+    new = inbox.strangers.split(id_, [each.id for each in joined.pictures if each.visit == "yard/1/1.000"])
+    assert new.visits == ("yard/1/1.000",) and inbox.strangers.get(id_).visits == found.visits
+    inbox.strangers.dismiss(id_, never=True)
+    assert "door/1/" not in (inbox.folder / f"{id_}.json").read_text()
 
 
 def test_standing_there_for_long_is_one_sighting(inbox):

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recognizer.types import Box, Face, Faces
-from recognizer.video.tracker import Tracker
+from recognizer.core.types import Box, Face, Faces
+from recognizer.video.tracking.tracker import Tracker
 
 RATE = 25.0
 
@@ -150,9 +150,10 @@ def test_a_split_track_is_lost_and_another_goes_on():
 @given(
     st.lists(
         st.lists(st.tuples(st.floats(0, 2000), st.floats(0, 1000), st.floats(5, 500)), max_size=6),
-        min_size=1, max_size=8,
+        min_size=1,
+        max_size=8,
     )
-)  # fmt: skip
+)
 def test_every_detection_has_a_track_of_its_own(pictures):
     tracker = Tracker()
     for i, found in enumerate(pictures):

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from recognizer.errors import EngineMismatch
-from recognizer.types import LANDMARK_SCHEMES, Box, Candidate, Embedding, Face, Faces, Match, Template, check_pixels
+from recognizer.core.errors import EngineMismatch
+from recognizer.core.types import LANDMARK_SCHEMES, Box, Candidate, Embedding, Face, Faces, Match, Template, check_pixels
 
 
 def some_faces(count: int = 3, scheme: str = "yunet5") -> Faces:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import sqlite3
@@ -11,11 +12,25 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from recognizer import encodings
-from recognizer.encodings import Encoding, EncodingsCache, FileStamp
-from recognizer.errors import KeyMissing, SealBroken, SettingsError
-from recognizer.vault import OVERHEAD, Vault, create_key_file, is_sealed, new_key, open_vault, read_keys, sealed_by, written
-from recognizer.video.event_log import EventLog, read_all, reseal
+from recognizer.core.errors import KeyMissing, SealBroken, SettingsError
+from recognizer.core.vault import (
+    OVERHEAD,
+    PIECE,
+    Vault,
+    create_key_file,
+    is_sealed,
+    key_file_text,
+    most_sealed,
+    new_key,
+    open_vault,
+    read_keys,
+    sealed_by,
+)
+from recognizer.enrolment import cache as encodings
+from recognizer.enrolment.cache import Encoding, EncodingsCache, FileStamp
+from recognizer.events.event_files import seconds
+from recognizer.events.event_log import EventLog
+from recognizer.events.event_sealing import read_all, reseal
 
 A, B = bytes(range(32)), bytes(range(1, 33))
 
@@ -42,6 +57,39 @@ def test_every_changed_byte_is_noticed():
             vault.open(sealed, wrong)
 
 
+@pytest.mark.parametrize("size", [0, 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE, 3 * PIECE + 7])
+def test_what_is_sealed_in_pieces_opens_again(size):
+    data, vault = os.urandom(size), Vault([new_key()])
+    sealed = b"".join(vault.sealed_pieces(io.BytesIO(data).read, "photo"))
+    assert is_sealed(sealed) and sealed_by(sealed) == vault.current and len(sealed) <= most_sealed(size)
+    assert vault.open(sealed, "photo") == b"".join(vault.opened_pieces(io.BytesIO(sealed), "photo")) == data
+    for wrong in (
+        sealed[:-1],
+        sealed[:-PIECE],
+        sealed + b"x",
+        sealed[:30] + bytes([sealed[30] ^ 1]) + sealed[31:],
+        sealed[:20],
+    ):
+        with pytest.raises(SealBroken):
+            vault.open(wrong, "photo")
+    with pytest.raises(SealBroken):
+        vault.open(sealed, "thumbnail")
+    with pytest.raises(KeyMissing):
+        Vault([new_key()]).open(sealed, "photo")
+
+
+def test_pieces_cannot_change_places_or_go_to_another_file():
+    vault, piece = Vault([new_key()]), PIECE + 28
+    one, other = (b"".join(vault.sealed_pieces(io.BytesIO(os.urandom(3 * PIECE)).read, "photo")) for _ in range(2))
+    head = len(one) - 3 * piece
+    first, second, third = (one[head + i * piece : head + (i + 1) * piece] for i in range(3))
+    for pieces in ((second, first, third), (first, second), (first, second, third, third), (first, other[-piece:])):
+        with pytest.raises(SealBroken):
+            vault.open(one[:head] + b"".join(pieces), "photo")
+    with pytest.raises(SealBroken):
+        vault.open(one[:-piece] + other[-piece:], "photo")
+
+
 def test_keys_are_told_apart():
     sealed = Vault([A]).seal(b"x", "photo")
     with pytest.raises(KeyMissing):
@@ -66,8 +114,8 @@ def test_key_files(tmp_path):
     assert stat.S_IMODE(os.stat(file).st_mode) == 0o600 and open_vault(None, file).ids == Vault([A, B]).ids
     with pytest.raises(FileExistsError):
         create_key_file(file, [new_key()])
-    assert read_keys(written([A]).strip().removeprefix("recognizer-key-1:")) == [A] and open_vault(None, None) is None
-    for text in ("", "short", written([A])[:-5], "ü" * 40, written([A]) + "junk"):
+    assert read_keys(key_file_text([A]).strip().removeprefix("recognizer-key-1:")) == [A] and open_vault(None, None) is None
+    for text in ("", "short", key_file_text([A])[:-5], "ü" * 40, key_file_text([A]) + "junk"):
         with pytest.raises(SettingsError) as error:
             read_keys(text)
         assert "junk" not in error.value.message
@@ -126,7 +174,7 @@ def test_what_was_put_into_another_row_is_as_if_it_were_not_there(tmp_path, repa
             if repaired:
                 row = connection.execute(f"SELECT * FROM {table} WHERE photo = ?", ("c" * 32,)).fetchone()
                 query = f"UPDATE {table} SET checksum = ? WHERE photo = ?"
-                connection.execute(query, (encodings._checksum(row[:-1]), "c" * 32))
+                connection.execute(query, (encodings.row_checksum(row[:-1]), "c" * 32))
     cache = EncodingsCache(path, vault)
     assert set(cache.encodings("e")) == {("a" * 32, "only")} and "made again" in caplog.text
     assert cache.thumbnail("c" * 32) is None
@@ -156,25 +204,33 @@ def test_rows_that_are_damaged_are_not_encrypted_anew(tmp_path):
     cache.close()
 
 
+#: When the events happened, and what the log's clock says: no test depends on its day.
+EVENT_TIME = "2026-11-21T10:00:00Z"
+
+
+def clock() -> float:
+    return seconds(EVENT_TIME)
+
+
 def event(subject: str) -> dict:
-    return {"id": 0, "kind": "appeared", "camera": "door", "time": "2026-11-21T10:00:00Z", "subject": subject}
+    return {"id": 0, "kind": "appeared", "camera": "door", "time": EVENT_TIME, "subject": subject}
 
 
 def test_events_are_encrypted_and_go_on_by_id(tmp_path):
     folder, vault = tmp_path / "events", Vault([A])
-    log = EventLog(folder, vault=vault)
+    log = EventLog(folder, vault=vault, now=clock)
     log.append([event("Zebulon"), event("Bob")], [b"\xff\xd8\xffFACE", None])
     log.close()
     on_disk = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
     assert not any(secret in on_disk for secret in (b"Zebulon", b"FACE", b"appeared"))
-    blind = EventLog(folder)  # without the key nothing is read, and nothing is lost
+    blind = EventLog(folder, now=clock)  # without the key nothing is read, and nothing is lost
     assert blind.last == 2 and blind.read(0, 10) == [] and blind.counts["repaired"] == 0
     with pytest.raises(KeyMissing):
-        blind.forget("Bob")
+        blind.erase("Bob")
     blind.close()
-    log = EventLog(folder, vault=vault)
+    log = EventLog(folder, vault=vault, now=clock)
     assert [each["subject"] for each in log.read(0, 10)] == ["Zebulon", "Bob"] and log.thumbnail(1) == b"\xff\xd8\xffFACE"
-    assert log.append([event("Eve")]) == 3 and log.forget("Zebulon") == 1
+    assert log.append([event("Eve")]) == 3 and log.erase("Zebulon") == 1
     log.close()
     other = Vault([B])
     assert reseal(folder, Vault([B, A]), Vault([B, A])) == 1 and reseal(folder, Vault([B, A]), Vault([B, A])) == 0

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from recognizer.errors import AddressRefused, InvalidSource
-from recognizer.video.reach import Reach
-from recognizer.video.source import Source, parse_source, pattern_size, split_url
+from recognizer.core.errors import AddressRefused, InvalidSource
+from recognizer.video.sources.reach import Reach
+from recognizer.video.sources.source import CameraSource, SourceView, parse_source, pattern_size, split_url
 
 
 @pytest.mark.parametrize(
@@ -57,13 +59,45 @@ def test_a_recording_that_is_played_once(text, kind, address):
 @pytest.mark.parametrize(
     "text",
     [
-        "once:", "once:0", "once:test:", "once:rtsp://cam/1", "once:/dev/video0",
-        "", "  ", None, True, 1.5, b"0", -1, "-1", 64, "999999999999", "ftp://cam/x", "gopher://x", "concat://x", "rtsp://",
-        "rtsp:///path", "http://cam:0/", "http://cam:65536/", "http://cam:port/", "http://ca m/", "rtsp://[::1", "rtsp://[fe80::1%25eth0]/",
-        "rtsp://cam\\@other/", "rtsp://a\nb/", "x\0y", "test:1x1", "test:99999x99999", "test:640x480@0", "test:640x480@9999",
-        "test:640", "test:x", "file:", "x" * 5000,
+        "once:",
+        "once:0",
+        "once:test:",
+        "once:rtsp://cam/1",
+        "once:/dev/video0",
+        "",
+        "  ",
+        None,
+        True,
+        1.5,
+        b"0",
+        -1,
+        "-1",
+        64,
+        "999999999999",
+        "ftp://cam/x",
+        "gopher://x",
+        "concat://x",
+        "rtsp://",
+        "rtsp:///path",
+        "http://cam:0/",
+        "http://cam:65536/",
+        "http://cam:port/",
+        "http://ca m/",
+        "rtsp://[::1",
+        "rtsp://[fe80::1%25eth0]/",
+        "rtsp://cam\\@other/",
+        "rtsp://a\nb/",
+        "x\0y",
+        "test:1x1",
+        "test:99999x99999",
+        "test:640x480@0",
+        "test:640x480@9999",
+        "test:640",
+        "test:x",
+        "file:",
+        "x" * 5000,
     ],
-)  # fmt: skip
+)
 def test_what_names_nothing_is_refused_without_repeating_it(text):
     with pytest.raises(InvalidSource) as caught:
         parse_source(text)
@@ -110,9 +144,22 @@ def test_sizes_of_patterns():
 
 LAN = ["10.1.2.3", "172.16.0.1", "192.168.1.20", "fd12::1", "::ffff:192.168.1.20", "64:ff9b::c0a8:101"]
 NEVER = [
-    "127.0.0.1", "::1", "169.254.169.254", "fe80::1", "0.0.0.0", "::", "224.0.0.1", "100.100.100.200", "::ffff:127.0.0.1",
-    "fd00:ec2::254", "fd20:ce::254", "192.0.0.192", "64:ff9b::7f00:1", "2002:7f00:1::", "255.255.255.255",
-]  # fmt: skip
+    "127.0.0.1",
+    "::1",
+    "169.254.169.254",
+    "fe80::1",
+    "0.0.0.0",
+    "::",
+    "224.0.0.1",
+    "100.100.100.200",
+    "::ffff:127.0.0.1",
+    "fd00:ec2::254",
+    "fd20:ce::254",
+    "192.0.0.192",
+    "64:ff9b::7f00:1",
+    "2002:7f00:1::",
+    "255.255.255.255",
+]
 PUBLIC = ["93.184.216.34", "2606:2800:220:1::1"]
 
 
@@ -140,11 +187,19 @@ def test_everywhere_is_everywhere():
 @pytest.mark.parametrize(
     "url",
     [
-        "rtsp://127.0.0.1/", "rtsp://localhost/", "http://camera.localhost/", "http://0x7f.1/", "http://2130706433/",
-        "http://017700000001/", "http://[::1]/", "http://[::ffff:127.0.0.1]/", "http://169.254.169.254/latest",
-        "rtsp://u:s3cret@127.1/", "http://１２７.0.0.1/",
+        "rtsp://127.0.0.1/",
+        "rtsp://localhost/",
+        "http://camera.localhost/",
+        "http://0x7f.1/",
+        "http://2130706433/",
+        "http://017700000001/",
+        "http://[::1]/",
+        "http://[::ffff:127.0.0.1]/",
+        "http://169.254.169.254/latest",
+        "rtsp://u:s3cret@127.1/",
+        "http://１２７.0.0.1/",
     ],
-)  # fmt: skip
+)
 def test_addresses_that_are_not_allowed_are_refused_when_added(url):
     with pytest.raises(AddressRefused) as caught:
         Reach(["lan"]).check_source(parse_source(url))
@@ -152,9 +207,85 @@ def test_addresses_that_are_not_allowed_are_refused_when_added(url):
 
 
 def test_what_leads_nowhere_needs_no_reach():
-    for source in (parse_source(0), parse_source("test:"), Source("file", "x", True, "x"), parse_source("rtsp://192.168.1.9/")):
+    for source in (
+        parse_source(0),
+        parse_source("test:"),
+        CameraSource("file", "x", True, "x"),
+        parse_source("rtsp://192.168.1.9/"),
+    ):
         Reach(["lan"]).check_source(source)
 
 
 def test_a_path_is_expanded():
     assert parse_source("~/clip.mp4").address == str(Path.home() / "clip.mp4")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "192.168.1.20",
+        "192.168.1.20/Streaming/Channels/101",
+        "192.168.1.20:554/main",
+        "admin:s3cret@192.168.1.20",
+        "admin:s3cret@camera/main",
+        "camera.local",
+        "camera.local/video.mjpg",
+        "camera:8080/video",
+        "www.example.com/video",
+        "[fe80::1]/main",
+    ],
+)
+def test_an_address_without_scheme_is_told_apart_from_a_file(text):
+    with pytest.raises(InvalidSource) as caught:
+        parse_source(text)
+    assert (
+        caught.value.message == "expected rtsp:// or http:// before the address of a camera, as in rtsp://192.168.1.20/stream"
+    )
+
+
+def test_a_file_may_be_called_like_an_address(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("192.168.1.20").write_bytes(b"")
+    assert parse_source("192.168.1.20").kind == "file"
+    for text in ("file:192.168.1.21", "clip.mp4", "photo@2x.mp4", "2026.11.29/clip.mp4", "day 1.2.3.4.mp4"):
+        assert parse_source(text).kind == "file", text
+
+
+@pytest.mark.parametrize(
+    ("text", "view"),
+    [
+        ("turn90:0", SourceView(90)),
+        ("turn180:rtsp://u:s3cret@192.168.1.9/", SourceView(180)),
+        ("TURN270:once:clip.mp4", SourceView(270)),
+        ("mirror:test:", SourceView(mirror=True)),
+        ("crop10,0,90,50.5:0", SourceView(crop=(10, 0, 90, 50.5))),
+        ("crop0,0,50,100:mirror:turn90:file:clip.mp4", SourceView(90, True, (0, 0, 50, 100))),
+    ],
+)
+def test_a_view_stands_before_the_source(text, view):
+    source = parse_source(text)
+    assert source.view == view and "s3cret" not in source.shown
+    plain = parse_source(text[re.match(r"(?:[a-z]+[0-9.,]*:)*?(?=0|rtsp|once|test|file)", text, re.I).end() :])
+    assert (source.kind, source.address, source.loop) == (plain.kind, plain.address, plain.loop)
+    assert source.shown.endswith(plain.shown) and source.shown != plain.shown
+
+
+@pytest.mark.parametrize(
+    "text", ["turn90:turn90:0", "mirror:mirror:0", "crop0,0,0,10:0", "crop10,0,5,10:0", "crop1,2,3:0", "crop0,0,101,9:0"]
+)
+def test_a_view_that_makes_no_sense_is_refused(text):
+    with pytest.raises(InvalidSource):
+        parse_source(text)
+
+
+def test_a_view_turns_then_mirrors_then_crops():
+    pixels = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
+    assert np.array_equal(SourceView(90).apply(pixels), pixels[::-1].transpose(1, 0, 2))
+    assert np.array_equal(SourceView(180).apply(pixels), pixels[::-1, ::-1])
+    assert np.array_equal(SourceView(270).apply(pixels), pixels[:, ::-1].transpose(1, 0, 2))
+    assert np.array_equal(SourceView(mirror=True).apply(pixels), pixels[:, ::-1])
+    assert np.array_equal(SourceView(crop=(25, 50, 75, 100)).apply(pixels), pixels[3:, 2:6])
+    turned = pixels[::-1].transpose(1, 0, 2)
+    assert np.array_equal(SourceView(90, True, (50, 0, 100, 50)).apply(pixels), turned[:4, ::-1][:, 3:])
+    assert SourceView(crop=(0, 0, 0.1, 0.1)).apply(pixels).shape == (1, 1, 3)
+    assert SourceView(90, True).apply(pixels).flags.c_contiguous

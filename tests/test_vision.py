@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 import recognizer
-from recognizer import images
-from recognizer.errors import ModelMissing
-from recognizer.types import Faces
-from recognizer.vision import EngineVision
+from recognizer.core.errors import ModelMissing
+from recognizer.core.types import Faces
+from recognizer.photos import images
+from recognizer.video.tracking.vision import EngineVision
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ import threading
 
 import pytest
 
-from recognizer import watcher as watcher_module
-from recognizer.encodings import photo_id
-from recognizer.watcher import Watcher
+from recognizer.enrolment import watcher as watcher_module
+from recognizer.enrolment.cache import photo_id
+from recognizer.enrolment.watcher import Watcher
 
 from .enrolling import Home, eventually
 
@@ -96,7 +96,7 @@ def test_closing_ends_the_threads_and_what_comes_later_is_not_enrolled(tmp_path,
     enrolment = home.enrolment()
     before = set(threading.enumerate())
     watchers = [Watcher(enrolment), Watcher(enrolment, poll=True)]
-    assert len(set(threading.enumerate()) - before) == 3
+    assert len(set(threading.enumerate()) - before) == 5
     for each in watchers:
         each.close()
     assert set(threading.enumerate()) <= before

@@ -14,13 +14,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from recognizer.errors import InvalidUrl, SettingsError
-from recognizer.fetch import Fetcher
-from recognizer.video.delivery import Cursor, backoff
-from recognizer.video.event_log import EventLog
-from recognizer.video.webhooks import Webhook, WebhookRules, key_of, shown
+from recognizer.core.errors import InvalidUrl, SettingsError
+from recognizer.events.delivery import Cursor, backoff
+from recognizer.events.event_log import EventLog
+from recognizer.events.webhooks import Webhook, WebhookRules, key_of, shown
+from recognizer.fetching.fetcher import Fetcher
 
-from .streams import wait_for
+from .streams import ends, wait_for
 
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
 QUICK = {"least": 0.02, "most": 0.1}
@@ -100,7 +100,7 @@ def start(log):
 
 
 def put(log: EventLog, count: int = 1, time: str | None = None) -> None:
-    from recognizer.video.events import iso
+    from recognizer.events.appearances import iso
 
     for _ in range(count):
         log.append([{"id": 0, "kind": "appeared", "camera": "door", "time": time or iso(_now()), "subject": "Zoë"}])
@@ -137,7 +137,7 @@ def test_signatures_are_those_of_the_specification(log, receiver, start, secret)
 
 
 def test_the_example_of_the_specification():
-    from recognizer.video.webhooks import signature
+    from recognizer.events.webhooks import signature
 
     key = key_of("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     body = b'{"test": 2432232314}'
@@ -181,13 +181,20 @@ def test_an_old_event_is_dropped_when_it_fails(log, receiver, start):
     assert receiver.ids == [2] and hook.counts["dropped"] == 1
 
 
-def test_the_receiver_says_when_to_come_again(log, receiver, start):
-    receiver.answers = [(429, {"Retry-After": "1"})]
-    began = time.monotonic()
-    start(receiver.url)
+def test_the_receiver_says_when_to_come_again(log, receiver):
+    pauses = []
+
+    class Hurried(Webhook):
+        def pause(self, seconds):
+            pauses.append(seconds)
+
+    receiver.answers = [(429, {"Retry-After": "77"}), 429]
+    hook = Hurried(log, receiver.url, Fetcher(allow=("127.0.0.1",)), WebhookRules(**QUICK))
+    hook.start()
     put(log)
     wait_for(lambda: receiver.taken)
-    assert time.monotonic() - began >= 1
+    hook.stop()
+    assert len(pauses) == 2 and pauses[0] == 77 and pauses[1] <= QUICK["most"]
 
 
 def test_nothing_is_lost_while_the_receiver_and_then_the_server_are_away(log, tmp_path):
@@ -230,14 +237,12 @@ def test_more_than_may_wait_is_dropped_and_counted(log, receiver, start):
 
 
 def test_a_slow_receiver_delays_only_itself(log, receiver, start):
-    slow = start("http://127.0.0.1:9/", least=60, most=60)
+    slow = start("http://127.0.0.1:9/", least=3600, most=3600)
     start(receiver.url)
     put(log, 3)
     wait_for(lambda: len(receiver.taken) == 3)
     wait_for(lambda: slow.problem)
-    began = time.monotonic()
-    slow.stop()
-    assert time.monotonic() - began < 20
+    ends(slow.stop, 3600)
 
 
 @pytest.mark.parametrize("allow", [(), ("192.168.0.0/16",)])

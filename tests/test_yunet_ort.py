@@ -5,10 +5,10 @@ import threading
 import numpy as np
 import pytest
 
-from recognizer import models
-from recognizer.engines.dlib_onnx import drawn_face
+from recognizer.core.errors import ModelCorrupt
+from recognizer.engines.dlib.onnx import drawn_face
 from recognizer.engines.yunet_ort import YuNet
-from recognizer.errors import ModelCorrupt
+from recognizer.weights import manifest
 
 cv2 = pytest.importorskip("cv2")
 
@@ -44,7 +44,7 @@ SCENES = [
 
 @pytest.fixture(scope="session")
 def model(models_dir):
-    return models.path("yunet", models_dir)
+    return manifest.path("yunet", models_dir)
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +100,10 @@ def test_threads_share_one_network(yunet):
 
 
 def test_another_model_is_refused(tmp_path):
-    from recognizer.engines import datfile, dlib_convert, dlib_onnx
+    from recognizer.engines.dlib import convert, datfile, onnx
 
-    network = datfile.read_mmod(models.dlib_file(dlib_onnx.MMOD_FILE).read_bytes())
-    (tmp_path / "other.onnx").write_bytes(dlib_convert.mmod_to_onnx(network))
+    network = datfile.read_mmod(manifest.dlib_file(onnx.MMOD_FILE).read_bytes())
+    (tmp_path / "other.onnx").write_bytes(convert.mmod_to_onnx(network))
     with pytest.raises(ModelCorrupt, match="YuNet's outputs"):
         YuNet(tmp_path / "other.onnx")
 

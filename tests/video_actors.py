@@ -12,14 +12,14 @@ from functools import cache
 
 import numpy as np
 
-from recognizer import matching
-from recognizer.quality import Quality
-from recognizer.results import FoundObject
-from recognizer.types import Box, Candidate, Faces, Match
-from recognizer.video.results import Frame
+from recognizer.core.types import Box, Candidate, Faces, Match
+from recognizer.galleries import matching, thresholds
+from recognizer.photos.quality import Quality
+from recognizer.photos.results import FoundObject
+from recognizer.video.frames import Frame
 
 THRESHOLD = 1.0
-CURVE = matching.Curve([0.5, 1.0, 1.5], [1e-6, 1e-2, 0.5])
+CURVE = thresholds.Curve([0.5, 1.0, 1.5], [1e-6, 1e-2, 0.5])
 SIZE = 320, 180
 
 
@@ -56,7 +56,7 @@ scenery(128)  # made before anybody measures
 
 
 class Camera:
-    """Gives numbered pictures: all of them one by one, or, with a rate, the newest one as time passes."""
+    """Gives numbered pictures: all of them one by one, or, with a rate, the newest one as the event loop's time passes."""
 
     def __init__(self, count: int, rate: float | None = None, level: Callable[[int], int] = lambda number: 128):
         self.count, self.rate, self.level = count, rate, level
@@ -68,14 +68,15 @@ class Camera:
             number = after + 1
             await asyncio.sleep(0)
         else:
+            now = asyncio.get_running_loop().time()
             if self._began is None:
-                self._began = time.perf_counter()
-            number = max(after + 1, int((time.perf_counter() - self._began) * self.rate))
-            await asyncio.sleep(max(0.0, self._began + number / self.rate - time.perf_counter()))
+                self._began = now
+            number = max(after + 1, int((now - self._began) * self.rate))
+            await asyncio.sleep(max(0.0, self._began + number / self.rate - now))
         if number >= self.count:
             return None
         position = number / (self.rate or 25)
-        return Frame(picture(number, self.level(number)), number, time.time(), time.perf_counter(), position)
+        return Frame(picture(number, self.level(number)), number, time.time(), asyncio.get_running_loop().time(), position)
 
 
 @dataclass

@@ -1,1 +1,1 @@
-"""The commands of `python -m recognizer`. Each returns its exit code, or None for 0; `cli` joins them."""
+"""The commands of the command line, one module each. A command returns its exit code, or None for 0."""

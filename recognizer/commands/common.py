@@ -1,4 +1,4 @@
-"""What all commands share: the options that may stand anywhere, the service, and how answers are written."""
+"""What commands share: options, the service, and how results are written."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import click
 
-from ..errors import RecognizerError
-from ..settings import SETTINGS, Settings
+from recognizer.core.errors import RecognizerError
+from recognizer.core.settings import SETTINGS, Settings
 
 _CHOICES = {item.name: item.metadata["choices"] for item in SETTINGS}
 
 
 @dataclass
-class State:
-    """What the common options said."""
+class CommandState:
+    """The values of the shared options."""
 
     json: bool = False
     overrides: dict = field(default_factory=dict)
@@ -33,13 +34,13 @@ class State:
         return Settings.from_environment(**self.overrides)
 
 
-def state() -> State:
-    return click.get_current_context().ensure_object(State)
+def state() -> CommandState:
+    return click.get_current_context().ensure_object(CommandState)
 
 
 def _remember(context: click.Context, option: click.Parameter, value):
-    """Keep a common option's value, wherever it stood; the innermost wins."""
-    held = context.ensure_object(State)
+    """Store a shared option's value, wherever it was given; the innermost one wins."""
+    held = context.ensure_object(CommandState)
     if value is not None and value is not False:
         if option.name == "as_json":
             held.json = True
@@ -52,44 +53,63 @@ def _option(*names: str, **more) -> Callable:
     return click.option(*names, expose_value=False, is_eager=True, callback=_remember, **more)
 
 
-def common_options(command: Callable) -> Callable:
-    """The options that may stand before or after a command's name."""
-    as_json = _option("--json", "as_json", is_flag=True, help="Write JSON to the standard output.")
-    return setting_options(as_json(command))
-
-
-def setting_options(command: Callable) -> Callable:
-    """The common options that stand for settings."""
-    options = (
+#: The options that several commands share, by the name under which `shared_options` takes them.
+_SHARED: dict[str, tuple[Callable, ...]] = {
+    "json": (_option("--json", "as_json", is_flag=True, help="Write JSON to the standard output."),),
+    "folder": (
         _option(
-            "--known-faces", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
-            help="Folder of the enrolled, instead of the setting's.",
+            "--known-faces",
+            type=click.Path(file_okay=False, path_type=Path),
+            metavar="DIR",
+            help="Folder of enrolled people, instead of the setting's.",
         ),
-        _option("--detector", type=click.Choice(_CHOICES["detector"]), help="How faces are found."),
-        _option("--embedder", type=click.Choice(_CHOICES["embedder"]), help="How faces are described."),
-        _option("--provider", type=click.Choice(_CHOICES["provider"]), help="What the networks run on."),
-    )  # fmt: skip
-    for option in reversed(options):
-        command = option(command)
-    return command
+    ),
+    "engine": (
+        _option("--detector", type=click.Choice(_CHOICES["detector"]), help="Face detector."),
+        _option("--embedder", type=click.Choice(_CHOICES["embedder"]), help="Face embedder."),
+        _option("--provider", type=click.Choice(_CHOICES["provider"]), help="Runtime of the neural networks."),
+    ),
+}
+
+
+def shared_options(*groups: Literal["json", "folder", "engine"]) -> Callable[[Callable], Callable]:
+    """A decorator that gives a command the shared options which mean something to it.
+
+    Parameters
+    ----------
+    *groups : str
+        ``json``: ``--json``. ``folder``: ``--known-faces``, for commands that read the folder. ``engine``: ``--detector``,
+        ``--embedder`` and ``--provider``, for commands that look at photos.
+    """
+
+    def decorate(command: Callable) -> Callable:
+        for option in reversed([option for group in groups for option in _SHARED[group]]):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+#: For commands that look at photos and at who is enrolled.
+all_options = shared_options("json", "folder", "engine")
 
 
 @contextmanager
 def service(started: bool = True) -> Iterator:
-    """The service of the settings in force, which does not follow the folder; closed at the end.
+    """The service for the settings in force, closed at the end of the block. It does not follow the folder.
 
     Parameters
     ----------
     started : bool
         Whether the folder is looked at; new photos in it are encoded then.
     """
-    from .. import audit, logs
-    from ..progress import Progress
-    from ..service import make_service
+    from recognizer.core import audit, logs
+    from recognizer.core.progress import Progress
+    from recognizer.service import make_service
 
     audit.ACTOR.set(audit.command_line_actor())
     settings = state().settings()
-    # a command speaks to people, unless it is told otherwise
+    # text for people, unless the setting says JSON
     logs.configure("json" if settings.log == "json" else "text", settings.log_level)
     with Progress("encoding photos of known_faces", least=2) as progress:
         made = make_service(settings.replace(watch=False), progress.download)
@@ -109,12 +129,12 @@ def service(started: bool = True) -> Iterator:
 
 
 def say(text: str) -> None:
-    """A line for people, on the standard error stream."""
+    """Write a line to the standard error stream."""
     click.echo(text, err=True)
 
 
 def emit(value) -> None:
-    """Write `value` as JSON: ASCII, so that any name gets through any pipe."""
+    """Write `value` as JSON, in ASCII so that any name passes through any pipe."""
     click.echo(json.dumps(value, indent=2))
 
 
@@ -123,19 +143,19 @@ def error_data(error: RecognizerError) -> dict:
 
 
 def report(context: click.Context, error: RecognizerError) -> None:
-    """Say what went wrong, and with --json also on the standard output."""
+    """Report an error, with --json also on the standard output."""
     say(f"error: {error.message} [{error.code}]")
-    if context.ensure_object(State).json:
+    if context.ensure_object(CommandState).json:
         emit({"error": error_data(error)})
 
 
 def plain(text: str) -> str:
-    """`text` with everything that could steer a terminal, or not be written at all, shown as an escape."""
+    """`text` with control characters and unprintable characters escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence], *, styles: Sequence[str] = ()) -> None:
-    """A table for people: framed to the terminal's width, or, in a pipe, one line per row.
+    """Print a table: fitted to the terminal's width or, in a pipe, one line per row.
 
     Parameters
     ----------

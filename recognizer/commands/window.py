@@ -1,4 +1,4 @@
-"""A window that shows pictures, where there is a screen. tkinter, since the OpenCV of servers has no windows."""
+"""A window that shows frames. It uses tkinter, because the headless OpenCV has no windows."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import numpy as np
 
 
 class NoWindow(click.ClickException):
-    """There is no screen, or nothing to open a window with."""
+    """There is no screen, or tkinter is missing."""
 
 
 class Window:
-    """Shows pictures one after the other; lives on the thread that made it.
+    """Shows frames one after the other. Use it only on the thread that created it.
 
     Raises
     ------
@@ -42,11 +42,11 @@ class Window:
 
     @property
     def room(self) -> tuple[int, int]:
-        """Width and height that a picture may have: most of the screen."""
+        """Maximum width and height of a frame: most of the screen."""
         return int(self._root.winfo_screenwidth() * 0.9), int(self._root.winfo_screenheight() * 0.85)
 
     def show(self, pixels: np.ndarray) -> None:
-        """Show an RGB uint8 picture (H, W, 3), made smaller where the screen is."""
+        """Show an RGB uint8 frame (H, W, 3), scaled down to the screen."""
         from PIL import Image, ImageTk
 
         if self.closed:
@@ -68,4 +68,4 @@ class Window:
         try:
             self._root.destroy()
         except self._error:
-            pass  # it is gone already
+            pass  # already closed

@@ -1,6 +1,6 @@
-"""Finding and describing faces: `make_engine` builds an engine by the names of its detector and embedder.
+"""Detection and description of faces: `make_engine` builds an engine from the names of a detector and an embedder.
 
-Only what is asked for is imported and loaded.
+Only the chosen ones are imported and loaded.
 """
 
 from __future__ import annotations
@@ -10,20 +10,35 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from .. import models
-from ..errors import InvalidParameter
-from .base import Calibration, Detector, Embedder, EngineInfo
-from .engine import Engine, LookSizes, central, largest
-from .runtime import EXACT, require_provider
+from recognizer.core.errors import InvalidParameter
+from recognizer.engines.engine import DetectionSizes, Engine, central, largest
+from recognizer.engines.protocols import Calibration, Detector, Embedder, EngineInfo
+from recognizer.engines.runtime import EXACT, require_provider
+from recognizer.weights import manifest
 
-#: Raised whenever a change of code gives other templates for the same photo, so that they are made anew.
-REVISION = 2
+if TYPE_CHECKING:
+    from recognizer.engines.dlib.onnx import DlibOnnxEmbedder
+    from recognizer.engines.sface import SfaceEmbedder
+
+#: Increased whenever a change of code gives different templates for the same photo, so that all are computed again.
+REVISION = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What a factory may need to know: where weights are, how often HOG doubles the picture, what networks run on."""
+    """The options of detectors and embedders.
+
+    Attributes
+    ----------
+    models_dir : Path
+        Folder of the downloaded weights.
+    upsample : int
+        How many times HOG doubles the image.
+    provider : str
+        What the networks run on; see `runtime.PROVIDERS`.
+    """
 
     models_dir: Path
     upsample: int = 1
@@ -31,64 +46,64 @@ class Choice:
 
 
 def _yunet(choice: Choice) -> Detector:
-    from .yunet import YunetDetector
+    from recognizer.engines.yunet import YunetDetector
 
-    # in bf16 it is no quicker, and landmarks that move by pixels cost more than all other drift together
+    # bf16 is not faster here, and its shift of landmarks by pixels causes more drift than everything else together
     provider = "openvino" if choice.provider == "openvino-bf16" else choice.provider
-    return YunetDetector(models.path("yunet", choice.models_dir), provider=provider)
+    return YunetDetector(manifest.path("yunet", choice.models_dir), provider=provider)
 
 
 def _hog(choice: Choice) -> Detector:
-    from .dlib import HogDetector
+    from recognizer.engines.dlib.native import HogDetector
 
     return HogDetector(choice.upsample)
 
 
 def _cnn(choice: Choice) -> Detector:
-    from .dlib_onnx import CnnDetector
+    from recognizer.engines.dlib.onnx import CnnDetector
 
     return CnnDetector(provider=choice.provider)
 
 
-def _dlib(choice: Choice) -> Embedder:
-    from .dlib_onnx import DlibOnnxEmbedder
+def _dlib(choice: Choice) -> DlibOnnxEmbedder:
+    from recognizer.engines.dlib.onnx import DlibOnnxEmbedder
 
-    return DlibOnnxEmbedder(provider=choice.provider, kept=choice.models_dir)
+    return DlibOnnxEmbedder(provider=choice.provider, folder=choice.models_dir)
 
 
 def _dlib_itself(choice: Choice) -> Embedder:
-    from .dlib import DlibEmbedder
+    from recognizer.engines.dlib.native import DlibEmbedder
 
     return DlibEmbedder()
 
 
-def _sface(choice: Choice) -> Embedder:
-    from .sface import SfaceEmbedder
+def _sface(choice: Choice) -> SfaceEmbedder:
+    from recognizer.engines.sface import SfaceEmbedder
 
-    return SfaceEmbedder(models.path("sface", choice.models_dir), provider=choice.provider)
+    return SfaceEmbedder(manifest.path("sface", choice.models_dir), provider=choice.provider)
 
 
 def _joined(choice: Choice) -> Embedder:
-    from .joined import JoinedEmbedder
+    from recognizer.engines.joined import JoinedEmbedder
 
     return JoinedEmbedder(_dlib(choice), _sface(choice))
 
 
 DETECTORS: dict[str, Callable[[Choice], Detector]] = {"yunet": _yunet, "hog": _hog, "cnn": _cnn}
 EMBEDDERS: dict[str, Callable[[Choice], Embedder]] = {"dlib": _dlib, "sface": _sface, "dlib+sface": _joined}
-#: The one pair that runs on dlib itself throughout: face_recognition's own results to the last bit, at its own speed.
+#: The only pair that runs entirely on dlib itself: identical to face_recognition to the last bit, and as slow.
 REFERENCE = ("hog", "dlib")
-#: Weights that have to be fetched for a detector or an embedder; dlib's come with an installed package.
+#: Weights that must be downloaded for a detector or an embedder; dlib's come with an installed package.
 WEIGHTS: dict[str, tuple[str, ...]] = {"yunet": ("yunet",), "sface": ("sface",), "dlib+sface": ("sface",)}
 
 
 def weights_for(detector: str, embedder: str) -> tuple[str, ...]:
-    """Keys of the weights (see `models`) that this engine loads."""
+    """Keys of the downloaded weights (see `weights.manifest`) that this engine loads."""
     return (*WEIGHTS.get(detector, ()), *WEIGHTS.get(embedder, ()))
 
 
 def runs_on(detector: str, embedder: str, provider: str) -> str:
-    """What the networks of this engine run on if `provider` is asked for: `REFERENCE` has none, and is always the same."""
+    """The provider that this engine uses if `provider` is requested: `REFERENCE` always runs on the processor."""
     return "cpu" if (detector, embedder) == REFERENCE else provider
 
 
@@ -110,53 +125,75 @@ def make_engine(
     detector : a key of `DETECTORS`
     embedder : a key of `EMBEDDERS`
     models_dir : path
-        Where fetched weights are.
+        Folder of the downloaded weights.
     detect_size, detect_size_large : int
-        Long sides of the copies of the first and of the second look; 0 for the detector's own, and for none.
+        Long sides of the reduced copies for the first and the second detection pass; 0 for the detector's default size, and for
+        no second pass.
     min_face : int
         Smallest side of a face's box in pixels of the photo.
     hog_upsample : int
-        For the detector `hog`.
+        How many times the detector `hog` doubles the image.
     provider : str
-        What the networks run on; see `runtime.PROVIDERS`. Not for `hog` with `dlib`, which run on dlib itself. The engine's id
-        tells it where templates are not the same in all that matters: all but `runtime.EXACT` (docs/accuracy.md).
+        What the networks run on; see `runtime.PROVIDERS`. Ignored for `hog` with `dlib`, which run on dlib itself. The engine's
+        id contains it unless it is one of `runtime.EXACT`, since other providers give slightly different templates
+        (docs/accuracy.md).
 
     Raises
     ------
     InvalidParameter
-        No such detector or embedder.
+        There is no such detector or embedder.
     ModelMissing
-        Weights are not there.
+        The weights were not downloaded.
     """
     for kind, name, table in (("detector", detector, DETECTORS), ("embedder", embedder, EMBEDDERS)):
         if name not in table:
             raise InvalidParameter(f"expected a {kind} of {', '.join(table)}, got {name!r}")
     choice = Choice(models_dir, hog_upsample, provider)
-    finds = DETECTORS[detector](choice)
-    describes = (_dlib_itself if (detector, embedder) == REFERENCE else EMBEDDERS[embedder])(choice)
-    sizes = LookSizes(detect_size or finds.preferred_size, detect_size_large)
+    made_detector = DETECTORS[detector](choice)
+    make_embedder = _dlib_itself if (detector, embedder) == REFERENCE else EMBEDDERS[embedder]
+    made_embedder = make_embedder(choice)
+    sizes = DetectionSizes(detect_size or made_detector.preferred_size, detect_size_large)
     name = f"{detector}+{embedder}" if detector != "hog" else f"hog{hog_upsample}+{embedder}"
     provider = runs_on(detector, embedder, provider)
     engine_id = f"{name}/{REVISION}" + ("" if provider in EXACT else f"@{provider}")
-    info = EngineInfo(engine_id, describes.dim, "euclidean", calibration(detector, embedder))
-    return Engine(finds, describes, info, sizes, min_face)
+    info = EngineInfo(engine_id, made_embedder.dim, "euclidean", calibration(detector, embedder))
+    return Engine(made_detector, made_embedder, info, sizes, min_face)
 
 
 @cache
-def _calibrations() -> dict:
-    return json.loads((Path(__file__).parent / "calibrations.json").read_text())
+def _calibrations() -> dict[str, Any]:
+    table: dict[str, Any] = json.loads((Path(__file__).parent / "calibrations.json").read_text())
+    return table
 
 
 def calibration(detector: str, embedder: str) -> Calibration:
-    """What was measured of this engine (benchmarks/calibrate.py wrote it)."""
+    """The calibration of this engine, measured by benchmarks/calibrate.py."""
     entry = _calibrations()[f"{detector}+{embedder}"]
     return Calibration(
-        entry["threshold"], entry["false_match_rate"], entry["data_set"], entry["date"],
-        tuple(entry["distances"]), tuple(entry["rates"]),
-    )  # fmt: skip
+        entry["threshold"],
+        entry["false_match_rate"],
+        entry["data_set"],
+        entry["date"],
+        tuple(entry["distances"]),
+        tuple(entry["rates"]),
+    )
 
 
 __all__ = [
-    "DETECTORS", "EMBEDDERS", "Calibration", "Choice", "Detector", "Embedder", "Engine", "EngineInfo", "LookSizes",
-    "calibration", "central", "largest", "make_engine", "require_provider", "runs_on", "weights_for",
-]  # fmt: skip
+    "DETECTORS",
+    "EMBEDDERS",
+    "Calibration",
+    "Choice",
+    "DetectionSizes",
+    "Detector",
+    "Embedder",
+    "Engine",
+    "EngineInfo",
+    "calibration",
+    "central",
+    "largest",
+    "make_engine",
+    "require_provider",
+    "runs_on",
+    "weights_for",
+]

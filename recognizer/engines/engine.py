@@ -2,30 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .. import images, quality
-from ..quality import Quality
-from ..types import Faces
-from .base import Detector, Embedder, EngineInfo
+from recognizer.core.types import Face, Faces
+from recognizer.engines import turning
+from recognizer.engines.comparability import judge
+from recognizer.engines.protocols import Described, Detector, Embedder, EngineInfo
+from recognizer.photos import images, quality
+from recognizer.photos.quality import Quality
+from recognizer.photos.remarks import MOST_FACTOR, Comparability
 
-#: Side in pixels, of a face's box, beyond which decoding a photo any sharper changes nothing that an embedder sees:
-#: dlib shows a box at 100 px, SFace at less.
+#: Side of a face's box, in pixels, above which a sharper photo does not change the input of an embedder: dlib scales a box to
+#: 100 px, SFace to less.
 ENOUGH_FOR_CHIP = 120
-#: A first look that found no face, or one smaller than this in the copy that was looked at, earns a second, larger
-#: look (benchmarks/detection.py prints what that costs and brings).
+#: If the first detection pass found no face, or a face smaller than this in the reduced copy, a second pass on a larger copy
+#: follows (benchmarks/detection.py prints its cost and benefit).
 SMALL_IN_COPY = 32
 
 
 @dataclass(frozen=True, slots=True)
-class LookSizes:
-    """Long sides, in pixels, of the copies on which faces are looked for; `large` 0 means one look only."""
+class DetectionSizes:
+    """Long sides, in pixels, of the reduced copies for the two detection passes; with `large` 0 there is no second pass."""
 
     first: int
     large: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JudgedFaces:
+    """Faces of a photo with their embeddings, (n, dim), qualities, and verdicts whether they can be compared."""
+
+    faces: Faces
+    vectors: np.ndarray
+    qualities: tuple[Quality, ...]
+    verdicts: tuple[Comparability, ...]
+
+    def replaced(self, which: int, other: JudgedFaces) -> JudgedFaces:
+        """The same with the only face of `other` in the place of one."""
+        boxes, scores, points = self.faces.boxes.copy(), self.faces.scores.copy(), self.faces.landmarks.copy()
+        boxes[which], scores[which], points[which] = other.faces.boxes[0], other.faces.scores[0], other.faces.landmarks[0]
+        vectors, qualities, verdicts = self.vectors.copy(), list(self.qualities), list(self.verdicts)
+        vectors[which], qualities[which], verdicts[which] = other.vectors[0], other.qualities[0], other.verdicts[0]
+        faces = Faces(boxes, scores, points, self.faces.scheme)
+        return JudgedFaces(faces, vectors, tuple(qualities), tuple(verdicts))
 
 
 class Engine:
@@ -36,12 +58,12 @@ class Engine:
     detector : Detector
     embedder : Embedder
     info : EngineInfo
-    sizes : LookSizes
+    sizes : DetectionSizes
     min_face : int
-        Faces whose box has a side below this many pixels of the photo are left out.
+        Faces whose box has a side below this many pixels of the photo are ignored.
     """
 
-    def __init__(self, detector: Detector, embedder: Embedder, info: EngineInfo, sizes: LookSizes, min_face: int = 20):
+    def __init__(self, detector: Detector, embedder: Embedder, info: EngineInfo, sizes: DetectionSizes, min_face: int = 20):
         self.detector, self.embedder, self.info = detector, embedder, info
         self.sizes, self.min_face = sizes, min_face
 
@@ -51,58 +73,93 @@ class Engine:
         return self.sizes.first
 
     def find(self, image: images.Image, min_face: int | None = None) -> Faces:
-        """Find faces; boxes and landmarks in pixels of the original photo, best score first."""
-        return self.look(image, min_face)[0]
+        """Find faces.
 
-    def look(self, image: images.Image, min_face: int | None = None) -> tuple[Faces, images.Image]:
-        """Like `find`, and the photo as sharp as it had to be decoded, for what comes next."""
+        Parameters
+        ----------
+        image : Image
+        min_face : int, optional
+            Smallest side of a box, in pixels of the original photo; default: the engine's.
+
+        Returns
+        -------
+        Faces
+            Boxes and landmarks in pixels of the original photo, best score first.
+        """
+        return self.find_with_image(image, min_face)[0]
+
+    def find_with_image(self, image: images.Image, min_face: int | None = None) -> tuple[Faces, images.Image]:
+        """Like `find`; also return the photo as detection decoded it, so that later steps need not decode it again."""
         least = self.min_face if min_face is None else min_face
-        faces, image = self._look(image, self.sizes.first)
-        if self._second_look_pays(image, faces, least):
-            faces, image = self._look(image, self.sizes.large)
-        return _of_size(faces, least), image
+        faces, image = self._detect(image, self.sizes.first)
+        if self._second_pass_pays(image, faces, least):
+            faces, image = self._detect(image, self.sizes.large)
+        return _of_size(self._turned(image, faces), least), image
 
-    def glance(self, image: images.Image, min_face: int | None = None) -> Faces:
-        """Like `find`, by one look only: for live video, where a face that is missed is soon a little larger, and where
-        a picture without faces must not cost more than others."""
-        return _of_size(self._look(image, self.sizes.first)[0], self.min_face if min_face is None else min_face)
+    def find_in_one_pass(self, image: images.Image, min_face: int | None = None) -> Faces:
+        """Like `find`, without the second pass, and upright faces only.
 
-    def _look(self, image: images.Image, size: int) -> tuple[Faces, images.Image]:
+        For live video: a face that is missed is soon larger, and frames without faces must not cost more than others.
+        """
+        return _of_size(self._detect(image, self.sizes.first)[0], self.min_face if min_face is None else min_face)
+
+    def _detect(self, image: images.Image, size: int) -> tuple[Faces, images.Image]:
         image = image.sharper(min(1.0, size / max(image.width, image.height)))
         copy = images.resize(image.pixels, size)
         height, width = copy.shape[:2]
         return self.detector.detect(copy).scaled(image.width / width, image.height / height), image
 
-    def _second_look_pays(self, image: images.Image, faces: Faces, least: int) -> bool:
+    def _turned(self, image: images.Image, faces: Faces) -> Faces:
+        """The faces, with those that are turned in the plane as they are on turned copies; see `turning`."""
+        if not len(faces):
+            copy = images.resize(image.pixels, self.sizes.first)
+            found = turning.found_on_turned_copies(self.detector, copy)
+            return found.scaled(image.width / copy.shape[1], image.height / copy.shape[0]) if len(found) else faces
+        height, width = image.pixels.shape[:2]
+        near = faces.scaled(width / image.width, height / image.height)
+        corrected = turning.corrected(self.detector, image.pixels, near)
+        return faces if corrected is near else corrected.scaled(image.width / width, image.height / height)
+
+    def _second_pass_pays(self, image: images.Image, faces: Faces, least: int) -> bool:
         long_side = max(image.width, image.height)
         if self.sizes.large <= self.sizes.first or long_side <= self.sizes.first:
             return False
         scale = self.sizes.first / long_side
         if least * scale >= SMALL_IN_COPY:
-            return False  # whatever a larger copy would add is smaller than what was asked for
+            return False  # any further face on a larger copy is smaller than `least`
         if not len(faces):
             return True
         return float((faces.boxes[:, 3] - faces.boxes[:, 1]).min()) * scale < SMALL_IN_COPY
 
     def describe(self, image: images.Image, faces: Faces) -> np.ndarray:
-        """Describe faces that `find` found in `image`; float32 (len(faces), info.dim)."""
+        """The embeddings of faces that `find` found in `image`; float32, shape (len(faces), info.dim)."""
         return self.describe_all([(image, faces)])[0]
 
     def describe_all(self, photos: Sequence[tuple[images.Image, Faces]]) -> list[np.ndarray]:
-        """`describe` for each of several photos, all at once where that is quicker."""
+        """`describe` for each of several photos, in one batch where that is faster."""
+        return [described.vectors for described in self.described_all(photos)]
+
+    def described_all(self, photos: Sequence[tuple[images.Image, Faces]]) -> list[Described]:
+        """`describe_all` with what `judged` needs."""
         with_faces = [self.aligned(image, faces) for image, faces in photos if len(faces)]
-        found = iter(self.embedder.embed_all([(image.pixels, faces) for image, faces in with_faces]) if with_faces else ())
-        return [next(found) if len(faces) else np.zeros((0, self.info.dim), np.float32) for _, faces in photos]
+        given = [(image.pixels, faces) for image, faces in with_faces]
+        found: Iterator[Described] = iter(())
+        if given and hasattr(self.embedder, "describe_all"):
+            found = iter(self.embedder.describe_all(given))
+        elif given:
+            found = (Described(each, np.zeros(len(each), np.float32)) for each in self.embedder.embed_all(given))
+        nothing = Described(np.zeros((0, self.info.dim), np.float32), np.zeros(0, np.float32))
+        return [next(found) if len(faces) else nothing for _, faces in photos]
 
     def aligned(self, image: images.Image, faces: Faces) -> tuple[images.Image, Faces]:
-        """The photo decoded sharply enough for its smallest face, and the faces in *its* pixels."""
+        """The photo decoded sharply enough for its smallest face, and the faces in pixels of that decoded photo."""
         smallest = float(np.minimum(faces.boxes[:, 2] - faces.boxes[:, 0], faces.boxes[:, 3] - faces.boxes[:, 1]).min())
         image = image.sharper(min(1.0, ENOUGH_FOR_CHIP / max(smallest, 1.0)))
         height, width = image.pixels.shape[:2]
         return image, faces.scaled(width / image.width, height / image.height)
 
     def qualities(self, image: images.Image, faces: Faces) -> list[Quality]:
-        """How good the picture of each face is; sizes in pixels of the original photo."""
+        """The picture quality of each face; sizes in pixels of the original photo."""
         if not len(faces):
             return []
         near, scaled = self.aligned(image, faces)
@@ -111,19 +168,71 @@ class Engine:
             for face, original in zip(scaled, faces, strict=True)
         ]
 
+    def judged(
+        self, image: images.Image, faces: Faces, described: Described, qualities: Sequence[Quality], *, again: bool = True
+    ) -> JudgedFaces:
+        """Whether each face can be compared with others.
+
+        Parameters
+        ----------
+        image : Image
+        faces : Faces
+            Found in `image`.
+        described : Described
+            What `described_all` made of them.
+        qualities : sequence of Quality
+            What `qualities` made of them.
+        again : bool
+            Whether a face in doubt is looked for on turned copies, and described again where it is found there: one that is not
+            comparable, or of a kind on which strangers are alike `remarks.MOST_FACTOR` times as often as on plain photos.
+        """
+        if not len(faces):
+            return JudgedFaces(faces, described.vectors, (), ())
+        near, scaled = self.aligned(image, faces)
+        verdicts = [
+            judge(faces.scheme, self.embedder.name).judge(near.pixels, face, vector, float(strength), found)
+            for face, vector, strength, found in zip(scaled, *_columns(described), qualities, strict=True)
+        ]
+        judged = JudgedFaces(faces, described.vectors, tuple(qualities), tuple(verdicts))
+        doubtful = [i for i, each in enumerate(verdicts) if not each.comparable or each.rate_factor >= MOST_FACTOR]
+        if again and doubtful and faces.scheme == "yunet5":
+            for i in sorted(doubtful, key=lambda i: -faces[i].box.area)[: turning.MOST]:
+                judged = self._judged_turned(image, near, scaled[i], judged, i)
+        return judged
+
+    def _judged_turned(
+        self, image: images.Image, near: images.Image, face: Face, judged: JudgedFaces, which: int
+    ) -> JudgedFaces:
+        """The same with one face as it is on a turned copy, if it is comparable there; `face` is in the pixels of `near`."""
+        found = turning.found_turned(self.detector, near.pixels, face)
+        if found is None:
+            return judged
+        height, width = near.pixels.shape[:2]
+        one = Faces(np.array([tuple(found.box)]), np.array([found.score]), found.landmarks[None], found.scheme)
+        one = one.scaled(near.width / width, near.height / height)
+        described = self.described_all([(image, one)])[0]
+        again = self.judged(image, one, described, self.qualities(image, one), again=False)
+        verdict = again.verdicts[0]
+        return judged.replaced(which, again) if verdict.comparable and verdict.doubt < judged.verdicts[which].doubt else judged
+
     def landmarks_68(self, image: images.Image, faces: Faces) -> np.ndarray:
-        """68 landmarks of each face in pixels of the original photo, float32 (n, 68, 2); see `engines.dlib`."""
-        from .dlib import landmarks_68
+        """68 landmarks of each face, in pixels of the original photo; float32, shape (n, 68, 2); see `dlib.native`."""
+        from recognizer.engines.dlib.native import landmarks_68
 
         if not len(faces):
             return np.zeros((0, 68, 2), np.float32)
         near, scaled = self.aligned(image, faces)
         height, width = near.pixels.shape[:2]
-        return landmarks_68(near.pixels, scaled) * np.float32([image.width / width, image.height / height])
+        points = landmarks_68(near.pixels, scaled) * np.array([image.width / width, image.height / height], np.float32)
+        return points.astype(np.float32, copy=False)
+
+
+def _columns(described: Described) -> tuple[np.ndarray, np.ndarray]:
+    return described.vectors, described.strengths
 
 
 def _of_size(faces: Faces, least: int) -> Faces:
-    """Those of which no side is shorter than `least` pixels."""
+    """The faces whose box has no side shorter than `least` pixels."""
     sides = np.minimum(faces.boxes[:, 2] - faces.boxes[:, 0], faces.boxes[:, 3] - faces.boxes[:, 1])
     return faces.select(sides >= least)
 
@@ -134,8 +243,6 @@ def largest(faces: Faces) -> int:
 
 
 def central(faces: Faces, width: float, height: float) -> int:
-    """Index of the face whose box's centre is nearest to the photo's."""
+    """Index of the face whose box's centre is nearest to the centre of a photo of that size."""
     x, y = (faces.boxes[:, 0] + faces.boxes[:, 2]) / 2, (faces.boxes[:, 1] + faces.boxes[:, 3]) / 2
     return int(np.argmin((x - width / 2) ** 2 + (y - height / 2) ** 2))
-
-

@@ -1,7 +1,7 @@
-"""Two embedders side by side: [weight x dlib, unit SFace], 256-d Euclidean.
+"""Two embedders combined: [weight x dlib, unit SFace], 256 dimensions, Euclidean.
 
-The squared distance is ``weight**2 * dlib's + SFace's``, which beats each alone (docs/accuracy.md). The first half
-divided by the weight is face_recognition's own encoding.
+The squared distance is ``weight**2 * dlib's + SFace's``, which is more accurate than either alone (docs/accuracy.md). The first
+half divided by the weight is face_recognition's encoding.
 """
 
 from __future__ import annotations
@@ -13,24 +13,31 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from ..types import Faces, check_pixels
-from .dlib import shapes
-from .dlib_onnx import DlibOnnxEmbedder
-from .sface import SfaceEmbedder
+from recognizer.core.types import Faces, check_pixels
+from recognizer.engines.dlib.native import shapes
+from recognizer.engines.dlib.onnx import DlibOnnxEmbedder
+from recognizer.engines.protocols import Described
+from recognizer.engines.sface import SfaceEmbedder
 
-#: How much a dlib distance counts against one between SFace unit vectors; fitted on LFW's development view (docs/accuracy.md).
+#: Weight of dlib distances relative to distances of SFace unit vectors; fitted on LFW's development view (docs/accuracy.md).
 DLIB_WEIGHT = 1.0
 
 
 class JoinedEmbedder:
-    """Both networks side by side: while one caller has this to itself, they run at once, the second on a thread of its own.
+    """Runs both networks. For a single caller they run in parallel, one of them on a separate thread.
 
-    With several callers each keeps to its own thread, which costs less processor time for the same numbers.
+    With several concurrent callers each stays on its own thread, which takes less processor time for the same results.
+
+    Parameters
+    ----------
+    dlib : DlibOnnxEmbedder
+    sface : SfaceEmbedder
+    weight : float
 
     Attributes
     ----------
     idle : callable returning bool
-        Whether the machine has nothing better to do than the second network; set by whoever knows.
+        Whether the machine has a spare core for the second network; set by the owner of the worker threads.
     """
 
     name = "dlib+sface"
@@ -46,24 +53,31 @@ class JoinedEmbedder:
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="embed")
 
     def embed(self, pixels: np.ndarray, faces: Faces) -> np.ndarray:
-        """Describe faces; see `base.Embedder`."""
+        """Describe faces; see `protocols.Embedder`."""
         return self.embed_all([(pixels, faces)])[0]
 
     def embed_all(self, photos: Sequence[tuple[np.ndarray, Faces]]) -> list[np.ndarray]:
-        """Describe the faces of several photos; see `base.Embedder`."""
+        """Describe the faces of several photos; see `protocols.Embedder`."""
+        return [described.vectors for described in self.describe_all(photos)]
+
+    def describe_all(self, photos: Sequence[tuple[np.ndarray, Faces]]) -> list[Described]:
+        """`embed_all` with the strengths of SFace's embeddings; see `protocols.Described`."""
         whole = [(np.ascontiguousarray(check_pixels(pixels)), faces) for pixels, faces in photos]
-        found = [shapes(pixels, faces) for pixels, faces in whole]  # both align by dlib's points
+        found = [shapes(pixels, faces) for pixels, faces in whole]  # both networks align faces by dlib's points
         for_dlib = [(pixels, each) for (pixels, _), each in zip(whole, found, strict=True)]
         for_sface = [(pixels, faces, each) for (pixels, faces), each in zip(whole, found, strict=True)]
         with self._alone() as alone:
             if alone:
                 beside = self._beside.submit(self._dlib.embed_shapes, for_dlib)
-                second = self._sface.embed_shapes(for_sface)
+                second = self._sface.describe_shapes(for_sface)
                 first = beside.result()
             else:
                 first = self._dlib.embed_shapes(for_dlib)
-                second = self._sface.embed_shapes(for_sface)
-        return [np.hstack([one * self._weight, other]) for one, other in zip(first, second, strict=True)]
+                second = self._sface.describe_shapes(for_sface)
+        return [
+            Described(np.hstack([one * self._weight, other.vectors]), other.strengths)
+            for one, other in zip(first, second, strict=True)
+        ]
 
     @contextmanager
     def _alone(self) -> Iterator[bool]:

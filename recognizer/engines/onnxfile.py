@@ -1,8 +1,8 @@
-"""ONNX files, read and written with protobuf alone.
+"""Reading and writing of ONNX files with protobuf only.
 
-The `onnx` package (27 MB) is not needed for that: the few messages below are all that converting takes. protobuf
-keeps the fields that are not named here, so a file that is read, changed and written loses nothing.
-Field numbers are those of onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
+This avoids the `onnx` package (27 MB): the few messages below are all that conversion needs. protobuf preserves fields that are
+not listed here, so a file that is read, changed and written loses nothing. Field numbers are those of onnx.proto
+(https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
 """
 
 from __future__ import annotations
@@ -10,26 +10,28 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..errors import ModelCorrupt, ModelMissing
+from recognizer.core.errors import ModelCorrupt, ModelMissing
+
+#: A protobuf message whose class is built at run time, from the table below.
+Message: TypeAlias = Any
+#: The value of an attribute of a node.
+Attribute: TypeAlias = "int | float | str | Sequence[int]"
 
 FLOAT, UINT8, INT64 = 1, 2, 7
-_DTYPES = {FLOAT: np.dtype("<f4"), UINT8: np.dtype("u1"), INT64: np.dtype("<i8")}
+_DTYPES: dict[int, np.dtype[Any]] = {FLOAT: np.dtype("<f4"), UINT8: np.dtype("u1"), INT64: np.dtype("<i8")}
 
-# message -> (name, number, type) of its fields; * stands for repeated, a capital letter for a message of this table
+# message -> name, number and type of its fields; * means repeated, a capital letter a message of this table
 _MESSAGES = {
     "Model": "ir_version 1 int64, producer_name 2 string, graph 7 Graph, opset_import 8 *Opset",
     "Opset": "domain 1 string, version 2 int64",
-    "Graph": (
-        "node 1 *Node, name 2 string, initializer 5 *Tensor, input 11 *Value, output 12 *Value, value_info 13 *Value"
-    ),
+    "Graph": ("node 1 *Node, name 2 string, initializer 5 *Tensor, input 11 *Value, output 12 *Value, value_info 13 *Value"),
     "Node": "input 1 *string, output 2 *string, name 3 string, op_type 4 string, attribute 5 *Attribute",
     "Attribute": "name 1 string, f 2 float, i 3 int64, s 4 bytes, ints 8 *int64, type 20 int32",
-    "Tensor": (
-        "dims 1 *int64, data_type 2 int32, float_data 4 *float, int64_data 7 *int64, name 8 string, raw_data 9 bytes"
-    ),
+    "Tensor": ("dims 1 *int64, data_type 2 int32, float_data 4 *float, int64_data 7 *int64, name 8 string, raw_data 9 bytes"),
     "Value": "name 1 string, type 2 Type",
     "Type": "tensor_type 1 TensorType",
     "TensorType": "elem_type 1 int32, shape 2 Shape",
@@ -39,7 +41,7 @@ _MESSAGES = {
 
 
 @functools.cache
-def _classes() -> dict[str, type]:
+def _classes() -> dict[str, Any]:
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
     kinds = descriptor_pb2.FieldDescriptorProto
@@ -61,8 +63,8 @@ def _classes() -> dict[str, type]:
     return {name: message_factory.GetMessageClass(descriptor) for name, descriptor in found.items()}
 
 
-def read(data: bytes):
-    """Parse an ONNX file; a protobuf message with the fields of onnx.proto's ModelProto.
+def parse(data: bytes) -> Message:
+    """Parse an ONNX file; return a protobuf message with the fields of onnx.proto's ModelProto.
 
     Raises
     ------
@@ -75,12 +77,12 @@ def read(data: bytes):
     except DecodeError:
         raise ModelCorrupt("expected an ONNX model, the file cannot be parsed") from None
     if not model.graph.node:
-        raise ModelCorrupt("expected an ONNX model, the file holds no graph")
+        raise ModelCorrupt("expected an ONNX model, the file contains no graph")
     return model
 
 
-def read_file(path: str | Path):
-    """Parse the ONNX file at `path`; see `read`.
+def read_file(path: str | Path) -> Message:
+    """Parse the ONNX file at `path`; see `parse`.
 
     Raises
     ------
@@ -90,11 +92,11 @@ def read_file(path: str | Path):
         data = Path(path).read_bytes()
     except OSError as error:
         raise ModelMissing(f"expected the model {Path(path).name}, it cannot be read: {error.strerror}") from error
-    return read(data)
+    return parse(data)
 
 
-def to_array(tensor) -> np.ndarray:
-    """The values of an initializer of float32, uint8 or int64.
+def to_array(tensor: Message) -> np.ndarray:
+    """The values of an initializer of type float32, uint8 or int64.
 
     Raises
     ------
@@ -111,16 +113,16 @@ def to_array(tensor) -> np.ndarray:
         raise ModelCorrupt(f"expected an array of shape {tuple(tensor.dims)}, got {len(raw)} bytes") from None
 
 
-def set_array(tensor, array: np.ndarray) -> None:
-    """Give an initializer other values, of the same shape and type."""
+def set_array(tensor: Message, array: np.ndarray) -> None:
+    """Replace the values of an initializer by others of the same shape and type."""
     dtype = _DTYPES[tensor.data_type]
     tensor.ClearField("float_data")
     tensor.ClearField("int64_data")
     tensor.raw_data = np.ascontiguousarray(array, dtype).tobytes()
 
 
-def set_shape(value, shape: Sequence[int | str]) -> None:
-    """Give an input or output another shape; a str names a size that may vary."""
+def set_shape(value: Message, shape: Sequence[int | str]) -> None:
+    """Change the shape of an input or output; a str is the name of a variable size."""
     del value.type.tensor_type.shape.dim[:]
     for size in shape:
         where = {"dim_param": size} if isinstance(size, str) else {"dim_value": size}
@@ -128,23 +130,28 @@ def set_shape(value, shape: Sequence[int | str]) -> None:
 
 
 class GraphBuilder:
-    """Builds an ONNX model node by node; `model` is the finished message.
+    """Builds an ONNX model node by node.
 
     Parameters
     ----------
     name : str
     opset : int
         Version of the ONNX operators.
+
+    Attributes
+    ----------
+    model : protobuf message
+        The model built so far.
     """
 
     def __init__(self, name: str, opset: int = 17):
         # ir_version 8 came with opset 17
-        self.model = _classes()["Model"](ir_version=8, producer_name="recognizer")
+        self.model: Message = _classes()["Model"](ir_version=8, producer_name="recognizer")
         self.model.opset_import.add(domain="", version=opset)
         self.model.graph.name = name
 
     @property
-    def _graph(self):
+    def _graph(self) -> Message:
         return self.model.graph
 
     def input(self, name: str, kind: int, shape: Sequence[int | str]) -> str:
@@ -154,25 +161,25 @@ class GraphBuilder:
         return self._value(self._graph.output.add(name=name), kind, shape)
 
     @staticmethod
-    def _value(value, kind: int, shape: Sequence[int | str]) -> str:
+    def _value(value: Message, kind: int, shape: Sequence[int | str]) -> str:
         value.type.tensor_type.elem_type = kind
         set_shape(value, shape)
-        return value.name
+        return str(value.name)
 
     def constant(self, array: np.ndarray, name: str | None = None) -> str:
-        """Add an array of weights; its name."""
+        """Add an array of weights; return its name."""
         return add_constant(self.model, array, name)
 
-    def node(self, operator: str, inputs: Sequence[str], output: str | None = None, **attributes) -> str:
-        """Add a node; the name of its only output."""
+    def node(self, operator: str, inputs: Sequence[str], output: str | None = None, **attributes: Attribute) -> str:
+        """Add a node; return the name of its only output."""
         return add_node(self.model, operator, inputs, output, **attributes)
 
     def to_bytes(self) -> bytes:
         return to_bytes(self.model)
 
 
-def add_constant(model, array: np.ndarray, name: str | None = None) -> str:
-    """Append an initializer to a model; its name."""
+def add_constant(model: Message, array: np.ndarray, name: str | None = None) -> str:
+    """Append an initializer to a model; return its name."""
     kind = {dtype: kind for kind, dtype in _DTYPES.items()}[array.dtype]
     name = name or f"constant_{len(model.graph.initializer)}"
     data = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
@@ -180,8 +187,8 @@ def add_constant(model, array: np.ndarray, name: str | None = None) -> str:
     return name
 
 
-def add_node(model, operator: str, inputs: Sequence[str], output: str | None = None, **attributes) -> str:
-    """Append a node to a model; the name of its only output.
+def add_node(model: Message, operator: str, inputs: Sequence[str], output: str | None = None, **attributes: Attribute) -> str:
+    """Append a node to a model; return the name of its only output.
 
     Parameters
     ----------
@@ -194,8 +201,8 @@ def add_node(model, operator: str, inputs: Sequence[str], output: str | None = N
     return output
 
 
-def set_attributes(node, attributes: Mapping[str, int | float | str | Sequence[int]]) -> None:
-    """Append attributes to a node; `type` numbers are those of AttributeProto.AttributeType."""
+def set_attributes(node: Message, attributes: Mapping[str, Attribute]) -> None:
+    """Append attributes to a node. The numbers `type` are those of AttributeProto.AttributeType."""
     for name, value in attributes.items():
         if isinstance(value, float):
             node.attribute.add(name=name, type=1, f=value)
@@ -207,6 +214,7 @@ def set_attributes(node, attributes: Mapping[str, int | float | str | Sequence[i
             node.attribute.add(name=name, type=7, ints=value)
 
 
-def to_bytes(model) -> bytes:
-    """The file's bytes; the same model gives the same bytes."""
-    return model.SerializeToString(deterministic=True)
+def to_bytes(model: Message) -> bytes:
+    """The bytes of the file; the same model gives the same bytes."""
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data

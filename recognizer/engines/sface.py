@@ -1,4 +1,4 @@
-"""SFace: the second embedder, 128-d cosine, given as unit vectors so that Euclidean distance ranks as cosine does.
+"""SFace: the second embedder, 128 dimensions. It returns unit vectors, so Euclidean distance ranks as cosine similarity does.
 
 Zhong et al.: "SFace: Sigmoid-Constrained Hypersphere Loss for Robust Face Recognition", IEEE TIP (2021); weights from
 opencv_zoo (Apache-2.0).
@@ -8,24 +8,40 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from .. import geometry
-from ..types import Faces, check_pixels
-from .base import parted
-from .dlib import points_of, shapes
-from .sface_ort import SFaceNet
+from recognizer.core import geometry
+from recognizer.core.types import Faces, check_pixels
+from recognizer.engines.dlib.native import points_of, shapes
+from recognizer.engines.protocols import Described, parted
+from recognizer.engines.sface_ort import SFaceNet
 
 CHIP = 112
 
 
-def chips(pixels: np.ndarray, faces: Faces, dlib_shapes: list | None = None) -> np.ndarray:
-    """The faces turned and scaled as SFace expects them: RGB uint8 (n, 112, 112, 3).
+def chips(pixels: np.ndarray, faces: Faces, dlib_shapes: list[Any] | None = None) -> np.ndarray:
+    """Faces aligned and scaled as SFace expects them.
 
-    YuNet's five points and dlib's are used together, since each has errors of its own: on LFW's development view that cut
-    the false non-matches at a false-match rate of 1 in 10,000 by a quarter, against YuNet's points alone. `dlib_shapes` are
-    what `dlib.shapes` gives, if somebody has it already.
+    Parameters
+    ----------
+    pixels : ndarray of uint8, shape (H, W, 3)
+        RGB.
+    faces : Faces
+        In these pixels.
+    dlib_shapes : list, optional
+        The result of `dlib.native.shapes`, if the caller has it already.
+
+    Returns
+    -------
+    ndarray of uint8, shape (n, 112, 112, 3)
+        RGB.
+
+    Notes
+    -----
+    The five points of YuNet and of dlib are used together, since their errors are independent: on LFW's development view that
+    reduced the FNMR at FMR 1 in 10,000 by a quarter, compared with YuNet's points alone.
     """
     import cv2
 
@@ -41,11 +57,15 @@ def chips(pixels: np.ndarray, faces: Faces, dlib_shapes: list | None = None) -> 
 
 
 class SfaceEmbedder:
-    """See `base.Embedder`.
+    """An embedder; see `protocols.Embedder`.
 
     Parameters
     ----------
     model : path of face_recognition_sface_2021dec.onnx
+    threads : int
+        Number of threads for one call.
+    provider : str
+        See `runtime.PROVIDERS`.
     """
 
     name = "sface"
@@ -56,15 +76,23 @@ class SfaceEmbedder:
         self._network = SFaceNet(model, threads, provider)
 
     def embed(self, pixels: np.ndarray, faces: Faces) -> np.ndarray:
-        """Describe faces by unit vectors; see `base.Embedder`."""
+        """Describe faces by unit vectors; see `protocols.Embedder`."""
         return self.embed_all([(pixels, faces)])[0]
 
     def embed_all(self, photos: Sequence[tuple[np.ndarray, Faces]]) -> list[np.ndarray]:
-        """Describe the faces of several photos; see `base.Embedder`."""
-        return self.embed_shapes([(check_pixels(pixels), faces, None) for pixels, faces in photos])
+        """Describe the faces of several photos; see `protocols.Embedder`."""
+        return [described.vectors for described in self.describe_all(photos)]
 
-    def embed_shapes(self, photos: Sequence[tuple[np.ndarray, Faces, list | None]]) -> list[np.ndarray]:
-        """`embed_all`, with dlib's landmarks from somebody who has them already."""
+    def describe_all(self, photos: Sequence[tuple[np.ndarray, Faces]]) -> list[Described]:
+        """`embed_all` with the strengths of the embeddings; see `protocols.Described`."""
+        return self.describe_shapes([(check_pixels(pixels), faces, None) for pixels, faces in photos])
+
+    def describe_shapes(self, photos: Sequence[tuple[np.ndarray, Faces, list[Any] | None]]) -> list[Described]:
+        """Like `describe_all`, with dlib's landmarks of each photo (or None) that the caller has already."""
         cut = [chips(*photo) for photo in photos]
         raw = self._network.describe(np.concatenate(cut)) if cut else np.zeros((0, self.dim), np.float32)
-        return parted(raw / np.maximum(np.linalg.norm(raw, axis=1, keepdims=True), 1e-12), cut)
+        lengths = np.maximum(np.linalg.norm(raw, axis=1, keepdims=True), 1e-12)
+        return [
+            Described(vectors, strengths[:, 0])
+            for vectors, strengths in zip(parted(raw / lengths, cut), parted(lengths, cut), strict=True)
+        ]

@@ -1,4 +1,4 @@
-"""The default detector: YuNet, small and quick, with five landmarks."""
+"""The default detector: YuNet, a small and fast network that also finds five landmarks."""
 
 from __future__ import annotations
 
@@ -6,21 +6,25 @@ from pathlib import Path
 
 import numpy as np
 
-from ..types import Faces, check_pixels
-from .yunet_ort import YuNet
+from recognizer.core.types import Faces, check_pixels
+from recognizer.engines.yunet_ort import YuNet
 
-#: Boxes of a lower score are not faces often enough to be worth a reply (benchmarks/detection.py).
+#: Boxes with a lower score are too rarely faces to be reported (benchmarks/detection.py).
 MIN_SCORE = 0.6
 
 
 class YunetDetector:
-    """See `base.Detector`.
+    """A detector; see `protocols.Detector`.
 
     Parameters
     ----------
     model : path of face_detection_yunet_2023mar.onnx
     score : float
-        Faces below this score are left out.
+        Faces with a lower score are ignored.
+    threads : int
+        Number of threads for one call.
+    provider : str
+        See `runtime.PROVIDERS`.
     """
 
     name = "yunet"
@@ -30,7 +34,7 @@ class YunetDetector:
         self._network = YuNet(model, threads, score, provider=provider)
 
     def detect(self, pixels: np.ndarray) -> Faces:
-        """Find faces in RGB uint8 (H, W, 3) at the size it has; see `base.Detector`."""
+        """Find faces in RGB uint8 pixels, shape (H, W, 3), without resizing them; see `protocols.Detector`."""
         rows = self._network.raw(check_pixels(pixels)).astype(np.float64)
         rows = rows[(rows[:, 2] > 0) & (rows[:, 3] > 0)]
         boxes = np.hstack([rows[:, :2], rows[:, :2] + rows[:, 2:4]])

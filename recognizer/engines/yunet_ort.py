@@ -1,51 +1,52 @@
-"""YuNet on ONNX Runtime: what cv2.FaceDetectorYN gives, faster, and one network for all threads.
+"""YuNet on ONNX Runtime: the results of cv2.FaceDetectorYN, faster, with one network for all threads.
 
-Wu, Peng, Yu: "YuNet: A Tiny Millisecond-level Face Detector", Machine Intelligence Research 20 (2023); weights
-from opencv_zoo (MIT). Priors and decoding as in OpenCV's face_detect.cpp.
+Wu, Peng, Yu: "YuNet: A Tiny Millisecond-level Face Detector", Machine Intelligence Research 20 (2023); weights from opencv_zoo
+(MIT). Priors and decoding are those of OpenCV's face_detect.cpp.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import ModelCorrupt
-from ..types import check_pixels
-from . import onnxfile
-from .runtime import Session
+from recognizer.core.errors import ModelCorrupt
+from recognizer.core.types import check_pixels
+from recognizer.engines import onnxfile
+from recognizer.engines.runtime import NetworkSession
 
 _STRIDES = (8, 16, 32)
 _DIVISOR = 32
-#: What the network says of each place, and in how many numbers: two logits, a box, five points.
+#: The network's outputs for each cell, and the number of channels of each: two logits, a box, five points.
 _HEADS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
 _OUTPUTS = tuple(f"{kind}_{stride}" for kind in _HEADS for stride in _STRIDES)
-#: The operators that lead from a level of the network to one of its heads, the last one first.
+#: The operators from a level of the network to one of its heads, the last one first.
 _CHAIN = ("Reshape", "Transpose", "Conv", "Conv")
 
 
 class YuNet:
-    """The raw detector. Safe to call from several threads at once.
+    """The network with decoding and suppression. Thread-safe.
 
     Parameters
     ----------
     model_path : path of face_detection_yunet_2023mar.onnx
     threads : int
-        Threads that work on one picture together.
+        Number of threads for one image.
     score : float
-        Faces below this score are left out.
+        Faces with a lower score are ignored.
     nms : float
         IoU above which two boxes are one face.
     top_k : int
-        Most boxes that are looked at before suppression.
+        Largest number of boxes before suppression.
     provider : str
         See `runtime.PROVIDERS`.
 
     Raises
     ------
     ModelMissing, ModelCorrupt
-        The file is not there, or is not such a model.
+        The file does not exist, or is not this model.
     """
 
     def __init__(
@@ -57,9 +58,9 @@ class YuNet:
         top_k: int = 5000,
         provider: str = "cpu",
     ):
-        self._session = Session(_rewritten(onnxfile.read_file(model_path)), threads, provider)
+        self._session = NetworkSession(_rewritten(onnxfile.read_file(model_path)), threads, provider)
         self._score, self._nms, self._top_k = np.float32(score), nms, top_k
-        # a product of two sigmoids is at least this only where both are; a little less, for the sake of rounding
+        # a product of two sigmoids can reach the squared score only where both do; slightly lower, to allow for rounding
         least = min(max(score**2, 1e-6), 1 - 1e-6)
         self._least_logit = np.float32(np.log(least / (1 - least)) - 1e-3)
 
@@ -74,15 +75,15 @@ class YuNet:
         Returns
         -------
         ndarray of float32, shape (n, 15)
-            left, top, width, height, x and y of five points (the eye on the left of the picture, the one on its right,
-            nose tip, mouth's left and right corner), score; best score first.
+            left, top, width, height, x and y of five points (the eye on the left of the image, the one on its right, nose tip,
+            left and right corner of the mouth), score; best score first.
         """
-        levels = self._session.run(_padded(check_pixels(pixels))[None])
+        levels = self._session.infer(_padded(check_pixels(pixels))[None])
         rows = np.concatenate([self._decoded(level[0], stride) for level, stride in zip(levels, _STRIDES, strict=True)])
         return rows if len(rows) < 2 else rows[self._staying(rows)]
 
     def _decoded(self, level: np.ndarray, stride: int) -> np.ndarray:
-        """The rows of the places of one level, (16, rows, columns), whose score suffices."""
+        """The rows of the cells of one level, shape (16, rows, columns), whose score suffices."""
         columns = level.shape[2]
         level = level.reshape(len(level), -1)
         places = np.flatnonzero((level[0] >= self._least_logit) & (level[1] >= self._least_logit))
@@ -98,16 +99,17 @@ class YuNet:
         return np.hstack([corner, size, points.reshape(-1, 10), scores[:, None]]).astype(np.float32)
 
     def _staying(self, rows: np.ndarray) -> np.ndarray:
-        """Indices of the rows that stay after suppression, best first; boxes are cut to whole pixels, as in OpenCV."""
+        """Indices of the rows that remain after suppression, best first; boxes are truncated to whole pixels, as in OpenCV."""
         import cv2
 
         boxes = np.trunc(rows[:, :4].astype(np.float64))
-        kept = cv2.dnn.NMSBoxes(boxes, rows[:, 14], float(self._score), self._nms, 1.0, self._top_k)
-        return np.asarray(kept, np.int64).ravel()
+        # cv2's type stubs want sequences; arrays are read without a copy
+        remaining = cv2.dnn.NMSBoxes(boxes, rows[:, 14], float(self._score), self._nms, 1.0, self._top_k)  # type: ignore[arg-type]
+        return np.asarray(remaining, np.int64).ravel()
 
 
 def _padded(pixels: np.ndarray) -> np.ndarray:
-    """The picture with zeros on the right and at the bottom, up to a multiple of 32."""
+    """The image padded with zeros on the right and at the bottom, to a multiple of 32."""
     height, width = pixels.shape[:2]
     down, right = -height % _DIVISOR, -width % _DIVISOR
     if not (down or right):
@@ -117,9 +119,12 @@ def _padded(pixels: np.ndarray) -> np.ndarray:
     return padded
 
 
-def _rewritten(model) -> bytes:
-    """The model with uint8 RGB pixels (1, H, W, 3) of any size as its input, instead of BGR planes of 640x640, and one
-    output (1, 16, H / stride, W / stride) for each level, instead of four that were computed one by one."""
+def _rewritten(model: onnxfile.Message) -> bytes:
+    """The model with another input and other outputs.
+
+    The input is uint8 RGB pixels (1, H, W, 3) of any size, instead of BGR planes of 640x640. Each level has one output
+    (1, 16, H / stride, W / stride), instead of four that are computed separately.
+    """
     graph = model.graph
     if tuple(output.name for output in graph.output) != _OUTPUTS or len(graph.input) != 1:
         raise ModelCorrupt(f"expected YuNet's outputs {', '.join(_OUTPUTS)}, got another model")
@@ -128,10 +133,10 @@ def _rewritten(model) -> bytes:
     arrays = {tensor.name: tensor for tensor in graph.initializer}
     try:
         weights = arrays[first.input[1]]
-        onnxfile.set_array(weights, onnxfile.to_array(weights)[:, ::-1])  # RGB, where it took BGR
+        onnxfile.set_array(weights, onnxfile.to_array(weights)[:, ::-1])  # from BGR to RGB
         joined = [_joined(model, arrays, stride) for stride in _STRIDES]
     except (KeyError, IndexError, ValueError) as error:
-        raise ModelCorrupt(f"expected YuNet's layers, they are not there: {type(error).__name__}") from error
+        raise ModelCorrupt(f"expected YuNet's layers, they are missing: {type(error).__name__}") from error
     graph.input[0].name = "pixels"
     graph.input[0].type.tensor_type.elem_type = onnxfile.UINT8
     onnxfile.set_shape(graph.input[0], (1, "height", "width", 3))
@@ -154,11 +159,11 @@ class _Level(NamedTuple):
     Attributes
     ----------
     features : str
-        What they look at.
+        Name of their input.
     weights : tuple of ndarray
-        Weights and bias of the first, then of the second.
+        Weights and bias of the first convolution, then of the second.
     replaces : frozenset of str
-        Names of what the heads computed.
+        Names of the original heads' outputs.
     """
 
     features: str
@@ -166,13 +171,21 @@ class _Level(NamedTuple):
     replaces: frozenset[str]
 
 
-def _joined(model, arrays: dict, stride: int) -> _Level:
-    """Join the heads of one level. KeyError, IndexError or ValueError if they are not as expected."""
+def _joined(model: onnxfile.Message, arrays: Mapping[str, onnxfile.Message], stride: int) -> _Level:
+    """Join the heads of one level.
+
+    Raises
+    ------
+    KeyError, IndexError, ValueError
+        They are not as expected.
+    """
     makers = {node.output[0]: node for node in model.graph.node}
-    features, replaced, parts = set(), set(), []
+    features: set[str] = set()
+    replaced: set[str] = set()
+    parts = []
     for kind, count in _HEADS.items():
         node, chain = makers[f"{kind}_{stride}"], []
-        if node.op_type == "Sigmoid":  # of the logits
+        if node.op_type == "Sigmoid":  # applied to the logits
             replaced.add(node.output[0])
             node = makers[node.input[0]]
         for operator in _CHAIN:
@@ -190,10 +203,15 @@ def _joined(model, arrays: dict, stride: int) -> _Level:
     return _Level(name, tuple(np.concatenate(each) for each in zip(*parts, strict=True)), frozenset(replaced))
 
 
-def _add_heads(model, level: _Level, output: str) -> str:
+def _add_heads(model: onnxfile.Message, level: _Level, output: str) -> str:
     first, first_bias, second, second_bias = (onnxfile.add_constant(model, each) for each in level.weights)
     here = onnxfile.add_node(model, "Conv", [level.features, first, first_bias], kernel_shape=(1, 1))
     return onnxfile.add_node(
-        model, "Conv", [here, second, second_bias], output,
-        kernel_shape=(3, 3), pads=(1, 1, 1, 1), group=len(level.weights[2]),
-    )  # fmt: skip
+        model,
+        "Conv",
+        [here, second, second_bias],
+        output,
+        kernel_shape=(3, 3),
+        pads=(1, 1, 1, 1),
+        group=len(level.weights[2]),
+    )

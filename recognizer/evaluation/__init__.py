@@ -1,11 +1,11 @@
-"""Measuring an engine on photos of one's own: verification, identification and detection.
+"""Evaluation of an engine on the user's photos: verification, identification and detection.
 
-Nothing here knows the service or the settings. Terms are those of ISO/IEC 19795-1 (see docs/accuracy.md):
+This package is independent of the service and the settings. Terms are those of ISO/IEC 19795-1 (see docs/accuracy.md):
 
-- FMR, FNMR: of comparisons of two photos, how many of different people match, how many of one person do not.
-- FPIR, FNIR: of searches in a gallery, how many for a stranger give a name, how many for an enrolled person do not
-  give that person's.
+- FMR, FNMR: the share of comparisons of different people that match, and of comparisons of one person that do not. - FPIR,
+FNIR: the share of searches for strangers that return a name, and of searches for enrolled people that do not return theirs.
 
-``pairs`` and ``boxes`` read what is to be measured, ``encode`` and ``detection`` look at the photos, ``verification``,
-``identification`` and ``detection`` count, ``intervals`` says how far a count can be trusted, ``plots`` draws.
+``pairs``, ``boxes``, ``people_folders`` and ``yolo`` read the ground truth; ``encode`` and ``detection`` process the photos;
+``verification``, ``identification``, ``detection`` and ``object_metrics`` compute rates, ``intervals`` their confidence
+intervals; ``plots`` draws.
 """

@@ -1,15 +1,16 @@
-"""Where faces truly are: WIDER FACE's list of boxes, and JSON of the same."""
+"""Ground truth of face detection: WIDER FACE's list of boxes, and JSON with the same content."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import InvalidParameter
-from .text import bad_line, read_text, require_files, require_folder
+from recognizer.core.errors import InvalidParameter
+from recognizer.evaluation.text import bad_line, read_text, require_files, require_folder
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Truth:
     boxes : ndarray of float, shape (n, 4)
         left, top, right, bottom.
     valid : ndarray of bool, shape (n,)
-        Faces that are not valid need not be found, and are no mistake where they are.
+        Faces that are not valid are ignored: neither missing nor detecting them is an error.
     """
 
     path: Path
@@ -40,12 +41,12 @@ def read_boxes(file: Path, folder: Path) -> list[Truth]:
         ``wider_face_val_bbx_gt.txt``: a photo's path, the number of its faces, and a line ``left top width height blur
         expression illumination invalid occlusion pose`` for each (a photo without faces has one line of zeros).
     folder : path
-        Where the photos are.
+        Folder of the photos.
 
     Raises
     ------
     InvalidParameter
-        Photos are missing, something cannot be read, or there is no face at all.
+        Photos are missing, an annotation is invalid, or there is no face at all.
     """
     text, folder = read_text(file), require_folder(folder)
     rows = _read_json(file, text) if text.lstrip().startswith("{") else _read_wider(file, text)
@@ -57,13 +58,13 @@ def read_boxes(file: Path, folder: Path) -> list[Truth]:
 
 
 def _truth(path: Path, faces: list[tuple[float, ...]]) -> Truth:
-    """A box without any area cannot be found, so it does not count."""
+    """Boxes without an area are ignored, since they cannot be found."""
     rows = np.array(faces, float).reshape(-1, 5)
     rows = rows[(rows[:, 2] > 0) & (rows[:, 3] > 0)]
     return Truth(path, np.hstack([rows[:, :2], rows[:, :2] + rows[:, 2:4]]), rows[:, 4] == 0)
 
 
-def _read_json(file: Path, text: str) -> dict[str, list]:
+def _read_json(file: Path, text: str) -> dict[str, list[tuple[float, ...]]]:
     try:
         content = json.loads(text)
     except ValueError as error:
@@ -79,15 +80,15 @@ def _read_json(file: Path, text: str) -> dict[str, list]:
     return rows
 
 
-def _four(values):
+def _four(values: Sequence[float]) -> Sequence[float]:
     if len(values) != 4:
         raise ValueError(values)
     return values
 
 
-def _read_wider(file: Path, text: str) -> dict[str, list]:
+def _read_wider(file: Path, text: str) -> dict[str, list[tuple[float, ...]]]:
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-    rows: dict[str, list] = {}
+    rows: dict[str, list[tuple[float, ...]]] = {}
     at = 0
     while at < len(lines):
         number, name = lines[at]

@@ -1,4 +1,4 @@
-"""Finding faces: recall by the face's size, precision, average precision, milliseconds per photo."""
+"""Metrics of face detection: recall by size of the face, precision, average precision, milliseconds per photo."""
 
 from __future__ import annotations
 
@@ -6,38 +6,41 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from .. import geometry, images
-from ..encodings import Encoding, EncodingsCache
-from ..errors import ImageError
-from .boxes import Truth
-from .encode import Source, decode, identify, unread
-from .intervals import interval
+from recognizer.core import geometry
+from recognizer.core.errors import ImageError
+from recognizer.enrolment.bulk import BulkSettings, decode
+from recognizer.enrolment.cache import Encoding, EncodingsCache
+from recognizer.evaluation.boxes import Truth
+from recognizer.evaluation.encode import identify, unread
+from recognizer.evaluation.intervals import interval
+from recognizer.photos import images
 
-#: Heights, in pixels of the photo, from which on faces count, as the report's keys write them.
+#: Key in the report -> minimum height of the faces, in pixels of the photo.
 SIZES = {">=40": 40, ">=20": 20, ">=10": 10}
-#: Least intersection over union of a found box and a true one.
+#: Minimum intersection over union of a detected box and a true one.
 IOU = 0.4
-_PART = 50
+_BATCH = 50  # photos between two writes of the cache
 
 
 @dataclass(frozen=True)
-class Found:
-    """What was found in one photo.
+class DetectedFaces:
+    """The faces detected on one photo.
 
     Attributes
     ----------
     boxes : ndarray, shape (n, 4)
-        Best score first.
+        left, top, right, bottom in pixels; best score first.
     scores : ndarray, shape (n,)
     ms : float or None
-        Milliseconds that looking took, without decoding; None where the photo could not be decoded.
+        Duration of detection in milliseconds, without decoding; None if the photo could not be decoded.
     cpu_ms : float or None
-        Milliseconds of processor time, of all threads, which other work on the machine does not change much.
+        Processor time of all threads in milliseconds, which other work on the machine hardly changes.
     problem : str or None
-        Why it could not.
+        Why the photo could not be decoded.
     """
 
     boxes: np.ndarray
@@ -47,42 +50,46 @@ class Found:
     problem: str | None = None
 
 
-def find(
-    paths: Sequence[Path], source: Source, cache: EncodingsCache, progress: Callable[[int, int], None] = lambda *_: None
-) -> list[Found]:
-    """Look for faces in photos, one photo after the other, so that the time of each is its own."""
-    key = f"detections:{source.key}"
-    photos = [identify(path, source.max_bytes) for path in paths]
-    held, fresh = cache.encodings(key), []
-    found = []
+def detect_faces(
+    paths: Sequence[Path],
+    settings: BulkSettings,
+    cache: EncodingsCache,
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> list[DetectedFaces]:
+    """Detect faces on photos, one photo at a time, so that the durations are comparable."""
+    key = f"detections:{settings.key}"
+    photos = [identify(path, settings.max_bytes) for path in paths]
+    known = cache.encodings(key)
+    new: list[Encoding] = []
+    found: list[DetectedFaces] = []
     for path, photo in zip(paths, photos, strict=True):
-        one = held.get((photo, "all"))
+        one = known.get((photo, "all"))
         if one is None:
             if not found or found[-1].ms is None:
-                _warm_up(source)
-            one = _look(path, photo, key, source)
-            held[photo, "all"] = one
+                _warm_up(settings)
+            one = _detect(path, photo, key, settings)
+            known[photo, "all"] = one
             if not unread(photo):
-                fresh.append(one)
+                new.append(one)
         found.append(_unpack(one))
-        if len(fresh) >= _PART:
-            cache.put(fresh)
-            fresh = []
+        if len(new) >= _BATCH:
+            cache.put(new)
+            new = []
         progress(len(found), len(paths))
-    cache.put(fresh)
+    cache.put(new)
     return found
 
 
-def _warm_up(source: Source) -> None:
-    source.engine.look(images.from_array(np.zeros((64, 64, 3), np.uint8)))
+def _warm_up(settings: BulkSettings) -> None:
+    settings.engine.find_with_image(images.from_array(np.zeros((64, 64, 3), np.uint8)))
 
 
-def _look(path: Path, photo: str, key: str, source: Source) -> Encoding:
+def _detect(path: Path, photo: str, key: str, settings: BulkSettings) -> Encoding:
     empty = Encoding(photo, key, "all")
     try:
-        image = decode(source, images.read_file(path, max_bytes=source.max_bytes))
+        image = decode(settings, images.read_file(path, max_bytes=settings.max_bytes))
         start, used = time.perf_counter(), time.process_time()
-        faces, _ = source.engine.look(image)
+        faces, _ = settings.engine.find_with_image(image)
         ms, cpu_ms = 1000 * (time.perf_counter() - start), 1000 * (time.process_time() - used)
     except ImageError as error:
         return replace(empty, problem=error.code, message=error.message)
@@ -92,34 +99,34 @@ def _look(path: Path, photo: str, key: str, source: Source) -> Encoding:
     return replace(empty, vector=packed, score=ms, width=image.width, height=image.height)
 
 
-def _unpack(one: Encoding) -> Found:
+def _unpack(one: Encoding) -> DetectedFaces:
     if one.vector is None:
-        return Found(np.zeros((0, 4)), np.zeros(0), None, None, one.problem)
+        return DetectedFaces(np.zeros((0, 4)), np.zeros(0), None, None, one.problem)
     rows = one.vector[:-1].reshape(-1, 5).astype(float)
-    return Found(rows[:, :4], rows[:, 4], one.score, float(one.vector[-1]))
+    return DetectedFaces(rows[:, :4], rows[:, 4], one.score, float(one.vector[-1]))
 
 
-# -- counting -------------------------------------------------------------------------------------------------------
+# -- metrics --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Matched:
-    """One photo's found boxes held against the true ones.
+    """The assignment of the detected boxes of one photo to the true ones.
 
     Attributes
     ----------
     hit : ndarray of bool, shape (n true,)
-        Whether a box was found for each true one.
-    match : ndarray of int, shape (n found,)
-        Index of the true box of each found one; -1 for none, -2 for one that is on a face that does not count.
+        Whether each true box was detected.
+    match : ndarray of int, shape (n detected,)
+        Index of the true box of each detected one; -1 for none, -2 for one on a face that is not valid.
     """
 
     hit: np.ndarray
     match: np.ndarray
 
 
-def match(truth: Truth, found: Found, iou: float = IOU) -> Matched:
-    """Give each found box, best score first, the true one that it overlaps most and that none has yet."""
+def match(truth: Truth, found: DetectedFaces, iou: float = IOU) -> Matched:
+    """Assign each detected box, best score first, to the unassigned true box that it overlaps most."""
     hit, matches = np.zeros(len(truth.boxes), bool), np.full(len(found.boxes), -1)
     for i, box in enumerate(found.boxes):
         if not len(truth.boxes):
@@ -134,13 +141,13 @@ def match(truth: Truth, found: Found, iou: float = IOU) -> Matched:
     return Matched(hit, matches)
 
 
-def measure(truths: Sequence[Truth], found: Sequence[Found], iou: float = IOU) -> dict:
-    """Everything there is to say, as plain data; docs/accuracy.md explains it.
+def measure(truths: Sequence[Truth], found: Sequence[DetectedFaces], iou: float = IOU) -> dict[str, Any]:
+    """The report as plain data; docs/accuracy.md explains it.
 
-    Recall counts the valid faces of at least a height; precision all boxes except those on faces that are not valid.
-    The average precision of a height is the area under the curve of precision over recall for the faces of at least
-    that height, where boxes on smaller ones do not count (every recall's precision is the best at that recall or above,
-    as in PASCAL VOC since 2010). It ends at the recall that the detector's least score allows.
+    Recall is computed over the valid faces of a minimum height; precision over all boxes except those on faces that are not
+    valid. The average precision for a height is the area under the curve of precision over recall for the faces of at least
+    that height, ignoring boxes on smaller faces. The precision at a recall is the best one at that recall or above, as in
+    PASCAL VOC since 2010. The curve ends at the recall that the detector's minimum score permits.
     """
     matched = [match(truth, one, iou) for truth, one in zip(truths, found, strict=True)]
     photos = np.arange(len(truths))
@@ -153,10 +160,15 @@ def measure(truths: Sequence[Truth], found: Sequence[Found], iou: float = IOU) -
     found_height = _heights_found(truths, matched)
     counted = matches != -2
     good = matches[counted] >= 0
-    report = {
-        "photos": len(truths), "iou": iou, "faces": {}, "recall": {},
-        "recall_interval": {}, "average_precision": {}, "curve": {},
-    }  # fmt: skip
+    report: dict[str, Any] = {
+        "photos": len(truths),
+        "iou": iou,
+        "faces": {},
+        "recall": {},
+        "recall_interval": {},
+        "average_precision": {},
+        "curve": {},
+    }
     for key, least in SIZES.items():
         wanted = valid & (height >= least)
         report["faces"][key] = int(wanted.sum())
@@ -179,10 +191,10 @@ def measure(truths: Sequence[Truth], found: Sequence[Found], iou: float = IOU) -
 
 
 def _heights_found(truths: Sequence[Truth], matched: Sequence[Matched]) -> np.ndarray:
-    """Height of the true box of every found one; 0 where it has none."""
+    """Height of the true box of every detected one; 0 where there is none."""
     rows = []
     for truth, one in zip(truths, matched, strict=True):
-        heights = np.append(truth.boxes[:, 3] - truth.boxes[:, 1], [0, 0])  # -1 and -2 fall on the end
+        heights = np.append(truth.boxes[:, 3] - truth.boxes[:, 1], [0, 0])  # the indices -1 and -2 select these
         rows.append(heights[one.match])
     return np.concatenate(rows)
 
@@ -194,9 +206,9 @@ def average_precision(scores: np.ndarray, good: np.ndarray, total: int) -> float
     ----------
     scores : ndarray, shape (n,)
     good : ndarray of bool, shape (n,)
-        Whether each found box is on a face.
+        Whether each detected box is on a face.
     total : int
-        Faces there are.
+        Number of true faces.
     """
     if not total:
         return None
@@ -208,7 +220,7 @@ def average_precision(scores: np.ndarray, good: np.ndarray, total: int) -> float
 
 
 def curve(scores: np.ndarray, good: np.ndarray, total: int, points: int = 100) -> list[list[float]]:
-    """Points (recall, precision, least score), score falling; at most about `points`."""
+    """About `points` points (recall, precision, minimum score) at most, score falling."""
     if not total or not len(scores):
         return []
     order = np.argsort(-scores, kind="stable")

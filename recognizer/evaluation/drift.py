@@ -1,4 +1,4 @@
-"""How far a provider's results are from the default one's, on the same photos; see `engines.runtime`."""
+"""Differences between the results of a provider and those of the default one, on the same photos; see `engines.runtime`."""
 
 from __future__ import annotations
 
@@ -6,25 +6,29 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
-from .. import geometry, images
-from ..engines import Engine, central, largest
-from ..errors import ImageError
-from ..types import Faces
-from .encode import Source, decode
+from recognizer.core import geometry
+from recognizer.core.errors import ImageError
+from recognizer.core.types import Faces
+from recognizer.engines import Engine, central, largest
+from recognizer.enrolment.bulk import BulkSettings, decode
+from recognizer.photos import images
 
-#: Photos that are looked at, at most.
+ResultT = TypeVar("ResultT")
+
+#: Largest number of photos that are compared.
 SAMPLE = 500
-#: Least intersection over union of a box of either that is the same face.
+#: Minimum intersection over union of two boxes of the same face.
 IOU = 0.5
 
 
 def sample(paths: Sequence[Path], count: int = SAMPLE) -> list[Path]:
-    """At most `count` of the photos, each once, spread over all.
+    """At most `count` distinct photos, spread evenly.
 
-    They are taken in twos that follow each other, since neighbours are often one person's: decisions about them count too.
+    Consecutive photos are selected in pairs, since they often show the same person: then genuine comparisons are measured too.
     """
     paths = list(dict.fromkeys(paths))
     if len(paths) <= count:
@@ -34,12 +38,12 @@ def sample(paths: Sequence[Path], count: int = SAMPLE) -> list[Path]:
 
 
 @dataclass
-class _Found:
-    """What was gathered, a row or a number per face or photo."""
+class DriftFindings:
+    """The values collected, one per face or photo."""
 
     reference: list[np.ndarray] = field(default_factory=list)  # embeddings by the default provider
-    same_chips: list[np.ndarray] = field(default_factory=list)  # of the same faces, by the provider
-    own_boxes: list[float] = field(default_factory=list)  # distance with the provider's own detection as well
+    same_chips: list[np.ndarray] = field(default_factory=list)  # embeddings of the same aligned faces by the provider
+    own_boxes: list[float] = field(default_factory=list)  # distance if the provider detected the face as well
     boxes: list[float] = field(default_factory=list)  # largest difference of an edge, in pixels
     landmarks: list[float] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
@@ -51,12 +55,12 @@ class _Found:
 
 
 class _Stopwatch:
-    """Milliseconds of processor time of all threads, by what was done."""
+    """Processor time of all threads in milliseconds, by task."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.times: dict[str, list[float]] = {}
 
-    def time(self, what: str, work: Callable, *args):
+    def time(self, what: str, work: Callable[..., ResultT], *args: Any) -> ResultT:
         start = time.process_time()
         result = work(*args)
         self.times.setdefault(what, []).append(1000 * (time.process_time() - start))
@@ -68,25 +72,27 @@ class _Stopwatch:
 
 def measure(
     paths: Sequence[Path],
-    source: Source,
+    source: BulkSettings,
     reference: Engine,
     threshold: float,
     progress: Callable[[int, int], None] = lambda *_: None,
-) -> dict:
-    """Everything there is to say, as plain data; docs/accuracy.md explains it.
+) -> dict[str, Any]:
+    """The report as plain data; docs/accuracy.md explains it.
 
     Parameters
     ----------
     paths : sequence of path
         See `sample`.
-    source : Source
-        Its engine is the one whose drift is measured.
+    source : BulkSettings
+        With the engine whose drift is measured.
     reference : Engine
-        The same on the default provider.
+        The same engine on the default provider.
     threshold : float
-        The largest distance that is a match.
+        The largest distance of a match.
+    progress : callable
+        Called with the number of photos that are done, and their total number.
     """
-    found, watch = _Found(), _Stopwatch()
+    found, watch = DriftFindings(), _Stopwatch()
     for done, path in enumerate(paths, 1):
         try:
             image = decode(source, images.read_file(path, max_bytes=source.max_bytes))
@@ -94,7 +100,7 @@ def measure(
             found.unread += 1
         else:
             if not found.photos:
-                _compare(image, source, reference, _Found(), _Stopwatch())  # the first call of a network takes longer
+                _compare(image, source, reference, DriftFindings(), _Stopwatch())  # a network's first call is slower
             _compare(image, source, reference, found, watch)
         progress(done, len(paths))
     return {
@@ -108,12 +114,12 @@ def measure(
     }
 
 
-def _compare(image: images.Image, source: Source, reference: Engine, found: _Found, watch: _Stopwatch) -> None:
+def _compare(image: images.Image, source: BulkSettings, reference: Engine, found: DriftFindings, watch: _Stopwatch) -> None:
     engine = source.engine
     found.photos += 1
-    ours, near = watch.time("detect_reference", reference.look, image)
-    theirs, other = watch.time("detect", engine.look, image)
-    _compare_boxes(ours, theirs, found)
+    ours, near = watch.time("detect_reference", reference.find_with_image, image)
+    theirs, other = watch.time("detect", engine.find_with_image, image)
+    compare_boxes(ours, theirs, found)
     if not len(ours):
         return
     chosen = ours.select([_chosen(source, ours, image)])
@@ -125,11 +131,11 @@ def _compare(image: images.Image, source: Source, reference: Engine, found: _Fou
         found.own_boxes.append(float(np.linalg.norm(own - found.reference[-1])))
 
 
-def _chosen(source: Source, faces: Faces, image: images.Image) -> int:
+def _chosen(source: BulkSettings, faces: Faces, image: images.Image) -> int:
     return central(faces, image.width, image.height) if source.subject == "central" else largest(faces)
 
 
-def _compare_boxes(ours: Faces, theirs: Faces, found: _Found) -> None:
+def compare_boxes(ours: Faces, theirs: Faces, found: DriftFindings) -> None:
     free = np.ones(len(theirs), bool)
     for i, box in enumerate(ours.boxes):
         overlap = np.where(free, geometry.iou(box, theirs.boxes), 0) if len(theirs) else np.zeros(1)
@@ -145,27 +151,27 @@ def _compare_boxes(ours: Faces, theirs: Faces, found: _Found) -> None:
     found.gained += int(free.sum())
 
 
-def _embedding(found: _Found, threshold: float) -> dict:
+def _embedding(found: DriftFindings, threshold: float) -> dict[str, Any]:
     ours, theirs = np.array(found.reference, np.float64), np.array(found.same_chips, np.float64)
-    shown = {
+    shown: dict[str, Any] = {
         "faces": len(ours),
         "same_chips": _spread(np.linalg.norm(ours - theirs, axis=1)) if len(ours) else None,
         "own_boxes": _spread(np.array(found.own_boxes)) if found.own_boxes else None,
         "threshold": threshold,
     }
     if len(ours) > 1:
-        shown |= _decisions(ours, theirs, threshold)
+        shown |= compare_decisions(ours, theirs, threshold)
     return shown
 
 
-def _spread(values: np.ndarray) -> dict:
+def _spread(values: np.ndarray) -> dict[str, float]:
     return {"median": float(np.median(values)), "p99": float(np.quantile(values, 0.99)), "max": float(values.max())}
 
 
-def _decisions(ours: np.ndarray, theirs: np.ndarray, threshold: float) -> dict:
-    """Of all pairs of the faces: how many are a match by one and none by the other.
+def compare_decisions(ours: np.ndarray, theirs: np.ndarray, threshold: float) -> dict[str, int]:
+    """The number of pairs of faces that match with one provider only.
 
-    Mixed are pairs of which one template comes from either provider, as where a gallery was made by the other.
+    In mixed pairs one template was made by each provider, as when the gallery was made by the other one.
     """
     upper = np.triu_indices(len(ours), 1)
     before, after = ((_distances(each, each) <= threshold)[upper] for each in (ours, theirs))
@@ -183,7 +189,7 @@ def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(squares, 0))
 
 
-def _detection(found: _Found) -> dict:
+def _detection(found: DriftFindings) -> dict[str, Any]:
     return {
         "faces": found.faces,
         "gained": found.gained,

@@ -1,24 +1,24 @@
-"""A photo against a gallery, with strangers among the probes: FPIR, FNIR and rank 1, by the size of the gallery.
+"""Open-set identification, with strangers among the probes: FPIR, FNIR and rank 1, by the size of the gallery.
 
-As the server does it: a subject is as far away as its nearest template, and only the nearest subject can be named. A
-probe without a found face gets no name: for somebody enrolled that is an error, for a stranger it is left out, so that
-losing photos never makes the FPIR look better. Somebody whose every gallery photo was lost stays a member whom nothing
-can find.
+As in the server, the distance of a subject is that of its nearest template, and only the nearest subject can be named. A probe
+without a detected face gets no name: for an enrolled person that is an error; for a stranger it is ignored, so that lost photos
+never improve the FPIR. A person whose gallery photos were all lost remains a member of the gallery whom no search can find.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from ..errors import InvalidParameter
-from .intervals import adjusted, clustered_variance
+from recognizer.core.errors import InvalidParameter
+from recognizer.evaluation.intervals import adjusted, clustered_variance
 
 SIZES = (10, 100, 1000)
 REPEATS = 10
-#: Small galleries are drawn more often: until they held about this many people together.
+#: Small galleries are drawn more often: until they have about this many people in total.
 _PEOPLE_DRAWN, _MOST_REPEATS = 2000, 100
 _DET_FPIRS = np.geomspace(1e-4, 0.5, 40)
 _BLOCK = 512
@@ -28,41 +28,44 @@ Threshold = Callable[[int], float]
 
 @dataclass(frozen=True)
 class Photos:
-    """Photos that were looked at.
+    """Photos with their templates.
 
     Attributes
     ----------
     people : ndarray of int, shape (n,)
+        Number of the person on each.
     vectors : ndarray of float32, shape (n, dim)
     found : ndarray of bool, shape (n,)
+        Whether each has a template.
     """
 
     people: np.ndarray
     vectors: np.ndarray
     found: np.ndarray
 
-    def select(self, which) -> Photos:
+    def select(self, which: slice | np.ndarray) -> Photos:
+        """The photos at these indices."""
         return Photos(self.people[which], self.vectors[which], self.found[which])
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One gallery and what the probes found in it.
+    """One gallery, and the results of searching the probes in it.
 
     Attributes
     ----------
     threshold : float
     templates : int
     people : ndarray of int, shape (n,)
-        Whose probe it is.
+        Number of the person on each probe.
     mated : ndarray of bool, shape (n,)
         Whether that person is in the gallery.
     found : ndarray of bool, shape (n,)
         Whether the probe has a face.
     distance : ndarray, shape (n,)
-        To the nearest subject; infinite where there is none, or no face.
+        Of the nearest subject; infinite if there is none, or no face.
     correct : ndarray of bool, shape (n,)
-        Whether that subject is the right one.
+        Whether that subject is the person on the probe.
     """
 
     threshold: float
@@ -80,7 +83,7 @@ def search(gallery: Photos, probes: Photos, members: np.ndarray, threshold: Thre
     Parameters
     ----------
     threshold : callable
-        The largest distance that gets a name, by the number of templates.
+        Number of templates -> largest distance of a match.
     """
     enrolled = gallery.select(np.isin(gallery.people, members) & gallery.found)
     distance, nearest = _nearest(probes.vectors, enrolled)
@@ -92,7 +95,7 @@ def search(gallery: Photos, probes: Photos, members: np.ndarray, threshold: Thre
 
 
 def _nearest(probes: np.ndarray, enrolled: Photos) -> tuple[np.ndarray, np.ndarray]:
-    """Distance to the nearest template, and whose it is; infinite and -1 with nobody enrolled."""
+    """Distance of the nearest template, and its person; infinite and -1 if nobody is enrolled."""
     distance, owner = np.full(len(probes), np.inf), np.full(len(probes), -1)
     if not len(enrolled.people):
         return distance, owner
@@ -105,23 +108,23 @@ def _nearest(probes: np.ndarray, enrolled: Photos) -> tuple[np.ndarray, np.ndarr
     return distance, owner
 
 
-# -- counting -------------------------------------------------------------------------------------------------------
+# -- metrics --------------------------------------------------------------------------------------------------------
 
 
-def rates(trials: Sequence[Trial]) -> dict:
+def rates(trials: Sequence[Trial]) -> dict[str, Any]:
     """FPIR, FNIR and rank 1 over galleries of one size, each with its 95 % interval.
 
     Notes
     -----
-    Searches for one person depend on each other, and so do searches in one gallery; the variance is the sum of both
-    (the two-way clustering of Cameron, Gelbach and Miller, "Robust inference with multiway clustering", Journal of
-    Business & Economic Statistics 29(2), 2011, without what they take off again, which errs towards wider).
+    Searches for one person are dependent, and so are searches in one gallery; the variance is the sum of both. This is the
+    two-way clustering of Cameron, Gelbach and Miller ("Robust inference with multiway clustering", Journal of Business &
+    Economic Statistics 29(2), 2011) without subtracting the variance of the intersection, which makes intervals wider.
     """
     named = [trial.distance <= trial.threshold for trial in trials]
     strangers = [~trial.mated & trial.found for trial in trials]
     mated = [trial.mated for trial in trials]
     missed = [~(hit & trial.correct) for hit, trial in zip(named, trials, strict=True)]
-    report = {
+    report: dict[str, Any] = {
         "galleries": len(trials),
         "templates": float(np.mean([trial.templates for trial in trials])),
         "threshold": float(np.mean([trial.threshold for trial in trials])),
@@ -135,7 +138,9 @@ def rates(trials: Sequence[Trial]) -> dict:
     return report
 
 
-def _rate(trials, outcomes, which) -> tuple[float | None, tuple[float, float]]:
+def _rate(
+    trials: Sequence[Trial], outcomes: Sequence[np.ndarray], which: Sequence[np.ndarray]
+) -> tuple[float | None, tuple[float, float]]:
     hits = np.concatenate([part[mask] for part, mask in zip(outcomes, which, strict=True)])
     people = np.concatenate([trial.people[mask] for trial, mask in zip(trials, which, strict=True)])
     galleries = np.repeat(np.arange(len(trials)), [int(mask.sum()) for mask in which])
@@ -149,7 +154,7 @@ def _rate(trials, outcomes, which) -> tuple[float | None, tuple[float, float]]:
 
 
 def det(trials: Sequence[Trial]) -> list[list[float]]:
-    """Points (FPIR, FNIR, distance) of the curve as the threshold moves, all galleries of one size together."""
+    """Points (FPIR, FNIR, distance) of the DET curve, over all galleries of one size."""
     strangers = np.sort(np.concatenate([t.distance[~t.mated & t.found] for t in trials]))
     right = np.sort(np.concatenate([np.where(t.correct, t.distance, np.inf)[t.mated] for t in trials]))
     if not len(strangers) or not len(right):
@@ -179,9 +184,9 @@ class Plan:
     Attributes
     ----------
     sizes : tuple of int
-        Numbers of people; those that there are not enough people for are left out, and all of them is always tried.
+        Numbers of people; sizes with too few people are skipped, and the full size is always measured.
     repeats : int
-        Random galleries of each size, at least.
+        Minimum number of random galleries of each size.
     seed : int
     """
 
@@ -190,23 +195,28 @@ class Plan:
     seed: int = 0
 
     def draws(self, size: int) -> int:
+        """Number of galleries of a size."""
         return int(min(_MOST_REPEATS, max(self.repeats, _PEOPLE_DRAWN // size)))
 
 
 def measure(
-    gallery: Photos, probes: Photos, threshold: Threshold, plan: Plan, split: Callable[[int], tuple] | None = None
-) -> dict:
-    """Everything there is to say, as plain data; docs/accuracy.md explains it.
+    gallery: Photos,
+    probes: Photos,
+    threshold: Threshold,
+    plan: Plan,
+    split: Callable[[int], tuple[Photos, Photos]] | None = None,
+) -> dict[str, Any]:
+    """The report as plain data; docs/accuracy.md explains it.
 
     Parameters
     ----------
     gallery, probes : Photos
-        Probes of people outside a gallery that was drawn are strangers to it, also where they are in `gallery`.
+        Probes of people outside a drawn gallery are strangers to it, even if these people are in `gallery`.
     threshold : callable
-        The largest distance that gets a name, by the number of templates.
+        Number of templates -> largest distance of a match.
     plan : Plan
     split : callable, optional
-        Gives another (gallery, probes) for a seed; then every gallery, also the full one, is drawn from another split.
+        Seed -> another (gallery, probes). If given, every gallery, including the full one, is drawn from another split.
     """
     everybody = len(np.unique(gallery.people))
     by_size = {}
@@ -221,14 +231,20 @@ def measure(
         "photos_probes": len(probes.people),
         "photos_probes_lost": int((~probes.found).sum()),
         **{
-            key: full[key]
-            for key in ("fpir", "fpir_interval", "fnir", "fnir_interval", "rank1", "rank1_interval", "threshold")
+            key: full[key] for key in ("fpir", "fpir_interval", "fnir", "fnir_interval", "rank1", "rank1_interval", "threshold")
         },
         "by_size": by_size,
     }
 
 
-def _trials(gallery, probes, threshold, plan, size, split) -> list[Trial]:
+def _trials(
+    gallery: Photos,
+    probes: Photos,
+    threshold: Threshold,
+    plan: Plan,
+    size: int,
+    split: Callable[[int], tuple[Photos, Photos]] | None,
+) -> list[Trial]:
     drawn = plan.draws(size)
     if split is None and size == len(np.unique(gallery.people)):
         drawn = 1
@@ -246,8 +262,8 @@ def _trials(gallery, probes, threshold, plan, size, split) -> list[Trial]:
 def split_photos(photos: Photos, seed: int, share: float = 2 / 3) -> tuple[Photos, Photos]:
     """Divide the photos of one folder into a gallery and probes.
 
-    A random `share` of the people is enrolled, with half of their photos, rounded up; the other half are probes.
-    Whoever is not enrolled is a stranger.
+    A random `share` of the people is enrolled, with half of their photos, rounded up; the other half are probes. All photos of
+    the other people are probes of strangers.
 
     Raises
     ------

@@ -1,21 +1,21 @@
-"""Which photos are compared: LFW's pairs files, and CSV files of paths."""
+"""Pairs of photos to compare: LFW's pairs files, and CSV files of paths."""
 
 from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import InvalidParameter
-from .text import bad_line, read_text, require_files, require_folder
+from recognizer.core.errors import InvalidParameter
+from recognizer.evaluation.text import bad_line, read_text, require_files, require_folder
 
 _EXTENSIONS = (".jpg", ".jpeg", ".png")
 _TRUTH = {"1": True, "true": True, "0": False, "false": False}
-#: The fewest pairs of each kind that a threshold can be chosen on and tried on.
+#: Fewest genuine and fewest impostor pairs on which a threshold can be chosen and tested.
 LEAST = 2
 FOLDS = 10
 
@@ -27,15 +27,15 @@ class Pairs:
     Attributes
     ----------
     photos : tuple of path
-        Each photo once.
+        The distinct photos.
     first, second : ndarray of int, shape (n,)
         Indices into `photos`.
     same : ndarray of bool, shape (n,)
         Whether both show one person.
     people : ndarray of int, shape (n, 2)
-        Who is on the two photos, as numbers. In a CSV file, photos are of one person when pairs say so.
+        Numbers of the people on the two photos. In a CSV file, photos show one person if pairs say so.
     folds : ndarray of int, shape (n,)
-        Which part of the cross-validation a pair is in, from 0.
+        Number of each pair's part of the cross-validation, from 0.
     """
 
     photos: tuple[Path, ...]
@@ -50,21 +50,22 @@ class Pairs:
 
 
 def read_pairs(file: Path, folder: Path) -> Pairs:
-    """Read a pairs file, LFW's or CSV, by what is in it.
+    """Read a pairs file, LFW's or CSV; the format is detected by content.
 
     Parameters
     ----------
     file : path
-        LFW's: a line ``10<tab>300`` (10 folds of 300 pairs of one person, then 300 of two) or ``1100`` (one such set),
-        then ``name i j`` or ``name i name j``, tabs or spaces between. CSV: ``a,b,same`` with paths relative to
-        `folder` and 1, 0, true or false; a heading is skipped.
+        LFW's: a line ``10<tab>300`` (10 folds of 300 genuine pairs, then 300 impostor pairs) or ``1100`` (one such set), then
+        ``name i j`` or ``name i name j``, separated by tabs or spaces. CSV: ``a,b,same`` with paths relative to `folder` and 1,
+        0, true or false; a heading is skipped.
     folder : path
-        LFW's photos are ``folder/NAME/NAME_0001.jpg`` (or .jpeg, .png, in capitals or not).
+        LFW's photos are ``folder/NAME/NAME_0001.jpg`` (or .jpeg, .png, in upper or lower case).
 
     Raises
     ------
     InvalidParameter
-        Photos are missing, a line cannot be read, counts do not agree, or there are fewer than `LEAST` pairs of a kind.
+        Photos are missing, a line is invalid, numbers of pairs are inconsistent, or there are fewer than `LEAST` pairs of a
+        kind.
     """
     text, folder = read_text(file), require_folder(folder)
     first_line = next(line for line in text.splitlines() if line.strip())
@@ -85,14 +86,12 @@ def _read_lfw(file: Path, text: str, folder: Path) -> Pairs:
     if header:
         count, each = int(header[1] or 1), int(header[2])
         if len(named) != 2 * count * each:
-            raise InvalidParameter(
-                f"{file}: its first line announces {2 * count * each} pairs, but it has {len(named)}"
-            )
+            raise InvalidParameter(f"{file}: its first line announces {2 * count * each} pairs, but it has {len(named)}")
         if count > 1:
             folds = np.repeat(np.arange(count), 2 * each)
     numbers = {name: i for i, name in enumerate(dict.fromkeys(name for pair in named for name, _ in pair))}
     people = np.array([[numbers[name] for name, _ in pair] for pair in named]).reshape(-1, 2)
-    return _assemble(file, folder, [_lfw_pair(pair) for pair in named], same, people, folds, _lfw_index(folder))
+    return _assemble(file, folder, [_lfw_pair(pair) for pair in named], same, people, folds, _LfwIndex(folder))
 
 
 def _lfw_line(file: Path, number: int, line: str) -> tuple[tuple[str, int], tuple[str, int]]:
@@ -107,12 +106,13 @@ def _lfw_line(file: Path, number: int, line: str) -> tuple[tuple[str, int], tupl
     raise bad_line(file, number, "`name i j` or `name i name j`", line)
 
 
-def _lfw_pair(pair) -> tuple[str, str]:
-    return tuple(f"{name}/{name}_{number:04d}" for name, number in pair)
+def _lfw_pair(pair: tuple[tuple[str, int], tuple[str, int]]) -> tuple[str, str]:
+    (name, number), (other, other_number) = pair
+    return f"{name}/{name}_{number:04d}", f"{other}/{other}_{other_number:04d}"
 
 
-class _lfw_index:
-    """Finds ``NAME/NAME_0001`` with whatever extension it has; lists each person's folder once."""
+class _LfwIndex:
+    """Finds the file of ``NAME/NAME_0001`` with any extension; lists each person's folder once."""
 
     def __init__(self, folder: Path):
         self._folder = folder
@@ -156,7 +156,7 @@ def _read_csv(file: Path, text: str, folder: Path) -> Pairs:
 
 
 def _people_of(named: list[tuple[str, str]], same: list[bool]) -> np.ndarray:
-    """Numbers of people: photos that a pair calls the same person's share one (union-find)."""
+    """Numbers of people: photos that pairs declare to show one person have the same number (union-find)."""
     parent: dict[str, str] = {}
 
     def root(photo: str) -> str:
@@ -175,24 +175,32 @@ def _people_of(named: list[tuple[str, str]], same: list[bool]) -> np.ndarray:
 # -- both -----------------------------------------------------------------------------------------------------------
 
 
-def _assemble(file, folder, named, same, people, folds, find) -> Pairs:
+def _assemble(
+    file: Path,
+    folder: Path,
+    named: Sequence[tuple[str, str]],
+    same: np.ndarray,
+    people: np.ndarray,
+    folds: np.ndarray | None,
+    find: Callable[[str], Path | None],
+) -> Pairs:
     if same.sum() < LEAST or (~same).sum() < LEAST:
         raise InvalidParameter(
             f"{file}: expected at least {LEAST} pairs of one person and {LEAST} of two, "
             f"got {int(same.sum())} and {int((~same).sum())}"
         )
     index = {name: i for i, name in enumerate(dict.fromkeys(name for pair in named for name in pair))}
-    found = {name: find(name) for name in index}
-    require_files([name for name, path in found.items() if path is None], len(index), folder)
+    found = {name: path for name in index if (path := find(name)) is not None}
+    require_files([name for name in index if name not in found], len(index), folder)
     rows = np.array([[index[name] for name in pair] for pair in named])
     folds = consecutive_folds(same) if folds is None else folds
     return Pairs(tuple(found.values()), rows[:, 0], rows[:, 1], same, people, folds)
 
 
 def consecutive_folds(same: np.ndarray, count: int = FOLDS) -> np.ndarray:
-    """Fold of each pair: consecutive parts of the pairs of one person, and of those of two, of equal size.
+    """The fold of each pair: consecutive parts of the genuine pairs, and of the impostor pairs, of equal size.
 
-    Consecutive, because pairs files are sorted by person, and a person should be in one fold only. Where there are
+    The parts are consecutive because pairs files are sorted by person, and a person should be in one fold only. If there are
     fewer than `count` pairs of a kind, there are that many folds.
     """
     count = max(2, min(count, int(same.sum()), int((~same).sum())))

@@ -1,30 +1,32 @@
-"""The curves of a report as one picture, drawn by matplotlib, which is needed for this alone."""
+"""The curves of a report as one image, drawn by matplotlib, which only this module needs."""
 
 from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
-from ..errors import InvalidParameter, StorageError
+from recognizer.core.disk import disk_reason
+from recognizer.core.errors import InvalidParameter, StorageError
 
 _BLUE, _ORANGE, _GREY = "#1f6fb4", "#d9722e", "#777777"
 _LABELS_SHOWN = 15
 
 
 def require_matplotlib() -> None:
-    """Nothing if it is installed.
+    """Check that matplotlib is installed.
 
     Raises
     ------
     InvalidParameter
-        Says how to install it.
+        It is not; the message says how to install it.
     """
     if importlib.util.find_spec("matplotlib") is None:
         raise InvalidParameter("drawing curves needs matplotlib, which is not installed: pip install matplotlib")
 
 
-def draw(report: dict, file: Path) -> None:
-    """Draw what there is in a report of `run` into a PNG.
+def draw_report(report: dict[str, Any], file: Path) -> None:
+    """Draw the curves of a report of `run` to a PNG file.
 
     Raises
     ------
@@ -43,6 +45,8 @@ def draw(report: dict, file: Path) -> None:
         panels += [(_det, report["identification"]), (_strangers, report["identification"])]
     if "detection" in report:
         panels += [(_precision, report["detection"]), (_recall, report["detection"])]
+    if "attributes" in report:
+        panels += [(_looks_by_age, report["attributes"]), (_looks_by_group, report["attributes"])]
     if "objects" in report:
         panels += [(_object_rates, report["objects"]), (_object_labels, report["objects"])]
     rows = len(panels) // 2
@@ -53,12 +57,12 @@ def draw(report: dict, file: Path) -> None:
     try:
         figure.savefig(file, format="png", dpi=110)
     except OSError as error:
-        raise StorageError(f"the picture cannot be written ({(error.strerror or 'error').lower()})") from error
+        raise StorageError(f"the image cannot be written ({disk_reason(error)})") from error
 
 
 def _roc(axes, part: dict) -> None:
     axes.set(xlabel="false-match rate (FMR)", ylabel="true accepts (1 - FNMR)", title="One against one")
-    if not part["roc"]:  # no two people could be compared
+    if not part["roc"]:  # there are no impostor pairs
         return
     fmr, tar, _ = zip(*part["roc"], strict=True)
     least = 1 / max(1, part["pairs_different"])
@@ -91,9 +95,7 @@ def _det(axes, part: dict) -> None:
     for name, size in part["by_size"].items():
         points = [(fpir, fnir) for fpir, fnir, _ in size["det"] if fpir > 0]
         if points:
-            axes.plot(
-                *zip(*points, strict=True), label=f"{size['people']} people" + (" (all)" if name == "all" else "")
-            )
+            axes.plot(*zip(*points, strict=True), label=f"{size['people']} people" + (" (all)" if name == "all" else ""))
     axes.set(xlabel="strangers named (FPIR)", ylabel="enrolled not named (FNIR)", title="One against many")
     axes.grid(alpha=0.3)
     if axes.lines:
@@ -104,7 +106,7 @@ def _det(axes, part: dict) -> None:
 def _strangers(axes, part: dict) -> None:
     axes.set(xlabel="people enrolled", ylabel="strangers named (FPIR)", title="Strangers named, as set and as measured")
     sizes = [size for size in part["by_size"].values() if size["fpir"] is not None]
-    if not sizes:  # no stranger was searched
+    if not sizes:  # there are no probes of strangers
         return
     x, y = [size["people"] for size in sizes], [size["fpir"] for size in sizes]
     low = [size["fpir"] - size["fpir_interval"][0] for size in sizes]
@@ -131,8 +133,10 @@ def _precision(axes, part: dict) -> None:
 def _recall(axes, part: dict) -> None:
     keys = [key for key, value in part["recall"].items() if value is not None]
     values = [part["recall"][key] for key in keys]
-    errors = [[max(0.0, part["recall"][k] - part["recall_interval"][k][0]) for k in keys],
-              [max(0.0, part["recall_interval"][k][1] - part["recall"][k]) for k in keys]]  # fmt: skip
+    errors = [
+        [max(0.0, part["recall"][k] - part["recall_interval"][k][0]) for k in keys],
+        [max(0.0, part["recall_interval"][k][1] - part["recall"][k]) for k in keys],
+    ]
     axes.bar([f"{key} px" for key in keys], values, yerr=errors, color=_BLUE, alpha=0.7, capsize=4)
     axes.set(ylim=(0, 1.02), ylabel="recall", title="Recall by the face's height")
 
@@ -153,3 +157,45 @@ def _object_labels(axes, part: dict) -> None:
     rows = sorted(rows, reverse=True)[:_LABELS_SHOWN][::-1]
     axes.barh([f"{label} ({count})" for count, label, _ in rows], [recall for *_, recall in rows], color=_BLUE, alpha=0.7)
     axes.set(xlim=(0, 1.02), xlabel="recall", title="Recall of the most frequent labels")
+
+
+def _looks_by_age(axes, part: dict) -> None:
+    """Rates by age with their intervals: ages in the range, and genders right of those said."""
+    for name, rate, label, colour in (
+        ("age", "within", "age in the range", _BLUE),
+        ("gender", "right", "gender right, of those said", _ORANGE),
+    ):
+        _with_intervals(axes, part.get(name, {}).get("by_age", {}), rate, label, colour)
+    axes.set(xlabel="age", ylim=(0, 1.02), title="How true attributes are, by age")
+    axes.grid(alpha=0.3)
+    axes.legend()
+
+
+def _looks_by_group(axes, part: dict) -> None:
+    """The same rates by gender, group and expression."""
+    for name, rate, label, colour in (
+        ("age", "within", "age in the range", _BLUE),
+        ("gender", "right", "gender right, of those said", _ORANGE),
+        ("expression", "right", "expression right, of those said", _GREY),
+    ):
+        found = part.get(name, {})
+        rows = {"all": found["all"]} if found else {}
+        for split in ("by_gender", "by_group", "by_expression"):
+            rows |= found.get(split, {})
+        _with_intervals(axes, rows, rate, label, colour)
+    axes.tick_params(axis="x", rotation=30)
+    axes.set(ylim=(0, 1.02), title="By gender, group and expression")
+    axes.grid(alpha=0.3)
+    axes.legend()
+
+
+def _with_intervals(axes, rows: dict, rate: str, label: str, colour: str) -> None:
+    known = {key: one for key, one in rows.items() if one[rate] is not None}
+    if known:
+        low, high = zip(*(one[f"{rate}_interval"] for one in known.values()), strict=True)
+        rates = [one[rate] for one in known.values()]
+        spread = [
+            [each - least for each, least in zip(rates, low, strict=True)],
+            [most - each for each, most in zip(rates, high, strict=True)],
+        ]
+        axes.errorbar(list(known), rates, yerr=spread, fmt="o", capsize=3, color=colour, label=label)

@@ -1,32 +1,35 @@
-"""From files to a report: what `python -m recognizer evaluate` does, as plain functions that return plain data.
+"""From files to a report: the functions behind `recognizer evaluate`, which return plain data.
 
-Reports hold names of files, never where they are.
+Reports contain names of files, never their folders.
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from .. import __version__
-from ..encodings import EncodingsCache
-from ..engines import make_engine
-from ..matching import Curve, rate_per_comparison
-from ..objects import NAME as OBJECT_DETECTOR
-from ..objects import ObjectDetector
-from . import detection, drift, identification, objects, verification
-from .boxes import read_boxes
-from .encode import Source, Vectors, encode
-from .identification import Photos, Plan
-from .pairs import read_pairs
-from .people import Photo, count_loose, read_people
-from .yolo import read_scenes
+from recognizer import __version__
+from recognizer.attributes.reader import AttributeReader
+from recognizer.engines import make_engine
+from recognizer.enrolment.bulk import BulkSettings
+from recognizer.enrolment.cache import EncodingsCache
+from recognizer.evaluation import attribute_metrics, degrade, detection, drift, identification, object_metrics, verification
+from recognizer.evaluation.boxes import read_boxes
+from recognizer.evaluation.encode import Vectors, encode
+from recognizer.evaluation.identification import Photos, Plan
+from recognizer.evaluation.pairs import read_pairs
+from recognizer.evaluation.people_folders import Photo, count_loose, read_people
+from recognizer.evaluation.yolo import read_labelled_photos
+from recognizer.galleries.thresholds import Curve, rate_per_comparison
+from recognizer.photos.objects import NAME as OBJECT_DETECTOR
+from recognizer.photos.objects import ObjectDetector
 
 _PACKAGES = ("numpy", "onnxruntime", "openvino", "opencv-python-headless", "dlib", "dlib-bin", "simplejpeg", "pillow")
 Progress = Callable[[int, int], None]
@@ -34,21 +37,21 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Bench:
-    """What is measured, and what it is measured with.
+    """The engine that is evaluated, and how.
 
     Attributes
     ----------
-    source : Source
+    source : BulkSettings
     cache : EncodingsCache
     stranger_rate : float
-        The chance that a stranger gets any name, from which thresholds of identification follow.
+        The probability that a stranger is given any name (FPIR), from which the thresholds of identification follow.
     fixed : float or None
-        A threshold that holds instead, for identification and verification.
+        A threshold to use instead, for identification and verification.
     progress : callable
-        Told how many photos are done, and of how many.
+        Called with the number of photos that are done, and their total number.
     """
 
-    source: Source
+    source: BulkSettings
     cache: EncodingsCache
     stranger_rate: float = 0.01
     fixed: float | None = None
@@ -56,21 +59,23 @@ class Bench:
 
     @property
     def curve(self) -> Curve:
+        """The engine's calibration."""
         calibration = self.source.engine.info.calibration
         return Curve(calibration.distances, calibration.rates)
 
     def threshold(self, templates: int) -> float:
-        """The largest distance that gets a name among so many templates."""
+        """The largest distance of a match in a gallery of this number of templates."""
         if self.fixed is not None:
             return self.fixed
         return self.curve.distance(rate_per_comparison(self.stranger_rate, templates))
 
     def encode(self, paths: Sequence[Path]) -> Vectors:
+        """See `encode.encode`."""
         return encode(paths, self.source, self.cache, self.progress)
 
 
-def about(bench: Bench) -> dict:
-    """What every report says first: engine, settings, versions, date."""
+def about(bench: Bench) -> dict[str, Any]:
+    """The beginning of every report: engine, settings, versions, date."""
     engine, calibration = bench.source.engine, bench.source.engine.info.calibration
     return {
         "engine": engine.info.id,
@@ -86,8 +91,8 @@ def about(bench: Bench) -> dict:
     }
 
 
-def about_objects() -> dict:
-    """`about` for objects, which need no engine."""
+def about_objects() -> dict[str, Any]:
+    """`about` for object detection, which does not use an engine."""
     return {"engine": OBJECT_DETECTOR, "date": date.today().isoformat(), "versions": _versions()}
 
 
@@ -101,7 +106,7 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def verify(bench: Bench, pairs: Path, folder: Path) -> dict:
+def verify(bench: Bench, pairs: Path, folder: Path) -> dict[str, Any]:
     """See `verification.measure`.
 
     Raises
@@ -117,44 +122,47 @@ def verify(bench: Bench, pairs: Path, folder: Path) -> dict:
     return {**data, **report, "photos": len(read.photos), "photos_lost": _lost(read.photos, found, folder)}
 
 
-def identify(bench: Bench, gallery: Path, probes: Path, plan: Plan) -> dict:
-    """See `identification.measure`; a probe that is in the gallery as well, byte for byte, is left out.
+def identify(bench: Bench, gallery: Path, probes: Path, plan: Plan) -> dict[str, Any]:
+    """See `identification.measure`; probes that are identical to a photo of the gallery are ignored.
 
     Raises
     ------
     InvalidParameter
-        See `people.read_people`.
+        See `people_folders.read_people`.
     """
     enrolled, searched = read_people(gallery), read_people(probes)
     found = bench.encode([photo.path for photo in (*enrolled, *searched)])
     everything = _photos([*enrolled, *searched], found)
     parts = slice(0, len(enrolled)), slice(len(enrolled), None)
-    held = set(found.photos[parts[0]])
-    new = np.array([photo not in held for photo in found.photos[parts[1]]], bool)
+    in_gallery = set(found.photos[parts[0]])
+    new = np.array([photo not in in_gallery for photo in found.photos[parts[1]]], bool)
     mine, theirs = everything.select(parts[0]), everything.select(parts[1])
     report = identification.measure(mine, theirs.select(new), bench.threshold, plan)
     return {
-        "gallery": Path(gallery).name, "probes": Path(probes).name, **_setting(bench), **report,
+        "gallery": Path(gallery).name,
+        "probes": Path(probes).name,
+        **_setting(bench),
+        **report,
         "probes_also_enrolled": int((~new).sum()),
         "photos_in_no_folder": count_loose(gallery) + count_loose(probes),
         "photos_lost": [
             *_lost([photo.path for photo in enrolled], found, gallery),
             *_lost([photo.path for photo in searched], found, probes, start=len(enrolled)),
         ],
-    }  # fmt: skip
+    }
 
 
-def identify_split(bench: Bench, folder: Path, plan: Plan) -> dict:
-    """Like `identify`, with one folder that is divided anew for every gallery; see `identification.split_photos`.
+def identify_split(bench: Bench, folder: Path, plan: Plan) -> dict[str, Any]:
+    """Like `identify`, with one folder that is split again for every gallery; see `identification.split_photos`.
 
     Raises
     ------
     InvalidParameter
-        See `people.read_people` and `identification.split_photos`.
+        See `people_folders.read_people` and `identification.split_photos`.
     """
     read = read_people(folder)
     found = bench.encode([photo.path for photo in read])
-    first = np.sort(np.unique(np.array(found.photos), return_index=True)[1])  # each content once
+    first = np.sort(np.unique(np.array(found.photos), return_index=True)[1])  # the first photo of each content
     photos = _photos(read, found).select(first)
 
     def split(seed: int) -> tuple[Photos, Photos]:
@@ -162,13 +170,48 @@ def identify_split(bench: Bench, folder: Path, plan: Plan) -> dict:
 
     report = identification.measure(*split(plan.seed), bench.threshold, plan, split)
     return {
-        "split": Path(folder).name, **_setting(bench), **report, "people": len(np.unique(photos.people)),
+        "split": Path(folder).name,
+        **_setting(bench),
+        **report,
+        "people": len(np.unique(photos.people)),
         "photos_in_no_folder": count_loose(folder),
         "photos_lost": _lost([photo.path for photo in read], found, folder),
-    }  # fmt: skip
+    }
 
 
-def _setting(bench: Bench) -> dict:
+def degraded(bench: Bench, folder: Path, photos: int = 100, seed: int = 0, kinds: Collection[str] = ()) -> dict[str, Any]:
+    """Rates of strangers on damaged photos; see `degrade.measure`.
+
+    Parameters
+    ----------
+    bench : Bench
+    folder : path
+        One folder per person.
+    photos : int
+        Most photos that are damaged: people are chosen at random, those with two photos or more first, two photos of each.
+    kinds : collection of str
+        Only these kinds of damage; all if empty.
+
+    Raises
+    ------
+    InvalidParameter
+        See `people_folders.read_people` and `degrade.look`.
+    """
+    engine = bench.source.engine
+    chosen = degrade.sample(read_people(folder), photos, seed)
+    faces = degrade.look(engine, chosen, bench.source.max_bytes, bench.progress, kinds)
+    rows = degrade.measure(faces, engine, bench.stranger_rate)
+    return {
+        "degrade": Path(folder).name,
+        "photos": len(faces[0].people),
+        "people": len(np.unique(faces[0].people)),
+        "false_match_rate": engine.info.calibration.false_match_rate,
+        "stranger_rate": bench.stranger_rate,
+        "rows": rows,
+    }
+
+
+def _setting(bench: Bench) -> dict[str, Any]:
     return {
         "subject": bench.source.subject,
         "stranger_rate": bench.stranger_rate if bench.fixed is None else None,
@@ -182,7 +225,7 @@ def _photos(read: Sequence[Photo], found: Vectors) -> Photos:
     return Photos(people, found.vectors, found.found)
 
 
-def detect(bench: Bench, boxes: Path, folder: Path, iou: float = detection.IOU) -> dict:
+def detect(bench: Bench, boxes: Path, folder: Path, iou: float = detection.IOU) -> dict[str, Any]:
     """See `detection.measure`.
 
     Raises
@@ -191,7 +234,7 @@ def detect(bench: Bench, boxes: Path, folder: Path, iou: float = detection.IOU) 
         See `boxes.read_boxes`.
     """
     truths = read_boxes(boxes, folder)
-    found = detection.find([truth.path for truth in truths], bench.source, bench.cache, bench.progress)
+    found = detection.detect_faces([truth.path for truth in truths], bench.source, bench.cache, bench.progress)
     lost = [
         {"photo": _name(truth.path, folder), "problem": one.problem}
         for truth, one in zip(truths, found, strict=True)
@@ -208,49 +251,79 @@ def measure_drift(
     boxes: Path | None = None,
     images: Path | None = None,
     folders: Sequence[Path] = (),
-) -> dict:
-    """How far the provider is from the default one, on a sample of the photos that were evaluated; see `drift.measure`.
+) -> dict[str, Any]:
+    """The drift of the provider from the default one, on a sample of the evaluated photos; see `drift.measure`.
 
     Parameters
     ----------
+    bench : Bench
     pairs, boxes, images
-        As for `verify` and `detect`.
+        As for `verify` and `detect`; `images` is required with either of the others.
     folders : sequence of path
         As for `identify` and `identify_split`.
     """
     photos = [photo.path for folder in folders for photo in read_people(folder)]
-    if pairs is not None:
-        photos += read_pairs(pairs, images).photos
-    if boxes is not None:
-        photos += [truth.path for truth in read_boxes(boxes, images)]
+    if images is not None:
+        if pairs is not None:
+            photos += read_pairs(pairs, images).photos
+        if boxes is not None:
+            photos += [truth.path for truth in read_boxes(boxes, images)]
+    elif pairs is not None or boxes is not None:
+        raise TypeError("expected the folder of the images")
     reference = make_engine(**{**bench.source.recipe, "provider": "cpu"})
     threshold = bench.source.engine.info.calibration.threshold if bench.fixed is None else bench.fixed
     return drift.measure(drift.sample(photos), bench.source, reference, threshold, bench.progress)
 
 
 def find_objects(
-    detector: ObjectDetector, labels: Path, folder: Path, threshold: float, iou: float, limits: tuple[int, int],
+    detector: ObjectDetector,
+    labels: Path,
+    folder: Path,
+    threshold: float,
+    iou: float,
+    limits: tuple[int, int],
     progress: Progress = lambda *_: None,
-) -> dict:  # fmt: skip
-    """See `objects.measure`; `limits` are the most bytes and pixels of a photo.
+) -> dict[str, Any]:
+    """See `object_metrics.measure`; `limits` are the largest numbers of bytes and pixels of a photo.
 
     Raises
     ------
     InvalidParameter
-        See `yolo.read_scenes`.
+        See `yolo.read_labelled_photos`.
     """
-    scenes = read_scenes(labels, folder)
-    sights = objects.find([scene.path for scene in scenes], detector, *limits, progress)
+    truths = read_labelled_photos(labels, folder)
+    found = object_metrics.detect_objects([truth.path for truth in truths], detector, *limits, progress)
     lost = [
-        {"photo": _name(scene.path, folder), "problem": sight.problem}
-        for scene, sight in zip(scenes, sights, strict=True)
-        if sight.problem
+        {"photo": _name(truth.path, folder), "problem": one.problem}
+        for truth, one in zip(truths, found, strict=True)
+        if one.problem
     ]
-    report = objects.measure(scenes, sights, threshold, iou)
+    report = object_metrics.measure(truths, found, threshold, iou)
     return {"labels": Path(labels).name, "images": Path(folder).name, **report, "photos_lost": lost}
 
 
-def _lost(paths: Sequence[Path], found: Vectors, folder: Path, start: int = 0) -> list[dict]:
+def read_attributes(bench: Bench, labels: Path, folder: Path, reader: AttributeReader) -> dict[str, Any]:
+    """See `attribute_metrics.measure_attributes`.
+
+    Raises
+    ------
+    InvalidParameter
+        See `attribute_metrics.read_attribute_labels`.
+    """
+    source = bench.source
+    truths = attribute_metrics.read_attribute_labels(labels, folder)
+    limits = source.max_bytes, source.max_pixels
+    found = attribute_metrics.read_faces(truths, source.engine, reader, limits, source.subject, bench.progress)
+    lost = [
+        {"photo": truth.photo, "problem": one.problem, "message": one.message}
+        for truth, one in zip(truths, found, strict=True)
+        if one.problem
+    ]
+    report = attribute_metrics.measure_attributes(truths, found)
+    return {"labels": Path(labels).name, "images": Path(folder).name, **report, "photos_lost": lost}
+
+
+def _lost(paths: Sequence[Path], found: Vectors, folder: Path, start: int = 0) -> list[dict[str, Any]]:
     return [
         {"photo": _name(paths[i - start], folder), "problem": problem, "message": message}
         for i, problem, message in found.problems

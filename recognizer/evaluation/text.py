@@ -1,13 +1,14 @@
-"""Reading the small text files that say what is to be measured, with errors that name the line."""
+"""Reading of small text files with ground truth, with errors that name the line."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import InvalidParameter
+from recognizer.core.disk import disk_reason
+from recognizer.core.errors import InvalidParameter
 
-#: Names of missing files that an error lists.
+#: Largest number of missing files that an error lists.
 _SHOWN = 5
 
 
@@ -22,7 +23,7 @@ def read_text(path: Path) -> str:
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise InvalidParameter(f"{path}: the file cannot be read ({(error.strerror or 'error').lower()})") from None
+        raise InvalidParameter(f"{path}: the file cannot be read ({disk_reason(error)})") from None
     except UnicodeDecodeError:
         raise InvalidParameter(f"{path}: expected text in UTF-8") from None
     if not text.strip():
@@ -31,12 +32,13 @@ def read_text(path: Path) -> str:
 
 
 def bad_line(path: Path, number: int, expected: str, line: str) -> InvalidParameter:
+    """The error for an invalid line."""
     shown = line if len(line) <= 80 else line[:77] + "..."
     return InvalidParameter(f"{path}, line {number}: expected {expected}, got {shown!r}", line=number)
 
 
 def require_folder(folder: Path) -> Path:
-    """`folder`, if it is one.
+    """Check that a folder exists; return it.
 
     Raises
     ------
@@ -48,12 +50,12 @@ def require_folder(folder: Path) -> Path:
 
 
 def require_files(missing: Sequence[str], wanted: int, folder: Path) -> None:
-    """Nothing if no file is missing.
+    """Check that no file is missing.
 
     Raises
     ------
     InvalidParameter
-        Says how many are, and names the first.
+        Files are missing; the message says how many, and names the first ones.
     """
     if not missing:
         return

@@ -1,55 +1,57 @@
-"""One photo against one: accuracy, true accepts at chosen rates of false matches, and whether the calibration is true.
+"""Verification (1:1): accuracy, true-accept rates at given FMRs, and a check of the calibration.
 
-A pair is lost when no face was found in one of its photos. Lost pairs of one person are false non-matches everywhere;
-in the accuracies, lost pairs of two people are errors too, except where a name says otherwise; FMR is taken over pairs
-that were compared, so that losing pairs never makes it look better.
+A pair is lost if no face was detected on one of its photos. Lost genuine pairs are always false non-matches. In accuracies,
+lost impostor pairs are errors too, unless a field's name says otherwise. The FMR is computed over the pairs that were compared,
+so that lost pairs never improve it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from ..matching import Curve
-from .encode import Vectors
-from .intervals import adjusted, clustered_variance, interval, sum_variance
-from .pairs import Pairs
+from recognizer.evaluation.encode import Vectors
+from recognizer.evaluation.intervals import adjusted, clustered_variance, interval, sum_variance
+from recognizer.evaluation.pairs import Pairs
+from recognizer.galleries.thresholds import Curve
 
-#: FMRs at which true accepts are reported, as the report's keys write them.
+#: Key in the report -> FMR at which the true-accept rate is reported.
 RATES = {"1e-2": 1e-2, "1e-3": 1e-3, "1e-4": 1e-4}
-#: Calibrated FMRs whose thresholds are tried.
+#: Calibrated FMRs whose thresholds are checked.
 _PROMISES = {"1e-1": 1e-1, **RATES}
 _ROC_POINTS = 200
 
 
 @dataclass(frozen=True)
 class Compared:
-    """Pairs with their distances, infinite for those that were lost."""
+    """Pairs with their distances, which are infinite for lost pairs."""
 
     pairs: Pairs
     distances: np.ndarray
 
     @property
     def lost(self) -> np.ndarray:
+        """Whether each pair is lost; bool (n,)."""
         return np.isinf(self.distances)
 
 
 def compare(pairs: Pairs, found: Vectors) -> Compared:
-    """Euclidean distance of every pair; `found` is of ``pairs.photos``."""
+    """Euclidean distance of every pair; `found` has the templates of ``pairs.photos``."""
     first, second = found.vectors[pairs.first].astype(np.float64), found.vectors[pairs.second]
     distances = np.linalg.norm(first - second, axis=1)
     return Compared(pairs, np.where(found.found[pairs.first] & found.found[pairs.second], distances, np.inf))
 
 
-def measure(compared: Compared, threshold: float, curve: Curve) -> dict:
-    """Everything there is to say, as plain data; docs/accuracy.md explains it.
+def measure(compared: Compared, threshold: float, curve: Curve) -> dict[str, Any]:
+    """The report as plain data; docs/accuracy.md explains it.
 
     Parameters
     ----------
     compared : Compared
     threshold : float
-        The one in force: at most this distance means one person.
+        The threshold in use: the largest distance of a match.
     curve : Curve
         The engine's calibration.
     """
@@ -79,15 +81,15 @@ def measure(compared: Compared, threshold: float, curve: Curve) -> dict:
     }
 
 
-def _histogram(distances: np.ndarray, same: np.ndarray, lost: np.ndarray, bins: int = 40) -> dict:
-    """How many pairs are how far apart."""
+def _histogram(distances: np.ndarray, same: np.ndarray, lost: np.ndarray, bins: int = 40) -> dict[str, Any]:
+    """Histogram of the distances."""
     seen = distances[~lost]
     edges = np.linspace(0, float(seen.max()) if len(seen) and seen.max() > 0 else 1.0, bins + 1)
     kinds = {"same": distances[same & ~lost], "different": distances[~same & ~lost]}
     return {"edges": edges.tolist(), **{key: np.histogram(apart, edges)[0].tolist() for key, apart in kinds.items()}}
 
 
-def _at(compared: Compared, threshold: float) -> dict:
+def _at(compared: Compared, threshold: float) -> dict[str, Any]:
     same, lost, people = compared.pairs.same, compared.lost, compared.pairs.people
     accepted = compared.distances <= threshold
     tried = ~same & ~lost
@@ -100,8 +102,8 @@ def _at(compared: Compared, threshold: float) -> dict:
     }
 
 
-def _promise(compared: Compared, threshold: float) -> dict:
-    """What became of a calibrated FMR: its threshold, the FMR measured there, and whether that is far off."""
+def _promise(compared: Compared, threshold: float) -> dict[str, Any]:
+    """The threshold of a calibrated FMR, and the FMR measured there."""
     found = _at(compared, threshold)
     return {"threshold": threshold, "fmr": found["fmr"], "fmr_interval": found["fmr_interval"]}
 
@@ -114,13 +116,13 @@ def _share(outcomes: np.ndarray) -> float | None:
 
 
 def best_threshold(distances: np.ndarray, same: np.ndarray) -> float:
-    """The distance at which most pairs are told right: halfway between two of them, in the middle of all such."""
+    """The threshold with the most correct decisions: halfway between two distances, and the median of all such thresholds."""
     order = np.argsort(distances, kind="stable")
     apart, gains = distances[order], np.where(same[order], 1, -1)
     apart, gains = apart[np.isfinite(apart)], gains[np.isfinite(apart)]
     if not len(apart):
         return 0.0
-    edges = np.flatnonzero(np.append(np.diff(apart) > 0, True))  # the last of those that are equally far
+    edges = np.flatnonzero(np.append(np.diff(apart) > 0, True))  # the last one of equal distances
     scores = np.append(0, np.cumsum(gains)[edges])  # first: nothing accepted
     below = apart[0] / 2 if apart[0] > 0 else -1.0
     between = np.concatenate([[below], (apart[edges[:-1]] + apart[edges[:-1] + 1]) / 2, [apart[-1]]])
@@ -129,7 +131,7 @@ def best_threshold(distances: np.ndarray, same: np.ndarray) -> float:
 
 
 def cross_validated(distances: np.ndarray, same: np.ndarray, folds: np.ndarray) -> np.ndarray:
-    """Whether each pair is told right at the threshold that is best on all other folds; lost pairs count as different.
+    """Whether each decision is correct at the best threshold of the other folds; lost pairs count as decided different.
 
     This is the protocol of Huang et al., "Labeled Faces in the Wild" (2007), for its view 2.
     """
@@ -141,16 +143,17 @@ def cross_validated(distances: np.ndarray, same: np.ndarray, folds: np.ndarray) 
     return right
 
 
-# -- true accepts ---------------------------------------------------------------------------------------------------
+# -- true-accept rates ----------------------------------------------------------------------------------------------
 
 
 def threshold_at(impostors: np.ndarray, rate: float) -> float:
-    """The distance that must not be reached for the FMR to stay at or below `rate`.
+    """The distance below which the FMR is at most `rate`.
 
     Parameters
     ----------
     impostors : ndarray, shape (n,)
-        Distances of pairs of different people, rising. Without any, nothing is known, so nothing is near enough.
+        Distances of impostor pairs, rising. Without any the result is 0, so that nothing matches.
+    rate : float
     """
     if not len(impostors):
         return 0.0
@@ -158,7 +161,7 @@ def threshold_at(impostors: np.ndarray, rate: float) -> float:
     return float(impostors[first]) if first < len(impostors) else np.inf
 
 
-def _true_accepts(compared: Compared) -> dict:
+def _true_accepts(compared: Compared) -> dict[str, Any]:
     same, tried = compared.pairs.same, ~compared.pairs.same & ~compared.lost
     people, impostors = compared.pairs.people, np.sort(compared.distances[tried])
     accepts, intervals, thresholds, measurable = {}, {}, {}, {}
@@ -173,15 +176,22 @@ def _true_accepts(compared: Compared) -> dict:
     return {"tar": accepts, "tar_interval": intervals, "tar_threshold": thresholds, "tar_measurable": measurable}
 
 
-def accepts_variance(near, same, tried, people, distances, impostors) -> float:
-    """Variance of the share of true accepts, where the threshold too is only known from the pairs at hand.
+def accepts_variance(
+    near: np.ndarray,
+    same: np.ndarray,
+    tried: np.ndarray,
+    people: np.ndarray,
+    distances: np.ndarray,
+    impostors: np.ndarray,
+) -> float:
+    """Variance of the true-accept rate, if the threshold is estimated from the same pairs.
 
     Parameters
     ----------
     near : ndarray of bool, shape (n,)
         Pairs that the threshold accepts.
     same, tried : ndarray of bool, shape (n,)
-        Pairs of one person, and those of two that were compared.
+        Genuine pairs, and impostor pairs that were compared.
     people, distances
         As in `Compared`.
     impostors : ndarray
@@ -189,17 +199,15 @@ def accepts_variance(near, same, tried, people, distances, impostors) -> float:
 
     Notes
     -----
-    The delta method: what a pair of two people adds is its share in the FMR times the slope of the ROC, taken over one
-    standard error of the FMR to each side.
+    The delta method: an impostor pair contributes its share of the FMR times the slope of the ROC, measured over one standard
+    error of the FMR to each side.
     """
     n, fmr = len(impostors), float(np.mean(near[tried])) if tried.any() else 0.0
     if not n:
         return 0.0
     error = max(1 / n, float(np.sqrt(clustered_variance(near[tried], people[tried]))))
     low, high = max(0.0, fmr - error), fmr + error
-    rise = np.mean(distances[same] < threshold_at(impostors, high)) - np.mean(
-        distances[same] < threshold_at(impostors, low)
-    )
+    rise = np.mean(distances[same] < threshold_at(impostors, high)) - np.mean(distances[same] < threshold_at(impostors, low))
     shares = np.zeros(len(same))
     shares[same] = (near[same] - near[same].mean()) / same.sum()
     shares[tried] = -(near[tried] - fmr) / n * rise / (high - low)
@@ -208,9 +216,9 @@ def accepts_variance(near, same, tried, people, distances, impostors) -> float:
 
 
 def roc(genuine: np.ndarray, impostors: np.ndarray, points: int = _ROC_POINTS) -> list[list[float]]:
-    """Points (FMR, TAR, distance) of the curve, FMR rising from 0; at most about `points`.
+    """About `points` points (FMR, TAR, distance) of the ROC curve at most, FMR rising from 0.
 
-    A point's rates are those of accepting every pair that is nearer than its distance.
+    The rates of a point result from accepting every pair with a smaller distance.
     """
     impostors, genuine = np.sort(impostors), np.sort(genuine)
     n = len(impostors)

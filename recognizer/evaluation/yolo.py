@@ -1,4 +1,4 @@
-"""Where objects truly are: YOLO's label files, and the list of labels that they refer to."""
+"""Ground truth of object detection: YOLO's label files, and the list of labels that they refer to."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InvalidParameter
-from ..sources import expand
-from .text import bad_line, read_text, require_folder
+from recognizer.core.errors import InvalidParameter
+from recognizer.evaluation.text import bad_line, read_text, require_folder
+from recognizer.photos.sources import expand
 
-#: Files that may hold the list of labels, in the folder of the label files or beside it.
+#: Names of files with the list of labels, in the folder of the label files or beside it.
 CLASSES = ("classes.yaml", "data.yaml", "dataset.yaml", "classes.txt", "obj.names")
 
 
 @dataclass(frozen=True)
-class Scene:
+class LabelledPhoto:
     """The objects of one photo.
 
     Attributes
@@ -34,21 +34,21 @@ class Scene:
     labels: np.ndarray
 
 
-def read_scenes(folder: Path, photos: Path) -> list[Scene]:
+def read_labelled_photos(folder: Path, photos: Path) -> list[LabelledPhoto]:
     """Read the label files of all photos of a folder.
 
     Parameters
     ----------
     folder : path
-        One text file per photo, of the photo's path below `photos` with ``.txt``; in it, a line ``class x y width height``
-        for each object: the class by number, the middle and size of its box as shares of the photo's. A photo without a
-        file has no objects. The names of the classes are in one of `CLASSES`, in this folder or the one above it.
+        One text file per photo, at the photo's path below `photos` with the suffix ``.txt``. It has a line ``class x y width
+        height`` for each object: the number of the class, and the centre and size of its box as shares of the photo's size. A
+        photo without a file has no objects. The names of the classes are in one of `CLASSES`, in this folder or its parent.
     photos : path
 
     Raises
     ------
     InvalidParameter
-        Something cannot be read, a file belongs to no photo, or there is no object at all.
+        A file is invalid, a file belongs to no photo, or there is no object at all.
     """
     folder, photos = require_folder(folder), require_folder(photos)
     names = read_classes(_classes_file(folder))
@@ -74,7 +74,7 @@ def _classes_file(folder: Path) -> Path:
 
 
 def read_classes(file: Path) -> list[str]:
-    """The names of the classes, by number: the ``names`` of a YOLO data set's YAML, or a text with one name per line.
+    """The names of the classes by number: the ``names`` of a YOLO data set's YAML, or a text file with one name per line.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def _unquoted(text: str) -> str:
     return text.strip().strip("\"'")
 
 
-def _scene(path: Path, file: Path, names: Sequence[str]) -> Scene:
+def _scene(path: Path, file: Path, names: Sequence[str]) -> LabelledPhoto:
     rows, labels = [], []
     text = file.read_text("utf-8", "replace") if file.is_file() else ""
     for number, line in enumerate(text.splitlines(), 1):
@@ -121,7 +121,7 @@ def _scene(path: Path, file: Path, names: Sequence[str]) -> Scene:
         rows.append((x - width / 2, y - height / 2, x + width / 2, y + height / 2))
     boxes = np.clip(np.array(rows, float).reshape(-1, 4), 0, 1)
     whole = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-    return Scene(path, boxes[whole], np.array(labels, dtype=object)[whole])
+    return LabelledPhoto(path, boxes[whole], np.array(labels, dtype=object)[whole])
 
 
 def _index(text: str, count: int) -> int:

@@ -1,4 +1,4 @@
-"""Templates in memory, searched by one matrix product; very many of them with the help of sketches."""
+"""A gallery in memory. Searches use one matrix product; large galleries also use sketches."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import matching
-from ..errors import EngineMismatch
-from ..types import Candidate, Embedding, Template
-from .sketch import WORTHWHILE, Sketch
+from recognizer.core.errors import EngineMismatch
+from recognizer.core.types import Candidate, Embedding, Template
+from recognizer.galleries import matching
+from recognizer.galleries.sketch import WORTHWHILE, Sketch
 
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """What a search sees: the first `count` rows of the arrays. Replaced as a whole."""
+    """The state that a search reads: the first `count` rows of the arrays. Replaced as a whole."""
 
     vectors: np.ndarray  # float32 (capacity, dim)
     squares: np.ndarray  # float32 (capacity,): squared lengths; infinite where a template was removed
@@ -28,14 +28,19 @@ class _Rows:
 
 
 class MemoryGallery:
-    """See `base.Gallery`.
+    """A gallery in memory; see `contract.Gallery`.
 
-    Owns its arrays. Writers hold a lock. New rows are appended behind what a search sees, so searches take no lock;
-    rows that are cleared or given to somebody else are changed in place, and a search that this happened to is done
-    again while writers wait.
+    Owns its arrays. Writers hold a lock. Searches take no lock, since new rows are appended behind the rows that a search
+    reads. Rows that are cleared or renamed are changed in place; a search during which this happened is repeated under the
+    lock.
 
-    From `sketch_from` templates on, a thread makes sketches of them, by which searches then choose the rows that they measure;
-    meanwhile all templates are measured.
+    Parameters
+    ----------
+    engine : str
+    dim : int
+    sketch_from : int
+        Number of templates at which a thread starts to compute sketches. Searches use them to preselect rows; until they are
+        ready, searches compare all rows.
     """
 
     def __init__(self, engine: str, dim: int, sketch_from: int = WORTHWHILE):
@@ -62,9 +67,14 @@ class MemoryGallery:
     def generation(self) -> int:
         return self._changes
 
+    @property
+    def sketch(self) -> Sketch | None:
+        """The sketches that searches use; None while they compare all rows."""
+        return self._sketch
+
     @contextmanager
     def _in_place(self) -> Iterator[None]:
-        """Tells searches that rows which they may be reading change; the lock is held."""
+        """Mark that rows which a search may be reading are changed. The caller must hold the lock."""
         self._version += 1
         try:
             yield
@@ -97,7 +107,7 @@ class MemoryGallery:
         rows.squares[start:end] = np.einsum("ij,ij->i", vectors, vectors)
         for row, template in enumerate(templates, start):
             photos = self._by_subject.setdefault(template.subject, {})
-            if template.photo in photos:  # twice in one call: the later one stands
+            if template.photo in photos:  # twice in one call: the later one replaces the earlier one
                 self._clear(photos[template.photo])
                 self._living -= 1
             photos[template.photo] = row
@@ -110,12 +120,12 @@ class MemoryGallery:
 
     def _clear(self, row: int) -> None:
         self._rows.squares[row] = np.inf
-        self._rows.vectors[row] = 0  # a removed face leaves nothing behind
+        self._rows.vectors[row] = 0  # removed templates must not remain in memory
         if self._sketch is not None:
             self._sketch.clear(row)
 
     def _sketch_if_worthwhile(self) -> None:
-        """Make sketches once there are enough templates, and anew, with axes that suit, once there are twice as many."""
+        """Compute sketches once there are enough templates, and again, with new axes, whenever their number has doubled."""
         least = self._sketch_from if self._sketch is None else 2 * self._sketch.made_of
         if self._rows.count >= least and self._sketching is None:
             self._sketching = threading.Thread(target=self._make_sketch, name="sketch", daemon=True)
@@ -127,17 +137,17 @@ class MemoryGallery:
             sketch = Sketch(rows.vectors, rows.count) if rows.count > 1 else None
             with self._lock:
                 if self._rows.vectors is not rows.vectors:
-                    continue  # they have moved meanwhile
-                if sketch is None:  # nearly all were removed meanwhile
+                    continue  # the rows were moved in the meantime
+                if sketch is None:  # nearly all rows were removed in the meantime
                     self._sketching = None
                     return
                 sketch.extend(self._rows.count)
-                sketch.clear(np.flatnonzero(np.isinf(rows.squares[: sketch.count])))  # removed meanwhile
+                sketch.clear(np.flatnonzero(np.isinf(rows.squares[: sketch.count])))  # removed in the meantime
                 self._sketch, self._sketching = sketch, None
                 return
 
     def settle(self) -> None:
-        """Wait until no sketch is being made."""
+        """Wait until no sketch is being computed."""
         thread = self._sketching
         if thread is not None:
             thread.join()
@@ -149,7 +159,7 @@ class MemoryGallery:
         return self._ids[subject]
 
     def _room_for(self, more: int) -> _Rows:
-        """Arrays with room for that many more rows; grown by half, and packed when much of them was removed."""
+        """Arrays with room for `more` rows; enlarged by half when full, and compacted when many rows were removed."""
         rows, living = self._rows, self._living
         if rows.count + more <= len(rows.vectors) and rows.count - living <= max(1024, living):
             return rows
@@ -213,7 +223,7 @@ class MemoryGallery:
             found = [self._nearest_by_sketch(probe, rows, sketch, k) for probe in probes]
         else:
             n = rows.count
-            found = matching.nearest_rows(probes, rows.vectors[:n], rows.squares[:n], rows.owners[:n], k)
+            found = list(matching.nearest_rows(probes, rows.vectors[:n], rows.squares[:n], rows.owners[:n], k))
         return [
             [Candidate(rows.names[rows.owners[row]], distance, rows.photos[row]) for row, distance in nearest]
             for nearest in found
@@ -225,7 +235,7 @@ class MemoryGallery:
             near = sketch.candidates(probe, n, k)
             vectors, squares = rows.vectors[near.rows], rows.squares[near.rows]
             [found] = matching.nearest_rows(probe[None], vectors, squares, rows.owners[near.rows], k)
-            enough = len(found) == min(k, len(self._by_subject))  # or so many of them are of so few people
+            enough = len(found) == min(k, len(self._by_subject))  # the candidates may belong to fewer subjects than that
             squared = squares - 2 * (vectors @ probe) + probe @ probe
             if enough and sketch.suffices(near, squared, found[-1][1] if found else 0.0):
                 return [(int(near.rows[row]), distance) for row, distance in found]
@@ -236,9 +246,7 @@ class MemoryGallery:
         with self._lock:
             vectors = self._rows.vectors
             photos = self._by_subject.get(subject, {})
-            return [
-                Template(subject, photo, Embedding(vectors[row].copy(), self.engine)) for photo, row in photos.items()
-            ]
+            return [Template(subject, photo, Embedding(vectors[row].copy(), self.engine)) for photo, row in photos.items()]
 
     def subjects(self) -> dict[str, int]:
         with self._lock:

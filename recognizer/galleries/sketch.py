@@ -1,9 +1,9 @@
-"""Short forms of templates, 64 bytes each, by which a search finds the few rows that are worth measuring.
+"""Sketches: compressed templates of 64 bytes, by which a search preselects the few rows to compare exactly.
 
-A template is turned into its principal axes. Its first coordinates a are kept as bytes, and of the rest b its length: since
-the rests of two faces have hardly any direction in common, ``|p - t|**2`` is about ``|pa - a|**2 + |b|**2 + |pb|**2``. The
-rows that are nearest by that estimate are then measured whole, which also tells how far off the estimates are. Unless the rows
-that were passed over are farther away by several times that, all are measured.
+A template is rotated to the principal axes. Its first coordinates, a, are stored as bytes; of the remaining ones, b, only the
+length is stored. The remainders of two faces are nearly orthogonal, so ``|p - t|**2`` is about ``|pa - a|**2 + |b|**2 +
+|pb|**2``. The distances of the rows that are nearest by this estimate are then computed exactly, which also gives the error of
+the estimates. If the rows that were skipped are not farther away by several times that error, all rows are compared.
 """
 
 from __future__ import annotations
@@ -13,96 +13,100 @@ from typing import NamedTuple
 
 import numpy as np
 
-#: Fewer templates than this are compared as they are: it takes a few milliseconds at most.
+#: Smaller galleries are searched without sketches: that takes a few milliseconds at most.
 WORTHWHILE = 50_000
-#: Bytes of a sketch: coordinates, and the length of the rest.
+#: Bytes of a sketch: coordinates, and the length of the remainder.
 COLUMNS = 64
-#: The rows are read in so many parts, since keeping the best of a few is quicker than keeping as many of all.
+#: Number of parts in which the rows are scanned: selecting the best of each part is faster than selecting as many from all
+#: rows.
 PARTS = 16
-#: Rows of each part that are measured whole, and how many more for each subject that is asked for.
+#: Rows of each part that are compared exactly, and how many more for each subject requested.
 MEASURED, MEASURED_PER_SUBJECT = 128, 4
-#: How many standard deviations of an estimate's error a row that is passed over must at least be off. For faces it is more
-#: than 4; vectors that have no principal axes stay below 1 (benchmarks/search.py counts what goes wrong).
+#: Rows may be skipped if they are farther away by at least this many standard deviations of the estimates' error. For faces it
+#: is more than 4; vectors without principal axes stay below 1 (benchmarks/search.py counts the errors).
 DEVIATIONS = 3.5
 _MISSES, _RETRY = 4, 64
 _SAMPLE = 20_000
 _BLOCK = 1 << 14
-#: The largest byte stands for this many standard deviations of the first coordinate.
+#: The largest byte represents this many standard deviations of the first coordinate.
 _REACH = 4.5
 
 
 class Sketch:
-    """Sketches of the first `count` rows of `vectors`, an array that is changed in place by its owner only.
+    """Sketches of the first `count` rows of `vectors`, an array that only its owner changes in place.
 
     Parameters
     ----------
     vectors : ndarray of float32, shape (capacity, d)
     count : int
-        At least 2; `extend` takes in what is added later.
+        At least 2; `extend` adds later rows.
     """
 
     def __init__(self, vectors: np.ndarray, count: int):
         self.vectors, self.count = vectors, 0
-        self._misses = self._asked = 0  # counted loosely: a lost count costs a few milliseconds
+        self.misses = self._asked = 0  # without a lock: a lost update costs a few milliseconds
         sample = vectors[: count : max(1, count // _SAMPLE)]
         self._mean = sample.mean(axis=0)
         spread, axes = np.linalg.eigh(np.cov(sample.T.astype(np.float64)))
         self._axes = axes[:, ::-1].astype(np.float32)
-        #: Rows that were there when the axes were chosen.
+        #: Number of rows when the axes were computed.
         self.made_of = count
         self._kept = min(COLUMNS - 1, vectors.shape[1] - 1)
         self._steps = np.float32(127 / (_REACH * max(float(spread[-1]), 1e-12) ** 0.5))  # per unit of length
-        self._rows = np.full((len(vectors), self._kept + 1), 255, np.uint8)
+        self.rows = np.full((len(vectors), self._kept + 1), 255, np.uint8)
         self.extend(count)
 
     def extend(self, count: int) -> None:
-        """Take in the rows up to `count`. A search that is under way does not see them."""
+        """Add the rows up to `count`. Searches in progress do not see them."""
         for start in range(self.count, count, _BLOCK):
             block = slice(start, min(start + _BLOCK, count))
             turned = (self.vectors[block] - self._mean) @ self._axes
-            self._rows[block, :-1] = self._bytes(turned[:, : self._kept])
+            self.rows[block, :-1] = self._bytes(turned[:, : self._kept])
             rest = np.linalg.norm(turned[:, self._kept :], axis=1)
-            self._rows[block, -1] = np.clip(np.rint(rest * self._steps), 0, 255)
+            self.rows[block, -1] = np.clip(np.rint(rest * self._steps), 0, 255)
         self.count = count
 
     def moved(self, vectors: np.ndarray, order: np.ndarray) -> Sketch:
-        """The same for an array whose first rows are this one's rows `order`."""
+        """The sketches of another array, whose first rows are the rows `order` of this one."""
         other = copy(self)
         other.vectors, other.count = vectors, len(order)
-        other._rows = np.full((len(vectors), self._kept + 1), 255, np.uint8)
-        other._rows[: len(order)] = self._rows[order]
+        other.rows = np.full((len(vectors), self._kept + 1), 255, np.uint8)
+        other.rows[: len(order)] = self.rows[order]
         return other
 
     def _bytes(self, coordinates: np.ndarray) -> np.ndarray:
-        return np.clip(np.rint(coordinates * self._steps) + 128, 0, 255).astype(np.uint8)
+        quantised: np.ndarray = np.clip(np.rint(coordinates * self._steps) + 128, 0, 255).astype(np.uint8)
+        return quantised
 
-    def clear(self, row) -> None:
-        """Forget one row, or several: nothing of them is kept, and they are near to nothing."""
-        self._rows[row] = 255
+    def clear(self, row: int | np.ndarray) -> None:
+        """Erase the sketch of one row or several, which makes them distant from everything."""
+        self.rows[row] = 255
 
     def pays(self) -> bool:
-        """Whether to ask for candidates: after some misses in a row, only one search in `_RETRY` tries."""
+        """Whether a search should use sketches: after `_MISSES` consecutive failures, only one search in `_RETRY` does."""
         self._asked += 1
-        return self._misses < _MISSES or self._asked % _RETRY == 0
+        return self.misses < _MISSES or self._asked % _RETRY == 0
 
     def candidates(self, probe: np.ndarray, count: int, k: int) -> Candidates:
-        """Of the first `count` rows those that are nearest by estimate, among them the nearest of `k` subjects.
+        """The rows that are nearest to the probe by estimate.
 
         Parameters
         ----------
         probe : ndarray of float32, shape (d,)
         count : int
+            Only the first `count` rows are considered.
         k : int
+            Number of subjects to find; more candidates are selected for more subjects.
         """
         import cv2
 
         turned = (probe - self._mean) @ self._axes
-        sketched = np.zeros((1, self._kept + 1), np.uint8)  # its rest counts as 0, so that a row's adds its square
+        sketched = np.zeros((1, self._kept + 1), np.uint8)  # remainder 0, so that a row's remainder adds its square
         sketched[0, :-1] = self._bytes(turned[: self._kept])
         wanted = MEASURED + MEASURED_PER_SUBJECT * k
         rows, apart, passed_over, size = [], [], np.inf, max(wanted, -(-count // PARTS))
         for start in range(0, count, size):
-            part = self._rows[start : min(start + size, count)]
+            part = self.rows[start : min(start + size, count)]
             best = cv2.batchDistance(sketched, part, cv2.CV_32S, normType=cv2.NORM_L2SQR, K=min(wanted, len(part)))
             rows.append(best[1][0] + start)
             apart.append(best[0][0])
@@ -113,24 +117,24 @@ class Sketch:
         return Candidates(np.concatenate(rows), estimates, passed_over * scale + rest)
 
     def suffices(self, candidates: Candidates, squared: np.ndarray, farthest: float) -> bool:
-        """Whether no row that was passed over can be expected to be as near as the farthest that a search found.
+        """Whether no skipped row can be expected to be nearer than the farthest row that the search found.
 
         Parameters
         ----------
         candidates : Candidates
         squared : ndarray of float32
-            The measured squared distances of the candidates; infinite for a row that does not count.
+            Exact squared distances of the candidates; infinite for a row that is ignored.
         farthest : float
-            Distance.
+            Distance of the farthest row found.
         """
         errors = (squared - candidates.estimates)[np.isfinite(squared)]
         sure = farthest**2 + DEVIATIONS * float(errors.std()) <= candidates.passed_over if len(errors) else False
-        self._misses = 0 if sure else self._misses + 1
+        self.misses = 0 if sure else self.misses + 1
         return sure
 
 
 class Candidates(NamedTuple):
-    """Rows, their estimated squared distances, and the least estimate of any row that was passed over."""
+    """Rows, their estimated squared distances, and the lowest estimate of any row that was skipped."""
 
     rows: np.ndarray
     estimates: np.ndarray

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .. import __version__
-from ..errors import RecognizerError, SettingsError
-from ..fetch import Fetcher
-from ..galleries.base import Gallery
-from ..settings import Settings
-from .events import KeptEvents
-from .video import Video
+from recognizer import __version__
+from recognizer.core.errors import RecognizerError, SettingsError
+from recognizer.core.settings import Settings
+from recognizer.fetching.fetcher import Fetcher
+from recognizer.galleries.contract import Gallery
+from recognizer.service.event_service import KeptEvents
+from recognizer.service.video_service import Video
 
 
 def deliver(settings: Settings, events: KeptEvents, video: Video, gallery: Gallery) -> None:
@@ -20,13 +20,14 @@ def deliver(settings: Settings, events: KeptEvents, video: Video, gallery: Galle
     ------
     SettingsError, StorageError
     """
-    from ..video.mqtt import Mqtt, parse_broker
-    from ..video.webhooks import Webhook, WebhookRules, key_of
+    from recognizer.events.delivery import Delivery
+    from recognizer.events.mqtt import Mqtt, MqttOptions, parse_broker
+    from recognizer.events.webhooks import Webhook, WebhookRules, key_of
 
     if not (settings.webhooks or settings.mqtt_url) or not events.wanted:
         return
     hub = events.hub
-    sinks = []
+    sinks: list[Delivery] = []
     secret = _secret(settings.webhook_secret, settings.webhook_secret_file, "webhook_secret")
     rules = WebhookRules(key_of(secret) if secret else None, settings.webhook_retry_hours * 3600)
     fetcher = Fetcher(allow=settings.webhook_allow, timeout=settings.fetch_timeout)
@@ -37,14 +38,10 @@ def deliver(settings: Settings, events: KeptEvents, video: Video, gallery: Galle
             raise SettingsError(f"webhooks: URL {number} cannot be used: {error.message}") from None
     if settings.mqtt_url:
         password = _secret(None, settings.mqtt_password_file, "mqtt_password")
-        broker = parse_broker(settings.mqtt_url, password, settings.mqtt_ca_file and str(settings.mqtt_ca_file))
-        sinks.append(
-            Mqtt(
-                hub, broker, prefix=settings.mqtt_prefix,
-                discovery="" if settings.mqtt_discovery == "none" else settings.mqtt_discovery,
-                cameras=video.names, people=gallery.subjects, version=__version__,
-            )
-        )  # fmt: skip
+        broker = parse_broker(settings.mqtt_url, password, str(settings.mqtt_ca_file) if settings.mqtt_ca_file else None)
+        discovery = "" if settings.mqtt_discovery == "none" else settings.mqtt_discovery
+        options = MqttOptions(prefix=settings.mqtt_prefix, discovery=discovery, version=__version__)
+        sinks.append(Mqtt(hub, broker, options, cameras=video.names, people=gallery.subjects))
     hub.deliver_to(sinks)
 
 

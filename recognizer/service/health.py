@@ -1,29 +1,31 @@
-"""How a service is: for people and probes, and for the metrics."""
+"""The state of a service: for people, probes and metrics."""
 
 from __future__ import annotations
 
 import os
 import platform
 import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import __version__
-from ..metrics import Metrics
+from recognizer import __version__
+from recognizer.core.metrics import Metrics
 
 if TYPE_CHECKING:
-    from . import Service
+    from recognizer.service import Service
 
-#: What becomes of a stranger's sighting or picture that is not kept.
+#: Why a stranger's sighting or picture is not stored.
 LOST_STRANGERS = ("dropped", "failed", "dropped_strangers", "dropped_pictures")
-#: What becomes of something that happened and is no event.
+#: Why something that happened is not an event.
 LOST_EVENTS = ("failed", "dropped_results", "dropped_states", "dropped_events")
 
 
 def report(service: Service) -> dict:
-    """Whether the service works, with what, and what is in it."""
+    """The state of a service, its parts and its counts."""
     engine, pool, subjects = service.engine, service.pool, service.gallery.subjects()
+    encoding = service.enrolment.encoding
     points = asdict(engine.info.calibration)
     return {
         "live": True,
@@ -39,19 +41,23 @@ def report(service: Service) -> dict:
         "threshold": round(service.matcher.threshold_now(), 4),
         "stranger_rate": service.matcher.stranger_rate,
         "counts": {
-            "subjects": len(subjects), "templates": sum(subjects.values()), "problems": service.enrolment.problem_count,
-        },  # fmt: skip
+            "subjects": len(subjects),
+            "templates": sum(subjects.values()),
+            "problems": service.enrolment.problem_count,
+        },
         "queue": {"inside": pool.inside, "workers": pool.workers, "waiting_at_most": pool.queue},
+        "encoding": None if encoding is None else encoding.as_dict(),
         "video": service.video.summary(),
+        "attributes": list(service.attribute_finder.enabled),
         "uptime_s": round(service.uptime, 1),
         "events": service.events.counts(),
-        "retention": None if service.sweep is None else service.sweep.counts(),
+        "retention": None if service.sweep is None else {**service.sweep.counts(), "pending": service.erasures.pending},
         "strangers": service.strangers.counts(),
     }
 
 
 def unready(service: Service) -> list[str]:
-    """Why a service should be given no requests now, in words; nothing where it should."""
+    """The reasons why no requests should be sent to a service now; empty if there are none."""
     reasons = []
     if not service.ready:
         reasons.append("the service is starting or ending")
@@ -63,11 +69,11 @@ def unready(service: Service) -> list[str]:
 
 
 def show(service: Service, metrics: Metrics) -> None:
-    """Let `metrics` read what is asked for now and then."""
+    """Register gauges whose values are read at each scrape."""
     engine, pool, gallery = service.engine, service.pool, service.gallery
     folders = {"known_faces": service.enrolment.folder.root, "state": service.settings.state_dir}
     built = (__version__, platform.python_version(), engine.detector.name, engine.embedder.name)
-    sources = {
+    sources: dict[str, Callable[[], float | Mapping[tuple[str, ...], float]]] = {
         "recognizer_queue_inside": lambda: pool.inside,
         "recognizer_queue_workers": lambda: pool.workers,
         "recognizer_queue_capacity": lambda: pool.workers + pool.queue,
@@ -92,14 +98,14 @@ def _dropped_strangers(counts: dict[str, int] | None) -> int:
 
 
 def _dropped_events(counts: dict | None) -> int:
-    """What was dropped on the way in, to the disk, or to a receiver."""
+    """Counts of events that were dropped before they were stored, or on their way to a receiver."""
     if counts is None:
         return 0
     return sum(counts[name] for name in LOST_EVENTS) + sum(sink["dropped"] for sink in counts["sinks"])
 
 
 def _free(folder: Path) -> float:
-    """Free bytes where `folder` lies; not a number where it is gone."""
+    """Free bytes of the disk that contains `folder`; NaN if the folder is gone."""
     try:
         return shutil.disk_usage(folder).free
     except OSError:

@@ -1,4 +1,4 @@
-"""Embeddings in, names out: the gallery asked, and the distance at which a face gets a name."""
+"""Names for embeddings: searches the gallery, and decides up to which distance a face gets a name."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .. import matching
-from ..closeness import Calibration, CurvePoint, Measurement
-from ..engines.base import EngineInfo
-from ..galleries.base import Gallery
-from ..types import Candidate, Match
+from recognizer.core.types import Candidate, Match
+from recognizer.engines.protocols import EngineInfo
+from recognizer.enrolment.closeness import CurvePoint, GalleryCalibration, Measurement
+from recognizer.galleries import matching, thresholds
+from recognizer.galleries.contract import Gallery
+from recognizer.photos.remarks import Comparability
 
-#: Stranger rates of which `Matcher.calibration` tells what they mean.
+#: Stranger rates that `Matcher.calibration` explains.
 RATES = tuple(float(f"{digit}e{power}") for power in range(-6, 0) for digit in (1, 2, 5))
 
 
 class Matcher:
-    """Says whom an embedding belongs to. Keeps nothing itself; every method may be called from any thread.
+    """Decides whose an embedding is. Has no state of its own; every method may be called from any thread.
 
     Parameters
     ----------
@@ -25,69 +26,99 @@ class Matcher:
         Of the engine that made the gallery's templates.
     gallery : Gallery
     fixed : float, optional
-        The distance up to which a face gets a name, whoever is enrolled.
+        Maximum distance of a match, however many people are enrolled.
     stranger_rate : callable
-        The probability that a stranger may get any name, now; asked where nothing is fixed.
+        Returns the probability that a stranger gets a name, as it is set now; called if `fixed` is None.
     """
 
     def __init__(self, info: EngineInfo, gallery: Gallery, fixed: float | None, stranger_rate: Callable[[], float]):
         self._gallery, self._fixed, self._stranger_rate = gallery, fixed, stranger_rate
         points = info.calibration
-        self.curve = matching.Curve(points.distances, points.rates)
+        self.curve = thresholds.Curve(points.distances, points.rates)
         #: The engine's threshold for comparing one face with one.
         self.one_to_one = points.threshold
         self._margin = matching.AMBIGUOUS_SHARE * points.threshold
 
     @property
     def stranger_rate(self) -> float | None:
-        """The probability that a stranger gets any name; None where the threshold is fixed instead."""
+        """The probability that a stranger gets a name; None if the threshold is fixed instead."""
         return self._stranger_rate() if self._fixed is None else None
 
     @property
     def verification_threshold(self) -> float:
-        """The largest distance at which two faces are taken for one person's, where nobody else is compared."""
+        """The largest distance at which two faces count as one person's in a comparison of one with one."""
         return self.one_to_one if self._fixed is None else self._fixed
 
     def threshold_now(self, comparisons: int | None = None) -> float:
-        """The largest distance at which a face gets a name: fixed, or such that a stranger gets any of so many templates'
-        names, by default the gallery's, with the probability that is allowed."""
+        """The largest distance at which a face gets a name: fixed, or such that a stranger gets one of so many templates'
+        names (by default all of the gallery) with the permitted probability."""
         if self._fixed is not None:
             return self._fixed
         return self.threshold_at(self._stranger_rate(), len(self._gallery) if comparisons is None else comparisons)
 
     def threshold_at(self, rate: float, comparisons: int | None = None) -> float:
-        """The same for another stranger rate, whatever is fixed."""
+        """The same for another stranger rate, ignoring `fixed`."""
         comparisons = len(self._gallery) if comparisons is None else comparisons
-        return self.curve.distance(matching.rate_per_comparison(rate, comparisons))
+        return self.curve.distance(thresholds.rate_per_comparison(rate, comparisons))
 
-    def match(self, vectors: np.ndarray, top_k: int = 0, threshold: float | None = None) -> list[Match]:
-        """Whom each embedding, float32 (n, dim), belongs to; with `top_k` candidates each."""
+    def match(
+        self,
+        vectors: np.ndarray,
+        top_k: int = 0,
+        threshold: float | None = None,
+        verdicts: Sequence[Comparability] | None = None,
+    ) -> list[Match]:
+        """The match of each embedding, float32 (n, dim), with `top_k` candidates.
+
+        Parameters
+        ----------
+        verdicts : sequence of Comparability, optional
+            Whether each face can be compared. One that cannot gets no name. For others the threshold follows from the stranger
+            rate divided by the `rate_factor`, unless it is given or fixed.
+        """
         if not len(vectors):
             return []
-        limit = self.threshold_now() if threshold is None else threshold
+        verdicts = [Comparability()] * len(vectors) if verdicts is None else verdicts
         found = self._gallery.search(vectors, max(2, top_k))
-        return [matching.decide(candidates, limit, self.curve, top_k, self._margin) for candidates in found]
+        matches = []
+        for candidates, verdict in zip(found, verdicts, strict=True):
+            limit = self._limit(verdict.rate_factor) if threshold is None else threshold
+            match = matching.decide(candidates, limit, self.curve, top_k, self._margin, verdict.rate_factor)
+            matches.append(match if verdict.comparable else matching.withheld(match))
+        return matches
+
+    def _limit(self, rate_factor: float) -> float:
+        if self._fixed is not None or rate_factor <= 1:
+            return self.threshold_now()
+        return self.threshold_at(self._stranger_rate() / rate_factor)
+
+    def verification_limit(self, verdicts: Sequence[Comparability]) -> float:
+        """`verification_threshold` for faces with these verdicts: lower for one whose `rate_factor` is above 1."""
+        factor = max((each.rate_factor for each in verdicts), default=1.0)
+        if self._fixed is not None or factor <= 1:
+            return self.verification_threshold
+        return min(self.one_to_one, self.curve.distance(self.curve.rate(self.one_to_one) / factor))
 
     def nearest_other(self, subject: str, vector: np.ndarray) -> Candidate | None:
-        """Who is nearest to an embedding, float32 (dim,), apart from `subject`."""
+        """The nearest subject of an embedding, float32 (dim,), other than `subject`."""
         found = self._gallery.search(vector[None], 2)[0]
         return next((candidate for candidate in found if candidate.subject != subject), None)
 
     def nearest(self, vectors: Sequence[np.ndarray], rate: float) -> list[Candidate | None]:
-        """Who is nearest to each embedding, where a stranger comes that near to anybody with the chance `rate` at most."""
+        """The nearest subject of each embedding, within the distance that a stranger has to anybody with probability `rate`."""
         if not len(vectors):
             return []
         near = max(self.threshold_at(rate), self.threshold_now())
         found = self._gallery.search(np.array(vectors), 1)
         return [each[0] if each and each[0].distance <= near else None for each in found]
 
-    def calibration(self, measurement: Measurement) -> Calibration:
-        """What each stranger rate means in this gallery; distances are measured meanwhile where that takes long."""
+    def calibration(self, measurement: Measurement) -> GalleryCalibration:
+        """What each stranger rate means in this gallery; distances are measured in the background if that takes long."""
         count = len(self._gallery)
         measured, current = measurement.latest()
         points = []
         for rate in sorted({*RATES, self._stranger_rate()}):
             threshold = self.threshold_at(rate, count)
             shares = (None, None) if measured is None else (measured.accepted(threshold), measured.mistaken(threshold))
-            points.append(CurvePoint(rate, threshold, matching.rate_per_comparison(rate, count), *shares))
-        return Calibration(self.stranger_rate, self.threshold_now(), count, tuple(points), measured, current)
+            points.append(CurvePoint(rate, threshold, thresholds.rate_per_comparison(rate, count), *shares))
+        return GalleryCalibration(self.stranger_rate, self.threshold_now(), count, tuple(points), measured, current)

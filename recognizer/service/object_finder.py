@@ -1,4 +1,4 @@
-"""What finds objects: fetched and loaded by whoever wants it first."""
+"""The object detector, which is fetched and loaded when it is first used."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import threading
 import time
 from pathlib import Path
 
-from .. import models
-from ..errors import Busy, ModelError, ModelMissing, StorageError
-from ..objects import GRAPH, WEIGHTS, ObjectDetector
+from recognizer.core.errors import Busy, ModelError, ModelMissing, StorageError
+from recognizer.photos.objects import GRAPH, WEIGHTS, ObjectDetector
+from recognizer.weights import manifest
 
-#: Seconds for which a call waits while another one fetches what finds objects, and for which a failure to is believed.
+#: Seconds that a call waits while another downloads the object detector; seconds for which a failed download is remembered.
 OBJECTS_WAIT, OBJECTS_RETRY = 10.0, 60.0
 
 
@@ -20,9 +20,9 @@ class ObjectFinder:
     Parameters
     ----------
     folder : Path
-        Where weights are kept.
+        Of the weights.
     threshold : float
-        Least score of an object, where nobody asks for another.
+        Minimum score of an object, unless a request has another.
     """
 
     def __init__(self, folder: Path, threshold: float):
@@ -31,14 +31,14 @@ class ObjectFinder:
         self._lock = threading.Lock()
         self._failed = -float("inf")
 
-    def detector(self, download: models.Progress | None = None) -> ObjectDetector:
-        """What finds objects; the first call takes as long as fetching and loading take. Its `find` may be called from any
-        thread, outside the pool as well.
+    def detector(self, download: manifest.Progress | None = None) -> ObjectDetector:
+        """The object detector; the first call fetches and loads it. Its `find` may be called from any thread, also outside
+        the pool.
 
         Parameters
         ----------
         download : callable, optional
-            Told how fetching goes.
+            Called with the progress of fetching.
 
         Raises
         ------
@@ -57,14 +57,14 @@ class ObjectFinder:
         finally:
             self._lock.release()
 
-    def _load(self, download: models.Progress | None) -> ObjectDetector:
-        """Whoever asks again soon after a failure to fetch is not kept waiting for the next one."""
+    def _load(self, download: manifest.Progress | None) -> ObjectDetector:
+        """Raise at once if fetching failed a short time ago."""
         waiting = time.monotonic() < self._failed + OBJECTS_RETRY
         try:
             if waiting:
-                files = [models.path(key, self._folder) for key in (WEIGHTS, GRAPH)]
+                files = [manifest.path(key, self._folder) for key in (WEIGHTS, GRAPH)]
             else:
-                files = models.ensure((WEIGHTS, GRAPH), self._folder, download)
+                files = manifest.fetch((WEIGHTS, GRAPH), self._folder, download)
         except (ModelError, StorageError) as error:
             if not waiting:
                 self._failed = time.monotonic()

@@ -1,4 +1,4 @@
-"""A photo looked at: where faces are, whose they are, and what else is on it."""
+"""Recognition on photos: where faces are, whose they are, and which objects a photo shows."""
 
 from __future__ import annotations
 
@@ -6,26 +6,33 @@ import time
 from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from .. import annotate, images, matching
-from ..engines import Engine, largest
-from ..errors import InvalidParameter, NoFace, SubjectNotFound
-from ..examination import TOGETHER, Rules, fill_memory
-from ..galleries.base import Gallery
-from ..metrics import Metrics
-from ..names import looked_up
-from ..objects import DECODE_SIZE, LEAST_SCORE, ObjectDetector, check_labels
-from ..pool import Pool
-from ..results import Seen, SeenFace, SeenObjects, Verification
-from ..types import Face, Faces
-from .matcher import Matcher
-from .object_finder import ObjectFinder
+from recognizer.attributes.reader import AttributeReader
+from recognizer.core.errors import InvalidParameter, NoFace, SubjectNotFound
+from recognizer.core.metrics import Metrics
+from recognizer.core.names import normalise_lookup
+from recognizer.core.pool import Pool
+from recognizer.core.types import Face, Faces
+from recognizer.engines import Engine, largest
+from recognizer.engines.protocols import Described
+from recognizer.enrolment.examination import TOGETHER, EnrolmentRules, fill_memory
+from recognizer.galleries import matching
+from recognizer.galleries.contract import Gallery
+from recognizer.photos import annotate, images
+from recognizer.photos.objects import DECODE_SIZE, LEAST_SCORE, ObjectDetector, check_labels
+from recognizer.photos.quality import Quality, remarks
+from recognizer.photos.remarks import Comparability
+from recognizer.photos.results import Seen, SeenFace, SeenObjects, Verification
+from recognizer.service.attribute_finder import AttributeFinder
+from recognizer.service.matcher import Matcher
+from recognizer.service.object_finder import ObjectFinder
 
-#: Most candidates that one face lists.
+#: Maximum number of candidates of one face.
 MAX_CANDIDATES = 100
-#: Largest threshold that a request may ask for: no two embeddings are further apart.
+#: Largest threshold of a request: no two embeddings are further apart.
 MAX_THRESHOLD = 4
 
 
@@ -47,7 +54,7 @@ class _Clock:
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """The faces of a photo that are to be described."""
+    """The faces of a photo that wait for their embeddings."""
 
     image: images.Image
     faces: Faces
@@ -55,22 +62,22 @@ class _Question:
 
 
 class _Describing:
-    """Describes the faces of several photos in one go; see `pool.Together`."""
+    """Describes the faces of several photos together; see `pool.BatchFunction`."""
 
     def __init__(self, engine: Engine):
         self._engine = engine
 
-    def __call__(self, questions: list[_Question]) -> list[np.ndarray]:
+    def __call__(self, questions: list[_Question]) -> list[Described]:
         for each in questions:
-            each.clock.lap("queue")  # while the others were looked at
-        return self._engine.describe_all([(each.image, each.faces) for each in questions])
+            each.clock.lap("queue")  # while the others waited
+        return self._engine.described_all([(each.image, each.faces) for each in questions])
 
     def enough(self, questions: list[_Question]) -> bool:
         return sum(len(each.faces) for each in questions) >= TOGETHER or fill_memory(each.image for each in questions)
 
 
 class Recognition:
-    """Looks at photos, in the pool. Photos are bytes or `images.Image`; every method may be called from any thread.
+    """Finds and names faces, in the pool. Photos are bytes or `images.Image`; every method may be called from any thread.
 
     Parameters
     ----------
@@ -78,16 +85,17 @@ class Recognition:
     gallery : Gallery
     matcher : Matcher
     pool : Pool
-        Where the work is done.
+        Runs the work.
     finder : ObjectFinder
-    rules : Rules
-        How large a photo may be.
+    attribute_finder : AttributeFinder
+    rules : EnrolmentRules
+        Has the limits for photos.
     font : Path
-        What labels are written with.
+        For labels.
     metrics : Metrics, optional
-        Where stages and faces are counted.
+        Counts stages and faces.
     unknown : callable, optional
-        Told of everything that was recognised, to keep those whom nobody knows.
+        Called with each result, so that unknown people can be stored.
     """
 
     def __init__(
@@ -97,19 +105,21 @@ class Recognition:
         matcher: Matcher,
         pool: Pool,
         finder: ObjectFinder,
-        rules: Rules,
+        attribute_finder: AttributeFinder,
+        rules: EnrolmentRules,
         font: Path,
         metrics: Metrics | None = None,
         unknown: Callable[[Seen], None] | None = None,
     ):
         self._engine, self._gallery, self._matcher, self._pool, self._finder = engine, gallery, matcher, pool, finder
+        self._attribute_finder = attribute_finder
         self._rules, self._font, self._metrics, self._unknown = rules, font, metrics, unknown
         self._describing = _Describing(engine)
         if hasattr(engine.embedder, "idle"):
             engine.embedder.idle = lambda: pool.inside < 2
 
     def decode(self, photo: bytes | images.Image, long_side: int | None = None) -> images.Image:
-        """The photo, as sharp as the engine's first look needs it, or a long side of so many pixels."""
+        """The photo, decoded as sharply as the engine's first detection pass needs it, or to a long side of so many pixels."""
         if isinstance(photo, images.Image):
             return photo
         return images.decode(
@@ -121,21 +131,34 @@ class Recognition:
 
     # -- faces --------------------------------------------------------------------------------------------------
 
-    def detect(self, photo: bytes | images.Image, *, min_face: int | None = None, landmarks: int = 5) -> Seen:
+    def detect(
+        self,
+        photo: bytes | images.Image,
+        *,
+        min_face: int | None = None,
+        landmarks: int = 5,
+        attributes: str | Collection[str] | None = None,
+    ) -> Seen:
         """Find the faces of a photo.
 
         Parameters
         ----------
         photo : bytes or images.Image
         min_face : int, optional
-            Instead of the setting of that name.
+            Replaces the setting of that name.
         landmarks : {5, 68}
+        attributes : str or collection of str, optional
+            What to say of each face: some of ``age``, ``gender`` and ``expression``, such as ``"age,gender"``. With any, the
+            quality of each face is measured as well. The first call fetches what is needed for it, and loads it.
 
         Raises
         ------
-        ImageError, Busy, InvalidParameter
+        ImageError, Busy, InvalidParameter, AttributesOff
+        ModelMissing
+            The weights of attributes are missing and could not be fetched.
         """
-        return self._counted(self._look_in_pool(photo, min_face, landmarks, False, 0, None), False)
+        wanted = self._attribute_finder.chosen(attributes)
+        return self._counted(self._look_in_pool(photo, min_face, landmarks, False, 0, None, wanted), False)
 
     def recognize(
         self,
@@ -145,6 +168,7 @@ class Recognition:
         min_face: int | None = None,
         landmarks: int = 5,
         threshold: float | None = None,
+        attributes: str | Collection[str] | None = None,
     ) -> Seen:
         """Find the faces of a photo and name those who are enrolled.
 
@@ -152,29 +176,42 @@ class Recognition:
         ----------
         photo : bytes or images.Image
         top_k : int
-            How many candidates each face lists.
-        min_face, landmarks
+            Number of candidates for each face.
+        min_face, landmarks, attributes
             As for `detect`.
         threshold : float, optional
             Largest distance at which a face gets a name, instead of `Matcher.threshold_now`.
 
         Raises
         ------
-        ImageError, Busy, InvalidParameter
+        ImageError, Busy, InvalidParameter, AttributesOff, ModelMissing
         """
+        wanted = self._attribute_finder.chosen(attributes)
         _check_range("top_k", top_k, 0, MAX_CANDIDATES)
         if threshold is not None:
             _check_range("threshold", threshold, 0, MAX_THRESHOLD)
-        seen = self._look_in_pool(photo, min_face, landmarks, True, top_k, threshold)
+        seen = self._look_in_pool(photo, min_face, landmarks, True, top_k, threshold, wanted)
         if self._unknown is not None:
             self._unknown(seen)
         return self._counted(seen, True)
 
-    def _in_pool(self, work, *args):
-        return self._timed(*self._pool.run(work, *args))
+    def describe(self, photo: bytes | images.Image, *, attributes: str | Collection[str] | None = None) -> Seen:
+        """Find the faces of a photo with their embeddings and qualities. As `recognize`, but nothing of strangers is kept.
 
-    def _look_in_pool(self, *args) -> Seen:
-        return self._timed(*self._pool.run_together(self._look(*args), self._describing))
+        Raises
+        ------
+        ImageError, Busy, InvalidParameter, AttributesOff, ModelMissing
+        """
+        wanted = self._attribute_finder.chosen(attributes)
+        return self._counted(self._look_in_pool(photo, None, 5, True, 0, None, wanted), False)
+
+    def _in_pool(self, work, *args):
+        return self._timed(*self._pool.run_inference(work, *args))
+
+    def _look_in_pool(self, photo, min_face, landmarks, compared, top_k, threshold, attributes) -> Seen:
+        reader = self._attribute_finder.reader() if attributes else None  # it may have to be fetched: not in the pool
+        args = (photo, min_face, landmarks, compared, top_k, threshold, attributes, reader)
+        return self._timed(*self._pool.run_batched(self._look(*args), self._describing))
 
     def _timed(self, result, waited: float):
         stages, waited = result.timing_ms, waited * 1000
@@ -190,8 +227,8 @@ class Recognition:
         return seen
 
     def _look(
-        self, photo, min_face, landmarks, compared: bool, top_k, threshold
-    ) -> Generator[_Question, np.ndarray, Seen]:
+        self, photo, min_face, landmarks, compared: bool, top_k, threshold, attributes, reader: AttributeReader | None
+    ) -> Generator[_Question, Described, Seen]:
         if landmarks not in (5, 68):
             raise InvalidParameter(f"landmarks: expected 5 or 68, got {landmarks}")
         if min_face is not None:
@@ -199,27 +236,37 @@ class Recognition:
         clock = _Clock()
         image = self.decode(photo)
         clock.lap("decode")
-        faces, image = self._engine.look(image, min_face)
+        faces, image = self._engine.find_with_image(image, min_face)
         clock.lap("detect")
-        if len(faces) and (landmarks == 68 or compared):
-            image = self._engine.aligned(image, faces)[0]  # decoded once for all that follows
-        points: Sequence = [None] * len(faces)
+        if len(faces) and (landmarks == 68 or compared or reader is not None):
+            image = self._engine.aligned(image, faces)[0]  # decoded once for all steps
+        matches: Sequence = [None] * len(faces)
+        qualities: Sequence = [None] * len(faces)
+        verdicts: Sequence = [None] * len(faces)
+        vectors: Sequence | np.ndarray = [None] * len(faces)
+        if compared:
+            asked = image, faces
+            described = (yield _Question(*asked, clock)) if len(faces) else self._engine.described_all([asked])[0]
+            clock.lap("embed")
+            judged = self._engine.judged(image, faces, described, self._engine.qualities(image, faces))
+            faces, qualities, verdicts, vectors = judged.faces, judged.qualities, judged.verdicts, judged.vectors
+            clock.lap("quality")
+            matches = self._matcher.match(judged.vectors, top_k, threshold, verdicts)
+            clock.lap("match")
+        elif reader is not None:
+            qualities = self._engine.qualities(image, faces)
+            clock.lap("quality")
+        points: Sequence[Any] | np.ndarray = [None] * len(faces)
         if landmarks == 68:
             points = self._engine.landmarks_68(image, faces)
             clock.lap("landmarks")
-        matches: Sequence = [None] * len(faces)
-        qualities: Sequence = [None] * len(faces)
-        if compared:
-            vectors = (yield _Question(image, faces, clock)) if len(faces) else self._engine.describe(image, faces)
-            clock.lap("embed")
-            matches = self._matcher.match(vectors, top_k, threshold)
-            clock.lap("match")
-            qualities = self._engine.qualities(image, faces)
-            clock.lap("quality")
-        found = tuple(
-            SeenFace(face, point, match, measured)
-            for face, point, match, measured in zip(faces, points, matches, qualities, strict=True)
-        )
+        read: Sequence = [None] * len(faces)
+        if reader is not None and len(faces):
+            near, scaled = self._engine.aligned(image, faces)
+            codes = [_unfit(*each) for each in zip(qualities, verdicts, strict=True)]
+            read = reader.read(near.pixels, scaled, codes, attributes)
+            clock.lap("attributes")
+        found = tuple(SeenFace(*each) for each in zip(faces, points, matches, qualities, vectors, read, verdicts, strict=True))
         return Seen(image, found, clock.total())
 
     # -- verification -------------------------------------------------------------------------------------------
@@ -233,7 +280,7 @@ class Recognition:
     ) -> Verification:
         """Whether a photo's largest face is the same person as another photo's, or as an enrolled subject.
 
-        The threshold is the engine's for comparing one with one (see docs/accuracy.md), unless one is given or fixed by
+        The threshold is the engine's for one-to-one comparison (see docs/accuracy.md), unless one is given or fixed by
         a setting.
 
         Raises
@@ -246,7 +293,7 @@ class Recognition:
             _check_range("threshold", threshold, 0, MAX_THRESHOLD)
         templates = None
         if subject is not None:
-            subject = looked_up(subject)
+            subject = normalise_lookup(subject)
             held = self._gallery.templates(subject)
             if not held:
                 raise SubjectNotFound(f"nobody called {subject!r} is enrolled with a usable photo")
@@ -255,42 +302,48 @@ class Recognition:
 
     def _verify(self, photo, other, templates, threshold) -> Verification:
         clock = _Clock()
-        face, vector = self._largest(photo, clock, "photo")
-        taken = [face]
+        face, vector, verdict = self._largest(photo, clock, "photo")
+        taken, verdicts = [face], [verdict]
         if templates is None:
-            face, second = self._largest(other, clock, "other")
+            face, second, verdict = self._largest(other, clock, "other")
             taken.append(face)
+            verdicts.append(verdict)
             templates = second[None]
         distance = float(matching.distances(vector.astype(np.float64), templates).min())
-        limit = self._matcher.verification_threshold if threshold is None else threshold
+        limit = self._matcher.verification_limit(verdicts) if threshold is None else threshold
         clock.lap("match")
-        rate = self._matcher.curve.told(distance)
-        return Verification(distance <= limit, distance, limit, rate, tuple(taken), clock.total())
+        comparable = all(each.comparable for each in verdicts)
+        factor = max(each.rate_factor for each in verdicts)
+        rate = self._matcher.curve.reported_rate(distance, factor) if comparable else None
+        same = comparable and distance <= limit
+        return Verification(same, distance, limit, rate, tuple(taken), clock.total(), tuple(verdicts))
 
-    def _largest(self, photo: bytes | images.Image, clock: _Clock, which: str) -> tuple[Face, np.ndarray]:
+    def _largest(self, photo: bytes | images.Image, clock: _Clock, which: str) -> tuple[Face, np.ndarray, Comparability]:
         image = self.decode(photo)
         clock.lap("decode")
-        faces, image = self._engine.look(image)
+        faces, image = self._engine.find_with_image(image)
         clock.lap("detect")
         if not len(faces):
             raise NoFace(f"no face was found in {which!r}", photo=which)
         face = faces.select([largest(faces)])
-        vector = self._engine.describe(image, face)[0]
+        described = self._engine.described_all([(image, face)])[0]
         clock.lap("embed")
-        return face[0], vector
+        judged = self._engine.judged(image, face, described, self._engine.qualities(image, face))
+        clock.lap("quality")
+        return judged.faces[0], judged.vectors[0], judged.verdicts[0]
 
     # -- objects ------------------------------------------------------------------------------------------------
 
     def objects(
         self, photo: bytes | images.Image, *, threshold: float | None = None, labels: Collection[str] | None = None
     ) -> SeenObjects:
-        """Find the objects of a photo. The first call fetches what is needed for it, and loads it.
+        """Find the objects of a photo. The first call fetches and loads the detector.
 
         Parameters
         ----------
         photo : bytes or images.Image
         threshold : float, optional
-            Least score, instead of the setting `object_threshold`.
+            Minimum score; replaces the setting `object_threshold`.
         labels : collection of str, optional
             Only objects with one of these labels; see `objects.LABELS`.
 
@@ -298,7 +351,7 @@ class Recognition:
         ------
         ImageError, Busy, InvalidParameter
         ModelMissing
-            The weights are not there and could not be fetched.
+            The weights are missing and could not be fetched.
         """
         threshold = self._finder.threshold if threshold is None else threshold
         _check_range("threshold", threshold, LEAST_SCORE, 1)
@@ -318,14 +371,18 @@ class Recognition:
     # -- drawing ------------------------------------------------------------------------------------------------
 
     def annotated(self, seen: Seen | SeenObjects) -> bytes:
-        """The photo that was looked at, at its full size, with what was found drawn on it: a JPEG."""
-        return self._pool.run(self._annotate, seen)[0]
+        """The annotated photo as a JPEG, at full size or as large as memory allows."""
+        return self._pool.run_inference(self._annotate, seen)[0]
 
     def _annotate(self, seen: Seen | SeenObjects) -> bytes:
-        full = seen.image.sharper(1.0)
         if isinstance(seen, SeenObjects):
-            return images.encode_jpeg(annotate.draw(full.pixels, (), self._font, seen.objects))
-        return images.encode_jpeg(annotate.draw(full.pixels, seen.faces, self._font))
+            return images.encode_jpeg(annotate.draw_on(seen.image, (), self._font, seen.objects))
+        return images.encode_jpeg(annotate.draw_on(seen.image, seen.faces, self._font))
+
+
+def _unfit(quality: Quality, verdict: Comparability | None) -> list[str]:
+    """Codes of why attributes of a face may not be said."""
+    return remarks(quality) + ([] if verdict is None or verdict.comparable else ["not_comparable"])
 
 
 def _check_range(name: str, value: float, least: float, most: float) -> None:

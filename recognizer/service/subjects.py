@@ -1,68 +1,73 @@
-"""Who is enrolled, asked about and changed: every change is noted, and what is erased is erased everywhere."""
+"""The enrolled subjects: queries and changes. Every change is in the audit log, and erasure covers every holding."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from .. import geometry, images, matching, names, subject_export, template_file
-from ..audit import AuditLog
-from ..changes import Changes
-from ..encodings import EncodingsCache
-from ..engines import Engine
-from ..enrolment import Enrolment, Entry
-from ..errors import (
+from recognizer.core import geometry, names
+from recognizer.core.audit import AuditLog
+from recognizer.core.errors import (
     InvalidParameter,
     LooksLikeAnother,
+    NameTaken,
     PhotoNotFound,
+    PoorPhoto,
     StorageError,
     SubjectNotFound,
     UnsupportedImage,
 )
-from ..examination import Examined, Rules, examine, thumbnail
-from ..folder import Problem
-from ..metrics import Metrics
-from ..pool import Pool
-from ..quality import Quality
-from ..results import EnrolledPhoto, Person, PersonPhoto
-from ..review import Review, Warnings, duplicate_of, looks_like_another, unlike_others
-from ..types import Box
-from .events import KeptEvents
-from .matcher import Matcher
-from .recognition import Recognition
+from recognizer.core.holdings import Whose
+from recognizer.core.lock import WriteLock
+from recognizer.core.metrics import Metrics
+from recognizer.core.pool import Pool
+from recognizer.core.types import Box
+from recognizer.enrolment import subject_export, template_file
+from recognizer.enrolment.cache import FORCED
+from recognizer.enrolment.enrolled import EnrolledPhoto, Person, PersonPhoto
+from recognizer.enrolment.enrolment import Enrolment
+from recognizer.enrolment.entries import Entry
+from recognizer.enrolment.examination import Examined, examine, thumbnail
+from recognizer.enrolment.folder import Problem
+from recognizer.enrolment.photo_encoding import EncodingReporter
+from recognizer.enrolment.review import Review, Warnings, duplicate_of, looks_like_another, unlike_others
+from recognizer.galleries import matching
+from recognizer.photos import images, metadata
+from recognizer.photos.quality import Quality
+from recognizer.service.erasures import Erasures
+from recognizer.service.matcher import Matcher
+from recognizer.service.recognition import Recognition
+from recognizer.service.subject_holdings import OtherCachesHolding
 
 #: Extensions under which photos are stored, by format.
 EXTENSIONS = {"jpeg": "jpg", "tiff": "tif"}
-#: Share that two boxes have in common from which on they are of one face.
+#: Minimum intersection over union of two boxes of the same face.
 _SAME_FACE = 0.5
 
 
 class Subjects:
     """Enrols, shows, renames and erases people. Names are as `names.normalise` writes them; any thread may call.
 
-    What is enrolled belongs to `enrolment.Enrolment`, what is odd about it to `review.Review`.
+    `enrolment.Enrolment` owns what is enrolled; `review.Review` finds suspicious photos.
 
     Parameters
     ----------
     enrolment : Enrolment
     recognition : Recognition
-        Reads photos.
+        Decodes photos.
     matcher : Matcher
     pool : Pool
-        Where photos are looked at.
-    engine : Engine
-    rules : Rules
-        What a photo must be to enrol somebody.
-    events : KeptEvents
-        Where people are named, too.
+        Examines photos.
+    erasures : Erasures
+        Erases and renames in every holding.
     audit : AuditLog
-    changes : Changes
-        The gate that every change passes.
-    caches : sequence of Path
-        Other files of encodings, which may hold some of the photos that are erased.
+    changes : WriteLock
+        The lock of every write.
+    other_caches : OtherCachesHolding
+        May contain results for photos that are erased.
     metrics : Metrics, optional
     """
 
@@ -72,18 +77,30 @@ class Subjects:
         recognition: Recognition,
         matcher: Matcher,
         pool: Pool,
-        engine: Engine,
-        rules: Rules,
-        events: KeptEvents,
+        erasures: Erasures,
         audit: AuditLog,
-        changes: Changes,
-        caches: Sequence[Path],
+        changes: WriteLock,
+        other_caches: OtherCachesHolding,
         metrics: Metrics | None = None,
     ):
         self._enrolment, self._recognition, self._matcher, self._pool = enrolment, recognition, matcher, pool
-        self._engine, self._rules, self._events, self._audit = engine, rules, events, audit
-        self._changes, self._caches, self._metrics = changes, caches, metrics
+        self._engine, self._rules = enrolment.options.engine, enrolment.options.rules
+        self._erasures, self._audit = erasures, audit
+        self._changes, self._other_caches, self._metrics = changes, other_caches, metrics
         self._review = Review(enrolment, matcher.one_to_one, matcher.threshold_now)
+
+    @contextmanager
+    def _change(self, *subjects: str) -> Iterator[None]:
+        """Hold the lock of every write; the earlier changes of other processes are known inside.
+
+        Parameters
+        ----------
+        subjects : str
+            Those whom the change concerns.
+        """
+        with self._changes.hold():
+            self._enrolment.catch_up(*subjects)
+            yield
 
     # -- enrolment ----------------------------------------------------------------------------------------------
 
@@ -95,7 +112,8 @@ class Subjects:
         face : {"only", "largest"}
             What to do with a photo of several people: refuse it, or take the largest face.
         force : bool
-            Enrol even if the face looks like another subject's.
+            Enrol even if the face looks like another subject's, or is not comparable. A template of a face that is not
+            comparable stays marked.
 
         Raises
         ------
@@ -104,13 +122,20 @@ class Subjects:
         subject = names.normalise(subject)
         if face not in ("only", "largest"):
             raise InvalidParameter(f"face: expected only or largest, got {face!r}")
+        if len(photo) <= self._rules.max_bytes:  # others are refused below
+            photo = metadata.strip(photo, self._rules.strip_metadata)
         extension = images.sniff(photo) or "photo"
-        examined, _ = self._pool.run(examine, self._engine, photo, self._rules, face)
-        warnings = self._compare_with_enrolled(subject, examined, force)
-        with self._changes.one():
-            entry, new = self._enrolment.add(subject, photo, EXTENSIONS.get(extension, extension), examined)
-            if new:
-                self._audit.append("enroll", subject, **({"force": True} if force else {}))
+        examined, _ = self._pool.run_inference(self._examine, photo, face, force)
+        with self._change(subject):  # under the lock: of two requests that enrol one face at once, the second is refused
+            self._erasures.require_finished(subject)
+            warnings = self._compare_with_enrolled(subject, examined, force)
+            entry, new = self._enrolment.add(
+                subject,
+                photo,
+                EXTENSIONS.get(extension, extension),
+                examined,
+                noted=lambda: self._audit.append("enroll", subject, **({"force": True} if force else {})),
+            )
         original = self._enrolment.original_of(subject, entry.photo)
         if original is not None:
             warnings.append(duplicate_of(original))
@@ -118,9 +143,36 @@ class Subjects:
             self._metrics.enrolled()
         return EnrolledPhoto(subject, entry.encoding, new, tuple(warnings))
 
+    def add_empty(self, name: str) -> str:
+        """Make the folder of a subject without a photo; the name as it is written there.
+
+        Raises
+        ------
+        InvalidName, StorageError
+        NameTaken
+            There is such a folder already, or one that some systems cannot tell from it.
+        """
+        name = names.normalise(name)
+        with self._change(name):
+            self._erasures.require_finished(name)
+            if self._enrolment.has_folder(name):
+                raise NameTaken(f"{name!r} exists already", subject=name)
+            self._enrolment.folder.make_folder(name)
+        return name
+
+    def _examine(self, photo: bytes, face: str, force: bool) -> Examined:
+        try:
+            return examine(self._engine, photo, self._rules, face)
+        except PoorPhoto:
+            if not force:
+                raise
+            return examine(self._engine, photo, self._rules, face + FORCED)
+
     def _compare_with_enrolled(self, subject: str, examined: Examined, force: bool) -> list[dict]:
         vector, limit = examined.encoding.vector, self._matcher.threshold_now()
-        warnings = []
+        warnings: list[dict] = []
+        if vector is None:
+            return warnings
         other = self._matcher.nearest_other(subject, vector)
         if other is not None and other.distance <= limit:
             warning = looks_like_another(other.subject, other.distance, limit)
@@ -138,11 +190,11 @@ class Subjects:
     # -- people -------------------------------------------------------------------------------------------------
 
     def all(self) -> list[Person]:
-        """Everybody with a folder, by name; what is odd about photos is not looked at (see `odd_photos` and `person`)."""
+        """Everybody with a folder, by name; suspicious photos are not searched for (see `odd_photos` and `person`)."""
         return [self._person(name, entries) for name, entries in self._enrolment.subjects().items()]
 
     def page(self, offset: int = 0, limit: int | None = None, search: str = "") -> tuple[list[Person], int]:
-        """Some of `all`: of those with `search` in their name, so many from the given one on; and how many they are."""
+        """A page of `all`: those with `search` in their name, `limit` of them from `offset` on; and their total number."""
         wanted = search.casefold()
         found = [each for each in self._enrolment.subjects().items() if wanted in each[0].casefold()]
         chosen = found[offset:] if limit is None else found[offset : offset + limit]
@@ -151,7 +203,7 @@ class Subjects:
     def odd_photos(self) -> dict[str, int] | None:
         """How many photos of each subject are odd among the others (see `review`); those with none are left out.
 
-        None where so many are enrolled that it would take long.
+        None if so many are enrolled that it would take long.
         """
         found = self._review.of_all()
         return None if found is None else {subject: len(photos) for subject, photos in found.items() if photos}
@@ -163,9 +215,19 @@ class Subjects:
         ------
         SubjectNotFound
         """
-        name = names.looked_up(name)
-        entries = self._enrolment.entries(name)
-        return self._person(name, entries, self._review.of(name))
+        name = names.normalise_lookup(name)
+        return self._person(name, self._entries(name), self._review.of(name))
+
+    def _entries(self, name: str) -> list[Entry]:
+        """What was read from a subject's folder, also if another process enrolled the subject a moment ago.
+
+        Raises
+        ------
+        SubjectNotFound
+        """
+        if not self._enrolment.is_enrolled(name):
+            self._enrolment.learn(name)
+        return self._enrolment.entries(name)
 
     def _person(self, name: str, entries: Sequence[Entry], odd: Warnings | None = None) -> Person:
         originals = {entry.photo: self._enrolment.original_of(name, entry.photo) for entry in entries}
@@ -177,11 +239,15 @@ class Subjects:
                 warnings = [duplicate_of(original), *warnings]
             file = PurePosixPath(entry.path).name
             photos.append(PersonPhoto(entry.photo or None, file, entry.stamp.size, entry.encoding, tuple(warnings)))
-        used = {photo.id for photo in photos if photo.encoding.vector is not None and originals[photo.id] is None}
+        used = {
+            photo.id
+            for photo in photos
+            if photo.encoding.vector is not None and photo.id is not None and originals[photo.id] is None
+        }
         return Person(name, len(used), tuple(photos), self._enrolment.consent(name))
 
     def problems(self) -> list[Problem]:
-        """What in known_faces is not used, and why."""
+        """The files in known_faces that are not used, and the reasons."""
         return self._enrolment.problems()
 
     def rename(self, name: str, to: str, *, merge: bool = False) -> Person:
@@ -191,117 +257,111 @@ class Subjects:
         ------
         SubjectNotFound, InvalidName, NameTaken, StorageError
         """
-        to, name = names.normalise(to), names.looked_up(name)
-        with self._changes.one():
-            joined = to != name and to in self._enrolment.subjects()
-            self._enrolment.rename(name, to, merge)
-            if to != name:
-                self._audit.rename(name, to, merge=joined)
-        return self.person(to)
+        to, name = names.normalise(to), names.normalise_lookup(name)
+        with self._change(name, to):
+            joined = to != name and self._enrolment.is_enrolled(to)
+            if to == name:
+                self._enrolment.entries(name)
+            else:
+                self._erasures.require_finished(to)
+                self._enrolment.rename(name, to, merge, noted=lambda: self._audit.rename(name, to, merge=joined))
+                self._erasures.rename(name, to)
+            entries = self._enrolment.entries_so_far(to)
+        return self._person(to, entries, self._review.of(to))
+
+    def use_largest(self, name: str | None = None, progress: EncodingReporter | None = None) -> dict[str, list[str]]:
+        """Let the photos that show several people enrol their largest face: those of a subject, or of everybody.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Called with ``(done, total)`` of the photos to be encoded.
+
+        Returns
+        -------
+        dict of list of str
+            The paths of the photos that were ``renamed``, and of those that are still ``unused``.
+
+        Raises
+        ------
+        SubjectNotFound, StorageError
+        """
+        name = None if name is None else names.normalise_lookup(name)
+        with self._change(*([] if name is None else [name])):
+            if name is not None:
+                self._enrolment.entries(name)
+            renamed = list(self._enrolment.mark_largest(name).values())
+            for subject in sorted({names.normalise(path.partition("/")[0]) for path in renamed}):
+                self._audit.append("enroll", subject, face="largest")
+        self._enrolment.sync(progress=progress)
+        unused = {problem.path for problem in self._enrolment.problems()}
+        return {"renamed": renamed, "unused": [path for path in renamed if path in unused]}
 
     def set_consent(self, name: str, note: str | None = None, expires: str | None = None) -> Person:
-        """Keep what a subject agreed to, and until when; what is None stays, ``none`` takes it away.
+        """Store what a subject agreed to, and until when; None leaves a value as it is, ``none`` removes it.
 
-        From the expiry on nobody is matched with them, and after the grace of the settings they are erased.
+        After the expiry the subject is no longer recognised, and is erased after the grace period of the settings.
 
         Raises
         ------
         SubjectNotFound, InvalidParameter, StorageError
         """
-        name = names.looked_up(name)
-        self._enrolment.entries(name)
-        with self._changes.one():
-            held = self._enrolment.consent(name).changed(note, expires)
+        name = names.normalise_lookup(name)
+        with self._change(name):
+            entries = self._enrolment.entries_so_far(name)
+            if not entries and not self._enrolment.folder.files_of(name):
+                raise SubjectNotFound(f"nobody called {name!r} is enrolled")
+            before = self._enrolment.consent(name)
+            held = before.changed(note, expires)
             self._enrolment.set_consent(name, held)
-            self._audit.append("consent", name, expires=held.expires, note=held.note is not None)
-        return self.person(name)
+            try:
+                self._audit.append("consent", name, expires=held.expires, note=held.note is not None)
+            except StorageError:
+                self._enrolment.set_consent(name, before)
+                raise
+        return self._person(name, entries, self._review.of(name))
 
     def export(self, name: str, to: Path) -> dict[str, int]:
-        """Write everything that is held about a subject into a ZIP file; how many of each are in it.
+        """Write everything that is stored about a subject into a ZIP file; returns the counts by kind.
 
         Raises
         ------
         SubjectNotFound, StorageError
         """
-        name = names.looked_up(name)
-        entries = self._enrolment.entries(name)
+        name = names.normalise_lookup(name)
+        self._entries(name)
         self._audit.append("export", name)
-        events = self._events.about(name)
-        holding = subject_export.Holding(
-            name,
-            photos=(
-                (PurePosixPath(entry.path).name, self._enrolment.folder.read(entry.path, self._rules.max_bytes))
-                for entry in entries
-            ),
-            thumbnails=self._kept_thumbnails(entries),
-            event_pictures=self._events.pictures(events),
-            templates=[_plain_template(entry) for entry in entries],
-            events=events,
-            audit=self._audit.about(name),
-            consent={"consent": self._enrolment.consent(name).note, "expires": self._enrolment.consent(name).expires},
-        )
-        return subject_export.write(holding, to)
-
-    def _kept_thumbnails(self, entries: Sequence[Entry]) -> Iterator[tuple[str, bytes]]:
-        for photo in dict.fromkeys(entry.photo for entry in entries if entry.photo):
-            kept = self._enrolment.cache.thumbnail(photo)
-            if kept is not None:
-                yield f"{photo}.jpg", kept
+        return subject_export.write(name, self._erasures.holdings.export(self._erasures.whose(name)), to)
 
     def delete(self, name: str) -> dict:
-        """Erase a subject everywhere, look whether anything is left, and say what was done.
+        """Erase a subject everywhere, check whether anything is left, and report what was done.
 
         Raises
         ------
-        SubjectNotFound, StorageError
+        SubjectNotFound
+        StorageError
+            Something is left; `Erasures.finish` erases it as soon as that is possible.
         """
-        with self._changes.one():
-            return self._delete(names.looked_up(name))
-
-    def _delete(self, name: str) -> dict:
-        try:
-            photos = self._enrolment.remove_subject(name)
-        except SubjectNotFound:  # the folder may have been deleted by hand: then the rest goes now
-            if not self._events.about(name) and name not in self._audit.names().values():
-                raise
-            photos = []
-        elsewhere = self._forget_elsewhere(photos)
-        self._events.forget(name)
-        self._audit.erase(name)
-        left = self._enrolment.left_of(name, photos)
-        left |= {
-            "cache_rows": left["cache_rows"] + elsewhere,
-            "events": self._events.left_of(name), "names": sum(each == name for each in self._audit.names().values())
-        }  # fmt: skip
-        if any(left.values()):
-            raise StorageError(f"not everything about {name!r} could be erased", left=left)
-        return {"deleted": name, "photos": len(photos), "left": left}
-
-    def _forget_elsewhere(self, photos: list[str]) -> int:
-        """Erase what `evaluate` and `group` keep about photos; how many rows of it are left."""
-        left = 0
-        for file in self._caches:
-            if photos and file.exists():
-                with closing(EncodingsCache(file, self._enrolment.folder.vault)) as cache:
-                    cache.forget(photos)
-                    left += cache.rows_about(photos)
-        return left
+        name = names.normalise_lookup(name)
+        with self._change(name):
+            return self._erasures.erase(name)
 
     # -- photos -------------------------------------------------------------------------------------------------
 
     def delete_photo(self, name: str, photo: str) -> dict:
         """Erase one photo of a subject; see `delete`."""
-        name = names.looked_up(name)
-        with self._changes.one():
-            files = self._enrolment.remove_photo(name, photo)
-            self._forget_elsewhere([photo])
-            self._audit.append("delete_photo", name)
-            if name not in self._enrolment.subjects():
-                self._audit.forget(name)
+        name = names.normalise_lookup(name)
+
+        def noted(last: bool) -> None:
+            self._other_caches.erase(Whose(name, (photo,)))
+            self._audit.erase_photo(name, last=last)
+
+        with self._change(name):
+            files = self._enrolment.remove_photo(name, photo, noted)
         return {"deleted": photo, "of": name, "files": files}
 
     def unsorted(self, file: str) -> bytes:
-        """A picture that lies in known_faces itself, where it is nobody's.
+        """A picture that is in known_faces itself and belongs to nobody.
 
         Raises
         ------
@@ -320,9 +380,8 @@ class Subjects:
 
     def delete_unsorted(self, file: str) -> dict:
         """Erase a file that lies in known_faces itself."""
-        with self._changes.one():
-            self._enrolment.remove_unsorted(file)
-            self._audit.append("delete_file")  # without its name, which may be a person's
+        with self._changes.hold():  # without the file's name, which may be a person's
+            self._enrolment.remove_unsorted(file, noted=lambda: self._audit.append("delete_file"))
         return {"deleted": file}
 
     def photo(self, name: str, photo: str) -> bytes:
@@ -354,11 +413,11 @@ class Subjects:
             return kept
         if entry.encoding.box is None:
             raise PhotoNotFound(f"photo {photo!r} has no face to show")
-        data = self.photo(name, photo)
-        return self._pool.run(lambda: thumbnail(self._recognition.decode(data), Box(*entry.encoding.box)))[0]
+        data, box = self.photo(name, photo), Box(*entry.encoding.box)
+        return self._pool.run_inference(lambda: thumbnail(self._recognition.decode(data), box))[0]
 
     def quality(self, name: str, photo: str) -> Quality | None:
-        """How good the picture is that a photo has of its subject's face; None where the face is not found again.
+        """The quality of the subject's face on a photo; None if the face is not found again.
 
         Raises
         ------
@@ -367,10 +426,10 @@ class Subjects:
         entry = self._entry(name, photo)
         if entry.encoding.box is None:
             raise PhotoNotFound(f"photo {photo!r} has no face that is used")
-        return self._pool.run(self._quality_of, self.photo(name, photo), entry.encoding.box)[0]
+        return self._pool.run_inference(self._quality_of, self.photo(name, photo), entry.encoding.box)[0]
 
     def _quality_of(self, photo: bytes, box: Sequence[float]) -> Quality | None:
-        faces, image = self._engine.look(self._recognition.decode(photo))
+        faces, image = self._engine.find_with_image(self._recognition.decode(photo))
         if not len(faces):
             return None
         shared = geometry.iou(np.array(box), faces.boxes)
@@ -378,18 +437,11 @@ class Subjects:
         return self._engine.qualities(image, faces.select([nearest]))[0] if shared[nearest] > _SAME_FACE else None
 
     def _entry(self, name: str, photo: str) -> Entry:
-        name = names.looked_up(name)
-        for entry in self._enrolment.entries(name):
-            if entry.photo == photo:
-                return entry
-        raise PhotoNotFound(f"{name!r} has no photo {photo!r}")
-
-
-def _plain_template(entry: Entry) -> dict:
-    """What the engine made of a photo, as plain data."""
-    held = entry.encoding
-    return {
-        "file": PurePosixPath(entry.path).name, "photo": entry.photo, "engine": held.engine, "face": held.face,
-        "vector": None if held.vector is None else [float(value) for value in held.vector],
-        "problem": held.problem, "box": held.box, "score": held.score, "width": held.width, "height": held.height,
-    }  # fmt: skip
+        name = names.normalise_lookup(name)
+        found = [entry for entry in self._entries(name) if entry.photo == photo]
+        if not found:  # another process may have enrolled it a moment ago
+            self._enrolment.learn(name)
+            found = [entry for entry in self._enrolment.entries(name) if entry.photo == photo]
+        if not found:
+            raise PhotoNotFound(f"{name!r} has no photo {photo!r}")
+        return found[0]

@@ -1,20 +1,20 @@
-"""The settings as they are in force: where each comes from, and those that may be changed while the server runs."""
+"""The settings in force: the source of each, and those that can be changed while the server runs."""
 
 from __future__ import annotations
 
 import logging
 
-from ..adjustments import Adjustments
-from ..audit import AuditLog
-from ..errors import InvalidParameter, SettingFixed, SettingsError
-from ..settings import CHANGEABLE, DEFAULT, PAGE, PREFIX, SETTINGS, Settings, default_of
-from ..video.source import parse_source
+from recognizer.core.adjustments import Adjustments
+from recognizer.core.audit import AuditLog
+from recognizer.core.errors import InvalidParameter, SettingFixed, SettingsError
+from recognizer.core.settings import CHANGEABLE, DEFAULT, PAGE, PREFIX, SETTINGS, Settings, default_of
+from recognizer.video.sources.source import parse_source
 
 log = logging.getLogger("recognizer")
 
 
 class Tuning:
-    """Settings, and what was changed of them. `adjustments.Adjustments` owns what was changed."""
+    """The settings, and those that were changed at run time, which `adjustments.Adjustments` owns."""
 
     def __init__(self, settings: Settings, audit: AuditLog):
         self._settings, self._audit = settings, audit
@@ -22,7 +22,7 @@ class Tuning:
 
     @property
     def stranger_rate(self) -> float:
-        """The setting of that name, or what it was changed to."""
+        """The value in force of a setting."""
         changed = self._adjustments.get("stranger_rate") if self._fixed_by("stranger_rate") is None else None
         try:
             return self._settings.stranger_rate if changed is None else self._checked("stranger_rate", changed)
@@ -30,7 +30,7 @@ class Tuning:
             return self._settings.stranger_rate
 
     def all(self) -> list[dict]:
-        """Every setting: its value, where that comes from, and whether `change` takes it. No secrets."""
+        """Every setting: its value, its source, and whether `change` accepts it. Contains no secrets."""
         return [self.one(item.name) for item in SETTINGS]
 
     def one(self, name: str) -> dict:
@@ -44,12 +44,19 @@ class Tuning:
         if name in CHANGEABLE and fixed is None and self._adjustments.get(name) is not None:
             value, source = getattr(self, name), PAGE
         return {
-            "name": name, "variable": PREFIX + name.upper(), "value": value, "secret": rule["secret"], "source": source,
-            "label": label, "changeable": name in CHANGEABLE and fixed is None, "fixed_by": fixed, "help": rule["help"],
-        }  # fmt: skip
+            "name": name,
+            "variable": PREFIX + name.upper(),
+            "value": value,
+            "secret": rule["secret"],
+            "source": source,
+            "label": label,
+            "changeable": name in CHANGEABLE and fixed is None,
+            "fixed_by": fixed,
+            "help": rule["help"],
+        }
 
     def change(self, name: str, value: float) -> dict:
-        """Change one of `CHANGEABLE` from now on, also after a restart; its default is as if it had never been changed.
+        """Change one of `CHANGEABLE`, also after a restart; setting the default removes the change.
 
         Raises
         ------
@@ -71,7 +78,7 @@ class Tuning:
             raise InvalidParameter(error.message) from None
 
     def _fixed_by(self, name: str) -> str | None:
-        """What keeps a changeable setting from being changed: where it, or one that stands in its place, is said."""
+        """Where a changeable setting, or one that overrides it, is fixed; None if it can be changed."""
         for each in ("threshold", name) if name == "stranger_rate" else (name,):
             source, label = self._settings.source(each)
             if source != DEFAULT:

@@ -1,18 +1,21 @@
-// Talking to the server: one function for every request, errors in words, and who is signed in.
+// Requests to the server, error messages, and the current session.
 
-/** Who asks: `role` is null before signing in, `key` null where no keys are needed. `csrf` goes with every change. */
+import { here } from "./dom.js";
+
+/** The current session. `role` is null before signing in, `key` is null if the server has no keys. `csrf` is sent with
+ *  every request that changes something. */
 export const session = { role: null, key: null, expires: null, csrf: null };
 
 const RANK = { read: 1, write: 2, admin: 3 };
 let forgotten = () => {};
 
-/** Whether whoever is signed in may do what a role may. */
+/** Whether the current session has at least this role. */
 export const may = (role) => (RANK[session.role] ?? 0) >= RANK[role];
 
-/** Have `what` called when the server no longer knows the session. */
+/** Registers a callback for when the server no longer accepts the session. */
 export const whenSignedOut = (what) => (forgotten = what);
 
-/** An answer that is an error: `code`, `status`, the server's sentence as `message`, and all it says in `details`. */
+/** An error reply: `code`, `status`, the server's `message`, and the whole error object as `details`. */
 export class ApiError extends Error {
   constructor(status, error, wait) {
     super(error.message);
@@ -20,10 +23,10 @@ export class ApiError extends Error {
   }
 }
 
-/** Ask the server. Gives what the JSON holds, or a Blob of a picture.
+/** Sends a request. Returns the parsed JSON, or a Blob for other content types.
  *
- *  `options`: `method`; `query` (empty values are left out); one of `json`, `form` (FormData) and `body` (a Blob);
- *  `accept` for pictures; `signal`. Raises ApiError, and AbortError when `signal` says so. */
+ *  `options`: `method`; `query` (empty values are omitted); one of `json`, `form` (FormData) and `body` (a Blob);
+ *  `accept` for pictures; `signal`. Throws ApiError, or AbortError if `signal` is aborted. */
 export async function api(path, options = {}) {
   const { query, json, form, body, accept, signal } = options;
   const method = options.method ?? (json || form || body ? "POST" : "GET");
@@ -37,25 +40,25 @@ export async function api(path, options = {}) {
     reply = await fetch(link(path, query), { method, headers, body: sent, signal, credentials: "same-origin" });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new ApiError(0, { code: "unreachable", message: "the server does not answer" });
+    throw new ApiError(0, { code: "unreachable", message: "the server is not responding" });
   }
   if (reply.ok) return (reply.headers.get("Content-Type") ?? "").includes("json") ? reply.json() : reply.blob();
-  const said = await reply.json().catch(() => ({ error: { code: "internal", message: "the answer cannot be read" } }));
+  const said = await reply.json().catch(() => ({ error: { code: "internal", message: "the server's reply could not be read" } }));
   const error = new ApiError(reply.status, said.error, Number(reply.headers.get("Retry-After")) || null);
   if (error.status === 401 && path !== "/session") forgotten(error);
   throw error;
 }
 
-/** A path with a query; empty values are left out. */
+/** The address of a path with a query string; empty values are omitted. */
 export function link(path, query = {}) {
   const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== null && value !== "");
-  return given.length ? `${path}?${new URLSearchParams(given)}` : path;
+  return given.length ? `${here(path)}?${new URLSearchParams(given)}` : here(path);
 }
 
-/** The path of a person, and of what is below. */
+/** The path of a person or of a resource below it. */
 export const personPath = (name, ...below) => ["/people", ...[name, ...below].map(encodeURIComponent)].join("/");
 
-/** Learn who asks. False where a key is needed first. */
+/** Loads the current session. Returns false if a key is required first. */
 export async function refreshSession() {
   try {
     know(await api("/session"));
@@ -80,35 +83,34 @@ function know({ role = null, key = null, expires = null, csrf_token = null }) {
   Object.assign(session, { role, key, expires, csrf: csrf_token });
 }
 
-/** What to do about an error, where there is something. */
+/** Advice that is added to the server's message, by error code. */
 const ADVICE = {
   unreachable: "Is it still running? Try again in a moment.",
   busy: "Try again in a moment.",
   starting: "It will be ready in a moment.",
   no_face: "Try a photo that shows the face from the front, larger and in better light.",
-  face_too_small: "Try a larger photo, or one taken from nearer.",
-  poor_photo: "Try a sharper photo in better light.",
-  address_refused: "The server fetches photos from public addresses only; RECOGNIZER_FETCH_ALLOW can add others.",
-  role_required: "Your key may not do this.",
-  csrf_refused: "Load the page again, then repeat it.",
-  origin_refused: "Load the page again, then repeat it.",
+  face_too_small: "Try a larger photo, or one taken from closer up.",
+  address_refused: "The server fetches photos from public addresses only, unless RECOGNIZER_FETCH_ALLOW allows others.",
+  role_required: "Sign in with a key that has the required role.",
+  csrf_refused: "Reload the page and try again.",
+  origin_refused: "Reload the page and try again.",
 };
 
-/** Where the server speaks to programs: what to say instead. */
+/** Messages that replace the server's, which are written for API clients. */
 const INSTEAD = {
-  several_faces: ({ faces }) => `${faces} faces were found, expected one. Crop the photo, or take the largest.`,
-  looks_like_another: ({ subject }) => `This face looks like ${subject}, who is enrolled.`,
+  several_faces: ({ faces }) => `${faces} faces were found, but one is expected. Crop the photo or use the largest face.`,
+  looks_like_another: ({ subject }) => `This face looks like ${subject}, who is already enrolled.`,
 };
 
-/** An error as sentences for people. */
+/** The message that is shown for an error. */
 export function explain(error) {
-  if (!(error instanceof ApiError)) return `Something went wrong in this page: ${error.message}.`;
+  if (!(error instanceof ApiError)) return `An error occurred on this page: ${error.message}.`;
   if (INSTEAD[error.code]) return INSTEAD[error.code](error.details);
   const said = sentence(error.message);
   return ADVICE[error.code] ? `${said} ${ADVICE[error.code]}` : said;
 }
 
-/** With a capital at its start and a full stop at its end. */
+/** Adds an initial capital and a full stop. */
 export function sentence(text) {
   const full = text.charAt(0).toUpperCase() + text.slice(1);
   return /[.!?]$/.test(full) ? full : `${full}.`;

@@ -1,26 +1,28 @@
-// The page's frame: which views there are, which one shows, signing in, light and dark.
+// The page's frame: list of views, routing, sign-in, and the light and dark themes.
 //
 // How a view is written. A view is a module with
 //
 //     export const title = "People";
 //     export async function show(main, context) { ... }
 //
-// and an entry in VIEWS below. `show` is given an empty <main> and builds what is in it with `el` (dom.js), beginning
-// with an <h1>. It may be called again at any time, so it keeps nothing outside of itself. `context` is
+// and an entry in VIEWS below. `show` receives an empty <main> and fills it with `el` (dom.js), starting with an <h1>. It
+// may be called again at any time, so it must not keep state outside the call (but for the photo that Try shows after "Back"
+// and "Forward"). `context` has
 //
-//     parts    what stands in the address behind the view's name: #/people/Joe%20Biden gives ["Joe Biden"]
-//     signal   aborted when the view is left: hand it to api() and addEventListener(), and end timers and streams with it
+//     parts    the parts of the address after the view's name: ["Joe Biden"] for #/people/Joe%20Biden
+//     signal   aborted when the user leaves the view: pass it to api() and addEventListener(), and stop timers and streams
 //     go(...)  shows another view: go("people", name)
-//     again()  shows this one anew
+//     again()  shows this view again
 //
 // Helpers: dom.js (el, svg, fill, icon, button, toggle, empty, toast, announce, dialog, confirm, copy, plural), api.js
 // (api, link, personPath, may, session, explain), photos.js (dropping, choosing and pasting files), camera.js (the
-// browser's camera). An error that `show` raises is told in words in place of the view; what fails later, after a click,
-// is for the view to tell: `catch (error) { toast(explain(error), { kind: "bad" }); }`.
-// Nothing takes HTML, and the Content-Security-Policy forbids it: no innerHTML, no style="..." and no onclick="...".
-// app.css holds the spacing, type and colour tokens; a view's own rules stand in a section of their own there.
+// browser's camera). If `show` throws, the error's message is shown instead of the view. Later errors, for example after
+// a click, must be reported by the view: `catch (error) { toast(explain(error), { kind: "bad" }); }`.
+// Never use HTML strings; the Content-Security-Policy forbids inline code: no innerHTML, style="..." or onclick="...".
+// app.css defines the spacing, type and colour tokens, and has one section of rules per view.
 
 import { announce, button, el, fill, icon, toast } from "./dom.js";
+import { reportDrop } from "./photos.js";
 import { ApiError, explain, may, refreshSession, session, signIn, signOut, whenSignedOut } from "./api.js";
 
 const VIEWS = [
@@ -60,7 +62,7 @@ async function route(first = false) {
   try {
     module = await view.load();
   } catch {
-    if (mine === shown) trouble("This view could not be loaded", "The server may have been updated since.", "Load the page again", () => location.reload());
+    if (mine === shown) trouble("This view could not be loaded", "The server may have been updated.", "Reload the page", () => location.reload());
     return;
   }
   if (mine !== shown) return;
@@ -81,11 +83,11 @@ async function route(first = false) {
     if (error.name === "AbortError" || signal.aborted) return;
     if (!(error instanceof ApiError)) console.error(error);
     if (error.code === "starting") return waitForStart(error, signal);
-    if (error.status !== 401) trouble("This did not work", explain(error), "Try again", () => route());
+    if (error.status !== 401) trouble("Something went wrong", explain(error), "Try again", () => route());
   }
 }
 
-/** Let the keyboard, and whoever listens, begin at the new view's heading. */
+/** Moves the focus of the keyboard and of screen readers to the new view's heading. */
 function focusHeading() {
   const heading = main.querySelector("h1");
   if (!heading) return main.focus({ preventScroll: true });
@@ -102,7 +104,7 @@ function waitForStart(error, signal) {
   setTimeout(() => signal.aborted || boot(), 1000);
 }
 
-// -- signing in ---------------------------------------------------------------------------------------------------
+// -- sign-in ------------------------------------------------------------------------------------------------------
 
 function askForKey(said = "") {
   leave.abort();
@@ -121,7 +123,7 @@ function askForKey(said = "") {
     "form",
     { class: "card sign-in" },
     el("h1", null, "Sign in"),
-    el("p", { id: "key-help", class: "muted" }, "This server asks for a key. Whoever runs it can make one: ", el("code", null, "python -m recognizer keys add NAME")),
+    el("p", { id: "key-help", class: "muted" }, "This server requires a key. Its administrator can create one: ", el("code", null, "python -m recognizer keys add NAME")),
     el("label", { for: "key" }, "Key"),
     key,
     problem,
@@ -171,7 +173,7 @@ function frame() {
     try {
       await signOut();
       askForKey();
-      announce("You are signed out");
+      announce("You have signed out");
     } catch (error) {
       toast(explain(error), { kind: "bad" });
     }
@@ -194,18 +196,18 @@ function themeButton() {
     try {
       localStorage.setItem("theme", next);
     } catch {
-      // storage is switched off: until the page is closed
+      // storage is not available: the theme is kept until the page is closed
     }
     fresh.replaceWith(themeButton());
     document.querySelector(".theme").focus();
   };
-  const fresh = button("", turn, { icon: isDark() ? "sun" : "moon", kind: "quiet", class: "theme", label: isDark() ? "Light colours" : "Dark colours" });
+  const fresh = button("", turn, { icon: isDark() ? "sun" : "moon", kind: "quiet", class: "theme", label: isDark() ? "Light theme" : "Dark theme" });
   return fresh;
 }
 
 system.addEventListener("change", () => document.querySelector(".theme")?.replaceWith(themeButton()));
 
-// -- beginning ----------------------------------------------------------------------------------------------------
+// -- start --------------------------------------------------------------------------------------------------------
 
 async function boot() {
   try {
@@ -219,6 +221,13 @@ async function boot() {
 
 window.addEventListener("hashchange", () => location.hash !== "#main" && route());
 document.querySelector(".skip").addEventListener("click", (event) => (event.preventDefault(), main.focus()));
-// A file that is dropped beside what takes it must not replace the page.
-for (const name of ["dragover", "drop"]) window.addEventListener(name, (event) => event.preventDefault());
+// A file dropped outside a drop zone must not navigate away from the page. Text can be dropped into fields.
+for (const name of ["dragover", "drop"]) {
+  window.addEventListener(name, (event) => {
+    const files = event.dataTransfer?.types.includes("Files");
+    if (event.defaultPrevented || (!files && event.target.closest?.("input, textarea"))) return;
+    event.preventDefault();
+    if (name === "drop" && files) reportDrop(event.dataTransfer);
+  });
+}
 boot();

@@ -1,19 +1,19 @@
-// Adding, changing and removing cameras.
+// Dialogs for adding, editing and removing cameras.
 
 import { button, confirm, dialog, el, icon, toast, toggle } from "./dom.js";
-import { api, explain } from "./api.js";
+import { api, explain, sentence } from "./api.js";
 
 const ABOUT_SOURCE = {
   invalid_source: true, address_refused: true,
 };
 const KINDS = [
-  ["Network camera", "rtsp://user:password@192.168.1.20/stream", "The address that the camera's manual or app gives: rtsp, rtmp, http or https."],
-  ["Webcam at the server", "0", "Its number, from 0 on: a camera that is plugged into the machine that runs this server."],
-  ["Video file", "entrance.mp4", "A file or a folder of photos below the folder that RECOGNIZER_CAMERA_FILES names."],
-  ["Test pattern", "test:", "Moving bars with the time in them, to try things without a camera."],
+  ["Network camera", "rtsp://user:password@192.168.1.20/stream", "The stream URL from the camera's manual or app: rtsp, rtmp, http or https."],
+  ["Webcam on the server", "0", "The device number, starting at 0, of a camera connected to the server."],
+  ["Video file", "entrance.mp4", "A video file or a folder of photos inside the folder set by RECOGNIZER_CAMERA_FILES."],
+  ["Test pattern", "test:", "Moving bars and a clock, for testing without a camera."],
 ];
 
-/** Add a camera, or change `camera`. Resolves with what the server holds then, or undefined. */
+/** Adds a camera, or edits `camera`. Resolves with the camera as stored on the server, or undefined. */
 export function editCamera(camera = null) {
   const source = el("input", { id: "camera-source", autocomplete: "off", spellcheck: "false", autocapitalize: "off", required: !camera, "aria-describedby": "camera-source-help camera-source-error" });
   const name = el("input", { id: "camera-name", autocomplete: "off", maxlength: "100", value: camera?.name ?? "", placeholder: "Front door", "aria-describedby": "camera-name-error" });
@@ -23,7 +23,7 @@ export function editCamera(camera = null) {
   let always = camera?.always ?? false;
   const choose = ([, example, words]) => {
     source.placeholder = camera ? camera.source : example;
-    help.textContent = camera ? `${words} Leave it empty to keep the present one.` : words;
+    help.textContent = camera ? `${words} Leave empty to keep the current source.` : words;
     if (example === "test:" || source.value === "test:") source.value = example === "test:" ? "test:" : "";
   };
   const kind = el(
@@ -33,11 +33,13 @@ export function editCamera(camera = null) {
   kind.value = String(camera ? Math.max(0, ["", "device", "file", "pattern"].indexOf(camera.kind)) : 0);
   choose(KINDS[kind.value]);
   if (camera) source.value = "";
+  /** Whether the source is an IP address without a scheme; the server's message would be about file names. */
+  const noScheme = (error) => error.code === "invalid_source" && /^\d+(\.\d+){3}([:/]|$)/.test(source.value.trim());
   let save;
   const send = async (close) => {
     wrongSource.textContent = wrongName.textContent = "";
     if (!camera && !source.value.trim()) {
-      wrongSource.textContent = "Say where its pictures come from.";
+      wrongSource.textContent = "Enter a source.";
       return source.focus();
     }
     save.disabled = true;
@@ -46,7 +48,7 @@ export function editCamera(camera = null) {
       close(camera ? await api(`/cameras/${encodeURIComponent(camera.id)}`, { method: "PATCH", json: said }) : await api("/cameras", { json: said }));
     } catch (error) {
       const [place, field] = ABOUT_SOURCE[error.code] || /^source/.test(error.message) ? [wrongSource, source] : [wrongName, name];
-      place.textContent = error.code === "address_refused" ? `${explain(error).split(" The server fetches")[0]} RECOGNIZER_CAMERA_ALLOW says where cameras may be.` : explain(error);
+      place.textContent = error.code === "address_refused" ? sentence(error.message) : noScheme(error) ? `Enter a full URL, for example rtsp://${source.value.trim().replace(/^[^/]+$/, "$&/stream")}` : explain(error);
       field.setAttribute("aria-invalid", "true");
       field.focus();
     } finally {
@@ -54,14 +56,14 @@ export function editCamera(camera = null) {
     }
   };
   return dialog(
-    camera ? `Change ${camera.name}` : "Add a camera",
+    camera ? `Edit ${camera.name}` : "Add a camera",
     (close) => {
       const form = el(
         "form", { class: "stack", novalidate: true },
-        el("div", { class: "field" }, el("label", { for: "camera-kind" }, "What is it?"), kind),
-        el("div", { class: "field" }, el("label", { for: "camera-source" }, "Where its pictures come from"), source, help, wrongSource),
+        el("div", { class: "field" }, el("label", { for: "camera-kind" }, "Type"), kind),
+        el("div", { class: "field" }, el("label", { for: "camera-source" }, "Source"), source, help, wrongSource),
         el("div", { class: "field" }, el("label", { for: "camera-name" }, "Name"), name, wrongName),
-        el("div", { class: "field" }, toggle("Keep it running while nobody watches", always, (on) => (always = on)), el("p", { class: "muted small" }, "Who comes and goes is told only while a camera runs.")),
+        el("div", { class: "field" }, toggle("Keep running while nobody is watching", always, (on) => (always = on)), el("p", { class: "muted small" }, "Visits are recorded only while the camera is running.")),
       );
       form.addEventListener("submit", (event) => (event.preventDefault(), send(close)));
       form.append(el("button", { type: "submit", hidden: true, tabindex: "-1", "aria-hidden": "true" }));
@@ -71,13 +73,13 @@ export function editCamera(camera = null) {
   );
 }
 
-/** Ask, then remove; resolves with whether it is gone. */
+/** Asks for confirmation, then removes a camera; resolves with true if it was removed. */
 export async function removeCamera(camera) {
-  const text = el("div", { class: "stack" }, el("p", null, "It is stopped and taken from the list. Who was seen there stays in the timeline until it is too old."), el("p", { class: "row" }, icon("camera"), el("code", null, camera.source)));
+  const text = el("div", { class: "stack" }, el("p", null, "The camera is stopped and removed from the list. Its visits stay in the timeline until they expire."), el("p", { class: "row" }, icon("camera"), el("code", null, camera.source)));
   if (!(await confirm(`Remove ${camera.name}?`, text, "Remove"))) return false;
   try {
     await api(`/cameras/${encodeURIComponent(camera.id)}`, { method: "DELETE" });
-    toast(`${camera.name} is removed`);
+    toast(`${camera.name} was removed`);
     return true;
   } catch (error) {
     toast(explain(error), { kind: "bad" });

@@ -1,23 +1,23 @@
-// Photos from the browser's camera.
+// Takes photos with the browser's camera.
 
-import { button, dialog, el, fill } from "./dom.js";
+import { button, dialog, el, fill, plural } from "./dom.js";
 
 const WHY = {
-  NotAllowedError: "The browser was told not to give the camera to this page. Its address bar lets you change that.",
-  NotFoundError: "No camera was found at this device.",
-  NotReadableError: "The camera is used by another program.",
+  NotAllowedError: "This page is not allowed to use the camera. You can allow it from the browser's address bar.",
+  NotFoundError: "No camera was found on this device.",
+  NotReadableError: "The camera is in use by another program.",
 };
 
-/** Open the camera in a dialog; `taken` gets each photo as a File. With `several`, it stays open for more. */
+/** Opens the camera in a dialog; `taken` is called with each photo as a File. With `several`, the dialog stays open. */
 export async function snap(taken, several = false) {
   let stream;
   let count = 0;
-  const video = el("video", { autoplay: true, playsinline: true, muted: true, class: "camera", "aria-label": "What the camera sees" });
+  const video = el("video", { autoplay: true, playsinline: true, muted: true, class: "camera", "aria-label": "Camera preview" });
   const words = el("p", { role: "status", class: "muted" }, "Waiting for the camera...");
   const shoot = async (close) => {
     const photo = await still(video);
     count += 1;
-    words.textContent = `${count} taken`;
+    words.textContent = `${plural(count, "photo")} taken`;
     taken(photo);
     if (!several) close();
   };
@@ -30,11 +30,11 @@ export async function snap(taken, several = false) {
       if (!video.isConnected) return stop();
       video.srcObject = stream;
       await video.play();
-      words.textContent = several ? "Take a few, from the front and a little from both sides." : "";
+      words.textContent = several ? "Take a few photos: from the front and slightly from each side." : "";
       take.disabled = false;
       take.focus();
     } catch (error) {
-      const insecure = "Browsers give the camera to pages opened over https or at localhost only.";
+      const insecure = "Browsers allow camera access only over HTTPS or on localhost.";
       fill(words, error.name === "Insecure" ? insecure : (WHY[error.name] ?? `The camera cannot be used: ${error.message}`));
       words.setAttribute("role", "alert");
     }
@@ -50,7 +50,7 @@ export async function snap(taken, several = false) {
   await done;
 }
 
-/** What a video shows now, as a JPEG file. */
+/** The current frame of a video as a JPEG file. */
 async function still(video) {
   const canvas = el("canvas");
   canvas.width = video.videoWidth;

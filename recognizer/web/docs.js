@@ -1,6 +1,6 @@
-// The API reference: Swagger UI with the document of this server. Requests that are tried there go as whoever is signed in.
+// The API reference: Swagger UI showing this server's OpenAPI document. Its requests are sent with the current session.
 
-import { el } from "./dom.js";
+import { el, here } from "./dom.js";
 import { refreshSession, session } from "./api.js";
 
 const place = document.getElementById("docs");
@@ -12,10 +12,10 @@ dark.addEventListener("change", colour);
 if (window.SwaggerUIBundle) {
   await refreshSession().catch(() => {});
   window.SwaggerUIBundle({
-    url: "/openapi.json",
+    url: here("/openapi.json"),
     domNode: place,
     presets: [window.SwaggerUIBundle.presets.apis],
-    deepLinking: false, // its links stand inside buttons, which keyboards and screen readers cannot tell apart
+    deepLinking: false, // it nests links in buttons, which keyboards and screen readers cannot separate
     validatorUrl: null,
     tryItOutEnabled: false,
     defaultModelsExpandDepth: 0,
@@ -26,7 +26,7 @@ if (window.SwaggerUIBundle) {
   });
 } else {
   place.append(
-    el("div", { class: "empty" }, el("h1", null, "The viewer is not installed"),
-      el("p", null, "The server fetches it with its weights: ", el("code", null, "python -m recognizer models fetch"), ". What it would show is in ", el("a", { href: "/openapi.json" }, "/openapi.json"), ".")),
+    el("div", { class: "empty" }, el("h1", null, "The API viewer is not installed"),
+      el("p", null, "Download it together with the model weights: ", el("code", null, "python -m recognizer models fetch"), ". The OpenAPI document is available at ", el("a", { href: "/openapi.json" }, "/openapi.json"), ".")),
   );
 }

@@ -1,21 +1,27 @@
-// Building blocks of the page. Nothing here or elsewhere takes HTML: text becomes text nodes, so a name is only a name.
+// Building blocks of the page. No function accepts HTML: text always becomes text nodes, so names cannot inject markup.
 
 import { PATHS } from "./icons.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** An element. `props`: `class`, `on: {event: handler}`, `data: {...}`, `style: {property: value}`, DOM properties such as
- *  `value`, `checked` and `disabled`, and attributes. Children: nodes, text, numbers, arrays; null and false are left out. */
+/** Creates an element. `props`: `class`, `on: {event: handler}`, `data: {...}`, `style: {property: value}`, DOM properties such as
+ *  `value`, `checked` and `disabled`, and attributes. Children: nodes, text, numbers, arrays; null and false are skipped. */
 export function el(tag, props, ...children) {
   return build(document.createElement(tag), props, children);
 }
 
-/** The same for SVG. */
+/** Creates an SVG element; arguments as for `el`. */
 export function svg(tag, props, ...children) {
   return build(document.createElementNS(SVG, tag), props, children);
 }
 
 const AS_PROPERTY = new Set(["value", "checked", "disabled", "indeterminate", "srcObject", "muted", "multiple", "hidden"]);
+
+// Modules are at web/<version>/ below the address under which the API is reached, which a proxy may have put below a path.
+const BASE = new URL("../../", import.meta.url).href;
+
+/** The address of a path of the API. Complete addresses, and those of places on the page, stay as they are. */
+export const here = (path) => (path.startsWith("/") ? BASE + path.slice(1) : path);
 
 function build(node, props, children) {
   for (const [name, value] of Object.entries(props ?? {})) {
@@ -24,7 +30,7 @@ function build(node, props, children) {
     else if (name === "data") Object.assign(node.dataset, value);
     else if (name === "style") for (const [key, each] of Object.entries(value)) node.style.setProperty(key, each);
     else if (AS_PROPERTY.has(name)) node[name] = value;
-    else node.setAttribute(name, value === true ? "" : value);
+    else node.setAttribute(name, value === true ? "" : name === "src" || name === "href" ? here(value) : value);
   }
   add(node, children);
   return node;
@@ -37,20 +43,20 @@ function add(node, children) {
   }
 }
 
-/** Put these children in place of what is in `node`. */
+/** Replaces the children of `node`. */
 export function fill(node, ...children) {
   node.replaceChildren();
   add(node, children);
   return node;
 }
 
-/** An icon by its name in icons.js; for the eye only. */
+/** Creates an icon by its name in icons.js. Icons are hidden from screen readers. */
 export function icon(name) {
   return svg("svg", { class: "icon", viewBox: "0 0 24 24", "aria-hidden": "true" }, svg("path", { d: PATHS[name] }));
 }
 
-/** A button. `options`: `icon`, `kind` ("primary", "danger", "quiet"), `label` (what it is called where only the icon
- *  shows), and anything that `el` takes. */
+/** Creates a button. `options`: `icon`, `kind` ("primary", "danger", "quiet"), `label` (the accessible name of a button
+ *  that shows only an icon), and any property that `el` accepts. */
 export function button(text, click, options = {}) {
   const { icon: name, kind, label, class: more, ...rest } = options;
   return el(
@@ -68,51 +74,74 @@ export function button(text, click, options = {}) {
   );
 }
 
-/** A switch with its text; `change` is told whether it is on. */
+/** Creates a labelled switch; `change` is called with the new state. */
 export function toggle(text, on, change, props = {}) {
   const box = el("input", { type: "checkbox", role: "switch", checked: on, on: { change: () => change(box.checked) }, ...props });
   return el("label", { class: "switch" }, box, el("span", null, text));
 }
 
-/** What a view without content shows: a sentence on what to do first. */
+/** The placeholder of a view without content; its text says what to do first. */
 export function empty(name, title, text, ...actions) {
   return el("div", { class: "empty" }, icon(name), el("h2", null, title), el("p", null, text), el("div", { class: "row" }, actions));
 }
 
-/** Tell those who do not see the page. */
+/** Announces a text to screen readers. */
 export function announce(text) {
   const place = document.getElementById("said");
   place.textContent = "";
   setTimeout(() => (place.textContent = text), 50);
 }
 
-/** A message for a few seconds. `options`: `kind` ("good", "bad"), `action: [text, function]`. */
+/** Messages are shown in the topmost dialog, if there is one: everything outside of a modal dialog is inert. */
+function placeToasts() {
+  const home = [...document.querySelectorAll("dialog[open]")].at(-1) ?? document.body;
+  const toasts = document.getElementById("toasts");
+  if (toasts.parentElement !== home) home.append(toasts);
+}
+
+/** Shows a message for a few seconds. `options`: `kind` ("good", "bad"), `action: [text, function]`, `stays` (until it is
+ *  closed), `quiet` (not read out), `icon`. Returns {say, close}: `say(text)` changes the text. */
 export function toast(text, options = {}) {
-  const close = () => note.remove();
+  const close = () => (clearTimeout(left), note.remove());
+  const words = el("span", null, text);
   const note = el(
     "div",
-    { class: `toast ${options.kind ?? ""}`, role: options.kind === "bad" ? "alert" : "status" },
-    icon(options.kind === "bad" ? "warning" : "check"),
-    el("span", null, text),
+    { class: `toast ${options.kind ?? ""}`, role: options.quiet ? undefined : options.kind === "bad" ? "alert" : "status" },
+    icon(options.icon ?? (options.kind === "bad" ? "warning" : "check")),
+    words,
     options.action && button(options.action[0], () => (close(), options.action[1]()), { kind: "quiet" }),
-    button("", close, { icon: "close", kind: "quiet", label: "Close the message" }),
+    button("", close, { icon: "close", kind: "quiet", label: "Close message" }),
   );
+  placeToasts();
   document.getElementById("toasts").append(note);
-  let left = setTimeout(close, options.kind === "bad" ? 12000 : 6000);
+  let left;
+  const closeIn = (time) => (options.stays ? null : (left = setTimeout(close, time)));
+  closeIn(options.kind === "bad" ? 12000 : 6000);
   note.addEventListener("pointerenter", () => clearTimeout(left));
   note.addEventListener("focusin", () => clearTimeout(left));
-  note.addEventListener("pointerleave", () => (left = setTimeout(close, 4000)));
+  note.addEventListener("pointerleave", () => closeIn(4000));
+  return { say: (now) => (words.textContent = now), close };
 }
 
 let dialogs = 0;
 
-/** A dialog over the page; Escape closes it. `body(close)` gives its content, `actions(close)` its buttons.
- *  Resolves with what `close` was given, undefined where it was dismissed. `options`: `wide`, `onclose`. */
+/** Shows a modal dialog; Escape closes it. `body(close)` returns its content, `actions(close)` its buttons.
+ *  Resolves with the argument of `close`, or undefined if the dialog was dismissed. `options`: `wide`, `onclose`, and
+ *  `mayDismiss`, an async function that is asked before the dialog is dismissed and returns whether it may be. */
 export function dialog(title, body, actions, options = {}) {
   return new Promise((resolve) => {
     let result;
+    let closing = false;
+    let asking = false;
     const before = document.activeElement;
-    const close = (value) => ((result = value), box.close());
+    const close = (value) => ((result = value), (closing = true), box.close());
+    const dismiss = async () => {
+      if (asking) return;
+      asking = true;
+      const may = await (options.mayDismiss?.() ?? true);
+      asking = false;
+      if (may) close();
+    };
     const id = `dialog-${++dialogs}`;
     const box = el(
       "dialog",
@@ -121,12 +150,22 @@ export function dialog(title, body, actions, options = {}) {
         "div",
         { class: "dialog-head" },
         el("h2", { id }, title),
-        button("", () => close(), { icon: "close", kind: "quiet", label: "Close" }),
+        button("", dismiss, { icon: "close", kind: "quiet", label: "Close" }),
       ),
       el("div", { class: "dialog-body" }, body(close)),
       actions && el("div", { class: "dialog-foot" }, actions(close)),
     );
+    box.addEventListener("cancel", (event) => {
+      if (event.target !== box) return; // of a file chooser inside
+      event.preventDefault();
+      dismiss();
+    });
     box.addEventListener("close", () => {
+      if (!closing && options.mayDismiss) {
+        box.showModal(); // browsers close a dialog at the second Escape without asking
+        return void dismiss();
+      }
+      placeToasts();
       box.remove();
       options.onclose?.();
       if (before?.isConnected) before.focus();
@@ -134,10 +173,11 @@ export function dialog(title, body, actions, options = {}) {
     });
     document.body.append(box);
     box.showModal();
+    placeToasts();
   });
 }
 
-/** Ask before something that cannot be taken back; resolves with whether to go on. `sure` is what the button says. */
+/** Asks for confirmation; resolves with true if the user confirmed. `sure` is the label of the confirming button. */
 export async function confirm(title, content, sure, options = {}) {
   const said = await dialog(
     title,
@@ -150,12 +190,12 @@ export async function confirm(title, content, sure, options = {}) {
   return said === true;
 }
 
-/** Copy a text, and say so. */
+/** Copies a text to the clipboard and confirms it with a message. */
 export async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
-    const area = el("textarea", { class: "out", value: text }); // where the page was not opened over https
+    const area = el("textarea", { class: "out", value: text }); // the clipboard API is available over HTTPS only
     document.body.append(area);
     area.select();
     document.execCommand("copy");

@@ -1,6 +1,7 @@
-// Adding photos of a person: dropped, chosen, pasted or from the camera, with what becomes of each.
+// The dialog for adding photos of a person. Shows the result for each photo. If it is closed while photos are uploaded, the
+// upload continues in the background and a message shows its progress.
 
-import { announce, button, dialog, el, fill, icon, plural } from "./dom.js";
+import { announce, button, confirm, dialog, el, fill, icon, plural, toast } from "./dom.js";
 import { api, ApiError, explain } from "./api.js";
 import { chooseButton, dropzone, takesDrops, takesPastes } from "./photos.js";
 import { snap } from "./camera.js";
@@ -11,59 +12,124 @@ const PREVIEW = 56;
 const LATER = new Set(["busy", "rate_limited", "starting"]);
 const TRIES = 6;
 
-/** Let people add photos. `options`: `subject` (asked for where it is null), `files` to begin with, `largest` (take the
- *  largest face of each), `names` to suggest. Resolves with {subject, added, files}, or null where nothing was added. */
+/** Opens the dialog. `options`: `subject` (the dialog asks for a name if null), `files` to start with, `largest` (use the
+ *  largest face of each photo), `names` to suggest, `later` (called with the result when uploads that continued in the
+ *  background are finished). Resolves when the dialog is closed, with {subject, added, files, pending}: `files` are the
+ *  files that were added, `pending` counts those that are still to be uploaded. Resolves with null if nothing was added and
+ *  nothing is pending. */
 export async function enrol(options = {}) {
   const adding = new Adding(options);
-  const leaving = new AbortController();
-  await dialog(
-    options.subject ? `Add photos of ${options.subject}` : "Add a person",
-    (close) => adding.build(leaving.signal, close),
-    (close) => adding.buttons(close),
-    { wide: true, onclose: () => (leaving.abort(), adding.leave()) },
-  );
-  return adding.added ? { subject: adding.subject, added: adding.added, files: adding.items.filter((item) => item.state === "added").map((item) => item.file) } : null;
+  await adding.open();
+  return adding.result();
 }
 
 class Adding {
-  constructor({ subject = null, files = [], largest = false, names = [] }) {
-    Object.assign(this, { subject, largest, names, begun: Boolean(subject) });
+  constructor({ subject = null, files = [], largest = false, names = [], later = null }) {
+    Object.assign(this, { subject, largest, names, later, begun: Boolean(subject) });
     this.items = [];
     this.running = this.added = 0;
-    this.left = false;
-    this.first = files;
+    this.list = el("ul", { class: "adding" });
+    this.take(files);
   }
+
+  async open() {
+    const again = Boolean(this.progress);
+    const unload = new AbortController();
+    this.endBackground();
+    window.addEventListener("beforeunload", (event) => this.items.length && !this.over && event.preventDefault(), { signal: unload.signal });
+    await dialog(
+      this.begun ? `Add photos of ${this.subject}` : "Add a person",
+      (close) => this.build(unload.signal, close),
+      (close) => this.buttons(close),
+      { wide: true, onclose: () => unload.abort(), mayDismiss: () => this.mayDismiss() },
+    );
+    if (this.pending) this.continueInBackground();
+    else if (again) this.later?.(this.result());
+  }
+
+  /** Asks before photos are discarded that were not uploaded yet. */
+  mayDismiss() {
+    if (this.begun || !this.items.length) return true;
+    const photos = plural(this.items.length, "photo");
+    return confirm(`Discard ${photos}?`, `${this.items.length === 1 ? "It has" : "They have"} not been added. To add ${this.items.length === 1 ? "it" : "them"}, enter a name.`, `Discard ${photos}`);
+  }
+
+  get pending() {
+    return this.begun ? this.items.filter((item) => item.state === "waiting" || item.state === "sending").length : 0;
+  }
+
+  result() {
+    const { subject, added, pending } = this;
+    const files = this.items.filter((item) => item.state === "added").map((item) => item.file);
+    return added || pending ? { subject, added, files, pending } : null;
+  }
+
+  // -- in the background ----------------------------------------------------------------------------------------
+
+  continueInBackground() {
+    this.unload = new AbortController();
+    window.addEventListener("beforeunload", (event) => event.preventDefault(), { signal: this.unload.signal });
+    this.progress = toast(this.progressWords(), { stays: true, quiet: true, icon: "upload", action: ["Show", () => this.open()] });
+  }
+
+  endBackground() {
+    this.unload?.abort();
+    this.progress?.close();
+    this.progress = null;
+  }
+
+  progressWords() {
+    return `Adding photos of ${this.subject}: ${this.items.length - this.pending} of ${this.items.length} done`;
+  }
+
+  /** Updates the message; reports the result when everything is uploaded. */
+  sayBackground() {
+    if (!this.progress) return;
+    if (this.pending) return void this.progress.say(this.progressWords());
+    this.endBackground();
+    const show = () => this.open().then(() => this.pending || this.later?.(this.result()));
+    const failed = !this.begun || this.count("refused") > 0;
+    const words = this.begun ? `${this.subject}: ${this.outcome()}` : `No photo of ${this.subject} was added. ${this.problem.textContent}`;
+    toast(words, { action: ["Show", show], ...(failed ? { kind: "bad", stays: true } : {}) });
+    this.later?.(this.result());
+  }
+
+  // -- the dialog -----------------------------------------------------------------------------------------------
 
   build(signal, close) {
     this.close = close;
-    this.list = el("ul", { class: "adding" });
     this.summary = el("p", { class: "muted", role: "status" });
-    this.bar = el("progress", { max: 1, value: 0, hidden: true, "aria-label": "Photos done" });
+    this.bar = el("progress", { max: 1, value: 0, hidden: true, "aria-label": "Upload progress" });
     const take = (files) => this.take(files);
     const zone = dropzone(
-      "Drop photos here", "Several at once, each of this one person. Five to ten that differ do best.",
+      "Drop photos here", "Each photo must show this person. Five to ten varied photos work best.",
       chooseButton("Choose photos", take, { several: true, kind: "" }),
       button("Use the camera", () => snap((file) => take([file]), true), { icon: "camera" }),
     );
     zone.classList.add("small-drop");
-    const body = el("div", { class: "stack" }, !this.subject && this.nameField(), zone, this.bar, this.summary, this.list);
-    takesDrops(body, take, signal);
-    takesPastes(take, signal);
-    this.take(this.first);
+    const body = el("div", { class: "stack" }, (!this.subject || this.name) && this.nameField(), zone, this.bar, this.summary, this.list);
+    queueMicrotask(() => takesDrops(body.closest("dialog"), take, signal));
+    takesPastes(take, signal, body);
     return body;
   }
 
   nameField() {
-    this.name = el("input", { id: "new-name", autocomplete: "off", spellcheck: "false", maxlength: "200", required: true, list: "known-names", autofocus: true, on: { input: () => this.update() } });
-    this.name.addEventListener("keydown", (event) => event.key === "Enter" && !this.go.disabled && this.begin());
-    this.problem = el("p", { class: "field-error", role: "alert" });
+    const value = this.name?.value ?? "";
+    const said = this.problem?.textContent ?? "";
+    this.name = el("input", { id: "new-name", value, disabled: this.begun, autocomplete: "off", spellcheck: "false", maxlength: "200", required: true, list: "known-names", autofocus: true, on: { input: () => this.update() } });
+    this.name.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.isComposing) return;
+      event.preventDefault(); // or the same key would press the button that gets the focus
+      if (!event.repeat && !this.go.disabled) this.begin();
+    });
+    this.problem = el("p", { class: "field-error", role: "alert" }, said);
     const known = el("datalist", { id: "known-names" }, this.names.map((name) => el("option", { value: name })));
     return el("div", { class: "field" }, el("label", { for: "new-name" }, "Name"), this.name, known, this.problem);
   }
 
   buttons(close) {
     this.go = button("Add", () => this.begin(), { kind: "primary", hidden: this.begun, disabled: true });
-    this.done = button("Done", () => close(), { hidden: !this.begun, kind: "primary" });
+    this.done = button("Done", () => close(), { hidden: !this.begun, kind: "primary" }); // uploads continue in the background
     this.update();
     return [this.go, this.done];
   }
@@ -84,8 +150,9 @@ class Adding {
   }
 
   begin() {
-    this.subject = this.name.value.trim();
-    if (!this.subject) return;
+    const name = this.name.value.trim();
+    if (!name) return;
+    this.subject = name;
     this.begun = true;
     this.name.disabled = true;
     this.problem.textContent = "";
@@ -95,12 +162,8 @@ class Adding {
     this.work();
   }
 
-  leave() {
-    this.left = true; // what is on its way arrives; what waits does not begin
-  }
-
   work() {
-    while (this.begun && this.running < AT_ONCE && !this.left) {
+    while (this.begun && this.running < AT_ONCE) {
       const next = this.items.find((item) => item.state === "waiting");
       if (!next) break;
       this.running += 1;
@@ -108,6 +171,7 @@ class Adding {
         this.running -= 1;
         this.work();
         this.update();
+        this.sayBackground();
       });
     }
     this.update();
@@ -128,7 +192,7 @@ class Adding {
     } catch (error) {
       if (error instanceof ApiError && LATER.has(error.code) && ++item.tries < TRIES) {
         await new Promise((resolve) => setTimeout(resolve, 1000 * (error.wait ?? 1)));
-        item.state = "waiting";
+        this.say(item, "waiting");
         return;
       }
       this.refuse(item, error);
@@ -144,13 +208,13 @@ class Adding {
         this.say(item, "waiting");
         this.work();
       }, { class: "little" });
-    if (error.code === "several_faces") item.actions.append(again("Take the largest face", { face: "largest" }));
-    else if (error.code === "looks_like_another") item.actions.append(again("Add it all the same", { force: "true" }));
-    else if (!error.status || error.status >= 500 || error.status === 429) item.actions.append(again("Try again", {}));
+    if (error.code === "several_faces") item.actions.append(again("Use the largest face", { face: "largest" }));
+    else if (error.code === "looks_like_another" || error.code === "poor_photo") item.actions.append(again("Add anyway", { force: "true" }));
+    else if (!error.status || error.status >= 500 || [401, 403, 429].includes(error.status)) item.actions.append(again("Try again", {}));
     if (error.code === "invalid_name" || error.code === "name_taken") this.askNameAgain(error);
   }
 
-  /** A name that cannot be: all goes back to waiting for another. */
+  /** The name was rejected: asks for another one and resets the photos to waiting. */
   askNameAgain(error) {
     if (!this.name || this.added) return;
     this.begun = false;
@@ -166,32 +230,40 @@ class Adding {
   say(item, state, words = "") {
     item.state = state;
     item.node.className = state;
-    const said = { waiting: "", sending: "Looking at it...", added: "Added", known: "Was there already", refused: "" }[state];
+    const said = { waiting: "", sending: "Processing...", added: "Added", known: "Already enrolled", refused: "" }[state];
     fill(item.words, [said, words].filter(Boolean).join(". "));
     fill(item.actions);
     fill(item.mark, state === "sending" ? el("span", { class: "spinner" }) : state === "waiting" ? null : icon(state === "refused" ? "warning" : "check"));
     this.update();
   }
 
+  count(state) {
+    return this.items.filter((item) => item.state === state).length;
+  }
+
+  /** "38 added, 2 rejected". */
+  outcome() {
+    const [refused, known] = [this.count("refused"), this.count("known")];
+    return [this.added && `${this.added} added`, known && `${known} already enrolled`, refused && `${refused} rejected`].filter(Boolean).join(", ");
+  }
+
   update() {
     if (!this.go) return;
-    const count = (state) => this.items.filter((item) => item.state === state).length;
-    const [waiting, sending, refused, known] = ["waiting", "sending", "refused", "known"].map(count);
     const all = this.items.length;
-    const over = all - waiting - sending;
+    const over = all - this.count("waiting") - this.count("sending");
     this.go.lastChild.textContent = all ? `Add ${plural(all, "photo")}` : "Add";
     this.go.disabled = !all || !this.name?.value.trim();
+    this.done.lastChild.textContent = this.pending ? "Continue in background" : "Done";
     this.bar.hidden = !this.begun || !all;
     this.bar.value = all ? over / all : 0;
-    const parts = [this.added && `${this.added} added`, known && `${known} known already`, refused && `${refused} refused`].filter(Boolean);
-    if (!this.begun) this.summary.textContent = all && !this.name.value.trim() ? "Now say who it is." : "";
-    else this.summary.textContent = !all ? "" : over < all ? `${over} of ${all} done` : parts.join(", ");
-    if (this.begun && all && over === all && !this.over) announce(parts.join(", "));
+    if (!this.begun) this.summary.textContent = all && !this.name.value.trim() ? "Enter a name to continue." : "";
+    else this.summary.textContent = !all ? "" : over < all ? `${over} of ${all} done` : this.outcome();
+    if (this.begun && all && over === all && !this.over) announce(this.outcome());
     this.over = this.begun && all > 0 && over === all;
   }
 }
 
-/** A small picture of a file; where the browser cannot read it, an icon. */
+/** A thumbnail of a file, or an icon if the browser cannot decode it. */
 function preview(file) {
   const canvas = el("canvas", { class: "crop", "aria-hidden": "true" });
   const side = (canvas.width = canvas.height = PREVIEW * 2);

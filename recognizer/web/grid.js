@@ -1,15 +1,15 @@
-// A grid of as many cards as there are, of which only those near the window exist. Their data comes in pages.
+// A virtualised grid: only cards near the viewport are in the DOM, and their data is loaded in pages.
 
 import { el } from "./dom.js";
 
 const PAGE = 200;
 const SPARE_ROWS = 3;
 const PAUSE = 60;
-/** Rows that pass in one frame from which on nobody can read: cards are empty then, and filled once it is slower. */
+/** Scrolling by more rows than this per frame is too fast to read; cards stay blank until it slows down. */
 const TOO_FAST = 1.5;
 
-/** `load(offset, limit)` gives {total, items}; `card(item)` makes an element of an item, `blank()` one of what is not
- *  there yet. Cards are `least` pixels wide or wider, and `below` pixels higher than wide. */
+/** `load(offset, limit)` resolves with {total, items}; `card(item)` returns the element of an item, `blank()` a placeholder
+ *  for an item that is not loaded yet. Cards are at least `least` pixels wide, and `below` pixels higher than wide. */
 export class Grid {
   constructor({ load, card, blank, least, below, gap, signal, label }) {
     Object.assign(this, { load, card, blank, least, below, gap });
@@ -25,7 +25,7 @@ export class Grid {
     signal.addEventListener("abort", () => this.watch.disconnect());
   }
 
-  /** Begin anew, with what `load` gives now. */
+  /** Reloads everything from `load`. */
   async reset() {
     const round = (this.round = (this.round ?? 0) + 1);
     const first = await this.load(0, PAGE);
@@ -81,7 +81,7 @@ export class Grid {
     if (missing.size) this.fetch();
   }
 
-  /** Draw once more when scrolling rests. */
+  /** Draws again when scrolling has stopped. */
   settle() {
     clearTimeout(this.settling);
     this.settling = setTimeout(() => this.draw(), PAUSE);
@@ -95,7 +95,7 @@ export class Grid {
     return card;
   }
 
-  /** Ask for the pages that are in sight, once scrolling rests for a moment. */
+  /** Loads the visible pages once scrolling has paused. */
   fetch() {
     clearTimeout(this.rest);
     this.rest = setTimeout(async () => {

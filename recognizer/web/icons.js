@@ -1,4 +1,4 @@
-// Icons as paths of a 24 x 24 box, drawn with the text's colour.
+// Icons as SVG paths in a 24 x 24 view box, stroked with the text colour.
 
 export const PATHS = {
   add: "M12 5v14M5 12h14",

@@ -1,22 +1,22 @@
-// API keys: made, shown once, revoked.
+// The API keys section of Settings: creating and revoking keys.
 
-import { button, confirm, copy, dialog, el, fill, icon, toast } from "./dom.js";
+import { button, confirm, copy, dialog, el, fill, icon, plural, toast } from "./dom.js";
 import { api, explain, session, signIn } from "./api.js";
 import { day, exactly, moment } from "./times.js";
 
 const ROLES = {
-  read: ["Read", "recognises, watches, and sees who is enrolled"],
-  write: ["Write", "also enrols, erases, and names strangers"],
-  admin: ["Admin", "does everything: cameras, keys, settings"],
+  read: ["Read", "recognise faces, view cameras, list people"],
+  write: ["Write", "also enrol, delete, and name strangers"],
+  admin: ["Admin", "full access"],
 };
-const LASTING = [["30", "30 days"], ["90", "90 days"], ["365", "a year"], ["0", "for ever"]];
+const LASTING = [["30", "30 days"], ["90", "90 days"], ["365", "1 year"], ["0", "no expiry"]];
 const STATES = { valid: ["valid", "good"], expired: ["expired", "warn"], revoked: ["revoked", "bad"] };
 
-/** The section, and a promise of its first content. */
+/** Returns the section's node and a promise for its first content. */
 export function keysSection(signal) {
   const body = el("div", { class: "stack" });
   const node = el("section", { class: "card stack", "aria-labelledby": "keys-title" },
-    el("div", { class: "spread" }, el("h2", { id: "keys-title" }, "Keys"), button("Make a key", () => make(), { icon: "add" })), body);
+    el("div", { class: "spread" }, el("h2", { id: "keys-title" }, "API keys"), button("Create a key", () => make(), { icon: "add" })), body);
   let open = false;
 
   async function load() {
@@ -28,11 +28,11 @@ export function keysSection(signal) {
       fill(
         body,
         open
-          ? el("p", { class: "muted" }, "There are no keys: whoever is at this machine may do everything, and nobody else may do anything. With the first key, the server asks everybody for one, also at this machine.")
-          : el("p", { class: "muted" }, "Programs show a key with every request; people sign in with one. Each may be revoked without the others noticing."),
-        setting && el("p", { class: "notice" }, icon("key"), el("span", null, "One more key with the role admin is set by ", el("code", null, "RECOGNIZER_ADMIN_KEY"), ". It can be changed there, and nowhere else.")),
-        living.length > 0 && el("ul", { class: "keys", "aria-label": "Keys" }, living.map(row)),
-        over.length > 0 && el("details", null, el("summary", null, icon("trash"), el("span", null, `${over.length} that ended`)), el("ul", { class: "keys", "aria-label": "Keys that ended" }, over.map(row))),
+          ? el("p", { class: "muted" }, "There are no keys: anyone on this machine has full access, and other machines have none. Once you create the first key, every client needs a key, including those on this machine.")
+          : el("p", { class: "muted" }, "Programs send a key with every request; people sign in with one. Revoking a key does not affect the others."),
+        setting && el("p", { class: "notice" }, icon("key"), el("span", null, "Another key with the role admin is set by ", el("code", null, "RECOGNIZER_ADMIN_KEY"), " and can only be changed there.")),
+        living.length > 0 && el("ul", { class: "keys", "aria-label": "Active keys" }, living.map(row)),
+        over.length > 0 && el("details", null, el("summary", null, icon("trash"), el("span", null, `${plural(over.length, "inactive key")}`)), el("ul", { class: "keys", "aria-label": "Inactive keys" }, over.map(row))),
       );
     } catch (error) {
       if (error.name !== "AbortError") fill(body, el("p", { class: "field-error", role: "alert" }, explain(error)));
@@ -46,7 +46,7 @@ export function keysSection(signal) {
     return el(
       "li", { class: "key" }, icon("key"),
       el("div", { class: "key-about" }, el("span", { class: "key-name" }, key.name, mine && el("span", { class: "tag" }, "you")),
-        el("span", { class: "muted small", title: exactly(moment(key.made)) }, `made ${day(moment(key.made))}, ${ends}`), el("code", { class: "small muted" }, `rk_${key.id}_…`)),
+        el("span", { class: "muted small", title: exactly(moment(key.made)) }, `created ${day(moment(key.made))}, ${ends}`), el("code", { class: "small muted" }, `rk_${key.id}_…`)),
       el("span", { class: "tag", title: ROLES[key.role][1] }, ROLES[key.role][0]),
       key.state === "valid" ? button("Revoke", () => revoke(key), { kind: "danger", class: "little", label: `Revoke ${key.name}` }) : el("span", { class: `tag ${kind}` }, words),
     );
@@ -54,12 +54,12 @@ export function keysSection(signal) {
 
   async function revoke(key) {
     const mine = session.key?.id === key.id;
-    const text = el("div", { class: "stack" }, el("p", null, "Whoever uses it is refused from now on, and the sessions that were begun with it end. It cannot be taken back."),
-      mine && el("p", { class: "notice warn" }, icon("warning"), el("span", null, "You are signed in with this key, and will have to sign in with another.")));
+    const text = el("div", { class: "stack" }, el("p", null, "Requests with this key will be rejected, and sessions started with it will end. This cannot be undone."),
+      mine && el("p", { class: "notice warn" }, icon("warning"), el("span", null, "You are signed in with this key and will have to sign in with another one.")));
     if (!(await confirm(`Revoke ${key.name}?`, text, "Revoke"))) return;
     try {
       await api(`/keys/${encodeURIComponent(key.id)}`, { method: "DELETE" });
-      toast(`${key.name} is revoked`);
+      toast(`${key.name} was revoked`);
       await load();
     } catch (error) {
       toast(explain(error), { kind: "bad" });
@@ -72,7 +72,7 @@ export function keysSection(signal) {
     if (!made) return;
     if (first) {
       try {
-        await signIn(made.key); // before anything else is asked: the house is locked now
+        await signIn(made.key); // first, because the server requires a key from now on
       } catch (error) {
         toast(explain(error), { kind: "bad" });
       }
@@ -87,7 +87,7 @@ export function keysSection(signal) {
 
 const FUTURE = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "long", year: "numeric" });
 
-/** Resolves with the key that was made, or undefined. */
+/** Resolves with the new key, or undefined. */
 function askForKey(first) {
   const name = el("input", { id: "key-name", autocomplete: "off", maxlength: "100", required: true, placeholder: first ? "me" : "front door", autofocus: true, "aria-describedby": "key-problem" });
   const role = el("select", { id: "key-role", disabled: first }, Object.entries(ROLES).map(([value, [title, words]]) => el("option", { value }, `${title}: ${words}`)));
@@ -99,7 +99,7 @@ function askForKey(first) {
   const send = async (close) => {
     problem.textContent = "";
     if (!name.value.trim()) {
-      problem.textContent = "Say what the key is for.";
+      problem.textContent = "Enter a name for the key.";
       return name.focus();
     }
     save.disabled = true;
@@ -113,20 +113,20 @@ function askForKey(first) {
     }
   };
   return dialog(
-    first ? "Make the first key" : "Make a key",
+    first ? "Create the first key" : "Create a key",
     (close) => {
       const form = el(
         "form", { class: "stack", novalidate: true },
-        first && el("p", { class: "notice warn" }, icon("warning"), el("span", null, "This locks the server: from now on everybody needs a key, also programs at this machine that did without. You are signed in with this one at once. Keep it, or ", el("code", null, "python -m recognizer keys add"), " has to make another.")),
-        el("div", { class: "field" }, el("label", { for: "key-name" }, "What is it for?"), name, problem),
-        el("div", { class: "field" }, el("label", { for: "key-role" }, "What it may do"), role, first && el("p", { class: "muted small" }, "The first key has to be one that can make others.")),
-        el("div", { class: "field" }, el("label", { for: "key-days" }, "How long it counts"), days),
+        first && el("p", { class: "notice warn" }, icon("warning"), el("span", null, "This locks the server: every client will need a key, including programs on this machine. You will be signed in with the new key. If you lose it, create another one with ", el("code", null, "python -m recognizer keys add"), ".")),
+        el("div", { class: "field" }, el("label", { for: "key-name" }, "Name"), name, problem),
+        el("div", { class: "field" }, el("label", { for: "key-role" }, "Role"), role, first && el("p", { class: "muted small" }, "The first key must be able to create others.")),
+        el("div", { class: "field" }, el("label", { for: "key-days" }, "Valid for"), days),
       );
       form.addEventListener("submit", (event) => (event.preventDefault(), send(close)));
       form.append(el("button", { type: "submit", hidden: true, tabindex: "-1", "aria-hidden": "true" }));
       return form;
     },
-    (close) => [button("Cancel", () => close()), (save = button(first ? "Make it and lock" : "Make it", () => send(close), { kind: "primary" }))],
+    (close) => [button("Cancel", () => close()), (save = button(first ? "Create and lock" : "Create", () => send(close), { kind: "primary" }))],
   );
 }
 
@@ -134,10 +134,10 @@ function showKey(made, first) {
   return dialog(
     "Copy the key now",
     () => [
-      el("p", null, "It is shown this once. The server keeps only a hash of it."),
-      el("div", { class: "code" }, el("pre", { class: "new-key", tabindex: "0", "aria-label": "The key" }, made.key), button("", () => copy(made.key), { icon: "copy", kind: "quiet", label: "Copy the key" })),
+      el("p", null, "It is shown only once. The server stores only a hash of it."),
+      el("div", { class: "code" }, el("pre", { class: "new-key", tabindex: "0", "aria-label": "New key" }, made.key), button("", () => copy(made.key), { icon: "copy", kind: "quiet", label: "Copy key" })),
       first && el("p", { class: "muted" }, "You are signed in with it in this browser."),
     ],
-    (close) => [button("Copy", () => copy(made.key), { icon: "copy", kind: "primary", autofocus: true }), button("I have it", () => close())],
+    (close) => [button("Copy", () => copy(made.key), { icon: "copy", kind: "primary", autofocus: true }), button("I have saved it", () => close())],
   );
 }

@@ -1,26 +1,52 @@
-// Photos that people give the page: dropped, chosen or pasted.
+// Photo input: dropped, chosen or pasted files. What is dropped or pasted and not taken is reported.
 
-import { button, el, icon } from "./dom.js";
+import { button, el, icon, plural, toast } from "./dom.js";
+import { may } from "./api.js";
 
-const KINDS = "image/*,.heic,.heif,.avif,.tif,.tiff";
+const KINDS = "image/*,.heic,.heif,.avif,.tif,.tiff,.jp2,.jxl";
+const UNTYPED = new Set(["", "application/octet-stream"]);
 
-/** The picture files among what was dropped or pasted; folders are left out. */
-export function pictures(transfer) {
-  return [...(transfer?.files ?? [])].filter((file) => file.type.startsWith("image/") || /\.(heic|heif|avif|tiff?|bmp|webp)$/i.test(file.name));
+/** Whether a file may be a photo. The server decides about files whose type the browser does not know. */
+const mayBePhoto = (file) => file.type.startsWith("image/") || UNTYPED.has(file.type) || /\.(heic|heif|avif|tiff?|bmp|webp)$/i.test(file.name);
+
+/** Sorts what a DataTransfer holds into photos, other files and folders. */
+function sorted(transfer) {
+  const found = { photos: [], others: [], folders: [] };
+  for (const item of [...(transfer?.items ?? [])].filter((each) => each.kind === "file")) {
+    const folder = item.webkitGetAsEntry?.()?.isDirectory;
+    const file = item.getAsFile();
+    if (file) found[folder ? "folders" : mayBePhoto(file) ? "photos" : "others"].push(file);
+  }
+  return found;
 }
 
-/** Let people choose files; `taken` gets them as an array. */
+/** Reports what was not taken of a drop. */
+function report({ others, folders }) {
+  const more = (files, one) => `${files[0].name}${files.length > 1 ? ` and ${plural(files.length - 1, one)}` : ""}`;
+  if (others.length) toast(others.length > 1 ? `${more(others, "other file")} are not photos and were not added` : `${others[0].name} is not a photo and was not added`, { kind: "bad" });
+  if (folders.length) toast(`${more(folders, "other folder")} ${folders.length > 1 ? "were" : "was"} not added: open the folder, and drop the photos in it`, { kind: "bad" });
+}
+
+/** Reports files that were dropped where nothing takes them. */
+export function reportDrop(transfer) {
+  const { photos, others, folders } = sorted(transfer);
+  const where = document.querySelector("dialog[open]") ? "this dialog takes no photos" : "photos can be dropped on Try and on People";
+  if (photos.length) toast(`Nothing was added: ${where}`, { kind: "bad" });
+  report({ others, folders });
+}
+
+/** Opens the file chooser; `taken` is called with an array of files. */
 export function choose(taken, several = false) {
   const input = el("input", { type: "file", accept: KINDS, multiple: several });
   input.addEventListener("change", () => input.files.length && taken([...input.files]));
   input.click();
 }
 
-/** A button that lets people choose files. */
+/** A button that opens the file chooser. */
 export const chooseButton = (text, taken, options = {}) =>
   button(text, () => choose(taken, options.several), { icon: "upload", kind: options.kind ?? "primary" });
 
-/** Take pictures that are dropped on `node`; it has the class `over` while one is held above it. */
+/** Accepts images dropped on `node`, which has the class `over` while a file is dragged over it. */
 export function takesDrops(node, taken, signal) {
   let depth = 0;
   const over = (change) => node.classList.toggle("over", (depth = Math.max(0, depth + change)) > 0);
@@ -31,23 +57,36 @@ export function takesDrops(node, taken, signal) {
   on("drop", (event) => {
     event.preventDefault();
     over(-depth);
-    const found = pictures(event.dataTransfer);
-    if (found.length) taken(found);
+    const found = sorted(event.dataTransfer);
+    report(found);
+    if (found.photos.length) taken(found.photos);
+    else if (!found.others.length && !found.folders.length) toast("Nothing was added: only files can be dropped here", { kind: "bad" });
   });
 }
 
-/** Take pictures that are pasted anywhere on the page. */
-export function takesPastes(taken, signal) {
+/** Accepts images pasted anywhere on the page, or in the dialog that contains `home`. */
+export function takesPastes(taken, signal, home = null) {
   document.addEventListener(
     "paste",
     (event) => {
-      const found = pictures(event.clipboardData);
-      if (found.length && !event.defaultPrevented) (event.preventDefault(), taken(found));
+      const top = [...document.querySelectorAll("dialog[open]")].at(-1);
+      if (event.defaultPrevented || (top && !top.contains(home))) return;
+      const found = sorted(event.clipboardData);
+      if (found.photos.length || found.others.length) event.preventDefault();
+      report(found);
+      if (found.photos.length) taken(found.photos);
     },
     { signal },
   );
 }
 
-/** The place where photos are dropped: `title` and `text` say what for, `actions` are other ways. */
+/** Accepts photos for enrolment, dropped on `node` or pasted anywhere; users who may not enrol are told so. */
+export function takesPhotos(node, taken, signal) {
+  const add = (files) => (may("write") ? taken(files) : toast("Nothing was added: adding photos requires a key with the role write", { kind: "bad" }));
+  takesDrops(node, add, signal);
+  takesPastes(add, signal);
+}
+
+/** A drop zone with a `title`, a `text`, and `actions` as alternatives to dropping. */
 export const dropzone = (title, text, ...actions) =>
   el("div", { class: "drop" }, icon("image"), el("p", { class: "drop-title" }, title), text && el("p", { class: "muted" }, text), el("div", { class: "row" }, actions));

@@ -1,4 +1,4 @@
-// How near is near enough: the stranger rate, on this gallery's own distances.
+// The match threshold section of Settings: the stranger rate, and its effect on this gallery's own distances.
 
 import { announce, button, el, fill, icon, plural, svg, toast } from "./dom.js";
 import { api, explain } from "./api.js";
@@ -9,21 +9,25 @@ const AGAIN = 1500;
 const CHART = { width: 640, height: 150 };
 const BY_DEFAULT = 0.01;
 
-/** The section, and a promise of its first content; asks again until the distances are measured. */
+/** Returns the section's node, a promise for its first content, and `check(templates)`, which measures again if the gallery
+ *  has another number of templates now. Polls until the distances have been measured. */
 export function rateSection(signal) {
-  const node = el("section", { class: "card stack rate", "aria-labelledby": "rate-title" }, el("h2", { id: "rate-title" }, "When does a face get a name?"), el("div", { class: "spinner", role: "status", "aria-label": "Measuring" }));
+  let current = null;
+  const node = el("section", { class: "card stack rate", "aria-labelledby": "rate-title" }, el("h2", { id: "rate-title" }, "Match threshold"), el("div", { class: "spinner", role: "status", "aria-label": "Measuring" }));
   const load = async (keep = null) => {
     try {
       const [found, { settings }] = await Promise.all([api("/calibration", { signal }), api("/settings", { signal })]);
       const setting = settings.find((each) => each.name === "stranger_rate");
       const shown = new Rate(found, setting, load, keep);
-      fill(node, el("h2", { id: "rate-title" }, "When does a face get a name?"), shown.parts());
-      if (!found.current) setTimeout(() => signal.aborted || load(shown.touched ? shown.point().stranger_rate : null), AGAIN);
+      current = { templates: found.templates, again: () => signal.aborted || load(shown.touched ? shown.point().stranger_rate : null) };
+      fill(node, el("h2", { id: "rate-title" }, "Match threshold"), shown.parts());
+      if (!found.current) setTimeout(current.again, AGAIN);
     } catch (error) {
-      if (error.name !== "AbortError") fill(node, el("h2", null, "When does a face get a name?"), el("p", { class: "field-error", role: "alert" }, explain(error)), button("Try again", () => load()));
+      if (error.name !== "AbortError") fill(node, el("h2", null, "Match threshold"), el("p", { class: "field-error", role: "alert" }, explain(error)), button("Try again", () => load()));
     }
   };
-  return { node, ready: load() };
+  const check = (templates) => current && current.templates !== templates && !node.contains(document.activeElement) && current.again();
+  return { node, ready: load(), check };
 }
 
 const percent = (share) => (share > 0 && share < 0.001 ? "under 0.1 %" : share < 1 && share > 0.999 ? "over 99.9 %" : `${Number((share * 100).toFixed(1))} %`);
@@ -45,49 +49,50 @@ class Rate {
     return this.found.curve[this.at];
   }
 
-  /** The threshold that counts here: one that is fixed does not follow the slider. */
+  /** The threshold to show: a fixed distance does not follow the slider. */
   threshold() {
     return this.found.stranger_rate === null ? this.found.threshold : this.point().threshold;
   }
 
   parts() {
-    const { curve, templates } = this.found;
+    const { curve, templates, measured } = this.found;
     const fixed = !this.setting.changeable;
     this.said = el("output", { for: "rate", class: "rate-said" });
     this.slider = el("input", {
-      id: "rate", type: "range", min: "0", max: String(curve.length - 1), step: "1", value: String(this.at), disabled: fixed, "aria-label": "How often a stranger may get a name",
+      id: "rate", type: "range", min: "0", max: String(curve.length - 1), step: "1", value: String(this.at), disabled: fixed, "aria-label": "How often a stranger may get a wrong name",
       on: { input: () => ((this.at = Number(this.slider.value)), (this.touched = true), this.say()) },
     });
     this.figures = el("dl", { class: "rate-figures" });
-    this.save = button("Use this", () => this.change(this.point().stranger_rate), { kind: "primary" });
-    this.back = button("As it was", () => ((this.at = this.saved), (this.slider.value = String(this.at)), this.say()), { kind: "quiet" });
-    this.plain = button(`Back to ${oneIn(BY_DEFAULT)}`, () => this.change(BY_DEFAULT), { kind: "quiet" });
+    this.save = button("Save", () => this.change(this.point().stranger_rate), { kind: "primary" });
+    this.back = button("Reset", () => ((this.at = this.saved), (this.slider.value = String(this.at)), this.say()), { kind: "quiet" });
+    this.plain = button(`Use default (${oneIn(BY_DEFAULT)})`, () => this.change(BY_DEFAULT), { kind: "quiet" });
     this.chart = el("div", { class: "rate-chart" });
     this.closest = el("div", { class: "stack" });
     this.say();
     const why = this.setting.fixed_by;
     return [
-      el("p", { class: "muted" }, "Everybody is like somebody a little. Nearer than a threshold counts as the same person; the further out it lies, the fewer of your people are missed, and the more often a stranger is taken for one of them."),
-      fixed && el("p", { class: "notice" }, icon("key"), el("span", null, "Set by ", el("code", null, why), this.found.stranger_rate === null ? ", a fixed distance. It can be changed there, and nowhere else." : ". It can be changed there, and nowhere else.")),
-      el("div", { class: "rate-slider" }, this.said, this.slider, el("div", { class: "spread small muted" }, el("span", null, "Fewer strangers named"), el("span", null, "Fewer people missed"))),
+      el("p", { class: "muted" }, "A face gets the name of the closest enrolled person if the distance is within the threshold. Stricter: fewer strangers get a wrong name. Looser: fewer of your people are missed."),
+      fixed && el("p", { class: "notice" }, icon("key"), el("span", null, "Set by ", el("code", null, why), this.found.stranger_rate === null ? " as a fixed distance. It can only be changed there." : ". It can only be changed there.")),
+      el("div", { class: "rate-slider" }, this.said, this.slider, el("div", { class: "spread small muted" }, el("span", null, "Stricter"), el("span", null, "Looser"))),
       this.figures,
       !fixed && el("div", { class: "row" }, this.save, this.back, this.plain),
+      measured && !this.found.current && el("p", { class: "notice warn", role: "status" }, icon("warning"), el("span", null, "The shares, the histogram and the list below are from before the last change of the enrolled photos. They are being measured again...")),
       this.chart,
-      templates === 0 ? el("p", { class: "muted" }, "Nobody is enrolled yet, so there is nothing to measure here.") : this.closest,
+      templates === 0 ? el("p", { class: "muted" }, "Nobody is enrolled yet, so there are no distances to measure.") : this.closest,
     ];
   }
 
   say() {
     const point = this.point();
     const { measured, templates } = this.found;
-    const words = `${oneIn(point.stranger_rate)} strangers gets a name`;
-    this.said.textContent = this.found.stranger_rate === null ? `A face gets a name within ${this.found.threshold.toFixed(3)}` : words.charAt(0).toUpperCase() + words.slice(1);
+    const words = `${oneIn(point.stranger_rate)} strangers gets a wrong name`;
+    this.said.textContent = this.found.stranger_rate === null ? `Fixed threshold: ${this.found.threshold.toFixed(3)}` : words.charAt(0).toUpperCase() + words.slice(1);
     this.slider.setAttribute("aria-valuetext", words);
-    const some = (share, nobody) => (measured ? (share === null ? nobody : percent(share)) : "being measured");
+    const some = (share, nobody) => (measured ? (share === null ? nobody : percent(share)) : "Measuring...");
     const figures = [
-      ["Largest distance", this.threshold().toFixed(3), `With ${plural(templates, "photo")} to compare with, two different people may be mistaken in ${oneIn(point.false_match_rate)} comparisons.`],
-      ["Of your people's photos, recognised", some(point.accepted, "no two of anybody"), "Each photo is compared with the others of the same person."],
-      ["Of your people's photos, mistaken", some(point.mistaken, "only one person"), "Each is compared with everybody else, as if its own person were not enrolled."],
+      ["Threshold", this.threshold().toFixed(3), `False match rate: ${oneIn(point.false_match_rate)} comparisons of different people, with ${plural(templates, "photo")} enrolled.`],
+      ["Your people recognised", some(point.accepted, "Not available"), point.accepted === null ? "Needs at least two photos of one person." : "Share of photos that match another photo of the same person."],
+      ["Your people confused", some(point.mistaken, "Not available"), point.mistaken === null ? "Needs at least two people." : "Share of photos that would match somebody else if their own person were not enrolled."],
     ];
     fill(this.figures, figures.map(([name, value, help]) => el("div", null, el("dt", null, name), el("dd", { class: "number" }, value), el("dd", { class: "muted small" }, help))));
     const same = this.at === this.saved;
@@ -114,7 +119,7 @@ class Rate {
       });
     };
     const line = x(this.threshold());
-    const words = `Distances between photos of one person and of different people, and the largest that gets a name: ${this.threshold().toFixed(2)}.`;
+    const words = `Histogram of the distances between photos of the same person and of different people. The threshold is ${this.threshold().toFixed(2)}.`;
     fill(
       this.chart,
       svg("svg", { viewBox: `0 0 ${CHART.width} ${CHART.height}`, preserveAspectRatio: "none", role: "img", "aria-label": words },
@@ -122,10 +127,10 @@ class Rate {
         svg("line", { class: "edge", x1: line, x2: line, y1: 0, y2: CHART.height })),
       el("div", { class: "rate-axis small muted number" }, el("span", null, "0"), el("span", null, "distance"), el("span", null, last.toFixed(1))),
       el("ul", { class: "rate-legend small" },
-        el("li", { class: "same" }, `to the nearest other photo of the same person (${measured.same.count.toLocaleString("en")})`),
-        el("li", { class: "different" }, `to the nearest photo of somebody else (${measured.different.count.toLocaleString("en")})`),
-        el("li", { class: "within" }, "gets a name")),
-      measured.sampled < measured.templates && el("p", { class: "muted small" }, `Measured on ${measured.sampled.toLocaleString("en")} of ${plural(measured.templates, "photo")}, drawn by chance and compared with all.`),
+        el("li", { class: "same" }, `Closest other photo of the same person (${measured.same.count.toLocaleString("en")})`),
+        el("li", { class: "different" }, `Closest photo of a different person (${measured.different.count.toLocaleString("en")})`),
+        el("li", { class: "within" }, "Within the threshold")),
+      measured.sampled < measured.templates && el("p", { class: "muted small" }, `Measured on a random sample of ${measured.sampled.toLocaleString("en")} of ${plural(measured.templates, "photo")}, each compared with all photos.`),
     );
   }
 
@@ -142,16 +147,16 @@ class Rate {
         el("span", { class: "pair" }, photos.map((each) => (each.thumbnail ? thumbnail(each.thumbnail) : el("span", { class: "crop missing" }, icon("face"))))),
         el("span", { class: "pair-names" }, name(one), el("span", { class: "muted" }, " and "), name(other)),
         el("span", { class: "number" }, distance.toFixed(3)),
-        el("span", { class: `tag ${near ? "bad" : "good"}` }, near ? "would be mistaken" : "told apart"),
+        el("span", { class: `tag ${near ? "bad" : "good"}` }, near ? "would be confused" : "distinguished"),
       );
     };
     const near = closest.filter((each) => each.distance <= limit).length;
     const open = this.closest.querySelector("details")?.open ?? true;
     fill(
       this.closest,
-      el("details", { open }, el("summary", null, icon("people"), el("span", null, "The closest two different people"), near > 0 && el("span", { class: "tag bad" }, `${near === closest.length && near >= 12 ? `${near} or more` : near} would be mistaken`)),
+      el("details", { open }, el("summary", null, icon("people"), el("span", null, "Most similar people"), near > 0 && el("span", { class: "tag bad" }, `${near === closest.length && near >= 12 ? "at least " : ""}${plural(near, "pair")} would be confused`)),
         el("ul", { class: "closest" }, closest.map(row)),
-        near > 0 && el("p", { class: "muted small" }, "Are two of them one person under two names? Then join them in People.")),
+        near > 0 && el("p", { class: "muted small" }, "If two of them are the same person under two names, merge them in People.")),
     );
   }
 
@@ -159,7 +164,7 @@ class Rate {
     this.save.disabled = true;
     try {
       await api("/settings", { method: "PATCH", json: { stranger_rate: rate } });
-      const words = `From now on ${oneIn(rate)} strangers may get a name`;
+      const words = `Saved: ${oneIn(rate)} strangers may get a wrong name`;
       toast(words);
       announce(words);
       await this.load();

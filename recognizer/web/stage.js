@@ -1,19 +1,19 @@
-// A photo with what was found on it. Boxes are elements over the picture, in shares of its size, so that they are as sharp
-// as the screen, and can be reached with the keyboard.
+// A photo with its results. Boxes are elements over the picture, positioned in percent of its size, so that they are drawn
+// at screen resolution and can be reached with the keyboard.
 
 import { el, fill, icon, svg } from "./dom.js";
 
-/** A photo on which results are shown.
+/** A photo and the results drawn on it.
  *
- *  `load(blob)` shows a picture and tells whether the browser can; `faces`, `objects` and `landmarks` draw what the API
- *  answered; `mark(index)` sets one face apart; `crop(box, size)` cuts one out. `chosen(index)` is called for a face that
- *  was pointed at. */
+ *  `load(blob)` shows a picture and returns false if the browser cannot decode it; `show(result, objects, points)` draws
+ *  the API's results; `mark(index)` highlights a face; `crop(box, size)` cuts a face out. `chosen(index)` is called when a
+ *  face is clicked, focused or pointed at. */
 export class Stage {
   constructor(chosen) {
     this.chosen = chosen;
-    this.picture = el("img", { alt: "The photo", draggable: "false" });
+    this.picture = el("img", { alt: "Photo", draggable: "false" });
     this.layer = el("div", { class: "stage-layer" });
-    this.busy = el("div", { class: "stage-busy", hidden: true }, el("div", { class: "spinner" }), el("span", null, "Looking..."));
+    this.busy = el("div", { class: "stage-busy", hidden: true }, el("div", { class: "spinner" }), el("span", null, "Processing..."));
     this.sheet = el("div", { class: "stage-sheet" }, this.picture, this.layer, this.busy);
     this.node = el("figure", { class: "stage" }, this.sheet);
     this.boxes = [];
@@ -27,7 +27,7 @@ export class Stage {
     if (this.url) URL.revokeObjectURL(this.url);
     this.url = url;
     this.picture.src = url;
-    this.picture.hidden = true; // until it can be shown
+    this.picture.hidden = true; // until it is decoded
     try {
       await this.picture.decode();
     } catch {
@@ -38,7 +38,7 @@ export class Stage {
     return true;
   }
 
-  /** Give the sheet the shape of the photo, so that nothing moves when results come. */
+  /** Gives the sheet the photo's aspect ratio, so that the layout does not shift when results arrive. */
   resize(width, height) {
     this.size = { width, height };
     this.sheet.style.setProperty("--ratio", width / height);
@@ -75,8 +75,8 @@ export class Stage {
     this.thin();
   }
 
-  /** Show no name that would lie on another: those of people who are known come first. The name of a face that is pointed
-   *  at is shown in any case. */
+  /** Hides names that would overlap another name; names of recognised people have priority. The name of a face that is
+   *  selected or hovered is always shown. */
   thin() {
     const shown = [];
     const known = (box) => Number(box.classList.contains("known"));
@@ -130,7 +130,7 @@ export class Stage {
     this.boxes.forEach((box, each) => box.setAttribute("aria-pressed", String(each === index)));
   }
 
-  /** A canvas with a face and some of what is around it. */
+  /** A canvas with a face and a margin around it. */
   crop(box, size = 96) {
     const canvas = el("canvas", { class: "crop", "aria-hidden": "true" });
     canvas.width = canvas.height = Math.round(size * Math.min(devicePixelRatio || 1, 3));
@@ -138,7 +138,7 @@ export class Stage {
     return canvas;
   }
 
-  /** The same as a JPEG of at most 1000 pixels, with enough around it to be found again. */
+  /** The face as a JPEG of at most 1000 x 1000 pixels, with a margin large enough for the detector to find it again. */
   async portrait(box) {
     const canvas = el("canvas");
     const side = Math.max(box.right - box.left, box.bottom - box.top) * 2;
@@ -157,7 +157,7 @@ export class Stage {
   }
 }
 
-/** A picture of an enrolled face; where it cannot be had, an icon. */
+/** A thumbnail of an enrolled face, or an icon if it cannot be loaded. */
 export function thumbnail(src, text = "", options = {}) {
   const picture = el("img", { class: "crop", src, alt: text, loading: options.lazy ? "lazy" : undefined, decoding: "async" });
   picture.addEventListener("error", () => picture.replaceWith(el("span", { class: "crop missing" }, icon("face"))));

@@ -1,7 +1,7 @@
-// Before anything is painted: light or dark as chosen here before. A plain script, so that nothing flashes.
+// Applies the stored theme before the first paint. A classic script, so that the page does not flash.
 try {
   const chosen = localStorage.getItem("theme");
   if (chosen === "light" || chosen === "dark") document.documentElement.dataset.theme = chosen;
 } catch {
-  // storage is switched off: as the system says
+  // storage is not available: use the system's theme
 }

@@ -1,4 +1,4 @@
-// Who came and went: visits, made of the events of coming and leaving; live, and as far back as they are kept.
+// The timeline: visits, combined from the events of appearing and leaving, live and from the stored history.
 
 import { announce, button, el, empty, fill, icon } from "./dom.js";
 import { api, explain, link, may } from "./api.js";
@@ -7,15 +7,15 @@ import { clock, day, exactly, lasting, moment } from "./times.js";
 const PAGE = 60;
 const MOST_SHOWN = 600;
 const KINDS = ["appeared", "unknown", "left", "camera_live", "camera_lost", "camera_frozen", "camera_ended"];
-const CAMERA_WORDS = { camera_live: "is live", camera_lost: "is lost", camera_frozen: "is frozen", camera_ended: "has ended" };
+const CAMERA_WORDS = { camera_live: "is live", camera_lost: "is disconnected", camera_frozen: "is frozen", camera_ended: "has ended" };
 const AGAIN = 4000;
 
 export class Timeline {
-  /** `names` gives the name of a camera by its id; `heard` is told every event as it comes. */
+  /** `names(id)` returns the name of a camera; `heard` is called with each live event. */
   constructor({ signal, names, heard, camera = "" }) {
     Object.assign(this, { signal, names, heard, camera, subject: "" });
     this.visits = new Map();
-    this.list = el("ol", { class: "visits", "aria-label": "Who came and went" });
+    this.list = el("ol", { class: "visits", "aria-label": "Visits" });
     this.foot = el("div", { class: "visits-foot" });
     this.pulse = el("span", { class: "pulse", role: "status" }, el("i"), el("span"));
     this.node = el("div", { class: "timeline" }, this.list, this.foot);
@@ -23,7 +23,7 @@ export class Timeline {
     signal.addEventListener("abort", () => this.hush());
   }
 
-  /** Show what is asked for from the newest on. */
+  /** Reloads the visits that match the filters, newest first. */
   async begin({ subject = this.subject, camera = this.camera } = {}) {
     this.hush();
     Object.assign(this, { subject, camera });
@@ -35,7 +35,7 @@ export class Timeline {
       if (error.name === "AbortError" || mine !== this.turn) return;
       this.list.replaceChildren();
       const off = error.code === "events_off";
-      fill(this.foot, empty("live", off ? "Nothing is written down" : "This did not work", off ? "Who comes and goes is not kept: the setting RECOGNIZER_EVENTS is off." : explain(error)));
+      fill(this.foot, empty("live", off ? "Events are switched off" : "Something went wrong", off ? "Visits are not recorded, because RECOGNIZER_EVENTS is off." : explain(error)));
       this.pulse.hidden = true;
       return;
     }
@@ -69,22 +69,22 @@ export class Timeline {
   sayFoot() {
     if (!this.visits.size) {
       const asked = this.subject || this.camera;
-      fill(this.foot, asked ? empty("search", "Nobody was seen", "No visit fits what you look for.") : empty("people", "Nobody came yet", "Whoever walks past a running camera stands here, with a picture."));
-    } else if (this.ended) fill(this.foot, el("p", { class: "muted small" }, "This is where it begins."));
-    else fill(this.foot, (this.older = button("Show earlier ones", () => this.more())));
+      fill(this.foot, asked ? empty("search", "No visits found", "No visit matches these filters.") : empty("people", "No visits yet", "People seen by a running camera appear here, with a picture."));
+    } else if (this.ended) fill(this.foot, el("p", { class: "muted small" }, "No earlier visits."));
+    else fill(this.foot, (this.older = button("Show earlier visits", () => this.more())));
   }
 
-  // -- as it happens --------------------------------------------------------------------------------------------
+  // -- live events ----------------------------------------------------------------------------------------------
 
   listen() {
     if (this.signal.aborted || document.hidden || this.source || this.last === undefined) return;
     const source = new EventSource(link("/events", { after: this.last, subject: this.subject, camera: this.camera }));
     this.source = source;
     this.say("Connecting", "");
-    source.addEventListener("open", () => this.say("As it happens", "good"));
+    source.addEventListener("open", () => this.say("Live", "good"));
     source.addEventListener("error", () => {
-      this.say("Not connected, trying again", "bad");
-      if (source.readyState !== EventSource.CLOSED) return; // it comes back by itself, and goes on where it was
+      this.say("Disconnected, reconnecting", "bad");
+      if (source.readyState !== EventSource.CLOSED) return; // the browser reconnects and resumes after the last event
       this.hush();
       this.retry = setTimeout(() => this.listen(), AGAIN);
     });
@@ -108,7 +108,7 @@ export class Timeline {
     const first = !this.visits.size;
     this.take([event]);
     if (first) this.sayFoot();
-    const who = event.subject ?? "Somebody unknown";
+    const who = event.subject ?? "Unknown person";
     if (event.kind === "appeared" || event.kind === "unknown") announce(`${who} at ${this.names(event.camera)}`);
     for (const late of [...this.visits.keys()].sort((one, other) => other - one).slice(MOST_SHOWN)) {
       this.drop(late);
@@ -188,8 +188,8 @@ export class Timeline {
     }
     const inbox = !visit.subject && may("write");
     const name = visit.subject
-      ? el("a", { class: "visit-name", href: `#/people/${encodeURIComponent(visit.subject)}` }, visit.subject)
-      : inbox ? el("a", { class: "visit-name unknown", href: "#/strangers" }, "Somebody unknown") : el("span", { class: "visit-name unknown" }, "Somebody unknown");
+      ? el("a", { class: "visit-name", href: `#/people/${encodeURIComponent(visit.subject)}`, title: visit.subject }, visit.subject)
+      : inbox ? el("a", { class: "visit-name unknown", href: "#/strangers" }, "Unknown person") : el("span", { class: "visit-name unknown" }, "Unknown person");
     const time = el("time", { class: "number", datetime: visit.began.toISOString(), title: exactly(visit.began) }, clock(visit.began));
     const stay = here ? el("span", { class: "tag good" }, "Here now") : el("span", { class: "muted small number", title: visit.reason }, `for ${lasting(visit.seconds ?? (visit.ended - visit.began) / 1000)}`);
     return el("li", { class: "visit", data: this.data(visit) }, face, el("div", { class: "visit-who" }, name, el("span", { class: "muted small" }, this.names(visit.camera))), el("div", { class: "visit-when" }, time, stay));

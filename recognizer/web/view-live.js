@@ -1,29 +1,33 @@
-// Live: the cameras and what they see; who came and went.
+// Live: the cameras, and the timeline of visits.
 
 import { button, el, empty, fill, icon, plural, toast, toggle } from "./dom.js";
 import { api, explain, may } from "./api.js";
 import { editCamera, removeCamera } from "./camera-form.js";
 import { Timeline } from "./timeline.js";
 import { Wall } from "./wall.js";
+import { ATTRIBUTES, cameraNames } from "./words.js";
 
 export const title = "Live";
 
 const EVERY = 2000;
 const ASLEEP = 15000;
-const OVERLAYS = [["faces", "Names"], ["objects", "Objects"], ["landmarks", "Landmarks"], ["clock", "Time"], ["fps", "Speed"]];
+const OVERLAYS = [["faces", "Names"], ["objects", "Objects"], ["landmarks", "Landmarks"], ["clock", "Time"], ["fps", "Frame rate"]];
 const TYPING = 250;
 
 export async function show(main, { parts, signal, go }) {
   const alone = parts[0] ?? null;
   const drawn = remembered();
+  const { attributes = [] } = await api("/health", { signal }).catch(() => ({}));
+  const overlays = [...OVERLAYS, ...ATTRIBUTES.filter(([name]) => attributes.includes(name))];
   let cameras = [];
-  const named = (id) => cameras.find((each) => each.id === id)?.name ?? id;
+  let names = cameraNames({ cameras: [] });
+  const named = (id) => names(id);
 
   const count = el("p", { class: "number" }, "\u00a0");
   const nothing = el("div");
   const wall = new Wall({
     signal, alone,
-    overlay: () => OVERLAYS.map(([name]) => name).filter((name) => drawn.has(name)).join(",") || "none",
+    overlay: () => overlays.map(([name]) => name).filter((name) => drawn.has(name)).join(",") || "none",
     tools, open: (camera) => go("live", camera.id),
   });
   const timeline = new Timeline({ signal, names: named, camera: alone ?? "", heard: (event) => event.kind.startsWith("camera_") && look() });
@@ -33,28 +37,30 @@ export async function show(main, { parts, signal, go }) {
     const change = async () => (await editCamera(camera)) && look();
     const remove = async () => (await removeCamera(camera)) && (alone ? go("live") : look());
     return [
-      button("", change, { icon: "edit", kind: "quiet", class: "little", label: `Change ${camera.name}` }),
+      button("", change, { icon: "edit", kind: "quiet", class: "little", label: `Edit ${camera.name}` }),
       button("", remove, { icon: "trash", kind: "quiet", class: "little", label: `Remove ${camera.name}` }),
     ];
   }
 
   const add = async () => {
     const made = await editCamera();
-    if (made) (toast(`${made.name} is added`), look());
+    if (made) (toast(`${made.name} was added`), look());
   };
 
-  // -- how the cameras are --------------------------------------------------------------------------------------
+  // -- state of the cameras -------------------------------------------------------------------------------------
 
   let failed = false;
   async function look(first = false) {
     let found;
     try {
-      found = (await api("/cameras", { signal })).cameras;
+      const listed = await api("/cameras", { signal });
+      found = listed.cameras;
+      names = cameraNames(listed);
     } catch (error) {
       if (first) throw error;
       if (error.name === "AbortError") return;
       failed = true;
-      wall.doubt("The server does not answer");
+      wall.doubt("The server is not responding");
       return;
     }
     const before = cameras.map((each) => `${each.id} ${each.name}`).join("\n");
@@ -71,15 +77,15 @@ export async function show(main, { parts, signal, go }) {
     fill(nothing, !shown.length && (alone ? gone() : newcomer()));
   }
 
-  const gone = () => empty("camera", "There is no such camera", "It may have been removed.", el("a", { class: "button", href: "#/live" }, "Show all cameras"));
+  const gone = () => empty("camera", "Camera not found", "It may have been removed.", el("a", { class: "button", href: "#/live" }, "Show all cameras"));
   const newcomer = () =>
-    empty("camera", "No camera yet", may("admin") ? "Add a camera of your network, the server's webcam, or a test pattern to see how it is." : "Whoever runs this server can add one.",
+    empty("camera", "No cameras yet", may("admin") ? "Add a network camera, the server's webcam, or a test pattern." : "An administrator can add one.",
       may("admin") && button("Add a camera", add, { icon: "add", kind: "primary" }));
 
   let asked = Date.now();
   const timer = setInterval(() => {
     if (document.hidden) return;
-    if (Date.now() - asked > ASLEEP) wall.restart(); // the machine slept, and the streams with it
+    if (Date.now() - asked > ASLEEP) wall.restart(); // the computer was suspended, so the streams have ended
     asked = Date.now();
     look();
   }, EVERY);
@@ -87,11 +93,11 @@ export async function show(main, { parts, signal, go }) {
   window.addEventListener("online", () => wall.restart(), { signal });
   document.addEventListener("visibilitychange", () => ((asked = Date.now()), document.hidden || look()), { signal });
 
-  // -- what is drawn --------------------------------------------------------------------------------------------
+  // -- overlays -------------------------------------------------------------------------------------------------
 
   const switches = el(
-    "div", { class: "row live-switches", role: "group", "aria-label": "What is drawn" },
-    OVERLAYS.map(([name, words]) =>
+    "div", { class: "row live-switches", role: "group", "aria-label": "Overlays" },
+    overlays.map(([name, words]) =>
       toggle(words, drawn.has(name), (on) => {
         if (on) drawn.add(name);
         else drawn.delete(name);
@@ -100,11 +106,11 @@ export async function show(main, { parts, signal, go }) {
       })),
   );
 
-  // -- which visits ---------------------------------------------------------------------------------------------
+  // -- timeline filters -----------------------------------------------------------------------------------------
 
   const known = el("datalist", { id: "timeline-people" });
-  const person = el("input", { type: "search", list: "timeline-people", placeholder: "Anybody", "aria-label": "Only this person", autocomplete: "off", spellcheck: "false" });
-  const place = el("select", { "aria-label": "Only this camera", on: { change: () => timeline.begin({ camera: place.value }) } });
+  const person = el("input", { type: "search", list: "timeline-people", placeholder: "Anyone", "aria-label": "Filter by person", autocomplete: "off", spellcheck: "false" });
+  const place = el("select", { "aria-label": "Filter by camera", on: { change: () => timeline.begin({ camera: place.value }) } });
   let typing;
   person.addEventListener("input", () => {
     clearTimeout(typing);
@@ -139,7 +145,7 @@ export async function show(main, { parts, signal, go }) {
       el("div", { class: "live-cameras" }, nothing, wall.node),
       el(
         "section", { class: "live-timeline card", "aria-label": "Timeline" },
-        el("div", { class: "timeline-head" }, el("div", { class: "spread" }, el("h2", null, "Who came and went"), timeline.pulse),
+        el("div", { class: "timeline-head" }, el("div", { class: "spread" }, el("h2", null, "Visits"), timeline.pulse),
           el("div", { class: "timeline-filters" }, el("div", { class: "with-icon" }, icon("search"), person), !alone && place, known)),
         timeline.node,
       ),
@@ -149,14 +155,14 @@ export async function show(main, { parts, signal, go }) {
   await timeline.begin();
 }
 
-// -- what was switched on last time -----------------------------------------------------------------------------------
+// -- overlays of the previous visit -----------------------------------------------------------------------------------
 
 function remembered() {
   try {
     const said = JSON.parse(localStorage.getItem("live-overlay"));
     if (Array.isArray(said)) return new Set(said);
   } catch {
-    // storage is switched off, or holds something else
+    // storage is not available, or the value is not valid
   }
   return new Set(["faces"]);
 }
@@ -165,6 +171,6 @@ function remember(drawn) {
   try {
     localStorage.setItem("live-overlay", JSON.stringify([...drawn]));
   } catch {
-    // until the page is closed
+    // storage is not available: kept until the page is closed
   }
 }

@@ -1,9 +1,10 @@
-// People: everybody who is enrolled, and what of known_faces is not used.
+// People: everybody who is enrolled, and the files in known_faces that are not used.
 
 import { announce, button, confirm, el, empty, fill, icon, plural, toast } from "./dom.js";
 import { api, explain, may } from "./api.js";
 import { enrol } from "./enrol.js";
 import { Grid } from "./grid.js";
+import { takesPhotos } from "./photos.js";
 import { thumbnail } from "./stage.js";
 import { showPerson } from "./view-person.js";
 
@@ -28,26 +29,32 @@ async function showAll(main, { signal, go }) {
     return { total: found.total, items: found.people, problems: found.problems };
   };
   const grid = new Grid({ load, card, blank, least: 148, below: 58, gap: 16, signal, label: "People" });
-  const add = async () => {
-    const done = await enrol();
-    if (done) go("people", done.subject);
+  const again = () => signal.aborted || refresh().catch((error) => signal.aborted || toast(explain(error), { kind: "bad" }));
+  const add = async (files = []) => {
+    const done = await enrol({ files, later: again });
+    if (done?.pending) again();
+    else if (done && !signal.aborted) go("people", done.subject);
   };
 
-  const adder = button("Add a person", add, { icon: "add", kind: "primary", hidden: !may("write") });
+  /** How many people have usable photos; null if that is unknown. */
+  const recognisable = () => api("/health", { signal }).then(({ counts }) => counts.subjects, () => null);
+
+  const adder = button("Add a person", () => add(), { icon: "add", kind: "primary", hidden: !may("write") });
 
   async function refresh() {
-    const found = await grid.reset();
+    const [found, usable] = await Promise.all([grid.reset(), search ? null : recognisable()]);
     if (!found) return;
-    count.textContent = !found.total && !search ? "\u00a0" : search ? `${plural(found.total, "person", "people")} with “${search}” in the name` : plural(found.total, "person", "people");
+    const without = usable === null ? 0 : Math.max(0, found.total - usable);
+    count.textContent = !found.total && !search ? "\u00a0" : [plural(found.total, "person", "people"), search && ` matching “${search}”`, without > 0 && `, ${without.toLocaleString("en")} without usable photos`].filter(Boolean).join("");
     grid.node.hidden = !found.total;
-    adder.hidden = !may("write") || (!found.total && !search); // then the sentence for newcomers has one
+    adder.hidden = !may("write") || (!found.total && !search); // the placeholder for newcomers has its own button
     field.parentElement.hidden = !found.total && !search;
     fill(problems, notUsed(found.problems, { name: told(name), erase: told(erase), open: problems.querySelector("details")?.open }));
-    fill(nothing, !found.total && (search ? empty("search", "Nobody of that name", "Try a part of the name.") : newcomer()));
+    fill(nothing, !found.total && (search ? empty("search", "No matches", "Try part of the name.") : newcomer()));
     if (search) announce(count.textContent);
   }
 
-  // -- files that lie in known_faces itself ---------------------------------------------------------------------
+  // -- files directly in known_faces -----------------------------------------------------------------------------
 
   const told = (work) => async (file) => {
     try {
@@ -59,37 +66,38 @@ async function showAll(main, { signal, go }) {
 
   const remove = (file) => api(`/unsorted/${encodeURIComponent(file)}`, { method: "DELETE" });
 
-  /** Enrol it as somebody's, then erase it where it was: nothing is lost should the first fail. */
+  /** Enrols the file as a person's photo, then deletes the original; if enrolment fails, the file is kept. */
   async function name(file) {
     const blob = await api(`/unsorted/${encodeURIComponent(file)}`, { accept: "image/*", signal });
     const photo = new File([blob], file, { type: blob.type });
-    const done = await enrol({ files: [photo] });
-    if (!done) return false;
-    if (done.files.includes(photo)) await remove(file);
-    return true;
+    const clear = async (done) => done?.files.includes(photo) && remove(file);
+    const done = await enrol({ files: [photo], later: told(async (result) => (await clear(result), true)) });
+    await clear(done);
+    return Boolean(done);
   }
 
   async function erase(file) {
-    if (!(await confirm("Erase this file?", `${file} is erased from known_faces, for good.`, "Erase the file"))) return false;
+    if (!(await confirm("Delete this file?", `${file} will be permanently deleted from known_faces.`, "Delete file"))) return false;
     await remove(file);
-    toast("The file was erased");
+    toast("The file was deleted");
     return true;
   }
 
   const newcomer = () =>
     empty(
       "people", "Nobody is enrolled yet",
-      may("write") ? "Add the first person: say their name and drop a few photos of them. Or put photos into known_faces, one folder per person." : "Whoever may add people can do it here.",
-      may("write") && button("Add a person", add, { icon: "add", kind: "primary" }),
+      may("write") ? "Add the first person: enter a name and drop a few photos. Or put photos into known_faces, one folder per person." : "Users with the role write can add people here.",
+      may("write") && button("Add a person", () => add(), { icon: "add", kind: "primary" }),
     );
 
   field.addEventListener("input", () => {
     clearTimeout(typing);
     typing = setTimeout(() => {
       search = field.value.trim();
-      refresh().catch((error) => signal.aborted || toast(explain(error), { kind: "bad" }));
+      again();
     }, TYPING);
   });
+  takesPhotos(main, add, signal);
   fill(
     main,
     el("div", { class: "view-head" }, el("div", null, el("h1", null, "People"), count),
@@ -110,19 +118,19 @@ function card(person) {
 
 const blank = () => el("span", { class: "person blank" }, el("span", { class: "crop" }));
 
-/** What is not used; `name` and `erase` put a file right that is nobody's. */
+/** The list of unused files; `name` and `erase` handle a file that is not in a person's folder. */
 function notUsed(found, { name, erase, open }) {
   if (!found.length) return null;
   const right = (each) => {
-    if (each.subject) return el("a", { href: `#/people/${encodeURIComponent(each.subject)}` }, "Put it right");
-    if (each.code !== "not_in_a_folder" || !may("write")) return el("span", { class: "muted small" }, "Only in the folder itself");
+    if (each.subject) return el("a", { href: `#/people/${encodeURIComponent(each.subject)}` }, "Fix");
+    if (each.code !== "not_in_a_folder" || !may("write")) return el("span", { class: "muted small" }, "Can only be fixed in the folder");
     return el("span", { class: "row" },
-      button("Say who it is", () => name(each.file), { class: "little", "aria-label": `Say who is on ${each.file}` }),
-      button("Erase", () => erase(each.file), { class: "little", kind: "danger", "aria-label": `Erase ${each.file}` }));
+      button("Enrol", () => name(each.file), { class: "little", "aria-label": `Enrol ${each.file}` }),
+      button("Delete", () => erase(each.file), { class: "little", kind: "danger", "aria-label": `Delete ${each.file}` }));
   };
   return el(
     "details", { class: "card problems", open },
-    el("summary", null, icon("warning"), el("span", null, `${plural(found.length, "file")} of known_faces ${found.length === 1 ? "is" : "are"} not used`)),
+    el("summary", null, icon("warning"), el("span", null, `${plural(found.length, "file")} in known_faces ${found.length === 1 ? "is" : "are"} not used`)),
     el(
       "ul", { class: "problem-list" },
       found.slice(0, 200).map((each) =>

@@ -1,8 +1,9 @@
-// One person: every photo, how good it is, and what can be done about it.
+// One person: all photos, their quality, and the actions on the person and on each photo.
 
 import { button, confirm, dialog, el, empty, fill, icon, plural, toast } from "./dom.js";
 import { api, ApiError, explain, may, personPath } from "./api.js";
 import { enrol } from "./enrol.js";
+import { takesPhotos } from "./photos.js";
 import { Stage, thumbnail } from "./stage.js";
 import { bytes, REMARKS, warning } from "./words.js";
 
@@ -15,7 +16,7 @@ export async function showPerson(main, { signal, go, again }, name) {
   } catch (error) {
     if (!(error instanceof ApiError) || error.code !== "subject_not_found") throw error;
     const back = el("a", { class: "button primary", href: "#/people" }, "All people");
-    return void fill(main, el("h1", { class: "out" }, name), empty("people", "Nobody of that name is enrolled", "Perhaps the name was changed, or the photos were erased.", back));
+    return void fill(main, el("h1", { class: "out" }, name), empty("people", "Person not found", "This person may have been renamed or deleted.", back));
   }
   document.title = `${person.name} · Recognizer`;
   const told = (work) => async (...given) => {
@@ -29,16 +30,20 @@ export async function showPerson(main, { signal, go, again }, name) {
   const usable = person.photos.filter((photo) => !photo.problem);
   const qualities = new Qualities(signal);
   const here = { person, signal, go, again, told, qualities };
+  const address = location.hash;
+  const shownAgain = () => location.hash === address && again();
+  const add = async (files = []) => (await enrol({ subject: person.name, files, later: shownAgain })) && shownAgain();
+  takesPhotos(main, add, signal);
   fill(
     main,
     el("a", { class: "back", href: "#/people" }, icon("back"), "People"),
     el(
       "div", { class: "view-head" },
       el("div", null, el("h1", null, person.name),
-        el("p", { class: "number" }, [plural(person.photos.length, "photo"), odd && `${odd} to look at`, person.problems && `${person.problems} not used`].filter(Boolean).join(", "))),
+        el("p", { class: "number" }, [plural(person.photos.length, "photo"), odd && `${odd} ${odd === 1 ? "needs" : "need"} attention`, person.problems && `${person.problems} not used`].filter(Boolean).join(", "))),
       may("write") && el(
         "div", { class: "row" },
-        button("Add photos", async () => (await enrol({ subject: person.name })) && again(), { icon: "add", kind: "primary" }),
+        button("Add photos", () => add(), { icon: "add", kind: "primary" }),
         button("Rename", told(() => rename(here)), { icon: "edit" }),
         button("Merge", told(() => merge(here)), { icon: "merge" }),
         button("Delete", told(() => erase(here)), { icon: "trash", kind: "danger" }),
@@ -51,8 +56,8 @@ export async function showPerson(main, { signal, go, again }, name) {
 
 function advice(count) {
   if (count >= 3 || !may("write")) return null;
-  const few = count ? `Known from ${plural(count, "photo")} only` : "No photo of theirs can be used";
-  return el("p", { class: "notice" }, icon("image"), el("span", null, `${few}. Three or more, in different light and from a little to the left and right, make it surer.`));
+  const few = count ? `Only ${plural(count, "usable photo")}` : "No usable photos";
+  return el("p", { class: "notice" }, icon("image"), el("span", null, `${few}. For reliable recognition, add at least three, in different light and from slightly different angles.`));
 }
 
 // -- photos ---------------------------------------------------------------------------------------------------------
@@ -60,7 +65,7 @@ function advice(count) {
 function photoCard(here, photo) {
   const remarks = el("span", { class: "photo-quality" });
   const face = photo.thumbnail ? thumbnail(photo.thumbnail, "", { lazy: true }) : el("span", { class: "crop missing" }, icon("image"));
-  const look = button("", () => open(here, photo), { class: "photo-open", label: `Look at ${photo.file}`, disabled: !photo.id });
+  const look = button("", () => open(here, photo), { class: "photo-open", label: `Open ${photo.file}`, disabled: !photo.id });
   fill(look, face);
   const node = el(
     "li", { class: `photo ${photo.problem ? "refused" : ""}` },
@@ -80,11 +85,11 @@ function photoCard(here, photo) {
 
 function tags({ quality }) {
   if (!quality) return null;
-  if (!quality.remarks.length) return el("span", { class: "tag good" }, icon("check"), "Good picture");
+  if (!quality.remarks.length) return el("span", { class: "tag good" }, icon("check"), "Good quality");
   return el("span", { class: "tag warn" }, quality.remarks.map((code) => REMARKS[code] ?? code).join(", "));
 }
 
-/** Asks how good photos are once they come into sight, a few at a time. */
+/** Loads the quality of photos when they become visible, a few at a time. */
 class Qualities {
   constructor(signal) {
     this.signal = signal;
@@ -121,14 +126,14 @@ class Qualities {
   }
 }
 
-/** The whole photo, with the face that is used of it. */
+/** Shows the whole photo and marks the face that is used. */
 async function open(here, photo) {
   const stage = new Stage(() => {});
   const facts = el("dl", { class: "facts" });
   const path = personPath(here.person.name, "photos", photo.id);
   const load = async () => {
     const shown = await stage.load(await api(path, { accept: "image/*", signal: here.signal }));
-    if (!shown) return void stage.node.replaceChildren(el("p", { class: "muted" }, "Browsers do not show this format. ", el("a", { href: path, download: photo.file }, "Download it")));
+    if (!shown) return void stage.node.replaceChildren(el("p", { class: "muted" }, "Your browser cannot display this format. ", el("a", { href: path, download: photo.file }, "Download the photo")));
     if (photo.box) stage.show({ image: { width: photo.width, height: photo.height }, faces: [{ box: photo.box, subject: here.person.name, distance: 0 }] });
     stage.boxes.forEach((box) => (box.disabled = true));
   };
@@ -141,15 +146,15 @@ async function open(here, photo) {
     const { quality } = await here.qualities.of(here.person.name, photo);
     if (!quality) return;
     rows.push(
-      ["Picture of the face", quality.remarks.map((code) => REMARKS[code] ?? code).join(", ") || "good"],
+      ["Face quality", quality.remarks.map((code) => REMARKS[code] ?? code).join(", ") || "good"],
       ["Sharpness", quality.sharpness], ["Contrast", quality.contrast], ["Brightness", quality.brightness],
     );
-    if (quality.yaw !== null) rows.push(["Turned, nodded, tilted", `${quality.yaw}°, ${quality.pitch}°, ${quality.roll}°`]);
+    if (quality.yaw !== null) rows.push(["Yaw, pitch, roll", `${quality.yaw}°, ${quality.pitch}°, ${quality.roll}°`]);
     draw();
   };
   const notes = (photo.warnings ?? []).map((each) =>
     el("div", { class: "notice warn" }, icon("warning"), el("span", null, `${warning(each)}${each.distance ? ` (distance ${each.distance})` : ""}.`),
-      each.subject && each.code === "looks_like_another" && el("a", { class: "button little", href: `#/people/${encodeURIComponent(each.subject)}` }, `Open ${each.subject}`)));
+      each.subject && each.code === "looks_like_another" && el("a", { class: "button little", href: `#/people/${encodeURIComponent(each.subject)}` }, el("span", null, `Open ${each.subject}`))));
   const asked = dialog(
     photo.file,
     () => [stage.node, photo.problem && el("p", { class: "notice bad" }, icon("warning"), el("span", null, `Not used: ${photo.problem.message}.`)), notes, facts],
@@ -167,17 +172,17 @@ async function remove(here, photo) {
   const sure = await confirm(
     "Remove this photo?",
     el("div", { class: "row nowrap" }, photo.thumbnail && thumbnail(photo.thumbnail),
-      el("p", null, `${photo.file} is erased from the disk, with what was made of it. `, left ? `${person.name} keeps ${plural(left, "photo")}.` : `It is the last one: ${person.name} will not be known any more.`)),
-    "Remove the photo",
+      el("p", null, `${photo.file} and all data derived from it will be permanently deleted. `, left ? `${person.name} keeps ${plural(left, "photo")}.` : `It is the last photo, so ${person.name} will no longer be recognised.`)),
+    "Remove photo",
   );
   if (!sure) return;
   await api(personPath(person.name, "photos", photo.id), { method: "DELETE" });
-  toast("The photo was erased");
+  toast("The photo was removed");
   if (left) here.again();
   else here.go("people");
 }
 
-/** Enrol the largest face of a photo with several, then erase that photo: nothing is lost should the first fail. */
+/** Enrols the largest face of a photo with several, then deletes that photo; if enrolment fails, the photo is kept. */
 async function useLargest(here, photo) {
   const path = personPath(here.person.name, "photos", photo.id);
   const blob = await api(path, { accept: "image/*" });
@@ -193,13 +198,13 @@ async function useLargest(here, photo) {
   stage.close();
   await api("/enroll", { form });
   await api(path, { method: "DELETE" });
-  toast("The largest face of it is used now");
+  toast("The largest face is now used");
   here.again();
 }
 
 // -- the person -----------------------------------------------------------------------------------------------------
 
-/** A dialog with one name in it; `work(name)` may refuse it. Resolves once it did not. */
+/** Asks for a name. If `work(name)` throws, the dialog shows the error and stays open; otherwise it resolves. */
 function askName(title, label, value, sure, about, work, suggestions) {
   return dialog(title, (close) => {
     const field = el("input", { id: "name", value, required: true, maxlength: "200", autocomplete: "off", spellcheck: "false", autofocus: true, list: suggestions && "suggested" });
@@ -235,22 +240,22 @@ async function rename({ person, go }) {
       return await api(personPath(person.name), { method: "PATCH", json: { name } });
     } catch (error) {
       if (error.code !== "name_taken") throw error;
-      const join = await confirm(`There is a ${name} already`, `Shall the ${plural(person.photos.length, "photo")} of ${person.name} join theirs? Afterwards they are one person, which cannot be taken back at once.`, "Merge them", { kind: "primary" });
+      const join = await confirm(`${name} already exists`, `Merge ${person.name} into ${name}? ${plural(person.photos.length, "photo")} will be moved. This cannot be undone automatically.`, "Merge", { kind: "primary" });
       if (!join) throw error;
       return api(personPath(person.name), { method: "PATCH", json: { name, merge: true } });
     }
   });
   if (renamed && renamed.name !== person.name) {
-    toast(`${person.name} is now ${renamed.name}`);
+    toast(`${person.name} was renamed to ${renamed.name}`);
     go("people", renamed.name);
   }
 }
 
 async function merge({ person, go }) {
   const names = async (search) => (await api("/people", { query: { search, limit: 20 } })).people.map((each) => each.name).filter((each) => each !== person.name);
-  const about = `All ${plural(person.photos.length, "photo")} of ${person.name} become photos of somebody else who is enrolled, and ${person.name} leaves the list.`;
-  const merged = await askName(`Merge ${person.name}`, "Into whom", "", "Merge", about, async (name) => {
-    await api(personPath(name)); // somebody has to have that name: else this would rename
+  const about = `${plural(person.photos.length, "photo")} of ${person.name} will be moved to another enrolled person, and ${person.name} will be removed from the list.`;
+  const merged = await askName(`Merge ${person.name}`, "Merge into", "", "Merge", about, async (name) => {
+    await api(personPath(name)); // the person must exist; otherwise the request below would rename
     return api(personPath(person.name), { method: "PATCH", json: { name, merge: true } });
   }, names);
   if (merged) {
@@ -265,15 +270,15 @@ async function erase({ person, go }) {
     `Delete ${person.name}?`,
     el("div", { class: "stack" },
       el("div", { class: "row" }, faces.map((photo) => thumbnail(photo.thumbnail))),
-      el("p", null, "This erases, for good:"),
+      el("p", null, "The following will be permanently deleted:"),
       el("ul", { class: "dots" },
-        el("li", null, `${plural(person.photos.length, "photo")}, and the folder ${person.name} in known_faces`),
-        el("li", null, `${plural(person.templates, "template")} and all thumbnails made of them`),
-        el("li", null, "the name and the pictures in the events of the cameras"))),
+        el("li", null, `${plural(person.photos.length, "photo")} and the folder ${person.name} in known_faces`),
+        el("li", null, `${plural(person.templates, "template")} and all thumbnails`),
+        el("li", null, "the name and pictures in camera events"))),
     `Delete ${person.name}`,
   );
   if (!sure) return;
   const done = await api(personPath(person.name), { method: "DELETE" });
-  toast(`${done.deleted} and ${plural(done.photos, "photo")} were erased`);
+  toast(`${done.deleted} and ${plural(done.photos, "photo")} were deleted`);
   go("people");
 }

@@ -1,8 +1,9 @@
-// Strangers: people whom cameras and requests showed and nobody enrolled, until somebody says who they are.
+// Strangers: people seen by cameras or in uploaded photos who are not enrolled, until they are named or dismissed.
 
 import { announce, button, confirm, copy, dialog, el, empty, fill, icon, plural, toast } from "./dom.js";
 import { api, explain } from "./api.js";
 import { day, exactly, moment, when } from "./times.js";
+import { cameraNames } from "./words.js";
 
 export const title = "Strangers";
 
@@ -28,15 +29,15 @@ export async function show(main, { signal, go }) {
   const nothing = el("div");
   const list = el("ul", { class: "strangers", "aria-label": "Strangers" });
   const chosen = new Set();
-  const bar = el("div", { class: "chosen-bar", role: "region", "aria-label": "What to do with the chosen", hidden: true });
+  const bar = el("div", { class: "chosen-bar", role: "region", "aria-label": "Selected strangers", hidden: true });
   const cards = new Map();
-  let names = {};
+  let nameOf = cameraNames({ cameras: [] });
   let total = 0;
   let busy = false;
 
   fill(main, el("div", { class: "view-head" }, el("div", null, el("h1", null, "Strangers"), count), fresh), nothing, list, bar);
 
-  const at = (stranger) => stranger.cameras.map((id) => names[id] ?? id).join(", ");
+  const at = (stranger) => stranger.cameras.map(nameOf).join(", ");
 
   async function load(all = true) {
     const found = await api("/strangers", { query: { limit: Math.max(PAGE, cards.size) }, signal });
@@ -54,12 +55,12 @@ export async function show(main, { signal, go }) {
       }
     }
     fill(fresh, !now && added.length > 0 && button(`Show ${added.length} new`, () => load().catch(tell), { icon: "stranger", kind: "primary" }));
-    fill(nothing, !cards.size && empty("stranger", "Nobody unknown came", "Whoever a camera sees and nobody enrolled appears here, with pictures, so that you can say who it is."));
+    fill(nothing, !cards.size && empty("stranger", "No strangers", "People seen by a camera who are not enrolled appear here, with pictures, so that you can name them."));
     sayCount();
   }
 
   function sayCount(isOff = false) {
-    count.textContent = isOff || !total ? "\u00a0" : `${plural(total, "person", "people")} without a name`;
+    count.textContent = isOff || !total ? "\u00a0" : `${plural(total, "unnamed person", "unnamed people")}`;
     list.hidden = !cards.size;
   }
 
@@ -70,7 +71,7 @@ export async function show(main, { signal, go }) {
     sayChosen();
   }
 
-  /** Do something to strangers, then show what the server holds. */
+  /** Runs a change, then reloads the strangers from the server. */
   async function change(work) {
     busy = true;
     try {
@@ -88,17 +89,17 @@ export async function show(main, { signal, go }) {
 
   const tell = (error) => error.name === "AbortError" || toast(explain(error), { kind: "bad" });
 
-  // -- several at once ------------------------------------------------------------------------------------------
+  // -- selection ------------------------------------------------------------------------------------------------
 
   function sayChosen() {
     bar.hidden = !chosen.size;
     const many = chosen.size > 1;
     fill(
-      bar, el("span", { role: "status" }, many ? `${chosen.size} chosen` : "1 chosen; choose another to join them"),
+      bar, el("span", { role: "status" }, many ? `${chosen.size} selected` : "1 selected; select another to merge them"),
       el("div", { class: "row" },
-        many && button("One person", join, { icon: "merge", kind: "primary" }),
-        button("", () => dismiss([...chosen].map((id) => cards.get(id).stranger)), { icon: "trash", label: `Dismiss ${many ? "them" : "this person"}` }),
-        button("", () => clear(), { icon: "close", kind: "quiet", label: "Choose none" })),
+        many && button("Merge", join, { icon: "merge", kind: "primary" }),
+        button("", () => dismiss([...chosen].map((id) => cards.get(id).stranger)), { icon: "trash", label: many ? "Dismiss these people" : "Dismiss this person" }),
+        button("", () => clear(), { icon: "close", kind: "quiet", label: "Clear selection" })),
     );
     document.body.classList.toggle("choosing", chosen.size > 0);
   }
@@ -118,7 +119,7 @@ export async function show(main, { signal, go }) {
       return joined;
     });
     clear();
-    if (done) (toast(`Joined: ${seenWords(done).toLowerCase()}`), cards.get(first)?.focus());
+    if (done) (toast(`Merged: ${seenWords(done).toLowerCase()}`), cards.get(first)?.focus());
   }
 
   async function dismiss(those, never = false) {
@@ -126,32 +127,32 @@ export async function show(main, { signal, go }) {
     const pictures = plural(those.reduce((sum, each) => sum + each.pictures.length, 0), "picture");
     const text = never
       ? el("div", { class: "stack" },
-          el("p", null, `${one ? "This person does" : "They do"} not appear here again, however often a camera sees them. The ${pictures}, the times and the places are erased.`),
-          el("p", { class: "notice" }, icon("key"), el("span", null, "What stays is templates: numbers that describe the face, without which they could not be told from others. They go too once this person was not seen for as many days as RECOGNIZER_STRANGERS_DAYS says.")))
-      : `The ${pictures} and what belongs to them are erased. If they come again, they appear here again.`;
-    const sure = never ? "Never ask again" : one ? "Dismiss" : `Dismiss ${those.length}`;
-    if (!(await confirm(never ? "Never ask about this person again?" : one ? "Dismiss this person?" : `Dismiss ${those.length} people?`, text, sure))) return false;
+          el("p", null, `${one ? "This person" : "These people"} will not be shown here again, even if a camera sees them. ${pictures} and all recorded times and places will be deleted.`),
+          el("p", { class: "notice" }, icon("key"), el("span", null, "Only face templates are kept (numbers that describe the face), because they are needed to recognise this person. They are deleted when the person has not been seen for the number of days set by RECOGNIZER_STRANGERS_DAYS.")))
+      : `${pictures} and all related data will be deleted. ${one ? "This person" : "Each of them"} appears here again when next seen.`;
+    const sure = never ? "Never show again" : one ? "Dismiss" : `Dismiss ${those.length}`;
+    if (!(await confirm(never ? "Never show this person again?" : one ? "Dismiss this person?" : `Dismiss ${those.length} people?`, text, sure))) return false;
     const done = await change(async () => {
       for (const each of those) await api(`${path(each)}${never ? "?never=1" : ""}`, { method: "DELETE" });
       return true;
     });
-    if (done) toast(never ? "You are not asked about them again" : "Dismissed");
+    if (done) toast(never ? "This person will not be shown again" : "Dismissed");
     return Boolean(done);
   }
 
-  // -- one ------------------------------------------------------------------------------------------------------
+  // -- cards ----------------------------------------------------------------------------------------------------
 
   class Card {
     constructor(stranger) {
       this.box = el("input", { type: "checkbox", class: "pick", on: { change: () => this.choose(this.box.checked, true) } });
-      this.pictures = el("div", { class: "stranger-pictures", on: { click: () => openOne(this.stranger) } }); // as the button below
-      this.closer = button("Look closer", () => openOne(this.stranger), { class: "little" });
+      this.pictures = el("div", { class: "stranger-pictures", on: { click: () => openOne(this.stranger) } }); // same as the Details button
+      this.closer = button("Details", () => openOne(this.stranger), { class: "little" });
       this.words = el("p", { class: "stranger-words" });
       this.where = el("p", { class: "muted small" });
       this.like = el("p", { class: "stranger-like small" });
       this.node = el(
         "li", { class: "stranger card", data: { stranger: stranger.id } },
-        el("label", { class: "pick-label" }, this.box, el("span", { class: "out" }, "Choose this person")), this.pictures,
+        el("label", { class: "pick-label" }, this.box, el("span", { class: "out" }, "Select this person")), this.pictures,
         el("div", { class: "stranger-about" }, this.words, this.where, this.like),
         el("div", { class: "row stranger-tools" },
           button("Name", () => nameOne(this.stranger), { kind: "primary", class: "little" }),
@@ -167,15 +168,15 @@ export async function show(main, { signal, go }) {
       this.words.textContent = seenWords(stranger);
       this.words.title = `From ${exactly(moment(stranger.first_seen))} to ${exactly(moment(stranger.last_seen))}`;
       const cameras = at(stranger);
-      const last = stranger.sightings > 1 ? `, last ${when(moment(stranger.last_seen))}` : "";
-      this.where.textContent = `${cameras ? `At ${cameras}` : "In photos that were sent"}${last}`;
+      const last = stranger.sightings > 1 ? `, last seen ${when(moment(stranger.last_seen))}` : "";
+      this.where.textContent = `${cameras ? `At ${cameras}` : "In uploaded photos"}${last}`;
       const like = stranger.resembles;
       fill(this.like, like && [icon("face"), el("span", null, "Resembles ", el("a", { href: `#/people/${encodeURIComponent(like.subject)}` }, like.subject))]);
       const ids = (each) => each?.pictures.map((picture) => picture.id).join();
       if (ids(before) === ids(stranger)) return;
       const [best, ...others] = stranger.pictures;
       fill(
-        this.pictures, face(best ?? { url: stranger.thumbnail }, "crop best", "Their best picture"),
+        this.pictures, face(best ?? { url: stranger.thumbnail }, "crop best", "Best picture"),
         others.length > 0 && el("span", { class: "stranger-others" }, others.slice(0, others.length > SHOWN ? SHOWN - 1 : SHOWN).map((each) => face(each)), others.length > SHOWN && el("span", { class: "crop more" }, `+${others.length - SHOWN + 1}`)),
       );
     }
@@ -200,7 +201,7 @@ export async function show(main, { signal, go }) {
     await change(async () => true);
     const photos = plural(named.added, "picture");
     announce(`${named.subject} is enrolled`);
-    toast(named.added ? `${named.subject} is enrolled with ${photos}` : `${named.subject} was enrolled with these pictures already`, {
+    toast(named.added ? `${named.subject} is enrolled with ${photos}` : `These pictures of ${named.subject} were already enrolled`, {
       kind: "good", action: ["Show", () => go("people", named.subject)],
     });
   }
@@ -211,25 +212,25 @@ export async function show(main, { signal, go }) {
     const saySplit = () => {
       const all = picked.size === stranger.pictures.length;
       split.disabled = !picked.size || all;
-      split.lastChild.textContent = picked.size ? `${plural(picked.size, "picture")} of somebody else` : "Somebody else among them";
-      split.title = all ? "At least one picture has to stay" : "";
+      split.lastChild.textContent = picked.size ? `Split off ${plural(picked.size, "picture")}` : "Split off pictures";
+      split.title = all ? "At least one picture must remain" : "";
     };
     const pick = (picture) => {
       const box = el("input", { type: "checkbox", class: "pick", on: { change: () => (box.checked ? picked.add(picture.id) : picked.delete(picture.id), saySplit()) } });
-      const words = `${when(moment(picture.time))}, ${picture.camera === null ? "in a photo" : (names[picture.camera] ?? picture.camera)}`;
-      return el("li", null, el("label", { class: "pickable" }, face(picture, "crop", `Picture of ${words}`), box, el("span", { class: "muted small" }, words)));
+      const words = `${when(moment(picture.time))}, ${picture.camera === null ? "uploaded photo" : nameOf(picture.camera)}`;
+      return el("li", null, el("label", { class: "pickable" }, face(picture, "crop", `Picture taken ${words}`), box, el("span", { class: "muted small" }, words)));
     };
     const did = await dialog(
       seenWords(stranger),
       () => [
-        stranger.resembles && el("p", null, "Resembles ", el("a", { href: `#/people/${encodeURIComponent(stranger.resembles.subject)}` }, stranger.resembles.subject), el("span", { class: "muted" }, `, at a distance of ${stranger.resembles.distance.toFixed(2)}. It is not near enough to be taken for them.`)),
-        el("ul", { class: "pick-pictures", "aria-label": "Pictures; choose those that show somebody else" }, stranger.pictures.map(pick)),
-        el("p", { class: "muted small" }, "The best picture comes first. Does one show somebody else? Choose it, then part it from the others."),
+        stranger.resembles && el("p", null, "Resembles ", el("a", { href: `#/people/${encodeURIComponent(stranger.resembles.subject)}` }, stranger.resembles.subject), el("span", { class: "muted" }, ` (distance ${stranger.resembles.distance.toFixed(2)}, not close enough for a match)`)),
+        el("ul", { class: "pick-pictures", "aria-label": "Pictures. Select those that show somebody else." }, stranger.pictures.map(pick)),
+        stranger.pictures.length > 1 && el("p", { class: "muted small" }, "The best picture comes first. If a picture shows somebody else, select it and split it off."),
       ],
       (close) => [
-        button("Never ask again", () => close("never"), { icon: "mute", kind: "quiet" }),
+        button("Never show again", () => close("never"), { icon: "mute", kind: "quiet" }),
         button("Dismiss", () => close("dismiss"), { icon: "trash" }),
-        stranger.pictures.length > 1 && (split = button("Somebody else among them", () => close("split"), { icon: "scissors", disabled: true })),
+        stranger.pictures.length > 1 && (split = button("Split off pictures", () => close("split"), { icon: "scissors", disabled: true })),
         button("Name", () => close("name"), { kind: "primary", autofocus: true }),
       ],
       { wide: true },
@@ -238,13 +239,13 @@ export async function show(main, { signal, go }) {
     if (did === "dismiss" || did === "never") return dismiss([stranger], did === "never");
     if (did !== "split") return undefined;
     const parted = await change(() => api(path(stranger, "/split"), { json: { pictures: [...picked] } }));
-    if (parted) toast(`${plural(parted.pictures.length, "picture")} stand on their own now`);
+    if (parted) toast(`Split off ${plural(parted.pictures.length, "picture")}`);
     return undefined;
   }
 
-  // -- beginning ------------------------------------------------------------------------------------------------
+  // -- start ----------------------------------------------------------------------------------------------------
 
-  const cameras = api("/cameras", { signal }).then((found) => (names = Object.fromEntries(found.cameras.map((each) => [each.id, each.name]))), () => {});
+  const cameras = api("/cameras", { signal }).then((found) => (nameOf = cameraNames(found)), () => {});
   await cameras;
   await load();
   const timer = setInterval(() => document.hidden || busy || document.querySelector("dialog[open]") || load(false).catch(() => {}), EVERY);
@@ -258,15 +259,15 @@ function face(picture, kind = "crop", alt = "") {
 function off(setting) {
   const line = `${setting}=cameras`;
   return el(
-    "div", { class: "empty strangers-off" }, icon("stranger"), el("h2", null, "Strangers are not kept"),
-    el("p", null, "Switched on, this page gathers the faces that cameras see and nobody enrolled, grouped by person, so that you can say who they are."),
-    el("p", null, "It is off because it keeps pictures and templates of people who never agreed to that. In many places the law asks for a ground for it first, and for a sign that says so at the door."),
+    "div", { class: "empty strangers-off" }, icon("stranger"), el("h2", null, "Strangers are switched off"),
+    el("p", null, "When switched on, this page collects the faces of people who are seen by cameras and are not enrolled, grouped by person, so that you can name them."),
+    el("p", null, "It is off by default because it stores pictures and templates of people who never agreed to it. In many countries the law requires a legal basis and a sign at the entrance."),
     el("div", { class: "code" }, el("pre", { tabindex: "0" }, line), button("", () => copy(line), { icon: "copy", kind: "quiet", label: "Copy" })),
-    el("p", { class: "muted small" }, "Whoever runs the server can set it, then start the server again. The value “all” gathers faces of photos sent to it as well. Whoever is not seen again is forgotten after RECOGNIZER_STRANGERS_DAYS."),
+    el("p", { class: "muted small" }, "Add this to the server's settings, then restart the server. The value “all” also collects faces from uploaded photos. People who are not seen again are deleted after the number of days set by RECOGNIZER_STRANGERS_DAYS."),
   );
 }
 
-/** Ask who it is, and enrol them; resolves with {subject, added}, or undefined. */
+/** Asks for a name and enrols the stranger; resolves with {subject, added}, or undefined. */
 async function askName(stranger) {
   const like = stranger.resembles?.subject;
   const field = el("input", { id: "stranger-name", autocomplete: "off", spellcheck: "false", maxlength: "200", required: true, list: "stranger-names", autofocus: true, "aria-describedby": "stranger-name-error" });
@@ -300,20 +301,20 @@ async function askName(stranger) {
   const refusal = (error, close, subject) => {
     if (error.code === "looks_like_another") {
       const other = error.details.subject;
-      return el("div", { class: "notice warn" }, icon("warning"), el("span", null, `This face looks like ${other}, who is enrolled.`),
-        el("span", { class: "row" }, button(`It is ${other}`, () => send(close, other), { class: "little" }), button(`It is ${subject} all the same`, () => send(close, subject, true), { class: "little" })));
+      return el("div", { class: "notice warn" }, icon("warning"), el("span", null, `This face looks like ${other}, who is already enrolled.`),
+        el("span", { class: "row" }, button(`It is ${other}`, () => send(close, other), { class: "little" }), button(`Enrol as ${subject} anyway`, () => send(close, subject, true), { class: "little" })));
     }
     const reasons = [...new Set((error.details?.photos ?? []).map((each) => each.error?.message).filter(Boolean))];
     return [el("p", { class: "field-error" }, explain(error)), reasons.length > 0 && el("ul", { class: "small muted" }, reasons.map((each) => el("li", null, each)))];
   };
   return dialog(
-    "Who is it?",
+    "Who is this?",
     (close) => {
       const form = el(
         "form", { class: "stack", novalidate: true },
         el("div", { class: "name-pictures" }, stranger.pictures.slice(0, 5).map((each) => face(each))),
-        like && el("div", { class: "row" }, el("span", { class: "muted" }, "Perhaps"), button(like, () => send(close, like), { icon: "face", class: "little" })),
-        el("div", { class: "field" }, el("label", { for: "stranger-name" }, "Name"), field, known, el("p", { class: "muted small" }, "A new name enrols somebody; one that is there gets these pictures as well."), problem),
+        like && el("div", { class: "row" }, el("span", { class: "muted" }, "Suggestion:"), button(like, () => send(close, like), { icon: "face", class: "little" })),
+        el("div", { class: "field" }, el("label", { for: "stranger-name" }, "Name"), field, known, el("p", { class: "muted small" }, "A new name enrols a new person. With an existing name, the pictures are added to that person."), problem),
       );
       form.addEventListener("submit", (event) => (event.preventDefault(), send(close)));
       return form;

@@ -1,41 +1,58 @@
-// Try: a photo in, who is on it out.
+// Try: recognises the people in one photo.
 
-import { announce, button, copy, dialog, el, empty, fill, icon, plural, toast, toggle } from "./dom.js";
+import { announce, button, copy, dialog, el, empty, fill, icon, plural, toast, toggle, here } from "./dom.js";
 import { api, explain, link, may, personPath, session } from "./api.js";
 import { choose, chooseButton, dropzone, takesDrops, takesPastes } from "./photos.js";
 import { snap } from "./camera.js";
 import { enrol } from "./enrol.js";
 import { Stage, thumbnail } from "./stage.js";
-import { oneIn, quoted, REMARKS } from "./words.js";
+import { looks, oneIn, quoted } from "./words.js";
 
 export const title = "Try";
 
 const CANDIDATES = 3;
 
+/** The address of a result is an entry in the browser's history, so that "Back" leads to the start of this view and "Forward"
+ *  to the photo that was shown last. That photo stays in this tab's memory, for the session that opened it. */
+const RESULT = "photo";
+let last = null;
+
 export async function show(main, context) {
-  new Try(main, context).begin();
+  const photo = last?.csrf === session.csrf ? last.photo : (last = null);
+  const view = new Try(main, context);
+  view.begin();
+  if (context.parts[0] !== RESULT) return;
+  if (photo) view.open(photo);
+  else history.replaceState(null, "", "#/try");
 }
 
 class Try {
   constructor(main, { signal, go }) {
     Object.assign(this, { main, signal, go });
     this.stage = new Stage((index) => this.select(index));
-    this.wants = { landmarks: false, objects: false };
+    this.wants = { landmarks: false, objects: false, looks: false };
+    this.attributes = [];
     this.asked = new AbortController();
+    this.health = api("/health", { signal }).catch(() => ({}));
     signal.addEventListener("abort", () => (this.asked.abort(), this.stage.close()));
   }
 
   begin() {
-    this.take = (files) => this.open({ blob: files[0], name: files[0].name || "photo.jpg" });
+    this.take = (files) => {
+      const [file, ...others] = files;
+      const name = file.name || "photo.jpg";
+      if (others.length) toast(`Only ${name} is shown, because Try shows one photo at a time. ${plural(others.length, "other photo")} ${others.length === 1 ? "was" : "were"} not used.`, { kind: "bad" });
+      this.open({ blob: file, name });
+    };
     takesDrops(this.main, this.take, this.signal);
     takesPastes(this.take, this.signal);
     this.hint = el("div", { class: "try-hint" });
     fill(
       this.main,
-      el("div", { class: "view-head" }, el("div", null, el("h1", null, "Who is on this photo?"), el("p", null, "It is looked at on this server, and goes nowhere else."))),
+      el("div", { class: "view-head" }, el("div", null, el("h1", null, "Who is in this photo?"), el("p", null, "The photo stays on your server."))),
       el(
         "div", { class: "try-start" },
-        dropzone("Drop a photo of somebody", "or paste one, anywhere on this page",
+        dropzone("Drop a photo here", "or paste one anywhere on this page",
           chooseButton("Choose a photo", this.take), button("Use the camera", () => snap((file) => this.take([file])), { icon: "camera" })),
         this.addressForm(),
         this.hint,
@@ -45,22 +62,22 @@ class Try {
   }
 
   addressForm() {
-    const field = el("input", { type: "url", name: "url", required: true, placeholder: "https://example.org/photo.jpg", "aria-label": "Address of a photo", autocomplete: "off" });
+    const field = el("input", { type: "url", name: "url", required: true, placeholder: "https://example.org/photo.jpg", "aria-label": "Photo URL", autocomplete: "off" });
     const form = el(
       "form", { class: "try-address" },
       el("div", { class: "with-icon" }, icon("link"), field),
-      el("button", { type: "submit", class: "button" }, "Look"),
+      el("button", { type: "submit", class: "button" }, "Open"),
     );
     form.addEventListener("submit", (event) => (event.preventDefault(), this.open({ url: field.value })));
     return form;
   }
 
   async tellNewcomers() {
-    const { counts } = await api("/health", { signal: this.signal }).catch(() => ({}));
+    const { counts } = await this.health;
     if (!counts || counts.subjects > 0 || !this.hint.isConnected) return;
     fill(
       this.hint,
-      el("p", { class: "notice" }, icon("people"), el("span", null, "Nobody is enrolled yet, so faces will be found but not named."),
+      el("p", { class: "notice" }, icon("people"), el("span", null, "Nobody is enrolled yet, so faces are detected but not named."),
         el("a", { class: "button", href: "#/people" }, may("write") ? "Add the first person" : "People")),
     );
   }
@@ -69,6 +86,8 @@ class Try {
 
   async open(photo) {
     this.photo = photo;
+    last = { photo, csrf: session.csrf };
+    if (location.hash !== `#/try/${RESULT}`) history.pushState(null, "", `#/try/${RESULT}`);
     this.result = this.objects = null;
     this.selected = -1;
     this.frame();
@@ -78,7 +97,7 @@ class Try {
     this.wait(true);
     try {
       if (!photo.blob || !(await this.stage.load(photo.blob))) {
-        await this.stage.load(await this.upright(signal)); // a format that browsers do not show, or another site's
+        await this.stage.load(await this.upright(signal)); // a format the browser cannot decode, or a photo from a URL
       }
       if (signal.aborted) return;
       await this.look();
@@ -93,11 +112,11 @@ class Try {
       this.main,
       el(
         "div", { class: "view-head" },
-        el("h1", { tabindex: "-1" }, "Who is on this photo?"),
+        el("h1", { tabindex: "-1" }, "Who is in this photo?"),
         el("div", { class: "row" },
           button("Another photo", () => choose(this.take), { icon: "upload" }),
           button("", () => snap((file) => this.take([file])), { icon: "camera", label: "Use the camera" }),
-          button("", () => this.askAddress(), { icon: "link", label: "A photo by its address" })),
+          button("", () => this.askAddress(), { icon: "link", label: "Photo from a URL" })),
       ),
       el("div", { class: "try" }, el("div", { class: "try-photo" }, this.stage.node, this.switches()), this.side),
     );
@@ -105,7 +124,7 @@ class Try {
   }
 
   askAddress() {
-    dialog("A photo by its address", (close) => {
+    dialog("Photo from a URL", (close) => {
       const form = this.addressForm();
       form.addEventListener("submit", () => close());
       return form;
@@ -117,19 +136,24 @@ class Try {
       this.wants[name] = on;
       this.look().catch((error) => this.fail(error, true));
     };
-    return el(
+    const row = el(
       "div", { class: "row try-switches" },
-      toggle("68 landmarks", this.wants.landmarks, turn("landmarks"), { title: "Their file is not licensed for commercial use" }),
+      toggle("68 landmarks", this.wants.landmarks, turn("landmarks"), { title: "The landmark model is not licensed for commercial use" }),
       toggle("Objects", this.wants.objects, turn("objects")),
     );
+    this.health.then(({ attributes = [] }) => {
+      this.attributes = attributes;
+      if (attributes.length) row.append(toggle("Looks", this.wants.looks, turn("looks"), { title: "How a face looks: not how old somebody is, who they are, or what they feel" }));
+    });
+    return row;
   }
 
   wait(on) {
     this.stage.busy.hidden = !on;
-    if (on) fill(this.side, el("div", { class: "card stack" }, el("p", { class: "muted" }, "Looking for faces...")));
+    if (on) fill(this.side, el("div", { class: "card stack" }, el("p", { class: "muted" }, "Detecting faces...")));
   }
 
-  /** The photo as the server reads it, with nothing drawn: no face has as many pixels as are asked for. */
+  /** The photo as decoded by the server, without boxes: the minimum face size is larger than any face. */
   upright(signal) {
     const query = { min_face: 100000, format: "jpeg" };
     if (this.photo.url) return api("/detect", { json: { image_url: this.photo.url, ...query }, accept: "image/jpeg", signal });
@@ -143,13 +167,18 @@ class Try {
   }
 
   get query() {
-    return { top_k: CANDIDATES, ...(this.wants.landmarks ? { landmarks: "68" } : {}) };
+    return {
+      top_k: CANDIDATES,
+      ...(this.wants.landmarks ? { landmarks: "68" } : {}),
+      ...(this.wants.looks ? { attributes: this.attributes.join(",") } : {}),
+    };
   }
 
-  /** Ask what is still missing, then show all of it. */
+  /** Requests the results that are still missing, then draws everything. */
   async look() {
     const photo = this.photo;
-    const needs = !this.result || (this.wants.landmarks && !this.result.faces.every((face) => face.landmarks));
+    const lacks = (name) => !this.result.faces.every((face) => face[name]);
+    const needs = !this.result || (this.wants.landmarks && lacks("landmarks")) || (this.wants.looks && lacks("attributes"));
     this.stage.busy.hidden = false;
     try {
       if (needs) {
@@ -185,10 +214,10 @@ class Try {
 
   told({ faces }) {
     const known = faces.filter((face) => face.subject).map((face) => face.subject);
-    announce(faces.length ? `${plural(faces.length, "face")}: ${known.join(", ") || "nobody known"}` : "No face was found");
+    announce(faces.length ? `${plural(faces.length, "face")}: ${known.join(", ") || "none recognised"}` : "No face was found");
   }
 
-  // -- what was found -------------------------------------------------------------------------------------------------
+  // -- results --------------------------------------------------------------------------------------------------------
 
   panel() {
     const { faces, timing_ms: timing } = this.result;
@@ -198,7 +227,7 @@ class Try {
     fill(
       this.side,
       faces.length
-        ? el("div", { class: "spread" }, el("h2", null, `${plural(faces.length, "face")}, ${known} known`), el("span", { class: "muted small number" }, `${Math.round(timing.total)} ms`))
+        ? el("div", { class: "spread" }, el("h2", null, `${plural(faces.length, "face")}, ${known} recognised`), el("span", { class: "muted small number" }, `${Math.round(timing.total)} ms`))
         : el("div", { class: "card" }, empty("face", "No face was found", "Try a photo that shows faces from the front, larger and in better light.")),
       el("ul", { class: "found" }, this.cards),
       objects && this.objectList(objects.objects),
@@ -221,14 +250,14 @@ class Try {
       "button",
       { type: "button", class: "found-head", "aria-expanded": "false", on: { click: () => this.select(this.selected === index ? -1 : index) } },
       this.stage.crop(face.box, 44),
-      el("span", { class: "found-name" }, face.subject ?? "Unknown"),
+      el("span", { class: "found-name", title: face.subject }, face.subject ?? (face.comparable ? "Unknown" : "Not comparable")),
       face.ambiguous && el("span", { class: "tag warn" }, "ambiguous"),
       el("span", { class: "muted small number" }, face.distance === null ? "" : face.distance.toFixed(2)),
     );
     return el("li", { class: `found-face ${face.subject ? "known" : ""}` }, head, el("div", { class: "found-body", hidden: true }));
   }
 
-  /** Set one face apart, on the photo and in the list. */
+  /** Selects a face, on the photo and in the list. */
   select(index, quiet = false) {
     if (index === this.selected && !quiet) return;
     this.selected = index;
@@ -242,30 +271,38 @@ class Try {
   }
 
   details(face) {
-    const remarks = face.quality.remarks.map((code) => REMARKS[code] ?? code);
     return [
       face.distance === null
-        ? el("p", { class: "muted" }, "Nobody is enrolled to compare with.")
+        ? el("p", { class: "muted" }, "Nobody is enrolled yet.")
         : [
             this.scale(face),
             el("dl", { class: "facts number" },
-              el("dt", null, "Distance"), el("dd", null, `${face.distance} (a name up to ${face.threshold})`),
-              el("dt", null, "This alike by chance"), el("dd", null, `${oneIn(face.false_match_rate)} pairs of different people`)),
+              el("dt", null, "Distance"), el("dd", null, distances(face)),
+              el("dt", null, "Chance of a mix-up"), el("dd", null, oneIn(face.false_match_rate))),
           ],
-      remarks.length > 0 && el("p", { class: "notice warn" }, icon("warning"), el("span", null, `This picture of the face is ${remarks.join(" and ")}.`)),
+      this.wants.looks && face.attributes && this.lookedAt(face.attributes),
+      !face.comparable && el("p", { class: "notice warn" }, icon("warning"), el("span", null, "This picture of a face could be anybody's, so it gets no name.")),
+      face.remarks.map((each) => el("p", { class: "notice warn" }, icon("warning"), el("span", null, each.message))),
       this.candidates(face),
       this.actions(face),
     ];
   }
 
-  /** The distance on a line from the same photo to a stranger, with the threshold on it. */
+  lookedAt(attributes) {
+    return el(
+      "dl", { class: "facts number looks", "aria-label": "How the face looks" },
+      looks(attributes).map(([name, words, said]) => [el("dt", null, name), el("dd", { class: said ? "" : "muted" }, words)]),
+    );
+  }
+
+  /** The distance and the threshold on a scale from similar to different. */
   scale(face) {
     const most = Math.max(face.threshold * 1.25, face.distance * 1.05);
     const share = (value) => `${(100 * value) / most}%`;
     return el(
       "div", { class: `scale ${face.subject ? "known" : ""}`, "aria-hidden": "true" },
       el("div", { class: "scale-line" }, el("div", { class: "scale-named", style: { width: share(face.threshold) } }), el("div", { class: "scale-dot", style: { left: share(face.distance) } })),
-      el("div", { class: "spread small muted" }, el("span", null, "alike"), el("span", null, "different")),
+      el("div", { class: "spread small muted" }, el("span", null, "similar"), el("span", null, "different")),
     );
   }
 
@@ -273,12 +310,12 @@ class Try {
     const found = face.candidates ?? [];
     if (!found.length) return null;
     return el(
-      "ol", { class: "candidates", "aria-label": "Who it resembles most" },
+      "ol", { class: "candidates", "aria-label": "Most similar people" },
       found.map((each) =>
         el(
           "li", null,
           el("span", { class: "pair" }, this.stage.crop(face.box, 64), each.photo && thumbnail(link(personPath(each.subject, "photos", each.photo), { thumbnail: 1 }), `Enrolled photo of ${each.subject}`)),
-          el("a", { href: `#/people/${encodeURIComponent(each.subject)}` }, each.subject),
+          el("a", { href: `#/people/${encodeURIComponent(each.subject)}`, title: each.subject }, each.subject),
           el("span", { class: `number small ${each.distance <= face.threshold ? "" : "muted"}` }, each.distance.toFixed(2)),
         ),
       ),
@@ -290,24 +327,26 @@ class Try {
     const add = async (subject) => {
       const portrait = await this.stage.portrait(face.box);
       const name = (this.photo.name ?? "photo").replace(/\.\w+$/, "");
-      const added = await enrol({ subject, files: [new File([portrait], `${name}-face.jpg`, { type: "image/jpeg" })], largest: true });
-      if (added && !this.signal.aborted) {
+      const photo = this.photo;
+      const again = (done) => {
+        if (!done?.added || this.signal.aborted || photo !== this.photo) return;
         this.result = null;
         this.look().catch((error) => this.fail(error, true));
-      }
+      };
+      again(await enrol({ subject, files: [new File([portrait], `${name}-face.jpg`, { type: "image/jpeg" })], largest: true, later: again }));
     };
     return el(
       "div", { class: "row" },
       face.subject
-        ? button("Add this face to their photos", () => add(face.subject), { icon: "add", class: "little" })
+        ? button("Add to this person's photos", () => add(face.subject), { icon: "add", class: "little" })
         : button("Add this person", () => add(null), { icon: "add", kind: "primary", class: "little" }),
     );
   }
 
-  // -- for programs -----------------------------------------------------------------------------------------------------
+  // -- the same with the API ---------------------------------------------------------------------------------------------
 
   curl() {
-    const server = location.origin;
+    const server = here("/").replace(/\/$/, "");
     const key = session.key ? ['-H "X-Api-Key: $RECOGNIZER_KEY"'] : [];
     if (this.photo.url) {
       const fields = Object.entries(this.query).map(([name, value]) => `-d ${name}=${value}`);
@@ -320,13 +359,19 @@ class Try {
     const json = JSON.stringify(this.wants.objects && this.objects ? { ...this.result, objects: this.objects.objects } : this.result, null, 2);
     return el(
       "details", { class: "programs" },
-      el("summary", null, icon("code"), el("span", null, "The same from a program")),
+      el("summary", null, icon("code"), el("span", null, "The same with the API")),
       el("h3", null, "Request"),
-      block(this.curl(), "Copy the request"),
-      el("h3", null, "Answer"),
-      block(json, "Copy the answer"),
+      block(this.curl(), "Copy request"),
+      el("h3", null, "Response"),
+      block(json, "Copy response"),
     );
   }
+}
+
+/** "0.74 (match below 1.29)"; with more digits if the distance is as close to the threshold as that. */
+function distances({ distance, threshold }) {
+  const digits = distance.toFixed(2) === threshold.toFixed(2) ? 4 : 2;
+  return `${distance.toFixed(digits)} (match below ${threshold.toFixed(digits)})`;
 }
 
 function block(text, label) {

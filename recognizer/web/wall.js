@@ -1,8 +1,8 @@
-// The cameras' pictures: which of them move, and how each camera is.
+// The camera wall: the pictures and the state of all cameras.
 //
-// A browser opens six connections to one server, and a stream holds one for as long as it is shown. So that the rest of the
-// page goes on, MOST_STREAMS cameras move, and further ones show a picture every few seconds. Cameras that are scrolled away
-// and tabs that are hidden show nothing, and cost nothing.
+// A browser opens at most six connections to one server, and each stream occupies one of them. To leave connections for the
+// rest of the page, only the first MOST_STREAMS visible cameras are streamed; the others are refreshed with a still picture
+// every few seconds. Cameras outside the viewport and cameras in a hidden tab are not loaded.
 
 import { button, el, fill, icon } from "./dom.js";
 import { api, link } from "./api.js";
@@ -11,14 +11,14 @@ import { clock, day, moment } from "./times.js";
 const MOST_STREAMS = 3;
 const STILL_EVERY = 2500;
 const RETRY = 2000;
-/** States in which there is a picture; others are asked for one only now and then, which wakes a camera that sleeps. */
+/** States with a current picture. In other states stills are requested less often; a request also starts an idle camera. */
 const PICTURES = new Set(["live", "frozen"]);
 const PATIENCE = 15000;
 const WIDTHS = [320, 480, 640, 960, 1280, 1920];
 
 const path = (id, what) => `/cameras/${encodeURIComponent(id)}/${what}`;
 
-/** How a camera is, in words, and how much that matters: "good", "warn", "bad" or "". */
+/** The state of a camera as [label, severity, explanation]; the severity is "good", "warn", "bad" or "". */
 export function stateWords({ name, reason, since }) {
   const from = moment(since);
   const at = day(from) === "today" ? clock(from) : `${day(from)}, ${clock(from)}`;
@@ -27,14 +27,14 @@ export function stateWords({ name, reason, since }) {
     live: ["Live", "good", ""],
     connecting: ["Connecting", "", reason ?? ""],
     frozen: [`Frozen since ${at}`, "warn", `No new picture since ${at}${why}.`],
-    lost: [`Lost since ${at}`, "bad", `Lost since ${at}${why}. It is tried again by itself.`],
-    ended: ["Ended", "", "The recording is over."],
-    idle: ["Not running", "", "It starts when somebody watches."],
+    lost: [`Disconnected since ${at}`, "bad", `Disconnected since ${at}${why}. Reconnecting automatically.`],
+    ended: ["Ended", "", "The recording has ended."],
+    idle: ["Not running", "", "Starts when somebody is watching."],
   }[name] ?? [name, "", reason ?? ""];
 }
 
 export class Wall {
-  /** `overlay()` says what is drawn; `tools(camera)` gives the buttons of one; `open(camera)` shows one alone. */
+  /** `overlay()` returns the overlays to draw, `tools(camera)` the buttons of a camera; `open(camera)` shows only one. */
   constructor({ signal, overlay, tools, open, alone }) {
     Object.assign(this, { signal, overlay, tools, open, alone });
     this.node = el("div", { class: `wall ${alone ? "alone" : ""}` });
@@ -51,7 +51,7 @@ export class Wall {
     this.stills();
   }
 
-  /** Show these cameras; those that are there already go on. */
+  /** Shows these cameras; streams of cameras that are already shown continue. */
   update(cameras) {
     const wanted = new Set(cameras.map((each) => each.id));
     for (const [id, card] of this.cards) {
@@ -74,13 +74,13 @@ export class Wall {
     this.node.classList.toggle("single", cameras.length === 1);
   }
 
-  /** Begin all streams anew: other overlays, or the server was gone. */
+  /** Restarts all streams, after the overlays changed or the connection was lost. */
   restart() {
     for (const card of this.cards.values()) card.halt();
     this.arrange();
   }
 
-  /** Say that nothing is known of the cameras at the moment. */
+  /** Shows that the state of all cameras is unknown. */
   doubt(words) {
     for (const card of this.cards.values()) card.say(words, "bad", "");
   }
@@ -99,7 +99,7 @@ export class Wall {
     }
   }
 
-  /** One after the other, so that all stills together take one connection. */
+  /** Refreshes the stills one after the other, so that they use one connection in total. */
   async stills() {
     while (!this.signal.aborted) {
       const waiting = [...this.cards.values()].filter((card) => card.mode === "still");
@@ -121,14 +121,14 @@ class Card {
     this.picture.addEventListener("error", () => this.failed());
     this.badge = el("span", { class: "watch-state" });
     this.blank = el("span", { class: "watch-blank", "aria-hidden": "true" }, icon("camera"), el("span"));
-    this.slow = el("span", { class: "watch-slow", hidden: true, title: "Browsers open only a few connections to one server, so the first cameras move and these follow slowly. Open one alone to see it move." }, "A picture every few seconds");
+    this.slow = el("span", { class: "watch-slow", hidden: true, title: "Browsers open only a few connections per server, so only the first cameras show live video. Open this camera to see it live." }, "Updates every few seconds");
     this.name = el("h2");
     this.about = el("p", { class: "muted small" });
     this.why = el("p", { class: "watch-why small", hidden: true });
     this.buttons = el("div", { class: "row watch-tools" });
     this.screen = el(
       "div", { class: "watch-screen" }, this.blank, this.picture, this.slow,
-      !wall.alone && button("", () => wall.open(this.camera), { icon: "expand", label: "Show alone", class: "watch-open" }),
+      !wall.alone && button("", () => wall.open(this.camera), { icon: "expand", label: "Open this camera", class: "watch-open" }),
     );
     this.node = el("article", { class: "watch", data: { camera: camera.id } }, this.screen, el("div", { class: "watch-foot" }, el("div", null, el("div", { class: "watch-title" }, this.name, this.badge), this.about), this.buttons), this.why);
   }
@@ -139,7 +139,7 @@ class Card {
     if (before && before.source !== camera.source) this.halt(), queueMicrotask(() => this.wall.arrange());
     if (!before || before.name !== camera.name) {
       this.name.textContent = camera.name;
-      this.picture.alt = `What ${camera.name} sees`;
+      this.picture.alt = `View from ${camera.name}`;
     }
     if (!before || before.name !== camera.name || before.source !== camera.source || before.fixed !== camera.fixed || before.always !== camera.always) {
       fill(this.buttons, this.wall.tools(camera));
@@ -193,11 +193,11 @@ class Card {
       if (before.startsWith("blob:")) URL.revokeObjectURL(before);
       this.slow.hidden = this.mode !== "still";
     } catch {
-      // the badge says how the camera is
+      // the badge shows the camera's state
     }
   }
 
-  /** The stream could not be had: full, or the server is gone; again in a moment. */
+  /** The stream failed, because the server is busy or unreachable: tries again shortly. */
   failed() {
     if (this.mode !== "stream") return;
     this.screen.classList.remove("shown");
@@ -211,7 +211,7 @@ class Card {
     clearTimeout(this.retry);
     if (this.mode === "halted") return;
     this.mode = "halted";
-    this.picture.removeAttribute("src"); // which ends the request
+    this.picture.removeAttribute("src"); // closes the connection
     this.slow.hidden = true;
     this.screen.classList.remove("shown");
   }

@@ -12,10 +12,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from recognizer.errors import EngineMismatch
-from recognizer.galleries.base import Gallery
+from recognizer.core.errors import EngineMismatch
+from recognizer.core.types import Embedding, Template
+from recognizer.galleries.contract import Gallery
 from recognizer.galleries.memory import MemoryGallery
-from recognizer.types import Embedding, Template
 
 ENGINE, DIM = "test/1", 4
 GALLERIES = {"memory": MemoryGallery, "memory with sketches": lambda engine, dim: MemoryGallery(engine, dim, sketch_from=8)}
@@ -280,10 +280,16 @@ def test_the_name_and_photos_of_the_removed_are_gone_once_the_gallery_is_packed(
     assert not any(text in repr(part) for part in gc.get_referents(gallery) for text in (name, photo))
 
 
-def test_two_hundred_thousand_templates(make):
-    gallery, rng = make(128), np.random.default_rng(1)
-    vectors = rng.normal(size=(200_000, 128)).astype(np.float32)
-    templates = [template(f"s{i // 4}", f"p{i}", vectors[i]) for i in range(len(vectors))]
+@pytest.fixture(scope="module")
+def very_many() -> tuple:
+    """200,000 vectors, and the templates of them."""
+    vectors = np.random.default_rng(1).normal(size=(200_000, 128)).astype(np.float32)
+    return vectors, [template(f"s{i // 4}", f"p{i}", vectors[i]) for i in range(len(vectors))]
+
+
+def test_two_hundred_thousand_templates(make, very_many):
+    gallery, rng = make(128), np.random.default_rng(2)
+    vectors, templates = very_many
     for part in itertools.batched(templates, 50_000) if sys.version_info >= (3, 12) else [templates]:
         gallery.add(list(part))
     assert len(gallery) == 200_000 and len(gallery.subjects()) == 50_000

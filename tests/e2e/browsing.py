@@ -49,9 +49,11 @@ def chromium(tmp_path_factory, faces):
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     film = clip(tmp_path_factory.mktemp("film") / "clip.mjpeg", faces["biden"])
     flags = [
-        "--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
+        "--no-sandbox",
+        "--use-fake-ui-for-media-stream",
+        "--use-fake-device-for-media-stream",
         f"--use-file-for-fake-video-capture={film}",
-    ]  # fmt: skip
+    ]
     with playwright.sync_playwright() as driver:
         driver.selectors.set_test_id_attribute("id")
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=flags)
@@ -77,13 +79,13 @@ class Visit:
         self.said: list[str] = []
         self.page.on("console", lambda message: self._hear(message))
         self.page.on("pageerror", lambda error: self.said.append(f"thrown: {error}"))
-        self.page.on("dialog", self._refuse)
+        self.page.on("dialog", self.refuse_window)
 
     def _hear(self, message) -> None:
         if message.type in ("error", "warning") and not message.text.startswith(_REFUSAL):
             self.said.append(f"{message.type}: {message.text}")
 
-    def _refuse(self, window) -> None:
+    def refuse_window(self, window) -> None:
         self.said.append(f"a window of the browser: {window.message}")
         window.dismiss()
 
@@ -153,17 +155,20 @@ class Visit:
         """By how many pixels the page is wider than its window."""
         return self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
 
-    def barriers(self) -> list[str]:
-        """What axe-core finds that is serious or critical."""
+    def barriers(self, *rules: str) -> list[str]:
+        """What axe-core finds that is serious or critical; of these rules only, if some are named."""
         spec = importlib.util.find_spec("axe_playwright_python")
         if spec is None:
             pytest.skip("axe-playwright-python is not installed (requirements-dev.txt)")
         self.page.evaluate((Path(spec.origin).parent / "axe.min.js").read_text("utf-8"))
-        found = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        options = {"resultTypes": ["violations"]} | ({"runOnly": list(rules)} if rules else {})
+        found = self.page.evaluate("options => axe.run(document, options)", options)
         return [
             f"{each['id']}: {node['html'][:120]} ({node['failureSummary']})"
-            for each in found["violations"] if each["impact"] in _WORST for node in each["nodes"]
-        ]  # fmt: skip
+            for each in found["violations"]
+            if each["impact"] in _WORST
+            for node in each["nodes"]
+        ]
 
 
 @pytest.fixture

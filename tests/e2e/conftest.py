@@ -10,7 +10,7 @@ import pytest
 from . import pictures
 from .browsing import chromium, visit  # noqa: F401, fixtures
 from .homes import home, inhabited  # noqa: F401, fixtures
-from .serving import Server
+from .serving import ANNOUNCED, Server
 from .stages import stage  # noqa: F401, a fixture
 from .web import Web
 
@@ -31,10 +31,16 @@ def pytest_runtest_makereport(item):
 @pytest.fixture(scope="session")
 def faces(photos: dict[str, Path]) -> dict[str, bytes]:
     """Photos by who is on them; small, so that every request is quick."""
-    read = {name: pictures.smaller(photos[file].read_bytes(), 800) for name, file in (
-        ("obama", "obama.jpg"), ("obama2", "obama2.jpg"), ("obama3", "obama3.jpg"),
-        ("biden", "biden.jpg"), ("collins", "astronaut.png"),
-    )}  # fmt: skip
+    read = {
+        name: pictures.smaller(photos[file].read_bytes(), 800)
+        for name, file in (
+            ("obama", "obama.jpg"),
+            ("obama2", "obama2.jpg"),
+            ("obama3", "obama3.jpg"),
+            ("biden", "biden.jpg"),
+            ("collins", "astronaut.png"),
+        )
+    }
     read["nobody"] = pictures.nobody()
     read["trio"] = pictures.side_by_side([read["obama2"], read["biden"], read["collins"]])
     return read
@@ -50,9 +56,13 @@ def web() -> Iterator[Web]:
 def reader(tmp_path_factory, faces) -> Iterator[Server]:
     """A server with Obama and Biden enrolled, for tests that change nothing."""
     server = Server(
-        tmp_path_factory.mktemp("reader"), max_image_bytes=MAX_BYTES, max_image_pixels=MAX_PIXELS,
-        max_body_bytes=MAX_BODY, max_photos=MAX_PHOTOS, fetch_timeout=1.5,
-    )  # fmt: skip
+        tmp_path_factory.mktemp("reader"),
+        max_image_bytes=MAX_BYTES,
+        max_image_pixels=MAX_PIXELS,
+        max_body_bytes=MAX_BODY,
+        max_photos=MAX_PHOTOS,
+        fetch_timeout=1.5,
+    )
     server.put("Barack Obama/one.jpg", faces["obama"])
     server.put("Joe Biden/one.jpg", faces["biden"])
     with server:
@@ -61,7 +71,14 @@ def reader(tmp_path_factory, faces) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def _writer(tmp_path_factory) -> Iterator[Server]:
-    with Server(tmp_path_factory.mktemp("writer")) as server:
+    with Server(tmp_path_factory.mktemp("writer"), ANNOUNCED) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def without_camera(tmp_path_factory) -> Iterator[Server]:
+    """A server for the tests of a module, each of which decides who is enrolled."""
+    with Server(tmp_path_factory.mktemp("without-camera"), camera="none") as server:
         yield server
 
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
-import time
+import os
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 
-from recognizer.video.event_log import EventLog
+from recognizer.events.event_log import EventLog
 
 from .serving import Server
 
+#: What a reply to an erasure counts, by place.
+NOTHING_LEFT = dict.fromkeys(
+    ("files", "templates", "cache_rows", "events", "present", "receivers", "strangers", "names", "leftovers"), 0
+)
 PICTURE = b"\xff\xd8\xff\xe0 a picture \xff\xd9"
 
 
@@ -21,6 +26,17 @@ def cli(server: Server, *args: str, fails: int = 0, **settings) -> dict:
     done = server.cli("--json", *args, **settings)
     assert done.exit_code == fails, done.output
     return json.loads(done.stdout) if done.stdout.strip() else {}
+
+
+def every_byte(*folders: Path) -> bytes:
+    """The names and contents of all files below folders."""
+    parts = []
+    for folder in folders:
+        for path in sorted(folder.rglob("*")):
+            parts.append(os.fsencode(path.relative_to(folder)))
+            if path.is_file():
+                parts.append(path.read_bytes())
+    return b"\n".join(parts)
 
 
 def event(kind: str = "appeared", subject: str | None = "Ada", days_ago: float = 0, **more) -> dict:
@@ -65,7 +81,7 @@ class Inhabited:
             server.request("PATCH", "/settings", data={"stranger_rate": 0.02})
             self.answers, self.people = answers(server, faces), people(server)
             server.wait_for(lambda: server.get("/strangers").json()["total"] == 1)
-            time.sleep(2)  # strangers are written every second or so
+            server.wait_for(lambda: server.get("/health").json()["strangers"]["waiting"] == 0)
             self.strangers = server.get("/strangers").json()["strangers"]
 
 

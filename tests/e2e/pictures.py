@@ -48,9 +48,15 @@ def converted(data: bytes, format: str) -> bytes:
 
 #: What was done to the pixels by a camera that notes this orientation.
 _TURNS = {
-    1: [], 2: ["FLIP_LEFT_RIGHT"], 3: ["ROTATE_180"], 4: ["FLIP_TOP_BOTTOM"], 5: ["TRANSPOSE"],
-    6: ["ROTATE_90"], 7: ["TRANSVERSE"], 8: ["ROTATE_270"],
-}  # fmt: skip
+    1: [],
+    2: ["FLIP_LEFT_RIGHT"],
+    3: ["ROTATE_180"],
+    4: ["FLIP_TOP_BOTTOM"],
+    5: ["TRANSPOSE"],
+    6: ["ROTATE_90"],
+    7: ["TRANSVERSE"],
+    8: ["ROTATE_270"],
+}
 
 
 def turned(data: bytes, orientation: int) -> bytes:

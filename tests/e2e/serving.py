@@ -25,6 +25,15 @@ ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 HUG = (str(BIN / "hug"), "-f", "api.py", "-p", "0")
 GUNICORN = (str(BIN / "gunicorn"), "-b", "127.0.0.1:0", "api:__hug_wsgi__")
+
+
+def altered(statements: str) -> tuple[str, ...]:
+    """The command of a server in which Python statements were executed first: they make longer what tests must not wait for."""
+    return (sys.executable, "-c", f"{statements}\nfrom recognizer.cli import main\nmain()", "serve", "--port", "0")
+
+
+#: A server that learns of changes in known_faces only because they are announced.
+ANNOUNCED = altered("from recognizer.enrolment import watcher\nwatcher.REGULAR = 3600.0")
 _ADDRESS = re.compile(r"(https?://127\.0\.0\.1:\d+)")
 #: Starting may include fetching weights.
 START_SECONDS = 300
@@ -143,6 +152,7 @@ class Server:
     # -- requests -----------------------------------------------------------------------------------------------
 
     def request(self, method: str, path: str, **how) -> requests.Response:
+        assert not how.get("stream"), "this reads the whole reply, and a stream has no end: use requests itself"
         how = {"timeout": REPLY_SECONDS, **self.always, **how}
         reply = requests.request(method, self.url + path, **how)
         self.check_leaks(str(reply.headers).encode() + reply.content)
@@ -190,6 +200,10 @@ class Server:
         faces = self.recognize(photo)["faces"]
         return [face["subject"] for face in sorted(faces, key=lambda face: face["box"]["left"])]
 
+    def wait_for_strangers(self) -> None:
+        """Wait until every unknown person who was offered so far is in the inbox, or was refused."""
+        self.wait_for(lambda: self.get("/health").json()["strangers"]["waiting"] == 0)
+
     def enroll(self, subject: str, *photos: bytes, **fields) -> requests.Response:
         files = [("file", (f"{n}.jpg", photo)) for n, photo in enumerate(photos)]
         return self.post("/enroll", data={"subject": subject, **fields}, files=files)
@@ -215,6 +229,12 @@ class Server:
         for left in self.known_faces.iterdir():
             shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
         self.wait_for(lambda: self.get("/people").json() == {"people": [], "total": 0, "problems": []})
+
+    def enrol_only(self, people: dict[str, list[bytes]]) -> None:
+        """These people enrolled with these photos, and nobody else."""
+        self.clear()
+        for name, photos in people.items():
+            assert self.enroll(name, *photos).status_code == 201
 
     def wait_for(self, condition, seconds: float = 60.0):
         """Ask until `condition()` is true; its value. No claim on how fast that is: the machine may be busy."""

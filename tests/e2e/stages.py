@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recognizer import images
+from recognizer.photos import images
 
 from ..streams import HttpCamera
 

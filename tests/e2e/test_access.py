@@ -12,9 +12,9 @@ import time
 import pytest
 import requests
 
-from recognizer.auth import ADMIN, ANYONE, READ, ROUTES, WRITE
-from recognizer.headers import SECURITY_HEADERS
-from recognizer.pages import DOCS_POLICY
+from recognizer.access.gate import ADMIN, ANYONE, READ, ROUTES, WRITE
+from recognizer.core.headers import SECURITY_HEADERS
+from recognizer.http.pages import DOCS_POLICY
 
 from .serving import BIN, GUNICORN, ROOT, Server, code, environment
 
@@ -123,10 +123,11 @@ def test_refusals_are_counted_and_logged_like_every_request(locked):
     locked.wait_for(lambda: all(reply.headers["X-Request-Id"] in locked.log() for reply in (refused, beyond)))
     after = told()
     for name in (
-        'recognizer_errors_total{code="key_required"}', 'recognizer_errors_total{code="role_required"}',
+        'recognizer_errors_total{code="key_required"}',
+        'recognizer_errors_total{code="role_required"}',
         'recognizer_http_requests_total{method="POST",route="unknown",status="401"}',
         'recognizer_http_requests_total{method="POST",route="/enroll",status="403"}',
-    ):  # fmt: skip
+    ):
         assert after[name] - before.get(name, 0) == 1, name
     for reply in (refused, beyond):
         (line,) = (line for line in locked.log().splitlines() if reply.headers["X-Request-Id"] in line)
@@ -155,7 +156,7 @@ def test_the_body_of_a_stranger_is_not_read(locked):
 
 def test_an_expired_key(locked):
     key = make_key(locked, READ, "--days", "0.00002")
-    time.sleep(2)
+    locked.wait_for(lambda: locked.get("/people", headers=shows(key)).status_code != 200)
     reply = locked.get("/people", headers=shows(key))
     assert (reply.status_code, code(reply)) == (401, "key_expired")
 
@@ -180,9 +181,8 @@ def test_whoever_watches_is_sent_away_when_the_key_is_revoked(locked, path):
         if path == "/stream":
             assert reply.raw.read(1000)
         assert locked.cli("keys", "revoke", key[3:11]).exit_code == 0
-        until = time.monotonic() + 20
-        while reply.raw.read(100_000):
-            assert time.monotonic() < until, "still watching"
+        while reply.raw.read(100_000):  # until the server ends it
+            pass
 
 
 # -- sessions --------------------------------------------------------------------------------------------------------
@@ -325,8 +325,10 @@ def test_the_admin_key_may_stand_in_a_file_or_in_the_config(tmp_path):
     ],
     ids=str,
 )
-@pytest.mark.parametrize(("method", "path"), [("GET", "/people"), ("POST", "/enroll"), ("DELETE", "/people/Barack%20Obama"),
-                                              ("OPTIONS", "/recognize")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/people"), ("POST", "/enroll"), ("DELETE", "/people/Barack%20Obama"), ("OPTIONS", "/recognize")],
+)
 def test_attacks_on_a_server_without_keys(reader, method, path, headers, refusal):
     sent = {name: value.format(port=reader.port) for name, value in headers.items()}
     if method == "OPTIONS":
@@ -343,8 +345,13 @@ def test_two_host_headers(reader):
 
 
 def test_the_servers_own_pages_and_plain_clients_go_on_as_before(reader):
-    for headers in ({}, {"Origin": reader.url}, {"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"},
-                    {"Host": f"localhost:{reader.port}"}):  # fmt: skip
+    for headers in (
+        {},
+        {"Origin": reader.url},
+        {"Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": "none"},
+        {"Host": f"localhost:{reader.port}"},
+    ):
         assert reader.get("/people", headers=headers).status_code == 200, headers
     link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
     assert reader.get("/", headers=link).status_code == 200
@@ -356,9 +363,13 @@ def test_it_refuses_to_open_the_house(tmp_path):
     server = Server(tmp_path)
     for more, settings in (((), {"host": "0.0.0.0"}), (("-ho", "0.0.0.0"), {}), (("-ho", "::"), {})):
         done = subprocess.run(
-            [str(BIN / "hug"), "-f", "api.py", "-p", "0", *more], cwd=ROOT, env=environment(**server.settings | settings),
-            capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
+            [str(BIN / "hug"), "-f", "api.py", "-p", "0", *more],
+            cwd=ROOT,
+            env=environment(**server.settings | settings),
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
         assert done.returncode == 1 and "Serving on" not in done.stdout + done.stderr
         assert "keys add" in done.stderr and "RECOGNIZER_ANYONE_MAY_DO_ANYTHING" in done.stderr
         assert "Traceback" not in done.stderr
@@ -370,7 +381,7 @@ def test_damaged_keys_stop_the_start(tmp_path):
     (server.state / "access.sqlite").write_bytes(b"not a database, but long enough to be taken for something" * 20)
     done = subprocess.run(
         server.command, cwd=ROOT, env=environment(**server.settings), capture_output=True, text=True, timeout=120
-    )  # fmt: skip
+    )
     assert done.returncode == 1 and "file of keys" in done.stderr and "Traceback" not in done.stderr
 
 
@@ -414,7 +425,9 @@ def test_a_trusted_proxy(tmp_path):
         assert code(server.get("/people", headers={**via, "X-Forwarded-For": "rubbish"})) == "bad_request"
         dodge = {"X-Forwarded-For": "203.0.113.7", "X_Forwarded_For": "127.0.0.1"}  # a proxy lets the second one through
         assert code(server.get("/people", headers=via | dodge)) == "loopback_only"
-        assert server.get("/people", headers={**via, "X-Forwarded-For": "127.0.0.1"}).status_code == 200
+        assert code(server.get("/people", headers={**via, "X-Forwarded-For": "127.0.0.1"})) == "loopback_only"
+        assert code(server.get("/people", headers=via)) == "loopback_only"
+        assert server.get("/people").status_code == 200
         key = make_key(server, READ)
         server.wait_for(lambda: server.get("/people").status_code == 401, NOTICED)
         reply = server.post("/session", headers={**via, **shows(key), "Origin": "https://faces.example.org"})

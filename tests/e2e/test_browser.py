@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recognizer.video import pattern
+from recognizer.video.sources import pattern
 
 from .serving import Server
+
+pytestmark = pytest.mark.browser
 
 SIZE = (640, 360)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

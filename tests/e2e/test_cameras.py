@@ -31,9 +31,16 @@ def test_adding_changing_and_removing(server):
     listed = server.get("/cameras").json()["cameras"]
     assert [each["id"] for each in listed] == ["default"]
     assert listed[0] | {"state": None} == {
-        "id": "default", "name": "Camera", "source": "test:320x240@10", "kind": "pattern", "always": False, "fixed": True,
-        "state": None, "fps": 0.0, "frames": {"read": 0, "dropped": 0, "broken": 0, "connects": 0},
-    }  # fmt: skip
+        "id": "default",
+        "name": "Camera",
+        "source": "test:320x240@10",
+        "kind": "pattern",
+        "always": False,
+        "fixed": True,
+        "state": None,
+        "fps": 0.0,
+        "frames": {"read": 0, "dropped": 0, "broken": 0, "connects": 0},
+    }
     assert listed[0]["state"]["name"] == "idle" and listed[0]["state"]["reason"] is None
     url = f"rtsp://admin:{SECRET}@192.168.1.9/main?token={SECRET}"
     reply = server.post("/cameras", json={"source": url, "name": "Front door", "always": False})
@@ -47,7 +54,9 @@ def test_adding_changing_and_removing(server):
     assert [each["name"] for each in server.get("/cameras").json()["cameras"]] == ["Camera", "Hall", "Camera 1"]
     file = server.state / "cameras.json"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert server.get("/cameras").json()["removed"] == []
     assert server.request("DELETE", "/cameras/front-door").json() == {"deleted": "front-door"}
+    assert server.get("/cameras").json()["removed"] == [{"id": "front-door", "name": "Hall"}]
     assert code(server.get("/cameras/front-door")) == "camera_not_found"
     assert SECRET not in server.log()
 

@@ -75,7 +75,8 @@ def test_verify_in_every_way(reader, web, faces):
     for way, how in pair_ways(web, faces["obama"], faces["obama2"]).items():
         answer = reader.post("/verify", **how).json()
         assert answer["same"] is True, way
-        assert set(answer) == {"same", "distance", "threshold", "false_match_rate", "faces", "timing_ms"}
+        keys = {"same", "distance", "threshold", "false_match_rate", "comparable", "faces", "timing_ms"}
+        assert set(answer) == keys and answer["comparable"] is True
         assert 0 < answer["distance"] <= answer["threshold"]
         assert len(answer["faces"]) == 2
     for way, how in pair_ways(web, faces["obama"], faces["biden"]).items():
@@ -116,10 +117,7 @@ def test_verify_a_subject(reader, faces):
 def test_verify_threshold(reader, faces):
     pair = {"file": faces["obama"], "other": faces["obama2"]}
     assert reader.post("/verify?threshold=0", files=pair).json()["same"] is False
-    assert (
-        reader.post("/verify?threshold=4", files={"file": faces["obama"], "other": faces["biden"]}).json()["same"]
-        is True
-    )
+    assert reader.post("/verify?threshold=4", files={"file": faces["obama"], "other": faces["biden"]}).json()["same"] is True
     for value in ("nan", "-1", "5", "x"):
         assert reader.post(f"/verify?threshold={value}", files=pair).status_code == 400
 

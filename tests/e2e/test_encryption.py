@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import shutil
@@ -16,8 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recognizer.vault import create_key_file, new_key, written
-from recognizer.video.event_log import EventLog
+from recognizer.core.vault import create_key_file, key_file_text, new_key
+from recognizer.events.event_log import EventLog
 
 from .homes import PICTURE, cli
 from .pictures import JPEG
@@ -42,8 +43,12 @@ def vectors(server: Server) -> list[bytes]:
 
 
 def on_disk(server: Server) -> dict[Path, bytes]:
-    found = [path for root in (server.known_faces, server.state) for path in root.rglob("*") if path.is_file()]
-    return {path: path.read_bytes() for path in found}
+    found = {}
+    for path in (path for root in (server.known_faces, server.state) for path in root.rglob("*")):
+        with contextlib.suppress(FileNotFoundError):  # deleted while we look
+            if path.is_file():
+                found[path] = path.read_bytes()
+    return found
 
 
 def traces(server: Server, secrets: list[bytes]) -> list[str]:
@@ -51,8 +56,10 @@ def traces(server: Server, secrets: list[bytes]) -> list[str]:
     magics = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF")
     return [
         f"{path.name}: {secret[:12]!r}"
-        for path, data in on_disk(server).items() for secret in (*magics, *secrets) if secret in data
-    ]  # fmt: skip
+        for path, data in on_disk(server).items()
+        for secret in (*magics, *secrets)
+        if secret in data
+    ]
 
 
 def test_an_encrypted_installation_has_no_plaintext_face_on_the_disk(home, faces, key_file):
@@ -87,9 +94,13 @@ def test_an_encrypted_installation_has_no_plaintext_face_on_the_disk(home, faces
 
 def fails_to_start(server: Server, **settings) -> str:
     done = subprocess.run(
-        [*server.command], cwd=ROOT, env=environment(**{**server.settings, **settings}), capture_output=True, text=True,
+        [*server.command],
+        cwd=ROOT,
+        env=environment(**{**server.settings, **settings}),
+        capture_output=True,
+        text=True,
         timeout=120,
-    )  # fmt: skip
+    )
     assert done.returncode == 1, done.stderr
     return done.stderr
 
@@ -188,7 +199,7 @@ def test_vectors_are_numbers_only_with_the_key(home, key_file):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the environments of processes are read from /proc")
 def test_processes_that_decode_are_not_given_the_key(tmp_path, faces):
-    key = written([new_key()]).strip()
+    key = key_file_text([new_key()]).strip()
     with Server(tmp_path, encryption_key=key) as server:
         picture = Image.open(io.BytesIO(faces["obama"]))
         file = io.BytesIO()

@@ -8,14 +8,13 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-import time
 from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
 
-from recognizer import images
-from recognizer.video.event_log import EventLog
+from recognizer.events.event_log import EventLog
+from recognizer.photos import images
 
 from ..brokers import MOSQUITTO, Broker, Listener
 from ..test_webhooks import Receiver
@@ -26,9 +25,18 @@ from .stages import Stage
 
 def event(kind: str = "appeared", subject: str | None = "Zoë", camera: str = "door", **more) -> dict:
     return {
-        "id": 0, "kind": kind, "camera": camera, "time": "2026-11-21T10:00:00.000Z", "subject": subject, "track": 1,
-        "distance": 0.4, "false_match_rate": 1e-6, "box": None, "thumbnail": None, **more,
-    }  # fmt: skip
+        "id": 0,
+        "kind": kind,
+        "camera": camera,
+        "time": "2026-11-21T10:00:00.000Z",
+        "subject": subject,
+        "track": 1,
+        "distance": 0.4,
+        "false_match_rate": 1e-6,
+        "box": None,
+        "thumbnail": None,
+        **more,
+    }
 
 
 class Stream:
@@ -99,10 +107,18 @@ def test_pages(served):
 @pytest.mark.parametrize(
     "query",
     [
-        "?kind=leaves", "?after=x", "?after=-1", "?limit=0&format=json", "?limit=1001&format=json", "?format=xml", "?limit=5",
-        "?before=5", "?person=Ada", "?after=1&after=2",
+        "?kind=leaves",
+        "?after=x",
+        "?after=-1",
+        "?limit=0&format=json",
+        "?limit=1001&format=json",
+        "?format=xml",
+        "?limit=5",
+        "?before=5",
+        "?person=Ada",
+        "?after=1&after=2",
     ],
-)  # fmt: skip
+)
 def test_questions_that_make_no_sense(served, query):
     reply = served[0].get("/events" + query)
     assert reply.status_code == 400 and code(reply) == "invalid_parameter"
@@ -125,10 +141,11 @@ def test_pictures(served):
 
 def test_a_stream_and_going_on_where_it_broke_off(served):
     server, log = served
+    server.wait_for(lambda: followers(server) == 0)
     stream = Stream(server)
     assert stream.reply.getheader("Content-Type") == "text/event-stream; charset=utf-8"
     assert stream.reply.getheader("Cache-Control") == "no-store" and stream.reply.readline() == b"retry: 3000\n"
-    time.sleep(0.3)
+    server.wait_for(lambda: followers(server) == 1)
     first = log.append([event()])
     got = stream.next()
     assert (got["id"], got["event"]) == (str(first), "appeared")
@@ -173,9 +190,7 @@ def test_a_server_stops_at_once_though_somebody_reads(tmp_path):
     with Server(tmp_path) as server:
         stream = Stream(server)
         server.wait_for(lambda: followers(server) == 1)
-        began = time.monotonic()
-        assert server.stop() == 0
-        assert time.monotonic() - began < 8
+        assert server.stop() == 0 and "still running" not in server.log()
         stream.close()
 
 
@@ -206,8 +221,11 @@ def test_webhooks_of_a_server_lose_nothing_through_restarts(tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("hidden\n")
     server = Server(
-        tmp_path / "home", webhooks=receiver.url, webhook_secret_file=secret, webhook_allow="127.0.0.1",
-    )  # fmt: skip
+        tmp_path / "home",
+        webhooks=receiver.url,
+        webhook_secret_file=secret,
+        webhook_allow="127.0.0.1",
+    )
     try:
         with server:
             sink = server.get("/health").json()["events"]["sinks"][0]
@@ -250,10 +268,18 @@ def test_what_happens_before_a_camera_is_told_everywhere(tmp_path, faces):
     broker = Broker(tmp_path / "broker").start() if MOSQUITTO else None
     listener = Listener(broker) if broker else None
     url = f"mqtt://{broker.user}:{quote(broker.password, safe='')}@127.0.0.1:{broker.port}" if broker else ""
-    with Stage() as camera, Server(
-        tmp_path / "home", webhooks=receiver.url, webhook_allow="127.0.0.1", camera_allow="127.0.0.1",
-        event_left_seconds=2, event_unknown_seconds=1.5, mqtt_url=url,
-    ) as server:  # fmt: skip
+    with (
+        Stage() as camera,
+        Server(
+            tmp_path / "home",
+            webhooks=receiver.url,
+            webhook_allow="127.0.0.1",
+            camera_allow="127.0.0.1",
+            event_left_seconds=2,
+            event_unknown_seconds=1.5,
+            mqtt_url=url,
+        ) as server,
+    ):
         server.put("Barack Obama/one.jpg", faces["obama"])
         server.wait_for(lambda: "Barack Obama" in server.people())
         stream = Stream(server)
@@ -272,7 +298,6 @@ def test_what_happens_before_a_camera_is_told_everywhere(tmp_path, faces):
         camera.hold(faces["collins"])
         unknown = json.loads(stream.next()["data"])
         assert (unknown["kind"], unknown["subject"]) == ("unknown", None)
-        time.sleep(1)
         camera.hold(None)
         assert stream.next()["event"] == "left"
         stream.close()

@@ -8,7 +8,7 @@ import io
 import pytest
 from PIL import Image
 
-from recognizer.objects import LABELS
+from recognizer.photos.objects import LABELS
 
 from . import pictures
 from .serving import code
@@ -80,8 +80,10 @@ def test_parameters_that_cannot_be_used(reader, faces, query):
 
 def test_bad_photos(reader, faces):
     for body, status, expected in (
-        (b"not a photo", 415, "unsupported_image"), (faces["collins"][:2000], 422, "broken_image"), (b"", 400, "no_image"),
-    ):  # fmt: skip
+        (b"not a photo", 415, "unsupported_image"),
+        (faces["collins"][:2000], 422, "broken_image"),
+        (b"", 400, "no_image"),
+    ):
         reply = reader.post("/objects", data=body)
         assert (reply.status_code, code(reply)) == (status, expected)
     assert code(reader.get("/objects")) == "no_image"

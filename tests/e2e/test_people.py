@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from . import pictures
+from .homes import NOTHING_LEFT
 from .serving import Server, code
 from .test_enroll import id_of
 
@@ -169,9 +170,12 @@ def test_the_path_says_who_is_meant(writer, faces):
     writer.enroll("Bob", faces["obama"], faces["obama2"])
     photos = [id_of(faces[name]) for name in ("obama", "obama2")]
     for method, path in (
-        ("GET", at("Bob")), ("DELETE", at("Bob")), ("PATCH", at("Bob") + "?name=X"), ("GET", at("Bob", photos[0])),
+        ("GET", at("Bob")),
+        ("DELETE", at("Bob")),
+        ("PATCH", at("Bob") + "?name=X"),
+        ("GET", at("Bob", photos[0])),
         ("DELETE", at("Bob", photos[0])),
-    ):  # fmt: skip
+    ):
         for field, value in (("person", "Alice"), ("photo_id", photos[1])):
             for how in (
                 {"params": {field: value}},
@@ -200,7 +204,7 @@ def test_erasing_a_person_leaves_nothing(writer, faces):
     assert reply.json() == {
         "deleted": "Zebulon Quux",
         "photos": 2,
-        "left": {"files": 0, "templates": 0, "cache_rows": 0, "events": 0, "names": 0},
+        "left": NOTHING_LEFT,
     }
     assert writer.names(faces["obama3"]) == [None]
     assert [path.name for path in writer.known_faces.iterdir()] == ["Joe Biden"]
@@ -232,7 +236,7 @@ def test_erasing_one_of_two_people_with_the_same_photo(writer, faces):
     writer.enroll("Barack Obama", faces["obama"])
     writer.enroll("Barry", faces["obama"], force="true")
     left = writer.request("DELETE", at("Barry")).json()["left"]
-    assert left == {"files": 0, "templates": 0, "cache_rows": 0, "events": 0, "names": 0}
+    assert left == NOTHING_LEFT
     assert writer.names(faces["obama2"]) == ["Barack Obama"]
     assert writer.get(at("Barack Obama", id_of(faces["obama"])) + "?thumbnail=1").status_code == 200
 
@@ -241,9 +245,7 @@ def test_erasing_what_was_dropped_in_by_hand(writer, faces):
     writer.put("Dropped/holiday.jpg", faces["obama"])
     writer.put("Dropped/broken.jpg", b"not a photo")
     writer.put("Dropped/sub/deeper.jpg", faces["obama2"])
-    writer.wait_for(
-        lambda: writer.get(at("Dropped")).status_code == 200 and len(writer.get("/people").json()["problems"]) == 2
-    )
+    writer.wait_for(lambda: writer.get(at("Dropped")).status_code == 200 and len(writer.get("/people").json()["problems"]) == 2)
     assert writer.request("DELETE", at("Dropped")).json()["left"]["files"] == 0
     assert list(writer.known_faces.iterdir()) == []
     assert writer.get("/people").json() == {"people": [], "total": 0, "problems": []}
@@ -288,11 +290,17 @@ def test_everything_that_is_not_used_is_listed_with_its_reason(writer, faces):
     (writer.known_faces / "BOB").rmdir()
     shown = writer.wait_for(lambda: _settled(writer, 10))
     assert shown == {
-        "Bob/broken.jpg": "broken_image", "Bob/notes.doc": "unsupported_image", "Bob/empty.jpg": "unsupported_image",
-        "Bob/trees.jpg": "no_face", "Bob/party.jpg": "several_faces", "Bob/sub": "nested_folder",
-        "stray.jpg": "not_in_a_folder", "nul": "invalid_name",
-        "Bob/link.jpg": "symbolic_link", "Linked": "symbolic_link",
-    }  # fmt: skip
+        "Bob/broken.jpg": "broken_image",
+        "Bob/notes.doc": "unsupported_image",
+        "Bob/empty.jpg": "unsupported_image",
+        "Bob/trees.jpg": "no_face",
+        "Bob/party.jpg": "several_faces",
+        "Bob/sub": "nested_folder",
+        "stray.jpg": "not_in_a_folder",
+        "nul": "invalid_name",
+        "Bob/link.jpg": "symbolic_link",
+        "Linked": "symbolic_link",
+    }
     bob = writer.get(at("Bob")).json()
     assert (bob["templates"], bob["problems"]) == (1, 5)
     assert {photo["file"]: photo["problem"]["code"] for photo in bob["photos"] if "problem" in photo} == {

@@ -12,7 +12,7 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from recognizer.metrics import METRICS, PROCESS_METRICS
+from recognizer.core.metrics import METRICS, PROCESS_METRICS
 
 from .serving import GUNICORN, HUG, ROOT, Server, code, environment
 
@@ -192,9 +192,14 @@ def test_text_for_people(tmp_path):
 
 def test_what_keeps_it_from_starting_is_a_line_of_json_too(tmp_path):
     done = subprocess.run(
-        HUG, cwd=ROOT, env=environment(known_faces=tmp_path, state_dir="/proc/nowhere", log="json"), capture_output=True,
-        text=True, timeout=120, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+        HUG,
+        cwd=ROOT,
+        env=environment(known_faces=tmp_path, state_dir="/proc/nowhere", log="json"),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        stdin=subprocess.DEVNULL,
+    )
     assert done.returncode == 1
     last = json.loads(done.stderr.splitlines()[-1])
     assert last["level"] == "critical" and "cannot start" in last["message"]

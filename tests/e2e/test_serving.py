@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import socket
+import sqlite3
+import subprocess
+import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import requests
 
-from .serving import GUNICORN, Server, code
+from recognizer.enrolment.cache import EncodingsCache
+
+from .serving import GUNICORN, HUG, REPLY_SECONDS, ROOT, START_SECONDS, Server, code, environment
 
 
 def test_sixteen_clients_all_get_their_own_answer(reader, faces):
@@ -105,6 +114,117 @@ def test_what_runs_is_finished_before_the_end(tmp_path, web, faces, number):
         assert running.result().json()["faces"][0]["subject"] == "Barack Obama"
         assert ended.result() == 0
         assert "Traceback" not in server.log()
+
+
+# -- ending and failing while it starts ---------------------------------------------------------------------------------
+
+
+def many_photos(server: Server, photo: bytes, count: int, name: str = "Person") -> None:
+    """So many photos of different content: encoding them takes longer than the test."""
+    for number in range(count):
+        server.put(f"{name} {number}/one.jpg", photo + number.to_bytes(2, "big"))
+
+
+def encoded(server: Server) -> int:
+    """How many photos the cache has an encoding of."""
+    EncodingsCache(server.state / "encodings.sqlite").close()  # there may be none yet
+    with contextlib.closing(sqlite3.connect(server.state / "encodings.sqlite")) as database:
+        return database.execute("SELECT count(*) FROM encodings").fetchone()[0]
+
+
+@contextlib.contextmanager
+def starting(server: Server, command: tuple[str, ...] | None = None):
+    """The server's process, which is not waited for. SIGINT works in it however this process was started."""
+    with server.log_file.open("ab") as log:
+        process = subprocess.Popen(
+            (sys.executable, "-c", SIGNALS_AS_USUAL, *(command or server.command)),
+            cwd=ROOT,
+            env=environment(**server.settings),
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+SIGNALS_AS_USUAL = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def printed(server: Server, process: subprocess.Popen, text: str) -> None:
+    """Wait until the server has printed this."""
+    until = time.monotonic() + START_SECONDS
+    while text not in server.log():
+        assert process.poll() is None and time.monotonic() < until, server.log()
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_while_it_encodes_for_its_start(tmp_path, faces, number):
+    server = Server(tmp_path)
+    many_photos(server, faces["obama"], 600)
+    with starting(server) as process:
+        printed(server, process, "encoding photos: 60 of")
+        process.send_signal(number)
+        assert process.wait(60) == 0, server.log()
+    assert "Traceback" not in server.log() and "cannot start" not in server.log()
+    assert 0 < encoded(server) < 600
+
+
+def test_a_signal_ends_it_while_it_encodes_what_was_dropped(tmp_path, faces):
+    with Server(tmp_path) as server:
+        many_photos(server, faces["obama"], 600)
+        shown = server.wait_for(lambda: server.get("/health").json()["encoding"])
+        assert 0 <= shown["done"] <= shown["total"] <= 600
+        server.wait_for(lambda: (server.get("/health").json()["encoding"] or {}).get("seconds_left") is not None)
+        assert server.stop() == 0
+        assert "Traceback" not in server.log()
+    assert encoded(server) < 600
+
+
+@pytest.mark.parametrize("seconds", [0.7, 1.4, 2.1, 2.8])
+def test_ctrl_c_ends_it_at_any_moment_of_its_start(tmp_path, faces, seconds):
+    server = Server(tmp_path)
+    many_photos(server, faces["obama"], 300)
+    with starting(server) as process:
+        time.sleep(seconds)  # whatever it does by then
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+    assert not server.state.exists() or encoded(server) < 300
+
+
+def test_what_is_being_loaded_is_reported(tmp_path, faces):
+    server = Server(tmp_path)
+    many_photos(server, faces["obama"], 300)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with starting(server, (HUG[0], "-f", "api.py", "-p", str(port))) as process:
+        seen, until = [], time.monotonic() + START_SECONDS
+        while not seen or "encoding" not in seen[-1]:
+            assert process.poll() is None and time.monotonic() < until, server.log()
+            with contextlib.suppress(requests.ConnectionError):
+                reply = requests.get(f"http://127.0.0.1:{port}/health", timeout=REPLY_SECONDS)
+                assert (reply.status_code, code(reply)) == (503, "starting")
+                seen.append(reply.json()["error"])
+    assert not any("()" in error["message"] for error in seen)
+    assert seen[-1]["encoding"]["total"] == 300 and set(seen[-1]["encoding"]) == {"done", "total", "seconds_left"}
+
+
+def test_a_port_in_use_is_reported_before_anything_is_encoded(tmp_path, faces):
+    server = Server(tmp_path)
+    many_photos(server, faces["obama"], 30)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        with starting(server, (HUG[0], "-f", "api.py", "-p", str(taken.getsockname()[1]))) as process:
+            assert process.wait(START_SECONDS) == 1
+    assert "is in use" in server.log() and "encoding photos" not in server.log()
+    assert encoded(server) == 0
 
 
 # -- gunicorn --------------------------------------------------------------------------------------------------------

@@ -50,11 +50,22 @@ def test_the_stranger_rate_counts_at_once_and_after_a_restart(server, faces):
     assert server.recognize(faces["biden"])["faces"][0]["threshold"] == before
 
 
-@pytest.mark.parametrize("fields", [
-    {}, {"stranger_rate": 0}, {"stranger_rate": 0.6}, {"stranger_rate": -1}, {"stranger_rate": "much"}, {"stranger_rate": True},
-    {"stranger_rate": "nan"}, {"stranger_rate": None}, {"threshold": 1}, {"admin_key": "x" * 30},
-    {"stranger_rate": 0.1, "camera": "0"},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"stranger_rate": 0},
+        {"stranger_rate": 0.6},
+        {"stranger_rate": -1},
+        {"stranger_rate": "much"},
+        {"stranger_rate": True},
+        {"stranger_rate": "nan"},
+        {"stranger_rate": None},
+        {"threshold": 1},
+        {"admin_key": "x" * 30},
+        {"stranger_rate": 0.1, "camera": "0"},
+    ],
+)
 def test_what_cannot_be_is_refused_and_changes_nothing(server, fields):
     reply = server.request("PATCH", "/settings", json=fields)
     assert (reply.status_code, code(reply)) == (400, "invalid_parameter")
@@ -154,8 +165,16 @@ def test_keys_are_made_shown_once_used_and_revoked(tmp_path, faces):
         assert ended.json()["state"] == "revoked" and ended.json()["revoked"] >= reader["made"]
         assert code(server.get("/people", headers=shown)) == "invalid_key"
         assert code(server.request("DELETE", "/keys/none")) == "key_not_found"
-        for wrong in ({}, {"name": ""}, {"name": "x", "role": "king"}, {"name": "x", "days": -1}, {"name": "x" * 101},
-                      {"name": "x", "days": 1e9}, {"name": "x\ny"}, {"name": "x", "days": "nan"}):  # fmt: skip
+        for wrong in (
+            {},
+            {"name": ""},
+            {"name": "x", "role": "king"},
+            {"name": "x", "days": -1},
+            {"name": "x" * 101},
+            {"name": "x", "days": 1e9},
+            {"name": "x\ny"},
+            {"name": "x", "days": "nan"},
+        ):
             reply = server.post("/keys", json=wrong)
             assert (reply.status_code, code(reply)) == (400, "invalid_parameter"), wrong
         assert len(server.get("/keys").json()["keys"]) == 2

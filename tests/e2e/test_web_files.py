@@ -8,8 +8,8 @@ import re
 import pytest
 import requests
 
-from recognizer.headers import SECURITY_HEADERS
-from recognizer.pages import FOLDER, POLICY
+from recognizer.core.headers import SECURITY_HEADERS
+from recognizer.http.pages import FOLDER, POLICY
 
 from .serving import Server, code
 from .test_access import make_key
@@ -19,7 +19,7 @@ BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;
 
 @pytest.fixture(scope="module")
 def version(reader) -> str:
-    return re.search(r"/web/(\w+)/app\.js", reader.get("/", headers=BROWSER).text)[1]
+    return re.search(r"web/(\w+)/app\.js", reader.get("/", headers=BROWSER).text)[1]
 
 
 def test_browsers_get_the_page_and_programs_what_they_got_before(reader):
@@ -75,10 +75,18 @@ def test_the_page_cannot_be_written(reader, version, method):
 
 def test_nothing_else_is_served(reader, version):
     for path in (
-        f"/web/{version}/nothing.js", "/web/000000000000/app.js", f"/web/{version}/index.html", f"/web/{version}/",
-        "/web/", "/web/app.js", f"/web/{version}/..%2F..%2Fpages.py", f"/web/{version}/%2e%2e%2fpages.py",
-        f"/web/{version}/..%5Cpages.py", f"/web/{version}/app.js%00", f"/web/{version}/app.js/x",
-    ):  # fmt: skip
+        f"/web/{version}/nothing.js",
+        "/web/000000000000/app.js",
+        f"/web/{version}/index.html",
+        f"/web/{version}/",
+        "/web/",
+        "/web/app.js",
+        f"/web/{version}/..%2F..%2Fpages.py",
+        f"/web/{version}/%2e%2e%2fpages.py",
+        f"/web/{version}/..%5Cpages.py",
+        f"/web/{version}/app.js%00",
+        f"/web/{version}/app.js/x",
+    ):
         reply = reader.get(path, headers=BROWSER)
         assert (reply.status_code, code(reply)) == (404, "unknown_route"), path
     for path in (f"/web/{version}/../../../api.py", f"/web/{version}/../../pages.py", "/web/../api.py"):
@@ -123,7 +131,7 @@ def test_the_page_is_open_to_everybody_and_what_is_behind_it_is_not(locked):
 
 
 def test_without_the_viewer_it_says_how_to_get_it(locked):
-    version = re.search(r"/web/(\w+)/", locked.get("/", headers=BROWSER).text)[1]
+    version = re.search(r"\bweb/(\w+)/", locked.get("/", headers=BROWSER).text)[1]
     reply = locked.get(f"/web/{version}/swagger-ui.js")
     assert (reply.status_code, code(reply)) == (503, "model_missing")
     assert "python -m recognizer models fetch" in reply.json()["error"]["message"]

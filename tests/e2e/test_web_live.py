@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 import time
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from recognizer.video import pattern
-from recognizer.video.event_log import EventLog, Retention
+from recognizer.events.event_erasing import Retention
+from recognizer.events.event_log import EventLog
+from recognizer.video.sources import pattern
 from tests.streams import HttpCamera, clip, free_port
 
 from .browsing import PHONE, Visit
@@ -42,14 +44,41 @@ def write_the_past(folder) -> None:
 def server(tmp_path_factory, faces, stage):
     folder = tmp_path_factory.mktemp("web-live")
     server = Server(
-        folder, camera="test:320x180@10", camera_allow="127.0.0.1", event_left_seconds=4, event_shown_seconds=0.3, watch="off",
+        folder,
+        camera="test:320x180@10",
+        camera_allow="127.0.0.1",
+        event_left_seconds=4,
+        event_shown_seconds=0.3,
+        watch="off",
         camera_files=folder,
-    )  # fmt: skip
+    )
     server.put("Barack Obama/one.jpg", faces["obama"])
     write_the_past(server.state)
     with server:
         server.post("/cameras", data={"source": stage.url(), "name": "Door"})
         yield server
+
+
+def test_a_removed_camera_keeps_its_name_in_the_timeline(visit, server):
+    server.post("/cameras", data={"source": "test:320x180@5", "name": "Back yard"})
+    page = visit.open("#/live/back-yard")  # which runs it
+    page.locator(".visit.of-camera", has_text="Back yard is live").first.wait_for()
+    assert server.request("DELETE", "/cameras/back-yard").status_code == 200
+    page = visit.open("#/live")
+    page.locator(".visit.of-camera", has_text="Back yard is live").first.wait_for()
+    assert page.get_by_text("back-yard").count() == 0
+
+
+@pytest.mark.skipif(Path("/dev/video0").exists(), reason="this machine has a webcam")
+def test_an_installation_without_a_webcam_begins_with_adding_a_camera(chromium, writer):
+    with Visit(chromium, writer.url) as visit:
+        page = visit.open("#/live")
+        page.get_by_role("heading", name="No cameras yet").wait_for()
+        assert page.locator(".watch").count() == 0
+        writer.post("/cameras", data={"source": "test:320x180@5", "name": "Back yard"})
+        page.locator(".watch", has_text="Back yard").wait_for()
+        assert page.locator(".watch").count() == 1
+    writer.request("DELETE", "/cameras/back-yard")
 
 
 def viewers(server: Server) -> int:
@@ -68,13 +97,19 @@ def pixels(image) -> np.ndarray | None:
     return np.asarray(Image.open(io.BytesIO(bytes(data))).convert("RGB"))
 
 
-def wait_for_more(page, name: str, before: int) -> None:
+def wait_for_more(page, name: str, before: int, seconds: float = 60) -> None:
     """Until there are more visits of somebody than before."""
     script = """([name, before]) => {
         const visits = [...document.querySelectorAll(".visit")];
         return visits.filter((each) => each.textContent.includes(name)).length > before;
     }"""
-    page.wait_for_function(script, arg=[name, before])
+    page.wait_for_function(script, arg=[name, before], timeout=seconds * 1000)
+
+
+def wait_until_nobody_is_there(page) -> None:
+    """Until the timeline is shown and holds no visit that goes on."""
+    page.locator(".visit").first.wait_for()
+    page.wait_for_function("() => !document.querySelector('.visit .tag')")
 
 
 def hide(page, hidden: bool) -> None:
@@ -103,7 +138,7 @@ def test_every_camera_moves_and_says_that_it_is_live(visit, server):
         if read and read[0] not in seen:
             seen.append(read[0])
     assert seen == sorted(seen)
-    assert card(page, "Door").locator("img").get_attribute("alt") == "What Door sees"
+    assert card(page, "Door").locator("img").get_attribute("alt") == "View from Door"
 
 
 def test_a_recording_that_is_over_says_so_and_is_played_again_for_whoever_comes_later(visit, server):
@@ -165,16 +200,33 @@ def test_what_is_drawn_is_switched_and_remembered(visit, server, stage, faces):
     stage.hold(None)
 
 
+def come(visit, stage, photo: bytes, name: str):
+    """Show somebody to the camera, and wait for the visit; the page, and how many visits of theirs it had before.
+
+    While other tests kept this machine busy, it happened that nothing was reported in a minute: then they come once more.
+    """
+    from playwright.sync_api import TimeoutError as PlaywrightTimeout
+
+    for patience in (30, 30, 60):
+        stage.hold(None)
+        page = visit.open("#/live")
+        page.locator(".pulse", has_text="Live").wait_for()
+        card(page, "Door").get_by_text("Live", exact=True).wait_for()
+        wait_until_nobody_is_there(page)
+        before = page.locator(".visit", has_text=name).count()
+        stage.hold(photo)
+        try:
+            wait_for_more(page, name, before, patience)
+            break
+        except PlaywrightTimeout:
+            if patience == 60:
+                raise
+    return page, before
+
+
 def test_who_comes_is_told_as_it_happens_and_that_they_went(visit, server, stage, faces):
-    stage.hold(None)
-    page = visit.open("#/live")
-    page.get_by_text("As it happens").wait_for()
-    card(page, "Door").get_by_text("Live", exact=True).wait_for()
-    page.wait_for_function("() => !document.querySelector('.visit .tag')")  # nobody is there still
-    before = page.locator(".visit", has_text="Barack Obama").count()
-    stage.hold(faces["obama2"])
+    page, before = come(visit, stage, faces["obama2"], "Barack Obama")
     newest = page.locator(".visit", has_text="Barack Obama").first
-    wait_for_more(page, "Barack Obama", before)
     newest.get_by_text("Here now").wait_for()
     assert newest.get_by_text("Door").is_visible()
     assert newest.get_by_role("link", name="Barack Obama").get_attribute("href") == "#/people/Barack%20Obama"
@@ -189,13 +241,13 @@ def test_who_comes_is_told_as_it_happens_and_that_they_went(visit, server, stage
 def test_the_stream_of_events_goes_on_where_it_was_after_the_tab_was_hidden(visit, server, stage, faces):
     stage.hold(None)
     page = visit.open("#/live")
-    page.get_by_text("As it happens").wait_for()
-    page.wait_for_function("() => !document.querySelector('.visit .tag')")  # nobody is there still
+    page.locator(".pulse", has_text="Live").wait_for()
+    wait_until_nobody_is_there(page)
     before = page.locator(".visit", has_text="Barack Obama").count()
     hide(page, True)
     server.wait_for(lambda: viewers(server) == 0)
     with Visit(page.context.browser, server.url) as other:
-        other.open("#/live/door").get_by_text("As it happens").wait_for()
+        other.open("#/live/door").locator(".pulse", has_text="Live").wait_for()
         stage.hold(faces["obama2"])
         other.page.locator(".visit", has_text="Here now").first.wait_for()
         stage.hold(None)
@@ -212,9 +264,9 @@ def test_older_visits_come_page_by_page_under_their_days(visit):
     assert page.locator(".visit", has_text="Visitor 0").count() == 0
     while page.locator(".visit", has_text="Visitor 0").count() == 0:
         count = page.locator(".visit").count()
-        page.get_by_role("button", name="Show earlier ones").click()
+        page.get_by_role("button", name="Show earlier visits").click()
         page.wait_for_function("count => document.querySelectorAll('.visit').length > count", arg=count)
-    page.get_by_text("This is where it begins").wait_for()
+    page.get_by_text("No earlier visits").wait_for()
     shown = page.locator(".visit-name", has_text="Visitor").all_inner_texts()
     assert shown == [f"Visitor {n}" for n in reversed(range(PAST)) if n != 3]
     assert page.locator(".visit", has_text="Visitor 5").last.get_by_text("for 30 s").is_visible()
@@ -223,17 +275,17 @@ def test_older_visits_come_page_by_page_under_their_days(visit):
 def test_visits_of_one_person_or_one_camera(visit):
     page = visit.open("#/live")
     page.locator(".visit").first.wait_for()
-    person = page.get_by_label("Only this person")
+    person = page.get_by_label("Filter by person")
     person.fill("Ada Lovelace")
     person.press("Enter")
     page.wait_for_function("() => document.querySelectorAll('.visit').length === 1")
     assert page.locator(".visit-name").inner_text() == "Ada Lovelace"
     person.fill("Grace Hopper")
     person.press("Enter")
-    page.get_by_role("heading", name="Nobody was seen").wait_for()
+    page.get_by_role("heading", name="No visits found").wait_for()
     person.fill("")
     page.locator(".visit", has_text="Visitor 69").wait_for()
-    page.get_by_label("Only this camera").select_option("Door")
+    page.get_by_label("Filter by camera").select_option("Door")
     page.locator(".visit", has_text="Visitor 69").wait_for(state="detached")
     assert set(page.locator(".visit-who .small").all_inner_texts()) <= {"Door"}
 
@@ -242,14 +294,19 @@ def test_cameras_are_added_changed_and_removed_with_errors_in_words(visit, serve
     page = visit.open("#/live")
     page.get_by_role("button", name="Add a camera").click()
     page.get_by_role("button", name="Add", exact=True).click()
-    page.get_by_text("Say where its pictures come from.").wait_for()
-    page.get_by_label("Where its pictures come from").fill("ftp://example.org/")
+    page.get_by_text("Enter a source.").wait_for()
+    page.get_by_label("Source", exact=True).fill("ftp://example.org/")
     page.get_by_role("button", name="Add", exact=True).click()
     page.locator("#camera-source-error", has_text="rtsp").wait_for()
-    page.get_by_label("Where its pictures come from").fill("rtsp://8.8.8.8/main")
+    page.get_by_label("Source", exact=True).fill("rtsp://8.8.8.8/main")
     page.keyboard.press("Enter")
-    page.locator("#camera-source-error", has_text="RECOGNIZER_CAMERA_ALLOW").wait_for()
-    page.get_by_label("What is it?").select_option("Test pattern")
+    refused = page.locator("#camera-source-error", has_text="RECOGNIZER_CAMERA_ALLOW")
+    refused.wait_for()
+    assert refused.inner_text().count("RECOGNIZER_CAMERA_ALLOW") == 1
+    page.get_by_label("Source", exact=True).fill("192.168.1.20")
+    page.keyboard.press("Enter")
+    page.locator("#camera-source-error", has_text="rtsp://192.168.1.20/stream").wait_for()
+    page.get_by_label("Type", exact=True).select_option("Test pattern")
     page.get_by_label("Name", exact=True).fill("Door")
     page.get_by_role("button", name="Add", exact=True).click()
     page.locator("#camera-name-error", has_text="another camera").wait_for()
@@ -259,10 +316,10 @@ def test_cameras_are_added_changed_and_removed_with_errors_in_words(visit, serve
     added.get_by_text("Live", exact=True).wait_for()
     assert page.locator("img[src='x']").count() == 0
     visit.shoot("three")
-    page.get_by_role("button", name=f"Change {HOSTILE}").click()
-    assert page.get_by_label("Where its pictures come from").get_attribute("placeholder") == "test:"
+    page.get_by_role("button", name=f"Edit {HOSTILE}").click()
+    assert page.get_by_label("Source", exact=True).get_attribute("placeholder") == "test:"
     page.get_by_label("Name", exact=True).fill("Pattern")
-    page.get_by_role("switch", name="Keep it running").check()
+    page.get_by_role("switch", name="Keep running").check()
     page.get_by_role("button", name="Save").click()
     card(page, "Pattern").get_by_text("always on").wait_for()
     assert server.get("/cameras").json()["cameras"][-1]["always"] is True
@@ -270,7 +327,7 @@ def test_cameras_are_added_changed_and_removed_with_errors_in_words(visit, serve
     page.get_by_role("button", name="Remove", exact=True).click()
     card(page, "Pattern").wait_for(state="detached")
     assert [each["name"] for each in server.get("/cameras").json()["cameras"]] == ["Camera", "Door"]
-    assert page.get_by_role("button", name="Change Camera").count() == 0  # a setting names it
+    assert page.get_by_role("button", name="Edit Camera").count() == 0  # a setting names it
     assert card(page, "Camera").get_by_text("set by RECOGNIZER_CAMERA").is_visible()
 
 
@@ -279,13 +336,13 @@ def test_a_lost_camera_says_since_when_and_why(visit, server):
     try:
         page = visit.open(f"#/live/{lost}")
         page.get_by_role("heading", name="Garden", level=1).wait_for()
-        page.locator(".watch-state", has_text="Lost since").wait_for()
+        page.locator(".watch-state", has_text="Disconnected since").wait_for()
         page.locator(".watch-why", has_text="no connection").wait_for()
-        page.locator(".visit", has_text="Garden is lost").first.wait_for()
+        page.locator(".visit", has_text="Garden is disconnected").first.wait_for()
         assert page.get_by_role("link", name="All cameras").is_visible()
     finally:
         server.request("DELETE", f"/cameras/{lost}")
-    page.get_by_role("heading", name="There is no such camera").wait_for()
+    page.get_by_role("heading", name="Camera not found").wait_for()
 
 
 def test_a_camera_that_stands_still_says_since_when_and_comes_back(visit, server):
@@ -317,8 +374,8 @@ def test_of_many_cameras_three_move_and_the_others_follow_slowly(chromium, serve
             before = last.get_attribute("src")
             page.wait_for_function("before => [...document.querySelectorAll('.watch img')].at(-1).src !== before", arg=before)
             server.wait_for(lambda: viewers(server) == 3)
-            card(page, "More 2").get_by_text("A picture every few seconds").wait_for()
-            card(page, "More 2").get_by_role("button", name="Show alone").click()
+            card(page, "More 2").get_by_text("Updates every few seconds").wait_for()
+            card(page, "More 2").get_by_role("button", name="Open this camera").click()
             page.get_by_role("heading", name="More 2", level=1).wait_for()
             server.wait_for(lambda: viewers(server) == 1)
     finally:
@@ -330,7 +387,7 @@ def test_a_server_that_is_gone_is_told_and_streams_begin_anew(visit, server):
     page = visit.open("#/live")
     card(page, "Camera").get_by_text("Live", exact=True).wait_for()
     page.route("**/cameras", lambda route: route.abort())
-    card(page, "Camera").locator(".watch-state", has_text="The server does not answer").wait_for()
+    card(page, "Camera").locator(".watch-state", has_text="The server is not responding").wait_for()
     page.unroute("**/cameras")
     card(page, "Camera").get_by_text("Live", exact=True).wait_for()
     server.wait_for(lambda: viewers(server) == 2)
@@ -346,7 +403,7 @@ def test_nothing_overflows_and_axe_has_no_serious_finding(chromium, server, size
         assert visit.overflow() <= 0
         assert visit.barriers() == []
         page.get_by_role("button", name="Add a camera").click()
-        page.get_by_label("What is it?").wait_for()
+        page.get_by_label("Type", exact=True).wait_for()
         assert visit.overflow() <= 0
         assert visit.barriers() == []
 
@@ -354,10 +411,10 @@ def test_nothing_overflows_and_axe_has_no_serious_finding(chromium, server, size
 def test_without_cameras_it_says_what_to_do_first(chromium, tmp_path):
     with Server(tmp_path, camera="none", events="off") as server, Visit(chromium, server.url) as visit:
         page = visit.open("#/live")
-        page.get_by_role("heading", name="No camera yet").wait_for()
-        assert page.get_by_label("Only this camera").locator("option").all_inner_texts() == ["All cameras"]
+        page.get_by_role("heading", name="No cameras yet").wait_for()
+        assert page.get_by_label("Filter by camera").locator("option").all_inner_texts() == ["All cameras"]
         page.get_by_text("RECOGNIZER_EVENTS is off").wait_for()
         page.get_by_role("button", name="Add a camera").first.click()
-        page.get_by_label("What is it?").select_option("Test pattern")
+        page.get_by_label("Type", exact=True).select_option("Test pattern")
         page.get_by_role("button", name="Add", exact=True).click()
         card(page, "Camera 1").get_by_text("Live", exact=True).wait_for()

@@ -31,33 +31,63 @@ def slide(page, steps: int) -> None:
 
 def test_the_slider_shows_what_would_be_accepted_and_saves(visit, server, faces):
     page = visit.open("#/settings")
-    page.get_by_text("One in 100 strangers gets a name").wait_for()
+    page.get_by_text("1 in 100 strangers gets a wrong name").wait_for()
     page.locator(".closest li").first.wait_for()  # the distances are measured, so the section is not drawn anew any more
     threshold = page.locator(".rate-figures .number").first
     before = threshold.inner_text()
     assert float(before) == pytest.approx(server.recognize(faces["biden"])["faces"][0]["threshold"], abs=1e-3)
-    assert page.get_by_role("button", name="Use this").is_disabled()
+    assert page.get_by_role("button", name="Save").is_disabled()
     assert page.locator(".rate-chart rect.same").count() >= 1 and page.locator(".rate-chart rect.different").count() >= 1
     closest = page.locator(".closest li")
     assert closest.count() == 3 and page.locator(".closest .tag.bad").count() == 0
     assert closest.first.locator("img").first.evaluate("image => image.decode().then(() => image.naturalWidth)") > 20
     assert page.locator(".pair-names a", has_text=HOSTILE).count() == 2 and page.locator("img[src='x']").count() == 0
     slide(page, 5)  # one in two: what would be mistaken is shown before it is saved
-    page.get_by_text("One in 2 strangers gets a name").wait_for()
+    page.get_by_text("1 in 2 strangers gets a wrong name").wait_for()
     assert float(threshold.inner_text()) > float(before)
     assert server.get("/health").json()["stranger_rate"] == 0.01
     slide(page, -8)
-    page.get_by_text("One in 1,000 strangers gets a name").wait_for()
+    page.get_by_text("1 in 1,000 strangers gets a wrong name").wait_for()
     assert float(threshold.inner_text()) < float(before)
-    page.get_by_role("button", name="Use this").click()
-    page.get_by_text("From now on one in 1,000 strangers may get a name").first.wait_for()
+    page.get_by_role("button", name="Save").click()
+    page.get_by_text("Saved: 1 in 1,000 strangers may get a wrong name").first.wait_for()
     assert server.recognize(faces["biden"])["faces"][0]["threshold"] == pytest.approx(float(threshold.inner_text()), abs=1e-3)
     page.reload()
-    page.get_by_text("One in 1,000 strangers gets a name").wait_for()
-    page.get_by_role("button", name="Back to one in 100").click()
-    page.get_by_text("One in 100 strangers gets a name").wait_for()
+    page.get_by_text("1 in 1,000 strangers gets a wrong name").wait_for()
+    page.get_by_role("button", name="Use default (1 in 100)").click()
+    page.get_by_text("1 in 100 strangers gets a wrong name").wait_for()
     assert server.get("/health").json()["stranger_rate"] == 0.01
-    assert page.get_by_role("button", name="Back to").is_hidden()
+    assert page.get_by_role("button", name="Use default").is_hidden()
+
+
+def test_figures_of_before_the_last_change_say_so(visit):
+    page = visit.open("#/try")
+    reply = {}
+
+    def outdated(route):
+        reply.update(route.fetch().json(), current=False)
+        route.fulfill(json=reply)
+
+    page.route("**/calibration", outdated)
+    page = visit.open("#/settings")
+    said = page.get_by_text("are from before the last change of the enrolled photos")
+    said.wait_for()
+    visit.shoot("outdated")
+    page.unroute("**/calibration")
+    said.wait_for(state="detached")  # by itself
+    assert page.locator(".closest li").count() == 3
+
+
+def test_figures_follow_the_gallery_while_they_are_shown(visit, server, faces):
+    page = visit.open("#/settings")
+    page.locator(".closest li").first.wait_for()
+    assert page.get_by_text("with 4 photos enrolled").count() == 1
+    assert server.enroll("Somebody", faces["obama3"], force="true").status_code == 201
+    page.get_by_text("with 5 photos enrolled").wait_for()
+    assert server.request("DELETE", "/people/Somebody").status_code == 200
+    page.get_by_text("with 4 photos enrolled").wait_for()
+    assert page.locator(".closest").get_by_text("Somebody").count() == 0
+    assert page.locator(".closest .missing").count() == 0
 
 
 def test_every_setting_is_listed_and_found(visit):
@@ -71,16 +101,16 @@ def test_every_setting_is_listed_and_found(visit):
     page.wait_for_function("() => [...document.querySelectorAll('.all-settings li')].filter((each) => !each.hidden).length < 5")
     assert rows.filter(has_text="RECOGNIZER_WEBHOOK_SECRET").first.is_visible()
     page.get_by_label("Find a setting").fill("nothing of the kind")
-    page.get_by_text("Nothing found").wait_for()
+    page.get_by_text("No matches").wait_for()
 
 
 def test_how_the_server_is(visit, server):
     page = visit.open("#/settings")
     page.locator(".tag", has_text="Ready").wait_for()
-    shown = page.locator("section", has=page.get_by_role("heading", name="The server")).inner_text()
+    shown = page.locator("section", has=page.get_by_role("heading", name="Server", exact=True)).inner_text()
     health = server.get("/health").json()
     engine = health["engine"]
-    for words in ("3 people, 4 photos", health["version"], engine["detector"], engine["calibration"]["data_set"]):
+    for words in ("3 people with 4 usable photos", health["version"], engine["detector"], engine["calibration"]["data_set"]):
         assert words in shown
 
 
@@ -90,7 +120,7 @@ def test_an_administrator_finds_every_part_and_nothing_large_is_fetched_for_it(v
     page.on("request", lambda request: asked.append(request.url))
     page.reload()
     page.locator(".all-settings li").first.wait_for()
-    for heading in ("The server", "Audit log", "Backup"):
+    for heading in ("Server", "Audit log", "Backup"):
         assert page.get_by_role("heading", name=heading).count() == 1
     assert any(url.endswith("/health") for url in asked) and not any("openapi" in url for url in asked)
 
@@ -101,10 +131,10 @@ def test_nothing_overflows_and_axe_has_no_serious_finding(chromium, server, size
         page = visit.open("#/settings")
         page.locator(".closest li").first.wait_for()
         page.locator(".all-settings li").first.wait_for()
-        page.get_by_text("There are no keys: whoever is at").wait_for()
+        page.get_by_text("There are no keys: anyone on").wait_for()
         page.get_by_role("heading", name="Audit log").wait_for()
         assert visit.overflow() <= 0 and visit.barriers() == []
-        page.get_by_role("button", name="Make a key").click()
+        page.get_by_role("button", name="Create a key").click()
         page.get_by_text("This locks the server").wait_for()
         assert visit.overflow() <= 0 and visit.barriers() == []
 
@@ -113,41 +143,42 @@ def test_a_rate_that_is_said_elsewhere_is_shown_and_cannot_be_moved(chromium, tm
     with Server(tmp_path, camera="none", watch="off", stranger_rate=0.03) as server, Visit(chromium, server.url) as visit:
         page = visit.open("#/settings")
         page.get_by_text("Set by RECOGNIZER_STRANGER_RATE").wait_for()
-        page.get_by_text("One in 33 strangers gets a name").wait_for()
+        page.get_by_text("1 in 33 strangers gets a wrong name").wait_for()
         assert page.get_by_role("slider").is_disabled()
-        assert page.get_by_role("button", name="Use this").count() == 0
+        assert page.get_by_role("button", name="Save").count() == 0
         page.get_by_text("Nobody is enrolled yet").wait_for()
 
 
 def test_keys_are_made_used_and_revoked_and_the_first_one_locks_the_house(visit, chromium, server):
     page = visit.open("#/settings")
-    page.get_by_text("There are no keys: whoever is at this machine").wait_for()
-    page.get_by_role("button", name="Make a key").click()
+    page.get_by_text("There are no keys: anyone on this machine").wait_for()
+    page.get_by_role("button", name="Create a key").click()
     page.get_by_text("This locks the server").wait_for()
-    assert page.get_by_label("What it may do").is_disabled() and page.get_by_label("What it may do").input_value() == "admin"
-    page.get_by_role("button", name="Make it and lock").click()
-    page.get_by_text("Say what the key is for.").wait_for()
-    page.get_by_label("What is it for?").fill("me")
+    role = page.get_by_label("Role", exact=True)
+    assert role.is_disabled() and role.input_value() == "admin"
+    page.get_by_role("button", name="Create and lock").click()
+    page.get_by_text("Enter a name for the key.").wait_for()
+    page.get_by_label("Name", exact=True).fill("me")
     page.keyboard.press("Enter")
     first = page.locator(".new-key").inner_text()
     assert re.fullmatch(r"rk_[a-z0-9]{8}_[\w-]{43}", first)
     assert visit.copied(page.locator(".dialog-foot").get_by_role("button", name="Copy")) == first
-    page.get_by_text("Copied").wait_for()
+    page.get_by_text("Copied", exact=True).wait_for()
     assert code(server.get("/people")) == "key_required"
     server.always = {"headers": {"X-Api-Key": first}}
-    page.get_by_role("button", name="I have it").click()
+    page.get_by_role("button", name="I have saved it").click()
     page.get_by_role("button", name="Sign out me").wait_for()  # signed in by itself
     mine = page.locator(".key", has=page.locator(".key-name", has_text=re.compile("^meyou$")))  # ids hold any letters
     mine.wait_for()
     assert first not in page.content()
 
-    page.get_by_role("button", name="Make a key").click()
-    page.get_by_label("What is it for?").fill(HOSTILE)
+    page.get_by_role("button", name="Create a key").click()
+    page.get_by_label("Name", exact=True).fill(HOSTILE)
     assert page.get_by_text("This locks the server").count() == 0
-    page.get_by_label("How long it counts").select_option("30 days")
-    page.get_by_role("button", name="Make it").click()
+    page.get_by_label("Valid for").select_option("30 days")
+    page.get_by_role("button", name="Create", exact=True).click()
     second = page.locator(".new-key").inner_text()
-    page.get_by_role("button", name="I have it").click()
+    page.get_by_role("button", name="I have saved it").click()
     row = page.locator(".key", has_text=HOSTILE)
     row.wait_for()
     assert page.locator("img[src='x']").count() == 0
@@ -158,12 +189,12 @@ def test_keys_are_made_used_and_revoked_and_the_first_one_locks_the_house(visit,
         other.page.get_by_label("Key").fill(second)
         other.page.keyboard.press("Enter")
         other.page.get_by_role("link", name="Settings").click()
-        other.page.get_by_role("heading", name="The server").wait_for()
-        for heading in ("Keys", "All settings", "When does a face get a name?"):
+        other.page.get_by_role("heading", name="Server", exact=True).wait_for()
+        for heading in ("API keys", "All settings", "Match threshold"):
             assert other.page.get_by_role("heading", name=heading).count() == 0
         assert other.page.get_by_role("link", name="Strangers").count() == 0
         other.page.get_by_role("link", name="Live", exact=True).click()
-        other.page.get_by_role("heading", name="No camera yet").wait_for()
+        other.page.get_by_role("heading", name="No cameras yet").wait_for()
         assert other.page.get_by_role("button", name="Add a camera").count() == 0
 
         row.get_by_role("button", name="Revoke").click()
@@ -171,7 +202,7 @@ def test_keys_are_made_used_and_revoked_and_the_first_one_locks_the_house(visit,
         assert server.get("/people", headers={"X-Api-Key": second}).status_code == 200
         row.get_by_role("button", name="Revoke").click()
         page.locator(".dialog-foot").get_by_role("button", name="Revoke").click()
-        page.get_by_text("1 that ended").wait_for()
+        page.get_by_text("1 inactive key").wait_for()
         assert code(server.get("/people", headers={"X-Api-Key": second})) == "invalid_key"
         other.page.get_by_role("heading", name="Sign in").wait_for()  # the next time it asks
 

@@ -35,11 +35,11 @@ def test_a_photo_that_is_chosen_shows_who_is_on_it_and_why(visit, faces):
     page = visit.open()
     visit.choose(page.get_by_role("button", name="Choose a photo"), ("trio.jpg", faces["trio"]))
     assert names(page) == ["Barack Obama", "Joe Biden", "Unknown"]
-    assert page.locator("h2", has_text="3 faces, 2 known").is_visible()
+    assert page.locator("h2", has_text="3 faces, 2 recognised").is_visible()
     page.get_by_role("button", name="Barack Obama, distance").click()
     details = page.locator(".found-body:visible")
-    assert re.search(r"Distance0\.\d+ \(a name up to 1\.\d+\)", details.inner_text().replace("\n", ""))
-    assert re.search(r"one in [\d.,]+( million| billion)? pairs of different people", details.inner_text())
+    assert re.search(r"Distance0\.\d\d \(match below 1\.\d\d\)", details.inner_text().replace("\n", ""))
+    assert re.search(r"Chance of a mix-up(less than )?1 in [\d.,]+( million| billion)?", details.inner_text().replace("\n", ""))
     pair = details.locator(".candidates li").first
     assert pair.locator("a").inner_text() == "Barack Obama"
     enrolled = pair.get_by_alt_text("Enrolled photo of Barack Obama")
@@ -88,16 +88,16 @@ def test_a_format_that_browsers_do_not_show_is_shown_all_the_same(visit, faces):
 
 def test_a_photo_by_its_address(visit, web, faces):
     page = visit.open()
-    field = page.get_by_label("Address of a photo")
+    field = page.get_by_label("Photo URL")
     field.fill(web.url("/web-try.jpg?a='b'", faces["biden"], at="/web-try.jpg?a=%27b%27"))
     field.press("Enter")
     assert names(page) == ["Joe Biden"]
     assert page.locator(".stage img").evaluate("image => image.naturalWidth") == pictures.load(faces["biden"]).width
     page.locator("summary").click()
     assert "--data-urlencode" in page.locator(".programs pre").first.inner_text()
-    page.get_by_role("button", name="A photo by its address").click()
+    page.get_by_role("button", name="Photo from a URL").click()
     page.locator("dialog input").fill("http://10.0.0.1/a.jpg")
-    page.get_by_role("button", name="Look").click()
+    page.get_by_role("button", name="Open").click()
     page.get_by_role("alert").get_by_text("RECOGNIZER_FETCH_ALLOW").wait_for()
 
 
@@ -127,7 +127,7 @@ def test_landmarks_and_objects_are_switched_on_and_off(visit, faces):
     assert page.locator(".object").count() == 0 and page.locator(".face").count() == 3
 
 
-@pytest.mark.parametrize("name", ["biden.jpg", "it's $HOME; \"me\" `id` \\ 1.jpg"])
+@pytest.mark.parametrize("name", ["biden.jpg", 'it\'s $HOME; "me" `id` \\ 1.jpg'])
 def test_the_request_as_a_line_for_a_shell_does_the_same(visit, server, faces, tmp_path, name):
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
@@ -135,11 +135,11 @@ def test_the_request_as_a_line_for_a_shell_does_the_same(visit, server, faces, t
     visit.drop("#main", (name, faces["biden"]))
     names(page)
     page.locator("summary").click()
-    line = visit.copied(page.get_by_role("button", name="Copy the request"))
+    line = visit.copied(page.get_by_role("button", name="Copy request"))
     (tmp_path / name).write_bytes(faces["biden"])
     done = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     found = json.loads(done.stdout)
-    shown = json.loads(visit.copied(page.get_by_role("button", name="Copy the answer")))
+    shown = json.loads(visit.copied(page.get_by_role("button", name="Copy response")))
     assert found["faces"] == shown["faces"] and found["image"] == shown["image"]
 
 

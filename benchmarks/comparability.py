@@ -1,0 +1,368 @@
+"""Fits which faces can be compared, for every embedder, and writes recognizer/engines/comparability.json.
+
+    python benchmarks/comparability.py [--data DIR] [--work DIR] [--people N] [--plain N] [--look] [--write] [--json FILE]
+
+Photos of LFW's development view are damaged in every way of recognizer/evaluation/degradations.py. A copy is meaningless if its
+embedding is not near that of the undamaged photo, or is near those of other people. A logistic regression on signals and
+embedding tells meaningless copies from undamaged photos; its limit is where `SHARE` of these are withheld. People are divided
+into three parts, and each is tested with the model of the others; what is written is fitted to all. FNMR of damaged copies is
+that against the undamaged photo itself. --look only looks at photos, which can be
+interrupted and continued; results are kept in the folder --work.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import sys
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import report
+
+from recognizer.core import geometry
+from recognizer.core.settings import Settings
+from recognizer.core.types import Box, Face
+from recognizer.engines import central, make_engine, signals
+from recognizer.engines.comparability import FILE, MOST
+from recognizer.engines.dlib import native
+from recognizer.engines.dlib.onnx import face_chips
+from recognizer.engines.joined import DLIB_WEIGHT
+from recognizer.engines.sface import chips
+from recognizer.evaluation.degradations import PLAIN, degradations
+from recognizer.galleries.thresholds import Curve
+from recognizer.photos import images, quality
+
+#: Share of undamaged photos that may be withheld.
+SHARE = 0.0012
+#: How far above the doubts of the others the limit is.
+MARGIN = 0.2
+SCHEMES = ("yunet5", "dlib5")
+EMBEDDERS = ("dlib", "sface", "dlib+sface")
+#: A damaged copy within this share of the threshold of the undamaged photo has kept its meaning.
+SOUND = 0.85
+#: Doubts for which the rate factor is given, and the rates at which it is measured. A factor of less than `LEAST_FACTOR`
+#: (log10) is none.
+DOUBTS = (-8.0, -7.0, -6.0, -5.0, -4.0, -3.0, -2.0, -1.0, 0.0)
+RATES = (0.03, 0.01, 0.003)
+LEAST_FACTOR, MOST_FACTOR = 0.15, 4.5
+#: Parts of the people for cross-validation.
+PARTS = 3
+#: Share of undamaged photos whose doubt is so low that no factor is applied.
+USUAL = 0.985
+NO_MEAN = np.zeros(signals.SMALL[0] * signals.SMALL[1], np.float32)
+
+
+def people_of(data: Path) -> list[Path]:
+    """Folders of the people, in random order, those with two photos or more first."""
+    folders = sorted(report.need(data, "lfw-dev", "images").iterdir())
+    order = [folders[i] for i in np.random.default_rng(3).permutation(len(folders))]
+    return sorted(order, key=lambda folder: len(list(folder.iterdir())) < 2)
+
+
+def look(engine, folder: Path, damaged: bool) -> list[dict]:
+    """Rows of a person's first photo and its copies; undamaged only: of the first two photos."""
+    rows = []
+    for path in sorted(folder.glob("*.jpg"))[: 1 if damaged else 2]:
+        pixels = images.decode(path.read_bytes()).pixels
+        faces = engine.find(images.from_array(pixels))
+        if not len(faces):
+            continue
+        face = faces[central(faces, pixels.shape[1], pixels.shape[0])]
+        rows.append({"kind": PLAIN, "name": PLAIN, "person": folder.name, **described(engine, pixels, face.box.centre)})
+        for each, strength in degradations() if damaged else ():
+            found = described(engine, *each.apply(pixels, face, strength))
+            rows.append({"kind": each.kind, "name": each.name(strength), "person": folder.name, **found})
+    return rows
+
+
+def described(engine, pixels: np.ndarray, centre) -> dict:
+    """Signals and embeddings of the face that is nearest to a point; nothing where there is none."""
+    faces = engine.find(images.from_array(pixels))
+    if not len(faces):
+        return {"found": False}
+    middles = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2
+    one = faces.select([int(np.hypot(*(middles - centre).T).argmin())])
+    (shape,) = native.shapes(pixels, one)
+    box = geometry.dlib_boxes(one.boxes)[0]
+    points = np.array(native.points_of(shape), np.float32)
+    as_dlib = Face(Box(*map(float, box)), 0.0, points, "dlib5")
+    dlib = engine.embedder._dlib._network.describe(face_chips(pixels, [shape]))[0]
+    raw = engine.embedder._sface._network.describe(chips(pixels, one, [shape]))[0]
+    return {
+        "found": True,
+        "yunet5": signals.picture_signals(pixels, one[0], NO_MEAN),
+        "dlib5": signals.picture_signals(pixels, as_dlib, NO_MEAN),
+        "small yunet5": signals.reduced(quality.aligned_grey(pixels, one[0])),
+        "small dlib5": signals.reduced(quality.aligned_grey(pixels, as_dlib)),
+        "dlib": dlib,
+        "sface": raw / np.linalg.norm(raw),
+        "norm": float(np.linalg.norm(raw)),
+        "landmarks": one.landmarks[0],
+        "box": tuple(one[0].box),
+    }
+
+
+def look_at_all(options) -> list[dict]:
+    """The rows of everybody, from the work folder as far as they are there."""
+    options.work.mkdir(parents=True, exist_ok=True)
+    file = options.work / "comparability.pickle"
+    rows: dict[tuple[str, bool], list[dict]] = pickle.loads(file.read_bytes()) if file.exists() else {}
+    engine = make_engine(models_dir=Settings.from_environment().models_dir, min_face=8)
+    folders = people_of(options.data)
+    wanted = [(each, True) for each in folders[: options.people]]
+    wanted += [(each, False) for each in folders[options.people : options.people + options.plain]]
+    if options.mixed:  # damaged and undamaged photos by turns, so that an interrupted run has both
+        wanted = [wanted[i] for i in np.argsort([(i % max(1, options.people)) for i in range(len(wanted))], kind="stable")]
+    for done, (folder, damaged) in enumerate(wanted):
+        if (folder.name, damaged) not in rows:
+            rows[folder.name, damaged] = look(engine, folder, damaged)
+            if damaged or done % 50 == 0 or done == len(wanted) - 1:
+                file.with_suffix(".new").write_bytes(pickle.dumps(rows))
+                file.with_suffix(".new").replace(file)
+                print(f"{done + 1} of {len(wanted)}", file=sys.stderr, flush=True)
+    return [row for part in rows.values() for row in part]
+
+
+# -- fitting ---------------------------------------------------------------------------------------------------------
+
+
+class Table:
+    """What one embedder sees of the rows with a face, as arrays; `own` is the distance from the undamaged photo."""
+
+    def __init__(self, rows: list[dict], scheme: str, embedder: str):
+        found = [row for row in rows if row["found"]]
+        self.kinds = np.array([row["kind"] for row in found])
+        self.names = np.array([row["name"] for row in found])
+        self.people = np.array([row["person"] for row in found])
+        parts = {"dlib": [DLIB_WEIGHT * row["dlib"] for row in found], "sface": [row["sface"] for row in found]}
+        if embedder != "dlib+sface":
+            self.vectors = np.array([row[embedder] for row in found])
+        else:
+            self.vectors = np.hstack([parts["dlib"], parts["sface"]])
+        small = np.array([row[f"small {scheme}"] for row in found])
+        mean = small[self.kinds == PLAIN].mean(axis=0)
+        self.mean_face = mean / np.linalg.norm(mean)
+        names = [name for name in found[0][scheme] if scheme == "yunet5" or name not in ("score", "stretch", "agreement")]
+        if embedder != "dlib":
+            names.append("strength")
+            for row in found:
+                row[scheme]["strength"] = row["norm"]
+        self.signals = names
+        values = [[row[scheme].get(name, 0.0) for name in names] for row in found]
+        self.values = np.array(values)
+        self.values[:, names.index("likeness")] = small @ self.mean_face
+        engine_curve = json.loads((FILE.parent / "calibrations.json").read_text())[f"yunet+{embedder}"]
+        self.threshold = engine_curve["threshold"]
+        self.curve = Curve(engine_curve["distances"], engine_curve["rates"])
+        plain = {person: i for i, person in enumerate(self.people) if self.kinds[i] == PLAIN}
+        self.own = np.array(
+            [np.linalg.norm(self.vectors[i] - self.vectors[plain[p]]) if p in plain else 0.0 for i, p in enumerate(self.people)]
+        )
+        self.near = self._near()
+
+    def _near(self) -> np.ndarray:
+        """Share of other people's copies that are damaged alike, and of undamaged photos, that lie within the threshold."""
+        near = np.zeros(len(self.people))
+        plain = np.flatnonzero(self.kinds == PLAIN)
+        for name in np.unique(self.names):
+            here = np.flatnonzero(self.names == name)
+            for there in (here, plain) if name != PLAIN else (plain,):
+                others = self.people[here][:, None] != self.people[there][None]
+                close = distances(self.vectors[here], self.vectors[there]) <= self.threshold
+                near[here] = np.maximum(near[here], (close & others).sum(axis=1) / np.maximum(1, others.sum(axis=1)))
+        return near
+
+
+def distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    squares = (one**2).sum(axis=1)[:, None] + (other**2).sum(axis=1)[None] - 2 * one @ other.T
+    return np.sqrt(np.maximum(0, squares))
+
+
+class Model:
+    """A logistic regression on signals, their squares and the embedding."""
+
+    def __init__(
+        self, table: Table, use: np.ndarray, signal_cost: float = 5.0, vector_cost: float = 150.0, vectors: bool = True
+    ):
+        plain = use & (table.kinds == PLAIN)
+        self.names, self.mean, self.scale = (
+            table.signals,
+            table.values[plain].mean(axis=0),
+            table.values[plain].std(axis=0) + 1e-6,
+        )
+        self.vector_scale = table.vectors[plain].std(axis=0) if vectors else np.full(table.vectors.shape[1], np.inf)
+        damaged = use & (table.kinds != PLAIN)
+        meaningless = damaged & ((table.own > table.threshold) | (table.near > 0.01))
+        sound = damaged & (table.own < SOUND * table.threshold) & (table.near == 0)
+        chosen = np.flatnonzero(plain | meaningless | sound)
+        truth = meaningless[chosen].astype(float)
+        weights = np.ones(len(chosen))
+        weights[sound[chosen]] = 0.3 * plain.sum() / max(1, sound.sum())
+        weights[meaningless[chosen]] = 0.3 + np.minimum(1.0, 10 * table.near[meaningless])
+        weights[meaningless[chosen]] *= 2 * plain.sum() / weights[meaningless[chosen]].sum()
+        rows = self._rows(table)[chosen]
+        costs = np.concatenate(
+            [np.full(2 * len(self.names), signal_cost), np.full(table.vectors.shape[1], vector_cost), [1e-3]]
+        )
+        self.weights = logistic(rows, truth, weights, costs)
+        self.shift, self.factors = 0.0, np.zeros(len(DOUBTS))
+
+    def _rows(self, table: Table) -> np.ndarray:
+        z = np.clip((table.values - self.mean) / self.scale, -MOST, MOST)
+        return np.hstack([z, z * z, table.vectors / self.vector_scale, np.ones((len(z), 1))])
+
+    def doubts(self, table: Table) -> np.ndarray:
+        return self._rows(table) @ self.weights + self.shift
+
+    def calibrate(self, doubts: np.ndarray, share: float = SHARE) -> None:
+        """Move the limit so that at most this share of undamaged photos is beyond it, with a margin for other photos."""
+        ordered = np.sort(doubts)[::-1]
+        self.shift = -float(ordered[int(share * len(doubts))]) - MARGIN
+
+    def compare(self, table: Table, use: np.ndarray, doubts: np.ndarray) -> None:
+        """Find how much more often than plain faces of strangers copies that are damaged alike lie near, by their doubt."""
+        highest, apart = [], []
+        for name in np.unique(table.names[table.kinds != PLAIN]):
+            here = np.flatnonzero(use & (table.names == name))
+            first, second = np.triu_indices(len(here), 1)
+            highest.append(np.maximum(doubts[here][first], doubts[here][second]))
+            apart.append(np.linalg.norm(table.vectors[here][first] - table.vectors[here][second], axis=1))
+        doubt, distance, found = np.concatenate(highest), np.concatenate(apart), []
+        for place in DOUBTS:
+            near = distance[np.abs(doubt - place) <= 0.75]
+            ratios = [rate / table.curve.rate(np.quantile(near, rate)) for rate in RATES if rate * len(near) >= 4]
+            found.append(float(np.log10(max(ratios, default=1.0))))
+        found = np.maximum.accumulate(np.maximum(0, found))
+        usual = np.quantile(doubts[use & (table.kinds == PLAIN)], USUAL)
+        self.factors = np.minimum(found, MOST_FACTOR) * (found >= LEAST_FACTOR) * (np.array(DOUBTS) > usual)
+
+    def entry(self) -> dict:
+        count = len(self.names)
+        signals_of = {
+            name: [round(float(each), 5) for each in (self.mean[i], self.scale[i], self.weights[i], self.weights[count + i])]
+            for i, name in enumerate(self.names)
+        }
+        vector = self.weights[2 * count : -1] / self.vector_scale
+        return {
+            "signals": signals_of,
+            "vector": [round(float(each), 4) for each in vector],
+            "bias": round(float(self.weights[-1] + self.shift), 4),
+            "factors": {"doubts": list(DOUBTS), "log10": [round(float(each), 3) for each in self.factors]},
+        }
+
+
+def logistic(rows: np.ndarray, truth: np.ndarray, weights: np.ndarray, costs: np.ndarray) -> np.ndarray:
+    """Weights of a logistic regression with a quadratic cost, by Newton's method."""
+    found = np.zeros(rows.shape[1])
+    for _ in range(15):
+        chance = 1 / (1 + np.exp(-np.clip(rows @ found, -30, 30)))
+        slope = rows.T @ (weights * (chance - truth)) + costs * found
+        curve = (rows * (weights * chance * (1 - chance) + 1e-9)[:, None]).T @ rows + np.diag(costs)
+        step = np.linalg.solve(curve, slope)
+        found -= step
+        if np.abs(step).max() < 1e-4:
+            break
+    return found
+
+
+def held_out(table: Table) -> tuple[np.ndarray, np.ndarray]:
+    """The doubt of every row by a model that was fitted to other people, and its threshold for verification."""
+    parts, doubts, limits = parts_of(table, 1), np.zeros(len(table.people)), np.zeros(len(table.people))
+    for part in range(PARTS):
+        here = parts == part
+        model = fitted(table, ~here)
+        doubts[here] = model.doubts(table)[here]
+        factors = np.interp(doubts[here], DOUBTS, model.factors)
+        limits[here] = [table.curve.distance(table.curve.rate(table.threshold) / 10**each) for each in factors]
+    return doubts, limits
+
+
+def tested(table: Table) -> list[dict]:
+    """Rates per kind and strength, before and after withholding; every person is judged by a model fitted to others."""
+    doubts, limits = held_out(table)
+    plain = np.flatnonzero(table.kinds == PLAIN)
+    rows = []
+    for name in dict.fromkeys(table.names):
+        here = np.flatnonzero(table.names == name)
+        row = {"photos": name, "count": len(here)}
+        for side, there in (("both", here), ("one", plain)):
+            others = table.people[here][:, None] != table.people[there][None]
+            apart = distances(table.vectors[here], table.vectors[there])
+            usable = (doubts[here] <= 0)[:, None] & (doubts[there] <= 0)[None] & others
+            near = apart <= np.minimum(limits[here][:, None], limits[there][None])
+            row[f"FMR, {side} before"] = 100 * ((apart <= table.threshold) & others).sum() / max(1, others.sum())
+            row[f"FMR, {side}"] = 100 * (near & usable).sum() / max(1, others.sum())
+        row["not comparable"] = 100 * float((doubts[here] > 0).mean())
+        if name == PLAIN:
+            same = (table.people[here][:, None] == table.people[plain][None]) & (here[:, None] != plain[None])
+            row["FNMR before"], row["FNMR"] = (
+                100 * float((apart[same] > limit).mean())
+                for limit in (table.threshold, np.minimum(limits[here][:, None], limits[plain][None])[same])
+            )
+        else:
+            row["FNMR before"] = 100 * float((table.own[here] > table.threshold).mean())
+            row["FNMR"] = 100 * float(((table.own[here] > limits[here]) | (doubts[here] > 0)).mean())
+        rows.append(row)
+    return rows
+
+
+def parts_of(table: Table, seed: int) -> np.ndarray:
+    """The part, from 0, that each row's person belongs to; those whose photos were damaged are divided evenly."""
+    damaged = sorted(set(table.people[table.kinds != PLAIN]))
+    others = sorted(set(table.people) - set(damaged))
+    random = np.random.default_rng(seed)
+    part = {p: i % PARTS for group in (damaged, others) for i, p in enumerate(random.permutation(group))}
+    return np.array([part[person] for person in table.people])
+
+
+def fitted(table: Table, use: np.ndarray, **options) -> Model:
+    """A model whose limit is set on undamaged photos that it was not fitted to (three parts of the people)."""
+    parts = parts_of(table, 0)
+    model = Model(table, use, **options)
+    held = np.zeros(len(parts))
+    for each in range(PARTS):
+        other = Model(table, use & (parts != each), **options)
+        held[parts == each] = other.doubts(table)[parts == each]
+    model.calibrate(held[use & (table.kinds == PLAIN)])
+    model.compare(table, use, held + model.shift)
+    return model
+
+
+def main() -> None:
+    parser = report.parser(__doc__, data=True, work=True)
+    parser.add_argument("--people", type=int, default=120, help="people whose photos are damaged")
+    parser.add_argument("--plain", type=int, default=700, help="people whose photos are not damaged")
+    parser.add_argument("--mixed", action="store_true", help="look at damaged and undamaged photos by turns")
+    parser.add_argument("--look", action="store_true", help="only look at photos")
+    parser.add_argument("--write", action="store_true", help=f"write {FILE.name}")
+    options = parser.parse_args()
+    rows = look_at_all(options)
+    if options.look:
+        return
+    models, tables = {}, {}
+    for scheme in SCHEMES:
+        for embedder in EMBEDDERS:
+            table = Table(rows, scheme, embedder)
+            shown = tested(table)
+            tables[f"{scheme}+{embedder}"] = shown
+            report.table(shown, f"{scheme}+{embedder}: people in three parts, each judged by the others' model, in per cent")
+            models[f"{scheme}+{embedder}"] = fitted(table, np.ones(len(table.people), bool)).entry()
+    content = {
+        "provenance": {
+            "data_set": "LFW development view: statistics of plain photos and of damaged copies",
+            "date": date.today().isoformat(),
+            "share_of_plain_photos_withheld": SHARE,
+        },
+        "mean_face": {scheme: [round(float(x), 4) for x in Table(rows, scheme, "dlib").mean_face] for scheme in SCHEMES},
+        "models": models,
+    }
+    if options.write:
+        FILE.write_text(json.dumps(content) + "\n")
+        print(f"\nwritten: {FILE.relative_to(report.ROOT)}")
+    report.save(options, **{name.replace("+", "_"): shown for name, shown in tables.items()})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""The file of keys and sessions: one SQLite database of mode 0600 in the state folder. No secret stands in it, only hashes.
+
+Whoever reads gets what the file held at most `NOTICED_SECONDS` ago, whichever process wrote it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from recognizer.core.errors import StorageError
+from recognizer.core.files import own_folder, sync_folder
+
+NOTICED_SECONDS = 0.5
+_LOCKED_SECONDS = 5.0
+_TABLES = """
+CREATE TABLE IF NOT EXISTS keys (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL, role TEXT NOT NULL, hash TEXT NOT NULL,
+    made REAL NOT NULL, expires REAL, revoked REAL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sessions (
+    token TEXT PRIMARY KEY, key TEXT NOT NULL, proof TEXT NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key as it is kept. Times are seconds since 1970; `hash` is the key-derivation function's."""
+
+    id: str
+    name: str
+    role: str
+    hash: str = field(repr=False)
+    made: float
+    expires: float | None = None
+    revoked: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CookieSession:
+    """A browser's session: hashes of its token, and of the token together with what proves its key is still the same."""
+
+    token: str
+    key: str
+    proof: str
+    expires: float
+
+
+@dataclass(frozen=True)
+class Held:
+    """What the file held when it was last read."""
+
+    keys: dict[str, ApiKey] = field(default_factory=dict)
+    sessions: dict[str, CookieSession] = field(default_factory=dict)
+
+
+class AccessFile:
+    """Reads and writes the file. Owns what of it is in memory; safe from several threads and processes.
+
+    Parameters
+    ----------
+    path : Path
+        It need not exist; the first write makes it, readable by its owner alone.
+    """
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._lock = threading.Lock()
+        self._held = Held()
+        self._signature: tuple[object, ...] | None = None
+        self._looked = float("-inf")
+        #: Whether there ever were keys while this object looked.
+        self.had_keys = False
+
+    def held(self, fresh: bool = False) -> Held:
+        """What the file holds, as of `NOTICED_SECONDS` ago; `fresh` looks at it now.
+
+        Raises
+        ------
+        StorageError
+        """
+        if not fresh and time.monotonic() - self._looked < NOTICED_SECONDS:
+            return self._held
+        with self._lock:
+            if fresh or time.monotonic() - self._looked >= NOTICED_SECONDS:
+                signature = self._sign()
+                if signature != self._signature:
+                    self._held = self._read() if signature else Held()
+                    self._signature = signature
+                    self.had_keys = self.had_keys or bool(self._held.keys)
+                self._looked = time.monotonic()  # not after an error: then the next to ask looks again
+            return self._held
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction, on the disk once the block has ended.
+
+        Raises
+        ------
+        StorageError
+        """
+        self._make()
+        with _storage_errors(), self._connect() as connection:
+            connection.executescript(_TABLES)
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.rollback()
+                raise
+            connection.commit()
+        self.held(fresh=True)
+
+    def _sign(self) -> tuple[object, ...] | None:
+        """What changes whenever the file does: SQLite counts its transactions in the file's head. None if there is none."""
+        try:
+            with self._path.open("rb") as file:
+                status, head = os.fstat(file.fileno()), file.read(28)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            reason = (error.strerror or "").lower()
+            raise StorageError(f"the file of keys in the state folder cannot be read: {reason}") from error
+        return status.st_ino, status.st_size, status.st_mtime_ns, head[24:28]
+
+    def _read(self) -> Held:
+        with _storage_errors(), self._connect() as connection:
+            if connection.execute("SELECT name FROM sqlite_master").fetchone() is None:
+                # It is never made so: somebody emptied it, or its disk lost it.
+                raise StorageError("the file of keys is empty; restore it from a backup, or delete it if there were no keys")
+            held = [ApiKey(*row) for row in connection.execute("SELECT id, name, role, hash, made, expires, revoked FROM keys")]
+            rows = connection.execute("SELECT token, key, proof, expires FROM sessions")
+            return Held({key.id: key for key in held}, {row[0]: CookieSession(*row) for row in rows})
+
+    def _make(self) -> None:
+        """See that the file is there, with its tables, and is its owner's alone, before anything is written into it."""
+        try:
+            own_folder(self._path.parent)
+            if not self._path.exists():
+                self._make_anew()
+            number = os.open(self._path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+            try:
+                if os.name == "posix" and os.fstat(number).st_mode & 0o077:
+                    os.fchmod(number, 0o600)
+            finally:
+                os.close(number)
+        except OSError as error:
+            raise StorageError(f"the file of keys cannot be opened: {(error.strerror or '').lower()}") from error
+
+    def _make_anew(self) -> None:
+        """Put a file with empty tables in place, unless another process does so first."""
+        number, name = tempfile.mkstemp(prefix=".access-", suffix=".part", dir=self._path.parent)
+        os.close(number)
+        try:
+            with _storage_errors(), contextlib.closing(sqlite3.connect(name, isolation_level=None)) as connection:
+                connection.execute("PRAGMA synchronous=FULL")
+                connection.executescript(_TABLES)
+            try:
+                os.link(name, self._path)
+            except FileExistsError:
+                return
+            except OSError:  # a file system without links
+                if not self._path.exists():
+                    os.replace(name, self._path)
+            sync_folder(self._path.parent)
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+
+    @contextlib.contextmanager
+    def _connect(self) -> Iterator[sqlite3.Connection]:
+        # "rw" makes no file, and reads one that may not be written.
+        address = f"{self._path.absolute().as_uri()}?mode=rw"
+        connection = sqlite3.connect(address, uri=True, timeout=_LOCKED_SECONDS, isolation_level=None)
+        try:
+            connection.execute("PRAGMA synchronous=FULL")
+            yield connection
+        finally:
+            connection.close()
+
+
+@contextlib.contextmanager
+def _storage_errors() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StorageError(f"the file of keys cannot be used: {error}") from error

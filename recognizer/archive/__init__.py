@@ -1,0 +1,1 @@
+"""Folders of photos grouped by person, and the page that shows the groups."""

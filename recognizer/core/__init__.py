@@ -1,0 +1,1 @@
+"""What every other package builds on: errors, values, settings, files, locks, encryption, audit. Imports nothing else."""

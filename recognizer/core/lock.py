@@ -1,0 +1,64 @@
+"""The lock that every write holds: one write at a time, in any process, and none while a backup takes its last files."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from recognizer.core.disk import storage_error
+from recognizer.core.errors import Busy
+from recognizer.core.files import own_folder
+
+_FILE = "changes.lock"
+#: Seconds that a write waits for other writes and for the last step of a backup.
+PATIENCE = 60.0
+_POLL_SECONDS = 0.005
+
+
+class WriteLock:
+    """The write lock of an installation. Reentrant: a thread that holds it may take it again.
+
+    Parameters
+    ----------
+    state : path
+        The state folder.
+    """
+
+    def __init__(self, state: Path):
+        from filelock import FileLock
+
+        self._lock = threading.RLock()
+        self._file = FileLock(Path(state) / _FILE, thread_local=False)
+        with suppress(OSError):  # created now, because a full disk may have no room for it later
+            own_folder(Path(state))
+            (Path(state) / _FILE).touch(exist_ok=True)
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Within the block, no other thread and no other process writes.
+
+        Raises
+        ------
+        Busy
+            The lock was held by others for `PATIENCE` seconds.
+        StorageError
+        """
+        from filelock import Timeout
+
+        if not self._lock.acquire(timeout=PATIENCE):
+            raise Busy("another change or a backup is in progress; try again shortly")
+        try:
+            try:
+                self._file.acquire(timeout=PATIENCE, poll_interval=_POLL_SECONDS)
+            except Timeout:
+                raise Busy("another change or a backup is in progress; try again shortly") from None
+            except OSError as error:
+                raise storage_error("the state folder cannot be used", error) from error
+            try:
+                yield
+            finally:
+                self._file.release()
+        finally:
+            self._lock.release()

@@ -1,0 +1,116 @@
+"""Whether a face can be compared: `Judge` weighs its `signals` and its embedding, and says in codes what is wrong with it.
+
+A logistic regression on plain photos, and on damaged copies whose embedding no longer says whose face it is. Its weights are in
+comparability.json, which benchmarks/comparability.py makes, with data set and date; they are statistics, and contain no photo.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recognizer.core.types import Face
+from recognizer.engines.signals import picture_signals
+from recognizer.photos import quality
+from recognizer.photos.quality import Quality
+from recognizer.photos.remarks import Comparability
+
+FILE = Path(__file__).with_name("comparability.json")
+#: Degrees of tilt from which on a face is said to lie on its side, and to be upside down.
+ON_ITS_SIDE, UPSIDE_DOWN = 50.0, 130.0
+#: Largest value of a signal that counts, in standard deviations from its mean over plain photos.
+MOST = 6.0
+
+
+@cache
+def _table() -> dict[str, Any]:
+    table: dict[str, Any] = json.loads(FILE.read_text())
+    return table
+
+
+class Judge:
+    """Judges the faces of one detector as one embedder describes them. Thread-safe.
+
+    Parameters
+    ----------
+    scheme : str
+        The detector's landmark scheme.
+    embedder : str
+        A key of `engines.EMBEDDERS`.
+    """
+
+    def __init__(self, scheme: str, embedder: str):
+        table = _table()
+        model = table["models"][f"{scheme}+{embedder}"]
+        self._mean_face = np.array(table["mean_face"][scheme], np.float32)
+        self._signals = {name: tuple(each) for name, each in model["signals"].items()}
+        self._vector = np.array(model["vector"], np.float32)
+        self._bias = float(model["bias"])
+        self._factors = model["factors"]["doubts"], model["factors"]["log10"]
+        #: The share of plain photos that are withheld, and where that was measured.
+        self.provenance: Mapping[str, Any] = table["provenance"]
+
+    def judge(self, pixels: np.ndarray, face: Face, vector: np.ndarray, strength: float, found: Quality) -> Comparability:
+        """Judge one face.
+
+        Parameters
+        ----------
+        pixels : ndarray of uint8, shape (H, W, 3)
+            RGB, decoded sharply enough for the face.
+        face : Face
+            In these pixels.
+        vector : ndarray, shape (dim,)
+            Its embedding.
+        strength : float
+            See `protocols.Described`.
+        found : Quality
+        """
+        signals = picture_signals(pixels, face, self._mean_face) | {"strength": strength}
+        doubt = self._bias + float(self._vector @ vector) + self._weighed(signals)
+        factor = 10 ** float(np.interp(doubt, *self._factors))
+        return Comparability(doubt <= 0, doubt, factor, remarks(found, signals, doubt > 0))
+
+    def _weighed(self, signals: Mapping[str, float]) -> float:
+        total = 0.0
+        for name, (mean, scale, linear, square) in self._signals.items():
+            value = float(np.clip((signals[name] - mean) / scale, -MOST, MOST))
+            total += linear * value + square * value * value
+        return total
+
+
+@cache
+def judge(scheme: str, embedder: str) -> Judge:
+    """The judge of faces with landmarks of `scheme`, described by `embedder`."""
+    return Judge(scheme, embedder)
+
+
+def remarks(found: Quality, signals: Mapping[str, float], withheld: bool) -> tuple[str, ...]:
+    """Codes of what is wrong with a face; of one that is withheld at least one, whose limit is lower then."""
+    turned = []
+    if abs(found.roll) > UPSIDE_DOWN:
+        turned.append("upside_down")
+    elif abs(found.roll) > ON_ITS_SIDE:
+        turned.append("on_its_side")
+    codes = quality.remarks(found)
+    if not withheld:
+        return (*turned, *codes)
+    warmth, likeness = signals["warmth"], signals["likeness"]
+    wide = {
+        # skin is never bluish in daylight; in grey pictures eyes and mouth are darker than skin
+        "negative": (warmth < -0.04 and likeness < 0.45) or (abs(warmth) < 0.03 and likeness < -0.1),
+        "few_tones": signals["tones"] < 3.2,
+        "small": found.size < 28,
+        "blurred": found.sharpness < 0.03,
+        "flat": found.contrast < 14,
+        "cut_off": found.cut_off > 0.08,
+        "turned": abs(found.yaw) > 35,
+        "distorted": abs(signals["stretch"]) > 0.4,
+        "uneven": signals["evenness"] < 0.35,
+    }
+    said = dict.fromkeys([*(code for code, applies in wide.items() if applies), *codes])
+    return (*turned, *(said or ("unusual",)))

@@ -1,0 +1,261 @@
+"""Keeps known_faces/ and the gallery in step: what is in the folder is enrolled, and nothing else is.
+
+The order of every change is folder, cache, gallery, and only then the reply. An interrupted change is completed by the
+next sync.
+
+The jobs are in modules of their own: `entries` (which file holds which photo, and the gallery), `folder_sync` (following the
+folder and other processes), `photo_encoding`, `conversion` (encrypting files, replacing photos by templates), `consents` and
+`changes` (enrol, rename, erase). The queries are here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from recognizer.core import names
+from recognizer.core.consent import Consent
+from recognizer.enrolment.cache import EncodingsCache
+from recognizer.enrolment.cache_writing import CacheWriting
+from recognizer.enrolment.changes import EnrolmentChanges
+from recognizer.enrolment.consents import Consents
+from recognizer.enrolment.conversion import Conversion
+from recognizer.enrolment.duplicates import DISTANCE_SHARE
+from recognizer.enrolment.entries import EnrolmentState, Entry, EntryTable
+from recognizer.enrolment.examination import EncodingOptions, Examined
+from recognizer.enrolment.folder import KnownFaces, Problem
+from recognizer.enrolment.folder_sync import FolderSync
+from recognizer.enrolment.photo_encoding import EncodingProgress, EncodingReporter, PhotoEncoder
+from recognizer.galleries.contract import Gallery
+
+
+class Enrolment:
+    """The enrolled people. Safe from any thread.
+
+    Parameters
+    ----------
+    folder, cache, gallery
+    options : EncodingOptions
+    keep_photos : bool
+        If false, a photo is replaced by its template once it enrols somebody.
+    gate : callable
+        Returns the cross-process lock for changes; callers of the public methods that change something already hold it.
+    """
+
+    def __init__(
+        self,
+        folder: KnownFaces,
+        cache: EncodingsCache,
+        gallery: Gallery,
+        options: EncodingOptions,
+        keep_photos: bool = True,
+        gate: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ):
+        self.folder, self.cache, self.gallery, self.options = folder, cache, gallery, options
+        self._table = EntryTable(folder, cache, gallery, DISTANCE_SHARE * options.engine.info.calibration.threshold)
+        writing = CacheWriting(gate, self._table.lock)
+        state = EnrolmentState(folder, cache, self._table, writing)
+        self._consents = Consents(state)
+        self._conversion = Conversion(state)
+        self._encoder = PhotoEncoder(state, options, keep_photos)
+        self._sync = FolderSync(state, self._consents, self._conversion, self._encoder, keep_photos)
+        self._changes = EnrolmentChanges(state, self._consents, keep_photos)
+
+    @property
+    def revision(self) -> int:
+        """Increases with every change of the gallery."""
+        return self._table.revision
+
+    # -- the folder as it is ------------------------------------------------------------------------------------
+
+    def sync(self, *, settle: bool = False, progress: EncodingReporter | None = None) -> bool:
+        """Update the gallery to match the folder.
+
+        Parameters
+        ----------
+        settle : bool
+            Skip files that may still be being written.
+        progress : callable, optional
+            Called with ``(done, total)`` of the photos to be encoded.
+
+        Returns
+        -------
+        bool
+            Whether some files were skipped, so that another sync is due soon.
+
+        Raises
+        ------
+        StorageError
+        Busy
+            It was interrupted, see `interrupt`, or another process holds the lock of every write.
+        """
+        return self._sync.sync(settle, progress)
+
+    def interrupt(self) -> None:
+        """End the `sync` that runs, within a few photos, and refuse later ones: the process is about to end."""
+        self._encoder.interrupt()
+
+    @property
+    def encoding(self) -> EncodingProgress | None:
+        """How many photos are encoded; None while none are being encoded."""
+        return self._encoder.progress
+
+    def catch_up(self, *subjects: str) -> bool:
+        """Learn what other processes changed, without encoding anything; call it while holding the lock of every write.
+
+        Whatever another process enrolled, renamed or erased is in the folder and in the cache before that process releases
+        the lock. Photos that no process has encoded are left to `sync`.
+
+        Parameters
+        ----------
+        subjects : str
+            Compare their folders with what is known also if no other process changed anything: people change them as well.
+
+        Returns
+        -------
+        bool
+            Whether there was something to learn.
+        """
+        return self._sync.catch_up(*subjects)
+
+    def others_changed(self) -> bool:
+        """Whether another process changed the cache since `sync` or `catch_up` last learned what is in it."""
+        return self._sync.others_changed()
+
+    def learn(self, subject: str) -> None:
+        """Enrol those photos of a subject that another process has encoded."""
+        self._sync.learn(subject)
+
+    def tidy(self) -> None:
+        """Call after a complete `sync`: erase cache rows that no photo of the folder needs any longer."""
+        self._sync.tidy()
+
+    # -- consent ------------------------------------------------------------------------------------------------
+
+    def consent(self, subject: str) -> Consent:
+        """A subject's note and expiry, as of the last sync."""
+        return self._consents.get(subject)
+
+    def set_consent(self, subject: str, consent: Consent) -> None:
+        """Store a subject's note and expiry; durable and in force on return.
+
+        Raises
+        ------
+        SubjectNotFound, StorageError
+        """
+        self._consents.set(subject, consent)
+
+    def expired(self, now: float | None = None) -> dict[str, float]:
+        """The subjects whose consent has expired, and since when."""
+        return self._consents.expired(now)
+
+    def next_expiry(self) -> float | None:
+        """When somebody's consent expires next, in seconds since the epoch."""
+        return self._consents.next_expiry()
+
+    # -- changes ------------------------------------------------------------------------------------------------
+
+    def add(
+        self, subject: str, data: bytes, extension: str, examined: Examined, noted: Callable[[], object] = lambda: None
+    ) -> tuple[Entry, bool]:
+        """See `EnrolmentChanges.add`."""
+        return self._changes.add(subject, data, extension, examined, noted)
+
+    def mark_largest(self, subject: str | None = None) -> dict[str, str]:
+        """See `EnrolmentChanges.mark_largest`."""
+        return self._changes.mark_largest(subject)
+
+    def remove_photo(self, subject: str, photo: str, noted: Callable[[bool], object] = lambda last: None) -> int:
+        """See `EnrolmentChanges.remove_photo`."""
+        return self._changes.remove_photo(subject, photo, noted)
+
+    def remove_unsorted(self, name: str, noted: Callable[[], object] = lambda: None) -> None:
+        """See `EnrolmentChanges.remove_unsorted`."""
+        self._changes.remove_unsorted(name, noted)
+
+    def remove_subject(self, subject: str) -> list[str]:
+        """See `EnrolmentChanges.remove_subject`."""
+        return self._changes.remove_subject(subject)
+
+    def rename(self, old: str, new: str, merge: bool = False, noted: Callable[[], object] = lambda: None) -> None:
+        """See `EnrolmentChanges.rename`."""
+        self._changes.rename(old, new, merge, noted)
+
+    # -- who there is -------------------------------------------------------------------------------------------
+
+    def subjects(self) -> dict[str, list[Entry]]:
+        """Everybody with a folder, by name, with what was read from it."""
+        with self._table.lock:
+            return {name: self._table.entries(name) for name in sorted(self._table.subjects(), key=names.comparison_key)}
+
+    def is_enrolled(self, subject: str) -> bool:
+        """Whether anything was read from a subject's folder."""
+        return self._table.is_enrolled(subject)
+
+    def has_folder(self, subject: str) -> bool:
+        """Whether a subject has a folder on the disk."""
+        return self.folder.subject_folder(subject) is not None
+
+    def entries(self, subject: str) -> list[Entry]:
+        """What was read from a subject's folder.
+
+        Raises
+        ------
+        SubjectNotFound
+        """
+        with self._table.lock:
+            return self._table.entries_of_somebody(subject)
+
+    def is_forced(self, photo: str | None) -> bool:
+        """Whether a photo is used although its face may not be comparable; never waits for a lock."""
+        return self._table.is_forced(photo)
+
+    def entries_so_far(self, subject: str) -> list[Entry]:
+        """The same; empty if nothing was read yet."""
+        with self._table.lock:
+            return self._table.entries(subject)
+
+    def original_of(self, subject: str, photo: str) -> str | None:
+        """The photo of `subject` that is the same picture as this one and stands for both in the gallery; None if it does."""
+        with self._table.lock:
+            return self._table.original_of(subject, photo)
+
+    def left_of(self, subject: str, photos: list[str]) -> dict[str, int]:
+        """What is still stored about an erased subject, counted by place: all zero if the erasure is complete.
+
+        Photos that another subject has too are not counted in the cache.
+        """
+        with self._table.lock:
+            folder = self.folder.subject_folder(subject)
+            files = 0 if folder is None else sum(len(files) for _, _, files in os.walk(folder))
+            unshared = sorted(self._table.unused(set(photos)))
+            return {
+                "files": files,
+                "templates": self.gallery.subjects().get(subject, 0),
+                "cache_rows": self.cache.rows_about(unshared),
+            }
+
+    def entry_of(self, photo: str) -> Entry | None:
+        """The file that holds a usable photo, the first by path whoever's it is; None where there is none."""
+        with self._table.lock:
+            found = [each for each in self._table.all() if each.photo == photo and each.encoding.vector is not None]
+        return min(found, key=lambda entry: entry.path, default=None)
+
+    @property
+    def problem_count(self) -> int:
+        """The number of `problems`. Unlike `problems` it never waits for a lock: health requests must not queue."""
+        others = len(self._table.folder_problems) + len(self._consents.problems) + self._conversion.failure_count
+        return others + self._table.unusable
+
+    def problems(self) -> list[Problem]:
+        """Everything in the folder that is not used, and why."""
+        with self._table.lock:
+            unusable = [
+                Problem(entry.subject, entry.path, entry.encoding.problem, entry.encoding.message or "")
+                for entry in self._table.all()
+                if entry.encoding.problem
+            ]
+            others = [*self._table.folder_problems, *self._consents.problems, *self._conversion.failures()]
+            return sorted([*others, *unusable], key=lambda problem: problem.path)

@@ -1,0 +1,253 @@
+"""Brings cache and gallery in step with known_faces/, whatever people and other processes changed there."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+
+from recognizer.core.errors import ImageError, KeyMissing, SealBroken
+from recognizer.enrolment.cache import FEW, Encoding, FileStamp, photo_id
+from recognizer.enrolment.consents import Consents
+from recognizer.enrolment.conversion import Conversion
+from recognizer.enrolment.entries import EnrolmentState, Entry, wanted_face
+from recognizer.enrolment.folder import PhotoFile
+from recognizer.enrolment.photo_encoding import PASSING, EncodingReporter, PhotoEncoder
+from recognizer.enrolment.template_file import is_template
+from recognizer.enrolment.template_file import read as read_template
+
+#: Seconds for which a new file must not have changed before it is read: it may still be being copied.
+SETTLE = 0.6
+
+#: Of a file that the cache does not know.
+_NONE: tuple[None, None] = (None, None)
+
+
+class FolderSync:
+    """Follows the folder. `Enrolment` documents the public operations.
+
+    Parameters
+    ----------
+    state : EnrolmentState
+    consents : Consents
+    conversion : Conversion
+    encoder : PhotoEncoder
+    keep_photos : bool
+        If false, a photo is replaced by its template once it enrols somebody.
+    """
+
+    def __init__(
+        self,
+        state: EnrolmentState,
+        consents: Consents,
+        conversion: Conversion,
+        encoder: PhotoEncoder,
+        keep_photos: bool,
+    ):
+        self._folder, self._cache, self._table, self._writing = state.folder, state.cache, state.table, state.writing
+        self._consents, self._conversion, self._encoder, self._keep_photos = consents, conversion, encoder, keep_photos
+        self._engine, self._max_bytes = encoder.options.engine.info.id, encoder.options.rules.max_bytes
+        self._lock = threading.Lock()  # one `sync` at a time
+        self._tidies = False  # whether `tidy` was ever called
+        self._known_version: tuple[int, int] | None = None  # the cache's version when everything in it was last learned
+        self._waiting: dict[str, tuple[FileStamp, float]] = {}  # files that may still be being written, and since when
+
+    # -- the folder ---------------------------------------------------------------------------------------------
+
+    def sync(self, settle: bool, report: EncodingReporter | None) -> bool:
+        """See `Enrolment.sync`."""
+        with self._lock:
+            self._encoder.check_interrupted()
+            version = self._cache.version()
+            with self._table.lock:
+                before = self._table.by_path()
+            seen = self._scan()
+            with self._table.lock:
+                self._conversion.keep_only(seen)
+                due = self._conversion.due
+                gone = [entry for path, entry in before.items() if path not in seen]
+                fresh = [photo for path, photo in seen.items() if path in due or not self._table.is_known(photo)]
+            moved = {entry.stamp: entry.photo for entry in gone}
+            cached = self._cache.files_at([photo.path for photo in fresh])
+            complete = {photo.path for photo in fresh if cached.get(photo.path, _NONE)[0] == photo.stamp} - due
+            complete |= {photo.path for photo in fresh if photo.stamp in moved}
+            ready = [photo for photo in fresh if not settle or photo.path in complete or self._is_settled(photo)]
+            unknown = {photo.path for photo in fresh}
+            self._waiting = {path: since for path, since in self._waiting.items() if path in unknown}
+            self._take(ready, moved, cached, report)
+            if gone:
+                self._drop_gone(gone)
+            if self._writing.was_refused:
+                self._complete_cache()
+            waits = len(ready) < len(fresh) or self._conversion.waits
+            if not waits:
+                self._known_version = version
+            return waits
+
+    def _scan(self) -> dict[str, PhotoFile]:
+        """The files of the folder by path; notes of consent and problems of the folder are up to date afterwards."""
+        consents: dict[str, FileStamp] = {}
+        photos, problems = self._folder.scan(consents)
+        self._consents.read(consents)
+        with self._table.lock:
+            self._table.folder_problems = problems
+        return {photo.path: photo for photo in photos}
+
+    def _is_settled(self, photo: PhotoFile) -> bool:
+        """Whether a file has been left alone for long enough to be complete."""
+        if 0 <= time.time() - photo.stamp.mtime_ns / 1e9 < SETTLE or photo.stamp.mtime_ns / 1e9 > time.time():
+            stamp, since = self._waiting.get(photo.path, (None, 0.0))
+            if stamp != photo.stamp:
+                self._waiting[photo.path] = (photo.stamp, time.monotonic())
+                return False
+            return time.monotonic() - since >= SETTLE
+        return True
+
+    def _take(
+        self,
+        photos: Sequence[PhotoFile],
+        moved: Mapping[FileStamp, str],
+        known: Mapping[str, tuple[FileStamp, str]],
+        report: EncodingReporter | None,
+    ) -> None:
+        """Read new and changed files, convert them, and enrol them.
+
+        Parameters
+        ----------
+        moved : mapping
+            The photo of each file that is gone, by stamp: a file with the same stamp is the same file.
+        known : mapping
+            Stamp and photo of each file that the cache knows, by path.
+        """
+        if not photos:
+            return
+        settled = {photo.path for photo in photos if self._is_settled(photo)}
+        identified: list[tuple[PhotoFile, str]] = []
+        to_remember: list[tuple[str, FileStamp, str]] = []
+        for photo in photos:
+            self._encoder.check_interrupted()
+            stamp, photo_of = known.get(photo.path, _NONE)
+            if stamp != photo.stamp:
+                before = photo.stamp
+                photo = self._conversion.encrypt(photo, photo.path in settled)
+                photo_of = moved.get(before) or self._read_id(photo)
+                if photo_of is None:
+                    continue
+            assert photo_of is not None  # a known file has one
+            if stamp != photo.stamp and photo.path not in self._conversion.due:
+                to_remember.append((photo.path, photo.stamp, photo_of))
+            identified.append((photo, photo_of))
+        with self._writing.locked() as writable:
+            # only of what is still there: a name that was erased meanwhile must not come back into the cache
+            here = [each for each in to_remember if self._folder.stamp(each[0]) == each[1]]
+            if here and writable:
+                self._writing.attempt(lambda: self._cache.remember_files(here))
+        self._encoder.encode_and_enrol(identified, report)
+        if not self._keep_photos:
+            for photo, _ in identified:
+                self._conversion.replace_by_template(photo.path, photo.path in settled)
+
+    def _read_id(self, photo: PhotoFile) -> str | None:
+        """The photo's id by its content; None when it is gone or cannot be read, which becomes a problem."""
+        try:
+            data = self._folder.read(photo.path, self._max_bytes)
+            return read_template(data).photo if is_template(data) else photo_id(data)
+        except FileNotFoundError:
+            return None
+        except (ImageError, SealBroken, KeyMissing, OSError) as error:
+            code = getattr(error, "code", "unreadable")
+            message = getattr(error, "message", None) or f"the file cannot be read: {getattr(error, 'strerror', '')}"
+            encoding = Encoding("", self._engine, problem=code, message=message)
+            with self._table.lock:
+                old = self._table.get(photo.path)
+                self._table.drop([] if old is None else [old])
+                self._table.record(Entry(photo.subject, photo.path, photo.stamp, "", encoding))
+            return None
+
+    def _drop_gone(self, gone: Sequence[Entry]) -> None:
+        """Remove files that the folder no longer contains."""
+        with self._writing.locked():
+            if any(self._folder.stamp(entry.path) == entry.stamp for entry in gone):  # some may be back
+                there = {photo.path for photo in self._folder.scan()[0]}
+                gone = [entry for entry in gone if entry.path not in there]
+            gone = [entry for entry in gone if self._table.get(entry.path) is entry]
+            self._writing.attempt(lambda: self._table.drop(gone))
+
+    # -- other processes ----------------------------------------------------------------------------------------
+
+    def catch_up(self, *subjects: str) -> bool:
+        """See `Enrolment.catch_up`."""
+        version = self._cache.version()
+        with self._table.lock:
+            if version == self._known_version and all(self._is_current(subject) for subject in subjects):
+                return False
+        seen = self._scan()
+        with self._table.lock:
+            gone = [entry for path, entry in self._table.by_path().items() if path not in seen]
+            unread = self._learn(seen.values(), {entry.stamp: entry.photo for entry in gone})
+            self._table.drop(gone, unread)
+            self._known_version = version
+        return True
+
+    def others_changed(self) -> bool:
+        """See `Enrolment.others_changed`."""
+        return self._cache.version() != self._known_version
+
+    def _is_current(self, subject: str) -> bool:
+        known = {entry.path: entry.stamp for entry in self._table.entries(subject)}
+        return known == self._folder.files_of(subject) and self._consents.is_current(subject)
+
+    def learn(self, subject: str) -> None:
+        """See `Enrolment.learn`."""
+        with self._table.lock:
+            files = self._folder.files_of(subject)
+            if files and self._folder.clash(subject) is None:
+                self._learn([PhotoFile(subject, path, stamp) for path, stamp in files.items()], {})
+
+    def _learn(self, photos: Iterable[PhotoFile], moved: Mapping[FileStamp, str]) -> set[str]:
+        """Enrol files whose content and encoding the cache has; the ids of photos that are known, but not encoded."""
+        fresh = [photo for photo in photos if not self._table.is_known(photo)]
+        cached = self._cache.files_at([photo.path for photo in fresh])
+        found: list[tuple[PhotoFile, str]] = []
+        for photo in fresh:
+            stamp, photo_of = cached.get(photo.path, _NONE)
+            known = photo_of if stamp == photo.stamp else moved.get(photo.stamp)
+            if known is not None:
+                found.append((photo, known))
+        ids = {photo_of for _, photo_of in found}
+        encodings = self._cache.encodings(self._engine, None if len(ids) > FEW else ids)
+        ready = [each for each in found if (each[1], wanted_face(each[0].path)) in encodings]
+        carried = [(photo.path, photo.stamp, photo_of) for photo, photo_of in ready if photo.path not in cached]
+        if carried:
+            self._cache.remember_files(carried)
+        self._table.enrol(ready, encodings)
+        return ids - {photo_of for _, photo_of in ready}
+
+    # -- the cache ----------------------------------------------------------------------------------------------
+
+    def tidy(self) -> None:
+        """See `Enrolment.tidy`."""
+        self._tidies = True
+        with self._writing.locked() as writable:
+            if writable:
+                self._writing.attempt(self._tidy_cache)
+
+    def _tidy_cache(self) -> None:
+        self._table.erase_rows(set(self._cache.files()) - set(self._table.by_path()), self._cache.photos())
+        self._cache.forget_other_engines(self._engine)
+
+    def _complete_cache(self) -> None:
+        """Bring the cache up to date after the disk refused it, if it does so no longer."""
+
+        def work() -> None:
+            known = self._cache.files()
+            missing = [entry for entry in self._table.all() if entry.photo and entry.path not in known]
+            self._cache.put([each.encoding for each in missing if each.encoding.problem not in PASSING])
+            self._cache.remember_files([(each.path, each.stamp, each.photo) for each in missing])
+            if self._tidies:
+                self._tidy_cache()
+            self._writing.recovered()
+
+        with self._writing.locked() as writable:
+            if writable:
+                self._writing.attempt(work)

@@ -1,0 +1,136 @@
+"""Watches known_faces/ and syncs the enrolment when something changed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from recognizer.core.errors import Busy, RecognizerError, StorageError
+from recognizer.enrolment.enrolment import Enrolment
+
+log = logging.getLogger(__name__)
+
+#: Seconds after which the folder is looked at even if nothing was announced.
+REGULAR = 30.0
+#: Seconds that `Watcher.close` waits for a photo that is just being encoded.
+CLOSE_SECONDS = 5.0
+#: Seconds between two checks whether other processes enrolled or erased anybody.
+OTHERS = 0.5
+#: Seconds between looks while files may still be being copied.
+SOON = 0.25
+
+
+class Watcher:
+    """A thread that follows the folder until it is closed.
+
+    Parameters
+    ----------
+    enrolment : Enrolment
+    poll : bool
+        Poll every second instead of waiting for notifications; for file systems that send none.
+    gate : callable
+        Returns the lock of every write.
+    """
+
+    def __init__(self, enrolment: Enrolment, poll: bool = False, gate: Callable[[], AbstractContextManager[Any]] = nullcontext):
+        self._enrolment, self._poll, self._gate = enrolment, poll, gate
+        self._stop = threading.Event()
+        self._changed = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._follow, name="known-faces", daemon=True),
+            threading.Thread(target=self._follow_others, name="known-faces-others", daemon=True),
+        ]
+        if not poll:
+            self._threads.append(threading.Thread(target=self._listen, name="known-faces-events", daemon=True))
+        for thread in self._threads:
+            thread.start()
+
+    def _listen(self) -> None:
+        """Turn the system's notifications into `_changed`; while they are unavailable, poll the folder."""
+        import watchfiles
+
+        root = self._enrolment.folder.root.absolute()
+        while not self._stop.is_set():
+            try:
+                place, begun = _place(root), False
+                self._poll = False
+                for changes in watchfiles.watch(
+                    root,
+                    watch_filter=None,
+                    debounce=100,
+                    step=20,
+                    rust_timeout=1000,
+                    yield_on_timeout=True,
+                    stop_event=self._stop,
+                    raise_interrupt=False,
+                    ignore_permission_denied=True,
+                ):
+                    if changes or not begun:  # what changed before the watch began was not announced
+                        self._changed.set()
+                    begun = True
+                    replaced = any(Path(path) == root for _, path in changes) or _place(root) != place
+                    if replaced:  # another folder now, if maybe of the same number: nothing of it will be announced
+                        break
+            except (OSError, RuntimeError) as error:  # out of inotify watches, folder gone or unmounted
+                log.warning("changes in known_faces are not announced (%s): looking every second instead", error)
+                self._poll = True
+                self._changed.set()
+                self._stop.wait(5)
+
+    def _follow_others(self) -> None:
+        """Take over what other processes enrol and erase, also while a long sync encodes photos."""
+        while not self._stop.wait(OTHERS):
+            try:
+                if self._enrolment.others_changed():
+                    with self._gate():
+                        self._enrolment.catch_up()
+            except RecognizerError as error:
+                log.debug("what other processes changed is not known yet: %s", error.message)
+            except Exception:
+                log.exception("taking over what other processes changed failed")
+
+    def _follow(self) -> None:
+        wait = REGULAR
+        while not self._stop.is_set():
+            expiry = self._enrolment.next_expiry()  # whoever's it is must not be matched from then on
+            if expiry is not None:
+                wait = min(wait, max(0.05, expiry - time.time()))
+            self._changed.wait(min(wait, 1.0) if self._poll else wait)
+            if self._stop.is_set():
+                return
+            self._changed.clear()
+            try:
+                wait = SOON if self._enrolment.sync(settle=True) else REGULAR
+            except Busy:  # a backup is being made
+                wait = 1.0
+            except StorageError as error:
+                log.warning("known_faces could not be read: %s", error.message)
+                wait = 1.0
+            except Exception:
+                log.exception("looking at known_faces failed")
+                wait = 1.0
+
+    @property
+    def alive(self) -> bool:
+        """Whether the folder is being watched."""
+        return self._threads[0].is_alive()
+
+    def close(self) -> None:
+        """Stop watching, and interrupt a sync that runs. Returns when the threads have ended, or after `CLOSE_SECONDS`."""
+        self._stop.set()
+        self._changed.set()
+        self._enrolment.interrupt()
+        until = time.monotonic() + CLOSE_SECONDS
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+
+
+def _place(root: Path) -> tuple[int, int]:
+    """What tells a folder from another one of the same name."""
+    status = root.stat()
+    return status.st_dev, status.st_ino

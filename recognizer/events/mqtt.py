@@ -1,0 +1,495 @@
+"""Events and who is where by MQTT, with what Home Assistant needs to show it without configuration.
+
+Topics, below the prefix (`recognizer`):
+
+::
+
+    status                       online or offline, retained; the broker says offline when the connection is lost
+    cameras/<id>/event           each event as it happens, QoS 1, not retained
+    cameras/<id>/state           who is there now, and whether the camera is live; retained
+    cameras/<id>/last            when somebody appeared or left there last, without a name; retained
+    cameras/<id>/picture         the thumbnail, a JPEG; retained
+    people/<name>/state          whether an enrolled person is at any camera; retained
+
+Discovery is Home Assistant's: one retained message per camera (`<discovery>/device/<node>_<camera>/config`, with all of its
+entities), one per person. What is no longer there is removed with an empty message, also after a restart.
+
+After a connection is made, everything retained is published first and `online` last, so that nobody sees an outdated state as
+current. Nothing waits inside the client library: each connection has a client of its own, and what was not acknowledged when
+the connection was lost is read from the log again. So no name that was erased meanwhile is sent.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from recognizer.events.appearances import PEOPLE_KINDS, iso
+from recognizer.events.delivery import Delivery, backoff
+from recognizer.events.event_files import seconds
+from recognizer.events.event_hub import Events
+from recognizer.events.home_assistant import LATE_SECONDS, Topics, camera_config, person_config
+from recognizer.events.mqtt_announced import read_announced, write_announced
+from recognizer.events.mqtt_broker import Broker, parse_broker
+
+__all__ = ["MOST_PEOPLE", "Broker", "Mqtt", "parse_broker"]
+
+log = logging.getLogger("recognizer.events")
+
+_LOOK_SECONDS = 5.0
+#: Maximum number of people with a sensor of their own.
+MOST_PEOPLE = 200
+#: Maximum number of messages that wait for an acknowledgement.
+_UNACKNOWLEDGED = 50
+#: Seconds without an acknowledgement after which the connection counts as lost, and after which connecting has failed.
+_ACKNOWLEDGE_SECONDS, _CONNECT_SECONDS = 30.0, 10.0
+#: How often an event is sent if the connection is lost each time: perhaps the broker does not accept it.
+_TRIES = 10
+
+
+class _Disconnected(Exception):
+    """The connection was lost before the broker acknowledged a message."""
+
+
+@dataclass(frozen=True, slots=True)
+class MqttOptions:
+    """How events are published.
+
+    Attributes
+    ----------
+    prefix : str
+        First levels of all topics; two servers on one broker need two.
+    discovery : str
+        Home Assistant's discovery prefix; empty announces nothing.
+    version : str
+        Of this program, as Home Assistant shows it.
+    backlog : int
+        Maximum number of events that wait for the broker; older ones are dropped and counted.
+    least, most : float
+        Seconds before connecting again, doubled from the first to the second.
+    """
+
+    prefix: str = "recognizer"
+    discovery: str = "homeassistant"
+    version: str = ""
+    backlog: int = 1000
+    least: float = 1
+    most: float = 120
+
+
+class Mqtt(Delivery):
+    """Publishes events, and the state of cameras and people, to one broker.
+
+    Parameters
+    ----------
+    events : Events
+    broker : Broker
+    options : MqttOptions
+    cameras, people : callable
+        Pairs of id and name of all cameras, and the names of the enrolled. Called every few seconds.
+    """
+
+    def __init__(
+        self,
+        events: Events,
+        broker: Broker,
+        options: MqttOptions | None = None,
+        *,
+        cameras: Callable[[], Iterable[tuple[str, str]]] = tuple,
+        people: Callable[[], Iterable[str]] = tuple,
+    ):
+        options = options or MqttOptions()
+        super().__init__(events.log, "mqtt", options.backlog)
+        self.label = broker.shown
+        self.problem = "not connected yet"
+        self.hub, self.broker, self.version = events, broker, options.version
+        self.topics = Topics(options.prefix, options.discovery)
+        self._cameras, self._people = cameras, people
+        self._reconnect = (options.least, options.most)
+        self._failures = 0
+        self._connected = threading.Event()
+        self._answered = threading.Event()  # the broker accepted or refused the connection
+        self._acknowledged = threading.Condition()
+        self._taken: set[int] = set()  # numbers of messages that the broker acknowledged
+        self._fresh = False  # whether everything retained was published since the connection was made
+        self._retained: dict[str, bytes] = {}  # what this connection's broker has; replaced, never changed
+        self._announced = read_announced(self.events.folder)  # topics that the broker may retain from any connection; replaced
+        self._looked = 0.0
+        self._edition: object = None  # of the log, when the newest event of each camera was published
+        self.client: Any = None  # paho's; None before the first connection and after `stop`
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    def stop(self, seconds: float = 5.0) -> None:
+        super().stop(seconds)
+        client, self.client = self.client, None
+        if client is None:
+            return
+        if self._connected.is_set():
+            with suppress(ValueError, RuntimeError, OSError):  # the connection is lost: then the broker says offline
+                for topic, data in self._news(self._states()).items():
+                    client.publish(topic, data, qos=1, retain=True)
+                client.publish(self.topics.status, b"offline", qos=1, retain=True).wait_for_publish(1.0)
+        client.disconnect()
+        client.loop_stop()
+
+    # -- the connection -----------------------------------------------------------------------------------------
+
+    def _until_ready(self) -> None:
+        """Wait for a connection on which everything retained was published.
+
+        Raises
+        ------
+        Stopped
+        """
+        while True:
+            if not self._connected.is_set():
+                self._connect()
+                continue
+            if self._fresh:
+                return
+            self._fresh = True  # a change from here on makes it False again
+            try:
+                self._publish_everything()
+            except _Disconnected:
+                self._fresh = False
+
+    def _connect(self) -> None:
+        """Try once to connect, after a pause if that failed before."""
+        if self._failures:
+            self.pause(backoff(self._failures, *self._reconnect))
+        self._drop_client()
+        self._fresh, self._retained = False, {}
+        with self._acknowledged:
+            self._taken = set()
+        self._answered.clear()
+        self.client = client = self._new_client()
+        try:
+            client.connect(self.broker.host, self.broker.port, keepalive=30)
+        except (OSError, ValueError):
+            self._lost("no connection could be made")
+            return
+        client.loop_start()
+        until = time.monotonic() + _CONNECT_SECONDS
+        while not self._answered.wait(0.1):
+            self.pause(0)
+            if time.monotonic() > until:
+                self._lost("the broker does not answer")
+                return
+
+    def _new_client(self) -> Any:
+        import paho.mqtt.client as paho
+
+        client = paho.Client(
+            paho.CallbackAPIVersion.VERSION2,
+            client_id=f"recognizer-{self.topics.node}",
+            clean_session=True,
+            reconnect_on_failure=False,
+        )
+        if self.broker.user:
+            client.username_pw_set(self.broker.user, self.broker.password)
+        if self.broker.tls:
+            import ssl
+
+            import certifi
+
+            context = ssl.create_default_context()
+            for file in filter(None, (certifi.where(), self.broker.cafile)):
+                context.load_verify_locations(file)
+            client.tls_set_context(context)
+        client.will_set(self.topics.status, "offline", qos=1, retain=True)
+        client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
+        client.on_publish, client.on_message = self._on_publish, self._on_message
+        return client
+
+    def _drop_client(self) -> None:
+        client, self.client = self.client, None
+        if client is not None:
+            self._connected.clear()
+            client.disconnect()
+            client.loop_stop()
+
+    def _lost(self, problem: str) -> None:
+        self._connected.clear()
+        self._failures += 1
+        if self.problem != problem:
+            log.warning("%s: %s; it is tried again", self.label, problem)
+        self.problem = problem
+        self.counts["retried"] += 1
+
+    # called on paho's thread
+
+    def _on_connect(self, client, userdata, flags, reason_code, properties) -> None:
+        if client is not self.client:
+            return
+        if reason_code.is_failure:
+            self._lost(f"the broker refuses the connection: {reason_code}")
+        else:
+            if self.problem:
+                log.info("connected to %s", self.label)
+            self.problem, self._failures = None, 0
+            if self.topics.discovery:
+                client.subscribe(f"{self.topics.discovery}/status", qos=1)
+            self._connected.set()
+        self._answered.set()
+
+    def _on_disconnect(self, client, userdata, flags, reason_code, properties) -> None:
+        if client is not self.client or self._stop.is_set():
+            return
+        if self._connected.is_set():  # else it is the end of a connection that was refused
+            self._lost("the connection was lost")
+        elif not self._answered.is_set():
+            self._lost("no connection could be made")
+            self._answered.set()
+
+    def _on_publish(self, client, userdata, mid, reason_code, properties) -> None:
+        with self._acknowledged:
+            self._taken.add(mid)
+            self._acknowledged.notify_all()
+
+    def _on_message(self, client, userdata, message) -> None:
+        if message.payload == b"online" and not message.retain:  # Home Assistant started
+            self._fresh = False
+
+    # -- publishing ---------------------------------------------------------------------------------------------
+
+    def _send(self, messages: Iterable[tuple[str, bytes, bool]]) -> None:
+        """Publish messages (topic, payload, whether it is retained), and return when the broker has them.
+
+        Raises
+        ------
+        _Disconnected, Stopped
+        """
+        for batch in _batches(messages, _UNACKNOWLEDGED):
+            # The condition is not held while something is published: that takes the library's lock, under which it reports
+            # acknowledgements.
+            waiting = {self._publish(*message) for message in batch}
+            until = time.monotonic() + _ACKNOWLEDGE_SECONDS
+            while True:
+                with self._acknowledged:
+                    if not waiting <= self._taken:
+                        self._acknowledged.wait(0.1)
+                    self._taken, waiting = self._taken - waiting, waiting - self._taken
+                if not waiting:
+                    break
+                self._check(until)
+
+    def _publish(self, topic: str, data: bytes, retain: bool) -> int:
+        """Hand a message to the library, which refuses it while too many are unacknowledged; returns the message's number."""
+        import paho.mqtt.client as paho
+
+        until = time.monotonic() + _ACKNOWLEDGE_SECONDS
+        while True:
+            message = self.client.publish(topic, data, qos=1, retain=retain)
+            if message.rc == paho.MQTT_ERR_SUCCESS:
+                return message.mid
+            if message.rc != paho.MQTT_ERR_QUEUE_SIZE:
+                raise self._disconnected()
+            self._check(until)
+            self.pause(0.05)
+
+    def _check(self, until: float) -> None:
+        self.pause(0)
+        if not self._connected.is_set():
+            raise _Disconnected
+        if time.monotonic() > until:
+            raise self._disconnected("the broker does not acknowledge messages")
+
+    def _disconnected(self, problem: str = "the connection was lost") -> _Disconnected:
+        """Give the connection up."""
+        if self._connected.is_set():
+            self._lost(problem)
+        return _Disconnected()
+
+    def deliver(self, event: dict) -> None:
+        """Publish an event and wait until the broker has it, however long that takes."""
+        for attempt in range(1, _TRIES + 1):
+            self._until_ready()
+            stored = self.renewed(event)
+            if stored is None:  # it was deleted while it waited
+                self.counts["dropped"] += 1
+                return
+            late = time.time() - seconds(stored["time"]) > LATE_SECONDS
+            payload = json.dumps({"event_type": stored["kind"], **stored, "late": late}, ensure_ascii=False).encode()
+            last = self._news(self._last(stored["camera"], stored)) if stored["kind"] in PEOPLE_KINDS else {}
+            try:
+                self._send([(self.topics.camera(stored["camera"], "event"), payload, False), *_retained(last)])
+            except _Disconnected:
+                if attempt == _TRIES:
+                    log.warning("%s: event %d is dropped: the connection is lost each time", self.label, stored["id"])
+                    self.counts["dropped"] += 1
+                continue
+            self.counts["delivered"] += 1
+            self._retained = {**self._retained, **last}
+            with suppress(_Disconnected):  # the next connection publishes them
+                self._retain_states()
+            return
+
+    def _hand_over(self) -> None:
+        self._until_ready()
+        super()._hand_over()
+        if self._connected.is_set():
+            with suppress(_Disconnected):
+                if self._edition != self.events.edition:  # events were changed or deleted
+                    self._publish_lasts()
+                if time.monotonic() - self._looked > _LOOK_SECONDS:
+                    self._announce()
+                self._retain_states()
+
+    # -- one person ---------------------------------------------------------------------------------------------
+
+    def find(self, subject: str) -> list[str]:
+        """The topics of a person, and those with the name in what is retained."""
+        named = {topic for topic, data in self._retained.items() if subject in _people_in(data)}
+        return sorted((self.topics.of_person(subject) & self._announced) | named)
+
+    def erase(self, subject: str) -> None:
+        """Remove the person's topics, and publish everything that is retained again, within a second."""
+        self._fresh = False
+
+    def rename(self, old: str, new: str) -> None:
+        """Replace the person's topics, and publish everything that is retained again, within a second."""
+        self._fresh = False
+
+    # -- what is retained ---------------------------------------------------------------------------------------
+
+    def _publish_everything(self) -> None:
+        self._retained = {}
+        self._announce()
+        self._retain_states()
+        self._publish_lasts()
+        self._send([(self.topics.status, b"online", True)])
+
+    def _news(self, wanted: Mapping[str, bytes]) -> dict[str, bytes]:
+        """What the broker does not have yet."""
+        return {topic: data for topic, data in wanted.items() if self._retained.get(topic) != data}
+
+    def _retain(self, wanted: Mapping[str, bytes]) -> None:
+        news = self._news(wanted)
+        self._send(_retained(news))
+        self._retained = {**self._retained, **news}
+
+    def _retain_states(self) -> None:
+        """Publish who is where now, of cameras and people whose topics were noted before."""
+        states = self._states()
+        if states.keys() - self._announced:  # somebody was enrolled a moment ago
+            self._announce()
+        self._retain({topic: data for topic, data in states.items() if topic in self._announced})
+
+    def _states(self) -> dict[str, bytes]:
+        """Who is where now."""
+        present, states = self.hub.present(), self.hub.camera_states()
+        found: dict[str, bytes] = {}
+        where: dict[str | None, list[tuple[str, float]]] = {}
+        for camera, _ in self._all_cameras():
+            there = present.get(camera, [])
+            known = sorted({subject for subject, _ in there if subject is not None})
+            for subject, since in there:
+                where.setdefault(subject, []).append((camera, since))
+            found[self.topics.camera(camera, "state")] = _dumped(
+                {
+                    "person": _on(there),
+                    "known": _on(known),
+                    "count": len(there),
+                    "people": known,
+                    "unknown": sum(subject is None for subject, _ in there),
+                    "live": _on(states.get(camera) == "live"),
+                    "camera": states.get(camera, "idle"),
+                }
+            )
+        for person in self._all_people():
+            seen = where.get(person, [])
+            found[self.topics.person(person)] = _dumped(
+                {
+                    "present": _on(seen),
+                    "cameras": sorted(camera for camera, _ in seen),
+                    "since": iso(min(since for _, since in seen)) if seen else None,
+                }
+            )
+        return found
+
+    def _last(self, camera: str, event: dict | None) -> dict[str, bytes]:
+        """What is retained of a camera's newest event about a person: no name, so that it cannot be mistaken for news."""
+        shown, picture = b"", None
+        if event is not None:
+            kept = {name: event.get(name) for name in ("id", "kind", "camera", "time")}
+            shown = _dumped({**kept, "known": event.get("subject") is not None})
+            number = event.get("appearance") if event["kind"] == "left" else event["id"]
+            picture = self.events.thumbnail(number) if number and event.get("thumbnail") else None
+        return {self.topics.camera(camera, "last"): shown, self.topics.camera(camera, "picture"): picture or b""}
+
+    def _publish_lasts(self) -> None:
+        """Publish the newest event of each camera as the log has it now, however old; nothing where there is none."""
+        self._edition = self.events.edition
+        cameras = [camera for camera, _ in self._all_cameras()]
+        newest = self.events.newest_of(cameras, PEOPLE_KINDS, self._cursor.after)
+        wanted: dict[str, bytes] = {}
+        for camera in cameras:
+            wanted |= self._last(camera, newest.get(camera))
+        self._retain(wanted)
+
+    def _all_cameras(self) -> list[tuple[str, str]]:
+        return sorted((dict(self._cameras()) or self.hub.camera_names()).items())
+
+    def _all_people(self) -> list[str]:
+        """The names of the enrolled, without those that another process has erased or changed a moment ago."""
+        return sorted(self.hub.still_named(self._people()))[:MOST_PEOPLE]
+
+    # -- Home Assistant -----------------------------------------------------------------------------------------
+
+    def _announce(self) -> None:
+        """Publish the configuration of everything that is there, and remove that of what is not."""
+        self._looked = time.monotonic()
+        wanted: dict[str, dict] = {}
+        topics: set[str] = set()
+        for camera, name in self._all_cameras():
+            wanted[self.topics.camera_config(camera)] = camera_config(self.topics, camera, name, self.version)
+            topics |= {self.topics.camera(camera, leaf) for leaf in ("state", "last", "picture")}
+        for person in self._all_people():
+            wanted[self.topics.person_config(person)] = person_config(self.topics, person, self.version)
+            topics.add(self.topics.person(person))
+        if not self.topics.discovery:
+            wanted = {}
+        topics |= set(wanted)
+        self._note_announced(self._announced | topics)  # before: what is published must be known after a crash
+        self._retain(dict.fromkeys(self._announced - topics, b""))
+        self._retain({topic: _dumped(config) for topic, config in wanted.items()})
+        self._retained = {topic: data for topic, data in self._retained.items() if data or topic in topics}
+        self._note_announced(topics)
+
+    def _note_announced(self, topics: set[str]) -> None:
+        if topics != self._announced:
+            self._announced = topics
+            write_announced(self.events.folder, topics)
+
+
+def _retained(wanted: Mapping[str, bytes]) -> list[tuple[str, bytes, bool]]:
+    return [(topic, data, True) for topic, data in wanted.items()]
+
+
+def _batches(messages: Iterable[tuple[str, bytes, bool]], size: int) -> Iterator[list[tuple[str, bytes, bool]]]:
+    waiting = list(messages)
+    for begin in range(0, len(waiting), size):
+        yield waiting[begin : begin + size]
+
+
+def _people_in(data: bytes) -> list[str]:
+    """The names in a camera's state."""
+    if not data.startswith(b"{"):
+        return []
+    state = json.loads(data)
+    return [*state.get("people", ()), state.get("name")]
+
+
+def _on(anything: object) -> str:
+    return "ON" if anything else "OFF"
+
+
+def _dumped(value: dict) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode()

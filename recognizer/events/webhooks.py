@@ -1,0 +1,163 @@
+"""Webhooks: events by POST, signed, in order, repeated until the receiver accepts them.
+
+The signature is that of the Standard Webhooks specification (standardwebhooks.com), for which there are libraries in most
+languages: ``webhook-signature: v1,<base64 of HMAC-SHA256 of "<webhook-id>.<webhook-timestamp>.<body>">``.
+
+An event may come twice (the receiver accepted it, and the reply was lost): `webhook-id` is then the same.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from recognizer.core.errors import AddressRefused, FetchError, InvalidUrl, RecognizerError, SettingsError
+from recognizer.events.delivery import Delivery, backoff
+from recognizer.events.event_files import seconds
+from recognizer.events.event_log import EventLog
+from recognizer.fetching.fetcher import Fetcher
+
+log = logging.getLogger("recognizer.events")
+
+#: Statuses that refuse this event: repeating it is useless.
+_REFUSALS = {400, 413, 415, 422}
+_TRIES_REFUSED = 3
+
+
+@dataclass(frozen=True)
+class WebhookRules:
+    """How events are sent.
+
+    Attributes
+    ----------
+    secret : bytes or None
+        Key of the signature; see `key_of`. Without one, events are not signed.
+    retry_seconds : float
+        Age at which an event that fails is dropped instead of being tried again.
+    backlog : int
+        Maximum number of events that wait for a receiver.
+    least, most : float
+        Seconds before the second try, and the longest wait between two.
+    """
+
+    secret: bytes | None = None
+    retry_seconds: float = 24 * 3600.0
+    backlog: int = 10_000
+    least: float = 1.0
+    most: float = 300.0
+
+
+def key_of(secret: str) -> bytes:
+    """The signing key of a secret: base64 behind ``whsec_``, as the specification writes it, or else its own bytes.
+
+    Raises
+    ------
+    SettingsError
+        What follows ``whsec_`` is not base64.
+    """
+    if not secret.startswith("whsec_"):
+        return secret.encode()
+    try:
+        return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except (ValueError, binascii.Error):
+        raise SettingsError("webhook_secret: expected base64 after whsec_") from None
+
+
+def signature(key: bytes, message_id: str, timestamp: int, body: bytes) -> str:
+    """The value of the header ``webhook-signature``."""
+    digest = hmac.new(key, f"{message_id}.{timestamp}.".encode() + body, hashlib.sha256).digest()
+    return "v1," + base64.b64encode(digest).decode()
+
+
+def shown(url: str) -> str:
+    """A URL without its secrets: path and query often contain tokens."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+class Webhook(Delivery):
+    """One receiver.
+
+    Parameters
+    ----------
+    url : str
+    fetcher : Fetcher
+        Refuses URLs of forbidden addresses.
+    now : callable
+        Seconds since the epoch.
+
+    Raises
+    ------
+    InvalidUrl
+    """
+
+    def __init__(
+        self, events: EventLog, url: str, fetcher: Fetcher, rules: WebhookRules | None = None, now: Callable = time.time
+    ):
+        self.rules = rules or WebhookRules()
+        super().__init__(events, f"webhook-{hashlib.sha256(url.encode()).hexdigest()[:16]}", self.rules.backlog)
+        fetcher.check(url)
+        self._url, self.shown, self._fetcher, self._now = url, shown(url), fetcher, now
+        self.label = self.shown
+        self._failures = 0
+
+    def deliver(self, event: dict) -> None:
+        """Send an event until it is accepted or given up."""
+        refusals = 0
+        while True:
+            try:
+                self._send(event)
+            except (FetchError, InvalidUrl) as error:
+                self._failures += 1
+                refusals += error.details.get("status") in _REFUSALS
+                self._note(self._why(error))
+                if refusals < _TRIES_REFUSED:
+                    self.pause(max(error.retry_after or 0.0, backoff(self._failures, self.rules.least, self.rules.most)))
+                if refusals >= _TRIES_REFUSED or self._now() - seconds(event["time"]) > self.rules.retry_seconds:
+                    log.warning("webhook %s: event %d is dropped: %s", self.shown, event["id"], self._why(error))
+                    self.counts["dropped"] += 1
+                    return
+                self.counts["retried"] += 1
+                stored = self.renewed(event)
+                if stored is None:
+                    self.counts["dropped"] += 1
+                    return
+                event = stored
+            else:
+                self.counts["delivered"] += 1
+                self._failures = 0
+                self._note(None)
+                return
+
+    def _note(self, problem: str | None) -> None:
+        """Log once that a receiver fails, and once that it works again."""
+        if problem and not self.problem:
+            log.warning("webhook %s fails and is tried again: %s", self.shown, problem)
+        elif self.problem and not problem:
+            log.info("webhook %s takes events again", self.shown)
+        self.problem = problem
+
+    def _send(self, event: dict) -> None:
+        body = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+        message_id, timestamp = f"recognizer-{event['id']}", int(self._now())
+        headers = {
+            "Content-Type": "application/json",
+            "webhook-id": message_id,
+            "webhook-timestamp": str(timestamp),
+        }
+        if self.rules.secret:
+            headers["webhook-signature"] = signature(self.rules.secret, message_id, timestamp, body)
+        self._fetcher.post(self._url, body, headers)
+
+    def _why(self, error: Exception) -> str:
+        if isinstance(error, AddressRefused):
+            return "its address is not allowed; RECOGNIZER_WEBHOOK_ALLOW lists private ones that are"
+        return error.message if isinstance(error, RecognizerError) else type(error).__name__

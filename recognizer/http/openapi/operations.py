@@ -1,0 +1,288 @@
+"""The replies, errors and parameter descriptions of each route: the part of the document that no signature contains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from recognizer.core.errors import (
+    AddressRefused,
+    AttributesOff,
+    BodyTooLarge,
+    Busy,
+    CameraFixed,
+    CameraNotFound,
+    CameraUnavailable,
+    EventNotFound,
+    EventsOff,
+    FaceError,
+    FetchError,
+    ImageError,
+    InvalidName,
+    InvalidSource,
+    InvalidUrl,
+    KeyMissing,
+    KeyNotFound,
+    LooksLikeAnother,
+    ModelError,
+    NameTaken,
+    NoFace,
+    NoImage,
+    PhotoNotFound,
+    PictureNotFound,
+    RecognizerError,
+    SealBroken,
+    SettingFixed,
+    StorageError,
+    StrangerNotFound,
+    StrangersOff,
+    SubjectNotFound,
+    TooManyCameras,
+    UnknownRoute,
+)
+from recognizer.http.openapi.schemas import PHOTO_ID, PICTURE_ID
+
+JSON, JPEG, MJPEG, ZIP = "application/json", "image/jpeg", "multipart/x-mixed-replace", "application/zip"
+#: Replies that are pictures as they were received.
+PICTURES = (
+    JPEG,
+    "image/png",
+    "image/webp",
+    "image/gif",
+    "image/bmp",
+    "image/tiff",
+    "image/heic",
+    "image/avif",
+    "application/octet-stream",
+)
+
+#: What a page is made of.
+ASSETS = ("text/javascript", "text/css", "image/svg+xml")
+
+Errors = tuple[type[RecognizerError], ...]
+
+_FETCH: Errors = (InvalidUrl, FetchError)
+_LOOK: Errors = (NoImage, ImageError, BodyTooLarge, Busy, ModelError, *_FETCH)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One route and method.
+
+    Attributes
+    ----------
+    tag : str
+        The group that it is shown in.
+    replies : dict
+        Status -> media type -> name of a schema.
+    errors : tuple of classes
+        What it may be refused with, besides what everything may; subclasses are meant too.
+    codes : dict
+        Status -> codes of refusals that have no class.
+    photos : tuple of str
+        Fields of the body that hold photos: of ``file`` and ``other``.
+    several : bool
+        Whether many photos may come at once.
+    needed : tuple of str
+        Parameters that are required although the route's signature leaves them open.
+    bodiless : bool
+        Whether a request without a body does as well.
+    """
+
+    tag: str
+    replies: dict[int, dict[str, str]]
+    errors: Errors = ()
+    codes: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    photos: tuple[str, ...] = ()
+    several: bool = False
+    needed: tuple[str, ...] = ()
+    bodiless: bool = False
+
+
+def _json(name: str, status: int = 200) -> dict[int, dict[str, str]]:
+    return {status: {JSON: name}}
+
+
+_RECOGNIZE = ("Photos", {200: {JSON: "Recognized", JPEG: "Photo"}})
+
+_OBJECTS = {200: {JSON: "Objects", JPEG: "Photo"}}
+#: What adding or changing a camera may be refused with.
+_CAMERA: Errors = (InvalidSource, AddressRefused, NameTaken, TooManyCameras, StorageError, BodyTooLarge)
+
+#: What everything about one stranger may be refused with.
+_STRANGER: Errors = (StrangerNotFound, StrangersOff, StorageError)
+
+OPERATIONS: dict[str, Operation] = {
+    "GET /": Operation("Server", {200: {JSON: "Description", "text/html": "Page"}}),
+    "GET /docs": Operation("Server", {200: {"text/html": "Page"}}),
+    "GET /docs/hug": Operation("Server", _json("Description")),
+    "GET /web/{version}/{asset}": Operation("Server", {200: dict.fromkeys(ASSETS, "Page")}, (UnknownRoute, ModelError)),
+    "GET /session": Operation("Access", _json("Session")),
+    "POST /session": Operation("Access", _json("BegunSession", 201), (BodyTooLarge,), bodiless=True),
+    "DELETE /session": Operation("Access", _json("EndedSession")),
+    "GET /recognize": Operation(*_RECOGNIZE, (*_LOOK, AttributesOff), needed=("image_url",)),
+    "POST /recognize": Operation(*_RECOGNIZE, (*_LOOK, AttributesOff), photos=("file",)),
+    "POST /detect": Operation("Photos", {200: {JSON: "Detected", JPEG: "Photo"}}, (*_LOOK, AttributesOff), photos=("file",)),
+    "POST /verify": Operation("Photos", _json("Verified"), (*_LOOK, NoFace, SubjectNotFound), photos=("file", "other")),
+    "POST /enroll": Operation(
+        "People",
+        {200: {JSON: "Enrolled"}, 201: {JSON: "Enrolled"}},
+        (*_LOOK, InvalidName, FaceError, NameTaken, LooksLikeAnother, StorageError),
+        codes={422: ("no_usable_photo",)},
+        photos=("file",),
+        several=True,
+    ),
+    "GET /people": Operation("People", _json("People")),
+    "GET /people/{person}": Operation("People", _json("Person"), (SubjectNotFound,)),
+    "PATCH /people/{person}": Operation(
+        "People", _json("Person"), (SubjectNotFound, InvalidName, NameTaken, StorageError, BodyTooLarge)
+    ),
+    "DELETE /people/{person}": Operation("People", _json("DeletedPerson"), (SubjectNotFound, StorageError)),
+    "GET /people/{person}/photos/{photo_id}": Operation(
+        "People",
+        {200: dict.fromkeys(PICTURES, "Photo")},
+        (SubjectNotFound, PhotoNotFound, ImageError, Busy, SealBroken, KeyMissing),
+    ),
+    "GET /people/{person}/photos/{photo_id}/quality": Operation(
+        "People", _json("PhotoQuality"), (SubjectNotFound, PhotoNotFound, ImageError, Busy)
+    ),
+    "DELETE /people/{person}/photos/{photo_id}": Operation(
+        "People", _json("DeletedPhoto"), (SubjectNotFound, PhotoNotFound, StorageError)
+    ),
+    "GET /unsorted/{unsorted}": Operation(
+        "People", {200: dict.fromkeys(PICTURES, "Photo")}, (PhotoNotFound, ImageError, SealBroken, KeyMissing)
+    ),
+    "DELETE /unsorted/{unsorted}": Operation("People", _json("DeletedFile"), (PhotoNotFound, StorageError)),
+    "GET /settings": Operation("Settings", _json("Settings")),
+    "PATCH /settings": Operation("Settings", _json("Setting"), (SettingFixed, StorageError, BodyTooLarge)),
+    "GET /calibration": Operation("Settings", _json("Calibration")),
+    "GET /keys": Operation("Access", _json("Keys"), (StorageError,)),
+    "POST /keys": Operation("Access", _json("MadeKey", 201), (StorageError, BodyTooLarge)),
+    "DELETE /keys/{key_id}": Operation("Access", _json("Key"), (KeyNotFound, StorageError)),
+    "GET /objects": Operation("Photos", _OBJECTS, _LOOK, needed=("image_url",)),
+    "POST /objects": Operation("Photos", _OBJECTS, _LOOK, photos=("file",)),
+    "GET /objects/labels": Operation("Photos", _json("ObjectLabels")),
+    "GET /cameras": Operation("Cameras", _json("Cameras"), (StorageError,)),
+    "POST /cameras": Operation("Cameras", _json("Camera", 201), _CAMERA),
+    "GET /cameras/{camera}": Operation("Cameras", _json("Camera"), (CameraNotFound, StorageError)),
+    "PATCH /cameras/{camera}": Operation("Cameras", _json("Camera"), (*_CAMERA, CameraNotFound, CameraFixed)),
+    "DELETE /cameras/{camera}": Operation("Cameras", _json("DeletedCamera"), (CameraNotFound, CameraFixed, StorageError)),
+    "GET /stream": Operation("Cameras", {200: {MJPEG: "Stream"}}, (CameraNotFound, AttributesOff, Busy)),
+    "GET /cameras/{camera}/stream": Operation("Cameras", {200: {MJPEG: "Stream"}}, (CameraNotFound, AttributesOff, Busy)),
+    "GET /cameras/{camera}/snapshot.jpg": Operation(
+        "Cameras", {200: {JPEG: "Photo"}}, (CameraNotFound, AttributesOff, CameraUnavailable, Busy)
+    ),
+    "GET /events": Operation("Events", {200: {JSON: "Events", "text/event-stream": "Stream"}}, (EventsOff, StorageError, Busy)),
+    "GET /events/{event}": Operation("Events", _json("Event"), (EventNotFound, EventsOff, StorageError)),
+    "GET /events/{event}/thumbnail.jpg": Operation("Events", {200: {JPEG: "Photo"}}, (EventNotFound, EventsOff, StorageError)),
+    "GET /audit": Operation("Access", _json("AuditLines")),
+    "GET /backup": Operation("Server", {200: {ZIP: "Backup"}}, (Busy,)),
+    "GET /strangers": Operation("Strangers", _json("Strangers"), (StorageError,)),
+    "GET /strangers/{stranger}": Operation("Strangers", _json("Stranger"), _STRANGER),
+    "GET /strangers/{stranger}/pictures/{picture}": Operation(
+        "Strangers", {200: {JPEG: "Photo"}}, (*_STRANGER, PictureNotFound)
+    ),
+    "POST /strangers/{stranger}/name": Operation(
+        "Strangers",
+        {200: {JSON: "Enrolled"}, 201: {JSON: "Enrolled"}},
+        (*_STRANGER, PictureNotFound, InvalidName, FaceError, NameTaken, LooksLikeAnother, Busy, BodyTooLarge),
+        codes={422: ("no_usable_photo",)},
+    ),
+    "POST /strangers/{stranger}/join": Operation("Strangers", _json("Stranger"), (*_STRANGER, BodyTooLarge)),
+    "POST /strangers/{stranger}/split": Operation(
+        "Strangers", _json("Stranger", 201), (*_STRANGER, PictureNotFound, BodyTooLarge)
+    ),
+    "DELETE /strangers/{stranger}": Operation("Strangers", _json("DismissedStranger"), _STRANGER),
+    "GET /health": Operation("Server", _json("Health")),
+    "GET /health/live": Operation("Server", _json("Live")),
+    "GET /health/ready": Operation("Server", _json("Ready"), codes={503: ("not_ready",)}),
+    "GET /metrics": Operation("Server", {200: {"text/plain": "Metrics"}}),
+    "GET /openapi.json": Operation("Server", _json("Document")),
+}
+
+#: Parameter, or ``METHOD /path parameter`` where a parameter has another meaning there: description and example.
+PARAMETERS: dict[str, tuple[str, object]] = {
+    "image_url": ("The photo's http or https URL.", "https://example.org/photo.jpg"),
+    "other_url": ("The second photo's http or https URL.", "https://example.org/other.jpg"),
+    "top_k": ("Number of candidates that are listed for each face.", 3),
+    "min_face": ("Minimum width and height of a face in pixels; smaller faces are omitted.", 40),
+    "landmarks": ("Number of landmarks of each face. The weights for 68 points are not licensed for commercial use.", "5"),
+    "attributes": (
+        "What to estimate for each face, separated by commas: age, gender, expression. RECOGNIZER_ATTRIBUTES must name them.",
+        "age,gender",
+    ),
+    "threshold": ("Maximum distance of a match, from 0 to 4.", 1.2),
+    "format": ("jpeg returns the annotated photo, as does Accept: image/jpeg.", "json"),
+    "subject": ("Name of the person.", "Joe Biden"),
+    "face": (
+        "For photos of several people: only refuses them, largest enrols the largest face.",
+        "largest",
+    ),
+    "force": ("Enrol the photo even if the face resembles another enrolled person or is not comparable.", False),
+    "offset": ("Number of people to skip.", 0),
+    "limit": ("Maximum number of items in the list.", 100),
+    "search": ("Only names that contain this text, ignoring case.", "biden"),
+    "version": ("The version of the page that names the file.", "3f9c0a417be2"),
+    "asset": ("The file's name.", "app.js"),
+    "person": ("Name of the person.", "Joe Biden"),
+    "name": ("The new name.", "Joseph Biden"),
+    "merge": ("Merge the two people if somebody already has the new name.", False),
+    "labels": ("Only objects with one of these labels, separated by commas.", "person,dog"),
+    "GET /objects threshold": ("Minimum score of an object, from 0 to 1.", 0.5),
+    "POST /objects threshold": ("Minimum score of an object, from 0 to 1.", 0.5),
+    "camera": ("The camera's id.", "default"),
+    "width": ("Maximum width in pixels; by default the camera's own width.", 640),
+    "fps": ("Maximum number of frames per second.", 10),
+    "quality": ("JPEG quality on libjpeg's scale.", 80),
+    "overlay": ("The layers to draw, separated by commas, or none.", "faces,clock"),
+    "consent": ("What the person agreed to, or where that is recorded; none removes the note.", "signed on paper, 2026-11-01"),
+    "expires": ("End of the consent: the last day (UTC) or a time; none removes it.", "2027-12-31"),
+    "GET /audit after": ("Only lines with a higher number.", 16),
+    "GET /audit before": ("Only lines with a lower number.", 100),
+    "GET /audit subject": (
+        "Only lines about this person: a name, or the id of somebody erased.",
+        "Joe Biden",
+    ),
+    "actor": ("Only actions of this actor.", "key:7c3mz4qp"),
+    "action": ("Only these actions, separated by commas.", "delete,export"),
+    "raw": ("The frame as the camera delivered it, without annotations.", False),
+    "event": ("The event's id.", 17),
+    "after": ("Only events with a higher id.", 16),
+    "before": ("Only events with a lower id; for format=json.", 100),
+    "kind": ("Only events of these kinds, separated by commas.", "appeared,left"),
+    "GET /events limit": ("Maximum number of events; for format=json.", 100),
+    "GET /events camera": ("Only events of the camera with this id.", "door"),
+    "GET /events subject": ("Only events of this person.", "Joe Biden"),
+    "GET /events format": ("json returns a page of past events, sse streams events as they happen.", "json"),
+    "source": (
+        "Source of the frames: a webcam's number, an rtsp, rtmp, http or https URL, a file that the settings allow, or "
+        "test: for a test pattern.",
+        "test:",
+    ),
+    "POST /cameras name": ("The camera's name.", "Door"),
+    "PATCH /cameras/{camera} name": ("The camera's new name.", "Door"),
+    "key": ("The key, if no header contains it. It must not be in the URL.", "rk_7c3mz4qp_" + 43 * "x"),
+    "stranger_rate": ("Probability that somebody who is not enrolled gets a name, from 0.000001 to 0.5.", 0.01),
+    "POST /keys name": ("A name for the key, such as its purpose.", "front door"),
+    "role": ("The role of the key.", "read"),
+    "days": ("Days until the key expires; 0 for never.", 365),
+    "key_id": ("The key's id, as in the list of keys.", "7c3mz4qp"),
+    "always": ("Whether the camera also runs while nobody watches it.", False),
+    "GET /strangers offset": ("Number of strangers to skip.", 0),
+    "stranger": ("The stranger's id.", "3f9a0c1b72"),
+    "picture": ("The picture's id.", PICTURE_ID),
+    "pictures": ("Ids of the pictures that show somebody else, as a list or separated by commas.", [PICTURE_ID]),
+    "other": ("Id of the stranger who is merged into this one.", "a81c5d09e4"),
+    "never": ("Never report this person again: the templates are stored, the pictures are erased.", True),
+    "photo_id": ("The photo's id, as in the list of a person's photos.", PHOTO_ID),
+    "unsorted": ("Name of the file, as in `problems` of the list of people.", "holiday.jpg"),
+    "thumbnail": ("Return a small JPEG of the face instead.", True),
+}
+
+#: Parameters for the URL of a photo: not allowed in the URL if the body contains a photo.
+PHOTO_URLS = ("image_url", "other_url")
+#: Fields that hold photos: the multipart part of that name, its JSON field in base64, and a sentence.
+PHOTO_FIELDS = {
+    "file": ("image_base64", "The photo; files, image and photo are accepted as names too."),
+    "other": ("other_base64", "The second photo."),
+}
+EXAMPLE_PHOTO = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="

@@ -1,0 +1,797 @@
+"""The shapes of replies as JSON schemas, with examples: what `replies` and the routes make, written once for whoever reads it.
+
+Objects are closed: a field that a reply has and its schema has not is an error, which the tests look for.
+"""
+
+from __future__ import annotations
+
+from recognizer.photos.remarks import SENTENCES
+
+PICTURE_ID = "8c1d2e3f4a5b6c7d8e9fa0b1c2d3e4f5"
+PHOTO_ID = "3c17ad7c5f0e4b6f9d1e2a8b7c6d5e4f"
+
+INTEGER, NUMBER, TEXT, BOOLEAN = {"type": "integer"}, {"type": "number"}, {"type": "string"}, {"type": "boolean"}
+COUNT = {"type": "integer", "minimum": 0}
+POINT = {"type": "array", "items": NUMBER, "minItems": 2, "maxItems": 2}
+
+
+def ref(name: str) -> dict:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def array(items: dict) -> dict:
+    return {"type": "array", "items": items}
+
+
+def optional(schema: dict) -> dict:
+    """The same, or null."""
+    kind = schema.get("type")
+    if isinstance(kind, str):
+        return {**schema, "type": [kind, "null"]}
+    return {"oneOf": [schema, {"type": "null"}]}
+
+
+def about(schema: dict, description: str) -> dict:
+    return {**schema, "description": description}
+
+
+def closed(properties: dict, *, may: tuple[str, ...] = (), example=None, description: str = "") -> dict:
+    """An object of exactly these properties, all required but those that `may` be there."""
+    schema: dict = {"type": "object", "properties": properties, "additionalProperties": False}
+    schema["required"] = [name for name in properties if name not in may]
+    if description:
+        schema["description"] = description
+    if example is not None:
+        schema["examples"] = [example]
+    return schema
+
+
+_BOX = {"left": 787, "top": 48, "right": 936, "bottom": 254}
+_QUALITY = {
+    "sharpness": 0.14,
+    "contrast": 52.1,
+    "brightness": 131.0,
+    "cut_off": 0.0,
+    "yaw": -12,
+    "pitch": 3,
+    "roll": 2,
+    "remarks": [],
+}
+_ATTRIBUTES = {
+    "age": {"low": 38, "high": 57, "coverage": 0.8},
+    "gender": {"value": "male", "probability": 0.991},
+    "expression": None,
+    "reasons": {"expression": ["uncertain"]},
+}
+_CANDIDATE = {"subject": "Joe Biden", "distance": 0.2559, "photo": PHOTO_ID}
+_FACE = {
+    "subject": "Joe Biden",
+    "distance": 0.2559,
+    "threshold": 1.3469,
+    "false_match_rate": 1e-08,
+    "box": _BOX,
+    "score": 0.9216,
+    "comparable": True,
+    "remarks": [],
+    "quality": _QUALITY,
+}
+_REMARK = {"code": "upside_down", "message": SENTENCES["upside_down"]}
+_COMPARED = {"comparable": True, "remarks": []}
+_LANDMARKS = {
+    "left_eye": [[820.1, 120.4]],
+    "right_eye": [[890.7, 118.9]],
+    "nose_tip": [[858.0, 160.2]],
+    "mouth_left": [[829.3, 200.5]],
+    "mouth_right": [[886.2, 199.1]],
+}
+_TIMING = {"decode": 4.2, "detect": 8.3, "embed": 23.1, "match": 0.3, "quality": 0.4, "total": 36.4, "queue": 0.1}
+_IMAGE = {"width": 1126, "height": 661}
+_WARNING = {
+    "code": "unlike_others",
+    "message": "this face is unlike the other photos of 'Joe Biden'",
+    "distance": 1.41,
+    "threshold": 1.2964,
+}
+_ENROLLED = {"photo": PHOTO_ID, "status": "added", "box": _BOX, "score": 0.9216}
+_LINK = f"/people/Joe%20Biden/photos/{PHOTO_ID}"
+_PHOTO = {
+    "id": PHOTO_ID,
+    "file": "biden.jpg",
+    "bytes": 150_123,
+    "width": 1126,
+    "height": 661,
+    "box": _BOX,
+    "score": 0.9216,
+    "url": _LINK,
+    "thumbnail": f"{_LINK}?thumbnail=1",
+}
+_COUNTED = {
+    "name": "Joe Biden",
+    "photos": 1,
+    "templates": 1,
+    "problems": 0,
+    "thumbnail": f"{_LINK}?thumbnail=1",
+    "consent": "signed on paper, 2026-11-01",
+    "expires": "2027-12-31",
+    "expired": False,
+}
+_OBJECT = {"label": "dog", "score": 0.8312, "box": _BOX}
+_CAMERA = {
+    "id": "door",
+    "name": "Door",
+    "source": "rtsp://***@192.168.1.20/stream",
+    "kind": "rtsp",
+    "always": False,
+    "fixed": False,
+    "state": {"name": "live", "reason": None, "since": 1795266000.125},
+    "fps": 25.0,
+    "frames": {"read": 1200, "dropped": 300, "broken": 0, "connects": 1},
+}
+_EVENT = {
+    "id": 17,
+    "kind": "appeared",
+    "camera": "door",
+    "time": "2026-11-20T08:15:30.125Z",
+    "subject": "Joe Biden",
+    "track": 3,
+    "distance": 0.2559,
+    "false_match_rate": 1e-08,
+    "box": _BOX,
+    "thumbnail": "/events/17/thumbnail.jpg",
+}
+_KEY = {
+    "id": "7c3mz4qp",
+    "name": "front door",
+    "role": "read",
+    "state": "valid",
+    "made": 1795266000.125,
+    "expires": 1826802000.125,
+    "revoked": None,
+}
+_SETTING = {
+    "name": "stranger_rate",
+    "variable": "RECOGNIZER_STRANGER_RATE",
+    "value": 0.01,
+    "secret": False,
+    "source": "default",
+    "label": "RECOGNIZER_STRANGER_RATE",
+    "changeable": True,
+    "fixed_by": None,
+    "help": "Chance that somebody who is not enrolled gets any name.",
+}
+_CLOSE = {"subject": "Joe Biden", "photo": PHOTO_ID, "thumbnail": f"{_LINK}?thumbnail=1"}
+_POINT_OF_CURVE = {
+    "stranger_rate": 0.01,
+    "threshold": 1.3335,
+    "false_match_rate": 0.00334,
+    "accepted": 0.97,
+    "mistaken": 0.0,
+}
+_PICTURE_LINK = f"/strangers/3f9a0c1b72/pictures/{PICTURE_ID}"
+_STRANGER = {
+    "id": "3f9a0c1b72",
+    "sightings": 7,
+    "first_seen": "2026-11-17T08:15:30.125Z",
+    "last_seen": "2026-11-20T17:02:11.400Z",
+    "cameras": ["door"],
+    "thumbnail": _PICTURE_LINK,
+    "pictures": [
+        {"id": PICTURE_ID, "url": _PICTURE_LINK, "time": "2026-11-20T17:02:09.900Z", "camera": "door", "quality": 0.83}
+    ],
+    "resembles": {"subject": "Joe Biden", "distance": 1.3911},
+}
+_PROBLEM = {"subject": "Joe Biden", "file": "Joe Biden/beach.jpg", "code": "no_face", "message": "no face was found"}
+
+_PERSON = {
+    "name": TEXT,
+    "templates": about(COUNT, "How many of the photos are compared with."),
+    "problems": about(COUNT, "How many are not used."),
+    "thumbnail": optional(TEXT),
+    "consent": about(optional(TEXT), "What they agreed to."),
+    "expires": about(optional(TEXT), "Until when: a last day (UTC), or a time."),
+    "expired": about(BOOLEAN, "Whether that is over, and nobody is matched with them."),
+}
+_HEAD = {"seq": 7, "hash": 64 * "5"}
+_LINE = {
+    "seq": 7,
+    "time": "2026-11-20T08:15:30.125Z",
+    "actor": "key:7c3mz4qp",
+    "action": "enroll",
+    "subject": "s-4c1d0a94be8c71f2",
+    "name": "Joe Biden",
+    "details": {},
+    "previous": 64 * "4",
+    "hash": 64 * "5",
+}
+_LEFT = dict.fromkeys(
+    ("files", "templates", "cache_rows", "events", "present", "receivers", "strangers", "names", "leftovers"), 0
+)
+_RETENTION = {
+    "sweeps": 12,
+    "erased": 0,
+    "finished": 0,
+    "purged_events": 3,
+    "failed": 0,
+    "expired": 0,
+    "pending": 0,
+    "last": 1795266000.125,
+}
+_KEY_SHAPE = {
+    "id": TEXT,
+    "name": TEXT,
+    "role": {"type": "string", "enum": ["read", "write", "admin"]},
+    "state": {"type": "string", "enum": ["valid", "expired", "revoked"]},
+    "made": about(NUMBER, "Seconds since 1970, as are the others."),
+    "expires": optional(NUMBER),
+    "revoked": optional(NUMBER),
+}
+_BARS = closed({"count": COUNT, "bars": about(array(COUNT), "How many distances lie in each step of bar_width, from 0 on.")})
+_SESSION = {
+    "role": {"type": "string", "enum": ["read", "write", "admin"]},
+    "key": closed({"id": TEXT, "name": TEXT}),
+    "expires": about(optional(NUMBER), "Seconds since 1970."),
+    "csrf_token": about(TEXT, "For the header X-CSRF-Token."),
+}
+_BEGUN = {
+    "role": "write",
+    "key": {"id": "7c3mz4qp", "name": "front door"},
+    "expires": 1795309200.0,
+    "csrf_token": "Zm9v...",
+}
+
+SCHEMAS: dict[str, dict] = {
+    "Box": closed(
+        {"left": INTEGER, "top": INTEGER, "right": INTEGER, "bottom": INTEGER},
+        example=_BOX,
+        description="Whole pixels of the upright photo; right and bottom exclusive.",
+    ),
+    "Landmarks": {
+        "type": "object",
+        "additionalProperties": array(POINT),
+        "description": "Points by the name of what they mark, each a list of x, y in pixels of the photo.",
+        "examples": [_LANDMARKS],
+    },
+    "Timing": {
+        "type": "object",
+        "additionalProperties": NUMBER,
+        "required": ["total"],
+        "description": "Milliseconds of each stage.",
+        "examples": [_TIMING],
+    },
+    "Image": closed({"width": COUNT, "height": COUNT}, example=_IMAGE),
+    "Quality": closed(
+        {
+            "sharpness": NUMBER,
+            "contrast": NUMBER,
+            "brightness": NUMBER,
+            "cut_off": about(NUMBER, "Share of the face that lies outside the photo."),
+            "yaw": optional(INTEGER),
+            "pitch": optional(INTEGER),
+            "roll": optional(INTEGER),
+            "remarks": array(
+                {
+                    "type": "string",
+                    "enum": ["small", "blurred", "flat", "turned", "cut_off", "doubtful"],
+                }
+            ),
+        },
+        example=_QUALITY,
+        description="How good the picture of a face is; angles in degrees.",
+    ),
+    "FaceAttributes": closed(
+        {
+            "age": optional(
+                closed(
+                    {
+                        "low": COUNT,
+                        "high": COUNT,
+                        "coverage": about(NUMBER, "Share of faces whose age is in the range that they are given."),
+                    }
+                )
+            ),
+            "gender": optional(closed({"value": {"type": "string", "enum": ["female", "male"]}, "probability": NUMBER})),
+            "expression": optional(
+                closed(
+                    {
+                        "value": {"type": "string", "enum": ["happy", "neutral", "surprised", "other"]},
+                        "probability": NUMBER,
+                        "all": {"type": "object", "additionalProperties": NUMBER},
+                    }
+                )
+            ),
+            "reasons": about(
+                {"type": "object", "additionalProperties": array(TEXT)},
+                "Why nothing is said: codes by attribute, for each that is null.",
+            ),
+        },
+        may=("age", "gender", "expression"),
+        example=_ATTRIBUTES,
+        description="How a face looks: not who somebody is, how old they are, or what they feel.",
+    ),
+    "Remark": closed({"code": {"type": "string", "enum": list(SENTENCES)}, "message": TEXT}, example=_REMARK),
+    "Candidate": closed({"subject": TEXT, "distance": NUMBER, "photo": optional(TEXT)}, example=_CANDIDATE),
+    "Face": closed(
+        {
+            "subject": about(optional(TEXT), "Who it is, or null for somebody who is not enrolled."),
+            "distance": about(optional(NUMBER), "To the nearest subject, named or not; null with nobody enrolled."),
+            "threshold": NUMBER,
+            "false_match_rate": about(
+                optional(NUMBER), "Share of pairs of different people that come this close or closer; never below 1e-08."
+            ),
+            "box": ref("Box"),
+            "score": NUMBER,
+            "comparable": about(BOOLEAN, "false: the picture could be anybody's, so the face gets no name; remarks say why."),
+            "remarks": about(array(ref("Remark")), "What is wrong with the picture of the face, and what would help."),
+            "quality": ref("Quality"),
+            "attributes": ref("FaceAttributes"),
+            "landmarks": ref("Landmarks"),
+            "ambiguous": about(BOOLEAN, "Another subject is nearly as close."),
+            "candidates": array(ref("Candidate")),
+        },
+        may=("attributes", "landmarks", "ambiguous", "candidates"),
+        example=_FACE,
+    ),
+    "Recognized": closed(
+        {"image": ref("Image"), "faces": array(ref("Face")), "timing_ms": ref("Timing")},
+        example={"image": _IMAGE, "faces": [{**_FACE, "candidates": [_CANDIDATE]}], "timing_ms": _TIMING},
+    ),
+    "FoundFace": closed(
+        {
+            "box": ref("Box"),
+            "score": NUMBER,
+            "landmarks": ref("Landmarks"),
+            "quality": ref("Quality"),
+            "attributes": ref("FaceAttributes"),
+        },
+        may=("quality", "attributes"),
+        example={"box": _BOX, "score": 0.9216, "landmarks": _LANDMARKS},
+    ),
+    "Detected": closed(
+        {"image": ref("Image"), "faces": array(ref("FoundFace")), "timing_ms": ref("Timing")},
+        example={
+            "image": _IMAGE,
+            "faces": [{"box": _BOX, "score": 0.9216, "landmarks": _LANDMARKS}],
+            "timing_ms": {"decode": 4.2, "detect": 8.3, "total": 12.5, "queue": 0.1},
+        },
+    ),
+    "Verified": closed(
+        {
+            "same": BOOLEAN,
+            "distance": NUMBER,
+            "threshold": NUMBER,
+            "false_match_rate": optional(NUMBER),
+            "comparable": about(BOOLEAN, "Whether all faces are; if not, same is false and the distance says nothing."),
+            "faces": about(
+                array(closed({"box": ref("Box"), "score": NUMBER, "comparable": BOOLEAN, "remarks": array(ref("Remark"))})),
+                "The face that was taken of each photo.",
+            ),
+            "timing_ms": ref("Timing"),
+        },
+        example={
+            "same": True,
+            "distance": 0.7777,
+            "threshold": 1.2964,
+            "false_match_rate": 1e-08,
+            "comparable": True,
+            "faces": [{"box": _BOX, "score": 0.9216, **_COMPARED}, {"box": _BOX, "score": 0.9102, **_COMPARED}],
+            "timing_ms": _TIMING,
+        },
+    ),
+    "Warning": closed(
+        {
+            "code": {"type": "string", "enum": ["unlike_others", "looks_like_another", "duplicate_of"]},
+            "message": TEXT,
+            "subject": TEXT,
+            "distance": NUMBER,
+            "threshold": NUMBER,
+            "photo": about(TEXT, "Of duplicate_of: the id of the photo that stands for both."),
+        },
+        may=("subject", "distance", "threshold", "photo"),
+        example=_WARNING,
+    ),
+    "EnrolledPhoto": closed(
+        {
+            "photo": about(TEXT, "The photo's id."),
+            "status": {"type": "string", "enum": ["added", "known"]},
+            "box": ref("Box"),
+            "score": NUMBER,
+            "forced": about(BOOLEAN, "true: stored with force although the face is not comparable."),
+            "warnings": array(ref("Warning")),
+        },
+        may=("forced", "warnings"),
+        example=_ENROLLED,
+    ),
+    "RefusedPhoto": closed(
+        {"status": {"const": "refused"}, "error": ref("ErrorDetail")},
+        example={"status": "refused", "error": {"code": "no_face", "message": "no face was found in this photo"}},
+    ),
+    "Enrolled": closed(
+        {
+            "subject": TEXT,
+            "added": COUNT,
+            "refused": COUNT,
+            "photos": array({"oneOf": [ref("EnrolledPhoto"), ref("RefusedPhoto")]}),
+        },
+        example={"subject": "Joe Biden", "added": 1, "refused": 0, "photos": [_ENROLLED]},
+    ),
+    "Problem": closed(
+        {"subject": optional(TEXT), "file": TEXT, "code": TEXT, "message": TEXT},
+        example=_PROBLEM,
+        description="A file that is not used, and why.",
+    ),
+    "PersonPhoto": closed(
+        {
+            "id": optional(TEXT),
+            "file": TEXT,
+            "bytes": COUNT,
+            "width": COUNT,
+            "height": COUNT,
+            "box": ref("Box"),
+            "score": NUMBER,
+            "url": about(optional(TEXT), "null where only its template was kept."),
+            "thumbnail": optional(TEXT),
+            "problem": closed({"code": TEXT, "message": TEXT}),
+            "forced": about(BOOLEAN, "true: stored with force although the face is not comparable."),
+            "warnings": array(ref("Warning")),
+        },
+        may=("width", "height", "box", "score", "url", "thumbnail", "problem", "forced", "warnings"),
+        example=_PHOTO,
+    ),
+    "PhotoQuality": closed({"quality": optional(ref("Quality"))}, example={"quality": _QUALITY}),
+    "PersonCounted": closed({**_PERSON, "photos": about(COUNT, "How many there are.")}, example=_COUNTED),
+    "Person": closed({**_PERSON, "photos": array(ref("PersonPhoto"))}, example={**_COUNTED, "photos": [_PHOTO]}),
+    "People": closed(
+        {"people": array(ref("PersonCounted")), "total": COUNT, "problems": array(ref("Problem"))},
+        example={"people": [_COUNTED], "total": 1, "problems": [_PROBLEM]},
+    ),
+    "DeletedPerson": closed(
+        {
+            "deleted": TEXT,
+            "photos": COUNT,
+            "left": about(closed(dict.fromkeys(_LEFT, COUNT)), "What a check found afterwards: nothing."),
+        },
+        example={"deleted": "Joe Biden", "photos": 2, "left": _LEFT},
+    ),
+    "DeletedPhoto": closed(
+        {"deleted": TEXT, "of": TEXT, "files": about(COUNT, "How many files held it.")},
+        example={"deleted": PHOTO_ID, "of": "Joe Biden", "files": 1},
+    ),
+    "DeletedFile": closed({"deleted": TEXT}, example={"deleted": "holiday.jpg"}),
+    "Setting": closed(
+        {
+            "name": TEXT,
+            "variable": TEXT,
+            "value": about({"type": ["string", "number", "boolean", "array", "null"]}, "Of a secret: set, or not set."),
+            "secret": BOOLEAN,
+            "source": {"type": "string", "enum": ["default", "environment", "file", "config", "option", "page"]},
+            "label": about(TEXT, "What it is called where it is said."),
+            "changeable": about(BOOLEAN, "Whether PATCH /settings takes it."),
+            "fixed_by": about(optional(TEXT), "Why it does not, of one that it otherwise takes: where it is said."),
+            "help": TEXT,
+        },
+        example=_SETTING,
+    ),
+    "Settings": closed({"settings": array(ref("Setting"))}, example={"settings": [_SETTING]}),
+    "Calibration": closed(
+        {
+            "stranger_rate": about(optional(NUMBER), "In force; null where the threshold is fixed."),
+            "threshold": about(NUMBER, "In force."),
+            "templates": COUNT,
+            "curve": array(
+                closed(
+                    {
+                        "stranger_rate": NUMBER,
+                        "threshold": NUMBER,
+                        "false_match_rate": about(NUMBER, "Of one comparison, with this many templates."),
+                        "accepted": about(optional(NUMBER), "Share of photos that the person's other photos would recognise."),
+                        "mistaken": about(
+                            optional(NUMBER),
+                            "Share of photos that would get somebody else's name, were their person not enrolled.",
+                        ),
+                    }
+                )
+            ),
+            "measured": about(optional(ref("Measured")), "null until it was measured."),
+            "current": about(BOOLEAN, "Whether it is of the gallery as it is; else ask again in a moment."),
+        },
+        example={
+            "stranger_rate": 0.01,
+            "threshold": 1.3335,
+            "templates": 3,
+            "curve": [_POINT_OF_CURVE],
+            "measured": None,
+            "current": False,
+        },
+    ),
+    "Measured": closed(
+        {
+            "templates": COUNT,
+            "sampled": about(COUNT, "How many of them, drawn by chance, were compared with all others."),
+            "same": about(_BARS, "Of each the nearest other of the same person."),
+            "different": about(_BARS, "Of each the nearest of somebody else."),
+            "bar_width": NUMBER,
+            "closest": about(
+                array(
+                    closed(
+                        {
+                            "distance": NUMBER,
+                            "photos": array(closed({"subject": TEXT, "photo": optional(TEXT), "thumbnail": optional(TEXT)})),
+                        }
+                    )
+                ),
+                "The closest two photos of each two people, nearest first.",
+            ),
+        },
+        example={
+            "templates": 3,
+            "sampled": 3,
+            "same": {"count": 2, "bars": [0, 2]},
+            "different": {"count": 3, "bars": [0, 3]},
+            "bar_width": 0.05,
+            "closest": [{"distance": 1.52, "photos": [_CLOSE, {**_CLOSE, "subject": "Ada Lovelace"}]}],
+        },
+    ),
+    "Key": closed(_KEY_SHAPE, example=_KEY, description="Nothing that could be used."),
+    "Keys": closed(
+        {"keys": array(ref("Key")), "setting": about(BOOLEAN, "Whether RECOGNIZER_ADMIN_KEY gives one as well.")},
+        example={"keys": [_KEY], "setting": False},
+    ),
+    "MadeKey": closed(
+        {**_KEY_SHAPE, "key": about(TEXT, "The key itself, this once.")},
+        example={**_KEY, "key": "rk_7c3mz4qp_" + 43 * "x"},
+    ),
+    "Object": closed({"label": TEXT, "score": NUMBER, "box": ref("Box")}, example=_OBJECT),
+    "Objects": closed(
+        {"image": ref("Image"), "objects": array(ref("Object")), "timing_ms": ref("Timing")},
+        example={"image": _IMAGE, "objects": [_OBJECT], "timing_ms": {"decode": 4.2, "detect": 20.1, "total": 24.4}},
+    ),
+    "ObjectLabels": closed({"labels": array(TEXT)}, example={"labels": ["person", "bicycle", "car"]}),
+    "Camera": closed(
+        {
+            "id": TEXT,
+            "name": TEXT,
+            "source": about(TEXT, "Without what is secret."),
+            "kind": {"type": "string", "enum": ["device", "rtsp", "http", "file", "stills", "pattern"]},
+            "always": about(BOOLEAN, "Whether it runs also while nobody watches."),
+            "fixed": about(BOOLEAN, "Whether a setting names it."),
+            "state": closed(
+                {
+                    "name": {"type": "string", "enum": ["idle", "connecting", "live", "frozen", "lost", "ended"]},
+                    "reason": optional(TEXT),
+                    "since": about(NUMBER, "Seconds since 1970."),
+                }
+            ),
+            "fps": NUMBER,
+            "frames": closed({"read": COUNT, "dropped": COUNT, "broken": COUNT, "connects": COUNT}),
+        },
+        example=_CAMERA,
+    ),
+    "Cameras": closed(
+        {
+            "cameras": array(ref("Camera")),
+            "removed": about(
+                array(closed({"id": TEXT, "name": TEXT})), "Cameras that were removed and that events still mention."
+            ),
+        },
+        example={"cameras": [_CAMERA], "removed": [{"id": "yard", "name": "Back yard"}]},
+    ),
+    "Stream": {"type": "string", "description": "A reply without an end.", "examples": ["event: appeared"]},
+    "Event": closed(
+        {
+            "id": COUNT,
+            "kind": {
+                "type": "string",
+                "enum": [
+                    "appeared",
+                    "left",
+                    "unknown",
+                    "camera_live",
+                    "camera_lost",
+                    "camera_frozen",
+                    "camera_ended",
+                ],
+            },
+            "camera": TEXT,
+            "time": TEXT,
+            "subject": optional(TEXT),
+            "track": optional(INTEGER),
+            "distance": optional(NUMBER),
+            "false_match_rate": optional(NUMBER),
+            "box": optional(ref("Box")),
+            "thumbnail": optional(TEXT),
+            "since": TEXT,
+            "seconds": NUMBER,
+            "appearance": COUNT,
+            "replaces": COUNT,
+            "same_as": COUNT,
+            "reason": TEXT,
+            "attributes": about(
+                {"type": "object"}, "How the person looked, of RECOGNIZER_EVENT_ATTRIBUTES: age, gender, expression."
+            ),
+        },
+        may=("since", "seconds", "appearance", "replaces", "same_as", "reason", "attributes"),
+        example=_EVENT,
+    ),
+    "Events": closed(
+        {
+            "events": array(ref("Event")),
+            "first": about(COUNT, "Id of the oldest that is kept."),
+            "last": about(COUNT, "Id of the newest."),
+        },
+        example={"events": [_EVENT], "first": 1, "last": 17},
+    ),
+    "AuditLine": closed(
+        {
+            "seq": COUNT,
+            "time": TEXT,
+            "actor": about(TEXT, "A key, a user of the command line, local, an address, or retention."),
+            "action": TEXT,
+            "subject": about(optional(TEXT), "The id that stands for them."),
+            "name": about(optional(TEXT), "null where nobody is meant, or they were erased."),
+            "details": {"type": "object"},
+            "previous": about(TEXT, "The hash of the line before."),
+            "hash": TEXT,
+        },
+        example=_LINE,
+    ),
+    "AuditLines": closed(
+        {"lines": array(ref("AuditLine")), "head": optional(closed({"seq": COUNT, "hash": TEXT}))},
+        example={"lines": [_LINE], "head": _HEAD},
+        description="Oldest first; head is the newest line of all.",
+    ),
+    "Stranger": closed(
+        {
+            "id": TEXT,
+            "sightings": about(COUNT, "How often they came."),
+            "first_seen": TEXT,
+            "last_seen": TEXT,
+            "cameras": about(array(TEXT), "Ids, the latest first."),
+            "thumbnail": TEXT,
+            "pictures": about(
+                array(
+                    closed(
+                        {
+                            "id": TEXT,
+                            "url": TEXT,
+                            "time": TEXT,
+                            "camera": about(optional(TEXT), "Null for a photo of a request."),
+                            "quality": about({"type": "number", "minimum": 0, "maximum": 1}, "1 is best."),
+                        }
+                    )
+                ),
+                "Best first.",
+            ),
+            "resembles": about(
+                optional(closed({"subject": TEXT, "distance": NUMBER})), "Somebody enrolled who is nearly near enough."
+            ),
+        },
+        example=_STRANGER,
+        description="Somebody whom nobody enrolled.",
+    ),
+    "Strangers": closed(
+        {
+            "on": about(BOOLEAN, "Whether any are kept."),
+            "setting": about(TEXT, "The setting that says so."),
+            "total": COUNT,
+            "strangers": array(ref("Stranger")),
+        },
+        example={"on": True, "setting": "RECOGNIZER_STRANGERS", "total": 1, "strangers": [_STRANGER]},
+    ),
+    "DismissedStranger": closed({"dismissed": TEXT, "never": BOOLEAN}, example={"dismissed": "3f9a0c1b72", "never": False}),
+    "DeletedCamera": closed({"deleted": TEXT}, example={"deleted": "door"}),
+    "Health": {"oneOf": [ref("HealthForReaders"), ref("HealthForStrangers")], "examples": [{"live": True, "ready": True}]},
+    "HealthForStrangers": closed(
+        {"live": BOOLEAN, "ready": BOOLEAN},
+        example={"live": True, "ready": True},
+        description="What whoever shows no key is told, where keys are needed.",
+    ),
+    "HealthForReaders": closed(
+        {
+            "live": BOOLEAN,
+            "ready": BOOLEAN,
+            "version": TEXT,
+            "engine": closed(
+                {
+                    "id": TEXT,
+                    "detector": TEXT,
+                    "embedder": TEXT,
+                    "dim": COUNT,
+                    "calibration": closed(
+                        {
+                            "threshold": NUMBER,
+                            "false_match_rate": NUMBER,
+                            "data_set": TEXT,
+                            "date": TEXT,
+                        }
+                    ),
+                }
+            ),
+            "threshold": NUMBER,
+            "stranger_rate": optional(NUMBER),
+            "counts": closed({"subjects": COUNT, "templates": COUNT, "problems": COUNT}),
+            "queue": closed({"inside": COUNT, "workers": COUNT, "waiting_at_most": COUNT}),
+            "encoding": about(
+                optional(closed({"done": COUNT, "total": COUNT, "seconds_left": optional(COUNT)})),
+                "How far the encoding of photos from known_faces has got; null while none are encoded.",
+            ),
+            "video": closed({"viewers": COUNT, "running": about(array(TEXT), "Ids of cameras.")}),
+            "attributes": about(array(TEXT), "What may be asked about how faces look."),
+            "uptime_s": NUMBER,
+            "events": about({"type": ["object", "null"]}, "What was made, dropped and delivered since the start."),
+            "retention": about(
+                optional(closed({**dict.fromkeys(_RETENTION, COUNT), "last": optional(NUMBER)})),
+                "What was erased since the start because time had passed, how many people's consent has expired, and how many "
+                "erasures and renamings are not finished yet.",
+            ),
+            "strangers": about({"type": ["object", "null"]}, "What was kept and dropped since the start."),
+        },
+        example={
+            "live": True,
+            "ready": True,
+            "version": "0.1.0",
+            "engine": {
+                "id": "yunet+dlib+sface",
+                "detector": "yunet",
+                "embedder": "dlib+sface",
+                "dim": 256,
+                "calibration": {"threshold": 1.2964, "false_match_rate": 0.001, "data_set": "LFW", "date": "2026-11-01"},
+            },
+            "threshold": 1.3469,
+            "stranger_rate": 0.01,
+            "counts": {"subjects": 2, "templates": 2, "problems": 0},
+            "queue": {"inside": 0, "workers": 2, "waiting_at_most": 64},
+            "encoding": {"done": 1200, "total": 5001, "seconds_left": 310},
+            "video": {"viewers": 0, "running": []},
+            "attributes": [],
+            "uptime_s": 12.5,
+            "events": None,
+            "retention": _RETENTION,
+            "strangers": None,
+        },
+    ),
+    "Session": closed(
+        {**_SESSION, "key": optional(_SESSION["key"])},
+        may=("expires", "csrf_token"),
+        example=_BEGUN,
+        description="Who asks: key is null where no keys are needed; expires and csrf_token are told of a session.",
+    ),
+    "BegunSession": closed(_SESSION, example=_BEGUN),
+    "EndedSession": closed({"ended": about(BOOLEAN, "Whether there was one.")}, example={"ended": True}),
+    "Live": closed({"live": {"const": True}}, example={"live": True}),
+    "Ready": closed({"ready": {"const": True}}, example={"ready": True}),
+    "Description": {
+        "type": "object",
+        "description": "The API as Hug describes it.",
+        "examples": [{"documentation": {"overview": "Recognizer", "handlers": {"/health": {"GET": {}}}}}],
+    },
+    "Document": {
+        "type": "object",
+        "description": "This document.",
+        "required": ["openapi", "info", "paths"],
+        "examples": [{"openapi": "3.1.0", "info": {"title": "Recognizer", "version": "0.1.0"}, "paths": {}}],
+    },
+    "Metrics": {"type": "string", "examples": ["recognizer_queue_inside 0.0\n"]},
+    "Page": {"type": "string", "description": "Text for browsers.", "examples": ["<!doctype html>"]},
+    "Photo": {"type": "string", "contentMediaType": "application/octet-stream", "description": "The bytes of a picture."},
+    "Backup": {
+        "type": "string",
+        "contentMediaType": "application/zip",
+        "description": "A ZIP file, for the command restore.",
+        "examples": ["PK..."],
+    },
+    "ErrorDetail": {
+        "type": "object",
+        "required": ["code", "message"],
+        "properties": {
+            "code": about(TEXT, "A stable name for programs."),
+            "message": about(TEXT, "A sentence for people."),
+            "request_id": about(TEXT, "Where the server's log tells more; of the code internal."),
+        },
+        "description": "Further fields depend on the code.",
+        "examples": [{"code": "no_face", "message": "no face was found in this photo"}],
+    },
+    "Error": closed(
+        {"error": ref("ErrorDetail")},
+        example={"error": {"code": "no_face", "message": "no face was found in this photo"}},
+    ),
+}

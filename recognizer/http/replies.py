@@ -1,0 +1,252 @@
+"""The shapes of answers: results as plain data, the same for HTTP and for the command line."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from recognizer.core.brief import MESSAGE, cut
+from recognizer.core.errors import RecognizerError
+from recognizer.core.types import Candidate
+from recognizer.enrolment.cache import Encoding
+from recognizer.enrolment.enrolled import EnrolledPhoto, Person, PersonPhoto
+from recognizer.enrolment.folder import Problem
+from recognizer.enrolment.template_file import EXTENSION
+from recognizer.photos import quality
+from recognizer.photos.plain import box, face_quality, found_object, rounded, seen_face, significant, timing
+from recognizer.photos.results import Seen, SeenObjects
+from recognizer.strangers.model import Stranger
+
+if TYPE_CHECKING:
+    from recognizer.access.access_file import ApiKey
+    from recognizer.enrolment.closeness import Closeness, GalleryCalibration, Pair
+    from recognizer.video.frames import FrameResult
+    from recognizer.video.sources.cameras import CameraEntry
+
+
+def error(failure: RecognizerError) -> dict:
+    """An error as a reply shows it: short, although it may repeat what the request contained."""
+    return {"code": failure.code, "message": cut(failure.message, MESSAGE), **_brief(failure.details)}
+
+
+def _brief(details):
+    if isinstance(details, str):
+        return cut(details, MESSAGE)
+    if isinstance(details, dict):
+        return {name: _brief(each) for name, each in details.items()}
+    if isinstance(details, list | tuple):
+        return [_brief(each) for each in details[:100]]
+    return details
+
+
+def seen(result: Seen, *, candidates: bool = False, landmarks: bool = False) -> dict:
+    """The result of `recognize` or `detect` for a photo."""
+    faces = [seen_face(each, candidates) for each in result.faces]
+    if not landmarks:
+        for each in faces:
+            del each["landmarks"]
+    return {
+        "image": {"width": result.image.width, "height": result.image.height},
+        "faces": faces,
+        "timing_ms": timing(result.timing_ms),
+    }
+
+
+def followed(result: FrameResult, *, landmarks: bool = False) -> dict:
+    """A video frame with its tracked faces; times in seconds since the epoch."""
+    faces = []
+    for face in result.faces:
+        shown = {"track": face.track, "detected": face.detected, "since": round(face.since, 3), **seen_face(face.seen, False)}
+        if not landmarks:
+            del shown["landmarks"]
+        faces.append({"subject": None, "comparable": None, "decided": face.decided, **shown})
+    frame = result.frame
+    return {
+        "frame": frame.number,
+        "time": round(frame.time, 3),
+        "position": None if frame.position is None else round(frame.position, 3),
+        "width": frame.width,
+        "height": frame.height,
+        "dropped": result.dropped,
+        "faces": faces,
+        "objects": [found_object(each) for each in result.objects],
+        "ended": list(result.ended),
+        "timing_ms": timing(result.timing_ms),
+    }
+
+
+def objects(result: SeenObjects) -> dict:
+    return {
+        "image": {"width": result.image.width, "height": result.image.height},
+        "objects": [found_object(each) for each in result.objects],
+        "timing_ms": timing(result.timing_ms),
+    }
+
+
+def enrolled(result: EnrolledPhoto) -> dict:
+    shown: dict[str, Any] = {
+        "photo": result.encoding.photo,
+        "status": "added" if result.new else "known",
+        "box": _box(result.encoding),
+        "score": result.encoding.score,
+    }
+    if result.encoding.forced:
+        shown["forced"] = True
+    if result.warnings:
+        shown["warnings"] = list(result.warnings)
+    return shown
+
+
+def _box(encoding: Encoding) -> dict[str, int]:
+    """The box of a face that was found."""
+    assert encoding.box is not None
+    return box(encoding.box)
+
+
+def person(result: Person, *, photos: bool) -> dict:
+    """A subject; `photos` says whether every photo is listed or only counted."""
+    usable = [photo for photo in result.photos if photo.encoding.vector is not None]
+    shown_by = next((photo for photo in usable if not photo.file.endswith("." + EXTENSION)), None)
+    shown = {
+        "name": result.name,
+        "photos": [_photo(result.name, photo) for photo in result.photos] if photos else len(result.photos),
+        "templates": result.templates,
+        "problems": sum(photo.encoding.problem is not None for photo in result.photos),
+        "thumbnail": _link(result.name, shown_by.id, thumbnail=True) if shown_by else None,
+        "consent": result.consent.note,
+        "expires": result.consent.expires,
+        "expired": result.consent.expired(),
+    }
+    return shown
+
+
+def _photo(name: str, photo: PersonPhoto) -> dict:
+    kept = not photo.file.endswith("." + EXTENSION)
+    shown: dict[str, Any] = {"id": photo.id, "file": photo.file, "bytes": photo.bytes}
+    if photo.encoding.vector is not None:
+        shown |= {
+            "width": photo.encoding.width,
+            "height": photo.encoding.height,
+            "box": _box(photo.encoding),
+            "score": photo.encoding.score,
+            "url": _link(name, photo.id) if kept else None,
+            "thumbnail": _link(name, photo.id, thumbnail=True) if kept else None,
+        }
+        if photo.encoding.forced:
+            shown["forced"] = True
+        if photo.warnings:
+            shown["warnings"] = list(photo.warnings)
+    else:
+        shown["problem"] = {"code": photo.encoding.problem, "message": photo.encoding.message}
+    return shown
+
+
+def photo_quality(found: quality.Quality | None) -> dict:
+    return {"quality": None if found is None else face_quality(found)}
+
+
+def _link(name: str, photo: str | None, thumbnail: bool = False) -> str:
+    return f"/people/{quote(name, safe='')}/photos/{photo}" + ("?thumbnail=1" if thumbnail else "")
+
+
+def calibration(found: GalleryCalibration) -> dict:
+    """What each stranger rate means in this gallery."""
+    return {
+        "stranger_rate": found.stranger_rate,
+        "threshold": rounded(found.threshold),
+        "templates": found.templates,
+        "curve": [
+            {
+                "stranger_rate": point.stranger_rate,
+                "threshold": rounded(point.threshold),
+                "false_match_rate": significant(point.false_match_rate),
+                "accepted": rounded(point.accepted),
+                "mistaken": rounded(point.mistaken),
+            }
+            for point in found.curve
+        ],
+        "measured": None if found.measured is None else _closeness(found.measured),
+        "current": found.current,
+    }
+
+
+def _closeness(found: Closeness) -> dict:
+    same, different = found.bars()
+    return {
+        "templates": found.templates,
+        "sampled": found.sampled,
+        "same": {"count": len(found.same), "bars": same},
+        "different": {"count": len(found.different), "bars": different},
+        "bar_width": found.step,
+        "closest": [{"distance": rounded(pair.distance), "photos": _pair(pair)} for pair in found.closest],
+    }
+
+
+def _pair(pair: Pair) -> list[dict]:
+    return [
+        {"subject": subject, "photo": photo, "thumbnail": None if photo is None else _link(subject, photo, thumbnail=True)}
+        for subject, photo in zip(pair.subjects, pair.photos, strict=True)
+    ]
+
+
+def key(held: ApiKey, now: float) -> dict:
+    """A key as it is listed, without its secret. Times are seconds since 1970."""
+    over = held.expires is not None and held.expires <= now
+    return {
+        "id": held.id,
+        "name": held.name,
+        "role": held.role,
+        "state": "revoked" if held.revoked is not None else "expired" if over else "valid",
+        "made": round(held.made, 3),
+        "expires": None if held.expires is None else round(held.expires, 3),
+        "revoked": None if held.revoked is None else round(held.revoked, 3),
+    }
+
+
+def camera(entry: CameraEntry) -> dict:
+    """A camera of the list and its state; its source without secrets."""
+    reader, state = entry.camera, entry.camera.state
+    return {
+        "id": entry.id,
+        "name": entry.name,
+        "source": entry.source.shown,
+        "kind": entry.source.kind,
+        "always": entry.always,
+        "fixed": entry.fixed,
+        "state": {"name": state.name, "reason": state.reason or None, "since": round(state.since, 3)},
+        "fps": round(reader.fps, 1),
+        "frames": reader.counts,
+    }
+
+
+def stranger(found: Stranger, resembles: Candidate | None) -> dict:
+    """A stranger, and the enrolled person whom the stranger resembles."""
+    pictures = [
+        {
+            "id": each.id,
+            "url": f"/strangers/{found.id}/pictures/{each.id}",
+            "time": _iso(each.time),
+            "camera": each.camera,
+            "quality": each.quality,
+        }
+        for each in found.pictures
+    ]
+    return {
+        "id": found.id,
+        "sightings": found.sightings,
+        "first_seen": _iso(found.first_seen),
+        "last_seen": _iso(found.last_seen),
+        "cameras": found.cameras,
+        "thumbnail": pictures[0]["url"],
+        "pictures": pictures,
+        "resembles": resembles and {"subject": resembles.subject, "distance": rounded(resembles.distance)},
+    }
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def problem(found: Problem) -> dict:
+    return {"subject": found.subject, "file": found.path, "code": found.code, "message": found.message}

@@ -1,0 +1,32 @@
+"""The routes by subject; `api.py` puts them together."""
+
+from recognizer.http.hug_adapter import Router
+from recognizer.http.routes import (
+    access_routes,
+    camera_routes,
+    event_routes,
+    operation_routes,
+    page_routes,
+    people_routes,
+    photo_routes,
+    stranger_routes,
+)
+from recognizer.http.site import Site
+
+#: In the order in which the API's documents show them, after `recognize` and `enroll` of `api.py`.
+MODULES = (
+    photo_routes,
+    people_routes,
+    camera_routes,
+    event_routes,
+    stranger_routes,
+    access_routes,
+    operation_routes,
+    page_routes,
+)
+
+
+def add_all(route: Router, site: Site) -> None:
+    """Add all these routes to the API."""
+    for module in MODULES:
+        module.add_routes(route, site)

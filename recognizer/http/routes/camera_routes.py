@@ -1,0 +1,92 @@
+"""Cameras, live video and single pictures."""
+
+# Hug reads the annotations of parameters, so they must not be postponed.
+import falcon
+
+from recognizer.core.answers import ATTRIBUTES
+from recognizer.core.errors import InvalidParameter
+from recognizer.http import replies
+from recognizer.http.hug_adapter import Router, fraction, number, over, switch, text
+from recognizer.http.site import Site
+from recognizer.video.output import mjpeg
+from recognizer.video.output.mjpeg import view_key
+from recognizer.video.sources.cameras import DEFAULT as DEFAULT_CAMERA
+
+
+def add_routes(route: Router, site: Site) -> None:
+    """Add these routes to the API."""
+
+    @route.get("/cameras")
+    def list_cameras():
+        """Every camera and its state."""
+        listed = site.service.video.cameras
+        removed = [{"id": id_, "name": name} for id_, name in listed.removed().items()]
+        return {"cameras": [replies.camera(entry) for entry in listed.all()], "removed": removed}
+
+    @route.post("/cameras")
+    def add_camera(response, source: text, name: text = None, always: switch = False):
+        """Add a camera: a webcam number, a stream URL, a file that the settings allow, or test: for a test pattern."""
+        entry = site.service.video.cameras.add(source, name, always)
+        site.service.audit.append("camera_add", camera=entry.id)
+        response.status = falcon.HTTP_201
+        return replies.camera(entry)
+
+    @route.get("/cameras/{camera}")
+    def get_camera(camera: text):
+        """One camera and its state."""
+        return replies.camera(site.service.video.cameras.get(camera))
+
+    @route.patch("/cameras/{camera}")
+    def update_camera(camera: text, name: text = None, source: text = None, always: switch = None):
+        """Change a camera's name, its source, or whether it always runs."""
+        if name is None and source is None and always is None:
+            raise InvalidParameter("expected name, source or always")
+        entry = site.service.video.cameras.change(camera, name=name, source=source, always=always)
+        site.service.audit.append("camera_change", camera=entry.id)
+        return replies.camera(entry)
+
+    @route.delete("/cameras/{camera}")
+    def delete_camera(camera: text):
+        """Remove a camera from the list."""
+        removed = site.service.video.cameras.remove(camera).id
+        site.service.audit.append("camera_remove", camera=removed)
+        return {"deleted": removed}
+
+    @route.get("/stream", examples="width=640&fps=10&overlay=faces,clock")
+    def stream(request, response, width: number = None, fps: fraction = None, quality: number = None, overlay: text = None):
+        """Live video of the camera `default` with names drawn: MJPEG, for a browser's `<img src>`."""
+        return live_stream(request, response, DEFAULT_CAMERA, width, fps, quality, overlay)
+
+    @route.get("/cameras/{camera}/stream")
+    def stream_camera(
+        request,
+        response,
+        camera: text,
+        width: number = None,
+        fps: fraction = None,
+        quality: number = None,
+        overlay: text = None,
+    ):
+        """Live video of a camera with names drawn, as MJPEG."""
+        return live_stream(request, response, camera, width, fps, quality, overlay)
+
+    def live_stream(request, response, camera, width, fps, quality, overlay):
+        key = view_key(camera, width, fps, quality, overlay)
+        site.service.attribute_finder.chosen(key.layers.intersection(ATTRIBUTES))
+        viewer = site.service.video.live.watch(key, over(request))
+        response.content_type = mjpeg.CONTENT_TYPE
+        return viewer
+
+    @route.get("/cameras/{camera}/snapshot.jpg")
+    def get_snapshot(
+        response, camera: text, width: number = None, quality: number = None, overlay: text = None, raw: switch = False
+    ):
+        """The current picture of a camera: with names drawn, or `raw` as it came."""
+        if raw and overlay is not None:
+            raise InvalidParameter("overlay: expected none beside raw, which draws nothing")
+        key = view_key(camera, width, None, quality, "none" if raw else overlay)
+        site.service.attribute_finder.chosen(key.layers.intersection(ATTRIBUTES))
+        taken = site.service.video.live.snapshot(key)
+        response.content_type = "image/jpeg"
+        response.set_header("X-Timestamp", f"{taken.time:.6f}")
+        return taken.jpeg

@@ -1,0 +1,163 @@
+"""Erases and renames subjects in all holdings, and finishes later what could not be done at once."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+
+from recognizer.core.audit import AuditLog, new_id
+from recognizer.core.errors import RecognizerError, StorageError, SubjectNotFound
+from recognizer.core.holdings import Erasure, Holdings, Whose
+from recognizer.core.lock import WriteLock
+from recognizer.core.unfinished import Unfinished, UnfinishedWork
+from recognizer.enrolment.enrolment import Enrolment
+
+log = logging.getLogger("recognizer.erasures")
+
+
+class Erasures:
+    """Walks the holdings. Any thread may call.
+
+    Before anything is erased, a note of the work is stored; it is removed when nothing is left. `finish` continues with all
+    notes: those of this process, of one that was killed, and of another server on the same folder.
+
+    Parameters
+    ----------
+    holdings : Holdings
+    enrolment : Enrolment
+        Knows which photos and templates a subject has.
+    audit : AuditLog
+    unfinished : Unfinished
+    changes : WriteLock
+    """
+
+    def __init__(self, holdings: Holdings, enrolment: Enrolment, audit: AuditLog, unfinished: Unfinished, changes: WriteLock):
+        self.holdings = holdings
+        self._enrolment, self._audit, self._unfinished, self._changes = enrolment, audit, unfinished, changes
+
+    @property
+    def pending(self) -> int:
+        """How many erasures and renamings are not finished."""
+        return self._unfinished.count()
+
+    def whose(self, name: str) -> Whose:
+        """The data of a subject as it is stored now; without photos if none are known."""
+        try:
+            entries = self._enrolment.entries(name)
+        except SubjectNotFound:
+            return Whose(name)
+        vectors = [each.encoding.vector for each in entries if each.encoding.vector is not None]
+        photos = tuple(dict.fromkeys(each.photo for each in entries if each.photo))
+        return Whose(name, photos, np.array(vectors) if vectors else np.empty((0, 0), np.float32))
+
+    def erase(self, name: str) -> dict:
+        """Erase a subject everywhere, check what is left, and report it.
+
+        Raises
+        ------
+        SubjectNotFound
+        StorageError
+            The photos cannot be removed: then nothing was erased. Or something else is left, see the details: then `finish`
+            completes the erasure as soon as that is possible.
+        """
+        with self._changes.hold():
+            self._finish_about(name)
+            whose = self.whose(name)
+            if not self.holdings.anything(whose):
+                raise SubjectNotFound(f"nobody called {name!r} is enrolled")
+            work = self._unfinished.begin(whose, about=self._about(name))
+            try:
+                next(iter(self.holdings)).erase(whose)
+            except BaseException:  # while the photos exist, nothing is erased
+                self._unfinished.end(work)
+                raise
+            outcome = self._erase(work)
+        if not outcome.complete:
+            raise StorageError(
+                f"not everything about {name!r} could be erased{_why(outcome)}; the rest is erased as soon as that is possible",
+                left=outcome.left,
+                failed=outcome.failed,
+            )
+        return {"deleted": name, "photos": len(whose.photos), "left": outcome.left}
+
+    def _about(self, name: str) -> str:
+        try:
+            return self._audit.known_id(name)
+        except StorageError:  # reported by the holding of the names
+            return new_id()
+
+    def _erase(self, work: UnfinishedWork) -> Erasure:
+        outcome = self.holdings.erase(work.whose)
+        try:
+            if not work.recorded:
+                unfinished = {} if outcome.complete else {"unfinished": _unfinished(outcome)}
+                self._audit.append_about(work.about, "delete", **unfinished)
+                work = replace(work, recorded=True)
+            elif outcome.complete:
+                self._audit.append_about(work.about, "delete_finished")
+        except RecognizerError as error:
+            outcome.failed["audit log"] = error.message
+        if outcome.complete:
+            self._unfinished.end(work)
+        else:
+            self._unfinished.note(work)
+            log.warning("an erasure is not finished yet: %s", ", ".join(_unfinished(outcome)))
+        return outcome
+
+    def rename(self, old: str, new: str) -> None:
+        """Rename in all holdings what was renamed in known_faces. What fails is finished later."""
+        with self._changes.hold():
+            work = self._unfinished.begin(Whose(old), new_name=new)
+            self._rename(work)
+
+    def _rename(self, work: UnfinishedWork) -> bool:
+        assert work.new_name is not None
+        failed = self.holdings.rename(work.whose.name, work.new_name)
+        if failed:
+            log.warning("a renaming is not finished yet: %s", ", ".join(failed))
+        else:
+            self._unfinished.end(work)
+        return not failed
+
+    def finish(self) -> int:
+        """Continue everything that is not finished; returns how much was finished. A failure does not stop the rest."""
+        finished = 0
+        if not self.pending:
+            return finished
+        with self._changes.hold():
+            for work in self._unfinished.all():
+                finished += self._resume(work)
+        return finished
+
+    def require_finished(self, name: str) -> None:
+        """Finish what is pending about a name before somebody is enrolled under it. Called under the write lock.
+
+        Raises
+        ------
+        StorageError
+        """
+        if self.pending and not self._finish_about(name):
+            raise StorageError(f"an earlier {name!r} is not completely erased or renamed yet; try again later")
+
+    def _finish_about(self, name: str) -> bool:
+        about = [each for each in self._unfinished.all() if name in (each.whose.name, each.new_name)]
+        return not [work for work in about if not self._resume(work)]
+
+    def _resume(self, work: UnfinishedWork) -> bool:
+        try:
+            return self._erase(work).complete if work.new_name is None else self._rename(work)
+        except RecognizerError as error:
+            log.warning("a change that was begun could not be finished: %s", error.message)
+            return False
+
+
+def _why(outcome: Erasure) -> str:
+    if outcome.left.get("receivers"):
+        return ": the MQTT broker retains the name until the server is connected to it"
+    return ""
+
+
+def _unfinished(outcome: Erasure) -> list[str]:
+    return sorted({*outcome.failed, *(place for place, count in outcome.left.items() if count)})

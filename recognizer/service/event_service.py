@@ -1,0 +1,218 @@
+"""The events of an installation: made while cameras run; read and erased also when no new ones are made."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from recognizer.core.errors import EventNotFound, EventsOff, RecognizerError, StorageError
+from recognizer.core.vault import Vault
+from recognizer.events.appearances import EventRules
+from recognizer.events.event_erasing import Retention, open_requests
+from recognizer.events.event_hub import Events
+from recognizer.events.event_log import EventLog
+from recognizer.events.event_sealing import find_events, read_thumbnail
+from recognizer.events.mqtt_announced import forget_topics, topics_about
+
+log = logging.getLogger("recognizer.events")
+
+#: Seconds that another process, which writes the events, has to erase a person from them.
+FORGET_SECONDS = 8.0
+
+
+class KeptEvents:
+    """Owns the one `event_hub.Events` of a service, and knows where events are stored. Any thread may call.
+
+    Parameters
+    ----------
+    folder : Path
+    wanted : bool
+        Whether events are made.
+    rules : EventRules
+        When something is an event.
+    retention : Retention
+        How many events are stored, and for how long.
+    vault : Vault, optional
+        Encrypts them.
+    enrolled : callable, optional
+        Whether a name is enrolled.
+    announced : bool
+        Whether an MQTT broker retains who is present: then the process that is connected to it removes topics with names.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        wanted: bool,
+        rules: EventRules,
+        retention: Retention,
+        vault: Vault | None,
+        enrolled: Callable[[str], bool] | None = None,
+        announced: bool = False,
+    ):
+        self._folder, self.wanted, self._rules, self._retention, self._vault = folder, wanted, rules, retention, vault
+        self._enrolled, self._announced = enrolled, announced
+        self._hub: Events | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def hub(self) -> Events:
+        """Makes and distributes events; an observer for `video.live`. Created when it is first used.
+
+        Raises
+        ------
+        EventsOff, StorageError
+        """
+        if not self.wanted:
+            raise EventsOff("no events are kept: the setting RECOGNIZER_EVENTS is off")
+        with self._lock:
+            if self._hub is None:
+                self._hub = Events(self._folder, self._rules, self._retention, vault=self._vault, enrolled=self._enrolled)
+            return self._hub
+
+    def get(self, number: int) -> dict:
+        """One event.
+
+        Raises
+        ------
+        EventNotFound, EventsOff
+        """
+        found = self.hub.log.get(number)
+        if found is None:
+            raise EventNotFound(f"there is no event {number}, or no longer", event=number)
+        return found
+
+    def counts(self) -> dict | None:
+        """Counts of events since the start; None if the hub was never used."""
+        hub = self._made()
+        return None if hub is None else hub.counts()
+
+    # -- one person ---------------------------------------------------------------------------------------------
+
+    def find(self, name: str) -> list[dict]:
+        """Every event about a subject, read from the disk; see `event_links.about`.
+
+        Raises
+        ------
+        StorageError
+        """
+        return find_events(self._folder, name, self._vault)
+
+    def pictures(self, events: Sequence[dict]) -> Iterator[tuple[str, bytes]]:
+        """A file name and the JPEG, of each event that has one."""
+        for event in events:
+            picture = read_thumbnail(self._folder, event["id"], self._vault)
+            if picture is not None:
+                yield f"{event['id']}.jpg", picture
+
+    def export(self, name: str) -> tuple[list[dict], Iterator[tuple[str, bytes]]]:
+        """Every event about a subject, and their pictures."""
+        events = self.find(name)
+        return events, self.pictures(events)
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a subject another name in the events, also if another process writes them.
+
+        Raises
+        ------
+        StorageError
+        """
+        self._change(lambda events: events.rename(old, new))
+        self._forget_topics(old)
+
+    def name_unknown(self, name: str, visits: Iterable[str]) -> None:
+        """Give a name to the events of an unknown person who was identified later; events that cannot be written stay."""
+        try:
+            if self.wanted:
+                self.hub.name_unknown(name, visits)
+        except StorageError as error:
+            log.warning("earlier events of a stranger were not named: %s", error.message)
+
+    def erase(self, name: str) -> None:
+        """Erase a subject, who must not be enrolled any more, from the events, also if another process writes them.
+
+        Raises
+        ------
+        StorageError, KeyMissing
+        """
+        self._change(lambda events: events.erase(name))
+        self._forget_topics(name)
+
+    def verify(self, name: str) -> dict[str, int]:
+        """How much about an erased subject is left; other threads and processes are given a moment to erase it.
+
+        Raises
+        ------
+        StorageError
+        """
+        until = time.monotonic() + FORGET_SECONDS
+        while True:
+            left = self._left_of(name)
+            if not any(left.values()) or time.monotonic() >= until or self._waits_for_a_broker(left):
+                return left
+            time.sleep(0.1)
+
+    def _waits_for_a_broker(self, left: dict[str, int]) -> bool:
+        """Whether all that is left is at a broker to which this process has no connection."""
+        hub = self._made()
+        if hub is None or left["events"] or left["present"]:
+            return False
+        return any(sink.name == "mqtt" and sink.problem is not None for sink in list(hub.sinks))
+
+    def _left_of(self, name: str) -> dict[str, int]:
+        hub = self._made()
+        if hub is not None:
+            return hub.verify(name)
+        requested = sum(name in (each.subject, each.to) for each in open_requests(self._folder, self._vault))
+        topics = topics_about(self._folder, name)
+        return {"events": len(self.find(name)) + requested, "present": 0, "receivers": len(topics)}
+
+    def _forget_topics(self, name: str) -> None:
+        """Forget topics that were announced before MQTT was disabled: no process will remove them at the broker."""
+        if not self._announced and forget_topics(self._folder, name):
+            log.warning("a broker that is no longer used may still retain the name of somebody who was erased or renamed")
+
+    def _change(self, change: Callable[[Events | EventLog], object]) -> None:
+        """Change events through the hub, or in the files if no events are made."""
+        hub = self._made()
+        if hub is not None:
+            change(hub)
+        elif self._folder.is_dir():
+            held = self._log()
+            try:
+                try:
+                    held.forget_as_asked()
+                except RecognizerError as error:  # the request stays, and is tried again by the next process
+                    log.warning("a person could not be erased from the events: %s", error.message)
+                change(held)
+            finally:
+                held.close()
+
+    def purge(self) -> int:
+        """Delete expired events if no process makes events any more, and return how many; otherwise the hub deletes them."""
+        with self._lock:
+            if self.wanted or not self._folder.is_dir():
+                return 0
+            held = self._log()
+            try:
+                held.purge()
+                return held.counts["purged"]
+            finally:
+                held.close()
+
+    def close(self) -> None:
+        """Write the waiting events, end all threads."""
+        hub = self._made()
+        if hub is not None:
+            hub.close()
+
+    def _made(self) -> Events | None:
+        """The hub, if it was created."""
+        with self._lock:
+            return self._hub
+
+    def _log(self) -> EventLog:
+        return EventLog(self._folder, self._retention, vault=self._vault)

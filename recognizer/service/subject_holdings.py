@@ -1,0 +1,294 @@
+"""Every holding of an installation: what is stored about people, and where. A new keeper of data is added to `all_holdings`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, suppress
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from recognizer.backup import backup
+from recognizer.backup.reseal import DELETED, SCRATCH
+from recognizer.core.audit import AuditLog
+from recognizer.core.errors import SubjectNotFound
+from recognizer.core.files import PART, remove_erasing
+from recognizer.core.holdings import ExportedFile, Whose
+from recognizer.enrolment.cache import EncodingsCache
+from recognizer.enrolment.enrolment import Enrolment
+from recognizer.enrolment.entries import Entry
+from recognizer.enrolment.folder import KnownFaces
+from recognizer.galleries import matching
+from recognizer.service.event_service import KeptEvents
+from recognizer.service.stranger_service import KeptStrangers
+
+#: Age in seconds at which a temporary file counts as abandoned: no write takes as long.
+ABANDONED_SECONDS = 600.0
+
+
+class EnrolledHolding:
+    """Photos, consent notes, templates and thumbnails: the folder of a subject, the cache and the gallery.
+
+    Parameters
+    ----------
+    enrolment : Enrolment
+    max_bytes : int
+        Size of the largest photo that is read.
+    """
+
+    label = "photos"
+
+    def __init__(self, enrolment: Enrolment, max_bytes: int):
+        self._enrolment, self._max_bytes = enrolment, max_bytes
+
+    def _entries(self, name: str) -> list[Entry]:
+        try:
+            return self._enrolment.entries(name)
+        except SubjectNotFound:
+            return []
+
+    def find(self, whose: Whose) -> int:
+        return len(self._entries(whose.name)) or int(self._enrolment.folder.subject_folder(whose.name) is not None)
+
+    def export(self, whose: Whose) -> Iterator[ExportedFile]:
+        entries = self._entries(whose.name)
+        for entry in entries:
+            data = self._enrolment.folder.read(entry.path, self._max_bytes)
+            yield ExportedFile(f"photos/{PurePosixPath(entry.path).name}", data, "photos")
+        for photo in dict.fromkeys(entry.photo for entry in entries if entry.photo):
+            kept = self._enrolment.cache.thumbnail(photo)
+            if kept is not None:
+                yield ExportedFile(f"thumbnails/{photo}.jpg", kept, "thumbnails")
+        yield as_json("templates.json", [_plain_template(entry) for entry in entries], "templates")
+        agreed = self._enrolment.consent(whose.name)
+        yield as_json("consent.json", {"consent": agreed.note, "expires": agreed.expires}, "consent")
+
+    def rename(self, old: str, new: str) -> None:
+        """Nothing: `Enrolment.rename` has done it before the holdings are walked."""
+
+    def erase(self, whose: Whose) -> None:
+        mine = {entry.photo for entry in self._entries(whose.name)}
+        if whose.again and mine - set(whose.photos):  # somebody else was enrolled under this name since
+            for photo in mine & set(whose.photos):
+                self._enrolment.remove_photo(whose.name, photo)
+            return
+        with suppress(SubjectNotFound):
+            self._enrolment.remove_subject(whose.name)
+
+    def verify(self, whose: Whose) -> dict[str, int]:
+        mine = {entry.photo for entry in self._entries(whose.name)}
+        left = self._enrolment.left_of(whose.name, list(whose.photos))
+        if whose.again and mine - set(whose.photos):
+            there = len(mine & set(whose.photos))
+            return {"files": there, "templates": there, "cache_rows": left["cache_rows"]}
+        return left
+
+
+class OtherCachesHolding:
+    """What `evaluate` and `group` store about photos, which may be photos of enrolled people too.
+
+    Parameters
+    ----------
+    enrolment : Enrolment
+    files : sequence of Path
+        Databases of encodings besides that of the enrolment.
+    """
+
+    label = "other caches"
+
+    def __init__(self, enrolment: Enrolment, files: Sequence[Path]):
+        self._enrolment, self._files = enrolment, files
+
+    def _rows(self, whose: Whose, forget: bool = False) -> int:
+        rows = 0
+        for file in self._files:
+            if whose.photos and file.exists():
+                with closing(EncodingsCache(file, self._enrolment.folder.vault)) as cache:
+                    if forget:
+                        cache.forget(whose.photos)
+                    rows += cache.rows_about(whose.photos)
+        return rows
+
+    def find(self, whose: Whose) -> int:
+        return self._rows(whose)
+
+    def export(self, whose: Whose) -> Iterator[ExportedFile]:
+        """Nothing that the photos' own templates and thumbnails do not show."""
+        yield from ()
+
+    def rename(self, old: str, new: str) -> None:
+        """Nothing: these know photos by their ids only."""
+
+    def erase(self, whose: Whose) -> None:
+        self._rows(whose, forget=True)
+
+    def verify(self, whose: Whose) -> dict[str, int]:
+        return {"cache_rows": self._rows(whose)}
+
+
+class EventsHolding:
+    """Events and their pictures, who is present now, and what was handed on to a broker."""
+
+    label = "events"
+
+    def __init__(self, events: KeptEvents):
+        self._events = events
+
+    def find(self, whose: Whose) -> int:
+        return len(self._events.find(whose.name))
+
+    def export(self, whose: Whose) -> Iterator[ExportedFile]:
+        events, pictures = self._events.export(whose.name)
+        for name, data in pictures:
+            yield ExportedFile(f"events/{name}", data, "event_pictures")
+        yield as_json("events.json", events, "events")
+
+    def rename(self, old: str, new: str) -> None:
+        self._events.rename(old, new)
+
+    def erase(self, whose: Whose) -> None:
+        self._events.erase(whose.name)
+
+    def verify(self, whose: Whose) -> dict[str, int]:
+        return self._events.verify(whose.name)
+
+
+class StrangersHolding:
+    """Pictures of somebody from before they were enrolled. A stranger has no name: the templates tell.
+
+    Parameters
+    ----------
+    strangers : KeptStrangers
+    limit : callable
+        Returns the largest distance of two templates of one person.
+    """
+
+    label = "strangers"
+
+    def __init__(self, strangers: KeptStrangers, limit: Callable[[], float]):
+        self._strangers, self._limit = strangers, limit
+
+    def _like(self, whose: Whose) -> Callable[[np.ndarray], bool]:
+        limit = self._limit()
+        return lambda vector: bool(matching.distances(vector, whose.templates).min() <= limit)
+
+    def find(self, whose: Whose) -> int:
+        return self._strangers.count_like(self._like(whose)) if len(whose.templates) else 0
+
+    def export(self, whose: Whose) -> Iterator[ExportedFile]:
+        """Nothing: that a stranger is this person is likely, not certain, and the file may be handed out."""
+        yield from ()
+
+    def rename(self, old: str, new: str) -> None:
+        """Nothing: strangers have no names."""
+
+    def erase(self, whose: Whose) -> None:
+        if len(whose.templates):
+            self._strangers.forget_like(self._like(whose))
+
+    def verify(self, whose: Whose) -> dict[str, int]:
+        return {"strangers": self.find(whose)}
+
+
+class AuditNamesHolding:
+    """The names by which the audit log shows subjects; its lines have ids only."""
+
+    label = "audit names"
+
+    def __init__(self, audit: AuditLog):
+        self._audit = audit
+
+    def find(self, whose: Whose) -> int:
+        return sum(each == whose.name for each in self._audit.names().values())
+
+    def export(self, whose: Whose) -> Iterator[ExportedFile]:
+        yield as_json("audit.json", self._audit.about(whose.name), "audit")
+
+    def rename(self, old: str, new: str) -> None:
+        """Nothing: the line that records the renaming renames here too."""
+
+    def erase(self, whose: Whose) -> None:
+        if not whose.again or self.find(whose):
+            self._audit.forget(whose.name)
+
+    def verify(self, whose: Whose) -> dict[str, int]:
+        return {"names": self.find(whose)}
+
+
+class LeftoversHolding:
+    """Files that an interrupted write, backup or restore left. Nobody knows whose they are, so they are erased with anybody.
+
+    Parameters
+    ----------
+    folder : KnownFaces
+    state : Path
+        The state folder.
+    now : callable
+        Seconds since 1970.
+    """
+
+    label = "left-over files"
+
+    def __init__(self, folder: KnownFaces, state: Path, now: Callable[[], float] = time.time):
+        self._folder, self._state, self._now = folder, state, now
+
+    def find(self, whose: Whose) -> int:
+        """None that are known to be about this subject."""
+        return 0
+
+    def export(self, whose: Whose) -> Iterator[ExportedFile]:
+        """Nothing: these are incomplete, and may be about anybody."""
+        yield from ()
+
+    def rename(self, old: str, new: str) -> None:
+        """Nothing: these are never read."""
+
+    def erase(self, whose: Whose) -> None:
+        self._folder.sweep()
+        for path in self._abandoned():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with suppress(FileNotFoundError):
+                    remove_erasing(path)
+
+    def verify(self, whose: Whose) -> dict[str, int]:
+        return {"leftovers": len(self._abandoned())}
+
+    def _abandoned(self) -> list[Path]:
+        """Temporary files and folders that no process is writing any longer."""
+        backups = self._older(self._state.glob(SCRATCH + "*"), backup.ABANDONED_SECONDS)
+        others = (*self._state.glob(DELETED + "*"), *self._state.rglob(PART + "*"))
+        return [*backups, *self._older(others, ABANDONED_SECONDS)]
+
+    def _older(self, paths: Iterable[Path], seconds: float) -> Iterator[Path]:
+        for path in paths:
+            with suppress(FileNotFoundError):
+                if self._now() - path.stat().st_mtime > seconds:
+                    yield path
+
+
+def as_json(path: str, content: list | dict, kind: str) -> ExportedFile:
+    """Plain data as a file of an export."""
+    text = json.dumps(content, ensure_ascii=False, indent=1)
+    return ExportedFile(path, text.encode(), kind, len(content) if isinstance(content, list) else 1)
+
+
+def _plain_template(entry: Entry) -> dict:
+    """What the engine made of a photo, as plain data."""
+    held = entry.encoding
+    return {
+        "file": PurePosixPath(entry.path).name,
+        "photo": entry.photo,
+        "engine": held.engine,
+        "face": held.face,
+        "vector": None if held.vector is None else [float(value) for value in held.vector],
+        "problem": held.problem,
+        "box": held.box,
+        "score": held.score,
+        "width": held.width,
+        "height": held.height,
+    }

@@ -1,0 +1,160 @@
+"""The cameras of an installation, and the live video made of them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from recognizer.core.errors import StorageError
+from recognizer.core.metrics import CameraSample, Metrics
+from recognizer.events.sightings import SightingRules, Sightings
+from recognizer.service.event_service import KeptEvents
+from recognizer.service.stranger_service import KeptStrangers
+from recognizer.video.output.live import Live
+from recognizer.video.sources.cameras import Cameras
+from recognizer.video.tracking.vision import EngineVision
+from recognizer.video.tracking.workers import Workers, cores, sensible
+
+log = logging.getLogger("recognizer")
+
+
+def _untimed(stage: str, seconds: float) -> None:
+    """Used if nobody counts how long stages take."""
+
+
+class Video:
+    """Owns the cameras, the threads that they share, and the live video. Each is created when it is first used, from any
+    thread.
+
+    Parameters
+    ----------
+    listed : callable
+        Creates the list of cameras.
+    vision : EngineVision
+        Detects and recognises on each frame.
+    events : KeptEvents
+    strangers : KeptStrangers
+        Both receive the results, if they are stored.
+    sighting : SightingRules
+        Which unknown people are offered to `strangers`.
+    font : Path
+        For labels.
+    metrics : Metrics, optional
+        Counts stages.
+    attributes : frozenset of str
+        What events contain about how people look.
+    """
+
+    def __init__(
+        self,
+        listed: Callable[[], Cameras],
+        vision: EngineVision,
+        events: KeptEvents,
+        strangers: KeptStrangers,
+        sighting: SightingRules,
+        font: Path,
+        metrics: Metrics | None,
+        attributes: frozenset[str] = frozenset(),
+    ):
+        self._attributes = attributes
+        self._listed, self.vision, self._font, self._metrics = listed, vision, font, metrics
+        self._events, self._strangers, self._sighting = events, strangers, sighting
+        self._workers: Workers | None = None
+        self._live: Live | None = None
+        self._lock = threading.RLock()
+        self._cameras: Cameras | None = None
+        self._cameras_lock = threading.Lock()
+
+    @property
+    def cameras(self) -> Cameras:
+        """The list of cameras, read when it is first used."""
+        with self._cameras_lock:
+            if self._cameras is None:
+                self._cameras = self._listed()
+            return self._cameras
+
+    @property
+    def workers(self) -> Workers:
+        """The threads that all cameras share."""
+        with self._lock:
+            if self._workers is None:
+                self._workers = Workers(sensible(cores()))
+            return self._workers
+
+    @property
+    def live(self) -> Live:
+        """The server's video."""
+        with self._lock:
+            if self._live is None:
+                self._live = Live(
+                    self.cameras,
+                    self.vision,
+                    executor=self.workers,
+                    font=self._font,
+                    encoders=max(2, cores() // 2),
+                    observers=self._observers(),
+                    timed=_untimed if self._metrics is None else self._metrics.video_stage,
+                    attributes=self._attributes if self._events.wanted else frozenset(),
+                )
+            return self._live
+
+    def start(self) -> None:
+        """Start the cameras that always run, now and when one is added: for a server, not for a command."""
+        self.live.start()
+
+    def _observers(self) -> tuple[Callable, ...]:
+        """The observers for events and strangers; video works without them if their folder cannot be used."""
+        found: list[Callable] = []
+        try:
+            if self._events.wanted:
+                found.append(self._events.hub)
+        except StorageError as error:
+            log.warning("no events are kept: %s", error.message)
+        try:
+            if self._strangers.wanted:
+                found.append(Sightings(self._strangers.inbox.offer, self._sighting))
+        except StorageError as error:
+            log.warning("no strangers are kept: %s", error.message)
+        return tuple(found)
+
+    def summary(self) -> dict:
+        """Who watches which camera."""
+        return self._live.summary() if self._live else {"viewers": 0, "running": []}
+
+    def names(self) -> list[tuple[str, str]]:
+        """Id and name of each camera."""
+        return [(each.id, each.name or each.id) for each in self.cameras.all()]
+
+    def samples(self) -> list[CameraSample]:
+        """The state of each camera, for the metrics."""
+        samples = []
+        for entry in self.cameras.all():
+            camera, counts = entry.camera, entry.camera.counts
+            viewers = 0 if self._live is None else self._live.viewers(entry.id)
+            samples.append(
+                CameraSample(
+                    entry.id, camera.state.name, camera.fps, counts["read"], counts["dropped"], counts["connects"], viewers
+                )
+            )
+        return samples
+
+    def end_live(self) -> None:
+        """End the live video: people at the cameras leave now, which becomes events."""
+        with self._lock:
+            if self._live is not None:
+                self._live.close()
+
+    def close(self) -> None:
+        """Release the cameras."""
+        with self._cameras_lock:
+            cameras, self._cameras = self._cameras, None
+        if cameras is not None:
+            cameras.close()
+
+    def end_workers(self) -> None:
+        """End the shared threads; call it last."""
+        with self._lock:
+            if self._workers is not None:
+                self._workers.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,1 @@
+"""People whom cameras showed and nobody enrolled, grouped by person until they are named."""

@@ -1,0 +1,1 @@
+"""Output of live video: drawn frames, MJPEG streams, recordings, results for programs."""

@@ -1,0 +1,1 @@
+"""Cameras, streams and recordings: from a source to its newest frame."""

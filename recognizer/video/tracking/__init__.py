@@ -1,0 +1,1 @@
+"""Detects, tracks and names faces on frames: what runs when, and on which threads."""

@@ -1,0 +1,125 @@
+"""How the clients of each dialect ask, as far as the contract of all dialects needs it."""
+
+from __future__ import annotations
+
+import requests
+
+from .serving import REPLY_SECONDS, Server
+
+
+class Speaker:
+    """One dialect.
+
+    Attributes
+    ----------
+    name : str
+    no_key, wrong_key, too_little : int
+        The status of a refusal: no key, a wrong one, one whose role does not suffice.
+    """
+
+    name = ""
+    no_key = wrong_key = 401
+    too_little = 403
+
+    def send(self, server: Server, method: str, path: str, key: str | None = None, **how) -> requests.Response:
+        """One request; every reply is looked through for what must not leave the server, and has a length."""
+        reply = requests.request(method, server.url + path, timeout=REPLY_SECONDS, **self.with_key(key, how))
+        server.check_leaks(str(reply.headers).encode() + reply.content)
+        assert reply.headers["Content-Length"] == str(len(reply.content)) and "Transfer-Encoding" not in reply.headers
+        assert reply.headers["Content-Type"] == "application/json"
+        if reply.status_code >= 400:
+            self.error(reply)
+        return reply
+
+    def with_key(self, key: str | None, how: dict) -> dict:
+        return how if key is None else {**how, "headers": {**how.get("headers", {}), "x-api-key": key}}
+
+    def recognize(self, server: Server, photo: bytes, key: str | None = None, **parameters: str) -> requests.Response:
+        raise NotImplementedError
+
+    def enrol(self, server: Server, name: str, photo: bytes, key: str | None = None) -> requests.Response:
+        raise NotImplementedError
+
+    def names(self, reply: requests.Response) -> list[str | None]:
+        """Who is on the photo, from left to right."""
+        raise NotImplementedError
+
+    def error(self, reply: requests.Response) -> str:
+        """The text of an error, of which the form is checked."""
+        raise NotImplementedError
+
+    def failed(self, reply: requests.Response) -> bool:
+        return reply.status_code >= 400
+
+
+class DeepStack(Speaker):
+    name = "deepstack"
+    root = "/v1/vision/face"
+
+    def with_key(self, key: str | None, how: dict) -> dict:
+        return how if key is None else {**how, "data": {**how.get("data", {}), "api_key": key}}
+
+    def recognize(self, server, photo, key=None, **parameters):
+        files = {"image": ("image", photo)}
+        return self.send(
+            server, "POST", f"{self.root}/recognize", key, files=files, data={"min_confidence": "0.45", **parameters}
+        )
+
+    def enrol(self, server, name, photo, key=None):
+        files = {"image-of-any-name": ("x", photo)}
+        return self.send(server, "POST", f"{self.root}/register", key, files=files, data={"userid": name})
+
+    def names(self, reply):
+        shown = reply.json()
+        assert reply.status_code == 200 and shown["success"] is True, shown
+        for face in shown["predictions"]:
+            assert (face["confidence"] == 0) is (face["userid"] == "unknown"), face
+        faces = sorted(shown["predictions"], key=lambda face: face["x_min"])
+        return [None if face["userid"] == "unknown" else face["userid"] for face in faces]
+
+    def error(self, reply):
+        shown = reply.json()
+        assert shown["success"] is False and shown["error"] and isinstance(shown["error"], str), shown
+        return shown["error"]
+
+
+class CodeProject(DeepStack):
+    """Errors of a module have the status 200."""
+
+    name = "codeproject"
+    root = "/codeproject/v1/vision/face"
+
+    def failed(self, reply):
+        return reply.json()["success"] is False and reply.json()["code"] == 500
+
+
+class CompreFace(Speaker):
+    name = "compreface"
+    no_key, wrong_key = 400, 404
+
+    def recognize(self, server, photo, key=None, **parameters):
+        how = {
+            "files": {"file": ("photo.jpg", photo)},
+            "params": {"det_prob_threshold": "0.8", "face_plugins": "undefined", **parameters},
+        }
+        return self.send(server, "POST", "/api/v1/recognition/recognize", key, **how)
+
+    def enrol(self, server, name, photo, key=None):
+        how = {"files": {"file": ("photo.jpg", photo)}, "params": {"subject": name}}
+        return self.send(server, "POST", "/api/v1/recognition/faces", key, **how)
+
+    def names(self, reply):
+        if reply.status_code == 400 and reply.json()["code"] == 28:
+            return []
+        assert reply.status_code == 200, reply.text
+        faces = sorted(reply.json()["result"], key=lambda face: face["box"]["x_min"])
+        nearest = [face["subjects"][0] for face in faces]  # some clients do not look whether there is one
+        return [each["subject"] if each["similarity"] >= 0.5 else None for each in nearest]
+
+    def error(self, reply):
+        shown = reply.json()
+        assert set(shown) == {"message", "code"} and shown["message"] and isinstance(shown["code"], int), shown
+        return shown["message"]
+
+
+SPEAKERS = (DeepStack(), CodeProject(), CompreFace())

@@ -1,0 +1,173 @@
+"""Other services' own clients, as their makers published them, against a real server."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import platformdirs
+import pytest
+import requests
+
+from recognizer.photos.objects import LABELS
+
+from . import pictures
+from .serving import Server
+
+#: The clients and what they need beside the packages that the tests have already. Their own old versions are found first.
+PACKAGES = (
+    "compreface-sdk==0.6.0",
+    "requests-toolbelt==0.9.1",
+    "urllib3==1.26.20",
+    "deepstack-sdk==0.2.1",
+    "validators==0.35.0",
+    "deepstack-python==0.9",
+    "codeproject-ai-api==0.1",
+)
+#: The same for Node.
+NODE_PACKAGES = ("@exadel/compreface-js-sdk@1.0.0",)
+SCRIPTS = Path(__file__).with_name("client_scripts.py")
+
+pytestmark = [pytest.mark.network, pytest.mark.slow]
+
+
+def installed(packages: Sequence[str], *command: str) -> Path:
+    """The folder with some packages, made once and kept in the user's cache, or a skip that says what is wrong.
+
+    Parameters
+    ----------
+    packages : sequence of str
+    *command : str
+        What installs them into the folder that follows it.
+    """
+    made = hashlib.sha256("\n".join((*packages, sys.version)).encode()).hexdigest()[:16]
+    folder = platformdirs.user_cache_path("recognizer", appauthor=False) / "test-clients" / made
+    if not folder.is_dir():
+        new = folder.with_name(f"{made}.{os.getpid()}")
+        new.mkdir(parents=True)
+        done = subprocess.run([*command, str(new), *packages], capture_output=True, text=True)
+        if done.returncode:
+            shutil.rmtree(new)
+            pytest.skip(f"the clients cannot be installed here: {done.stderr.strip()[-300:]}")
+        if not folder.is_dir():
+            new.rename(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def clients() -> Path:
+    """The Python clients."""
+    pip = (sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--disable-pip-version-check", "--target")
+    return installed(PACKAGES, *pip)
+
+
+@pytest.fixture(scope="session")
+def node_clients() -> Path:
+    """The JavaScript clients."""
+    if not shutil.which("node") or not shutil.which("npm"):
+        pytest.skip("Node and npm are not here")
+    return installed(NODE_PACKAGES, "npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with Server(tmp_path_factory.mktemp("clients"), embedder="sface") as server:
+        yield server
+
+
+def ran(*command: str | Path, folder: Path, **environment: str) -> dict:
+    """What a client said."""
+    environ = {**os.environ, **environment}
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=folder, env=environ, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture
+def album(server, faces, tmp_path) -> Path:
+    """A folder of photos; nobody is enrolled."""
+    for name in ("obama", "obama2", "biden", "collins", "nobody"):
+        (tmp_path / f"{name}.jpg").write_bytes(faces[name])
+    server.clear()
+    return tmp_path
+
+
+@pytest.fixture
+def ask(clients, server, album):
+    """Run what users of a Python client do; what the client said."""
+    return lambda client: ran(sys.executable, SCRIPTS, client, server.port, album, folder=album, PYTHONPATH=str(clients))
+
+
+def test_deepstack_sdk(ask, server):
+    said = ask("deepstack_sdk")
+    assert said.pop("refused") == "Invalid image"
+    assert said == {
+        "registered": True,
+        "known": ["Barack & Co"],
+        "stranger": ["unknown"],
+        "nobody": 0,
+        "found": 1,
+        "list": ["Barack & Co"],
+        "deleted": True,
+        "left": [],
+    }
+    assert server.files() == []
+
+
+def test_deepstack_python(ask):
+    said = ask("deepstack_python")
+    assert said["registered"] == ["face added", "face updated"]
+    assert list(said["known"]) == ["Ada"] and said["known"]["Ada"] > 99
+    assert said["stranger"] == {} and said["nobody"] == [] and said["found"] == 1
+    assert "person" in said["objects"] and "400" in said["refused"]
+
+
+def test_codeproject_ai_api(ask):
+    said = ask("codeproject_ai_api")
+    assert said["registered"] == "face added" and list(said["known"]) == ["Ada"]
+    assert said["stranger"] == {} and said["nobody"] == [] and said["list"] == ["Ada"]
+
+
+def test_compreface_sdk(ask, server):
+    said = ask("compreface_sdk")
+    assert said["made"] == {"subject": "Empty"} and said["subjects"] == [{"subjects": ["Empty"]}]
+    assert set(said["added"]) == {"image_id", "subject"} and len(said["added"]["image_id"]) == 36
+    assert said["known"] == ["Barack Obama"] and said["stranger"] == [] and said["known_again"] == ["The President"]
+    assert said["nobody"]["code"] == said["refused"]["code"] == 28
+    assert len(said["face"]["landmarks"]) == 5 and len(said["face"]["embedding"]) > 100 and "age" not in said["face"]
+    assert said["face"]["execution_time"]["detector"] >= 0
+    assert said["same"] > 0.8 and said["other"] < 0.4 and said["stored"]["similarity"] > 0.8
+    assert said["renamed"] == {"updated": True} and said["slash"]["code"] == 42
+    assert said["list"]["faces"] == [{"image_id": said["added"]["image_id"], "subject": "The President"}]
+    assert said["deleted"][0]["subject"] == "The President" and said["deleted"][1]["code"] == 44
+    assert said["everybody"] == [{"deleted": 1}, {"subjects": []}] and server.files() == []
+
+
+def test_compreface_js_sdk(node_clients, server, album):
+    script = SCRIPTS.with_name("compreface_js.mjs")
+    said = ran("node", script, node_clients, server.port, folder=album)
+    assert said["added"]["subject"] == "Barack & Co" and said["base64"]["subject"] == "Joe"
+    assert said["subjects"] == {"subjects": ["Barack & Co", "Joe"]}
+    assert said["known"] == ["Barack & Co"] and said["stranger"] == [None] and said["nobody"]["code"] == 28
+    assert len(said["detected"]["result"]) == 1
+    assert said["verified"]["result"][0]["face_matches"][0]["similarity"] > 0.8
+    assert said["renamed"] == {"updated": True} and said["list"]["total_elements"] == 2
+    assert said["deleted"] == {"image_id": said["added"]["image_id"], "subject": "Barack"}
+    assert said["several"] == [{"image_id": said["base64"]["image_id"], "subject": "Joe"}]
+    assert said["missing"]["code"] == 44 and said["left"] == {"subjects": []} and server.files() == []
+
+
+def test_frigates_detector_as_it_was_recorded(server, faces):
+    """The picture is the model's input; Frigate stops at the first label that it does not know, or that is not certain."""
+    picture = pictures.smaller(faces["biden"], 320)
+    form = {"data": {"api_key": ""}, "files": {"image": ("image", picture)}}
+    found = requests.post(f"{server.url}/v1/vision/detection", timeout=60, **form).json()["predictions"]
+    assert found and {each["label"] for each in found} <= set(LABELS.values())
+    assert [each["confidence"] for each in found] == sorted((each["confidence"] for each in found), reverse=True)
+    assert all(each["confidence"] >= 0.4 and 0 <= each["x_min"] < each["x_max"] <= 320 for each in found)

@@ -1,0 +1,309 @@
+"""The contract of all dialects: what every client of another service may rely on, and what none of them may do."""
+
+from __future__ import annotations
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import requests
+from PIL import ImageOps
+
+from recognizer.access.dialects import DIALECTS
+
+from . import pictures
+from .serving import Server
+from .speakers import SPEAKERS, Speaker
+
+MAX_BYTES, MAX_BODY = 200_000, 400_000
+EVIL = {"Origin": "https://evil.example"}
+WRONG = "rk_abcdefgh_" + "A" * 43
+
+
+@pytest.fixture(scope="module")
+def hall(tmp_path_factory, faces):
+    """A server without keys that works on one photo at a time and lets one more wait."""
+    folder = tmp_path_factory.mktemp("hall")
+    server = Server(folder, embedder="sface", workers=1, queue=1, max_image_bytes=MAX_BYTES, max_body_bytes=MAX_BODY)
+    server.put("Barack Obama/one.jpg", faces["obama"])
+    server.put("Joe Biden/one.jpg", faces["biden"])
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory, faces):
+    """A server with a key of each role in `keys`, and all dialects on."""
+    server = Server(tmp_path_factory.mktemp("locked"), embedder="sface", dialects="all", max_image_bytes=MAX_BYTES)
+    server.put("Barack Obama/one.jpg", faces["obama"])
+    server.keys = {}
+    for role in ("read", "write", "admin"):
+        done = server.cli("--json", "keys", "add", role, "--role", role)
+        server.keys[role] = json.loads(done.stdout)["key"]
+    server.always["headers"] = {"X-Api-Key": server.keys["admin"]}
+    with server:
+        yield server
+
+
+each = pytest.mark.parametrize("speaker", SPEAKERS, ids=lambda speaker: speaker.name)
+
+
+def test_every_dialect_has_a_speaker():
+    assert [speaker.name for speaker in SPEAKERS] == [dialect.name for dialect in DIALECTS]
+
+
+# -- photos ----------------------------------------------------------------------------------------------------------
+
+
+@each
+def test_known_faces_strangers_and_nobody(hall, faces, speaker: Speaker):
+    assert speaker.names(speaker.recognize(hall, faces["obama2"])) == ["Barack Obama"]
+    assert speaker.names(speaker.recognize(hall, faces["collins"])) == [None]
+    assert speaker.names(speaker.recognize(hall, faces["nobody"])) == []
+    assert speaker.names(speaker.recognize(hall, faces["trio"])) == ["Barack Obama", "Joe Biden", None]
+
+
+@each
+def test_unknown_parameters_are_ignored(hall, faces, speaker: Speaker):
+    reply = speaker.recognize(hall, faces["obama2"], face_color="undefined", status="")
+    assert speaker.names(reply) == ["Barack Obama"]
+
+
+@each
+def test_photos_that_cannot_be_used(hall, faces, speaker: Speaker):
+    for photo in (faces["obama"][:2000], b"GIF89a", b"no photo at all", b""):
+        reply = speaker.recognize(hall, photo)
+        assert speaker.failed(reply) and speaker.error(reply)
+        assert reply.status_code < 500
+    large = speaker.recognize(hall, faces["obama2"] + bytes(MAX_BYTES + 1 - len(faces["obama2"])))
+    assert speaker.failed(large) and "bytes" in speaker.error(large)
+    url = hall.url + large.request.path_url
+    assert requests.post(url, data=bytes(MAX_BODY + 1), timeout=60).status_code == 413  # the server itself, before it reads
+
+
+@each
+def test_nobody_is_enrolled_by_a_photo_without_a_face(hall, faces, speaker: Speaker):
+    reply = speaker.enrol(hall, "Nobody", faces["nobody"])
+    assert speaker.failed(reply) and speaker.error(reply)
+    assert "Nobody" not in hall.people()
+    for name in ("a/b", "dot.", "\u202e"):
+        reply = speaker.enrol(hall, name, faces["collins"])
+        assert speaker.failed(reply) and "name" in speaker.error(reply)
+    assert set(hall.people()) == {"Barack Obama", "Joe Biden"}
+
+
+@each
+def test_a_full_queue(hall, faces, speaker: Speaker):
+    start = threading.Barrier(10)
+
+    def ask(_) -> requests.Response:
+        start.wait()
+        return speaker.recognize(hall, faces["trio"])
+
+    with ThreadPoolExecutor(10) as pool:
+        replies = list(pool.map(ask, range(10)))
+    assert {reply.status_code for reply in replies} == {200, 503}
+    for reply in replies:
+        if reply.status_code == 503:
+            assert speaker.error(reply) and int(reply.headers["Retry-After"]) >= 1
+        else:
+            assert speaker.names(reply) == ["Barack Obama", "Joe Biden", None]
+
+
+# -- who may ask -------------------------------------------------------------------------------------------------------
+
+
+@each
+def test_without_keys_any_key_will_do_and_pages_of_others_may_not_ask(hall, faces, speaker: Speaker):
+    assert speaker.names(speaker.recognize(hall, faces["obama2"], "b2ec9d13-0000-0000-0000-000000000000")) == ["Barack Obama"]
+    path = speaker.recognize(hall, faces["obama2"]).request.path_url
+    for headers in (EVIL, {"Host": "evil.example"}):
+        reply = speaker.send(hall, "POST", path, headers=headers)
+        assert reply.status_code == 403 and speaker.error(reply)
+
+
+@each
+def test_with_keys_the_dialects_own_place_is_read(locked, faces, speaker: Speaker):
+    known = speaker.recognize(locked, faces["obama2"], locked.keys["read"])
+    assert speaker.names(known) == ["Barack Obama"]
+    assert speaker.recognize(locked, faces["obama2"]).status_code == speaker.no_key
+    assert speaker.recognize(locked, faces["obama2"], WRONG).status_code == speaker.wrong_key
+    refused = speaker.enrol(locked, "Mallory", faces["collins"], locked.keys["read"])
+    assert refused.status_code == speaker.too_little and "write" in speaker.error(refused)
+    assert "Mallory" not in locked.people()
+    assert speaker.recognize(locked, faces["obama2"], headers=None).status_code == speaker.no_key
+
+
+def test_no_more_than_a_photo_is_read_for_the_key_in_it(locked, faces):
+    path, large = "/v1/vision/face/register", {"a": faces["biden"], "b": bytes(MAX_BYTES), "c": bytes(MAX_BYTES)}
+    fields = {"userid": "Joe", "api_key": locked.keys["write"]}
+    refused = requests.post(locked.url + path, files=large, data=fields, timeout=60)
+    assert refused.status_code == 413 and refused.json()["success"] is False
+    shown = {"X-Api-Key": locked.keys["write"]}
+    assert requests.post(locked.url + path, files=large, data={"userid": "Joe"}, headers=shown, timeout=60).status_code == 200
+    assert locked.request("DELETE", "/people/Joe").status_code == 200
+
+
+def test_ids_of_images_outlive_a_restart_and_a_new_name(locked, faces):
+    headers, base = {"x-api-key": locked.keys["admin"]}, "/api/v1/recognition/"
+
+    def ids(name: str) -> list[str]:
+        shown = requests.get(f"{locked.url}{base}faces?subject={name}", headers=headers, timeout=60).json()
+        return [each["image_id"] for each in shown["faces"]]
+
+    (before,) = ids("Barack Obama")
+    locked.restart()
+    new = {"subject": "The President"}
+    assert requests.put(f"{locked.url}{base}subjects/barack obama", headers=headers, json=new, timeout=60).json()["updated"]
+    assert ids("The President") == [before]
+    photo = requests.get(f"{locked.url}{base}faces/{before}/img", headers=headers, timeout=60)
+    assert photo.content == faces["obama"] and photo.headers["Content-Type"] == "application/octet-stream"
+    in_url = f"{locked.url}/api/v1/static/{locked.keys['admin']}/images/{before}"
+    assert requests.get(in_url, timeout=60).json()["code"] == 20  # a key in a URL is none
+    back = {"subject": "Barack Obama"}
+    assert requests.put(f"{locked.url}{base}subjects/The President", headers=headers, json=back, timeout=60).json()["updated"]
+    everybody = {"x-api-key": locked.keys["write"]}
+    for path in ("faces", "subjects"):
+        refused = requests.delete(f"{locked.url}{base}{path}", headers=everybody, timeout=60)
+        assert refused.status_code == 403 and "admin" in refused.json()["message"]
+    assert set(locked.people()) == {"Barack Obama"}
+
+
+@each
+def test_what_is_enrolled_is_in_the_audit_log_under_the_key(locked, faces, speaker: Speaker):
+    reply = speaker.enrol(locked, "Eileen Collins", faces["collins"], locked.keys["write"])
+    assert not speaker.failed(reply), reply.text
+    names = speaker.names(speaker.recognize(locked, faces["collins"], locked.keys["read"]))
+    assert names == ["Eileen Collins"]
+    line = locked.get("/audit", params={"action": "enroll"}).json()["lines"][-1]
+    assert line["name"] == "Eileen Collins" and line["actor"] == "key:" + locked.keys["write"].split("_")[1]
+    assert locked.request("DELETE", "/people/Eileen Collins").status_code == 200
+
+
+@each
+def test_unknown_routes_and_methods_have_the_dialects_form(hall, speaker: Speaker):
+    path = speaker.recognize(hall, b"").request.path_url.split("?")[0]
+    assert speaker.send(hall, "GET", path + "/nothing").status_code == 404
+    assert speaker.send(hall, "PATCH", path).status_code in (404, 405)
+
+
+def test_faces_that_are_not_comparable_are_similar_to_nobody(hall, faces):
+    """Negatives of different people lie within the threshold, and clients decide by the similarity alone."""
+    photo = pictures.save(ImageOps.invert(pictures.load(faces["obama2"])), quality=90)
+    assert hall.recognize(photo)["faces"][0]["comparable"] is False
+    files = {"image1": ("x", photo), "image2": ("x", photo)}
+    matched = requests.post(f"{hall.url}/v1/vision/face/match", files=files, timeout=60).json()
+    assert (matched["success"], matched["similarity"]) == (True, 0.0)
+    (found,) = requests.post(f"{hall.url}/v1/vision/face/recognize", files={"image": ("x", photo)}, timeout=60).json()[
+        "predictions"
+    ]
+    assert found["userid"] == "unknown"
+    base, pair = f"{hall.url}/api/v1", {"source_image": ("a.jpg", photo), "target_image": ("a.jpg", photo)}
+    (verified,) = requests.post(f"{base}/verification/verify", files=pair, timeout=60).json()["result"]
+    assert [each["similarity"] for each in verified["face_matches"]] == [0.0]
+
+
+# -- DeepStack and CodeProject.AI --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("speaker", SPEAKERS[:2], ids=lambda speaker: speaker.name)
+def test_what_else_deepstacks_clients_ask(hall, faces, speaker: Speaker):
+    def ask(path: str, *photos: bytes, **fields: str) -> requests.Response:
+        files = [(f"image{number}", ("x", photo)) for number, photo in enumerate(photos)]
+        root = speaker.root.removesuffix("/face")
+        return speaker.send(hall, "POST", root + path, files=files or None, data={"api_key": "", **fields})
+
+    assert ask("/face/list").json()["faces"] == ["Barack Obama", "Joe Biden"]
+    assert ask("/face/match", faces["obama"], faces["obama2"]).json()["similarity"] > 0.8
+    assert ask("/face/match", faces["obama"], faces["biden"]).json()["similarity"] < 0.4
+    (face,) = ask("/face", faces["biden"], min_confidence="0.8").json()["predictions"]
+    assert face["x_min"] < face["x_max"] and face["y_min"] < face["y_max"] and 0.8 <= face["confidence"] <= 1
+    assert ask("/custom/list").json()["models"] == ["coco"]
+    assert ask("/face/delete", userid="Nobody At All").json()["success"] is True
+    for reply in (
+        ask("/face", faces["biden"], min_confidence="2"),
+        ask("/face/match", faces["biden"]),
+        ask("/face/match", faces["biden"], faces["nobody"]),
+        ask("/face/register", faces["biden"]),
+        ask("/face/register", userid="Somebody"),
+        ask("/face/register", faces["collins"], userid="Unknown"),
+        ask("/custom/mine", faces["biden"]),
+        ask("/scene", faces["biden"]),
+    ):
+        assert speaker.failed(reply) and speaker.error(reply)
+    shown = speaker.send(hall, "GET", speaker.root.removesuffix("vision/face") + "server/status/version").json()
+    assert shown["success"] is True and set(shown["version"]) == {"major", "minor", "patch"}
+
+
+# -- CompreFace ----------------------------------------------------------------------------------------------------------
+
+
+def test_compreface_with_embeddings(hall, faces):
+    base = f"{hall.url}/api/v1"
+
+    def embedding(name: str) -> list[float]:
+        files = {"file": ("a.jpg", faces[name])}
+        reply = requests.post(f"{base}/detection/detect?face_plugins=calculator,pose", files=files, timeout=60)
+        (face,) = reply.json()["result"]
+        assert set(face["pose"]) == {"pitch", "roll", "yaw"}
+        return face["embedding"]
+
+    obama, collins = embedding("obama2"), embedding("collins")
+    asked = {"embeddings": [obama, collins]}
+    found = requests.post(f"{base}/recognition/embeddings/recognize?prediction_count=2", json=asked, timeout=60).json()[
+        "result"
+    ]
+    assert [each["similarities"][0]["subject"] for each in found][0] == "Barack Obama" and len(found[0]["similarities"]) == 2
+    assert found[0]["similarities"][0]["similarity"] > 0.8 > 0.4 > found[1]["similarities"][0]["similarity"]
+    stored = requests.get(f"{base}/recognition/faces?subject=barack obama&size=1", timeout=60).json()
+    assert (stored["total_elements"], stored["total_pages"], stored["page_size"]) == (1, 1, 1)
+    url = f"{base}/recognition/embeddings/faces/{stored['faces'][0]['image_id']}/verify"
+    similar = [each["similarity"] for each in requests.post(url, json=asked, timeout=60).json()["result"]]
+    assert similar[0] > 0.8 > 0.4 > similar[1]
+    pair = {"source": obama, "targets": [obama, collins]}
+    similar = [
+        each["similarity"] for each in requests.post(f"{base}/verification/embeddings/verify", json=pair).json()["result"]
+    ]
+    assert similar[0] == 1.0 and similar[1] < 0.4
+    for wrong in ({}, {"embeddings": []}, {"embeddings": [[1, 2]]}, {"embeddings": [["a"] * len(obama)]}, {"embeddings": 1}):
+        refused = requests.post(f"{base}/recognition/embeddings/recognize", json=wrong, timeout=60)
+        assert (refused.status_code, refused.json()["code"]) == (400, 37), wrong
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "number"),
+    [
+        ("POST", "recognition/recognize", 400, 34),
+        ("POST", "recognition/recognize?det_prob_threshold=1.5", 400, 28),
+        ("POST", "recognition/recognize?prediction_count=0", 400, 26),
+        ("POST", "recognition/faces", 400, 34),
+        ("DELETE", "recognition/faces/3f6d5a32-0000-0000-0000-000000000000", 404, 44),
+        ("DELETE", "recognition/faces/no-id", 404, 44),
+        ("DELETE", "recognition/subjects/Nobody", 404, 42),
+        ("PUT", "recognition/subjects/Joe Biden", 400, 33),
+        ("POST", "recognition/subjects", 400, 33),
+        ("POST", "recognition/faces/delete", 400, 26),
+        ("PUT", "recognition/subjects/A/B", 404, 42),
+        ("GET", "nothing", 404, 0),
+    ],
+)
+def test_comprefaces_numbers(hall, method, path, status, number):
+    reply = requests.request(method, f"{hall.url}/api/v1/{path}", timeout=60)
+    assert (reply.status_code, reply.json()["code"]) == (status, number), reply.text
+
+
+def test_compreface_where_nothing_is_found(hall, faces):
+    base = f"{hall.url}/api/v1"
+    one = requests.post(f"{base}/verification/verify", files={"target_image": ("a.jpg", faces["obama"])}, timeout=60)
+    assert (one.status_code, one.json()["code"]) == (400, 34)
+    pair = {"source_image": ("a.jpg", faces["trio"]), "target_image": ("a.jpg", faces["obama"])}
+    several = requests.post(f"{base}/verification/verify", files=pair, timeout=60)
+    assert (several.status_code, several.json()["code"]) == (400, 31)
+    assert requests.delete(f"{base}/recognition/faces?subject=Nobody", timeout=60).json() == {"deleted": 0}
+    image = requests.get(f"{base}/recognition/faces/3f6d5a32-0000-0000-0000-000000000000/img", timeout=60)
+    assert (image.status_code, image.content) == (200, b"")
+    taken = requests.post(f"{base}/recognition/subjects", json={"subject": "JOE BIDEN"}, timeout=60)
+    assert (taken.status_code, taken.json()["code"]) == (400, 43)
+    assert set(requests.get(f"{base}/config", timeout=60).json()) == {"clientMaxFileSize", "clientMaxBodySize"}
+    assert requests.get(f"{base}/consistence/status", timeout=60).json()["status"] == "OK"
