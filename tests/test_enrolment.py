@@ -602,6 +602,7 @@ def test_files_copied_with_their_old_times_are_taken_at_once(home, faces):
 # --- many, and several processes ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("holds_lock", [False, True], ids=["in threads", "in processes"])
 def test_all_cores_make_the_templates_that_one_makes(home, faces, tmp_path, engine, monkeypatch, holds_lock):
     monkeypatch.setattr(type(engine.embedder), "holds_lock", holds_lock)
@@ -652,6 +653,7 @@ enrolment.cache.close()
 """
 
 
+@pytest.mark.slow
 def test_two_processes_on_one_folder_come_to_agree(home, faces, engine, models_dir):
     home.put("Biden/1.jpg", jpeg(faces["biden"]))
     command = [sys.executable, "-c", OTHER, home.known.root, home.cache_file, models_dir]

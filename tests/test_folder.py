@@ -307,6 +307,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
 def test_a_kill_at_any_moment_leaves_whole_photos_only_and_all_that_were_acknowledged(known):
     rng, acknowledged, turn = np.random.default_rng(17), [], 0
@@ -385,6 +386,7 @@ def everything(known) -> dict[str, bytes]:
     return {str(path.relative_to(known.root)): path.read_bytes() for path in files}
 
 
+@pytest.mark.slow
 def test_a_start_beside_another_process_disturbs_no_write_and_no_deletion(known):
     stop, errors = threading.Event(), []
 

@@ -29,6 +29,7 @@ def chips() -> np.ndarray:
     return int8.drawn_faces(drawn_face(CHIP), 12)[::-1]
 
 
+@pytest.mark.slow
 def test_it_is_near_the_full_network_and_not_the_same(stored, chips):
     full, small = ResNet().describe(chips), ResNet(provider="cpu-int8", folder=stored).describe(chips)
     far = np.linalg.norm(full - small, axis=1)
@@ -62,6 +63,7 @@ def test_without_the_tool_it_cannot_be_created(tmp_path, monkeypatch):
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_damaged_file_is_created_again(stored, chips, tmp_path, caplog):
     [file] = stored.iterdir()
     whole = file.read_bytes()

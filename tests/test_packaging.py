@@ -144,6 +144,7 @@ class TestMakeVenv:
         script.chmod(0o755)
         return script
 
+    @pytest.mark.slow
     def test_makes_an_environment_with_pip_and_then_leaves_it_alone(self, tmp_path):
         assert self.run(tmp_path, sys.executable).returncode == 0
         python = tmp_path / "venv" / "bin" / "python"

@@ -471,6 +471,7 @@ def people(tmp_path_factory, models_dir, photos):
         yield opened
 
 
+@pytest.mark.slow
 def test_a_real_clip(people, clip):
     async def collect():
         return [result async for result in people.watch(clip, paced=False, landmarks=68)]
@@ -489,6 +490,7 @@ def test_a_real_clip(people, clip):
                 assert face.seen.distance <= face.seen.match.threshold and face.seen.match.false_match_rate < 0.01
 
 
+@pytest.mark.slow
 def test_several_sources_under_one_loop(people, clip, still_clip):
     async def one(clip, **how) -> Counter:
         found: Counter = Counter()
@@ -523,6 +525,7 @@ def test_somebody_enrolled_while_watching_is_named_from_then_on(people, clip, ph
     assert found[20] == {"Barack Obama", None} and found[-1] == {"Barack Obama", "Eileen Collins"}
 
 
+@pytest.mark.slow
 def test_the_loop_is_not_blocked_by_the_real_engine(people, clip, monkeypatch):
     rounds = Rounds()
 

@@ -68,6 +68,7 @@ def modules() -> dict[str, Path]:
     return {".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts): file for file in PACKAGE.rglob("*.py")}
 
 
+@pytest.mark.slow
 def test_every_module_that_writes_files_is_registered():
     writing = {name for name, file in modules().items() if writes(file.read_text("utf-8"))}
     registered = {each.module for each in STORED_FILES}
