@@ -14,6 +14,7 @@ import pytest
 
 from recognizer.core.consent import Consent
 from recognizer.core.errors import NameTaken, StorageError, SubjectNotFound
+from recognizer.enrolment import folder as folder_module
 from recognizer.enrolment.cache import FileStamp, photo_id
 from recognizer.enrolment.folder import KnownFaces
 
@@ -204,6 +205,33 @@ def test_add_stores_the_very_bytes_under_the_id(known):
     assert known.stamp(path) == FileStamp.of(os.stat(known.file(path))) == known.scan()[0][0].stamp
     assert known.add("Ann Lena", photo_id(data), "jpg", data) == path  # again: the same file
     assert all_files(known) == {path}
+
+
+def test_a_new_folder_appears_together_with_its_first_photo(known, monkeypatch):
+    """A killed process leaves no empty folder with a name that nobody would erase."""
+    write, shown = folder_module.write_durably, []
+
+    def watched(*given):
+        shown.extend(path.name for path in known.root.iterdir() if path.name[0] != ".")
+        return write(*given)
+
+    monkeypatch.setattr(folder_module, "write_durably", watched)
+    assert known.add("Ada", "0" * 16, "jpg", b"photo") == f"Ada/{'0' * 16}.jpg"
+    assert shown == [] and [path.name for path in known.root.iterdir()] == ["Ada"]
+
+
+def test_a_folder_that_somebody_makes_meanwhile_is_used(known, monkeypatch):
+    write = folder_module.write_durably
+
+    def slow(*given):
+        (known.root / "Ada").mkdir(exist_ok=True)
+        (known.root / "Ada" / "own.jpg").write_bytes(b"another")
+        return write(*given)
+
+    monkeypatch.setattr(folder_module, "write_durably", slow)
+    assert known.add("Ada", "0" * 16, "jpg", b"photo") == f"Ada/{'0' * 16}.jpg"
+    assert sorted(path.name for path in (known.root / "Ada").iterdir()) == [f"{'0' * 16}.jpg", "own.jpg"]
+    assert [path.name for path in known.root.iterdir()] == ["Ada"]
 
 
 def test_add_refuses_a_name_that_some_systems_cannot_tell_apart(known):

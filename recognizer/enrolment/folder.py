@@ -216,6 +216,20 @@ class KnownFaces:
                 return folder
         return None
 
+    def has_folder_named(self, subject: str) -> bool:
+        """Whether a subject's folder is listed with exactly this name, also on file systems that ignore case."""
+        return any(name == subject for name, _ in self._folders())
+
+    def remove_folder_without_files(self, subject: str) -> bool:
+        """Delete a subject's folder if only a note of consent and what was being deleted is in it; whether it is gone."""
+        folder = self.subject_folder(subject)
+        if folder is None:
+            return True
+        with _disk():
+            _sweep_folder(os.fspath(folder))
+            self._remove_if_empty([folder])
+            return not folder.exists()
+
     def _folders(self) -> Iterator[tuple[str, Path]]:
         with _disk():
             entries = list(os.scandir(self.root))
@@ -246,11 +260,7 @@ class KnownFaces:
             Another subject's name differs only in case, or the folder is a symbolic link.
         StorageError
         """
-        clash = self.clash(subject)
-        if clash:
-            raise NameTaken(f"{clash!r} is enrolled, and some systems cannot tell the two names apart", subject=clash)
-        if (self.root / subject).is_symlink():
-            raise NameTaken(f"the folder of {subject!r} is a symbolic link, and these are not followed", subject=subject)
+        self._require_possible(subject)
         with _disk():
             folder = self.subject_folder(subject)
             if folder is None:
@@ -259,8 +269,17 @@ class KnownFaces:
                 sync_folder(self.root)
         return folder
 
+    def _require_possible(self, subject: str) -> None:
+        clash = self.clash(subject)
+        if clash:
+            raise NameTaken(f"{clash!r} is enrolled, and some systems cannot tell the two names apart", subject=clash)
+        if (self.root / subject).is_symlink():
+            raise NameTaken(f"the folder of {subject!r} is a symbolic link, and these are not followed", subject=subject)
+
     def add(self, subject: str, photo: str, extension: str, data: bytes) -> str:
         """Store a photo as received under its id; durable on return. Returns the path as `scan` reports it.
+
+        A new subject's folder appears together with the photo: a process that is killed leaves no empty folder with the name.
 
         Raises
         ------
@@ -268,11 +287,31 @@ class KnownFaces:
             Another subject's name differs only in case, or the folder is a symbolic link.
         StorageError
         """
+        self._require_possible(subject)
+        name = f"{photo}.{extension}"
+        data = data if self.vault is None else self.vault.seal(data, PHOTO)
+        with _disk():
+            if self.subject_folder(subject) is None and self._appears(subject, name, data):
+                return f"{subject}/{name}"
         folder = self.make_folder(subject)
         with _disk():
-            final = folder / f"{photo}.{extension}"
-            write_durably(final, data if self.vault is None else self.vault.seal(data, PHOTO))
-        return f"{folder.name}/{final.name}"
+            write_durably(folder / name, data)
+        return f"{folder.name}/{name}"
+
+    def _appears(self, subject: str, name: str, data: bytes) -> bool:
+        """Store a file in a folder that gets the subject's name once it is durable; False if somebody made one meanwhile."""
+        new = self.root / f"{_TRASH}{secrets.token_hex(8)}"  # of these a start deletes what a killed process left
+        new.mkdir()
+        try:
+            write_durably(new / name, data)
+            new.rename(self.root / subject)
+        except BaseException as error:
+            shutil.rmtree(new, ignore_errors=True)
+            if isinstance(error, OSError) and (self.root / subject).is_dir():
+                return False
+            raise
+        sync_folder(self.root)
+        return True
 
     def replace_with(self, path: str, stamp: FileStamp, extension: str, data: bytes, mark: str = "") -> str | None:
         """Replace a file by one with another extension; durable on return.

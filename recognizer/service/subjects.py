@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -264,8 +264,8 @@ class Subjects:
                 self._enrolment.entries(name)
             else:
                 self._erasures.require_finished(to)
-                self._enrolment.rename(name, to, merge, noted=lambda: self._audit.rename(name, to, merge=joined))
-                self._erasures.rename(name, to)
+                with self._erasures.renaming(name, to):
+                    self._enrolment.rename(name, to, merge, noted=lambda: self._audit.rename(name, to, merge=joined))
             entries = self._enrolment.entries_so_far(to)
         return self._person(to, entries, self._review.of(to))
 
@@ -357,7 +357,9 @@ class Subjects:
             self._audit.erase_photo(name, last=last)
 
         with self._change(name):
-            files = self._enrolment.remove_photo(name, photo, noted)
+            last = {entry.photo for entry in self._enrolment.entries_so_far(name)} == {photo}
+            with self._erasures.erasing_last_photo(name, photo) if last else nullcontext():
+                files = self._enrolment.remove_photo(name, photo, noted)
         return {"deleted": photo, "of": name, "files": files}
 
     def unsorted(self, file: str) -> bytes:
