@@ -688,3 +688,71 @@ def test_two_processes_on_one_folder_come_to_agree(home, faces, engine, models_d
         other.stdin.close()
         other.stdout.close()
         assert other.wait(60) == 0
+
+
+class TestFoldersThatDidNotChange:
+    """A folder of a subject is read when its modification time changed; some others are read in turn."""
+
+    @staticmethod
+    def reads(made, monkeypatch) -> list[str]:
+        """The folders that are read from now on."""
+        found: list[str] = []
+        real = type(made.folder)._scan_subject
+
+        def spying(self, subject, folder, photos, seen):
+            found.append(folder)
+            return real(self, subject, folder, photos, seen)
+
+        monkeypatch.setattr(type(made.folder), "_scan_subject", spying)
+        return found
+
+    @pytest.fixture
+    def two(self, enrolment, known, photos):
+        for name in ("Obama", "Biden"):
+            put(photos[f"{name.lower()}.jpg"], known / name / "1.jpg")
+            os.utime(known / name, (1.7e9, 1.7e9))
+        enrolment.sync()
+        return enrolment
+
+    def test_they_are_not_read(self, two, known, photos, monkeypatch):
+        monkeypatch.setattr(folder_sync, "IN_TURN", 0)
+        found = self.reads(two, monkeypatch)
+        two.sync()
+        assert found == []
+        put(photos["obama2.jpg"], known / "Obama" / "2.jpg")
+        two.sync()
+        assert found == ["Obama"] and two.gallery.subjects() == {"Biden": 1, "Obama": 2}
+
+    def test_a_file_that_is_written_anew_in_place_is_found_in_turn(self, two, known, photos, monkeypatch):
+        monkeypatch.setattr(folder_sync, "IN_TURN", 2)  # one folder at a time
+        with open(known / "Biden" / "1.jpg", "r+b") as file:
+            file.truncate()
+            file.write(photos["obama2.jpg"].read_bytes())
+        for _ in range(2):
+            two.sync()
+        assert two.entries("Biden")[0].photo == photo_id(photos["obama2.jpg"].read_bytes())
+
+    def test_what_was_announced_is_all_that_is_looked_at(self, two, known, photos, monkeypatch):
+        found = self.reads(two, monkeypatch)
+        put(photos["obama2.jpg"], known / "Obama" / "2.jpg")
+        shutil.rmtree(known / "Biden")
+        two.sync(changed=["Obama"])
+        assert found == ["Obama"] and two.gallery.subjects() == {"Biden": 1, "Obama": 2}
+        two.sync(changed=["Biden"])
+        assert two.gallery.subjects() == {"Obama": 2}
+
+    def test_a_folder_that_appears_and_goes_between_two_looks_leaves_nothing(self, two, known, photos):
+        examined = examine(two.options.engine, photos["obama2.jpg"].read_bytes(), two.options.rules)
+        two.add("Guest", photos["obama2.jpg"].read_bytes(), "jpg", examined)
+        shutil.rmtree(known / "Guest")
+        two.sync()
+        assert "Guest" not in two.gallery.subjects() and not two.is_enrolled("Guest")
+
+    def test_people_are_listed_in_order_whatever_came_and_went(self, two, known, photos):
+        put(photos["alex-lacamoire.jpg"] if "alex-lacamoire.jpg" in photos else photos["obama2.jpg"], known / "amy" / "1.jpg")
+        two.sync()
+        assert two.names() == ["amy", "Biden", "Obama"]
+        two.rename("Biden", "Zoe")
+        assert two.names() == ["amy", "Obama", "Zoe"]
+        two.remove_subject("Obama")
+        assert two.names() == ["amy", "Zoe"] == list(two.subjects())

@@ -143,7 +143,7 @@ class Service:
             _event_rules(settings),
             _retention(settings),
             self.vault,
-            lambda name: name in self.gallery.subjects(),
+            lambda name: bool(self.gallery.templates(name)),
             announced=settings.events and settings.mqtt_url is not None,
         )
         other_caches = OtherCachesHolding(enrolment, [state / name for name in reseal.CACHES[1:]])
