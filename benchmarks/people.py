@@ -190,7 +190,7 @@ def make_many(work: Path, people: int, each: int, engine: str, dim: int) -> None
     """
     import numpy as np
 
-    from recognizer.enrolment.cache import EncodingsCache, Encoding, FileStamp, photo_id
+    from recognizer.enrolment.cache import Encoding, EncodingsCache, FileStamp, photo_id
 
     faces, state = work / "known_faces", work / "state"
     shutil.rmtree(work, ignore_errors=True)
@@ -241,7 +241,7 @@ def main() -> None:
     if not (options.keep and (work / "known_faces").is_dir()):
         make_many(work, people, 4, engine.info.id, engine.info.dim)
     photos = one_photo_each(options.data, 3 if options.quick else 10)
-    idle = 10 if options.quick else 65
+    idle = 10.0 if options.quick else 65.0
     for name, root in {"before": options.against, "now": report.ROOT}.items():
         if root is not None:
             found[name] = many(root.resolve(), work, photos, idle)

@@ -106,7 +106,7 @@ class FolderSync:
         """What may have changed; notes of consent and problems of the folder are up to date afterwards."""
         with self._table.lock:
             marks = {name: each.mark for name, each in self._read.items()}
-            for path in (*self._conversion.due, *self._waiting):
+            for path in (*list(self._conversion.due), *list(self._waiting)):
                 marks[path.partition("/")[0]] = None
             marks.update(dict.fromkeys(self._next_in_turn() if changed is None else changed))
             only = None if changed is None else {*changed, *(name for name, mark in marks.items() if mark is None)}
@@ -166,7 +166,9 @@ class FolderSync:
         """Do not read a folder again, until it changes, of which every file is known."""
         with self._table.lock:
             unknown = {photo.path.partition("/")[0] for photo in look.photos if not self._table.is_known(photo)}
-            unknown.update(path.partition("/")[0] for path in (*self._conversion.due, *self._waiting))
+            known = {photo.path for photo in look.photos if self._table.is_known(photo)} - self._conversion.due
+            self._waiting = {path: since for path, since in list(self._waiting.items()) if path not in known}
+            unknown.update(path.partition("/")[0] for path in (*list(self._conversion.due), *list(self._waiting)))
             for name, each in look.read.items():
                 if each.mark is not None and name in self._read and name not in unknown:
                     self._read[name] = each

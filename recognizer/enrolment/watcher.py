@@ -23,7 +23,7 @@ CLOSE_SECONDS = 5.0
 OTHERS = 0.5
 #: Seconds between two looks at a folder that is polled.
 POLL = 1.0
-#: How many times as long as a look at everything takes, on the processor, until the next one: with 50,000 people it takes 0.2 s.
+#: How many times as long as a look at everything takes, on the processor until the next one; with 50,000 people it takes 0.2 s.
 REGULAR_SHARE, POLL_SHARE = 200, 20
 #: Seconds between looks while files may still be being copied.
 SOON = 0.25
