@@ -14,7 +14,6 @@ from recognizer.enrolment.folder import Problem
 from recognizer.photos import annotate, images, sources
 from recognizer.photos.results import FoundObject, SeenFace, Verification
 from recognizer.service import Service, make_service
-from recognizer.video.output.watching import watch
 from recognizer.weights import manifest
 
 if TYPE_CHECKING:
@@ -214,6 +213,8 @@ class People:
         ------
         InvalidSource, InvalidParameter, ModelError
         """
+        from recognizer.video.output.watching import watch
+
         return watch(
             source,
             self,

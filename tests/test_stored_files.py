@@ -30,6 +30,7 @@ ELSEWHERE = {
     "recognizer.core.vault": "the key file",
     "recognizer.doctor": "a file without a name, to see whether the folder can be written to",
     "recognizer.engines.dlib.int8": "the folder of weights",
+    "recognizer.engines.prepared": "the folder of weights",
     "recognizer.enrolment.conversion": "known_faces",
     "recognizer.enrolment.folder": "known_faces",
     "recognizer.enrolment.subject_export": "the file that the command names",

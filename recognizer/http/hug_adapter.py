@@ -25,7 +25,7 @@ from recognizer.core.metrics import UNKNOWN
 from recognizer.http import bodies, openapi, replies, server
 from recognizer.http.dialect_requests import DialectRequest
 from recognizer.http.observing import Observing
-from recognizer.http.reload import Reloader
+from recognizer.http.reload import Reloader, serve_at_once
 from recognizer.http.statuses import status_of
 from recognizer.http.wsgi import Guard
 
@@ -461,8 +461,8 @@ class DialectRouter:
 def adapt(name: str, site: Site) -> Router:
     """Make the Hug API of the module `name` ours; what is returned adds routes to it.
 
-    Where the `hug` command is about to serve this module, loading begins at once, because hug waits for a second before it
-    serves. Under another WSGI server, such as gunicorn, the first request to a process waits for the load.
+    Where the `hug` command is about to serve this module, loading begins at once, while the routes are still being added.
+    Under another WSGI server, such as gunicorn, the first request to a process waits for the load.
     """
     api = hug.API(name)
     _give(api, SiteHttp(api, site))
@@ -478,6 +478,7 @@ def adapt(name: str, site: Site) -> Router:
     if server.hug_is_serving():
         server.end_on_signals()
         logs.configure(settings.log, settings.log_level)
+        serve_at_once()
         site.load_early()
     return Router(api)
 

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from typing import Any, BinaryIO
 
 from recognizer import __version__
-from recognizer.backup import backup, reseal
+from recognizer.backup import reseal
 from recognizer.backup.reseal import EncryptionPresence
 from recognizer.core.audit import AuditLog
 from recognizer.core.errors import Busy, InvalidSource, RecognizerError, SettingsError, StorageError
@@ -143,7 +143,7 @@ class Service:
             _event_rules(settings),
             _retention(settings),
             self.vault,
-            lambda name: name in self.gallery.subjects(),
+            lambda name: bool(self.gallery.templates(name)),
             announced=settings.events and settings.mqtt_url is not None,
         )
         other_caches = OtherCachesHolding(enrolment, [state / name for name in reseal.CACHES[1:]])
@@ -338,6 +338,8 @@ class Service:
         if not self._backing_up.acquire(blocking=False):
             raise Busy("a backup is being made already; try again when that is done")
         try:
+            from recognizer.backup import backup
+
             places = reseal.Places(self.settings.known_faces, self.settings.state_dir)
             with backup.spool(places.state) as file:
                 try:

@@ -195,10 +195,11 @@ class Subjects:
 
     def page(self, offset: int = 0, limit: int | None = None, search: str = "") -> tuple[list[Person], int]:
         """A page of `all`: those with `search` in their name, `limit` of them from `offset` on; and their total number."""
-        wanted = search.casefold()
-        found = [each for each in self._enrolment.subjects().items() if wanted in each[0].casefold()]
+        found, wanted = self._enrolment.names(), search.casefold()
+        if wanted:
+            found = [name for name in found if wanted in name.casefold()]
         chosen = found[offset:] if limit is None else found[offset : offset + limit]
-        return [self._person(name, entries) for name, entries in chosen], len(found)
+        return [self._person(name, self._enrolment.entries_so_far(name)) for name in chosen], len(found)
 
     def odd_photos(self) -> dict[str, int] | None:
         """How many photos of each subject are odd among the others (see `review`); those with none are left out.
