@@ -421,10 +421,11 @@ class DialectMark:
 
 @dataclass(frozen=True)
 class DialectReply:
-    """A reply of a dialect's route with another status than 200."""
+    """A reply of a dialect's route with another status than 200, or with bytes of a type of their own."""
 
     content: Any
     status: int = 200
+    media_type: str | None = None
 
 
 class DialectRouter:
@@ -443,11 +444,12 @@ class DialectRouter:
         def decorate(function: Callable) -> Callable:
             def answer(request, response, **path):
                 reply = function(request.context.dialect_request, **path)
+                media_type = None
                 if isinstance(reply, DialectReply):
                     response.status = getattr(falcon, f"HTTP_{reply.status}")
-                    reply = reply.content
+                    reply, media_type = reply.content, reply.media_type
                 if isinstance(reply, bytes):
-                    response.content_type = "application/octet-stream"
+                    response.content_type = media_type or "application/octet-stream"
                 return reply
 
             answer.dialect = DialectMark(photos)  # type: ignore[attr-defined]

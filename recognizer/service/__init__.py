@@ -44,6 +44,7 @@ from recognizer.photos import sandbox
 from recognizer.service import health
 from recognizer.service.attribute_finder import AttributeFinder
 from recognizer.service.delivering import deliver
+from recognizer.service.dlib_descriptions import DlibDescriptions
 from recognizer.service.erasures import Erasures
 from recognizer.service.event_service import KeptEvents
 from recognizer.service.matcher import Matcher
@@ -137,6 +138,7 @@ class Service:
             metrics,
             self.strangers.offer,
         )
+        self.dlib_descriptions = DlibDescriptions(engine, pool, rules, settings.provider)
         self.events = KeptEvents(
             state / "events",
             settings.events,
