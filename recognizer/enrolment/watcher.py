@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +77,11 @@ class Watcher:
                     raise_interrupt=False,
                     ignore_permission_denied=True,
                 ):
+                    mine = [path for _, path in changes if not self._is_ignored(Path(path), root)]
                     if not begun:  # what changed before the watch began was not announced
                         self._look_at(None)
-                    elif changes:
-                        self._look_at(_names_below(root, [path for _, path in changes]))
+                    elif mine:
+                        self._look_at(_names_below(root, mine))
                     begun = True
                     replaced = any(Path(path) == root for _, path in changes) or _place(root) != place
                     if replaced:  # another folder now, if maybe of the same number: nothing of it will be announced
@@ -106,6 +107,13 @@ class Watcher:
             whole, changed = self._whole, self._names
             self._whole, self._names = False, set()
             return whole, changed
+
+    def _is_ignored(self, path: Path, root: Path) -> bool:
+        """Whether a path is in a hidden folder, which holds nobody: groups have watchers of their own."""
+        with suppress(ValueError):
+            inside = path.relative_to(root).parts
+            return len(inside) > 1 and inside[0].startswith(".")
+        return False
 
     def _follow_others(self) -> None:
         """Take over what other processes enrol and erase, also while a long sync encodes photos."""
