@@ -472,6 +472,17 @@ class Settings:
     mqtt_discovery: str = _setting(
         "homeassistant", _topic_or_none, "Home Assistant's MQTT discovery prefix; `none` disables discovery."
     )
+    mqtt_double_take: bool = _setting(
+        False, _switch, "Publish who appears by Double Take's MQTT topics as well (docs/dialects.md)."
+    )
+    frigate_url: str | None = _setting(
+        None,
+        str,
+        "Frigate, such as `http://frigate:5000`: its events, which are read from the MQTT broker, get names as sub labels "
+        "(docs/dialects.md).",
+        shown="none",
+    )
+    frigate_topic: str = _setting("frigate", _topic, "First levels of Frigate's MQTT topics.")
     #: The values that came from the environment or from files, by setting; empty if a program passed the values.
     found: Mapping[str, FoundSetting] = field(default_factory=dict, repr=False, compare=False)
 

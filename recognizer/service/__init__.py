@@ -251,7 +251,7 @@ class Service:
         ------
         SettingsError, StorageError
         """
-        deliver(self.settings, self.events, self.video, self.gallery)
+        deliver(self.settings, self.events, self.video, self.gallery, self.recognition, self.matcher)
         try:
             self.strangers.look_after()
         except StorageError as error:  # recognition works without them

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import hug
 
-from recognizer.http.compat import codeproject, compreface, deepface, deepstack, nextcloud
+from recognizer.http.compat import codeproject, compreface, deepface, deepstack, double_take, nextcloud
 from recognizer.http.hug_adapter import DialectRouter
 from recognizer.http.site import Site
 
@@ -22,6 +22,7 @@ MODULES: dict[str, ModuleType] = {
     "compreface": compreface,
     "nextcloud": nextcloud,
     "deepface": deepface,
+    "double-take": double_take,
 }
 
 
