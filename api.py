@@ -39,10 +39,11 @@ def recognize(
     landmarks: landmarks_type = None,
     threshold: fraction = None,
     attributes: text = None,
+    group: text = None,
     format: format_type = None,
 ):
     """Every face of a photo with the name of the person, or null. `format=jpeg` returns the photo with names drawn."""
-    seen = site.service.recognition.recognize(
+    seen = site.service.groups.get(group).recognition.recognize(
         one_photo(site, request, "file", image_url),
         top_k=top_k,
         min_face=min_face,
@@ -61,12 +62,13 @@ def enroll(
     image_url: text = None,
     face: face_type = "only",
     force: switch = False,
+    group: text = None,
 ):
     """Add photos of a person; those reported as added are on the disk. 409 if a face looks like somebody else."""
     given = all_photos(site, request, "file", image_url)
     if not given:
         one_photo(site, request, "file", None)  # says what was expected
-    return enrol_photos(site, request, response, subject, given, face, force)
+    return enrol_photos(site, request, response, subject, given, face, force, group=group)
 
 
 add_all(route, site)

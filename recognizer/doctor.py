@@ -295,7 +295,7 @@ def encryption(settings: Settings) -> Finding:
             return Finding("encryption", OK, "off" if vault is None else "a key is set for a new installation")
         from recognizer.backup import reseal as work  # which loads NumPy
 
-        held = work.held_keys(work.Places(settings.known_faces, settings.state_dir))
+        held = work.held_keys(work.Places(settings.known_faces, settings.state_dir, settings.groups_dir))
         if held:
             if vault is None:
                 raise KeyMissing(f"the data is encrypted with the key {', '.join(sorted(held))}, and none is set")

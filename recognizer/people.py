@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from recognizer.core.errors import InvalidName, SettingsError, SubjectNotFound
+from recognizer.core.errors import GroupNotFound, InvalidName, SettingsError, SubjectNotFound
 from recognizer.core.settings import SETTINGS, Settings
 from recognizer.enrolment.enrolled import EnrolledPhoto, Person
 from recognizer.enrolment.folder import Problem
 from recognizer.photos import annotate, images, sources
 from recognizer.photos.results import FoundObject, SeenFace, Verification
 from recognizer.service import Service, make_service
+from recognizer.service.groups import Group
 from recognizer.video.output.watching import watch
+from recognizer.video.tracking.vision import EngineVision
 from recognizer.weights import manifest
 
 if TYPE_CHECKING:
@@ -63,6 +66,7 @@ class People:
                 settings[name] = Path(settings[name])
         folder = None if known_faces is None else Path(known_faces)
         self.service: Service = make_service(Settings.from_environment(**{"watch": False, **settings}, known_faces=folder))
+        self._group: Group = self.service.groups.default
         try:
             self.service.start()
         except BaseException:
@@ -77,11 +81,51 @@ class People:
 
     def __repr__(self) -> str:
         engine = self.service.engine.info.id
-        return f"<People: {len(self)} enrolled in {str(self.service.settings.known_faces)!r}, engine {engine}>"
+        return f"<People: {len(self)} enrolled in {str(self._group.enrolment.folder.root)!r}, engine {engine}>"
 
     def close(self) -> None:
         """End all threads and close all files."""
         self.service.close()
+
+    def groups(self) -> list[str]:
+        """The names of all groups; the first, `default`, is the folder itself."""
+        return self.service.groups.names()
+
+    def group(self, name: str, *, create: bool = False) -> People:
+        """The people of a group. What is returned shares everything with this object, and is closed with it.
+
+        Parameters
+        ----------
+        name : str
+        create : bool
+            Make the group if there is none.
+
+        Raises
+        ------
+        GroupNotFound, InvalidGroup, StorageError
+        """
+        made = copy.copy(self)
+        try:
+            made._group = self.service.groups.get(name)
+        except GroupNotFound:
+            if not create:
+                raise
+            made._group = self.service.groups.add(name)
+        return made
+
+    def delete_group(self, name: str) -> None:
+        """Erase everybody in a group, and the group.
+
+        Raises
+        ------
+        GroupNotFound, InvalidGroup, StorageError
+        """
+        self.service.groups.delete(name)
+
+    @property
+    def vision(self) -> EngineVision:
+        """Finds and names this group's people on frames; see `video.watching.watch`."""
+        return self.service.vision_of(self._group)
 
     def names(self) -> list[str]:
         """The names of everybody with a folder, sorted."""
@@ -90,16 +134,16 @@ class People:
     def __contains__(self, name: object) -> bool:
         """Whether somebody of this name has a folder; two spellings that folders cannot tell apart are one name."""
         try:
-            self.service.subjects.person(str(name))
+            self._group.subjects.person(str(name))
         except (SubjectNotFound, InvalidName):
             return False
         return isinstance(name, str)
 
     def __iter__(self) -> Iterator[Person]:
-        return iter(self.service.subjects.all())
+        return iter(self._group.subjects.all())
 
     def __len__(self) -> int:
-        return len(self.service.subjects.all())
+        return len(self._group.subjects.all())
 
     def recognize(
         self,
@@ -121,7 +165,7 @@ class People:
         ------
         ImageError, FetchError, InvalidUrl, InvalidParameter, AttributesOff, ModelMissing, Busy
         """
-        seen = self.service.recognition.recognize(
+        seen = self._group.recognition.recognize(
             self._take(photo),
             top_k=top_k,
             min_face=min_face,
@@ -174,7 +218,7 @@ class People:
 
         taken = self._take(photo)
         if faces is None:
-            faces = self.service.recognition.recognize(taken).faces
+            faces = self._group.recognition.recognize(taken).faces
         image = self.service.recognition.decode(taken)
         font = manifest.path("font", self.service.settings.models_dir)
         return Image.fromarray(annotate.draw_on(image, faces, font, objects))
@@ -190,11 +234,11 @@ class People:
         NoFace, SubjectNotFound, ImageError, FetchError, InvalidUrl, InvalidParameter, Busy
         """
         second = None if other is None else self._take(other)
-        return self.service.recognition.verify(self._take(photo), second, subject, threshold)
+        return self._group.recognition.verify(self._take(photo), second, subject, threshold)
 
     def enroll(self, name: str, photo: Photo, *, face: str = "only", force: bool = False) -> EnrolledPhoto:
         """Enrol a photo of a person; it is stored in the folder. An array is stored as PNG. See `Subjects.enrol`."""
-        return self.service.subjects.enrol(name, sources.to_bytes(self._take(photo)), face=face, force=force)
+        return self._group.subjects.enrol(name, sources.to_bytes(self._take(photo)), face=face, force=force)
 
     def watch(
         self,
@@ -228,15 +272,15 @@ class People:
 
     def rename(self, name: str, to: str, *, merge: bool = False) -> Person:
         """Give a person another name; see `Subjects.rename`."""
-        return self.service.subjects.rename(name, to, merge=merge)
+        return self._group.subjects.rename(name, to, merge=merge)
 
     def delete(self, name: str) -> None:
         """Erase a person everywhere; see `Subjects.delete`."""
-        self.service.subjects.delete(name)
+        self._group.subjects.delete(name)
 
     def problems(self) -> list[Problem]:
         """The files in the folder that are not used, and the reasons."""
-        return self.service.subjects.problems()
+        return self._group.subjects.problems()
 
     def _take(self, photo: Photo) -> bytes | images.Image:
         taken: bytes | images.Image = sources.load_photo(

@@ -21,6 +21,7 @@ STATUSES = {
         "BadRequest",
         "InvalidParameter",
         "InvalidName",
+        "InvalidGroup",
         "InvalidUrl",
         "InvalidSource",
         "NoImage",
@@ -32,6 +33,7 @@ STATUSES = {
     404: {
         "UnknownRoute",
         "NotFound",
+        "GroupNotFound",
         "SubjectNotFound",
         "PhotoNotFound",
         "KeyNotFound",
@@ -46,6 +48,7 @@ STATUSES = {
     409: {
         "Conflict",
         "NameTaken",
+        "GroupTaken",
         "LooksLikeAnother",
         "CameraFixed",
         "SettingFixed",

@@ -150,6 +150,9 @@ def test_every_file_that_a_life_writes_is_of_a_known_kind(service, faces, tmp_pa
         happened(service, event(subject="Ada"), event(subject="Bob"))
         service.strangers.people.all()
         service.subjects.set_consent("Ada", "signed", "2090-01-01")
+        service.groups.add("staff").subjects.enrol("Ada", faces["obama"])
+        service.groups.get("staff").subjects.rename("Ada", "Ada L")
+        service.groups.get("staff").subjects.delete("Ada L")
         service.tuning.change("stranger_rate", 0.02)
         service.video.cameras.add("test:", "yard")
         service.backup().close()
@@ -163,4 +166,5 @@ def test_every_file_that_a_life_writes_is_of_a_known_kind(service, faces, tmp_pa
     assert not [path for path in sorted(files) if kind_of(path) is None]
     there = [file.relative_to(service.settings.state_dir).as_posix() for file in service.settings.state_dir.rglob("*")]
     folders = {"events", "strangers", "strangers/pictures", "audit", "running", "unfinished"}
+    folders |= {"groups", "groups/staff", "groups/staff/unfinished"}
     assert not [path for path in there if kind_of(path) is None and path not in folders and not path.startswith("events/0")]

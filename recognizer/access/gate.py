@@ -66,6 +66,10 @@ ROUTES: dict[tuple[str, str], str] = {
     ("GET", "/people/{person}"): READ,
     ("GET", "/people/{person}/photos/{photo_id}"): READ,
     ("GET", "/people/{person}/photos/{photo_id}/quality"): READ,
+    ("GET", "/groups"): READ,
+    ("GET", "/groups/{group}"): READ,
+    ("POST", "/groups"): WRITE,
+    ("DELETE", "/groups/{group}"): ADMIN,  # erases everybody in it
     ("GET", "/cameras"): READ,
     ("GET", "/cameras/{camera}"): READ,
     ("GET", "/cameras/{camera}/snapshot.jpg"): READ,

@@ -20,8 +20,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import BinaryIO
 
-from recognizer.backup.backup_file import FACES, STATE, Writer, belongs, chunks
+from recognizer.backup.backup_file import FACES, GROUPS, STATE, Writer, belongs, chunks
+from recognizer.backup.reseal import GROUPS as GROUPS_STATE
 from recognizer.backup.reseal import SCRATCH, Places, held_keys, require
+from recognizer.core import identity
 from recognizer.core.audit import AuditLog
 from recognizer.core.errors import KeyMissing, StorageError
 from recognizer.core.lock import WriteLock
@@ -117,10 +119,10 @@ def write(
         with _scratch(places.state) as scratch, Writer(file, vault) as writer:
             copy = _Copy(writer)
             step("photos")
-            for path, found, stamp in (*_faces(places.known_faces)[0], *_pictures(places.events)):
+            for path, found, stamp in (*_everybody(places)[0], *_pictures(places.events)):
                 copy.take(path, found, stamp)
             with changes.hold():
-                _settle(copy, places.known_faces)
+                _settle(copy, places)
                 people, photos = _counted(copy.writer.paths)
                 step("state")
                 engines = _databases(copy, places.state, scratch)
@@ -175,9 +177,29 @@ def _scratch(state: Path) -> Iterator[Path]:
 # -- the folder -------------------------------------------------------------------------------------------------------
 
 
-def _faces(root: Path) -> tuple[list[tuple[str, Path, FileStamp]], set[str], float]:
-    """Every file of a person, with its stamp; what else lies there; and when anything changed last."""
-    found, others, newest = [], set(), 0.0
+_Found = tuple[list[tuple[str, Path, FileStamp]], set[str], float]
+
+
+def _everybody(places: Places) -> _Found:
+    """Every file of a person, those of groups too, with its stamp; what else lies there; and when anything changed last."""
+    found: list[tuple[str, Path, FileStamp]] = []
+    others: set[str] = set()
+    newest = 0.0
+    folders = [(places.known_faces, FACES), *((group, f"{GROUPS}{group.name}/") for group in places.group_folders())]
+    for group, place in folders:
+        more, left, later = _faces(group, place)
+        with suppress(FileNotFoundError):
+            status = os.lstat(group / identity.GROUP_FILE)
+            if belongs(place + identity.GROUP_FILE):
+                more.append((place + identity.GROUP_FILE, group / identity.GROUP_FILE, FileStamp.of(status)))
+        found, others, newest = found + more, others | {place.removeprefix(FACES) + each for each in left}, max(newest, later)
+    return found, others, newest
+
+
+def _faces(root: Path, place: str) -> _Found:
+    found: list[tuple[str, Path, FileStamp]] = []
+    others: set[str] = set()
+    newest = 0.0
     for folder in sorted(root.iterdir()) if root.is_dir() else ():
         if folder.name.startswith("."):
             continue
@@ -191,7 +213,7 @@ def _faces(root: Path) -> tuple[list[tuple[str, Path, FileStamp]], set[str], flo
         except FileNotFoundError:  # erased while we look
             continue
         for file in files:
-            path = f"{FACES}{folder.name}/{file.name}"
+            path = f"{place}{folder.name}/{file.name}"
             try:
                 status = os.lstat(file)
             except FileNotFoundError:  # this one was erased: the person's others stay
@@ -210,12 +232,12 @@ def _past(seconds: float) -> float:
     return seconds if seconds <= time.time() else 0.0
 
 
-def _settle(copy: _Copy, root: Path) -> None:
+def _settle(copy: _Copy, places: Places) -> None:
     """Copy again what changed, and take out what is gone, until a look finds nothing of that, and nothing just written."""
     until = time.monotonic() + _PATIENCE
     while True:
-        files, others, newest = _faces(root)
-        for path in {path for path in copy.writer.paths if path.startswith(FACES)} - {path for path, _, _ in files}:
+        files, others, newest = _everybody(places)
+        for path in {path for path in copy.writer.paths if path.startswith((FACES, GROUPS))} - {path for path, _, _ in files}:
             copy.drop(path)
         fresh = [each for each in files if copy.stamps.get(each[0]) != each[2]]
         unsteady = [path for path, file, stamp in fresh if not copy.take(path, file, stamp)]
@@ -233,8 +255,8 @@ def _settle(copy: _Copy, root: Path) -> None:
 
 def _counted(paths: set[str]) -> tuple[int, int]:
     """How many people, and how many photos or templates of them."""
-    photos = [path for path in paths if path.startswith(FACES) and not path.rpartition("/")[2].startswith(".")]
-    return len({path.split("/")[1] for path in photos}), len(photos)
+    photos = [path for path in paths if path.startswith((FACES, GROUPS)) and not path.rpartition("/")[2].startswith(".")]
+    return len({path.rpartition("/")[0] for path in photos}), len(photos)
 
 
 # -- the state ----------------------------------------------------------------------------------------------------------
@@ -249,26 +271,29 @@ def _file(copy: _Copy, path: str, file: Path) -> None:
 def _databases(copy: _Copy, state: Path, scratch: Path) -> list[str]:
     """Copy the databases as they are at one instant; the ids of the engines that the cache has encodings of."""
     engines: list[str] = []
-    for name in _DATABASES:
+    of_groups = [file.relative_to(state).as_posix() for file in sorted(state.glob(f"{GROUPS_STATE}/*/{_DATABASES[0]}"))]
+    for name in (*_DATABASES, *filter(lambda each: belongs(STATE + each), of_groups)):
         if not (state / name).exists():
             continue
+        copied_to = scratch / name.replace("/", "-")
         try:
-            with closing(_connect(state / name)) as source, closing(sqlite3.connect(scratch / name)) as target:
+            with closing(_connect(state / name)) as source, closing(sqlite3.connect(copied_to)) as target:
                 source.backup(target)
                 target.execute("PRAGMA journal_mode = DELETE")
-                if name == "encodings.sqlite":
-                    engines = sorted(engine for (engine,) in target.execute("SELECT DISTINCT engine FROM encodings"))
+                if name != "access.sqlite":
+                    found = {engine for (engine,) in target.execute("SELECT DISTINCT engine FROM encodings")}
+                    engines = sorted({*engines, *found})
                 else:  # nobody who was signed in here is so where this is restored
                     target.execute("PRAGMA secure_delete = ON")
                     target.execute("DELETE FROM sessions")
                     target.commit()
                     target.execute("VACUUM")
         except sqlite3.Error as error:
-            if name != "encodings.sqlite":
+            if name == "access.sqlite":
                 raise StorageError(f"{name} cannot be copied: {error}") from error
             copy.left_out.add(name)  # it is made again from the photos
             continue
-        with open(scratch / name, "rb") as copied:
+        with open(copied_to, "rb") as copied:
             copy.writer.add(STATE + name, chunks(copied), (state / name).stat().st_mtime_ns)
     return engines
 

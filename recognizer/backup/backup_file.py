@@ -5,6 +5,7 @@
     backup.json         {"recognizer_backup": 1, "version": ..., "made": ..., "sealed_by": a key's id or null}
     manifest.json       what is in it: path, size, SHA-256, time of every file; and about the whole
     known_faces/...     the files
+    groups/...
     state/...
 
 With a key, the manifest and all files are encrypted, and the files have numbers for names: then only `backup.json`, sizes and
@@ -30,20 +31,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from recognizer.core import consent, names
+from recognizer.core import consent, identity, names
 from recognizer.core.errors import BackupBroken, InvalidName, KeyMissing, SealBroken, StorageError
 from recognizer.core.vault import OVERHEAD, Vault
 
 VERSION = 1
 HEADER, MANIFEST = "backup.json", "manifest.json"
 #: Where members belong.
-FACES, STATE = "known_faces/", "state/"
+FACES, STATE, GROUPS = "known_faces/", "state/", "groups/"
 #: Bytes that are read, written and sealed at once.
 CHUNK = 1 << 20
 _MOST_MANIFEST = 1 << 30
 _SEALED_MANIFEST = "backup manifest"
 _STATE_FILES = re.compile(
-    r"encodings\.sqlite|access\.sqlite|cameras\.json|settings\.json|audit/(\d{12}\.jsonl|head\.json|names\.json)"
+    r"(groups/[^./\\:\x00][^/\\:\x00]{0,254}/)?encodings\.sqlite|access\.sqlite|cameras\.json|settings\.json|audit/(\d{12}\.jsonl|head\.json|names\.json)"
     r"|strangers/([0-9a-f]{1,40}\.json|pictures/[0-9a-f]{1,64}\.jpg)"
     r"|events/(\d{12}\.jsonl|\d{12}/\d{1,15}\.jpg|[A-Za-z0-9_-]{1,100}\.(cursor|forget)|mqtt-announced\.json)"
 )
@@ -65,15 +66,22 @@ def belongs(path: str) -> bool:
     """Whether a file with this path is one that an installation keeps: nothing else is put into a backup or taken out of it."""
     if path.startswith(STATE):
         return _STATE_FILES.fullmatch(path[len(STATE) :]) is not None
-    folder, _, file = path.removeprefix(FACES).partition("/")
-    if not path.startswith(FACES) or not file or any(each in _SEPARATORS for each in file):
+    place, _, inside = path.partition("/")
+    *folders, file = inside.split("/")
+    if not file or any(each in _SEPARATORS for each in file):
         return False
     try:
-        names.normalise(folder)
         path.encode()
+        for folder in folders:
+            names.normalise(folder)
     except (InvalidName, UnicodeEncodeError):
         return False
-    return file == consent.FILE or not file.startswith(".")
+    depth = {FACES.rstrip("/"): 1, GROUPS.rstrip("/"): 2}.get(place)
+    if depth is None or len(folders) not in (depth, depth - 1):
+        return False
+    if len(folders) < depth:
+        return file == identity.GROUP_FILE
+    return file in (consent.FILE, identity.PERSON_FILE) or not file.startswith(".")
 
 
 def chunks(file: BinaryIO) -> Iterator[bytes]:

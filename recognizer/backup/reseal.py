@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from recognizer.core import consent, unfinished
+from recognizer.core import consent, identity, unfinished
 from recognizer.core.audit import AuditLog
 from recognizer.core.disk import REFUSALS, disk_errors, disk_reason, storage_error
 from recognizer.core.errors import InUse, KeyMissing, SettingsError, StorageError
 from recognizer.core.files import PART, open_regular, own_folder, replace_erasing, write_durably
+from recognizer.core.settings import GROUPS_FOLDER
 from recognizer.core.vault import FACES_MARK, OVERHEAD, PIECE, PIECES_MAGIC, STATE_MARK, Vault, is_sealed, sealed_by
 from recognizer.enrolment.cache import EncodingsCache
 from recognizer.enrolment.conversion import WHOLE
@@ -37,16 +38,44 @@ log = logging.getLogger(__name__)
 CACHES = ("encodings.sqlite", "evaluation.sqlite", "archive.sqlite")
 #: Folder of the notes of unfinished changes, in the state folder.
 UNFINISHED = "unfinished"
+#: Folder of what is kept for each group, in the state folder.
+GROUPS = "groups"
+#: Files beside photos, and what they are encrypted for.
+_PURPOSES = {consent.FILE: CONSENT, identity.PERSON_FILE: identity.PERSON}
 #: How the names of folders begin that a backup works in, and that a restore leaves.
 SCRATCH, DELETED = ".backup-", ".deleted-"
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where an installation keeps what it keeps."""
+    """Where an installation keeps what it keeps.
+
+    Attributes
+    ----------
+    known_faces, state : Path
+    groups_root : Path, optional
+        Where groups are; by default in `known_faces`.
+    """
 
     known_faces: Path
     state: Path
+    groups_root: Path | None = None
+
+    @property
+    def groups(self) -> Path:
+        return self.known_faces / GROUPS_FOLDER if self.groups_root is None else self.groups_root
+
+    def group_folders(self) -> list[Path]:
+        """The folder of each group."""
+        return list(_folders(self.groups))
+
+    def caches(self) -> list[Path]:
+        """Every database of encodings, there or not."""
+        return [*(self.state / name for name in CACHES), *sorted(self.state.glob(f"{GROUPS}/*/{CACHES[0]}"))]
+
+    def unfinished_folders(self) -> list[Path]:
+        """Every folder of notes of unfinished changes."""
+        return [self.unfinished, *sorted(self.state.glob(f"{GROUPS}/*/{UNFINISHED}"))]
 
     @property
     def events(self) -> Path:
@@ -74,15 +103,27 @@ class Places:
         return self.state / STATE_MARK, self.known_faces / FACES_MARK
 
     def faces(self) -> Iterator[tuple[Path, str]]:
-        """Every file below the subjects' folders that is ours to encrypt, and what it is for."""
-        for folder in sorted(self.known_faces.iterdir()) if self.known_faces.is_dir() else ():
-            if folder.name.startswith(".") or folder.is_symlink() or not folder.is_dir():
-                continue
-            for file in sorted(folder.iterdir()):
-                if file.name == consent.FILE:
-                    yield file, CONSENT
-                elif not file.name.startswith(".") and file.is_file() and not file.is_symlink():
-                    yield file, PHOTO
+        """Every file below the subjects' folders that is ours to encrypt, those of groups too, and what it is for."""
+        for group in (self.known_faces, *self.group_folders()):
+            if (group / identity.GROUP_FILE).exists():
+                yield group / identity.GROUP_FILE, identity.GROUP
+            yield from _faces(group)
+
+
+def _folders(root: Path) -> Iterator[Path]:
+    """The folders in a folder, without hidden ones."""
+    for folder in sorted(root.iterdir()) if root.is_dir() else ():
+        if not folder.name.startswith(".") and not folder.is_symlink() and folder.is_dir():
+            yield folder
+
+
+def _faces(root: Path) -> Iterator[tuple[Path, str]]:
+    for folder in _folders(root):
+        for file in sorted(folder.iterdir()):
+            if file.name in _PURPOSES:
+                yield file, _PURPOSES[file.name]
+            elif not file.name.startswith(".") and file.is_file() and not file.is_symlink():
+                yield file, PHOTO
 
 
 def held_keys(places: Places) -> set[str]:
@@ -120,7 +161,7 @@ def check(places: Places, vault: Vault | None) -> None:
     require(held, vault)
     if held:
         return
-    others = (*CACHES, "events", "audit/names.json", "strangers", UNFINISHED)
+    others = (*CACHES, "events", "audit/names.json", "strangers", UNFINISHED, GROUPS)
     used = any(True for _ in places.faces()) or any((places.state / name).exists() for name in others)
     if used:
         raise SettingsError("a key is set, but what is kept is not encrypted yet: run `python -m recognizer encryption init`")
@@ -259,15 +300,16 @@ def reseal(places: Places, old: Vault | None, new: Vault | None, step: Callable[
     for word in places.events.glob("*.forget"):
         _reseal_file(word, "event erasure", old, new, wanted)
     step("unfinished changes")
-    for file, purpose in unfinished.sealable(places.unfinished):
-        _reseal_file(file, purpose, old, new, wanted)
+    for folder in places.unfinished_folders():
+        for file, purpose in unfinished.sealable(folder):
+            _reseal_file(file, purpose, old, new, wanted)
     step("strangers")
     for file, purpose in stranger_files.sealable(places.strangers):
         counts["strangers"] += _reseal_file(file, purpose, old, new, wanted)
     step("cache")
-    for name in CACHES:
-        if (places.state / name).exists():
-            cache = EncodingsCache(places.state / name, _both(old, new))
+    for database in places.caches():
+        if database.exists():
+            cache = EncodingsCache(database, _both(old, new))
             if new is None:
                 cache.decrypt()
             cache.close()
@@ -331,7 +373,7 @@ def _reader(pieces: Iterator[bytes]) -> Callable[[int], bytes]:
 
 def leftovers(places: Places) -> Iterator[Path]:
     """What interrupted writes and deletions left behind: files that nothing reads, and that may show a face."""
-    for root in (places.known_faces, places.state):
+    for root in dict.fromkeys((places.known_faces, places.groups, places.state)):
         for name in (PART, SCRATCH, DELETED):
             yield from (path for path in root.rglob(f"{name}*") if path.is_file() and not path.is_symlink())
             yield from (path for path in root.glob(f"{name}*/**/*") if path.is_file() and not path.is_symlink())
@@ -375,9 +417,10 @@ def status(places: Places, vault: Vault | None) -> dict:
         for file, _ in stranger_files.sealable(places.strangers):
             with open(file, "rb") as opened:
                 count("strangers", opened.read(64))
-        for file, _ in unfinished.sealable(places.unfinished):
-            with open(file, "rb") as opened:
-                count("unfinished_changes", opened.read(64))
+        for folder in places.unfinished_folders():
+            for file, _ in unfinished.sealable(folder):
+                with open(file, "rb") as opened:
+                    count("unfinished_changes", opened.read(64))
         if (places.audit / "names.json").exists():
             with open(places.audit / "names.json", "rb") as opened:
                 count("names", opened.read(64))

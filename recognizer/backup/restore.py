@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recognizer.backup import reseal
-from recognizer.backup.backup_file import FACES, STATE, BackupReader, Member
+from recognizer.backup.backup_file import FACES, GROUPS, STATE, BackupReader, Member
 from recognizer.backup.reseal import Places
+from recognizer.core import identity
 from recognizer.core.audit import AuditLog
 from recognizer.core.errors import KeyMissing, NotEmpty, StorageError
 from recognizer.core.files import sync_folder, write_durably
@@ -36,6 +37,7 @@ _REPLACED = (
     "events",
     "audit",
     "encryption.json",
+    "groups",
 )
 _JOURNALS = ("-wal", "-shm", "-journal")
 #: Files that only their owner may read.
@@ -138,15 +140,15 @@ def _kept(places: Places) -> Iterator[str]:
 
 
 def _restore(reader: BackupReader, places: Places, vault: Vault | None, is_sealed: bool, step: Step) -> dict:
-    for root in (places.known_faces, places.state):
+    for root in (places.known_faces, places.groups, places.state):
         for left in root.glob(_STAGED + "*"):  # of a restore that was killed
             shutil.rmtree(left, ignore_errors=True)
-    faces, state = _Pair.beside(places.known_faces), _Pair.beside(places.state)
-    staged = Places(faces.staged, state.staged)
+    faces, groups, state = (_Pair.beside(each) for each in (places.known_faces, places.groups, places.state))
+    staged = Places(faces.staged, state.staged, groups.staged)
     try:
         step("reading the backup")
-        for pair in (faces, state):
-            pair.staged.mkdir(mode=0o700)
+        for pair in (faces, groups, state):
+            pair.staged.mkdir(mode=0o700, parents=True)
         for member in reader.members.values():
             _unpack(reader, member, staged)
         problems = _verify(staged, reader.about.get("audit_head"))
@@ -158,20 +160,25 @@ def _restore(reader: BackupReader, places: Places, vault: Vault | None, is_seale
             reseal.reseal(staged, vault, vault)
         _make_durable(staged)
     except BaseException:
-        for pair in (faces, state):
+        for pair in (faces, groups, state):
             shutil.rmtree(pair.staged, ignore_errors=True)
         raise
     step("putting it in place")
     replaced = AuditLog(places.audit).head()
-    _exchange(places, faces, state)
+    _exchange(places, faces, groups, state)
     AuditLog(places.audit).append("restore", backup=reader.header.get("made"), replaced=replaced)
     return {**_told(reader), "audit_problems": problems, "encrypted": is_sealed or vault is not None}
 
 
 def _unpack(reader: BackupReader, member: Member, staged: Places) -> None:
     of_state = member.path.startswith(STATE)
-    inside = member.path.removeprefix(STATE if of_state else FACES)
-    file = (staged.state if of_state else staged.known_faces) / inside
+    root, place = next(
+        (root, place)
+        for root, place in ((staged.state, STATE), (staged.groups, GROUPS), (staged.known_faces, FACES))
+        if member.path.startswith(place)
+    )
+    inside = member.path.removeprefix(place)
+    file = root / inside
     file.parent.mkdir(parents=True, exist_ok=True)
     mode = 0o600 if of_state and inside in _PRIVATE else 0o666
     handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
@@ -198,12 +205,12 @@ def _make_durable(staged: Places) -> None:
     """See that everything is on the disk."""
     if hasattr(os, "sync"):
         os.sync()  # much sooner done than file by file
-    for root in (staged.known_faces, staged.state):
+    for root in (staged.known_faces, staged.groups, staged.state):
         for folder, _, _ in os.walk(root):
             sync_folder(Path(folder))
 
 
-def _exchange(places: Places, faces: _Pair, state: _Pair) -> None:
+def _exchange(places: Places, faces: _Pair, groups: _Pair, state: _Pair) -> None:
     """Put what was there away, and what was unpacked in its place."""
     write_durably(places.restoring, json.dumps({"faces": faces.staged.name, "state": state.staged.name}).encode())
     moved: list[tuple[Path, Path]] = []
@@ -212,12 +219,13 @@ def _exchange(places: Places, faces: _Pair, state: _Pair) -> None:
         os.rename(old, new)
         moved.append((old, new))
 
-    people = {
-        entry.name for entry in os.scandir(faces.real) if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
-    }
+    people, of_groups = (
+        {entry.name for entry in os.scandir(root) if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")}
+        for root in (faces.real, groups.real)
+    )
     kept = {name + suffix for name in _REPLACED for suffix in ("", *_JOURNALS)}
     try:
-        for pair, there in ((faces, people | {places.marks[1].name}), (state, kept)):
+        for pair, there in ((groups, of_groups), (faces, people | {places.marks[1].name, identity.GROUP_FILE}), (state, kept)):
             pair.old.mkdir(mode=0o700)
             new = os.listdir(pair.staged)
             for name in sorted(there | set(new)):
@@ -230,13 +238,13 @@ def _exchange(places: Places, faces: _Pair, state: _Pair) -> None:
         for before, after in reversed(moved):
             os.rename(after, before)
         places.restoring.unlink()
-        for pair in (faces, state):
+        for pair in (faces, groups, state):
             for folder in (pair.staged, pair.old):
                 shutil.rmtree(folder, ignore_errors=True)
         raise
     places.restoring.unlink()
     sync_folder(places.state)
-    for pair in (faces, state):
+    for pair in (faces, groups, state):
         for folder in (pair.staged, pair.old):
             shutil.rmtree(folder, ignore_errors=True)
 

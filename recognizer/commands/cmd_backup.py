@@ -16,7 +16,7 @@ def _places():
 
     settings = state().settings()
     vault = open_vault(settings.encryption_key, settings.encryption_key_file)
-    return Places(settings.known_faces, settings.state_dir), vault
+    return Places(settings.known_faces, settings.state_dir, settings.groups_dir), vault
 
 
 def _step(what: str) -> None:

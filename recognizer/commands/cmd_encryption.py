@@ -13,7 +13,7 @@ def _places():
     from recognizer.backup.reseal import Places
 
     settings = state().settings()
-    return Places(settings.known_faces, settings.state_dir), settings
+    return Places(settings.known_faces, settings.state_dir, settings.groups_dir), settings
 
 
 def _say_step(what: str) -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from recognizer.commands.common import all_options, emit, plain, say, service, state, table
+from recognizer.commands.common import emit, group_options, group_service, plain, say, state, table
 from recognizer.core.wording import plural
 
 
 @click.group(invoke_without_command=True)
 @click.pass_context
-@all_options
+@group_options
 def people(context):
     """List, rename, merge and erase enrolled people.
 
@@ -25,7 +25,7 @@ def people(context):
 
 
 @people.command("list")
-@all_options
+@group_options
 def list_():
     """List everybody with a folder in known_faces. The default of `people`."""
     return _list()
@@ -34,9 +34,9 @@ def list_():
 def _list() -> None:
     from recognizer.http import replies
 
-    with service() as made:
-        everybody = [replies.person(person, photos=False) for person in made.subjects.all()]
-        odd = made.subjects.odd_photos()
+    with group_service() as (_, group):
+        everybody = [replies.person(person, photos=False, group=state().group) for person in group.subjects.all()]
+        odd = group.subjects.odd_photos()
     for each in everybody if odd is not None else ():
         each["odd_photos"] = odd.get(each["name"], 0)
     if state().json:
@@ -51,13 +51,13 @@ def _list() -> None:
 
 @people.command()
 @click.argument("name")
-@all_options
+@group_options
 def show(name):
     """List the photos of one person."""
     from recognizer.http import replies
 
-    with service() as made:
-        person = replies.person(made.subjects.person(name), photos=True)
+    with group_service() as (_, group):
+        person = replies.person(group.subjects.person(name), photos=True, group=state().group)
     if state().json:
         emit(person)
         return
@@ -83,13 +83,13 @@ def _remark(warning: dict) -> str:
 @click.argument("old")
 @click.argument("new")
 @click.option("--merge", is_flag=True, help="Merge OLD into NEW, who is enrolled already.")
-@all_options
+@group_options
 def rename(old, new, merge):
     """Give a person another name."""
     from recognizer.http import replies
 
-    with service() as made:
-        person = replies.person(made.subjects.rename(old, new, merge=merge), photos=False)
+    with group_service() as (_, group):
+        person = replies.person(group.subjects.rename(old, new, merge=merge), photos=False, group=state().group)
     if state().json:
         emit(person)
     else:
@@ -99,7 +99,7 @@ def rename(old, new, merge):
 @people.command()
 @click.argument("source")
 @click.argument("target")
-@all_options
+@group_options
 def merge(source, target):
     """Move all photos of SOURCE to TARGET: both are one person, who keeps the name TARGET.
 
@@ -107,9 +107,9 @@ def merge(source, target):
     """
     from recognizer.http import replies
 
-    with service() as made:
-        target = made.subjects.person(target).name
-        person = replies.person(made.subjects.rename(source, target, merge=True), photos=False)
+    with group_service() as (_, group):
+        target = group.subjects.person(target).name
+        person = replies.person(group.subjects.rename(source, target, merge=True), photos=False, group=state().group)
     if state().json:
         emit(person)
     else:
@@ -119,20 +119,20 @@ def merge(source, target):
 @people.command()
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-@all_options
+@group_options
 def delete(name, yes):
     """Erase a person: photos, templates, thumbnails and events; then check that nothing is left."""
     from recognizer.core.errors import SubjectNotFound
 
-    with service() as made:
+    with group_service() as (_, group):
         try:
-            person = made.subjects.person(name)
+            person = group.subjects.person(name)
             name, question = person.name, f"Erase {person.name} with {_count(len(person.photos), 'photo')}?"
         except SubjectNotFound:  # no folder: there may be events
             question = f"Erase what is left about {name}?"
-        if not (yes or _confirmed(question, otherwise="nothing was erased")):
+        if not (yes or confirmed(question, otherwise="nothing was erased")):
             return 1
-        done = made.subjects.delete(name)
+        done = group.subjects.delete(name)
     if state().json:
         emit(done)
     else:
@@ -143,11 +143,11 @@ def delete(name, yes):
 @people.command("export")
 @click.argument("name")
 @click.option("--to", type=click.Path(dir_okay=False, path_type=Path), required=True, metavar="FILE", help="ZIP file to write.")
-@all_options
+@group_options
 def export_(name, to):
     """Write everything that is stored about a person into a ZIP file: photos, templates, events, consent, audit log."""
-    with service() as made:
-        counts = made.subjects.export(name, to)
+    with group_service() as (_, group):
+        counts = group.subjects.export(name, to)
     if state().json:
         emit({"file": str(to), **counts})
     else:
@@ -170,15 +170,15 @@ def _singular(counts: dict[str, int]) -> list[tuple[str, int]]:
 @click.argument("name")
 @click.option("--note", metavar="TEXT", help="What the person agreed to, in your words; `none` removes the note.")
 @click.option("--expires", metavar="DATE", help="Last day or time at which the person may be recognised; `none` removes it.")
-@all_options
+@group_options
 def consent(name, note, expires):
     """Show or set a person's consent and its expiry."""
     from recognizer.http import replies
 
-    with service() as made:
+    with group_service() as (_, group):
         asked = note is None and expires is None
-        person = made.subjects.person(name) if asked else made.subjects.set_consent(name, note, expires)
-        shown = replies.person(person, photos=False)
+        person = group.subjects.person(name) if asked else group.subjects.set_consent(name, note, expires)
+        shown = replies.person(person, photos=False, group=state().group)
     if state().json:
         emit({key: shown[key] for key in ("name", "consent", "expires", "expired")})
     else:
@@ -187,13 +187,13 @@ def consent(name, note, expires):
 
 
 @people.command()
-@all_options
+@group_options
 def problems():
     """List the unused files in known_faces, and why they are not used."""
     from recognizer.http import replies
 
-    with service() as made:
-        found = [replies.problem(problem) for problem in made.subjects.problems()]
+    with group_service() as (_, group):
+        found = [replies.problem(problem) for problem in group.subjects.problems()]
     if state().json:
         emit({"problems": found})
     elif not found:
@@ -205,24 +205,24 @@ def problems():
 @people.command("use-largest")
 @click.argument("name", required=False)
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-@all_options
+@group_options
 def use_largest(name, yes):
     """Let photos that show several people enrol their largest face: those of NAME, or everybody's.
 
     The photos are renamed from `x.jpg` to `x.largest.jpg`. Check first that the largest face on each is the person's own.
     """
-    with service() as made:
-        waiting = [each for each in made.subjects.problems() if each.code == "several_faces"]
+    with group_service() as (_, group):
+        waiting = [each for each in group.subjects.problems() if each.code == "several_faces"]
         if name is not None:
-            name = made.subjects.person(name).name
+            name = group.subjects.person(name).name
             waiting = [each for each in waiting if each.subject == name]
         if waiting and not yes:
             for each in waiting:
                 say(plain(each.path))
             question = f"Enrol the largest face of {_count(len(waiting), 'photo')}?"
-            if not _confirmed(question, otherwise="nothing was changed"):
+            if not confirmed(question, otherwise="nothing was changed"):
                 return 1
-        done = made.subjects.use_largest(name)
+        done = group.subjects.use_largest(name)
     if state().json:
         emit(done)
     else:
@@ -231,7 +231,7 @@ def use_largest(name, yes):
     return None
 
 
-def _confirmed(question: str, otherwise: str) -> bool:
+def confirmed(question: str, otherwise: str) -> bool:
     """Ask for confirmation; no answer means no, and then `otherwise` is printed."""
     click.echo(f"{question} [y/N]: ", err=True, nl=False)
     confirmed = sys.stdin.readline().strip().lower() in ("y", "yes")

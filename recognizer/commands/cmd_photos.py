@@ -11,7 +11,17 @@ from pathlib import Path
 
 import click
 
-from recognizer.commands.common import all_options, emit, error_data, plain, say, service, shared_options, state
+from recognizer.commands.common import (
+    emit,
+    error_data,
+    group_options,
+    group_service,
+    plain,
+    say,
+    service,
+    shared_options,
+    state,
+)
 from recognizer.core.disk import storage_error
 from recognizer.core.errors import RecognizerError, StorageError
 from recognizer.core.progress import Progress
@@ -52,19 +62,19 @@ _threshold = click.option("--threshold", type=click.FloatRange(0, 4), metavar="D
 @_threshold
 @_attributes
 @_annotate
-@all_options
+@group_options
 def recognize(photos, top_k, min_face, landmarks, threshold, attributes, annotate):
     """Name the people in photos.
 
     PHOTO is a file, a folder (every photo in it and below), an http(s) URL, or - for the standard input. Exit code 3
     says that nobody who is enrolled was recognised in any of them.
     """
-    with service() as made:
-        if not len(made.gallery):
-            say(f"nobody is enrolled: put photos into {plain(str(made.settings.known_faces))}/NAME/, or use `enroll`")
+    with group_service() as (made, group):
+        if not len(group.gallery):
+            say(f"nobody is enrolled: put photos into {plain(str(group.enrolment.folder.root))}/NAME/, or use `enroll`")
 
         def look(photo):
-            return made.recognition.recognize(
+            return group.recognition.recognize(
                 photo,
                 top_k=top_k,
                 min_face=min_face,
@@ -134,7 +144,7 @@ def objects(photos, threshold, labels, annotate):
 @click.argument("other", required=False)
 @click.option("--subject", metavar="NAME", help="Compare with this enrolled person instead of a second photo.")
 @_threshold
-@all_options
+@group_options
 def verify(photo, other, subject, threshold):
     """Compare PHOTO with OTHER, or with an enrolled person: is it the same person?
 
@@ -143,9 +153,9 @@ def verify(photo, other, subject, threshold):
 
     if (other is None) == (subject is None):
         raise click.UsageError("expected a second photo or --subject NAME, and not both")
-    with service(started=subject is not None) as made:
+    with group_service(started=subject is not None) as (made, group):
         read = _reader(made, [photo, other])
-        result = made.recognition.verify(read(photo), None if other is None else read(other), subject, threshold)
+        result = group.recognition.verify(read(photo), None if other is None else read(other), subject, threshold)
     if state().json:
         emit(result.to_dict())
     else:
@@ -168,7 +178,7 @@ def verify(photo, other, subject, threshold):
     help="If a photo shows several people: `only` refuses it, `largest` takes the largest face.",
 )
 @click.option("--force", is_flag=True, help="Enrol a face even if it resembles another enrolled person, or is not comparable.")
-@all_options
+@group_options
 def enroll(name, photos, face, force):
     """Enrol photos of the person NAME; the folder in known_faces is created if it is missing.
 
@@ -179,12 +189,12 @@ def enroll(name, photos, face, force):
     from recognizer.http import replies
 
     subject = names.normalise(name)
-    with service() as made:
+    with group_service() as (made, group):
         named = list(sources.expand(photos))
         read = _reader(made, named)
 
         def one(source: str) -> dict:
-            return replies.enrolled(made.subjects.enrol(subject, read(source), face=face, force=force))
+            return replies.enrolled(group.subjects.enrol(subject, read(source), face=face, force=force))
 
         with one_act():
             answers, failed = _each(named, one, _print_enrolled, workers=1)

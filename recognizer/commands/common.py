@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import click
 
@@ -22,6 +22,7 @@ class CommandState:
     """The values of the shared options."""
 
     json: bool = False
+    group: str | None = None
     overrides: dict = field(default_factory=dict)
 
     def settings(self) -> Settings:
@@ -44,6 +45,8 @@ def _remember(context: click.Context, option: click.Parameter, value):
     if value is not None and value is not False:
         if option.name == "as_json":
             held.json = True
+        elif option.name == "in_group":
+            held.group = value
         else:
             held.overrides[option.name] = value
     return value
@@ -64,6 +67,7 @@ _SHARED: dict[str, tuple[Callable, ...]] = {
             help="Folder of enrolled people, instead of the setting's.",
         ),
     ),
+    "group": (_option("--group", "in_group", metavar="GROUP", help="The people of this group, instead of known_faces."),),
     "engine": (
         _option("--detector", type=click.Choice(_CHOICES["detector"]), help="Face detector."),
         _option("--embedder", type=click.Choice(_CHOICES["embedder"]), help="Face embedder."),
@@ -72,14 +76,15 @@ _SHARED: dict[str, tuple[Callable, ...]] = {
 }
 
 
-def shared_options(*groups: Literal["json", "folder", "engine"]) -> Callable[[Callable], Callable]:
+def shared_options(*groups: Literal["json", "folder", "group", "engine"]) -> Callable[[Callable], Callable]:
     """A decorator that gives a command the shared options which mean something to it.
 
     Parameters
     ----------
     *groups : str
-        ``json``: ``--json``. ``folder``: ``--known-faces``, for commands that read the folder. ``engine``: ``--detector``,
-        ``--embedder`` and ``--provider``, for commands that look at photos.
+        ``json``: ``--json``. ``folder``: ``--known-faces``, for commands that read the folder. ``group``: ``--group``, for
+        commands about the people of one group. ``engine``: ``--detector``, ``--embedder`` and ``--provider``, for commands that
+        look at photos.
     """
 
     def decorate(command: Callable) -> Callable:
@@ -92,6 +97,8 @@ def shared_options(*groups: Literal["json", "folder", "engine"]) -> Callable[[Ca
 
 #: For commands that look at photos and at who is enrolled.
 all_options = shared_options("json", "folder", "engine")
+#: For those that can do so in any group.
+group_options = shared_options("json", "folder", "group", "engine")
 
 
 @contextmanager
@@ -123,6 +130,19 @@ def service(started: bool = True) -> Iterator:
         yield made
     finally:
         made.close()
+
+
+@contextmanager
+def group_service(started: bool = True) -> Iterator[tuple[Any, Any]]:
+    """The service as `service` opens it, and the group that ``--group`` names.
+
+    Raises
+    ------
+    GroupNotFound
+    """
+    chosen = state().group
+    with service(started and chosen is None) as made:
+        yield made, made.groups.get(chosen)
 
 
 # -- answers --------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@
     ├── BadRequest                  the request is wrong; another request may succeed
     │   ├── InvalidParameter        a parameter has an invalid value
     │   ├── InvalidName             a subject's name is not allowed
+    │   │   └── InvalidGroup        a group's name is not allowed
     │   ├── InvalidUrl              not an http(s) URL, or malformed
     │   ├── InvalidSource           not a source of video frames
     │   ├── NoImage                 no photo, or a photo given in more than one way
@@ -43,6 +44,7 @@
     │   └── CsrfRefused             the session's CSRF token is missing or wrong
     ├── RateLimited                 too many requests of one key or address
     ├── NotFound                    something that does not exist
+    │   ├── GroupNotFound           no group has that name
     │   ├── SubjectNotFound         no subject of that name is enrolled
     │   ├── PhotoNotFound           the subject has no such photo
     │   ├── KeyNotFound             no API key has that id
@@ -54,6 +56,7 @@
     │   └── CameraNotFound          no camera has that id
     ├── Conflict                    conflicts with the current state
     │   ├── NameTaken               the name, or a similar one, is in use
+    │   │   └── GroupTaken          a group has the name, or a similar one
     │   ├── LooksLikeAnother        the photo resembles another subject
     │   ├── CameraFixed             the camera comes from a setting
     │   ├── InUse                   another process uses the installation
@@ -126,6 +129,12 @@ class InvalidName(BadRequest):
     """A subject's name is not allowed; see `names`."""
 
     code = "invalid_name"
+
+
+class InvalidGroup(InvalidName):
+    """A group's name is not allowed (see `names`), or what is asked cannot be done to the default group."""
+
+    code = "invalid_group"
 
 
 class InvalidUrl(BadRequest):
@@ -355,6 +364,12 @@ class NotFound(RecognizerError):
     code = "not_found"
 
 
+class GroupNotFound(NotFound):
+    """No group has that name."""
+
+    code = "group_not_found"
+
+
 class SubjectNotFound(NotFound):
     """No subject of that name is enrolled."""
 
@@ -419,6 +434,12 @@ class NameTaken(Conflict):
     """Another subject or camera has that name, or one that is too similar."""
 
     code = "name_taken"
+
+
+class GroupTaken(NameTaken):
+    """A group has that name, or one that is too similar."""
+
+    code = "group_taken"
 
 
 class LooksLikeAnother(Conflict):

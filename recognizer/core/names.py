@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import unicodedata
 
-from recognizer.core.errors import InvalidName, SubjectNotFound
+from recognizer.core.errors import GroupNotFound, InvalidGroup, InvalidName, SubjectNotFound
 
+#: Name of the group that is `known_faces` itself.
+DEFAULT_GROUP = "default"
 #: Invisible characters (zero-width joiners) that some languages and emoji need.
 _JOINERS = "\u200c\u200d"
 #: Maximum length of a name in bytes of UTF-8: file systems allow 255 for a folder, and temporary suffixes need room.
@@ -60,6 +62,32 @@ def normalise_lookup(name: str) -> str:
         return normalise(name)
     except InvalidName:
         raise SubjectNotFound("no subject of that name is enrolled") from None
+
+
+def normalise_group(name: str) -> str:
+    """Like `normalise`, for the name of a group.
+
+    Raises
+    ------
+    InvalidGroup
+    """
+    try:
+        return normalise(name)
+    except InvalidName as error:
+        raise InvalidGroup(f"group: {error.message}", **error.details) from None
+
+
+def normalise_group_lookup(name: str) -> str:
+    """Like `normalise_group`, for a name that is only looked up: a name that is not allowed is not found.
+
+    Raises
+    ------
+    GroupNotFound
+    """
+    try:
+        return normalise(name)
+    except InvalidName:
+        raise GroupNotFound("no group has that name") from None
 
 
 def comparison_key(name: str) -> str:

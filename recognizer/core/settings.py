@@ -29,6 +29,8 @@ DEFAULT, ENVIRONMENT, FILE, CONFIG, OPTION, PAGE = "default", "environment", "fi
 #: Settings that may be changed while the server runs, unless the environment or the configuration file has a value.
 CHANGEABLE = ("stranger_rate",)
 _MAX_FILE_BYTES = 1_000_000
+#: Where groups are in the folder of known faces, unless a setting says otherwise.
+GROUPS_FOLDER = ".groups"
 
 
 def _whole(text: str) -> int:
@@ -176,6 +178,12 @@ class Settings:
         Path,
         "Folder for the server's own data. Cached templates and thumbnails can be rebuilt; keys, sessions, cameras, events, "
         "strangers, the audit log and changed settings cannot.",
+    )
+    groups: Path | None = _setting(
+        None,
+        Path,
+        "Folder of groups: one folder per group, with one folder per person in it (docs/groups.md).",
+        shown="`.groups` in `RECOGNIZER_KNOWN_FACES`",
     )
     models_dir: Path = _setting(_default_models, Path, "Folder for downloaded model weights.", shown="the user's cache folder")
     detector: str = _setting("yunet", str, "Face detector.", choices=("yunet", "hog", "cnn"))
@@ -505,6 +513,11 @@ class Settings:
             raise SettingsError(f"attributes: expected some of {', '.join(ATTRIBUTES)}, got {unknown[0]!r}")
         if not self.keep_photos and self.strangers != "off":
             raise SettingsError("strangers: expected off because keep_photos is off, and strangers are stored with pictures")
+
+    @property
+    def groups_dir(self) -> Path:
+        """The folder of groups: the setting's, or else the one in `known_faces`."""
+        return self.known_faces / GROUPS_FOLDER if self.groups is None else self.groups
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:

@@ -16,10 +16,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from recognizer.core import consent, names
+from recognizer.core import consent, identity, names
 from recognizer.core.consent import Consent
 from recognizer.core.errors import InvalidName, KeyMissing, NameTaken, SealBroken, StorageError, SubjectNotFound
 from recognizer.core.files import PART, open_regular, remove_erasing, sync_folder, write_durably
+from recognizer.core.identity import Identity
 from recognizer.core.vault import Vault, is_sealed, most_sealed
 from recognizer.enrolment.cache import FileStamp
 from recognizer.photos import images
@@ -384,6 +385,7 @@ class KnownFaces:
         for folder in folders:
             if folder.is_dir():
                 sync_folder(folder)
+                # one whom clients know by an id stays, as in the services that they were written for
                 if os.listdir(folder) == [consent.FILE]:
                     (folder / consent.FILE).unlink(missing_ok=True)
                 if folder != self.root:
@@ -451,7 +453,8 @@ class KnownFaces:
     def _merged(self, folder: Path, target: Path) -> Iterator[dict[str, str]]:
         moved: dict[Path, Path] = {}
         with _disk():
-            files = sorted(entry.name for entry in os.scandir(folder) if entry.name != consent.FILE)
+            ours = (consent.FILE, identity.PERSON_FILE)
+            files = sorted(entry.name for entry in os.scandir(folder) if entry.name not in ours)
             kept, joined = self._read_consent(target), self._read_consent(target).joined(self._read_consent(folder))
         try:
             with _disk():
@@ -473,6 +476,10 @@ class KnownFaces:
             raise
         with _disk():
             (folder / consent.FILE).unlink(missing_ok=True)
+            if (folder / identity.PERSON_FILE).exists() and not (target / identity.PERSON_FILE).exists():
+                os.rename(folder / identity.PERSON_FILE, target / identity.PERSON_FILE)
+                sync_folder(target)
+            (folder / identity.PERSON_FILE).unlink(missing_ok=True)
             with suppress(OSError):  # something was put there meanwhile
                 folder.rmdir()
             sync_folder(self.root)
@@ -503,6 +510,35 @@ class KnownFaces:
         with _disk():
             self._write_consent(folder, held)
 
+    # -- identities ---------------------------------------------------------------------------------------------
+
+    def identity_stamp(self, subject: str) -> FileStamp | None:
+        """The stamp of the file with a subject's id; None where there is none."""
+        folder = self.subject_folder(subject)
+        return None if folder is None else self.stamp(f"{folder.name}/{identity.PERSON_FILE}")
+
+    def identity(self, subject: str) -> Identity | None:
+        """The id of a subject, as it is stored beside the photos; None where there is none, or it is damaged.
+
+        Raises
+        ------
+        StorageError, SealBroken, KeyMissing
+        """
+        folder = self.subject_folder(subject)
+        return None if folder is None else read_identity(folder / identity.PERSON_FILE, self.vault, identity.PERSON)
+
+    def set_identity(self, subject: str, held: Identity) -> None:
+        """Store the id of a subject beside the photos; durable on return.
+
+        Raises
+        ------
+        SubjectNotFound, StorageError
+        """
+        folder = self.subject_folder(subject)
+        if folder is None:
+            raise SubjectNotFound(f"nobody called {subject!r} is enrolled")
+        write_identity(folder / identity.PERSON_FILE, held, self.vault, identity.PERSON)
+
     def _read_consent(self, folder: Path) -> Consent:
         with _disk():
             try:
@@ -521,6 +557,43 @@ class KnownFaces:
             return
         data = held.as_bytes()
         write_durably(folder / consent.FILE, data if self.vault is None else self.vault.seal(data, CONSENT))
+
+
+def read_identity(file: Path, vault: Vault | None, purpose: str) -> Identity | None:
+    """The id that a file holds; None where there is none, or it is damaged.
+
+    Raises
+    ------
+    StorageError, SealBroken, KeyMissing
+    """
+    try:
+        with _disk(), open_regular(file) as opened:
+            data = opened.read(identity.MAX_BYTES)
+    except StorageError:
+        if os.path.lexists(file):
+            raise
+        return None
+    if is_sealed(data) and vault is None:
+        raise KeyMissing("this id is encrypted, and there is no key")
+    try:
+        return Identity.from_bytes(data if vault is None else vault.open_or_plain(data, purpose))
+    except ValueError:
+        return None
+
+
+def write_identity(file: Path, held: Identity, vault: Vault | None, purpose: str) -> None:
+    """Store an id in a file; durable on return.
+
+    Raises
+    ------
+    StorageError
+        It cannot be written, or is too large.
+    """
+    data = held.as_bytes() if vault is None else vault.seal(held.as_bytes(), purpose)
+    if len(data) > identity.MAX_BYTES:
+        raise StorageError("what is stored beside an id is too large")
+    with _disk():
+        write_durably(file, data)
 
 
 def _put_back(trash: Path, folder: Path) -> None:

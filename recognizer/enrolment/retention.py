@@ -6,11 +6,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from recognizer.core.audit import acting
 from recognizer.core.errors import RecognizerError, SubjectNotFound
-from recognizer.enrolment.enrolment import Enrolment
 
 log = logging.getLogger("recognizer.retention")
 
@@ -23,12 +22,20 @@ _LONGEST_PAUSE = 3600.0
 _DAY = 86_400.0
 
 
+class Expiring(Protocol):
+    """Whoever knows when consents expire: an `Enrolment`, or all of them."""
+
+    def expired(self, now: float | None = None) -> dict[str, float]:
+        """The people whose consent has expired, and since when, in seconds since 1970."""
+
+
 class Sweep:
     """A thread that sweeps periodically until it is closed.
 
     Parameters
     ----------
-    enrolment : Enrolment
+    people : Expiring
+        Knows whose consent has expired.
     erase : callable
         Called with the name of a person to erase.
     finish : callable
@@ -44,7 +51,7 @@ class Sweep:
 
     def __init__(
         self,
-        enrolment: Enrolment,
+        people: Expiring,
         erase: Callable[[str], object],
         finish: Callable[[], int],
         purge_events: Callable[[], int],
@@ -52,7 +59,7 @@ class Sweep:
         *,
         pause: float = PAUSE,
     ):
-        self._enrolment, self._erase, self._finish, self._purge_events = enrolment, erase, finish, purge_events
+        self._people, self._erase, self._finish, self._purge_events = people, erase, finish, purge_events
         self._grace = grace_days * _DAY
         self._pause = pause
         self._counts = {"sweeps": 0, "erased": 0, "finished": 0, "purged_events": 0, "failed": 0}
@@ -64,7 +71,7 @@ class Sweep:
 
     def counts(self) -> dict[str, Any]:
         """Counts since the start, and how many people wait for their erasure."""
-        return {**self._counts, "expired": len(self._enrolment.expired()), "last": self._last}
+        return {**self._counts, "expired": len(self._people.expired()), "last": self._last}
 
     def close(self) -> None:
         self._stop.set()
@@ -79,7 +86,7 @@ class Sweep:
     def _wait(self) -> float:
         """Seconds until the next sweep: fewer if somebody is to be erased earlier."""
         try:
-            expired = self._enrolment.expired()
+            expired = self._people.expired()
         except Exception:
             return self._pause
         due = min((self._due(name, since) for name, since in expired.items()), default=None)
@@ -94,7 +101,7 @@ class Sweep:
 
         What fails is counted, and prevents nothing else.
         """
-        expired = self._attempt("who is to be erased cannot be found", self._enrolment.expired) or {}
+        expired = self._attempt("who is to be erased cannot be found", self._people.expired) or {}
         self._retries = {name: retry for name, retry in self._retries.items() if name in expired}
         for name, since in expired.items():
             if time.time() < self._due(name, since) or self._stop.is_set():

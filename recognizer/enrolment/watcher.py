@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,8 @@ class Watcher:
                     raise_interrupt=False,
                     ignore_permission_denied=True,
                 ):
-                    if changes or not begun:  # what changed before the watch began was not announced
+                    mine = [path for _, path in changes if not self._is_ignored(Path(path), root)]
+                    if mine or not begun:  # what changed before the watch began was not announced
                         self._changed.set()
                     begun = True
                     replaced = any(Path(path) == root for _, path in changes) or _place(root) != place
@@ -81,6 +82,13 @@ class Watcher:
                 self._poll = True
                 self._changed.set()
                 self._stop.wait(5)
+
+    def _is_ignored(self, path: Path, root: Path) -> bool:
+        """Whether a path is in a hidden folder, which holds nobody: groups have watchers of their own."""
+        with suppress(ValueError):
+            inside = path.relative_to(root).parts
+            return len(inside) > 1 and inside[0].startswith(".")
+        return False
 
     def _follow_others(self) -> None:
         """Take over what other processes enrol and erase, also while a long sync encodes photos."""

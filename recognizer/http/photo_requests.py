@@ -84,6 +84,7 @@ def enrol_photos(
     force: bool,
     as_one: bool = False,
     details: dict[str, str] | None = None,
+    group: str | None = None,
 ) -> dict:
     """Enrol photos, and report the result of each.
 
@@ -93,12 +94,15 @@ def enrol_photos(
         If all photos are refused for the same reason, that reason is the error of the whole reply.
     details : dict, optional
         Added to the one line of the audit log.
+    group : str, optional
+        Where they are enrolled; by default in known_faces.
     """
+    subjects = site.service.groups.get(group).subjects
     shown, errors = [], []
     with one_act(**details or {}):
         for each in given:
             try:
-                shown.append(replies.enrolled(site.service.subjects.enrol(subject, each, face=face, force=force)))
+                shown.append(replies.enrolled(subjects.enrol(subject, each, face=face, force=force)))
             except (ImageError, FaceError, Conflict, Busy, StorageError) as error:
                 errors.append(error)  # of several photos, the earlier ones are enrolled: the reply has to say so
                 shown.append({"status": "refused", "error": replies.error(error)})
@@ -113,4 +117,4 @@ def enrol_photos(
         return {"error": {"code": "no_usable_photo", "message": message, "photos": shown}}
     added = sum(each["status"] == "added" for each in shown)
     response.status = falcon.HTTP_201 if added else falcon.HTTP_200
-    return {"subject": site.service.subjects.person(subject).name, "added": added, "refused": len(errors), "photos": shown}
+    return {"subject": subjects.person(subject).name, "added": added, "refused": len(errors), "photos": shown}

@@ -21,6 +21,7 @@ from recognizer.strangers.model import Stranger
 if TYPE_CHECKING:
     from recognizer.access.access_file import ApiKey
     from recognizer.enrolment.closeness import Closeness, GalleryCalibration, Pair
+    from recognizer.service.groups import Group
     from recognizer.video.frames import FrameResult
     from recognizer.video.sources.cameras import CameraEntry
 
@@ -104,16 +105,27 @@ def _box(encoding: Encoding) -> dict[str, int]:
     return box(encoding.box)
 
 
-def person(result: Person, *, photos: bool) -> dict:
-    """A subject; `photos` says whether every photo is listed or only counted."""
+def group(found: Group) -> dict:
+    """A group with its counts."""
+    return {
+        "name": found.name,
+        "default": found.is_default,
+        "people": len(found.enrolment.subjects()),
+        "templates": len(found.gallery),
+        "problems": found.enrolment.problem_count,
+    }
+
+
+def person(result: Person, *, photos: bool, group: str | None = None) -> dict:
+    """A subject of a group; `photos` says whether every photo is listed or only counted."""
     usable = [photo for photo in result.photos if photo.encoding.vector is not None]
     shown_by = next((photo for photo in usable if not photo.file.endswith("." + EXTENSION)), None)
     shown = {
         "name": result.name,
-        "photos": [_photo(result.name, photo) for photo in result.photos] if photos else len(result.photos),
+        "photos": [_photo(result.name, photo, group) for photo in result.photos] if photos else len(result.photos),
         "templates": result.templates,
         "problems": sum(photo.encoding.problem is not None for photo in result.photos),
-        "thumbnail": _link(result.name, shown_by.id, thumbnail=True) if shown_by else None,
+        "thumbnail": _link(result.name, shown_by.id, group, thumbnail=True) if shown_by else None,
         "consent": result.consent.note,
         "expires": result.consent.expires,
         "expired": result.consent.expired(),
@@ -121,7 +133,7 @@ def person(result: Person, *, photos: bool) -> dict:
     return shown
 
 
-def _photo(name: str, photo: PersonPhoto) -> dict:
+def _photo(name: str, photo: PersonPhoto, group: str | None) -> dict:
     kept = not photo.file.endswith("." + EXTENSION)
     shown: dict[str, Any] = {"id": photo.id, "file": photo.file, "bytes": photo.bytes}
     if photo.encoding.vector is not None:
@@ -130,8 +142,8 @@ def _photo(name: str, photo: PersonPhoto) -> dict:
             "height": photo.encoding.height,
             "box": _box(photo.encoding),
             "score": photo.encoding.score,
-            "url": _link(name, photo.id) if kept else None,
-            "thumbnail": _link(name, photo.id, thumbnail=True) if kept else None,
+            "url": _link(name, photo.id, group) if kept else None,
+            "thumbnail": _link(name, photo.id, group, thumbnail=True) if kept else None,
         }
         if photo.encoding.forced:
             shown["forced"] = True
@@ -146,8 +158,9 @@ def photo_quality(found: quality.Quality | None) -> dict:
     return {"quality": None if found is None else face_quality(found)}
 
 
-def _link(name: str, photo: str | None, thumbnail: bool = False) -> str:
-    return f"/people/{quote(name, safe='')}/photos/{photo}" + ("?thumbnail=1" if thumbnail else "")
+def _link(name: str, photo: str | None, group: str | None = None, *, thumbnail: bool = False) -> str:
+    asked = [*(["thumbnail=1"] if thumbnail else []), *([] if group is None else [f"group={quote(group, safe='')}"])]
+    return f"/people/{quote(name, safe='')}/photos/{photo}" + ("?" if asked else "") + "&".join(asked)
 
 
 def calibration(found: GalleryCalibration) -> dict:

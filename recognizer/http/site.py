@@ -140,7 +140,7 @@ class Site:
         if self._made is None:
             self._made = make_service(self.settings, progress.download, self.metrics)
         if self._closing:
-            self._made.enrolment.interrupt()
+            self._made.groups.interrupt()
         return self._made
 
     @contextlib.contextmanager
@@ -190,7 +190,7 @@ class Site:
         self._closing = True
         self.refusals.flush()
         if self._made is not None:
-            self._made.enrolment.interrupt()
+            self._made.groups.interrupt()
         if not self._lock.acquire(timeout=CLOSE_SECONDS):
             return
         try:

@@ -1,8 +1,8 @@
 """The composition root: puts the parts together and offers what the routes and commands call.
 
 Only `make_service` knows all parts. Each part receives what it needs: `recognition` finds and names faces on photos,
-`subjects` changes who is enrolled, `matcher` decides whose face it is, `tuning` has the settings in force, `events`,
-`strangers` and `video` are about cameras, `health` reports the state of everything.
+`subjects` changes who is enrolled, `matcher` decides whose face it is, `groups` has all galleries, `tuning` has the settings in
+force, `events`, `strangers` and `video` are about cameras, `health` reports the state of everything.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ import logging
 import threading
 import time
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from recognizer import __version__
 from recognizer.backup import backup, reseal
 from recognizer.backup.reseal import EncryptionPresence
+from recognizer.core import names
 from recognizer.core.audit import AuditLog
-from recognizer.core.errors import Busy, InvalidSource, RecognizerError, SettingsError, StorageError
+from recognizer.core.errors import Busy, InvalidSource, SettingsError, StorageError
 from recognizer.core.holdings import Holdings
 from recognizer.core.lock import WriteLock
 from recognizer.core.metrics import Metrics
@@ -47,6 +49,9 @@ from recognizer.service.delivering import deliver
 from recognizer.service.dlib_descriptions import DlibDescriptions
 from recognizer.service.erasures import Erasures
 from recognizer.service.event_service import KeptEvents
+from recognizer.service.group_audit import GroupAudit
+from recognizer.service.group_follower import GroupFollower
+from recognizer.service.groups import Group, Groups
 from recognizer.service.matcher import Matcher
 from recognizer.service.object_finder import ObjectFinder
 from recognizer.service.recognition import Recognition
@@ -102,6 +107,7 @@ class Service:
         self.vault: Vault | None = enrolment.folder.vault
         #: Follows known_faces, and erases what has expired; None until `start`, or if the settings disable it.
         self.watcher: Watcher | None = None
+        self.group_follower: GroupFollower | None = None
         self.sweep: Sweep | None = None
         #: True from the end of `start` until `close` begins.
         self.ready = False
@@ -148,7 +154,7 @@ class Service:
             lambda name: name in self.gallery.subjects(),
             announced=settings.events and settings.mqtt_url is not None,
         )
-        other_caches = OtherCachesHolding(enrolment, [state / name for name in reseal.CACHES[1:]])
+        self._other_caches = other_caches = OtherCachesHolding(enrolment, [state / name for name in reseal.CACHES[1:]])
         #: Every keeper of what is stored about people; see `holdings`.
         self.holdings = Holdings(
             [
@@ -172,16 +178,28 @@ class Service:
             other_caches,
             metrics,
         )
+        #: All galleries; what is above is of the default one.
+        self.groups = Groups(
+            settings.groups_dir,
+            state,
+            Group(
+                names.DEFAULT_GROUP,
+                enrolment,
+                self.matcher,
+                self.recognition,
+                self.subjects,
+                self.erasures,
+                self.holdings,
+            ),
+            self._make_group,
+            audit,
+            changes,
+            self.vault,
+        )
+        self._metrics = metrics
         self.video = Video(
             self._listed_cameras,
-            EngineVision(
-                engine,
-                self.gallery,
-                self.matcher.threshold_now,
-                self._find_objects,
-                reader=self.attribute_finder.reader if settings.attributes else None,
-                forced=self.enrolment.is_forced,
-            ),
+            self.vision_of(self.groups.default),
             self.events,
             self.strangers,
             SightingRules(settings.event_unknown_seconds, rules.min_face),
@@ -191,6 +209,59 @@ class Service:
         )
         if metrics is not None:
             health.show(self, metrics)
+
+    def _make_group(self, name: str, folder: Path, state: Path) -> Group:
+        """The parts of a group besides the default one: its own where people are kept, the service's where not.
+
+        Raises
+        ------
+        StorageError, KeyMissing
+        """
+        settings, audit = self.settings, GroupAudit(self.audit.folder, self.vault, name)
+        enrolment = Enrolment(
+            KnownFaces(folder, self.vault),
+            EncodingsCache(state / "encodings.sqlite", self.vault, without_disk=True),
+            MemoryGallery(self.engine.info.id, self.engine.info.dim),
+            self.enrolment.options,
+            settings.keep_photos,
+            self._changes.hold,
+        )
+        matcher = Matcher(self.engine.info, enrolment.gallery, settings.threshold, lambda: self.tuning.stranger_rate)
+        recognition = self.recognition.among(enrolment.gallery, matcher)
+        holdings = Holdings(
+            [
+                EnrolledHolding(enrolment, enrolment.options.rules.max_bytes),
+                self._other_caches,
+                StrangersHolding(self.strangers, lambda: self.matcher.one_to_one),
+                AuditNamesHolding(audit),
+                LeftoversHolding(enrolment.folder, settings.state_dir),
+            ]
+        )
+        unfinished = Unfinished(state / reseal.UNFINISHED, self.vault)
+        erasures = Erasures(holdings, enrolment, audit, unfinished, self._changes)
+        subjects = Subjects(
+            enrolment,
+            recognition,
+            matcher,
+            self.pool,
+            erasures,
+            audit,
+            self._changes,
+            self._other_caches,
+            self._metrics,
+        )
+        return Group(name, enrolment, matcher, recognition, subjects, erasures, holdings)
+
+    def vision_of(self, group: Group) -> EngineVision:
+        """What finds and names the people of a group on frames."""
+        return EngineVision(
+            self.engine,
+            group.gallery,
+            group.matcher.threshold_now,
+            self._find_objects,
+            reader=self.attribute_finder.reader if self.settings.attributes else None,
+            forced=group.enrolment.is_forced,
+        )
 
     def _find_objects(self, pixels, threshold: float):
         return self.finder.detector().find(pixels, threshold)
@@ -213,35 +284,22 @@ class Service:
         erase what a running server needs.
         """
         if self.settings.watch:
-            self._sweep_folder()
+            self.groups.default.sweep_folder(self._changes)
         self.enrolment.sync(progress=progress)
-        self._finish_changes()
+        self.groups.default.finish_changes()
         if self.settings.watch:
             self.enrolment.tidy()
+            self.groups.start(progress)
             self.watcher = Watcher(self.enrolment, self.settings.watch_poll, self._changes.hold)
+            self.group_follower = GroupFollower(self.groups, self.settings.watch_poll, self._changes.hold)
             self.sweep = Sweep(
-                self.enrolment,
-                self.subjects.delete,
-                self.erasures.finish,
+                self.groups,
+                self.groups.erase,
+                self.groups.finish,
                 self.events.purge,
                 self.settings.expiry_grace_days,
             )
         self.ready = True
-
-    def _finish_changes(self) -> None:
-        """Finish the erasures and renamings of earlier processes; the retention sweep repeats those that fail now."""
-        try:
-            self.erasures.finish()
-        except RecognizerError as error:
-            log.warning("earlier changes cannot be finished for now: %s", error.message)
-
-    def _sweep_folder(self) -> None:
-        """Remove what an interrupted write left in known_faces; if that fails, the next start does it."""
-        try:
-            with self._changes.hold():
-                self.enrolment.folder.sweep()
-        except (Busy, StorageError) as error:
-            log.warning("what interrupted changes left in known_faces stays for now: %s", error.message)
 
     def serve(self) -> None:
         """Start what only a server does, not a command: deliver events, process strangers, run the cameras that are always
@@ -264,6 +322,9 @@ class Service:
         if self.watcher:
             self.watcher.close()
             self.watcher = None
+        if self.group_follower:
+            self.group_follower.close()
+            self.group_follower = None
         if self.sweep:
             self.sweep.close()
         self.video.end_live()
@@ -274,6 +335,7 @@ class Service:
         self.pool.close()
         self.video.end_workers()
         sandbox.close()
+        self.groups.close()
         self.enrolment.cache.close()
         self._presence.close()
 
@@ -340,7 +402,7 @@ class Service:
         if not self._backing_up.acquire(blocking=False):
             raise Busy("a backup is being made already; try again when that is done")
         try:
-            places = reseal.Places(self.settings.known_faces, self.settings.state_dir)
+            places = reseal.Places(self.settings.known_faces, self.settings.state_dir, self.settings.groups_dir)
             with backup.spool(places.state) as file:
                 try:
                     backup.write(places, file, self.vault, self._changes, __version__)
@@ -412,7 +474,7 @@ def make_service(settings: Settings, download: manifest.Progress | None = None, 
     except InvalidSource as error:
         raise SettingsError(f"RECOGNIZER_CAMERA: {error.message}") from None
     vault = open_vault(settings.encryption_key, settings.encryption_key_file)
-    places = reseal.Places(settings.known_faces, settings.state_dir)
+    places = reseal.Places(settings.known_faces, settings.state_dir, settings.groups_dir)
     with ExitStack() as opened:  # quick checks come first, so that errors are reported at once
         presence = reseal.EncryptionPresence(places)
         opened.callback(presence.close)

@@ -51,7 +51,7 @@ def report(service: Service) -> dict:
         "attributes": list(service.attribute_finder.enabled),
         "uptime_s": round(service.uptime, 1),
         "events": service.events.counts(),
-        "retention": None if service.sweep is None else {**service.sweep.counts(), "pending": service.erasures.pending},
+        "retention": None if service.sweep is None else {**service.sweep.counts(), "pending": service.groups.pending},
         "strangers": service.strangers.counts(),
     }
 
@@ -63,6 +63,8 @@ def unready(service: Service) -> list[str]:
         reasons.append("the service is starting or ending")
     elif service.watcher is not None and not service.watcher.alive:
         reasons.append("known_faces is not followed any longer")
+    elif service.group_follower is not None and not service.group_follower.alive:
+        reasons.append("the folders of groups are not followed any longer")
     if not os.access(service.enrolment.folder.root, os.R_OK | os.X_OK):
         reasons.append("known_faces cannot be read")
     return reasons

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass
@@ -117,6 +118,13 @@ class Recognition:
         self._describing = _Describing(engine)
         if hasattr(engine.embedder, "idle"):
             engine.embedder.idle = lambda: pool.inside < 2
+
+    def among(self, gallery: Gallery, matcher: Matcher) -> Recognition:
+        """The same for another gallery: in the same pool, so that photos of all of them are described together. Unknown people
+        are not stored."""
+        made = copy.copy(self)
+        made._gallery, made._matcher, made._unknown = gallery, matcher, None
+        return made
 
     def decode(self, photo: bytes | images.Image, long_side: int | None = None) -> images.Image:
         """The photo, decoded as sharply as the engine's first detection pass needs it, or to a long side of so many pixels."""

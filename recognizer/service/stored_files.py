@@ -43,6 +43,8 @@ class StoredFiles:
 
 STORED_FILES = (
     StoredFiles("encodings.sqlite*", "recognizer.enrolment.cache", EnrolledHolding.label),
+    StoredFiles("groups/*/encodings.sqlite*", "recognizer.enrolment.cache", EnrolledHolding.label),
+    StoredFiles("groups/*/unfinished/*.json", "recognizer.core.unfinished", _NOTES),
     StoredFiles("evaluation.sqlite*", "recognizer.enrolment.cache", OtherCachesHolding.label),
     StoredFiles("archive.sqlite*", "recognizer.enrolment.cache", OtherCachesHolding.label),
     StoredFiles("events/*.jsonl", "recognizer.events.event_appending", EventsHolding.label),

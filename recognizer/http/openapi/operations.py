@@ -16,7 +16,10 @@ from recognizer.core.errors import (
     EventsOff,
     FaceError,
     FetchError,
+    GroupNotFound,
+    GroupTaken,
     ImageError,
+    InvalidGroup,
     InvalidName,
     InvalidSource,
     InvalidUrl,
@@ -119,39 +122,45 @@ OPERATIONS: dict[str, Operation] = {
     "GET /session": Operation("Access", _json("Session")),
     "POST /session": Operation("Access", _json("BegunSession", 201), (BodyTooLarge,), bodiless=True),
     "DELETE /session": Operation("Access", _json("EndedSession")),
-    "GET /recognize": Operation(*_RECOGNIZE, (*_LOOK, AttributesOff), needed=("image_url",)),
-    "POST /recognize": Operation(*_RECOGNIZE, (*_LOOK, AttributesOff), photos=("file",)),
+    "GET /recognize": Operation(*_RECOGNIZE, (*_LOOK, AttributesOff, GroupNotFound), needed=("image_url",)),
+    "POST /recognize": Operation(*_RECOGNIZE, (*_LOOK, AttributesOff, GroupNotFound), photos=("file",)),
     "POST /detect": Operation("Photos", {200: {JSON: "Detected", JPEG: "Photo"}}, (*_LOOK, AttributesOff), photos=("file",)),
-    "POST /verify": Operation("Photos", _json("Verified"), (*_LOOK, NoFace, SubjectNotFound), photos=("file", "other")),
+    "POST /verify": Operation(
+        "Photos", _json("Verified"), (*_LOOK, NoFace, SubjectNotFound, GroupNotFound), photos=("file", "other")
+    ),
     "POST /enroll": Operation(
         "People",
         {200: {JSON: "Enrolled"}, 201: {JSON: "Enrolled"}},
-        (*_LOOK, InvalidName, FaceError, NameTaken, LooksLikeAnother, StorageError),
+        (*_LOOK, InvalidName, FaceError, NameTaken, LooksLikeAnother, GroupNotFound, StorageError),
         codes={422: ("no_usable_photo",)},
         photos=("file",),
         several=True,
     ),
-    "GET /people": Operation("People", _json("People")),
-    "GET /people/{person}": Operation("People", _json("Person"), (SubjectNotFound,)),
+    "GET /people": Operation("People", _json("People"), (GroupNotFound,)),
+    "GET /people/{person}": Operation("People", _json("Person"), (SubjectNotFound, GroupNotFound)),
     "PATCH /people/{person}": Operation(
-        "People", _json("Person"), (SubjectNotFound, InvalidName, NameTaken, StorageError, BodyTooLarge)
+        "People", _json("Person"), (SubjectNotFound, GroupNotFound, InvalidName, NameTaken, StorageError, BodyTooLarge)
     ),
-    "DELETE /people/{person}": Operation("People", _json("DeletedPerson"), (SubjectNotFound, StorageError)),
+    "DELETE /people/{person}": Operation("People", _json("DeletedPerson"), (SubjectNotFound, GroupNotFound, StorageError)),
     "GET /people/{person}/photos/{photo_id}": Operation(
         "People",
         {200: dict.fromkeys(PICTURES, "Photo")},
-        (SubjectNotFound, PhotoNotFound, ImageError, Busy, SealBroken, KeyMissing),
+        (SubjectNotFound, GroupNotFound, PhotoNotFound, ImageError, Busy, SealBroken, KeyMissing),
     ),
     "GET /people/{person}/photos/{photo_id}/quality": Operation(
-        "People", _json("PhotoQuality"), (SubjectNotFound, PhotoNotFound, ImageError, Busy)
+        "People", _json("PhotoQuality"), (SubjectNotFound, GroupNotFound, PhotoNotFound, ImageError, Busy)
     ),
     "DELETE /people/{person}/photos/{photo_id}": Operation(
-        "People", _json("DeletedPhoto"), (SubjectNotFound, PhotoNotFound, StorageError)
+        "People", _json("DeletedPhoto"), (SubjectNotFound, GroupNotFound, PhotoNotFound, StorageError)
     ),
     "GET /unsorted/{unsorted}": Operation(
-        "People", {200: dict.fromkeys(PICTURES, "Photo")}, (PhotoNotFound, ImageError, SealBroken, KeyMissing)
+        "People", {200: dict.fromkeys(PICTURES, "Photo")}, (PhotoNotFound, GroupNotFound, ImageError, SealBroken, KeyMissing)
     ),
-    "DELETE /unsorted/{unsorted}": Operation("People", _json("DeletedFile"), (PhotoNotFound, StorageError)),
+    "DELETE /unsorted/{unsorted}": Operation("People", _json("DeletedFile"), (PhotoNotFound, GroupNotFound, StorageError)),
+    "GET /groups": Operation("Groups", _json("Groups"), (StorageError,)),
+    "POST /groups": Operation("Groups", _json("Group", 201), (InvalidGroup, GroupTaken, StorageError, BodyTooLarge)),
+    "GET /groups/{group}": Operation("Groups", _json("Group"), (GroupNotFound, StorageError)),
+    "DELETE /groups/{group}": Operation("Groups", _json("DeletedGroup"), (GroupNotFound, InvalidGroup, StorageError)),
     "GET /settings": Operation("Settings", _json("Settings")),
     "PATCH /settings": Operation("Settings", _json("Setting"), (SettingFixed, StorageError, BodyTooLarge)),
     "GET /calibration": Operation("Settings", _json("Calibration")),
@@ -225,6 +234,8 @@ PARAMETERS: dict[str, tuple[str, object]] = {
     "asset": ("The file's name.", "app.js"),
     "person": ("Name of the person.", "Joe Biden"),
     "name": ("The new name.", "Joseph Biden"),
+    "group": ("Name of the group; by default known_faces.", "default"),
+    "POST /groups name": ("The group's name.", "Night shift"),
     "merge": ("Merge the two people if somebody already has the new name.", False),
     "labels": ("Only objects with one of these labels, separated by commas.", "person,dog"),
     "GET /objects threshold": ("Minimum score of an object, from 0 to 1.", 0.5),

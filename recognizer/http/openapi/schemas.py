@@ -47,6 +47,7 @@ def closed(properties: dict, *, may: tuple[str, ...] = (), example=None, descrip
 
 
 _BOX = {"left": 787, "top": 48, "right": 936, "bottom": 254}
+_GROUP = {"name": "Night shift", "default": False, "people": 12, "templates": 38, "problems": 0}
 _QUALITY = {
     "sharpness": 0.14,
     "contrast": 52.1,
@@ -455,6 +456,20 @@ SCHEMAS: dict[str, dict] = {
     "DeletedPhoto": closed(
         {"deleted": TEXT, "of": TEXT, "files": about(COUNT, "How many files held it.")},
         example={"deleted": PHOTO_ID, "of": "Joe Biden", "files": 1},
+    ),
+    "Groups": closed({"groups": array(ref("Group"))}, example={"groups": [_GROUP]}),
+    "Group": closed(
+        {
+            "name": TEXT,
+            "default": about(BOOLEAN, "Whether it is known_faces itself."),
+            "people": about(COUNT, "People with a folder."),
+            "templates": about(COUNT, "Photos that are in use."),
+            "problems": about(COUNT, "Files that are not used."),
+        },
+        example=_GROUP,
+    ),
+    "DeletedGroup": closed(
+        {"deleted": TEXT, "people": COUNT, "photos": COUNT}, example={"deleted": "Night shift", "people": 12, "photos": 40}
     ),
     "DeletedFile": closed({"deleted": TEXT}, example={"deleted": "holiday.jpg"}),
     "Setting": closed(

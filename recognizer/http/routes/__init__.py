@@ -5,6 +5,7 @@ from recognizer.http.routes import (
     access_routes,
     camera_routes,
     event_routes,
+    group_routes,
     operation_routes,
     page_routes,
     people_routes,
@@ -17,6 +18,7 @@ from recognizer.http.site import Site
 MODULES = (
     photo_routes,
     people_routes,
+    group_routes,
     camera_routes,
     event_routes,
     stranger_routes,

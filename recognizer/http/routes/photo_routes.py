@@ -55,6 +55,7 @@ def add_routes(route: Router, site: Site) -> None:
         other_url: text = None,
         subject: text = None,
         threshold: fraction = None,
+        group: text = None,
     ):
         """Whether two photos, or a photo and an enrolled person, are the same person. The largest face of each photo counts."""
         uploaded = request.context.body.photos
@@ -64,4 +65,4 @@ def add_routes(route: Router, site: Site) -> None:
         if other_url or uploaded.get("other"):
             other = one_photo(site, request, "other", other_url)
         first = one_photo(site, request, "file", image_url)
-        return plain.verification(site.service.recognition.verify(first, other, subject, threshold))
+        return plain.verification(site.service.groups.get(group).recognition.verify(first, other, subject, threshold))

@@ -72,7 +72,7 @@ def watch(
         raise InvalidParameter(f"landmarks: expected 5 or 68, got {landmarks}")
     if detect_every is not None and detect_every < 1:
         raise InvalidParameter(f"detect_every: expected at least 1, got {detect_every}")
-    vision = people.service.video.vision if hasattr(people, "service") else people
+    vision = people.vision if hasattr(people, "service") else people
     own = not isinstance(source, Camera)
     if isinstance(source, Camera):
         camera = source

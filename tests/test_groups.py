@@ -1,0 +1,202 @@
+"""Groups: whatever holds for known_faces holds for each of them."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+
+import pytest
+
+from recognizer.backup import backup, reseal, restore
+from recognizer.core.errors import GroupNotFound, GroupTaken, InvalidGroup, SubjectNotFound
+from recognizer.core.lock import WriteLock
+from recognizer.core.settings import Settings
+from recognizer.core.vault import Vault
+from recognizer.service import make_service
+
+from .streams import wait_for
+
+VAULT = Vault([bytes(range(32))])
+
+
+class Home:
+    """A folder of known faces, and services on it."""
+
+    def __init__(self, root, models_dir, **settings):
+        self.settings = Settings(
+            known_faces=root / "known", state_dir=root / "state", models_dir=models_dir, watch=False, workers=1, **settings
+        )
+        self._made = []
+
+    def open(self, **changes):
+        made = make_service(self.settings.replace(**changes))
+        self._made.append(made)
+        made.start()
+        return made
+
+    def close(self, made=None):
+        for each in [made] if made else list(self._made):
+            self._made.remove(each)
+            each.close()
+
+    @property
+    def group_state(self):
+        return self.settings.state_dir / "groups"
+
+    @property
+    def places(self):
+        return reseal.Places(self.settings.known_faces, self.settings.state_dir, self.settings.groups_dir)
+
+
+@pytest.fixture
+def home(tmp_path, models_dir):
+    made = Home(tmp_path, models_dir)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def faces(photos):
+    files = {"obama": "obama.jpg", "obama2": "obama2.jpg", "biden": "biden.jpg"}
+    return {name: photos[file].read_bytes() for name, file in files.items()}
+
+
+def named(group, photo) -> list[str | None]:
+    return [face.subject for face in group.recognition.recognize(photo).faces]
+
+
+def test_each_group_names_its_own_people_only(home, faces):
+    service = home.open()
+    service.subjects.enrol("Barack", faces["obama"])
+    staff, guests = service.groups.add("staff"), service.groups.add("Guests of the house")
+    staff.subjects.enrol("The boss", faces["obama"])
+    guests.subjects.enrol("Joe", faces["biden"])
+    assert service.groups.names() == ["default", "Guests of the house", "staff"]
+    assert named(service.groups.get(), faces["obama2"]) == ["Barack"]
+    assert named(staff, faces["obama2"]) == ["The boss"] and named(guests, faces["obama2"]) == [None]
+    assert service.groups.get("default") is service.groups.get(None) is service.groups.default
+    assert [person.name for person in service.subjects.all()] == ["Barack"]
+    lines = service.audit_page(action="enroll")["lines"]
+    assert [line["name"] for line in lines] == ["Barack", "staff/The boss", "Guests of the house/Joe"]
+    home.close(service)
+    again = home.open()  # a group is its folder
+    assert named(again.groups.get("staff"), faces["obama2"]) == ["The boss"]
+
+
+def test_which_names_a_group_can_have(home):
+    service = home.open()
+    for name in ("", "  ", "..", "a/b", ".x", "con", "x" * 129):
+        with pytest.raises(InvalidGroup):
+            service.groups.add(name)
+        with pytest.raises(GroupNotFound):
+            service.groups.get(name)
+    assert not home.settings.groups_dir.exists()
+    service.groups.add("Staff")
+    for taken in ("Staff", "staff", "default", "Default"):
+        with pytest.raises(GroupTaken):
+            service.groups.add(taken)
+    with pytest.raises(InvalidGroup):
+        service.groups.delete("default")
+    with pytest.raises(GroupNotFound):
+        service.groups.delete("nobody's")
+
+
+def test_photos_dropped_into_a_group_are_taken_up_while_a_server_runs_and_go_with_their_files(home, faces):
+    service = home.open(watch=True)
+    folder = home.settings.groups_dir / "staff" / "Joe"
+    folder.mkdir(parents=True)
+    (folder / "1.jpg").write_bytes(faces["biden"])
+    wait_for(lambda: "staff" in service.groups.names() and len(service.groups.get("staff").gallery) == 1)
+    assert named(service.groups.get("staff"), faces["biden"]) == ["Joe"] and not len(service.gallery)
+    shutil.rmtree(folder.parent)
+    wait_for(lambda: not (home.group_state / "staff").exists())
+    assert service.groups.opened() == []
+    with pytest.raises(GroupNotFound):
+        service.groups.get("staff")
+
+
+def test_two_services_on_one_folder_know_of_each_other(home, faces):
+    one, other = home.open(watch=True), home.open(watch=True)
+    one.groups.add("staff").subjects.enrol("Joe", faces["biden"])
+    wait_for(lambda: len(other.groups.get("staff").gallery) == 1)
+    other.groups.get("staff").subjects.delete("Joe")
+    wait_for(lambda: not len(one.groups.get("staff").gallery))
+    other.groups.delete("staff")
+    other.groups.add("staff").subjects.enrol("Barack", faces["obama"])  # another group of the same name
+    wait_for(lambda: named(one.groups.get("staff"), faces["obama2"]) == ["Barack"])
+    assert one.unready() == []
+
+
+def test_who_is_erased_from_a_group_leaves_nothing_and_others_of_the_name_stay(home, faces):
+    service = home.open()
+    service.subjects.enrol("Barack", faces["obama"])
+    staff = service.groups.add("staff")
+    staff.subjects.enrol("Barack", faces["obama"])
+    assert staff.subjects.delete("Barack")["photos"] == 1
+    assert named(service.groups.get(), faces["obama2"]) == ["Barack"]
+    with pytest.raises(SubjectNotFound):
+        staff.subjects.person("Barack")
+    assert list(service.audit.names().values()) == ["Barack"]
+    left = [file for file in home.settings.groups_dir.rglob("*") if file.is_file() and file.name != ".group.json"]
+    assert left == [] and not any(staff.erasures.whose("Barack").photos)
+
+
+def test_a_deleted_group_is_gone_with_its_people_and_templates(home, faces):
+    service = home.open()
+    staff = service.groups.add("staff")
+    staff.subjects.enrol("Joe", faces["biden"])
+    id_ = service.groups.identity("staff").id
+    assert service.groups.delete("staff") == {"deleted": "staff", "people": 1, "photos": 1}
+    assert service.groups.names() == ["default"] and not (home.group_state / "staff").exists()
+    assert list(home.settings.groups_dir.iterdir()) == [] and service.audit.names() == {}
+    assert service.groups.add("staff") and service.groups.identity("staff").id != id_
+
+
+def test_an_id_and_what_clients_store_outlive_a_restart(home):
+    service = home.open()
+    service.groups.add("staff", azure={"name": "The staff"})
+    (home.settings.groups_dir / "by hand").mkdir()
+    ids = [service.groups.identity(name).id for name in ("staff", "by hand", "default")]
+    service.groups.set_data("staff", rekognition={"users": 2})
+    home.close(service)
+    again = home.open()
+    assert [again.groups.identity(name).id for name in ("staff", "by hand", "default")] == ids
+    assert again.groups.identity("staff").data == {"azure": {"name": "The staff"}, "rekognition": {"users": 2}}
+
+
+def test_an_expired_consent_erases_in_a_group_as_well(home, faces):
+    service = home.open()
+    staff = service.groups.add("staff")
+    staff.subjects.enrol("Joe", faces["biden"])
+    staff.subjects.set_consent("Joe", "spoken", "2020-01-01")
+    service.subjects.enrol("Joe", faces["biden"])
+    assert list(service.groups.expired()) == ["staff/Joe"] and named(staff, faces["biden"]) == [None]
+    for name in service.groups.expired():
+        service.groups.erase(name)
+    assert staff.subjects.all() == [] and service.subjects.person("Joe").templates == 1
+
+
+def test_a_group_is_encrypted_backed_up_and_restored(home, faces, tmp_path):
+    service = home.open()
+    service.groups.add("staff", azure={"name": "The staff"}).subjects.enrol("Joe", faces["biden"])
+    id_ = service.groups.identity("staff").id
+    home.close(service)
+    with reseal.alone(home.places):
+        reseal.reseal(home.places, None, VAULT)
+    files = [file for file in home.settings.groups_dir.rglob("*") if file.is_file()]
+    assert len(files) == 2 and all(file.read_bytes().startswith(b"RCGZ") for file in files)
+    presence = reseal.EncryptionPresence(home.places)
+    with open(tmp_path / "backup.zip", "w+b") as file:
+        told = backup.write(home.places, file, VAULT, WriteLock(home.settings.state_dir), "1")
+    presence.close()
+    assert told["people"] == 1 and told["photos"] == 1 and told["left_out"] == []
+    with zipfile.ZipFile(tmp_path / "backup.zip") as opened:
+        assert b"Joe" not in b"".join(opened.read(name) for name in opened.namelist())
+    elsewhere = reseal.Places(tmp_path / "else" / "known", tmp_path / "else" / "state", tmp_path / "else" / "groups")
+    restore.restore(tmp_path / "backup.zip", elsewhere, VAULT)
+    assert {each.name for each in elsewhere.groups.rglob("*")} == {"staff", "Joe", ".group.json", *(f.name for f in files)}
+    restore.restore(tmp_path / "backup.zip", home.places, VAULT, replace=True)
+    with reseal.alone(home.places):
+        reseal.reseal(home.places, VAULT, None)
+    again = home.open()
+    assert again.groups.identity("staff").id == id_ and named(again.groups.get("staff"), faces["biden"]) == ["Joe"]
