@@ -11,12 +11,17 @@ from types import ModuleType
 
 import hug
 
-from recognizer.http.compat import codeproject, compreface, deepstack
+from recognizer.http.compat import azure, codeproject, compreface, deepstack
 from recognizer.http.hug_adapter import DialectRouter
 from recognizer.http.site import Site
 
 #: The module of each dialect of `recognizer.access.dialects.DIALECTS`.
-MODULES: dict[str, ModuleType] = {"deepstack": deepstack, "codeproject": codeproject, "compreface": compreface}
+MODULES: dict[str, ModuleType] = {
+    "deepstack": deepstack,
+    "codeproject": codeproject,
+    "compreface": compreface,
+    "azure": azure,
+}
 
 
 def extend(api: hug.API, site: Site) -> None:
