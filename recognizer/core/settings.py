@@ -21,6 +21,7 @@ from typing import Any
 from recognizer.core.answers import ATTRIBUTES
 from recognizer.core.disk import disk_reason
 from recognizer.core.errors import SettingsError
+from recognizer.core.names import GROUPS_FOLDER
 from recognizer.core.origins import normal_host, normal_origin
 
 PREFIX = "RECOGNIZER_"
@@ -29,8 +30,6 @@ DEFAULT, ENVIRONMENT, FILE, CONFIG, OPTION, PAGE = "default", "environment", "fi
 #: Settings that may be changed while the server runs, unless the environment or the configuration file has a value.
 CHANGEABLE = ("stranger_rate",)
 _MAX_FILE_BYTES = 1_000_000
-#: Where groups are in the folder of known faces, unless a setting says otherwise.
-GROUPS_FOLDER = ".groups"
 
 
 def _whole(text: str) -> int:
