@@ -25,6 +25,7 @@ ROUTES = {
     "/v1/vision/face/recognize": "DeepStack",
     "/codeproject/v1/vision/face/recognize": "CodeProject.AI",
     "/api/v1/recognition/recognize": "CompreFace",
+    "/face/v1.0/detect": "Azure Face: detection, before identification",
 }
 
 

@@ -15,7 +15,7 @@ from recognizer.enrolment.folder import Problem
 from recognizer.photos import annotate, images, sources
 from recognizer.photos.results import FoundObject, SeenFace, Verification
 from recognizer.service import Service, make_service
-from recognizer.service.groups import Group
+from recognizer.service.groups import PeopleGroup
 from recognizer.weights import manifest
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class People:
                 settings[name] = Path(settings[name])
         folder = None if known_faces is None else Path(known_faces)
         self.service: Service = make_service(Settings.from_environment(**{"watch": False, **settings}, known_faces=folder))
-        self._group: Group = self.service.groups.default
+        self._group: PeopleGroup = self.service.groups.default
         try:
             self.service.start()
         except BaseException:

@@ -65,8 +65,9 @@ def test_every_route_of_a_dialect_has_a_role_and_every_role_a_route():
     assert set(roles) == served and set(ROUTES) <= served
     reading = (
         *("recognize", "verify", "detect", "detection", "match", "list", "face", "{model}", "scene"),
-        *("compute", "represent", "analyze", "search", "index"),
+        *("compute", "represent", "analyze", "search", "index", "upload"),
     )
+    reading += ("identify", "findsimilars", "group")
     for dialect in DIALECTS:
         for (method, path), role in dialect.routes.items():
             assert role in (WRITE, ADMIN) or method == "GET" or path.rsplit("/", 1)[1] in reading, (method, path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import zipfile
 
+import numpy as np
 import pytest
 
 from recognizer.backup import backup, reseal, restore
@@ -12,7 +13,9 @@ from recognizer.core.errors import GroupNotFound, GroupTaken, InvalidGroup, Subj
 from recognizer.core.lock import WriteLock
 from recognizer.core.settings import Settings
 from recognizer.core.vault import Vault
+from recognizer.photos.remarks import Comparability
 from recognizer.service import make_service
+from recognizer.service.detected_faces import FaceStore
 
 from .streams import wait_for
 
@@ -200,3 +203,58 @@ def test_a_group_is_encrypted_backed_up_and_restored(home, faces, tmp_path):
         reseal.reseal(home.places, VAULT, None)
     again = home.open()
     assert again.groups.identity("staff").id == id_ and named(again.groups.get("staff"), faces["biden"]) == ["Joe"]
+
+
+def test_the_id_of_a_person_outlives_names_and_restarts_and_is_erased_with_the_person(home, faces, tmp_path):
+    service = home.open()
+    staff = service.groups.add("staff")
+    staff.subjects.enrol("Barack", faces["obama"])
+    id_ = staff.ids.of("Barack").id
+    staff.ids.set_data("Barack", azure={"userData": "president"})
+    assert staff.ids.of("Barack").id == id_ == staff.ids.of("Barack").id
+    staff.subjects.rename("Barack", "Mr Obama")
+    assert staff.ids.name_of(id_) == "Mr Obama"
+    home.close(service)
+    staff = home.open().groups.get("staff")
+    assert staff.ids.name_of(id_) == "Mr Obama" and staff.ids.of("Mr Obama").data == {"azure": {"userData": "president"}}
+    folder = staff.enrolment.folder.root
+    shutil.copytree(folder / "Mr Obama", folder / "A copy")  # by hand: another person
+    assert staff.ids.of("A copy").id != id_ and staff.ids.name_of(id_) == "Mr Obama"
+    staff.subjects.export("Mr Obama", tmp_path / "obama.zip")
+    with zipfile.ZipFile(tmp_path / "obama.zip") as opened:
+        assert id_ in opened.read("identity.json").decode()
+    (photo,) = staff.subjects.person("Mr Obama").photos
+    staff.subjects.delete_photo("Mr Obama", photo.id)
+    assert staff.ids.name_of(id_) == "Mr Obama"  # clients know them still
+    staff.subjects.delete("Mr Obama")
+    with pytest.raises(SubjectNotFound):
+        staff.ids.name_of(id_)
+    assert not list(folder.glob("*/.person.json")) or id_ not in next(folder.glob("*/.person.json")).read_text()
+
+
+def test_who_is_joined_with_another_has_the_others_id(home, faces):
+    service = home.open()
+    for name, photo in {"Barack": "obama", "Mr Obama": "obama2", "Joe": "biden"}.items():
+        service.subjects.enrol(name, faces[photo], force=True)
+    ids = service.groups.default.ids
+    kept, gone = ids.of("Barack").id, ids.of("Mr Obama").id
+    service.subjects.rename("Mr Obama", "Barack", merge=True)
+    assert ids.name_of(kept) == "Barack"
+    with pytest.raises(SubjectNotFound):
+        ids.name_of(gone)
+    service.subjects.rename("Barack", "Joe", merge=True)  # who had none
+    assert ids.name_of(kept) == "Joe"
+
+
+def test_detected_faces_are_known_for_their_time_and_the_oldest_go_first():
+    now = [0.0]
+    store = FaceStore(most=3, now=lambda: now[0])
+    one = store.add(np.ones(4, np.float32), Comparability(), 60)
+    other = store.add(np.zeros(4, np.float32), Comparability(), 600)
+    assert one != other and store.get(one).vector.tolist() == [1, 1, 1, 1]
+    now[0] = 60.0
+    assert store.get(one) is None and store.get(other) is not None
+    for _ in range(3):
+        last = store.add(np.ones(4, np.float32), Comparability(), 60)
+    assert len(store) == 3 and store.get(other) is None and store.get(last) is not None
+    assert store.forget_like(lambda vector: bool(vector.sum() == 4)) == 3 and store.count_like(lambda vector: True) == 0

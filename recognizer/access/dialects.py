@@ -99,6 +99,50 @@ _COMPREFACE: dict[tuple[str, str], str] = {
     ("GET", "/api/v1/consistence/status"): ANYONE,
 }
 
+_AZURE_GROUPS: dict[tuple[str, str], str] = {
+    ("GET", ""): READ,
+    ("PUT", "/{group}"): WRITE,
+    ("GET", "/{group}"): READ,
+    ("PATCH", "/{group}"): WRITE,
+    ("DELETE", "/{group}"): ADMIN,  # erases everybody in it
+    ("POST", "/{group}/train"): WRITE,
+    ("GET", "/{group}/training"): READ,
+}
+_AZURE_PERSONS: dict[tuple[str, str], str] = {
+    ("POST", "/{group}/persons"): WRITE,
+    ("GET", "/{group}/persons"): READ,
+    ("GET", "/{group}/persons/{person}"): READ,
+    ("PATCH", "/{group}/persons/{person}"): WRITE,
+    ("DELETE", "/{group}/persons/{person}"): WRITE,
+    ("POST", "/{group}/persons/{person}/persistedfaces"): WRITE,
+    ("GET", "/{group}/persons/{person}/persistedfaces/{face}"): READ,
+    ("PATCH", "/{group}/persons/{person}/persistedfaces/{face}"): WRITE,
+    ("DELETE", "/{group}/persons/{person}/persistedfaces/{face}"): WRITE,
+}
+_AZURE_FACES: dict[tuple[str, str], str] = {
+    ("POST", "/{group}/persistedfaces"): WRITE,
+    ("GET", "/{group}/persistedfaces"): READ,
+    ("GET", "/{group}/persistedfaces/{face}"): READ,
+    ("PATCH", "/{group}/persistedfaces/{face}"): WRITE,
+    ("DELETE", "/{group}/persistedfaces/{face}"): WRITE,
+}
+_AZURE_BASE = "/face/{version}"
+_AZURE: dict[tuple[str, str], str] = {
+    ("POST", f"{_AZURE_BASE}/detect"): READ,
+    ("POST", f"{_AZURE_BASE}/identify"): READ,
+    ("POST", f"{_AZURE_BASE}/verify"): READ,
+    ("POST", f"{_AZURE_BASE}/findsimilars"): READ,
+    ("POST", f"{_AZURE_BASE}/group"): READ,
+    **{
+        (method, f"{_AZURE_BASE}/{kind}{template}"): role
+        for kind, below in {
+            **dict.fromkeys(("persongroups", "largepersongroups"), _AZURE_PERSONS),
+            **dict.fromkeys(("facelists", "largefacelists"), _AZURE_FACES),
+        }.items()
+        for (method, template), role in {**_AZURE_GROUPS, **below}.items()
+    },
+}
+
 _NEXTCLOUD: dict[tuple[str, str], str] = {
     ("GET", "/open"): READ,
     ("POST", "/detect"): READ,
@@ -116,13 +160,25 @@ _DEEPFACE: dict[tuple[str, str], str] = {
     ("POST", "/build/index"): READ,
 }
 
+_DOUBLE_TAKE: dict[tuple[str, str], str] = {
+    ("GET", "/api/recognize"): READ,
+    ("POST", "/api/recognize"): WRITE,  # it changes something at Frigate
+    ("POST", "/api/recognize/upload"): READ,
+    ("POST", "/api/train/add/{name}"): WRITE,
+    ("DELETE", "/api/train/remove/{name}"): WRITE,
+    ("GET", "/api/storage/latest/{picture}"): READ,
+    ("GET", "/api/storage/matches/{picture}"): READ,
+}
+
 #: In the order in which they are given their places: of two that want the same paths, the later one gets a prefix.
 DIALECTS = (
     DialectAccess("deepstack", ("/v1",), _DEEPSTACK, key_field="api_key"),
     DialectAccess("codeproject", ("/v1",), _DEEPSTACK, key_field="api_key"),
     DialectAccess("compreface", ("/api/v1",), _COMPREFACE),
+    DialectAccess("azure", ("/face",), _AZURE, key_headers=("HTTP_OCP_APIM_SUBSCRIPTION_KEY",)),
     DialectAccess("nextcloud", ("",), _NEXTCLOUD, takes_root=False),
     DialectAccess("deepface", ("",), _DEEPFACE, takes_root=False),
+    DialectAccess("double-take", ("/api/recognize", "/api/train", "/api/storage"), _DOUBLE_TAKE),
 )
 _ENTRY = re.compile(r"([a-z0-9-]+)(?:=(/|(?:/[A-Za-z0-9._~-]+)+))?")
 

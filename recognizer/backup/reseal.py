@@ -21,7 +21,7 @@ from recognizer.core.audit import AuditLog
 from recognizer.core.disk import REFUSALS, disk_errors, disk_reason, storage_error
 from recognizer.core.errors import InUse, KeyMissing, SettingsError, StorageError
 from recognizer.core.files import PART, open_regular, own_folder, replace_erasing, write_durably
-from recognizer.core.settings import GROUPS_FOLDER
+from recognizer.core.names import GROUPS_FOLDER
 from recognizer.core.vault import FACES_MARK, OVERHEAD, PIECE, PIECES_MAGIC, STATE_MARK, Vault, is_sealed, sealed_by
 from recognizer.enrolment.cache import EncodingsCache
 from recognizer.enrolment.conversion import WHOLE

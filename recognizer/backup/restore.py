@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -143,6 +144,7 @@ def _restore(reader: BackupReader, places: Places, vault: Vault | None, is_seale
     for root in (places.known_faces, places.groups, places.state):
         for left in root.glob(_STAGED + "*"):  # of a restore that was killed
             shutil.rmtree(left, ignore_errors=True)
+    had_groups = places.groups.exists()
     faces, groups, state = (_Pair.beside(each) for each in (places.known_faces, places.groups, places.state))
     staged = Places(faces.staged, state.staged, groups.staged)
     try:
@@ -162,12 +164,23 @@ def _restore(reader: BackupReader, places: Places, vault: Vault | None, is_seale
     except BaseException:
         for pair in (faces, groups, state):
             shutil.rmtree(pair.staged, ignore_errors=True)
+        _remove_unless(had_groups, places.groups)
         raise
     step("putting it in place")
     replaced = AuditLog(places.audit).head()
-    _exchange(places, faces, groups, state)
+    try:
+        _exchange(places, faces, groups, state)
+    finally:
+        _remove_unless(had_groups, places.groups)
     AuditLog(places.audit).append("restore", backup=reader.header.get("made"), replaced=replaced)
     return {**_told(reader), "audit_problems": problems, "encrypted": is_sealed or vault is not None}
+
+
+def _remove_unless(was_there: bool, folder: Path) -> None:
+    """Remove the folder of groups if it was made for the restore only, and is empty."""
+    with suppress(OSError):
+        if not was_there:
+            folder.rmdir()
 
 
 def _unpack(reader: BackupReader, member: Member, staged: Places) -> None:

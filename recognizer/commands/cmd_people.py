@@ -162,6 +162,7 @@ def _singular(counts: dict[str, int]) -> list[tuple[str, int]]:
         "templates": "template",
         "events": "event",
         "audit": "audit line",
+        "identity": "id",
     }
     return [(words[what], number) for what, number in counts.items()]
 

@@ -8,6 +8,8 @@ from recognizer.core.errors import GroupNotFound, InvalidGroup, InvalidName, Sub
 
 #: Name of the group that is `known_faces` itself.
 DEFAULT_GROUP = "default"
+#: Where groups are in the folder of known faces, unless a setting says otherwise.
+GROUPS_FOLDER = ".groups"
 #: Invisible characters (zero-width joiners) that some languages and emoji need.
 _JOINERS = "\u200c\u200d"
 #: Maximum length of a name in bytes of UTF-8: file systems allow 255 for a folder, and temporary suffixes need room.

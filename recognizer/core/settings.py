@@ -21,6 +21,7 @@ from typing import Any
 from recognizer.core.answers import ATTRIBUTES
 from recognizer.core.disk import disk_reason
 from recognizer.core.errors import SettingsError
+from recognizer.core.names import GROUPS_FOLDER
 from recognizer.core.origins import normal_host, normal_origin
 
 PREFIX = "RECOGNIZER_"
@@ -29,8 +30,6 @@ DEFAULT, ENVIRONMENT, FILE, CONFIG, OPTION, PAGE = "default", "environment", "fi
 #: Settings that may be changed while the server runs, unless the environment or the configuration file has a value.
 CHANGEABLE = ("stranger_rate",)
 _MAX_FILE_BYTES = 1_000_000
-#: Where groups are in the folder of known faces, unless a setting says otherwise.
-GROUPS_FOLDER = ".groups"
 
 
 def _whole(text: str) -> int:
@@ -480,6 +479,17 @@ class Settings:
     mqtt_discovery: str = _setting(
         "homeassistant", _topic_or_none, "Home Assistant's MQTT discovery prefix; `none` disables discovery."
     )
+    mqtt_double_take: bool = _setting(
+        False, _switch, "Publish who appears by Double Take's MQTT topics as well (docs/dialects.md)."
+    )
+    frigate_url: str | None = _setting(
+        None,
+        str,
+        "Frigate, such as `http://frigate:5000`: its events, which are read from the MQTT broker, get names as sub labels "
+        "(docs/dialects.md).",
+        shown="none",
+    )
+    frigate_topic: str = _setting("frigate", _topic, "First levels of Frigate's MQTT topics.")
     #: The values that came from the environment or from files, by setting; empty if a program passed the values.
     found: Mapping[str, FoundSetting] = field(default_factory=dict, repr=False, compare=False)
 

@@ -6,9 +6,10 @@ side of ours, before the first route is added. The routes themselves are in `rec
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -421,10 +422,11 @@ class DialectMark:
 
 @dataclass(frozen=True)
 class DialectReply:
-    """A reply of a dialect's route with another status than 200, or with bytes of a type of their own."""
+    """A reply of a dialect's route with another status than 200, with headers, or with bytes of a type of their own."""
 
     content: Any
     status: int = 200
+    headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
     media_type: str | None = None
 
 
@@ -447,6 +449,8 @@ class DialectRouter:
                 media_type = None
                 if isinstance(reply, DialectReply):
                     response.status = getattr(falcon, f"HTTP_{reply.status}")
+                    for name, value in reply.headers.items():
+                        response.set_header(name, value)
                     reply, media_type = reply.content, reply.media_type
                 if isinstance(reply, bytes):
                     response.content_type = media_type or "application/octet-stream"

@@ -21,7 +21,7 @@ from recognizer.strangers.model import Stranger
 if TYPE_CHECKING:
     from recognizer.access.access_file import ApiKey
     from recognizer.enrolment.closeness import Closeness, GalleryCalibration, Pair
-    from recognizer.service.groups import Group
+    from recognizer.service.groups import PeopleGroup
     from recognizer.video.frames import FrameResult
     from recognizer.video.sources.cameras import CameraEntry
 
@@ -105,7 +105,7 @@ def _box(encoding: Encoding) -> dict[str, int]:
     return box(encoding.box)
 
 
-def group(found: Group) -> dict:
+def group(found: PeopleGroup) -> dict:
     """A group with its counts."""
     return {
         "name": found.name,

@@ -33,6 +33,7 @@ from recognizer.enrolment.closeness import GalleryCalibration, Measurement
 from recognizer.enrolment.enrolment import Enrolment
 from recognizer.enrolment.examination import EncodingOptions, EnrolmentRules
 from recognizer.enrolment.folder import KnownFaces
+from recognizer.enrolment.identities import Identities
 from recognizer.enrolment.photo_encoding import EncodingReporter
 from recognizer.enrolment.retention import Sweep
 from recognizer.enrolment.watcher import Watcher
@@ -46,18 +47,20 @@ from recognizer.photos import sandbox
 from recognizer.service import health
 from recognizer.service.attribute_finder import AttributeFinder
 from recognizer.service.delivering import deliver
+from recognizer.service.detected_faces import FaceStore
 from recognizer.service.dlib_descriptions import DlibDescriptions
 from recognizer.service.erasures import Erasures
 from recognizer.service.event_service import KeptEvents
 from recognizer.service.group_audit import GroupAudit
 from recognizer.service.group_follower import GroupFollower
-from recognizer.service.groups import Group, Groups
+from recognizer.service.groups import PeopleGroup, PeopleGroups
 from recognizer.service.matcher import Matcher
 from recognizer.service.object_finder import ObjectFinder
 from recognizer.service.recognition import Recognition
 from recognizer.service.stranger_service import KeptStrangers
 from recognizer.service.subject_holdings import (
     AuditNamesHolding,
+    DetectedFacesHolding,
     EnrolledHolding,
     EventsHolding,
     LeftoversHolding,
@@ -130,6 +133,8 @@ class Service:
             rules,
             self.vault,
         )
+        #: Faces that clients of other services ask about by an id.
+        self.detected_faces = FaceStore()
         self.finder = ObjectFinder(settings.models_dir, settings.object_threshold)
         self.attribute_finder = AttributeFinder(settings.models_dir, settings.attributes)
         self.recognition = Recognition(
@@ -162,6 +167,7 @@ class Service:
                 other_caches,
                 EventsHolding(self.events),
                 StrangersHolding(self.strangers, lambda: self.matcher.one_to_one),
+                DetectedFacesHolding(self.detected_faces, lambda: self.matcher.one_to_one),
                 AuditNamesHolding(audit),
                 LeftoversHolding(enrolment.folder, state),
             ]
@@ -179,10 +185,10 @@ class Service:
             metrics,
         )
         #: All galleries; what is above is of the default one.
-        self.groups = Groups(
+        self.groups = PeopleGroups(
             settings.groups_dir,
             state,
-            Group(
+            PeopleGroup(
                 names.DEFAULT_GROUP,
                 enrolment,
                 self.matcher,
@@ -190,6 +196,7 @@ class Service:
                 self.subjects,
                 self.erasures,
                 self.holdings,
+                Identities(enrolment.folder, changes.hold),
             ),
             self._make_group,
             audit,
@@ -210,7 +217,7 @@ class Service:
         if metrics is not None:
             health.show(self, metrics)
 
-    def _make_group(self, name: str, folder: Path, state: Path) -> Group:
+    def _make_group(self, name: str, folder: Path, state: Path) -> PeopleGroup:
         """The parts of a group besides the default one: its own where people are kept, the service's where not.
 
         Raises
@@ -233,6 +240,7 @@ class Service:
                 EnrolledHolding(enrolment, enrolment.options.rules.max_bytes),
                 self._other_caches,
                 StrangersHolding(self.strangers, lambda: self.matcher.one_to_one),
+                DetectedFacesHolding(self.detected_faces, lambda: self.matcher.one_to_one),
                 AuditNamesHolding(audit),
                 LeftoversHolding(enrolment.folder, settings.state_dir),
             ]
@@ -250,9 +258,10 @@ class Service:
             self._other_caches,
             self._metrics,
         )
-        return Group(name, enrolment, matcher, recognition, subjects, erasures, holdings)
+        ids = Identities(enrolment.folder, self._changes.hold)
+        return PeopleGroup(name, enrolment, matcher, recognition, subjects, erasures, holdings, ids)
 
-    def vision_of(self, group: Group) -> EngineVision:
+    def vision_of(self, group: PeopleGroup) -> EngineVision:
         """What finds and names the people of a group on frames."""
         return EngineVision(
             self.engine,
@@ -309,7 +318,7 @@ class Service:
         ------
         SettingsError, StorageError
         """
-        deliver(self.settings, self.events, self.video, self.gallery)
+        deliver(self.settings, self.events, self.video, self.gallery, self.recognition, self.matcher)
         try:
             self.strangers.look_after()
         except StorageError as error:  # recognition works without them

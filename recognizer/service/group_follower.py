@@ -12,7 +12,7 @@ from typing import Any
 
 from recognizer.core.errors import Busy, RecognizerError, StorageError
 from recognizer.enrolment.watcher import CLOSE_SECONDS, OTHERS, REGULAR, SOON
-from recognizer.service.groups import Group, Groups
+from recognizer.service.groups import PeopleGroup, PeopleGroups
 
 log = logging.getLogger("recognizer.groups")
 
@@ -25,14 +25,14 @@ class GroupFollower:
 
     Parameters
     ----------
-    groups : Groups
+    groups : PeopleGroups
     poll : bool
         Look every second instead of waiting for notifications.
     gate : callable
         Returns the lock of every write.
     """
 
-    def __init__(self, groups: Groups, poll: bool, gate: Callable[[], AbstractContextManager[Any]]):
+    def __init__(self, groups: PeopleGroups, poll: bool, gate: Callable[[], AbstractContextManager[Any]]):
         self._groups, self._poll, self._gate = groups, poll, gate
         self._stop, self._woken = threading.Event(), threading.Event()
         self._changed: set[str] = set()
@@ -133,7 +133,7 @@ class GroupFollower:
         expiries = [at - time.time() for each in self._groups.opened() if (at := each.enrolment.next_expiry()) is not None]
         return max(0.05, min([REGULAR, *due, *expiries]))
 
-    def _is_due(self, group: Group) -> bool:
+    def _is_due(self, group: PeopleGroup) -> bool:
         expiry = group.enrolment.next_expiry()
         with self._lock:
             changed = group.name in self._changed
@@ -141,7 +141,7 @@ class GroupFollower:
             due = self._due.get(group.name, 0.0) <= time.monotonic()
         return changed or due or (expiry is not None and expiry <= time.time() + 0.05)
 
-    def _sync(self, group: Group) -> None:
+    def _sync(self, group: PeopleGroup) -> None:
         try:
             wait = SOON if group.enrolment.sync(settle=True) else REGULAR
         except Busy:  # a backup is being made, or the group is closed

@@ -37,6 +37,7 @@ from recognizer.core.vault import Vault
 from recognizer.enrolment.cache import FileStamp
 from recognizer.enrolment.enrolment import Enrolment
 from recognizer.enrolment.folder import KnownFaces, read_identity, write_identity
+from recognizer.enrolment.identities import Identities
 from recognizer.enrolment.photo_encoding import EncodingReporter
 from recognizer.galleries.contract import Gallery
 from recognizer.service.erasures import Erasures
@@ -53,7 +54,7 @@ SEPARATOR = "/"
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
+class PeopleGroup:
     """One gallery of people, and everything that recognises and changes them.
 
     Attributes
@@ -67,6 +68,8 @@ class Group:
     subjects : Subjects
     erasures : Erasures
     holdings : Holdings
+    ids : Identities
+        Ids of people, which outlive their names.
     """
 
     name: str
@@ -76,6 +79,7 @@ class Group:
     subjects: Subjects
     erasures: Erasures
     holdings: Holdings
+    ids: Identities
 
     @property
     def gallery(self) -> Gallery:
@@ -110,20 +114,20 @@ class Group:
 
 
 #: Makes a group: its name, its folder, and the folder for what is kept about it.
-GroupMaker = Callable[[str, Path, Path], Group]
+GroupMaker = Callable[[str, Path, Path], PeopleGroup]
 
 
 @dataclass(eq=False)
 class _Open:
     """A group that is open, the id that its folder had, and whether its folder was looked at."""
 
-    group: Group
+    group: PeopleGroup
     id: str | None
     looked_at: bool = False
     looking: threading.Lock = field(default_factory=threading.Lock)
 
 
-class Groups:
+class PeopleGroups:
     """The groups of an installation. Opens each when it is first used; any thread may call.
 
     Parameters
@@ -132,7 +136,7 @@ class Groups:
         The folder of groups; created with the first group.
     state : Path
         The state folder.
-    default : Group
+    default : PeopleGroup
     make : callable
         See `GroupMaker`.
     audit : AuditLog
@@ -144,7 +148,7 @@ class Groups:
         self,
         root: Path,
         state: Path,
-        default: Group,
+        default: PeopleGroup,
         make: GroupMaker,
         audit: AuditLog,
         changes: WriteLock,
@@ -166,12 +170,12 @@ class Groups:
         found = {name for name in KnownFaces(self.root).names() if not _is_default(name)}
         return [names.DEFAULT_GROUP, *sorted(found, key=names.comparison_key)]
 
-    def opened(self) -> list[Group]:
+    def opened(self) -> list[PeopleGroup]:
         """The groups that are open, without the default."""
         with self._lock:
             return [each.group for each in self._opened.values()]
 
-    def get(self, name: str | None = None) -> Group:
+    def get(self, name: str | None = None) -> PeopleGroup:
         """A group; the default without a name.
 
         Raises
@@ -253,6 +257,24 @@ class Groups:
         found = self._identity(folder)
         return self._set_identity(group, lambda held: held or Identity.new()) if found is None else found
 
+    def known_identity(self, name: str) -> Identity | None:
+        """The id of a group, if it has one already.
+
+        Raises
+        ------
+        GroupNotFound, StorageError
+        """
+        return self._identity(self.get(name).enrolment.folder.root)
+
+    def update(self, name: str, change: Callable[[Identity], Identity]) -> Identity:
+        """Change what is stored about a group, while no other process does.
+
+        Raises
+        ------
+        GroupNotFound, StorageError
+        """
+        return self._set_identity(self.get(name), lambda held: change(held or Identity.new()))
+
     def set_data(self, name: str, **data: Any) -> Identity:
         """Store what clients of other services keep about a group, by the name of the dialect; None removes it.
 
@@ -262,7 +284,7 @@ class Groups:
         """
         return self._set_identity(self.get(name), lambda held: (held or Identity.new()).with_data(**data))
 
-    def _set_identity(self, group: Group, change: Callable[[Identity | None], Identity]) -> Identity:
+    def _set_identity(self, group: PeopleGroup, change: Callable[[Identity | None], Identity]) -> Identity:
         folder = group.enrolment.folder.root
         with self._changes.hold():
             held = change(self._identity(folder))
@@ -288,7 +310,7 @@ class Groups:
 
     # -- changes ------------------------------------------------------------------------------------------------
 
-    def add(self, name: str, **data: Any) -> Group:
+    def add(self, name: str, **data: Any) -> PeopleGroup:
         """Make a group; its folder is on the disk on return.
 
         Parameters
@@ -379,7 +401,7 @@ class Groups:
             group.enrolment.tidy()
             group.finish_changes()
 
-    def _each(self) -> Iterator[Group]:
+    def _each(self) -> Iterator[PeopleGroup]:
         for name in self.names()[1:]:
             try:
                 yield self.get(name)

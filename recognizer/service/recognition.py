@@ -203,7 +203,9 @@ class Recognition:
             self._unknown(seen)
         return self._counted(seen, True)
 
-    def describe(self, photo: bytes | images.Image, *, attributes: str | Collection[str] | None = None) -> Seen:
+    def describe(
+        self, photo: bytes | images.Image, *, landmarks: int = 5, attributes: str | Collection[str] | None = None
+    ) -> Seen:
         """Find the faces of a photo with their embeddings and qualities. As `recognize`, but nothing of strangers is kept.
 
         Raises
@@ -211,7 +213,7 @@ class Recognition:
         ImageError, Busy, InvalidParameter, AttributesOff, ModelMissing
         """
         wanted = self._attribute_finder.chosen(attributes)
-        return self._counted(self._look_in_pool(photo, None, 5, True, 0, None, wanted), False)
+        return self._counted(self._look_in_pool(photo, None, landmarks, True, 0, None, wanted), False)
 
     def _in_pool(self, work, *args):
         return self._timed(*self._pool.run_inference(work, *args))

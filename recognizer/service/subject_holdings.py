@@ -22,6 +22,7 @@ from recognizer.enrolment.enrolment import Enrolment
 from recognizer.enrolment.entries import Entry
 from recognizer.enrolment.folder import KnownFaces
 from recognizer.galleries import matching
+from recognizer.service.detected_faces import FaceStore
 from recognizer.service.event_service import KeptEvents
 from recognizer.service.stranger_service import KeptStrangers
 
@@ -64,6 +65,9 @@ class EnrolledHolding:
                 yield ExportedFile(f"thumbnails/{photo}.jpg", kept, "thumbnails")
         yield as_json("templates.json", [_plain_template(entry) for entry in entries], "templates")
         agreed = self._enrolment.consent(whose.name)
+        held = self._enrolment.folder.identity(whose.name)
+        if held is not None:
+            yield as_json("identity.json", {"id": held.id, "made": held.made, **held.data}, "identity")
         yield as_json("consent.json", {"consent": agreed.note, "expires": agreed.expires}, "consent")
 
     def rename(self, old: str, new: str) -> None:
@@ -191,6 +195,44 @@ class StrangersHolding:
 
     def verify(self, whose: Whose) -> dict[str, int]:
         return {"strangers": self.find(whose)}
+
+
+class DetectedFacesHolding:
+    """Faces that clients of other services may still ask about by an id; the templates tell whose they are.
+
+    Parameters
+    ----------
+    faces : FaceStore
+    limit : callable
+        Returns the largest distance of two templates of one person.
+    """
+
+    label = "detected faces"
+
+    def __init__(self, faces: FaceStore, limit: Callable[[], float]):
+        self._faces, self._limit = faces, limit
+
+    def _like(self, whose: Whose) -> Callable[[np.ndarray], bool]:
+        limit = self._limit()
+        return lambda vector: bool(matching.distances(vector, whose.templates).min() <= limit)
+
+    def find(self, whose: Whose) -> int:
+        """None that make somebody known: these have no names, and are forgotten within a day."""
+        return 0
+
+    def export(self, whose: Whose) -> Iterator[ExportedFile]:
+        """Nothing: that such a face is this person's is likely, not certain."""
+        yield from ()
+
+    def rename(self, old: str, new: str) -> None:
+        """Nothing: these have no names."""
+
+    def erase(self, whose: Whose) -> None:
+        if len(whose.templates):
+            self._faces.forget_like(self._like(whose))
+
+    def verify(self, whose: Whose) -> dict[str, int]:
+        return {"templates": self._faces.count_like(self._like(whose)) if len(whose.templates) else 0}
 
 
 class AuditNamesHolding:

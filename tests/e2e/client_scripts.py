@@ -65,6 +65,112 @@ def codeproject_ai_api(port: str, folder: Path) -> dict:
     return said
 
 
+def azure_cognitiveservices(port: str, folder: Path) -> dict:
+    from azure.cognitiveservices.vision.face import FaceClient
+    from azure.cognitiveservices.vision.face.models import APIErrorException, TrainingStatusType
+    from msrest.authentication import CognitiveServicesCredentials
+
+    def photo(name: str):
+        return open(folder / f"{name}.jpg", "rb")
+
+    def refused(call, *arguments) -> str:
+        try:
+            call(*arguments)
+        except APIErrorException as error:
+            return str(error)
+        return ""
+
+    client = FaceClient(f"http://127.0.0.1:{port}/", CognitiveServicesCredentials("what-a-user-had"))
+    groups, people, faces = client.person_group, client.person_group_person, client.face
+    groups.create("friends", name="My friends", user_data="of mine", recognition_model="recognition_04")
+    said: dict = {"again": refused(groups.create, "friends", "x"), "group": groups.get("friends").as_dict()}
+    person = people.create("friends", name="Barack & Co", user_data="president")
+    said["untrained"] = refused(groups.get_training_status, "friends")
+    face = people.add_face_from_stream("friends", person.person_id, photo("obama"), user_data="official")
+    said["no_face"] = refused(people.add_face_from_stream, "friends", person.person_id, photo("nobody"))
+    groups.train("friends")
+    status = groups.get_training_status("friends")
+    said["trained"] = status.status is TrainingStatusType.succeeded and status.last_action is not None
+    said["person"] = people.get("friends", person.person_id).as_dict()
+    said["face_known"] = said["person"]["persisted_face_ids"] == [face.persisted_face_id]
+
+    def identified(name: str) -> list:
+        found = faces.detect_with_stream(photo(name), recognition_model="recognition_04")
+        if not found:
+            return []
+        answers = faces.identify([each.face_id for each in found], person_group_id="friends")
+        return [people.get("friends", each.candidates[0].person_id).name if each.candidates else None for each in answers]
+
+    said["names"] = {name: identified(name) for name in ("obama2", "collins", "nobody")}
+    attributes = ["age", "gender", "emotion", "headPose", "blur", "exposure", "glasses", "qualityForRecognition"]
+    (seen,) = faces.detect_with_stream(
+        photo("obama2"), return_face_landmarks=True, return_face_attributes=attributes, return_recognition_model=True
+    )
+    said["seen"] = seen.as_dict()
+    (other,) = faces.detect_with_stream(photo("biden"))
+    said["verified"] = faces.verify_face_to_person(seen.face_id, person.person_id, person_group_id="friends").as_dict()
+    said["other"] = faces.verify_face_to_face(seen.face_id, other.face_id).as_dict()
+    client.face_list.create("seen", name="Seen")
+    listed = client.face_list.add_face_from_stream("seen", photo("obama"), user_data="one")
+    client.face_list.add_face_from_stream("seen", photo("biden"))
+    found = faces.find_similar(seen.face_id, face_list_id="seen")
+    said["similar"] = [each.persisted_face_id == listed.persisted_face_id for each in found]
+    said["list"] = [each.user_data for each in client.face_list.get("seen").persisted_faces]
+    (first,) = faces.detect_with_stream(photo("obama"))
+    grouped = faces.group([seen.face_id, other.face_id, first.face_id])
+    said["grouped"] = [[len(each) for each in grouped.groups], grouped.messy_group == [other.face_id]]
+    people.update("friends", person.person_id, name="The President")
+    said["renamed"] = [each.name for each in people.list("friends")]
+    people.delete_face("friends", person.person_id, face.persisted_face_id)
+    said["faceless"] = [each.persisted_face_ids for each in people.list("friends")]
+    people.delete("friends", person.person_id)
+    said["missing"] = refused(people.get, "friends", person.person_id)
+    said["lists"] = [each.person_group_id for each in groups.list()]
+    groups.delete("friends")
+    client.face_list.delete("seen")
+    said["left"] = [[each.person_group_id for each in groups.list()], client.face_list.list()]
+    said["gone"] = refused(groups.get, "friends")
+    return said
+
+
+def azure_ai(port: str, folder: Path) -> dict:
+    from azure.ai.vision.face import FaceAdministrationClient, FaceClient
+    from azure.ai.vision.face.models import FaceDetectionModel, FaceRecognitionModel
+    from azure.core.credentials import AzureKeyCredential
+    from azure.core.exceptions import HttpResponseError
+
+    photo = {file.stem: file.read_bytes() for file in folder.glob("*.jpg")}
+    where = {"endpoint": f"http://127.0.0.1:{port}", "credential": AzureKeyCredential("what-a-user-had")}
+    faces, administration = FaceClient(**where), FaceAdministrationClient(**where)
+    groups = administration.large_person_group
+    models = {"recognition_model": FaceRecognitionModel.RECOGNITION04, "detection_model": FaceDetectionModel.DETECTION03}
+    groups.create("friends", name="My friends", recognition_model=FaceRecognitionModel.RECOGNITION04)
+    said: dict = {}
+    try:
+        groups.begin_train("friends", polling_interval=0.1).result()
+        said["empty"] = ""
+    except HttpResponseError as error:
+        said["empty"] = str(error)
+    person = groups.create_person("friends", name="Barack")
+    groups.add_face("friends", person.person_id, photo["obama"], detection_model=FaceDetectionModel.DETECTION03)
+    groups.begin_train("friends", polling_interval=0.1).result()
+    said["status"] = groups.get_training_status("friends").status
+    (seen,) = faces.detect(photo["obama2"], return_face_id=True, **models)
+    (found,) = faces.identify_from_large_person_group(face_ids=[seen.face_id], large_person_group_id="friends")
+    said["known"] = found.candidates[0].person_id == person.person_id and found.candidates[0].confidence > 0.8
+    (stranger,) = faces.detect(photo["collins"], return_face_id=True, **models)
+    (found,) = faces.identify_from_large_person_group(face_ids=[stranger.face_id], large_person_group_id="friends")
+    said["stranger"] = [each.confidence for each in found.candidates]
+    said["same"] = faces.verify_face_to_face(face_id1=seen.face_id, face_id2=stranger.face_id).is_identical
+    try:
+        groups.get("nothing")
+    except HttpResponseError as error:
+        said["missing"] = [error.status_code, error.error.code]
+    groups.delete("friends")
+    said["left"] = len(list(groups.get_large_person_groups()))
+    return said
+
+
 def compreface_sdk(port: str, folder: Path) -> dict:
     from compreface import CompreFace
 

@@ -128,6 +128,58 @@ class CompreFace(Speaker):
         return shown["message"]
 
 
+class Azure(Speaker):
+    """Recognition takes two requests: detection, then identification in the group that is known_faces."""
+
+    name = "azure"
+    root = "/face/v1.0"
+
+    def with_key(self, key, how):
+        return how if key is None else {**how, "headers": {**how.get("headers", {}), "Ocp-Apim-Subscription-Key": key}}
+
+    def photo(self, server, path, photo, key, **parameters):
+        # the Python client sends photos chunked
+        headers = {"Content-Type": "application/octet-stream"}
+        data = iter([photo]) if photo else b""
+        return self.send(server, "POST", self.root + path, key, data=data, params=parameters, headers=headers)
+
+    def recognize(self, server, photo, key=None, **parameters):
+        asked = {"returnFaceId": "true", "recognitionModel": "recognition_04", "faceIdTimeToLive": "60"}
+        reply = self.photo(server, "/detect", photo, key, **asked, **{k: v for k, v in parameters.items() if v is not None})
+        if reply.status_code != 200 or not reply.json():
+            reply.detected = []
+            return reply
+        faces = reply.json()
+        body = {"faceIds": [face["faceId"] for face in faces], "personGroupId": "default", "maxNumOfCandidatesReturned": 1}
+        found = self.send(server, "POST", f"{self.root}/identify", key, json=body)
+        people = self.send(server, "GET", f"{self.root}/persongroups/default/persons", key).json()
+        found.detected = [face["faceRectangle"]["left"] for face in faces]
+        found.people = {each["personId"]: each["name"] for each in people}
+        return found
+
+    def enrol(self, server, name, photo, key=None):
+        persons = f"{self.root}/persongroups/default/persons"
+        made = self.send(server, "POST", persons, key, json={"name": name})
+        if made.status_code != 200:
+            return made
+        person = f"{persons}/{made.json()['personId']}"
+        added = self.photo(server, person.removeprefix(self.root) + "/persistedfaces", photo, key)
+        if added.status_code != 200:
+            self.send(server, "DELETE", person, key)
+        return added
+
+    def names(self, reply):
+        assert reply.status_code == 200, reply.text
+        shown = sorted(zip(reply.detected, reply.json(), strict=True), key=lambda each: each[0]) if reply.detected else []
+        return [reply.people[each["candidates"][0]["personId"]] if each["candidates"] else None for _, each in shown]
+
+    def error(self, reply):
+        shown = reply.json()
+        assert set(shown) == {"error"} and set(shown["error"]) == {"code", "message"}, shown
+        assert shown["error"]["code"] and shown["error"]["message"]
+        return shown["error"]["message"]
+
+
 class Nextcloud(Speaker):
     """The app keeps dlib's descriptors, and compares them itself."""
 
@@ -208,4 +260,31 @@ class DeepFace(Speaker):
         return text
 
 
-SPEAKERS = (DeepStack(), CodeProject(), CompreFace(), Nextcloud(), DeepFace())
+class DoubleTake(Speaker):
+    """Names are in lower case."""
+
+    name = "double-take"
+
+    def recognize(self, server, photo, key=None, **parameters):
+        how = {"files": {"files[]": ("a.jpg", photo)}, "params": {"results": "all", **parameters}}
+        return self.send(server, "POST", "/api/recognize/upload", key, **how)
+
+    def enrol(self, server, name, photo, key=None):
+        path = f"/api/train/add/{requests.utils.quote(name, safe='')}"
+        return self.send(server, "POST", path, key, files={"files[]": ("a.jpg", photo)})
+
+    def names(self, reply):
+        shown = reply.json()
+        assert reply.status_code == 200 and shown["success"] is True, shown
+        found = shown["matches"] + shown["unknowns"]
+        assert all(each["match"] is (each["confidence"] >= 60) for each in found), found  # its own limit
+        found.sort(key=lambda each: each["box"]["left"])
+        return [each["name"].title() if each["match"] else None for each in found]
+
+    def error(self, reply):
+        shown = reply.json()
+        assert set(shown) == {"error"} and shown["error"], shown
+        return shown["error"]
+
+
+SPEAKERS = (DeepStack(), CodeProject(), CompreFace(), Azure(), Nextcloud(), DeepFace(), DoubleTake())

@@ -29,6 +29,14 @@ PACKAGES = (
     "validators==0.35.0",
     "deepstack-python==0.9",
     "codeproject-ai-api==0.1",
+    "azure-cognitiveservices-vision-face==0.6.1",
+    "azure-ai-vision-face==1.0.0b2",
+    "azure-common==1.1.28",
+    "azure-core==1.41.0",
+    "msrest==0.7.1",
+    "isodate==0.7.2",
+    "requests-oauthlib==2.0.0",
+    "oauthlib==4.0.1",
 )
 #: The same for Node.
 NODE_PACKAGES = ("@exadel/compreface-js-sdk@1.0.0",)
@@ -147,6 +155,66 @@ def test_compreface_sdk(ask, server):
     assert said["list"]["faces"] == [{"image_id": said["added"]["image_id"], "subject": "The President"}]
     assert said["deleted"][0]["subject"] == "The President" and said["deleted"][1]["code"] == 44
     assert said["everybody"] == [{"deleted": 1}, {"subjects": []}] and server.files() == []
+
+
+def test_azure_cognitiveservices_vision_face(ask, server):
+    said = ask("azure_cognitiveservices")
+    assert said["group"] == {"name": "My friends", "user_data": "of mine", "person_group_id": "friends"}
+    assert said["again"].startswith("(PersonGroupExists) ") and said["untrained"].startswith("(PersonGroupNotTrained) ")
+    assert said["no_face"].startswith("(InvalidImage) ") and said["trained"] is said["face_known"] is True
+    assert said["person"]["name"] == "Barack & Co" and said["person"]["user_data"] == "president"
+    assert said["names"] == {"obama2": ["Barack & Co"], "collins": [None], "nobody": []}
+    seen = said["seen"]
+    assert len(seen["face_landmarks"]) == 23 and seen["recognition_model"] == "recognition_01"
+    rectangle, nose = seen["face_rectangle"], seen["face_landmarks"]["nose_tip"]
+    assert 0 < nose["x"] - rectangle["left"] < rectangle["width"] and 0 < nose["y"] - rectangle["top"] < rectangle["height"]
+    assert seen["face_landmarks"]["pupil_left"]["x"] < nose["x"] < seen["face_landmarks"]["pupil_right"]["x"]
+    shown = seen["face_attributes"]  # those that a setting enables are off, and glasses cannot be told
+    assert set(shown) == {"head_pose", "blur", "exposure", "quality_for_recognition"}
+    assert shown["quality_for_recognition"] == "High" and shown["blur"]["blur_level"] == "Low"
+    assert said["verified"]["is_identical"] is True and said["verified"]["confidence"] > 0.8
+    assert said["other"]["is_identical"] is False and said["other"]["confidence"] < 0.4
+    assert said["similar"] == [True] and said["list"] == ["one", None] and said["grouped"] == [[2], True]
+    assert said["renamed"] == ["The President"] and said["faceless"] == [[]]
+    assert said["missing"].startswith("(PersonNotFound) ") and said["gone"].startswith("(PersonGroupNotFound) ")
+    assert said["lists"] == ["default", "friends"] and said["left"] == [["default"], []]
+    assert server.files() == []
+
+
+def test_the_example_with_a_clip_instead_of_a_webcam(clients, server, album, faces):
+    import cv2
+    import numpy as np
+
+    for person, name in (("Barack", "obama"), ("Joe", "biden")):
+        (album / "photos" / person).mkdir(parents=True)
+        (album / f"{name}.jpg").rename(album / "photos" / person / "1.jpg")
+    picture = cv2.imdecode(np.frombuffer(faces["trio"], np.uint8), cv2.IMREAD_COLOR)
+    height, width = (each - each % 2 for each in picture.shape[:2])
+    clip = cv2.VideoWriter(str(album / "clip.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 10, (width, height))
+    for _ in range(2):
+        clip.write(picture[:height, :width])
+    clip.release()
+    example = Path(__file__).parents[2] / "examples" / "azure_webcam.py"
+    command = [sys.executable, example, album / "photos", "--source", album / "clip.mp4", "--output", album / "film.mp4"]
+    environ = {**os.environ, "PYTHONPATH": str(clients)}
+    for _ in range(2):  # the group of the first run is made anew
+        done = subprocess.run(
+            [*map(str, command), "--endpoint", server.url], capture_output=True, text=True, env=environ, timeout=300
+        )
+        assert done.returncode == 0, done.stderr
+        shown = [sorted(line.split("; ")) for line in done.stdout.splitlines()]
+        assert shown == [["Barack", "Joe", "unknown"]] * 2
+    film = cv2.VideoCapture(str(album / "film.mp4"))
+    assert film.get(cv2.CAP_PROP_FRAME_COUNT) == 2
+    film.release()
+    assert server.request("DELETE", "/groups/webcam").json()["people"] == 2
+
+
+def test_azure_ai_vision_face(ask):
+    said = ask("azure_ai")
+    assert "(LargePersonGroupEmpty)" in said["empty"] and said["status"] == "succeeded"
+    assert said["known"] is True and said["stranger"] == [] and said["same"] is False
+    assert said["missing"] == [404, "LargePersonGroupNotFound"] and said["left"] == 1
 
 
 def test_compreface_js_sdk(node_clients, server, album):
