@@ -118,6 +118,25 @@ def test_photos_dropped_into_a_group_are_taken_up_while_a_server_runs_and_go_wit
         service.groups.get("staff")
 
 
+def test_a_group_that_is_deleted_while_somebody_waits_for_it_does_not_come_back(home, monkeypatch):
+    service = home.open()
+    service.groups.add("staff")
+    folder = home.settings.groups_dir / "staff"
+    service.groups._drop("staff")
+    known = type(service.groups)._known
+
+    def meanwhile(groups, name, there):
+        found = known(groups, name, there)
+        if folder.exists():
+            shutil.rmtree(folder)
+        return found
+
+    monkeypatch.setattr(type(service.groups), "_known", meanwhile)
+    with pytest.raises(GroupNotFound):
+        service.groups.get("staff")
+    assert not folder.exists()
+
+
 def test_two_services_on_one_folder_know_of_each_other(home, faces):
     one, other = home.open(watch=True), home.open(watch=True)
     one.groups.add("staff").subjects.enrol("Joe", faces["biden"])
@@ -181,13 +200,14 @@ def test_an_expired_consent_erases_in_a_group_as_well(home, faces):
 
 def test_a_group_is_encrypted_backed_up_and_restored(home, faces, tmp_path):
     service = home.open()
-    service.groups.add("staff", azure={"name": "The staff"}).subjects.enrol("Joe", faces["biden"])
-    id_ = service.groups.identity("staff").id
+    staff = service.groups.add("staff", azure={"name": "The staff"})
+    staff.subjects.enrol("Joe", faces["biden"])
+    id_, person = service.groups.identity("staff").id, staff.ids.of("Joe").id
     home.close(service)
     with reseal.alone(home.places):
         reseal.reseal(home.places, None, VAULT)
     files = [file for file in home.settings.groups_dir.rglob("*") if file.is_file()]
-    assert len(files) == 2 and all(file.read_bytes().startswith(b"RCGZ") for file in files)
+    assert len(files) == 3 and all(file.read_bytes().startswith(b"RCGZ") for file in files)
     presence = reseal.EncryptionPresence(home.places)
     with open(tmp_path / "backup.zip", "w+b") as file:
         told = backup.write(home.places, file, VAULT, WriteLock(home.settings.state_dir), "1")
@@ -197,12 +217,13 @@ def test_a_group_is_encrypted_backed_up_and_restored(home, faces, tmp_path):
         assert b"Joe" not in b"".join(opened.read(name) for name in opened.namelist())
     elsewhere = reseal.Places(tmp_path / "else" / "known", tmp_path / "else" / "state", tmp_path / "else" / "groups")
     restore.restore(tmp_path / "backup.zip", elsewhere, VAULT)
-    assert {each.name for each in elsewhere.groups.rglob("*")} == {"staff", "Joe", ".group.json", *(f.name for f in files)}
+    assert {each.name for each in elsewhere.groups.rglob("*")} == {"staff", "Joe", *(f.name for f in files)}
     restore.restore(tmp_path / "backup.zip", home.places, VAULT, replace=True)
     with reseal.alone(home.places):
         reseal.reseal(home.places, VAULT, None)
     again = home.open()
-    assert again.groups.identity("staff").id == id_ and named(again.groups.get("staff"), faces["biden"]) == ["Joe"]
+    assert again.groups.identity("staff").id == id_ and again.groups.get("staff").ids.of("Joe").id == person
+    assert named(again.groups.get("staff"), faces["biden"]) == ["Joe"]
 
 
 def test_the_id_of_a_person_outlives_names_and_restarts_and_is_erased_with_the_person(home, faces, tmp_path):

@@ -303,10 +303,15 @@ class Service:
                 self.groups,
                 self.groups.erase,
                 self.groups.finish,
-                self.events.purge,
+                self._purge,
                 self.settings.expiry_grace_days,
             )
         self.ready = True
+
+    def _purge(self) -> int:
+        """Delete what is old; returns how many events these were."""
+        self.detected_faces.purge()
+        return self.events.purge()
 
     def serve(self) -> None:
         """Start what only a server does, not a command: deliver events, process strangers, run the cameras that are always
