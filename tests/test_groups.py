@@ -279,3 +279,46 @@ def test_detected_faces_are_known_for_their_time_and_the_oldest_go_first():
         last = store.add(np.ones(4, np.float32), Comparability(), 60)
     assert len(store) == 3 and store.get(other) is None and store.get(last) is not None
     assert store.forget_like(lambda vector: bool(vector.sum() == 4)) == 3 and store.count_like(lambda vector: True) == 0
+
+
+def test_a_camera_names_the_people_of_its_group_whatever_becomes_of_the_group(home, faces):
+    service = home.open()
+    service.subjects.enrol("Barack", faces["obama"])
+    service.groups.add("staff").subjects.enrol("The boss", faces["obama"])
+    cameras = service.video.cameras
+    yard, door = cameras.add("test:", "yard"), cameras.add("test:", "door", group="staff")
+    home.close(service)
+    service = home.open()
+    cameras = service.video.cameras
+    image = service.recognition.decode(faces["obama2"])
+
+    def seen(camera) -> str | None:
+        vision = service.video.vision_at(cameras.get(camera))
+        (match,) = vision.match(vision.describe(image, vision.detect(image)))
+        assert vision.decide(match.candidates).subject == match.subject
+        return match.subject
+
+    assert (seen(yard.id), seen(door.id)) == ("Barack", "staff/The boss")
+    vision = service.video.vision_at(cameras.get(door.id))
+    before = vision.generation
+    service.groups.delete("staff")
+    assert seen(door.id) is None and vision.generation != before
+    service.groups.add("staff").subjects.enrol("Somebody", faces["obama"])
+    assert seen(door.id) == "staff/Somebody"
+    old = cameras.get(door.id).camera
+    assert cameras.change(door.id, group="default").camera is not old and seen(door.id) == "Barack"
+
+
+def test_events_of_people_of_a_group_are_renamed_and_erased_with_them(home, faces):
+    from .e2e.homes import event
+    from .test_erasures import happened
+
+    service = home.open()
+    service.subjects.enrol("Joe", faces["biden"])
+    staff = service.groups.add("staff")
+    staff.subjects.enrol("Joe", faces["biden"])
+    happened(service, event(subject="Joe"), event(subject="staff/Joe"))
+    staff.subjects.rename("Joe", "Joe B")
+    assert len(service.events.find("staff/Joe B")) == 1 and service.events.find("staff/Joe") == []
+    service.groups.delete("staff")
+    assert service.events.find("staff/Joe B") == [] and len(service.events.find("Joe")) == 1

@@ -19,7 +19,7 @@ from recognizer.backup import backup, reseal
 from recognizer.backup.reseal import EncryptionPresence
 from recognizer.core import names
 from recognizer.core.audit import AuditLog
-from recognizer.core.errors import Busy, InvalidSource, SettingsError, StorageError
+from recognizer.core.errors import Busy, InvalidSource, RecognizerError, SettingsError, StorageError
 from recognizer.core.holdings import Holdings
 from recognizer.core.lock import WriteLock
 from recognizer.core.metrics import Metrics
@@ -52,7 +52,8 @@ from recognizer.service.erasures import Erasures
 from recognizer.service.event_service import KeptEvents
 from recognizer.service.group_audit import GroupAudit
 from recognizer.service.group_follower import GroupFollower
-from recognizer.service.groups import PeopleGroup, PeopleGroups
+from recognizer.service.group_vision import GroupVision
+from recognizer.service.groups import SEPARATOR, PeopleGroup, PeopleGroups
 from recognizer.service.matcher import Matcher
 from recognizer.service.object_finder import ObjectFinder
 from recognizer.service.recognition import Recognition
@@ -154,7 +155,7 @@ class Service:
             _event_rules(settings),
             _retention(settings),
             self.vault,
-            lambda name: name in self.gallery.subjects(),
+            self._is_enrolled,
             announced=settings.events and settings.mqtt_url is not None,
         )
         self._other_caches = other_caches = OtherCachesHolding(enrolment, [state / name for name in reseal.CACHES[1:]])
@@ -211,6 +212,7 @@ class Service:
             font,
             metrics,
             frozenset(settings.attributes) if settings.event_attributes else frozenset(),
+            self._group_vision,
         )
         if metrics is not None:
             health.show(self, metrics)
@@ -237,6 +239,7 @@ class Service:
             [
                 EnrolledHolding(enrolment, enrolment.options.rules.max_bytes),
                 self._other_caches,
+                EventsHolding(self.events, prefix=name + SEPARATOR),
                 StrangersHolding(self.strangers, lambda: self.matcher.one_to_one),
                 DetectedFacesHolding(self.detected_faces, lambda: self.matcher.one_to_one),
                 AuditNamesHolding(audit),
@@ -269,6 +272,30 @@ class Service:
             reader=self.attribute_finder.reader if self.settings.attributes else None,
             forced=group.enrolment.is_forced,
         )
+
+    def _group_vision(self, name: str) -> GroupVision:
+        """What names the people of a group at a camera."""
+        known: dict[PeopleGroup, EngineVision] = {}
+
+        def find() -> EngineVision | None:
+            try:
+                group = self.groups.get(name)
+            except RecognizerError:
+                return None
+            if group not in known:
+                known.clear()
+                known[group] = self.vision_of(group)
+            return known[group]
+
+        return GroupVision(name, self.vision_of(self.groups.default), find)
+
+    def _is_enrolled(self, name: str) -> bool:
+        """Whether somebody is enrolled, in a group if the name begins with one."""
+        group, separator, person = name.rpartition(SEPARATOR)
+        try:
+            return person in self.groups.get(group if separator else None).gallery.subjects()
+        except RecognizerError:
+            return False
 
     def _find_objects(self, pixels, threshold: float):
         return self.finder.detector().find(pixels, threshold)
