@@ -1,4 +1,12 @@
-"""Folders of enrolled people made of LFW photos, and the server started on them, for the scripts that need a server."""
+"""Folders of enrolled people made of LFW photos, and the server started on them, for the scripts that need a server.
+
+    python benchmarks/people.py [--people N] [--against DIR] [--keep] [--data DIR] [--work DIR] [--quick] [--json FILE]
+
+As a script it measures many people in folders: 50,000 with four files each, synthetic, whose encodings the cache has. It prints
+how long a start takes and how much memory a template takes, what the idle program takes of a core, and what enrolling, erasing
+and listing take; `recognize` is the work on the photo alone, which is part of enrolling it. --against names another checkout,
+which is measured in the same run.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +25,8 @@ from pathlib import Path
 
 import lfw
 import report
+
+_DESCRIPTION = __doc__ or ""
 
 
 def fill(folder: Path, files: list[Path]) -> None:
@@ -119,3 +129,126 @@ def _answers(port: int, path: str, is_ready) -> bool:
         return False
     finally:
         connection.close()
+
+
+# -- many people -----------------------------------------------------------------------------------------------------
+
+_MANY = """
+import json, os, sys, time
+from pathlib import Path
+import numpy as np
+from recognizer.core.settings import Settings
+from recognizer.service import make_service
+
+def resident():
+    return next(int(line.split()[1]) / 1000 for line in open("/proc/self/status") if line.startswith("VmRSS"))
+
+def timed(call):
+    wall, cpu = time.perf_counter(), time.process_time()
+    made = call()
+    return made, 1000 * (time.perf_counter() - wall), 1000 * (time.process_time() - cpu)
+
+photos, idle, found = sys.argv[1:-1], float(sys.argv[-1]), {}
+begun = time.perf_counter()
+service = make_service(Settings.from_environment())
+before = resident()
+service.start()
+found["start s"], found["start cpu s"] = time.perf_counter() - begun, time.process_time()
+service.gallery.settle()
+count = len(service.gallery)
+found["templates"], found["kB per template"] = count, (resident() - before) * 1000 / max(count, 1)
+time.sleep(3)
+used, begun = time.process_time(), time.perf_counter()
+time.sleep(idle)
+found["idle % of a core"] = 100 * (time.process_time() - used) / (time.perf_counter() - begun)
+alone = enrol = erase = alone_wall = enrol_wall = erase_wall = 0
+for turn, photo in enumerate(photos):
+    data = Path(photo).read_bytes()
+    _, wall, cpu = timed(lambda: service.recognition.recognize(data))
+    alone, alone_wall = alone + cpu, alone_wall + wall
+    _, wall, cpu = timed(lambda: service.subjects.enrol(f"Newcomer {turn}", data, force=True))
+    enrol, enrol_wall = enrol + cpu, enrol_wall + wall
+    _, wall, cpu = timed(lambda: service.subjects.delete(f"Newcomer {turn}"))
+    erase, erase_wall = erase + cpu, erase_wall + wall
+n = len(photos)
+found["recognize cpu ms"], found["enrol cpu ms"], found["erase cpu ms"] = alone / n, enrol / n, erase / n
+found["recognize ms"], found["enrol ms"], found["erase ms"] = alone_wall / n, enrol_wall / n, erase_wall / n
+for name, values in {"first": (0, 100), "middle": (count // 8, 100), "search": (0, 100, "77"), "of 1,000": (0, 1000)}.items():
+    timed(lambda: service.subjects.page(*values))
+    show = lambda: (service.subjects.page(*values), service.subjects.problems())
+    found[f"page {name} cpu ms"] = min(timed(show)[2] for _ in range(5))
+print(json.dumps(found))
+sys.stdout.flush()
+os._exit(0)
+"""
+
+
+def make_many(work: Path, people: int, each: int, engine: str, dim: int) -> None:
+    """Folders of so many people with so many files, and a cache that has an encoding of every file.
+
+    The files are no photos, but no engine reads them: the cache knows what is in them.
+    """
+    import numpy as np
+
+    from recognizer.enrolment.cache import Encoding, EncodingsCache, FileStamp, photo_id
+
+    faces, state = work / "known_faces", work / "state"
+    shutil.rmtree(work, ignore_errors=True)
+    faces.mkdir(parents=True)
+    cache = EncodingsCache(state / "encodings.sqlite")
+    chance = np.random.default_rng(1)
+    for start in range(0, people, 1000):
+        encodings, files = [], []
+        for person in range(start, min(start + 1000, people)):
+            folder = faces / f"Person number {person:06d}"
+            folder.mkdir()
+            centre = chance.normal(0, 0.09, dim)
+            for number in range(each):
+                data = f"person {person}, photo {number}".encode()
+                file = folder / f"{number}.jpg"
+                file.write_bytes(data)
+                os.utime(file, (1.7e9, 1.7e9))
+                vector = (centre + chance.normal(0, 0.03, dim)).astype(np.float32)
+                box = tuple((50.0, 60.0, 150.0, 160.0) + chance.integers(0, 40, 4))
+                encodings.append(Encoding(photo_id(data), engine, "only", vector, box=box, score=0.9, width=250, height=250))
+                files.append((f"{folder.name}/{file.name}", FileStamp.of(file.stat()), photo_id(data)))
+            os.utime(folder, (1.7e9, 1.7e9))
+        cache.put(encodings)
+        cache.remember_files(files)
+    cache.close()
+
+
+def many(root: Path, work: Path, photos: list[Path], idle: float) -> dict:
+    """What enrolling, erasing, listing and waiting cost the program in `root` with the people below `work`."""
+    env = {**environment(work), "PYTHONPATH": str(root), "OPENBLAS_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", _MANY, *map(str, photos), str(idle)]
+    done = subprocess.run(command, cwd=root, env=env, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    parser = report.parser(_DESCRIPTION, data=True, work=True)
+    parser.add_argument("--people", metavar="N", type=int, help="people with four files each; 50,000 by default")
+    parser.add_argument("--against", metavar="DIR", type=Path, help="another checkout, measured in the same run")
+    parser.add_argument("--keep", action="store_true", help="use the folders of an earlier run")
+    options = parser.parse_args()
+    people = options.people or (2_000 if options.quick else 50_000)
+    from recognizer.core.settings import Settings
+    from recognizer.engines import make_engine
+
+    engine = make_engine(models_dir=Settings.from_environment().models_dir)
+    work, found = options.work / f"many-{people}", {}
+    if not (options.keep and (work / "known_faces").is_dir()):
+        make_many(work, people, 4, engine.info.id, engine.info.dim)
+    photos = one_photo_each(options.data, 3 if options.quick else 10)
+    idle = 10.0 if options.quick else 65.0
+    for name, root in {"before": options.against, "now": report.ROOT}.items():
+        if root is not None:
+            found[name] = many(root.resolve(), work, photos, idle)
+    rows = [{"what": key, **{name: measured[key] for name, measured in found.items()}} for key in found["now"]]
+    report.table(rows, f"{people} people with four photos each; processor times are the process's own")
+    report.save(options, people=found)
+
+
+if __name__ == "__main__":
+    main()

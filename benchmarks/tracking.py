@@ -30,6 +30,7 @@ from recognizer.core.types import Faces
 from recognizer.photos import images
 from recognizer.photos.quality import picture_value
 from recognizer.service import make_service
+from recognizer.video.frames import Frame
 from recognizer.video.tracking.cuts import Cuts
 from recognizer.video.tracking.scene import TrackedScene, single
 from recognizer.video.tracking.tracker import Tracker
@@ -143,6 +144,9 @@ def ours_by_place() -> Follow:
     return follow
 
 
+_NO_PIXELS = np.zeros((1, 1, 3), np.uint8)
+
+
 def ours(vision) -> Follow:
     """As the pipeline does it, where three faces are described per picture."""
     from recognizer.core.types import Match
@@ -152,7 +156,7 @@ def ours(vision) -> Follow:
     def follow(step: Step) -> list:
         if step.cut:
             scene.cut(step.time)
-        scene.detected(step.faces, step.qualities, step.time, 0.0)
+        scene.detected(step.faces, step.qualities, step.time, Frame(_NO_PIXELS, 0, 0.0, step.time))
         for due in scene.due(step.time, 3):
             [at] = [i for i, face in enumerate(step.faces) if tuple(face.box) == tuple(due.face.box)][:1]
             scene.described(due, step.vectors[at], Match(None, None, 1.0), 0)

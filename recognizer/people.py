@@ -16,8 +16,6 @@ from recognizer.photos import annotate, images, sources
 from recognizer.photos.results import FoundObject, SeenFace, Verification
 from recognizer.service import Service, make_service
 from recognizer.service.groups import PeopleGroup
-from recognizer.video.output.watching import watch
-from recognizer.video.tracking.vision import EngineVision
 from recognizer.weights import manifest
 
 if TYPE_CHECKING:
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
     import PIL.Image
 
     from recognizer.video.frames import FrameResult
+    from recognizer.video.tracking.vision import EngineVision
 
     #: What every method takes as a photo.
     Photo = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | np.ndarray | PIL.Image.Image | images.Image
@@ -258,6 +257,8 @@ class People:
         ------
         InvalidSource, InvalidParameter, ModelError
         """
+        from recognizer.video.output.watching import watch
+
         return watch(
             source,
             self,

@@ -43,7 +43,7 @@ PEERS = {
 PROGRAMS = {
     **dict.fromkeys(("hug", "gunicorn", "uvicorn", "waitress-serve", "serve"), ("e2e",)),
     **dict.fromkeys(("mosquitto", "mediamtx", "rtsp_server.py"), ("network", "e2e")),
-    **dict.fromkeys(("chromium", "google-chrome", "run-driver"), ("browser",)),
+    **dict.fromkeys(("chromium", "chromium-headless-shell", "google-chrome", "run-driver"), ("browser",)),
 }
 #: The markers of which a test needs one to listen on a socket of the network.
 LISTENERS = ("network", "e2e")

@@ -161,6 +161,7 @@ def test_white_letters_are_legible_on_every_colour():
 # --- every size, every name, every place ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("width", "height"), [(64, 64), (64, 300), (300, 64), (160, 120), (512, 512), (1920, 1080), (4000, 3000)]
 )

@@ -168,6 +168,7 @@ def test_imports_keep_to_the_contracts():
 RE_EXPORTS = {"video/camera.py", "video/pattern.py", "video/results.py", "video/source.py", "video/watching.py"}
 
 
+@pytest.mark.slow
 def test_a_name_names_one_thing():
     """No two public classes of the package share a name, nor two modules."""
     classes, modules = Counter(), Counter()

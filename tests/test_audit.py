@@ -238,6 +238,7 @@ def test_several_processes_write_one_chain(tmp_path):
     assert log.verify().problems == [] and log.verify().lines == 100 and len(log.names()) == 8
 
 
+@pytest.mark.slow
 def test_what_was_acknowledged_is_there_after_a_kill(tmp_path):
     log = AuditLog(tmp_path / "audit")
     for _ in range(8):

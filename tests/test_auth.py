@@ -366,6 +366,7 @@ def test_too_many_wrong_keys_stop_being_hashed(gate):
     assert ask(gate, x_api_key="wrong", peer="203.0.113.7") == "invalid_key"
 
 
+@pytest.mark.slow
 def test_right_keys_of_many_devices_are_no_attempts(tmp_path):
     """After a restart none of them is known yet."""
     keys = Keys(AccessFile(tmp_path / "access.sqlite"))

@@ -31,6 +31,7 @@ def test_every_script_takes_json_and_quick(name):
     assert "report.parser(" in source and "report.save(" in source
 
 
+@pytest.mark.slow
 def test_the_figures_are_written_as_data(tmp_path):
     out = tmp_path / "out.json"
     command = [sys.executable, FOLDER / "observing.py", "--quick", "--json", out]

@@ -161,6 +161,7 @@ def test_wrong_usage_is_2(home, args):
 # -- recognize ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_process_recognises(presidents, photos):
     code, out, err = presidents.process("recognize", photos["obama2.jpg"], photos["astronaut.png"])
     assert code == 0, err
@@ -170,6 +171,7 @@ def test_a_process_recognises(presidents, photos):
     assert err == ""
 
 
+@pytest.mark.slow
 def test_a_process_writes_json(presidents, photos):
     code, out, err = presidents.process("--json", "recognize", photos["obama2.jpg"], "missing.jpg", "--top-k", "2")
     assert code == 1
@@ -464,6 +466,7 @@ def test_common_options_stand_before_or_after(home, presidents):
     assert home.run(*place, "people", "--known-faces", home.known).stdout == "nobody is enrolled\n"
 
 
+@pytest.mark.slow
 def test_another_engine(home, photos):
     args = ("detect", photos["obama2.jpg"])
     default, hog = (home.json(*args, *more)["photos"][0]["faces"][0] for more in ((), ("--detector", "hog")))
@@ -588,6 +591,7 @@ for command in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_what_needs_no_engine_loads_none(home):
     commands = ["people --help", "models", "models fetch", "settings", "doctor"]
     program = [sys.executable, "-c", NO_ENGINE, *commands]
@@ -607,6 +611,7 @@ def test_a_reader_that_leaves_is_no_error(presidents):
     process.stderr.close()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
 @pytest.mark.parametrize("args", [["people", "delete", "Joe Biden"], ["detect", "-"]], ids=" ".join)
 def test_an_interruption_is_quiet(presidents, args):
@@ -624,6 +629,7 @@ def test_an_interruption_is_quiet(presidents, args):
     assert (presidents.known / "Joe Biden").is_dir()
 
 
+@pytest.mark.slow
 def test_a_narrow_encoding_is_no_obstacle(home, photos):
     home.environ.update(PYTHONIOENCODING="latin-1", PYTHONUTF8="0")
     (home.known / "Łukasz").mkdir(parents=True)
@@ -837,6 +843,7 @@ def test_watch_as_json_has_a_line_for_every_picture(presidents, clip):
     assert 60 < face["box"]["left"] < 300
 
 
+@pytest.mark.slow
 def test_watch_writes_a_video(presidents, clip, tmp_path):
     import cv2
 
@@ -880,6 +887,7 @@ def test_a_window_needs_a_screen(presidents):
     assert code == 1 and "window" in err and "--output" in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_watch_is_interrupted_cleanly(presidents, tmp_path, how):
     """With a video being written: it can be played, and nothing but the code tells of the interruption."""
@@ -897,6 +905,7 @@ def test_watch_is_interrupted_cleanly(presidents, tmp_path, how):
     video.release()
 
 
+@pytest.mark.slow
 def test_nobody_reads_what_is_watched(presidents):
     process = presidents.start("watch", "test:320x180@20", "--json")
     assert json.loads(process.stdout.readline())

@@ -131,6 +131,7 @@ def service(tmp_path_factory, models_dir):
     made.close()
 
 
+@pytest.mark.slow
 def test_a_negative_is_nobody_enrols_nobody_and_may_be_forced(service, plain_faces):
     pixels, face = plain_faces["Biden"]
     negative, good = damaged("negative", 1, pixels, face), images.encode_jpeg(pixels, quality=95)
@@ -177,6 +178,7 @@ def test_a_forced_photo_stays_enrolled_when_it_is_encoded_anew(service, plain_fa
 # -- measuring ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_table(tmp_path, photos, models_dir):
     for file in ("biden.jpg", "obama.jpg", "obama2.jpg"):
         folder = tmp_path / "people" / file[:5]

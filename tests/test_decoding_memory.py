@@ -58,6 +58,7 @@ def test_other_formats_are_decoded_whole_up_to_a_smaller_size(kind):
     assert caught.value.details["max_pixels"] == 70_000_000
 
 
+@pytest.mark.slow
 def test_a_reduced_copy_shows_the_same_picture_as_the_whole():
     y, x = np.ogrid[0:4000, 0:6100]
     scene = np.empty((4000, 6100, 3), np.uint8)

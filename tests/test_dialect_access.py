@@ -36,7 +36,7 @@ def test_each_dialect_has_a_place():
 @pytest.mark.parametrize(
     "words",
     [
-        *(["nextcloud"], ["deepstack=x"], ["deepstack=/a/"], ["all", "deepstack"], ["deepstack", "deepstack=/x"]),
+        *(["nobody"], ["nextcloud=/"], ["deepstack=x"], ["deepstack=/a/"], ["all", "deepstack"], ["deepstack", "deepstack=/x"]),
         ["deepstack=/", "codeproject=/"],
     ],
 )
@@ -63,8 +63,11 @@ def test_every_route_of_a_dialect_has_a_role_and_every_role_a_route():
         for method in methods
     }
     assert set(roles) == served and set(ROUTES) <= served
-    reading = ("recognize", "verify", "detect", "detection", "match", "list", "face", "{model}", "scene")
-    reading += ("identify", "findsimilars", "group")
+    reading = (
+        *("recognize", "verify", "detect", "detection", "match", "list", "face", "{model}", "scene"),
+        *("compute", "represent", "analyze", "search", "index"),
+        *("identify", "findsimilars", "group"),
+    )
     for dialect in DIALECTS:
         for (method, path), role in dialect.routes.items():
             assert role in (WRITE, ADMIN) or method == "GET" or path.rsplit("/", 1)[1] in reading, (method, path)

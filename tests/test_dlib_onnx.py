@@ -84,6 +84,7 @@ class TestResNet:
     def test_describes_no_chips(self, resnet):
         assert resnet.describe(np.zeros((0, 150, 150, 3), np.uint8)).shape == (0, 128)
 
+    @pytest.mark.slow
     def test_gives_dlibs_descriptors(self, resnet, dlib_resnet):
         chips = drawn_chips(20)
         wanted = np.array(dlib_resnet.compute_face_descriptor(list(chips)))
@@ -123,6 +124,7 @@ class TestResNet:
         with pytest.raises(ValueError, match="expected uint8 chips"):
             resnet.describe(chips)
 
+    @pytest.mark.slow
     def test_jittering_gives_what_a_fresh_dlib_model_gives(self, resnet):
         fresh = dlib.face_recognition_model_v1(str(manifest.dlib_file(onnx.RESNET_FILE)))
         chip = drawn_chips(1)
@@ -144,6 +146,7 @@ class TestResNet:
         wanted = np.array(dlib_resnet.compute_face_descriptor(list(chips)), np.float32)
         assert np.array_equal(slow.describe(chips), wanted)
 
+    @pytest.mark.slow
     def test_gives_dlibs_descriptors_of_photos(self, resnet, dlib_resnet, photos):
         predictor = dlib.shape_predictor(str(manifest.dlib_file(onnx.POINTS_FILE)))
         for name in ("obama.jpg", "obama3.jpg", "biden.jpg", "astronaut.png"):
@@ -165,6 +168,7 @@ class TestResNet:
 
 
 class TestJitter:
+    @pytest.mark.slow
     def test_copies_are_those_of_a_fresh_dlib_generator(self, resnet, dlib_resnet):
         chip = drawn_chips(2)[1]
         copies = jitter.jittered(chip, 8)
@@ -193,6 +197,7 @@ class TestMmod:
     def test_runs_on_the_graph_here(self, mmod):
         assert not mmod.on_dlib
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("upsample", [0, 1])
     @pytest.mark.parametrize("name", SCENES)
     def test_finds_what_dlib_finds(self, mmod, dlib_mmod, name, upsample):
@@ -215,6 +220,7 @@ class TestMmod:
         boxes, scores = mmod.detect(np.zeros((height, width, 3), np.uint8))
         assert boxes.shape == (0, 4) and scores.shape == (0,)
 
+    @pytest.mark.slow
     def test_finds_what_dlib_finds_on_a_photo(self, mmod, dlib_mmod, photos):
         pixels = dlib.load_rgb_image(str(photos["astronaut.png"]))
         wanted, wanted_scores = dlib_boxes(dlib_mmod(pixels, 0))

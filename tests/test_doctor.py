@@ -42,6 +42,7 @@ def run(environ: dict[str, str], *args: str) -> tuple[int, dict]:
     return done.returncode, json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_the_whole_installation(tmp_path, models_dir):
     environ = {
         "RECOGNIZER_MODELS_DIR": str(models_dir),
@@ -58,6 +59,7 @@ def test_the_whole_installation(tmp_path, models_dir):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_what_is_broken_makes_the_exit_code(tmp_path):
     environ = {"RECOGNIZER_MODELS_DIR": str(tmp_path), "RECOGNIZER_QUEUE": "long"}
     code, report = run(environ)

@@ -177,6 +177,7 @@ def test_the_command_line_refuses_what_is_not_there(tmp_path, models_dir):
     assert "directml" in _evaluate(tmp_path, models_dir, "--split", tmp_path, "--provider", "x", code=2).stderr
 
 
+@pytest.mark.slow
 def test_drift_from_the_command_line(tmp_path, photos, models_dir):
     pytest.importorskip("onnx")
     root, out = tmp_path / "people", tmp_path / "out.json"

@@ -373,6 +373,7 @@ cache.close()
 """
 
 
+@pytest.mark.slow
 def test_processes_that_start_at_once_on_a_new_cache_lose_nothing(path):
     for turn in range(3):
         file = path.with_name(f"{turn}.sqlite")

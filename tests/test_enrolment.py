@@ -2,16 +2,19 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
 import time
+from datetime import datetime, timezone
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from recognizer.core.consent import Consent
 from recognizer.core.errors import NameTaken, PhotoNotFound, StorageError, SubjectNotFound
 from recognizer.engines import make_engine
 from recognizer.enrolment import folder_sync, photo_encoding
@@ -602,6 +605,7 @@ def test_files_copied_with_their_old_times_are_taken_at_once(home, faces):
 # --- many, and several processes ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("holds_lock", [False, True], ids=["in threads", "in processes"])
 def test_all_cores_make_the_templates_that_one_makes(home, faces, tmp_path, engine, monkeypatch, holds_lock):
     monkeypatch.setattr(type(engine.embedder), "holds_lock", holds_lock)
@@ -652,6 +656,7 @@ enrolment.cache.close()
 """
 
 
+@pytest.mark.slow
 def test_two_processes_on_one_folder_come_to_agree(home, faces, engine, models_dir):
     home.put("Biden/1.jpg", jpeg(faces["biden"]))
     command = [sys.executable, "-c", OTHER, home.known.root, home.cache_file, models_dir]
@@ -688,3 +693,90 @@ def test_two_processes_on_one_folder_come_to_agree(home, faces, engine, models_d
         other.stdin.close()
         other.stdout.close()
         assert other.wait(60) == 0
+
+
+# --- folders that did not change ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two(home, faces) -> Enrolment:
+    """Two people whose folders were last changed long ago."""
+    for name in ("obama", "biden"):
+        home.put(f"{name}/1.jpg", jpeg(faces[name]))
+        os.utime(home.known.root / name, (1.7e9, 1.7e9))
+    enrolment = home.enrolment()
+    enrolment.sync()
+    return enrolment
+
+
+@pytest.fixture
+def read(home, monkeypatch) -> list[str]:
+    """The folders that are read from now on."""
+    found: list[str] = []
+    real = home.known._scan_subject
+
+    def noting(subject, folder, photos, seen):
+        found.append(folder)
+        return real(subject, folder, photos, seen)
+
+    monkeypatch.setattr(home.known, "_scan_subject", noting)
+    return found
+
+
+def test_folders_that_did_not_change_are_not_read(two, read, home, faces, monkeypatch):
+    monkeypatch.setattr(folder_sync, "IN_TURN", 0)
+    two.sync()
+    assert read == []
+    home.put("obama/2.jpg", jpeg(faces["obama2"]))
+    two.sync()
+    assert read == ["obama"] and {name: len(photos) for name, photos in held(two).items()} == {"biden": 1, "obama": 2}
+
+
+def test_a_file_that_is_written_anew_in_place_is_found_in_turn(two, home, faces, monkeypatch):
+    monkeypatch.setattr(folder_sync, "IN_TURN", 2)  # one folder of one file in each sync
+    data = jpeg(faces["collins"])
+    with open(home.known.root / "biden" / "1.jpg", "r+b") as file:
+        file.truncate()
+        file.write(data)
+    for _ in range(2):
+        two.sync()
+    assert held(two)["biden"] == {photo_id(data)}
+
+
+def test_only_what_was_announced_is_looked_at(two, read, home, faces):
+    home.put("obama/2.jpg", jpeg(faces["obama2"]))
+    shutil.rmtree(home.known.root / "biden")
+    two.sync(changed=["obama"])
+    assert read == ["obama"] and set(held(two)) == {"biden", "obama"}
+    two.sync(changed=["biden"])
+    assert set(held(two)) == {"obama"}
+
+
+def test_a_folder_that_came_and_went_between_two_looks_leaves_nothing(two, home, faces):
+    data = jpeg(faces["collins"])
+    two.add("Guest", data, "jpg", examine(home.engine, data, EnrolmentRules()))
+    assert set(held(two)) == {"Guest", "biden", "obama"}
+    shutil.rmtree(home.known.root / "Guest")
+    two.sync()
+    assert set(held(two)) == {"biden", "obama"} and not two.is_enrolled("Guest")
+
+
+def test_people_are_listed_in_order_whatever_came_and_went(two, home, faces):
+    home.put("Amy/1.jpg", jpeg(faces["collins"]))
+    two.sync()
+    assert two.names() == ["Amy", "biden", "obama"]
+    two.rename("biden", "Zoe")
+    assert two.names() == ["Amy", "obama", "Zoe"]
+    two.remove_subject("obama")
+    assert two.names() == ["Amy", "Zoe"] == list(two.subjects())
+
+
+def test_an_expired_consent_counts_although_nothing_changed(two, home):
+    two.set_consent("obama", Consent(expires="2020-01-01"))
+    two.set_consent("obama", Consent(expires=None))
+    assert set(held(two)) == {"biden", "obama"}
+    coming = time.time() + 0.3
+    two.set_consent("obama", Consent(expires=datetime.fromtimestamp(coming, timezone.utc).isoformat()))
+    assert eventually(lambda: time.time() > coming)
+    two.sync()
+    assert set(two.gallery.subjects()) == {"biden"}

@@ -290,6 +290,90 @@ def test_a_renaming_goes_on_in_the_events_later(service, faces):
     assert [each["subject"] for each in service.events.find("Ada Lovelace")] == ["Ada Lovelace"]
 
 
+@pytest.fixture
+def next_process(service, settings):
+    """Makes the service that is started after the process of the first one was killed."""
+    made = []
+
+    def start():
+        service.close()
+        made.append(make_service(settings))
+        made[0].start()
+        return made[0]
+
+    yield start
+    for each in made:
+        each.close()
+
+
+def test_a_renaming_is_finished_by_the_next_process(service, faces, settings, next_process):
+    service.subjects.enrol("Ada Zebulon", faces["obama"])
+    happened(service, event(subject="Ada Zebulon"))
+    ada = service.audit.id_of("Ada Zebulon")
+    Unfinished(settings.state_dir / "unfinished").begin(Whose("Ada Zebulon"), new_name="Ada Lovelace")
+    service.enrolment.rename("Ada Zebulon", "Ada Lovelace")  # killed before the audit log and the events knew
+    after = next_process()
+    assert after.audit.names() == {ada: "Ada Lovelace"} and after.erasures.pending == 0
+    assert [line["action"] for line in after.audit.about("Ada Lovelace")] == ["enroll", "rename"]
+    assert [each["subject"] for each in after.events.find("Ada Lovelace")] == ["Ada Lovelace"]
+    assert b"Zebulon" not in everything(settings.state_dir)
+
+
+def test_a_renaming_that_had_not_happened_is_not_done_later(service, faces, settings, next_process):
+    service.subjects.enrol("Ada Zebulon", faces["obama"])
+    happened(service, event(subject="Ada Zebulon"))
+    Unfinished(settings.state_dir / "unfinished").begin(Whose("Ada Zebulon"), new_name="Ada Lovelace")
+    after = next_process()
+    assert list(after.audit.names().values()) == ["Ada Zebulon"] == list(after.enrolment.subjects())
+    assert after.erasures.pending == 0
+    assert [each["subject"] for each in after.events.find("Ada Zebulon")] == ["Ada Zebulon"]
+
+
+def test_erasing_a_last_photo_is_finished_by_the_next_process(service, faces, settings, next_process):
+    photo = service.subjects.enrol("Ada Zebulon", faces["obama"]).encoding.photo
+    Unfinished(settings.state_dir / "unfinished").begin(Whose("Ada Zebulon", (photo,)), only_photos=True)
+    service.enrolment.remove_photo("Ada Zebulon", photo)
+    folder = settings.known_faces / "Ada Zebulon"  # killed before the folder was removed and the audit log knew
+    folder.mkdir()
+    (folder / ".deleted-0123").write_bytes(faces["obama"])
+    after = next_process()
+    assert after.audit.names() == {} and after.erasures.pending == 0
+    assert [line["action"] for line in after.audit.lines()] == ["enroll", "delete_photo"]
+    assert b"Zebulon" not in everything(settings.state_dir) + everything(settings.known_faces)
+
+
+def test_a_last_photo_that_was_not_erased_stays(service, faces, settings, next_process):
+    photo = service.subjects.enrol("Ada Zebulon", faces["obama"]).encoding.photo
+    Unfinished(settings.state_dir / "unfinished").begin(Whose("Ada Zebulon", (photo,)), only_photos=True)
+    after = next_process()
+    assert list(after.audit.names().values()) == ["Ada Zebulon"] and after.erasures.pending == 0
+
+
+def test_changes_are_noted_before_anything_is_changed(service, faces, monkeypatch):
+    noted = []
+
+    def watched(change):
+        def call(*values, **named):
+            noted.append(service.erasures.pending)
+            return change(*values, **named)
+
+        return call
+
+    for method in ("rename", "remove_photo"):
+        monkeypatch.setattr(service.enrolment, method, watched(getattr(service.enrolment, method)))
+    first = service.subjects.enrol("Ada", faces["obama"]).encoding.photo
+    second = service.subjects.enrol("Ada", faces["obama"] + b" ").encoding.photo
+    service.subjects.rename("Ada", "Eve")
+    service.subjects.delete_photo("Eve", first)
+    service.subjects.delete_photo("Eve", second)
+    assert noted == [1, 0, 1] and service.erasures.pending == 0
+    with pytest.raises(SubjectNotFound):
+        service.subjects.rename("Ada", "Bob")
+    with pytest.raises(SubjectNotFound):
+        service.subjects.delete_photo("Ada", first)
+    assert service.erasures.pending == 0
+
+
 def test_somebody_renamed_and_erased_while_the_events_are_stuck_is_gone_in_the_end(service, faces, settings):
     service.subjects.enrol("Ada Zebulon", faces["obama"])
     happened(service, event(subject="Ada Zebulon"))

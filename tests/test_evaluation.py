@@ -586,6 +586,7 @@ def test_photos_are_looked_at_once(tmp_path, people, source):
     cache.close()
 
 
+@pytest.mark.slow
 def test_threads_and_processes_make_the_same_of_photos(tmp_path, people, source):
     from dataclasses import replace
 
@@ -650,6 +651,7 @@ def _evaluate(tmp_path, models_dir, *arguments, code=0) -> Result:
     return done
 
 
+@pytest.mark.slow
 def test_verification_from_the_command_line(tmp_path, people, models_dir):
     pairs, out, picture = _file(tmp_path, PAIRS), tmp_path / "out.json", tmp_path / "out.png"
     pytest.importorskip("matplotlib")
@@ -677,6 +679,7 @@ Lost/Lost_0001.jpg,Obama/Obama_0002.jpg,0
 """
 
 
+@pytest.mark.slow
 def test_what_cannot_be_told_is_not_drawn_and_stays_json(tmp_path, people, models_dir):
     """No two different people that could be compared; no strangers; nobody who is enrolled."""
     pytest.importorskip("matplotlib")

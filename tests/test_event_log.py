@@ -237,6 +237,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_a_kill_loses_nothing_that_was_told(tmp_path):
     told = 0
     for _ in range(3):

@@ -31,6 +31,7 @@ def alone(engine):
     return functools.cache(lambda content: examine(engine, content, EnrolmentRules()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory", [1, 2_000_000, examination.SIDE_BY_SIDE])
 @pytest.mark.parametrize("times", [1, 4])  # one by one, and many: by threads
 def test_in_any_company(engine, recipe, files, alone, monkeypatch, memory, times):

@@ -71,6 +71,7 @@ np.savez(sys.argv[1], **out)
 """
 
 
+@pytest.mark.slow
 def test_the_packages_own_tests_pass(photos, tmp_path):
     tests = tmp_path / "tests"
     (tests / "test_images").mkdir(parents=True)
@@ -108,6 +109,7 @@ PHOTOS = ("obama.jpg", "biden.jpg", "obama_partial_face.jpg", "astronaut.png")
 
 @pytest.mark.parametrize("name", PHOTOS)
 class TestSameAnswers:
+    @pytest.mark.slow
     def test_hog_boxes_to_the_last_bit(self, photos, theirs, name):
         image = ours.load_image_file(str(photos[name]))
         found = np.array(ours.face_locations(image)).reshape(-1, 4)

@@ -14,6 +14,7 @@ import pytest
 
 from recognizer.core.consent import Consent
 from recognizer.core.errors import NameTaken, StorageError, SubjectNotFound
+from recognizer.enrolment import folder as folder_module
 from recognizer.enrolment.cache import FileStamp, photo_id
 from recognizer.enrolment.folder import KnownFaces
 
@@ -206,6 +207,33 @@ def test_add_stores_the_very_bytes_under_the_id(known):
     assert all_files(known) == {path}
 
 
+def test_a_new_folder_appears_together_with_its_first_photo(known, monkeypatch):
+    """A killed process leaves no empty folder with a name that nobody would erase."""
+    write, shown = folder_module.write_durably, []
+
+    def watched(*given):
+        shown.extend(path.name for path in known.root.iterdir() if path.name[0] != ".")
+        return write(*given)
+
+    monkeypatch.setattr(folder_module, "write_durably", watched)
+    assert known.add("Ada", "0" * 16, "jpg", b"photo") == f"Ada/{'0' * 16}.jpg"
+    assert shown == [] and [path.name for path in known.root.iterdir()] == ["Ada"]
+
+
+def test_a_folder_that_somebody_makes_meanwhile_is_used(known, monkeypatch):
+    write = folder_module.write_durably
+
+    def slow(*given):
+        (known.root / "Ada").mkdir(exist_ok=True)
+        (known.root / "Ada" / "own.jpg").write_bytes(b"another")
+        return write(*given)
+
+    monkeypatch.setattr(folder_module, "write_durably", slow)
+    assert known.add("Ada", "0" * 16, "jpg", b"photo") == f"Ada/{'0' * 16}.jpg"
+    assert sorted(path.name for path in (known.root / "Ada").iterdir()) == [f"{'0' * 16}.jpg", "own.jpg"]
+    assert [path.name for path in known.root.iterdir()] == ["Ada"]
+
+
 def test_add_refuses_a_name_that_some_systems_cannot_tell_apart(known):
     known.add("Ann", "p", "jpg", b"x")
     with pytest.raises(NameTaken) as caught:
@@ -307,6 +335,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
 def test_a_kill_at_any_moment_leaves_whole_photos_only_and_all_that_were_acknowledged(known):
     rng, acknowledged, turn = np.random.default_rng(17), [], 0
@@ -385,6 +414,7 @@ def everything(known) -> dict[str, bytes]:
     return {str(path.relative_to(known.root)): path.read_bytes() for path in files}
 
 
+@pytest.mark.slow
 def test_a_start_beside_another_process_disturbs_no_write_and_no_deletion(known):
     stop, errors = threading.Event(), []
 

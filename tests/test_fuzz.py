@@ -211,6 +211,7 @@ def check_cache(folder: Path) -> None:
 damage = st.tuples(st.integers(0, 10**6), st.binary(min_size=1, max_size=40))
 
 
+@pytest.mark.slow
 @examples(120)
 @given(st.lists(damage, min_size=1, max_size=5), st.none() | st.integers(0, 10**6))
 def test_a_damaged_cache_gives_what_was_written_or_nothing_and_works_on(changes, cut):

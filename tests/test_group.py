@@ -80,6 +80,7 @@ class Page(html.parser.HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
+@pytest.mark.slow
 def test_one_photo_of_one_person_is_not_counted_as_several(home, small):
     (home.known / "Barack Obama").mkdir(parents=True)
     (home.known / "Barack Obama" / "one.jpg").write_bytes(small["obama3"])
@@ -236,6 +237,7 @@ def _rows(home: Home) -> dict:
         return {row[:2]: row[2:] for row in connection.execute("SELECT photo, face, vector, checksum FROM encodings")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
 def test_an_interrupted_run_goes_on_where_it_was(home, small, how):
     """Photos that differ in a byte, so many that some are written before the end."""
@@ -314,6 +316,7 @@ def test_names_that_are_no_text_are_read_too(home, small):
     assert any("caf%E9.jpg" in each["href"] for each in Page(page).all("a"))
 
 
+@pytest.mark.slow
 def test_without_json_it_says_what_it_did(home, small):
     put(home, {"a.jpg": small["obama"], "b.jpg": small["obama2"], "bad.jpg": b"x", "notes.txt": b"x"})
     code, out, err = home.process("group", home.album, "--out", home.out)

@@ -61,6 +61,7 @@ def test_a_cropped_photo_counts_with_what_is_decoded():
     assert caught.value.details["pixels"] == 320 * 240
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(64, 64), (65, 63), (600, 400), (1100, 700)])
 @pytest.mark.parametrize("chroma", [420, 422, 444])
 def test_heic_is_read_as_a_second_reader_reads_it(size, chroma):

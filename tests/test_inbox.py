@@ -79,6 +79,7 @@ def seen(*shots: StrangerShot, visit: str = "visit", **more) -> Sighting:
     return Sighting(visit, "door", now - 3, now, shots, **more)
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_a_picture_that_could_enrol_and_its_own_template(inbox, shots, engine):
     assert inbox.offer(seen(shots["obama.jpg"], shots["nothing"], shots["obama2.jpg"]))
     (stranger,) = wait_for(inbox.strangers.all)

@@ -144,6 +144,7 @@ def test_a_photo_that_is_replaced_while_it_is_encrypted_is_not_lost(sealed_home,
     assert sealed_home.known.read("Ann/a.jpg", 10**7) == faces["biden"] and is_sealed(file.read_bytes())
 
 
+@pytest.mark.slow
 def test_two_processes_that_encrypt_the_same_files_agree(sealed_home, faces):
     for number in range(20):
         os.utime(sealed_home.put(f"Ann/{number}.jpg", faces["obama"] + bytes([number])), (1, 1))

@@ -158,6 +158,7 @@ def test_entries_that_overlap_do_not_multiply_the_work(order):
     assert metadata.strip(photo, "location") == saved("png")
 
 
+@pytest.mark.slow
 def test_what_is_enrolled_has_no_position(tmp_path, models_dir, photos):
     with pillow.open(photos["obama.jpg"]) as picture:
         file = io.BytesIO()

@@ -160,6 +160,7 @@ def test_all_ways_to_write_a_name_are_one_name_with_one_key(name):
     assert names.comparison_key(clean.upper()) == names.comparison_key(clean.upper().lower())
 
 
+@pytest.mark.slow
 @given(anything)
 def test_only_invalid_name_is_ever_raised(name):
     try:

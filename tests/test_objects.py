@@ -97,6 +97,7 @@ def test_arrays_that_are_no_picture(detector):
         detector.find(np.zeros((10, 10), np.uint8))
 
 
+@pytest.mark.slow
 def test_many_threads_find_the_same(detector, photos, portrait):
     pictures = [portrait, images.decode(photos["obama.jpg"].read_bytes()).pixels, portrait[:, ::-1].copy()]
     alone = [detector.find(picture, 0.1) for picture in pictures]
@@ -237,6 +238,7 @@ def test_a_start_needs_nothing_for_objects():
     assert set(needed_files(Settings())) <= set(manifest.BASIC)
 
 
+@pytest.mark.slow
 def test_the_first_call_fetches_and_once(bare, models_dir, monkeypatch, portrait):
     asked = []
 

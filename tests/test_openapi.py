@@ -31,6 +31,7 @@ def validator(schema: dict):
     return jsonschema.Draft202012Validator({**schema, "components": DOCUMENT["components"]})
 
 
+@pytest.mark.slow
 def test_it_is_a_valid_openapi_3_1_document():
     validate = pytest.importorskip("openapi_spec_validator").validate
     assert DOCUMENT["openapi"].startswith("3.1.")

@@ -59,6 +59,31 @@ def test_hug_shows_no_warning_to_the_one_who_starts_it():
     assert run_python(code) == "quiet"
 
 
+@pytest.mark.parametrize("name", ["distutils", "requests", "cgi", "wsgiref.simple_server"])
+def test_what_hug_hardly_uses_is_imported_only_when_it_is_used(name):
+    code = f"import hug; print([each for each in sys.modules if each == {name!r} or each.startswith('setuptools')])"
+    assert run_python(code, "-W", "ignore") == "[]"
+
+
+def test_what_stood_in_leads_to_the_real_functions():
+    code = (
+        "import hug; header = hug.format.parse_header('text/plain; charset=utf-8');"
+        "from falcon.vendor.mimeparse import mimeparse; best = mimeparse.best_match(['a/b', 'c/d'], 'c/*;q=0.5, a/b;q=0.1');"
+        "session = hug.use.requests.Session; import requests;"
+        "print(header, best, session is requests.Session, hug.api.strtobool('Yes'), callable(hug.api.make_server))"
+    )
+    assert run_python(code, "-W", "ignore") == "('text/plain', {'charset': 'utf-8'}) c/d True 1 True"
+
+
+def test_what_is_imported_already_stays():
+    code = "import requests, cgi; here = requests, cgi; import hug; print((hug.use.requests, sys.modules['cgi']) == here)"
+    assert run_python(code, "-W", "ignore") == "True"
+
+
+def test_versions_are_compared_by_numbers():
+    assert run_python("print(hug_numpy2.LooseVersion('3.10rc2').version)") == "[3, 10, 'rc', 2]"
+
+
 def requirements(name: str) -> list[str]:
     lines = (ROOT / name).read_text("utf-8").splitlines()
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
@@ -144,6 +169,7 @@ class TestMakeVenv:
         script.chmod(0o755)
         return script
 
+    @pytest.mark.slow
     def test_makes_an_environment_with_pip_and_then_leaves_it_alone(self, tmp_path):
         assert self.run(tmp_path, sys.executable).returncode == 0
         python = tmp_path / "venv" / "bin" / "python"

@@ -18,6 +18,7 @@ import pytest
 import recognizer
 from recognizer.core.errors import InvalidParameter, InvalidSource, ModelMissing
 from recognizer.engines.engine import Engine
+from recognizer.events.appearances import Appearances
 from recognizer.video.output.watching import watch
 from recognizer.video.tracking import pipeline as pipeline_module
 from recognizer.video.tracking.pipeline import DESCRIBED_AT_ONCE, PERMANENT, Pipeline, Wants
@@ -223,6 +224,48 @@ def test_a_slow_engine_does_not_hold_up_pictures():
     found = [face for result in results for face in result.faces if face.found]
     assert vision.calls["detect"] // 2 < len(found) <= vision.calls["detect"]
     assert sum(face.late for face in found) > len(found) // 2 and not any(face.late and face.detected for face in found)
+
+
+@pytest.mark.parametrize("seconds", [0.6, 1.5, 4.0])
+@pytest.mark.parametrize("rate", [0.5, 12])
+def test_a_person_is_reported_however_slow_the_engine_is(seconds, rate):
+    """As on a machine that other work keeps busy: a face is shown with a picture of seconds after the one it was found in."""
+    vision = Vision([Actor(ADA, still(80))], {"ada": ADA}, slow=takes(seconds))
+    results = run(Camera(int(60 * rate), rate=rate), vision)
+    first = next(i for i, result in enumerate(results) if result.faces)
+    assert all(len(result.faces) == 1 for result in results[first:]), "it is not shown all the time"
+    assert {face.track for result in results for face in result.faces} == {1}
+    assert names(results[-1]) == [(1, "ada")]
+    assert story(results) == ["appeared ada"]
+    for result in results:
+        for face in result.faces:
+            assert (face.detected_in is not None) == face.late
+            if face.detected_in is not None:
+                assert face.detected_in.frame.number < result.frame.number
+
+
+def test_a_person_who_went_is_not_shown_once_a_pass_has_missed_them():
+    vision = Vision([Actor(ADA, lambda n: (80, 90, 60) if n < 240 else None)], {"ada": ADA}, slow=takes(1.0))
+    results = run(Camera(600, rate=12), vision)
+    shown = [result.frame.number for result in results if result.faces]
+    assert 240 < shown[-1] <= 240 + 5 * 12  # the rest of one pass, waiting for descriptions, and a whole one
+    assert story(results) == ["appeared ada", "left ada"]
+
+
+def test_pictures_of_a_face_are_taken_from_the_frame_it_was_found_in():
+    """She is found while she passes, and gone from the picture that is shown by then."""
+    vision = Vision([Actor(ADA, lambda n: (80, 90, 60) if n % 24 < 6 else None)], {"ada": ADA}, slow=takes(0.7))
+    results = run(Camera(400, rate=12), vision)
+    found = [face.detected_in for result in results for face in result.faces if face.late]
+    assert found and all(each.frame.number % 24 < 6 and each.box.centre == pytest.approx((80, 90)) for each in found)
+
+
+def story(results) -> list[str]:
+    """The events about people that come of results."""
+    made, appearances = [], Appearances()
+    for result in results:
+        made += appearances.observe("door", result, result.frame.taken)
+    return [f"{event.kind} {event.subject}" for event in made]
 
 
 def test_a_quick_engine_sees_every_picture():
@@ -471,6 +514,7 @@ def people(tmp_path_factory, models_dir, photos):
         yield opened
 
 
+@pytest.mark.slow
 def test_a_real_clip(people, clip):
     async def collect():
         return [result async for result in people.watch(clip, paced=False, landmarks=68)]
@@ -489,6 +533,7 @@ def test_a_real_clip(people, clip):
                 assert face.seen.distance <= face.seen.match.threshold and face.seen.match.false_match_rate < 0.01
 
 
+@pytest.mark.slow
 def test_several_sources_under_one_loop(people, clip, still_clip):
     async def one(clip, **how) -> Counter:
         found: Counter = Counter()
@@ -523,6 +568,7 @@ def test_somebody_enrolled_while_watching_is_named_from_then_on(people, clip, ph
     assert found[20] == {"Barack Obama", None} and found[-1] == {"Barack Obama", "Eileen Collins"}
 
 
+@pytest.mark.slow
 def test_the_loop_is_not_blocked_by_the_real_engine(people, clip, monkeypatch):
     rounds = Rounds()
 

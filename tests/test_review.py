@@ -111,6 +111,7 @@ def test_too_many_are_looked_at_one_by_one_only(monkeypatch):
     assert made.of_all() is None and codes(made.of("ann")) == {"x": ["unlike_others"]}
 
 
+@pytest.mark.slow
 def test_many_templates_are_compared_as_one_by_one():
     chance = np.random.default_rng(1)
     people = {

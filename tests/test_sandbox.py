@@ -139,6 +139,7 @@ def test_too_few_pixels_are_waited_for_no_longer_than_any_others(made):
     assert reads(box)
 
 
+@pytest.mark.slow
 @POSIX
 def test_a_decoder_that_computes_for_ever_is_ended_by_the_system(made):
     box = made("while True: pass", seconds=300.0)  # the limit is on processor time, whatever the clock says
@@ -154,6 +155,7 @@ def test_a_decoder_that_waits_for_ever_is_given_up(made):
     assert reads(box)
 
 
+@pytest.mark.slow
 @POSIX
 def test_processor_time_is_counted_for_each_photo_alone(made):
     work = "end = time.process_time() + 0.5\n    while time.process_time() < end: pass\n    return sound(data, admit)"
@@ -173,6 +175,7 @@ def test_a_decoder_that_takes_all_memory_is_refused_it(made):
     assert reads(box)
 
 
+@pytest.mark.slow
 @LINUX
 def test_the_largest_photos_that_are_allowed_fit_into_the_memory_that_is():
     file = io.BytesIO()

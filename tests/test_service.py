@@ -33,6 +33,7 @@ def story(seen) -> list:
     return [(face.match.subject, round(face.match.distance, 4), tuple(face.face.box)) for face in seen.faces]
 
 
+@pytest.mark.slow
 def test_photos_described_side_by_side_get_their_own_answers(service, photos, monkeypatch):
     """Two threads are held up until twelve photos wait, one of them broken and some without a face."""
     good = {name: photos[name].read_bytes() for name in ("obama2.jpg", "biden.jpg", "astronaut.png")}

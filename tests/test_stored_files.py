@@ -30,6 +30,7 @@ ELSEWHERE = {
     "recognizer.core.vault": "the key file",
     "recognizer.doctor": "a file without a name, to see whether the folder can be written to",
     "recognizer.engines.dlib.int8": "the folder of weights",
+    "recognizer.engines.prepared": "the folder of weights",
     "recognizer.enrolment.conversion": "known_faces",
     "recognizer.enrolment.folder": "known_faces",
     "recognizer.enrolment.subject_export": "the file that the command names",
@@ -68,6 +69,7 @@ def modules() -> dict[str, Path]:
     return {".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts): file for file in PACKAGE.rglob("*.py")}
 
 
+@pytest.mark.slow
 def test_every_module_that_writes_files_is_registered():
     writing = {name for name, file in modules().items() if writes(file.read_text("utf-8"))}
     registered = {each.module for each in STORED_FILES}

@@ -94,6 +94,36 @@ def test_missing_for_a_moment_is_carried_on_then_hidden_then_forgotten():
     assert ids(tracker.update(together(face(100)), 5.4)) == [2]
 
 
+def test_what_a_slow_pass_found_is_shown_until_the_next_one_is_done():
+    tracker = Tracker(shown=0.4, kept=4.0)
+    (track,) = tracker.update(together(face(100)), 0.0)
+    tracker.delayed(3.0)
+    assert tracker.visible(3.0) == tracker.visible(12.3) == [track]
+    assert tracker.visible(12.5) == [] and tracker.expire(12.5) == []  # it never came
+    assert ids(tracker.update(together(face(100)), 3.1)) == [1] and not track.doubtful
+    tracker.delayed(6.1)
+    assert tracker.visible(6.1) == [track]
+    tracker.update(together(), 6.2)
+    assert tracker.visible(6.2) == [] and tracker.lost(6.2) == [track]  # missed: it is not shown any more
+
+
+def test_a_weak_detection_of_a_slow_pass_has_time_to_be_repeated():
+    tracker = Tracker(sure=0.75)
+    tracker.update(together(face(100, score=0.65)), 0.0)
+    tracker.delayed(2.0)
+    assert tracker.visible(2.0) == [] and tracker.expire(4.0) == []
+    assert ids(tracker.update(together(face(100, score=0.65)), 2.1)) == [1]
+    assert ids(tracker.visible(4.1)) == [1]
+
+
+def test_a_long_gap_between_pictures_shows_nobody():
+    """The camera was lost for a minute while a pass ran."""
+    tracker = Tracker()
+    tracker.update(together(face(100)), 0.0)
+    tracker.delayed(60.0)
+    assert tracker.visible(60.0) == []
+
+
 def test_a_face_elsewhere_is_another_one():
     tracker = Tracker()
     tracker.update(together(face(100)), 0.0)

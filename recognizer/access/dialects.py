@@ -143,12 +143,31 @@ _AZURE: dict[tuple[str, str], str] = {
     },
 }
 
+_NEXTCLOUD: dict[tuple[str, str], str] = {
+    ("GET", "/open"): READ,
+    ("POST", "/detect"): READ,
+    ("POST", "/compute"): READ,
+    ("GET", "/health"): ANYONE,
+    ("GET", "/welcome"): ANYONE,
+}
+
+_DEEPFACE: dict[tuple[str, str], str] = {
+    ("POST", "/represent"): READ,
+    ("POST", "/verify"): READ,
+    ("POST", "/analyze"): READ,
+    ("POST", "/search"): READ,
+    ("POST", "/register"): WRITE,
+    ("POST", "/build/index"): READ,
+}
+
 #: In the order in which they are given their places: of two that want the same paths, the later one gets a prefix.
 DIALECTS = (
     DialectAccess("deepstack", ("/v1",), _DEEPSTACK, key_field="api_key"),
     DialectAccess("codeproject", ("/v1",), _DEEPSTACK, key_field="api_key"),
     DialectAccess("compreface", ("/api/v1",), _COMPREFACE),
     DialectAccess("azure", ("/face",), _AZURE, key_headers=("HTTP_OCP_APIM_SUBSCRIPTION_KEY",)),
+    DialectAccess("nextcloud", ("",), _NEXTCLOUD, takes_root=False),
+    DialectAccess("deepface", ("",), _DEEPFACE, takes_root=False),
 )
 _ENTRY = re.compile(r"([a-z0-9-]+)(?:=(/|(?:/[A-Za-z0-9._~-]+)+))?")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import sys
@@ -42,12 +43,21 @@ def _module() -> str:
     return "api"
 
 
-def _serve(module: str, host: str, port: int) -> None:
-    """Run the `hug` command in this process. It ends the process."""
+def _before_hug() -> None:
+    """Let hug be imported, and quickly; see packaging/hug-numpy2. A .pth file has done so already where that is installed."""
+    for name in ("hug_numpy2", "recognizer.http.hug_numpy2"):
+        if importlib.util.find_spec(name) is not None:
+            importlib.import_module(name)
+            return
     import numpy
 
     if not hasattr(numpy, "unicode_"):
         numpy.unicode_ = numpy.str_  # type: ignore[attr-defined]  # hug 2.6 reads the name, which NumPy 2 removed
+
+
+def _serve(module: str, host: str, port: int) -> None:
+    """Run the `hug` command in this process. It ends the process."""
+    _before_hug()
     from hug import development_runner
 
     from recognizer.http import server

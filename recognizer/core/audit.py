@@ -27,7 +27,7 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -36,6 +36,7 @@ from typing import Any, TypeAlias, cast
 
 from recognizer.core.disk import disk_errors, storage_error
 from recognizer.core.errors import AuditBroken, StorageError
+from recognizer.core.fair_lock import FairLock
 from recognizer.core.files import new_file, own_folder, remove_parts, sync_folder
 from recognizer.core.times import iso_time
 from recognizer.core.vault import Vault
@@ -226,16 +227,14 @@ class AuditLog:
         ------
         StorageError
         """
-        from filelock import FileLock, Timeout
-
         with self._lock, disk_errors("the audit log cannot be written"):
             own_folder(self.folder.parent)
             own_folder(self.folder)
-            try:
-                lock = FileLock(self.folder / "audit.lock").acquire(timeout=_LOCK_TIMEOUT)
-            except Timeout:
-                raise StorageError("the audit log cannot be written: another process holds its lock") from None
-            with lock:
+            with ExitStack() as held:
+                try:
+                    held.enter_context(FairLock(self.folder / "audit.lock").hold(_LOCK_TIMEOUT))
+                except TimeoutError:
+                    raise StorageError("the audit log cannot be written: another process holds its lock") from None
                 yield
 
     def _append_with_names(self, action: str, subject: str | None, details: dict[str, Any], names: dict[str, str]) -> AuditLine:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from recognizer.core.disk import storage_error
 from recognizer.core.errors import Busy
+from recognizer.core.fair_lock import FairLock
 from recognizer.core.files import own_folder
 
 _FILE = "changes.lock"
 #: Seconds that a write waits for other writes and for the last step of a backup.
 PATIENCE = 60.0
-_POLL_SECONDS = 0.005
 
 
 class WriteLock:
@@ -27,13 +27,11 @@ class WriteLock:
     """
 
     def __init__(self, state: Path):
-        from filelock import FileLock
-
         self._lock = threading.RLock()
-        self._file = FileLock(Path(state) / _FILE, thread_local=False)
-        with suppress(OSError):  # created now, because a full disk may have no room for it later
+        self._file = FairLock(Path(state) / _FILE)
+        with suppress(OSError):
             own_folder(Path(state))
-            (Path(state) / _FILE).touch(exist_ok=True)
+            self._file.create_files()
 
     @contextmanager
     def hold(self) -> Iterator[None]:
@@ -45,20 +43,16 @@ class WriteLock:
             The lock was held by others for `PATIENCE` seconds.
         StorageError
         """
-        from filelock import Timeout
-
         if not self._lock.acquire(timeout=PATIENCE):
             raise Busy("another change or a backup is in progress; try again shortly")
         try:
-            try:
-                self._file.acquire(timeout=PATIENCE, poll_interval=_POLL_SECONDS)
-            except Timeout:
-                raise Busy("another change or a backup is in progress; try again shortly") from None
-            except OSError as error:
-                raise storage_error("the state folder cannot be used", error) from error
-            try:
+            with ExitStack() as held:
+                try:
+                    held.enter_context(self._file.hold(PATIENCE))
+                except TimeoutError:
+                    raise Busy("another change or a backup is in progress; try again shortly") from None
+                except OSError as error:
+                    raise storage_error("the state folder cannot be used", error) from error
                 yield
-            finally:
-                self._file.release()
         finally:
             self._lock.release()

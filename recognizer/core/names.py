@@ -30,7 +30,7 @@ def normalise(name: str) -> str:
     """
     if not isinstance(name, str):
         raise InvalidName(f"expected a name as text, got {type(name).__name__}")
-    for character in name:
+    for character in () if name.isascii() and name.isprintable() and _SEPARATORS.isdisjoint(name) else name:
         if character in _SEPARATORS:
             raise InvalidName(f"a name must not contain {character!r}", name=_shown(name))
         # Cc, Cf, Cs, Co, Cn: control, format (direction overrides, zero-width), surrogates, private, unassigned

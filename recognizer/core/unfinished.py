@@ -41,7 +41,9 @@ class UnfinishedWork:
     about : str
         The id by which the audit log knows the subject.
     recorded : bool
-        The audit log has the line of an erasure.
+        The audit log has the line of an erasure. For a renaming: known_faces has the new name, and so has the audit log.
+    only_photos : bool
+        Only the photos of `whose` are erased, after which the subject has none.
     """
 
     id: str
@@ -49,6 +51,7 @@ class UnfinishedWork:
     new_name: str | None = None
     about: str = ""
     recorded: bool = False
+    only_photos: bool = False
 
 
 class Unfinished:
@@ -69,9 +72,10 @@ class Unfinished:
         self._memory: dict[str, UnfinishedWork] = {}
         self._lock = threading.Lock()
 
-    def begin(self, whose: Whose, new_name: str | None = None, about: str = "") -> UnfinishedWork:
+    def begin(self, whose: Whose, new_name: str | None = None, about: str = "", *, only_photos: bool = False) -> UnfinishedWork:
         """Note what is about to be done."""
-        work = UnfinishedWork(f"{time.time_ns():020}-{secrets.token_hex(4)}", whose, new_name, about)
+        id_ = f"{time.time_ns():020}-{secrets.token_hex(4)}"
+        work = UnfinishedWork(id_, whose, new_name, about, only_photos=only_photos)
         self.note(work)
         return work
 
@@ -153,6 +157,7 @@ def _plain(work: UnfinishedWork) -> dict[str, Any]:
         "new_name": work.new_name,
         "about": work.about,
         "recorded": work.recorded,
+        "only_photos": work.only_photos,
     }
 
 
@@ -160,4 +165,4 @@ def _work(id_: str, kept: dict[str, Any]) -> UnfinishedWork:
     vectors = [np.frombuffer(base64.b64decode(each), "<f4") for each in kept["templates"]]
     templates = np.array(vectors) if vectors else np.empty((0, 0), np.float32)
     whose = Whose(kept["name"], tuple(kept["photos"]), templates, again=True)
-    return UnfinishedWork(id_, whose, kept["new_name"], kept["about"], kept["recorded"])
+    return UnfinishedWork(id_, whose, kept["new_name"], kept["about"], kept["recorded"], kept.get("only_photos", False))

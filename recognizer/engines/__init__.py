@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from recognizer.core.errors import InvalidParameter
 from recognizer.engines.engine import DetectionSizes, Engine, central, largest
+from recognizer.engines.prepared import Origin
 from recognizer.engines.protocols import Calibration, Detector, Embedder, EngineInfo
 from recognizer.engines.runtime import EXACT, require_provider
 from recognizer.weights import manifest
@@ -50,7 +51,11 @@ def _yunet(choice: Choice) -> Detector:
 
     # bf16 is not faster here, and its shift of landmarks by pixels causes more drift than everything else together
     provider = "openvino" if choice.provider == "openvino-bf16" else choice.provider
-    return YunetDetector(manifest.path("yunet", choice.models_dir), provider=provider)
+    return YunetDetector(manifest.path("yunet", choice.models_dir), provider=provider, origin=_origin("yunet", choice))
+
+
+def _origin(key: str, choice: Choice) -> Origin:
+    return Origin(choice.models_dir, manifest.MANIFEST[key].sha256)
 
 
 def _hog(choice: Choice) -> Detector:
@@ -80,7 +85,8 @@ def _dlib_itself(choice: Choice) -> Embedder:
 def _sface(choice: Choice) -> SfaceEmbedder:
     from recognizer.engines.sface import SfaceEmbedder
 
-    return SfaceEmbedder(manifest.path("sface", choice.models_dir), provider=choice.provider)
+    path = manifest.path("sface", choice.models_dir)
+    return SfaceEmbedder(path, provider=choice.provider, origin=_origin("sface", choice))
 
 
 def _joined(choice: Choice) -> Embedder:

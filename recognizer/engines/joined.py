@@ -36,6 +36,7 @@ class JoinedEmbedder:
 
     Attributes
     ----------
+    dlib : DlibOnnxEmbedder
     idle : callable returning bool
         Whether the machine has a spare core for the second network; set by the owner of the worker threads.
     """
@@ -44,7 +45,7 @@ class JoinedEmbedder:
     holds_lock = False
 
     def __init__(self, dlib: DlibOnnxEmbedder, sface: SfaceEmbedder, weight: float = DLIB_WEIGHT):
-        self._dlib, self._sface = dlib, sface
+        self.dlib, self._sface = dlib, sface
         self._weight = np.float32(weight)
         self.dim = dlib.dim + sface.dim
         self.idle: Callable[[], bool] = lambda: True
@@ -68,11 +69,11 @@ class JoinedEmbedder:
         for_sface = [(pixels, faces, each) for (pixels, faces), each in zip(whole, found, strict=True)]
         with self._alone() as alone:
             if alone:
-                beside = self._beside.submit(self._dlib.embed_shapes, for_dlib)
+                beside = self._beside.submit(self.dlib.embed_shapes, for_dlib)
                 second = self._sface.describe_shapes(for_sface)
                 first = beside.result()
             else:
-                first = self._dlib.embed_shapes(for_dlib)
+                first = self.dlib.embed_shapes(for_dlib)
                 second = self._sface.describe_shapes(for_sface)
         return [
             Described(np.hstack([one * self._weight, other.vectors]), other.strengths)

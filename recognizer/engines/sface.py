@@ -15,6 +15,7 @@ import numpy as np
 from recognizer.core import geometry
 from recognizer.core.types import Faces, check_pixels
 from recognizer.engines.dlib.native import points_of, shapes
+from recognizer.engines.prepared import Origin
 from recognizer.engines.protocols import Described, parted
 from recognizer.engines.sface_ort import SFaceNet
 
@@ -66,14 +67,16 @@ class SfaceEmbedder:
         Number of threads for one call.
     provider : str
         See `runtime.PROVIDERS`.
+    origin : Origin, optional
+        Where the rewritten network is stored.
     """
 
     name = "sface"
     dim = 128
     holds_lock = False
 
-    def __init__(self, model: Path, threads: int = 1, provider: str = "cpu"):
-        self._network = SFaceNet(model, threads, provider)
+    def __init__(self, model: Path, threads: int = 1, provider: str = "cpu", origin: Origin | None = None):
+        self._network = SFaceNet(model, threads, provider, origin)
 
     def embed(self, pixels: np.ndarray, faces: Faces) -> np.ndarray:
         """Describe faces by unit vectors; see `protocols.Embedder`."""

@@ -18,6 +18,7 @@ import numpy as np
 
 from recognizer.core.errors import ModelCorrupt
 from recognizer.engines import onnxfile
+from recognizer.engines.prepared import Origin, prepared
 from recognizer.engines.runtime import NetworkSession, release_memory
 
 CHIP = 112
@@ -35,6 +36,8 @@ class SFaceNet:
         Number of threads for one call.
     provider : str
         See `runtime.PROVIDERS`.
+    origin : Origin, optional
+        Where the rewritten network is stored.
 
     Raises
     ------
@@ -44,8 +47,10 @@ class SFaceNet:
 
     dim = 128
 
-    def __init__(self, model_path: str | Path, threads: int = 1, provider: str = "cpu"):
-        self._session = NetworkSession(_rewritten(onnxfile.read_file(model_path)), threads, provider)
+    def __init__(self, model_path: str | Path, threads: int = 1, provider: str = "cpu", origin: Origin | None = None):
+        code = (__file__, onnxfile.__file__)
+        network = prepared("sface", origin, code, lambda: _rewritten(onnxfile.read_file(model_path)))
+        self._session = NetworkSession(network, threads, provider)
         release_memory()
 
     def describe(self, chips: np.ndarray) -> np.ndarray:

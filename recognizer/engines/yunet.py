@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from recognizer.core.types import Faces, check_pixels
+from recognizer.engines.prepared import Origin
 from recognizer.engines.yunet_ort import YuNet
 
 #: Boxes with a lower score are too rarely faces to be reported (benchmarks/detection.py).
@@ -25,13 +26,22 @@ class YunetDetector:
         Number of threads for one call.
     provider : str
         See `runtime.PROVIDERS`.
+    origin : Origin, optional
+        Where the rewritten network is stored.
     """
 
     name = "yunet"
     preferred_size = 640
 
-    def __init__(self, model: Path, score: float = MIN_SCORE, threads: int = 1, provider: str = "cpu"):
-        self._network = YuNet(model, threads, score, provider=provider)
+    def __init__(
+        self,
+        model: Path,
+        score: float = MIN_SCORE,
+        threads: int = 1,
+        provider: str = "cpu",
+        origin: Origin | None = None,
+    ):
+        self._network = YuNet(model, threads, score, provider=provider, origin=origin)
 
     def detect(self, pixels: np.ndarray) -> Faces:
         """Find faces in RGB uint8 pixels, shape (H, W, 3), without resizing them; see `protocols.Detector`."""

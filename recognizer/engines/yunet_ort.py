@@ -15,6 +15,7 @@ import numpy as np
 from recognizer.core.errors import ModelCorrupt
 from recognizer.core.types import check_pixels
 from recognizer.engines import onnxfile
+from recognizer.engines.prepared import Origin, prepared
 from recognizer.engines.runtime import NetworkSession
 
 _STRIDES = (8, 16, 32)
@@ -42,6 +43,8 @@ class YuNet:
         Largest number of boxes before suppression.
     provider : str
         See `runtime.PROVIDERS`.
+    origin : Origin, optional
+        Where the rewritten network is stored.
 
     Raises
     ------
@@ -57,8 +60,11 @@ class YuNet:
         nms: float = 0.3,
         top_k: int = 5000,
         provider: str = "cpu",
+        origin: Origin | None = None,
     ):
-        self._session = NetworkSession(_rewritten(onnxfile.read_file(model_path)), threads, provider)
+        code = (__file__, onnxfile.__file__)
+        network = prepared("yunet", origin, code, lambda: _rewritten(onnxfile.read_file(model_path)))
+        self._session = NetworkSession(network, threads, provider)
         self._score, self._nms, self._top_k = np.float32(score), nms, top_k
         # a product of two sigmoids can reach the squared score only where both do; slightly lower, to allow for rounding
         least = min(max(score**2, 1e-6), 1 - 1e-6)

@@ -58,9 +58,9 @@ class Conversion:
         """Files that could not be converted."""
         return list(self._failed.values())
 
-    def keep_only(self, paths: Collection[str]) -> None:
-        """Forget the files that are no longer in the folder."""
-        self._due &= set(paths)
+    def forget_gone(self, folders: Collection[str], there: Collection[str]) -> None:
+        """Forget the files of these folders but those that are still there."""
+        self._due = {path for path in self._due if path in there or path.partition("/")[0] not in folders}
         self._failed = {path: why for path, why in self._failed.items() if path in self._due}
 
     def encrypt(self, photo: PhotoFile, settled: bool) -> PhotoFile:

@@ -11,11 +11,10 @@ folder and other processes), `photo_encoding`, `conversion` (encrypting files, r
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from recognizer.core import names
 from recognizer.core.consent import Consent
 from recognizer.enrolment.cache import EncodingsCache
 from recognizer.enrolment.cache_writing import CacheWriting
@@ -70,8 +69,17 @@ class Enrolment:
 
     # -- the folder as it is ------------------------------------------------------------------------------------
 
-    def sync(self, *, settle: bool = False, progress: EncodingReporter | None = None) -> bool:
+    def sync(
+        self,
+        *,
+        settle: bool = False,
+        progress: EncodingReporter | None = None,
+        changed: Collection[str] | None = None,
+    ) -> bool:
         """Update the gallery to match the folder.
+
+        A folder of a subject is read if its modification time changed. Files that are written anew in place do not change it:
+        of those, some thousands are looked at in each call, in turn.
 
         Parameters
         ----------
@@ -79,6 +87,8 @@ class Enrolment:
             Skip files that may still be being written.
         progress : callable, optional
             Called with ``(done, total)`` of the photos to be encoded.
+        changed : collection of str, optional
+            Names in the folder of known faces below which something changed; only these are looked at.
 
         Returns
         -------
@@ -91,7 +101,12 @@ class Enrolment:
         Busy
             It was interrupted, see `interrupt`, or another process holds the lock of every write.
         """
-        return self._sync.sync(settle, progress)
+        return self._sync.sync(settle, progress, changed)
+
+    @property
+    def look_seconds(self) -> float:
+        """Seconds of processor time that the last look at the whole folder took, without reading and encoding photos."""
+        return self._sync.look_seconds
 
     def interrupt(self) -> None:
         """End the `sync` that runs, within a few photos, and refuse later ones: the process is about to end."""
@@ -188,7 +203,12 @@ class Enrolment:
     def subjects(self) -> dict[str, list[Entry]]:
         """Everybody with a folder, by name, with what was read from it."""
         with self._table.lock:
-            return {name: self._table.entries(name) for name in sorted(self._table.subjects(), key=names.comparison_key)}
+            return {name: self._table.entries(name) for name in self._table.subjects()}
+
+    def names(self) -> list[str]:
+        """Everybody with a folder from which something was read, in the order in which people are listed."""
+        with self._table.lock:
+            return self._table.subjects()
 
     def is_enrolled(self, subject: str) -> bool:
         """Whether anything was read from a subject's folder."""
@@ -233,7 +253,7 @@ class Enrolment:
             unshared = sorted(self._table.unused(set(photos)))
             return {
                 "files": files,
-                "templates": self.gallery.subjects().get(subject, 0),
+                "templates": len(self.gallery.templates(subject)),
                 "cache_rows": self.cache.rows_about(unshared),
             }
 
@@ -254,7 +274,7 @@ class Enrolment:
         with self._table.lock:
             unusable = [
                 Problem(entry.subject, entry.path, entry.encoding.problem, entry.encoding.message or "")
-                for entry in self._table.all()
+                for entry in self._table.unusable_entries()
                 if entry.encoding.problem
             ]
             others = [*self._table.folder_problems, *self._consents.problems, *self._conversion.failures()]

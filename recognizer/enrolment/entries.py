@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import posixpath
 import threading
+from bisect import bisect_left, insort
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
 
-from recognizer.core.errors import StorageError, SubjectNotFound
+from recognizer.core import names
+from recognizer.core.errors import InvalidName, StorageError, SubjectNotFound
 from recognizer.core.types import Embedding, Template
 from recognizer.enrolment.cache import FORCED, Encoding, EncodingsCache, FileStamp
 from recognizer.enrolment.cache_writing import CacheWriting
@@ -73,7 +76,9 @@ class EntryTable:
         self._by_subject: dict[str, dict[str, Entry]] = defaultdict(dict)
         self._uses: Counter[str] = Counter()
         self._forced: set[str] = set()
-        self._unusable = 0
+        self._unusable: dict[str, Entry] = {}
+        self._folders: Counter[str] = Counter()
+        self._by_name: list[tuple[str, str]] | None = None  # comparison keys and subjects, in order
         self._pictures = PictureGroups(same_picture)
         self._hidden: frozenset[str] = frozenset()
 
@@ -82,7 +87,7 @@ class EntryTable:
     @property
     def unusable(self) -> int:
         """The number of files that enrol nobody. Needs no lock."""
-        return self._unusable
+        return len(self._unusable)
 
     def is_enrolled(self, subject: str) -> bool:
         """Whether anything was read from a subject's folder. Needs no lock."""
@@ -105,12 +110,35 @@ class EntryTable:
         """A copy of all entries, by path."""
         return dict(self._entries)
 
+    def folders(self) -> AbstractSet[str]:
+        """The folders, as they are written on the disk, from which anything was read."""
+        return self._folders.keys()
+
+    def in_folder(self, folder: str) -> list[Entry]:
+        """The entries of the files in a folder, as it is written on the disk."""
+        if folder not in self._folders:
+            return []
+        with suppress(InvalidName):
+            there = self._by_subject.get(names.normalise(folder), {})
+            return [entry for path, entry in there.items() if path.startswith(folder + "/")]
+        return []
+
+    def count_in(self, folder: str) -> int:
+        """The number of files read from a folder, as it is written on the disk."""
+        return self._folders.get(folder, 0)
+
+    def unusable_entries(self) -> Collection[Entry]:
+        """The files that enrol nobody."""
+        return self._unusable.values()
+
     def all(self) -> Collection[Entry]:
         return self._entries.values()
 
     def subjects(self) -> list[str]:
-        """Everybody with an entry."""
-        return list(self._by_subject)
+        """Everybody with an entry, by comparison key."""
+        if self._by_name is None:
+            self._by_name = sorted((names.comparison_key(subject), subject) for subject in self._by_subject)
+        return [subject for _, subject in self._by_name]
 
     def entries(self, subject: str) -> list[Entry]:
         """The entries of one subject, by path."""
@@ -167,12 +195,17 @@ class EntryTable:
 
     def record(self, entry: Entry) -> None:
         """Add an entry to the table; the gallery stays as it is."""
+        if entry.subject not in self._by_subject and self._by_name is not None:
+            insort(self._by_name, (names.comparison_key(entry.subject), entry.subject))
+        self.forget(entry.path)
         self._entries[entry.path] = entry
         self._by_subject[entry.subject][entry.path] = entry
+        self._folders[entry.path.partition("/")[0]] += 1
         self._uses[entry.photo] += 1
         if entry.encoding.forced:
             self._forced.add(entry.photo)
-        self._unusable += entry.encoding.problem is not None
+        if entry.encoding.problem is not None:
+            self._unusable[entry.path] = entry
 
     def _apply(self, changes: Mapping[str, Change]) -> None:
         """Update the gallery: additions before removals, so that nobody is missing in between."""
@@ -189,10 +222,17 @@ class EntryTable:
         """Remove an entry from the table, and return it; the gallery and the cache stay as they are."""
         entry = self._entries.pop(path, None)
         if entry is not None:
-            self._unusable -= entry.encoding.problem is not None
+            self._unusable.pop(path, None)
+            folder = path.partition("/")[0]
+            self._folders[folder] -= 1
+            if not self._folders[folder]:
+                del self._folders[folder]
             del self._by_subject[entry.subject][path]
             if not self._by_subject[entry.subject]:
                 del self._by_subject[entry.subject]
+                if self._by_name is not None:
+                    name = names.comparison_key(entry.subject), entry.subject
+                    del self._by_name[bisect_left(self._by_name, name)]
             self._uses[entry.photo] -= 1
             if self._uses[entry.photo] <= 0:
                 del self._uses[entry.photo]

@@ -11,10 +11,12 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Collection, Iterator, Sequence
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple, TypeAlias
 
 from recognizer.core import consent, identity, names
 from recognizer.core.consent import Consent
@@ -23,6 +25,7 @@ from recognizer.core.files import PART, open_regular, remove_erasing, sync_folde
 from recognizer.core.identity import Identity
 from recognizer.core.vault import Vault, is_sealed, most_sealed
 from recognizer.enrolment.cache import FileStamp
+from recognizer.enrolment.folder_index import FolderIndex
 from recognizer.photos import images
 
 #: What encrypted files are for; see `vault`.
@@ -32,6 +35,8 @@ _TRASH = ".deleted-"
 LARGEST_MARK = ".largest"
 #: A photo whose name ends so (after `LARGEST_MARK`, if it has both) is used although its face is not comparable.
 FORCED_MARK = ".forced"
+#: File systems whose clocks count whole seconds round to two.
+_TICK_NS = 2_000_000_000
 #: Files that systems and people leave in folders of photos, and that nobody means as photos.
 _IGNORED = {"thumbs.db", "desktop.ini", "readme.md", "readme.txt", "readme"}
 
@@ -55,8 +60,98 @@ class Problem:
     message: str
 
 
+class FolderMark(NamedTuple):
+    """Modification time and inode of a subject's folder: they change when a file comes, goes or is renamed."""
+
+    mtime_ns: int
+    inode: int
+
+    def is_older_than(self, moment_ns: int) -> bool:
+        """Whether a later change is sure to give another mark; clocks of file systems may count whole seconds only."""
+        return 0 <= self.mtime_ns < moment_ns - _TICK_NS
+
+
+@dataclass(slots=True)
+class ReadFolder:
+    """What was seen in a subject's folder beside its photos.
+
+    Attributes
+    ----------
+    subject : str
+    mark : FolderMark or None
+        None while a change could leave the same mark.
+    consent : FileStamp or None
+        Of the note of consent, if there is one.
+    problems : list of Problem
+    """
+
+    subject: str
+    mark: FolderMark | None = None
+    consent: FileStamp | None = None
+    problems: list[Problem] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class FolderLook:
+    """What `KnownFaces.look` found.
+
+    Attributes
+    ----------
+    whole : bool
+        Whether all names were listed; otherwise everything here is about some of them.
+    folders : set of str
+        Folders of subjects, whether they were read or not.
+    absent : set of str
+        Names that are no folder of a subject, or not any more.
+    read : dict
+        The folders that were read.
+    photos : list of PhotoFile
+        Of the folders that were read, by path.
+    root_problems : dict
+        Problem of each name that cannot be used.
+    """
+
+    whole: bool
+    folders: set[str] = field(default_factory=set)
+    absent: set[str] = field(default_factory=set)
+    read: dict[str, ReadFolder] = field(default_factory=dict)
+    photos: list[PhotoFile] = field(default_factory=list)
+    root_problems: dict[str, Problem] = field(default_factory=dict)
+
+    @property
+    def changed(self) -> set[str]:
+        """The folders that were read or are gone."""
+        return self.absent | self.read.keys()
+
+
+class _Entry:
+    """A name in the folder, with the methods of os.DirEntry that are needed."""
+
+    def __init__(self, root: Path, name: str):
+        self.name, self.path = name, os.path.join(root, name)
+
+    def _mode(self) -> int:
+        try:
+            return os.lstat(self.path).st_mode
+        except (OSError, ValueError):
+            return 0
+
+    def exists(self) -> bool:
+        return self._mode() != 0
+
+    def is_symlink(self) -> bool:
+        return stat.S_ISLNK(self._mode())
+
+    def is_dir(self, *, follow_symlinks: bool = True) -> bool:
+        """Of the name itself: what a link leads to is never asked for."""
+        return stat.S_ISDIR(self._mode())
+
+
+_Named: TypeAlias = "os.DirEntry[str] | _Entry"
+
+
 class KnownFaces:
-    """The folder. It has no state but the path: the disk is the truth.
+    """The folder. The disk is the truth: besides the path, only the names of its folders are kept, while they are current.
 
     Parameters
     ----------
@@ -68,6 +163,7 @@ class KnownFaces:
 
     def __init__(self, root: Path, vault: Vault | None = None):
         self.root, self.vault = Path(root), vault
+        self._index = FolderIndex(self.root)
         with _disk():
             self.root.mkdir(parents=True, exist_ok=True)
 
@@ -91,85 +187,120 @@ class KnownFaces:
 
     # -- reading ------------------------------------------------------------------------------------------------
 
+    def look(self, marks: Mapping[str, FolderMark | None], only: Iterable[str] | None = None) -> FolderLook:
+        """What is in the folder that may have changed.
+
+        Parameters
+        ----------
+        marks : mapping
+            By folder, the mark of an earlier look: a folder that still has it is not read again. None reads it in any case.
+        only : iterable of str, optional
+            Names in the folder that changed; without it, all names are listed.
+
+        Raises
+        ------
+        StorageError
+        """
+        found = FolderLook(whole=only is None)
+        with _disk():
+            if only is None:
+                entries: list[_Named] = list(os.scandir(self.root))
+                self._index.refresh([(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries])
+            else:
+                self._index.refresh()
+                entries = [_Entry(self.root, name) for name in self._with_alike(only)]
+            for entry in entries:
+                self._look_at(entry, marks, found)
+        found.photos.sort(key=lambda photo: photo.path)
+        return found
+
+    def _with_alike(self, changed: Iterable[str]) -> set[str]:
+        """These names, and those that some systems cannot tell from them: they may be used, or unused, from now on."""
+        found = set(changed)
+        for name in list(found):
+            with suppress(InvalidName):
+                found.update(self._index.alike(self._index.parts(name)[1]))
+        return found
+
+    def _look_at(self, entry: _Named, marks: Mapping[str, FolderMark | None], found: FolderLook) -> None:
+        name = entry.name
+        if name.startswith(".") or name.lower() in _IGNORED:
+            return
+        if isinstance(entry, _Entry) and not entry.exists():
+            found.absent.add(name)
+            return
+        problem = self._folder_problem(entry)
+        if problem is not None:
+            found.absent.add(name)
+            found.root_problems[name] = problem
+            return
+        found.folders.add(name)
+        mark, known = _mark(entry.path), marks.get(name)
+        if known is not None and mark == known:
+            return
+        seen = ReadFolder(self._index.parts(name)[0])
+        begun = time.time_ns()
+        self._scan_subject(seen.subject, name, found.photos, seen)
+        if mark is not None and mark.is_older_than(begun):
+            seen.mark = mark
+        found.read[name] = seen
+
     def scan(self, consents: dict[str, FileStamp] | None = None) -> tuple[list[PhotoFile], list[Problem]]:
         """Everything in the folder: the files that should be photos, and what cannot be used.
 
         `consents` is filled with the stamp of each subject's note, where there is one.
         """
-        photos: list[PhotoFile] = []
-        problems: list[Problem] = []
-        seen: dict[str, str] = {}
-        with _disk():
-            entries = sorted(os.scandir(self.root), key=_order)
-        for entry in entries:
-            if entry.name.startswith(".") or entry.name.lower() in _IGNORED:
-                continue
-            problem = self._folder_problem(entry, seen)
-            if problem:
-                problems.append(problem)
-            else:
-                self._scan_subject(names.normalise(entry.name), Path(entry.path), photos, problems, consents)
-        return photos, problems
+        found = self.look({})
+        if consents is not None:
+            consents.update({each.subject: each.consent for each in found.read.values() if each.consent is not None})
+        return found.photos, [*found.root_problems.values(), *(why for each in found.read.values() for why in each.problems)]
 
     def files_of(self, subject: str) -> dict[str, FileStamp]:
         """The files of a subject that should be photos: path -> stamp; empty where the subject has no folder."""
         folder = self.subject_folder(subject)
         photos: list[PhotoFile] = []
         if folder is not None:
-            self._scan_subject(subject, folder, photos, [], None)
+            self._scan_subject(subject, folder.name, photos, ReadFolder(subject))
         return {photo.path: photo.stamp for photo in photos}
 
-    def _folder_problem(self, entry: os.DirEntry[str], seen: dict[str, str]) -> Problem | None:
+    def _folder_problem(self, entry: _Named) -> Problem | None:
         shown = _shown(entry.name)
         if entry.is_symlink():
             return Problem(None, shown, "symbolic_link", "symbolic links are not followed: copy the folder instead")
         if not entry.is_dir():
             return Problem(None, shown, "not_in_a_folder", "put this file into a folder named after the person")
         try:
-            name = names.normalise(entry.name)
+            _, key = self._index.parts(entry.name)
         except InvalidName as error:
             return Problem(None, shown, error.code, error.message)
-        other = seen.setdefault(names.comparison_key(name), entry.name)
-        if other != entry.name:
+        other = self._index.first(key)
+        if other is not None and other != entry.name:
             return Problem(None, shown, "name_taken", f"some systems cannot tell this name from {_shown(other)!r}")
         return None
 
-    def _scan_subject(
-        self,
-        subject: str,
-        folder: Path,
-        photos: list[PhotoFile],
-        problems: list[Problem],
-        consents: dict[str, FileStamp] | None,
-    ) -> None:
+    def _scan_subject(self, subject: str, folder: str, photos: list[PhotoFile], seen: ReadFolder) -> None:
+        """Append the files of a subject's folder to `photos`, and note in `seen` what else is there."""
         try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            with os.scandir(os.path.join(self.root, folder)) as listed:
+                entries = sorted(listed, key=_name)
         except FileNotFoundError:
             return  # deleted while we look
         except OSError as error:
-            problems.append(Problem(subject, _shown(folder.name), "unreadable", _reason(error)))
+            seen.problems.append(Problem(subject, _shown(folder), "unreadable", _reason(error)))
             return
         for entry in entries:
-            if entry.name.startswith(".") or entry.name.lower() in _IGNORED:
-                if entry.name == consent.FILE and consents is not None:
+            name = entry.name
+            if name.startswith(".") or name.lower() in _IGNORED:
+                if name == consent.FILE:
                     with suppress(FileNotFoundError):
-                        consents[subject] = FileStamp.of(entry.stat(follow_symlinks=False))
+                        seen.consent = FileStamp.of(entry.stat(follow_symlinks=False))
                 continue
-            path = f"{folder.name}/{entry.name}"
-            if entry.is_symlink():
-                problems.append(Problem(subject, _shown(path), "symbolic_link", "symbolic links are not followed"))
-            elif entry.is_dir():
-                message = "photos are read from the person's folder itself, not from folders inside it"
-                problems.append(Problem(subject, _shown(path), "nested_folder", message))
-            elif not entry.is_file():
-                problems.append(Problem(subject, _shown(path), "not_a_file", "this is not a regular file"))
-            elif not _is_text(entry.name):
-                problems.append(Problem(subject, _shown(path), "invalid_name", "the file's name is not valid Unicode"))
+            path = f"{folder}/{name}"
+            if entry.is_file(follow_symlinks=False) and _is_text(name):
+                with suppress(FileNotFoundError):
+                    photos.append(PhotoFile(subject, path, FileStamp.of(entry.stat(follow_symlinks=False))))
             else:
-                try:
-                    photos.append(PhotoFile(subject, path, FileStamp.of(entry.stat())))
-                except FileNotFoundError:
-                    continue
+                seen.problems.append(_why_not(subject, path, entry))
 
     def file(self, path: str) -> Path:
         """The absolute path of a photo that `scan` gave."""
@@ -212,31 +343,37 @@ class KnownFaces:
         exact = self.root / subject
         if exact.is_dir() and not exact.is_symlink():
             return exact
-        for name, folder in self._folders():
-            if name == subject:
-                return folder
-        return None
+        name = self._current_index().folder_of(subject)
+        return None if name is None else self.root / name
 
-    def _folders(self) -> Iterator[tuple[str, Path]]:
+    def has_folder_named(self, subject: str) -> bool:
+        """Whether a subject's folder is listed with exactly this name, also on file systems that ignore case."""
+        return self._current_index().folder_of(subject) is not None
+
+    def remove_folder_without_files(self, subject: str) -> bool:
+        """Delete a subject's folder if only a note of consent and what was being deleted is in it; whether it is gone."""
+        folder = self.subject_folder(subject)
+        if folder is None:
+            return True
         with _disk():
-            entries = list(os.scandir(self.root))
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
-                try:
-                    yield names.normalise(entry.name), Path(entry.path)
-                except InvalidName:
-                    continue
+            _sweep_folder(os.fspath(folder))
+            self._remove_if_empty([folder])
+            return not folder.exists()
+
+    def _current_index(self) -> FolderIndex:
+        with _disk():
+            self._index.refresh()
+        return self._index
 
     def clash(self, subject: str) -> str | None:
         """Another subject's name that some file systems cannot tell from this one."""
-        wanted = names.comparison_key(subject)
-        return next((name for name, _ in self._folders() if name != subject and names.comparison_key(name) == wanted), None)
+        return self._current_index().clash(subject)
 
     # -- writing ------------------------------------------------------------------------------------------------
 
     def names(self) -> list[str]:
         """The names of all folders, with or without photos."""
-        return [name for name, _ in self._folders()]
+        return [subject for _, subject in self._current_index().subjects()]
 
     def make_folder(self, subject: str) -> Path:
         """The folder of a subject, made if there is none; durable on return.
@@ -247,11 +384,7 @@ class KnownFaces:
             Another subject's name differs only in case, or the folder is a symbolic link.
         StorageError
         """
-        clash = self.clash(subject)
-        if clash:
-            raise NameTaken(f"{clash!r} is enrolled, and some systems cannot tell the two names apart", subject=clash)
-        if (self.root / subject).is_symlink():
-            raise NameTaken(f"the folder of {subject!r} is a symbolic link, and these are not followed", subject=subject)
+        self._require_possible(subject)
         with _disk():
             folder = self.subject_folder(subject)
             if folder is None:
@@ -260,8 +393,17 @@ class KnownFaces:
                 sync_folder(self.root)
         return folder
 
+    def _require_possible(self, subject: str) -> None:
+        clash = self.clash(subject)
+        if clash:
+            raise NameTaken(f"{clash!r} is enrolled, and some systems cannot tell the two names apart", subject=clash)
+        if (self.root / subject).is_symlink():
+            raise NameTaken(f"the folder of {subject!r} is a symbolic link, and these are not followed", subject=subject)
+
     def add(self, subject: str, photo: str, extension: str, data: bytes) -> str:
         """Store a photo as received under its id; durable on return. Returns the path as `scan` reports it.
+
+        A new subject's folder appears together with the photo: a process that is killed leaves no empty folder with the name.
 
         Raises
         ------
@@ -269,11 +411,31 @@ class KnownFaces:
             Another subject's name differs only in case, or the folder is a symbolic link.
         StorageError
         """
+        self._require_possible(subject)
+        name = f"{photo}.{extension}"
+        data = data if self.vault is None else self.vault.seal(data, PHOTO)
+        with _disk():
+            if self.subject_folder(subject) is None and self._appears(subject, name, data):
+                return f"{subject}/{name}"
         folder = self.make_folder(subject)
         with _disk():
-            final = folder / f"{photo}.{extension}"
-            write_durably(final, data if self.vault is None else self.vault.seal(data, PHOTO))
-        return f"{folder.name}/{final.name}"
+            write_durably(folder / name, data)
+        return f"{folder.name}/{name}"
+
+    def _appears(self, subject: str, name: str, data: bytes) -> bool:
+        """Store a file in a folder that gets the subject's name once it is durable; False if somebody made one meanwhile."""
+        new = self.root / f"{_TRASH}{secrets.token_hex(8)}"  # of these a start deletes what a killed process left
+        new.mkdir()
+        try:
+            write_durably(new / name, data)
+            new.rename(self.root / subject)
+        except BaseException as error:
+            shutil.rmtree(new, ignore_errors=True)
+            if isinstance(error, OSError) and (self.root / subject).is_dir():
+                return False
+            raise
+        sync_folder(self.root)
+        return True
 
     def replace_with(self, path: str, stamp: FileStamp, extension: str, data: bytes, mark: str = "") -> str | None:
         """Replace a file by one with another extension; durable on return.
@@ -635,12 +797,29 @@ def read_photo(path: Path, max_bytes: int, vault: Vault | None, *, unsorted: boo
     return data
 
 
-def _order(entry: os.DirEntry[str]) -> tuple[bool, str]:
-    """Folders whose names are written as `names.normalise` has them first: of two for one subject, that one counts."""
+def _why_not(subject: str, path: str, entry: os.DirEntry[str]) -> Problem:
+    """Why something in a subject's folder is no photo."""
+    shown = _shown(path)
+    if entry.is_symlink():
+        return Problem(subject, shown, "symbolic_link", "symbolic links are not followed")
+    if entry.is_dir():
+        message = "photos are read from the person's folder itself, not from folders inside it"
+        return Problem(subject, shown, "nested_folder", message)
+    if not entry.is_file():
+        return Problem(subject, shown, "not_a_file", "this is not a regular file")
+    return Problem(subject, shown, "invalid_name", "the file's name is not valid Unicode")
+
+
+def _name(entry: os.DirEntry[str]) -> str:
+    return entry.name
+
+
+def _mark(folder: str) -> FolderMark | None:
     try:
-        return names.normalise(entry.name) != entry.name, entry.name
-    except InvalidName:
-        return True, entry.name
+        status = os.stat(folder)
+    except OSError:
+        return None
+    return FolderMark(status.st_mtime_ns, status.st_ino)
 
 
 def _sweep_folder(folder: str) -> None:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 
-from recognizer.core.errors import ImageError, KeyMissing, SealBroken
+from recognizer.core import names
+from recognizer.core.errors import ImageError, InvalidName, KeyMissing, SealBroken
 from recognizer.enrolment.cache import FEW, Encoding, FileStamp, photo_id
 from recognizer.enrolment.consents import Consents
 from recognizer.enrolment.conversion import Conversion
 from recognizer.enrolment.entries import EnrolmentState, Entry, wanted_face
-from recognizer.enrolment.folder import PhotoFile
+from recognizer.enrolment.folder import FolderLook, PhotoFile, Problem, ReadFolder
 from recognizer.enrolment.photo_encoding import PASSING, EncodingReporter, PhotoEncoder
 from recognizer.enrolment.template_file import is_template
 from recognizer.enrolment.template_file import read as read_template
 
 #: Seconds for which a new file must not have changed before it is read: it may still be being copied.
 SETTLE = 0.6
+#: Files in folders that did not change whose stamps each `sync` reads, in turn: some may have been written anew in place.
+IN_TURN = 4_000
 
 #: Of a file that the cache does not know.
 _NONE: tuple[None, None] = (None, None)
@@ -34,6 +39,11 @@ class FolderSync:
     encoder : PhotoEncoder
     keep_photos : bool
         If false, a photo is replaced by its template once it enrols somebody.
+
+    Attributes
+    ----------
+    look_seconds : float
+        See `Enrolment.look_seconds`.
     """
 
     def __init__(
@@ -47,25 +57,28 @@ class FolderSync:
         self._folder, self._cache, self._table, self._writing = state.folder, state.cache, state.table, state.writing
         self._consents, self._conversion, self._encoder, self._keep_photos = consents, conversion, encoder, keep_photos
         self._engine, self._max_bytes = encoder.options.engine.info.id, encoder.options.rules.max_bytes
+        self.look_seconds = 0.0
         self._lock = threading.Lock()  # one `sync` at a time
         self._tidies = False  # whether `tidy` was ever called
         self._known_version: tuple[int, int] | None = None  # the cache's version when everything in it was last learned
         self._waiting: dict[str, tuple[FileStamp, float]] = {}  # files that may still be being written, and since when
+        # under the table's lock, like what follows: by folder, what was last read from it
+        self._read: dict[str, ReadFolder] = {}
+        self._root_problems: dict[str, Problem] = {}
+        self._turn: list[str] = []  # folders whose files are still to be looked at, although the folders did not change
 
     # -- the folder ---------------------------------------------------------------------------------------------
 
-    def sync(self, settle: bool, report: EncodingReporter | None) -> bool:
+    def sync(self, settle: bool, report: EncodingReporter | None, changed: Collection[str] | None = None) -> bool:
         """See `Enrolment.sync`."""
         with self._lock:
             self._encoder.check_interrupted()
             version = self._cache.version()
+            look = self._look(changed)
             with self._table.lock:
-                before = self._table.by_path()
-            seen = self._scan()
-            with self._table.lock:
-                self._conversion.keep_only(seen)
+                seen, gone = self._compared(look)
+                self._conversion.forget_gone(look.changed, seen)
                 due = self._conversion.due
-                gone = [entry for path, entry in before.items() if path not in seen]
                 fresh = [photo for path, photo in seen.items() if path in due or not self._table.is_known(photo)]
             moved = {entry.stamp: entry.photo for entry in gone}
             cached = self._cache.files_at([photo.path for photo in fresh])
@@ -73,25 +86,92 @@ class FolderSync:
             complete |= {photo.path for photo in fresh if photo.stamp in moved}
             ready = [photo for photo in fresh if not settle or photo.path in complete or self._is_settled(photo)]
             unknown = {photo.path for photo in fresh}
-            self._waiting = {path: since for path, since in self._waiting.items() if path in unknown}
+            self._waiting = {
+                path: since
+                for path, since in self._waiting.items()
+                if path in unknown or path.partition("/")[0] not in look.changed
+            }
             self._take(ready, moved, cached, report)
             if gone:
                 self._drop_gone(gone)
             if self._writing.was_refused:
                 self._complete_cache()
+            self._note_read(look)
             waits = len(ready) < len(fresh) or self._conversion.waits
-            if not waits:
+            if not waits and look.whole:
                 self._known_version = version
             return waits
 
-    def _scan(self) -> dict[str, PhotoFile]:
-        """The files of the folder by path; notes of consent and problems of the folder are up to date afterwards."""
-        consents: dict[str, FileStamp] = {}
-        photos, problems = self._folder.scan(consents)
-        self._consents.read(consents)
+    def _look(self, changed: Collection[str] | None) -> FolderLook:
+        """What may have changed; notes of consent and problems of the folder are up to date afterwards."""
         with self._table.lock:
-            self._table.folder_problems = problems
-        return {photo.path: photo for photo in photos}
+            marks = {name: each.mark for name, each in self._read.items()}
+            for path in (*list(self._conversion.due), *list(self._waiting)):
+                marks[path.partition("/")[0]] = None
+            marks.update(dict.fromkeys(self._next_in_turn() if changed is None else changed))
+            only = None if changed is None else {*changed, *(name for name, mark in marks.items() if mark is None)}
+        begun = time.thread_time()
+        look = self._folder.look(marks, only)
+        if look.whole and len(look.read) < len(look.folders):
+            self.look_seconds = time.thread_time() - begun
+        with self._table.lock:
+            if look.whole:
+                look.absent |= self._read.keys() - look.folders
+                look.absent |= self._table.folders() - look.folders
+            for name in look.absent:
+                self._read.pop(name, None)
+                self._root_problems.pop(name, None)
+            if look.whole:
+                self._root_problems.clear()
+            self._root_problems |= look.root_problems
+            for name, each in look.read.items():
+                self._read[name] = replace(each, mark=None)  # until all of its files are known
+            self._read_consents(look)
+            if look.changed or look.whole:
+                within = [problem for each in self._read.values() for problem in each.problems]
+                self._table.folder_problems = [*self._root_problems.values(), *within]
+        return look
+
+    def _read_consents(self, look: FolderLook) -> None:
+        if look.whole and len(look.changed) > FEW:
+            self._consents.read({each.subject: each.consent for each in self._read.values() if each.consent is not None})
+            return
+        subjects = {each.subject for each in look.read.values()}
+        for name in look.absent:
+            with suppress(InvalidName):
+                subjects.add(names.normalise(name))
+        self._consents.reread(*subjects)
+
+    def _next_in_turn(self) -> list[str]:
+        """Folders whose files are looked at although the folders did not change, some thousands of files at a time."""
+        chosen: list[str] = []
+        files = 0
+        for again in (False, True):
+            if again:
+                self._turn = list(self._read)
+            while self._turn and files < IN_TURN and (not again or len(chosen) < len(self._read)):
+                name = self._turn.pop()
+                if name in self._read:
+                    chosen.append(name)
+                    files += 1 + self._table.count_in(name)
+        return chosen
+
+    def _compared(self, look: FolderLook) -> tuple[dict[str, PhotoFile], list[Entry]]:
+        """The files that were seen, by path, and the entries of those that are gone."""
+        seen = {photo.path: photo for photo in look.photos}
+        known = [entry for name in look.changed for entry in self._table.in_folder(name)]
+        return seen, [entry for entry in known if entry.path not in seen]
+
+    def _note_read(self, look: FolderLook) -> None:
+        """Do not read a folder again, until it changes, of which every file is known."""
+        with self._table.lock:
+            unknown = {photo.path.partition("/")[0] for photo in look.photos if not self._table.is_known(photo)}
+            known = {photo.path for photo in look.photos if self._table.is_known(photo)} - self._conversion.due
+            self._waiting = {path: since for path, since in list(self._waiting.items()) if path not in known}
+            unknown.update(path.partition("/")[0] for path in (*list(self._conversion.due), *list(self._waiting)))
+            for name, each in look.read.items():
+                if each.mark is not None and name in self._read and name not in unknown:
+                    self._read[name] = each
 
     def _is_settled(self, photo: PhotoFile) -> bool:
         """Whether a file has been left alone for long enough to be complete."""
@@ -168,7 +248,7 @@ class FolderSync:
         """Remove files that the folder no longer contains."""
         with self._writing.locked():
             if any(self._folder.stamp(entry.path) == entry.stamp for entry in gone):  # some may be back
-                there = {photo.path for photo in self._folder.scan()[0]}
+                there = {photo.path for photo in self._folder.look({}, {_folder_of(entry) for entry in gone}).photos}
                 gone = [entry for entry in gone if entry.path not in there]
             gone = [entry for entry in gone if self._table.get(entry.path) is entry]
             self._writing.attempt(lambda: self._table.drop(gone))
@@ -181,12 +261,13 @@ class FolderSync:
         with self._table.lock:
             if version == self._known_version and all(self._is_current(subject) for subject in subjects):
                 return False
-        seen = self._scan()
+        look = self._look(None)
         with self._table.lock:
-            gone = [entry for path, entry in self._table.by_path().items() if path not in seen]
+            seen, gone = self._compared(look)
             unread = self._learn(seen.values(), {entry.stamp: entry.photo for entry in gone})
             self._table.drop(gone, unread)
             self._known_version = version
+        self._note_read(look)
         return True
 
     def others_changed(self) -> bool:
@@ -251,3 +332,7 @@ class FolderSync:
         with self._writing.locked() as writable:
             if writable:
                 self._writing.attempt(work)
+
+
+def _folder_of(entry: Entry) -> str:
+    return entry.path.partition("/")[0]

@@ -28,7 +28,7 @@ import numpy as np
 from recognizer.core.answers import FaceAttributes
 from recognizer.core.types import Box, Match
 from recognizer.photos.quality import LEAST_VALUE, picture_value
-from recognizer.video.frames import FrameResult, TrackedFace
+from recognizer.video.frames import Frame, FrameResult, TrackedFace
 
 PEOPLE_KINDS = ("appeared", "left", "unknown")
 #: Kinds of events about a camera, by the name of its state.
@@ -297,7 +297,7 @@ class Appearances:
             elif track.nameless is None:
                 track.nameless = now
         if face.found:
-            _take_picture(track, face, result.frame.pixels)
+            _take_picture(track, face, result.frame)
         if self.rules.attributes and face.seen.attributes is not None and face.seen.attributes.labels:
             track.attributes = face.seen.attributes
         presence = self._shown_by(held, track, face, now)
@@ -446,7 +446,7 @@ def _fitting(shot: _Shot | None, track: _Track, subject: str | None) -> Match | 
     return track.match
 
 
-def _take_picture(track: _Track, face: TrackedFace, pixels: np.ndarray) -> None:
+def _take_picture(track: _Track, face: TrackedFace, shown: Frame) -> None:
     """Store the face's picture if it is the best so far."""
     quality = face.seen.quality
     if quality is not None:
@@ -455,7 +455,8 @@ def _take_picture(track: _Track, face: TrackedFace, pixels: np.ndarray) -> None:
         worth = LEAST_VALUE * min(1.0, face.box.size / THUMBNAIL) * face.seen.score
     shot = track.shot
     if shot is None or worth > _BETTER * shot.worth:
-        track.shot = _Shot(worth, cut(pixels, face.box), face.box, face.seen.match)
+        found = face.picture(shown)
+        track.shot = _Shot(worth, cut(found.frame.pixels, found.box), found.box, face.seen.match)
     elif shot.match is None or (face.subject is not None and shot.match.subject != face.subject):
         shot.match = face.seen.match
 

@@ -42,6 +42,8 @@ QUEUED_STATES = 1000
 _TICK = 0.25
 _LOOK = 2.0
 _HOUSEKEEPING = 60.0
+#: Seconds that closing waits for the events that are being written.
+_LAST_WRITES = 5.0
 #: How many of the newest events are searched at the start for people who never left.
 _LOOK_BACK = 1000
 #: Seconds for which results may still have a name that was erased or changed: if `enrolled` is given, and if it is not.
@@ -382,10 +384,11 @@ class Events:
                 return
             self._closing = True
             self._wake.notify()
-        self._thread.join(10.0)
+        self._thread.join(_LAST_WRITES)
         for sink in self.sinks:
             sink.finish()
         self.log.close()
+        self._thread.join(_LAST_WRITES)  # what it still writes is refused now
         for sink in self.sinks:
             sink.stop()
 
@@ -411,8 +414,7 @@ class Events:
             self._make(results, states, closing)
 
     def _make(self, results, states, closing: bool) -> None:
-        for camera, name, reason, now, wall in states:
-            self._keep(self._appearances.state(camera, name, reason, now, wall))
+        self._keep_together([event for state in states for event in self._appearances.state(*state)])
         for camera, result, now in results:
             self._keep(self._appearances.observe(camera, self._with_current_names(result), now))
         self._keep(self._appearances.tick(self._clock(), self._wall()))
@@ -444,6 +446,21 @@ class Events:
         self._present = {camera: [(each.subject, each.since) for each in there] for camera, there in present}
         self._camera_states = self._appearances.states
 
+    def _keep_together(self, made: Sequence[Event]) -> None:
+        """Write events about cameras in one piece: however many wait, the disk is waited for once."""
+        if not made:
+            return
+        try:
+            self.log.append([plain(event) for event in made])
+        except StorageError as error:
+            self._note_lost(f"{len(made)} states of cameras", error, len(made))
+
+    def _note_lost(self, what: str, error: StorageError, count: int = 1) -> None:
+        if self.log.writable:
+            log.warning("%s: lost: %s", what, error.message)
+        with self._wake:
+            self._counts["dropped_events"] += count
+
     def _keep(self, made: Iterator[Event]) -> None:
         """Write events as they are made: one that ends or replaces another needs its id."""
         for event in made:
@@ -456,10 +473,7 @@ class Events:
             try:
                 number = self.log.append([shown], [picture])
             except StorageError as error:
-                if self.log.writable:
-                    log.warning("event %s at %s is lost: %s", event.kind, event.camera, error.message)
-                with self._wake:
-                    self._counts["dropped_events"] += 1
+                self._note_lost(f"event {event.kind} at {event.camera}", error)
                 continue
             if told is not None and event.kind != "left":
                 told.told, told.pictured = number, shown["thumbnail"] is not None

@@ -149,7 +149,8 @@ class Sightings:
             return
         if face.seen.comparable is False:
             return
-        value, now = picture_value(quality), result.frame.taken
+        found = face.picture(result.frame)
+        value, now = picture_value(quality), found.frame.taken
         near = [each for each in track.shots if now - each[0] < self.rules.apart_seconds]
         if any(shot.worth >= value for _, shot in near):
             return
@@ -160,7 +161,7 @@ class Sightings:
                 return
             others.remove(worst)
         self._copied += 1
-        track.shots = [*others, (now, StrangerShot(cut(result.frame.pixels, face.box), result.frame.time, value))]
+        track.shots = [*others, (now, StrangerShot(cut(found.frame.pixels, found.box), found.frame.time, value))]
 
     def _tell(self, camera: str, track: _Track, now: float) -> None:
         shots = tuple(shot for _, shot in track.shots if shot.worth > track.best)

@@ -26,7 +26,7 @@ from recognizer.core.metrics import UNKNOWN
 from recognizer.http import bodies, openapi, replies, server
 from recognizer.http.dialect_requests import DialectRequest
 from recognizer.http.observing import Observing
-from recognizer.http.reload import Reloader
+from recognizer.http.reload import Reloader, serve_at_once
 from recognizer.http.statuses import status_of
 from recognizer.http.wsgi import Guard
 
@@ -422,10 +422,11 @@ class DialectMark:
 
 @dataclass(frozen=True)
 class DialectReply:
-    """A reply of a dialect's route with another status than 200, or with headers."""
+    """A reply of a dialect's route with another status than 200, with headers, or with bytes of a type of their own."""
 
     content: Any
     status: int = 200
+    media_type: str | None = None
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
@@ -445,13 +446,14 @@ class DialectRouter:
         def decorate(function: Callable) -> Callable:
             def answer(request, response, **path):
                 reply = function(request.context.dialect_request, **path)
+                media_type = None
                 if isinstance(reply, DialectReply):
                     response.status = getattr(falcon, f"HTTP_{reply.status}")
                     for name, value in reply.headers.items():
                         response.set_header(name, value)
-                    reply = reply.content
+                    reply, media_type = reply.content, reply.media_type
                 if isinstance(reply, bytes):
-                    response.content_type = "application/octet-stream"
+                    response.content_type = media_type or "application/octet-stream"
                 return reply
 
             answer.dialect = DialectMark(photos)  # type: ignore[attr-defined]
@@ -465,8 +467,8 @@ class DialectRouter:
 def adapt(name: str, site: Site) -> Router:
     """Make the Hug API of the module `name` ours; what is returned adds routes to it.
 
-    Where the `hug` command is about to serve this module, loading begins at once, because hug waits for a second before it
-    serves. Under another WSGI server, such as gunicorn, the first request to a process waits for the load.
+    Where the `hug` command is about to serve this module, loading begins at once, while the routes are still being added.
+    Under another WSGI server, such as gunicorn, the first request to a process waits for the load.
     """
     api = hug.API(name)
     _give(api, SiteHttp(api, site))
@@ -482,6 +484,7 @@ def adapt(name: str, site: Site) -> Router:
     if server.hug_is_serving():
         server.end_on_signals()
         logs.configure(settings.log, settings.log_level)
+        serve_at_once()
         site.load_early()
     return Router(api)
 

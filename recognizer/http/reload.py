@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from pathlib import Path
 
 from recognizer.core.logs import announce
@@ -21,6 +22,29 @@ from recognizer.core.logs import announce
 SOCKET_VARIABLE = "HUG_SERVE_SOCKET"
 
 Signature = tuple[int, int]
+
+
+class _TimeWithoutWait:
+    """The module `time` as hug's runner sees it: the main thread does not sleep, every other thread does."""
+
+    def __getattr__(self, name):
+        return getattr(time, name)
+
+    @staticmethod
+    def sleep(seconds: float) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            time.sleep(seconds)
+
+
+def serve_at_once() -> None:
+    """Let hug's runner serve without the second that its main thread waits before.
+
+    Its thread that watches files goes on waiting between two looks. The runner waits so that a reload that was raised meanwhile
+    is noticed; `Reloader` notices it by itself.
+    """
+    runner = sys.modules.get("hug.development_runner")
+    if getattr(runner, "time", None) is time:
+        runner.time = _TimeWithoutWait()  # type: ignore[union-attr]
 
 
 class Reloader:
@@ -41,7 +65,7 @@ class Reloader:
         return True
 
     def watch_start(self):
-        """Ignore the runner's interrupt while the process is not serving yet (hug waits a second first); Ctrl-C ends it."""
+        """Ignore the runner's interrupt while the process is not serving yet; Ctrl-C ends it."""
 
         def interrupted(signum, frame):
             if not self.take_flag():

@@ -168,7 +168,7 @@ class Site:
                 end_with(error)
 
     def load_early(self) -> None:
-        """Build the service on a thread while the `hug` command still waits, as it does for a second.
+        """Build the service on a thread while the routes are still being added.
 
         Nothing that takes long begins here: photos are encoded, and missing weights fetched, once the server listens, so that a
         port that is in use is reported first. `load_or_end` reports failures.

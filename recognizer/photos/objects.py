@@ -5,7 +5,6 @@ The input of the network is the whole photo, resized to 320 x 320 pixels, so sma
 
 from __future__ import annotations
 
-import difflib
 import threading
 from collections.abc import Collection
 from pathlib import Path
@@ -62,6 +61,8 @@ def check_labels(labels: Collection[str]) -> frozenset[str]:
     known = list(LABELS.values())
     for label in labels:
         if label not in known:
+            import difflib
+
             near = difflib.get_close_matches(label.casefold(), known, 3)
             hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
             raise InvalidParameter(f"labels: {label!r} is not one of the {len(known)} labels{hint}", labels=known)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from recognizer import __version__
-from recognizer.backup import backup, reseal
+from recognizer.backup import reseal
 from recognizer.backup.reseal import EncryptionPresence
 from recognizer.core import names
 from recognizer.core.audit import AuditLog
@@ -48,6 +48,7 @@ from recognizer.service import health
 from recognizer.service.attribute_finder import AttributeFinder
 from recognizer.service.delivering import deliver
 from recognizer.service.detected_faces import FaceStore
+from recognizer.service.dlib_descriptions import DlibDescriptions
 from recognizer.service.erasures import Erasures
 from recognizer.service.event_service import KeptEvents
 from recognizer.service.group_audit import GroupAudit
@@ -149,6 +150,7 @@ class Service:
             metrics,
             self.strangers.offer,
         )
+        self.dlib_descriptions = DlibDescriptions(engine, pool, rules, settings.provider)
         self.events = KeptEvents(
             state / "events",
             settings.events,
@@ -293,7 +295,7 @@ class Service:
         """Whether somebody is enrolled, in a group if the name begins with one."""
         group, separator, person = name.rpartition(SEPARATOR)
         try:
-            return person in self.groups.get(group if separator else None).gallery.subjects()
+            return bool(self.groups.get(group if separator else None).gallery.templates(person))
         except RecognizerError:
             return False
 
@@ -441,6 +443,8 @@ class Service:
         if not self._backing_up.acquire(blocking=False):
             raise Busy("a backup is being made already; try again when that is done")
         try:
+            from recognizer.backup import backup
+
             places = reseal.Places(self.settings.known_faces, self.settings.state_dir, self.settings.groups_dir)
             with backup.spool(places.state) as file:
                 try:

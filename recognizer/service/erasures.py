@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -106,20 +108,59 @@ class Erasures:
             log.warning("an erasure is not finished yet: %s", ", ".join(_unfinished(outcome)))
         return outcome
 
-    def rename(self, old: str, new: str) -> None:
-        """Rename in all holdings what was renamed in known_faces. What fails is finished later."""
+    @contextmanager
+    def renaming(self, old: str, new: str) -> Iterator[None]:
+        """Within the block, a subject is renamed in known_faces and in the audit log; after it, in all holdings.
+
+        What fails in the holdings is finished later. If the block raises, nothing is renamed. If the process ends within the
+        block, `finish` completes what known_faces shows to have happened.
+        """
         with self._changes.hold():
             work = self._unfinished.begin(Whose(old), new_name=new)
-            self._rename(work)
+            try:
+                yield
+            except BaseException:
+                self._unfinished.end(work)
+                raise
+            self._rename(replace(work, recorded=True))
+
+    @contextmanager
+    def erasing_last_photo(self, name: str, photo: str) -> Iterator[None]:
+        """Within the block, the last photo of a subject is erased, and with it the subject's name in the audit log.
+
+        If the process ends within the block, `finish` completes it.
+        """
+        with self._changes.hold():
+            work = self._unfinished.begin(Whose(name, (photo,)), only_photos=True)
+            try:
+                yield
+            finally:
+                self._unfinished.end(work)
 
     def _rename(self, work: UnfinishedWork) -> bool:
         assert work.new_name is not None
-        failed = self.holdings.rename(work.whose.name, work.new_name)
+        old, new = work.whose.name, work.new_name
+        if not work.recorded:
+            if self._enrolment.folder.has_folder_named(old):  # the process ended before it renamed anything
+                self._unfinished.end(work)
+                return True
+            known = self._audit.names().values()
+            if old in known:
+                self._audit.rename(old, new, merge=new in known)
+        failed = self.holdings.rename(old, new)
         if failed:
             log.warning("a renaming is not finished yet: %s", ", ".join(failed))
+            self._unfinished.note(replace(work, recorded=True))
         else:
             self._unfinished.end(work)
         return not failed
+
+    def _erase_last_photo(self, work: UnfinishedWork) -> bool:
+        name = work.whose.name
+        if self._enrolment.folder.remove_folder_without_files(name) and name in self._audit.names().values():
+            self._audit.erase_photo(name, last=True)
+        self._unfinished.end(work)
+        return True
 
     def finish(self) -> int:
         """Continue everything that is not finished; returns how much was finished. A failure does not stop the rest."""
@@ -147,6 +188,8 @@ class Erasures:
 
     def _resume(self, work: UnfinishedWork) -> bool:
         try:
+            if work.only_photos:
+                return self._erase_last_photo(work)
             return self._erase(work).complete if work.new_name is None else self._rename(work)
         except RecognizerError as error:
             log.warning("a change that was begun could not be finished: %s", error.message)

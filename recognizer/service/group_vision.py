@@ -10,11 +10,11 @@ import numpy as np
 
 from recognizer.core.types import Candidate, Match
 from recognizer.service.groups import SEPARATOR
-from recognizer.video.tracking.vision import EngineVision
 
 if TYPE_CHECKING:
     from recognizer.core.types import Faces
     from recognizer.photos.images import Image
+    from recognizer.video.tracking.vision import EngineVision
 
 
 class GroupVision:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -195,10 +195,11 @@ class Subjects:
 
     def page(self, offset: int = 0, limit: int | None = None, search: str = "") -> tuple[list[Person], int]:
         """A page of `all`: those with `search` in their name, `limit` of them from `offset` on; and their total number."""
-        wanted = search.casefold()
-        found = [each for each in self._enrolment.subjects().items() if wanted in each[0].casefold()]
+        found, wanted = self._enrolment.names(), search.casefold()
+        if wanted:
+            found = [name for name in found if wanted in name.casefold()]
         chosen = found[offset:] if limit is None else found[offset : offset + limit]
-        return [self._person(name, entries) for name, entries in chosen], len(found)
+        return [self._person(name, self._enrolment.entries_so_far(name)) for name in chosen], len(found)
 
     def odd_photos(self) -> dict[str, int] | None:
         """How many photos of each subject are odd among the others (see `review`); those with none are left out.
@@ -264,8 +265,8 @@ class Subjects:
                 self._enrolment.entries(name)
             else:
                 self._erasures.require_finished(to)
-                self._enrolment.rename(name, to, merge, noted=lambda: self._audit.rename(name, to, merge=joined))
-                self._erasures.rename(name, to)
+                with self._erasures.renaming(name, to):
+                    self._enrolment.rename(name, to, merge, noted=lambda: self._audit.rename(name, to, merge=joined))
             entries = self._enrolment.entries_so_far(to)
         return self._person(to, entries, self._review.of(to))
 
@@ -357,7 +358,9 @@ class Subjects:
             self._audit.erase_photo(name, last=last)
 
         with self._change(name):
-            files = self._enrolment.remove_photo(name, photo, noted)
+            last = {entry.photo for entry in self._enrolment.entries_so_far(name)} == {photo}
+            with self._erasures.erasing_last_photo(name, photo) if last else nullcontext():
+                files = self._enrolment.remove_photo(name, photo, noted)
         return {"deleted": photo, "of": name, "files": files}
 
     def unsorted(self, file: str) -> bytes:

@@ -6,17 +6,21 @@ import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from recognizer.core.errors import StorageError
 from recognizer.core.metrics import CameraSample, Metrics
 from recognizer.events.sightings import SightingRules, Sightings
 from recognizer.service.event_service import KeptEvents
 from recognizer.service.stranger_service import KeptStrangers
-from recognizer.video.frames import Vision
-from recognizer.video.output.live import Live
-from recognizer.video.sources.cameras import CameraEntry, Cameras
+from recognizer.video.sources.cameras import Cameras
 from recognizer.video.tracking.vision import EngineVision
 from recognizer.video.tracking.workers import Workers, cores, sensible
+
+if TYPE_CHECKING:
+    from recognizer.video.frames import Vision
+    from recognizer.video.output.live import Live
+    from recognizer.video.sources.cameras import CameraEntry
 
 log = logging.getLogger("recognizer")
 
@@ -93,6 +97,8 @@ class Video:
         """The server's video."""
         with self._lock:
             if self._live is None:
+                from recognizer.video.output.live import Live  # brings asyncio, which commands do not need
+
                 self._live = Live(
                     self.cameras,
                     self.vision,

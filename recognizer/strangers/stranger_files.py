@@ -22,7 +22,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +30,7 @@ import numpy as np
 
 from recognizer.core.disk import StatStamp, disk_errors
 from recognizer.core.errors import KeyMissing, SealBroken, StorageError
+from recognizer.core.fair_lock import FairLock
 from recognizer.core.files import sync_folder, write_durably
 from recognizer.core.vault import Vault, is_sealed
 from recognizer.strangers.model import Picture, Stranger
@@ -61,8 +62,6 @@ class StrangerFolder:
     """
 
     def __init__(self, folder: Path, engine: str, vault: Vault | None = None):
-        from filelock import FileLock
-
         self.folder = folder
         self._engine, self._vault = engine, vault
         self._lock = threading.RLock()
@@ -71,7 +70,7 @@ class StrangerFolder:
         self._stamps: dict[str, StatStamp] = {}
         with disk_errors(_FAILURE):
             (self.folder / PICTURES).mkdir(parents=True, exist_ok=True)
-        self._file_lock = FileLock(self.folder / _LOCK, timeout=_LOCK_SECONDS, thread_local=False)
+        self._file_lock = FairLock(self.folder / _LOCK)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -211,25 +210,22 @@ def unchanged(folder: Path) -> Iterator[None]:
     ------
     StorageError
     """
-    from filelock import FileLock
-
     if not folder.is_dir():
         yield
         return
-    with _locked(FileLock(folder / _LOCK, timeout=_LOCK_SECONDS)):
+    with _locked(FairLock(folder / _LOCK)):
         yield
 
 
 @contextmanager
-def _locked(lock) -> Iterator[None]:
+def _locked(lock: FairLock) -> Iterator[None]:
     """Hold a file lock; no other process is inside."""
-    from filelock import Timeout
-
-    try:
-        with lock:
-            yield
-    except Timeout:
-        raise StorageError("the strangers are in use by another process") from None
+    with ExitStack() as held:
+        try:
+            held.enter_context(lock.hold(_LOCK_SECONDS))
+        except TimeoutError:
+            raise StorageError("the strangers are in use by another process") from None
+        yield
 
 
 def _as_json(stranger: Stranger, engine: str) -> dict:

@@ -47,6 +47,14 @@ class Frame:
         return self.pixels.shape[0]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class DetectedIn:
+    """The frame that a face was detected in, and its box there."""
+
+    frame: Frame
+    box: Box
+
+
 @dataclass(frozen=True, slots=True)
 class TrackedFace:
     """A face that is followed from frame to frame.
@@ -65,6 +73,8 @@ class TrackedFace:
     late : bool
         Whether the detector found it in a frame shortly before this one, which it was done with only after that frame's
         result: as ever where it takes longer than a frame lasts.
+    detected_in : DetectedIn or None
+        Of a late face: where it was detected. This frame may not show it any more.
     """
 
     track: int
@@ -72,11 +82,16 @@ class TrackedFace:
     detected: bool
     since: float
     late: bool = False
+    detected_in: DetectedIn | None = None
 
     @property
     def found(self) -> bool:
         """Whether the detector found it since the previous result."""
         return self.detected or self.late
+
+    def picture(self, shown: Frame) -> DetectedIn:
+        """The frame to take a picture of this face from, and its box there; `shown` is the result's own frame."""
+        return self.detected_in or DetectedIn(shown, self.box)
 
     @property
     def subject(self) -> str | None:

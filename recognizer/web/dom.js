@@ -134,13 +134,21 @@ export function dialog(title, body, actions, options = {}) {
     let closing = false;
     let asking = false;
     const before = document.activeElement;
-    const close = (value) => ((result = value), (closing = true), box.close());
+    const close = (value) => ((result = value), (closing = true), box.open ? box.close() : finish());
     const dismiss = async () => {
       if (asking) return;
       asking = true;
       const may = await (options.mayDismiss?.() ?? true);
       asking = false;
       if (may) close();
+      else if (!box.open) box.showModal();
+    };
+    const finish = () => {
+      placeToasts();
+      box.remove();
+      options.onclose?.();
+      if (before?.isConnected) before.focus();
+      resolve(result);
     };
     const id = `dialog-${++dialogs}`;
     const box = el(
@@ -161,15 +169,12 @@ export function dialog(title, body, actions, options = {}) {
       dismiss();
     });
     box.addEventListener("close", () => {
-      if (!closing && options.mayDismiss) {
-        box.showModal(); // browsers close a dialog at the second Escape without asking
-        return void dismiss();
-      }
-      placeToasts();
-      box.remove();
-      options.onclose?.();
-      if (before?.isConnected) before.focus();
-      resolve(result);
+      if (closing || !options.mayDismiss) return finish();
+      // Browsers close a dialog at the second Escape without asking. While the question is shown, this one stays closed: if it
+      // were shown again, it would lie over the question.
+      if (asking) return;
+      box.showModal();
+      dismiss();
     });
     document.body.append(box);
     box.showModal();

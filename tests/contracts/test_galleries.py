@@ -210,6 +210,7 @@ class Model(RuleBasedStateMachine):
         assert sum(self.gallery.subjects().values()) == len(self.truth)
 
 
+@pytest.mark.slow
 def test_any_sequence_of_changes_gives_what_a_dict_gives(make):
     machine = type("ModelOfOne", (Model,), {"make": staticmethod(make)})
     run_state_machine_as_test(machine, settings=settings(max_examples=150, stateful_step_count=30, deadline=None))
@@ -287,6 +288,7 @@ def very_many() -> tuple:
     return vectors, [template(f"s{i // 4}", f"p{i}", vectors[i]) for i in range(len(vectors))]
 
 
+@pytest.mark.slow
 def test_two_hundred_thousand_templates(make, very_many):
     gallery, rng = make(128), np.random.default_rng(2)
     vectors, templates = very_many

@@ -18,7 +18,9 @@ from PIL import Image
 
 from .pictures import load
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+#: The headless shell, the same engine without windows, comes first: it takes less than half the processor time.
+_BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, _BROWSERS)), None)
 DESKTOP, PHONE = {"width": 1280, "height": 860}, {"width": 360, "height": 740}
 #: What a browser says by itself of an answer that is a refusal.
 _REFUSAL = "Failed to load resource: the server responded with a status of 4"

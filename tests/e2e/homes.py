@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator
@@ -28,15 +29,22 @@ def cli(server: Server, *args: str, fails: int = 0, **settings) -> dict:
     return json.loads(done.stdout) if done.stdout.strip() else {}
 
 
-def every_byte(*folders: Path) -> bytes:
-    """The names and contents of all files below folders."""
-    parts = []
+def bytes_by_file(*folders: Path) -> dict[str, bytes]:
+    """The relative path and content, one after the other, of all files and folders below folders, by that path."""
+    held = {}
     for folder in folders:
         for path in sorted(folder.rglob("*")):
-            parts.append(os.fsencode(path.relative_to(folder)))
-            if path.is_file():
-                parts.append(path.read_bytes())
-    return b"\n".join(parts)
+            name = path.relative_to(folder)
+            held[str(name)] = os.fsencode(name)
+            with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+                if path.is_file():
+                    held[str(name)] += b"\n" + path.read_bytes()
+    return held
+
+
+def every_byte(*folders: Path) -> bytes:
+    """The names and contents of all files below folders."""
+    return b"\n".join(bytes_by_file(*folders).values())
 
 
 def event(kind: str = "appeared", subject: str | None = "Ada", days_ago: float = 0, **more) -> dict:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+
+import numpy as np
 import requests
 
 from .serving import REPLY_SECONDS, Server
@@ -15,11 +18,14 @@ class Speaker:
     name : str
     no_key, wrong_key, too_little : int
         The status of a refusal: no key, a wrong one, one whose role does not suffice.
+    enrols : bool
+        Whether its clients enrol people here; others keep what they know themselves.
     """
 
     name = ""
     no_key = wrong_key = 401
     too_little = 403
+    enrols = True
 
     def send(self, server: Server, method: str, path: str, key: str | None = None, **how) -> requests.Response:
         """One request; every reply is looked through for what must not leave the server, and has a length."""
@@ -174,4 +180,84 @@ class Azure(Speaker):
         return shown["error"]["message"]
 
 
-SPEAKERS = (DeepStack(), CodeProject(), CompreFace(), Azure())
+class Nextcloud(Speaker):
+    """The app keeps dlib's descriptors, and compares them itself."""
+
+    name = "nextcloud"
+    enrols = False
+    #: The app's scale of sensitivity goes from 0.2 to 0.6.
+    near = 0.5
+
+    def __init__(self) -> None:
+        self._kept: dict[str, dict[str, np.ndarray]] = {}
+
+    def recognize(self, server, photo, key=None, **parameters):
+        how = {"files": {"file": ("photo.jpg", photo)}, "data": parameters}
+        reply = self.send(server, "POST", "/nextcloud/detect", key, **how)
+        reply.server = server
+        return reply
+
+    def names(self, reply):
+        shown = reply.json()
+        assert reply.status_code == 200 and shown["faces-count"] == len(shown["faces"]), shown
+        known, found = self._known(reply), []
+        for face in sorted(shown["faces"], key=lambda face: face["left"]):
+            assert face["detection_confidence"] >= 0.99 and len(face["landmarks"]) == 5  # others are not looked at
+            apart = {name: np.linalg.norm(kept - face["descriptor"]) for name, kept in known.items()}
+            nearest = min(apart, key=apart.get)
+            found.append(nearest if apart[nearest] < self.near else None)
+        return found
+
+    def _known(self, reply) -> dict[str, np.ndarray]:
+        """The descriptors of the people whose photos the server has."""
+        server, key = reply.server, reply.request.headers.get("x-api-key")
+        if server.url not in self._kept:
+            self._kept[server.url] = {
+                file.parent.name: np.array(
+                    self.send(server, "POST", "/nextcloud/detect", key, files={"file": file.read_bytes()}).json()["faces"][0][
+                        "descriptor"
+                    ]
+                )
+                for file in server.known_faces.glob("*/one.jpg")
+            }
+        return self._kept[server.url]
+
+    def error(self, reply):
+        shown = reply.json()
+        assert set(shown) == {"error"} and shown["error"], shown
+        return shown["error"]
+
+
+class DeepFace(Speaker):
+    """Photos as JSON; the key is a bearer token."""
+
+    name = "deepface"
+
+    def with_key(self, key, how):
+        return how if key is None else {**how, "headers": {**how.get("headers", {}), "Authorization": f"Bearer {key}"}}
+
+    def recognize(self, server, photo, key=None, **parameters):
+        asked = {"model_name": "Facenet", "img": "data:image/jpeg;base64," + base64.b64encode(photo).decode(), **parameters}
+        return self.send(server, "POST", "/deepface/search", key, json=asked)
+
+    def enrol(self, server, name, photo, key=None):
+        how = {"files": {"img": ("a.jpg", photo)}, "data": {"img_name": name}}
+        return self.send(server, "POST", "/deepface/register", key, **how)
+
+    def names(self, reply):
+        if reply.status_code == 400 and "Face could not be detected" in reply.json()["error"]:
+            return []
+        assert reply.status_code == 200, reply.text
+        for each in (each for face in reply.json()["results"] for each in face):
+            assert each["distance"] <= each["threshold"] and each["confidence"] > 51, each
+        return [face[0]["img_name"] if face else None for face in reply.json()["results"]]
+
+    def error(self, reply):
+        shown = reply.json()
+        assert len(shown) == 1 and set(shown) <= {"error", "exception", "message"}, shown
+        (text,) = shown.values()
+        assert isinstance(text, str) and text
+        return text
+
+
+SPEAKERS = (DeepStack(), CodeProject(), CompreFace(), Azure(), Nextcloud(), DeepFace())

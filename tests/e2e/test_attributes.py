@@ -179,6 +179,19 @@ def test_live_video_draws_it_and_events_tell_it_until_it_is_erased(looks, faces,
     assert all("attributes" not in each for each in events("left") + events("appeared"))
 
 
+def test_deepfaces_analysis_says_it_as_well(looks, faces):
+    files = {"img": ("a.jpg", faces["obama2"])}
+    (face,) = requests.post(f"{looks.url}/deepface/analyze", files=files, timeout=60).json()["results"]  # all, by default
+    assert 20 < face["age"] < 80 and face["dominant_gender"] == "Man" and face["gender"]["Man"] > 90
+    assert sum(face["gender"].values()) == pytest.approx(100, abs=0.1) and "emotion" not in face and face["region"]["w"] > 50
+    asked = {"files": files, "data": {"actions": "['gender']"}}
+    (face,) = requests.post(f"{looks.url}/deepface/analyze", timeout=60, **asked).json()["results"]
+    assert "age" not in face and face["dominant_gender"] == "Man"
+    for actions in ("emotion", "race"):
+        refused = requests.post(f"{looks.url}/deepface/analyze", files=files, data={"actions": actions}, timeout=60)
+        assert refused.status_code == 400 and actions in refused.json()["error"]
+
+
 def test_comprefaces_plugins_say_it_as_well(looks, faces):
     url = f"{looks.url}/api/v1/recognition/recognize?face_plugins=age,gender,mask"
     [face] = requests.post(url, files={"file": ("a.jpg", faces["obama2"])}, timeout=60).json()["result"]

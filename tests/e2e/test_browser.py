@@ -2,7 +2,6 @@
 
 import io
 import os
-import shutil
 import time
 from pathlib import Path
 
@@ -12,12 +11,12 @@ from PIL import Image
 
 from recognizer.video.sources import pattern
 
+from .browsing import CHROMIUM
 from .serving import Server
 
 pytestmark = pytest.mark.browser
 
 SIZE = (640, 360)
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import requests
-from PIL import ImageOps
+from PIL import Image, ImageOps
 
 from recognizer.access.dialects import DIALECTS
 
@@ -47,6 +49,9 @@ def locked(tmp_path_factory, faces):
 
 
 each = pytest.mark.parametrize("speaker", SPEAKERS, ids=lambda speaker: speaker.name)
+each_that_enrols = pytest.mark.parametrize(
+    "speaker", [speaker for speaker in SPEAKERS if speaker.enrols], ids=lambda speaker: speaker.name
+)
 
 
 def test_every_dialect_has_a_speaker():
@@ -82,7 +87,7 @@ def test_photos_that_cannot_be_used(hall, faces, speaker: Speaker):
     assert requests.post(url, data=bytes(MAX_BODY + 1), timeout=60).status_code == 413  # the server itself, before it reads
 
 
-@each
+@each_that_enrols
 def test_nobody_is_enrolled_by_a_photo_without_a_face(hall, faces, speaker: Speaker):
     reply = speaker.enrol(hall, "Nobody", faces["nobody"])
     assert speaker.failed(reply) and speaker.error(reply)
@@ -129,9 +134,10 @@ def test_with_keys_the_dialects_own_place_is_read(locked, faces, speaker: Speake
     assert speaker.names(known) == ["Barack Obama"]
     assert speaker.recognize(locked, faces["obama2"]).status_code == speaker.no_key
     assert speaker.recognize(locked, faces["obama2"], WRONG).status_code == speaker.wrong_key
-    refused = speaker.enrol(locked, "Mallory", faces["collins"], locked.keys["read"])
-    assert refused.status_code == speaker.too_little and "write" in speaker.error(refused)
-    assert "Mallory" not in locked.people()
+    if speaker.enrols:
+        refused = speaker.enrol(locked, "Mallory", faces["collins"], locked.keys["read"])
+        assert refused.status_code == speaker.too_little and "write" in speaker.error(refused)
+        assert "Mallory" not in locked.people()
     assert speaker.recognize(locked, faces["obama2"], headers=None).status_code == speaker.no_key
 
 
@@ -170,7 +176,7 @@ def test_ids_of_images_outlive_a_restart_and_a_new_name(locked, faces):
     assert set(locked.people()) == {"Barack Obama"}
 
 
-@each
+@each_that_enrols
 def test_what_is_enrolled_is_in_the_audit_log_under_the_key(locked, faces, speaker: Speaker):
     reply = speaker.enrol(locked, "Eileen Collins", faces["collins"], locked.keys["write"])
     assert not speaker.failed(reply), reply.text
@@ -307,3 +313,89 @@ def test_compreface_where_nothing_is_found(hall, faces):
     assert (taken.status_code, taken.json()["code"]) == (400, 43)
     assert set(requests.get(f"{base}/config", timeout=60).json()) == {"clientMaxFileSize", "clientMaxBodySize"}
     assert requests.get(f"{base}/consistence/status", timeout=60).json()["status"] == "OK"
+
+
+# -- Nextcloud -----------------------------------------------------------------------------------------------------------
+
+
+def test_nextclouds_descriptors_are_dlibs_own(hall, faces):
+    import dlib
+
+    from recognizer.weights import manifest
+
+    base = f"{hall.url}/nextcloud"
+    small = pictures.load(faces["obama2"]).resize((260, 260))
+    photo = pictures.save(small, "PNG")
+    reply = requests.post(f"{base}/detect", files={"file": ("a.png", photo)}, timeout=60)
+    (face,) = reply.json()["faces"]
+    box = {edge: face[edge] for edge in ("left", "top", "right", "bottom")}
+    predictor = dlib.shape_predictor(str(manifest.dlib_file("shape_predictor_5_face_landmarks.dat")))
+    network = dlib.face_recognition_model_v1(str(manifest.dlib_file("dlib_face_recognition_resnet_model_v1.dat")))
+    shape = predictor(np.array(small), dlib.rectangle(*box.values()))
+    assert [(each["x"], each["y"]) for each in face["landmarks"]] == [(part.x, part.y) for part in shape.parts()]
+    wanted = np.array(network.compute_face_descriptor(np.array(small), shape))
+    assert np.linalg.norm(wanted - face["descriptor"]) < 1e-4
+    how = {"files": {"file": ("a.png", photo)}, "data": {"face": json.dumps({**box, "detection_confidence": 1.05})}}
+    computed = requests.post(f"{base}/compute", timeout=60, **how).json()["face"]
+    assert computed == {**face, "detection_confidence": 1.05}
+
+
+def test_nextclouds_other_routes(hall, faces):
+    base = f"{hall.url}/nextcloud"
+    assert requests.get(f"{base}/open", timeout=60).json() == {"preferred_mimetype": "image/jpeg", "maximum_area": 8294400}
+    health = requests.get(f"{base}/health", timeout=60)
+    assert (health.content, health.headers["Content-Type"]) == (b"ok", "text/plain; charset=utf-8")
+    assert requests.get(f"{base}/welcome", timeout=60).json()["facerecognition-external-model"] == "welcome"
+    large = pictures.save(Image.new("L", (4000, 2100)), "PNG")
+    assert requests.post(f"{base}/detect", files={"file": large}, timeout=60).status_code == 412
+    file = {"file": ("a.jpg", faces["obama2"])}
+    whole = {"left": 0, "top": 0, "right": 100, "bottom": 100}
+    wrong = ["", "{}", "[1]", "{" * 5000, json.dumps({**whole, "right": "9"}), json.dumps({**whole, "right": 0})]
+    for given in [*wrong, json.dumps({**whole, "left": 90_000, "right": 90_001}), json.dumps({**whole, "right": 900_000})]:
+        reply = requests.post(f"{base}/compute", files=file, data={"face": given}, timeout=60)
+        assert reply.status_code == 400 and "face" in reply.json()["error"], given
+
+
+def test_nextcloud_leaves_faces_alone_that_cannot_be_compared(hall, faces):
+    photo = pictures.save(ImageOps.invert(pictures.load(faces["obama2"])), quality=90)
+    (face,) = requests.post(f"{hall.url}/nextcloud/detect", files={"file": photo}, timeout=60).json()["faces"]
+    assert 0.8 <= face["detection_confidence"] < 0.99
+
+
+# -- DeepFace --------------------------------------------------------------------------------------------------------------
+
+
+def test_deepface(hall, faces, web):
+    def ask(path: str, **how) -> requests.Response:
+        return requests.post(f"{hall.url}/deepface/{path}", timeout=60, **how)
+
+    encoded = {name: "data:image/jpeg;base64," + base64.b64encode(faces[name]).decode() for name in faces}
+    same = ask("verify", json={"img1": encoded["obama"], "img2": encoded["trio"], "distance_metric": "cosine"}).json()
+    assert same["verified"] is True and same["confidence"] > 51 and same["distance"] <= same["threshold"]
+    assert same["facial_areas"]["img1"]["w"] > 50 and same["similarity_metric"] == "euclidean"
+    files = {"img1": ("a.jpg", faces["obama"]), "img2": ("b.jpg", faces["biden"])}
+    other = ask("verify", files=files).json()
+    assert other["verified"] is False and other["confidence"] < 49 and other["distance"] > other["threshold"]
+    nobody = ask("verify", json={"img1": encoded["obama"], "img2": encoded["nobody"], "enforce_detection": False}).json()
+    assert nobody["verified"] is False and nobody["facial_areas"]["img2"]["x"] is None
+    shown = ask("represent", json={"img": web.url("/o.jpg", faces["trio"]), "max_faces": 2}).json()["results"]
+    assert len(shown) == 2 and len(shown[0]["embedding"]) == 128 and 0.8 <= shown[0]["face_confidence"] <= 1
+    for face in shown:
+        area = face["facial_area"]
+        assert area["x"] < area["right_eye"][0] < area["left_eye"][0] < area["x"] + area["w"]  # the person's own right
+    assert shown[0]["facial_area"]["x"] < shown[1]["facial_area"]["x"]
+    assert ask("represent", json={"img": encoded["nobody"], "enforce_detection": False}).json() == {"results": []}
+    (near,) = ask("search", json={"img": encoded["collins"], "similarity_search": True, "k": 2}).json()["results"]
+    assert len(near) == 2 and all(each["distance"] > each["threshold"] and each["confidence"] < 49 for each in near)
+    assert ask("build/index", json={}).status_code == 200
+    off = ask("analyze", data={"img": encoded["obama"], "actions": "['age', 'gender']"})
+    assert off.status_code == 400 and "RECOGNIZER_ATTRIBUTES" in off.json()["error"]
+    for asked in ({"img_path": encoded["obama"]}, {"img": "/etc/hostname"}, {"img": "http://169.254.169.254/"}, {}):
+        refused = ask("represent", json=asked)
+        assert refused.status_code == 400 and set(refused.json()) <= {"error", "exception"}, asked
+    assert "img_name" in ask("register", json={"img": encoded["collins"]}).json()["error"]
+    assert ask("register", json={"img": encoded["collins"], "img_name": "Eileen Collins.jpg"}).json() == {"inserted": 1}
+    try:
+        assert "Eileen Collins" in hall.people()
+    finally:
+        assert hall.request("DELETE", "/people/Eileen Collins").status_code == 200

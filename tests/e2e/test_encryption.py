@@ -52,8 +52,12 @@ def on_disk(server: Server) -> dict[Path, bytes]:
 
 
 def traces(server: Server, secrets: list[bytes]) -> list[str]:
-    """Files below an installation's folders that hold an image's magic or one of these byte strings."""
-    magics = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF")
+    """Files below an installation's folders that hold an image's magic or one of these byte strings.
+
+    A JPEG's magic is three bytes, which encrypted data of 100 kB holds by chance once in 150 times, so it is looked
+    for together with what follows it in JPEGs of cameras, of Pillow and of OpenCV.
+    """
+    magics = (b"\xff\xd8\xff\xe0\x00\x10JFIF", b"\xff\xd8\xff\xdb\x00\x43", b"\x89PNG\r\n\x1a\n", b"RIFF")
     return [
         f"{path.name}: {secret[:12]!r}"
         for path, data in on_disk(server).items()

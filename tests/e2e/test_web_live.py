@@ -201,26 +201,15 @@ def test_what_is_drawn_is_switched_and_remembered(visit, server, stage, faces):
 
 
 def come(visit, stage, photo: bytes, name: str):
-    """Show somebody to the camera, and wait for the visit; the page, and how many visits of theirs it had before.
-
-    While other tests kept this machine busy, it happened that nothing was reported in a minute: then they come once more.
-    """
-    from playwright.sync_api import TimeoutError as PlaywrightTimeout
-
-    for patience in (30, 30, 60):
-        stage.hold(None)
-        page = visit.open("#/live")
-        page.locator(".pulse", has_text="Live").wait_for()
-        card(page, "Door").get_by_text("Live", exact=True).wait_for()
-        wait_until_nobody_is_there(page)
-        before = page.locator(".visit", has_text=name).count()
-        stage.hold(photo)
-        try:
-            wait_for_more(page, name, before, patience)
-            break
-        except PlaywrightTimeout:
-            if patience == 60:
-                raise
+    """Show somebody to the camera, and wait for the visit; the page, and how many visits of theirs it had before."""
+    stage.hold(None)
+    page = visit.open("#/live")
+    page.locator(".pulse", has_text="Live").wait_for()
+    card(page, "Door").get_by_text("Live", exact=True).wait_for()
+    wait_until_nobody_is_there(page)
+    before = page.locator(".visit", has_text=name).count()
+    stage.hold(photo)
+    wait_for_more(page, name, before)
     return page, before
 
 

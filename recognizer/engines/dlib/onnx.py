@@ -1,7 +1,7 @@
 """dlib's ResNet and its mmod face detector on ONNX Runtime: the same boxes and embeddings, about 18 times as fast.
 
-The graphs are converted from the installed ``face_recognition_models`` whenever a network is loaded, which takes about 0.1 s,
-so nothing is stored on disk. Before use, each network is compared with dlib on a synthetic face (the ResNet with a stored
+The graphs are converted from the installed ``face_recognition_models``; the ResNet's is stored beside the downloaded weights
+(see `engines.prepared`). Before use, each network is compared with dlib on a synthetic face (the ResNet with a stored
 descriptor, and with dlib itself only if that differs). If the results differ, dlib itself is used and a warning is logged.
 """
 
@@ -19,9 +19,11 @@ import numpy as np
 
 from recognizer.core.errors import ModelCorrupt
 from recognizer.core.types import Faces, check_pixels
+from recognizer.engines import onnxfile
 from recognizer.engines.dlib import convert, datfile, pyramid
 from recognizer.engines.dlib.jitter import jittered
 from recognizer.engines.dlib.native import Shape, shapes
+from recognizer.engines.prepared import Origin, prepared
 from recognizer.engines.protocols import parted
 from recognizer.engines.runtime import EXACT, INT8, NetworkSession, release_memory
 from recognizer.weights import manifest
@@ -49,8 +51,11 @@ def _trusted_bytes(name: str) -> bytes:
     return data
 
 
-def _resnet_graph() -> bytes:
-    return convert.resnet_to_onnx(datfile.read_resnet(_trusted_bytes(RESNET_FILE)))
+def _resnet_graph(folder: Path | None = None) -> bytes:
+    origin = None if folder is None else Origin(folder, manifest.DLIB_FILES[RESNET_FILE].sha256)
+    code = (convert.__file__, datfile.__file__, onnxfile.__file__)
+    make = lambda: convert.resnet_to_onnx(datfile.read_resnet(_trusted_bytes(RESNET_FILE)))  # noqa: E731
+    return prepared("dlib_resnet", origin, code, make)
 
 
 def resnet_int8(threads: int, folder: Path | None) -> NetworkSession:
@@ -58,7 +63,7 @@ def resnet_int8(threads: int, folder: Path | None) -> NetworkSession:
 
     if folder is None:
         raise ValueError("expected a folder in which to store the 8-bit network")
-    graph = _resnet_graph()
+    graph = _resnet_graph(folder)
     file = quantised(graph, "dlib_resnet", drawn_face(CHIP), folder)
     try:
         return NetworkSession(file, threads, INT8)
@@ -78,7 +83,8 @@ class ResNet:
     provider : str
         See `runtime.PROVIDERS`.
     folder : path, optional
-        Folder for the 8-bit network of the provider ``"cpu-int8"``, which takes some seconds to create.
+        Folder of the downloaded weights, where the converted network is stored. The provider ``"cpu-int8"`` needs it for the
+        8-bit network, which takes some seconds to create.
 
     Attributes
     ----------
@@ -96,7 +102,10 @@ class ResNet:
     dim = 128
 
     def __init__(self, threads: int = 1, provider: str = "cpu", folder: Path | None = None):
-        self._session = resnet_int8(threads, folder) if provider == INT8 else NetworkSession(_resnet_graph(), threads, provider)
+        if provider == INT8:
+            self._session = resnet_int8(threads, folder)
+        else:
+            self._session = NetworkSession(_resnet_graph(folder), threads, provider)
         self._dlib = self._dlib_if_different() if provider in EXACT else None
         release_memory()
 

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import hug
 
-from recognizer.http.compat import azure, codeproject, compreface, deepstack
+from recognizer.http.compat import azure, codeproject, compreface, deepface, deepstack, nextcloud
 from recognizer.http.hug_adapter import DialectRouter
 from recognizer.http.site import Site
 
@@ -21,6 +21,8 @@ MODULES: dict[str, ModuleType] = {
     "codeproject": codeproject,
     "compreface": compreface,
     "azure": azure,
+    "nextcloud": nextcloud,
+    "deepface": deepface,
 }
 
 

@@ -30,6 +30,7 @@ from recognizer.core.errors import (
     StorageError,
     TooManyCameras,
 )
+from recognizer.core.fair_lock import FairLock
 from recognizer.core.files import own_folder, write_durably
 from recognizer.core.names import DEFAULT_GROUP
 from recognizer.video.sources.camera import Camera
@@ -304,14 +305,12 @@ class Cameras:
     @contextlib.contextmanager
     def _change(self) -> Iterator[dict[str, CameraEntry]]:
         """The entries to change: written when the block ends without an error, then in force."""
-        from filelock import FileLock, Timeout
-
         news: list[Callable[[], None]] = []
         try:
             with self._lock:
                 try:
                     own_folder(self._file.parent)
-                    with FileLock(f"{self._file}.lock", timeout=_LOCK_SECONDS):
+                    with FairLock(Path(f"{self._file}.lock")).hold(_LOCK_SECONDS):
                         news.append(self._look())
                         if self._broken:
                             raise StorageError("the list of cameras on the disk cannot be read; the server's log says why")
@@ -319,7 +318,7 @@ class Cameras:
                         yield entries
                         if entries != self._added:
                             self._write(entries)
-                except Timeout:
+                except TimeoutError:
                     raise StorageError("another process holds the list of cameras") from None
                 except OSError as error:
                     raise StorageError(f"the list of cameras cannot be kept: {_why(error)}") from None

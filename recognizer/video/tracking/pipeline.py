@@ -248,7 +248,7 @@ class Pipeline:
         return _Looked(frame, now, image, faces, self.vision.qualities(image, faces))
 
     def _take(self, looked: _Looked) -> None:
-        self._scene.detected(looked.faces, looked.qualities, looked.time, looked.frame.time)
+        self._scene.detected(looked.faces, looked.qualities, looked.time, looked.frame)
         self._searched_at = looked.time
 
     async def _describe(self, looked: _Looked, due: Sequence[Due]) -> None:

@@ -11,7 +11,7 @@ from recognizer.core.types import Candidate, Face, Faces, Match
 from recognizer.photos.quality import Quality, picture_value
 from recognizer.photos.remarks import MOST_FACTOR, Comparability
 from recognizer.photos.results import SeenFace
-from recognizer.video.frames import TrackedFace
+from recognizer.video.frames import DetectedIn, Frame, TrackedFace
 from recognizer.video.tracking.looks import Looks, is_good
 from recognizer.video.tracking.naming import Description, Naming
 from recognizer.video.tracking.tracker import Track, Tracker
@@ -51,7 +51,6 @@ class _Known:
 
     since: float  # seconds since the epoch, as is the next
     detected: float
-    fresh: bool = True  # detected since it was last shown
     quality: Quality | None = None
     weight: float = 0.0
     comparability: Comparability | None = None  # of the face as it was described last
@@ -84,6 +83,7 @@ class TrackedScene:
         self._known: dict[int, _Known] = {}
         self._shown: set[int] = set()
         self._ended: list[int] = []
+        self._unshown: tuple[float, Frame] | None = None  # of the newest detection, until its results were shown
 
     # -- what was seen ------------------------------------------------------------------------------------------
 
@@ -91,11 +91,12 @@ class TrackedScene:
         """The picture of `time` does not continue the previous one."""
         self.tracker.cut(time)
 
-    def detected(self, faces: Faces, qualities: Sequence[Quality], time: float, epoch: float) -> None:
+    def detected(self, faces: Faces, qualities: Sequence[Quality], time: float, frame: Frame) -> None:
         """Process all faces of a picture of `time`."""
+        epoch, self._unshown = frame.time, (time, frame)
         for track, quality in zip(self.tracker.update(faces, time), qualities, strict=True):
             known = self._known.setdefault(track.id, _Known(epoch, epoch))
-            known.detected, known.quality, known.weight, known.fresh = epoch, quality, picture_value(quality), True
+            known.detected, known.quality, known.weight = epoch, quality, picture_value(quality)
 
     def due(self, time: float, most: int) -> list[Due]:
         """Up to `most` of the faces detected at `time`, the most urgent first."""
@@ -226,10 +227,13 @@ class TrackedScene:
 
     def faces(self, time: float, landmarks_68: bool = False, attributes: Collection[str] = ()) -> tuple[TrackedFace, ...]:
         """The faces at `time`, by track; those that were not detected then are at their predicted places."""
+        if self._unshown is not None:
+            self.tracker.delayed(time)
         visible = self._without_doubles(self.tracker.visible(time), time)
         self.naming.settle([track.id for track in visible])
         self._shown.update(track.id for track in visible)
-        return tuple(self._face(track, time, landmarks_68, attributes) for track in visible)
+        unshown, self._unshown = self._unshown, None
+        return tuple(self._face(track, time, landmarks_68, attributes, unshown) for track in visible)
 
     def _without_doubles(self, visible: list[Track], time: float) -> list[Track]:
         """Remove predicted faces where another face was detected since: it is the same face, or hides it."""
@@ -242,7 +246,14 @@ class TrackedScene:
 
         return [track for track in visible if track.seen == fresh or is_free(track)]
 
-    def _face(self, track: Track, time: float, landmarks_68: bool, attributes: Collection[str]) -> TrackedFace:
+    def _face(
+        self,
+        track: Track,
+        time: float,
+        landmarks_68: bool,
+        attributes: Collection[str],
+        unshown: tuple[float, Frame] | None,
+    ) -> TrackedFace:
         known, face = self._known[track.id], track.face_at(time)
         points = None
         if landmarks_68 and known.points is not None and known.points_of is not None:
@@ -250,8 +261,11 @@ class TrackedScene:
         said = known.looks.attributes(attributes, known.quality) if attributes else None
         match = self.naming.of(track.id).match
         seen = SeenFace(face, points, match, known.quality, attributes=said, comparability=known.comparability)
-        detected, fresh, known.fresh = track.seen >= time, known.fresh, False
-        return TrackedFace(track.id, seen, detected, known.since, late=fresh and not detected)
+        detected = track.seen >= time
+        detected_in = None
+        if unshown is not None and not detected and track.seen == unshown[0]:
+            detected_in = DetectedIn(unshown[1], track.face.box)
+        return TrackedFace(track.id, seen, detected, known.since, late=detected_in is not None, detected_in=detected_in)
 
     def ended(self, time: float) -> tuple[int, ...]:
         """Tracks that were shown, and have ended since the last call."""

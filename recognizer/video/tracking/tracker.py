@@ -35,6 +35,11 @@ MOST_REACH = 1.5
 BLINK = 0.15
 #: Largest change of size of one face between two detections.
 MOST_GROWTH = 1.8
+#: How many times the delay of a detection pass the next pass may come later: its own delay, and that of the descriptions
+#: which share its threads.
+PASSES = 4
+#: Longest delay of a detection pass that is allowed for, in seconds: after a longer one the picture may show anything.
+MOST_DELAY = 10.0
 
 
 class _Motion:
@@ -162,6 +167,9 @@ class Tracker:
         Seconds for which a face that is no longer detected is predicted.
     kept : float
         Seconds after which a face that is no longer detected is forgotten: its track ends.
+
+        Both are for detection that keeps up with the pictures. Where it is slower, `delayed` reports by how much, and a face
+        that the newest pass found remains until the next pass can have found it.
     sure : float
         Score from which one detection is enough; with a lower one, a second detection is needed.
     """
@@ -172,6 +180,7 @@ class Tracker:
         self._ids = itertools.count(1)
         self._cut: float | None = None
         self._looked = float("-inf")
+        self._delay = 0.0
 
     def update(self, faces: Faces, time: float) -> list[Track]:
         """Process the detections at `time`; returns the track of each face, in the order of `faces`."""
@@ -179,8 +188,8 @@ class Tracker:
         if self._cut is not None and time >= self._cut:
             self._lose_all(time)
         # tracks that were detected a moment ago are assigned before those that were lost
-        recent = [track for track in self.tracks if time - track.seen <= self.shown]
-        lost = [track for track in self.tracks if time - track.seen > self.shown and track.place_known]
+        recent = [track for track in self.tracks if self._is_recent(track, time)]
+        lost = [track for track in self.tracks if not self._is_recent(track, time) and track.place_known]
         for tracks in (recent, lost):
             free = [i for i in range(len(faces)) if i not in given]
             for track, row, close in _pairs(tracks, faces.boxes[free], time):
@@ -198,6 +207,18 @@ class Tracker:
         self._looked = max(time, self._looked)
         return found
 
+    def delayed(self, time: float) -> None:
+        """Note that the first picture which shows the results of the newest detection pass is the one of `time`."""
+        self._delay = min(MOST_DELAY, max(0.0, time - self._looked))
+
+    def _allowance(self, track: Track) -> float:
+        """Seconds for which a face that the newest pass found may be unconfirmed because passes take long. The next pass
+        that misses it hides it at once."""
+        return PASSES * self._delay if track.seen >= self._looked else 0.0
+
+    def _is_recent(self, track: Track, time: float) -> bool:
+        return time - track.seen <= self.shown + self._allowance(track)
+
     def _lose_all(self, time: float) -> None:
         """After a cut, positions mean nothing: tracks continue only by the appearance of faces."""
         self._cut = None
@@ -213,7 +234,7 @@ class Tracker:
         """Tracks to show at `time`, by id."""
         if self._cut is not None and time >= self._cut:
             return []  # detection has not run on the new picture yet
-        there = (track for track in self.tracks if time - track.seen <= self.shown)
+        there = (track for track in self.tracks if self._is_recent(track, time))
         return sorted((track for track in there if self.believed(track)), key=lambda track: track.id)
 
     def believed(self, track: Track) -> bool:
@@ -221,13 +242,19 @@ class Tracker:
 
     def expire(self, time: float) -> list[Track]:
         """Remove and return the tracks that were not seen for too long; one with a single uncertain detection ends sooner."""
-        gone = [track for track in self.tracks if time - track.seen > (self.kept if self.believed(track) else self.shown)]
+
+        def is_gone(track: Track) -> bool:
+            if self.believed(track):
+                return time - track.seen > self.kept + PASSES * self._delay
+            return not self._is_recent(track, time)
+
+        gone = [track for track in self.tracks if is_gone(track)]
         self.tracks = [track for track in self.tracks if track not in gone]
         return gone
 
     def lost(self, time: float) -> list[Track]:
         """Tracks that are remembered but not shown."""
-        return [track for track in self.tracks if time - track.seen > self.shown and self.believed(track)]
+        return [track for track in self.tracks if not self._is_recent(track, time) and self.believed(track)]
 
     def merge(self, new: Track, old: Track) -> None:
         """`new` turned out to be the face of `old`, which continues at the place of `new`; `new` is removed."""
