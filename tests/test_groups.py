@@ -118,6 +118,25 @@ def test_photos_dropped_into_a_group_are_taken_up_while_a_server_runs_and_go_wit
         service.groups.get("staff")
 
 
+def test_a_group_that_is_deleted_while_somebody_waits_for_it_does_not_come_back(home, monkeypatch):
+    service = home.open()
+    service.groups.add("staff")
+    folder = home.settings.groups_dir / "staff"
+    service.groups._drop("staff")
+    known = type(service.groups)._known
+
+    def meanwhile(groups, name, there):
+        found = known(groups, name, there)
+        if folder.exists():
+            shutil.rmtree(folder)
+        return found
+
+    monkeypatch.setattr(type(service.groups), "_known", meanwhile)
+    with pytest.raises(GroupNotFound):
+        service.groups.get("staff")
+    assert not folder.exists()
+
+
 def test_two_services_on_one_folder_know_of_each_other(home, faces):
     one, other = home.open(watch=True), home.open(watch=True)
     one.groups.add("staff").subjects.enrol("Joe", faces["biden"])
@@ -181,13 +200,14 @@ def test_an_expired_consent_erases_in_a_group_as_well(home, faces):
 
 def test_a_group_is_encrypted_backed_up_and_restored(home, faces, tmp_path):
     service = home.open()
-    service.groups.add("staff", azure={"name": "The staff"}).subjects.enrol("Joe", faces["biden"])
-    id_ = service.groups.identity("staff").id
+    staff = service.groups.add("staff", azure={"name": "The staff"})
+    staff.subjects.enrol("Joe", faces["biden"])
+    id_, person = service.groups.identity("staff").id, staff.ids.of("Joe").id
     home.close(service)
     with reseal.alone(home.places):
         reseal.reseal(home.places, None, VAULT)
     files = [file for file in home.settings.groups_dir.rglob("*") if file.is_file()]
-    assert len(files) == 2 and all(file.read_bytes().startswith(b"RCGZ") for file in files)
+    assert len(files) == 3 and all(file.read_bytes().startswith(b"RCGZ") for file in files)
     presence = reseal.EncryptionPresence(home.places)
     with open(tmp_path / "backup.zip", "w+b") as file:
         told = backup.write(home.places, file, VAULT, WriteLock(home.settings.state_dir), "1")
@@ -197,12 +217,13 @@ def test_a_group_is_encrypted_backed_up_and_restored(home, faces, tmp_path):
         assert b"Joe" not in b"".join(opened.read(name) for name in opened.namelist())
     elsewhere = reseal.Places(tmp_path / "else" / "known", tmp_path / "else" / "state", tmp_path / "else" / "groups")
     restore.restore(tmp_path / "backup.zip", elsewhere, VAULT)
-    assert {each.name for each in elsewhere.groups.rglob("*")} == {"staff", "Joe", ".group.json", *(f.name for f in files)}
+    assert {each.name for each in elsewhere.groups.rglob("*")} == {"staff", "Joe", *(f.name for f in files)}
     restore.restore(tmp_path / "backup.zip", home.places, VAULT, replace=True)
     with reseal.alone(home.places):
         reseal.reseal(home.places, VAULT, None)
     again = home.open()
-    assert again.groups.identity("staff").id == id_ and named(again.groups.get("staff"), faces["biden"]) == ["Joe"]
+    assert again.groups.identity("staff").id == id_ and again.groups.get("staff").ids.of("Joe").id == person
+    assert named(again.groups.get("staff"), faces["biden"]) == ["Joe"]
 
 
 def test_the_id_of_a_person_outlives_names_and_restarts_and_is_erased_with_the_person(home, faces, tmp_path):
@@ -258,3 +279,46 @@ def test_detected_faces_are_known_for_their_time_and_the_oldest_go_first():
         last = store.add(np.ones(4, np.float32), Comparability(), 60)
     assert len(store) == 3 and store.get(other) is None and store.get(last) is not None
     assert store.forget_like(lambda vector: bool(vector.sum() == 4)) == 3 and store.count_like(lambda vector: True) == 0
+
+
+def test_a_camera_names_the_people_of_its_group_whatever_becomes_of_the_group(home, faces):
+    service = home.open()
+    service.subjects.enrol("Barack", faces["obama"])
+    service.groups.add("staff").subjects.enrol("The boss", faces["obama"])
+    cameras = service.video.cameras
+    yard, door = cameras.add("test:", "yard"), cameras.add("test:", "door", group="staff")
+    home.close(service)
+    service = home.open()
+    cameras = service.video.cameras
+    image = service.recognition.decode(faces["obama2"])
+
+    def seen(camera) -> str | None:
+        vision = service.video.vision_at(cameras.get(camera))
+        (match,) = vision.match(vision.describe(image, vision.detect(image)))
+        assert vision.decide(match.candidates).subject == match.subject
+        return match.subject
+
+    assert (seen(yard.id), seen(door.id)) == ("Barack", "staff/The boss")
+    vision = service.video.vision_at(cameras.get(door.id))
+    before = vision.generation
+    service.groups.delete("staff")
+    assert seen(door.id) is None and vision.generation != before
+    service.groups.add("staff").subjects.enrol("Somebody", faces["obama"])
+    assert seen(door.id) == "staff/Somebody"
+    old = cameras.get(door.id).camera
+    assert cameras.change(door.id, group="default").camera is not old and seen(door.id) == "Barack"
+
+
+def test_events_of_people_of_a_group_are_renamed_and_erased_with_them(home, faces):
+    from .e2e.homes import event
+    from .test_erasures import happened
+
+    service = home.open()
+    service.subjects.enrol("Joe", faces["biden"])
+    staff = service.groups.add("staff")
+    staff.subjects.enrol("Joe", faces["biden"])
+    happened(service, event(subject="Joe"), event(subject="staff/Joe"))
+    staff.subjects.rename("Joe", "Joe B")
+    assert len(service.events.find("staff/Joe B")) == 1 and service.events.find("staff/Joe") == []
+    service.groups.delete("staff")
+    assert service.events.find("staff/Joe B") == [] and len(service.events.find("Joe")) == 1

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from recognizer.commands.common import all_options, plain, say, service, state
+from recognizer.commands.common import group_options, group_service, plain, say, state
 from recognizer.core.wording import plural
 
 _REFRESH = 0.2  # seconds between updates of the terminal
@@ -42,7 +42,7 @@ _REFRESH = 0.2  # seconds between updates of the terminal
     metavar="NAME,...",
     help="Say how each face looks: age, gender, expression. RECOGNIZER_ATTRIBUTES has to name them.",
 )
-@all_options
+@group_options
 def watch(source, output, window, every_frame, loop, seconds, objects, landmarks, attributes):
     """Follow and name the faces on a camera or in a recording.
 
@@ -64,11 +64,11 @@ def watch(source, output, window, every_frame, loop, seconds, objects, landmarks
 
         shown = Window(parsed.shown)
     paced = parsed.live or not (every_frame or output)
-    with service() as made, contextlib.ExitStack() as stack:
+    with group_service() as (made, group), contextlib.ExitStack() as stack:
         if shown:
             stack.callback(shown.close)
-        if not len(made.gallery):
-            say(f"nobody is enrolled: put photos into {plain(str(made.settings.known_faces))}/NAME/, or use `enroll`")
+        if not len(group.gallery):
+            say(f"nobody is enrolled: put photos into {plain(str(group.enrolment.folder.root))}/NAME/, or use `enroll`")
         wanted = made.attribute_finder.chosen(attributes)
         if wanted:
             with Progress() as progress:
@@ -79,7 +79,8 @@ def watch(source, output, window, every_frame, loop, seconds, objects, landmarks
         stack.enter_context(view)
         with _recording(recorder):
             options = {"objects": objects, "landmarks": int(landmarks or 5), "attributes": wanted}
-            ended = asyncio.run(_ended_by(_follow(made, camera, view, recorder, shown, seconds, options)))
+            vision = made.vision_of(group)
+            ended = asyncio.run(_ended_by(_follow(made, vision, camera, view, recorder, shown, seconds, options)))
     if recorder:
         say(f"saved as {plain(str(output))}: {plural(recorder.written, 'picture')}")
     return 128 + ended if ended else None
@@ -117,7 +118,7 @@ def _recording(recorder):
             recorder.close()
 
 
-async def _follow(made, camera, view, recorder, window, seconds: float | None, options: dict) -> None:
+async def _follow(made, vision, camera, view, recorder, window, seconds: float | None, options: dict) -> None:
     """Show and write each result until the source ends or the time is up."""
     import asyncio
 
@@ -126,7 +127,7 @@ async def _follow(made, camera, view, recorder, window, seconds: float | None, o
     layers = {"faces"} | ({"landmarks68"} if options["landmarks"] == 68 else set())
     layers |= ({"objects"} if options["objects"] else set()) | set(options["attributes"])
     until = None if seconds is None else time.monotonic() + seconds
-    results = watch(camera, made.video.vision, executor=made.video.workers, **options)
+    results = watch(camera, vision, executor=made.video.workers, **options)
     async with contextlib.aclosing(results):
         while (left := None if until is None else until - time.monotonic()) is None or left > 0:
             try:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from recognizer.core.brief import MESSAGE, cut
 from recognizer.core.errors import RecognizerError
+from recognizer.core.names import DEFAULT_GROUP
 from recognizer.core.types import Candidate
 from recognizer.enrolment.cache import Encoding
 from recognizer.enrolment.enrolled import EnrolledPhoto, Person, PersonPhoto
@@ -226,6 +227,7 @@ def camera(entry: CameraEntry) -> dict:
         "source": entry.source.shown,
         "kind": entry.source.kind,
         "always": entry.always,
+        "group": entry.group or DEFAULT_GROUP,
         "fixed": entry.fixed,
         "state": {"name": state.name, "reason": state.reason or None, "since": round(state.since, 3)},
         "fps": round(reader.fps, 1),

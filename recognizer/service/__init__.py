@@ -19,7 +19,7 @@ from recognizer.backup import reseal
 from recognizer.backup.reseal import EncryptionPresence
 from recognizer.core import names
 from recognizer.core.audit import AuditLog
-from recognizer.core.errors import Busy, InvalidSource, SettingsError, StorageError
+from recognizer.core.errors import Busy, InvalidSource, RecognizerError, SettingsError, StorageError
 from recognizer.core.holdings import Holdings
 from recognizer.core.lock import WriteLock
 from recognizer.core.metrics import Metrics
@@ -53,7 +53,8 @@ from recognizer.service.erasures import Erasures
 from recognizer.service.event_service import KeptEvents
 from recognizer.service.group_audit import GroupAudit
 from recognizer.service.group_follower import GroupFollower
-from recognizer.service.groups import PeopleGroup, PeopleGroups
+from recognizer.service.group_vision import GroupVision
+from recognizer.service.groups import SEPARATOR, PeopleGroup, PeopleGroups
 from recognizer.service.matcher import Matcher
 from recognizer.service.object_finder import ObjectFinder
 from recognizer.service.recognition import Recognition
@@ -156,7 +157,7 @@ class Service:
             _event_rules(settings),
             _retention(settings),
             self.vault,
-            lambda name: bool(self.gallery.templates(name)),
+            self._is_enrolled,
             announced=settings.events and settings.mqtt_url is not None,
         )
         self._other_caches = other_caches = OtherCachesHolding(enrolment, [state / name for name in reseal.CACHES[1:]])
@@ -213,6 +214,7 @@ class Service:
             font,
             metrics,
             frozenset(settings.attributes) if settings.event_attributes else frozenset(),
+            self._group_vision,
         )
         if metrics is not None:
             health.show(self, metrics)
@@ -239,6 +241,7 @@ class Service:
             [
                 EnrolledHolding(enrolment, enrolment.options.rules.max_bytes),
                 self._other_caches,
+                EventsHolding(self.events, prefix=name + SEPARATOR),
                 StrangersHolding(self.strangers, lambda: self.matcher.one_to_one),
                 DetectedFacesHolding(self.detected_faces, lambda: self.matcher.one_to_one),
                 AuditNamesHolding(audit),
@@ -271,6 +274,30 @@ class Service:
             reader=self.attribute_finder.reader if self.settings.attributes else None,
             forced=group.enrolment.is_forced,
         )
+
+    def _group_vision(self, name: str) -> GroupVision:
+        """What names the people of a group at a camera."""
+        known: dict[PeopleGroup, EngineVision] = {}
+
+        def find() -> EngineVision | None:
+            try:
+                group = self.groups.get(name)
+            except RecognizerError:
+                return None
+            if group not in known:
+                known.clear()
+                known[group] = self.vision_of(group)
+            return known[group]
+
+        return GroupVision(name, self.vision_of(self.groups.default), find)
+
+    def _is_enrolled(self, name: str) -> bool:
+        """Whether somebody is enrolled, in a group if the name begins with one."""
+        group, separator, person = name.rpartition(SEPARATOR)
+        try:
+            return bool(self.groups.get(group if separator else None).gallery.templates(person))
+        except RecognizerError:
+            return False
 
     def _find_objects(self, pixels, threshold: float):
         return self.finder.detector().find(pixels, threshold)
@@ -305,10 +332,15 @@ class Service:
                 self.groups,
                 self.groups.erase,
                 self.groups.finish,
-                self.events.purge,
+                self._purge,
                 self.settings.expiry_grace_days,
             )
         self.ready = True
+
+    def _purge(self) -> int:
+        """Delete what is old; returns how many events these were."""
+        self.detected_faces.purge()
+        return self.events.purge()
 
     def serve(self) -> None:
         """Start what only a server does, not a command: deliver events, process strangers, run the cameras that are always

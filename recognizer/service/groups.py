@@ -218,6 +218,8 @@ class PeopleGroups:
             if known is not None:
                 return known
             self._drop(name)
+            if not folder.is_dir():  # deleted while this waited for the lock; it must not come back
+                raise GroupNotFound(f"there is no group {name!r}")
             group = self._make(name, folder, self._state / folder.name)
             try:
                 if may_write:

@@ -134,30 +134,37 @@ class OtherCachesHolding:
 
 
 class EventsHolding:
-    """Events and their pictures, who is present now, and what was handed on to a broker."""
+    """Events and their pictures, who is present now, and what was handed on to a broker.
+
+    Parameters
+    ----------
+    events : KeptEvents
+    prefix : str
+        Before a name in events, for people of a group.
+    """
 
     label = "events"
 
-    def __init__(self, events: KeptEvents):
-        self._events = events
+    def __init__(self, events: KeptEvents, prefix: str = ""):
+        self._events, self._prefix = events, prefix
 
     def find(self, whose: Whose) -> int:
-        return len(self._events.find(whose.name))
+        return len(self._events.find(self._prefix + whose.name))
 
     def export(self, whose: Whose) -> Iterator[ExportedFile]:
-        events, pictures = self._events.export(whose.name)
+        events, pictures = self._events.export(self._prefix + whose.name)
         for name, data in pictures:
             yield ExportedFile(f"events/{name}", data, "event_pictures")
         yield as_json("events.json", events, "events")
 
     def rename(self, old: str, new: str) -> None:
-        self._events.rename(old, new)
+        self._events.rename(self._prefix + old, self._prefix + new)
 
     def erase(self, whose: Whose) -> None:
-        self._events.erase(whose.name)
+        self._events.erase(self._prefix + whose.name)
 
     def verify(self, whose: Whose) -> dict[str, int]:
-        return self._events.verify(whose.name)
+        return self._events.verify(self._prefix + whose.name)
 
 
 class StrangersHolding:

@@ -18,7 +18,9 @@ from recognizer.video.tracking.vision import EngineVision
 from recognizer.video.tracking.workers import Workers, cores, sensible
 
 if TYPE_CHECKING:
+    from recognizer.video.frames import Vision
     from recognizer.video.output.live import Live
+    from recognizer.video.sources.cameras import CameraEntry
 
 log = logging.getLogger("recognizer")
 
@@ -48,6 +50,8 @@ class Video:
         Counts stages.
     attributes : frozenset of str
         What events contain about how people look.
+    vision_of : callable, optional
+        Returns the vision of a group, by its name; without it all cameras have `vision`.
     """
 
     def __init__(
@@ -60,7 +64,9 @@ class Video:
         font: Path,
         metrics: Metrics | None,
         attributes: frozenset[str] = frozenset(),
+        vision_of: Callable[[str], Vision] | None = None,
     ):
+        self._vision_of = vision_of
         self._attributes = attributes
         self._listed, self.vision, self._font, self._metrics = listed, vision, font, metrics
         self._events, self._strangers, self._sighting = events, strangers, sighting
@@ -102,8 +108,13 @@ class Video:
                     observers=self._observers(),
                     timed=_untimed if self._metrics is None else self._metrics.video_stage,
                     attributes=self._attributes if self._events.wanted else frozenset(),
+                    vision_of=self.vision_at,
                 )
             return self._live
+
+    def vision_at(self, entry: CameraEntry) -> Vision:
+        """What finds and names faces at a camera."""
+        return self.vision if entry.group is None or self._vision_of is None else self._vision_of(entry.group)
 
     def start(self) -> None:
         """Start the cameras that always run, now and when one is added: for a server, not for a command."""

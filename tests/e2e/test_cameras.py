@@ -36,6 +36,7 @@ def test_adding_changing_and_removing(server):
         "source": "test:320x240@10",
         "kind": "pattern",
         "always": False,
+        "group": "default",
         "fixed": True,
         "state": None,
         "fps": 0.0,

@@ -39,7 +39,12 @@ PACKAGES = (
     "oauthlib==4.0.1",
 )
 #: The same for Node.
-NODE_PACKAGES = ("@exadel/compreface-js-sdk@1.0.0",)
+NODE_PACKAGES = (
+    "@exadel/compreface-js-sdk@1.0.0",
+    "@azure/cognitiveservices-face@5.0.0",
+    "@azure/ms-rest-js@2.7.0",
+    "@azure-rest/ai-vision-face@1.0.0-beta.3",
+)
 SCRIPTS = Path(__file__).with_name("client_scripts.py")
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
@@ -229,6 +234,21 @@ def test_compreface_js_sdk(node_clients, server, album):
     assert said["deleted"] == {"image_id": said["added"]["image_id"], "subject": "Barack"}
     assert said["several"] == [{"image_id": said["base64"]["image_id"], "subject": "Joe"}]
     assert said["missing"]["code"] == 44 and said["left"] == {"subjects": []} and server.files() == []
+
+
+def test_azure_js_packages(node_clients, server, album):
+    said = ran("node", SCRIPTS.with_name("azure_js.mjs"), node_clients, server.port, folder=album)
+    assert said == {
+        "again": "PersonGroupExists",
+        "training": "succeeded",
+        "attributes": ["blur", "headPose"],
+        "names": [[True], []],
+        "people": ["Barack"],
+        "rest": [[True]],
+        "missing": "PersonGroupNotFound",
+        "left": ["default"],
+    }
+    assert server.files() == []
 
 
 def test_frigates_detector_as_it_was_recorded(server, faces):

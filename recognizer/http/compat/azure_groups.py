@@ -225,7 +225,7 @@ def _add_training(route: AzureRouter, site: Site, kind: GroupKind) -> None:
         path = asked.environ.get("SCRIPT_NAME", "") + asked.environ.get("PATH_INFO", "").removesuffix("/train") + "/training"
         visit = site.gate.admit(asked.environ)
         host = asked.environ.get("HTTP_HOST", "")
-        return DialectReply({}, 202, {"Operation-Location": f"{visit.scheme}://{host}{path}" if host else path})
+        return DialectReply({}, 202, headers={"Operation-Location": f"{visit.scheme}://{host}{path}" if host else path})
 
     @route.add("GET", f"/{kind.path}/{{group}}/training")
     @named_errors(kind.code)

@@ -109,7 +109,7 @@ _RECOGNIZE = ("Photos", {200: {JSON: "Recognized", JPEG: "Photo"}})
 
 _OBJECTS = {200: {JSON: "Objects", JPEG: "Photo"}}
 #: What adding or changing a camera may be refused with.
-_CAMERA: Errors = (InvalidSource, AddressRefused, NameTaken, TooManyCameras, StorageError, BodyTooLarge)
+_CAMERA: Errors = (InvalidSource, AddressRefused, NameTaken, GroupNotFound, TooManyCameras, StorageError, BodyTooLarge)
 
 #: What everything about one stranger may be refused with.
 _STRANGER: Errors = (StrangerNotFound, StrangersOff, StorageError)

@@ -123,6 +123,7 @@ _CAMERA = {
     "source": "rtsp://***@192.168.1.20/stream",
     "kind": "rtsp",
     "always": False,
+    "group": "default",
     "fixed": False,
     "state": {"name": "live", "reason": None, "since": 1795266000.125},
     "fps": 25.0,
@@ -568,6 +569,7 @@ SCHEMAS: dict[str, dict] = {
             "source": about(TEXT, "Without what is secret."),
             "kind": {"type": "string", "enum": ["device", "rtsp", "http", "file", "stills", "pattern"]},
             "always": about(BOOLEAN, "Whether it runs also while nobody watches."),
+            "group": about(TEXT, "The group whose people are named."),
             "fixed": about(BOOLEAN, "Whether a setting names it."),
             "state": closed(
                 {

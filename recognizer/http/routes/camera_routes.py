@@ -24,9 +24,10 @@ def add_routes(route: Router, site: Site) -> None:
         return {"cameras": [replies.camera(entry) for entry in listed.all()], "removed": removed}
 
     @route.post("/cameras")
-    def add_camera(response, source: text, name: text = None, always: switch = False):
+    def add_camera(response, source: text, name: text = None, always: switch = False, group: text = None):
         """Add a camera: a webcam number, a stream URL, a file that the settings allow, or test: for a test pattern."""
-        entry = site.service.video.cameras.add(source, name, always)
+        named = site.service.groups.get(group).name
+        entry = site.service.video.cameras.add(source, name, always, named)
         site.service.audit.append("camera_add", camera=entry.id)
         response.status = falcon.HTTP_201
         return replies.camera(entry)
@@ -37,11 +38,12 @@ def add_routes(route: Router, site: Site) -> None:
         return replies.camera(site.service.video.cameras.get(camera))
 
     @route.patch("/cameras/{camera}")
-    def update_camera(camera: text, name: text = None, source: text = None, always: switch = None):
-        """Change a camera's name, its source, or whether it always runs."""
-        if name is None and source is None and always is None:
-            raise InvalidParameter("expected name, source or always")
-        entry = site.service.video.cameras.change(camera, name=name, source=source, always=always)
+    def update_camera(camera: text, name: text = None, source: text = None, always: switch = None, group: text = None):
+        """Change a camera's name, its source, whether it always runs, or whose people are named."""
+        if name is None and source is None and always is None and group is None:
+            raise InvalidParameter("expected name, source, always or group")
+        named = None if group is None else site.service.groups.get(group).name
+        entry = site.service.video.cameras.change(camera, name=name, source=source, always=always, group=named)
         site.service.audit.append("camera_change", camera=entry.id)
         return replies.camera(entry)
 

@@ -118,6 +118,8 @@ class Live:
         Called, from any thread, with the name of each stage that was completed for a picture, and its seconds.
     attributes : frozenset of str
         What observers need of each face, whoever watches.
+    vision_of : callable, optional
+        Returns the vision of one camera, instead of `vision`.
     """
 
     def __init__(
@@ -132,8 +134,10 @@ class Live:
         linger: float = LINGER,
         timed: Callable[[str, float], None] = lambda stage, seconds: None,
         attributes: frozenset[str] = frozenset(),
+        vision_of: Callable[[CameraEntry], Vision] | None = None,
     ):
         self.attributes = attributes
+        self._vision_of = vision_of or (lambda entry: vision)
         self.cameras, self.vision, self.font = cameras, vision, font
         self.observers = tuple(observers)
         self.linger, self._timed = linger, timed
@@ -386,7 +390,11 @@ class Live:
         failures = 0
         while True:
             pipeline = Pipeline(
-                camera, self.vision, executor=self._executor, wants=partial(channel.wants, self.attributes), timed=self._timed
+                camera,
+                self._vision_of(channel.entry),
+                executor=self._executor,
+                wants=partial(channel.wants, self.attributes),
+                timed=self._timed,
             )
             begun = time.monotonic()
             try:

@@ -18,6 +18,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from recognizer.core.errors import (
     CameraFixed,
@@ -31,6 +32,7 @@ from recognizer.core.errors import (
 )
 from recognizer.core.fair_lock import FairLock
 from recognizer.core.files import own_folder, write_durably
+from recognizer.core.names import DEFAULT_GROUP
 from recognizer.video.sources.camera import Camera
 from recognizer.video.sources.reach import Reach
 from recognizer.video.sources.source import ONCE, RECORDINGS, CameraSource, parse_source, split_view
@@ -64,6 +66,10 @@ class CameraEntry:
         Whether a setting names it, so that it cannot be changed or removed.
     camera : Camera
         Reads the source; the user of its frames starts it.
+    text : str
+        The source as it was given.
+    group : str or None
+        Whose people are named; None for the default group.
     """
 
     id: str
@@ -73,6 +79,7 @@ class CameraEntry:
     fixed: bool
     camera: Camera = field(repr=False, compare=False)
     text: str = field(repr=False, default="")
+    group: str | None = None
 
 
 class Cameras:
@@ -175,7 +182,7 @@ class Cameras:
 
     # -- changing -----------------------------------------------------------------------------------------------
 
-    def add(self, source: str | int, name: str | None = None, always: bool = False) -> CameraEntry:
+    def add(self, source: str | int, name: str | None = None, always: bool = False, group: str | None = None) -> CameraEntry:
         """Add a camera; durable on return.
 
         Raises
@@ -189,12 +196,18 @@ class Cameras:
             if len(entries) >= MOST_CAMERAS:
                 raise TooManyCameras(f"there are {len(entries)} cameras; remove one before another is added")
             name = self._free_name(name, None, entries)
-            entry = self._entry(_free_id(name, entries), name, parsed, text, bool(always))
+            entry = self._entry(_free_id(name, entries), name, parsed, text, bool(always), _group(group))
             entries[entry.id] = entry
         return entry
 
     def change(
-        self, id: str, *, name: str | None = None, source: str | int | None = None, always: bool | None = None
+        self,
+        id: str,
+        *,
+        name: str | None = None,
+        source: str | int | None = None,
+        always: bool | None = None,
+        group: str | None = None,
     ) -> CameraEntry:
         """Change the given values; raises the errors of `add`, and CameraNotFound and CameraFixed."""
         parsed, text = self._allowed(source) if source is not None else (None, None)
@@ -205,7 +218,9 @@ class Cameras:
             if always is not None:
                 entry = replace(entry, always=bool(always))
             if parsed is not None and text is not None and text != entry.text:
-                entry = self._entry(id, entry.name, parsed, text, entry.always)
+                entry = self._entry(id, entry.name, parsed, text, entry.always, entry.group)
+            if group is not None and _group(group) != entry.group:  # begun anew, since names are others
+                entry = self._entry(id, entry.name, entry.source, entry.text, entry.always, _group(group))
             entries[id] = entry
         return entry
 
@@ -272,9 +287,11 @@ class Cameras:
             raise NameTaken(f"another camera is called {name!r}", name=name)
         return name
 
-    def _entry(self, id: str, name: str, source: CameraSource, text: str, always: bool) -> CameraEntry:
+    def _entry(
+        self, id: str, name: str, source: CameraSource, text: str, always: bool, group: str | None = None
+    ) -> CameraEntry:
         camera = Camera(source, reach=self._reach, id=id, name=name, **self._options)
-        return CameraEntry(id, name, source, always, False, camera, text)
+        return CameraEntry(id, name, source, always, False, camera, text, group)
 
     def _changeable(self, id: str, entries: dict[str, CameraEntry]) -> CameraEntry:
         if self._default is not None and id == DEFAULT:
@@ -371,8 +388,9 @@ class Cameras:
 
     def _read(self, kept: dict) -> CameraEntry | None:
         id, name, text, always = str(kept["id"]), str(kept["name"]), str(kept["source"]), bool(kept.get("always", False))
+        group = None if kept.get("group") is None else str(kept["group"])
         known = self._added.get(id)
-        if known is not None and known.text == text:
+        if known is not None and known.text == text and known.group == group:
             return replace(known, name=name, always=always)
         try:
             source = self._file_below(text) if parse_source(text).kind in RECORDINGS else parse_source(text)
@@ -380,10 +398,10 @@ class Cameras:
             # settings or files changed: it stays listed, with the reason
             log.warning("camera %s: %s", id, error.message)
             source = CameraSource("file", "", True, error.message)
-        return self._entry(id, name, source, text, always)
+        return self._entry(id, name, source, text, always, group)
 
     def _write(self, entries: dict[str, CameraEntry]) -> None:
-        kept = [{"id": each.id, "name": each.name, "source": each.text, "always": each.always} for each in entries.values()]
+        kept = [_plain(each) for each in entries.values()]
         removed = self._removed | {each.id: each.name for each in self._added.values() if each.id not in entries}
         removed = dict(list(removed.items())[-MOST_REMOVED:])
         data = json.dumps({"cameras": kept, "removed": removed}, ensure_ascii=False, indent=1).encode() + b"\n"
@@ -391,6 +409,16 @@ class Cameras:
         self._removed = removed
         status = os.stat(self._file)
         self._stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+
+
+def _plain(entry: CameraEntry) -> dict[str, Any]:
+    kept = {"id": entry.id, "name": entry.name, "source": entry.text, "always": entry.always}
+    return kept if entry.group is None else {**kept, "group": entry.group}
+
+
+def _group(name: str | None) -> str | None:
+    """A group as it is stored: None for the default."""
+    return None if name in (None, DEFAULT_GROUP) else name
 
 
 def is_attached(source: CameraSource) -> bool:
