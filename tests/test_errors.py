@@ -48,6 +48,8 @@ STATUSES = {
         "NameTaken",
         "LooksLikeAnother",
         "CameraFixed",
+        "FolderInArchive",
+        "NothingToUndo",
         "SettingFixed",
         "TooManyCameras",
         "InUse",

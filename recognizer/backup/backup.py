@@ -20,6 +20,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import BinaryIO
 
+from recognizer.archive.archive_file import ARCHIVE_FILE
 from recognizer.backup.backup_file import FACES, STATE, Writer, belongs, chunks
 from recognizer.backup.reseal import SCRATCH, Places, held_keys, require
 from recognizer.core.audit import AuditLog
@@ -36,7 +37,7 @@ _PATIENCE = 5.0
 _LOCKED_SECONDS = 30.0
 #: Age in seconds at which a backup's folder counts as left by a killed process: no backup takes as long.
 ABANDONED_SECONDS = 86_400.0
-_DATABASES = ("encodings.sqlite", "access.sqlite")
+_DATABASES = ("encodings.sqlite", "access.sqlite", ARCHIVE_FILE)
 
 Step = Callable[[str], None]
 
@@ -258,9 +259,9 @@ def _databases(copy: _Copy, state: Path, scratch: Path) -> list[str]:
                 target.execute("PRAGMA journal_mode = DELETE")
                 if name == "encodings.sqlite":
                     engines = sorted(engine for (engine,) in target.execute("SELECT DISTINCT engine FROM encodings"))
-                else:  # nobody who was signed in here is so where this is restored
+                else:  # nobody who was signed in here is so where this is restored; pictures are made again
                     target.execute("PRAGMA secure_delete = ON")
-                    target.execute("DELETE FROM sessions")
+                    target.execute(f"DELETE FROM {'thumbnails' if name == ARCHIVE_FILE else 'sessions'}")
                     target.commit()
                     target.execute("VACUUM")
         except sqlite3.Error as error:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from recognizer.archive.archive_file import ARCHIVE_FILE, ArchiveFile
 from recognizer.core import consent, unfinished
 from recognizer.core.audit import AuditLog
 from recognizer.core.disk import REFUSALS, disk_errors, disk_reason, storage_error
@@ -120,7 +121,7 @@ def check(places: Places, vault: Vault | None) -> None:
     require(held, vault)
     if held:
         return
-    others = (*CACHES, "events", "audit/names.json", "strangers", UNFINISHED)
+    others = (*CACHES, ARCHIVE_FILE, "events", "audit/names.json", "strangers", UNFINISHED)
     used = any(True for _ in places.faces()) or any((places.state / name).exists() for name in others)
     if used:
         raise SettingsError("a key is set, but what is kept is not encrypted yet: run `python -m recognizer encryption init`")
@@ -272,6 +273,12 @@ def reseal(places: Places, old: Vault | None, new: Vault | None, step: Callable[
                 cache.decrypt()
             cache.close()
             counts["caches"] += 1
+    if (places.state / ARCHIVE_FILE).exists():
+        index = ArchiveFile(places.state / ARCHIVE_FILE, _both(old, new))
+        if new is None:
+            index.decrypt()
+        index.close()
+        counts["caches"] += 1
     step("audit log")
     if places.audit.is_dir():
         AuditLog(places.audit, _both(old, new)).reseal(new)

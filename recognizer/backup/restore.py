@@ -29,6 +29,7 @@ _REPLACED = (
     "encodings.sqlite",
     "evaluation.sqlite",
     "archive.sqlite",
+    "photos.sqlite",
     "access.sqlite",
     "cameras.json",
     "settings.json",

@@ -278,6 +278,13 @@ class Settings:
         "Folder that must contain the video files and photo folders used by cameras added over the API.",
         shown="none",
     )
+    archive_files: Path | None = _setting(
+        None,
+        Path,
+        "Folder that must contain the photo folders that are added to the archive over the API; without it, only "
+        "`recognizer archive add` can add some.",
+        shown="none",
+    )
     workers: int = _setting(
         0, _whole, "Number of photos processed in parallel; 0 uses one worker per processor core.", least=0, most=256
     )

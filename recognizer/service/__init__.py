@@ -26,6 +26,7 @@ from recognizer.core.settings import DEFAULT, Settings
 from recognizer.core.unfinished import Unfinished
 from recognizer.core.vault import Vault, open_vault
 from recognizer.engines import make_engine, weights_for
+from recognizer.enrolment.bulk import BulkSettings
 from recognizer.enrolment.cache import EncodingsCache
 from recognizer.enrolment.closeness import GalleryCalibration, Measurement
 from recognizer.enrolment.enrolment import Enrolment
@@ -42,6 +43,7 @@ from recognizer.galleries.contract import Gallery
 from recognizer.galleries.memory import MemoryGallery
 from recognizer.photos import sandbox
 from recognizer.service import health
+from recognizer.service.archive_service import KeptArchive
 from recognizer.service.attribute_finder import AttributeFinder
 from recognizer.service.delivering import deliver
 from recognizer.service.erasures import Erasures
@@ -51,6 +53,7 @@ from recognizer.service.object_finder import ObjectFinder
 from recognizer.service.recognition import Recognition
 from recognizer.service.stranger_service import KeptStrangers
 from recognizer.service.subject_holdings import (
+    ArchiveHolding,
     AuditNamesHolding,
     EnrolledHolding,
     EventsHolding,
@@ -123,6 +126,7 @@ class Service:
             rules,
             self.vault,
         )
+        self.archive = KeptArchive(state, self._bulk, self.gallery, self.matcher, self.vault, settings.archive_files)
         self.finder = ObjectFinder(settings.models_dir, settings.object_threshold)
         self.attribute_finder = AttributeFinder(settings.models_dir, settings.attributes)
         self.recognition = Recognition(
@@ -154,6 +158,7 @@ class Service:
                 other_caches,
                 EventsHolding(self.events),
                 StrangersHolding(self.strangers, lambda: self.matcher.one_to_one),
+                ArchiveHolding(self.archive),
                 AuditNamesHolding(audit),
                 LeftoversHolding(enrolment.folder, state),
             ]
@@ -189,6 +194,16 @@ class Service:
         )
         if metrics is not None:
             health.show(self, metrics)
+
+    def _bulk(self) -> BulkSettings:
+        """How the photos of the archive are read and described."""
+        return BulkSettings(
+            self.engine,
+            self.enrolment.options.recipe,
+            max_bytes=self.settings.max_image_bytes,
+            max_pixels=self.settings.max_image_pixels,
+            workers=self.pool.workers,
+        )
 
     def _find_objects(self, pixels, threshold: float):
         return self.finder.detector().find(pixels, threshold)
@@ -267,6 +282,7 @@ class Service:
         self.video.end_live()
         self.events.close()  # after the cameras: their people leave now
         self.strangers.close()
+        self.archive.close()
         self.video.close()
         self._measurement.close()
         self.pool.close()

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
 from recognizer.service.subject_holdings import (
+    ArchiveHolding,
     AuditNamesHolding,
     EnrolledHolding,
     EventsHolding,
@@ -45,6 +46,8 @@ STORED_FILES = (
     StoredFiles("encodings.sqlite*", "recognizer.enrolment.cache", EnrolledHolding.label),
     StoredFiles("evaluation.sqlite*", "recognizer.enrolment.cache", OtherCachesHolding.label),
     StoredFiles("archive.sqlite*", "recognizer.enrolment.cache", OtherCachesHolding.label),
+    StoredFiles("photos.sqlite*", "recognizer.archive.archive_file", ArchiveHolding.label),
+    StoredFiles("photos.lock", "recognizer.archive.updating"),
     StoredFiles("events/*.jsonl", "recognizer.events.event_appending", EventsHolding.label),
     StoredFiles("events/*.jsonl", "recognizer.events.event_sealing", EventsHolding.label),
     StoredFiles("events/*/*.jpg", "recognizer.events.event_sealing", EventsHolding.label),

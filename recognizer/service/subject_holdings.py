@@ -22,6 +22,7 @@ from recognizer.enrolment.enrolment import Enrolment
 from recognizer.enrolment.entries import Entry
 from recognizer.enrolment.folder import KnownFaces
 from recognizer.galleries import matching
+from recognizer.service.archive_service import KeptArchive
 from recognizer.service.event_service import KeptEvents
 from recognizer.service.stranger_service import KeptStrangers
 
@@ -191,6 +192,35 @@ class StrangersHolding:
 
     def verify(self, whose: Whose) -> dict[str, int]:
         return {"strangers": self.find(whose)}
+
+
+class ArchiveHolding:
+    """The index of the photo archive: names of groups, and the faces that show somebody. The photos are not ours."""
+
+    label = "archive"
+
+    def __init__(self, archive: KeptArchive):
+        self._archive = archive
+
+    def find(self, whose: Whose) -> int:
+        if not self._archive.exists:
+            return 0
+        return len(self._archive.keys_about(whose.name, whose.templates)) + self._archive.file.mentions(whose.name)
+
+    def export(self, whose: Whose) -> Iterator[ExportedFile]:
+        faces = self._archive.exported(whose.name)
+        if faces:
+            yield as_json("archive.json", faces, "archive_faces")
+
+    def rename(self, old: str, new: str) -> None:
+        if self._archive.exists:
+            self._archive.file.rename(old, new)
+
+    def erase(self, whose: Whose) -> None:
+        self._archive.forget(whose.name, whose.templates)
+
+    def verify(self, whose: Whose) -> dict[str, int]:
+        return {"archive": self.find(whose)}
 
 
 class AuditNamesHolding:

@@ -41,6 +41,10 @@ export async function showPerson(main, { signal, go, again }, name) {
       "div", { class: "view-head" },
       el("div", null, el("h1", null, person.name),
         el("p", { class: "number" }, [plural(person.photos.length, "photo"), odd && `${odd} ${odd === 1 ? "needs" : "need"} attention`, person.problems && `${person.problems} not used`].filter(Boolean).join(", "))),
+      el(
+        "div", { class: "row" },
+        el("a", { class: "button", href: `#/archive/person/${encodeURIComponent(person.name)}` }, icon("search"), el("span", null, "Find in the archive")),
+      ),
       may("write") && el(
         "div", { class: "row" },
         button("Add photos", () => add(), { icon: "add", kind: "primary" }),

@@ -16,7 +16,11 @@ from recognizer.core.errors import (
     EventsOff,
     FaceError,
     FetchError,
+    FolderInArchive,
+    FolderNotFound,
+    GroupNotFound,
     ImageError,
+    InUse,
     InvalidName,
     InvalidSource,
     InvalidUrl,
@@ -27,6 +31,7 @@ from recognizer.core.errors import (
     NameTaken,
     NoFace,
     NoImage,
+    NothingToUndo,
     PhotoNotFound,
     PictureNotFound,
     RecognizerError,
@@ -111,6 +116,9 @@ _CAMERA: Errors = (InvalidSource, AddressRefused, NameTaken, TooManyCameras, Sto
 #: What everything about one stranger may be refused with.
 _STRANGER: Errors = (StrangerNotFound, StrangersOff, StorageError)
 
+#: What a decision about a group of the archive may be refused with.
+_GROUP: Errors = (GroupNotFound, StorageError, BodyTooLarge)
+
 OPERATIONS: dict[str, Operation] = {
     "GET /": Operation("Server", {200: {JSON: "Description", "text/html": "Page"}}),
     "GET /docs": Operation("Server", {200: {"text/html": "Page"}}),
@@ -192,6 +200,46 @@ OPERATIONS: dict[str, Operation] = {
         "Strangers", _json("Stranger", 201), (*_STRANGER, PictureNotFound, BodyTooLarge)
     ),
     "DELETE /strangers/{stranger}": Operation("Strangers", _json("DismissedStranger"), _STRANGER),
+    "GET /archive": Operation("Archive", _json("Archive"), (StorageError,)),
+    "GET /archive/problems": Operation("Archive", _json("ArchiveProblems"), (StorageError,)),
+    "POST /archive/folders": Operation(
+        "Archive", _json("ArchiveFolder", 201), (FolderInArchive, SettingFixed, InUse, StorageError, BodyTooLarge)
+    ),
+    "DELETE /archive/folders/{folder_id}": Operation(
+        "Archive", _json("RemovedArchiveFolder"), (FolderNotFound, InUse, StorageError)
+    ),
+    "POST /archive/update": Operation(
+        "Archive", _json("StartedArchiveUpdate", 202), (InUse, StorageError, BodyTooLarge), bodiless=True
+    ),
+    "POST /archive/search": Operation(
+        "Archive",
+        _json("ArchiveFound"),
+        (*_LOOK, FaceError, SubjectNotFound, GroupNotFound, StrangerNotFound, StrangersOff, FolderNotFound, StorageError),
+        photos=("file",),
+    ),
+    "GET /archive/photos/{photo_id}": Operation("Archive", {200: {JPEG: "Photo"}}, (PhotoNotFound, ImageError, StorageError)),
+    "GET /archive/photos/{photo_id}/faces/{face}/thumbnail.jpg": Operation(
+        "Archive", {200: {JPEG: "Photo"}}, (PictureNotFound, PhotoNotFound, ImageError, StorageError)
+    ),
+    "PATCH /archive/photos/{photo_id}/faces/{face}": Operation(
+        "Archive", _json("ChangedArchiveFace"), (PictureNotFound, StorageError, BodyTooLarge)
+    ),
+    "GET /archive/people": Operation("Archive", _json("ArchivePeople"), (StorageError,)),
+    "GET /archive/people/{group}": Operation("Archive", _json("ArchivePerson"), (GroupNotFound, StorageError)),
+    "PATCH /archive/people/{group}": Operation("Archive", _json("ArchivePerson"), (*_GROUP, InvalidName)),
+    "POST /archive/people/{group}/accept": Operation("Archive", _json("ArchivePerson"), _GROUP, bodiless=True),
+    "POST /archive/people/{group}/refuse": Operation("Archive", _json("ArchivePerson"), _GROUP, bodiless=True),
+    "POST /archive/people/{group}/join": Operation("Archive", _json("ArchivePerson"), _GROUP),
+    "POST /archive/people/{group}/enroll": Operation(
+        "Archive",
+        {200: {JSON: "Enrolled"}, 201: {JSON: "Enrolled"}},
+        (*_GROUP, PhotoNotFound, ImageError, FaceError, InvalidName, NameTaken, LooksLikeAnother, Busy),
+        codes={422: ("no_usable_photo",)},
+    ),
+    "POST /archive/move": Operation("Archive", _json("ArchivePerson"), (*_GROUP, PictureNotFound)),
+    "POST /archive/undo": Operation(
+        "Archive", _json("UndoneArchiveDecision"), (NothingToUndo, StorageError, BodyTooLarge), bodiless=True
+    ),
     "GET /health": Operation("Server", _json("Health")),
     "GET /health/live": Operation("Server", _json("Live")),
     "GET /health/ready": Operation("Server", _json("Ready"), codes={503: ("not_ready",)}),
@@ -275,6 +323,29 @@ PARAMETERS: dict[str, tuple[str, object]] = {
     "never": ("Never report this person again: the templates are stored, the pictures are erased.", True),
     "photo_id": ("The photo's id, as in the list of a person's photos.", PHOTO_ID),
     "unsorted": ("Name of the file, as in `problems` of the list of people.", "holiday.jpg"),
+    "folder": ("The folder's path.", "/photos"),
+    "POST /archive/search folder": ("Only photos in this folder of the archive, or below it.", "/photos/2024"),
+    "folder_id": ("The folder's id.", 1),
+    "POST /archive/search subject": ("Somebody who is enrolled, or has a name in the archive.", "Joe Biden"),
+    "POST /archive/search stranger": ("A stranger's id.", "3f9a0c1b72"),
+    "GET /archive/people subject": ("Only groups with this name.", "Joe Biden"),
+    "PATCH /archive/people/{group} subject": ("The name; an empty one takes the name away.", "Joe Biden"),
+    "GET /archive/people offset": ("Number of groups to skip.", 0),
+    "group": ("The group's id.", 17),
+    "POST /archive/move group": ("Id of the group that the faces belong to; by default a new one.", 17),
+    "other_group": ("Id of the group that is merged into this one.", 23),
+    "box": ("Which face of the photo: left,top,right,bottom in its pixels; by default the largest face.", "787,48,936,254"),
+    "since": ("Only photos taken on this day or later: a day, a month, a year, or a time, on the camera's clock.", "2024-07"),
+    "until": ("Only photos taken on this day or earlier.", "2024-07-31"),
+    "max_distance": ("Largest distance; by default such that one face of somebody else is expected at most.", 1.1),
+    "cursor": ("The cursor of the page before.", "MC42MiAzYzE3Lzc"),
+    "PATCH /archive/photos/{photo_id}/faces/{face} face": ("The face's number on the photo.", 0),
+    "GET /archive/photos/{photo_id}/faces/{face}/thumbnail.jpg face": ("The face's number on the photo.", 0),
+    "no_face": ("Whether the box shows no face.", True),
+    "named": ("Only groups with a name, or only those without.", True),
+    "suggested": ("Only groups for which a name is suggested, or only those without.", True),
+    "hidden": ("Whether the group is hidden from lists; in a list, whether the hidden ones are shown instead.", False),
+    "faces": ("Ids of faces, as photo/number, as a list or separated by commas.", [f"{PHOTO_ID}/0"]),
     "thumbnail": ("Return a small JPEG of the face instead.", True),
 }
 

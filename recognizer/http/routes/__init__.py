@@ -3,6 +3,7 @@
 from recognizer.http.hug_adapter import Router
 from recognizer.http.routes import (
     access_routes,
+    archive_routes,
     camera_routes,
     event_routes,
     operation_routes,
@@ -20,6 +21,7 @@ MODULES = (
     camera_routes,
     event_routes,
     stranger_routes,
+    archive_routes,
     access_routes,
     operation_routes,
     page_routes,
