@@ -181,7 +181,7 @@ def exiftool(*args) -> None:
 def test_names_are_written_beside_photos_and_read_back(home, tmp_path):
     copy = tmp_path / "other"
     shutil.copytree(home.album, copy)
-    found = home.json("archive", "search", "--photo", home.album / "obama2.jpg", "--limit", "10")
+    found = home.json("archive", "search", "--photo", home.album / "obama.jpg", "--limit", "10")
     group = found["faces"][0]["group"]
     assert group is not None and len(found["faces"]) == 3
     from recognizer.archive import decisions

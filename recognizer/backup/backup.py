@@ -28,6 +28,7 @@ from recognizer.core.errors import KeyMissing, StorageError
 from recognizer.core.lock import WriteLock
 from recognizer.core.vault import Vault
 from recognizer.enrolment.cache import FileStamp
+from recognizer.events.visit_file import VISITS_FILE
 from recognizer.strangers import stranger_files
 
 #: Seconds for which a file must not have changed: somebody may still be copying it into the folder.
@@ -37,7 +38,9 @@ _PATIENCE = 5.0
 _LOCKED_SECONDS = 30.0
 #: Age in seconds at which a backup's folder counts as left by a killed process: no backup takes as long.
 ABANDONED_SECONDS = 86_400.0
-_DATABASES = ("encodings.sqlite", "access.sqlite", ARCHIVE_FILE)
+_DATABASES = ("encodings.sqlite", "access.sqlite", ARCHIVE_FILE, VISITS_FILE)
+#: Tables that are not copied: nobody who was signed in here is so where this is restored, and thumbnails are made again.
+_LEFT_OUT = {"access.sqlite": "sessions", ARCHIVE_FILE: "thumbnails"}
 
 Step = Callable[[str], None]
 
@@ -259,9 +262,9 @@ def _databases(copy: _Copy, state: Path, scratch: Path) -> list[str]:
                 target.execute("PRAGMA journal_mode = DELETE")
                 if name == "encodings.sqlite":
                     engines = sorted(engine for (engine,) in target.execute("SELECT DISTINCT engine FROM encodings"))
-                else:  # nobody who was signed in here is so where this is restored; pictures are made again
+                elif name in _LEFT_OUT:
                     target.execute("PRAGMA secure_delete = ON")
-                    target.execute(f"DELETE FROM {'thumbnails' if name == ARCHIVE_FILE else 'sessions'}")
+                    target.execute(f"DELETE FROM {_LEFT_OUT[name]}")
                     target.commit()
                     target.execute("VACUUM")
         except sqlite3.Error as error:

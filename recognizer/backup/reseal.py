@@ -27,6 +27,7 @@ from recognizer.enrolment.cache import EncodingsCache
 from recognizer.enrolment.conversion import WHOLE
 from recognizer.enrolment.folder import CONSENT, PHOTO
 from recognizer.events import event_sealing
+from recognizer.events.visit_file import VISITS_FILE, VisitFile
 from recognizer.strangers import stranger_files
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def check(places: Places, vault: Vault | None) -> None:
     require(held, vault)
     if held:
         return
-    others = (*CACHES, ARCHIVE_FILE, "events", "audit/names.json", "strangers", UNFINISHED)
+    others = (*CACHES, ARCHIVE_FILE, VISITS_FILE, "events", "audit/names.json", "strangers", UNFINISHED)
     used = any(True for _ in places.faces()) or any((places.state / name).exists() for name in others)
     if used:
         raise SettingsError("a key is set, but what is kept is not encrypted yet: run `python -m recognizer encryption init`")
@@ -273,12 +274,15 @@ def reseal(places: Places, old: Vault | None, new: Vault | None, step: Callable[
                 cache.decrypt()
             cache.close()
             counts["caches"] += 1
-    if (places.state / ARCHIVE_FILE).exists():
-        index = ArchiveFile(places.state / ARCHIVE_FILE, _both(old, new))
-        if new is None:
-            index.decrypt()
-        index.close()
-        counts["caches"] += 1
+    databases: tuple[tuple[str, type[ArchiveFile] | type[VisitFile]], ...]
+    databases = ((ARCHIVE_FILE, ArchiveFile), (VISITS_FILE, VisitFile))
+    for name, kind in databases:
+        if (places.state / name).exists():
+            database = kind(places.state / name, _both(old, new))
+            if new is None:
+                database.decrypt()
+            database.close()
+            counts["caches"] += 1
     step("audit log")
     if places.audit.is_dir():
         AuditLog(places.audit, _both(old, new)).reseal(new)

@@ -30,6 +30,7 @@ _REPLACED = (
     "evaluation.sqlite",
     "archive.sqlite",
     "photos.sqlite",
+    "visits.sqlite",
     "access.sqlite",
     "cameras.json",
     "settings.json",

@@ -130,7 +130,7 @@ def search(photo, box, person, group_id, since, until, folder, limit, max_distan
             raise NoFace("there is no template to compare with")
         wanted = Wanted(since, until, folder, max_distance, limit)
         found = made.archive.find(probes, wanted, people)
-        shown = archive_replies.found(made.archive, found)
+        shown = archive_replies.found(made.archive, found, whole_paths=True)
         for target, linked in ((copy_to, False), (symlink, True)):
             if target is not None:
                 shown["linked" if linked else "copied"] = _hand_out(found, target, linked)

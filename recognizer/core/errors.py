@@ -52,6 +52,7 @@
     │   ├── PictureNotFound         the stranger has no such picture
     │   ├── StrangersOff            strangers are disabled by a setting
     │   ├── CameraNotFound          no camera has that id
+    │   ├── SightingsOff            visits at cameras are not kept
     │   ├── FolderNotFound          no such folder is in the archive
     │   └── GroupNotFound           no group of the archive has that id
     ├── Conflict                    conflicts with the current state
@@ -412,6 +413,12 @@ class CameraNotFound(NotFound):
     """No camera has that id."""
 
     code = "camera_not_found"
+
+
+class SightingsOff(NotFound):
+    """Keeping visits at cameras is disabled by a setting."""
+
+    code = "sightings_off"
 
 
 class FolderNotFound(NotFound):

@@ -448,6 +448,14 @@ class Settings:
         "cameras (`cameras`), or also those in photos sent to `/recognize` (`all`).",
         choices=("off", "cameras", "all"),
     )
+    sightings: str = _setting(
+        "off",
+        str,
+        "Whose visits at cameras are kept with a picture and a template, to be searched later: nobody's, enrolled people's "
+        "(`known`), or everybody's (`all`). Read docs/privacy.md first.",
+        choices=("off", "known", "all"),
+    )
+    sightings_days: float = _setting(14.0, float, "Visits at cameras are deleted after this many days.", least=0.01, most=3650)
     strangers_days: float = _setting(
         30.0, float, "Days after the last sighting until a stranger is deleted.", least=0.01, most=36_500
     )

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from recognizer.archive.archive_file import ArchiveFolder, ArchivePerson, shown_path
 from recognizer.archive.photo_index import FaceKey
 from recognizer.core.times import iso_time
-from recognizer.service.archive_service import ArchiveResult, KeptArchive, shown_time
+from recognizer.service.archive_service import ArchiveResult, KeptArchive, shown_file, shown_time
 
 
-def folder(each: ArchiveFolder) -> dict[str, Any]:
-    """A folder of the archive."""
+def folder(each: ArchiveFolder, name: str) -> dict[str, Any]:
+    """A folder of the archive, with a name that does not say where it is on the server."""
     return {
         "id": each.id,
-        "path": shown_path(each.path),
+        "name": name,
         "state": each.state,
         "added": iso_time(each.added),
         "seen": None if each.seen is None else iso_time(each.seen),
@@ -26,14 +27,20 @@ def face_url(key: FaceKey) -> str:
     return f"/archive/photos/{key.photo}/faces/{key.number}/thumbnail.jpg"
 
 
-def problem(path: str, code: str, message: str) -> dict[str, str]:
+def problem(path: str, code: str, message: str, folders: Sequence[ArchiveFolder]) -> dict[str, str]:
     """A file that cannot be used."""
-    return {"file": shown_path(path), "code": code, "message": message}
+    return {"file": shown_file(path, folders), "code": code, "message": message}
 
 
-def found(archive: KeptArchive, result: ArchiveResult) -> dict[str, Any]:
-    """A page of a search: faces, nearest first."""
-    shown = []
+def found(archive: KeptArchive, result: ArchiveResult, *, whole_paths: bool = False) -> dict[str, Any]:
+    """A page of a search: faces, nearest first.
+
+    Parameters
+    ----------
+    whole_paths : bool
+        Whether files are shown with where they are, as for whoever may read them; otherwise with their folder's name.
+    """
+    shown, folders = [], archive.folders()
     for each in result.page.faces:
         face = result.faces.get(each.key)
         if face is None:  # erased since
@@ -52,7 +59,10 @@ def found(archive: KeptArchive, result: ArchiveResult) -> dict[str, Any]:
                 "height": None if photo is None else photo.height,
                 "taken": shown_time(each.taken),
                 "clock": None if photo is None else photo.clock,
-                "files": [shown_path(path) for path in result.paths.get(each.key.photo, [])],
+                "files": [
+                    shown_path(path) if whole_paths else shown_file(path, folders)
+                    for path in result.paths.get(each.key.photo, [])
+                ],
                 "group": face.person,
                 "subject": None if person is None else person.subject,
                 "thumbnail": face_url(each.key),

@@ -60,10 +60,12 @@ from recognizer.service.subject_holdings import (
     LeftoversHolding,
     OtherCachesHolding,
     StrangersHolding,
+    VisitsHolding,
 )
 from recognizer.service.subjects import Subjects
 from recognizer.service.tuning import Tuning
 from recognizer.service.video_service import Video
+from recognizer.service.visit_service import KeptVisits
 from recognizer.video.sources.cameras import Cameras
 from recognizer.video.sources.reach import Reach
 from recognizer.video.sources.source import parse_source
@@ -151,6 +153,7 @@ class Service:
             announced=settings.events and settings.mqtt_url is not None,
         )
         other_caches = OtherCachesHolding(enrolment, [state / name for name in reseal.CACHES[1:]])
+        self.visits = KeptVisits(state, settings.sightings, settings.sightings_days, engine, self.matcher, rules, self.vault)
         #: Every keeper of what is stored about people; see `holdings`.
         self.holdings = Holdings(
             [
@@ -158,6 +161,7 @@ class Service:
                 other_caches,
                 EventsHolding(self.events),
                 StrangersHolding(self.strangers, lambda: self.matcher.one_to_one),
+                VisitsHolding(self.visits),
                 ArchiveHolding(self.archive),
                 AuditNamesHolding(audit),
                 LeftoversHolding(enrolment.folder, state),
@@ -187,6 +191,7 @@ class Service:
             ),
             self.events,
             self.strangers,
+            self.visits,
             SightingRules(settings.event_unknown_seconds, rules.min_face),
             font,
             metrics,
@@ -269,6 +274,10 @@ class Service:
             self.strangers.look_after()
         except StorageError as error:  # recognition works without them
             log.warning("no strangers are kept: %s", error.message)
+        try:
+            self.visits.start()
+        except StorageError as error:
+            log.warning("no visits are kept: %s", error.message)
         self.video.start()
 
     def close(self) -> None:
@@ -282,6 +291,7 @@ class Service:
         self.video.end_live()
         self.events.close()  # after the cameras: their people leave now
         self.strangers.close()
+        self.visits.close()
         self.archive.close()
         self.video.close()
         self._measurement.close()

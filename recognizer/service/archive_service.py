@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
@@ -14,7 +15,15 @@ from typing import Any
 import numpy as np
 
 from recognizer.archive import decisions, group_names, updating
-from recognizer.archive.archive_file import ARCHIVE_FILE, ArchiveFace, ArchiveFile, ArchiveFolder, ArchivePerson, ArchivePhoto
+from recognizer.archive.archive_file import (
+    ARCHIVE_FILE,
+    ArchiveFace,
+    ArchiveFile,
+    ArchiveFolder,
+    ArchivePerson,
+    ArchivePhoto,
+    shown_path,
+)
 from recognizer.archive.face_search import FaceSearch, FoundPage
 from recognizer.archive.photo_index import FaceKey
 from recognizer.archive.updating import ArchiveUpdate, ProgressRate, UpdateReport
@@ -404,8 +413,11 @@ class KeptArchive:
         return self.search.vectors_of(self.file.keys_of(id_)[:_MOST_PROBES])
 
     def _photos_below(self, folder: str) -> set[str]:
-        """Ids of the photos in a folder of the archive, or in one below it."""
+        """Ids of the photos in a folder of the archive, or in one below it; by its path, or as `shown_file` shows it."""
         path = Path(folder)
+        names = {name: each.path for each, name in folder_names(self.folders())}
+        if path.parts and path.parts[0] in names:
+            path = Path(names[path.parts[0]], *path.parts[1:])
         if not path.is_absolute():
             path = path.absolute()
         for each in self.folders():
@@ -562,6 +574,24 @@ class KeptArchive:
                     }
                 )
         return shown
+
+
+def folder_names(folders: Sequence[ArchiveFolder]) -> list[tuple[ArchiveFolder, str]]:
+    """Each folder with a name that tells it from the others without saying where it is on the server."""
+    counts = Counter(Path(each.path).name for each in folders)
+    return [
+        (each, name if counts[name] == 1 and name else f"{name or 'folder'} ({each.id})")
+        for each in folders
+        for name in (Path(each.path).name,)
+    ]
+
+
+def shown_file(path: str, folders: Sequence[ArchiveFolder]) -> str:
+    """A file of the archive without where its folder is on the server: the folder's name, and the path below it."""
+    for each, name in folder_names(folders):
+        if Path(each.path) in Path(path).parents:
+            return shown_path(str(Path(name, Path(path).relative_to(each.path))))
+    return shown_path(Path(path).name)
 
 
 def moment(text: str | None, name: str, *, end: bool = False) -> float | None:

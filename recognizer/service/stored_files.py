@@ -17,6 +17,7 @@ from recognizer.service.subject_holdings import (
     LeftoversHolding,
     OtherCachesHolding,
     StrangersHolding,
+    VisitsHolding,
 )
 
 #: Notes of unfinished changes; `erasures.Erasures` removes them when the change is finished.
@@ -46,6 +47,7 @@ STORED_FILES = (
     StoredFiles("encodings.sqlite*", "recognizer.enrolment.cache", EnrolledHolding.label),
     StoredFiles("evaluation.sqlite*", "recognizer.enrolment.cache", OtherCachesHolding.label),
     StoredFiles("archive.sqlite*", "recognizer.enrolment.cache", OtherCachesHolding.label),
+    StoredFiles("visits.sqlite*", "recognizer.events.visit_file", VisitsHolding.label),
     StoredFiles("photos.sqlite*", "recognizer.archive.archive_file", ArchiveHolding.label),
     StoredFiles("photos.lock", "recognizer.archive.updating"),
     StoredFiles("events/*.jsonl", "recognizer.events.event_appending", EventsHolding.label),

@@ -17,6 +17,7 @@ from recognizer.core.audit import AuditLog
 from recognizer.core.errors import SubjectNotFound
 from recognizer.core.files import PART, remove_erasing
 from recognizer.core.holdings import ExportedFile, Whose
+from recognizer.core.times import iso_time
 from recognizer.enrolment.cache import EncodingsCache
 from recognizer.enrolment.enrolment import Enrolment
 from recognizer.enrolment.entries import Entry
@@ -25,6 +26,7 @@ from recognizer.galleries import matching
 from recognizer.service.archive_service import KeptArchive
 from recognizer.service.event_service import KeptEvents
 from recognizer.service.stranger_service import KeptStrangers
+from recognizer.service.visit_service import KeptVisits
 
 #: Age in seconds at which a temporary file counts as abandoned: no write takes as long.
 ABANDONED_SECONDS = 600.0
@@ -192,6 +194,54 @@ class StrangersHolding:
 
     def verify(self, whose: Whose) -> dict[str, int]:
         return {"strangers": self.find(whose)}
+
+
+class VisitsHolding:
+    """Visits at the cameras: pictures, templates, when and where. Nameless ones are told by the templates.
+
+    Parameters
+    ----------
+    visits : KeptVisits
+    """
+
+    label = "visits"
+
+    def __init__(self, visits: KeptVisits):
+        self._visits = visits
+
+    def find(self, whose: Whose) -> int:
+        return len(self._visits.about(whose.name, whose.templates))
+
+    def export(self, whose: Whose) -> Iterator[ExportedFile]:
+        visits = self._visits.file.of_subject(whose.name) if self._visits.exists else []
+        for each in visits:
+            picture = self._visits.file.picture(each.number)
+            if picture is not None:
+                yield ExportedFile(f"visits/{each.number}.jpg", picture, "visit_pictures")
+        if visits:
+            shown = [
+                {
+                    "visit": each.number,
+                    "camera": each.camera,
+                    "first": iso_time(each.first),
+                    "last": iso_time(each.last),
+                    "vector": None if each.vector is None else [float(value) for value in each.vector],
+                }
+                for each in visits
+            ]
+            yield as_json("visits.json", shown, "visits")
+
+    def rename(self, old: str, new: str) -> None:
+        if self._visits.exists:
+            self._visits.file.rename(old, new)
+
+    def erase(self, whose: Whose) -> None:
+        found = self._visits.about(whose.name, whose.templates)
+        if found:
+            self._visits.file.erase(each.number for each in found)
+
+    def verify(self, whose: Whose) -> dict[str, int]:
+        return {"visits": self.find(whose)}
 
 
 class ArchiveHolding:

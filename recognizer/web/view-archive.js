@@ -69,7 +69,7 @@ class Archive {
     fill(
       this.progress,
       running && this.bar(running),
-      away.map((each) => el("p", { class: "notice" }, icon("warning"), el("span", null, `${each.path} is ${each.state}. What is known of its photos is kept.`))),
+      away.map((each) => el("p", { class: "notice" }, icon("warning"), el("span", null, `${each.name} is ${each.state}. What is known of its photos is kept.`))),
     );
     if (running) this.later();
     else if (this.wasRunning) {
@@ -131,15 +131,15 @@ class Archive {
 
   showFolders(folders, status) {
     const remove = async (each) => {
-      if (!(await confirm("Remove this folder from the archive?", `What is known of the photos in ${each.path} will be deleted. The photos themselves stay.`, "Remove"))) return;
+      if (!(await confirm("Remove this folder from the archive?", `What is known of the photos in ${each.name} will be deleted. The photos themselves stay.`, "Remove"))) return;
       await api(`/archive/folders/${each.id}`, { method: "DELETE" });
       this.again();
     };
     return dialog("Folders", (close) => el(
       "div", { class: "stack" },
       el("ul", { class: "archive-folders" }, folders.map((each) => el(
-        "li", { class: "row" }, el("span", null, each.path), el("span", { class: "muted" }, each.state),
-        may("admin") && button("", this.told(async () => (close(), remove(each))), { icon: "trash", kind: "quiet", label: `Remove ${each.path}` })))),
+        "li", { class: "row" }, el("span", null, each.name), el("span", { class: "muted" }, each.state),
+        may("admin") && button("", this.told(async () => (close(), remove(each))), { icon: "trash", kind: "quiet", label: `Remove ${each.name}` })))),
       status?.problems > 0 && el("p", { class: "muted" }, `${plural(status.problems, "file")} cannot be used; \`recognizer archive list\` says why.`),
       this.addable && may("admin") && button("Add a folder", () => (close(), this.addFolder()), { icon: "add" }),
     ));

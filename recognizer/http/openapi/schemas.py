@@ -204,7 +204,20 @@ _LINE = {
     "hash": 64 * "5",
 }
 _LEFT = dict.fromkeys(
-    ("files", "templates", "cache_rows", "events", "present", "receivers", "strangers", "archive", "names", "leftovers"), 0
+    (
+        "files",
+        "templates",
+        "cache_rows",
+        "events",
+        "present",
+        "receivers",
+        "strangers",
+        "visits",
+        "archive",
+        "names",
+        "leftovers",
+    ),
+    0,
 )
 _RETENTION = {
     "sweeps": 12,
@@ -216,6 +229,16 @@ _RETENTION = {
     "pending": 0,
     "last": 1795266000.125,
 }
+_VISIT = {
+    "id": 12,
+    "camera": "door",
+    "first": "2026-11-30T08:00:00.000Z",
+    "last": "2026-11-30T08:00:21.500Z",
+    "seconds": 21.5,
+    "subject": "Joe Biden",
+    "distance": 0.71,
+    "picture": "/visits/12/picture.jpg",
+}
 _ARCHIVE_STATUS = ("folders", "files", "photos", "faces", "people", "named", "suggested", "problems")
 _ARCHIVE_EXAMPLE = {
     **dict(zip(_ARCHIVE_STATUS, (1, 1200, 1190, 2100, 260, 12, 3, 2), strict=True)),
@@ -224,7 +247,7 @@ _ARCHIVE_EXAMPLE = {
 }
 _ARCHIVE_FOLDER = {
     "id": 1,
-    "path": "/photos",
+    "name": "photos",
     "state": "present",
     "added": "2026-11-30T08:00:00.000Z",
     "seen": "2026-11-30T09:00:00.000Z",
@@ -241,7 +264,7 @@ _ARCHIVE_FACE = {
     "height": 3000,
     "taken": "2024-07-31T16:20:05",
     "clock": "camera",
-    "files": ["/photos/2024/beach.jpg"],
+    "files": ["photos/2024/beach.jpg"],
     "group": 17,
     "subject": "Joe Biden",
     "thumbnail": _ARCHIVE_THUMBNAIL,
@@ -765,6 +788,7 @@ SCHEMAS: dict[str, dict] = {
                 "erasures and renamings are not finished yet.",
             ),
             "strangers": about({"type": ["object", "null"]}, "What was kept and dropped since the start."),
+            "visits": about({"type": ["object", "null"]}, "Visits that are kept; null if there are none."),
             "archive": about(optional(ref("ArchiveStatus")), "Null without an archive."),
         },
         example={
@@ -789,9 +813,50 @@ SCHEMAS: dict[str, dict] = {
             "events": None,
             "retention": _RETENTION,
             "strangers": None,
+            "visits": None,
             "archive": None,
         },
     ),
+    "FoundVisits": closed(
+        {
+            "total": COUNT,
+            "visits": about(array(ref("Visit")), "Latest first."),
+        },
+        example={"total": 1, "visits": [_VISIT]},
+    ),
+    "Visit": closed(
+        {
+            "id": COUNT,
+            "camera": TEXT,
+            "first": TEXT,
+            "last": TEXT,
+            "seconds": NUMBER,
+            "subject": optional(TEXT),
+            "distance": about(optional(NUMBER), "Of the picture from the nearest template that was searched for."),
+            "picture": TEXT,
+        },
+        example=_VISIT,
+    ),
+    "Presence": closed(
+        {
+            "days": array(
+                closed({"day": TEXT, "subject": TEXT, "first": TEXT, "last": TEXT, "seconds": NUMBER, "visits": COUNT})
+            )
+        },
+        example={
+            "days": [
+                {
+                    "day": "2026-11-30",
+                    "subject": "Joe Biden",
+                    "first": "2026-11-30T08:01:12",
+                    "last": "2026-11-30T17:02:40",
+                    "seconds": 1804.5,
+                    "visits": 9,
+                }
+            ]
+        },
+    ),
+    "Table": {"type": "string", "description": "A table as CSV.", "examples": ["day,subject,first,last,seconds,visits"]},
     "ArchiveStatus": closed(
         {
             **dict.fromkeys(_ARCHIVE_STATUS, COUNT),
@@ -826,7 +891,7 @@ SCHEMAS: dict[str, dict] = {
     "ArchiveFolder": closed(
         {
             "id": COUNT,
-            "path": TEXT,
+            "name": about(TEXT, "The folder's own name, without where it is."),
             "state": about(TEXT, "new, present, missing, unreadable or empty."),
             "added": TEXT,
             "seen": optional(TEXT),
@@ -835,7 +900,7 @@ SCHEMAS: dict[str, dict] = {
     ),
     "ArchiveProblems": closed(
         {"problems": array(closed({"file": TEXT, "code": TEXT, "message": TEXT}))},
-        example={"problems": [{"file": "/photos/a.jpg", "code": "broken_image", "message": "the photo is damaged"}]},
+        example={"problems": [{"file": "photos/a.jpg", "code": "broken_image", "message": "the photo is damaged"}]},
     ),
     "RemovedArchiveFolder": closed({"removed": COUNT}, example={"removed": 1}),
     "StartedArchiveUpdate": closed({"status": optional(ref("ArchiveStatus"))}, example={"status": _ARCHIVE_EXAMPLE}),
@@ -860,7 +925,7 @@ SCHEMAS: dict[str, dict] = {
             "height": optional(COUNT),
             "taken": about(optional(TEXT), "On the camera's clock, without a time zone."),
             "clock": about(optional(TEXT), "Whose clock: camera, or file for the file's time."),
-            "files": about(array(TEXT), "All files with this content."),
+            "files": about(array(TEXT), "All files with this content: the folder's name, and the path below it."),
             "group": optional(COUNT),
             "subject": optional(TEXT),
             "thumbnail": TEXT,

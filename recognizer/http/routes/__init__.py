@@ -11,6 +11,7 @@ from recognizer.http.routes import (
     people_routes,
     photo_routes,
     stranger_routes,
+    visit_routes,
 )
 from recognizer.http.site import Site
 
@@ -20,6 +21,7 @@ MODULES = (
     people_routes,
     camera_routes,
     event_routes,
+    visit_routes,
     stranger_routes,
     archive_routes,
     access_routes,

@@ -15,7 +15,7 @@ from recognizer.http.hug_adapter import Router, fraction, ids, number, switch, t
 from recognizer.http.photo_requests import enrol_photos, one_photo
 from recognizer.http.site import Site
 from recognizer.service.archive_search import probes_for
-from recognizer.service.archive_service import Wanted
+from recognizer.service.archive_service import Wanted, folder_names
 
 #: Pictures of a group in a list, and in the view of one group.
 _FEW, _MANY = 4, 200
@@ -43,7 +43,7 @@ def add_routes(route: Router, site: Site) -> None:
         """The archive: its folders, counts, and the progress of a running update."""
         archive = site.service.archive
         return {
-            "folders": [archive_replies.folder(each) for each in archive.folders()],
+            "folders": [archive_replies.folder(*each) for each in folder_names(archive.folders())],
             "status": archive.status(),
             "addable": site.settings.archive_files is not None,
         }
@@ -53,7 +53,8 @@ def add_routes(route: Router, site: Site) -> None:
         """Files of the archive that cannot be used, and why."""
         archive = site.service.archive
         found = archive.file.problems(limit) if archive.exists else []
-        return {"problems": [archive_replies.problem(*each) for each in found]}
+        folders = archive.folders()
+        return {"problems": [archive_replies.problem(*each, folders) for each in found]}
 
     @route.post("/archive/folders")
     def add_archive_folder(response, folder: text):
@@ -62,7 +63,8 @@ def add_routes(route: Router, site: Site) -> None:
         site.service.audit.append("archive_folder_add", folder=added.id)
         site.service.archive.start_update()
         response.status = falcon.HTTP_201
-        return archive_replies.folder(added)
+        names = {each.id: name for each, name in folder_names(site.service.archive.folders())}
+        return archive_replies.folder(added, names[added.id])
 
     @route.delete("/archive/folders/{folder_id}")
     def remove_archive_folder(folder_id: number):
