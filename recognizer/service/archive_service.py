@@ -325,7 +325,8 @@ class KeptArchive:
         lower_thread_priority()
         try:
             found = self.update()
-            self._last = {"time": time.time(), "error": None, **found.as_dict()}
+            done = {name: value for name, value in found.as_dict().items() if name != "folders"}  # which are paths
+            self._last = {"time": time.time(), "error": None, **done}
             log.info("the archive was updated: %d photos processed, %d faces", found.processed, found.faces)
         except RecognizerError as error:
             self._last = {"time": time.time(), "error": {"code": error.code, "message": error.message}}

@@ -3,6 +3,7 @@
 import { button, confirm, dialog, el, empty, fill, icon, plural, toast } from "./dom.js";
 import { api, ApiError, explain, may, personPath } from "./api.js";
 import { enrol } from "./enrol.js";
+import { showPresence } from "./presence.js";
 import { takesPhotos } from "./photos.js";
 import { Stage, thumbnail } from "./stage.js";
 import { bytes, REMARKS, warning } from "./words.js";
@@ -44,6 +45,7 @@ export async function showPerson(main, { signal, go, again }, name) {
       el(
         "div", { class: "row" },
         el("a", { class: "button", href: `#/archive/person/${encodeURIComponent(person.name)}` }, icon("search"), el("span", null, "Find in the archive")),
+        button("Presence", () => showPresence(person.name), { icon: "live" }),
       ),
       may("write") && el(
         "div", { class: "row" },

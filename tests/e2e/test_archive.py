@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -135,3 +136,39 @@ def test_decisions_about_groups(server, faces):
     folder = server.get("/archive").json()["folders"][0]["id"]
     assert server.request("DELETE", f"/archive/folders/{folder}").json() == {"removed": folder}
     assert json.loads(server.get("/archive").text)["status"]["faces"] == 0
+
+
+def test_presence_and_visits_over_http_and_on_the_page(chromium, tmp_path, faces):
+    """Events and a visit that an earlier process left are shown, corrected on the page, and downloaded as CSV."""
+    from recognizer.events.visit_file import VISITS_FILE, KeptVisit, VisitFile
+
+    from .homes import event, happened
+
+    server = Server(tmp_path, camera="none", watch="off", sightings="all")
+    happened(server, [event(subject="Joe Biden"), event("left", subject="Joe Biden", appearance=1, seconds=0.5)], [])
+    server.put("Joe Biden/one.jpg", faces["biden"])
+    file = VisitFile(server.state / VISITS_FILE)
+    now = time.time()
+    file.put(KeptVisit(0, "door/1/1.000", "door", now - 60, now - 50, "Joe Biden", 0.5), pictures.smaller(faces["biden"], 200))
+    file.close()
+    with server:
+        (day,) = server.get("/presence").json()["days"]
+        assert day["subject"] == "Joe Biden" and day["visits"] == 1
+        table = server.get("/presence?format=csv")
+        assert table.headers["Content-Type"].startswith("text/csv") and table.text.splitlines()[1].split(",")[1] == "Joe Biden"
+        assert server.get("/presence?since=soon").status_code == 400
+        found = server.post("/events/search", json={"subject": "Joe Biden"}).json()
+        assert found["total"] == 1 and server.get(found["visits"][0]["picture"]).content[:3] == b"\xff\xd8\xff"
+        assert server.post("/events/search", json={}).status_code == 400
+        assert server.post("/events/search", json={"subject": "Nobody"}).status_code == 404
+        with Visit(chromium, server.url) as visit:
+            page = visit.open("#/people/Joe%20Biden")
+            page.get_by_role("button", name="Presence").click()
+            dialog = page.get_by_role("dialog")
+            dialog.get_by_role("columnheader", name="First seen").wait_for()
+            dialog.get_by_role("button", name="Not Joe Biden").click()
+            dialog.get_by_text("0 visits").wait_for()
+        assert server.post("/events/search", json={"subject": "Joe Biden"}).json()["total"] == 0
+    off = Server(tmp_path, camera="none", watch="off")
+    with off:
+        assert off.post("/events/search", json={"subject": "Joe Biden"}).json()["error"]["code"] == "sightings_off"

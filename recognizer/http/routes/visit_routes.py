@@ -107,17 +107,17 @@ def add_routes(route: Router, site: Site) -> None:
         format: presence_format_type = None,
     ):
         """Who was there on which day, from the events: first and last seen, and for how long. JSON, or a table as CSV."""
-        for name, value in (("since", since), ("until", until)):
-            if value is not None:
-                day_or_time(value, name)
-        name = None if subject is None else normalise_lookup(subject)
+        day_or_time(since, "since")
+        day_or_time(until, "until")
+        wanted = None if subject is None else normalise_lookup(subject)
         events = site.service.events.hub.page(
             after=0, limit=10**9, wanted=lambda event: event["kind"] in ("appeared", "left") and event["subject"] is not None
         )
         days = presence.presence(events, time.time(), since and since[:10], until and until[:10])
-        chosen = [each for each in days if name is None or each.subject == name]
+        chosen = [each for each in days if wanted is None or each.subject == wanted]
         accept = request.get_header("Accept") or ""
         if format == "csv" or (format is None and "text/csv" in accept):
             response.content_type = "text/csv; charset=utf-8"
+            response.set_header("Content-Disposition", 'attachment; filename="presence.csv"')
             return presence.as_csv(chosen).encode()
         return {"days": [asdict(each) for each in chosen]}
