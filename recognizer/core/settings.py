@@ -285,6 +285,13 @@ class Settings:
         "Folder that must contain the video files and photo folders used by cameras added over the API.",
         shown="none",
     )
+    archive_files: Path | None = _setting(
+        None,
+        Path,
+        "Folder that must contain the photo folders that are added to the archive over the API; without it, only "
+        "`recognizer archive add` can add some.",
+        shown="none",
+    )
     workers: int = _setting(
         0, _whole, "Number of photos processed in parallel; 0 uses one worker per processor core.", least=0, most=256
     )
@@ -448,6 +455,14 @@ class Settings:
         "cameras (`cameras`), or also those in photos sent to `/recognize` (`all`).",
         choices=("off", "cameras", "all"),
     )
+    sightings: str = _setting(
+        "off",
+        str,
+        "Whose visits at cameras are kept with a picture and a template, to be searched later: nobody's, enrolled people's "
+        "(`known`), or everybody's (`all`). Read docs/privacy.md first.",
+        choices=("off", "known", "all"),
+    )
+    sightings_days: float = _setting(14.0, float, "Visits at cameras are deleted after this many days.", least=0.01, most=3650)
     strangers_days: float = _setting(
         30.0, float, "Days after the last sighting until a stranger is deleted.", least=0.01, most=36_500
     )

@@ -53,6 +53,8 @@ def report(service: Service) -> dict:
         "events": service.events.counts(),
         "retention": None if service.sweep is None else {**service.sweep.counts(), "pending": service.groups.pending},
         "strangers": service.strangers.counts(),
+        "visits": service.visits.counts(),
+        "archive": service.archive.status(),
     }
 
 

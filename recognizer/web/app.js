@@ -30,6 +30,7 @@ const VIEWS = [
   { name: "people", label: "People", icon: "people", role: "read", load: () => import("./view-people.js") },
   { name: "live", label: "Live", icon: "live", role: "read", load: () => import("./view-live.js") },
   { name: "strangers", label: "Strangers", icon: "stranger", role: "write", load: () => import("./view-strangers.js") },
+  { name: "archive", label: "Archive", icon: "image", role: "read", load: () => import("./view-archive.js") },
   { name: "settings", label: "Settings", icon: "settings", role: "read", load: () => import("./view-settings.js") },
 ];
 

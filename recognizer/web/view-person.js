@@ -3,6 +3,7 @@
 import { button, confirm, dialog, el, empty, fill, icon, plural, toast } from "./dom.js";
 import { api, ApiError, explain, may, personPath } from "./api.js";
 import { enrol } from "./enrol.js";
+import { showPresence } from "./presence.js";
 import { takesPhotos } from "./photos.js";
 import { Stage, thumbnail } from "./stage.js";
 import { bytes, REMARKS, warning } from "./words.js";
@@ -41,6 +42,11 @@ export async function showPerson(main, { signal, go, again }, name) {
       "div", { class: "view-head" },
       el("div", null, el("h1", null, person.name),
         el("p", { class: "number" }, [plural(person.photos.length, "photo"), odd && `${odd} ${odd === 1 ? "needs" : "need"} attention`, person.problems && `${person.problems} not used`].filter(Boolean).join(", "))),
+      el(
+        "div", { class: "row" },
+        el("a", { class: "button", href: `#/archive/person/${encodeURIComponent(person.name)}` }, icon("search"), el("span", null, "Find in the archive")),
+        button("Presence", () => showPresence(person.name), { icon: "live" }),
+      ),
       may("write") && el(
         "div", { class: "row" },
         button("Add photos", () => add(), { icon: "add", kind: "primary" }),

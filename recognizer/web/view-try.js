@@ -1,5 +1,6 @@
 // Try: recognises the people in one photo.
 
+import { handOver } from "./archive-search.js";
 import { announce, button, copy, dialog, el, empty, fill, icon, plural, toast, toggle, here } from "./dom.js";
 import { api, explain, link, may, personPath, session } from "./api.js";
 import { choose, chooseButton, dropzone, takesDrops, takesPastes } from "./photos.js";
@@ -323,7 +324,12 @@ class Try {
   }
 
   actions(face) {
-    if (!may("write")) return null;
+    const find = () => {
+      handOver(this.photo.blob, face.box);
+      location.hash = "#/archive/face";
+    };
+    const search = this.photo.blob && button("Find in the archive", find, { icon: "search", class: "little" });
+    if (!may("write")) return search && el("div", { class: "row" }, search);
     const add = async (subject) => {
       const portrait = await this.stage.portrait(face.box);
       const name = (this.photo.name ?? "photo").replace(/\.\w+$/, "");
@@ -340,6 +346,7 @@ class Try {
       face.subject
         ? button("Add to this person's photos", () => add(face.subject), { icon: "add", class: "little" })
         : button("Add this person", () => add(null), { icon: "add", kind: "primary", class: "little" }),
+      search,
     );
   }
 
