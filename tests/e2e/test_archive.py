@@ -68,9 +68,9 @@ def test_a_folder_is_added_on_the_page_and_people_are_found(chromium, server, fa
 
         group = page.locator(".stranger", has_text="3 pictures")
         group.get_by_role("button", name="Name").click()
-        page.get_by_label("Name", exact=True).fill("Barack <b>Obama</b>")
+        page.get_by_label("Name", exact=True).fill("Barack <b>Obama")
         page.get_by_role("button", name="Save name").click()
-        page.get_by_text("Barack <b>Obama</b>").first.wait_for()
+        page.locator(".stranger-words", has_text="Barack <b>Obama").first.wait_for()
         page.get_by_role("button", name="Undo").click()
         page.get_by_text("Undone: the name").wait_for()
         page.locator(".stranger", has_text="Group").get_by_text("3 pictures", exact=True).wait_for()
@@ -128,7 +128,7 @@ def test_decisions_about_groups(server, faces):
     assert server.get(f"/archive/photos/{photo}/faces/{number}/thumbnail.jpg").content[:3] == b"\xff\xd8\xff"
     enrolled = server.post(f"/archive/people/{obama}/enroll", json={"subject": "Barack Obama"})
     assert enrolled.status_code == 201, enrolled.text
-    assert server.recognize(faces["obama"]).json()["faces"][0]["subject"] == "Barack Obama"
+    assert server.recognize(faces["obama"])["faces"][0]["subject"] == "Barack Obama"
     deleted = server.request("DELETE", "/people/Barack%20Obama").json()
     assert deleted["left"]["archive"] == 0
     assert search(server, 404, subject="Barack Obama")["error"]["code"] == "subject_not_found"

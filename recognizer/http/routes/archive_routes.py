@@ -155,14 +155,14 @@ def add_routes(route: Router, site: Site) -> None:
         return shown(decisions.get_person(site.service.archive.file, group), _MANY)
 
     @route.patch("/archive/people/{group}")
-    def change_archive_person(group: number, subject: text = None, hidden: switch = None):
-        """Name a group, with an empty name take its name away; hide it from lists, or show it again."""
+    def change_archive_person(group: number, subject: text = None, unnamed: switch = False, hidden: switch = None):
+        """Name a group or take its name away, hide it from lists or show it again."""
         file = site.service.archive.file
-        if (subject is None) == (hidden is None):
-            raise InvalidParameter("expected subject or hidden")
+        if (subject is not None) + unnamed + (hidden is not None) != 1:
+            raise InvalidParameter("expected one of subject, unnamed and hidden")
         if hidden is not None:
             return noted("archive_hide", decisions.hide(file, group, hidden), hidden=hidden)
-        name = normalise(subject) if subject.strip() else None
+        name = None if unnamed else normalise(subject)
         return noted("archive_name", decisions.name_person(file, group, name), name)
 
     @route.post("/archive/people/{group}/accept")
