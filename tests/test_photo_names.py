@@ -235,4 +235,4 @@ def test_names_are_written_beside_photos_and_read_back(home, tmp_path):
 
 def test_without_exiftool_that_is_said(home, monkeypatch):
     monkeypatch.setattr("recognizer.archive.exiftool.shutil.which", lambda name: None)
-    assert home.json("archive", "import-names", code=1)["error"]["code"] == "exiftool_missing"
+    assert home.json("archive", "import-names", code=1)["error"]["code"] == "exif_tool_missing"

@@ -33,7 +33,7 @@ CORRELATION = 0.76
 MOST_EVIDENCE = 8
 #: Expected number of wrong names in an archive whose groups all show strangers, if the stranger rate is at its default, and the
 #: same for suggestions. A higher or lower stranger rate raises or lowers both in proportion.
-WRONG_NAMES, WRONG_SUGGESTIONS = 0.05, 5.0
+WRONG_NAMES, WRONG_SUGGESTIONS = 0.015, 5.0
 DEFAULT_STRANGER_RATE = 0.01
 #: A suggestion is never less certain than this rate of one stranger's group.
 MOST_LIKELY_RATE = 0.02

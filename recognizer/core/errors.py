@@ -576,4 +576,4 @@ class KeyMissing(SettingsError):
 class ExifToolMissing(SettingsError):
     """ExifTool, which reads and writes names in photos, is not installed."""
 
-    code = "exiftool_missing"
+    code = "exif_tool_missing"
