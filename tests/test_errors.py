@@ -81,7 +81,7 @@ STATUSES = {
         "RecognizerError",
         "EngineMismatch",
         "SettingsError",
-        "ExiftoolMissing",
+        "ExifToolMissing",
         "KeyMissing",
         "SealBroken",
         "AuditBroken",

@@ -182,7 +182,7 @@ def test_names_are_written_beside_photos_and_read_back(home, tmp_path):
     copy = tmp_path / "other"
     shutil.copytree(home.album, copy)
     found = home.json("archive", "search", "--photo", home.album / "obama.jpg", "--limit", "10")
-    group = found["faces"][0]["group"]
+    group = found["faces"][0]["group_id"]
     assert group is not None and len(found["faces"]) == 3
     from recognizer.archive import decisions
     from recognizer.archive.archive_file import ARCHIVE_FILE, ArchiveFile
@@ -235,4 +235,4 @@ def test_names_are_written_beside_photos_and_read_back(home, tmp_path):
 
 def test_without_exiftool_that_is_said(home, monkeypatch):
     monkeypatch.setattr("recognizer.archive.exiftool.shutil.which", lambda name: None)
-    assert home.json("archive", "import-names", code=1)["error"]["code"] == "exiftool_missing"
+    assert home.json("archive", "import-names", code=1)["error"]["code"] == "exif_tool_missing"

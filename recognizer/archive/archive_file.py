@@ -37,6 +37,7 @@ ARCHIVE_FILE = "photos.sqlite"
 #: Increased whenever the tables change.
 VERSION = 1
 LOCKED_SECONDS = 30.0
+#: Tables with rows of 1 kB have row ids: without, SQLite would put most of each row on a page of its own, of 4 kB.
 _TABLES = """
 CREATE TABLE IF NOT EXISTS folders (
     id INTEGER PRIMARY KEY AUTOINCREMENT, path TEXT NOT NULL UNIQUE, added REAL NOT NULL, seen REAL, state TEXT NOT NULL);
@@ -51,7 +52,7 @@ CREATE INDEX IF NOT EXISTS photos_by_time ON photos (taken);
 CREATE TABLE IF NOT EXISTS faces (
     photo TEXT NOT NULL, number INTEGER NOT NULL, left REAL NOT NULL, top REAL NOT NULL, right REAL NOT NULL,
     bottom REAL NOT NULL, score REAL NOT NULL, quality REAL NOT NULL, remarks TEXT, vector BLOB NOT NULL, sum INTEGER NOT NULL,
-    person INTEGER, no_face INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (photo, number)) WITHOUT ROWID;
+    person INTEGER, no_face INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (photo, number));
 CREATE INDEX IF NOT EXISTS faces_by_group ON faces (person);
 CREATE TABLE IF NOT EXISTS people (
     id INTEGER PRIMARY KEY AUTOINCREMENT, subject TEXT, decided INTEGER NOT NULL DEFAULT 0, rate REAL,
@@ -61,7 +62,7 @@ CREATE TABLE IF NOT EXISTS apart (one INTEGER NOT NULL, other INTEGER NOT NULL, 
 CREATE TABLE IF NOT EXISTS refused (
     person INTEGER NOT NULL, subject TEXT NOT NULL, PRIMARY KEY (person, subject)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS thumbnails (
-    photo TEXT NOT NULL, number INTEGER NOT NULL, jpeg BLOB NOT NULL, PRIMARY KEY (photo, number)) WITHOUT ROWID;
+    photo TEXT NOT NULL, number INTEGER NOT NULL, jpeg BLOB NOT NULL, PRIMARY KEY (photo, number));
 CREATE TABLE IF NOT EXISTS changes (id INTEGER PRIMARY KEY AUTOINCREMENT, content BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 """

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from recognizer.core.errors import ExiftoolMissing, StorageError
+from recognizer.core.errors import ExifToolMissing, StorageError
 
 #: Files that are read by one call.
 _AT_ONCE = 200
@@ -29,11 +29,11 @@ def program() -> str:
 
     Raises
     ------
-    ExiftoolMissing
+    ExifToolMissing
     """
     found = shutil.which("exiftool")
     if found is None:
-        raise ExiftoolMissing("names in photos are read and written by ExifTool, which is not installed: see docs/archive.md")
+        raise ExifToolMissing("names in photos are read and written by ExifTool, which is not installed: see docs/archive.md")
     return found
 
 
@@ -42,7 +42,7 @@ def read(paths: Sequence[Path]) -> Iterator[tuple[Path, dict[str, Any]]]:
 
     Raises
     ------
-    ExiftoolMissing, StorageError
+    ExifToolMissing, StorageError
     """
     for start in range(0, len(paths), _AT_ONCE):
         part = paths[start : start + _AT_ONCE]
@@ -68,7 +68,7 @@ def write_regions(file: Path, info: dict[str, Any], persons: Sequence[str]) -> N
 
     Raises
     ------
-    ExiftoolMissing
+    ExifToolMissing
     StorageError
         It cannot be written, or ExifTool cannot write this format.
     """

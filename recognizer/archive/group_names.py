@@ -17,7 +17,7 @@ other person is nearly as near; what is only likely is a suggestion. benchmarks/
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -33,7 +33,7 @@ CORRELATION = 0.76
 MOST_EVIDENCE = 8
 #: Expected number of wrong names in an archive whose groups all show strangers, if the stranger rate is at its default, and the
 #: same for suggestions. A higher or lower stranger rate raises or lowers both in proportion.
-WRONG_NAMES, WRONG_SUGGESTIONS = 0.05, 5.0
+WRONG_NAMES, WRONG_SUGGESTIONS = 0.015, 5.0
 DEFAULT_STRANGER_RATE = 0.01
 #: A suggestion is never less certain than this rate of one stranger's group.
 MOST_LIKELY_RATE = 0.02
@@ -131,6 +131,40 @@ def limits(groups: int, stranger_rate: float | None) -> tuple[float, float]:
     )
 
 
+def names_of(members: Mapping[int, np.ndarray], gallery: Gallery, curve: Curve, stranger_rate: float | None) -> dict[int, str]:
+    """The names of the groups that show enrolled people.
+
+    Parameters
+    ----------
+    members : mapping
+        Id of each group -> templates of its faces, float32 (n, d).
+    """
+    total = len(gallery)
+    if not total:
+        return {}
+    templates = _templates_of(gallery)
+    name_limit, likely_limit = limits(len(members), stranger_rate)
+    found = {}
+    for id_, vectors in members.items():
+        match = match_group(vectors, gallery.search, templates, total, curve)
+        person = decided(ArchivePerson(id_), match, name_limit, likely_limit, curve)
+        if person.subject is not None:
+            found[id_] = person.subject
+    return found
+
+
+def _templates_of(gallery: Gallery) -> Callable[[str], np.ndarray]:
+    """Subject -> templates (t, d), each looked up once."""
+    held: dict[str, np.ndarray] = {}
+
+    def templates(subject: str) -> np.ndarray:
+        if subject not in held:
+            held[subject] = np.array([each.embedding.vector for each in gallery.templates(subject)], np.float32)
+        return held[subject]
+
+    return templates
+
+
 def recognise_groups(file: ArchiveFile, engine: str, gallery: Gallery, curve: Curve, stranger_rate: float | None) -> int:
     """Recognise enrolled people in the groups that no person named, and store names and suggestions.
 
@@ -142,13 +176,7 @@ def recognise_groups(file: ArchiveFile, engine: str, gallery: Gallery, curve: Cu
     for face in file.all_faces(engine):
         if face.person in people and face.remarks is None:
             members[face.person].append((face.quality, face.vector))
-    held: dict[str, np.ndarray] = {}
-
-    def templates(subject: str) -> np.ndarray:
-        if subject not in held:
-            held[subject] = np.array([each.embedding.vector for each in gallery.templates(subject)], np.float32)
-        return held[subject]
-
+    templates = _templates_of(gallery)
     name_limit, likely_limit = limits(len(members), stranger_rate)
     changed, named = [], 0
     for id_, person in people.items():

@@ -80,7 +80,7 @@ def import_names(file: ArchiveFile, progress: Progress = lambda *_: None, *, dry
 
     Raises
     ------
-    ExiftoolMissing, StorageError
+    ExifToolMissing, StorageError
     """
     report = ImportedNames()
     found: dict[FaceKey, str] = {}
@@ -248,7 +248,7 @@ def export_names(
 
     Raises
     ------
-    ExiftoolMissing, StorageError
+    ExifToolMissing, StorageError
     """
     report = ExportedNames()
     people = {id_: each for id_, each in file.people().items() if each.subject and (each.decided or not only_decided)}

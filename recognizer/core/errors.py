@@ -81,7 +81,7 @@
     ├── EngineMismatch              templates of different engines were compared
     └── SettingsError               a setting has an invalid value
         ├── KeyMissing              the encryption key of the data is missing
-        └── ExiftoolMissing         a program that is needed is not installed
+        └── ExifToolMissing         a program that is needed is not installed
 
 ``code`` is a stable, machine-readable name; ``details`` are plain data that a reply may contain. Messages are written for the
 client: they never contain a path of the server, a secret or a traceback.
@@ -594,7 +594,7 @@ class KeyMissing(SettingsError):
     code = "key_missing"
 
 
-class ExiftoolMissing(SettingsError):
+class ExifToolMissing(SettingsError):
     """ExifTool, which reads and writes names in photos, is not installed."""
 
-    code = "exiftool_missing"
+    code = "exif_tool_missing"

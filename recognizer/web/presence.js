@@ -42,7 +42,7 @@ export function showPresence(subject = null) {
   function visit(each) {
     const correct = async () => {
       try {
-        await api(`/visits/${each.id}`, { method: "PATCH", json: { subject: each.subject === subject ? "" : subject } });
+        await api(`/visits/${each.id}`, { method: "PATCH", json: each.subject === subject ? { unknown: true } : { subject } });
         await loadVisits();
       } catch (error) {
         toast(explain(error), { kind: "bad" });

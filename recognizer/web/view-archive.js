@@ -282,7 +282,7 @@ class Archive {
     const save = (close, enrol) => this.told(async () => {
       const subject = name.value.trim();
       if (enrol) await api(`/archive/people/${group.id}/enroll`, { json: { subject } });
-      else await api(`/archive/people/${group.id}`, { method: "PATCH", json: { subject } });
+      else await api(`/archive/people/${group.id}`, { method: "PATCH", json: subject ? { subject } : { unnamed: true } });
       close(true);
       toast(enrol ? `${subject} is enrolled` : subject ? `Named ${subject}` : "The name is gone");
       await this.showPeople();

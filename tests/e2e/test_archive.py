@@ -12,18 +12,26 @@ from .browsing import Visit
 from .serving import Server
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory, faces):
-    root = tmp_path_factory.mktemp("archive")
-    album = root / "photos" / "album"
+@pytest.fixture
+def empty(tmp_path, faces):
+    """A server that may index a folder of five photos, and has not."""
+    album = tmp_path / "photos" / "album"
     album.mkdir(parents=True)
     for name in ("obama", "obama2", "obama3", "biden"):
         (album / f"{name}.jpg").write_bytes(pictures.smaller(faces[name], 400))
     (album / "both.jpg").write_bytes(pictures.side_by_side([faces["biden"], faces["collins"]]))
-    server = Server(root, camera="none", watch="off", archive_files=str(root / "photos"), strangers="all")
+    server = Server(tmp_path, camera="none", watch="off", archive_files=str(tmp_path / "photos"), strangers="all")
     server.put("Joe Biden/one.jpg", faces["biden"])
     with server:
         yield server
+
+
+@pytest.fixture
+def server(empty):
+    """The same with the folder indexed."""
+    assert empty.post("/archive/folders", json={"folder": "album"}).status_code == 201
+    empty.wait_for(lambda: idle(empty))
+    return empty
 
 
 def search(server: Server, code: int = 200, **fields) -> dict:
@@ -41,17 +49,17 @@ def idle(server: Server) -> bool:
     return status["update"] is None and status["last_update"] is not None
 
 
-def test_a_folder_is_added_on_the_page_and_people_are_found(chromium, server, faces):
-    assert server.get("/archive").json() == {"folders": [], "status": None, "addable": True}
-    assert server.post("/archive/folders", json={"folder": "/etc"}).status_code == 400
-    assert server.post("/archive/folders", json={"folder": "none"}).status_code == 400
-    with Visit(chromium, server.url) as visit:
+def test_a_folder_is_added_on_the_page_and_people_are_found(chromium, empty, faces):
+    assert empty.get("/archive").json() == {"folders": [], "status": None, "addable": True}
+    assert empty.post("/archive/folders", json={"folder": "/etc"}).status_code == 400
+    assert empty.post("/archive/folders", json={"folder": "none"}).status_code == 400
+    with Visit(chromium, empty.url) as visit:
         page = visit.open("#/archive")
         page.get_by_role("button", name="Add a folder").click()
         page.get_by_label("Folder on the server").fill("album")
         page.get_by_role("button", name="Add", exact=True).click()
         page.get_by_role("list", name="People of the archive").or_(page.get_by_role("status")).first.wait_for()
-        server.wait_for(lambda: idle(server))
+        empty.wait_for(lambda: idle(empty))
         visit.open("#/archive")
         page.get_by_text("5 photos, 6 faces, 3 people").wait_for()
         page.locator(".stranger", has_text="Joe Biden").get_by_text("2 pictures, recognised").wait_for()
@@ -59,18 +67,18 @@ def test_a_folder_is_added_on_the_page_and_people_are_found(chromium, server, fa
         page.get_by_role("button", name="Search").click()
         page.get_by_role("heading", name="2 pictures of Joe Biden").wait_for()
         image = page.locator(".archive-face img").first
-        server.wait_for(lambda: image.evaluate("image => image.complete && image.naturalWidth > 20"))
+        empty.wait_for(lambda: image.evaluate("image => image.complete && image.naturalWidth > 20"))
         page.locator(".archive-open").first.click()
         shown = page.get_by_role("dialog").locator("img")
-        server.wait_for(lambda: shown.evaluate("image => image.complete && image.naturalWidth > 100"))
+        empty.wait_for(lambda: shown.evaluate("image => image.complete && image.naturalWidth > 100"))
         page.get_by_role("button", name="Close").click()
         page.get_by_role("button", name="All people").click()
 
         group = page.locator(".stranger", has_text="3 pictures")
         group.get_by_role("button", name="Name").click()
-        page.get_by_label("Name", exact=True).fill("Barack <b>Obama</b>")
+        page.get_by_label("Name", exact=True).fill("Barack <b>Obama")
         page.get_by_role("button", name="Save name").click()
-        page.get_by_text("Barack <b>Obama</b>").first.wait_for()
+        page.locator(".stranger-words", has_text="Barack <b>Obama").first.wait_for()
         page.get_by_role("button", name="Undo").click()
         page.get_by_text("Undone: the name").wait_for()
         page.locator(".stranger", has_text="Group").get_by_text("3 pictures", exact=True).wait_for()
@@ -78,7 +86,7 @@ def test_a_folder_is_added_on_the_page_and_people_are_found(chromium, server, fa
         visit.open("#/people/Joe%20Biden")
         page.get_by_role("link", name="Find in the archive").click()
         page.get_by_role("heading", name="2 pictures of Joe Biden").wait_for()
-    health = server.get("/health").json()["archive"]
+    health = empty.get("/health").json()["archive"]
     assert (health["folders"], health["photos"], health["named"]) == (1, 5, 1)
 
 
@@ -133,7 +141,7 @@ def test_decisions_about_groups(server, faces):
     assert server.get(f"/archive/photos/{photo}/faces/{number}/thumbnail.jpg").content[:3] == b"\xff\xd8\xff"
     enrolled = server.post(f"/archive/people/{obama}/enroll", json={"subject": "Barack Obama"})
     assert enrolled.status_code == 201, enrolled.text
-    assert server.recognize(faces["obama"]).json()["faces"][0]["subject"] == "Barack Obama"
+    assert server.recognize(faces["obama"])["faces"][0]["subject"] == "Barack Obama"
     deleted = server.request("DELETE", "/people/Barack%20Obama").json()
     assert deleted["left"]["archive"] == 0
     assert search(server, 404, subject="Barack Obama")["error"]["code"] == "subject_not_found"

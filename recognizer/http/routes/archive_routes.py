@@ -155,14 +155,14 @@ def add_routes(route: Router, site: Site) -> None:
         return shown(decisions.get_person(site.service.archive.file, group_id), _MANY)
 
     @route.patch("/archive/people/{group_id}")
-    def change_archive_person(group_id: number, subject: text = None, hidden: switch = None):
-        """Name a group, with an empty name take its name away; hide it from lists, or show it again."""
+    def change_archive_person(group_id: number, subject: text = None, unnamed: switch = False, hidden: switch = None):
+        """Name a group or take its name away, hide it from lists or show it again."""
         file = site.service.archive.file
-        if (subject is None) == (hidden is None):
-            raise InvalidParameter("expected subject or hidden")
+        if (subject is not None) + unnamed + (hidden is not None) != 1:
+            raise InvalidParameter("expected one of subject, unnamed and hidden")
         if hidden is not None:
             return noted("archive_hide", decisions.hide(file, group_id, hidden), hidden=hidden)
-        name = normalise(subject) if subject.strip() else None
+        name = None if unnamed else normalise(subject)
         return noted("archive_name", decisions.name_person(file, group_id, name), name)
 
     @route.post("/archive/people/{group_id}/accept")

@@ -85,9 +85,11 @@ def add_routes(route: Router, site: Site) -> None:
         return site.service.visits.picture(visit)
 
     @route.patch("/visits/{visit}")
-    def correct_visit(visit: event_id_type, subject: text, enroll: switch = False):
+    def correct_visit(visit: event_id_type, subject: text = None, unknown: switch = False, enroll: switch = False):
         """Correct whose visit it was, or that it was nobody's who is known; the picture may enrol that person as well."""
-        name = normalise(subject) if subject.strip() else None
+        if (subject is None) != unknown:
+            raise InvalidParameter("expected subject, or unknown")
+        name = None if subject is None else normalise(subject)
         with one_act(visit=visit):
             if enroll:
                 if name is None:
