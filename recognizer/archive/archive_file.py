@@ -53,7 +53,7 @@ CREATE TABLE IF NOT EXISTS faces (
     photo TEXT NOT NULL, number INTEGER NOT NULL, left REAL NOT NULL, top REAL NOT NULL, right REAL NOT NULL,
     bottom REAL NOT NULL, score REAL NOT NULL, quality REAL NOT NULL, remarks TEXT, vector BLOB NOT NULL, sum INTEGER NOT NULL,
     person INTEGER, no_face INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (photo, number));
-CREATE INDEX IF NOT EXISTS faces_by_group ON faces (person);
+CREATE INDEX IF NOT EXISTS faces_by_group ON faces (person, no_face);
 CREATE TABLE IF NOT EXISTS people (
     id INTEGER PRIMARY KEY AUTOINCREMENT, subject TEXT, decided INTEGER NOT NULL DEFAULT 0, rate REAL,
     likely TEXT, likely_rate REAL, fixed INTEGER NOT NULL DEFAULT 0, hidden INTEGER NOT NULL DEFAULT 0);

@@ -440,6 +440,14 @@ class Settings:
     event_unknown_seconds: float = _setting(
         2.0, float, "Seconds that a face must stay without a match before an `unknown` event.", least=0, most=300
     )
+    event_unknown_quality: float = _setting(
+        0.0,
+        float,
+        "Least quality, 0 to 1, of the best picture of a person without a name for an `unknown` event; 0.2 leaves out dark, "
+        "blurred and tiny faces.",
+        least=0,
+        most=1,
+    )
     event_left_seconds: float = _setting(
         5.0, float, "Seconds without seeing a person before a `left` event.", least=0.1, most=86_400
     )

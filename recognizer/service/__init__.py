@@ -505,6 +505,7 @@ def _event_rules(settings: Settings) -> EventRules:
     return EventRules(
         settings.event_shown_seconds,
         unknown_seconds=settings.event_unknown_seconds,
+        unknown_quality=settings.event_unknown_quality,
         left_seconds=settings.event_left_seconds,
         attributes=settings.event_attributes,
     )

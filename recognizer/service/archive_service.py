@@ -145,6 +145,7 @@ class KeptArchive:
         self._thread: threading.Thread | None = None
         self._ended = threading.Event()
         self._last: dict[str, Any] | None = None
+        self._counted: tuple[int, dict[str, int]] | None = None
 
     # -- the file -----------------------------------------------------------------------------------------------
 
@@ -342,7 +343,10 @@ class KeptArchive:
         """Counts, the progress of an update in any process, and what the last one here did; None without an archive."""
         if not self.exists:
             return None
-        return {"folders": len(self.folders()), **self.file.counts(), "update": self._running(), "last_update": self._last}
+        generation = self.file.generation
+        if self._counted is None or self._counted[0] != generation:
+            self._counted = generation, {"folders": len(self.folders()), **self.file.counts()}
+        return {**self._counted[1], "update": self._running(), "last_update": self._last}
 
     def _grouping_limit(self, faces: int) -> float:
         return clustering.limit_for(faces, self._matcher.curve.distance)
