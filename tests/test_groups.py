@@ -8,6 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
+import recognizer
 from recognizer.backup import backup, reseal, restore
 from recognizer.core.errors import GroupNotFound, GroupTaken, InvalidGroup, SubjectNotFound
 from recognizer.core.lock import WriteLock
@@ -322,3 +323,21 @@ def test_events_of_people_of_a_group_are_renamed_and_erased_with_them(home, face
     assert len(service.events.find("staff/Joe B")) == 1 and service.events.find("staff/Joe") == []
     service.groups.delete("staff")
     assert service.events.find("staff/Joe B") == [] and len(service.events.find("Joe")) == 1
+
+
+def test_groups_from_python(tmp_path, models_dir, photos):
+    where = {"state_dir": tmp_path / "state", "models_dir": models_dir, "workers": 1}
+    with recognizer.open(tmp_path / "known", **where) as people:
+        with pytest.raises(GroupNotFound):
+            people.group("staff")
+        staff = people.group("staff", create=True)
+        staff.enroll("Joe", photos["biden.jpg"])
+        assert people.groups() == ["default", "staff"] and staff.names() == ["Joe"] and people.names() == []
+        assert [face.subject for face in people.group("staff").recognize(photos["biden.jpg"])] == ["Joe"]
+        assert [face.subject for face in people.recognize(photos["biden.jpg"])] == [None]
+        assert staff.verify(photos["biden.jpg"], subject="Joe").same and "staff" in repr(staff)
+        image = people.service.recognition.decode(photos["biden.jpg"].read_bytes())
+        for each, name in ((staff, "Joe"), (people, None)):
+            assert each.vision.match(each.vision.describe(image, each.vision.detect(image)))[0].subject == name
+        people.delete_group("staff")
+        assert people.groups() == ["default"]

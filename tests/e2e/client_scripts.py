@@ -140,7 +140,7 @@ def azure_ai(port: str, folder: Path) -> dict:
     from azure.core.exceptions import HttpResponseError
 
     photo = {file.stem: file.read_bytes() for file in folder.glob("*.jpg")}
-    where = {"endpoint": f"http://127.0.0.1:{port}", "credential": AzureKeyCredential("what-a-user-had")}
+    where = {"endpoint": f"http://127.0.0.1:{port}/", "credential": AzureKeyCredential("what-a-user-had")}
     faces, administration = FaceClient(**where), FaceAdministrationClient(**where)
     groups = administration.large_person_group
     models = {"recognition_model": FaceRecognitionModel.RECOGNITION04, "detection_model": FaceDetectionModel.DETECTION03}

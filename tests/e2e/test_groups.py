@@ -150,5 +150,7 @@ def test_what_is_not_possible_is_told_in_azures_codes(server, faces):
     for parameters in ({"recognitionModel": "recognition_99"}, {"faceIdTimeToLive": "5"}, {"detectionModel": "x"}):
         wrong = azure(server, "POST", "/detect", 400, data=faces["biden"], headers=PHOTO, params=parameters)
         assert code(wrong) == "BadArgument"
+    head = f"GET //face/v1.2/persongroups HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nConnection: close\r\n\r\n"
+    assert server.raw(head.encode())[0] == 200  # from clients of an address with a final slash
     assert ask(server, "POST", "/face/v9/detect", data=faces["biden"], headers=PHOTO).status_code == 404
     assert azure(server, "GET", "/persongroups?top=1") == [{"personGroupId": "default", "name": "default", "userData": None}]
