@@ -29,6 +29,7 @@ class YunetDetector:
 
     name = "yunet"
     preferred_size = 640
+    finds_in_tiles = True
 
     def __init__(self, model: Path, score: float = MIN_SCORE, threads: int = 1, provider: str = "cpu"):
         self._network = YuNet(model, threads, score, provider=provider)

@@ -6,6 +6,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from recognizer.core import geometry
 from recognizer.core.brief import MESSAGE, cut
 from recognizer.core.errors import RecognizerError
 from recognizer.core.types import Candidate
@@ -99,9 +100,9 @@ def enrolled(result: EnrolledPhoto) -> dict:
 
 
 def _box(encoding: Encoding) -> dict[str, int]:
-    """The box of a face that was found."""
-    assert encoding.box is not None
-    return box(encoding.box)
+    """The box of a face that was found, inside the photo."""
+    assert encoding.box is not None and encoding.width is not None and encoding.height is not None
+    return box(geometry.inside(encoding.box, encoding.width, encoding.height))
 
 
 def person(result: Person, *, photos: bool) -> dict:
@@ -215,6 +216,7 @@ def camera(entry: CameraEntry) -> dict:
         "always": entry.always,
         "fixed": entry.fixed,
         "state": {"name": state.name, "reason": state.reason or None, "since": round(state.since, 3)},
+        "turn_wanted": reader.turn_wanted,
         "fps": round(reader.fps, 1),
         "frames": reader.counts,
     }
