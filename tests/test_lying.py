@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+
 import numpy as np
 import pytest
 
@@ -10,6 +13,10 @@ from recognizer.core.types import Faces
 from recognizer.engines.yunet import YunetDetector
 from recognizer.photos import images
 from recognizer.video.tracking.lying import ENOUGH, EVERY, PATIENCE, QUARTERS, LyingFaces
+from recognizer.video.tracking.pipeline import Pipeline
+
+from . import simulated
+from .video_actors import Camera, Vision, picture
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +102,27 @@ def test_turned_copies_are_made_seldom_and_in_all_ways():
             assert copy[0].shape[:2] == ((60, 40) if copy[1] % 2 else (40, 60))
     assert made[0][0] >= PATIENCE and {quarter for _, quarter in made} == {1, 2, 3}
     assert np.diff([at for at, _ in made]).min() >= EVERY - 1e-6
+
+
+class Hung(Vision):
+    """Finds a face only on pictures that were turned clockwise by 90 degrees."""
+
+    def detect(self, image) -> Faces:
+        self._step("detect")
+        back = np.rot90(image.pixels)
+        number = int(back[0, 0, 0]) + 256 * int(back[0, 0, 1])
+        return face(0.95) if np.array_equal(back, picture(number, 128)) else Faces.empty()
+
+
+def test_a_pipeline_says_which_turn_its_camera_wants(caplog):
+    vision, camera = Hung(), Camera(240, rate=2)
+
+    async def work() -> None:
+        clock = asyncio.get_running_loop().time
+        await Pipeline(camera, vision, executor=simulated.Threads(1), clock=clock).run(lambda result: None)
+
+    with caplog.at_level(logging.WARNING):
+        simulated.run(work())
+    assert camera.turn_wanted == 90
+    assert [record.message for record in caplog.records if "turn90:" in record.message]
+    assert vision.calls["detect"] <= 240 * (1 + 1 / (2 * EVERY)) + 1
