@@ -126,6 +126,7 @@ _CAMERA = {
     "group": "default",
     "fixed": False,
     "state": {"name": "live", "reason": None, "since": 1795266000.125},
+    "turn_wanted": 0,
     "fps": 25.0,
     "frames": {"read": 1200, "dropped": 300, "broken": 0, "connects": 1},
 }
@@ -641,6 +642,10 @@ SCHEMAS: dict[str, dict] = {
                     "reason": optional(TEXT),
                     "since": about(NUMBER, "Seconds since 1970."),
                 }
+            ),
+            "turn_wanted": about(
+                {"type": "integer", "enum": [0, 90, 180, 270]},
+                "Degrees, clockwise, by which the pictures should be turned, because all faces lie; 0 if they do not.",
             ),
             "fps": NUMBER,
             "frames": closed({"read": COUNT, "dropped": COUNT, "broken": COUNT, "connects": COUNT}),
