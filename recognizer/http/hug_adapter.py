@@ -40,7 +40,6 @@ landmarks_type = hug.types.one_of(["5", "68"])
 format_type = hug.types.one_of(["json", "jpeg"])
 event_id_type = hug.types.in_range(0, 10**15)
 events_format_type = hug.types.one_of(["sse", "json"])
-face_type = hug.types.one_of(["only", "largest"])
 role_type = hug.types.one_of(ROLES)
 
 
