@@ -177,6 +177,8 @@ function frame() {
     try {
       await signOut();
       job?.discard();
+      const [tried, compared] = await Promise.all([import("./tried.js"), import("./compare.js")]);
+      await Promise.all([tried.clear(), compared.forget()]);
       askForKey();
       announce("You have signed out");
     } catch (error) {

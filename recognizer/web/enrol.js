@@ -131,9 +131,9 @@ class Adding {
   buttons(close) {
     this.go = button("Add", () => this.begin(), { kind: "primary", hidden: this.begun, disabled: true });
     this.split = button("These are several people", () => this.handOver(close), { icon: "people", kind: "quiet", hidden: true });
+    this.largestForAll = button("Use the largest face", () => this.useLargest(), { hidden: true });
     this.done = button("Done", () => close(), { hidden: !this.begun, kind: "primary" }); // uploads continue in the background
     this.update();
-    this.largestForAll = button("Use the largest face", () => this.useLargest(), { hidden: true });
     return [this.split, this.largestForAll, this.go, this.done];
   }
 
