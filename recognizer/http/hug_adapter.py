@@ -42,7 +42,6 @@ format_type = hug.types.one_of(["json", "jpeg"])
 event_id_type = hug.types.in_range(0, 10**15)
 events_format_type = hug.types.one_of(["sse", "json"])
 presence_format_type = hug.types.one_of(["json", "csv"])
-face_type = hug.types.one_of(["only", "largest"])
 role_type = hug.types.one_of(ROLES)
 
 

@@ -21,6 +21,7 @@ from recognizer.core.times import iso_time
 from recognizer.enrolment.cache import EncodingsCache
 from recognizer.enrolment.enrolment import Enrolment
 from recognizer.enrolment.entries import Entry
+from recognizer.enrolment.face_choice import thumbnail_key
 from recognizer.enrolment.folder import KnownFaces
 from recognizer.galleries import matching
 from recognizer.service.archive_service import KeptArchive
@@ -62,8 +63,9 @@ class EnrolledHolding:
         for entry in entries:
             data = self._enrolment.folder.read(entry.path, self._max_bytes)
             yield ExportedFile(f"photos/{PurePosixPath(entry.path).name}", data, "photos")
-        for photo in dict.fromkeys(entry.photo for entry in entries if entry.photo):
-            kept = self._enrolment.cache.thumbnail(photo)
+        keys = {entry.photo: thumbnail_key(entry.photo, entry.encoding.face) for entry in entries if entry.photo}
+        for photo, key in keys.items():
+            kept = self._enrolment.cache.thumbnail(key)
             if kept is not None:
                 yield ExportedFile(f"thumbnails/{photo}.jpg", kept, "thumbnails")
         yield as_json("templates.json", [_plain_template(entry) for entry in entries], "templates")

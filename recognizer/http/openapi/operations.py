@@ -295,7 +295,8 @@ PARAMETERS: dict[str, tuple[str, object]] = {
     "format": ("jpeg returns the annotated photo, as does Accept: image/jpeg.", "json"),
     "subject": ("Name of the person.", "Joe Biden"),
     "face": (
-        "For photos of several people: only refuses them, largest enrols the largest face.",
+        "For photos of several people: only refuses them, largest enrols the largest face, left,top,right,bottom the face in "
+        "this box, in pixels of the upright photo.",
         "largest",
     ),
     "force": ("Enrol the photo even if the face resembles another enrolled person or is not comparable.", False),
