@@ -95,7 +95,8 @@ async def engine_alone(people, clip: Path, counts: list[int]) -> None:
 
     def work(number: int) -> None:
         image = images.decode(jpegs[number % len(jpegs)])
-        vision.match(vision.describe(image, vision.detect(image)))
+        faces = vision.detect(image)
+        vision.match(vision.describe(image, faces, vision.qualities(image, faces))[0])
 
     while True:
         await asyncio.get_running_loop().run_in_executor(people.service.video.workers, work, counts[0])

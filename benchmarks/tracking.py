@@ -91,8 +91,8 @@ def look(clip: Path, vision, most: int | None) -> list[Step]:
             break
         image = images.from_array(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
         faces = single(vision.detect(image))
-        vectors = vision.describe(image, faces)
         qualities, cut = vision.qualities(image, faces), cuts.is_cut(image.pixels)
+        vectors, _ = vision.describe(image, faces, qualities)
         steps.append(Step(len(steps) / rate, faces, qualities, vectors, np.zeros(0, int), cut))
     video.release()
     _tell_people_apart(steps, vision.same_within)
@@ -311,7 +311,9 @@ def _alone(vision, clip: Path) -> Counter:
     found, video = Counter(), cv2.VideoCapture(str(clip))
     while (read := video.read())[0]:
         image = images.from_array(cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB))
-        found.update(match.subject or "(unknown)" for match in vision.match(vision.describe(image, vision.detect(image))))
+        faces = vision.detect(image)
+        vectors, _ = vision.describe(image, faces, vision.qualities(image, faces))
+        found.update(match.subject or "(unknown)" for match in vision.match(vectors))
     video.release()
     return found
 

@@ -144,10 +144,10 @@ def test_a_pattern_is_live_and_newest_wins(cameras):
     seen = []
     end = camera.subscribe(lambda state: seen.append(state.name))
     camera.start()
-    first = camera.wait(-1, 10)
+    first = camera.wait(-1, PATIENCE)
     assert first.pixels.shape == (240, 320, 3) and camera.state.name == "live"
     wait_for(lambda: camera.counts["dropped"] >= 5)
-    second = camera.wait(first.number, 10)
+    second = camera.wait(first.number, PATIENCE)
     assert second.number > first.number + 5
     assert pattern.read(second.pixels)[0] == second.number
     assert camera.newest().number >= second.number
@@ -161,8 +161,8 @@ def test_a_pattern_is_live_and_newest_wins(cameras):
 def test_a_frame_is_loaded_once_for_all_who_want_it(cameras):
     camera = cameras("test:320x240@2")
     camera.start()
-    first = camera.wait(-1, 10)
-    assert camera.wait(first.number - 1, 10) is first and camera.newest() is first
+    first = camera.wait(-1, PATIENCE)
+    assert camera.wait(first.number - 1, PATIENCE) is first and camera.newest() is first
 
 
 def test_started_again_after_stop_it_counts_on(cameras):
@@ -171,7 +171,7 @@ def test_started_again_after_stop_it_counts_on(cameras):
     for _ in range(3):
         camera.start()
         camera.start()
-        frame = camera.wait(last, 10)
+        frame = camera.wait(last, PATIENCE)
         assert frame.number > last
         last = frame.number
         camera.stop()
@@ -225,7 +225,7 @@ def test_every_frame_of_a_file_once(cameras, tmp_path):
     camera = cameras(clip(tmp_path / "clip.mp4", 40), loop=False, paced=False)
     camera.start()
     got, after = [], -1
-    while (frame := camera.wait(after, 20)) is not None:
+    while (frame := camera.wait(after, PATIENCE)) is not None:
         after = frame.number
         got.append((frame.number, pattern.read(frame.pixels)[0], round(frame.position * 25)))
         time.sleep(0.005 * (after % 3))
@@ -265,7 +265,7 @@ def test_what_is_passed_over_at_the_end_of_a_file_is_counted(cameras, tmp_path):
     """The decoder stands still before the end, and has no time left for the last pictures."""
     camera = cameras(clip(tmp_path / "clip.mp4", 25, rate=25), loop=False)
     camera.start()
-    assert camera.wait(17, 20) is not None
+    assert camera.wait(17, PATIENCE) is not None
     (decoder,) = decoders()
     os.kill(decoder, signal.SIGSTOP)
     time.sleep(0.5)
@@ -303,7 +303,7 @@ def test_a_file_cut_short_or_damaged_plays_what_there_is(cameras, tmp_path):
         camera = cameras(tmp_path / "damaged.avi", loop=False, paced=False)
         camera.start()
         count, after = 0, -1
-        while (frame := camera.wait(after, 20)) is not None:
+        while (frame := camera.wait(after, PATIENCE)) is not None:
             after, count = frame.number, count + 1
         assert count >= 10 and camera.state.name == "ended"
 
@@ -327,7 +327,7 @@ def test_a_folder_of_photos(cameras, tmp_path, monkeypatch):
     camera = cameras(tmp_path, loop=False, paced=False)
     camera.start()
     got, after = [], -1
-    while (frame := camera.wait(after, 20)) is not None:
+    while (frame := camera.wait(after, PATIENCE)) is not None:
         after = frame.number
         got.append((frame.width, frame.height))
     assert got == [(320, 240), (400, 300), (1920, 64)] and camera.counts["broken"] == 1
@@ -356,16 +356,16 @@ def test_a_webcam_that_is_not_there(cameras):
 def test_a_decoder_that_breaks_down_is_started_again(cameras, tmp_path):
     camera = cameras(clip(tmp_path / "clip.mp4", 200))
     camera.start()
-    frame = camera.wait(-1, 20)
+    frame = camera.wait(-1, PATIENCE)
     os.kill(*(*decoders(), signal.SIGSEGV))
     assert "broke down" in state(camera, "lost")
-    assert camera.wait(frame.number + 50, 20) is not None and camera.counts["connects"] == 2
+    assert camera.wait(frame.number + 50, PATIENCE) is not None and camera.counts["connects"] == 2
 
 
 def test_a_decoder_that_hangs_keeps_nobody(cameras, tmp_path):
     camera = cameras(clip(tmp_path / "clip.mp4", 200))
     camera.start()
-    camera.wait(-1, 20)
+    camera.wait(-1, PATIENCE)
     os.kill(*(*decoders(), signal.SIGSTOP))
     ends(camera.stop, 3600)
     assert decoders() == {}
@@ -440,7 +440,7 @@ def test_bare_jpegs_do_not_fall_behind(cameras, web):
     web.rate = 100
     camera = cameras(web.url("/bare"))
     camera.start()
-    assert camera.wait(-1, 30) is not None
+    assert camera.wait(-1, PATIENCE) is not None
     sent, read = web.number, camera.counts["read"]
     wait_for(lambda: web.number - sent > 400, 60)
     assert camera.counts["connects"] == 1
@@ -451,11 +451,11 @@ def test_a_camera_that_is_killed_comes_back(cameras, web, monkeypatch):
     monkeypatch.setattr(camera_module, "FIRST_WAIT", 0.1)
     camera = cameras(web.url())
     camera.start()
-    frame = camera.wait(-1, 20)
+    frame = camera.wait(-1, PATIENCE)
     web.cut()
     state(camera, "lost")
     state(camera, "live")
-    assert camera.wait(frame.number, 20).number > frame.number and camera.counts["connects"] == 2
+    assert camera.wait(frame.number, PATIENCE).number > frame.number and camera.counts["connects"] == 2
 
 
 def test_waiting_grows_to_a_limit(cameras, monkeypatch):
@@ -478,14 +478,14 @@ def test_a_camera_that_drops_every_few_pictures_is_not_waited_for_longer_each_ti
     camera.start()
     after = -1
     for _ in range(12):  # doubled each time, the twelfth wait would take 20 seconds, and the next ones hours
-        frame = camera.wait(after, 20)
+        frame = camera.wait(after, PATIENCE)
         assert frame is not None, camera.state
         web.cut()
         after = frame.number
     waits = []
     original = camera_module.Stopper.wait
     monkeypatch.setattr(camera_module.Stopper, "wait", lambda self, seconds: waits.append(seconds) or original(self, seconds))
-    camera.wait(after + 1, 20)
+    camera.wait(after + 1, PATIENCE)
     web.cut()
     wait_for(lambda: waits)
     assert max(waits) < 0.02
@@ -531,14 +531,14 @@ def test_a_view_is_applied_to_every_kind_of_source(cameras, web, tmp_path):
     for source in ("test:320x240", web.url(), str(file), str(tmp_path / "photos")):
         camera = cameras(f"turn90:crop0,0,50,100:{source}")
         camera.start()
-        assert camera.wait(-1, 20).pixels.shape == (320, 120, 3), source
+        assert camera.wait(-1, PATIENCE).pixels.shape == (320, 120, 3), source
         camera.stop()
 
 
 def test_a_frozen_camera_is_noticed(cameras, web):
     camera = cameras(web.url(), frozen_after=0.4, same_after=0.5)
     camera.start()
-    camera.wait(-1, 20)
+    camera.wait(-1, PATIENCE)
     web.frozen = True
     assert "not changed" in state(camera, "frozen")
     web.frozen = False
@@ -553,7 +553,7 @@ def test_a_frozen_camera_is_noticed(cameras, web):
 def test_the_resolution_changes_midway(cameras, web):
     camera = cameras(web.url())
     camera.start()
-    assert camera.wait(-1, 20).pixels.shape == (240, 320, 3)
+    assert camera.wait(-1, PATIENCE).pixels.shape == (240, 320, 3)
     web.size = (640, 360)
     wait_for(lambda: camera.newest().pixels.shape == (360, 640, 3))
     assert camera.counts["connects"] == 1
@@ -562,7 +562,7 @@ def test_the_resolution_changes_midway(cameras, web):
 def test_broken_pictures_are_passed_over_and_many_are_said(cameras, web):
     camera = cameras(web.url())
     camera.start()
-    camera.wait(-1, 20)
+    camera.wait(-1, PATIENCE)
     web.damage, web.rate = True, 100
     reader = threading.Thread(target=lambda: camera.wait(10**9, 10))
 
@@ -658,7 +658,7 @@ def test_mp4_over_http(cameras, web, tmp_path, faststart):
     camera = cameras(web.url("/reply"))
     camera.start()
     if faststart:
-        assert camera.wait(-1, 30) is not None, camera.state
+        assert camera.wait(-1, PATIENCE) is not None, camera.state
     else:
         assert "an MP4 file with its index at the end" in state(camera, "lost")
 
@@ -885,9 +885,9 @@ def test_rtsp_killed_and_restarted(cameras, caplog, monkeypatch):
     for _ in range(2):
         with rtsp_server(port, "admin:s3cret"):
             camera.start()
-            frame = camera.wait(after, 30)
+            frame = camera.wait(after, PATIENCE)
             assert frame is not None and frame.pixels.shape == (240, 320, 3), camera.state
-            assert (after := camera.wait(frame.number + 20, 30).number), camera.state
+            assert (after := camera.wait(frame.number + 20, PATIENCE).number), camera.state
             assert decoders() and not [line for line in decoders().values() if "s3cret" in line]
         assert state(camera, "lost")
         after = camera.newest().number
@@ -912,7 +912,7 @@ def test_rtsp_that_ends(cameras, tmp_path):
     with rtsp_server(clip=file) as url:
         camera = cameras(url + "clip")
         camera.start()
-        assert camera.wait(20, 30) is not None, camera.state
+        assert camera.wait(20, PATIENCE) is not None, camera.state
         assert state(camera, "lost")
         assert camera.wait(camera.newest().number, 30) is not None  # and comes back
 
@@ -925,7 +925,7 @@ def test_rtsp_whose_keyframes_are_far_apart(cameras, tmp_path):
     with rtsp_server(clip=file) as url:
         camera = cameras(url + "clip")
         camera.start()
-        assert camera.wait(-1, 30) is not None, camera.state
+        assert camera.wait(-1, PATIENCE) is not None, camera.state
         assert camera.state.name == "live" and camera.counts["connects"] == 1
 
 
@@ -951,15 +951,15 @@ def test_streams_of_ffmpeg_killed_and_restarted(cameras, tmp_path, monkeypatch, 
     port = free_port()
     url = url.format(port)
     file = encoded(tmp_path, "clip.mp4", "-c:v", "libx264", "-g", "10", "-bf", "0")
-    camera = cameras(url)
+    camera = cameras(url, open_timeout=PATIENCE)  # ffmpeg serves one client only: there is no second attempt
     frame = None
     for _ in range(2):
         with ffmpeg_serving(file, *out, url):
             wait_for(lambda: listening(port))
             camera.start()
-            frame = camera.wait(-1 if frame is None else frame.number, 30)
+            frame = camera.wait(-1 if frame is None else frame.number, PATIENCE)
             assert frame is not None and frame.pixels.shape == (240, 320, 3), camera.state
-            assert camera.wait(frame.number + 10, 30) is not None, camera.state
+            assert camera.wait(frame.number + 10, PATIENCE) is not None, camera.state
         state(camera, "lost")
         frame = camera.newest()
 
@@ -973,7 +973,7 @@ def test_a_stream_that_is_damaged_on_its_way(cameras, tmp_path):
     with serving(bytes(data), "video/mp2t") as url:
         camera = cameras(url)
         camera.start()
-        assert camera.wait(20, 30) is not None, camera.state
+        assert camera.wait(20, PATIENCE) is not None, camera.state
 
 
 def test_a_stream_whose_resolution_changes_midway(cameras, tmp_path):
@@ -1035,7 +1035,7 @@ def test_the_clips_play_through(cameras):
         camera = cameras(file, loop=False, paced=False)
         camera.start()
         after, count, last = -1, 0, -1.0
-        while count < 30 and (frame := camera.wait(after, 30)) is not None:
+        while count < 30 and (frame := camera.wait(after, PATIENCE)) is not None:
             assert frame.number == after + 1 and frame.position > last
             after, last, count = frame.number, frame.position, count + 1
         assert count == 30, (file.name, camera.state)

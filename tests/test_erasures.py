@@ -183,6 +183,7 @@ def test_events_are_found_exported_and_erased_after_a_renaming(service, faces, t
             "events",
             "present",
             "receivers",
+            "waiting_pictures",
             "strangers",
             "visits",
             "archive",

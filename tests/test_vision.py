@@ -31,7 +31,8 @@ def test_an_empty_picture(people):
     vision = people.service.video.vision
     image = images.from_array(np.zeros((90, 160, 3), np.uint8))
     assert len(vision.detect(image)) == 0
-    assert vision.describe(image, Faces.empty()).shape == (0, people.service.engine.info.dim)
+    vectors, verdicts = vision.describe(image, Faces.empty(), [])
+    assert vectors.shape == (0, people.service.engine.info.dim) and list(verdicts) == []
     assert vision.qualities(image, Faces.empty()) == []
     assert vision.match(np.zeros((0, people.service.engine.info.dim), np.float32)) == []
     assert vision.landmarks_68(image, Faces.empty()).shape == (0, 68, 2)
@@ -42,7 +43,9 @@ def test_a_face_is_found_described_and_named(people, obama):
     vision = people.service.video.vision
     faces = vision.detect(obama)
     assert len(faces) == 1
-    (match,) = vision.match(vision.describe(obama, faces))
+    vectors, (verdict,) = vision.describe(obama, faces, vision.qualities(obama, faces))
+    (match,) = vision.match(vectors)
+    assert verdict.comparable
     assert match.subject == "Barack Obama" and match.candidates[0].subject == "Barack Obama"
     assert match == vision.decide(match.candidates)
     assert match.threshold == people.service.matcher.threshold_now()

@@ -15,6 +15,7 @@ import numpy as np
 from recognizer.core.types import Box, Candidate, Faces, Match
 from recognizer.galleries import matching, thresholds
 from recognizer.photos.quality import Quality
+from recognizer.photos.remarks import Comparability
 from recognizer.photos.results import FoundObject
 from recognizer.video.frames import Frame
 
@@ -124,10 +125,11 @@ class Vision:
         x, y = face.box.centre
         return min(self._here(image), key=lambda each: abs(each[1][0] - x) + abs(each[1][1] - y))[0]
 
-    def describe(self, image, faces: Faces) -> np.ndarray:
+    def describe(self, image, faces: Faces, qualities: Sequence[Quality]) -> tuple[np.ndarray, list[Comparability]]:
         self._step("describe")
         self.calls["described"] += len(faces)
-        return np.array([self._actor(image, face).vector for face in faces], np.float32)
+        vectors = np.array([self._actor(image, face).vector for face in faces], np.float32)
+        return vectors, [Comparability()] * len(faces)
 
     def match(self, vectors: np.ndarray) -> list[Match]:
         self._step("match")

@@ -13,6 +13,7 @@ import click
 
 from recognizer.commands.common import (
     emit,
+    enrolment_options,
     error_data,
     group_options,
     group_service,
@@ -170,14 +171,7 @@ def verify(photo, other, subject, threshold):
 @click.command()
 @click.argument("name")
 @_photos
-@click.option(
-    "--face",
-    type=click.Choice(["only", "largest"]),
-    default="only",
-    show_default=True,
-    help="If a photo shows several people: `only` refuses it, `largest` takes the largest face.",
-)
-@click.option("--force", is_flag=True, help="Enrol a face even if it resembles another enrolled person, or is not comparable.")
+@enrolment_options
 @group_options
 def enroll(name, photos, face, force):
     """Enrol photos of the person NAME; the folder in known_faces is created if it is missing.

@@ -59,6 +59,7 @@ from recognizer.service.group_vision import GroupVision
 from recognizer.service.groups import SEPARATOR, PeopleGroup, PeopleGroups
 from recognizer.service.matcher import Matcher
 from recognizer.service.object_finder import ObjectFinder
+from recognizer.service.other_servers import OtherServers
 from recognizer.service.recognition import Recognition
 from recognizer.service.stranger_service import KeptStrangers
 from recognizer.service.subject_holdings import (
@@ -71,6 +72,7 @@ from recognizer.service.subject_holdings import (
     OtherCachesHolding,
     StrangersHolding,
     VisitsHolding,
+    WaitingPicturesHolding,
 )
 from recognizer.service.subjects import Subjects
 from recognizer.service.tuning import Tuning
@@ -122,6 +124,8 @@ class Service:
         self.ready = False
         self._started = time.time()
         self._fetcher, self._presence, self._changes = fetcher, presence, changes
+        #: Learns what other processes changed in the folder.
+        self.others = OtherServers(enrolment, changes)
         self._fetches = threading.BoundedSemaphore(max(2, min(MAX_FETCHES, settings.http_threads // 2)))
         self._backing_up = threading.Lock()
         self._measurement = Measurement(enrolment)
@@ -174,6 +178,7 @@ class Service:
                 EnrolledHolding(enrolment, rules.max_bytes),
                 other_caches,
                 EventsHolding(self.events),
+                WaitingPicturesHolding(self.strangers, lambda: self.video.sightings),
                 StrangersHolding(self.strangers, lambda: self.matcher.one_to_one),
                 DetectedFacesHolding(self.detected_faces, lambda: self.matcher.one_to_one),
                 VisitsHolding(self.visits),
@@ -252,6 +257,7 @@ class Service:
                 EnrolledHolding(enrolment, enrolment.options.rules.max_bytes),
                 self._other_caches,
                 EventsHolding(self.events, prefix=name + SEPARATOR),
+                WaitingPicturesHolding(self.strangers, lambda: self.video.sightings),
                 StrangersHolding(self.strangers, lambda: self.matcher.one_to_one),
                 DetectedFacesHolding(self.detected_faces, lambda: self.matcher.one_to_one),
                 VisitsHolding(self.visits, prefix=name + SEPARATOR),

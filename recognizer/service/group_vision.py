@@ -14,6 +14,8 @@ from recognizer.service.groups import SEPARATOR
 if TYPE_CHECKING:
     from recognizer.core.types import Faces
     from recognizer.photos.images import Image
+    from recognizer.photos.quality import Quality
+    from recognizer.photos.remarks import Comparability
     from recognizer.video.tracking.vision import EngineVision
 
 
@@ -55,8 +57,8 @@ class GroupVision:
     def detect(self, image: Image) -> Faces:
         return self._base.detect(image)
 
-    def describe(self, image: Image, faces: Faces) -> np.ndarray:
-        return self._base.describe(image, faces)
+    def describe(self, image: Image, faces: Faces, qualities: Sequence[Quality]) -> tuple[np.ndarray, Sequence[Comparability]]:
+        return self._base.describe(image, faces, qualities)
 
     def match(self, vectors: np.ndarray) -> list[Match]:
         found = self._now()

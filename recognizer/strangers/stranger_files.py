@@ -154,9 +154,10 @@ class StrangerFolder:
     def _refresh(self) -> None:
         """Read what has changed since the last refresh."""
         stamps = {}
-        for entry in os.scandir(self.folder):
-            if entry.name.endswith(".json"):
-                stamps[entry.name[:-5]] = StatStamp.from_status(entry.stat())
+        with os.scandir(self.folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(".json"):
+                    stamps[entry.name[:-5]] = StatStamp.from_status(entry.stat())
         if stamps == self._stamps:
             return
         for id_ in self._strangers.keys() - stamps.keys():

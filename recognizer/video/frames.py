@@ -11,6 +11,7 @@ import numpy as np
 from recognizer.core.types import Box, Candidate, Faces, Match
 from recognizer.photos.images import Image
 from recognizer.photos.quality import Quality
+from recognizer.photos.remarks import Comparability
 from recognizer.photos.results import FoundObject, SeenFace
 
 
@@ -144,13 +145,13 @@ class Vision(Protocol):
 
     Attributes
     ----------
-    describe_judged : callable
-        Image, faces, qualities -> embeddings like `describe`'s, and a list of Comparability. Without it, `describe` is used,
-        and all faces count as comparable.
-    same_within, other_beyond : float
-        Distances of two embeddings within which they are one person's, and beyond which they are not. Without them,
-        tracks are neither joined nor split by what faces look like.
+    same_within, other_beyond : float or None
+        Distances of two embeddings within which they are one person's, and beyond which they are not. None: tracks are
+        neither joined nor split by what faces look like.
     """
+
+    same_within: float | None
+    other_beyond: float | None
 
     @property
     def generation(self) -> int:
@@ -159,8 +160,8 @@ class Vision(Protocol):
     def detect(self, image: Image) -> Faces:
         """The faces of a frame, boxes and landmarks in its pixels."""
 
-    def describe(self, image: Image, faces: Faces) -> np.ndarray:
-        """Embeddings of faces that `detect` found, float32 (len(faces), dim)."""
+    def describe(self, image: Image, faces: Faces, qualities: Sequence[Quality]) -> tuple[np.ndarray, Sequence[Comparability]]:
+        """Embeddings of faces that `detect` found, float32 (len(faces), dim), and whether each can be compared."""
 
     def match(self, vectors: np.ndarray) -> list[Match]:
         """The match of each embedding, with the nearest subjects as candidates."""

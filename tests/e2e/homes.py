@@ -24,6 +24,7 @@ NOTHING_LEFT = dict.fromkeys(
         "events",
         "present",
         "receivers",
+        "waiting_pictures",
         "strangers",
         "visits",
         "archive",

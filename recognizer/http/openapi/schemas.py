@@ -214,6 +214,7 @@ _LEFT = dict.fromkeys(
         "events",
         "present",
         "receivers",
+        "waiting_pictures",
         "strangers",
         "visits",
         "archive",

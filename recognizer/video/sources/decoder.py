@@ -1,6 +1,6 @@
 """A process that reads one source. `process.py` starts it, by its path; of the package it imports only `libav.py`.
 
-Opening and reading may hang for ever, or crash on a damaged stream; a process can be ended whatever it does. Webcams are
+Opening and reading may hang for ever, or crash on a damaged stream; a process can always be ended. Webcams are
 read with OpenCV, everything else with FFmpeg's libraries (`libav.py`), or with OpenCV where they are of an unknown version.
 
 Standard input brings a line of JSON (so that no password stands on the command line), then a byte for each picture slot
@@ -23,7 +23,7 @@ import threading
 import time
 from typing import Any, Protocol
 
-#: What FFmpeg and the system say when they give up, and the reason that is told for it; the first that fits.
+#: What FFmpeg and the system say when they give up, and the reason that is reported for it; the first match counts.
 COMPLAINTS = (
     ("Unauthorized", "refused_login"),
     ("Forbidden", "refused_login"),
@@ -48,7 +48,7 @@ COMPLAINTS = (
 #: What FFmpeg's H.264 decoder says when it begins with pictures of a size.
 _SIZE = re.compile(r"Reinit context to (\d+x\d+)")
 _CHATTER = re.compile(r"\[OPENCV:FFMPEG:(?:3[2-9]|[4-9]\d)\]")
-#: Seconds behind its own pace from which on a recording passes over frames, and from which on it starts counting anew.
+#: Seconds behind its own pace after which a recording skips frames, and after which it restarts its clock.
 _BEHIND, _FAR_BEHIND = 0.2, 5.0
 
 

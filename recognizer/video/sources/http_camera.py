@@ -28,7 +28,7 @@ from recognizer.video.sources.source import CameraSource, StreamUrl, split_url
 
 #: Seconds between two pictures of a camera that gives one per request.
 SNAPSHOT_SECONDS = 1.0
-#: Bytes from which it is told what a reply holds.
+#: Number of first bytes of a reply that identify its content.
 _PEEK = 64
 #: Bytes within which the first box of an MP4 file that tells where its index is has to stand.
 _MOST_PEEK = 4096
@@ -44,7 +44,7 @@ _NO_VIDEO = "it answers with a text or a playlist, not with a video: look for th
 
 
 def open_http(source: CameraSource, stopper: Stopper, reach: Reach, timeout: float) -> FrameReader:
-    """Connect, and read what is there in the way that it needs.
+    """Connect, and choose the reader that fits the content.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def open_http(source: CameraSource, stopper: Stopper, reach: Reach, timeout: flo
 
 
 def _by_content(stream: CameraStream, stopper: Stopper, site: _Site, timeout: float) -> FrameReader:
-    """A reader for what the first bytes of a reply are, whatever its header calls it."""
+    """A reader for the content that the first bytes of a reply identify; its header is ignored."""
     from recognizer.photos.image_headers import sniff
 
     head = stream.peek(_PEEK)
@@ -123,7 +123,7 @@ class CameraStream:
     Raises
     ------
     SourceLost
-        Its content coding is none that is known.
+        Its content coding is not supported.
     """
 
     def __init__(self, stream: Stream):
@@ -171,7 +171,7 @@ class CameraStream:
 
 
 class _Site:
-    """Opens one URL, as often as wanted, and can break off from another thread whatever is waited for."""
+    """Opens one URL, any number of times; another thread can interrupt it at any moment."""
 
     def __init__(self, url: StreamUrl, stopper: Stopper, reach: Reach, timeout: float):
         self._url, self._stopper = url, stopper

@@ -437,7 +437,7 @@ class AvCapture:
         """How the picture is turned and mirrored: x' = ax + cy, y' = bx + dy, each of -1, 0 and 1."""
         found = self._av.frame_data(frame.address, _FRAME_MATRIX)
         if not found and self._turn is not None:
-            return self._turn  # what a frame says holds until another one says something else
+            return self._turn  # a frame's rotation applies until another frame has a different one
         data = _pointer(found, 8) if found else self._stream_data(_PACKET_MATRIX)
         if not data:
             return 1, 0, 0, 1

@@ -76,7 +76,7 @@ def _reason(word: str) -> str:
 
 
 def decoder_config(source: CameraSource, stopper: Stopper, reach: Reach, paced: bool, timeout: float) -> dict:
-    """What a decoder is told to read `source`, once it is known to be there.
+    """The configuration of a decoder for `source`, once the source is known to exist.
 
     A ``descriptor`` in it is the caller's to close, once the decoder has it.
 
@@ -124,7 +124,7 @@ def decoder_config(source: CameraSource, stopper: Stopper, reach: Reach, paced: 
 
 
 def pipe_config(number: int, timeout: float, ahead: float) -> dict:
-    """What a decoder is told to read what comes through a pipe, whose end for reading has this number.
+    """The configuration of a decoder that reads from a pipe, whose reading end has this number.
 
     A server may send faster than time goes; more than `ahead` seconds of that are waited for.
     """
@@ -298,9 +298,9 @@ class ProcessReader:
 
 
 def _shared_memory(size: int) -> tuple[mmap.mmap, dict, tuple[int, ...]]:
-    """Memory that goes when nobody uses it, what a decoder is told of it, and the descriptors that it inherits.
+    """Memory that is freed with its last user, its description for a decoder, and the descriptors that a decoder inherits.
 
-    Only what is written to takes memory; the size is that of addresses.
+    Only pages that are written to take memory; the size is that of the address space.
     """
     if os.name != "posix":
         name = f"recognizer-{secrets.token_hex(16)}"

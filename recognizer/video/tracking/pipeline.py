@@ -21,7 +21,6 @@ import numpy as np
 from recognizer.core.errors import InvalidParameter, ModelError
 from recognizer.core.types import Faces
 from recognizer.photos import images
-from recognizer.photos.remarks import Comparability
 from recognizer.photos.results import FoundObject
 from recognizer.video.frames import Frame, FrameResult, Vision
 from recognizer.video.tracking.cuts import Cuts
@@ -108,8 +107,7 @@ class Pipeline:
         self.pace = Pace()
         self._executor, self._wants, self._strict, self._timed = executor, wants, strict, timed
         self._detect_every, self._complete, self._seconds = detect_every, complete, clock
-        decide = vision.decide
-        self._scene = TrackedScene(decide, getattr(vision, "same_within", None), getattr(vision, "other_beyond", None))
+        self._scene = TrackedScene(vision.decide, vision.same_within, vision.other_beyond)
         self._jobs: dict[str, asyncio.Task] = {}  # by kind; one of each
         self._closing = False
         self._failures: dict[str, int] = {}
@@ -271,14 +269,9 @@ class Pipeline:
     async def _describe(self, looked: _Looked, due: Sequence[Due]) -> None:
         """Describe one face at a time, so that other work can run between two."""
 
-        judged = getattr(self.vision, "describe_judged", None)
-
         def work(face, quality):
             generation = self.vision.generation  # before the search: if the gallery changes meanwhile, faces are compared again
-            if judged is None:
-                vectors, verdicts = self.vision.describe(looked.image, face), [Comparability()]
-            else:
-                vectors, verdicts = judged(looked.image, face, [quality])
+            vectors, verdicts = self.vision.describe(looked.image, face, [quality])
             return vectors[0], self.vision.match(vectors)[0], generation, verdicts[0]
 
         for each in due:

@@ -64,9 +64,9 @@ class EngineVision:
         self._curve = thresholds.Curve(calibration.distances, calibration.rates)
         self._margin = matching.AMBIGUOUS_SHARE * calibration.threshold
         #: Two faces at most this far apart are one person's, by the engine's calibration.
-        self.same_within = calibration.threshold
+        self.same_within: float | None = calibration.threshold
         #: Two faces further apart than this are not.
-        self.other_beyond = self._curve.distance(OTHER_RATE)
+        self.other_beyond: float | None = self._curve.distance(OTHER_RATE)
 
     @property
     def generation(self) -> int:
@@ -75,9 +75,6 @@ class EngineVision:
     def detect(self, image: Image) -> Faces:
         """Faces, by one look at a copy of the engine's usual size."""
         return self._engine.find_in_one_pass(image, self._min_face)
-
-    def describe(self, image: Image, faces: Faces) -> np.ndarray:
-        return self._engine.describe(image, faces)
 
     def match(self, vectors: np.ndarray) -> list[Match]:
         if not len(vectors):
@@ -91,10 +88,7 @@ class EngineVision:
     def qualities(self, image: Image, faces: Faces) -> list[Quality]:
         return self._engine.qualities(image, faces)
 
-    def describe_judged(
-        self, image: Image, faces: Faces, qualities: Sequence[Quality]
-    ) -> tuple[np.ndarray, Sequence[Comparability]]:
-        """Embeddings as `describe` gives them, and whether each face can be compared."""
+    def describe(self, image: Image, faces: Faces, qualities: Sequence[Quality]) -> tuple[np.ndarray, Sequence[Comparability]]:
         described = self._engine.described_all([(image, faces)])[0]
         return described.vectors, self._engine.judged(image, faces, described, qualities, again=False).verdicts
 
