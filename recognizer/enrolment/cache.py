@@ -418,9 +418,9 @@ class EncodingsCache:
             below = {path: photo for path, (_, photo) in self.files().items() if path.startswith(folder + "/")}
             self.forget_files(below)
             return set(below.values())
-        prefix = (len(folder) + 1, folder + "/")
-        held = self._read("SELECT photo FROM files WHERE substr(path, 1, ?) = ?", prefix)
-        self._write(("DELETE FROM files WHERE substr(path, 1, ?) = ?", [prefix]))
+        between = (folder + "/", folder + "0")  # the character after the slash
+        held = self._read("SELECT photo FROM files WHERE path >= ? AND path < ?", between)
+        self._write(("DELETE FROM files WHERE path >= ? AND path < ?", [between]))
         return {photo for (photo,) in held}
 
     # -- what an engine made of it ------------------------------------------------------------------------------
