@@ -35,7 +35,7 @@ def is_available() -> bool:
 
 
 def _faiss() -> Any:
-    import faiss  # type: ignore[import-not-found, unused-ignore]
+    import faiss
 
     faiss.omp_set_num_threads(1)  # of the calling thread; a single search would occupy all cores
     return faiss

@@ -14,7 +14,7 @@ from recognizer.core.errors import EngineMismatch
 from recognizer.core.types import Candidate, Embedding, Template
 from recognizer.galleries import codes, matching
 from recognizer.galleries.photo_ids import PhotoIds
-from recognizer.galleries.sketch import WORTHWHILE, Preselection, Sketch
+from recognizer.galleries.sketch import FIRST_MEASURED, WORTHWHILE, Preselection, Sketch
 from recognizer.galleries.vector_store import FirstRows, VectorStore
 
 _NONE = -1
@@ -352,13 +352,18 @@ class MemoryGallery:
     def _nearest_by_sketch(self, probe: np.ndarray, rows: _Rows, sketch: Preselection, k: int) -> list[tuple[int, float]]:
         n = rows.count
         if sketch.pays():
-            near = sketch.candidates(probe, n, k)
-            vectors, squares = rows.store.take(near.rows), rows.squares[near.rows]
-            [found] = matching.nearest_rows(probe[None], vectors, squares, rows.owners[near.rows], k)
-            enough = len(found) == min(k, len(self._ids))  # the candidates may belong to fewer subjects than that
-            squared = squares - 2 * (vectors @ probe) + probe @ probe
-            if enough and sketch.suffices(near, squared, found[-1][1] if found else 0.0):
-                return [(int(near.rows[row]), distance) for row, distance in found]
+            everybody = sketch.candidates(probe, n, k)
+            for near in (everybody.nearest(FIRST_MEASURED * k), everybody):
+                vectors, squares = rows.store.take(near.rows), rows.squares[near.rows]
+                [found] = matching.nearest_rows(probe[None], vectors, squares, rows.owners[near.rows], k)
+                enough = len(found) == min(k, len(self._ids))  # the candidates may belong to fewer subjects than that
+                squared = squares - 2 * (vectors @ probe) + probe @ probe
+                if enough and near.suffice(squared, found[-1][1] if found else 0.0):
+                    sketch.note(True)
+                    return [(int(near.rows[row]), distance) for row, distance in found]
+                if near.rows is everybody.rows:
+                    break
+            sketch.note(False)
         everything = FirstRows(rows.store, n)
         [found] = matching.nearest_rows(probe[None], everything, rows.squares[:n], rows.owners[:n], k)
         return found

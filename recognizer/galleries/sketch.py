@@ -27,6 +27,8 @@ MEASURED, MEASURED_PER_SUBJECT = 128, 4
 #: is more than 4; vectors without principal axes stay below 1 (benchmarks/search.py counts the errors).
 DEVIATIONS = 3.5
 _MISSES, _RETRY = 4, 64
+#: Candidates that are measured first, for each subject requested: for probes of enrolled people they nearly always suffice.
+FIRST_MEASURED = 256
 _SAMPLE = 20_000
 _BLOCK = 1 << 14
 #: The largest byte represents this many standard deviations of the first coordinate.
@@ -34,7 +36,7 @@ _REACH = 4.5
 
 
 class Preselection:
-    """What `Sketch` and `codes.Codes` share: which rows a search measures exactly, and whether that was enough.
+    """What `Sketch` and `codes.Codes` share: which rows a search measures exactly.
 
     Parameters
     ----------
@@ -81,25 +83,9 @@ class Preselection:
         self._asked += 1
         return self.misses < _MISSES or self._asked % _RETRY == 0
 
-    def suffices(self, candidates: Candidates, squared: np.ndarray, farthest: float) -> bool:
-        """Whether no skipped row can be expected to be nearer than the farthest row that the search found.
-
-        Parameters
-        ----------
-        candidates : Candidates
-        squared : ndarray of float32
-            Exact squared distances of the candidates; infinite for a row that is ignored.
-        farthest : float
-            Distance of the farthest row found.
-        """
-        errors = squared - candidates.estimates
-        errors = errors[np.isfinite(errors)]
-        if candidates.passed_over == np.inf:
-            sure = True  # nothing was skipped
-        else:
-            sure = bool(len(errors)) and farthest**2 + DEVIATIONS * float(errors.std()) <= candidates.passed_over
-        self.misses = 0 if sure else self.misses + 1
-        return sure
+    def note(self, sufficed: bool) -> None:
+        """Note whether the candidates of a search were enough."""
+        self.misses = 0 if sufficed else self.misses + 1
 
 
 class Sketch(Preselection):
@@ -165,3 +151,30 @@ class Candidates(NamedTuple):
     rows: np.ndarray
     estimates: np.ndarray
     passed_over: float
+
+    def nearest(self, count: int) -> Candidates:
+        """The nearest of them by estimate, and those without an estimate; all, if there are hardly more."""
+        if len(self.rows) < 2 * count:
+            return self
+        order = np.argpartition(self.estimates, count)  # NaN is last
+        limit = float(self.estimates[order[count]])
+        if np.isnan(limit):
+            return self
+        chosen = (self.estimates < limit) | np.isnan(self.estimates)
+        return Candidates(self.rows[chosen], self.estimates[chosen], min(limit, self.passed_over))
+
+    def suffice(self, squared: np.ndarray, farthest: float) -> bool:
+        """Whether no skipped row can be expected to be nearer than the farthest row that the search found.
+
+        Parameters
+        ----------
+        squared : ndarray of float32
+            Exact squared distances of the candidates; infinite for a row that is ignored.
+        farthest : float
+            Distance of the farthest row found.
+        """
+        if self.passed_over == np.inf:
+            return True  # nothing was skipped
+        errors = squared - self.estimates
+        errors = errors[np.isfinite(errors)]
+        return bool(len(errors)) and farthest**2 + DEVIATIONS * float(errors.std()) <= self.passed_over

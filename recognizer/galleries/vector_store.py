@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import tempfile
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -16,9 +17,9 @@ import numpy as np
 
 #: Rows of a block; a power of two, so that blocks of other lengths lie within one (see `matching.nearest_rows`).
 BLOCK = 1 << 16
-#: Rows that are read from the file before its pages are given back to the system, which keeps them as long as it has memory:
-#: rows that are not neighbours take a page each, so that this is 64 MB.
-_READ_ROWS = 1 << 14
+#: The file's pages are given back to the system, which keeps them as long as it has memory, when about so many bytes of them
+#: for each row are mapped. A row that is read maps 64 kB: Linux maps the pages around it as well.
+_MAPPED_PER_ROW, _MAPPED_BY_READING = 48, 1 << 16
 
 
 class VectorStore:
@@ -72,6 +73,7 @@ class VectorStore:
         except OSError:
             self._folder = None
             return
+        weakref.finalize(self, file.close)
         self._file = file
         for number, block in enumerate(self._blocks):
             moved = self._block()
@@ -90,7 +92,7 @@ class VectorStore:
         """Write rows, for which there is room, from row `start` on."""
         for offset, part in self._parts(start, start + len(vectors)):
             part[:] = vectors[offset - start : offset - start + len(part)]
-        self._note_read(len(vectors))
+        self._note_read(len(vectors) * self.dim * 4 // _MAPPED_BY_READING)
 
     def clear(self, row: int) -> None:
         """Overwrite a row with zeros."""
@@ -105,7 +107,7 @@ class VectorStore:
     def rows(self, start: int, stop: int) -> np.ndarray:
         """Consecutive rows, float32 (stop - start, dim); not a copy if they lie in one block."""
         parts = [part for _, part in self._parts(start, stop)]
-        self._note_read(stop - start)
+        self._note_read((stop - start) * self.dim * 4 // _MAPPED_BY_READING)
         if len(parts) == 1:
             return parts[0]
         joined: np.ndarray = np.concatenate([np.zeros((0, self.dim), np.float32), *parts])
@@ -128,8 +130,8 @@ class VectorStore:
 
     def _note_read(self, count: int) -> None:
         if self._file is not None:
-            self._read += count
-            if self._read > _READ_ROWS:
+            self._read += count * _MAPPED_BY_READING
+            if self._read > max(_MAPPED_PER_ROW * len(self), 1 << 28):
                 self.release()
 
 
