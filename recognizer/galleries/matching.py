@@ -35,7 +35,7 @@ def distances(probe: np.ndarray, templates: np.ndarray) -> np.ndarray:
     return apart
 
 
-class Vectors(Protocol):
+class IndexedVectors(Protocol):
     """An array, or something else that gives rows of vectors by a slice, or copies of some by their numbers."""
 
     def __len__(self) -> int: ...
@@ -44,7 +44,7 @@ class Vectors(Protocol):
 
 
 def nearest_rows(
-    probes: np.ndarray, vectors: Vectors, squares: np.ndarray, owners: np.ndarray, k: int
+    probes: np.ndarray, vectors: IndexedVectors, squares: np.ndarray, owners: np.ndarray, k: int
 ) -> Iterator[list[tuple[int, float]]]:
     """The nearest row of each of the `k` nearest owners for each probe, as (row, distance), nearest first.
 
