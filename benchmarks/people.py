@@ -166,7 +166,7 @@ for turn, photo in enumerate(photos):
     data = Path(photo).read_bytes()
     _, wall, cpu = timed(lambda: service.recognition.recognize(data))
     alone, alone_wall = alone + cpu, alone_wall + wall
-    _, wall, cpu = timed(lambda: service.subjects.enrol(f"Newcomer {turn}", data, force=True))
+    _, wall, cpu = timed(lambda: service.subjects.enrol(f"Newcomer {turn}", data, face="largest", force=True))
     enrol, enrol_wall = enrol + cpu, enrol_wall + wall
     _, wall, cpu = timed(lambda: service.subjects.delete(f"Newcomer {turn}"))
     erase, erase_wall = erase + cpu, erase_wall + wall

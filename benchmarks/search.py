@@ -1,6 +1,6 @@
 """Searching the enrolled: the gallery in memory against face_recognition's ways, from 1,000 to 1,000,000 templates.
 
-    python benchmarks/search.py [--quick] [--json FILE] [--profile]
+    python benchmarks/search.py [--quick] [--json FILE] [--profile] [--millions N ...]
 
 Vectors are drawn at random: as spread as faces are, and in the last rows evenly in all directions, which no search can shorten
 well. The gallery's are as long as the default engine's (256) or one embedder's (128); face_recognition gets 128 numbers of
@@ -13,10 +13,12 @@ probes of the enrolled and 200 of strangers, the search names another person tha
 
 from __future__ import annotations
 
+import argparse
 import cProfile
 import os
 import pstats
 import tracemalloc
+from pathlib import Path
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # read when NumPy is imported
 
@@ -63,11 +65,94 @@ def probes_for(vectors: np.ndarray, spread: str, count: int = 8) -> np.ndarray:
 def filled(vectors: np.ndarray) -> MemoryGallery:
     """A gallery of these vectors, 4 photos of each person."""
     gallery = MemoryGallery(ENGINE, vectors.shape[1])
-    for start in range(0, len(vectors), 10_000):
-        rows = range(start, min(start + 10_000, len(vectors)))
-        gallery.add([Template(f"person {i // 4}", f"{i:032x}", Embedding(vectors[i], ENGINE)) for i in rows])
+    if len(vectors) > 100_000:
+        load(gallery, vectors, 0)
+    else:
+        for start in range(0, len(vectors), 10_000):
+            rows = range(start, min(start + 10_000, len(vectors)))
+            gallery.add([Template(f"person {i // 4}", f"{i:032x}", Embedding(vectors[i], ENGINE)) for i in rows])
     gallery.settle()
     return gallery
+
+
+def load(gallery: MemoryGallery, vectors: np.ndarray, first: int) -> None:
+    """Add many templates at once, 4 photos of each person, as of row `first`."""
+    count = len(vectors)
+    people = [f"person {i}" for i in range(first // 4, (first + count + 3) // 4)]
+    photos = np.zeros((count, 16), np.uint8)
+    photos[:, 8:] = np.arange(first, first + count, dtype=">u8").view(np.uint8).reshape(count, 8)
+    gallery.load(vectors, np.arange(count) // 4, people, photos)
+
+
+# -- ten million -----------------------------------------------------------------------------------------------------
+
+
+def inside(count: int, folder: str) -> None:
+    """Fill a gallery with so many, search it, and print what that took as JSON. Its vectors are drawn in parts and not kept."""
+    import json
+    import time
+
+    dim, part = 256, 250_000
+    gallery = MemoryGallery(ENGINE, dim, folder=Path(folder))
+    before, used = resident(), time.process_time()
+    drawing = 0.0
+    probes, best, nearest = None, np.full(CHECKED, np.inf), np.zeros(CHECKED, int)
+    for first in range(0, count, part):
+        begun = time.process_time()
+        vectors = drawn(part, dim, 100 + first // part)
+        if probes is None:
+            probes = probes_for(vectors, "faces", CHECKED)
+        apart = np.einsum("ij,ij->i", vectors, vectors)[None] - 2 * (probes @ vectors.T)
+        found = apart.argmin(axis=1)
+        nearer = apart[np.arange(CHECKED), found] < best
+        best[nearer], nearest[nearer] = apart[nearer, found[nearer]], first + found[nearer]
+        drawing += time.process_time() - begun
+        load(gallery, vectors, first)
+    del vectors, apart
+    gallery.settle()
+    filling, peak = time.process_time() - used - drawing, resident("VmHWM")
+    times, wrong = [], 0
+    for i in range(-4, CHECKED):
+        begun = time.process_time()
+        [candidates] = gallery.search(probes[i][None], 1)
+        if i >= 0:
+            times.append(1000 * (time.process_time() - begun))
+            wrong += candidates[0].subject != f"person {nearest[i] // 4}"
+    one = np.ascontiguousarray(drawn(min(count, 1_000_000), 128, 5))
+    theirs = []
+    for probe in probes[:9, :128]:
+        begun = time.process_time()
+        np.linalg.norm(one - probe, axis=1)  # what face_recognition.face_distance does
+        theirs.append(1000 * (time.process_time() - begun) * count / len(one))
+    taken = 1e6 * (resident() - before - one.nbytes / 1e6)
+    found = {
+        "templates": count,
+        "search cpu ms": float(np.median(times)),
+        "face_distance cpu ms": float(np.median(theirs)),
+        "ratio": float(np.median(theirs) / np.median(times)),
+        "changed %": 100 * wrong / CHECKED,
+        "resident bytes per template": taken / count,
+        "peak MB while filling": peak,
+        "filling cpu s": filling,
+    }
+    print(json.dumps(found))
+
+
+def resident(field: str = "VmRSS") -> float:
+    """Resident memory of this process, or its peak, in MB."""
+    return next(int(line.split()[1]) / 1000 for line in Path("/proc/self/status").read_text().splitlines() if field in line)
+
+
+def in_a_process(count: int) -> dict:
+    import json
+    import subprocess
+    import sys
+    import tempfile
+
+    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
+        command = [sys.executable, __file__, "--inside", str(count), folder]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def bytes_per_template(dim: int, count: int = 10_000) -> float:
@@ -148,7 +233,17 @@ def profile(count: int, dim: int) -> None:
 def main() -> None:
     parser = report.parser(__doc__)
     parser.add_argument("--profile", action="store_true", help="print where a search among the largest number spends its time")
+    parser.add_argument("--millions", metavar="N", type=int, nargs="+", help="only this: so many million templates, in a file")
+    parser.add_argument("--inside", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.inside:
+        inside(int(options.inside[0]), options.inside[1])
+        return
+    if options.millions:
+        rows = [in_a_process(millions * 1_000_000) for millions in options.millions]
+        report.table(rows, "One probe at a time, on one thread; times are the process's own")
+        report.save(options, millions=rows)
+        return
     sizes = (1000, 100_000) if options.quick else (1000, 10_000, 100_000, 1_000_000)
     rows = []
     for dim in (256, 128):

@@ -37,6 +37,7 @@ PACKAGES = {
     "hug": "hug", "cheroot": "cheroot", "multipart": "multipart", "argon2": "argon2-cffi",
     "cryptography": "cryptography", "limits": "limits", "numpy": "numpy", "cv2": "opencv-python-headless",
     "dlib": "dlib-bin", "face_recognition_models": "face_recognition_models", "onnxruntime": "onnxruntime",
+    "faiss": "faiss-cpu",
     "google.protobuf": "protobuf", "loky": "loky", "PIL": "pillow", "pi_heif": "pi-heif",
     "simplejpeg": "simplejpeg", "requests": "requests", "certifi": "certifi", "idna": "idna", "filelock": "filelock",
     "prometheus_client": "prometheus-client",
@@ -44,6 +45,8 @@ PACKAGES = {
     "watchfiles": "watchfiles", "click": "click", "rich": "rich", "paho.mqtt.client": "paho-mqtt",
     "jinja2": "jinja2",
 }  # fmt: skip
+if sys.platform == "darwin" and platform.machine() != "arm64":  # there is no wheel, and sketches take its place
+    del PACKAGES["faiss"]
 _IMPORT_SECONDS = 60
 _LEAST_MEMORY, _LEAST_DISK = 700_000_000, 200_000_000
 

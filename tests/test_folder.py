@@ -368,6 +368,15 @@ def test_a_deletion_that_was_cut_short_is_finished_at_the_next_start(known):
     assert [entry.name for entry in known.root.iterdir()] == ["Ann"]
 
 
+def test_what_is_left_of_one_subject_is_removed_without_looking_at_the_others(known):
+    for path in (".deleted-abc/a.jpg", ".part-1", "Ann/.part-0123", "Ann/.deleted-4", "Ann/a.jpg", "Bob/.part-0123"):
+        put(known, path)
+    known.sweep("Ann")
+    assert all_files(known) == {"Ann/a.jpg", "Bob/.part-0123"}
+    known.sweep("Nobody")
+    assert all_files(known) == {"Ann/a.jpg", "Bob/.part-0123"}
+
+
 class Refused(Exception):
     """What goes wrong in the middle of a change."""
 

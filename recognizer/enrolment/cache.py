@@ -419,9 +419,9 @@ class EncodingsCache:
             below = {path: photo for path, (_, photo) in self.files().items() if path.startswith(folder + "/")}
             self.forget_files(below)
             return set(below.values())
-        prefix = (len(folder) + 1, folder + "/")
-        held = self._read("SELECT photo FROM files WHERE substr(path, 1, ?) = ?", prefix)
-        self._write(("DELETE FROM files WHERE substr(path, 1, ?) = ?", [prefix]))
+        between = (folder + "/", folder + "0")  # the character after the slash
+        held = self._read("SELECT photo FROM files WHERE path >= ? AND path < ?", between)
+        self._write(("DELETE FROM files WHERE path >= ? AND path < ?", [between]))
         return {photo for (photo,) in held}
 
     # -- what an engine made of it ------------------------------------------------------------------------------
@@ -578,13 +578,17 @@ def _means_damage(error: sqlite3.DatabaseError) -> bool:
     return type(error) is sqlite3.DatabaseError
 
 
+_TYPE_NAMES = {kind: kind.__name__.encode() for kind in (str, int, float, bytes, type(None))}
+
+
 def row_checksum(values: Sequence[Any]) -> int:
     """A checksum of a row's values and types: SQLite has none, and a flipped bit would change a face."""
-    found = 0
+    parts = []
     for value in values:
-        data = value if isinstance(value, bytes) else repr(value).encode("utf-8", "surrogatepass")
-        found = zlib.crc32(data, zlib.crc32(type(value).__name__.encode(), found))
-    return found
+        kind = type(value)
+        parts.append(_TYPE_NAMES.get(kind) or kind.__name__.encode())
+        parts.append(value if kind is bytes else repr(value).encode("utf-8", "surrogatepass"))
+    return zlib.crc32(b"".join(parts))
 
 
 def _checked(values: Sequence[Any]) -> tuple[Any, ...]:

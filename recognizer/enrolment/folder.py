@@ -172,8 +172,10 @@ class KnownFaces:
         with _disk():
             self.root.mkdir(parents=True, exist_ok=True)
 
-    def sweep(self) -> None:
-        """Remove what an interrupted deletion or write left behind.
+    def sweep(self, subject: str | None = None) -> None:
+        """Remove what an interrupted deletion or write left behind: everywhere, or of one subject.
+
+        Of a subject it lies in the subject's folder, or in the folder of known faces itself.
 
         Call it while holding the lock of every write: then no other process is in the middle of one. What cannot be removed
         stays until the next call.
@@ -186,9 +188,13 @@ class KnownFaces:
             elif entry.name.startswith((_TRASH, PART)):
                 with suppress(OSError):
                     os.unlink(entry.path)
-            elif entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+            elif subject is None and entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
                 with suppress(OSError):  # deleted while we look, or not ours to change
                     _sweep_folder(entry.path)
+        folder = None if subject is None else self.subject_folder(subject)
+        if folder is not None:
+            with suppress(OSError):
+                _sweep_folder(str(folder))
 
     # -- reading ------------------------------------------------------------------------------------------------
 

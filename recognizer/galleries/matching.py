@@ -8,6 +8,7 @@ prints the table).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,8 +20,8 @@ BLOCK = 1 << 15
 #: A name is ambiguous when the next subject's distance is larger by less than this share of the engine's threshold. On LFW's
 #: development view with 1,500 people that marks two thirds of the wrong names and 0.7 % of the right ones.
 AMBIGUOUS_SHARE = 0.075
-#: Rows of the first block; each further block is twice as long, up to BLOCK. A short first block soon gives a bound that few
-#: later rows pass.
+#: Rows of the first two blocks; each further block is twice as long, up to BLOCK. A short first block soon gives a bound that
+#: few later rows pass.
 _FIRST_BLOCK = 1 << 11
 #: Ranks kept in addition to those requested until distances are computed exactly: a float32 product can swap near ties.
 _SPARE = 4
@@ -34,15 +35,23 @@ def distances(probe: np.ndarray, templates: np.ndarray) -> np.ndarray:
     return apart
 
 
+class IndexedVectors(Protocol):
+    """An array, or something else that gives rows of vectors by a slice, or copies of some by their numbers."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, which: Any, /) -> np.ndarray: ...
+
+
 def nearest_rows(
-    probes: np.ndarray, vectors: np.ndarray, squares: np.ndarray, owners: np.ndarray, k: int
+    probes: np.ndarray, vectors: IndexedVectors, squares: np.ndarray, owners: np.ndarray, k: int
 ) -> Iterator[list[tuple[int, float]]]:
     """The nearest row of each of the `k` nearest owners for each probe, as (row, distance), nearest first.
 
     Parameters
     ----------
     probes : ndarray of float32, shape (m, d)
-    vectors : ndarray of float32, shape (n, d)
+    vectors : ndarray of float32, shape (n, d), or FirstRows
     squares : ndarray of float32, shape (n,)
         Squared lengths of `vectors`; infinite for a row that is ignored.
     owners : ndarray of int, shape (n,)
@@ -77,7 +86,7 @@ def _blocks(count: int) -> Iterator[slice]:
     start, size = 0, min(_FIRST_BLOCK, BLOCK)
     while start < count:
         yield slice(start, min(start + size, count))
-        start, size = start + size, min(2 * size, BLOCK)
+        start, size = start + size, min(start + size, BLOCK)  # begins at multiples of its length
 
 
 def _best_of_each_owner(rows: np.ndarray, scores: np.ndarray, owners: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:

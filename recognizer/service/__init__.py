@@ -596,7 +596,8 @@ def _assemble(
     enrolment = Enrolment(
         folder,
         cache,
-        MemoryGallery(engine.info.id, engine.info.dim),
+        # a file of vectors in plain form is no place for what is to be encrypted
+        MemoryGallery(engine.info.id, engine.info.dim, folder=settings.state_dir if vault is None else None),
         EncodingOptions(engine, recipe, rules, workers),
         settings.keep_photos,
         changes.hold,

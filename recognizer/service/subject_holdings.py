@@ -436,7 +436,7 @@ class LeftoversHolding:
         """Nothing: these are never read."""
 
     def erase(self, whose: Whose) -> None:
-        self._folder.sweep()
+        self._folder.sweep(whose.name)
         for path in self._abandoned():
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
