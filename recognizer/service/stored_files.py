@@ -68,6 +68,7 @@ STORED_FILES = (
     StoredFiles("cameras.json.lock", "recognizer.video.sources.cameras"),
     StoredFiles("settings.json", "recognizer.core.adjustments"),
     StoredFiles("access.sqlite*", "recognizer.access.access_file"),
+    StoredFiles("signing.json", "recognizer.access.signing"),
     StoredFiles("changes.lock", "recognizer.core.lock"),
     StoredFiles("encryption.json", "recognizer.backup.reseal"),
     StoredFiles("encryption.lock", "recognizer.backup.reseal"),
