@@ -31,6 +31,8 @@ class DialectAccess:
         Where a request shows its key, beside X-Api-Key and Authorization: Bearer, as names of the WSGI environ.
     key_field : str or None
         The field of the body that shows the key where no header does.
+    signed : bool
+        Whether requests may be signed instead of showing a key; see `signing`.
     prefix : str
         The path below which the dialect stands, without a slash at the end.
     takes_root : bool
@@ -44,6 +46,7 @@ class DialectAccess:
     routes: Mapping[tuple[str, str], str]
     key_headers: tuple[str, ...] = ()
     key_field: str | None = None
+    signed: bool = False
     prefix: str = ""
     takes_root: bool = True
     automatic: bool = False
@@ -170,6 +173,9 @@ _DOUBLE_TAKE: dict[tuple[str, str], str] = {
     ("GET", "/api/storage/matches/{picture}"): READ,
 }
 
+#: One route for all operations; `rekognition` sees to their roles.
+_REKOGNITION: dict[tuple[str, str], str] = {("POST", "/"): READ}
+
 #: In the order in which they are given their places: of two that want the same paths, the later one gets a prefix.
 DIALECTS = (
     DialectAccess("deepstack", ("/v1",), _DEEPSTACK, key_field="api_key"),
@@ -179,6 +185,7 @@ DIALECTS = (
     DialectAccess("nextcloud", ("",), _NEXTCLOUD, takes_root=False),
     DialectAccess("deepface", ("",), _DEEPFACE, takes_root=False),
     DialectAccess("double-take", ("/api/recognize", "/api/train", "/api/storage"), _DOUBLE_TAKE),
+    DialectAccess("rekognition", ("",), _REKOGNITION, signed=True, takes_root=False),
 )
 _ENTRY = re.compile(r"([a-z0-9-]+)(?:=(/|(?:/[A-Za-z0-9._~-]+)+))?")
 

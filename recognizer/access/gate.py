@@ -17,11 +17,13 @@ from functools import lru_cache
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
+from recognizer.access import signing
 from recognizer.access.access_file import ApiKey
 from recognizer.access.dialects import ADMIN, ANYONE, READ, WRITE, DialectAccess
 from recognizer.access.keys import ROLES, Keys
 from recognizer.access.rates import Rates
 from recognizer.access.sessions import Sessions, csrf_token
+from recognizer.access.signing import SigningSecrets
 from recognizer.core import origins
 from recognizer.core.errors import (
     BadRequest,
@@ -225,6 +227,8 @@ class Gate:
         The table of roles, without those of dialects.
     dialects : sequence of DialectAccess, optional
         The dialects that are on.
+    secrets : SigningSecrets, optional
+        The keys that may sign requests.
     """
 
     def __init__(
@@ -234,7 +238,9 @@ class Gate:
         rules: AccessRules,
         routes: Mapping[tuple[str, str], str] = ROUTES,
         dialects: Sequence[DialectAccess] = (),
+        secrets: SigningSecrets | None = None,
     ):
+        self._secrets = secrets
         self.keys, self.sessions, self.rules, self.dialects = keys, sessions, rules, tuple(dialects)
         #: The role of every route, those of dialects with their prefixes.
         self.routes: dict[tuple[str, str], str] = dict(routes)
@@ -294,6 +300,10 @@ class Gate:
         if not locked:
             visit.role = ADMIN
         elif visit.key is None:
+            if visit.dialect is not None and visit.dialect.signed and signing.is_signed(environ):
+                self._signing_key(environ, visit)  # nothing is read from somebody whose key is not known
+                visit.awaits_key = True
+                return
             if not public and visit.dialect is not None and visit.dialect.key_field and not safe:
                 self.rates.check(_ATTEMPTS, "attempt", visit.address)
                 visit.awaits_key = True
@@ -326,6 +336,37 @@ class Gate:
         visit.key = self._check(visit, shown)
         visit.role = visit.key.role
         self.rates.hit(self.rules.rate_key, "key", visit.key.id)
+
+    def take_signature(self, environ: dict[str, Any], body: bytes) -> None:
+        """Check the signature of a request, where the visit awaits that.
+
+        Raises
+        ------
+        InvalidKey
+        RateLimited
+        """
+        visit = self.admit(environ)
+        if not visit.awaits_key:
+            return
+        visit.awaits_key = False
+        key, secret = self._signing_key(environ, visit)
+        try:
+            signing.check(environ, body, secret)
+        except InvalidKey:
+            self.rates.hit(_ATTEMPTS, "attempt", visit.address)
+            raise
+        visit.key, visit.role = key, key.role
+        self.rates.hit(self.rules.rate_key, "key", key.id)
+
+    def _signing_key(self, environ: Mapping[str, Any], visit: Visit) -> tuple[ApiKey, str]:
+        """The key with which a request says that it is signed, and its secret."""
+        self.rates.check(_ATTEMPTS, "attempt", visit.address)
+        id = signing.read(environ).key
+        key, secret = self.keys.living(id), None if self._secrets is None else self._secrets.get(id)
+        if key is None or secret is None:
+            self.rates.hit(_ATTEMPTS, "attempt", visit.address)
+            raise InvalidKey("no key with this id may sign; `python -m recognizer keys add NAME --signing` makes one")
+        return key, secret
 
     def require(self, visit: Visit, role: str, what: str) -> None:
         """Require a role that depends on the request.
@@ -424,6 +465,8 @@ class Gate:
         if visit.dialect is not None:
             if not self.keys.required():
                 return  # these clients cannot be set up without some key
+            if visit.dialect.signed and signing.is_signed(environ):
+                return  # checked with the body
             shown = next((environ[name] for name in visit.dialect.key_headers if environ.get(name)), None)
             shown = _shown_key(environ) if shown is None else shown.strip()
         else:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from recognizer.access.signing import FILE as SIGNING_FILE
+from recognizer.access.signing import PURPOSE as SIGNING_PURPOSE
 from recognizer.archive.archive_file import ARCHIVE_FILE, ArchiveFile
 from recognizer.core import consent, identity, unfinished
 from recognizer.core.audit import AuditLog
@@ -94,6 +96,11 @@ class Places:
     @property
     def audit(self) -> Path:
         return self.state / "audit"
+
+    @property
+    def signing(self) -> Path:
+        """The keys that may sign; see `access.signing`."""
+        return self.state / SIGNING_FILE
 
     @property
     def restoring(self) -> Path:
@@ -303,6 +310,8 @@ def reseal(places: Places, old: Vault | None, new: Vault | None, step: Callable[
     counts["events"] = event_sealing.reseal(places.events, old, new)
     for word in places.events.glob("*.forget"):
         _reseal_file(word, "event erasure", old, new, wanted)
+    if places.signing.exists():
+        _reseal_file(places.signing, SIGNING_PURPOSE, old, new, wanted)
     step("unfinished changes")
     for folder in places.unfinished_folders():
         for file, purpose in unfinished.sealable(folder):

@@ -12,7 +12,7 @@ from recognizer.core.progress import Progress
 from recognizer.core.wording import plural
 
 FAILED = 1
-SOURCES = ("compreface", "deepstack", "double-take", "folders", "zip", "csv")
+SOURCES = ("compreface", "deepstack", "azure", "rekognition", "double-take", "folders", "zip", "csv")
 
 
 @click.command("import")
@@ -24,15 +24,16 @@ SOURCES = ("compreface", "deepstack", "double-take", "folders", "zip", "csv")
     "--photos",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Photos of the people that DeepStack knows: a folder for each. DeepStack keeps none.",
+    help="Photos of the people that DeepStack, Azure or Rekognition knows: a folder for each. These services keep none.",
 )
 @enrolment_options
 @all_options
 def import_(source, place, key, key_file, photos, face, force):
     """Enrol people and photos from another service or from files.
 
-    SOURCE is compreface, deepstack (also CodeProject.AI), double-take, folders, zip or csv; PLACE is the service's address, or
-    the folder or file. Interrupted, it goes on where it was; what is enrolled already is not enrolled twice.
+    SOURCE is compreface, deepstack (also CodeProject.AI), azure, rekognition, double-take, folders, zip or csv; PLACE is the
+    service's address, the address of a person group of Azure, the name of a collection of Rekognition, or the folder or file.
+    Interrupted, it goes on where it was; what is enrolled already is not enrolled twice.
     """
     from recognizer.core.names import normalise
     from recognizer.enrolment.cache import photo_id
@@ -71,6 +72,10 @@ def _incoming(source: str, place: str, key: str, photos: Path | None, max_bytes:
         return from_services.from_compreface(place, key, max_bytes)
     if source == "deepstack":
         return from_services.from_deepstack(place, key, photos, max_bytes)
+    if source == "azure":
+        return from_services.from_azure(place, key, photos, max_bytes)
+    if source == "rekognition":
+        return from_services.from_rekognition(place, photos, max_bytes)
     read = {
         "double-take": from_files.from_double_take,
         "folders": from_files.from_folders,

@@ -33,6 +33,14 @@ def _keys():
     return Keys(AccessFile(state().settings().state_dir / "access.sqlite"))
 
 
+def _secrets():
+    from recognizer.access.signing import SigningSecrets
+    from recognizer.core.vault import open_vault
+
+    settings = state().settings()
+    return SigningSecrets(settings.state_dir, lambda: open_vault(settings.encryption_key, settings.encryption_key_file))
+
+
 def _note(action: str, **details) -> None:
     """Write a change into the audit log."""
     from recognizer.core import audit
@@ -47,16 +55,21 @@ def _note(action: str, **details) -> None:
 @click.option(
     "--days", type=click.FloatRange(0, 36500), default=365, show_default=True, help="Days until the key expires; 0 for never."
 )
+@click.option("--signing", is_flag=True, help="Let it sign requests, as clients of Amazon Rekognition do: it is stored itself.")
 @shared_options("json")
-def add(name, role, days):
+def add(name, role, days, signing):
     """Create a key for NAME, and show it once."""
     key, text = _keys().add(name, role, time.time() + days * _DAY if days else None)
-    _note("key_add", key=key.id, role=role)
+    if signing:
+        _secrets().add(key.id, text)
+    _note("key_add", key=key.id, role=role, **({"signing": True} if signing else {}))
     if state().json:
         emit({**_row(key), "key": text})
         return
     click.echo(text)
     say(f"The key is shown only this once. It may {_MAY[role]}; {_until(key)}; its id is {key.id}.")
+    if signing:
+        say(f"The access key id is {key.id}, and the secret access key is the whole key.")
 
 
 _MAY = {
@@ -92,6 +105,7 @@ def _list() -> None:
 def revoke(id):
     """Revoke the key with this ID and end its sessions. A running server notices."""
     key = _keys().revoke(id)
+    _secrets().remove(id)
     _note("key_revoke", key=key.id)
     if state().json:
         emit(_row(key))

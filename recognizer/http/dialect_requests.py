@@ -80,6 +80,17 @@ class DialectRequest:
         return found
 
     @cached_property
+    def raw(self) -> bytes:
+        """The bytes of the body.
+
+        Raises
+        ------
+        BodyTooLarge, BadRequest
+        """
+        limit = self._max_body if self._takes_photos else min(self._max_body, bodies.PLAIN_BYTES)
+        return bodies.read_all(self.environ, limit, self._takes_photos)
+
+    @cached_property
     def body(self) -> LooseBody:
         """The body.
 
@@ -87,8 +98,7 @@ class DialectRequest:
         ------
         BodyTooLarge, BadRequest, InvalidParameter
         """
-        limit = self._max_body if self._takes_photos else min(self._max_body, bodies.PLAIN_BYTES)
-        data = bodies.read_all(self.environ, limit, self._takes_photos)
+        data = self.raw
         if not data:
             return LooseBody()
         with bodies.turn(data):
@@ -183,7 +193,7 @@ def _read(content_type: str, data: bytes) -> LooseBody:
     if kind == "multipart/form-data":
         return _multipart(content_type, data)
     if sniff(data) is None:
-        if kind == "application/json" or kind.endswith("+json"):
+        if kind == "application/json" or kind.endswith("+json") or kind.startswith("application/x-amz-json"):
             content = bodies.json_value(data)
             return LooseBody(content if isinstance(content, dict) else {}, content=content)
         if kind == "application/x-www-form-urlencoded":

@@ -183,10 +183,13 @@ class AccessCheck:
         self._gate.allow(visit, request.method, request.uri_template)
 
     def _take_key(self, environ, visit, asked: DialectRequest) -> None:
-        """The key that stands in the body."""
-        shown = asked.body.fields.get(visit.dialect.key_field)
+        """The key that stands in the body, or whose secret has signed it."""
         try:
-            self._gate.take_key(environ, shown if isinstance(shown, str) else None)
+            if visit.dialect.signed:
+                self._gate.take_signature(environ, asked.raw)
+            else:
+                shown = asked.body.fields.get(visit.dialect.key_field)
+                self._gate.take_key(environ, shown if isinstance(shown, str) else None)
         except RecognizerError as error:
             self._refusals.note(visit.actor, error)
             raise
@@ -375,7 +378,10 @@ class SiteHttp(ServedHttp):
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
         if not any(method == each and pattern.fullmatch(path) for each, pattern in self._photo_routes):
             return bodies.PLAIN_BYTES
-        if self._site.gate.admit(environ).awaits_key:  # read from somebody unknown, for the key in it: one photo
+        visit = self._site.gate.admit(environ)
+        if visit.awaits_key and not (
+            visit.dialect and visit.dialect.signed
+        ):  # read from somebody unknown, for the key in it: one photo
             return min(self._site.settings.max_image_bytes + bodies.PLAIN_BYTES, self._site.settings.max_body_bytes)
         return None
 

@@ -18,11 +18,13 @@ from recognizer.access.gate import ROUTES, AccessRules, Gate
 from recognizer.access.keys import Keys
 from recognizer.access.refusals import Refusals
 from recognizer.access.sessions import Sessions
+from recognizer.access.signing import SigningSecrets
 from recognizer.core import audit, logs
 from recognizer.core.errors import RecognizerError, SettingsError, Starting
 from recognizer.core.metrics import Metrics
 from recognizer.core.progress import Progress
 from recognizer.core.settings import Settings
+from recognizer.core.vault import open_vault
 from recognizer.http.pages import Pages
 from recognizer.service import Service, make_service, needed_files
 from recognizer.weights import manifest
@@ -47,6 +49,7 @@ class Site:
     Attributes
     ----------
     keys : Keys
+    signing : SigningSecrets
     gate : Gate
         Decides what each request may do.
     dialect_errors : dict
@@ -71,7 +74,11 @@ class Site:
             settings.rate_address,
         )
         sessions = Sessions(access_file, self.keys, settings.session_hours * 3600)
-        self.gate = Gate(self.keys, sessions, rules, dialects=dialects.chosen(settings.dialects, list(ROUTES)))
+        self.signing = SigningSecrets(
+            settings.state_dir, lambda: open_vault(settings.encryption_key, settings.encryption_key_file)
+        )
+        on = dialects.chosen(settings.dialects, list(ROUTES))
+        self.gate = Gate(self.keys, sessions, rules, dialects=on, secrets=self.signing)
         self.dialect_errors: dict[str, Callable[[RecognizerError], tuple[int, Any]]] = {}
         self.access_log = audit.AuditLog(settings.state_dir / "audit")
         self.refusals = Refusals(self.access_log)

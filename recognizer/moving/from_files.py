@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from recognizer.core.disk import disk_reason
@@ -30,7 +30,7 @@ def from_folders(folder: Path, max_bytes: int) -> list[Incoming]:
     try:
         people = sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
         return [
-            Incoming(person.name, str(file.relative_to(folder)), _reader(file, max_bytes))
+            Incoming(person.name, str(file.relative_to(folder)), read_file(file, max_bytes))
             for person in people
             for file in sorted(person.rglob("*"))
             if file.is_file() and not file.name.startswith(".")
@@ -45,7 +45,9 @@ def from_double_take(folder: Path, max_bytes: int) -> list[Incoming]:
     return from_folders(train if train.is_dir() else folder, max_bytes)
 
 
-def _reader(file: Path, max_bytes: int):
+def read_file(file: Path, max_bytes: int) -> Callable[[], bytes]:
+    """What reads a file when it is called; see `Incoming.read`."""
+
     def read() -> bytes:
         try:
             with file.open("rb") as opened:
@@ -129,4 +131,4 @@ def _rows(file: Path, text: str, max_bytes: int) -> Iterator[Incoming]:
         raise InvalidParameter(f"{file.name}: expected a first row with the columns name and photo, got {heads[:100]!r}")
     for row in rows:
         if row[name] or row[photo]:
-            yield Incoming(row[name], row[photo], _reader(file.parent / row[photo].replace("\\", "/"), max_bytes))
+            yield Incoming(row[name], row[photo], read_file(file.parent / row[photo].replace("\\", "/"), max_bytes))

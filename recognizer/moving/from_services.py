@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from recognizer.core.errors import FetchFailed, ImageTooLarge, InvalidUrl, PhotoNotFound
-from recognizer.moving.from_files import from_folders
+from recognizer.moving.from_files import from_folders, read_file
 from recognizer.moving.incoming import Incoming
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ _SECONDS = 60
 #: Photos listed at once.
 _PAGE = 200
 _MOST_PAGES = 100_000
+#: Persons that Azure lists at once.
+_AZURE_PAGE = 1000
 
 
 def from_compreface(url: str, key: str, max_bytes: int) -> list[Incoming]:
@@ -78,10 +80,74 @@ def from_deepstack(url: str, key: str, photos: Path | None, max_bytes: int) -> l
     names = _json(reply).get("faces")
     if not isinstance(names, list):
         raise FetchFailed("expected a list of faces; is this DeepStack?")
+    return _with_photos(map(str, names), photos, max_bytes)
+
+
+def from_azure(url: str, key: str, photos: Path | None, max_bytes: int) -> list[Incoming]:
+    """The people of a person group of Azure Face, with the photos that `photos` has in a folder for each.
+
+    Azure hands out neither photos nor embeddings.
+
+    Parameters
+    ----------
+    url : str
+        Of the group: ``https://<endpoint>/face/v1.0/persongroups/<group>``, or one of ``largepersongroups``.
+
+    Raises
+    ------
+    InvalidUrl, FetchFailed, InvalidParameter
+    """
+    session, base = _session(), _base(url)
+    if "persongroups/" not in base:
+        raise InvalidUrl("expected the address of a group, such as https://HOST/face/v1.0/persongroups/GROUP")
+    session.headers["Ocp-Apim-Subscription-Key"] = key
+    names: list[str] = []
+    start = ""
+    for _ in range(_MOST_PAGES):
+        shown = _content(_ask(session, "GET", f"{base}/persons", params={"top": str(_AZURE_PAGE), "start": start}))
+        if not isinstance(shown, list) or not all(isinstance(each, dict) for each in shown):
+            raise FetchFailed("expected a list of persons; is this a person group of Azure Face?")
+        names += [str(each.get("name", "")) for each in shown]
+        if len(shown) < _AZURE_PAGE:
+            break
+        start = str(shown[-1].get("personId", ""))
+    return _with_photos(dict.fromkeys(names), photos, max_bytes)
+
+
+def from_rekognition(collection: str, photos: Path | None, max_bytes: int) -> list[Incoming]:
+    """The users and ExternalImageIds of a collection of Amazon Rekognition, with the photos that `photos` has for each: in a
+    folder of that name, or in a file.
+
+    Rekognition hands out neither photos nor embeddings. boto3 finds credentials, region and endpoint as it always does.
+
+    Raises
+    ------
+    FetchFailed
+        boto3 is missing, or the service refuses.
+    InvalidParameter
+    """
+    try:
+        import boto3
+        from botocore.exceptions import BotoCoreError, ClientError
+    except ImportError:
+        raise FetchFailed("this needs boto3: pip install boto3") from None
+    names: list[str] = []
+    try:
+        for page in boto3.client("rekognition").get_paginator("list_faces").paginate(CollectionId=collection):
+            names += [str(each.get("UserId") or each.get("ExternalImageId") or each["FaceId"]) for each in page["Faces"]]
+    except (BotoCoreError, ClientError) as error:
+        raise FetchFailed(f"Rekognition cannot be read: {str(error)[:200]}") from None
+    return _with_photos(dict.fromkeys(names), photos, max_bytes)
+
+
+def _with_photos(names: Iterable[str], photos: Path | None, max_bytes: int) -> list[Incoming]:
+    """The photos of some people that a folder has: of each in a folder of that name, or in a file of that name."""
     there = [] if photos is None else from_folders(photos, max_bytes)
     found: list[Incoming] = []
-    for name in map(str, names):
+    for name in names:
         mine = [each for each in there if each.subject == name]
+        if not mine and photos is not None and "/" not in name and (photos / name).is_file():
+            mine = [Incoming(Path(name).stem, name, read_file(photos / name, max_bytes))]
         found += mine or [Incoming(name, "no photo", _missing(name))]
     return found
 
@@ -118,11 +184,15 @@ def _ask(session: Session, method: str, url: str, **how: Any) -> Response:
     return reply
 
 
-def _json(reply: Response) -> dict[str, Any]:
+def _content(reply: Response) -> Any:
     try:
-        content = reply.json()
+        return reply.json()
     except ValueError:
-        content = None
+        return None
+
+
+def _json(reply: Response) -> dict[str, Any]:
+    content = _content(reply)
     if not isinstance(content, dict):
         raise FetchFailed("expected JSON; is this the right address?")
     return content

@@ -73,6 +73,7 @@ STORED_FILES = (
     StoredFiles("cameras.json.lock*", "recognizer.core.fair_lock"),
     StoredFiles("settings.json", "recognizer.core.adjustments"),
     StoredFiles("access.sqlite*", "recognizer.access.access_file"),
+    StoredFiles("signing.json", "recognizer.access.signing"),
     StoredFiles("changes.lock*", "recognizer.core.fair_lock"),
     StoredFiles("encryption.json", "recognizer.backup.reseal"),
     StoredFiles("encryption.lock", "recognizer.backup.reseal"),

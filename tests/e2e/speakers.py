@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import base64
+import json
+import time
 
 import numpy as np
 import requests
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
+from . import pictures
 from .serving import REPLY_SECONDS, Server
 
 
@@ -287,4 +293,78 @@ class DoubleTake(Speaker):
         return shown["error"]
 
 
-SPEAKERS = (DeepStack(), CodeProject(), CompreFace(), Azure(), Nextcloud(), DeepFace(), DoubleTake())
+class Rekognition(Speaker):
+    """Requests are signed as botocore signs them. Each face of a photo is searched for on its own, as clients cut them out."""
+
+    name = "rekognition"
+
+    def __init__(self, collection: str = "default"):
+        self.collection = collection
+
+    def call(self, server, operation, content, key=None, headers=None):
+        url, body = f"{server.url}/rekognition/", json.dumps(content).encode()
+        shown = {
+            "Content-Type": "application/x-amz-json-1.1",
+            "X-Amz-Target": f"RekognitionService.{operation}",
+            **(headers or {}),
+        }
+        if key is not None:
+            request = AWSRequest("POST", url, headers=shown, data=body)
+            SigV4Auth(Credentials(key.split("_")[1] if key.startswith("rk_") else key, key), "rekognition", "here").add_auth(
+                request
+            )
+            shown = dict(request.headers.items())
+        return self.send(server, "POST", "/rekognition/", headers=shown, data=body)
+
+    def with_key(self, key, how):
+        return how
+
+    def recognize(self, server, photo, key=None, **parameters):
+        image = {"Bytes": base64.b64encode(photo).decode()}
+        asked = {"CollectionId": self.collection, "Image": image, **parameters}
+        found = self.call(server, "DetectFaces", asked, key)
+        if found.status_code != 200 or not found.json()["FaceDetails"]:
+            found.searched = []
+            return found
+        faces = sorted(found.json()["FaceDetails"], key=lambda face: face["BoundingBox"]["Left"])
+        found.searched = [self._search(server, photo, face["BoundingBox"], asked, key) for face in faces]
+        return found
+
+    def _search(self, server, photo, box, asked, key):
+        picture = pictures.load(photo)
+        left, top = (box["Left"] - box["Width"] / 2) * picture.width, (box["Top"] - box["Height"] / 2) * picture.height
+        right, bottom = left + 2 * box["Width"] * picture.width, top + 2 * box["Height"] * picture.height
+        chosen = picture.crop((max(0, left), max(0, top), min(picture.width, right), min(picture.height, bottom)))
+        image = {"Bytes": base64.b64encode(pictures.save(chosen)).decode()}
+        reply = self.call(server, "SearchFacesByImage", {**asked, "Image": image, "MaxFaces": 1}, key)
+        while reply.status_code == 503:  # the queue is full; botocore tries again as well
+            time.sleep(0.1)
+            reply = self.call(server, "SearchFacesByImage", {**asked, "Image": image, "MaxFaces": 1}, key)
+        return reply
+
+    def enrol(self, server, name, photo, key=None):
+        image = {"Bytes": base64.b64encode(photo).decode()}
+        asked = {"CollectionId": self.collection, "Image": image, "ExternalImageId": name}
+        return self.call(server, "IndexFaces", asked, key)
+
+    def names(self, reply):
+        assert reply.status_code == 200, reply.text
+        matches = [each.json()["FaceMatches"] for each in reply.searched]
+        assert all(each["Similarity"] >= 80 for found in matches for each in found)
+        return [found[0]["Face"]["ExternalImageId"] if found else None for found in matches]
+
+    def failed(self, reply):
+        return reply.status_code >= 400 or reply.json().get("FaceRecords") == []
+
+    def error(self, reply):
+        shown = reply.json()
+        if reply.status_code == 200 and shown.get("FaceRecords") == []:
+            return "no face"  # which is no error at AWS
+        assert set(shown) == {"__type", "message", "Message"} and shown["__type"] and shown["message"], shown
+        return shown["message"]
+
+
+SPEAKERS = (
+    *(DeepStack(), CodeProject(), CompreFace(), Azure()),
+    *(Nextcloud(), DeepFace(), DoubleTake(), Rekognition()),
+)

@@ -51,7 +51,7 @@ def locked(tmp_path_factory, faces):
     server.put("Barack Obama/one.jpg", faces["obama"])
     server.keys = {}
     for role in ("read", "write", "admin"):
-        done = server.cli("--json", "keys", "add", role, "--role", role)
+        done = server.cli("--json", "keys", "add", role, "--role", role, "--signing")
         server.keys[role] = json.loads(done.stdout)["key"]
     server.always["headers"] = {"X-Api-Key": server.keys["admin"]}
     with server:

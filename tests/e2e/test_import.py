@@ -59,6 +59,27 @@ def test_from_compreface(old, home, faces):
     assert run(home, "compreface", old.url) == {"added": 0, "known": 3, "refused": []}
 
 
+def test_from_azure_and_rekognition_with_ones_own_photos(old, home, faces, monkeypatch):
+    """They hand out names alone: photos are one's own, and whoever has none is named."""
+    photos = home.folder / "photos"
+    put(photos, "Barack Obama/a.jpg", faces["obama3"])
+    url = f"{old.url}/face/v1.0/persongroups/default"
+    report = run(home, "azure", url, "--key", "any", "--photos", str(photos), code=1)
+    assert report["added"] == 1 and [each["subject"] for each in report["refused"]] == ["Eileen Collins"]
+    assert "--photos" in report["refused"][0]["message"]
+    for place, words in ((old.url, "address of a group"), (f"{old.url}/face/v1.0/persongroups/none", "404")):
+        done = home.cli("import", "azure", place)
+        assert done.exit_code != 0 and words in done.output
+    monkeypatch.setenv("AWS_ENDPOINT_URL_REKOGNITION", f"{old.url}/rekognition")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "any")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "any")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    report = run(home, "rekognition", "default", "--photos", str(photos), code=1)
+    assert (report["added"], report["known"]) == (0, 1) and len(report["refused"]) == 1
+    done = home.cli("import", "rekognition", "none")
+    assert done.exit_code != 0 and "ResourceNotFoundException" in done.output
+
+
 def test_from_deepstack(old, home, faces):
     photos = home.folder / "photos"
     put(photos, "Eileen Collins/a.jpg", faces["collins"])

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import hug
 
-from recognizer.http.compat import azure, codeproject, compreface, deepface, deepstack, double_take, nextcloud
+from recognizer.http.compat import azure, codeproject, compreface, deepface, deepstack, double_take, nextcloud, rekognition
 from recognizer.http.hug_adapter import DialectRouter
 from recognizer.http.site import Site
 
@@ -24,6 +24,7 @@ MODULES: dict[str, ModuleType] = {
     "nextcloud": nextcloud,
     "deepface": deepface,
     "double-take": double_take,
+    "rekognition": rekognition,
 }
 
 

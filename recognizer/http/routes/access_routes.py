@@ -84,5 +84,6 @@ def add_routes(route: Router, site: Site) -> None:
     def revoke_key(key_id: text):
         """Revoke a key, and end every session that was begun with it."""
         revoked = site.keys.revoke(key_id)
+        site.signing.remove(key_id)
         site.access_log.append("key_revoke", key=revoked.id)
         return replies.key(revoked, time.time())
