@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from recognizer.commands.common import all_options, emit, enrolment_options, plain, service, state
+from recognizer.commands.common import emit, enrolment_options, group_options, group_service, plain, state
 from recognizer.core.errors import InvalidParameter
 from recognizer.core.progress import Progress
 from recognizer.core.wording import plural
@@ -27,7 +27,7 @@ SOURCES = ("compreface", "deepstack", "azure", "rekognition", "double-take", "fo
     help="Photos of the people that DeepStack, Azure or Rekognition knows: a folder for each. These services keep none.",
 )
 @enrolment_options
-@all_options
+@group_options
 def import_(source, place, key, key_file, photos, face, force):
     """Enrol people and photos from another service or from files.
 
@@ -44,14 +44,14 @@ def import_(source, place, key, key_file, photos, face, force):
             key = key_file.read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidParameter(f"the file with the key cannot be read: {type(error).__name__}") from None
-    with service() as made:
+    with group_service() as (made, group):
         incoming = _incoming(source, place, key, photos, made.settings.max_image_bytes)
 
         def enrol(name: str, photo: bytes) -> bool:
             subject, id = normalise(name), photo_id(photo)
-            if any(each.photo == id and each.encoding.vector is not None for each in made.enrolment.entries_so_far(subject)):
+            if any(each.photo == id and each.encoding.vector is not None for each in group.enrolment.entries_so_far(subject)):
                 return False
-            return made.subjects.enrol(subject, photo, face=face, force=force).new
+            return group.subjects.enrol(subject, photo, face=face, force=force).new
 
         with Progress("importing photos", least=2) as progress:
             report = import_photos(incoming, enrol, progress.photos)

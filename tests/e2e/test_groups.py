@@ -42,7 +42,7 @@ def detected(server: Server, photo: bytes, **parameters) -> list[dict]:
 # -- this server's own routes --------------------------------------------------------------------------------------------
 
 
-def test_a_group_by_http_and_by_the_command_line(server, faces):
+def test_a_group_by_http_and_by_the_command_line(server, faces, tmp_path):
     made = ask(server, "POST", "/groups", data={"name": "Night shift"})
     assert made.status_code == 201
     assert made.json() == {"name": "Night shift", "default": False, "people": 0, "templates": 0, "problems": 0}
@@ -72,7 +72,11 @@ def test_a_group_by_http_and_by_the_command_line(server, faces):
     people = json.loads(server.cli("--json", "people", "--group", "Night shift").stdout)["people"]
     assert [each["name"] for each in people] == ["Joe Biden"]
     assert ask(server, "DELETE", "/people/Joe Biden", params={"group": "Night shift"}).json()["photos"] == 1
-    assert ask(server, "DELETE", "/groups/Night shift").json() == {"deleted": "Night shift", "people": 0, "photos": 0}
+    (tmp_path / "Ada").mkdir()
+    (tmp_path / "Ada" / "1.jpg").write_bytes(faces["collins"])
+    moved = json.loads(server.cli("--json", "import", "folders", str(tmp_path), "--group", "Night shift").stdout)
+    assert (moved["added"], moved["refused"]) == (1, [])
+    assert ask(server, "DELETE", "/groups/Night shift").json() == {"deleted": "Night shift", "people": 1, "photos": 1}
     assert ask(server, "DELETE", "/groups/default").status_code == 400
 
 
