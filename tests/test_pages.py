@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import io
+import json
 import re
+from urllib.parse import urljoin
 
 import pytest
+from PIL import Image
 
 from recognizer.core.errors import ModelMissing, UnknownRoute
 from recognizer.http.pages import FOLDER, POLICY, TYPES, Pages, accepts_gzip, matches, wants_page
@@ -36,6 +40,8 @@ def test_the_page_weighs_little(pages):
 
 def test_nothing_comes_from_outside_and_nothing_is_inline(pages):
     for name, file in pages.files.items():
+        if name.endswith(".png"):
+            continue
         text = file.plain.decode()
         addresses = set(re.findall(r"https?://[^\s\"'`)]+", text)) - {
             "http://www.w3.org/2000/svg",
@@ -58,6 +64,19 @@ def test_every_module_and_icon_that_is_named_is_there(pages):
             text = file.plain.decode()
             assert set(re.findall(r'(?:from |import\()"\./([\w.-]+)"', text)) <= set(pages.files), name
             assert set(re.findall(r'\bicon(?:\(|: )"(\w+)"', text)) <= icons, name
+
+
+def test_the_manifest_leads_to_the_page_and_names_icons_of_their_sizes(pages):
+    manifest = json.loads(pages.files["manifest.webmanifest"].plain)
+    base = f"https://example.org/faces/web/{pages.version}/manifest.webmanifest"
+    assert urljoin(base, manifest["start_url"]) == urljoin(base, manifest["scope"]) == "https://example.org/faces/"
+    views = re.findall(r'name: "(\w+)"', pages.files["app.js"].plain.decode())
+    assert {each["url"].split("/")[3] for each in manifest["shortcuts"]} <= set(views)
+    for icon in manifest["icons"]:
+        data = pages.files[icon["src"]].plain
+        assert icon["type"] == TYPES[icon["src"][icon["src"].rindex(".") :]]
+        if icon["sizes"] != "any":
+            assert "x".join(map(str, Image.open(io.BytesIO(data)).size)) == icon["sizes"]
 
 
 def test_compressed_for_who_can_read_it(pages):

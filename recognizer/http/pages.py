@@ -21,6 +21,8 @@ TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".webmanifest": "application/manifest+json",
 }
 #: Scripts, styles and pictures from this server alone; no inline script, no inline style, and nothing that takes HTML.
 POLICY = (

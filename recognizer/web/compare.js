@@ -109,7 +109,7 @@ class Comparison {
   tell(found) {
     const { certainty, words } = verdict(found);
     this.sides.forEach(({ stage }, index) => {
-      stage.show({ image: stage.size, faces: [{ box: found.faces[index].box, subject: found.same ? "Compared" : null, distance: found.distance }] });
+      stage.show({ image: stage.size, faces: [{ box: found.faces[index].box, subject: "Compared", distance: found.distance }] });
       stage.boxes.forEach((box) => (box.disabled = true));
     });
     const crops = this.sides.map(({ stage }, index) => stage.crop(found.faces[index].box, 96));
