@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from recognizer.core.errors import RecognizerError
 from recognizer.core.settings import SETTINGS, Settings
+
+if TYPE_CHECKING:
+    from recognizer.database.connection import Database
 
 _CHOICES = {item.name: item.metadata["choices"] for item in SETTINGS}
 
@@ -23,6 +26,7 @@ class CommandState:
 
     json: bool = False
     overrides: dict = field(default_factory=dict)
+    _database: Database | None = None
 
     def settings(self) -> Settings:
         """The settings in force.
@@ -32,6 +36,21 @@ class CommandState:
         SettingsError
         """
         return Settings.from_environment(**self.overrides)
+
+    def database(self) -> Database | None:
+        """The database of the settings, closed when the command ends; None without one.
+
+        Raises
+        ------
+        SettingsError
+        """
+        from recognizer.database.opened import open_database
+
+        if self._database is None:
+            self._database = open_database(self.settings().database_url)
+            if self._database is not None:
+                click.get_current_context().find_root().call_on_close(self._database.close)
+        return self._database
 
 
 def state() -> CommandState:

@@ -99,6 +99,33 @@ class MemoryGallery:
                     self._mark_removed(template.subject, template.photo)
                 self._append(templates, vectors)
 
+    def load(self, vectors: np.ndarray, owners: np.ndarray, names: list[str], photos: list[str]) -> None:
+        """Replace everything by these templates, in one step for searches; a million take about a second.
+
+        Parameters
+        ----------
+        vectors : ndarray of float32, shape (n, dim)
+            The gallery keeps this array, and changes it later.
+        owners : ndarray of int, shape (n,)
+            The index of each row's subject in `names`.
+        names : list of str
+            Each subject once.
+        photos : list of str, of length n
+            No subject has a photo twice.
+        """
+        if vectors.shape != (len(photos), self.dim):
+            raise EngineMismatch(f"expected templates of length {self.dim}, got {vectors.shape}")
+        squares = np.einsum("ij,ij->i", vectors, vectors)
+        by_subject: list[dict[str, int]] = [{} for _ in names]
+        for row, (owner, photo) in enumerate(zip(owners.tolist(), photos, strict=True)):
+            by_subject[owner][photo] = row
+        held = {name: rows for name, rows in zip(names, by_subject, strict=True) if rows}
+        with self._lock, self._in_place():
+            self._ids = {name: owner for owner, name in enumerate(names)}
+            self._by_subject, self._living, self._sketch = held, len(photos), None
+            self._rows = _Rows(vectors, squares, owners.astype(np.int32), names, photos, len(photos))
+            self._sketch_if_worthwhile()
+
     def _append(self, templates: Sequence[Template], vectors: np.ndarray) -> None:
         rows = self._room_for(len(templates))
         start, end = rows.count, rows.count + len(templates)

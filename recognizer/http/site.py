@@ -13,16 +13,18 @@ from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from recognizer.access import dialects
-from recognizer.access.access_file import AccessFile
 from recognizer.access.gate import ROUTES, AccessRules, Gate
 from recognizer.access.keys import Keys
+from recognizer.access.opened import open_access
 from recognizer.access.refusals import Refusals
 from recognizer.access.sessions import Sessions
-from recognizer.core import audit, logs
+from recognizer.core import logs
 from recognizer.core.errors import RecognizerError, SettingsError, Starting
 from recognizer.core.metrics import Metrics
 from recognizer.core.progress import Progress
 from recognizer.core.settings import Settings
+from recognizer.database import schema
+from recognizer.database.opened import open_audit, open_database
 from recognizer.http.pages import Pages
 from recognizer.service import Service, make_service, needed_files
 from recognizer.weights import manifest
@@ -51,6 +53,8 @@ class Site:
         Decides what each request may do.
     dialect_errors : dict
         Dialect -> the function that gives an error the status and the form of that dialect.
+    database : Database or None
+        What the nodes share; None where there is one server.
     access_log : AuditLog
         For entries that concern no subject; the service has an audit log of its own, which also knows subjects' names.
     refusals : Refusals
@@ -60,7 +64,8 @@ class Site:
 
     def __init__(self, settings: Settings):
         self.settings = settings
-        access_file = AccessFile(settings.state_dir / "access.sqlite")
+        self.database = open_database(settings.database_url)
+        access_file = open_access(settings.state_dir, self.database)
         self.keys = Keys(access_file, settings.admin_key)
         rules = AccessRules(
             settings.anyone_may_do_anything,
@@ -73,7 +78,7 @@ class Site:
         sessions = Sessions(access_file, self.keys, settings.session_hours * 3600)
         self.gate = Gate(self.keys, sessions, rules, dialects=dialects.chosen(settings.dialects, list(ROUTES)))
         self.dialect_errors: dict[str, Callable[[RecognizerError], tuple[int, Any]]] = {}
-        self.access_log = audit.AuditLog(settings.state_dir / "audit")
+        self.access_log = open_audit(settings.state_dir, None, self.database)
         self.refusals = Refusals(self.access_log)
         self.metrics = Metrics()
         self.metrics.watch("recognizer_ready", lambda: not self.not_ready_reasons())
@@ -138,7 +143,7 @@ class Site:
 
     def _make(self, progress: Progress) -> Service:
         if self._made is None:
-            self._made = make_service(self.settings, progress.download, self.metrics)
+            self._made = make_service(self.settings, progress.download, self.metrics, self.database)
         if self._closing:
             self._made.enrolment.interrupt()
         return self._made
@@ -161,7 +166,9 @@ class Site:
     def load_or_end(self) -> None:
         """Load the service, or end the process with a sentence that says why it cannot."""
         try:
-            self.keys.required()
+            if self.database is not None:
+                schema.require_current(self.database)
+            self.keys.required()  # without the keys, a node would answer everybody
             self.load()
         except RecognizerError as error:
             if not self._closing:  # an interrupted load is no failure

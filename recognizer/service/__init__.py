@@ -16,15 +16,19 @@ from typing import Any, BinaryIO
 from recognizer import __version__
 from recognizer.backup import backup, reseal
 from recognizer.backup.reseal import EncryptionPresence
+from recognizer.core.adjustments import Adjustments
 from recognizer.core.audit import AuditLog
-from recognizer.core.errors import Busy, InvalidSource, RecognizerError, SettingsError, StorageError
-from recognizer.core.holdings import Holdings
+from recognizer.core.errors import Busy, Conflict, InvalidSource, RecognizerError, SettingsError, StorageError
+from recognizer.core.holdings import Holding, Holdings
 from recognizer.core.lock import WriteLock
 from recognizer.core.metrics import Metrics
 from recognizer.core.pool import Pool
-from recognizer.core.settings import DEFAULT, Settings
+from recognizer.core.settings import CHANGEABLE, DEFAULT, Settings
 from recognizer.core.unfinished import Unfinished
 from recognizer.core.vault import Vault, open_vault
+from recognizer.database import nodes, schema
+from recognizer.database.connection import Database
+from recognizer.database.opened import open_adjustments, open_audit, open_database, open_lock
 from recognizer.engines import make_engine, weights_for
 from recognizer.enrolment.cache import EncodingsCache
 from recognizer.enrolment.closeness import GalleryCalibration, Measurement
@@ -32,7 +36,9 @@ from recognizer.enrolment.enrolment import Enrolment
 from recognizer.enrolment.examination import EncodingOptions, EnrolmentRules
 from recognizer.enrolment.folder import KnownFaces
 from recognizer.enrolment.photo_encoding import EncodingReporter
+from recognizer.enrolment.photo_store import Photos, open_store
 from recognizer.enrolment.retention import Sweep
+from recognizer.enrolment.shared import SharedEnrolment
 from recognizer.enrolment.watcher import Watcher
 from recognizer.events.appearances import EventRules
 from recognizer.events.event_erasing import Retention
@@ -40,6 +46,8 @@ from recognizer.events.sightings import SightingRules
 from recognizer.fetching.fetcher import Fetcher
 from recognizer.galleries.contract import Gallery
 from recognizer.galleries.memory import MemoryGallery
+from recognizer.galleries.postgres.feed import Feed
+from recognizer.galleries.postgres.gallery import PostgresGallery
 from recognizer.photos import sandbox
 from recognizer.service import health
 from recognizer.service.attribute_finder import AttributeFinder
@@ -47,6 +55,7 @@ from recognizer.service.delivering import deliver
 from recognizer.service.erasures import Erasures
 from recognizer.service.event_service import KeptEvents
 from recognizer.service.matcher import Matcher
+from recognizer.service.node_work import NodeWork
 from recognizer.service.object_finder import ObjectFinder
 from recognizer.service.recognition import Recognition
 from recognizer.service.stranger_service import KeptStrangers
@@ -91,6 +100,7 @@ class Service:
         presence: EncryptionPresence,
         changes: WriteLock,
         metrics: Metrics | None = None,
+        adjustments: Adjustments | None = None,
     ):
         self.settings, self.enrolment = settings, enrolment
         engine, rules = enrolment.options.engine, enrolment.options.rules
@@ -98,9 +108,9 @@ class Service:
         self.pool, self.audit = pool, audit
         self.gallery: Gallery = enrolment.gallery
         #: Encrypts the stored data; None if it is stored in plain form.
-        self.vault: Vault | None = enrolment.folder.vault
+        self.vault: Vault | None = enrolment.vault
         #: Follows known_faces, and erases what has expired; None until `start`, or if the settings disable it.
-        self.watcher: Watcher | None = None
+        self.watcher: Watcher | Feed | None = None
         self.sweep: Sweep | None = None
         #: True from the end of `start` until `close` begins.
         self.ready = False
@@ -111,7 +121,7 @@ class Service:
         self._measurement = Measurement(enrolment)
 
         state, info, font = settings.state_dir, engine.info, manifest.path("font", settings.models_dir)
-        self.tuning = Tuning(settings, audit)
+        self.tuning = Tuning(settings, audit, adjustments or open_adjustments(state, CHANGEABLE, None))
         self.matcher = Matcher(info, self.gallery, settings.threshold, lambda: self.tuning.stranger_rate)
         self.strangers = KeptStrangers(
             state / "strangers",
@@ -147,15 +157,23 @@ class Service:
             announced=settings.events and settings.mqtt_url is not None,
         )
         other_caches = OtherCachesHolding(enrolment, [state / name for name in reseal.CACHES[1:]])
+        of_this_node: list[Holding] = [
+            EventsHolding(self.events),
+            StrangersHolding(self.strangers, lambda: self.matcher.one_to_one),
+            LeftoversHolding(enrolment, state),
+        ]
+        #: What other nodes erased and renamed, still to be done here; None where there is one server.
+        self.node_work: NodeWork | None = None
+        if isinstance(enrolment, SharedEnrolment):
+            self.node_work = NodeWork(enrolment, [other_caches, *of_this_node], engine.info.dim)
         #: Every keeper of what is stored about people; see `holdings`.
         self.holdings = Holdings(
             [
                 EnrolledHolding(enrolment, rules.max_bytes),
                 other_caches,
-                EventsHolding(self.events),
-                StrangersHolding(self.strangers, lambda: self.matcher.one_to_one),
+                *of_this_node[:2],
                 AuditNamesHolding(audit),
-                LeftoversHolding(enrolment.folder, state),
+                *of_this_node[2:],
             ]
         )
         self.erasures = Erasures(self.holdings, enrolment, audit, Unfinished(state / reseal.UNFINISHED, self.vault), changes)
@@ -216,15 +234,36 @@ class Service:
         self._finish_changes()
         if self.settings.watch:
             self.enrolment.tidy()
-            self.watcher = Watcher(self.enrolment, self.settings.watch_poll, self._changes.hold)
+            self.watcher = self._follow()
             self.sweep = Sweep(
                 self.enrolment,
                 self.subjects.delete,
-                self.erasures.finish,
+                self._finish_everything,
                 self.events.purge,
                 self.settings.expiry_grace_days,
             )
         self.ready = True
+
+    def _follow(self) -> Watcher | Feed:
+        """Follow the folder, or the changes of the other nodes."""
+        shared, work = self.enrolment, self.node_work
+        if not isinstance(shared, SharedEnrolment) or work is None:
+            return Watcher(self.enrolment, self.settings.watch_poll, self._changes.hold)
+        reported = [0.0]
+
+        def catch_up() -> None:
+            changed = shared.catch_up()
+            if changed:
+                work.run()
+            if changed or time.monotonic() - reported[0] >= nodes.REPORT_SECONDS:
+                nodes.report(shared.database, shared.node, shared.shared_gallery.applied)
+                reported[0] = time.monotonic()
+
+        def back() -> None:
+            shared.shared_gallery.reload_if_behind()
+            work.run()
+
+        return Feed(shared.database, catch_up, back)
 
     def _finish_changes(self) -> None:
         """Finish the erasures and renamings of earlier processes; the retention sweep repeats those that fail now."""
@@ -233,11 +272,18 @@ class Service:
         except RecognizerError as error:
             log.warning("earlier changes cannot be finished for now: %s", error.message)
 
+    def _finish_everything(self) -> int:
+        """Finish what earlier changes left, of this node and of the others; how much is finished now."""
+        finished = self.erasures.finish()
+        if self.node_work is not None and isinstance(self.enrolment, SharedEnrolment):
+            finished += self.node_work.run() + self.enrolment.remove_orphans()
+        return finished
+
     def _sweep_folder(self) -> None:
         """Remove what an interrupted write left in known_faces; if that fails, the next start does it."""
         try:
             with self._changes.hold():
-                self.enrolment.folder.sweep()
+                self.enrolment.sweep()
         except (Busy, StorageError) as error:
             log.warning("what interrupted changes left in known_faces stays for now: %s", error.message)
 
@@ -272,8 +318,18 @@ class Service:
         self.pool.close()
         self.video.end_workers()
         sandbox.close()
-        self.enrolment.cache.close()
+        self.enrolment.close()
         self._presence.close()
+
+    def wait_for_change(self, number: int, seconds: float) -> None:
+        """Wait until searches see the change with this number, which another node made.
+
+        Raises
+        ------
+        NotCaughtUp
+        """
+        if isinstance(self.enrolment, SharedEnrolment):
+            self.enrolment.shared_gallery.wait_for(number, seconds)
 
     # -- photos from elsewhere ----------------------------------------------------------------------------------
 
@@ -333,8 +389,12 @@ class Service:
         ------
         Busy
             One is being made already.
+        Conflict
+            People are in a database.
         StorageError
         """
+        if self.settings.database_url:
+            raise Conflict("people are in a database here: back up the database and the photos with their own tools")
         if not self._backing_up.acquire(blocking=False):
             raise Busy("a backup is being made already; try again when that is done")
         try:
@@ -385,7 +445,12 @@ def needed_files(settings: Settings) -> tuple[str, ...]:
     return (*weights_for(settings.detector, settings.embedder), "font")
 
 
-def make_service(settings: Settings, download: manifest.Progress | None = None, metrics: Metrics | None = None) -> Service:
+def make_service(
+    settings: Settings,
+    download: manifest.Progress | None = None,
+    metrics: Metrics | None = None,
+    database: Database | None = None,
+) -> Service:
     """Build the service that `settings` describe; `Service.start` makes it ready.
 
     Parameters
@@ -395,6 +460,8 @@ def make_service(settings: Settings, download: manifest.Progress | None = None, 
         Called with the progress of fetching missing weights; see `manifest.fetch`.
     metrics : Metrics, optional
         Counts work and results.
+    database : Database, optional
+        The one of the settings, if it is open already.
 
     Raises
     ------
@@ -403,7 +470,10 @@ def make_service(settings: Settings, download: manifest.Progress | None = None, 
     StorageError
         A folder cannot be used.
     SettingsError
-        The setting `camera` names nothing that can be read.
+        The setting `camera` names nothing that can be read, or the database cannot be used as it is.
+    EngineMismatch
+        The database has templates of another engine.
+    DatabaseAway
     """
     try:
         parse_source(settings.camera)
@@ -415,11 +485,14 @@ def make_service(settings: Settings, download: manifest.Progress | None = None, 
         presence = reseal.EncryptionPresence(places)
         opened.callback(presence.close)
         reseal.check(places, vault)
+        database = database or open_database(settings.database_url)
+        if database is not None:
+            schema.require_current(database)
         folder = KnownFaces(settings.known_faces, vault)
         cache = EncodingsCache(settings.state_dir / "encodings.sqlite", vault, without_disk=True)
         opened.callback(cache.close)
         manifest.fetch(needed_files(settings), settings.models_dir, download)
-        made = _assemble(settings, folder, cache, vault, presence, metrics)
+        made = _assemble(settings, folder, cache, vault, presence, metrics, database)
         opened.pop_all()
         return made
 
@@ -431,6 +504,7 @@ def _assemble(
     vault: Vault | None,
     presence: EncryptionPresence,
     metrics: Metrics | None,
+    database: Database | None,
 ) -> Service:
     recipe: dict[str, Any] = {
         "detector": settings.detector,
@@ -450,16 +524,29 @@ def _assemble(
         strip_metadata=settings.strip_metadata,
     )
     workers = settings.workers or cores()
-    changes = WriteLock(settings.state_dir)
-    enrolment = Enrolment(
-        folder,
-        cache,
-        MemoryGallery(engine.info.id, engine.info.dim),
-        EncodingOptions(engine, recipe, rules, workers),
-        settings.keep_photos,
-        changes.hold,
-    )
+    changes = open_lock(settings.state_dir, database)
+    options = EncodingOptions(engine, recipe, rules, workers)
+    enrolment: Enrolment
+    if database is None:
+        gallery = MemoryGallery(engine.info.id, engine.info.dim)
+        enrolment = Enrolment(folder, cache, gallery, options, settings.keep_photos, changes.hold)
+    else:
+        cache.close()
+        enrolment = _shared_enrolment(settings, database, options, vault)
     fetcher = Fetcher(allow=settings.fetch_allow, timeout=settings.fetch_timeout, max_bytes=settings.max_image_bytes)
-    audit = AuditLog(settings.state_dir / "audit", vault)
+    audit = open_audit(settings.state_dir, vault, database)
+    adjustments = open_adjustments(settings.state_dir, CHANGEABLE, database)
     pool = Pool(workers, settings.queue)
-    return Service(settings, enrolment, pool, fetcher, audit, presence, changes, metrics)
+    return Service(settings, enrolment, pool, fetcher, audit, presence, changes, metrics, adjustments)
+
+
+def _shared_enrolment(settings: Settings, database: Database, options: EncodingOptions, vault: Vault | None) -> SharedEnrolment:
+    """The enrolment of a node; the node is known to the others on return."""
+    info = options.engine.info
+    schema.join(database, info.id, info.dim, vault)
+    store = open_store(settings.photos) if settings.keep_photos and settings.photos is not None else None
+    node = nodes.own_id(settings.state_dir)
+    nodes.report(database, node, 0)
+    return SharedEnrolment(
+        database, PostgresGallery(database, info.id, info.dim, vault), Photos(store, vault), options, vault, node
+    )

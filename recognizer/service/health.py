@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 from collections.abc import Callable, Mapping
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from recognizer import __version__
 from recognizer.core.metrics import Metrics
+from recognizer.enrolment.shared import SharedEnrolment
 
 if TYPE_CHECKING:
     from recognizer.service import Service
@@ -53,6 +53,23 @@ def report(service: Service) -> dict:
         "events": service.events.counts(),
         "retention": None if service.sweep is None else {**service.sweep.counts(), "pending": service.erasures.pending},
         "strangers": service.strangers.counts(),
+        **_database(service),
+    }
+
+
+def _database(service: Service) -> dict:
+    """The state of the database that nodes share; nothing where there is one server."""
+    shared = service.enrolment
+    if not isinstance(shared, SharedEnrolment):
+        return {}
+    away = shared.database.away_since
+    return {
+        "database": {
+            "reachable": away is None,
+            "away_since": None if away is None else round(away, 3),
+            "node": shared.node,
+            "applied": shared.shared_gallery.applied,
+        }
     }
 
 
@@ -63,15 +80,14 @@ def unready(service: Service) -> list[str]:
         reasons.append("the service is starting or ending")
     elif service.watcher is not None and not service.watcher.alive:
         reasons.append("known_faces is not followed any longer")
-    if not os.access(service.enrolment.folder.root, os.R_OK | os.X_OK):
-        reasons.append("known_faces cannot be read")
-    return reasons
+    unreadable = service.enrolment.unreadable()
+    return reasons if unreadable is None else [*reasons, unreadable]
 
 
 def show(service: Service, metrics: Metrics) -> None:
     """Register gauges whose values are read at each scrape."""
     engine, pool, gallery = service.engine, service.pool, service.gallery
-    folders = {"known_faces": service.enrolment.folder.root, "state": service.settings.state_dir}
+    folders = {"known_faces": service.settings.known_faces, "state": service.settings.state_dir}
     built = (__version__, platform.python_version(), engine.detector.name, engine.embedder.name)
     sources: dict[str, Callable[[], float | Mapping[tuple[str, ...], float]]] = {
         "recognizer_queue_inside": lambda: pool.inside,

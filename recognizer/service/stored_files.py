@@ -67,6 +67,7 @@ STORED_FILES = (
     StoredFiles("settings.json", "recognizer.core.adjustments"),
     StoredFiles("access.sqlite*", "recognizer.access.access_file"),
     StoredFiles("changes.lock", "recognizer.core.lock"),
+    StoredFiles("node", "recognizer.database.nodes"),
     StoredFiles("encryption.json", "recognizer.backup.reseal"),
     StoredFiles("encryption.lock", "recognizer.backup.reseal"),
     StoredFiles("running/*.lock", "recognizer.backup.reseal"),

@@ -20,7 +20,6 @@ from recognizer.core.holdings import ExportedFile, Whose
 from recognizer.enrolment.cache import EncodingsCache
 from recognizer.enrolment.enrolment import Enrolment
 from recognizer.enrolment.entries import Entry
-from recognizer.enrolment.folder import KnownFaces
 from recognizer.galleries import matching
 from recognizer.service.event_service import KeptEvents
 from recognizer.service.stranger_service import KeptStrangers
@@ -51,15 +50,15 @@ class EnrolledHolding:
             return []
 
     def find(self, whose: Whose) -> int:
-        return len(self._entries(whose.name)) or int(self._enrolment.folder.subject_folder(whose.name) is not None)
+        return len(self._entries(whose.name)) or int(self._enrolment.has_folder(whose.name))
 
     def export(self, whose: Whose) -> Iterator[ExportedFile]:
         entries = self._entries(whose.name)
         for entry in entries:
-            data = self._enrolment.folder.read(entry.path, self._max_bytes)
+            data = self._enrolment.read(entry.path, self._max_bytes)
             yield ExportedFile(f"photos/{PurePosixPath(entry.path).name}", data, "photos")
         for photo in dict.fromkeys(entry.photo for entry in entries if entry.photo):
-            kept = self._enrolment.cache.thumbnail(photo)
+            kept = self._enrolment.thumbnail(photo)
             if kept is not None:
                 yield ExportedFile(f"thumbnails/{photo}.jpg", kept, "thumbnails")
         yield as_json("templates.json", [_plain_template(entry) for entry in entries], "templates")
@@ -106,7 +105,7 @@ class OtherCachesHolding:
         rows = 0
         for file in self._files:
             if whose.photos and file.exists():
-                with closing(EncodingsCache(file, self._enrolment.folder.vault)) as cache:
+                with closing(EncodingsCache(file, self._enrolment.vault)) as cache:
                     if forget:
                         cache.forget(whose.photos)
                     rows += cache.rows_about(whose.photos)
@@ -223,7 +222,7 @@ class LeftoversHolding:
 
     Parameters
     ----------
-    folder : KnownFaces
+    enrolment : Enrolment
     state : Path
         The state folder.
     now : callable
@@ -232,8 +231,8 @@ class LeftoversHolding:
 
     label = "left-over files"
 
-    def __init__(self, folder: KnownFaces, state: Path, now: Callable[[], float] = time.time):
-        self._folder, self._state, self._now = folder, state, now
+    def __init__(self, enrolment: Enrolment, state: Path, now: Callable[[], float] = time.time):
+        self._enrolment, self._state, self._now = enrolment, state, now
 
     def find(self, whose: Whose) -> int:
         """None that are known to be about this subject."""
@@ -247,7 +246,7 @@ class LeftoversHolding:
         """Nothing: these are never read."""
 
     def erase(self, whose: Whose) -> None:
-        self._folder.sweep()
+        self._enrolment.sweep()
         for path in self._abandoned():
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
