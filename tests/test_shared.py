@@ -34,6 +34,7 @@ from recognizer.enrolment.enrolment import Enrolment
 from recognizer.enrolment.examination import Examined
 from recognizer.enrolment.photo_store import FolderPhotos, Photos
 from recognizer.enrolment.shared import SharedEnrolment
+from recognizer.galleries.postgres.feed import Feed
 from recognizer.galleries.postgres.gallery import PostgresGallery
 from recognizer.service.node_work import NodeWork
 
@@ -118,6 +119,31 @@ def test_a_database_that_is_not_there_is_away_and_not_asked_again_at_once():
         assert time.monotonic() - begun < 0.25 and database.away_since is not None
         with pytest.raises(DatabaseAway), database.hold():
             raise AssertionError("it was held")
+
+
+def test_where_a_thread_follows_the_database_nobody_else_waits_for_it(cluster):
+    with closing(Database(cluster.make_database(), patience=5)) as database:
+        came_back = threading.Event()
+        feed = Feed(database, came_back.set)
+        try:
+            assert came_back.wait(30)
+            database.note_away()  # what a failure does; the feed's own connection is as it was
+            begun = time.monotonic()
+            for _ in range(3):
+                with pytest.raises(DatabaseAway):
+                    database.rows("select 1")
+            assert time.monotonic() - begun < 2
+            came_back.clear()
+            with database.connect() as killer:
+                killer.execute(
+                    "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and "
+                    "datname = current_database()"
+                )
+            assert came_back.wait(30)  # it reads changes again, and nobody woke it
+            assert database.rows("select 1") == [(1,)] and feed.alive
+        finally:
+            feed.close()
+        assert not feed.alive
 
 
 def test_a_connection_that_was_ended_is_replaced(database):

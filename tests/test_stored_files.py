@@ -31,6 +31,7 @@ ELSEWHERE = {
     "recognizer.doctor": "a file without a name, to see whether the folder can be written to",
     "recognizer.engines.dlib.int8": "the folder of weights",
     "recognizer.enrolment.conversion": "known_faces",
+    "recognizer.enrolment.photo_store": "the folder of photos that nodes share, from which erasing a person removes theirs",
     "recognizer.enrolment.folder": "known_faces",
     "recognizer.enrolment.subject_export": "the file that the command names",
     "recognizer.events.exporting": "the file that the command names",

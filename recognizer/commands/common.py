@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from recognizer.core.errors import RecognizerError
+from recognizer.core.errors import RecognizerError, SettingsError
 from recognizer.core.settings import SETTINGS, Settings
 
 if TYPE_CHECKING:
@@ -55,6 +55,20 @@ class CommandState:
 
 def state() -> CommandState:
     return click.get_current_context().ensure_object(CommandState)
+
+
+def folder_settings() -> Settings:
+    """The settings in force, for commands that work on the files of a single server.
+
+    Raises
+    ------
+    SettingsError
+        People are in a database.
+    """
+    settings = state().settings()
+    if settings.database_url:
+        raise SettingsError("database_url: this command is for a single server; docs/scale.md says how to do without it")
+    return settings
 
 
 def _remember(context: click.Context, option: click.Parameter, value):

@@ -78,6 +78,8 @@ class Database:
         self._failed = float("-inf")
         self._lock = threading.Lock()
         self._opened = False
+        #: Whether a thread notices by itself when the database is back; then nobody else tries meanwhile, and waits for it.
+        self.followed = False
         self._pool: ConnectionPool[Connection[Any]] = ConnectionPool(
             self._conninfo,
             min_size=1,
@@ -155,7 +157,7 @@ class Database:
         if own is not None:
             yield own
             return
-        if time.monotonic() - self._failed < AWAY_SECONDS:
+        if self._away is not None and (self.followed or time.monotonic() - self._failed < AWAY_SECONDS):
             raise DatabaseAway(_AWAY)
         if not self._opened:
             with self._lock:

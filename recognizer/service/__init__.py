@@ -249,15 +249,18 @@ class Service:
         shared, work = self.enrolment, self.node_work
         if not isinstance(shared, SharedEnrolment) or work is None:
             return Watcher(self.enrolment, self.settings.watch_poll, self._changes.hold)
-        reported = [0.0]
+        worked, reported = -1, 0.0
 
         def catch_up() -> None:
-            changed = shared.catch_up()
-            if changed:
+            nonlocal worked, reported
+            shared.catch_up()
+            applied = shared.shared_gallery.applied
+            if applied != worked:  # whoever read the change: this thread, or one that changed something here
                 work.run()
-            if changed or time.monotonic() - reported[0] >= nodes.REPORT_SECONDS:
-                nodes.report(shared.database, shared.node, shared.shared_gallery.applied)
-                reported[0] = time.monotonic()
+            if applied != worked or time.monotonic() - reported >= nodes.REPORT_SECONDS:
+                nodes.report(shared.database, shared.node, applied)
+                reported = time.monotonic()
+            worked = applied
 
         def back() -> None:
             shared.shared_gallery.reload_if_behind()
@@ -276,7 +279,8 @@ class Service:
         """Finish what earlier changes left, of this node and of the others; how much is finished now."""
         finished = self.erasures.finish()
         if self.node_work is not None and isinstance(self.enrolment, SharedEnrolment):
-            finished += self.node_work.run() + self.enrolment.remove_orphans()
+            finished += self.node_work.run()
+            self.enrolment.tidy()
         return finished
 
     def _sweep_folder(self) -> None:

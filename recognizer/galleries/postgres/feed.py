@@ -35,6 +35,7 @@ class Feed:
     def __init__(self, database: Database, catch_up: Callable[[], object], back: Callable[[], object] = lambda: None):
         self._database, self._catch_up, self._back = database, catch_up, back
         self._ended = threading.Event()
+        database.followed = True
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
         self._thread.start()
 
@@ -45,6 +46,7 @@ class Feed:
     def close(self) -> None:
         """End the thread."""
         self._ended.set()
+        self._database.followed = False
         self._thread.join(5)
 
     def _run(self) -> None:
