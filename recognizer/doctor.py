@@ -261,12 +261,13 @@ def cache(file: Path) -> Finding:
 
 def access(settings: Settings) -> Finding:
     """Who may use the server: whether there are keys, and whether their files are protected."""
-    from recognizer.access.access_file import AccessFile
     from recognizer.access.keys import Keys
+    from recognizer.access.opening_access import open_access
+    from recognizer.database.opening import open_database
 
     file = settings.state_dir / "access.sqlite"
     try:
-        keys = Keys(AccessFile(file), settings.admin_key)
+        keys = Keys(open_access(settings.state_dir, open_database(settings.database_url)), settings.admin_key)
         valid = sum(keys.living(key.id) is not None for key in keys.all()) + (settings.admin_key is not None)
         locked = keys.required()
         if settings.tls_certificate is not None:

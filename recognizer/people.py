@@ -80,7 +80,7 @@ class People:
 
     def __repr__(self) -> str:
         engine = self.service.engine.info.id
-        return f"<People: {len(self)} enrolled in {str(self._group.enrolment.folder.root)!r}, engine {engine}>"
+        return f"<People: {len(self)} enrolled in {self._group.enrolment.place!r}, engine {engine}>"
 
     def close(self) -> None:
         """End all threads and close all files."""

@@ -12,7 +12,7 @@ from recognizer.core.errors import ModelMissing
 from recognizer.core.settings import Settings
 from recognizer.weights import manifest
 
-from . import enrolling, fuzz, markers, signals
+from . import clusters, enrolling, fuzz, markers, signals
 from . import photos as real_photos
 from .certificates import authority  # noqa: F401, a fixture
 
@@ -58,6 +58,25 @@ def pytest_runtest_teardown(item):
 def nobody_acts_yet():
     """Commands that ran in this process said who acts."""
     audit.ACTOR.set("local")
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory, request):
+    """A PostgreSQL with pgvector, whose new databases have the tables. Never killed: see `clusters.Cluster` for that."""
+    if not clusters.available():
+        pytest.skip(clusters.MISSING)
+    if clusters.RUNNING:
+        yield clusters.running(clusters.RUNNING)
+        return
+    base = tmp_path_factory.getbasetemp()
+    with clusters.shared((base.parent if hasattr(request.config, "workerinput") else base) / "cluster") as made:
+        yield made
+
+
+@pytest.fixture
+def database_url(cluster) -> str:
+    """The URL of a new, empty database with the tables."""
+    return cluster.make_database()
 
 
 @pytest.fixture(scope="session")

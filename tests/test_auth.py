@@ -69,7 +69,10 @@ def test_head_asks_for_what_get_does(tmp_path):
 
 
 def test_what_changes_something_is_not_for_readers():
-    asking = {("POST", path) for path in ("/recognize", "/detect", "/verify", "/objects", "/session")}
+    asking = {
+        ("POST", path)
+        for path in ("/recognize", "/detect", "/verify", "/objects", "/session", "/archive/search", "/events/search")
+    }
     asking.add(("DELETE", "/session"))
     for (method, template), role in ROUTES.items():
         if method != "GET" and (method, template) not in asking:

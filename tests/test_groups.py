@@ -65,6 +65,12 @@ def faces(photos):
     return {name: photos[file].read_bytes() for name, file in files.items()}
 
 
+def described(vision, image):
+    """The embeddings of the faces of a picture."""
+    faces = vision.detect(image)
+    return vision.describe(image, faces, vision.qualities(image, faces))[0]
+
+
 def named(group, photo) -> list[str | None]:
     return [face.subject for face in group.recognition.recognize(photo).faces]
 
@@ -295,7 +301,7 @@ def test_a_camera_names_the_people_of_its_group_whatever_becomes_of_the_group(ho
 
     def seen(camera) -> str | None:
         vision = service.video.vision_at(cameras.get(camera))
-        (match,) = vision.match(vision.describe(image, vision.detect(image)))
+        (match,) = vision.match(described(vision, image))
         assert vision.decide(match.candidates).subject == match.subject
         return match.subject
 
@@ -338,6 +344,6 @@ def test_groups_from_python(tmp_path, models_dir, photos):
         assert staff.verify(photos["biden.jpg"], subject="Joe").same and "staff" in repr(staff)
         image = people.service.recognition.decode(photos["biden.jpg"].read_bytes())
         for each, name in ((staff, "Joe"), (people, None)):
-            assert each.vision.match(each.vision.describe(image, each.vision.detect(image)))[0].subject == name
+            assert each.vision.match(described(each.vision, image))[0].subject == name
         people.delete_group("staff")
         assert people.groups() == ["default"]

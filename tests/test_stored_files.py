@@ -34,6 +34,7 @@ ELSEWHERE = {
     "recognizer.engines.dlib.int8": "the folder of weights",
     "recognizer.engines.prepared": "the folder of weights",
     "recognizer.enrolment.conversion": "known_faces",
+    "recognizer.enrolment.photo_store": "the folder of photos that nodes share, from which erasing a person removes theirs",
     "recognizer.enrolment.folder": "known_faces",
     "recognizer.enrolment.subject_export": "the file that the command names",
     "recognizer.events.exporting": "the file that the command names",

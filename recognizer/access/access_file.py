@@ -97,6 +97,59 @@ class AccessFile:
                 self._looked = time.monotonic()  # not after an error: then the next to ask looks again
             return self._held
 
+    def add_key(self, key: ApiKey) -> None:
+        """Store a new key, durably.
+
+        Raises
+        ------
+        StorageError
+        """
+        with self.writing() as database:
+            database.execute(
+                "INSERT INTO keys (id, name, role, hash, made, expires) VALUES (?, ?, ?, ?, ?, ?)",
+                (key.id, key.name, key.role, key.hash, key.made, key.expires),
+            )
+
+    def revoke_key(self, id: str, revoked: float) -> None:
+        """Note when a key was revoked, and end its sessions.
+
+        Raises
+        ------
+        StorageError
+        """
+        with self.writing() as database:
+            database.execute("UPDATE keys SET revoked = ? WHERE id = ? AND revoked IS NULL", (revoked, id))
+            database.execute("DELETE FROM sessions WHERE key = ?", (id,))
+
+    def add_session(self, session: CookieSession, now: float, most: int) -> None:
+        """Store a session; those that have ended go, and the oldest of its key if it has more than `most`.
+
+        Raises
+        ------
+        StorageError
+        """
+        with self.writing() as database:
+            database.execute("DELETE FROM sessions WHERE expires <= ?", (now,))
+            database.execute(
+                "DELETE FROM sessions WHERE token IN "
+                "(SELECT token FROM sessions WHERE key = ? ORDER BY expires DESC LIMIT -1 OFFSET ?)",
+                (session.key, most - 1),
+            )
+            database.execute(
+                "INSERT INTO sessions (token, key, proof, expires) VALUES (?, ?, ?, ?)",
+                (session.token, session.key, session.proof, session.expires),
+            )
+
+    def end_session(self, token: str) -> None:
+        """Forget a session, by the hash of its token.
+
+        Raises
+        ------
+        StorageError
+        """
+        with self.writing() as database:
+            database.execute("DELETE FROM sessions WHERE token = ?", (token,))
+
     @contextlib.contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """One transaction, on the disk once the block has ended.

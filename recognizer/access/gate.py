@@ -567,7 +567,7 @@ class Gate:
             shown["Vary"] = "Origin"
         if visit.cors is not None:
             shown["Access-Control-Allow-Origin"] = visit.cors
-            shown["Access-Control-Expose-Headers"] = "Retry-After"
+            shown["Access-Control-Expose-Headers"] = "Retry-After, Recognizer-Change"
             shown["Cross-Origin-Resource-Policy"] = "cross-origin"
         if visit.preflight:
             shown["Access-Control-Allow-Methods"] = "GET, POST, PATCH, PUT, DELETE"

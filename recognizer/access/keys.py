@@ -99,11 +99,7 @@ class Keys:
             raise InvalidParameter("expires: expected a time to come")
         text = f"rk_{''.join(secrets.choice('abcdefghijkmnpqrstuvwxyz23456789') for _ in range(8))}_{secrets.token_urlsafe(32)}"
         key = ApiKey(text[3:11], name.strip(), role, _hasher().hash(text), self._clock(), expires)
-        with self._file.writing() as database:
-            database.execute(
-                "INSERT INTO keys (id, name, role, hash, made, expires) VALUES (?, ?, ?, ?, ?, ?)",
-                (key.id, key.name, key.role, key.hash, key.made, key.expires),
-            )
+        self._file.add_key(key)
         return key, text
 
     def all(self) -> list[ApiKey]:
@@ -127,10 +123,9 @@ class Keys:
         if held is None:
             raise KeyNotFound(f"there is no key with the id {id!r}")
         if held.revoked is None:
-            held = replace(held, revoked=self._clock())
-            with self._file.writing() as database:
-                database.execute("UPDATE keys SET revoked = ? WHERE id = ? AND revoked IS NULL", (held.revoked, id))
-                database.execute("DELETE FROM sessions WHERE key = ?", (id,))
+            revoked = self._clock()
+            held = replace(held, revoked=revoked)
+            self._file.revoke_key(id, revoked)
         return held
 
     # -- asking -----------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import threading
 from collections import Counter
 
 from recognizer.core.audit import AuditLog, acting
-from recognizer.core.errors import InvalidKey, KeyExpired, RecognizerError, StorageError
+from recognizer.core.errors import DatabaseAway, InvalidKey, KeyExpired, RecognizerError, StorageError
 
 ACTION = "key_refused"
 #: Who acts in the lines that stand for all addresses beyond `MOST`.
@@ -70,5 +70,5 @@ class Refusals:
         try:
             with acting(actor):
                 self._audit.append(ACTION, count=reasons.total(), reasons=dict(reasons))
-        except StorageError as error:  # the request is refused nevertheless
+        except (StorageError, DatabaseAway) as error:  # the request is refused nevertheless
             log.warning("refused keys could not be noted: %s", error.message)

@@ -11,7 +11,7 @@ import secrets
 import time
 from collections.abc import Callable
 
-from recognizer.access.access_file import AccessFile, ApiKey
+from recognizer.access.access_file import AccessFile, ApiKey, CookieSession
 from recognizer.access.keys import Keys
 
 #: The oldest sessions of a key end when there are more.
@@ -42,17 +42,8 @@ class Sessions:
         """
         token, now = secrets.token_urlsafe(32), self._clock()
         expires = min(now + self._seconds, key.expires or float("inf"))
-        with self._file.writing() as database:
-            database.execute("DELETE FROM sessions WHERE expires <= ?", (now,))
-            database.execute(
-                "DELETE FROM sessions WHERE token IN "
-                "(SELECT token FROM sessions WHERE key = ? ORDER BY expires DESC LIMIT -1 OFFSET ?)",
-                (key.id, MOST_PER_KEY - 1),
-            )
-            database.execute(
-                "INSERT INTO sessions (token, key, proof, expires) VALUES (?, ?, ?, ?)",
-                (_hash(token), key.id, _hash(token + key.hash), expires),
-            )
+        session = CookieSession(_hash(token), key.id, _hash(token + key.hash), expires)
+        self._file.add_session(session, now, MOST_PER_KEY)
         return token, expires
 
     def find(self, token: str) -> tuple[ApiKey, float] | None:
@@ -80,8 +71,7 @@ class Sessions:
         ------
         StorageError
         """
-        with self._file.writing() as database:
-            database.execute("DELETE FROM sessions WHERE token = ?", (_hash(token),))
+        self._file.end_session(_hash(token))
 
 
 def csrf_token(token: str) -> str:

@@ -10,12 +10,12 @@ from recognizer.commands.common import emit, shared_options, state, table
 
 
 def _log():
-    from recognizer.core.audit import AuditLog
     from recognizer.core.vault import open_vault
+    from recognizer.database.opening import open_audit
 
     settings = state().settings()
     vault = open_vault(settings.encryption_key, settings.encryption_key_file)
-    return AuditLog(settings.state_dir / "audit", vault)
+    return open_audit(settings.state_dir, vault, state().database())
 
 
 @click.group()

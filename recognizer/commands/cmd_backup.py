@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from recognizer.commands.common import emit, plain, say, shared_options, state
+from recognizer.commands.common import emit, folder_settings, plain, say, shared_options, state
 from recognizer.core.wording import plural
 
 
@@ -14,7 +14,7 @@ def _places():
     from recognizer.backup.reseal import Places
     from recognizer.core.vault import open_vault
 
-    settings = state().settings()
+    settings = folder_settings()
     vault = open_vault(settings.encryption_key, settings.encryption_key_file)
     return Places(settings.known_faces, settings.state_dir, settings.groups_dir), vault
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from recognizer.commands.common import emit, plain, say, shared_options, state, table
+from recognizer.commands.common import emit, folder_settings, plain, say, shared_options, state, table
 
 
 def _places():
     from recognizer.backup.reseal import Places
 
-    settings = state().settings()
+    settings = folder_settings()
     return Places(settings.known_faces, settings.state_dir, settings.groups_dir), settings
 
 

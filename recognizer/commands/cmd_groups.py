@@ -50,7 +50,7 @@ def add(name):
 
     with service(started=False) as made:
         group = made.groups.add(name)
-        shown, place = replies.group(group), str(group.enrolment.folder.root)
+        shown, place = replies.group(group), group.enrolment.place
     if state().json:
         emit(shown)
     else:

@@ -27,10 +27,10 @@ def keys(context):
 
 
 def _keys():
-    from recognizer.access.access_file import AccessFile
     from recognizer.access.keys import Keys
+    from recognizer.access.opening_access import open_access
 
-    return Keys(AccessFile(state().settings().state_dir / "access.sqlite"))
+    return Keys(open_access(state().settings().state_dir, state().database()))
 
 
 def _secrets():
@@ -44,9 +44,10 @@ def _secrets():
 def _note(action: str, **details) -> None:
     """Write a change into the audit log."""
     from recognizer.core import audit
+    from recognizer.database.opening import open_audit
 
     with audit.acting(audit.command_line_actor()):
-        audit.AuditLog(state().settings().state_dir / "audit").append(action, **details)
+        open_audit(state().settings().state_dir, None, state().database()).append(action, **details)
 
 
 @keys.command()

@@ -72,7 +72,7 @@ def recognize(photos, top_k, min_face, landmarks, threshold, attributes, annotat
     """
     with group_service() as (made, group):
         if not len(group.gallery):
-            say(f"nobody is enrolled: put photos into {plain(str(group.enrolment.folder.root))}/NAME/, or use `enroll`")
+            say(f"nobody is enrolled: put photos into {plain(group.enrolment.place)}/NAME/, or use `enroll`")
 
         def look(photo):
             return group.recognition.recognize(

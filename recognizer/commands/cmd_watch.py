@@ -68,7 +68,7 @@ def watch(source, output, window, every_frame, loop, seconds, objects, landmarks
         if shown:
             stack.callback(shown.close)
         if not len(group.gallery):
-            say(f"nobody is enrolled: put photos into {plain(str(group.enrolment.folder.root))}/NAME/, or use `enroll`")
+            say(f"nobody is enrolled: put photos into {plain(group.enrolment.place)}/NAME/, or use `enroll`")
         wanted = made.attribute_finder.chosen(attributes)
         if wanted:
             with Progress() as progress:

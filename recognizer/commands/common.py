@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from recognizer.core.errors import RecognizerError
+from recognizer.core.errors import RecognizerError, SettingsError
 from recognizer.core.settings import SETTINGS, Settings
+
+if TYPE_CHECKING:
+    from recognizer.database.connection import Database
 
 _CHOICES = {item.name: item.metadata["choices"] for item in SETTINGS}
 
@@ -24,6 +27,7 @@ class CommandState:
     json: bool = False
     group: str | None = None
     overrides: dict = field(default_factory=dict)
+    _database: Database | None = None
 
     def settings(self) -> Settings:
         """The settings in force.
@@ -34,9 +38,38 @@ class CommandState:
         """
         return Settings.from_environment(**self.overrides)
 
+    def database(self) -> Database | None:
+        """The database of the settings, closed when the command ends; None without one.
+
+        Raises
+        ------
+        SettingsError
+        """
+        from recognizer.database.opening import open_database
+
+        if self._database is None:
+            self._database = open_database(self.settings().database_url)
+            if self._database is not None:
+                click.get_current_context().find_root().call_on_close(self._database.close)
+        return self._database
+
 
 def state() -> CommandState:
     return click.get_current_context().ensure_object(CommandState)
+
+
+def folder_settings() -> Settings:
+    """The settings in force, for commands that work on the files of a single server.
+
+    Raises
+    ------
+    SettingsError
+        People are in a database.
+    """
+    settings = state().settings()
+    if settings.database_url:
+        raise SettingsError("database_url: this command is for a single server; docs/scale.md says how to do without it")
+    return settings
 
 
 def _remember(context: click.Context, option: click.Parameter, value):

@@ -499,6 +499,22 @@ class AuditLog:
         return self.folder / f"{begin:012}.jsonl"
 
 
+def sealed_line(line: AuditLine) -> tuple[AuditLine, bytes]:
+    """A line with its hash, and its bytes as they are stored."""
+    line = line | {"hash": _hash(line)}
+    return line, _bytes(line)
+
+
+def parsed_line(data: bytes) -> AuditLine | None:
+    """A stored line; None if it is none."""
+    return _parsed(data)
+
+
+def wrong_line(line: AuditLine, data: bytes, where: str, expected: int | None, previous: str) -> list[str]:
+    """The problems of a stored line at its position; see `_wrong`."""
+    return _wrong(line, data, where, expected, previous, None)
+
+
 def _id_in(names: dict[str, str], subject: str) -> str:
     """The id of a subject; a new one if the subject has none."""
     return next((about for about, name in names.items() if name == subject), None) or new_id()

@@ -70,7 +70,9 @@
     │   └── TooManyCameras          the maximum number of cameras is reached
     ├── CameraUnavailable           the camera delivers no picture now
     ├── Busy                        the queue is full; try again shortly
-    │   └── Starting                the server is still loading
+    │   ├── Starting                the server is still loading
+    │   ├── DatabaseAway            the database of the nodes does not answer
+    │   └── NotCaughtUp             this node does not have a change of another one yet
     ├── StorageError                the disk refused a read or a write
     │   ├── SealBroken              encrypted data was changed
     │   ├── AuditBroken             the audit log was changed
@@ -532,6 +534,19 @@ class Starting(Busy):
     """The server is still loading."""
 
     code = "starting"
+
+
+class DatabaseAway(Busy):
+    """The database that the nodes share cannot be reached now. Searches go on; changes need it."""
+
+    code = "database_away"
+    retry_after = 2.0
+
+
+class NotCaughtUp(Busy):
+    """A request brought the number of a change that this node does not have yet."""
+
+    code = "not_caught_up"
 
 
 class StorageError(RecognizerError):

@@ -184,6 +184,21 @@ class Settings:
         "Folder of groups: one folder per group, with one folder per person in it (docs/groups.md).",
         shown="`.groups` in `RECOGNIZER_KNOWN_FACES`",
     )
+    database_url: str | None = _setting(
+        None,
+        str,
+        "PostgreSQL database that several nodes share (docs/scale.md): `postgresql://user:password@host/name`. It then has "
+        "what `known_faces` and the state folder have otherwise: people, keys, sessions, changed settings and the audit log.",
+        shown="none",
+        secret=True,
+    )
+    photos: str | None = _setting(
+        None,
+        str,
+        "Where nodes that share a database store photos: a folder that all of them see, or a bucket such as "
+        "`s3://bucket/prefix`. Required with a database unless photos are not kept.",
+        shown="none",
+    )
     models_dir: Path = _setting(_default_models, Path, "Folder for downloaded model weights.", shown="the user's cache folder")
     detector: str = _setting("yunet", str, "Face detector.", choices=("yunet", "hog", "cnn"))
     embedder: str = _setting("dlib+sface", str, "Face embedder.", choices=("dlib", "sface", "dlib+sface"))
@@ -533,6 +548,8 @@ class Settings:
         unknown = [name for name in self.attributes if name not in ATTRIBUTES]
         if unknown:
             raise SettingsError(f"attributes: expected some of {', '.join(ATTRIBUTES)}, got {unknown[0]!r}")
+        if self.database_url and self.keep_photos and self.photos is None:
+            raise SettingsError("photos: expected a folder that all nodes see, or a bucket, because database_url is set")
         if not self.keep_photos and self.strangers != "off":
             raise SettingsError("strangers: expected off because keep_photos is off, and strangers are stored with pictures")
 

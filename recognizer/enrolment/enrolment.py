@@ -16,6 +16,8 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from recognizer.core.consent import Consent
+from recognizer.core.identity import Identity
+from recognizer.core.vault import Vault
 from recognizer.enrolment.cache import EncodingsCache
 from recognizer.enrolment.cache_writing import CacheWriting
 from recognizer.enrolment.changes import EnrolmentChanges
@@ -66,6 +68,76 @@ class Enrolment:
     def revision(self) -> int:
         """Increases with every change of the gallery."""
         return self._table.revision
+
+    # -- what is stored, for others -----------------------------------------------------------------------------
+
+    @property
+    def vault(self) -> Vault | None:
+        """Encrypts the stored data; None if it is stored in plain form."""
+        return self.folder.vault
+
+    def read(self, path: str, max_bytes: int) -> bytes:
+        """The photo, or the template in its place, at the path of an entry.
+
+        Raises
+        ------
+        OSError, ImageTooLarge, SealBroken, KeyMissing
+        """
+        return self.folder.read(path, max_bytes)
+
+    def thumbnail(self, photo: str) -> bytes | None:
+        """The stored JPEG of the face on a photo, if there is one."""
+        return self.cache.thumbnail(photo)
+
+    def make_folder(self, name: str) -> None:
+        """Make a subject without photos.
+
+        Raises
+        ------
+        NameTaken, StorageError
+        """
+        self.folder.make_folder(name)
+
+    def folder_names(self) -> list[str]:
+        """The names of all subjects, also of those without photos."""
+        return self.folder.names()
+
+    def has_files(self, subject: str) -> bool:
+        """Whether a subject has any photo, read or not."""
+        return bool(self.folder.files_of(subject))
+
+    def is_unsorted(self, name: str) -> bool:
+        """Whether a picture of this name lies in the folder itself."""
+        return self.folder.is_unsorted(name)
+
+    def sweep(self, subject: str | None = None) -> None:
+        """Remove what interrupted writes left, everywhere or of one subject; see `KnownFaces.sweep`."""
+        self.folder.sweep(subject)
+
+    def has_folder_named(self, subject: str) -> bool:
+        """See `KnownFaces.has_folder_named`."""
+        return self.folder.has_folder_named(subject)
+
+    def remove_folder_without_files(self, subject: str) -> bool:
+        """See `KnownFaces.remove_folder_without_files`."""
+        return self.folder.remove_folder_without_files(subject)
+
+    def identity(self, subject: str) -> Identity | None:
+        """The id by which other services' clients know a subject, if it has one."""
+        return self.folder.identity(subject)
+
+    @property
+    def place(self) -> str:
+        """Where people are stored, for messages."""
+        return os.fspath(self.folder.root)
+
+    def unreadable(self) -> str | None:
+        """Why the stored photos cannot be read; None if they can be."""
+        return None if os.access(self.folder.root, os.R_OK | os.X_OK) else "known_faces cannot be read"
+
+    def close(self) -> None:
+        """Close the files."""
+        self.cache.close()
 
     # -- the folder as it is ------------------------------------------------------------------------------------
 
@@ -209,6 +281,14 @@ class Enrolment:
         """Everybody with a folder from which something was read, in the order in which people are listed."""
         with self._table.lock:
             return self._table.subjects()
+
+    def page(self, offset: int, limit: int | None, wanted: str) -> tuple[dict[str, list[Entry]], int]:
+        """Part of `subjects`: those with `wanted` in their name, `limit` of them from `offset` on; and their total number."""
+        found, search = self.names(), wanted.casefold()
+        if search:
+            found = [name for name in found if search in name.casefold()]
+        chosen = found[offset:] if limit is None else found[offset : offset + limit]
+        return {name: self.entries_so_far(name) for name in chosen}, len(found)
 
     def is_enrolled(self, subject: str) -> bool:
         """Whether anything was read from a subject's folder."""

@@ -125,7 +125,9 @@ class MemoryGallery:
                 chosen = sorted(latest.values())
                 self._append(vectors[chosen], [subjects[i] for i in chosen], [photos[i] for i in chosen])
 
-    def load(self, vectors: np.ndarray, owners: np.ndarray, subjects: Sequence[str], photos: np.ndarray) -> None:
+    def load(
+        self, vectors: np.ndarray, owners: np.ndarray, subjects: Sequence[str], photos: np.ndarray | Sequence[str]
+    ) -> None:
         """Add many templates at once, which must not be there yet.
 
         Parameters
@@ -135,22 +137,26 @@ class MemoryGallery:
             Index into `subjects` of each row.
         subjects : sequence of str
             None of them has a template yet.
-        photos : ndarray of uint8, shape (n, 16)
-            The photos' ids as bytes.
+        photos : ndarray of uint8, shape (n, 16), or sequence of str
+            The photos' ids, as bytes or as they are written.
 
         Raises
         ------
         ValueError
             A subject has templates already, or the shapes do not fit.
         """
-        if vectors.shape != (len(owners), self.dim) or photos.shape != (len(owners), PhotoIds.BYTES):
-            raise ValueError(f"expected {len(owners)} rows, got vectors {vectors.shape} and photos {photos.shape}")
+        fits = len(photos) == len(owners) and (not isinstance(photos, np.ndarray) or photos.shape[1:] == (PhotoIds.BYTES,))
+        if vectors.shape != (len(owners), self.dim) or not fits:
+            raise ValueError(f"expected {len(owners)} rows, got vectors {vectors.shape} and {len(photos)} photos")
         with self._lock:
             if len(set(subjects)) < len(subjects) or any(subject in self._ids for subject in subjects):
                 raise ValueError("expected subjects without templates")
             numbers = np.array([self._id(subject) for subject in subjects], np.int32)
             start, end = self._make_room(len(vectors))
-            self._rows.photos.put_bytes(start, photos)
+            if isinstance(photos, np.ndarray):
+                self._rows.photos.put_bytes(start, photos)
+            else:
+                self._rows.photos.put(start, photos)
             self._fill(start, vectors, numbers[owners])
             self._publish(end)
 

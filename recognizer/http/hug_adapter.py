@@ -152,6 +152,35 @@ class SecurityHeaders:
                 response.append_header(name, value)
 
 
+#: Carries the number of a change: in the reply to a change, and in requests that must see it on another node.
+CHANGE_HEADER = "Recognizer-Change"
+#: Seconds that such a request waits for its node to have the change.
+CHANGE_SECONDS = 1.0
+
+
+class ChangeNumbers:
+    """Where nodes share a database: replies carry the number of the change that they made, and requests wait for theirs."""
+
+    def __init__(self, site: Site):
+        self._site = site
+
+    def process_resource(self, request, response, resource, params):
+        database, wanted = self._site.database, request.get_header(CHANGE_HEADER)
+        if database is None:
+            return
+        database.forget_changes()
+        if wanted is None:
+            return
+        if not wanted.isascii() or not wanted.isdigit() or len(wanted) > 18:
+            raise InvalidParameter(f"{CHANGE_HEADER}: expected the number that a reply carried, got {brief(wanted)}")
+        self._site.service.wait_for_change(int(wanted), CHANGE_SECONDS)
+
+    def process_response(self, request, response, resource, request_succeeded):
+        database = self._site.database
+        if database is not None and (number := database.latest_change()):
+            response.set_header(CHANGE_HEADER, str(number))
+
+
 class AccessCheck:
     """Refuses requests of unknown clients before anything else is done, and those without the route's role once it is known."""
 
@@ -360,7 +389,8 @@ class SiteHttp(ServedHttp):
         self._site = site
         self._photo_routes: list[tuple[str, re.Pattern[str]]] | None = None
         self.output_format = output  # type: ignore[misc]  # a property of hug's class, which mypy does not see
-        for middleware in (SecurityHeaders(site), AccessCheck(site), RequestParameters(site), SharedFolder(site)):
+        parts = (SecurityHeaders, AccessCheck, ChangeNumbers, RequestParameters, SharedFolder)
+        for middleware in (part(site) for part in parts):
             self.add_middleware(middleware)
 
     def _body_limit(self, environ: dict[str, Any]) -> int | None:

@@ -9,22 +9,24 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from recognizer.access import dialects
-from recognizer.access.access_file import AccessFile
 from recognizer.access.gate import ROUTES, AccessRules, Gate
 from recognizer.access.keys import Keys
+from recognizer.access.opening_access import open_access
 from recognizer.access.refusals import Refusals
 from recognizer.access.sessions import Sessions
 from recognizer.access.signing import SigningSecrets
-from recognizer.core import audit, logs
+from recognizer.core import logs
 from recognizer.core.errors import RecognizerError, SettingsError, Starting
 from recognizer.core.metrics import Metrics
 from recognizer.core.progress import Progress
 from recognizer.core.settings import Settings
 from recognizer.core.vault import open_vault
+from recognizer.database import schema
+from recognizer.database.opening import open_audit, open_database
 from recognizer.http.pages import Pages
 from recognizer.service import Service, make_service, needed_files
 from recognizer.weights import manifest
@@ -54,6 +56,8 @@ class Site:
         Decides what each request may do.
     dialect_errors : dict
         Dialect -> the function that gives an error the status and the form of that dialect.
+    database : Database or None
+        What the nodes share; None where there is one server.
     access_log : AuditLog
         For entries that concern no subject; the service has an audit log of its own, which also knows subjects' names.
     refusals : Refusals
@@ -63,7 +67,8 @@ class Site:
 
     def __init__(self, settings: Settings):
         self.settings = settings
-        access_file = AccessFile(settings.state_dir / "access.sqlite")
+        self.database = open_database(settings.database_url)
+        access_file = open_access(settings.state_dir, self.database)
         self.keys = Keys(access_file, settings.admin_key)
         rules = AccessRules(
             settings.anyone_may_do_anything,
@@ -77,10 +82,15 @@ class Site:
         self.signing = SigningSecrets(
             settings.state_dir, lambda: open_vault(settings.encryption_key, settings.encryption_key_file)
         )
-        on = dialects.chosen(settings.dialects, list(ROUTES))
+        known: Sequence[dialects.DialectAccess] = dialects.DIALECTS
+        words = settings.dialects
+        if self.database is not None:
+            words = dialects.on_a_database(words)
+            known = tuple(each for each in known if each.name not in dialects.BY_IDS)
+        on = dialects.chosen(words, list(ROUTES), known)
         self.gate = Gate(self.keys, sessions, rules, dialects=on, secrets=self.signing)
         self.dialect_errors: dict[str, Callable[[RecognizerError], tuple[int, Any]]] = {}
-        self.access_log = audit.AuditLog(settings.state_dir / "audit")
+        self.access_log = open_audit(settings.state_dir, None, self.database)
         self.refusals = Refusals(self.access_log)
         self.metrics = Metrics()
         self.metrics.watch("recognizer_ready", lambda: not self.not_ready_reasons())
@@ -150,7 +160,7 @@ class Site:
 
     def _make(self, progress: Progress) -> Service:
         if self._made is None:
-            self._made = make_service(self.settings, progress.download, self.metrics)
+            self._made = make_service(self.settings, progress.download, self.metrics, self.database)
         if self._closing:
             self._made.groups.interrupt()
         return self._made
@@ -173,7 +183,9 @@ class Site:
     def load_or_end(self) -> None:
         """Load the service, or end the process with a sentence that says why it cannot."""
         try:
-            self.keys.required()
+            if self.database is not None:
+                schema.require_current(self.database)
+            self.keys.required()  # without the keys, a node would answer everybody
             self.load()
         except RecognizerError as error:
             if not self._closing:  # an interrupted load is no failure

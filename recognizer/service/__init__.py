@@ -18,15 +18,19 @@ from recognizer import __version__
 from recognizer.backup import reseal
 from recognizer.backup.reseal import EncryptionPresence
 from recognizer.core import names
+from recognizer.core.adjustments import Adjustments
 from recognizer.core.audit import AuditLog
-from recognizer.core.errors import Busy, InvalidSource, RecognizerError, SettingsError, StorageError
-from recognizer.core.holdings import Holdings
+from recognizer.core.errors import Busy, Conflict, InvalidSource, RecognizerError, SettingsError, StorageError
+from recognizer.core.holdings import Holding, Holdings
 from recognizer.core.lock import WriteLock
 from recognizer.core.metrics import Metrics
 from recognizer.core.pool import Pool
-from recognizer.core.settings import DEFAULT, Settings
+from recognizer.core.settings import CHANGEABLE, DEFAULT, Settings
 from recognizer.core.unfinished import Unfinished
 from recognizer.core.vault import Vault, open_vault
+from recognizer.database import nodes, schema
+from recognizer.database.connection import Database
+from recognizer.database.opening import open_adjustments, open_audit, open_database, open_lock
 from recognizer.engines import make_engine, weights_for
 from recognizer.enrolment.bulk import BulkSettings
 from recognizer.enrolment.cache import EncodingsCache
@@ -34,9 +38,11 @@ from recognizer.enrolment.closeness import GalleryCalibration, Measurement
 from recognizer.enrolment.enrolment import Enrolment
 from recognizer.enrolment.examination import EncodingOptions, EnrolmentRules
 from recognizer.enrolment.folder import KnownFaces
-from recognizer.enrolment.identities import Identities
+from recognizer.enrolment.identities import Identities, NoIdentities
 from recognizer.enrolment.photo_encoding import EncodingReporter
+from recognizer.enrolment.photo_store import StoredPhotos, open_store
 from recognizer.enrolment.retention import Sweep
+from recognizer.enrolment.shared_enrolment import SharedEnrolment
 from recognizer.enrolment.watcher import Watcher
 from recognizer.events.appearances import EventRules
 from recognizer.events.event_erasing import Retention
@@ -44,6 +50,8 @@ from recognizer.events.sightings import SightingRules
 from recognizer.fetching.fetcher import Fetcher
 from recognizer.galleries.contract import Gallery
 from recognizer.galleries.memory import MemoryGallery
+from recognizer.galleries.postgres.feed import Feed
+from recognizer.galleries.postgres.gallery import PostgresGallery
 from recognizer.photos import sandbox
 from recognizer.service import health
 from recognizer.service.archive_service import KeptArchive
@@ -58,6 +66,7 @@ from recognizer.service.group_follower import GroupFollower
 from recognizer.service.group_vision import GroupVision
 from recognizer.service.groups import SEPARATOR, PeopleGroup, PeopleGroups
 from recognizer.service.matcher import Matcher
+from recognizer.service.node_work import NodeWork
 from recognizer.service.object_finder import ObjectFinder
 from recognizer.service.other_servers import OtherServers
 from recognizer.service.recognition import Recognition
@@ -108,16 +117,19 @@ class Service:
         presence: EncryptionPresence,
         changes: WriteLock,
         metrics: Metrics | None = None,
+        adjustments: Adjustments | None = None,
     ):
         self.settings, self.enrolment = settings, enrolment
         engine, rules = enrolment.options.engine, enrolment.options.rules
         self.engine = engine
         self.pool, self.audit = pool, audit
         self.gallery: Gallery = enrolment.gallery
+        #: Whether people are in a database that servers share.
+        self.is_shared = isinstance(enrolment, SharedEnrolment)
         #: Encrypts the stored data; None if it is stored in plain form.
-        self.vault: Vault | None = enrolment.folder.vault
+        self.vault: Vault | None = enrolment.vault
         #: Follows known_faces, and erases what has expired; None until `start`, or if the settings disable it.
-        self.watcher: Watcher | None = None
+        self.watcher: Watcher | Feed | None = None
         self.group_follower: GroupFollower | None = None
         self.sweep: Sweep | None = None
         #: True from the end of `start` until `close` begins.
@@ -131,7 +143,7 @@ class Service:
         self._measurement = Measurement(enrolment)
 
         state, info, font = settings.state_dir, engine.info, manifest.path("font", settings.models_dir)
-        self.tuning = Tuning(settings, audit)
+        self.tuning = Tuning(settings, audit, adjustments or open_adjustments(state, CHANGEABLE, None))
         self.matcher = Matcher(info, self.gallery, settings.threshold, lambda: self.tuning.stranger_rate)
         self.strangers = KeptStrangers(
             state / "strangers",
@@ -172,19 +184,27 @@ class Service:
         )
         self._other_caches = other_caches = OtherCachesHolding(enrolment, [state / name for name in reseal.CACHES[1:]])
         self.visits = KeptVisits(state, settings.sightings, settings.sightings_days, engine, self.matcher, rules, self.vault)
+        of_this_node: list[Holding] = [
+            EventsHolding(self.events),
+            WaitingPicturesHolding(self.strangers, lambda: self.video.sightings),
+            StrangersHolding(self.strangers, lambda: self.matcher.one_to_one),
+            DetectedFacesHolding(self.detected_faces, lambda: self.matcher.one_to_one),
+            VisitsHolding(self.visits),
+            ArchiveHolding(self.archive),
+        ]
+        leftovers = LeftoversHolding(enrolment, state)
+        #: What other nodes erased and renamed, still to be done here; None where there is one server.
+        self.node_work: NodeWork | None = None
+        if isinstance(enrolment, SharedEnrolment):
+            self.node_work = NodeWork(enrolment, [other_caches, *of_this_node, leftovers], engine.info.dim)
         #: Every keeper of what is stored about people; see `holdings`.
         self.holdings = Holdings(
             [
                 EnrolledHolding(enrolment, rules.max_bytes),
                 other_caches,
-                EventsHolding(self.events),
-                WaitingPicturesHolding(self.strangers, lambda: self.video.sightings),
-                StrangersHolding(self.strangers, lambda: self.matcher.one_to_one),
-                DetectedFacesHolding(self.detected_faces, lambda: self.matcher.one_to_one),
-                VisitsHolding(self.visits),
-                ArchiveHolding(self.archive),
+                *of_this_node,
                 AuditNamesHolding(audit),
-                LeftoversHolding(enrolment.folder, state),
+                leftovers,
             ]
         )
         self.erasures = Erasures(self.holdings, enrolment, audit, Unfinished(state / reseal.UNFINISHED, self.vault), changes)
@@ -201,7 +221,7 @@ class Service:
         )
         #: All galleries; what is above is of the default one.
         self.groups = PeopleGroups(
-            settings.groups_dir,
+            None if self.is_shared else settings.groups_dir,
             state,
             PeopleGroup(
                 names.DEFAULT_GROUP,
@@ -211,7 +231,7 @@ class Service:
                 self.subjects,
                 self.erasures,
                 self.holdings,
-                Identities(enrolment.folder, changes.hold),
+                NoIdentities() if self.is_shared else Identities(enrolment.folder, changes.hold),
             ),
             self._make_group,
             audit,
@@ -263,7 +283,7 @@ class Service:
                 VisitsHolding(self.visits, prefix=name + SEPARATOR),
                 ArchiveHolding(self.archive, prefix=name + SEPARATOR),
                 AuditNamesHolding(audit),
-                LeftoversHolding(enrolment.folder, settings.state_dir),
+                LeftoversHolding(enrolment, settings.state_dir),
             ]
         )
         unfinished = Unfinished(state / reseal.UNFINISHED, self.vault)
@@ -353,13 +373,14 @@ class Service:
         self.groups.default.finish_changes()
         if self.settings.watch:
             self.enrolment.tidy()
-            self.groups.start(progress)
-            self.watcher = Watcher(self.enrolment, self.settings.watch_poll, self._changes.hold)
-            self.group_follower = GroupFollower(self.groups, self.settings.watch_poll, self._changes.hold)
+            if not self.is_shared:
+                self.groups.start(progress)
+                self.group_follower = GroupFollower(self.groups, self.settings.watch_poll, self._changes.hold)
+            self.watcher = self._follow()
             self.sweep = Sweep(
                 self.groups,
                 self.groups.erase,
-                self.groups.finish,
+                self._finish_everything,
                 self._purge,
                 self.settings.expiry_grace_days,
             )
@@ -369,6 +390,38 @@ class Service:
         """Delete what is old; returns how many events these were."""
         self.detected_faces.purge()
         return self.events.purge()
+
+    def _follow(self) -> Watcher | Feed:
+        """Follow the folder, or the changes of the other nodes."""
+        shared, work = self.enrolment, self.node_work
+        if not isinstance(shared, SharedEnrolment) or work is None:
+            return Watcher(self.enrolment, self.settings.watch_poll, self._changes.hold)
+        worked, reported = -1, 0.0
+
+        def catch_up() -> None:
+            nonlocal worked, reported
+            shared.catch_up()
+            applied = shared.shared_gallery.applied
+            if applied != worked:  # whoever read the change: this thread, or one that changed something here
+                work.run()
+            if applied != worked or time.monotonic() - reported >= nodes.REPORT_SECONDS:
+                nodes.report(shared.database, shared.node, applied)
+                reported = time.monotonic()
+            worked = applied
+
+        def back() -> None:
+            shared.shared_gallery.reload_if_behind()
+            work.run()
+
+        return Feed(shared.database, catch_up, back)
+
+    def _finish_everything(self) -> int:
+        """Finish what earlier changes left, of this node and of the others; how much is finished now."""
+        finished = self.groups.finish()
+        if self.node_work is not None and isinstance(self.enrolment, SharedEnrolment):
+            finished += self.node_work.run()
+            self.enrolment.tidy()
+        return finished
 
     def serve(self) -> None:
         """Start what only a server does, not a command: deliver events, process strangers, run the cameras that are always
@@ -411,8 +464,18 @@ class Service:
         self.video.end_workers()
         sandbox.close()
         self.groups.close()
-        self.enrolment.cache.close()
+        self.enrolment.close()
         self._presence.close()
+
+    def wait_for_change(self, number: int, seconds: float) -> None:
+        """Wait until searches see the change with this number, which another node made.
+
+        Raises
+        ------
+        NotCaughtUp
+        """
+        if isinstance(self.enrolment, SharedEnrolment):
+            self.enrolment.shared_gallery.wait_for(number, seconds)
 
     # -- photos from elsewhere ----------------------------------------------------------------------------------
 
@@ -472,8 +535,12 @@ class Service:
         ------
         Busy
             One is being made already.
+        Conflict
+            People are in a database.
         StorageError
         """
+        if self.settings.database_url:
+            raise Conflict("people are in a database here: back up the database and the photos with their own tools")
         if not self._backing_up.acquire(blocking=False):
             raise Busy("a backup is being made already; try again when that is done")
         try:
@@ -527,7 +594,12 @@ def needed_files(settings: Settings) -> tuple[str, ...]:
     return (*weights_for(settings.detector, settings.embedder), "font")
 
 
-def make_service(settings: Settings, download: manifest.Progress | None = None, metrics: Metrics | None = None) -> Service:
+def make_service(
+    settings: Settings,
+    download: manifest.Progress | None = None,
+    metrics: Metrics | None = None,
+    database: Database | None = None,
+) -> Service:
     """Build the service that `settings` describe; `Service.start` makes it ready.
 
     Parameters
@@ -537,6 +609,8 @@ def make_service(settings: Settings, download: manifest.Progress | None = None, 
         Called with the progress of fetching missing weights; see `manifest.fetch`.
     metrics : Metrics, optional
         Counts work and results.
+    database : Database, optional
+        The one of the settings, if it is open already.
 
     Raises
     ------
@@ -545,7 +619,10 @@ def make_service(settings: Settings, download: manifest.Progress | None = None, 
     StorageError
         A folder cannot be used.
     SettingsError
-        The setting `camera` names nothing that can be read.
+        The setting `camera` names nothing that can be read, or the database cannot be used as it is.
+    EngineMismatch
+        The database has templates of another engine.
+    DatabaseAway
     """
     try:
         parse_source(settings.camera)
@@ -557,11 +634,14 @@ def make_service(settings: Settings, download: manifest.Progress | None = None, 
         presence = reseal.EncryptionPresence(places)
         opened.callback(presence.close)
         reseal.check(places, vault)
+        database = database or open_database(settings.database_url)
+        if database is not None:
+            schema.require_current(database)
         folder = KnownFaces(settings.known_faces, vault)
         cache = EncodingsCache(settings.state_dir / "encodings.sqlite", vault, without_disk=True)
         opened.callback(cache.close)
         manifest.fetch(needed_files(settings), settings.models_dir, download)
-        made = _assemble(settings, folder, cache, vault, presence, metrics)
+        made = _assemble(settings, folder, cache, vault, presence, metrics, database)
         opened.pop_all()
         return made
 
@@ -573,6 +653,7 @@ def _assemble(
     vault: Vault | None,
     presence: EncryptionPresence,
     metrics: Metrics | None,
+    database: Database | None,
 ) -> Service:
     recipe: dict[str, Any] = {
         "detector": settings.detector,
@@ -592,17 +673,30 @@ def _assemble(
         strip_metadata=settings.strip_metadata,
     )
     workers = settings.workers or cores()
-    changes = WriteLock(settings.state_dir)
-    enrolment = Enrolment(
-        folder,
-        cache,
+    changes = open_lock(settings.state_dir, database)
+    options = EncodingOptions(engine, recipe, rules, workers)
+    enrolment: Enrolment
+    if database is None:
         # a file of vectors in plain form is no place for what is to be encrypted
-        MemoryGallery(engine.info.id, engine.info.dim, folder=settings.state_dir if vault is None else None),
-        EncodingOptions(engine, recipe, rules, workers),
-        settings.keep_photos,
-        changes.hold,
-    )
+        gallery = MemoryGallery(engine.info.id, engine.info.dim, folder=settings.state_dir if vault is None else None)
+        enrolment = Enrolment(folder, cache, gallery, options, settings.keep_photos, changes.hold)
+    else:
+        cache.close()
+        enrolment = _shared_enrolment(settings, database, options, vault)
     fetcher = Fetcher(allow=settings.fetch_allow, timeout=settings.fetch_timeout, max_bytes=settings.max_image_bytes)
-    audit = AuditLog(settings.state_dir / "audit", vault)
+    audit = open_audit(settings.state_dir, vault, database)
+    adjustments = open_adjustments(settings.state_dir, CHANGEABLE, database)
     pool = Pool(workers, settings.queue)
-    return Service(settings, enrolment, pool, fetcher, audit, presence, changes, metrics)
+    return Service(settings, enrolment, pool, fetcher, audit, presence, changes, metrics, adjustments)
+
+
+def _shared_enrolment(settings: Settings, database: Database, options: EncodingOptions, vault: Vault | None) -> SharedEnrolment:
+    """The enrolment of a node; the node is known to the others on return."""
+    info = options.engine.info
+    schema.join(database, info.id, info.dim, vault)
+    store = open_store(settings.photos) if settings.keep_photos and settings.photos is not None else None
+    node = nodes.own_id(settings.state_dir)
+    nodes.report(database, node, 0)
+    return SharedEnrolment(
+        database, PostgresGallery(database, info.id, info.dim, vault), StoredPhotos(store, vault), options, vault, node
+    )

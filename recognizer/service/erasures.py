@@ -141,7 +141,7 @@ class Erasures:
         assert work.new_name is not None
         old, new = work.whose.name, work.new_name
         if not work.recorded:
-            if self._enrolment.folder.has_folder_named(old):  # the process ended before it renamed anything
+            if self._enrolment.has_folder_named(old):  # the process ended before it renamed anything
                 self._unfinished.end(work)
                 return True
             known = self._audit.names().values()
@@ -157,7 +157,7 @@ class Erasures:
 
     def _erase_last_photo(self, work: UnfinishedWork) -> bool:
         name = work.whose.name
-        if self._enrolment.folder.remove_folder_without_files(name) and name in self._audit.names().values():
+        if self._enrolment.remove_folder_without_files(name) and name in self._audit.names().values():
             self._audit.erase_photo(name, last=True)
         self._unfinished.end(work)
         return True

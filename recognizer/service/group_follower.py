@@ -66,6 +66,7 @@ class GroupFollower:
         """Turn the system's notifications into names of groups; while there are none, `_follow` looks every second."""
         import watchfiles
 
+        assert self._groups.root is not None, "there are groups to follow"
         root = self._groups.root.absolute()
         while not self._stop.is_set():
             if self._poll or not root.is_dir():

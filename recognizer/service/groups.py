@@ -22,6 +22,7 @@ from recognizer.core.audit import AuditLog
 from recognizer.core.disk import disk_errors
 from recognizer.core.errors import (
     Busy,
+    Conflict,
     GroupNotFound,
     GroupTaken,
     InvalidGroup,
@@ -103,7 +104,7 @@ class PeopleGroup:
         """Remove what an interrupted write left in the folder; if that fails, the next start does it."""
         try:
             with changes.hold():
-                self.enrolment.folder.sweep()
+                self.enrolment.sweep()
         except (Busy, StorageError) as error:
             log.warning("what interrupted changes left in %s stays for now: %s", self.place, error.message)
 
@@ -132,8 +133,8 @@ class PeopleGroups:
 
     Parameters
     ----------
-    root : Path
-        The folder of groups; created with the first group.
+    root : Path or None
+        The folder of groups; created with the first group. None where there is only the default group.
     state : Path
         The state folder.
     default : PeopleGroup
@@ -146,7 +147,7 @@ class PeopleGroups:
 
     def __init__(
         self,
-        root: Path,
+        root: Path | None,
         state: Path,
         default: PeopleGroup,
         make: GroupMaker,
@@ -165,7 +166,7 @@ class PeopleGroups:
 
     def names(self) -> list[str]:
         """The names of all groups, the default first."""
-        if not self.root.is_dir():
+        if self.root is None or not self.root.is_dir():
             return [names.DEFAULT_GROUP]
         found = {name for name in KnownFaces(self.root).names() if not _is_default(name)}
         return [names.DEFAULT_GROUP, *sorted(found, key=names.comparison_key)]
@@ -200,7 +201,7 @@ class PeopleGroups:
         return opened.group
 
     def _folder(self, name: str) -> Path | None:
-        return KnownFaces(self.root).subject_folder(name) if self.root.is_dir() else None
+        return None if self.root is None or not self.root.is_dir() else KnownFaces(self.root).subject_folder(name)
 
     def _known(self, name: str, folder: Path) -> _Open | None:
         """A group that is open, if its folder is still the one that it was opened for."""
@@ -323,8 +324,12 @@ class PeopleGroups:
         Raises
         ------
         InvalidGroup, GroupTaken, StorageError
+        Conflict
+            People are in a database that servers share.
         """
         name = names.normalise_group(name)
+        if self.root is None:
+            raise Conflict("groups are folders of one server; in a database that servers share there is the default group only")
         if len(name) > MAX_NAME:
             raise InvalidGroup(f"group: expected a name of at most {MAX_NAME} characters, got {len(name)}")
         taken = GroupTaken(f"there is a group {name!r} already", group=name)
@@ -371,7 +376,7 @@ class PeopleGroups:
             folder = group.enrolment.folder.root
             self._drop(group.name)
             self._audit.append("group_delete", group=group.name)
-            KnownFaces(self.root).remove_subject(folder.name)
+            KnownFaces(folder.parent).remove_subject(folder.name)
             self._erase_state(folder.name)
         return {"deleted": group.name, "people": len(people), "photos": photos}
 
@@ -423,7 +428,7 @@ class PeopleGroups:
 
     def erase_orphans(self) -> None:
         """Erase what is kept about groups whose folders are gone: encodings are templates of people's faces."""
-        if not self.root.is_dir() or not self._state.is_dir():
+        if self.root is None or not self.root.is_dir() or not self._state.is_dir():
             return
         there = set(self.names())
         gone = [each.name for each in self._state.iterdir() if each.is_dir() and _written(each.name) not in there]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import platform
 import shutil
 from collections.abc import Callable, Mapping
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from recognizer import __version__
 from recognizer.core.errors import RecognizerError
 from recognizer.core.metrics import Metrics
+from recognizer.enrolment.shared_enrolment import SharedEnrolment
 
 if TYPE_CHECKING:
     from recognizer.service import Service
@@ -59,6 +59,23 @@ def report(service: Service) -> dict:
         "strangers": service.strangers.counts(),
         "visits": _if_readable(service.visits.counts),
         "archive": _if_readable(service.archive.status),
+        **_database(service),
+    }
+
+
+def _database(service: Service) -> dict:
+    """The state of the database that nodes share; nothing where there is one server."""
+    shared = service.enrolment
+    if not isinstance(shared, SharedEnrolment):
+        return {}
+    away = shared.database.away_since
+    return {
+        "database": {
+            "reachable": away is None,
+            "away_since": None if away is None else round(away, 3),
+            "node": shared.node,
+            "applied": shared.shared_gallery.applied,
+        }
     }
 
 
@@ -80,15 +97,14 @@ def unready(service: Service) -> list[str]:
         reasons.append("known_faces is not followed any longer")
     elif service.group_follower is not None and not service.group_follower.alive:
         reasons.append("the folders of groups are not followed any longer")
-    if not os.access(service.enrolment.folder.root, os.R_OK | os.X_OK):
-        reasons.append("known_faces cannot be read")
-    return reasons
+    unreadable = service.enrolment.unreadable()
+    return reasons if unreadable is None else [*reasons, unreadable]
 
 
 def show(service: Service, metrics: Metrics) -> None:
     """Register gauges whose values are read at each scrape."""
     engine, pool, gallery = service.engine, service.pool, service.gallery
-    folders = {"known_faces": service.enrolment.folder.root, "state": service.settings.state_dir}
+    folders = {"known_faces": service.settings.known_faces, "state": service.settings.state_dir}
     built = (__version__, platform.python_version(), engine.detector.name, engine.embedder.name)
     sources: dict[str, Callable[[], float | Mapping[tuple[str, ...], float]]] = {
         "recognizer_queue_inside": lambda: pool.inside,

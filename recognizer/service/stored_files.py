@@ -75,6 +75,7 @@ STORED_FILES = (
     StoredFiles("access.sqlite*", "recognizer.access.access_file"),
     StoredFiles("signing.json", "recognizer.access.signing"),
     StoredFiles("changes.lock*", "recognizer.core.fair_lock"),
+    StoredFiles("node", "recognizer.database.nodes"),
     StoredFiles("encryption.json", "recognizer.backup.reseal"),
     StoredFiles("encryption.lock", "recognizer.backup.reseal"),
     StoredFiles("running/*.lock", "recognizer.backup.reseal"),

@@ -22,7 +22,6 @@ from recognizer.enrolment.cache import EncodingsCache
 from recognizer.enrolment.enrolment import Enrolment
 from recognizer.enrolment.entries import Entry
 from recognizer.enrolment.face_choice import thumbnail_key
-from recognizer.enrolment.folder import KnownFaces
 from recognizer.events.sightings import Sightings
 from recognizer.galleries import matching
 from recognizer.service.archive_service import KeptArchive
@@ -57,21 +56,21 @@ class EnrolledHolding:
             return []
 
     def find(self, whose: Whose) -> int:
-        return len(self._entries(whose.name)) or int(self._enrolment.folder.subject_folder(whose.name) is not None)
+        return len(self._entries(whose.name)) or int(self._enrolment.has_folder(whose.name))
 
     def export(self, whose: Whose) -> Iterator[ExportedFile]:
         entries = self._entries(whose.name)
         for entry in entries:
-            data = self._enrolment.folder.read(entry.path, self._max_bytes)
+            data = self._enrolment.read(entry.path, self._max_bytes)
             yield ExportedFile(f"photos/{PurePosixPath(entry.path).name}", data, "photos")
         keys = {entry.photo: thumbnail_key(entry.photo, entry.encoding.face) for entry in entries if entry.photo}
         for photo, key in keys.items():
-            kept = self._enrolment.cache.thumbnail(key)
+            kept = self._enrolment.thumbnail(key)
             if kept is not None:
                 yield ExportedFile(f"thumbnails/{photo}.jpg", kept, "thumbnails")
         yield as_json("templates.json", [_plain_template(entry) for entry in entries], "templates")
         agreed = self._enrolment.consent(whose.name)
-        held = self._enrolment.folder.identity(whose.name)
+        held = self._enrolment.identity(whose.name)
         if held is not None:
             yield as_json("identity.json", {"id": held.id, "made": held.made, **held.data}, "identity")
         yield as_json("consent.json", {"consent": agreed.note, "expires": agreed.expires}, "consent")
@@ -116,7 +115,7 @@ class OtherCachesHolding:
         rows = 0
         for file in self._files:
             if whose.photos and file.exists():
-                with closing(EncodingsCache(file, self._enrolment.folder.vault)) as cache:
+                with closing(EncodingsCache(file, self._enrolment.vault)) as cache:
                     if forget:
                         cache.forget(whose.photos)
                     rows += cache.rows_about(whose.photos)
@@ -412,7 +411,7 @@ class LeftoversHolding:
 
     Parameters
     ----------
-    folder : KnownFaces
+    enrolment : Enrolment
     state : Path
         The state folder.
     now : callable
@@ -421,8 +420,8 @@ class LeftoversHolding:
 
     label = "left-over files"
 
-    def __init__(self, folder: KnownFaces, state: Path, now: Callable[[], float] = time.time):
-        self._folder, self._state, self._now = folder, state, now
+    def __init__(self, enrolment: Enrolment, state: Path, now: Callable[[], float] = time.time):
+        self._enrolment, self._state, self._now = enrolment, state, now
 
     def find(self, whose: Whose) -> int:
         """None that are known to be about this subject."""
@@ -436,7 +435,7 @@ class LeftoversHolding:
         """Nothing: these are never read."""
 
     def erase(self, whose: Whose) -> None:
-        self._folder.sweep(whose.name)
+        self._enrolment.sweep(whose.name)
         for path in self._abandoned():
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)

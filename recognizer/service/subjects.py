@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -102,6 +102,10 @@ class Subjects:
             self._enrolment.catch_up(*subjects)
             yield
 
+    def changing(self, *subjects: str) -> AbstractContextManager[None]:
+        """For changes of the enrolment from outside: see `_change`."""
+        return self._change(*subjects)
+
     # -- enrolment ----------------------------------------------------------------------------------------------
 
     def enrol(self, subject: str, photo: bytes, *, face: str = "only", force: bool = False) -> EnrolledPhoto:
@@ -157,7 +161,7 @@ class Subjects:
             self._erasures.require_finished(name)
             if self._enrolment.has_folder(name):
                 raise NameTaken(f"{name!r} exists already", subject=name)
-            self._enrolment.folder.make_folder(name)
+            self._enrolment.make_folder(name)
         return name
 
     def _examine(self, photo: bytes, face: str, force: bool) -> Examined:
@@ -195,11 +199,8 @@ class Subjects:
 
     def page(self, offset: int = 0, limit: int | None = None, search: str = "") -> tuple[list[Person], int]:
         """A page of `all`: those with `search` in their name, `limit` of them from `offset` on; and their total number."""
-        found, wanted = self._enrolment.names(), search.casefold()
-        if wanted:
-            found = [name for name in found if wanted in name.casefold()]
-        chosen = found[offset:] if limit is None else found[offset : offset + limit]
-        return [self._person(name, self._enrolment.entries_so_far(name)) for name in chosen], len(found)
+        chosen, total = self._enrolment.page(offset, limit, search)
+        return [self._person(name, entries) for name, entries in chosen.items()], total
 
     def odd_photos(self) -> dict[str, int] | None:
         """How many photos of each subject are odd among the others (see `review`); those with none are left out.
@@ -310,7 +311,7 @@ class Subjects:
         name = names.normalise_lookup(name)
         with self._change(name):
             entries = self._enrolment.entries_so_far(name)
-            if not entries and not self._enrolment.folder.files_of(name):
+            if not entries and not self._enrolment.has_files(name):
                 raise SubjectNotFound(f"nobody called {name!r} is enrolled")
             before = self._enrolment.consent(name)
             held = before.changed(note, expires)
@@ -371,10 +372,10 @@ class Subjects:
         PhotoNotFound, UnsupportedImage, ImageTooLarge, SealBroken, KeyMissing
         """
         missing = PhotoNotFound(f"no file {file!r} lies in known_faces itself")
-        if not self._enrolment.folder.is_unsorted(file):
+        if not self._enrolment.is_unsorted(file):
             raise missing
         try:
-            data = self._enrolment.folder.read(file, self._rules.max_bytes)
+            data = self._enrolment.read(file, self._rules.max_bytes)
         except OSError:
             raise missing from None
         if images.sniff(data) is None:
@@ -396,7 +397,7 @@ class Subjects:
         """
         entry = self._entry(name, photo)
         try:
-            data = self._enrolment.folder.read(entry.path, self._rules.max_bytes)
+            data = self._enrolment.read(entry.path, self._rules.max_bytes)
             if template_file.is_template(data):
                 raise PhotoNotFound(f"photo {photo!r} was not kept: only its template is")
             return data
@@ -411,7 +412,7 @@ class Subjects:
         SubjectNotFound, PhotoNotFound
         """
         entry = self._entry(name, photo)
-        kept = self._enrolment.cache.thumbnail(thumbnail_key(photo, entry.encoding.face))
+        kept = self._enrolment.thumbnail(thumbnail_key(photo, entry.encoding.face))
         if kept is not None:
             return kept
         if entry.encoding.box is None:

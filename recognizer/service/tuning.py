@@ -16,9 +16,9 @@ log = logging.getLogger("recognizer")
 class Tuning:
     """The settings, and those that were changed at run time, which `adjustments.Adjustments` owns."""
 
-    def __init__(self, settings: Settings, audit: AuditLog):
+    def __init__(self, settings: Settings, audit: AuditLog, adjustments: Adjustments):
         self._settings, self._audit = settings, audit
-        self._adjustments = Adjustments(settings.state_dir / "settings.json", CHANGEABLE)
+        self._adjustments = adjustments
 
     @property
     def stranger_rate(self) -> float:

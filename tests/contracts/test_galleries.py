@@ -4,7 +4,7 @@ import gc
 import itertools
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import numpy as np
 import pytest
@@ -14,16 +14,42 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from recognizer.core.errors import EngineMismatch
 from recognizer.core.types import Embedding, Template
+from recognizer.database.connection import Database
 from recognizer.galleries.contract import Gallery
 from recognizer.galleries.memory import MemoryGallery
+from recognizer.galleries.postgres.gallery import PostgresGallery
 
 ENGINE, DIM = "test/1", 4
 GALLERIES = {"memory": MemoryGallery, "memory with sketches": lambda engine, dim: MemoryGallery(engine, dim, sketch_from=8)}
 
 
-@pytest.fixture(params=GALLERIES)
+@pytest.fixture(params=[*GALLERIES, pytest.param("postgres", marks=pytest.mark.network)])
 def make(request):
     """A function that makes an empty gallery: ``make(dim)``."""
+    if request.param in GALLERIES:
+
+        def in_memory(dim=DIM):
+            return GALLERIES[request.param](ENGINE, dim)
+
+        in_memory.tried = lambda number: number
+        yield in_memory
+        return
+    with closing(Database(request.getfixturevalue("database_url"))) as database:
+
+        def empty(dim=DIM):
+            with database.transaction() as connection:
+                connection.execute("truncate subject, photo, template, change")
+            gallery = PostgresGallery(database, ENGINE, dim)
+            gallery.load()
+            return gallery
+
+        empty.tried = lambda number: max(3, number // 50)  # each change is a transaction
+        yield empty
+
+
+@pytest.fixture(params=GALLERIES)
+def make_in_memory(request):
+    """The same of galleries that are in memory only: what the others add to those is tried with fewer templates."""
     return lambda dim=DIM: GALLERIES[request.param](ENGINE, dim)
 
 
@@ -213,14 +239,17 @@ class Model(RuleBasedStateMachine):
 @pytest.mark.slow
 def test_any_sequence_of_changes_gives_what_a_dict_gives(make):
     machine = type("ModelOfOne", (Model,), {"make": staticmethod(make)})
-    run_state_machine_as_test(machine, settings=settings(max_examples=150, stateful_step_count=30, deadline=None))
+    run_state_machine_as_test(
+        machine,
+        settings=settings(max_examples=min(150, make.tried(600)), stateful_step_count=30, deadline=None),
+    )
 
 
 # --- growing, packing, forgetting ------------------------------------------------------------------------------------
 
 
-def test_many_removals_and_additions_leave_search_right(make):
-    gallery, rng = make(8), np.random.default_rng(5)
+def test_many_removals_and_additions_leave_search_right(make_in_memory):
+    gallery, rng = make_in_memory(8), np.random.default_rng(5)
     truth = {}
     for turn in range(12):
         fresh = {(f"s{rng.integers(60)}", f"{turn}-{i}"): rng.normal(size=8).astype(np.float32) for i in range(400)}
@@ -255,8 +284,8 @@ def holds(gallery, vector) -> bool:
 
 
 @pytest.mark.parametrize("way", ["photo", "subject", "replaced", "replaced by renaming"])
-def test_a_removed_vector_is_gone_from_memory(make, way):
-    gallery = make()
+def test_a_removed_vector_is_gone_from_memory(make_in_memory, way):
+    gallery = make_in_memory()
     secret = [0.1234567, -7.654321, 3.1415927, 2.7182817]
     gallery.add([template("ann", "p", secret), template("bob", "p", axis(0)), template("cid", "p", axis(1))])
     assert holds(gallery, secret)
@@ -271,8 +300,8 @@ def test_a_removed_vector_is_gone_from_memory(make, way):
     assert not holds(gallery, secret)
 
 
-def test_the_name_and_photos_of_the_removed_are_gone_once_the_gallery_is_packed(make):
-    gallery = make()
+def test_the_name_and_photos_of_the_removed_are_gone_once_the_gallery_is_packed(make_in_memory):
+    gallery = make_in_memory()
     name, photo = "".join(["Removed ", "Person"]), "".join(["photo-", "17"])
     gallery.add([template(name, photo, axis(0))])
     gallery.remove(name)
@@ -289,8 +318,8 @@ def very_many() -> tuple:
 
 
 @pytest.mark.slow
-def test_two_hundred_thousand_templates(make, very_many):
-    gallery, rng = make(128), np.random.default_rng(2)
+def test_two_hundred_thousand_templates(make_in_memory, very_many):
+    gallery, rng = make_in_memory(128), np.random.default_rng(2)
     vectors, templates = very_many
     for part in itertools.batched(templates, 50_000) if sys.version_info >= (3, 12) else [templates]:
         gallery.add(list(part))
@@ -346,7 +375,7 @@ def test_a_template_that_is_replaced_is_never_missing(make):
     gallery = make(32)
     gallery.add([*crowd(), template("ann", "p", axis(0, 32))])
     with meanwhile(lambda: gallery.add([template("ann", "p", axis(0, 32))])):
-        for _ in range(ROUNDS):
+        for _ in range(make.tried(ROUNDS)):
             assert found(gallery, axis(0, 32)) == [("ann", 0, "p")]
 
 
@@ -362,7 +391,7 @@ def test_a_template_that_is_removed_is_found_at_its_own_distance_or_not_at_all(m
         gallery.remove("ann")
 
     with meanwhile(come_and_go):
-        for _ in range(ROUNDS):
+        for _ in range(make.tried(ROUNDS)):
             subject, distance, _ = found(gallery, probe)[0]
             assert (subject, distance) in expected or subject.startswith("far")
 
@@ -376,7 +405,7 @@ def test_a_subject_that_is_renamed_always_has_one_of_its_names(make):
         assert gallery.rename("anna", "ann") == 2
 
     with meanwhile(rename):
-        for _ in range(ROUNDS):
+        for _ in range(make.tried(ROUNDS)):
             first, second = found(gallery, axis(0, 32), 2)
             assert first[0] in ("ann", "anna") and first[1] == 0
             assert second[0].startswith("far")  # never under both names at once
@@ -399,7 +428,7 @@ def test_everything_at_once(make):
         gallery.rename(f"s{i % 50}", f"s{(i * 7) % 50}")
 
     with meanwhile(add, add, remove, rename):
-        for _ in range(ROUNDS // 3):
+        for _ in range(make.tried(ROUNDS // 3)):
             assert found(gallery, axis(0, 8, 100)) == [("rock", 0, "p")]
             assert len(gallery) >= 1
             counted = gallery.subjects()

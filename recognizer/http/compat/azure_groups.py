@@ -272,7 +272,7 @@ def _add_persons(route: AzureRouter, site: Site, kind: GroupKind) -> None:
     def list_persons(asked: DialectRequest, group: str) -> list[dict]:
         """The people of a group, by their ids."""
         found = site.service.groups.get(kind.group_name(group))
-        everybody = [shown(found, name) for name in found.enrolment.folder.names()]
+        everybody = [shown(found, name) for name in found.enrolment.folder_names()]
         return page(asked, everybody, lambda each: str(each["personId"]))
 
     @add("GET", "/{person}")

@@ -429,7 +429,7 @@ def _add_subjects(route: DialectRouter, site: Site) -> None:
 
 def _names(site: Site) -> list[str]:
     enrolment = site.service.enrolment
-    return sorted({*enrolment.subjects(), *enrolment.folder.names()}, key=comparison_key)
+    return sorted({*enrolment.subjects(), *enrolment.folder_names()}, key=comparison_key)
 
 
 def _given(asked: DialectRequest, name: str) -> str:

@@ -813,7 +813,13 @@ SCHEMAS: dict[str, dict] = {
             "strangers": about({"type": ["object", "null"]}, "What was kept and dropped since the start."),
             "visits": about({"type": ["object", "null"]}, "Visits that are kept; null if there are none."),
             "archive": about(optional(ref("ArchiveStatus")), "Null without an archive."),
+            "database": about(
+                closed({"reachable": BOOLEAN, "away_since": optional(NUMBER), "node": TEXT, "applied": COUNT}),
+                "The database that nodes share, only where there is one: since when it is away, in seconds since 1970, the id "
+                "of this node, and the number of the last change that its searches see.",
+            ),
         },
+        may=("database",),
         example={
             "live": True,
             "ready": True,

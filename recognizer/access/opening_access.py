@@ -1,0 +1,14 @@
+"""The keys and sessions: in the database where nodes share one, and in the state folder otherwise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from recognizer.access.access_file import AccessFile
+from recognizer.access.access_tables import AccessTables
+from recognizer.database.connection import Database
+
+
+def open_access(state: Path, database: Database | None) -> AccessFile:
+    """The keys and sessions of a node."""
+    return AccessFile(state / "access.sqlite") if database is None else AccessTables(database)

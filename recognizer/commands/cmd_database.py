@@ -1,0 +1,218 @@
+"""database: the PostgreSQL database that nodes share."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from recognizer.commands.common import emit, plain, say, service, shared_options, state, table
+from recognizer.core.errors import NotEmpty, SettingsError
+from recognizer.core.times import iso_time
+from recognizer.core.wording import plural
+
+
+@click.group()
+@shared_options("json")
+def database():
+    """Create and maintain the database that several servers share (RECOGNIZER_DATABASE_URL).
+
+    docs/scale.md describes such an installation.
+    """
+
+
+def _database():
+    found = state().database()
+    if found is None:
+        raise SettingsError("database_url: expected the database, for example postgresql://user:password@host/name")
+    return found
+
+
+@database.command()
+@shared_options("json")
+def init():
+    """Create the tables in an empty database. Its user must be allowed to create the extension pgvector."""
+    from recognizer.database import schema
+
+    if schema.version(_database()) is not None:
+        raise NotEmpty("the database has the tables already; `database migrate` brings them up to date")
+    _migrated()
+
+
+@database.command()
+@shared_options("json")
+def migrate():
+    """Bring the tables up to date after an update of this program. All nodes may go on until they are restarted."""
+    from recognizer.database import schema
+
+    if schema.version(_database()) is None:
+        raise SettingsError("the database has no tables yet; `database init` creates them")
+    _migrated()
+
+
+def _migrated() -> None:
+    from recognizer.database import schema
+
+    before, after = schema.migrate(_database())
+    if state().json:
+        emit({"before": before, "after": after})
+    elif before == after:
+        click.echo(f"the tables are current: version {after}")
+    else:
+        click.echo(f"the tables are of version {after} now" + (f", before {before}" if before else ""))
+
+
+@database.command()
+@shared_options("json")
+def status():
+    """Show the version of the tables, what is stored, and the nodes.
+
+    `waits` is the number of erasures and renamings that a node has not done yet in what it stores for itself.
+    """
+    from recognizer.database import nodes, schema
+
+    held = _database()
+    schema.require_current(held)
+    common = schema.installation(held)
+    people, photos, templates, orphans, last = held.rows(
+        "select (select count(*) from subject), (select count(*) from photo), (select count(*) from template), "
+        "(select count(*) from orphan), (select coalesce(max(seq), 0) from change)"
+    )[0]
+    found = nodes.everyone(held)
+    if state().json:
+        emit(
+            {
+                "version": schema.version(held),
+                "engine": common and common.engine,
+                "encrypted": common is not None and common.sealed_by is not None,
+                "people": people,
+                "photos": photos,
+                "templates": templates,
+                "photos_to_remove": orphans,
+                "last_change": last,
+                "nodes": [
+                    {
+                        "id": each.id,
+                        "name": each.name,
+                        "version": each.version,
+                        "seen": iso_time(each.seen),
+                        "applied": each.applied,
+                        "waits": each.work,
+                    }
+                    for each in found
+                ],
+            }
+        )
+        return
+    click.echo(f"{plural(people, 'person', 'people')}, {plural(photos, 'photo')}, {plural(templates, 'template')}")
+    click.echo(f"engine: {common.engine if common else 'none yet'}; the last change has the number {last}")
+    rows = [[each.id, each.name, each.version, _ago(each.seen), each.applied, each.work] for each in found]
+    table(["node", "machine", "version", "seen", "change", "waits"], rows)
+
+
+def _ago(seconds: float) -> str:
+    return f"{time.time() - seconds:.0f} s ago"
+
+
+@database.command()
+@click.argument("node")
+@shared_options("json")
+def forget(node):
+    """Forget the node with the id NODE, which will not come back.
+
+    What waits for it is forgotten too: erase its state folder.
+    """
+    from recognizer.database import nodes
+
+    if not nodes.forget(_database(), node):
+        raise click.BadParameter(f"there is no node {node!r}", param_hint="NODE")
+    if state().json:
+        emit({"forgotten": node})
+    else:
+        click.echo(f"{plain(node)} is forgotten; erase its state folder")
+
+
+@database.command()
+@shared_options("json", "folder", "engine")
+def load():
+    """Enrol everybody of known_faces in the database. Photos that are there already are left out, so it may be repeated."""
+    from recognizer.enrolment import template_file
+    from recognizer.enrolment.examination import Examined
+    from recognizer.service import make_service
+
+    people = photos = 0
+    settings = state().settings()
+    _database()
+    state().overrides["database_url"] = ""  # the folder, as a single server has it
+    with service() as source:
+        made = make_service(settings.replace(watch=False))
+        try:
+            made.start()
+            for name, entries in source.enrolment.subjects().items():
+                new = 0
+                with made.subjects.changing(name):
+                    for entry in (each for each in entries if each.encoding.vector is not None):
+                        data = source.enrolment.read(entry.path, settings.max_image_bytes)
+                        kept = None if template_file.is_template(data) else source.enrolment.thumbnail(entry.photo)
+                        extension = entry.path.rpartition(".")[2]
+                        new += made.enrolment.add(name, data, extension, Examined(entry.encoding, kept))[1]
+                    consent = source.enrolment.consent(name)
+                    if new and consent:
+                        made.enrolment.set_consent(name, consent)
+                people, photos = people + (new > 0), photos + new
+            if photos:
+                made.audit.append("database_load", people=people, photos=photos)
+            problems = source.enrolment.problem_count
+        finally:
+            made.close()
+    if state().json:
+        emit({"people": people, "photos": photos, "problems": problems})
+        return
+    click.echo(f"{plural(people, 'person', 'people')} with {plural(photos, 'photo')} were enrolled in the database")
+    if problems:
+        say(f"{plural(problems, 'file')} cannot be used; `people problems` lists them")
+
+
+@database.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@shared_options("json", "engine")
+def dump(folder):
+    """Write everybody into FOLDER, as a known_faces folder that one server can use. It must be empty, or not exist.
+
+    With an encryption key, the files are encrypted. Keys, sessions, settings and the audit log are not written.
+    """
+    from recognizer.enrolment import template_file
+    from recognizer.enrolment.entries import marks
+    from recognizer.enrolment.folder import KnownFaces
+
+    _database()
+    if folder.exists() and any(folder.iterdir()):
+        raise NotEmpty(f"{folder.name} is not empty")
+    folder.mkdir(parents=True, exist_ok=True)
+    photos = 0
+    with service(started=False) as made:
+        target, enrolment = KnownFaces(folder, made.vault), made.enrolment
+        most = state().settings().max_image_bytes
+        names = enrolment.folder_names()
+        for name in names:
+            target.make_folder(name)
+            for entry in enrolment.entries_so_far(name):
+                extension = entry.path.rpartition(".")[2]
+                if extension == template_file.EXTENSION:
+                    data = template_file.written(entry.encoding)
+                else:
+                    data = enrolment.read(entry.path, most)
+                target.add(name, entry.photo + marks(entry.encoding.face), extension, data)
+                photos += 1
+            consent = enrolment.consent(name)
+            if consent:
+                target.set_consent(name, consent)
+        made.audit.append("database_dump", people=len(names), photos=photos)
+    if state().json:
+        emit({"people": len(names), "photos": photos})
+    else:
+        click.echo(f"{plural(len(names), 'person', 'people')} with {plural(photos, 'photo')} are in {plain(str(folder))}")
+
+
+COMMANDS = (database,)

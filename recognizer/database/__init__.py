@@ -1,0 +1,1 @@
+"""A PostgreSQL database that several nodes share: connections, tables, and the feed of changes."""

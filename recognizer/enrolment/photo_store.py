@@ -1,0 +1,233 @@
+"""Where nodes that share a database store photos: a folder on a share, or a bucket. A photo's name is the id of its content.
+
+A photo is written under its name only if nothing is there yet. If something is, it is the same photo, because the name is a
+hash of the content. Nothing is ever renamed or changed; who has which photo is in the database.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from recognizer.core.disk import disk_errors, disk_reason
+from recognizer.core.errors import ImageTooLarge, SettingsError, StorageError
+from recognizer.core.files import own_folder, remove_erasing, write_durably
+from recognizer.core.vault import Vault, most_sealed
+
+#: Binds an encrypted photo to its purpose; the photo's id follows.
+_PURPOSE = "shared photo "
+_CHECK = "recognizer-check"
+
+
+class PhotoStore(Protocol):
+    """Stores bytes under the id of a photo. Safe from any thread of any node."""
+
+    def put(self, photo: str, data: bytes) -> None:
+        """Store a photo, durably; does nothing if it is there.
+
+        Raises
+        ------
+        StorageError
+        """
+
+    def get(self, photo: str) -> bytes:
+        """The bytes of a photo.
+
+        Raises
+        ------
+        FileNotFoundError, StorageError
+        """
+
+    def remove(self, photo: str) -> None:
+        """Remove a photo, if it is there.
+
+        Raises
+        ------
+        StorageError
+        """
+
+    def photos(self) -> Iterator[str]:
+        """The ids of all photos that are stored."""
+
+
+class FolderPhotos:
+    """Photos in a folder, in sub-folders by the first two digits of their ids.
+
+    Parameters
+    ----------
+    root : path
+        Must exist: a share that is not mounted must not be replaced by an empty folder.
+
+    Raises
+    ------
+    SettingsError
+    """
+
+    def __init__(self, root: Path):
+        self._root = Path(root)
+        if not self._root.is_dir():
+            raise SettingsError(f"photos: there is no folder {self._root.name!r}; create it, or mount the share")
+
+    def _path(self, photo: str) -> Path:
+        return self._root / photo[:2] / photo
+
+    def put(self, photo: str, data: bytes) -> None:
+        with disk_errors("the photo cannot be stored"):
+            path = self._path(photo)
+            if not path.exists():
+                own_folder(path.parent)
+                write_durably(path, data)
+
+    def get(self, photo: str) -> bytes:
+        try:
+            return self._path(photo).read_bytes()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise StorageError(f"the photo cannot be read: {disk_reason(error)}") from error
+
+    def remove(self, photo: str) -> None:
+        with disk_errors("the photo cannot be removed"), contextlib.suppress(FileNotFoundError):
+            remove_erasing(self._path(photo))
+
+    def photos(self) -> Iterator[str]:
+        with disk_errors("the photos cannot be listed"):
+            for path in self._root.glob("??/*"):
+                if len(path.name) == 32:
+                    yield path.name
+
+
+class BucketPhotos:
+    """Photos in a bucket, through fsspec: S3 by s3fs, and what else fsspec's packages know, such as Azure and Google.
+
+    The listing of the bucket is never used to find a photo, and never cached.
+
+    Parameters
+    ----------
+    url : str
+        Such as ``s3://bucket/prefix``. Credentials are read as the provider's own tools do, for example from the environment.
+
+    Raises
+    ------
+    SettingsError
+        A package is missing, or the bucket cannot be used.
+    """
+
+    def __init__(self, url: str):
+        try:
+            from fsspec.core import url_to_fs
+
+            self._files, self._root = url_to_fs(url, use_listings_cache=False)
+        except (ImportError, ValueError) as error:
+            reason = error if isinstance(error, ImportError) else "this kind of address is not known"
+            raise SettingsError(f"photos: {reason}; see requirements-postgres.txt") from None
+        try:  # with a condition, as photos are written
+            self._files.pipe_file(f"{self._root}/{_CHECK}", b"recognizer", mode="create")
+        except FileExistsError:
+            pass
+        except Exception as error:
+            raise SettingsError(f"photos: the bucket cannot be used: {_bucket_reason(error)}") from None
+
+    def _path(self, photo: str) -> str:
+        return f"{self._root}/{photo[:2]}/{photo}"
+
+    def put(self, photo: str, data: bytes) -> None:
+        try:
+            with _bucket_errors("the photo cannot be stored"), contextlib.suppress(FileExistsError):
+                self._files.pipe_file(self._path(photo), data, mode="create")
+        except FileNotFoundError:
+            raise StorageError("the photo cannot be stored: the bucket is not there") from None
+
+    def get(self, photo: str) -> bytes:
+        with _bucket_errors("the photo cannot be read"):
+            data: bytes = self._files.cat_file(self._path(photo))
+            return data
+
+    def remove(self, photo: str) -> None:
+        with _bucket_errors("the photo cannot be removed"), contextlib.suppress(FileNotFoundError):
+            self._files.rm_file(self._path(photo))
+
+    def photos(self) -> Iterator[str]:
+        with _bucket_errors("the photos cannot be listed"):
+            for path in self._files.find(self._root):
+                name = path.rpartition("/")[2]
+                if len(name) == 32:
+                    yield name
+
+
+@contextlib.contextmanager
+def _bucket_errors(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (FileNotFoundError, FileExistsError, StorageError):
+        raise
+    except Exception as error:  # each provider's packages have exceptions of their own
+        raise StorageError(f"{what}: {_bucket_reason(error)}") from error
+
+
+def _bucket_reason(error: Any) -> str:
+    return disk_reason(error) if isinstance(error, OSError) and error.strerror else type(error).__name__
+
+
+class StoredPhotos:
+    """The photos of a store, encrypted where there is a key.
+
+    Parameters
+    ----------
+    store : PhotoStore or None
+        None where photos are not kept.
+    vault : Vault, optional
+    """
+
+    def __init__(self, store: PhotoStore | None, vault: Vault | None = None):
+        self.store, self._vault = store, vault
+
+    def put(self, photo: str, data: bytes) -> bool:
+        """Store a photo, durably; False where photos are not kept.
+
+        Raises
+        ------
+        StorageError
+        """
+        if self.store is None:
+            return False
+        self.store.put(photo, data if self._vault is None else self._vault.seal(data, _PURPOSE + photo))
+        return True
+
+    def get(self, photo: str, max_bytes: int) -> bytes:
+        """A photo as it was received.
+
+        Raises
+        ------
+        FileNotFoundError, StorageError, SealBroken, KeyMissing, ImageTooLarge
+        """
+        if self.store is None:
+            raise FileNotFoundError(photo)
+        data = self.store.get(photo)
+        if self._vault is not None and len(data) <= most_sealed(max_bytes):
+            data = self._vault.open(data, _PURPOSE + photo)
+        if len(data) > max_bytes:
+            raise ImageTooLarge(f"the photo has more than {max_bytes} bytes")
+        return data
+
+    def remove(self, photo: str) -> None:
+        """Remove a photo, if it is there.
+
+        Raises
+        ------
+        StorageError
+        """
+        if self.store is not None:
+            self.store.remove(photo)
+
+
+def open_store(place: str) -> PhotoStore:
+    """The store of a setting: a folder, or the URL of a bucket.
+
+    Raises
+    ------
+    SettingsError
+    """
+    return BucketPhotos(place) if "://" in place else FolderPhotos(Path(place))

@@ -1,0 +1,1 @@
+"""Galleries whose templates are in PostgreSQL: searched in a copy in memory, or in the database."""

@@ -1,0 +1,68 @@
+"""Erasures and renamings of other nodes, done in what this node stores for itself: events, strangers, caches."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from recognizer.core.errors import RecognizerError
+from recognizer.core.holdings import Holding, Holdings, Whose
+from recognizer.enrolment.shared_enrolment import SharedEnrolment
+
+log = logging.getLogger("recognizer.nodes")
+
+
+class NodeWork:
+    """Does what the others gave this node to do, in their order; what fails is tried again at the next call.
+
+    Parameters
+    ----------
+    enrolment : SharedEnrolment
+    holdings : sequence of Holding
+        Those of this node alone.
+    dim : int
+        Length of templates.
+    """
+
+    def __init__(self, enrolment: SharedEnrolment, holdings: Sequence[Holding], dim: int):
+        self._enrolment, self._holdings, self._dim = enrolment, Holdings(holdings), dim
+        self._lock = threading.Lock()
+
+    def run(self) -> int:
+        """Do what waits; how much was finished.
+
+        Raises
+        ------
+        DatabaseAway, StorageError
+        """
+        finished = 0
+        with self._lock:
+            for number, about in self._enrolment.work():
+                if not self._do(about):
+                    break
+                self._enrolment.work_done(number)
+                finished += 1
+        return finished
+
+    def _do(self, about: dict[str, Any]) -> bool:
+        try:
+            if "rename" in about:
+                failed = self._holdings.rename(about["rename"], about["to"])
+            elif "erase_photo" in about:
+                whose = Whose("", tuple(about["photos"]))  # the name stays in use
+                failed = self._holdings.erase(whose).failed
+            else:
+                vectors = np.frombuffer(base64.b64decode(about["templates"]), "<f4").reshape(-1, self._dim)
+                outcome = self._holdings.erase(Whose(about["erase"], tuple(about["photos"]), vectors.astype(np.float32)))
+                left = {place for place, count in outcome.left.items() if count and place != "leftovers"}
+                failed = {**dict.fromkeys(left, "something is left"), **outcome.failed}
+        except RecognizerError as error:
+            failed = {"": error.message}
+        if failed:
+            log.warning("a change of another node is not finished here yet: %s", ", ".join(sorted(failed)))
+        return not failed

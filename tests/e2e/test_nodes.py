@@ -1,0 +1,255 @@
+"""Two servers, each a process of its own, on one database: what one changes the other knows, whatever is killed meanwhile."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import requests
+
+from recognizer.database import schema
+from recognizer.database.connection import Database
+from recognizer.enrolment.cache import photo_id
+
+from .. import clusters
+from .serving import Server, altered, code, environment
+
+CHANGE = "Recognizer-Change"
+KEY = "an-admin-key-of-twenty-and-more"
+
+
+class Nodes:
+    """A database of its own, a folder of photos, and two servers that share both."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.cluster_folder = folder, Path(tempfile.mkdtemp(prefix="recognizer-nodes-"))
+        self.cluster = clusters.Cluster(self.cluster_folder).make().start()
+        self.url = self.cluster.make_database()
+        with closing(Database(self.url)) as database:
+            schema.migrate(database)
+        self.photos = folder / "photos"
+        self.photos.mkdir()
+        self.a, self.b = self.node("a"), self.node("b")
+
+    def node(self, name: str, **settings) -> Server:
+        settings = {"database_url": self.url, "photos": self.photos, "camera": "none", "admin_key": KEY, **settings}
+        server = Server(self.folder / name, altered(""), **settings)
+        server.always = {"headers": {"Authorization": f"Bearer {KEY}"}}
+        return server
+
+    def close(self) -> None:
+        for server in (self.a, self.b):
+            if server.process is not None:
+                server.stop()
+        self.cluster.stop()
+        shutil.rmtree(self.cluster_folder, ignore_errors=True)
+
+    def texts(self) -> str:
+        """Everything in the database, as text."""
+        import psycopg
+
+        with psycopg.connect(self.url) as connection:
+            tables = connection.execute(
+                "select table_name from information_schema.tables where table_schema = 'public'"
+            ).fetchall()
+            return "".join(str(connection.execute(f"select t::text from {name} t").fetchall()) for (name,) in tables)
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory) -> Iterator[Nodes]:
+    if not clusters.available():
+        pytest.skip(clusters.MISSING)
+    made = Nodes(tmp_path_factory.mktemp("nodes"))
+    try:
+        made.a.start()
+        made.b.start()
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def pair(nodes) -> tuple[Server, Server]:
+    """Both servers, with nobody enrolled."""
+    for server in (nodes.a, nodes.b):
+        if server.process is None:
+            server.start()
+    for name in nodes.a.people():
+        assert nodes.a.request("DELETE", f"/people/{name}").status_code == 200
+    return nodes.a, nodes.b
+
+
+def seeing(server: Server, change: str, photo: bytes) -> list[str | None]:
+    """Who is on a photo for a server that has a change."""
+    headers = {**server.always["headers"], CHANGE: change}
+    reply = server.post("/recognize", data=photo, headers=headers)
+    assert reply.status_code == 200, reply.text
+    return [face["subject"] for face in reply.json()["faces"]]
+
+
+def test_who_is_enrolled_on_one_node_is_named_by_the_other_at_once(pair, faces):
+    a, b = pair
+    reply = a.enroll("Barack Obama", faces["obama"])
+    assert reply.status_code == 201
+    assert seeing(b, reply.headers[CHANGE], faces["obama2"]) == ["Barack Obama"]
+    assert b.enroll("Joe Biden", faces["biden"]).status_code == 201
+    a.wait_for(lambda: a.names(faces["biden"]) == ["Joe Biden"])  # without the header
+    assert "Joe Biden" in a.people()
+    assert CHANGE not in a.get("/people").headers
+    shown = b.get("/people/Barack%20Obama").json()
+    assert b.get(f"/people/Barack%20Obama/photos/{shown['photos'][0]['id']}").content == faces["obama"]
+
+
+def test_a_number_that_no_node_has_yet_is_refused_after_a_second(pair, faces):
+    _, b = pair
+    reply = b.post("/recognize", data=faces["obama"], headers={**b.always["headers"], CHANGE: "9" * 12})
+    assert (reply.status_code, code(reply)) == (503, "not_caught_up") and reply.headers["Retry-After"] == "1"
+    reply = b.post("/recognize", data=faces["obama"], headers={**b.always["headers"], CHANGE: "-1"})
+    assert (reply.status_code, code(reply)) == (400, "invalid_parameter")
+
+
+def test_erased_on_one_gone_on_all(nodes, pair, faces):
+    a, b = pair
+    done = a.enroll("Barack Obama", faces["obama"])
+    assert seeing(b, done.headers[CHANGE], faces["obama2"]) == ["Barack Obama"]
+    assert any(photo_id(faces["obama"]) == path.name for path in nodes.photos.rglob("*"))
+    gone = b.request("DELETE", "/people/Barack%20Obama")
+    assert gone.status_code == 200 and not any(gone.json()["left"].values())
+    assert seeing(a, gone.headers[CHANGE], faces["obama2"]) == [None]
+    for server in (a, b):
+        assert server.get("/people/Barack%20Obama").status_code == 404
+    assert not [path for path in nodes.photos.rglob("*") if path.is_file()]
+    a.wait_for(lambda: "Obama" not in nodes.texts())  # the other node has done its part when its work is gone
+
+
+def test_renamed_on_one_renamed_on_all(pair, faces):
+    a, b = pair
+    a.enroll("Barack Obama", faces["obama"])
+    renamed = b.request("PATCH", "/people/Barack%20Obama", json={"name": "The President"})
+    assert renamed.status_code == 200, renamed.text
+    assert seeing(a, renamed.headers[CHANGE], faces["obama2"]) == ["The President"]
+
+
+def test_two_nodes_that_change_the_same_person_at_once_end_alike(pair, faces):
+    a, b = pair
+    replies: list[int] = []
+
+    def change(server: Server, photo: bytes) -> None:
+        for _ in range(4):
+            replies.append(server.enroll("Barack Obama", photo, force="true").status_code)
+            replies.append(server.request("PATCH", "/people/Barack%20Obama", json={"name": "Barack"}).status_code)
+            replies.append(server.request("DELETE", "/people/Barack").status_code)
+
+    threads = [threading.Thread(target=change, args=each) for each in ((a, faces["obama"]), (b, faces["obama2"]))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not {status for status in replies if status >= 500}, replies
+    last = a.enroll("Joe Biden", faces["biden"]).headers[CHANGE]
+    seen = [seeing(server, last, faces[photo]) for server in (a, b) for photo in ("obama3", "biden")]
+    assert seen[:2] == seen[2:] and seen[1] == ["Joe Biden"]
+    assert a.people() == b.people()
+    counts = [server.get("/health").json()["counts"] for server in (a, b)]
+    assert counts[0] == counts[1]
+
+
+def test_an_acknowledged_enrolment_outlives_its_node(nodes, pair, faces):
+    a, b = pair
+    done = a.enroll("Barack Obama", faces["obama"])
+    assert done.status_code == 201
+    a.process.kill()
+    a.process.wait()
+    a.process = None
+    assert seeing(b, done.headers[CHANGE], faces["obama2"]) == ["Barack Obama"]
+    a.start()
+    assert a.names(faces["obama2"]) == ["Barack Obama"]
+
+
+def test_searches_go_on_while_the_database_is_away_and_changes_are_refused(nodes, pair, faces):
+    a, b = pair
+    done = a.enroll("Barack Obama", faces["obama"])
+    assert done.status_code == 201 and seeing(b, done.headers[CHANGE], faces["obama"]) == ["Barack Obama"]
+    nodes.cluster.kill()
+    try:
+        for server in (a, b):
+            assert server.names(faces["obama2"]) == ["Barack Obama"]
+            refused = server.enroll("Joe Biden", faces["biden"])
+            assert (refused.status_code, code(refused)) == (503, "database_away") and "Retry-After" in refused.headers
+            assert server.request("DELETE", "/people/Barack%20Obama").status_code == 503
+            assert server.names(faces["obama2"]) == ["Barack Obama"]
+            assert server.get("/health/ready").status_code == 200
+            assert server.get("/health").json()["database"]["reachable"] is False
+        new = nodes.node("new")
+        ended = subprocess.run(
+            new.command, env=environment(**new.settings), cwd=nodes.folder, capture_output=True, text=True, timeout=120
+        )
+        assert ended.returncode == 1 and "cannot start: the database cannot be reached" in ended.stderr + ended.stdout
+    finally:
+        nodes.cluster.start()
+
+    def enrolled() -> requests.Response | None:
+        reply = a.enroll("Joe Biden", faces["biden"])
+        return reply if reply.status_code == 201 else None
+
+    reply = a.wait_for(enrolled)
+    assert seeing(a, reply.headers[CHANGE], faces["biden"]) == ["Joe Biden"]
+    b.wait_for(lambda: b.names(faces["biden"]) == ["Joe Biden"])
+    assert b.names(faces["obama2"]) == ["Barack Obama"]  # acknowledged before the database was killed
+
+
+def test_people_of_a_folder_and_back(nodes, pair, faces, tmp_path):
+    a, b = pair
+    a.put("Barack Obama/one.jpg", faces["obama"])
+    a.put("Barack Obama/.consent.json", b'{"consent": "said yes", "expires": "2999-01-01"}')
+    a.put("Joe Biden/two.jpg", faces["biden"])
+    a.put("Nobody/three.jpg", faces["nobody"])
+    for photos in (2, 0):  # what is there already is left out
+        loaded = a.cli("database", "load", "--json")
+        assert loaded.exit_code == 0, loaded.stderr
+        assert json.loads(loaded.stdout)["photos"] == photos
+    b.wait_for(lambda: b.names(faces["obama2"]) == ["Barack Obama"])
+    assert b.people()["Barack Obama"]["consent"] == "said yes"
+    shown = json.loads(a.cli("database", "status", "--json").stdout)
+    assert (shown["people"], shown["photos"], shown["templates"]) == (2, 2, 2) and len(shown["nodes"]) >= 2
+    dumped = b.cli("database", "dump", tmp_path / "dump")
+    assert dumped.exit_code == 0, dumped.stderr
+    files = {path.relative_to(tmp_path / "dump") for path in (tmp_path / "dump").rglob("*.jpg")}
+    assert {str(path.parent) for path in files} == {"Barack Obama", "Joe Biden"}
+    assert sorted(path.read_bytes() for path in (tmp_path / "dump").rglob("*.jpg")) == sorted([faces["obama"], faces["biden"]])
+    assert "said yes" in (tmp_path / "dump" / "Barack Obama" / ".consent.json").read_text()
+    assert b.cli("database", "dump", tmp_path / "dump").exit_code == 1  # not into a folder with files
+    shutil.rmtree(a.known_faces)
+    a.known_faces.mkdir()
+
+
+def test_a_node_with_another_engine_is_refused(nodes, pair):
+    other = nodes.node("other", embedder="sface")
+    ended = subprocess.run(other.command, env=environment(**other.settings), capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 1
+    assert "all nodes must have the same RECOGNIZER_DETECTOR" in ended.stderr + ended.stdout
+
+
+def test_keys_and_settings_are_those_of_all_nodes(nodes, pair, faces):
+    a, b = pair
+    made = a.cli("keys", "add", "door", "--json")
+    assert made.exit_code == 0, made.stderr
+    key = json.loads(made.stdout)["key"]
+    b.wait_for(lambda: requests.get(f"{b.url}/people", headers={"Authorization": f"Bearer {key}"}).status_code == 200)
+    assert requests.get(f"{b.url}/people").status_code == 401
+    changed = a.request("PATCH", "/settings", json={"stranger_rate": 0.05})
+    assert changed.status_code == 200, changed.text
+    b.wait_for(lambda: b.get("/health").json()["stranger_rate"] == 0.05)
+    lines = b.get("/audit").json()["lines"]
+    assert {"key_add", "setting"} <= {line["action"] for line in lines}
+    verified = a.cli("audit", "verify")
+    assert verified.exit_code == 0, verified.stderr
+    assert a.stop(signal.SIGTERM) == 0

@@ -1,0 +1,101 @@
+"""Where nodes store photos: the same promises of a folder and of a bucket on a real S3 server, moto's."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from recognizer.core.errors import ImageTooLarge, SealBroken, SettingsError, StorageError
+from recognizer.core.vault import Vault, new_key
+from recognizer.enrolment.cache import photo_id
+from recognizer.enrolment.photo_store import StoredPhotos, open_store
+
+pytestmark = pytest.mark.network
+
+
+@pytest.fixture(scope="module")
+def bucket():
+    """A local S3 server with a bucket; the URL of a prefix in it."""
+    server = pytest.importorskip("moto.server", reason="needs moto (requirements-dev.txt)")
+    boto3 = pytest.importorskip("boto3", reason="needs boto3, which moto brings")
+    pytest.importorskip("s3fs", reason="needs s3fs (requirements-postgres.txt)")
+    running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    running.start()
+    url = "http://{}:{}".format(*running.get_host_and_port())
+    settings = {"ACCESS_KEY_ID": "test", "SECRET_ACCESS_KEY": "test", "ENDPOINT_URL": url, "DEFAULT_REGION": "us-east-1"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(f"AWS_{name}", value)
+        boto3.client("s3").create_bucket(Bucket="faces")
+        yield "s3://faces/some/prefix"
+    running.stop()
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def store(request, tmp_path):
+    if request.param == "folder":
+        return open_store(str(tmp_path))
+    return open_store(request.getfixturevalue("bucket"))
+
+
+def test_a_photo_is_stored_once_under_its_id(store):
+    photos = [photo_id(bytes([n])) for n in range(2)]
+    for photo in photos:
+        store.remove(photo)
+        with pytest.raises(FileNotFoundError):
+            store.get(photo)
+        store.put(photo, b"bytes of " + photo.encode())
+    store.put(photos[0], b"others, which cannot be")  # the id is a hash of the content: what is there stays
+    assert [store.get(photo) for photo in photos] == [b"bytes of " + photo.encode() for photo in photos]
+    assert sorted(store.photos()) == sorted(photos)
+    store.remove(photos[0])
+    store.remove(photos[0])
+    assert list(store.photos()) == photos[1:]
+    store.remove(photos[1])
+    assert list(store.photos()) == []
+
+
+def test_of_many_who_store_one_photo_at_once_each_succeeds(store):
+    photo, errors = photo_id(b"many"), []
+
+    def put():
+        try:
+            store.put(photo, b"many")
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=put) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors and store.get(photo) == b"many"
+    store.remove(photo)
+
+
+@pytest.mark.parametrize("place", ["nowhere/at/all", "s3://no-such-bucket", "nonsense://x"])
+def test_a_place_that_is_none_is_refused(place, tmp_path, bucket):
+    with pytest.raises(SettingsError, match="photos"):
+        open_store(place if "://" in place else str(tmp_path / place))
+
+
+def test_a_bucket_that_fails_is_a_storage_error(bucket, monkeypatch):
+    store = open_store(bucket)
+    monkeypatch.setattr(store, "_root", "no-such-bucket/x")
+    with pytest.raises(StorageError, match="cannot be stored"):
+        store.put(photo_id(b"x"), b"x")
+
+
+def test_encrypted_photos_belong_to_their_id(store):
+    photos = StoredPhotos(store, Vault([new_key()]))
+    one, two = photo_id(b"one"), photo_id(b"two")
+    photos.put(one, b"one")
+    assert photos.get(one, 10) == b"one" and b"one" not in store.get(one)
+    store.put(two, store.get(one))
+    with pytest.raises(SealBroken):
+        photos.get(two, 10)
+    with pytest.raises(ImageTooLarge):
+        photos.get(one, 1)
+    for photo in (one, two):
+        photos.remove(photo)
