@@ -794,6 +794,15 @@ def test_a_folder_that_came_and_went_between_two_looks_leaves_nothing(two, home,
     assert set(held(two)) == {"biden", "obama"} and not two.is_enrolled("Guest")
 
 
+def test_of_two_names_that_are_alike_the_second_is_used_once_the_first_is_gone(two, home, faces):
+    home.put("OBAMA/1.jpg", jpeg(faces["obama2"]))
+    two.sync(changed=["OBAMA"])
+    assert set(held(two)) == {"OBAMA", "biden"} and reasons(two) == [("obama", "name_taken")]
+    shutil.rmtree(home.known.root / "OBAMA")
+    assert eventually(lambda: two.sync(changed=["OBAMA"]) is False and set(two.gallery.subjects()) == {"biden", "obama"})
+    assert reasons(two) == []
+
+
 def test_people_are_listed_in_order_whatever_came_and_went(two, home, faces):
     home.put("Amy/1.jpg", jpeg(faces["collins"]))
     two.sync()

@@ -120,10 +120,8 @@ class FolderSync:
                 look.absent |= self._table.folders() - look.folders
             for name in look.absent:
                 self._read.pop(name, None)
-            for name in look.absent | look.folders:  # one that is a person's folder now has no problem any more
+            for name in list(self._root_problems) if look.whole else (*look.absent, *look.folders):
                 self._root_problems.pop(name, None)
-            if look.whole:
-                self._root_problems.clear()
             self._root_problems |= look.root_problems
             for name, each in look.read.items():
                 self._read[name] = replace(each, mark=None)  # until all of its files are known
