@@ -11,7 +11,7 @@ from recognizer.archive.photo_index import FaceKey
 from recognizer.core.errors import InvalidParameter
 from recognizer.core.names import normalise
 from recognizer.http import archive_replies
-from recognizer.http.hug_adapter import Router, fraction, ids, number, switch, text
+from recognizer.http.hug_adapter import Router, event_id_type, fraction, ids, switch, text
 from recognizer.http.photo_requests import enrol_photos, one_photo
 from recognizer.http.site import Site
 from recognizer.service.archive_search import probes_for
@@ -34,9 +34,12 @@ def add_routes(route: Router, site: Site) -> None:
 
     def keys(faces: list[str]) -> list[FaceKey]:
         try:
-            return [FaceKey.parse(each) for each in faces]
+            found = [FaceKey.parse(each) for each in faces]
         except ValueError:
-            raise InvalidParameter("faces: expected ids of faces, as photo/number") from None
+            found = []
+        if len(found) != len(faces) or any(not 0 <= each.number < 1_000_000 for each in found):
+            raise InvalidParameter("faces: expected ids of faces, as photo/number")
+        return found
 
     @route.get("/archive")
     def get_archive():
@@ -67,7 +70,7 @@ def add_routes(route: Router, site: Site) -> None:
         return archive_replies.folder(added, names[added.id])
 
     @route.delete("/archive/folders/{folder_id}")
-    def remove_archive_folder(folder_id: number):
+    def remove_archive_folder(folder_id: event_id_type):
         """Remove a folder from the archive. No photo is changed or deleted."""
         site.service.archive.remove_folder(folder_id)
         site.service.audit.append("archive_folder_remove", folder=folder_id)
@@ -86,7 +89,7 @@ def add_routes(route: Router, site: Site) -> None:
         image_url: text = None,
         box: text = None,
         subject: text = None,
-        group_id: number = None,
+        group_id: event_id_type = None,
         stranger: text = None,
         since: text = None,
         until: text = None,
@@ -111,13 +114,13 @@ def add_routes(route: Router, site: Site) -> None:
         return site.service.archive.shown_photo(photo_id)
 
     @route.get("/archive/photos/{photo_id}/faces/{face}/thumbnail.jpg")
-    def get_archive_thumbnail(response, photo_id: text, face: number):
+    def get_archive_thumbnail(response, photo_id: text, face: event_id_type):
         """A face of the archive as a small JPEG; it is made when it is first asked for."""
         response.content_type = "image/jpeg"
         return site.service.archive.thumbnail(FaceKey(photo_id, face))
 
     @route.patch("/archive/photos/{photo_id}/faces/{face}")
-    def change_archive_face(photo_id: text, face: number, no_face: switch):
+    def change_archive_face(photo_id: text, face: event_id_type, no_face: switch):
         """Note that a box shows no face, or that it does after all."""
         decisions.mark_no_face(site.service.archive.file, FaceKey(photo_id, face), no_face)
         site.service.audit.append("archive_no_face", photo=photo_id, face=face, no_face=no_face)
@@ -150,12 +153,12 @@ def add_routes(route: Router, site: Site) -> None:
         return {"total": len(chosen), "people": [shown(each) for each in chosen[offset : offset + limit]]}
 
     @route.get("/archive/people/{group_id}")
-    def get_archive_person(group_id: number):
+    def get_archive_person(group_id: event_id_type):
         """One group of faces, with its pictures."""
         return shown(decisions.get_person(site.service.archive.file, group_id), _MANY)
 
     @route.patch("/archive/people/{group_id}")
-    def change_archive_person(group_id: number, subject: text = None, unnamed: switch = False, hidden: switch = None):
+    def change_archive_person(group_id: event_id_type, subject: text = None, unnamed: switch = False, hidden: switch = None):
         """Name a group or take its name away, hide it from lists or show it again."""
         file = site.service.archive.file
         if (subject is not None) + unnamed + (hidden is not None) != 1:
@@ -166,23 +169,23 @@ def add_routes(route: Router, site: Site) -> None:
         return noted("archive_name", decisions.name_person(file, group_id, name), name)
 
     @route.post("/archive/people/{group_id}/accept")
-    def accept_archive_name(group_id: number):
+    def accept_archive_name(group_id: event_id_type):
         """Accept the name that is suggested for a group."""
         person = decisions.accept(site.service.archive.file, group_id)
         return noted("archive_name", person, person.subject)
 
     @route.post("/archive/people/{group_id}/refuse")
-    def refuse_archive_name(group_id: number):
+    def refuse_archive_name(group_id: event_id_type):
         """Refuse the name that is suggested for a group or was recognised; it is not suggested again."""
         return noted("archive_refuse", decisions.refuse(site.service.archive.file, group_id))
 
     @route.post("/archive/people/{group_id}/join")
-    def join_archive_people(group_id: number, other_group_id: number):
+    def join_archive_people(group_id: event_id_type, other_group_id: event_id_type):
         """Merge two groups that show one person; grouping does not separate them again."""
         return noted("archive_join", decisions.join(site.service.archive.file, group_id, other_group_id), other=other_group_id)
 
     @route.post("/archive/move")
-    def move_archive_faces(faces: ids, group_id: number = None):
+    def move_archive_faces(faces: ids, group_id: event_id_type = None):
         """Move faces to another group, or to a new one; grouping does not move them back."""
         moved = decisions.move(site.service.archive.file, keys(faces), group_id)
         return noted("archive_move", moved, faces=len(faces))
@@ -195,7 +198,7 @@ def add_routes(route: Router, site: Site) -> None:
         return {"undone": kind}
 
     @route.post("/archive/people/{group_id}/enroll")
-    def enrol_archive_person(request, response, group_id: number, subject: text, force: switch = False):
+    def enrol_archive_person(request, response, group_id: event_id_type, subject: text, force: switch = False):
         """Enrol a group: its best pictures enrol that person, new or known, and the group gets the name."""
         archive = site.service.archive
         given = archive.enrolling_pictures(group_id)
