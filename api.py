@@ -9,7 +9,6 @@ from recognizer.http import compat
 from recognizer.http.hug_adapter import (
     Router,
     adapt,
-    face_type,
     format_type,
     fraction,
     landmarks_type,
@@ -60,7 +59,7 @@ def enroll(
     response,
     subject: text,
     image_url: text = None,
-    face: face_type = "only",
+    face: text = "only",
     force: switch = False,
     group: text = None,
 ):

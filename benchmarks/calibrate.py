@@ -1,6 +1,7 @@
 """Measures how far apart different people are, for every engine, and writes recognizer/engines/calibrations.json.
 
     python benchmarks/calibrate.py [--data DIR] [--work DIR] [--write] [--quick] [--json FILE]
+                                   [--detectors NAMES] [--embedders NAMES] [--photos N]
 
 All pairs of photos of different people in LFW's development view are compared, whoever is there under two names or under
 another's put right (see lfw.py); the curve's points are a quarter of a decade of the false-match rate apart, down to the
@@ -103,14 +104,19 @@ def main() -> None:
     parser = report.parser(__doc__, data=True, work=True)
     parser.add_argument("--write", action="store_true", help=f"write {FILE.name}")
     parser.add_argument("--detectors", default=",".join(DETECTORS), help="which, separated by commas")
+    parser.add_argument("--embedders", default=",".join(EMBEDDERS), help="which, separated by commas")
+    parser.add_argument("--photos", type=int, help="how many, of people in the test pairs, instead of all")
     options = parser.parse_args()
+    embedders = options.embedders.split(",")
     if options.write and options.quick:
         parser.error("--quick looks at too few photos to be written")
     test = lfw.pairs(options.data, "test")
     entries, rows = json.loads(FILE.read_text()), []
     for detector in options.detectors.split(","):
-        encoded = lfw.encode(options.data, options.work, detector, limit=200 if options.quick else None)
-        for embedder in EMBEDDERS:
+        encoded = lfw.encode(
+            options.data, options.work, detector, limit=200 if options.quick else options.photos, embedders=embedders
+        )
+        for embedder in embedders:
             name = f"{detector}+{embedder}"
             entries[name] = entry(encoded[name])
             rows.append(verification(name, encoded[name], entries[name], test))

@@ -1,13 +1,14 @@
 """Fits which faces can be compared, for every embedder, and writes recognizer/engines/comparability.json.
 
-    python benchmarks/comparability.py [--data DIR] [--work DIR] [--people N] [--plain N] [--look] [--write] [--json FILE]
+    python benchmarks/comparability.py [--data DIR] [--work DIR] [--people N] [--plain N] [--models NAMES] [--kinds]
+                                       [--look] [--kept] [--write] [--json FILE]
 
 Photos of LFW's development view are damaged in every way of recognizer/evaluation/degradations.py. A copy is meaningless if its
 embedding is not near that of the undamaged photo, or is near those of other people. A logistic regression on signals and
 embedding tells meaningless copies from undamaged photos; its limit is where `SHARE` of these are withheld. People are divided
-into three parts, and each is tested with the model of the others; what is written is fitted to all. FNMR of damaged copies is
-that against the undamaged photo itself. --look only looks at photos, which can be
-interrupted and continued; results are kept in the folder --work.
+into three parts, and each is tested with the model of the others; what is written is fitted to all. With --kinds, the model
+has not seen the kind of damage either. FNMR of damaged copies is that against the undamaged photo itself. --look only looks at
+photos, which can be interrupted and continued; results are kept in the folder --work.
 """
 
 from __future__ import annotations
@@ -30,12 +31,13 @@ from recognizer.engines.dlib import native
 from recognizer.engines.dlib.onnx import face_chips
 from recognizer.engines.joined import DLIB_WEIGHT
 from recognizer.engines.sface import chips
+from recognizer.evaluation import degrade
 from recognizer.evaluation.degradations import PLAIN, degradations
 from recognizer.galleries.thresholds import Curve
 from recognizer.photos import images, quality
 
 #: Share of undamaged photos that may be withheld.
-SHARE = 0.0012
+SHARE = 0.0005
 #: How far above the doubts of the others the limit is.
 MARGIN = 0.2
 SCHEMES = ("yunet5", "dlib5")
@@ -44,9 +46,13 @@ EMBEDDERS = ("dlib", "sface", "dlib+sface")
 SOUND = 0.85
 #: Doubts for which the rate factor is given, and the rates at which it is measured. A factor of less than `LEAST_FACTOR`
 #: (log10) is none.
-DOUBTS = (-8.0, -7.0, -6.0, -5.0, -4.0, -3.0, -2.0, -1.0, 0.0)
+DOUBTS = tuple(float(each) for each in np.arange(-6, 0.1, 0.5))
 RATES = (0.03, 0.01, 0.003)
 LEAST_FACTOR, MOST_FACTOR = 0.15, 4.5
+#: Signals that dlib's detectors and points do not give, or not well.
+NOT_OF_DLIB = ("score", "stretch", "agreement", "direction")
+#: Share of strangers who may be named.
+STRANGER_RATE = 0.01
 #: Parts of the people for cross-validation.
 PARTS = 3
 #: Share of undamaged photos whose doubt is so low that no factor is applied.
@@ -88,8 +94,9 @@ def described(engine, pixels: np.ndarray, centre) -> dict:
     box = geometry.dlib_boxes(one.boxes)[0]
     points = np.array(native.points_of(shape), np.float32)
     as_dlib = Face(Box(*map(float, box)), 0.0, points, "dlib5")
-    dlib = engine.embedder._dlib._network.describe(face_chips(pixels, [shape]))[0]
-    raw = engine.embedder._sface._network.describe(chips(pixels, one, [shape]))[0]
+    chip = face_chips(pixels, [shape])
+    dlib, mirrored = engine.embedder._dlib._network.describe(np.concatenate([chip, chip[:, :, ::-1]]))
+    raw = engine.embedder._sface._network.describe(chips(pixels, one, points[None]))[0]
     return {
         "found": True,
         "yunet5": signals.picture_signals(pixels, one[0], NO_MEAN),
@@ -97,6 +104,7 @@ def described(engine, pixels: np.ndarray, centre) -> dict:
         "small yunet5": signals.reduced(quality.aligned_grey(pixels, one[0])),
         "small dlib5": signals.reduced(quality.aligned_grey(pixels, as_dlib)),
         "dlib": dlib,
+        "mirrored": mirrored,
         "sface": raw / np.linalg.norm(raw),
         "norm": float(np.linalg.norm(raw)),
         "landmarks": one.landmarks[0],
@@ -105,24 +113,26 @@ def described(engine, pixels: np.ndarray, centre) -> dict:
 
 
 def look_at_all(options) -> list[dict]:
-    """The rows of everybody, from the work folder as far as they are there."""
-    options.work.mkdir(parents=True, exist_ok=True)
-    file = options.work / "comparability.pickle"
-    rows: dict[tuple[str, bool], list[dict]] = pickle.loads(file.read_bytes()) if file.exists() else {}
+    """The rows of everybody, from the work folder as far as they are there; one file for each person."""
+    kept = options.work / "comparability"
+    kept.mkdir(parents=True, exist_ok=True)
     engine = make_engine(models_dir=Settings.from_environment().models_dir, min_face=8)
     folders = people_of(options.data)
     wanted = [(each, True) for each in folders[: options.people]]
     wanted += [(each, False) for each in folders[options.people : options.people + options.plain]]
     if options.mixed:  # damaged and undamaged photos by turns, so that an interrupted run has both
         wanted = [wanted[i] for i in np.argsort([(i % max(1, options.people)) for i in range(len(wanted))], kind="stable")]
+    rows = []
     for done, (folder, damaged) in enumerate(wanted):
-        if (folder.name, damaged) not in rows:
-            rows[folder.name, damaged] = look(engine, folder, damaged)
-            if damaged or done % 50 == 0 or done == len(wanted) - 1:
-                file.with_suffix(".new").write_bytes(pickle.dumps(rows))
-                file.with_suffix(".new").replace(file)
+        file = kept / f"{folder.name}.{'damaged' if damaged else 'plain'}"
+        if not file.exists() and not options.kept:
+            file.with_suffix(".new").write_bytes(pickle.dumps(look(engine, folder, damaged)))
+            file.with_suffix(".new").replace(file)
+            if damaged or done % 50 == 0:
                 print(f"{done + 1} of {len(wanted)}", file=sys.stderr, flush=True)
-    return [row for part in rows.values() for row in part]
+        if not options.look and file.exists():
+            rows += pickle.loads(file.read_bytes())
+    return rows
 
 
 # -- fitting ---------------------------------------------------------------------------------------------------------
@@ -136,19 +146,21 @@ class Table:
         self.kinds = np.array([row["kind"] for row in found])
         self.names = np.array([row["name"] for row in found])
         self.people = np.array([row["person"] for row in found])
-        parts = {"dlib": [DLIB_WEIGHT * row["dlib"] for row in found], "sface": [row["sface"] for row in found]}
         if embedder != "dlib+sface":
             self.vectors = np.array([row[embedder] for row in found])
-        else:
-            self.vectors = np.hstack([parts["dlib"], parts["sface"]])
+        else:  # as recognizer/engines/joined.py
+            dlib = np.array([(row["dlib"] + row["mirrored"]) / 2 for row in found])
+            self.vectors = np.hstack([DLIB_WEIGHT * dlib, np.array([row["sface"] for row in found])])
         small = np.array([row[f"small {scheme}"] for row in found])
         mean = small[self.kinds == PLAIN].mean(axis=0)
         self.mean_face = mean / np.linalg.norm(mean)
-        names = [name for name in found[0][scheme] if scheme == "yunet5" or name not in ("score", "stretch", "agreement")]
-        if embedder != "dlib":
-            names.append("strength")
-            for row in found:
-                row[scheme]["strength"] = row["norm"]
+        names = [name for name in found[0][scheme] if scheme == "yunet5" or name not in NOT_OF_DLIB]
+        names = [name for name in names if name not in ("strength", "disagreement")]
+        for row in found:
+            row[scheme]["strength"] = row["norm"]
+            row[scheme]["disagreement"] = float(np.linalg.norm(row["dlib"] - row["mirrored"]))
+        names += ["strength"] if embedder != "dlib" else []
+        names += ["disagreement"] if embedder == "dlib+sface" else []
         self.signals = names
         values = [[row[scheme].get(name, 0.0) for name in names] for row in found]
         self.values = np.array(values)
@@ -184,7 +196,13 @@ class Model:
     """A logistic regression on signals, their squares and the embedding."""
 
     def __init__(
-        self, table: Table, use: np.ndarray, signal_cost: float = 5.0, vector_cost: float = 150.0, vectors: bool = True
+        self,
+        table: Table,
+        use: np.ndarray,
+        signal_cost: float = 5.0,
+        vector_cost: float = 150.0,
+        vectors: bool = True,
+        start: Model | None = None,
     ):
         plain = use & (table.kinds == PLAIN)
         self.names, self.mean, self.scale = (
@@ -206,8 +224,14 @@ class Model:
         costs = np.concatenate(
             [np.full(2 * len(self.names), signal_cost), np.full(table.vectors.shape[1], vector_cost), [1e-3]]
         )
-        self.weights = logistic(rows, truth, weights, costs)
+        self.weights = logistic(rows, truth, weights, costs, None if start is None else self._translated(start))
         self.shift, self.factors = 0.0, np.zeros(len(DOUBTS))
+
+    def _translated(self, other: Model) -> np.ndarray:
+        """About the weights of another model on this one's scales: where to begin."""
+        weights, count = other.weights.copy(), len(self.names)
+        weights[2 * count : -1] *= self.vector_scale / other.vector_scale
+        return weights
 
     def _rows(self, table: Table) -> np.ndarray:
         z = np.clip((table.values - self.mean) / self.scale, -MOST, MOST)
@@ -231,7 +255,7 @@ class Model:
             apart.append(np.linalg.norm(table.vectors[here][first] - table.vectors[here][second], axis=1))
         doubt, distance, found = np.concatenate(highest), np.concatenate(apart), []
         for place in DOUBTS:
-            near = distance[np.abs(doubt - place) <= 0.75]
+            near = distance[np.abs(doubt - place) <= 0.5]
             ratios = [rate / table.curve.rate(np.quantile(near, rate)) for rate in RATES if rate * len(near) >= 4]
             found.append(float(np.log10(max(ratios, default=1.0))))
         found = np.maximum.accumulate(np.maximum(0, found))
@@ -253,35 +277,49 @@ class Model:
         }
 
 
-def logistic(rows: np.ndarray, truth: np.ndarray, weights: np.ndarray, costs: np.ndarray) -> np.ndarray:
-    """Weights of a logistic regression with a quadratic cost, by Newton's method."""
-    found = np.zeros(rows.shape[1])
+def logistic(
+    rows: np.ndarray, truth: np.ndarray, weights: np.ndarray, costs: np.ndarray, start: np.ndarray | None = None
+) -> np.ndarray:
+    """Weights of a logistic regression with a quadratic cost, by Newton's method, from `start`."""
+    found = np.zeros(rows.shape[1]) if start is None else start.copy()
+    rows = rows.astype(np.float32)
     for _ in range(15):
-        chance = 1 / (1 + np.exp(-np.clip(rows @ found, -30, 30)))
-        slope = rows.T @ (weights * (chance - truth)) + costs * found
-        curve = (rows * (weights * chance * (1 - chance) + 1e-9)[:, None]).T @ rows + np.diag(costs)
+        chance = 1 / (1 + np.exp(-np.clip(rows @ found.astype(np.float32), -30, 30)))
+        slope = rows.T @ (weights * (chance - truth)).astype(np.float32) + costs * found
+        curve = (rows * (weights * chance * (1 - chance) + 1e-9)[:, None].astype(np.float32)).T @ rows + np.diag(costs)
         step = np.linalg.solve(curve, slope)
         found -= step
-        if np.abs(step).max() < 1e-4:
+        if np.abs(step).max() < 1e-3:
             break
     return found
 
 
-def held_out(table: Table) -> tuple[np.ndarray, np.ndarray]:
-    """The doubt of every row by a model that was fitted to other people, and its threshold for verification."""
-    parts, doubts, limits = parts_of(table, 1), np.zeros(len(table.people)), np.zeros(len(table.people))
+def held_out(table: Table, kinds: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """The doubt of every row by a model that was fitted to other people, and its rate factor.
+
+    With `kinds`, the model was fitted to other kinds of damage, too; limit and factors are those of the model of all kinds.
+    """
+    parts, doubts, factors = parts_of(table, 1), np.zeros(len(table.people)), np.ones(len(table.people))
     for part in range(PARTS):
         here = parts == part
         model = fitted(table, ~here)
         doubts[here] = model.doubts(table)[here]
-        factors = np.interp(doubts[here], DOUBTS, model.factors)
-        limits[here] = [table.curve.distance(table.curve.rate(table.threshold) / 10**each) for each in factors]
-    return doubts, limits
+        for kind in np.unique(table.kinds) if kinds else ():
+            if kind != PLAIN:
+                other = Model(table, ~here & (table.kinds != kind), start=model)
+                known = ~here & (table.kinds == PLAIN)
+                # the same scale: as many of the known undamaged photos beyond it
+                other.shift = float(np.median(model.doubts(table)[known]) - np.median(other.doubts(table)[known]))
+                rows = here & (table.kinds == kind)
+                doubts[rows] = other.doubts(table)[rows]
+        factors[here] = 10 ** np.round(np.interp(doubts[here], DOUBTS, model.factors), 2)
+    return doubts, factors
 
 
-def tested(table: Table) -> list[dict]:
+def tested(table: Table, kinds: bool = False) -> list[dict]:
     """Rates per kind and strength, before and after withholding; every person is judged by a model fitted to others."""
-    doubts, limits = held_out(table)
+    doubts, factors = held_out(table, kinds)
+    limits = degrade.limits_of(factors, table.curve, table.curve.rate(table.threshold))
     plain = np.flatnonzero(table.kinds == PLAIN)
     rows = []
     for name in dict.fromkeys(table.names):
@@ -294,6 +332,9 @@ def tested(table: Table) -> list[dict]:
             near = apart <= np.minimum(limits[here][:, None], limits[there][None])
             row[f"FMR, {side} before"] = 100 * ((apart <= table.threshold) & others).sum() / max(1, others.sum())
             row[f"FMR, {side}"] = 100 * (near & usable).sum() / max(1, others.sum())
+            for size in degrade.ENROLLED:
+                near = apart <= degrade.limits_of(factors[here], table.curve, STRANGER_RATE, size)[:, None]
+                row[f"named of {size}, {side}"] = 100 * degrade.named(near & usable, others, size)
         row["not comparable"] = 100 * float((doubts[here] > 0).mean())
         if name == PLAIN:
             same = (table.people[here][:, None] == table.people[plain][None]) & (here[:, None] != plain[None])
@@ -323,7 +364,7 @@ def fitted(table: Table, use: np.ndarray, **options) -> Model:
     model = Model(table, use, **options)
     held = np.zeros(len(parts))
     for each in range(PARTS):
-        other = Model(table, use & (parts != each), **options)
+        other = Model(table, use & (parts != each), start=model, **options)
         held[parts == each] = other.doubts(table)[parts == each]
     model.calibrate(held[use & (table.kinds == PLAIN)])
     model.compare(table, use, held + model.shift)
@@ -335,28 +376,37 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=120, help="people whose photos are damaged")
     parser.add_argument("--plain", type=int, default=700, help="people whose photos are not damaged")
     parser.add_argument("--mixed", action="store_true", help="look at damaged and undamaged photos by turns")
+    parser.add_argument("--kept", action="store_true", help="use only what is in the work folder")
     parser.add_argument("--look", action="store_true", help="only look at photos")
+    parser.add_argument("--models", default=",".join(f"{a}+{b}" for a in SCHEMES for b in EMBEDDERS), help="which to fit")
+    parser.add_argument("--kinds", action="store_true", help="test with models that have not seen the kind of damage")
     parser.add_argument("--write", action="store_true", help=f"write {FILE.name}")
     options = parser.parse_args()
     rows = look_at_all(options)
     if options.look:
         return
-    models, tables = {}, {}
-    for scheme in SCHEMES:
-        for embedder in EMBEDDERS:
-            table = Table(rows, scheme, embedder)
-            shown = tested(table)
-            tables[f"{scheme}+{embedder}"] = shown
-            report.table(shown, f"{scheme}+{embedder}: people in three parts, each judged by the others' model, in per cent")
-            models[f"{scheme}+{embedder}"] = fitted(table, np.ones(len(table.people), bool)).entry()
-    content = {
-        "provenance": {
-            "data_set": "LFW development view: statistics of plain photos and of damaged copies",
-            "date": date.today().isoformat(),
-            "share_of_plain_photos_withheld": SHARE,
-        },
-        "mean_face": {scheme: [round(float(x), 4) for x in Table(rows, scheme, "dlib").mean_face] for scheme in SCHEMES},
-        "models": models,
+    content, tables = json.loads(FILE.read_text()), {}
+    for name in options.models.split(","):
+        scheme, _, embedder = name.partition("+")
+        table = Table(rows, scheme, embedder)
+        tables[name] = tested(table, options.kinds)
+        kinds = " and kind" if options.kinds else ""
+        report.table(
+            tables[name], f"{name}: people in three parts, each person{kinds} judged by a model of others, in per cent"
+        )
+        means = {
+            column: float(np.mean([row[column] for row in tables[name][1:]]))
+            for column in tables[name][1]
+            if column[:3] in ("FMR", "nam")
+        }
+        report.table([means], "Means over the damaged rows")
+        if options.write:
+            content["models"][name] = fitted(table, np.ones(len(table.people), bool)).entry()
+            content["models"][name]["mean_face"] = [round(float(x), 4) for x in table.mean_face]
+    content["provenance"] = {
+        "data_set": "LFW development view: statistics of plain photos and of damaged copies",
+        "date": date.today().isoformat(),
+        "share_of_plain_photos_withheld": SHARE,
     }
     if options.write:
         FILE.write_text(json.dumps(content) + "\n")

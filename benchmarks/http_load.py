@@ -48,9 +48,9 @@ def gallery_for_flask(folder: Path) -> Path:
 
 
 def _revision() -> str:
-    from recognizer.engines import REVISION
+    from recognizer.engines import REVISIONS
 
-    return str(REVISION)
+    return str(REVISIONS["dlib+sface"])
 
 
 def ask(url: str, photo: Path, clients: int, seconds: float, probe: str | None) -> dict:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,7 +102,9 @@ def pair_distances(vectors: Vectors, wanted: list) -> tuple[np.ndarray, np.ndarr
     return np.array(distances), np.array([same for *_, same in wanted])
 
 
-def encode(data: Path, work: Path, detector: str, limit: int | None = None) -> dict[str, Vectors]:
+def encode(
+    data: Path, work: Path, detector: str, limit: int | None = None, embedders: Sequence[str] = tuple(EMBEDDERS)
+) -> dict[str, Vectors]:
     """Vectors of all photos by `detector` and each embedder, keyed ``"detector+embedder"``.
 
     With `limit`, of so many photos only, of people in the test pairs. They are kept in `work`, in files that carry the
@@ -115,13 +118,13 @@ def encode(data: Path, work: Path, detector: str, limit: int | None = None) -> d
                 chosen.update({a[0]: None, b[0]: None})
         files = [file for name in sorted(chosen) for file in files if file.parent.name == name][:limit]
     models_dir = Settings.from_environment().models_dir
-    ids = [make_engine(detector, embedder, models_dir=models_dir).info.id for embedder in EMBEDDERS]
+    ids = [make_engine(detector, embedder, models_dir=models_dir).info.id for embedder in embedders]
     kept = work / "lfw" / f"{'_'.join(ids).replace('/', '-')}_{len(files)}"
     kept.mkdir(parents=True, exist_ok=True)
     parts = [files[start : start + PART] for start in range(0, len(files), PART)]
     missing = [(i, part) for i, part in enumerate(parts) if not (kept / f"{i}.npz").exists()]
     if missing:
-        _encode_parts(missing, kept, detector, models_dir)
+        _encode_parts(missing, kept, detector, models_dir, embedders)
     stored = [np.load(kept / f"{i}.npz") for i in range(len(parts))]
     found = np.concatenate([part["found"] for part in stored])
     names = np.array([file.parent.name for file in files])[found]
@@ -130,14 +133,15 @@ def encode(data: Path, work: Path, detector: str, limit: int | None = None) -> d
         f"{detector}+{embedder}": Vectors(
             names, numbers, np.concatenate([part[embedder] for part in stored])[found], int((~found).sum())
         )
-        for embedder in EMBEDDERS
+        for embedder in embedders
     }
 
 
-def _encode_parts(missing: list, kept: Path, detector: str, models_dir: Path) -> None:
+def _encode_parts(missing: list, kept: Path, detector: str, models_dir: Path, embedders: Sequence[str]) -> None:
     import loky
 
-    with loky.ProcessPoolExecutor(report.cores(), timeout=60, initializer=_start, initargs=(detector, models_dir)) as pool:
+    given = detector, models_dir, embedders
+    with loky.ProcessPoolExecutor(report.cores(), timeout=60, initializer=_start, initargs=given) as pool:
         for done, (i, part) in enumerate(missing):
             rows = list(pool.map(_describe, part, chunksize=10))
             arrays = {name: np.array([row[name] for row in rows]) for name in rows[0]}
@@ -150,13 +154,13 @@ def _encode_parts(missing: list, kept: Path, detector: str, models_dir: Path) ->
 _engines = {}
 
 
-def _start(detector: str, models_dir: Path) -> None:
+def _start(detector: str, models_dir: Path, embedders: Sequence[str]) -> None:
     import cv2
 
     cv2.setNumThreads(1)
     if hasattr(os, "nice"):
         os.nice(5)
-    _engines.update({name: make_engine(detector, name, models_dir=models_dir) for name in EMBEDDERS})
+    _engines.update({name: make_engine(detector, name, models_dir=models_dir) for name in embedders})
 
 
 def _describe(file: Path) -> dict:

@@ -12,6 +12,7 @@ import click
 from recognizer import __version__
 from recognizer.commands import (
     cmd_accuracy,
+    cmd_archive,
     cmd_audit,
     cmd_backup,
     cmd_completion,
@@ -107,6 +108,7 @@ for command in (
     *cmd_encryption.COMMANDS,
     *cmd_backup.COMMANDS,
     *cmd_group.COMMANDS,
+    *cmd_archive.COMMANDS,
     cmd_import.import_,
     cmd_completion.completion,
 ):

@@ -35,6 +35,10 @@ PHOTO, OTHER = b"\xff\xd8\xff photo " + os.urandom(5000), b"\xff\xd8\xff other "
 KEYS = pytest.mark.parametrize("vault", [None, A], ids=["plain", "encrypted"])
 
 
+def is_lock(file: Path) -> bool:
+    return file.suffix in (".lock", ".next")
+
+
 def event(subject: str) -> dict:
     return {"id": 0, "kind": "appeared", "camera": "door", "time": "2026-11-21T10:00:00Z", "subject": subject}
 
@@ -83,7 +87,7 @@ def kept(places: Places) -> dict[str, bytes]:
     found = {}
     for root in (places.known_faces, places.state):
         for file in root.rglob("*"):
-            if file.is_file() and file.suffix != ".lock":
+            if file.is_file() and not is_lock(file):
                 found[f"{root.name}/{file.relative_to(root).as_posix()}"] = file.read_bytes()
     return found
 
@@ -360,14 +364,14 @@ def test_a_backup_with_a_path_that_leads_elsewhere_is_refused(places, tmp_path, 
 
 def refused(zip_file: Path, places: Places, tmp_path: Path, vault: Vault | None = None) -> None:
     """Refused, whether something is there or nothing, and nothing is changed by that."""
-    before, around = kept(places), {path for path in tmp_path.rglob("*") if path.suffix != ".lock"}
+    before, around = kept(places), {path for path in tmp_path.rglob("*") if not is_lock(path)}
     with pytest.raises(BackupBroken):
         restore.check(zip_file, vault)
     for where in (places, other(tmp_path)):
         with pytest.raises(BackupBroken):
             restore.restore(zip_file, where, vault, replace=True)
     assert kept(places) == before
-    made_now = {path for path in tmp_path.rglob("*") if path.suffix != ".lock"} - around
+    made_now = {path for path in tmp_path.rglob("*") if not is_lock(path)} - around
     assert not [path for path in made_now if path.is_file()]
 
 

@@ -24,7 +24,8 @@ from recognizer.weights.manifest import BASIC, GROUPS, MANIFEST
 from .commands import run_command
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMON = {"--known-faces", "--detector", "--embedder", "--provider", "--json", "--help"}
+ENGINE_OPTIONS = ("--detector", "--embedder", "--provider")
+COMMON = {"--known-faces", "--group", *ENGINE_OPTIONS, "--json", "--help"}
 
 
 class Home:
@@ -752,7 +753,7 @@ def shared_options_of_the_manual() -> dict[str, str]:
     """docs/cli.md: each shared option -> which commands take it."""
     text = (ROOT / "docs" / "cli.md").read_text("utf-8").split("## Shared options")[1].split("\n## ")[0]
     rows = re.findall(r"^\| `(--[a-z-]+).*\| (.+?) \|$", text, re.MULTILINE)
-    assert [option for option, _ in rows] == ["--json", "--known-faces", "--detector", "--embedder", "--provider", "--help"]
+    assert [option for option, _ in rows] == ["--json", "--known-faces", "--group", *ENGINE_OPTIONS, "--help"]
     return dict(rows)
 
 
@@ -783,7 +784,7 @@ def test_commands_take_the_shared_options_that_mean_something_to_them():
             taken[option].add(path[0])
     everything = {path[0] for path, _ in commands()}
     written = shared_options_of_the_manual()
-    for option in ("--known-faces", "--detector"):
+    for option in ("--known-faces", "--group", "--detector"):
         assert taken[option] == set(re.findall("`([a-z]+)`", written[option])), option
     assert taken["--embedder"] == taken["--provider"] == taken["--detector"]
     assert written["--embedder"] == written["--provider"] == "the same"

@@ -157,6 +157,25 @@ def test_a_negative_is_nobody_enrols_nobody_and_may_be_forced(service, plain_fac
     assert service.video.vision.match(enrolled.encoding.vector[None])[0].subject != "Negative"
 
 
+def test_boxes_of_faces_beyond_the_edge_are_inside_the_photo(service, plain_faces):
+    """What is computed from the whole face is not changed by that: the share that is cut off is of the whole box."""
+    pixels, face = plain_faces["Obama"]
+    beyond = 0
+    for cut in ("left", "top", "right", "bottom"):
+        box, edges = face.box, {"left": 0, "top": 0, "right": pixels.shape[1], "bottom": pixels.shape[0]}
+        share = 0.35 * (box.width if cut in ("left", "right") else box.height)
+        edges[cut] = round(getattr(box, cut) + (share if cut in ("left", "top") else -share))
+        part = np.ascontiguousarray(pixels[edges["top"] : edges["bottom"], edges["left"] : edges["right"]])
+        height, width = part.shape[:2]
+        data = images.encode_jpeg(part, quality=95)
+        for found in service.recognition.recognize(data).faces:
+            other = service.recognition.verify(data, data).faces[0].box
+            for left, top, right, bottom in (found.box, found.to_dict()["box"].values(), other):
+                assert 0 <= left < right <= width and 0 <= top < bottom <= height
+            beyond += found.quality.cut_off > 0.02
+    assert beyond
+
+
 def test_a_forced_photo_stays_enrolled_when_it_is_encoded_anew(service, plain_faces, tmp_path, models_dir):
     pixels, face = plain_faces["Obama"]
     for name in ("x.forced.jpg", "y.jpg"):

@@ -65,7 +65,7 @@ def test_every_route_of_a_dialect_has_a_role_and_every_role_a_route():
     assert set(roles) == served and set(ROUTES) <= served
     reading = (
         *("recognize", "verify", "detect", "detection", "match", "list", "face", "{model}", "scene"),
-        *("compute", "represent", "analyze", "search", "index"),
+        *("compute", "represent", "analyze", "search", "index", "upload"),
         *("identify", "findsimilars", "group"),
     )
     for dialect in DIALECTS:

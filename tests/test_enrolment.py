@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 
 from recognizer.core.consent import Consent
-from recognizer.core.errors import NameTaken, PhotoNotFound, StorageError, SubjectNotFound
+from recognizer.core.errors import InvalidParameter, NameTaken, NoFace, PhotoNotFound, StorageError, SubjectNotFound
 from recognizer.engines import make_engine
 from recognizer.enrolment import folder_sync, photo_encoding
 from recognizer.enrolment.cache import photo_id
 from recognizer.enrolment.enrolment import Enrolment
 from recognizer.enrolment.entries import wanted_face
 from recognizer.enrolment.examination import FEW, EnrolmentRules, examine
+from recognizer.enrolment.face_choice import thumbnail_key
 from recognizer.enrolment.watcher import Watcher
 from recognizer.photos import images
 
@@ -161,6 +162,10 @@ def test_a_photo_enrols_or_its_reason_is_told_now_and_after_a_restart(home, kind
         ("Ann/largest.jpg", "only"),
         ("Ann/a.largest.b.jpg", "only"),
         ("A.largest/a.jpg", "only"),
+        ("Ann/a.at-512-40.jpg", "at-512-40"),
+        ("Ann/a.at-512-40.forced.jpg", "at-512-40+forced"),
+        ("Ann/a.at-512.jpg", "only"),
+        ("Ann/a.at-512-40.b.jpg", "only"),
     ],
 )
 def test_which_face_a_name_asks_for(path, face):
@@ -177,6 +182,34 @@ def test_of_several_faces_the_largest_is_the_one_enrolled(home, faces, engine):
     enrolment.sync()
     largest, other = (name_of(enrolment, engine, jpeg(faces[name]))[1] for name in ("obama", "collins"))
     assert largest < 0.5 < other
+
+
+def test_a_photo_enrols_each_person_by_the_face_at_its_place(home, faces, engine, tmp_path):
+    canvas = np.zeros((400, 800, 3), np.uint8)
+    canvas[:, :320] = faces["obama"][:400, :320]
+    other = images.resize(faces["collins"], 330)
+    canvas[: other.shape[0], 400 : 400 + other.shape[1]] = other
+    data = jpeg(canvas)
+    boxes = sorted(engine.find_with_image(images.decode(data))[0].boxes[:, :4].tolist())
+    enrolment = home.enrolment()
+    for name, box in zip(("Ann", "Bob"), boxes, strict=True):
+        entry, new = added(enrolment, engine, name, data, ",".join(map(str, box)))
+        assert new and wanted_face(entry.path) == entry.encoding.face and ".at-" in entry.path
+        assert entry.encoding.box == pytest.approx(box, abs=0.01)
+    home.cache_file = tmp_path / "other" / "encodings.sqlite"
+    fresh = home.enrolment()
+    fresh.sync()
+    for each in (enrolment, fresh):
+        found = {name: name_of(each, engine, jpeg(faces[name])) for name in ("obama", "collins")}
+        assert [found["obama"][0], found["collins"][0]] == ["Ann", "Bob"] and max(one[1] for one in found.values()) < 0.5
+    keys = [thumbnail_key(entry.photo, entry.encoding.face) for name in ("Ann", "Bob") for entry in fresh.entries(name)]
+    pictures = [fresh.cache.thumbnail(key) for key in keys]
+    assert len(set(keys)) == 2 and None not in pictures and pictures[0] != pictures[1]
+    for place, error in (("390,390,399,399", NoFace), ("900,0,990,90", InvalidParameter)):
+        with pytest.raises(error):
+            examine(engine, data, EnrolmentRules(), place)
+    fresh.rename("Ann", "Bob", merge=True)
+    assert len({entry.encoding.face for entry in fresh.entries("Bob")}) == 2
 
 
 # --- what happens to the folder -----------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import pytest
 
 from recognizer.core.types import Box
 from recognizer.events.appearances import CAMERA_KINDS, KINDS, EventRules, cut, plain
+from recognizer.photos.quality import Quality
 
 from .scenes import BEGIN, UNDECIDED, Scene, face, frame
 
@@ -107,6 +108,19 @@ def test_a_stranger_is_unknown_once_they_stayed_nameless():
     scene.show(3, face(1, None)).wait(6)
     assert scene.story == ["unknown", "left"]
     assert scene.events[0].subject is None and scene.events[1].appearance == 1
+
+
+def test_a_dark_smudge_is_nobody_where_a_least_quality_is_set():
+    def seen(sharpness: float, name: str | None = None):
+        quality = Quality(40, sharpness, 0, 0, 0, 0, 120, 50, 0, 0.9)
+        held = face(1, name)
+        return dataclasses.replace(held, seen=dataclasses.replace(held.seen, quality=quality))
+
+    rules = EventRules(unknown_quality=0.3)
+    assert Scene(rules).show(5, seen(0.001)).wait(6).story == []
+    assert Scene(rules).show(5, seen(0.001)).show(3, seen(0.05)).wait(6).story == ["unknown", "left"]
+    assert Scene(rules).show(5, seen(0.001, "Ada")).wait(6).story == ["appeared Ada", "left Ada"]
+    assert Scene().show(5, seen(0.001)).wait(6).story == ["unknown", "left"]
 
 
 def test_a_name_that_comes_in_time_is_one_appearance():

@@ -181,6 +181,19 @@ def test_clip(rows, expected):
     assert np.array_equal(geometry.clip(array(rows), 100, 50), array(expected))
 
 
+@pytest.mark.parametrize(
+    "box, expected",
+    [
+        ((10, 20, 30, 40), (10, 20, 30, 40)),
+        ((-5, -7.5, 30, 400), (0, 0, 30, 50)),
+        ((-20, 60, -10, 70), (0, 49, 1, 50)),  # outside: one pixel is left
+        ((99.5, 0, 140, 10), (99, 0, 100, 10)),
+    ],
+)
+def test_the_part_of_a_box_inside_a_picture(box, expected):
+    assert geometry.inside(box, 100, 50) == expected
+
+
 @pytest.mark.parametrize("name", ["obama.jpg", "astronaut.png"])
 def test_points_of_both_kinds_agree_on_where_a_chip_is_cut(photos, models_dir, name):
     pixels = images.decode(photos[name].read_bytes()).pixels

@@ -141,6 +141,7 @@ def test_every_error_that_a_route_can_answer_with_is_told_somewhere():
         "audit_broken",
         "not_empty",
         "backup_broken",
+        "exif_tool_missing",
     }
     for kind in openapi.with_subclasses([errors.RecognizerError]):
         if kind.code not in elsewhere and not kind.__subclasses__():

@@ -21,9 +21,11 @@ WRITERS = {
 }
 #: Modules that write files elsewhere, and where.
 ELSEWHERE = {
+    "recognizer.archive.exiftool": "a temporary folder, and the file that the command names",
     "recognizer.archive.contact_sheet": "the file that the command names",
     "recognizer.cli": "nothing: the console's handle",
     "recognizer.commands.cmd_accuracy": "the file that the command names",
+    "recognizer.commands.cmd_archive": "the folder that the command names",
     "recognizer.commands.cmd_backup": "the file that the command names",
     "recognizer.commands.cmd_encryption": "the key file",
     "recognizer.commands.cmd_photos": "the file that the command names",

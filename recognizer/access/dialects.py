@@ -160,6 +160,16 @@ _DEEPFACE: dict[tuple[str, str], str] = {
     ("POST", "/build/index"): READ,
 }
 
+_DOUBLE_TAKE: dict[tuple[str, str], str] = {
+    ("GET", "/api/recognize"): READ,
+    ("POST", "/api/recognize"): WRITE,  # it changes something at Frigate
+    ("POST", "/api/recognize/upload"): READ,
+    ("POST", "/api/train/add/{name}"): WRITE,
+    ("DELETE", "/api/train/remove/{name}"): WRITE,
+    ("GET", "/api/storage/latest/{picture}"): READ,
+    ("GET", "/api/storage/matches/{picture}"): READ,
+}
+
 #: In the order in which they are given their places: of two that want the same paths, the later one gets a prefix.
 DIALECTS = (
     DialectAccess("deepstack", ("/v1",), _DEEPSTACK, key_field="api_key"),
@@ -168,6 +178,7 @@ DIALECTS = (
     DialectAccess("azure", ("/face",), _AZURE, key_headers=("HTTP_OCP_APIM_SUBSCRIPTION_KEY",)),
     DialectAccess("nextcloud", ("",), _NEXTCLOUD, takes_root=False),
     DialectAccess("deepface", ("",), _DEEPFACE, takes_root=False),
+    DialectAccess("double-take", ("/api/recognize", "/api/train", "/api/storage"), _DOUBLE_TAKE),
 )
 _ENTRY = re.compile(r"([a-z0-9-]+)(?:=(/|(?:/[A-Za-z0-9._~-]+)+))?")
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from recognizer.archive.photo_index import FaceKey, PhotoIndex
-from recognizer.core.types import Match
 from recognizer.galleries.clustering import Group, Groups
 
 
@@ -57,20 +55,21 @@ def group_faces(
 
 
 def name_groups(
-    groups: Groups[FaceKey, int], index: PhotoIndex, match: Callable[[np.ndarray], Sequence[Match]]
+    groups: Groups[FaceKey, int], index: PhotoIndex, names: Callable[[Mapping[int, np.ndarray]], Mapping[int, str]]
 ) -> list[PersonGroup]:
     """The people on the photos: enrolled subjects by name, then the others by number of faces, largest first.
 
-    A group shows an enrolled subject if at least half of its faces are recognised as that subject.
-
     Parameters
     ----------
-    match : callable
-        Embeddings, shape (n, d) -> the match of each.
+    names : callable
+        Id of each group -> embeddings of its faces, shape (n, d), to the names of those that have one; see
+        `group_names.names_of`.
     """
     found: dict[tuple[str | None, int | None], PersonGroup] = {}
-    for id_, each in groups.groups().items():
-        subject = _subject_of(match(np.array(list(each.faces.values()))))
+    held = groups.groups()
+    named = names({id_: np.array(list(each.faces.values())) for id_, each in held.items()})
+    for id_, each in held.items():
+        subject = named.get(id_)
         key = (None, id_) if subject is None else (subject, None)
         same = found.get(key)
         if same is None:
@@ -84,12 +83,3 @@ def name_groups(
 
     ordered = [replace(each, faces=tuple(sorted(each.faces, key=goodness, reverse=True))) for each in found.values()]
     return sorted(ordered, key=lambda each: (each.subject is None, each.subject or "", -len(each.faces), each.id))
-
-
-def _subject_of(matches: Sequence[Match]) -> str | None:
-    """The subject that at least half of the matches name, if any."""
-    names = Counter(match.subject for match in matches if match.subject is not None)
-    if not names:
-        return None
-    subject, times = names.most_common(1)[0]
-    return subject if 2 * times >= len(matches) else None

@@ -14,22 +14,20 @@ from pathlib import Path
 
 import numpy as np
 
+from recognizer.archive.photo_faces import find_faces
 from recognizer.core.disk import disk_reason
 from recognizer.core.errors import DecoderCrashed, DecoderTooSlow, DecoderUnavailable, ImageError, RecognizerError
 from recognizer.core.files import is_special
 from recognizer.core.types import Box
-from recognizer.enrolment.bulk import BulkSettings, decode, in_batches
+from recognizer.enrolment.bulk import BulkSettings, in_batches
 from recognizer.enrolment.cache import Encoding, EncodingsCache, FileStamp, photo_id
 from recognizer.enrolment.examination import thumbnail
 from recognizer.photos import images
 from recognizer.photos.foreign import is_picture
 from recognizer.photos.image_headers import sniff
-from recognizer.photos.quality import remarks
 
 #: The cache's `face` of the row about a whole photo; the rows of its faces are "all/0", "all/1" and so on.
 ALL = "all"
-#: Remarks that exclude a face from grouping: such faces resemble each other whoever they show.
-UNFIT = ("small", "blurred", "flat", "cut_off", "doubtful")
 #: Suffixes of files that are expected to be photos, whatever their content.
 ENDINGS = (
     ".jpg",
@@ -89,7 +87,7 @@ class IndexedFace:
         The detector's.
     vector : ndarray of float32, shape (d,)
     remarks : str or None
-        Why the face is not grouped, as codes of `UNFIT`; None for a face that is.
+        Why the face is not grouped, as codes of `photo_faces.UNFIT`; None for a face that is.
     """
 
     box: Box
@@ -176,7 +174,7 @@ class PhotoArchive:
         paths: dict[str, list[Path]] = {}
         refused: list[RefusedFile] = []
         other, new = 0, []
-        for path in _files(self.folder, lambda path, error: refused.append(_unreadable_folder(path, error))):
+        for path in files_below(self.folder, lambda path, error: refused.append(_unreadable_folder(path, error))):
             if is_special(path):
                 if path.suffix.lower() in ENDINGS:
                     refused.append(RefusedFile(path, "unreadable", "it is no ordinary file"))
@@ -186,7 +184,7 @@ class PhotoArchive:
                 known = stamps.get(name)
                 if known is not None and known[0] == stamp:
                     photo = known[1]
-                elif not _is_photo(path):
+                elif not is_photo(path):
                     other += 1
                     continue
                 else:
@@ -246,14 +244,14 @@ def _unreadable_folder(path: Path, error: OSError) -> RefusedFile:
     return RefusedFile(path, "unreadable", f"the folder cannot be read: {disk_reason(error)}")
 
 
-def _files(folder: Path, failed: Callable[[Path, OSError], None]) -> Iterator[Path]:
+def files_below(folder: Path, failed: Callable[[Path, OSError], None]) -> Iterator[Path]:
     """The files of a folder and of those below; `failed` receives each folder that cannot be read."""
     for at, folders, names in os.walk(folder, onerror=lambda error: failed(Path(error.filename or folder), error)):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(at, name) for name in sorted(names) if not name.startswith("."))
 
 
-def _is_photo(path: Path) -> bool:
+def is_photo(path: Path) -> bool:
     if path.suffix.lower() in ENDINGS:
         return True
     with path.open("rb") as file:
@@ -266,34 +264,23 @@ def _process(settings: BulkSettings, item: tuple[str, Path]) -> tuple[list[Encod
     photo, path = item
     whole = Encoding(photo, "", ALL, score=0.0)
     try:
-        image = decode(settings, images.read_file(path, max_bytes=settings.max_bytes))
-        faces, image = settings.engine.find_with_image(image)
+        image, faces = find_faces(settings, images.read_file(path, max_bytes=settings.max_bytes))
     except OSError:
         return [replace(whole, problem="unreadable", message="the file cannot be read")], {}
     except RecognizerError as error:
         return [replace(whole, problem=error.code, message=error.message)], {}
     whole = replace(whole, width=image.width, height=image.height, score=float(len(faces)))
-    if not len(faces):
-        return [whole], {}
-    image = settings.engine.aligned(image, faces)[0]
     rows, jpegs = [whole], {}
-    engine = settings.engine
-    described = engine.described_all([(image, faces)])[0]
-    judged = engine.judged(image, faces, described, engine.qualities(image, faces))
-    rated = zip(judged.faces, judged.vectors, judged.qualities, judged.verdicts, strict=True)
-    for number, (face, vector, quality, verdict) in enumerate(rated):
-        wrong = [code for code in remarks(quality) if code in UNFIT]
-        if not verdict.comparable:
-            wrong = list(dict.fromkeys([*wrong, *verdict.remarks]))
+    for number, face in enumerate(faces):
         rows.append(
             replace(
                 whole,
                 face=f"{ALL}/{number}",
-                vector=vector,
+                vector=face.vector,
                 box=(face.box.left, face.box.top, face.box.right, face.box.bottom),
                 score=face.score,
-                problem=wrong[0] if wrong else None,
-                message=", ".join(wrong) or None,
+                problem=face.remarks[0] if face.remarks else None,
+                message=", ".join(face.remarks) or None,
             )
         )
         jpegs[str(FaceKey(photo, number))] = thumbnail(image, face.box)

@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from recognizer.archive.archive_file import ARCHIVE_FILE
 from recognizer.backup.backup_file import FACES, GROUPS, STATE, Writer, belongs, chunks
 from recognizer.backup.reseal import GROUPS as GROUPS_STATE
 from recognizer.backup.reseal import SCRATCH, Places, held_keys, require
@@ -29,6 +30,7 @@ from recognizer.core.errors import KeyMissing, StorageError
 from recognizer.core.lock import WriteLock
 from recognizer.core.vault import Vault
 from recognizer.enrolment.cache import FileStamp
+from recognizer.events.visit_file import VISITS_FILE
 from recognizer.strangers import stranger_files
 
 #: Seconds for which a file must not have changed: somebody may still be copying it into the folder.
@@ -38,7 +40,9 @@ _PATIENCE = 5.0
 _LOCKED_SECONDS = 30.0
 #: Age in seconds at which a backup's folder counts as left by a killed process: no backup takes as long.
 ABANDONED_SECONDS = 86_400.0
-_DATABASES = ("encodings.sqlite", "access.sqlite")
+_DATABASES = ("encodings.sqlite", "access.sqlite", ARCHIVE_FILE, VISITS_FILE)
+#: Tables that are not copied: nobody who was signed in here is so where this is restored, and thumbnails are made again.
+_LEFT_OUT = {"access.sqlite": "sessions", ARCHIVE_FILE: "thumbnails"}
 
 Step = Callable[[str], None]
 
@@ -280,12 +284,12 @@ def _databases(copy: _Copy, state: Path, scratch: Path) -> list[str]:
             with closing(_connect(state / name)) as source, closing(sqlite3.connect(copied_to)) as target:
                 source.backup(target)
                 target.execute("PRAGMA journal_mode = DELETE")
-                if name != "access.sqlite":
+                if PurePosixPath(name).name == "encodings.sqlite":
                     found = {engine for (engine,) in target.execute("SELECT DISTINCT engine FROM encodings")}
                     engines = sorted({*engines, *found})
-                else:  # nobody who was signed in here is so where this is restored
+                elif name in _LEFT_OUT:
                     target.execute("PRAGMA secure_delete = ON")
-                    target.execute("DELETE FROM sessions")
+                    target.execute(f"DELETE FROM {_LEFT_OUT[name]}")
                     target.commit()
                     target.execute("VACUUM")
         except sqlite3.Error as error:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from recognizer.archive.archive_file import ARCHIVE_FILE, ArchiveFile
 from recognizer.core import consent, identity, unfinished
 from recognizer.core.audit import AuditLog
 from recognizer.core.disk import REFUSALS, disk_errors, disk_reason, storage_error
@@ -27,6 +28,7 @@ from recognizer.enrolment.cache import EncodingsCache
 from recognizer.enrolment.conversion import WHOLE
 from recognizer.enrolment.folder import CONSENT, PHOTO
 from recognizer.events import event_sealing
+from recognizer.events.visit_file import VISITS_FILE, VisitFile
 from recognizer.strangers import stranger_files
 
 if TYPE_CHECKING:
@@ -161,7 +163,7 @@ def check(places: Places, vault: Vault | None) -> None:
     require(held, vault)
     if held:
         return
-    others = (*CACHES, "events", "audit/names.json", "strangers", UNFINISHED, GROUPS)
+    others = (*CACHES, ARCHIVE_FILE, VISITS_FILE, "events", "audit/names.json", "strangers", UNFINISHED, GROUPS)
     used = any(True for _ in places.faces()) or any((places.state / name).exists() for name in others)
     if used:
         raise SettingsError("a key is set, but what is kept is not encrypted yet: run `python -m recognizer encryption init`")
@@ -313,6 +315,15 @@ def reseal(places: Places, old: Vault | None, new: Vault | None, step: Callable[
             if new is None:
                 cache.decrypt()
             cache.close()
+            counts["caches"] += 1
+    databases: tuple[tuple[str, type[ArchiveFile] | type[VisitFile]], ...]
+    databases = ((ARCHIVE_FILE, ArchiveFile), (VISITS_FILE, VisitFile))
+    for name, kind in databases:
+        if (places.state / name).exists():
+            opened = kind(places.state / name, _both(old, new))
+            if new is None:
+                opened.decrypt()
+            opened.close()
             counts["caches"] += 1
     step("audit log")
     if places.audit.is_dir():

@@ -31,6 +31,8 @@ _REPLACED = (
     "encodings.sqlite",
     "evaluation.sqlite",
     "archive.sqlite",
+    "photos.sqlite",
+    "visits.sqlite",
     "access.sqlite",
     "cameras.json",
     "settings.json",

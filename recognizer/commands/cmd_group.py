@@ -40,7 +40,7 @@ def group(folder, out, thumbnails, fresh):
     Writes a page with everybody's faces, and JSON. Enrolled people are named. An interrupted run continues where it
     stopped, and a later one processes only new photos; groups keep their numbers.
     """
-    from recognizer.archive import contact_sheet, photo_groups
+    from recognizer.archive import contact_sheet, group_names, photo_groups
     from recognizer.archive.photo_index import PhotoArchive
     from recognizer.enrolment.bulk import BulkSettings
     from recognizer.enrolment.cache import EncodingsCache
@@ -70,7 +70,10 @@ def group(folder, out, thumbnails, fresh):
             before = {} if fresh else _before(data, source.key)
             curve = thresholds.Curve(points.distances, points.rates)
             groups = photo_groups.group_faces(looked.vectors, before, lambda faces: clustering.limit_for(faces, curve.distance))
-            people = photo_groups.name_groups(groups, looked, made.matcher.match)
+            rate = made.matcher.stranger_rate
+            people = photo_groups.name_groups(
+                groups, looked, lambda faces: group_names.names_of(faces, made.gallery, curve, rate)
+            )
             about = {"folder": str(folder.resolve()), "engine": source.key, "limit": round(groups.limit, 4)}
             title = f"{folder.resolve().name} by person"
             with Progress("writing the page", least=200) as progress:

@@ -53,7 +53,10 @@
     │   ├── StrangerNotFound        no such stranger, or deleted
     │   ├── PictureNotFound         the stranger has no such picture
     │   ├── StrangersOff            strangers are disabled by a setting
-    │   └── CameraNotFound          no camera has that id
+    │   ├── CameraNotFound          no camera has that id
+    │   ├── SightingsOff            visits at cameras are not kept
+    │   ├── FolderNotFound          no such folder is in the archive
+    │   └── ArchiveGroupNotFound    no group of the archive has that id
     ├── Conflict                    conflicts with the current state
     │   ├── NameTaken               the name, or a similar one, is in use
     │   │   └── GroupTaken          a group has the name, or a similar one
@@ -62,6 +65,8 @@
     │   ├── InUse                   another process uses the installation
     │   ├── NotEmpty                the target of a restore is not empty
     │   ├── SettingFixed            the setting has a value elsewhere
+    │   ├── FolderInArchive         the folder, or one around or in it, is in the archive
+    │   ├── NothingToUndo           no decision about the archive can be undone
     │   └── TooManyCameras          the maximum number of cameras is reached
     ├── CameraUnavailable           the camera delivers no picture now
     ├── Busy                        the queue is full; try again shortly
@@ -75,7 +80,8 @@
     │   └── ModelCorrupt            a file does not have the trusted hash
     ├── EngineMismatch              templates of different engines were compared
     └── SettingsError               a setting has an invalid value
-        └── KeyMissing              the encryption key of the data is missing
+        ├── KeyMissing              the encryption key of the data is missing
+        └── ExifToolMissing         a program that is needed is not installed
 
 ``code`` is a stable, machine-readable name; ``details`` are plain data that a reply may contain. Messages are written for the
 client: they never contain a path of the server, a secret or a traceback.
@@ -424,6 +430,24 @@ class CameraNotFound(NotFound):
     code = "camera_not_found"
 
 
+class SightingsOff(NotFound):
+    """Keeping visits at cameras is disabled by a setting."""
+
+    code = "sightings_off"
+
+
+class FolderNotFound(NotFound):
+    """The archive has no such folder."""
+
+    code = "folder_not_found"
+
+
+class ArchiveGroupNotFound(NotFound):
+    """The archive has no such group of faces, or no longer."""
+
+    code = "archive_group_not_found"
+
+
 class Conflict(RecognizerError):
     """The request conflicts with the current state."""
 
@@ -470,6 +494,18 @@ class SettingFixed(Conflict):
     """The environment or the configuration file has a value for the setting."""
 
     code = "setting_fixed"
+
+
+class FolderInArchive(Conflict):
+    """The folder is in the archive, or it contains or is inside a folder that is."""
+
+    code = "folder_in_archive"
+
+
+class NothingToUndo(Conflict):
+    """No decision about the archive can be undone, or what it was about has changed since."""
+
+    code = "nothing_to_undo"
 
 
 class TooManyCameras(Conflict):
@@ -556,3 +592,9 @@ class KeyMissing(SettingsError):
     """The data is encrypted with a key that is missing."""
 
     code = "key_missing"
+
+
+class ExifToolMissing(SettingsError):
+    """ExifTool, which reads and writes names in photos, is not installed."""
+
+    code = "exif_tool_missing"

@@ -5,6 +5,8 @@ Boxes are arrays (n, 4) of left, top, right, bottom; points are (x, y); all in p
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 #: Positions of YuNet's five points in a 112 x 112 crop, picture's left eye first: the reference that ArcFace-style embedders
@@ -134,3 +136,10 @@ def clip(boxes: np.ndarray, width: float, height: float) -> np.ndarray:
     """`boxes`, shape (n, 4), clipped to a picture of `width` x `height` pixels."""
     clipped: np.ndarray = np.clip(boxes, 0, [width, height, width, height])
     return clipped
+
+
+def inside(box: Iterable[float], width: float, height: float) -> tuple[float, float, float, float]:
+    """The part of a box inside a picture, at least one pixel wide and high: left, top, right, bottom."""
+    left, top, right, bottom = box
+    left, top = min(max(left, 0.0), width - 1.0), min(max(top, 0.0), height - 1.0)
+    return left, top, max(min(right, width), left + 1), max(min(bottom, height), top + 1)

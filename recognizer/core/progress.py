@@ -85,6 +85,16 @@ class Progress:
         if total >= self._least:
             self._show(self._label, done, total, f"{done} of {total}")
 
+    def photos_at_rate(self, done: int, total: int, per_second: float | None, seconds_left: float | None) -> None:
+        """Show `done` of `total` photos, how many are done in a second, and how long the rest may take."""
+        if total >= self._least:
+            words = f"{done} of {total}"
+            if per_second is not None and seconds_left is not None and done < total:
+                minutes, seconds = divmod(round(seconds_left), 60)
+                hours, minutes = divmod(minutes, 60)
+                words += f", {per_second:.1f} per second, {hours}:{minutes:02}:{seconds:02} left"
+            self._show(self._label, done, total, words)
+
 
 class _Bars:
     """One bar per label, on a terminal."""

@@ -285,6 +285,13 @@ class Settings:
         "Folder that must contain the video files and photo folders used by cameras added over the API.",
         shown="none",
     )
+    archive_files: Path | None = _setting(
+        None,
+        Path,
+        "Folder that must contain the photo folders that are added to the archive over the API; without it, only "
+        "`recognizer archive add` can add some.",
+        shown="none",
+    )
     workers: int = _setting(
         0, _whole, "Number of photos processed in parallel; 0 uses one worker per processor core.", least=0, most=256
     )
@@ -433,6 +440,14 @@ class Settings:
     event_unknown_seconds: float = _setting(
         2.0, float, "Seconds that a face must stay without a match before an `unknown` event.", least=0, most=300
     )
+    event_unknown_quality: float = _setting(
+        0.0,
+        float,
+        "Least quality, 0 to 1, of the best picture of a person without a name for an `unknown` event; 0.2 leaves out dark, "
+        "blurred and tiny faces.",
+        least=0,
+        most=1,
+    )
     event_left_seconds: float = _setting(
         5.0, float, "Seconds without seeing a person before a `left` event.", least=0.1, most=86_400
     )
@@ -448,6 +463,14 @@ class Settings:
         "cameras (`cameras`), or also those in photos sent to `/recognize` (`all`).",
         choices=("off", "cameras", "all"),
     )
+    sightings: str = _setting(
+        "off",
+        str,
+        "Whose visits at cameras are kept with a picture and a template, to be searched later: nobody's, enrolled people's "
+        "(`known`), or everybody's (`all`). Read docs/privacy.md first.",
+        choices=("off", "known", "all"),
+    )
+    sightings_days: float = _setting(14.0, float, "Visits at cameras are deleted after this many days.", least=0.01, most=3650)
     strangers_days: float = _setting(
         30.0, float, "Days after the last sighting until a stranger is deleted.", least=0.01, most=36_500
     )
@@ -479,6 +502,17 @@ class Settings:
     mqtt_discovery: str = _setting(
         "homeassistant", _topic_or_none, "Home Assistant's MQTT discovery prefix; `none` disables discovery."
     )
+    mqtt_double_take: bool = _setting(
+        False, _switch, "Publish who appears by Double Take's MQTT topics as well (docs/dialects.md)."
+    )
+    frigate_url: str | None = _setting(
+        None,
+        str,
+        "Frigate, such as `http://frigate:5000`: its events, which are read from the MQTT broker, get names as sub labels "
+        "(docs/dialects.md).",
+        shown="none",
+    )
+    frigate_topic: str = _setting("frigate", _topic, "First levels of Frigate's MQTT topics.")
     #: The values that came from the environment or from files, by setting; empty if a program passed the values.
     found: Mapping[str, FoundSetting] = field(default_factory=dict, repr=False, compare=False)
 

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from recognizer.engines.dlib.onnx import DlibOnnxEmbedder
     from recognizer.engines.sface import SfaceEmbedder
 
-#: Increased whenever a change of code gives different templates for the same photo, so that all are computed again.
-REVISION = 3
+#: Of each embedder, increased whenever a change of code gives different templates for the same photo, so that all are computed
+#: again.
+REVISIONS = {"dlib": 3, "sface": 3, "dlib+sface": 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,7 @@ def make_engine(
     sizes = DetectionSizes(detect_size or made_detector.preferred_size, detect_size_large)
     name = f"{detector}+{embedder}" if detector != "hog" else f"hog{hog_upsample}+{embedder}"
     provider = runs_on(detector, embedder, provider)
-    engine_id = f"{name}/{REVISION}" + ("" if provider in EXACT else f"@{provider}")
+    engine_id = f"{name}/{REVISIONS[embedder]}" + ("" if provider in EXACT else f"@{provider}")
     info = EngineInfo(engine_id, made_embedder.dim, "euclidean", calibration(detector, embedder))
     return Engine(made_detector, made_embedder, info, sizes, min_face)
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from recognizer.core.types import Face
+from recognizer.engines.protocols import Evidence
 from recognizer.engines.signals import picture_signals
 from recognizer.photos import quality
 from recognizer.photos.quality import Quality
@@ -47,7 +48,7 @@ class Judge:
     def __init__(self, scheme: str, embedder: str):
         table = _table()
         model = table["models"][f"{scheme}+{embedder}"]
-        self._mean_face = np.array(table["mean_face"][scheme], np.float32)
+        self._mean_face = np.array(model.get("mean_face", table["mean_face"][scheme]), np.float32)
         self._signals = {name: tuple(each) for name, each in model["signals"].items()}
         self._vector = np.array(model["vector"], np.float32)
         self._bias = float(model["bias"])
@@ -55,7 +56,7 @@ class Judge:
         #: The share of plain photos that are withheld, and where that was measured.
         self.provenance: Mapping[str, Any] = table["provenance"]
 
-    def judge(self, pixels: np.ndarray, face: Face, vector: np.ndarray, strength: float, found: Quality) -> Comparability:
+    def judge(self, pixels: np.ndarray, face: Face, evidence: Evidence, found: Quality) -> Comparability:
         """Judge one face.
 
         Parameters
@@ -64,14 +65,13 @@ class Judge:
             RGB, decoded sharply enough for the face.
         face : Face
             In these pixels.
-        vector : ndarray, shape (dim,)
-            Its embedding.
-        strength : float
-            See `protocols.Described`.
+        evidence : Evidence
+            What the embedder made of it, with dlib's landmarks in these pixels if it has them.
         found : Quality
         """
-        signals = picture_signals(pixels, face, self._mean_face) | {"strength": strength}
-        doubt = self._bias + float(self._vector @ vector) + self._weighed(signals)
+        signals = picture_signals(pixels, face, self._mean_face, evidence.points)
+        signals |= {"strength": evidence.strength, "disagreement": evidence.disagreement}
+        doubt = self._bias + float(self._vector @ evidence.vector) + self._weighed(signals)
         factor = 10 ** float(np.interp(doubt, *self._factors))
         return Comparability(doubt <= 0, doubt, factor, remarks(found, signals, doubt > 0))
 

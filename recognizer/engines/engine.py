@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from recognizer.core.types import Face, Faces
-from recognizer.engines import turning
+from recognizer.engines import tiling, turning
 from recognizer.engines.comparability import judge
 from recognizer.engines.protocols import Described, Detector, Embedder, EngineInfo
 from recognizer.photos import images, quality
@@ -18,8 +18,8 @@ from recognizer.photos.remarks import MOST_FACTOR, Comparability
 #: Side of a face's box, in pixels, above which a sharper photo does not change the input of an embedder: dlib scales a box to
 #: 100 px, SFace to less.
 ENOUGH_FOR_CHIP = 120
-#: If the first detection pass found no face, or a face smaller than this in the reduced copy, a second pass on a larger copy
-#: follows (benchmarks/detection.py prints its cost and benefit).
+#: If a detection pass found no face, or a face smaller than this in the reduced copy, another pass on a larger copy follows
+#: (benchmarks/detection.py prints its cost and benefit).
 SMALL_IN_COPY = 32
 
 
@@ -92,12 +92,13 @@ class Engine:
         """Like `find`; also return the photo as detection decoded it, so that later steps need not decode it again."""
         least = self.min_face if min_face is None else min_face
         faces, image = self._detect(image, self.sizes.first)
-        if self._second_pass_pays(image, faces, least):
+        if self._larger_copy_pays(image, faces, least, self.sizes.first, self.sizes.large):
             faces, image = self._detect(image, self.sizes.large)
+            faces, image = self._in_tiles(image, faces, least)
         return _of_size(self._turned(image, faces), least), image
 
     def find_in_one_pass(self, image: images.Image, min_face: int | None = None) -> Faces:
-        """Like `find`, without the second pass, and upright faces only.
+        """Like `find`, without further passes, and upright faces only.
 
         For live video: a face that is missed is soon larger, and frames without faces must not cost more than others.
         """
@@ -120,11 +121,24 @@ class Engine:
         corrected = turning.corrected(self.detector, image.pixels, near)
         return faces if corrected is near else corrected.scaled(image.width / width, image.height / height)
 
-    def _second_pass_pays(self, image: images.Image, faces: Faces, least: int) -> bool:
+    def _in_tiles(self, image: images.Image, faces: Faces, least: int) -> tuple[Faces, images.Image]:
+        """The faces with those of a third pass, on tiles of a copy that is too large to be searched at once."""
+        size = tiling.copy_size(image.width, image.height)
+        tiled = getattr(self.detector, "finds_in_tiles", False)
+        if not tiled or not self._larger_copy_pays(image, faces, least, self.sizes.large, size):
+            return faces, image
+        image = image.sharper(min(1.0, size / max(image.width, image.height)))
+        copy = images.resize(image.pixels, size)
+        height, width = copy.shape[:2]
+        found = tiling.detect(self.detector, copy).scaled(image.width / width, image.height / height)
+        return tiling.joined(faces, found), image
+
+    def _larger_copy_pays(self, image: images.Image, faces: Faces, least: int, size: int, larger: int) -> bool:
+        """Whether what was found on a copy of one size leaves doubt that there are no more faces on a larger copy."""
         long_side = max(image.width, image.height)
-        if self.sizes.large <= self.sizes.first or long_side <= self.sizes.first:
+        if larger <= size or long_side <= size:
             return False
-        scale = self.sizes.first / long_side
+        scale = size / long_side
         if least * scale >= SMALL_IN_COPY:
             return False  # any further face on a larger copy is smaller than `least`
         if not len(faces):
@@ -189,9 +203,10 @@ class Engine:
         if not len(faces):
             return JudgedFaces(faces, described.vectors, (), ())
         near, scaled = self.aligned(image, faces)
+        judge_of = judge(faces.scheme, self.embedder.name)
         verdicts = [
-            judge(faces.scheme, self.embedder.name).judge(near.pixels, face, vector, float(strength), found)
-            for face, vector, strength, found in zip(scaled, *_columns(described), qualities, strict=True)
+            judge_of.judge(near.pixels, face, evidence, found)
+            for face, evidence, found in zip(scaled, described.each(), qualities, strict=True)
         ]
         judged = JudgedFaces(faces, described.vectors, tuple(qualities), tuple(verdicts))
         doubtful = [i for i, each in enumerate(verdicts) if not each.comparable or each.rate_factor >= MOST_FACTOR]
@@ -225,10 +240,6 @@ class Engine:
         height, width = near.pixels.shape[:2]
         points = landmarks_68(near.pixels, scaled) * np.array([image.width / width, image.height / height], np.float32)
         return points.astype(np.float32, copy=False)
-
-
-def _columns(described: Described) -> tuple[np.ndarray, np.ndarray]:
-    return described.vectors, described.strengths
 
 
 def _of_size(faces: Faces, least: int) -> Faces:

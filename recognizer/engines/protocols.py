@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Sized
+from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -68,10 +68,36 @@ class Described:
     strengths : ndarray of float32, shape (n,)
         How strongly the network reacted to each face: the length of SFace's vector before it is made a unit vector. Blurred,
         covered and strange faces have short ones. 0 where the embedder has no such measure.
+    points : ndarray of float32, shape (n, 5, 2), optional
+        dlib's five landmarks of each face, in the pixels that were given to the embedder. None if it did not need them.
+    disagreements : ndarray of float32, shape (n,), optional
+        Distance between dlib's embeddings of the face and of its mirror image. None where the mirror image is not described.
     """
 
     vectors: np.ndarray
     strengths: np.ndarray
+    points: np.ndarray | None = None
+    disagreements: np.ndarray | None = None
+
+    def each(self) -> Iterator[Evidence]:
+        """What is known of each face."""
+        for i, vector in enumerate(self.vectors):
+            yield Evidence(
+                vector,
+                float(self.strengths[i]),
+                None if self.points is None else self.points[i],
+                0.0 if self.disagreements is None else float(self.disagreements[i]),
+            )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """One face's part of `Described`: vector, (dim,), strength, points, (5, 2) or None, and disagreement."""
+
+    vector: np.ndarray
+    strength: float = 0.0
+    points: np.ndarray | None = None
+    disagreement: float = 0.0
 
 
 @runtime_checkable

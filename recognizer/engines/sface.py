@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from recognizer.core import geometry
 from recognizer.core.types import Faces, check_pixels
-from recognizer.engines.dlib.native import points_of, shapes
+from recognizer.engines.dlib.native import points_array, shapes
 from recognizer.engines.prepared import Origin
 from recognizer.engines.protocols import Described, parted
 from recognizer.engines.sface_ort import SFaceNet
@@ -22,7 +21,7 @@ from recognizer.engines.sface_ort import SFaceNet
 CHIP = 112
 
 
-def chips(pixels: np.ndarray, faces: Faces, dlib_shapes: list[Any] | None = None) -> np.ndarray:
+def chips(pixels: np.ndarray, faces: Faces, dlib_points: np.ndarray | None = None) -> np.ndarray:
     """Faces aligned and scaled as SFace expects them.
 
     Parameters
@@ -31,8 +30,8 @@ def chips(pixels: np.ndarray, faces: Faces, dlib_shapes: list[Any] | None = None
         RGB.
     faces : Faces
         In these pixels.
-    dlib_shapes : list, optional
-        The result of `dlib.native.shapes`, if the caller has it already.
+    dlib_points : ndarray, shape (n, 5, 2), optional
+        dlib's five landmarks in these pixels, if the caller has them already.
 
     Returns
     -------
@@ -48,8 +47,8 @@ def chips(pixels: np.ndarray, faces: Faces, dlib_shapes: list[Any] | None = None
 
     points, reference = faces.landmarks, geometry.ARCFACE_DLIB_POINTS
     if faces.scheme != "dlib5":
-        dlibs = [points_of(shape) for shape in dlib_shapes or shapes(pixels, faces)]
-        points = np.concatenate([points, np.array(dlibs, np.float32).reshape(-1, 5, 2)], axis=1)
+        dlibs = _points(pixels, faces) if dlib_points is None else dlib_points
+        points = np.concatenate([points, dlibs], axis=1)
         reference = np.concatenate([geometry.ARCFACE_POINTS, geometry.ARCFACE_DLIB_POINTS])
     out = np.empty((len(faces), CHIP, CHIP, 3), np.uint8)
     for chip, each in zip(out, points, strict=True):
@@ -88,14 +87,20 @@ class SfaceEmbedder:
 
     def describe_all(self, photos: Sequence[tuple[np.ndarray, Faces]]) -> list[Described]:
         """`embed_all` with the strengths of the embeddings; see `protocols.Described`."""
-        return self.describe_shapes([(check_pixels(pixels), faces, None) for pixels, faces in photos])
+        whole = [(np.ascontiguousarray(check_pixels(pixels)), faces) for pixels, faces in photos]
+        return self.describe_points([(pixels, faces, _points(pixels, faces)) for pixels, faces in whole])
 
-    def describe_shapes(self, photos: Sequence[tuple[np.ndarray, Faces, list[Any] | None]]) -> list[Described]:
-        """Like `describe_all`, with dlib's landmarks of each photo (or None) that the caller has already."""
+    def describe_points(self, photos: Sequence[tuple[np.ndarray, Faces, np.ndarray]]) -> list[Described]:
+        """Like `describe_all`, with dlib's landmarks of each photo, (n, 5, 2), that the caller has already."""
         cut = [chips(*photo) for photo in photos]
         raw = self._network.describe(np.concatenate(cut)) if cut else np.zeros((0, self.dim), np.float32)
         lengths = np.maximum(np.linalg.norm(raw, axis=1, keepdims=True), 1e-12)
         return [
-            Described(vectors, strengths[:, 0])
-            for vectors, strengths in zip(parted(raw / lengths, cut), parted(lengths, cut), strict=True)
+            Described(vectors, strengths[:, 0], points)
+            for vectors, strengths, (_, _, points) in zip(parted(raw / lengths, cut), parted(lengths, cut), photos, strict=True)
         ]
+
+
+def _points(pixels: np.ndarray, faces: Faces) -> np.ndarray:
+    """dlib's five points of each face; the detector's own, where it finds these."""
+    return faces.landmarks if faces.scheme == "dlib5" else points_array(shapes(pixels, faces))

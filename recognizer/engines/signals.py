@@ -28,7 +28,9 @@ def reduced(grey: np.ndarray) -> np.ndarray:
     return small / max(float(np.linalg.norm(small)), 1e-6)
 
 
-def picture_signals(pixels: np.ndarray, face: Face, mean_face: np.ndarray) -> dict[str, float]:
+def picture_signals(
+    pixels: np.ndarray, face: Face, mean_face: np.ndarray, dlib_points: np.ndarray | None = None
+) -> dict[str, float]:
     """Signals of the picture and the points of one face.
 
     Parameters
@@ -39,6 +41,8 @@ def picture_signals(pixels: np.ndarray, face: Face, mean_face: np.ndarray) -> di
         In these pixels.
     mean_face : ndarray, shape (360,)
         The mean of `reduced` upright faces, of length 1.
+    dlib_points : ndarray, shape (5, 2), optional
+        dlib's landmarks of the face in these pixels, if the caller has them; they are found otherwise.
 
     Returns
     -------
@@ -47,7 +51,8 @@ def picture_signals(pixels: np.ndarray, face: Face, mean_face: np.ndarray) -> di
         ``clipped`` (see `quality.Quality`); ``likeness``, correlation with the mean face, negative for a negative;
         ``evenness``, correlation with its mirror image; ``tones``, entropy of the grey values in bits; ``warmth``, red minus
         blue as a share of the light; ``misfit``, logarithm of the points' distance from those of an upright face, after the
-        best similarity; ``stretch``, logarithm of eye distance over the distance from eyes to mouth, relative to a mean face;
+        best similarity; ``direction``, logarithm of the detail across over the detail down, which motion blur changes;
+        ``stretch``, logarithm of eye distance over the distance from eyes to mouth, relative to a mean face;
         ``agreement``, logarithm of the distance between the detector's points and dlib's.
     """
     import cv2
@@ -63,13 +68,21 @@ def picture_signals(pixels: np.ndarray, face: Face, mean_face: np.ndarray) -> di
         "size": math.log(max(face.box.size, 1.0)),
         "sharpness": math.log(float(cv2.Laplacian(grey, cv2.CV_32F).var()) / spread**2 + 1e-3),
         "contrast": math.log(spread),
+        "direction": direction(grey),
         "clipped": float(((grey < 25) | (grey > 230)).mean()),
         "likeness": float(small @ mean_face),
         "evenness": float(small @ mirrored),
         "tones": _entropy(pixels, face),
         "warmth": (red - blue) / (red + green + blue),
-        **_point_signals(pixels, face),
+        **_point_signals(pixels, face, dlib_points),
     }
+
+
+def direction(grey: np.ndarray) -> float:
+    """Logarithm of the variance of second differences across over that down."""
+    across = grey[:, 2:] - 2 * grey[:, 1:-1] + grey[:, :-2]
+    down = grey[2:] - 2 * grey[1:-1] + grey[:-2]
+    return math.log((float(across.var()) + 1) / (float(down.var()) + 1))
 
 
 def _entropy(pixels: np.ndarray, face: Face) -> float:
@@ -85,14 +98,15 @@ def _entropy(pixels: np.ndarray, face: Face) -> float:
     return float(-(shares * np.log2(shares)).sum())
 
 
-def _point_signals(pixels: np.ndarray, face: Face) -> dict[str, float]:
+def _point_signals(pixels: np.ndarray, face: Face, dlib_points: np.ndarray | None) -> dict[str, float]:
     if face.scheme != "yunet5":
         reference = geometry.ARCFACE_DLIB_POINTS
         return {"misfit": _misfit(face.landmarks, reference), "stretch": 0.0, "agreement": 0.0}
     points = np.asarray(face.landmarks, float)
     matrix = geometry.similarity(points, geometry.ARCFACE_POINTS)
-    (shape,) = native.shapes(np.ascontiguousarray(pixels), _single(face))
-    dlibs = np.array(native.points_of(shape), float) @ matrix[:, :2].T + matrix[:, 2]
+    if dlib_points is None:
+        (dlib_points,) = native.points_array(native.shapes(np.ascontiguousarray(pixels), _single(face)))
+    dlibs = dlib_points.astype(float) @ matrix[:, :2].T + matrix[:, 2]
     apart = float(np.sqrt(((dlibs - geometry.ARCFACE_DLIB_POINTS) ** 2).sum(axis=1).mean()))
     eyes = float(np.hypot(*(points[1] - points[0])))
     down = float(np.hypot(*(points[3:].mean(axis=0) - points[:2].mean(axis=0))))

@@ -32,6 +32,7 @@ class YunetDetector:
 
     name = "yunet"
     preferred_size = 640
+    finds_in_tiles = True
 
     def __init__(
         self,

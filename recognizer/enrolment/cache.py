@@ -80,7 +80,8 @@ class Encoding:
     ----------
     photo, engine : str
     face : str
-        Which face was requested: ``"only"`` or ``"largest"``; with `FORCED` appended, also one that is not comparable.
+        Which face was requested: ``"only"``, ``"largest"`` or a place (see `face_choice`); with `FORCED` appended, also one
+        that is not comparable.
     vector : ndarray of float32 or None
         None if the photo cannot be used; then `problem` is an error's code and `message` its text.
     box : tuple of float

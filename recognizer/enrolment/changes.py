@@ -9,6 +9,7 @@ from recognizer.core.errors import PhotoNotFound, SeveralFaces, StorageError, Su
 from recognizer.enrolment.consents import Consents
 from recognizer.enrolment.entries import EnrolmentState, Entry, marks
 from recognizer.enrolment.examination import Examined
+from recognizer.enrolment.face_choice import thumbnail_key
 from recognizer.enrolment.template_file import EXTENSION, written
 
 
@@ -56,7 +57,7 @@ class EnrolmentChanges:
                 if stamp is None:
                     raise StorageError("the photo was removed while it was being stored")
                 picture = examined.thumbnail if self._keep_photos else None
-                thumbnails = {} if picture is None else {encoding.photo: picture}
+                thumbnails = {} if picture is None else {thumbnail_key(encoding.photo, encoding.face): picture}
                 self._cache.put([encoding], thumbnails)
                 self._cache.remember_files([(path, stamp, encoding.photo)])
                 noted()

@@ -17,6 +17,7 @@ from recognizer.core.files import open_regular, replace_erasing
 from recognizer.core.vault import OVERHEAD, Vault, is_sealed
 from recognizer.enrolment.cache import FileStamp
 from recognizer.enrolment.entries import EnrolmentState, Entry, marks
+from recognizer.enrolment.face_choice import thumbnail_key
 from recognizer.enrolment.folder import PHOTO, PhotoFile, Problem
 from recognizer.enrolment.template_file import EXTENSION, written
 
@@ -123,7 +124,7 @@ class Conversion:
             self._table.record(Entry(entry.subject, new, stamp, entry.photo, entry.encoding))
             self._cache.forget_files([path])
             self._cache.remember_files([(new, stamp, entry.photo)])
-            self._cache.forget_thumbnail(entry.photo)
+            self._cache.forget_thumbnail(thumbnail_key(entry.photo, entry.encoding.face))
 
     def _done(self, path: str) -> None:
         self._due.discard(path)

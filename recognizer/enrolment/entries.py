@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from recognizer.core import names
 from recognizer.core.errors import InvalidName, StorageError, SubjectNotFound
 from recognizer.core.types import Embedding, Template
+from recognizer.enrolment import face_choice
 from recognizer.enrolment.cache import FORCED, Encoding, EncodingsCache, FileStamp
 from recognizer.enrolment.cache_writing import CacheWriting
 from recognizer.enrolment.duplicates import Change, PictureGroups
-from recognizer.enrolment.folder import FORCED_MARK, LARGEST_MARK, KnownFaces, PhotoFile, Problem
+from recognizer.enrolment.folder import FORCED_MARK, LARGEST_MARK, PLACE_MARK, KnownFaces, PhotoFile, Problem
 from recognizer.galleries.contract import Gallery
 
 
@@ -36,14 +37,18 @@ def wanted_face(path: str) -> str:
     """Which face the photo at this path enrols, by its name; see `Encoding.face`."""
     stem = posixpath.splitext(posixpath.basename(path))[0]  # as strings: thousands of pathlib's objects slow a start
     forced = stem.endswith(FORCED_MARK)
-    face = "largest" if stem.removesuffix(FORCED_MARK).endswith(LARGEST_MARK) else "only"
+    rest = stem.removesuffix(FORCED_MARK)
+    face = "largest" if rest.endswith(LARGEST_MARK) else "only"
+    if PLACE_MARK in rest and face_choice.is_place(place := rest[rest.rindex(PLACE_MARK) + 1 :]):
+        face = place
     return face + FORCED if forced else face
 
 
 def marks(face: str) -> str:
     """The end of the name of a photo that enrols this face; see `wanted_face`."""
-    largest = LARGEST_MARK if face.startswith("largest") else ""
-    return largest + (FORCED_MARK if face.endswith(FORCED) else "")
+    base = face.removesuffix(FORCED)
+    chosen = LARGEST_MARK if base == "largest" else f".{base}" if face_choice.is_place(base) else ""
+    return chosen + (FORCED_MARK if face.endswith(FORCED) else "")
 
 
 class EntryTable:

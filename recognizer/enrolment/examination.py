@@ -18,7 +18,7 @@ from recognizer.core.types import Box, Faces
 from recognizer.core.vault import Vault
 from recognizer.engines import Engine, largest
 from recognizer.engines.protocols import Described
-from recognizer.enrolment import template_file
+from recognizer.enrolment import face_choice, template_file
 from recognizer.enrolment.cache import FORCED, Encoding, photo_id
 from recognizer.enrolment.folder import read_photo
 from recognizer.photos import images, quality
@@ -93,8 +93,9 @@ def examine(engine: Engine, data: bytes, rules: EnrolmentRules, face: str = "onl
     Parameters
     ----------
     face : str
-        With ``"only"``, several faces of similar size are an error; with ``"largest"``, the largest is taken. With
-        `cache.FORCED` appended, a face that is not comparable is encoded nevertheless.
+        With ``"only"``, several faces of similar size are an error; with ``"largest"``, the largest is taken; with a box
+        ``"left,top,right,bottom"`` or a place, the face there (see `face_choice`). With `cache.FORCED` appended, a face that
+        is not comparable is encoded nevertheless.
 
     Raises
     ------
@@ -118,8 +119,10 @@ class _Looked:
 def _looked(engine: Engine, data: bytes, rules: EnrolmentRules, face: str) -> _Looked:
     """All of `examine` but describing."""
     image = images.decode(data, max_bytes=rules.max_bytes, max_pixels=rules.max_pixels, long_side=engine.decode_size)
+    wanted = face_choice.resolve(face.removesuffix(FORCED), image.width, image.height)
+    face = wanted + FORCED if face.endswith(FORCED) else wanted
     faces, image = engine.find_with_image(image)
-    chosen = faces.select([choose(faces, rules, face.removesuffix(FORCED))])
+    chosen = faces.select([choose(faces, rules, wanted, (image.width, image.height))])
     image = engine.aligned(image, chosen)[0]
     found = engine.qualities(image, chosen)[0]
     if not face.endswith(FORCED):
@@ -173,8 +176,15 @@ def _examined(engine: Engine, looked: _Looked, described: Described) -> Examined
     return Examined(encoding, thumbnail(image, taken.box))
 
 
-def choose(faces: Faces, rules: EnrolmentRules, face: str = "only") -> int:
+def choose(faces: Faces, rules: EnrolmentRules, face: str = "only", size: tuple[int, int] = (0, 0)) -> int:
     """Index of the face that a photo enrols.
+
+    Parameters
+    ----------
+    face : str
+        ``only``, ``largest`` or a place; see `face_choice`.
+    size : tuple of int
+        The photo's width and height, for a place.
 
     Raises
     ------
@@ -182,7 +192,7 @@ def choose(faces: Faces, rules: EnrolmentRules, face: str = "only") -> int:
     """
     if not len(faces):
         raise NoFace("no face was found in this photo")
-    best = largest(faces)
+    best = face_choice.at_place(faces, face, *size) if face_choice.is_place(face) else largest(faces)
     sides = np.minimum(faces.boxes[:, 2] - faces.boxes[:, 0], faces.boxes[:, 3] - faces.boxes[:, 1])
     if sides[best] < rules.min_face:
         raise FaceTooSmall(

@@ -8,6 +8,7 @@ and are never photos.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -33,8 +34,11 @@ PHOTO, CONSENT = "photo", "consent"
 _TRASH = ".deleted-"
 #: A photo whose name ends so (before its extension) enrols its largest face, however many there are.
 LARGEST_MARK = ".largest"
-#: A photo whose name ends so (after `LARGEST_MARK`, if it has both) is used although its face is not comparable.
+#: What a photo's name has before the place of the face that it enrols, as in `x.at-512-340.jpg`; see `face_choice`.
+PLACE_MARK = ".at-"
+#: A photo whose name ends so (after another of these, if it has both) is used although its face is not comparable.
 FORCED_MARK = ".forced"
+_MARKS = re.compile(r"(?:\.largest|\.at-\d{1,4}-\d{1,4})?(?:\.forced)?\Z")
 #: File systems whose clocks count whole seconds round to two.
 _TICK_NS = 2_000_000_000
 #: Files that systems and people leave in folders of photos, and that nobody means as photos.
@@ -771,7 +775,10 @@ def _put_back(trash: Path, folder: Path) -> None:
 def _free_place(folder: Path, name: str) -> Path:
     """Where a file can be put into a folder: under its own name, or a similar one if that is taken."""
     place = folder / name
-    return _renamed(place, LARGEST_MARK) if os.path.lexists(place) else place
+    if not os.path.lexists(place):
+        return place
+    marks = _MARKS.search(os.path.splitext(name)[0])
+    return _renamed(place, marks.group() if marks else "")
 
 
 def _renamed(path: Path, mark: str) -> Path:

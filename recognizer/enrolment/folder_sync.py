@@ -120,6 +120,7 @@ class FolderSync:
                 look.absent |= self._table.folders() - look.folders
             for name in look.absent:
                 self._read.pop(name, None)
+            for name in look.absent | look.folders:  # one that is a person's folder now has no problem any more
                 self._root_problems.pop(name, None)
             if look.whole:
                 self._root_problems.clear()

@@ -12,6 +12,7 @@ from typing import Any
 from recognizer.core.errors import Busy, DecoderCrashed, DecoderTooSlow, DecoderUnavailable
 from recognizer.enrolment.entries import EnrolmentState, wanted_face
 from recognizer.enrolment.examination import EncodingOptions, Examined, Work, examine_files
+from recognizer.enrolment.face_choice import thumbnail_key
 from recognizer.enrolment.folder import PhotoFile
 
 #: Photos encoded between two writes to the cache, so that an interrupted start goes on where it was.
@@ -145,7 +146,7 @@ class PhotoEncoder:
                 if len(left) < len(users.get(key, ())):
                     here[key] = each
             shown = here.items() if self._keep_photos else ()
-            thumbnails = {photo: each.thumbnail for (photo, _), each in shown if each.thumbnail is not None}
+            thumbnails = {thumbnail_key(*key): each.thumbnail for key, each in shown if each.thumbnail is not None}
             encodings = {key: each.encoding for key, each in here.items()}
             lasting = [encoding for encoding in encodings.values() if encoding.problem not in PASSING]
             if writable:

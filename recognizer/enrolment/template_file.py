@@ -69,7 +69,7 @@ def for_engine(data: bytes, engine: str, dim: int, face: str) -> Encoding:
 
     Parameters
     ----------
-    face : {"only", "largest"}
+    face : str
         What the file's name asks for; the template is of the face that the photo's name asked for.
 
     Raises

@@ -156,21 +156,21 @@ def _row(damaged: DamagedFaces, plain: DamagedFaces, curve: Curve, threshold: fl
         apart = _distances(damaged.vectors, other.vectors)
         usable = damaged.comparable[:, None] & other.comparable[None]
         found = damaged.found[:, None] & other.found[None]
-        limits = _limits(np.maximum(damaged.factors[:, None], other.factors[None]), curve, curve.rate(threshold))
+        limits = limits_of(np.maximum(damaged.factors[:, None], other.factors[None]), curve, curve.rate(threshold))
         row[side] = float(((apart <= limits) & usable & people).sum() / max(1, people.sum()))
         row[f"{side}_before"] = float(((apart <= threshold) & found & people).sum() / max(1, people.sum()))
-        named = {}
+        shares = {}
         for size in ENROLLED:
-            limit = _limits(damaged.factors[:, None], curve, stranger_rate, size)
-            named[str(size)] = _named(usable & people & (apart <= limit), people, size)
-        row["fpir" if side == "one" else "fpir_both"] = named
+            limit = limits_of(damaged.factors[:, None], curve, stranger_rate, size)
+            shares[str(size)] = named(usable & people & (apart <= limit), people, size)
+        row["fpir" if side == "one" else "fpir_both"] = shares
     same = ~people & ~np.eye(len(plain.people), dtype=bool)
     compared = same & damaged.comparable[:, None] & plain.comparable[None]
     row["fnmr"] = float((apart > limits)[compared].mean()) if compared.any() else None
     return row
 
 
-def _limits(factors: np.ndarray, curve: Curve, rate: float, size: int = 1) -> np.ndarray:
+def limits_of(factors: np.ndarray, curve: Curve, rate: float, size: int = 1) -> np.ndarray:
     """The threshold for each rate factor: for a false-match rate, or a rate of strangers among `size` templates."""
     values, places = np.unique(factors, return_inverse=True)
     found = np.array([curve.distance(rate_per_comparison(rate / factor, size)) for factor in values])
@@ -178,7 +178,7 @@ def _limits(factors: np.ndarray, curve: Curve, rate: float, size: int = 1) -> np
     return limits
 
 
-def _named(near: np.ndarray, people: np.ndarray, size: int) -> float:
+def named(near: np.ndarray, people: np.ndarray, size: int) -> float:
     """The share of strangers who would be named among `size` templates.
 
     Each stranger's share of near templates is measured; templates are taken as drawn independently from such photos.

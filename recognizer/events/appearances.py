@@ -57,6 +57,8 @@ class EventRules:
         How long a face must be followed, and how often detected, before it counts.
     unknown_seconds : float
         How long it must be without a name to count as an unknown person.
+    unknown_quality : float
+        Least quality, 0 to 1, of the best picture of an unknown person; see `quality.picture_value`. 0: any.
     left_seconds : float
         How long a person must be unseen to have left.
     camera_seconds : float
@@ -71,6 +73,7 @@ class EventRules:
     left_seconds: float = 5.0
     camera_seconds: float = 2.0
     attributes: bool = False
+    unknown_quality: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,12 +158,13 @@ class CameraPresence:
 
 @dataclass(eq=False)
 class _Shot:
-    """The best picture of a face so far."""
+    """The best picture of a face so far. `worth` ranks pictures, `clearness` is the quality, 0 to 1."""
 
     worth: float
     pixels: np.ndarray
     box: Box
     match: Match | None
+    clearness: float = 0.0
 
 
 @dataclass(eq=False)
@@ -326,6 +330,8 @@ class Appearances:
                 continue
             if track.presence is not None and track.presence.subject == subject:
                 continue
+            if subject is None and track.presence is None and not self._is_clear(track):
+                continue
             before, presence = track.presence, self._known(held, track, subject)
             track.presence = presence
             if presence is None:
@@ -338,6 +344,12 @@ class Appearances:
             assert presence is not None  # `_begin` sets it
             presence.last, presence.last_wall = now, wall
             presence.box = track.shot.box if track.shot else presence.box
+
+    def _is_clear(self, track: _Track) -> bool:
+        """Whether the best picture of a nameless track is good enough to be somebody: a dark smudge is no event."""
+        if self.rules.unknown_quality <= 0:
+            return True
+        return track.shot is not None and track.shot.clearness >= self.rules.unknown_quality
 
     def _known(self, held: _Camera, track: _Track, subject: str | None) -> CameraPresence | None:
         """The person, among those present, whom this track shows."""
@@ -456,7 +468,8 @@ def _take_picture(track: _Track, face: TrackedFace, shown: Frame) -> None:
     shot = track.shot
     if shot is None or worth > _BETTER * shot.worth:
         found = face.picture(shown)
-        track.shot = _Shot(worth, cut(found.frame.pixels, found.box), found.box, face.seen.match)
+        clearness = 0.0 if quality is None else picture_value(quality)
+        track.shot = _Shot(worth, cut(found.frame.pixels, found.box), found.box, face.seen.match, clearness)
     elif shot.match is None or (face.subject is not None and shot.match.subject != face.subject):
         shot.match = face.seen.match
 

@@ -25,11 +25,12 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from recognizer.events import double_take_topics
 from recognizer.events.appearances import PEOPLE_KINDS, iso
 from recognizer.events.delivery import Delivery, backoff
 from recognizer.events.event_files import seconds
@@ -69,6 +70,8 @@ class MqttOptions:
         Home Assistant's discovery prefix; empty announces nothing.
     version : str
         Of this program, as Home Assistant shows it.
+    double_take : bool
+        Whether people who appear are published by Double Take's topics as well; see `double_take_topics`.
     backlog : int
         Maximum number of events that wait for the broker; older ones are dropped and counted.
     least, most : float
@@ -78,6 +81,7 @@ class MqttOptions:
     prefix: str = "recognizer"
     discovery: str = "homeassistant"
     version: str = ""
+    double_take: bool = False
     backlog: int = 1000
     least: float = 1
     most: float = 120
@@ -93,6 +97,8 @@ class Mqtt(Delivery):
     options : MqttOptions
     cameras, people : callable
         Pairs of id and name of all cameras, and the names of the enrolled. Called every few seconds.
+    alike : callable
+        The similarity (0 to 1) at a distance, given whether the person was recognised; for Double Take's topics.
     """
 
     def __init__(
@@ -103,6 +109,7 @@ class Mqtt(Delivery):
         *,
         cameras: Callable[[], Iterable[tuple[str, str]]] = tuple,
         people: Callable[[], Iterable[str]] = tuple,
+        alike: Callable[[float, bool], float] = lambda distance, known: float(known),
     ):
         options = options or MqttOptions()
         super().__init__(events.log, "mqtt", options.backlog)
@@ -110,7 +117,9 @@ class Mqtt(Delivery):
         self.problem = "not connected yet"
         self.hub, self.broker, self.version = events, broker, options.version
         self.topics = Topics(options.prefix, options.discovery)
-        self._cameras, self._people = cameras, people
+        self._cameras, self._people, self._alike = cameras, people, alike
+        self._double_take = options.double_take
+        self._sensors: dict[str, bytes] = {}  # Double Take's that Home Assistant was told of; replaced
         self._reconnect = (options.least, options.most)
         self._failures = 0
         self._connected = threading.Event()
@@ -135,6 +144,8 @@ class Mqtt(Delivery):
             with suppress(ValueError, RuntimeError, OSError):  # the connection is lost: then the broker says offline
                 for topic, data in self._news(self._states()).items():
                     client.publish(topic, data, qos=1, retain=True)
+                if self._double_take:
+                    client.publish(double_take_topics.AVAILABLE, b"offline", qos=1, retain=True)
                 client.publish(self.topics.status, b"offline", qos=1, retain=True).wait_for_publish(1.0)
         client.disconnect()
         client.loop_stop()
@@ -184,25 +195,7 @@ class Mqtt(Delivery):
                 return
 
     def _new_client(self) -> Any:
-        import paho.mqtt.client as paho
-
-        client = paho.Client(
-            paho.CallbackAPIVersion.VERSION2,
-            client_id=f"recognizer-{self.topics.node}",
-            clean_session=True,
-            reconnect_on_failure=False,
-        )
-        if self.broker.user:
-            client.username_pw_set(self.broker.user, self.broker.password)
-        if self.broker.tls:
-            import ssl
-
-            import certifi
-
-            context = ssl.create_default_context()
-            for file in filter(None, (certifi.where(), self.broker.cafile)):
-                context.load_verify_locations(file)
-            client.tls_set_context(context)
+        client = self.broker.new_client(f"recognizer-{self.topics.node}", reconnect=False)
         client.will_set(self.topics.status, "offline", qos=1, retain=True)
         client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
         client.on_publish, client.on_message = self._on_publish, self._on_message
@@ -319,7 +312,8 @@ class Mqtt(Delivery):
             payload = json.dumps({"event_type": stored["kind"], **stored, "late": late}, ensure_ascii=False).encode()
             last = self._news(self._last(stored["camera"], stored)) if stored["kind"] in PEOPLE_KINDS else {}
             try:
-                self._send([(self.topics.camera(stored["camera"], "event"), payload, False), *_retained(last)])
+                event_topic = self.topics.camera(stored["camera"], "event")
+                self._send([(event_topic, payload, False), *self._as_double_take(stored, late), *_retained(last)])
             except _Disconnected:
                 if attempt == _TRIES:
                     log.warning("%s: event %d is dropped: the connection is lost each time", self.label, stored["id"])
@@ -330,6 +324,29 @@ class Mqtt(Delivery):
             with suppress(_Disconnected):  # the next connection publishes them
                 self._retain_states()
             return
+
+    def _as_double_take(self, event: dict, late: bool) -> list[tuple[str, bytes, bool]]:
+        """An event as Double Take's messages; none of what is old, which its automations would take for news."""
+        if not self._double_take or late or event["kind"] not in ("appeared", "unknown") or event["box"] is None:
+            return []
+        known, box = event["subject"] is not None, event["box"]
+        similarity = self._alike(event["distance"], known) if event["distance"] is not None else 0.0
+        finding = double_take_topics.NamedFace(
+            event["subject"], similarity, (box["left"], box["top"], box["right"], box["bottom"])
+        )
+        number = event["id"]
+        picture = double_take_topics.LookedAt(str(number), event["camera"], event["time"], filename=f"{number}.jpg")
+        made = double_take_topics.messages([finding], picture, self.topics.discovery)
+        return [(topic, data, False) for topic, data in made]
+
+    def tell(self, findings: Sequence[double_take_topics.NamedFace], picture: double_take_topics.LookedAt) -> None:
+        """Publish what was found on a picture by Double Take's topics, if there is a connection now. Any thread may call."""
+        client = self.client
+        if not self._double_take or client is None or not self._connected.is_set():
+            return
+        for topic, data in double_take_topics.messages(findings, picture, self.topics.discovery):
+            with suppress(ValueError, RuntimeError):
+                client.publish(topic, data, qos=0)
 
     def _hand_over(self) -> None:
         self._until_ready()
@@ -361,9 +378,11 @@ class Mqtt(Delivery):
 
     def _publish_everything(self) -> None:
         self._retained = {}
-        self._announce()
+        self._announce(again=True)
         self._retain_states()
         self._publish_lasts()
+        if self._double_take:
+            self._send([(double_take_topics.AVAILABLE, b"online", True)])
         self._send([(self.topics.status, b"online", True)])
 
     def _news(self, wanted: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -403,6 +422,8 @@ class Mqtt(Delivery):
                     "camera": states.get(camera, "idle"),
                 }
             )
+            if self._double_take:
+                found[double_take_topics.person_count(camera)] = str(len(there)).encode()
         for person in self._all_people():
             seen = where.get(person, [])
             found[self.topics.person(person)] = _dumped(
@@ -443,8 +464,14 @@ class Mqtt(Delivery):
 
     # -- Home Assistant -----------------------------------------------------------------------------------------
 
-    def _announce(self) -> None:
-        """Publish the configuration of everything that is there, and remove that of what is not."""
+    def _announce(self, again: bool = False) -> None:
+        """Publish the configuration of everything that is there, and remove that of what is not.
+
+        Parameters
+        ----------
+        again : bool
+            Whether what is not retained is published even if it has not changed.
+        """
         self._looked = time.monotonic()
         wanted: dict[str, dict] = {}
         topics: set[str] = set()
@@ -454,6 +481,10 @@ class Mqtt(Delivery):
         for person in self._all_people():
             wanted[self.topics.person_config(person)] = person_config(self.topics, person, self.version)
             topics.add(self.topics.person(person))
+        if self._double_take:
+            topics |= {double_take_topics.person_count(camera) for camera, _ in self._all_cameras()} | {
+                double_take_topics.AVAILABLE
+            }
         if not self.topics.discovery:
             wanted = {}
         topics |= set(wanted)
@@ -462,6 +493,18 @@ class Mqtt(Delivery):
         self._retain({topic: _dumped(config) for topic, config in wanted.items()})
         self._retained = {topic: data for topic, data in self._retained.items() if data or topic in topics}
         self._note_announced(topics)
+        if self._double_take and self.topics.discovery:
+            self._announce_sensors(again)
+
+    def _announce_sensors(self, again: bool) -> None:
+        """The same for Double Take's sensors, which are not retained, because their topics have names."""
+        cameras = [camera for camera, _ in self._all_cameras()]
+        made = double_take_topics.sensors(self.topics.discovery, self._all_people(), cameras, self.topics.status)
+        wanted = {topic: _dumped(config) for topic, config in made.items()}
+        gone = dict.fromkeys(self._sensors.keys() - wanted.keys(), b"")
+        news = {topic: data for topic, data in wanted.items() if again or self._sensors.get(topic) != data}
+        self._send([(topic, data, False) for topic, data in {**gone, **news}.items()])
+        self._sensors = wanted
 
     def _note_announced(self, topics: set[str]) -> None:
         if topics != self._announced:

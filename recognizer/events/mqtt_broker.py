@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from recognizer.core.errors import SettingsError
@@ -26,6 +27,29 @@ class Broker:
         """Its URL without credentials."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'mqtts' if self.tls else 'mqtt'}://{host}:{self.port}"
+
+    def new_client(self, client_id: str, *, reconnect: bool = True) -> Any:
+        """A client of paho's that has the credentials, and trusts the right authorities; it is not connected."""
+        import paho.mqtt.client as paho
+
+        client = paho.Client(
+            paho.CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            clean_session=True,
+            reconnect_on_failure=reconnect,
+        )
+        if self.user:
+            client.username_pw_set(self.user, self.password)
+        if self.tls:
+            import ssl
+
+            import certifi
+
+            context = ssl.create_default_context()
+            for file in filter(None, (certifi.where(), self.cafile)):
+                context.load_verify_locations(file)
+            client.tls_set_context(context)
+        return client
 
 
 def parse_broker(url: str, password: str | None = None, cafile: str | None = None) -> Broker:

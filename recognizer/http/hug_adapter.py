@@ -41,7 +41,7 @@ landmarks_type = hug.types.one_of(["5", "68"])
 format_type = hug.types.one_of(["json", "jpeg"])
 event_id_type = hug.types.in_range(0, 10**15)
 events_format_type = hug.types.one_of(["sse", "json"])
-face_type = hug.types.one_of(["only", "largest"])
+presence_format_type = hug.types.one_of(["json", "csv"])
 role_type = hug.types.one_of(ROLES)
 
 
@@ -426,8 +426,8 @@ class DialectReply:
 
     content: Any
     status: int = 200
-    media_type: str | None = None
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    media_type: str | None = None
 
 
 class DialectRouter:

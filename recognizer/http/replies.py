@@ -6,6 +6,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from recognizer.core import geometry
 from recognizer.core.brief import MESSAGE, cut
 from recognizer.core.errors import RecognizerError
 from recognizer.core.names import DEFAULT_GROUP
@@ -101,9 +102,9 @@ def enrolled(result: EnrolledPhoto) -> dict:
 
 
 def _box(encoding: Encoding) -> dict[str, int]:
-    """The box of a face that was found."""
-    assert encoding.box is not None
-    return box(encoding.box)
+    """The box of a face that was found, inside the photo."""
+    assert encoding.box is not None and encoding.width is not None and encoding.height is not None
+    return box(geometry.inside(encoding.box, encoding.width, encoding.height))
 
 
 def group(found: PeopleGroup) -> dict:
@@ -230,6 +231,7 @@ def camera(entry: CameraEntry) -> dict:
         "group": entry.group or DEFAULT_GROUP,
         "fixed": entry.fixed,
         "state": {"name": state.name, "reason": state.reason or None, "since": round(state.since, 3)},
+        "turn_wanted": reader.turn_wanted,
         "fps": round(reader.fps, 1),
         "frames": reader.counts,
     }

@@ -418,7 +418,7 @@ def read_webp(data: bytes) -> WebpHeader:
     if len(body) < 10 or kind not in (b"VP8X", b"VP8L", b"VP8 "):
         raise BrokenImage("the WebP photo is damaged or cut short: its size is missing", format="webp")
     if kind == b"VP8X":
-        about = _webp_chunks(data)
+        about = webp_chunks(data)
         width, height = 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
         return WebpHeader(width, height, orientation(about.get(b"EXIF"), about.get(b"XMP ")), bool(body[0] & 2))
     if kind == b"VP8L":
@@ -429,7 +429,7 @@ def read_webp(data: bytes) -> WebpHeader:
     return WebpHeader(width, height, 1, False)
 
 
-def _webp_chunks(data: bytes) -> dict[bytes, bytes]:
+def webp_chunks(data: bytes) -> dict[bytes, bytes]:
     """The chunks of EXIF and XMP."""
     found: dict[bytes, bytes] = {}
     at = pieces = 12

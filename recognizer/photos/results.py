@@ -65,6 +65,7 @@ class SeenFace:
 
     @property
     def box(self) -> Box:
+        """Where the face is, in pixels of the photo; on photos, the part inside the photo."""
         return self.face.box
 
     @property

@@ -28,6 +28,7 @@ from recognizer.core.settings import DEFAULT, Settings
 from recognizer.core.unfinished import Unfinished
 from recognizer.core.vault import Vault, open_vault
 from recognizer.engines import make_engine, weights_for
+from recognizer.enrolment.bulk import BulkSettings
 from recognizer.enrolment.cache import EncodingsCache
 from recognizer.enrolment.closeness import GalleryCalibration, Measurement
 from recognizer.enrolment.enrolment import Enrolment
@@ -45,6 +46,7 @@ from recognizer.galleries.contract import Gallery
 from recognizer.galleries.memory import MemoryGallery
 from recognizer.photos import sandbox
 from recognizer.service import health
+from recognizer.service.archive_service import KeptArchive
 from recognizer.service.attribute_finder import AttributeFinder
 from recognizer.service.delivering import deliver
 from recognizer.service.detected_faces import FaceStore
@@ -60,6 +62,7 @@ from recognizer.service.object_finder import ObjectFinder
 from recognizer.service.recognition import Recognition
 from recognizer.service.stranger_service import KeptStrangers
 from recognizer.service.subject_holdings import (
+    ArchiveHolding,
     AuditNamesHolding,
     DetectedFacesHolding,
     EnrolledHolding,
@@ -67,10 +70,12 @@ from recognizer.service.subject_holdings import (
     LeftoversHolding,
     OtherCachesHolding,
     StrangersHolding,
+    VisitsHolding,
 )
 from recognizer.service.subjects import Subjects
 from recognizer.service.tuning import Tuning
 from recognizer.service.video_service import Video
+from recognizer.service.visit_service import KeptVisits
 from recognizer.video.sources.cameras import Cameras
 from recognizer.video.sources.reach import Reach
 from recognizer.video.sources.source import parse_source
@@ -136,6 +141,7 @@ class Service:
         )
         #: Faces that clients of other services ask about by an id.
         self.detected_faces = FaceStore()
+        self.archive = KeptArchive(state, self._bulk, self.gallery, self.matcher, self.vault, settings.archive_files)
         self.finder = ObjectFinder(settings.models_dir, settings.object_threshold)
         self.attribute_finder = AttributeFinder(settings.models_dir, settings.attributes)
         self.recognition = Recognition(
@@ -161,6 +167,7 @@ class Service:
             announced=settings.events and settings.mqtt_url is not None,
         )
         self._other_caches = other_caches = OtherCachesHolding(enrolment, [state / name for name in reseal.CACHES[1:]])
+        self.visits = KeptVisits(state, settings.sightings, settings.sightings_days, engine, self.matcher, rules, self.vault)
         #: Every keeper of what is stored about people; see `holdings`.
         self.holdings = Holdings(
             [
@@ -169,6 +176,8 @@ class Service:
                 EventsHolding(self.events),
                 StrangersHolding(self.strangers, lambda: self.matcher.one_to_one),
                 DetectedFacesHolding(self.detected_faces, lambda: self.matcher.one_to_one),
+                VisitsHolding(self.visits),
+                ArchiveHolding(self.archive),
                 AuditNamesHolding(audit),
                 LeftoversHolding(enrolment.folder, state),
             ]
@@ -210,6 +219,7 @@ class Service:
             self.vision_of(self.groups.default),
             self.events,
             self.strangers,
+            self.visits,
             SightingRules(settings.event_unknown_seconds, rules.min_face),
             font,
             metrics,
@@ -244,6 +254,8 @@ class Service:
                 EventsHolding(self.events, prefix=name + SEPARATOR),
                 StrangersHolding(self.strangers, lambda: self.matcher.one_to_one),
                 DetectedFacesHolding(self.detected_faces, lambda: self.matcher.one_to_one),
+                VisitsHolding(self.visits, prefix=name + SEPARATOR),
+                ArchiveHolding(self.archive, prefix=name + SEPARATOR),
                 AuditNamesHolding(audit),
                 LeftoversHolding(enrolment.folder, settings.state_dir),
             ]
@@ -299,6 +311,16 @@ class Service:
         except RecognizerError:
             return False
 
+    def _bulk(self) -> BulkSettings:
+        """How the photos of the archive are read and described."""
+        return BulkSettings(
+            self.engine,
+            self.enrolment.options.recipe,
+            max_bytes=self.settings.max_image_bytes,
+            max_pixels=self.settings.max_image_pixels,
+            workers=self.pool.workers,
+        )
+
     def _find_objects(self, pixels, threshold: float):
         return self.finder.detector().find(pixels, threshold)
 
@@ -350,11 +372,15 @@ class Service:
         ------
         SettingsError, StorageError
         """
-        deliver(self.settings, self.events, self.video, self.gallery)
+        deliver(self.settings, self.events, self.video, self.gallery, self.recognition, self.matcher)
         try:
             self.strangers.look_after()
         except StorageError as error:  # recognition works without them
             log.warning("no strangers are kept: %s", error.message)
+        try:
+            self.visits.start()
+        except StorageError as error:
+            log.warning("no visits are kept: %s", error.message)
         self.video.start()
 
     def close(self) -> None:
@@ -371,6 +397,8 @@ class Service:
         self.video.end_live()
         self.events.close()  # after the cameras: their people leave now
         self.strangers.close()
+        self.visits.close()
+        self.archive.close()
         self.video.close()
         self._measurement.close()
         self.pool.close()
@@ -477,6 +505,7 @@ def _event_rules(settings: Settings) -> EventRules:
     return EventRules(
         settings.event_shown_seconds,
         unknown_seconds=settings.event_unknown_seconds,
+        unknown_quality=settings.event_unknown_quality,
         left_seconds=settings.event_left_seconds,
         attributes=settings.event_attributes,
     )

@@ -1,29 +1,48 @@
-"""Where events are sent: the webhooks and the MQTT broker of the settings."""
+"""Where events are sent: the webhooks and the MQTT broker of the settings; and Frigate, whose events get names."""
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from recognizer import __version__
 from recognizer.core.errors import RecognizerError, SettingsError
 from recognizer.core.settings import Settings
+from recognizer.events.double_take_topics import NamedFace
 from recognizer.fetching.fetcher import Fetcher
 from recognizer.galleries.contract import Gallery
+from recognizer.galleries.similarity import similarity
+from recognizer.photos.results import Seen
 from recognizer.service.event_service import KeptEvents
+from recognizer.service.matcher import Matcher
+from recognizer.service.recognition import Recognition
 from recognizer.service.video_service import Video
 
+if TYPE_CHECKING:
+    from recognizer.events.frigate import FrigateApi
 
-def deliver(settings: Settings, events: KeptEvents, video: Video, gallery: Gallery) -> None:
-    """Send events to the webhooks and the broker from now on.
+log = logging.getLogger("recognizer.events")
+
+
+def deliver(
+    settings: Settings, events: KeptEvents, video: Video, gallery: Gallery, recognition: Recognition, matcher: Matcher
+) -> None:
+    """Send events to the webhooks and the broker from now on, and follow Frigate.
 
     Raises
     ------
     SettingsError, StorageError
     """
     from recognizer.events.delivery import Delivery
+    from recognizer.events.frigate import Frigate, FrigateOptions
     from recognizer.events.mqtt import Mqtt, MqttOptions, parse_broker
     from recognizer.events.webhooks import Webhook, WebhookRules, key_of
 
+    if settings.frigate_url:
+        frigate_api(settings)
+        if not settings.mqtt_url or not events.wanted:
+            log.warning("Frigate's events are not followed: RECOGNIZER_MQTT_URL is not set, or RECOGNIZER_EVENTS is off")
     if not (settings.webhooks or settings.mqtt_url) or not events.wanted:
         return
     hub = events.hub
@@ -40,9 +59,54 @@ def deliver(settings: Settings, events: KeptEvents, video: Video, gallery: Galle
         password = _secret(None, settings.mqtt_password_file, "mqtt_password")
         broker = parse_broker(settings.mqtt_url, password, str(settings.mqtt_ca_file) if settings.mqtt_ca_file else None)
         discovery = "" if settings.mqtt_discovery == "none" else settings.mqtt_discovery
-        options = MqttOptions(prefix=settings.mqtt_prefix, discovery=discovery, version=__version__)
-        sinks.append(Mqtt(hub, broker, options, cameras=video.names, people=gallery.subjects))
+        twice = settings.mqtt_double_take
+        options = MqttOptions(settings.mqtt_prefix, discovery, __version__, double_take=twice)
+
+        def alike(distance: float, known: bool) -> float:
+            limit = matcher.threshold_now()  # the decision was made over several frames: it stands
+            return similarity(min(distance, limit) if known else max(distance, limit + 1e-6), limit, matcher.curve)
+
+        sinks.append(Mqtt(hub, broker, options, cameras=video.names, people=gallery.subjects, alike=alike))
+        if settings.frigate_url:
+            api = frigate_api(settings)
+            following = FrigateOptions(settings.frigate_topic, twice, discovery)
+            look = lambda photo: findings(recognition.describe(photo), matcher)  # noqa: E731
+            sinks.append(Frigate(hub.log, broker, api, look, following))
     hub.deliver_to(sinks)
+
+
+def frigate_api(settings: Settings) -> FrigateApi:
+    """The API of the Frigate that a setting names, wherever it is: the address is the administrator's.
+
+    Raises
+    ------
+    SettingsError
+    """
+    from recognizer.events.frigate import FrigateApi
+
+    permitted = Fetcher(timeout=settings.fetch_timeout, max_bytes=settings.max_image_bytes, permit=lambda address: True)
+    try:
+        return FrigateApi(settings.frigate_url or "", permitted)
+    except RecognizerError as error:
+        raise SettingsError(f"frigate_url: {error.message}") from None
+
+
+def findings(seen: Seen, matcher: Matcher) -> list[NamedFace]:
+    """The faces of a photo that were compared, with names and similarities, the largest first.
+
+    Parameters
+    ----------
+    seen : Seen
+        From `Recognition.recognize` or `Recognition.describe`.
+    """
+    found = []
+    for face in sorted(seen.faces, key=lambda face: -face.box.area):
+        match, alike = face.match, 0.0
+        if match is not None and match.distance is not None and face.comparable is not False:
+            alike = similarity(match.distance, match.threshold, matcher.curve)
+        left, top, right, bottom = (round(edge) for edge in face.box)
+        found.append(NamedFace(face.subject, alike, (left, top, right, bottom)))
+    return found
 
 
 def _secret(value: str | None, file: Path | None, name: str) -> str | None:

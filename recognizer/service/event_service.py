@@ -11,10 +11,12 @@ from pathlib import Path
 from recognizer.core.errors import EventNotFound, EventsOff, RecognizerError, StorageError
 from recognizer.core.vault import Vault
 from recognizer.events.appearances import EventRules
+from recognizer.events.double_take_topics import LookedAt, NamedFace
 from recognizer.events.event_erasing import Retention, open_requests
 from recognizer.events.event_hub import Events
 from recognizer.events.event_log import EventLog
 from recognizer.events.event_sealing import find_events, read_thumbnail
+from recognizer.events.mqtt import Mqtt
 from recognizer.events.mqtt_announced import forget_topics, topics_about
 
 log = logging.getLogger("recognizer.events")
@@ -89,6 +91,13 @@ class KeptEvents:
         """Counts of events since the start; None if the hub was never used."""
         hub = self._made()
         return None if hub is None else hub.counts()
+
+    def tell(self, findings: Sequence[NamedFace], picture: LookedAt) -> None:
+        """Publish what was found on a picture by Double Take's topics, if this process is connected to a broker."""
+        hub = self._made()
+        for sink in () if hub is None else list(hub.sinks):
+            if isinstance(sink, Mqtt):
+                sink.tell(findings, picture)
 
     # -- one person ---------------------------------------------------------------------------------------------
 

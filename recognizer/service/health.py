@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recognizer import __version__
+from recognizer.core.errors import RecognizerError
 from recognizer.core.metrics import Metrics
 
 if TYPE_CHECKING:
     from recognizer.service import Service
+
+log = logging.getLogger(__name__)
 
 #: Why a stranger's sighting or picture is not stored.
 LOST_STRANGERS = ("dropped", "failed", "dropped_strangers", "dropped_pictures")
@@ -53,7 +57,18 @@ def report(service: Service) -> dict:
         "events": service.events.counts(),
         "retention": None if service.sweep is None else {**service.sweep.counts(), "pending": service.groups.pending},
         "strangers": service.strangers.counts(),
+        "visits": _if_readable(service.visits.counts),
+        "archive": _if_readable(service.archive.status),
     }
+
+
+def _if_readable(read: Callable[[], dict[str, Any] | None]) -> dict[str, Any] | None:
+    """What is asked, or None if the disk refuses it: the service works without."""
+    try:
+        return read()
+    except RecognizerError as error:
+        log.warning("the state of a part is unknown: %s", error.message)
+        return None
 
 
 def unready(service: Service) -> list[str]:

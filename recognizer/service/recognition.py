@@ -5,18 +5,19 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Collection, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from recognizer.attributes.reader import AttributeReader
+from recognizer.core import geometry
 from recognizer.core.errors import InvalidParameter, NoFace, SubjectNotFound
 from recognizer.core.metrics import Metrics
 from recognizer.core.names import normalise_lookup
 from recognizer.core.pool import Pool
-from recognizer.core.types import Face, Faces
+from recognizer.core.types import Box, Face, Faces
 from recognizer.engines import Engine, largest
 from recognizer.engines.protocols import Described
 from recognizer.enrolment.examination import TOGETHER, EnrolmentRules, fill_memory
@@ -276,7 +277,8 @@ class Recognition:
             codes = [_unfit(*each) for each in zip(qualities, verdicts, strict=True)]
             read = reader.read(near.pixels, scaled, codes, attributes)
             clock.lap("attributes")
-        found = tuple(SeenFace(*each) for each in zip(faces, points, matches, qualities, vectors, read, verdicts, strict=True))
+        shown = [_inside(face, image) for face in faces]
+        found = tuple(SeenFace(*each) for each in zip(shown, points, matches, qualities, vectors, read, verdicts, strict=True))
         return Seen(image, found, clock.total())
 
     # -- verification -------------------------------------------------------------------------------------------
@@ -340,7 +342,7 @@ class Recognition:
         clock.lap("embed")
         judged = self._engine.judged(image, face, described, self._engine.qualities(image, face))
         clock.lap("quality")
-        return judged.faces[0], judged.vectors[0], judged.verdicts[0]
+        return _inside(judged.faces[0], image), judged.vectors[0], judged.verdicts[0]
 
     # -- objects ------------------------------------------------------------------------------------------------
 
@@ -393,6 +395,11 @@ class Recognition:
 def _unfit(quality: Quality, verdict: Comparability | None) -> list[str]:
     """Codes of why attributes of a face may not be said."""
     return remarks(quality) + ([] if verdict is None or verdict.comparable else ["not_comparable"])
+
+
+def _inside(face: Face, image: images.Image) -> Face:
+    """The face with the part of its box inside the photo: what is computed from the whole box was computed before."""
+    return replace(face, box=Box(*geometry.inside(face.box, image.width, image.height)))
 
 
 def _check_range(name: str, value: float, least: float, most: float) -> None:

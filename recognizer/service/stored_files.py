@@ -10,12 +10,14 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
 from recognizer.service.subject_holdings import (
+    ArchiveHolding,
     AuditNamesHolding,
     EnrolledHolding,
     EventsHolding,
     LeftoversHolding,
     OtherCachesHolding,
     StrangersHolding,
+    VisitsHolding,
 )
 
 #: Notes of unfinished changes; `erasures.Erasures` removes them when the change is finished.
@@ -47,6 +49,9 @@ STORED_FILES = (
     StoredFiles("groups/*/unfinished/*.json", "recognizer.core.unfinished", _NOTES),
     StoredFiles("evaluation.sqlite*", "recognizer.enrolment.cache", OtherCachesHolding.label),
     StoredFiles("archive.sqlite*", "recognizer.enrolment.cache", OtherCachesHolding.label),
+    StoredFiles("visits.sqlite*", "recognizer.events.visit_file", VisitsHolding.label),
+    StoredFiles("photos.sqlite*", "recognizer.archive.archive_file", ArchiveHolding.label),
+    StoredFiles("photos.lock", "recognizer.archive.updating"),
     StoredFiles("events/*.jsonl", "recognizer.events.event_appending", EventsHolding.label),
     StoredFiles("events/*.jsonl", "recognizer.events.event_sealing", EventsHolding.label),
     StoredFiles("events/*/*.jpg", "recognizer.events.event_sealing", EventsHolding.label),

@@ -17,14 +17,18 @@ from recognizer.core.audit import AuditLog
 from recognizer.core.errors import SubjectNotFound
 from recognizer.core.files import PART, remove_erasing
 from recognizer.core.holdings import ExportedFile, Whose
+from recognizer.core.times import iso_time
 from recognizer.enrolment.cache import EncodingsCache
 from recognizer.enrolment.enrolment import Enrolment
 from recognizer.enrolment.entries import Entry
+from recognizer.enrolment.face_choice import thumbnail_key
 from recognizer.enrolment.folder import KnownFaces
 from recognizer.galleries import matching
+from recognizer.service.archive_service import KeptArchive
 from recognizer.service.detected_faces import FaceStore
 from recognizer.service.event_service import KeptEvents
 from recognizer.service.stranger_service import KeptStrangers
+from recognizer.service.visit_service import KeptVisits
 
 #: Age in seconds at which a temporary file counts as abandoned: no write takes as long.
 ABANDONED_SECONDS = 600.0
@@ -59,8 +63,9 @@ class EnrolledHolding:
         for entry in entries:
             data = self._enrolment.folder.read(entry.path, self._max_bytes)
             yield ExportedFile(f"photos/{PurePosixPath(entry.path).name}", data, "photos")
-        for photo in dict.fromkeys(entry.photo for entry in entries if entry.photo):
-            kept = self._enrolment.cache.thumbnail(photo)
+        keys = {entry.photo: thumbnail_key(entry.photo, entry.encoding.face) for entry in entries if entry.photo}
+        for photo, key in keys.items():
+            kept = self._enrolment.cache.thumbnail(key)
             if kept is not None:
                 yield ExportedFile(f"thumbnails/{photo}.jpg", kept, "thumbnails")
         yield as_json("templates.json", [_plain_template(entry) for entry in entries], "templates")
@@ -240,6 +245,94 @@ class DetectedFacesHolding:
 
     def verify(self, whose: Whose) -> dict[str, int]:
         return {"templates": self._faces.count_like(self._like(whose)) if len(whose.templates) else 0}
+
+
+class VisitsHolding:
+    """Visits at the cameras: pictures, templates, when and where. Nameless ones are told by the templates.
+
+    Parameters
+    ----------
+    visits : KeptVisits
+    prefix : str
+        Before a name in visits, for people of a group.
+    """
+
+    label = "visits"
+
+    def __init__(self, visits: KeptVisits, prefix: str = ""):
+        self._visits, self._prefix = visits, prefix
+
+    def find(self, whose: Whose) -> int:
+        return len(self._visits.about(self._prefix + whose.name, whose.templates))
+
+    def export(self, whose: Whose) -> Iterator[ExportedFile]:
+        visits = self._visits.file.of_subject(self._prefix + whose.name) if self._visits.exists else []
+        for each in visits:
+            picture = self._visits.file.picture(each.number)
+            if picture is not None:
+                yield ExportedFile(f"visits/{each.number}.jpg", picture, "visit_pictures")
+        if visits:
+            shown = [
+                {
+                    "visit": each.number,
+                    "camera": each.camera,
+                    "first": iso_time(each.first),
+                    "last": iso_time(each.last),
+                    "vector": None if each.vector is None else [float(value) for value in each.vector],
+                }
+                for each in visits
+            ]
+            yield as_json("visits.json", shown, "visits")
+
+    def rename(self, old: str, new: str) -> None:
+        if self._visits.exists:
+            self._visits.file.rename(self._prefix + old, self._prefix + new)
+
+    def erase(self, whose: Whose) -> None:
+        found = self._visits.about(self._prefix + whose.name, whose.templates)
+        if found:
+            self._visits.file.erase(each.number for each in found)
+
+    def verify(self, whose: Whose) -> dict[str, int]:
+        return {"visits": self.find(whose)}
+
+
+class ArchiveHolding:
+    """The index of the photo archive: names of groups, and the faces that show somebody. The photos are not ours.
+
+    Parameters
+    ----------
+    archive : KeptArchive
+    prefix : str
+        Before a name, for people of a group: the names in the archive are those of the default group.
+    """
+
+    label = "archive"
+
+    def __init__(self, archive: KeptArchive, prefix: str = ""):
+        self._archive, self._prefix = archive, prefix
+
+    def find(self, whose: Whose) -> int:
+        if not self._archive.exists:
+            return 0
+        return len(self._archive.keys_about(self._prefix + whose.name, whose.templates)) + self._archive.file.mentions(
+            self._prefix + whose.name
+        )
+
+    def export(self, whose: Whose) -> Iterator[ExportedFile]:
+        faces = self._archive.exported(self._prefix + whose.name)
+        if faces:
+            yield as_json("archive.json", faces, "archive_faces")
+
+    def rename(self, old: str, new: str) -> None:
+        if self._archive.exists:
+            self._archive.file.rename(self._prefix + old, self._prefix + new)
+
+    def erase(self, whose: Whose) -> None:
+        self._archive.forget(self._prefix + whose.name, whose.templates)
+
+    def verify(self, whose: Whose) -> dict[str, int]:
+        return {"archive": self.find(whose)}
 
 
 class AuditNamesHolding:

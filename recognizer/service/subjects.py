@@ -11,7 +11,6 @@ import numpy as np
 from recognizer.core import geometry, names
 from recognizer.core.audit import AuditLog
 from recognizer.core.errors import (
-    InvalidParameter,
     LooksLikeAnother,
     NameTaken,
     PhotoNotFound,
@@ -25,12 +24,13 @@ from recognizer.core.lock import WriteLock
 from recognizer.core.metrics import Metrics
 from recognizer.core.pool import Pool
 from recognizer.core.types import Box
-from recognizer.enrolment import subject_export, template_file
+from recognizer.enrolment import face_choice, subject_export, template_file
 from recognizer.enrolment.cache import FORCED
 from recognizer.enrolment.enrolled import EnrolledPhoto, Person, PersonPhoto
 from recognizer.enrolment.enrolment import Enrolment
 from recognizer.enrolment.entries import Entry
 from recognizer.enrolment.examination import Examined, examine, thumbnail
+from recognizer.enrolment.face_choice import thumbnail_key
 from recognizer.enrolment.folder import Problem
 from recognizer.enrolment.photo_encoding import EncodingReporter
 from recognizer.enrolment.review import Review, Warnings, duplicate_of, looks_like_another, unlike_others
@@ -109,19 +109,19 @@ class Subjects:
 
         Parameters
         ----------
-        face : {"only", "largest"}
-            What to do with a photo of several people: refuse it, or take the largest face.
+        face : str
+            What to do with a photo of several people: ``only`` refuses it, ``largest`` takes the largest face, and a box
+            as ``left,top,right,bottom``, in pixels of the upright photo, takes the face there.
         force : bool
             Enrol even if the face looks like another subject's, or is not comparable. A template of a face that is not
             comparable stays marked.
 
         Raises
         ------
-        InvalidName, NameTaken, ImageError, FaceError, LooksLikeAnother, Busy, StorageError
+        InvalidName, InvalidParameter, NameTaken, ImageError, FaceError, LooksLikeAnother, Busy, StorageError
         """
         subject = names.normalise(subject)
-        if face not in ("only", "largest"):
-            raise InvalidParameter(f"face: expected only or largest, got {face!r}")
+        face_choice.check(face)
         if len(photo) <= self._rules.max_bytes:  # others are refused below
             photo = metadata.strip(photo, self._rules.strip_metadata)
         extension = images.sniff(photo) or "photo"
@@ -411,7 +411,7 @@ class Subjects:
         SubjectNotFound, PhotoNotFound
         """
         entry = self._entry(name, photo)
-        kept = self._enrolment.cache.thumbnail(photo)
+        kept = self._enrolment.cache.thumbnail(thumbnail_key(photo, entry.encoding.face))
         if kept is not None:
             return kept
         if entry.encoding.box is None:

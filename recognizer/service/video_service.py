@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 from recognizer.core.errors import StorageError
 from recognizer.core.metrics import CameraSample, Metrics
 from recognizer.events.sightings import SightingRules, Sightings
+from recognizer.events.visit_shots import VisitShots
 from recognizer.service.event_service import KeptEvents
 from recognizer.service.stranger_service import KeptStrangers
+from recognizer.service.visit_service import KeptVisits
 from recognizer.video.sources.cameras import Cameras
 from recognizer.video.tracking.vision import EngineVision
 from recognizer.video.tracking.workers import Workers, cores, sensible
@@ -41,7 +43,8 @@ class Video:
         Detects and recognises on each frame.
     events : KeptEvents
     strangers : KeptStrangers
-        Both receive the results, if they are stored.
+    visits : KeptVisits
+        They receive the results, if they are stored.
     sighting : SightingRules
         Which unknown people are offered to `strangers`.
     font : Path
@@ -60,6 +63,7 @@ class Video:
         vision: EngineVision,
         events: KeptEvents,
         strangers: KeptStrangers,
+        visits: KeptVisits,
         sighting: SightingRules,
         font: Path,
         metrics: Metrics | None,
@@ -69,7 +73,7 @@ class Video:
         self._vision_of = vision_of
         self._attributes = attributes
         self._listed, self.vision, self._font, self._metrics = listed, vision, font, metrics
-        self._events, self._strangers, self._sighting = events, strangers, sighting
+        self._events, self._strangers, self._visits, self._sighting = events, strangers, visits, sighting
         self._workers: Workers | None = None
         self._live: Live | None = None
         self._lock = threading.RLock()
@@ -121,7 +125,7 @@ class Video:
         self.live.start()
 
     def _observers(self) -> tuple[Callable, ...]:
-        """The observers for events and strangers; video works without them if their folder cannot be used."""
+        """The observers for events, strangers and visits; video works without them if their folder cannot be used."""
         found: list[Callable] = []
         try:
             if self._events.wanted:
@@ -133,6 +137,8 @@ class Video:
                 found.append(Sightings(self._strangers.inbox.offer, self._sighting))
         except StorageError as error:
             log.warning("no strangers are kept: %s", error.message)
+        if self._visits.wanted:
+            found.append(VisitShots(self._visits.offer, self._visits.kept == "all", self._sighting.least_size))
         return tuple(found)
 
     def summary(self) -> dict:

@@ -5,9 +5,9 @@
 //     export const title = "People";
 //     export async function show(main, context) { ... }
 //
-// and an entry in VIEWS below. `show` receives an empty <main> and fills it with `el` (dom.js), starting with an <h1>. It
-// may be called again at any time, so it must not keep state outside the call (but for the photo that Try shows after "Back"
-// and "Forward"). `context` has
+// and an entry in VIEWS below; one that is `within` another has no tab. `show` receives an empty <main> and fills it with `el` (dom.js), starting with an <h1>. It
+// may be called again at any time, so it must not keep state outside the call (but for the photos that Try shows after "Back"
+// and "Forward", and for an import). `context` has
 //
 //     parts    the parts of the address after the view's name: ["Joe Biden"] for #/people/Joe%20Biden
 //     signal   aborted when the user leaves the view: pass it to api() and addEventListener(), and stop timers and streams
@@ -21,7 +21,7 @@
 // Never use HTML strings; the Content-Security-Policy forbids inline code: no innerHTML, style="..." or onclick="...".
 // app.css defines the spacing, type and colour tokens, and has one section of rules per view.
 
-import { announce, button, el, fill, icon, toast } from "./dom.js";
+import { announce, button, confirm, el, fill, icon, toast } from "./dom.js";
 import { reportDrop } from "./photos.js";
 import { ApiError, explain, may, refreshSession, session, signIn, signOut, whenSignedOut } from "./api.js";
 
@@ -30,6 +30,8 @@ const VIEWS = [
   { name: "people", label: "People", icon: "people", role: "read", load: () => import("./view-people.js") },
   { name: "live", label: "Live", icon: "live", role: "read", load: () => import("./view-live.js") },
   { name: "strangers", label: "Strangers", icon: "stranger", role: "write", load: () => import("./view-strangers.js") },
+  { name: "archive", label: "Archive", icon: "image", role: "read", load: () => import("./view-archive.js") },
+  { name: "import", within: "people", role: "write", load: () => import("./view-import.js") },
   { name: "settings", label: "Settings", icon: "settings", role: "read", load: () => import("./view-settings.js") },
 ];
 
@@ -158,20 +160,26 @@ whenSignedOut((error) => {
 
 function mark(view) {
   for (const tab of document.querySelectorAll(".tabs a")) {
-    if (tab.dataset.view === view.name) tab.setAttribute("aria-current", "page");
+    if (tab.dataset.view === (view.within ?? view.name)) tab.setAttribute("aria-current", "page");
     else tab.removeAttribute("aria-current");
   }
 }
 
 function frame() {
-  const tabs = VIEWS.filter((view) => may(view.role));
+  const tabs = VIEWS.filter((view) => may(view.role) && !view.within);
   fill(
     document.querySelector(".tabs"),
     tabs.map((view) => el("a", { href: address(view.name), data: { view: view.name } }, icon(view.icon), el("span", null, view.label))),
   );
   const leaving = async () => {
+    const { currentImport } = await import("./importing.js");
+    const job = currentImport();
+    if (job?.unfinished && !(await confirm("Sign out?", "The list of photos that are to be added is discarded.", "Sign out"))) return;
     try {
       await signOut();
+      job?.discard();
+      const [tried, compared] = await Promise.all([import("./tried.js"), import("./compare.js")]);
+      await Promise.all([tried.clear(), compared.forget()]);
       askForKey();
       announce("You have signed out");
     } catch (error) {

@@ -5,6 +5,7 @@ import { announce, button, confirm, dialog, el, fill, icon, plural, toast } from
 import { api, ApiError, explain } from "./api.js";
 import { chooseButton, dropzone, takesDrops, takesPastes } from "./photos.js";
 import { snap } from "./camera.js";
+import { pickFace } from "./pick.js";
 import { warning } from "./words.js";
 
 const AT_ONCE = 2;
@@ -14,7 +15,7 @@ const TRIES = 6;
 
 /** Opens the dialog. `options`: `subject` (the dialog asks for a name if null), `files` to start with, `largest` (use the
  *  largest face of each photo), `names` to suggest, `later` (called with the result when uploads that continued in the
- *  background are finished). Resolves when the dialog is closed, with {subject, added, files, pending}: `files` are the
+ *  background are finished), `several` (takes the files if the user says that they show several people). Resolves when the dialog is closed, with {subject, added, files, pending}: `files` are the
  *  files that were added, `pending` counts those that are still to be uploaded. Resolves with null if nothing was added and
  *  nothing is pending. */
 export async function enrol(options = {}) {
@@ -24,8 +25,8 @@ export async function enrol(options = {}) {
 }
 
 class Adding {
-  constructor({ subject = null, files = [], largest = false, names = [], later = null }) {
-    Object.assign(this, { subject, largest, names, later, begun: Boolean(subject) });
+  constructor({ subject = null, files = [], largest = false, names = [], later = null, several = null }) {
+    Object.assign(this, { subject, largest, names, later, several, begun: Boolean(subject) });
     this.items = [];
     this.running = this.added = 0;
     this.list = el("ul", { class: "adding" });
@@ -129,9 +130,11 @@ class Adding {
 
   buttons(close) {
     this.go = button("Add", () => this.begin(), { kind: "primary", hidden: this.begun, disabled: true });
+    this.split = button("These are several people", () => this.handOver(close), { icon: "people", kind: "quiet", hidden: true });
+    this.largestForAll = button("Use the largest face", () => this.useLargest(), { hidden: true });
     this.done = button("Done", () => close(), { hidden: !this.begun, kind: "primary" }); // uploads continue in the background
     this.update();
-    return [this.go, this.done];
+    return [this.split, this.largestForAll, this.go, this.done];
   }
 
   take(files) {
@@ -147,6 +150,13 @@ class Adding {
     }
     this.update();
     if (this.begun) this.work();
+  }
+
+  /** Gives the files to the import of many people. */
+  handOver(close) {
+    const files = this.items.splice(0).map((item) => item.file);
+    close();
+    this.several(files);
   }
 
   begin() {
@@ -200,6 +210,7 @@ class Adding {
   }
 
   refuse(item, error) {
+    item.code = error.code;
     this.say(item, "refused", explain(error));
     const again = (text, options) =>
       button(text, () => {
@@ -208,10 +219,32 @@ class Adding {
         this.say(item, "waiting");
         this.work();
       }, { class: "little" });
-    if (error.code === "several_faces") item.actions.append(again("Use the largest face", { face: "largest" }));
+    if (error.code === "several_faces") item.actions.append(again("Use the largest face", { face: "largest" }), button("Choose the face", () => this.pick(item), { class: "little", "aria-label": `Choose the face on ${item.file.name}` }));
     else if (error.code === "looks_like_another" || error.code === "poor_photo") item.actions.append(again("Add anyway", { force: "true" }));
     else if (!error.status || error.status >= 500 || [401, 403, 429].includes(error.status)) item.actions.append(again("Try again", {}));
     if (error.code === "invalid_name" || error.code === "name_taken") this.askNameAgain(error);
+  }
+
+  /** Sends a photo of several people again, with the face that the user points at. */
+  async pick(item) {
+    const picked = await pickFace(this.subject, async () => item.file);
+    if (!picked || item.state !== "refused") return;
+    item.options.face = picked.face;
+    this.say(item, "waiting");
+    this.work();
+  }
+
+  /** Uses the largest face on all photos that were refused because they show several people. */
+  useLargest() {
+    for (const item of this.severalFaces) {
+      item.options.face = "largest";
+      this.say(item, "waiting");
+    }
+    this.work();
+  }
+
+  get severalFaces() {
+    return this.items.filter((item) => item.state === "refused" && item.code === "several_faces");
   }
 
   /** The name was rejected: asks for another one and resets the photos to waiting. */
@@ -253,6 +286,10 @@ class Adding {
     const over = all - this.count("waiting") - this.count("sending");
     this.go.lastChild.textContent = all ? `Add ${plural(all, "photo")}` : "Add";
     this.go.disabled = !all || !this.name?.value.trim();
+    const several = this.severalFaces.length;
+    this.largestForAll.hidden = several < 2;
+    this.largestForAll.lastChild.textContent = `Use the largest face in all ${several}`;
+    this.split.hidden = !this.several || this.begun || all < 2;
     this.done.lastChild.textContent = this.pending ? "Continue in background" : "Done";
     this.bar.hidden = !this.begun || !all;
     this.bar.value = all ? over / all : 0;
@@ -264,7 +301,7 @@ class Adding {
 }
 
 /** A thumbnail of a file, or an icon if the browser cannot decode it. */
-function preview(file) {
+export function preview(file) {
   const canvas = el("canvas", { class: "crop", "aria-hidden": "true" });
   const side = (canvas.width = canvas.height = PREVIEW * 2);
   createImageBitmap(file)

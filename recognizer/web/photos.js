@@ -3,11 +3,29 @@
 import { button, el, icon, plural, toast } from "./dom.js";
 import { may } from "./api.js";
 
-const KINDS = "image/*,.heic,.heif,.avif,.tif,.tiff,.jp2,.jxl";
+export const KINDS = "image/*,.heic,.heif,.avif,.tif,.tiff,.jp2,.jxl";
 const UNTYPED = new Set(["", "application/octet-stream"]);
 
-/** Whether a file may be a photo. The server decides about files whose type the browser does not know. */
-const mayBePhoto = (file) => file.type.startsWith("image/") || UNTYPED.has(file.type) || /\.(heic|heif|avif|tiff?|bmp|webp)$/i.test(file.name);
+/** Whether a file may be a photo. The server decides about files whose type the browser does not know; with `named`, those
+ *  that have an extension must have a photo's. */
+export function mayBePhoto(file, named = false) {
+  if (file.type.startsWith("image/") || /\.(jpe?g|jpe|jfif|png|gif|heic|heif|avif|tiff?|bmp|webp|jp2|jxl|dng|cr2|cr3|nef|arw|orf|rw2|raf)$/i.test(file.name)) return true;
+  return UNTYPED.has(file.type) && !(named && /\.[a-z0-9]{1,5}$/i.test(file.name));
+}
+
+export const isZip = (file) => /\.zip$/i.test(file.name) || /^application\/(x-)?zip/.test(file.type);
+export const isCsv = (file) => /\.(csv|tsv)$/i.test(file.name);
+
+/** What a drop holds, for intake.js, if it has folders, ZIP or CSV files or `always`; otherwise null. To be called within the
+ *  event, since browsers empty the drop afterwards. */
+function trees(transfer, always) {
+  const found = [...(transfer?.items ?? [])].filter((item) => item.kind === "file").map((item) => {
+    const entry = item.webkitGetAsEntry?.();
+    return entry?.isDirectory ? { entry } : { file: item.getAsFile() };
+  });
+  const given = found.filter(({ entry, file }) => entry || file);
+  return given.length && (always || given.some(({ entry, file }) => entry || isZip(file) || isCsv(file))) ? given : null;
+}
 
 /** Sorts what a DataTransfer holds into photos, other files and folders. */
 function sorted(transfer) {
@@ -24,7 +42,7 @@ function sorted(transfer) {
 function report({ others, folders }) {
   const more = (files, one) => `${files[0].name}${files.length > 1 ? ` and ${plural(files.length - 1, one)}` : ""}`;
   if (others.length) toast(others.length > 1 ? `${more(others, "other file")} are not photos and were not added` : `${others[0].name} is not a photo and was not added`, { kind: "bad" });
-  if (folders.length) toast(`${more(folders, "other folder")} ${folders.length > 1 ? "were" : "was"} not added: open the folder, and drop the photos in it`, { kind: "bad" });
+  if (folders.length) toast(`${more(folders, "other folder")} ${folders.length > 1 ? "were" : "was"} not added: drop folders on People, or open the folder and drop the photos in it`, { kind: "bad" });
 }
 
 /** Reports files that were dropped where nothing takes them. */
@@ -46,8 +64,9 @@ export function choose(taken, several = false) {
 export const chooseButton = (text, taken, options = {}) =>
   button(text, () => choose(taken, options.several), { icon: "upload", kind: options.kind ?? "primary" });
 
-/** Accepts images dropped on `node`, which has the class `over` while a file is dragged over it. */
-export function takesDrops(node, taken, signal) {
+/** Accepts images dropped on `node`, which has the class `over` while a file is dragged over it. Drops of folders, ZIP or CSV
+ *  files go to `many`, if it is given: see intake.js. */
+export function takesDrops(node, taken, signal, many = null) {
   let depth = 0;
   const over = (change) => node.classList.toggle("over", (depth = Math.max(0, depth + change)) > 0);
   const on = (name, handler) => node.addEventListener(name, handler, { signal });
@@ -57,9 +76,11 @@ export function takesDrops(node, taken, signal) {
   on("drop", (event) => {
     event.preventDefault();
     over(-depth);
+    const given = many && trees(event.dataTransfer, !taken);
+    if (given) return void many(given);
     const found = sorted(event.dataTransfer);
     report(found);
-    if (found.photos.length) taken(found.photos);
+    if (found.photos.length) taken?.(found.photos);
     else if (!found.others.length && !found.folders.length) toast("Nothing was added: only files can be dropped here", { kind: "bad" });
   });
 }
@@ -80,10 +101,15 @@ export function takesPastes(taken, signal, home = null) {
   );
 }
 
-/** Accepts photos for enrolment, dropped on `node` or pasted anywhere; users who may not enrol are told so. */
-export function takesPhotos(node, taken, signal) {
-  const add = (files) => (may("write") ? taken(files) : toast("Nothing was added: adding photos requires a key with the role write", { kind: "bad" }));
-  takesDrops(node, add, signal);
+/** Accepts folders, ZIP files, CSV files and photos dropped on `node`. */
+export const takesTrees = (node, many, signal) => takesDrops(node, null, signal, many);
+
+/** Accepts photos for enrolment, dropped on `node` or pasted anywhere; users who may not enrol are told so. Folders and ZIP
+ *  files are dropped to `many`. */
+export function takesPhotos(node, taken, signal, many = null) {
+  const allowed = (work) => (files) => (may("write") ? work(files) : toast("Nothing was added: adding photos requires a key with the role write", { kind: "bad" }));
+  const add = allowed(taken);
+  takesDrops(node, add, signal, many && allowed(many));
   takesPastes(add, signal);
 }
 

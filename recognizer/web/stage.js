@@ -163,3 +163,14 @@ export function thumbnail(src, text = "", options = {}) {
   picture.addEventListener("error", () => picture.replaceWith(el("span", { class: "crop missing" }, icon("face"))));
   return picture;
 }
+
+/** The distance and the threshold on a scale from similar to different. */
+export function scale(face) {
+  const most = Math.max(face.threshold * 1.25, face.distance * 1.05);
+  const share = (value) => `${(100 * value) / most}%`;
+  return el(
+    "div", { class: `scale ${face.subject ? "known" : ""}`, "aria-hidden": "true" },
+    el("div", { class: "scale-line" }, el("div", { class: "scale-named", style: { width: share(face.threshold) } }), el("div", { class: "scale-dot", style: { left: share(face.distance) } })),
+    el("div", { class: "spread small muted" }, el("span", null, "similar"), el("span", null, "different")),
+  );
+}

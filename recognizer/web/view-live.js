@@ -2,6 +2,7 @@
 
 import { button, el, empty, fill, icon, plural, toast, toggle } from "./dom.js";
 import { api, explain, may } from "./api.js";
+import { showPresence } from "./presence.js";
 import { editCamera, removeCamera } from "./camera-form.js";
 import { Timeline } from "./timeline.js";
 import { Wall } from "./wall.js";
@@ -145,7 +146,8 @@ export async function show(main, { parts, signal, go }) {
       el("div", { class: "live-cameras" }, nothing, wall.node),
       el(
         "section", { class: "live-timeline card", "aria-label": "Timeline" },
-        el("div", { class: "timeline-head" }, el("div", { class: "spread" }, el("h2", null, "Visits"), timeline.pulse),
+        el("div", { class: "timeline-head" }, el("div", { class: "spread" }, el("h2", null, "Visits"), timeline.pulse,
+            button("Presence", () => showPresence(), { icon: "people", class: "little" })),
           el("div", { class: "timeline-filters" }, el("div", { class: "with-icon" }, icon("search"), person), !alone && place, known)),
         timeline.node,
       ),

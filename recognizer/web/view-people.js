@@ -30,8 +30,16 @@ async function showAll(main, { signal, go }) {
   };
   const grid = new Grid({ load, card, blank, least: 148, below: 58, gap: 16, signal, label: "People" });
   const again = () => signal.aborted || refresh().catch((error) => signal.aborted || toast(explain(error), { kind: "bad" }));
+  const many = async (given) => {
+    try {
+      const { takeMany } = await import("./view-import.js");
+      if (await takeMany(given)) go("import");
+    } catch (error) {
+      toast(explain(error), { kind: "bad" });
+    }
+  };
   const add = async (files = []) => {
-    const done = await enrol({ files, later: again });
+    const done = await enrol({ files, later: again, several: (photos) => many(photos.map((file) => ({ file }))) });
     if (done?.pending) again();
     else if (done && !signal.aborted) go("people", done.subject);
   };
@@ -39,7 +47,7 @@ async function showAll(main, { signal, go }) {
   /** How many people have usable photos; null if that is unknown. */
   const recognisable = () => api("/health", { signal }).then(({ counts }) => counts.subjects, () => null);
 
-  const adder = button("Add a person", () => add(), { icon: "add", kind: "primary", hidden: !may("write") });
+  const adder = el("div", { class: "row", hidden: !may("write") }, button("Add many people", () => go("import"), { icon: "folder" }), button("Add a person", () => add(), { icon: "add", kind: "primary" }));
 
   async function refresh() {
     const [found, usable] = await Promise.all([grid.reset(), search ? null : recognisable()]);
@@ -88,6 +96,7 @@ async function showAll(main, { signal, go }) {
       "people", "Nobody is enrolled yet",
       may("write") ? "Add the first person: enter a name and drop a few photos. Or put photos into known_faces, one folder per person." : "Users with the role write can add people here.",
       may("write") && button("Add a person", () => add(), { icon: "add", kind: "primary" }),
+      may("write") && button("Add many people", () => go("import"), { icon: "folder" }),
     );
 
   field.addEventListener("input", () => {
@@ -97,7 +106,7 @@ async function showAll(main, { signal, go }) {
       again();
     }, TYPING);
   });
-  takesPhotos(main, add, signal);
+  takesPhotos(main, add, signal, many);
   fill(
     main,
     el("div", { class: "view-head" }, el("div", null, el("h1", null, "People"), count),

@@ -3,7 +3,9 @@
 import { button, confirm, dialog, el, empty, fill, icon, plural, toast } from "./dom.js";
 import { api, ApiError, explain, may, personPath } from "./api.js";
 import { enrol } from "./enrol.js";
+import { showPresence } from "./presence.js";
 import { takesPhotos } from "./photos.js";
+import { pickFace } from "./pick.js";
 import { Stage, thumbnail } from "./stage.js";
 import { bytes, REMARKS, warning } from "./words.js";
 
@@ -41,6 +43,11 @@ export async function showPerson(main, { signal, go, again }, name) {
       "div", { class: "view-head" },
       el("div", null, el("h1", null, person.name),
         el("p", { class: "number" }, [plural(person.photos.length, "photo"), odd && `${odd} ${odd === 1 ? "needs" : "need"} attention`, person.problems && `${person.problems} not used`].filter(Boolean).join(", "))),
+      el(
+        "div", { class: "row" },
+        el("a", { class: "button", href: `#/archive/person/${encodeURIComponent(person.name)}` }, icon("search"), el("span", null, "Find in the archive")),
+        button("Presence", () => showPresence(person.name), { icon: "live" }),
+      ),
       may("write") && el(
         "div", { class: "row" },
         button("Add photos", () => add(), { icon: "add", kind: "primary" }),
@@ -77,6 +84,7 @@ function photoCard(here, photo) {
       photo.problem && el("span", { class: "small muted" }, photo.problem.message),
       may("write") && photo.id && el("div", { class: "row" },
         photo.problem?.code === "several_faces" && button("Use the largest face", here.told(() => useLargest(here, photo)), { class: "little" }),
+        photo.problem?.code === "several_faces" && button("Choose the face", here.told(() => useChosen(here, photo)), { class: "little", "aria-label": `Choose the face on ${photo.file}` }),
         button("Remove", here.told(() => remove(here, photo)), { class: "little", kind: "danger", "aria-label": `Remove ${photo.file}` }))),
   );
   if (!photo.problem) here.qualities.when(node, here.person.name, photo, (found) => fill(remarks, tags(found)));
@@ -191,14 +199,29 @@ async function useLargest(here, photo) {
   const [face] = faces.sort((one, other) => size(other) - size(one));
   const stage = new Stage(() => {});
   if (!face || !(await stage.load(blob))) throw new ApiError(422, { code: "no_face", message: "no face was found in this photo" });
+  const portrait = await stage.portrait(face.box);
+  stage.close();
+  await replaceBy(here, photo, portrait);
+  toast("The largest face is now used");
+}
+
+/** Asks for the face, enrols it alone, and deletes the photo of several people. */
+async function useChosen(here, photo) {
+  const path = personPath(here.person.name, "photos", photo.id);
+  const picked = await pickFace(here.person.name, () => api(path, { accept: "image/*" }));
+  if (!picked) return;
+  await replaceBy(here, photo, picked.portrait);
+  toast("The chosen face is now used");
+}
+
+/** Enrols a picture of the face alone in place of a photo; if that fails, the photo is kept. */
+async function replaceBy(here, photo, portrait) {
   const form = new FormData();
   form.set("subject", here.person.name);
   form.set("face", "largest");
-  form.set("file", await stage.portrait(face.box), photo.file.replace(/\.\w+$/, "-face.jpg"));
-  stage.close();
+  form.set("file", portrait, photo.file.replace(/\.\w+$/, "-face.jpg"));
   await api("/enroll", { form });
-  await api(path, { method: "DELETE" });
-  toast("The largest face is now used");
+  await api(personPath(here.person.name, "photos", photo.id), { method: "DELETE" });
   here.again();
 }
 

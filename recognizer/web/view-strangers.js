@@ -157,6 +157,7 @@ export async function show(main, { signal, go }) {
         el("div", { class: "row stranger-tools" },
           button("Name", () => nameOne(this.stranger), { kind: "primary", class: "little" }),
           this.closer,
+          el("a", { class: "button quiet only-icon little", href: `#/archive/stranger/${encodeURIComponent(stranger.id)}`, "aria-label": "Find in the archive", title: "Find in the archive" }, icon("search")),
           button("", () => dismiss([this.stranger]), { icon: "trash", kind: "quiet", class: "little", label: "Dismiss" })),
       );
       this.tell(stranger);

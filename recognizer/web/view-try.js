@@ -1,27 +1,32 @@
 // Try: recognises the people in one photo.
 
+import { handOver } from "./archive-search.js";
 import { announce, button, copy, dialog, el, empty, fill, icon, plural, toast, toggle, here } from "./dom.js";
 import { api, explain, link, may, personPath, session } from "./api.js";
 import { choose, chooseButton, dropzone, takesDrops, takesPastes } from "./photos.js";
 import { snap } from "./camera.js";
-import { enrol } from "./enrol.js";
-import { Stage, thumbnail } from "./stage.js";
-import { looks, oneIn, quoted } from "./words.js";
+import { enrol, preview } from "./enrol.js";
+import { scale, Stage, thumbnail } from "./stage.js";
+import * as tried from "./tried.js";
+import { certainty, distances, looks, oneIn, quoted } from "./words.js";
 
 export const title = "Try";
 
 const CANDIDATES = 3;
 
-/** The address of a result is an entry in the browser's history, so that "Back" leads to the start of this view and "Forward"
- *  to the photo that was shown last. That photo stays in this tab's memory, for the session that opened it. */
-const RESULT = "photo";
-let last = null;
+/** Each photo has an address of its own, so that "Back" and "Forward" lead from one to the next. The photos stay in this tab, for
+ *  the session that opened them; see tried.js. */
+const RESULT = "photo", COMPARE = "compare";
 
 export async function show(main, context) {
-  const photo = last?.csrf === session.csrf ? last.photo : (last = null);
+  if (context.parts[0] === COMPARE) return (await import("./compare.js")).showComparison(main, context);
   const view = new Try(main, context);
   view.begin();
+  await tried.load();
+  if (context.signal.aborted) return;
+  view.listTried();
   if (context.parts[0] !== RESULT) return;
+  const photo = tried.find(context.parts[1]);
   if (photo) view.open(photo);
   else history.replaceState(null, "", "#/try");
 }
@@ -39,26 +44,62 @@ class Try {
 
   begin() {
     this.take = (files) => {
-      const [file, ...others] = files;
-      const name = file.name || "photo.jpg";
-      if (others.length) toast(`Only ${name} is shown, because Try shows one photo at a time. ${plural(others.length, "other photo")} ${others.length === 1 ? "was" : "were"} not used.`, { kind: "bad" });
-      this.open({ blob: file, name });
+      const photos = files.map((file) => tried.add({ blob: file, name: file.name || "photo.jpg" }));
+      this.open(photos[0]);
     };
     takesDrops(this.main, this.take, this.signal);
     takesPastes(this.take, this.signal);
     this.hint = el("div", { class: "try-hint" });
     fill(
       this.main,
-      el("div", { class: "view-head" }, el("div", null, el("h1", null, "Who is in this photo?"), el("p", null, "The photo stays on your server."))),
+      el("div", { class: "view-head" }, el("div", null, el("h1", null, "Who is in this photo?"), el("p", null, "The photo stays on your server.")),
+        button("Compare two photos", () => this.go("try", COMPARE), { icon: "people" })),
       el(
         "div", { class: "try-start" },
-        dropzone("Drop a photo here", "or paste one anywhere on this page",
-          chooseButton("Choose a photo", this.take), button("Use the camera", () => snap((file) => this.take([file])), { icon: "camera" })),
+        dropzone("Drop a photo here", "or several, or paste one anywhere on this page",
+          chooseButton("Choose a photo", this.take, { several: true }), button("Use the camera", () => snap((file) => this.take([file])), { icon: "camera" })),
         this.addressForm(),
+        (this.strip = el("div")),
         this.hint,
       ),
     );
     this.tellNewcomers();
+  }
+
+  /** The photos of this session, to go from one to another. */
+  listTried() {
+    const photos = tried.all();
+    if (!this.strip.isConnected || photos.length < (this.photo ? 2 : 1)) return void fill(this.strip);
+    const forgetAll = () => {
+      tried.clear();
+      this.go("try");
+      if (!this.photo) this.listTried();
+    };
+    fill(
+      this.strip,
+      el("section", { class: "tried", "aria-label": "Photos of this session" },
+        el("div", { class: "spread" }, el("h2", null, "Photos of this session"), button("Forget all", forgetAll, { kind: "quiet", class: "little" })),
+        el("ul", { class: "row" }, photos.map((photo) => el("li", null,
+          button("", () => this.open(photo), { class: "tried-photo", label: photo.name ?? photo.url, "aria-current": photo === this.photo ? "true" : undefined }))))),
+    );
+    this.strip.querySelectorAll("button.tried-photo").forEach((node, index) => {
+      const { blob } = photos[index];
+      fill(node, blob ? preview(blob) : el("span", { class: "crop missing" }, icon("link")));
+    });
+  }
+
+  /** Saves the photo with boxes and names. */
+  async save() {
+    try {
+      const query = { ...this.query, format: "jpeg" };
+      const { url, blob, name } = this.photo;
+      const drawn = url ? await api("/recognize", { json: { image_url: url, ...query }, accept: "image/jpeg", signal: this.signal }) : await api("/recognize", { query, body: blob, accept: "image/jpeg", signal: this.signal });
+      const address = URL.createObjectURL(drawn);
+      el("a", { href: address, download: `${(name ?? "photo").replace(/\.\w+$/, "")}-names.jpg` }).click();
+      setTimeout(() => URL.revokeObjectURL(address), 10_000);
+    } catch (error) {
+      this.fail(error, true);
+    }
   }
 
   addressForm() {
@@ -68,7 +109,7 @@ class Try {
       el("div", { class: "with-icon" }, icon("link"), field),
       el("button", { type: "submit", class: "button" }, "Open"),
     );
-    form.addEventListener("submit", (event) => (event.preventDefault(), this.open({ url: field.value })));
+    form.addEventListener("submit", (event) => (event.preventDefault(), this.open(tried.add({ url: field.value }))));
     return form;
   }
 
@@ -86,8 +127,7 @@ class Try {
 
   async open(photo) {
     this.photo = photo;
-    last = { photo, csrf: session.csrf };
-    if (location.hash !== `#/try/${RESULT}`) history.pushState(null, "", `#/try/${RESULT}`);
+    if (location.hash !== `#/try/${RESULT}/${photo.id}`) history.pushState(null, "", `#/try/${RESULT}/${photo.id}`);
     this.result = this.objects = null;
     this.selected = -1;
     this.frame();
@@ -114,12 +154,13 @@ class Try {
         "div", { class: "view-head" },
         el("h1", { tabindex: "-1" }, "Who is in this photo?"),
         el("div", { class: "row" },
-          button("Another photo", () => choose(this.take), { icon: "upload" }),
+          button("Another photo", () => choose(this.take, true), { icon: "upload" }),
           button("", () => snap((file) => this.take([file])), { icon: "camera", label: "Use the camera" }),
           button("", () => this.askAddress(), { icon: "link", label: "Photo from a URL" })),
       ),
-      el("div", { class: "try" }, el("div", { class: "try-photo" }, this.stage.node, this.switches()), this.side),
+      el("div", { class: "try" }, el("div", { class: "try-photo" }, this.stage.node, this.switches(), (this.strip = el("div"))), this.side),
     );
+    this.listTried();
     this.main.querySelector("h1").focus({ preventScroll: true });
   }
 
@@ -231,6 +272,7 @@ class Try {
         : el("div", { class: "card" }, empty("face", "No face was found", "Try a photo that shows faces from the front, larger and in better light.")),
       el("ul", { class: "found" }, this.cards),
       objects && this.objectList(objects.objects),
+      el("div", { class: "row" }, button("Save with names", () => this.save(), { icon: "download" })),
       this.forPrograms(),
     );
   }
@@ -246,12 +288,13 @@ class Try {
   }
 
   card(face, index) {
+    const sure = certainty(face);
     const head = el(
       "button",
       { type: "button", class: "found-head", "aria-expanded": "false", on: { click: () => this.select(this.selected === index ? -1 : index) } },
       this.stage.crop(face.box, 44),
       el("span", { class: "found-name", title: face.subject }, face.subject ?? (face.comparable ? "Unknown" : "Not comparable")),
-      face.ambiguous && el("span", { class: "tag warn" }, "ambiguous"),
+      face.ambiguous ? el("span", { class: "tag warn" }, "ambiguous") : sure && el("span", { class: `tag ${sure === "sure" ? "good" : ""}` }, sure),
       el("span", { class: "muted small number" }, face.distance === null ? "" : face.distance.toFixed(2)),
     );
     return el("li", { class: `found-face ${face.subject ? "known" : ""}` }, head, el("div", { class: "found-body", hidden: true }));
@@ -275,7 +318,7 @@ class Try {
       face.distance === null
         ? el("p", { class: "muted" }, "Nobody is enrolled yet.")
         : [
-            this.scale(face),
+            scale(face),
             el("dl", { class: "facts number" },
               el("dt", null, "Distance"), el("dd", null, distances(face)),
               el("dt", null, "Chance of a mix-up"), el("dd", null, oneIn(face.false_match_rate))),
@@ -292,17 +335,6 @@ class Try {
     return el(
       "dl", { class: "facts number looks", "aria-label": "How the face looks" },
       looks(attributes).map(([name, words, said]) => [el("dt", null, name), el("dd", { class: said ? "" : "muted" }, words)]),
-    );
-  }
-
-  /** The distance and the threshold on a scale from similar to different. */
-  scale(face) {
-    const most = Math.max(face.threshold * 1.25, face.distance * 1.05);
-    const share = (value) => `${(100 * value) / most}%`;
-    return el(
-      "div", { class: `scale ${face.subject ? "known" : ""}`, "aria-hidden": "true" },
-      el("div", { class: "scale-line" }, el("div", { class: "scale-named", style: { width: share(face.threshold) } }), el("div", { class: "scale-dot", style: { left: share(face.distance) } })),
-      el("div", { class: "spread small muted" }, el("span", null, "similar"), el("span", null, "different")),
     );
   }
 
@@ -323,7 +355,12 @@ class Try {
   }
 
   actions(face) {
-    if (!may("write")) return null;
+    const find = () => {
+      handOver(this.photo.blob, face.box);
+      location.hash = "#/archive/face";
+    };
+    const search = this.photo.blob && button("Find in the archive", find, { icon: "search", class: "little" });
+    if (!may("write")) return search && el("div", { class: "row" }, search);
     const add = async (subject) => {
       const portrait = await this.stage.portrait(face.box);
       const name = (this.photo.name ?? "photo").replace(/\.\w+$/, "");
@@ -340,6 +377,7 @@ class Try {
       face.subject
         ? button("Add to this person's photos", () => add(face.subject), { icon: "add", class: "little" })
         : button("Add this person", () => add(null), { icon: "add", kind: "primary", class: "little" }),
+      search,
     );
   }
 
@@ -366,12 +404,6 @@ class Try {
       block(json, "Copy response"),
     );
   }
-}
-
-/** "0.74 (match below 1.29)"; with more digits if the distance is as close to the threshold as that. */
-function distances({ distance, threshold }) {
-  const digits = distance.toFixed(2) === threshold.toFixed(2) ? 4 : 2;
-  return `${distance.toFixed(digits)} (match below ${threshold.toFixed(digits)})`;
 }
 
 function block(text, label) {

@@ -146,7 +146,8 @@ class Card {
     }
     this.say(...stateWords(camera.state));
     const running = camera.state.name === "live" && camera.fps ? `, ${Math.round(camera.fps)} fps` : "";
-    const about = `${camera.source}${running}${camera.always ? ", always on" : ""}${camera.fixed ? ", set by RECOGNIZER_CAMERA" : ""}`;
+    const turn = camera.turn_wanted ? `; all faces lie: edit it and put turn${camera.turn_wanted}: before the source` : "";
+    const about = `${camera.source}${running}${camera.always ? ", always on" : ""}${camera.fixed ? ", set by RECOGNIZER_CAMERA" : ""}${turn}`;
     if (this.about.textContent !== about) this.about.textContent = about;
   }
 

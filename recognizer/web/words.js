@@ -54,3 +54,28 @@ export function warning(found) {
   if (found.code === "duplicate_of") return "Duplicate of another photo";
   return found.message;
 }
+
+/** "0.74 (match below 1.29)"; with more digits if the distance is as close to the threshold as that. */
+export function distances({ distance, threshold }) {
+  const digits = distance.toFixed(2) === threshold.toFixed(2) ? 4 : 2;
+  return `${distance.toFixed(digits)} (match below ${threshold.toFixed(digits)})`;
+}
+
+/** How sure it is that a face is of the person whose name it got; null if it got none. */
+export function certainty(face) {
+  if (!face.subject) return null;
+  if (face.ambiguous) return "unsure";
+  return face.false_match_rate !== null && face.false_match_rate <= SURE ? "sure" : "likely";
+}
+
+/** Of pairs of different people, the share that is as similar as a pair about which the page is sure; and the shares from which
+ *  on two faces are probably, and surely, of different people. */
+const SURE = 1e-5, PROBABLY_DIFFERENT = 0.01, DIFFERENT = 0.2;
+
+/** What a reply of POST /verify means: {certainty, words}. */
+export function verdict({ same, comparable, false_match_rate: rate }) {
+  if (!comparable || rate === null) return { certainty: "unsure", words: "This cannot be told from these photos" };
+  if (same) return rate <= SURE ? { certainty: "sure", words: "The same person" } : { certainty: "likely", words: "Probably the same person" };
+  if (rate <= PROBABLY_DIFFERENT) return { certainty: "unsure", words: "Perhaps the same person, perhaps not" };
+  return rate < DIFFERENT ? { certainty: "likely", words: "Probably two different people" } : { certainty: "sure", words: "Two different people" };
+}

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from recognizer.core import geometry
 from recognizer.core.errors import InvalidParameter, ModelMissing
 from recognizer.core.types import LANDMARK_SCHEMES, PARTS_68, Faces
 from recognizer.engines import DETECTORS, EMBEDDERS, Choice, Detector, Embedder, central, largest, make_engine, weights_for
+from recognizer.engines.dlib import native
 from recognizer.engines.dlib.native import DlibEmbedder, HogDetector, landmarks_68
+from recognizer.engines.dlib.onnx import DlibOnnxEmbedder, face_chips
 from recognizer.engines.yunet import YunetDetector
 from recognizer.photos import images
 
@@ -282,6 +285,32 @@ def test_an_embedder_gives_four_threads_what_it_gives_one(embedder, pictures, fo
     assert all(np.array_equal(answer, described[name]) for name, answer in zip(names, answers, strict=True))
 
 
+def test_joined_templates_average_the_face_and_its_mirror_image(models_dir, pictures, found):
+    """dlib's part; its landmarks, and how far the two are apart, are given along."""
+    engine = make_engine("yunet", "dlib+sface", models_dir=models_dir)
+    resnet = DlibOnnxEmbedder()._network
+    for scheme in ("yunet5", "dlib5"):
+        photos = [(pictures[name], found[scheme][name]) for name in ("obama.jpg", "astronaut.png")]
+        for (pixels, faces), described in zip(photos, engine.embedder.describe_all(photos), strict=True):
+            made = native.shapes(pixels, faces)
+            chips = face_chips(pixels, made)
+            straight, mirrored = resnet.describe(chips), resnet.describe(chips[:, :, ::-1])
+            assert np.allclose(described.vectors[:, :128], (straight + mirrored) / 2, rtol=0, atol=1e-5)
+            assert np.allclose(described.disagreements, np.linalg.norm(straight - mirrored, axis=1), rtol=0, atol=1e-5)
+            assert np.array_equal(described.points, native.points_array(made)) or scheme == "dlib5"
+            assert 0 < described.disagreements.max() < 0.4
+
+
+def test_a_verdict_is_the_same_with_landmarks_at_hand_and_without(models_dir, pictures, found):
+    engine = make_engine("yunet", "dlib+sface", models_dir=models_dir)
+    image, faces = images.from_array(pictures["obama2.jpg"]), found["yunet5"]["obama2.jpg"]
+    described = engine.described_all([(image, faces)])[0]
+    qualities = engine.qualities(image, faces)
+    with_points = engine.judged(image, faces, described, qualities).verdicts
+    without = engine.judged(image, faces, replace(described, points=None), qualities).verdicts
+    assert [each.doubt for each in with_points] == pytest.approx([each.doubt for each in without])
+
+
 # --- engines ---------------------------------------------------------------------------------------------------------
 
 
@@ -375,6 +404,7 @@ class Counting:
     def __init__(self, detector):
         self._detector, self.looks = detector, []
         self.name, self.preferred_size = detector.name, detector.preferred_size
+        self.finds_in_tiles = detector.finds_in_tiles
 
     def detect(self, pixels):
         self.looks.append(max(pixels.shape[:2]))
@@ -437,6 +467,27 @@ def test_a_second_look_is_taken_only_where_it_can_pay(looking, pictures, height,
     engine = looking(1600)
     engine.find(images.from_array(canvas_with(pictures["astronaut.png"], height, (0, 0))), min_face)
     assert engine.detector.looks == looks
+
+
+@pytest.mark.parametrize(("width", "height", "face"), [(12_000, 2000, 60), (8000, 6000, 50)])
+def test_small_faces_of_very_large_photos_are_found_in_tiles(looking, photos, width, height, face):
+    """As face_recognition finds them, which looks at every pixel."""
+    portrait = images.decode(photos["obama.jpg"].read_bytes()).pixels
+    engine = looking(1280)
+    scale = face / engine.find(images.from_array(portrait))[0].box.height
+    small = cv2.resize(portrait, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    canvas = np.full((height, width, 3), 120, np.uint8)
+    places = [(100, 100), (width // 2, height // 3), (width - 300, height - 300)]
+    for x, y in places:
+        canvas[y : y + small.shape[0], x : x + small.shape[1]] = small
+    engine.detector.looks.clear()
+    faces = engine.find(images.from_array(canvas))
+    assert engine.detector.looks[:2] == [640, 1280] and len(engine.detector.looks) > 4
+    middles = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2
+    for x, y in places:
+        inside = (middles > (x, y)).all(axis=1) & (middles < (x + small.shape[1], y + small.shape[0])).all(axis=1)
+        assert inside.sum() == 1
+    assert len(engine.find_in_one_pass(images.from_array(canvas))) == 0  # live video takes one look
 
 
 def test_a_photo_no_larger_than_the_first_look_is_looked_at_once_each_way_up(looking):

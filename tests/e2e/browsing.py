@@ -135,6 +135,15 @@ class Visit:
         """Drop files on what a selector finds."""
         self.page.locator(place).dispatch_event("drop", {"dataTransfer": self._transfer(files)})
 
+    def drop_paths(self, place: str, *paths: Path) -> None:
+        """Drop files and folders of the disk as a user does; folders can be dropped in no other way."""
+        box = self.page.locator(place).bounding_box()
+        protocol = self.context.new_cdp_session(self.page)
+        data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+        at = {"x": box["x"] + box["width"] / 2, "y": box["y"] + min(box["height"], 200) / 2}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            protocol.send("Input.dispatchDragEvent", {"type": kind, "data": data, **at})
+
     def paste(self, *files: tuple[str, bytes]) -> None:
         event = "new ClipboardEvent('paste', {clipboardData: data, bubbles: true, cancelable: true})"
         self.page.evaluate(f"data => document.dispatchEvent({event})", self._transfer(files))
@@ -171,6 +180,23 @@ class Visit:
             if each["impact"] in _WORST
             for node in each["nodes"]
         ]
+
+
+class Gate:
+    """Holds the requests that enrol photos on their way to the server until it is opened."""
+
+    def __init__(self, page):
+        self._page, self._held, self._is_open = page, [], False
+        page.route("**/enroll", lambda route: route.continue_() if self._is_open else self._held.append(route))
+
+    def wait(self, count: int) -> None:
+        while len(self._held) < count:
+            self._page.wait_for_timeout(20)
+
+    def open(self) -> None:
+        self._is_open = True
+        for route in self._held:
+            route.continue_()
 
 
 @pytest.fixture

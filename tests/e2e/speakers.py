@@ -260,4 +260,31 @@ class DeepFace(Speaker):
         return text
 
 
-SPEAKERS = (DeepStack(), CodeProject(), CompreFace(), Azure(), Nextcloud(), DeepFace())
+class DoubleTake(Speaker):
+    """Names are in lower case."""
+
+    name = "double-take"
+
+    def recognize(self, server, photo, key=None, **parameters):
+        how = {"files": {"files[]": ("a.jpg", photo)}, "params": {"results": "all", **parameters}}
+        return self.send(server, "POST", "/api/recognize/upload", key, **how)
+
+    def enrol(self, server, name, photo, key=None):
+        path = f"/api/train/add/{requests.utils.quote(name, safe='')}"
+        return self.send(server, "POST", path, key, files={"files[]": ("a.jpg", photo)})
+
+    def names(self, reply):
+        shown = reply.json()
+        assert reply.status_code == 200 and shown["success"] is True, shown
+        found = shown["matches"] + shown["unknowns"]
+        assert all(each["match"] is (each["confidence"] >= 60) for each in found), found  # its own limit
+        found.sort(key=lambda each: each["box"]["left"])
+        return [each["name"].title() if each["match"] else None for each in found]
+
+    def error(self, reply):
+        shown = reply.json()
+        assert set(shown) == {"error"} and shown["error"], shown
+        return shown["error"]
+
+
+SPEAKERS = (DeepStack(), CodeProject(), CompreFace(), Azure(), Nextcloud(), DeepFace(), DoubleTake())

@@ -39,6 +39,7 @@ def test_adding_changing_and_removing(server):
         "group": "default",
         "fixed": True,
         "state": None,
+        "turn_wanted": 0,
         "fps": 0.0,
         "frames": {"read": 0, "dropped": 0, "broken": 0, "connects": 0},
     }

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 
 from recognizer.access.dialects import DIALECTS
 
+from ..frigates import PlayedFrigate, report
 from . import pictures
 from .serving import Server
 from .speakers import SPEAKERS, Speaker
@@ -24,10 +25,19 @@ WRONG = "rk_abcdefgh_" + "A" * 43
 
 
 @pytest.fixture(scope="module")
-def hall(tmp_path_factory, faces):
+def frigate(faces):
+    """A Frigate with an event of which there is a snapshot."""
+    played = PlayedFrigate({"trio": faces["trio"]})
+    yield played
+    played.close()
+
+
+@pytest.fixture(scope="module")
+def hall(tmp_path_factory, faces, frigate):
     """A server without keys that works on one photo at a time and lets one more wait."""
     folder = tmp_path_factory.mktemp("hall")
-    server = Server(folder, embedder="sface", workers=1, queue=1, max_image_bytes=MAX_BYTES, max_body_bytes=MAX_BODY)
+    small = {"max_image_bytes": MAX_BYTES, "max_body_bytes": MAX_BODY}
+    server = Server(folder, embedder="sface", workers=1, queue=1, frigate_url=frigate.url, **small)
     server.put("Barack Obama/one.jpg", faces["obama"])
     server.put("Joe Biden/one.jpg", faces["biden"])
     with server:
@@ -399,3 +409,38 @@ def test_deepface(hall, faces, web):
         assert "Eileen Collins" in hall.people()
     finally:
         assert hall.request("DELETE", "/people/Eileen Collins").status_code == 200
+
+
+# -- Double Take -------------------------------------------------------------------------------------------------------------
+
+
+def test_double_take(hall, faces, web, frigate):
+    base = f"{hall.url}/api"
+    url = web.url("/trio.jpg", faces["trio"])
+    shown = requests.get(f"{base}/recognize", params={"url": url, "camera": "door", "attempts": "1"}, timeout=60).json()
+    assert shown["camera"] == "door" and shown["counts"] == {"person": 3, "match": 2, "miss": 0, "unknown": 1}
+    assert {each["name"] for each in shown["matches"]} == {"barack obama", "joe biden"}
+    files = [("files[]", ("a.jpg", faces["obama2"])), ("files[]", ("b.jpg", faces["obama"]))]
+    both = requests.post(f"{base}/recognize/upload", files=files, timeout=60).json()
+    best = requests.post(f"{base}/recognize/upload?results=best", files=files, timeout=60).json()
+    assert [len(each["matches"]) for each in (both, best)] == [2, 1] and best["matches"][0]["confidence"] == 100
+    named = requests.post(f"{base}/recognize", json=report("trio"), timeout=60).json()
+    assert (named["id"], named["counts"]["match"]) == ("trio", 2)
+    assert set(frigate.labels[-1][1]["subLabel"].split(", ")) == {"Barack Obama", "Joe Biden"}
+    requests.post(f"{base}/recognize", json=report("trio", sub_label=["Ada", 0.9]), timeout=60)
+    assert len(frigate.labels) == 1  # it has a name already
+    trained = requests.post(f"{base}/train/add/Eileen Collins", files={"files[]": faces["collins"]}, timeout=60)
+    assert trained.json()["success"] is True and "Eileen Collins" in hall.people()
+    assert requests.delete(f"{base}/train/remove/Eileen Collins", timeout=60).json() == {"success": True}
+    assert "Eileen Collins" not in hall.people()
+    for status, reply in (
+        (404, requests.delete(f"{base}/train/remove/Eileen Collins", timeout=60)),
+        (400, requests.post(f"{base}/train/add/Unknown", files={"files[]": faces["collins"]}, timeout=60)),
+        (400, requests.post(f"{base}/train/add/Ada", timeout=60)),
+        (400, requests.post(f"{base}/recognize", json={"type": "new"}, timeout=60)),
+        (400, requests.get(f"{base}/recognize", timeout=60)),
+        (404, requests.get(f"{base}/storage/latest/door.jpg", timeout=60)),
+        (404, requests.get(f"{base}/storage/matches/7.jpg", timeout=60)),
+        (404, requests.get(f"{base}/storage/matches/{'9' * 40}.jpg", timeout=60)),
+    ):
+        assert reply.status_code == status and reply.json()["error"], reply.text

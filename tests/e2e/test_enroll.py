@@ -106,6 +106,18 @@ def test_a_face_too_small(writer, faces):
     assert (reply.status_code, code(reply)) == (422, "face_too_small")
 
 
+def test_one_photo_enrols_two_people_by_their_boxes(writer, faces):
+    found = sorted(writer.post("/detect", data=faces["trio"]).json()["faces"], key=lambda face: face["box"]["left"])
+    for name, face in zip(("Barack Obama", "Joe Biden"), found[:2], strict=True):
+        box = ",".join(str(face["box"][edge]) for edge in ("left", "top", "right", "bottom"))
+        reply = writer.enroll(name, faces["trio"], face=box)
+        assert reply.status_code == 201 and reply.json()["photos"][0]["box"] == face["box"]
+    assert [writer.names(faces[each]) for each in ("obama", "biden")] == [["Barack Obama"], ["Joe Biden"]]
+    assert code(writer.enroll("X", faces["trio"], face="0,0,20,20")) == "no_face"
+    for wrong in ("best", "1,2,3", "5,5,1,1", "0,0,nan,1", "90000,0,90001,1"):
+        assert code(writer.enroll("X", faces["trio"], face=wrong)) == "invalid_parameter"
+
+
 def test_the_largest_face_stays_enrolled_without_the_cache(writer, faces):
     crowd = pictures.load(faces["obama"])
     other = pictures.load(faces["biden"])

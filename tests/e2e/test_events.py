@@ -134,6 +134,9 @@ def test_pictures(served):
     shown = server.get(f"/events/{number}").json()
     reply = server.get(shown["thumbnail"])
     assert reply.content == PICTURE and reply.headers["Content-Type"] == "image/jpeg"
+    for path in (f"matches/{number}.jpg", "latest/zoe.jpg", "latest/door.jpg"):  # as Double Take has it
+        picture = server.get(f"/api/storage/{path}")
+        assert picture.content == reply.content and picture.headers["Content-Type"] == "image/jpeg"
     for path in (f"/events/{number + 1}/thumbnail.jpg", f"/events/{number + 1}"):
         assert code(server.get(path)) == "event_not_found"
     assert server.get("/events/x/thumbnail.jpg").status_code == 400

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from . import pictures
-from .browsing import Visit
+from .browsing import Gate, Visit
 
 NAME = "Eileen Collins"
 
@@ -22,23 +22,6 @@ def server(without_camera, faces):
 @pytest.fixture
 def six(faces) -> list[tuple[str, bytes]]:
     return [(f"collins-{side}.jpg", pictures.smaller(faces["collins"], side)) for side in range(450, 510, 10)]
-
-
-class Gate:
-    """Holds the requests that enrol photos on their way to the server until it is opened."""
-
-    def __init__(self, page):
-        self._page, self._held, self._is_open = page, [], False
-        page.route("**/enroll", lambda route: route.continue_() if self._is_open else self._held.append(route))
-
-    def wait(self, count: int) -> None:
-        while len(self._held) < count:
-            self._page.wait_for_timeout(20)
-
-    def open(self) -> None:
-        self._is_open = True
-        for route in self._held:
-            route.continue_()
 
 
 def begin(visit, photos, address="#/people"):
@@ -104,6 +87,16 @@ def test_what_was_rejected_in_the_background_is_shown_again(visit, server, faces
     page.get_by_role("button", name="Show", exact=True).click()
     page.locator("dialog .adding li", has_text="nobody.jpg").get_by_text("No face was found").wait_for()
     page.get_by_role("button", name="Done").click()
+
+
+def test_the_largest_face_is_used_on_all_photos_of_several_people(visit, server, faces):
+    pair = pictures.side_by_side([faces["collins"], faces["collins"]])
+    page = begin(visit, [("one.jpg", pair), ("two.jpg", pictures.smaller(pair, 900))])
+    page.get_by_role("button", name="Add 2 photos").click()
+    page.get_by_role("button", name="Choose the face on two.jpg").wait_for()
+    page.get_by_role("button", name="Use the largest face in all 2").click()
+    page.get_by_text("2 added").first.wait_for()
+    assert server.people()[NAME]["problems"] == 0
 
 
 def test_a_dialog_that_is_opened_again_shows_the_upload(visit, server, six):
@@ -233,25 +226,7 @@ def test_photos_dropped_on_the_list_of_people_are_added(visit, server, six):
     assert server.people()[NAME]["photos"] == 4
 
 
-def test_a_second_photo_on_try_is_not_passed_over_silently(visit, server, faces):
-    page = visit.open()
-    visit.drop("#main", ("biden.jpg", faces["biden"]), ("collins.jpg", faces["collins"]))
-    page.get_by_role("button", name="Joe Biden, distance").wait_for()
-    page.get_by_text("Only biden.jpg is shown").wait_for()
-    assert page.get_by_text("1 other photo was not used").is_visible()
-
-
-def drop_for_real(visit, place: str, *paths) -> None:
-    """Drop files of the disk as a user does; folders can be dropped in no other way."""
-    box = visit.page.locator(place).bounding_box()
-    protocol = visit.context.new_cdp_session(visit.page)
-    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
-    at = {"x": box["x"] + box["width"] / 2, "y": box["y"] + min(box["height"], 200) / 2}
-    for kind in ("dragEnter", "dragOver", "drop"):
-        protocol.send("Input.dispatchDragEvent", {"type": kind, "data": data, **at})
-
-
-@pytest.mark.parametrize("view", ["#/try", "#/people", "#/people/Joe%20Biden", "#/live", "#/settings", "dialog"])
+@pytest.mark.parametrize("view", ["#/try", "#/people/Joe%20Biden", "#/live", "#/settings", "dialog"])
 def test_what_is_no_photo_is_named_wherever_it_is_dropped(visit, server, tmp_path, view):
     (tmp_path / "notes.txt").write_text("hello")
     (tmp_path / "photos.zip").write_bytes(b"PK\5\6" + bytes(18))
@@ -261,10 +236,10 @@ def test_what_is_no_photo_is_named_wherever_it_is_dropped(visit, server, tmp_pat
     if view == "dialog":
         page.get_by_role("button", name="Add a person").click()
     place = "dialog" if view == "dialog" else "#main"
-    drop_for_real(visit, place, tmp_path / "notes.txt", tmp_path / "photos.zip", tmp_path / "holiday")
+    visit.drop_paths(place, tmp_path / "notes.txt", tmp_path / "photos.zip", tmp_path / "holiday")
     said = page.locator(".toast", has_text="notes.txt and 1 other file are not photos")
     said.wait_for()
-    page.locator(".toast", has_text=re.compile("holiday was not added: open the folder")).wait_for()
+    page.locator(".toast", has_text=re.compile("holiday was not added: drop folders on People")).wait_for()
     visit.shoot("refused")
     said.get_by_role("button", name="Close message").click()  # it is not behind the dialog
     said.wait_for(state="detached")
@@ -274,7 +249,7 @@ def test_what_is_no_photo_is_named_wherever_it_is_dropped(visit, server, tmp_pat
 def test_photos_dropped_where_none_are_taken_are_reported(visit, server, faces, tmp_path):
     (tmp_path / "collins.jpg").write_bytes(faces["collins"])
     page = visit.open("#/settings")
-    drop_for_real(visit, "#main", tmp_path / "collins.jpg")
+    visit.drop_paths("#main", tmp_path / "collins.jpg")
     page.get_by_text("photos can be dropped on Try and on People").wait_for()
 
 
@@ -295,9 +270,15 @@ def test_back_after_a_result_stays_on_the_page(visit, server, faces):
     page.get_by_role("heading", name="Joe Biden").wait_for()
     page.go_back()  # to the photo that was shown last
     page.get_by_role("button", name="Unknown face").wait_for()
-    page.go_back()
-    page.get_by_text("Drop a photo here").wait_for()
+    page.go_back()  # and to the one before
+    page.get_by_role("button", name="Joe Biden, distance").wait_for()
     page.go_forward()
     page.get_by_role("button", name="Unknown face").wait_for()
-    page.reload()  # nothing of the photo is kept
+    page.reload()  # the photos of this tab are kept
+    page.get_by_role("button", name="Unknown face").wait_for()
+    assert page.locator(".tried-photo").count() == 2
+    page.get_by_role("button", name="Forget all").click()
     page.get_by_text("Drop a photo here").wait_for()
+    page.reload()
+    page.get_by_text("Drop a photo here").wait_for()
+    assert page.locator(".tried-photo").count() == 0

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from . import pictures
-from .browsing import PHONE, Visit
+from .browsing import DESKTOP, PHONE, Visit
 from .serving import Server
 
 
@@ -61,6 +61,47 @@ def test_photos_are_dropped_and_pasted(visit, faces):
     page.get_by_text("No face was found").first.wait_for()
     visit.drop("#main", ("broken.jpg", b"\xff\xd8\xff\xe0 not a photo"))
     page.get_by_role("alert").get_by_text(re.compile("photo|image|picture|JPEG")).wait_for()
+
+
+def test_several_photos_are_gone_through_and_saved_with_names(visit, faces):
+    page = visit.open()
+    visit.drop("#main", ("biden.jpg", faces["biden"]), ("trio.jpg", faces["trio"]))
+    assert names(page) == ["Joe Biden"]
+    page.get_by_role("button", name="trio.jpg").click()
+    page.locator(".found-face").nth(2).wait_for()
+    sure = page.locator(".found-head", has_text="Joe Biden").locator(".tag")
+    assert sure.inner_text() in ("sure", "likely")
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Save with names").click()
+    assert saved.value.suggested_filename == "trio-names.jpg"
+    assert pictures.load(saved.value.path().read_bytes()).size == pictures.load(faces["trio"]).size
+    page.go_back()
+    page.locator(".found-face").nth(1).wait_for(state="detached")
+    assert names(page) == ["Joe Biden"]
+    visit.shoot("several")
+
+
+@pytest.mark.parametrize(("size", "theme"), [(DESKTOP, "dark"), (PHONE, "light")], ids=["desktop", "phone"])
+def test_two_photos_are_compared(chromium, server, faces, size, theme):
+    with Visit(chromium, server.url, size, theme) as visit:
+        page = visit.open()
+        page.get_by_role("button", name="Compare two photos").click()
+        page.get_by_role("heading", name="Is this the same person?").wait_for()
+        visit.drop("#main", ("one.jpg", faces["obama"]), ("two.jpg", faces["obama2"]))
+        page.locator(".compare-result .tag", has_text="sure").wait_for()
+        assert page.get_by_role("heading", name="The same person", exact=True).is_visible()
+        said = server.post("/verify", files={"file": faces["obama"], "other": faces["obama2"]}).json()
+        assert f"{said['distance']:.2f}" in page.locator(".compare-result dd").first.inner_text()
+        visit.shoot("same")
+        assert visit.overflow() <= 0 and visit.barriers() == []
+        visit.choose(page.get_by_role("button", name="Choose the second photo"), ("trio.jpg", faces["trio"]))
+        page.get_by_role("heading", name="The same person", exact=True).wait_for(state="detached")
+        page.locator(".compare-result h2").wait_for()
+        page.get_by_role("button", name="Second photo: compare another face").click()
+        page.get_by_role("button", name="Joe Biden, distance").click()
+        page.get_by_role("heading", name="Two different people", exact=True).wait_for()
+        visit.choose(page.get_by_role("button", name="Choose the first photo"), ("nobody.jpg", faces["nobody"]))
+        page.get_by_role("alert").get_by_text("No face was found").wait_for()
 
 
 @pytest.mark.parametrize("orientation", [1, 6, 8])

@@ -85,6 +85,11 @@ def points_of(shape: Shape) -> list[tuple[int, int]]:
     return [(part.x, part.y) for part in shape.parts()]
 
 
+def points_array(made: Sequence[Shape]) -> np.ndarray:
+    """The five landmarks of each shape; float32, shape (n, 5, 2)."""
+    return np.array([points_of(shape) for shape in made], np.float32).reshape(-1, 5, 2)
+
+
 def landmarks_68(pixels: np.ndarray, faces: Faces) -> np.ndarray:
     """68 landmarks of each face in the order of iBUG 300-W; float32, shape (n, 68, 2), in `pixels`.
 

@@ -22,9 +22,9 @@ from recognizer.core.types import Faces, check_pixels
 from recognizer.engines import onnxfile
 from recognizer.engines.dlib import convert, datfile, pyramid
 from recognizer.engines.dlib.jitter import jittered
-from recognizer.engines.dlib.native import Shape, shapes
+from recognizer.engines.dlib.native import Shape, points_array, shapes
 from recognizer.engines.prepared import Origin, prepared
-from recognizer.engines.protocols import parted
+from recognizer.engines.protocols import Described, parted
 from recognizer.engines.runtime import EXACT, INT8, NetworkSession, release_memory
 from recognizer.weights import manifest
 
@@ -386,8 +386,36 @@ class DlibOnnxEmbedder:
         whole = [(np.ascontiguousarray(check_pixels(pixels)), faces) for pixels, faces in photos]
         return self.embed_shapes([(pixels, shapes(pixels, faces)) for pixels, faces in whole], jitters)
 
+    def describe_all(self, photos: Sequence[tuple[np.ndarray, Faces]]) -> list[Described]:
+        """`embed_all` with dlib's landmarks; see `protocols.Described`. There are no strengths: they are 0."""
+        whole = [(np.ascontiguousarray(check_pixels(pixels)), faces) for pixels, faces in photos]
+        found = [(pixels, shapes(pixels, faces)) for pixels, faces in whole]
+        return [
+            Described(vectors, np.zeros(len(vectors), np.float32), points_array(made))
+            for vectors, (_, made) in zip(self.embed_shapes(found), found, strict=True)
+        ]
+
     def embed_shapes(self, photos: Sequence[tuple[np.ndarray, list[Shape]]], jitters: int = 1) -> list[np.ndarray]:
         """Like `embed_all`, for contiguous pixels and dlib's landmarks that the caller has already."""
-        cut = [face_chips(*photo) for photo in photos]
-        chips = np.concatenate(cut) if cut else np.zeros((0, CHIP, CHIP, 3), np.uint8)
-        return parted(self._network.describe_jittered(chips, jitters), cut)
+        cut = _cut(photos)
+        return parted(self._network.describe_jittered(np.concatenate(cut), jitters), cut) if cut else []
+
+    def embed_with_mirrored(self, photos: Sequence[tuple[np.ndarray, list[Shape]]]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The mean of the embeddings of each face and of its mirror image, (n, 128), and the distance between them, (n,).
+
+        Parameters
+        ----------
+        photos
+            As for `embed_shapes`.
+        """
+        cut = _cut(photos)
+        if not cut:
+            return []
+        chips = np.concatenate(cut)
+        both = self._network.describe(np.concatenate([chips, chips[:, :, ::-1]])).reshape(2, len(chips), self.dim)
+        apart = np.linalg.norm(both[0] - both[1], axis=1)
+        return list(zip(parted(both.mean(axis=0), cut), parted(apart, cut), strict=True))
+
+
+def _cut(photos: Sequence[tuple[np.ndarray, list[Shape]]]) -> list[np.ndarray]:
+    return [face_chips(*photo) for photo in photos]

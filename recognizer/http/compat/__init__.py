@@ -11,7 +11,7 @@ from types import ModuleType
 
 import hug
 
-from recognizer.http.compat import azure, codeproject, compreface, deepface, deepstack, nextcloud
+from recognizer.http.compat import azure, codeproject, compreface, deepface, deepstack, double_take, nextcloud
 from recognizer.http.hug_adapter import DialectRouter
 from recognizer.http.site import Site
 
@@ -23,6 +23,7 @@ MODULES: dict[str, ModuleType] = {
     "azure": azure,
     "nextcloud": nextcloud,
     "deepface": deepface,
+    "double-take": double_take,
 }
 
 

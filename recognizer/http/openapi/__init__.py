@@ -49,6 +49,7 @@ WITH_BODY = ("POST", "PUT", "PATCH")
 _PHRASES = {
     200: "The result.",
     201: "Something was added.",
+    202: "The work has begun.",
     400: "The request is invalid.",
     401: "A key is required, or the key is invalid.",
     403: "The role, the origin, the host or the address does not permit this request.",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from recognizer.core.errors import (
     AddressRefused,
+    ArchiveGroupNotFound,
     AttributesOff,
     BodyTooLarge,
     Busy,
@@ -16,9 +17,12 @@ from recognizer.core.errors import (
     EventsOff,
     FaceError,
     FetchError,
+    FolderInArchive,
+    FolderNotFound,
     GroupNotFound,
     GroupTaken,
     ImageError,
+    InUse,
     InvalidGroup,
     InvalidName,
     InvalidSource,
@@ -30,11 +34,13 @@ from recognizer.core.errors import (
     NameTaken,
     NoFace,
     NoImage,
+    NothingToUndo,
     PhotoNotFound,
     PictureNotFound,
     RecognizerError,
     SealBroken,
     SettingFixed,
+    SightingsOff,
     StorageError,
     StrangerNotFound,
     StrangersOff,
@@ -113,6 +119,9 @@ _CAMERA: Errors = (InvalidSource, AddressRefused, NameTaken, GroupNotFound, TooM
 
 #: What everything about one stranger may be refused with.
 _STRANGER: Errors = (StrangerNotFound, StrangersOff, StorageError)
+
+#: What a decision about a group of the archive may be refused with.
+_ARCHIVE_GROUP: Errors = (ArchiveGroupNotFound, StorageError, BodyTooLarge)
 
 OPERATIONS: dict[str, Operation] = {
     "GET /": Operation("Server", {200: {JSON: "Description", "text/html": "Page"}}),
@@ -201,6 +210,69 @@ OPERATIONS: dict[str, Operation] = {
         "Strangers", _json("Stranger", 201), (*_STRANGER, PictureNotFound, BodyTooLarge)
     ),
     "DELETE /strangers/{stranger}": Operation("Strangers", _json("DismissedStranger"), _STRANGER),
+    "POST /events/search": Operation(
+        "Events",
+        _json("FoundVisits"),
+        (*_LOOK, FaceError, SubjectNotFound, StrangerNotFound, StrangersOff, SightingsOff, StorageError),
+        photos=("file",),
+    ),
+    "GET /visits/{visit}/picture.jpg": Operation("Events", {200: {JPEG: "Photo"}}, (EventNotFound, SightingsOff, StorageError)),
+    "PATCH /visits/{visit}": Operation(
+        "Events",
+        _json("Visit"),
+        (EventNotFound, SightingsOff, InvalidName, ImageError, FaceError, NameTaken, LooksLikeAnother, Busy, StorageError)
+        + (BodyTooLarge,),
+    ),
+    "GET /presence": Operation("Events", {200: {JSON: "Presence", "text/csv": "Table"}}, (EventsOff, StorageError)),
+    "GET /archive": Operation("Archive", _json("Archive"), (StorageError,)),
+    "GET /archive/problems": Operation("Archive", _json("ArchiveProblems"), (StorageError,)),
+    "POST /archive/folders": Operation(
+        "Archive", _json("ArchiveFolder", 201), (FolderInArchive, SettingFixed, InUse, StorageError, BodyTooLarge)
+    ),
+    "DELETE /archive/folders/{folder_id}": Operation(
+        "Archive", _json("RemovedArchiveFolder"), (FolderNotFound, InUse, StorageError)
+    ),
+    "POST /archive/update": Operation(
+        "Archive", _json("StartedArchiveUpdate", 202), (InUse, StorageError, BodyTooLarge), bodiless=True
+    ),
+    "POST /archive/search": Operation(
+        "Archive",
+        _json("ArchiveFound"),
+        (
+            *_LOOK,
+            FaceError,
+            SubjectNotFound,
+            ArchiveGroupNotFound,
+            StrangerNotFound,
+            StrangersOff,
+            FolderNotFound,
+            StorageError,
+        ),
+        photos=("file",),
+    ),
+    "GET /archive/photos/{photo_id}": Operation("Archive", {200: {JPEG: "Photo"}}, (PhotoNotFound, ImageError, StorageError)),
+    "GET /archive/photos/{photo_id}/faces/{face}/thumbnail.jpg": Operation(
+        "Archive", {200: {JPEG: "Photo"}}, (PictureNotFound, PhotoNotFound, ImageError, StorageError)
+    ),
+    "PATCH /archive/photos/{photo_id}/faces/{face}": Operation(
+        "Archive", _json("ChangedArchiveFace"), (PictureNotFound, StorageError, BodyTooLarge)
+    ),
+    "GET /archive/people": Operation("Archive", _json("ArchivePeople"), (StorageError,)),
+    "GET /archive/people/{group_id}": Operation("Archive", _json("ArchivePerson"), (ArchiveGroupNotFound, StorageError)),
+    "PATCH /archive/people/{group_id}": Operation("Archive", _json("ArchivePerson"), (*_ARCHIVE_GROUP, InvalidName)),
+    "POST /archive/people/{group_id}/accept": Operation("Archive", _json("ArchivePerson"), _ARCHIVE_GROUP, bodiless=True),
+    "POST /archive/people/{group_id}/refuse": Operation("Archive", _json("ArchivePerson"), _ARCHIVE_GROUP, bodiless=True),
+    "POST /archive/people/{group_id}/join": Operation("Archive", _json("ArchivePerson"), _ARCHIVE_GROUP),
+    "POST /archive/people/{group_id}/enroll": Operation(
+        "Archive",
+        {200: {JSON: "Enrolled"}, 201: {JSON: "Enrolled"}},
+        (*_ARCHIVE_GROUP, PhotoNotFound, ImageError, FaceError, InvalidName, NameTaken, LooksLikeAnother, Busy),
+        codes={422: ("no_usable_photo",)},
+    ),
+    "POST /archive/move": Operation("Archive", _json("ArchivePerson"), (*_ARCHIVE_GROUP, PictureNotFound)),
+    "POST /archive/undo": Operation(
+        "Archive", _json("UndoneArchiveDecision"), (NothingToUndo, StorageError, BodyTooLarge), bodiless=True
+    ),
     "GET /health": Operation("Server", _json("Health")),
     "GET /health/live": Operation("Server", _json("Live")),
     "GET /health/ready": Operation("Server", _json("Ready"), codes={503: ("not_ready",)}),
@@ -223,7 +295,8 @@ PARAMETERS: dict[str, tuple[str, object]] = {
     "format": ("jpeg returns the annotated photo, as does Accept: image/jpeg.", "json"),
     "subject": ("Name of the person.", "Joe Biden"),
     "face": (
-        "For photos of several people: only refuses them, largest enrols the largest face.",
+        "For photos of several people: only refuses them, largest enrols the largest face, left,top,right,bottom the face in "
+        "this box, in pixels of the upright photo.",
         "largest",
     ),
     "force": ("Enrol the photo even if the face resembles another enrolled person or is not comparable.", False),
@@ -286,6 +359,44 @@ PARAMETERS: dict[str, tuple[str, object]] = {
     "never": ("Never report this person again: the templates are stored, the pictures are erased.", True),
     "photo_id": ("The photo's id, as in the list of a person's photos.", PHOTO_ID),
     "unsorted": ("Name of the file, as in `problems` of the list of people.", "holiday.jpg"),
+    "POST /events/search subject": ("Somebody who is enrolled, or has visits with this name.", "Joe Biden"),
+    "POST /events/search stranger": ("A stranger's id.", "3f9a0c1b72"),
+    "POST /events/search since": ("Only visits that lasted until then or longer: a day or a time in ISO 8601.", "2026-11-01"),
+    "POST /events/search until": ("Only visits that began before: a day, which is included, or a time.", "2026-11-30"),
+    "POST /events/search camera": ("Only visits at this camera.", "door"),
+    "POST /events/search offset": ("Number of visits to skip.", 0),
+    "visit": ("The visit's id.", 12),
+    "PATCH /visits/{visit} subject": ("Whose visit it was.", "Joe Biden"),
+    "unknown": ("It was nobody who is known.", True),
+    "unnamed": ("Take the group's name away.", True),
+    "enroll": ("Whether the picture also enrols the person.", False),
+    "GET /presence since": ("The first day.", "2026-11-01"),
+    "GET /presence until": ("The last day.", "2026-11-30"),
+    "GET /presence subject": ("Only this person.", "Joe Biden"),
+    "GET /presence format": ("csv returns a table, as does Accept: text/csv.", "json"),
+    "folder": ("The folder's path.", "/photos"),
+    "POST /archive/search folder": ("Only photos in this folder of the archive, or below it.", "photos/2024"),
+    "folder_id": ("The folder's id.", 1),
+    "POST /archive/search subject": ("Somebody who is enrolled, or has a name in the archive.", "Joe Biden"),
+    "POST /archive/search stranger": ("A stranger's id.", "3f9a0c1b72"),
+    "GET /archive/people subject": ("Only groups with this name.", "Joe Biden"),
+    "PATCH /archive/people/{group_id} subject": ("The name.", "Joe Biden"),
+    "GET /archive/people offset": ("Number of groups to skip.", 0),
+    "group_id": ("The id of a group of faces in the archive.", 17),
+    "POST /archive/move group_id": ("Id of the group that the faces belong to; by default a new one.", 17),
+    "other_group_id": ("Id of the group that is merged into this one.", 23),
+    "box": ("Which face of the photo: left,top,right,bottom in its pixels; by default the largest face.", "787,48,936,254"),
+    "since": ("Only photos taken on this day or later: a day, a month, a year, or a time, on the camera's clock.", "2024-07"),
+    "until": ("Only photos taken on this day or earlier.", "2024-07-31"),
+    "max_distance": ("Largest distance; by default such that one face of somebody else is expected at most.", 1.1),
+    "cursor": ("The cursor of the page before.", "MC42MiAzYzE3Lzc"),
+    "PATCH /archive/photos/{photo_id}/faces/{face} face": ("The face's number on the photo.", 0),
+    "GET /archive/photos/{photo_id}/faces/{face}/thumbnail.jpg face": ("The face's number on the photo.", 0),
+    "no_face": ("Whether the box shows no face.", True),
+    "named": ("Only groups with a name, or only those without.", True),
+    "suggested": ("Only groups for which a name is suggested, or only those without.", True),
+    "hidden": ("Whether the group is hidden from lists; in a list, whether the hidden ones are shown instead.", False),
+    "faces": ("Ids of faces, as photo/number, as a list or separated by commas.", [f"{PHOTO_ID}/0"]),
     "thumbnail": ("Return a small JPEG of the face instead.", True),
 }
 

@@ -126,6 +126,7 @@ _CAMERA = {
     "group": "default",
     "fixed": False,
     "state": {"name": "live", "reason": None, "since": 1795266000.125},
+    "turn_wanted": 0,
     "fps": 25.0,
     "frames": {"read": 1200, "dropped": 300, "broken": 0, "connects": 1},
 }
@@ -206,7 +207,20 @@ _LINE = {
     "hash": 64 * "5",
 }
 _LEFT = dict.fromkeys(
-    ("files", "templates", "cache_rows", "events", "present", "receivers", "strangers", "names", "leftovers"), 0
+    (
+        "files",
+        "templates",
+        "cache_rows",
+        "events",
+        "present",
+        "receivers",
+        "strangers",
+        "visits",
+        "archive",
+        "names",
+        "leftovers",
+    ),
+    0,
 )
 _RETENTION = {
     "sweeps": 12,
@@ -217,6 +231,57 @@ _RETENTION = {
     "expired": 0,
     "pending": 0,
     "last": 1795266000.125,
+}
+_VISIT = {
+    "id": 12,
+    "camera": "door",
+    "first": "2026-11-30T08:00:00.000Z",
+    "last": "2026-11-30T08:00:21.500Z",
+    "seconds": 21.5,
+    "subject": "Joe Biden",
+    "distance": 0.71,
+    "picture": "/visits/12/picture.jpg",
+}
+_ARCHIVE_STATUS = ("folders", "files", "photos", "faces", "people", "named", "suggested", "problems")
+_ARCHIVE_EXAMPLE = {
+    **dict(zip(_ARCHIVE_STATUS, (1, 1200, 1190, 2100, 260, 12, 3, 2), strict=True)),
+    "update": None,
+    "last_update": None,
+}
+_ARCHIVE_FOLDER = {
+    "id": 1,
+    "name": "photos",
+    "state": "present",
+    "added": "2026-11-30T08:00:00.000Z",
+    "seen": "2026-11-30T09:00:00.000Z",
+}
+_ARCHIVE_THUMBNAIL = f"/archive/photos/{PHOTO_ID}/faces/0/thumbnail.jpg"
+_ARCHIVE_FACE = {
+    "photo": PHOTO_ID,
+    "number": 0,
+    "distance": 0.62,
+    "false_match_rate": 1e-08,
+    "box": _BOX,
+    "quality": 0.91,
+    "width": 4000,
+    "height": 3000,
+    "taken": "2024-07-31T16:20:05",
+    "clock": "camera",
+    "files": ["photos/2024/beach.jpg"],
+    "group_id": 17,
+    "subject": "Joe Biden",
+    "thumbnail": _ARCHIVE_THUMBNAIL,
+}
+_ARCHIVE_PERSON = {
+    "id": 17,
+    "subject": "Joe Biden",
+    "decided": False,
+    "rate": 1e-09,
+    "likely": None,
+    "likely_rate": None,
+    "hidden": False,
+    "faces": 12,
+    "pictures": [{"photo": PHOTO_ID, "number": 0, "thumbnail": _ARCHIVE_THUMBNAIL}],
 }
 _KEY_SHAPE = {
     "id": TEXT,
@@ -578,6 +643,10 @@ SCHEMAS: dict[str, dict] = {
                     "since": about(NUMBER, "Seconds since 1970."),
                 }
             ),
+            "turn_wanted": about(
+                {"type": "integer", "enum": [0, 90, 180, 270]},
+                "Degrees, clockwise, by which the pictures should be turned, because all faces lie; 0 if they do not.",
+            ),
             "fps": NUMBER,
             "frames": closed({"read": COUNT, "dropped": COUNT, "broken": COUNT, "connects": COUNT}),
         },
@@ -741,6 +810,8 @@ SCHEMAS: dict[str, dict] = {
                 "erasures and renamings are not finished yet.",
             ),
             "strangers": about({"type": ["object", "null"]}, "What was kept and dropped since the start."),
+            "visits": about({"type": ["object", "null"]}, "Visits that are kept; null if there are none."),
+            "archive": about(optional(ref("ArchiveStatus")), "Null without an archive."),
         },
         example={
             "live": True,
@@ -764,8 +835,146 @@ SCHEMAS: dict[str, dict] = {
             "events": None,
             "retention": _RETENTION,
             "strangers": None,
+            "visits": None,
+            "archive": None,
         },
     ),
+    "FoundVisits": closed(
+        {
+            "total": COUNT,
+            "visits": about(array(ref("Visit")), "Latest first."),
+        },
+        example={"total": 1, "visits": [_VISIT]},
+    ),
+    "Visit": closed(
+        {
+            "id": COUNT,
+            "camera": TEXT,
+            "first": TEXT,
+            "last": TEXT,
+            "seconds": NUMBER,
+            "subject": optional(TEXT),
+            "distance": about(optional(NUMBER), "Of the picture from the nearest template that was searched for."),
+            "picture": TEXT,
+        },
+        example=_VISIT,
+    ),
+    "Presence": closed(
+        {
+            "days": array(
+                closed({"day": TEXT, "subject": TEXT, "first": TEXT, "last": TEXT, "seconds": NUMBER, "visits": COUNT})
+            )
+        },
+        example={
+            "days": [
+                {
+                    "day": "2026-11-30",
+                    "subject": "Joe Biden",
+                    "first": "2026-11-30T08:01:12",
+                    "last": "2026-11-30T17:02:40",
+                    "seconds": 1804.5,
+                    "visits": 9,
+                }
+            ]
+        },
+    ),
+    "Table": {"type": "string", "description": "A table as CSV.", "examples": ["day,subject,first,last,seconds,visits"]},
+    "ArchiveStatus": closed(
+        {
+            **dict.fromkeys(_ARCHIVE_STATUS, COUNT),
+            "update": about(
+                optional(
+                    closed(
+                        {
+                            "stage": TEXT,
+                            "done": COUNT,
+                            "total": COUNT,
+                            "per_second": optional(NUMBER),
+                            "seconds_left": optional(COUNT),
+                            "process": COUNT,
+                            "time": NUMBER,
+                        }
+                    )
+                ),
+                "How far a running update is, in whichever process; null while none runs.",
+            ),
+            "last_update": about({"type": ["object", "null"]}, "What the last update of this server did."),
+        },
+        example=_ARCHIVE_EXAMPLE,
+    ),
+    "Archive": closed(
+        {
+            "folders": array(ref("ArchiveFolder")),
+            "status": optional(ref("ArchiveStatus")),
+            "addable": about(BOOLEAN, "Whether folders can be added over the API."),
+        },
+        example={"folders": [_ARCHIVE_FOLDER], "status": _ARCHIVE_EXAMPLE, "addable": False},
+    ),
+    "ArchiveFolder": closed(
+        {
+            "id": COUNT,
+            "name": about(TEXT, "The folder's own name, without where it is."),
+            "state": about(TEXT, "new, present, missing, unreadable or empty."),
+            "added": TEXT,
+            "seen": optional(TEXT),
+        },
+        example=_ARCHIVE_FOLDER,
+    ),
+    "ArchiveProblems": closed(
+        {"problems": array(closed({"file": TEXT, "code": TEXT, "message": TEXT}))},
+        example={"problems": [{"file": "photos/a.jpg", "code": "broken_image", "message": "the photo is damaged"}]},
+    ),
+    "RemovedArchiveFolder": closed({"removed": COUNT}, example={"removed": 1}),
+    "StartedArchiveUpdate": closed({"status": optional(ref("ArchiveStatus"))}, example={"status": _ARCHIVE_EXAMPLE}),
+    "ArchiveFound": closed(
+        {
+            "faces": array(ref("ArchiveFace")),
+            "total": about(COUNT, "On all pages."),
+            "cursor": about(optional(TEXT), "Gets the next page; null on the last one."),
+            "max_distance": NUMBER,
+        },
+        example={"faces": [_ARCHIVE_FACE], "total": 1, "cursor": None, "max_distance": 1.12},
+    ),
+    "ArchiveFace": closed(
+        {
+            "photo": TEXT,
+            "number": COUNT,
+            "distance": NUMBER,
+            "false_match_rate": NUMBER,
+            "box": about(closed(dict.fromkeys(_BOX, INTEGER)), "In pixels of the upright photo."),
+            "quality": NUMBER,
+            "width": optional(COUNT),
+            "height": optional(COUNT),
+            "taken": about(optional(TEXT), "On the camera's clock, without a time zone."),
+            "clock": about(optional(TEXT), "Whose clock: camera, or file for the file's time."),
+            "files": about(array(TEXT), "All files with this content: the folder's name, and the path below it."),
+            "group_id": optional(COUNT),
+            "subject": optional(TEXT),
+            "thumbnail": TEXT,
+        },
+        example=_ARCHIVE_FACE,
+    ),
+    "ArchivePerson": closed(
+        {
+            "id": COUNT,
+            "subject": optional(TEXT),
+            "decided": about(BOOLEAN, "Whether a person gave the name; otherwise it was recognised."),
+            "rate": about(optional(NUMBER), "Probability that a group of strangers is given a name at this distance."),
+            "likely": about(optional(TEXT), "A suggestion."),
+            "likely_rate": optional(NUMBER),
+            "hidden": BOOLEAN,
+            "faces": COUNT,
+            "pictures": about(array(closed({"photo": TEXT, "number": COUNT, "thumbnail": TEXT})), "Best first."),
+        },
+        example=_ARCHIVE_PERSON,
+    ),
+    "ArchivePeople": closed(
+        {"total": COUNT, "people": array(ref("ArchivePerson"))}, example={"total": 1, "people": [_ARCHIVE_PERSON]}
+    ),
+    "ChangedArchiveFace": closed(
+        {"photo": TEXT, "number": COUNT, "no_face": BOOLEAN}, example={"photo": PHOTO_ID, "number": 0, "no_face": True}
+    ),
+    "UndoneArchiveDecision": closed({"undone": TEXT}, example={"undone": "join"}),
     "Session": closed(
         {**_SESSION, "key": optional(_SESSION["key"])},
         may=("expires", "csrf_token"),

@@ -3,6 +3,7 @@
 from recognizer.http.hug_adapter import Router
 from recognizer.http.routes import (
     access_routes,
+    archive_routes,
     camera_routes,
     event_routes,
     group_routes,
@@ -11,6 +12,7 @@ from recognizer.http.routes import (
     people_routes,
     photo_routes,
     stranger_routes,
+    visit_routes,
 )
 from recognizer.http.site import Site
 
@@ -21,7 +23,9 @@ MODULES = (
     group_routes,
     camera_routes,
     event_routes,
+    visit_routes,
     stranger_routes,
+    archive_routes,
     access_routes,
     operation_routes,
     page_routes,

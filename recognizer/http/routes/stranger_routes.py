@@ -3,6 +3,7 @@
 # Hug reads the annotations of parameters, so they must not be postponed.
 import falcon
 import hug
+import numpy as np
 
 from recognizer.http import replies
 from recognizer.http.hug_adapter import Router, ids, switch, text
@@ -48,7 +49,8 @@ def add_routes(route: Router, site: Site) -> None:
     @route.post("/strangers/{stranger}/name")
     def name_stranger(request, response, stranger: text, subject: text, force: switch = False):
         """Name a stranger: the best pictures enrol that person, new or known, and the stranger leaves the inbox."""
-        visits = site.service.strangers.people.get(stranger).visits
+        held = site.service.strangers.people.get(stranger)
+        visits, templates = held.visits, np.array([each.vector for each in held.pictures])
         answer = enrol_photos(
             site,
             request,
@@ -62,6 +64,7 @@ def add_routes(route: Router, site: Site) -> None:
         )
         if "error" not in answer:
             site.service.events.name_unknown(answer["subject"], visits)
+            site.service.visits.name_unknown(answer["subject"], visits, templates)
             site.service.strangers.people.remove(stranger)
         return answer
 

@@ -114,7 +114,15 @@ class Camera:
     reach : Reach, optional
         The addresses that a URL may lead to; by default all.
     id, name : str
+
+    Attributes
+    ----------
+    turn_wanted : {0, 90, 180, 270}
+        Degrees, clockwise, by which its pictures would have to be turned for faces to be upright; set by what searches them.
+        0 if faces are upright, or if it is not known.
     """
+
+    turn_wanted = 0
 
     def __init__(
         self,

@@ -25,6 +25,7 @@ from recognizer.photos.remarks import Comparability
 from recognizer.photos.results import FoundObject
 from recognizer.video.frames import Frame, FrameResult, Vision
 from recognizer.video.tracking.cuts import Cuts
+from recognizer.video.tracking.lying import LyingFaces
 from recognizer.video.tracking.pace import Pace
 from recognizer.video.tracking.scene import Due, TrackedScene, single
 
@@ -118,6 +119,7 @@ class Pipeline:
         self._since_detection = 0
         self._searched_at, self._cut_at = -1.0, 0.0  # on the same clock
         self._cuts = Cuts()
+        self._lying = LyingFaces()
         self._objects: tuple[float, tuple[FoundObject, ...]] = (float("-inf"), ())
         self._timing: dict[str, float] = {}
 
@@ -245,7 +247,22 @@ class Pipeline:
     def _detect(self, frame: Frame, now: float) -> _Looked:
         image = images.from_array(frame.pixels)
         faces = single(self.vision.detect(image))
+        if not self._complete:
+            self._notice_lying(frame.pixels, faces, now)
         return _Looked(frame, now, image, faces, self.vision.qualities(image, faces))
+
+    def _notice_lying(self, pixels: np.ndarray, faces: Faces, now: float) -> None:
+        """Whether all faces lie: the camera is turned, and its source should say so."""
+        before = self._lying.turn
+        self._lying.saw(faces, now)
+        copy = self._lying.turned_copy(pixels, now)
+        if copy is not None:
+            turned, quarter = copy
+            self._lying.saw_turned(self.vision.detect(images.from_array(turned)), quarter)
+        self.camera.turn_wanted = turn = self._lying.turn
+        if turn and turn != before:
+            name = getattr(self.camera, "name", "")
+            log.warning("camera %s: all faces lie; put turn%d: before its source, and they are recognised", name, turn)
 
     def _take(self, looked: _Looked) -> None:
         self._scene.detected(looked.faces, looked.qualities, looked.time, looked.frame)

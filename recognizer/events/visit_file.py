@@ -1,0 +1,282 @@
+"""Visits at the cameras, if they are kept: who was where and when, with one picture and its template.
+
+One SQLite file in the state folder. With a key, names, templates and pictures are encrypted; cameras and times are not. A
+deleted row is overwritten.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recognizer.core.disk import disk_errors
+from recognizer.core.errors import KeyMissing, SealBroken, StorageError
+from recognizer.core.files import own_folder
+from recognizer.core.vault import Vault
+
+#: The file's name in the state folder.
+VISITS_FILE = "visits.sqlite"
+VERSION = 1
+#: Somebody with a name who is seen again at the same camera within so many seconds is on the same visit.
+SAME_VISIT = 60.0
+_LOCKED_SECONDS = 30.0
+_TABLES = """
+CREATE TABLE IF NOT EXISTS visits (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, camera TEXT NOT NULL, first REAL NOT NULL,
+    last REAL NOT NULL, subject TEXT, quality REAL NOT NULL, vector BLOB, sum INTEGER, jpeg BLOB);
+CREATE INDEX IF NOT EXISTS visits_by_time ON visits (last);
+CREATE INDEX IF NOT EXISTS visits_by_subject ON visits (subject);
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+"""
+_VECTOR, _PICTURE = "visit template", "visit picture"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeptVisit:
+    """Somebody's stay at a camera. Times are seconds since 1970.
+
+    Attributes
+    ----------
+    number : int
+        0 until it is stored.
+    id : str
+        Of the visit; strangers and events know it by the same one.
+    camera : str
+    first, last : float
+        When the person was first and last seen.
+    subject : str or None
+    quality : float
+        Of the picture, 0 to 1.
+    vector : ndarray of float32, shape (d,), or None
+        None if the picture cannot be compared.
+    """
+
+    number: int
+    id: str
+    camera: str
+    first: float
+    last: float
+    subject: str | None
+    quality: float
+    vector: np.ndarray | None = None
+
+
+class VisitFile:
+    """The file of the visits. One transaction per call; safe from several threads and processes.
+
+    Parameters
+    ----------
+    path : path of the file, or ``":memory:"``
+    vault : Vault, optional
+
+    Raises
+    ------
+    StorageError
+    KeyMissing
+    """
+
+    def __init__(self, path: Path | str, vault: Vault | None = None):
+        self._vault, self._lock = vault, threading.RLock()
+        if str(path) != ":memory:":
+            with disk_errors("the state folder cannot be used"):
+                own_folder(Path(path).parent)
+        with _visit_errors():
+            self._connection = sqlite3.connect(
+                str(path), timeout=_LOCKED_SECONDS, check_same_thread=False, isolation_level=None
+            )
+            try:
+                self._prepare()
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def _prepare(self) -> None:
+        run = self._connection.execute
+        run("PRAGMA secure_delete = ON")  # a deleted face is overwritten, not only unlinked
+        run("PRAGMA journal_mode = WAL")
+        run("PRAGMA synchronous = FULL")
+        version = run("PRAGMA user_version").fetchone()[0]
+        if version > VERSION:
+            raise StorageError(f"the visits were written by a later release (version {version})")
+        self._connection.executescript(_TABLES)
+        run(f"PRAGMA user_version = {VERSION}")
+        found = run("SELECT value FROM meta WHERE name = 'key'").fetchone()
+        held, wanted = found[0] if found else None, None if self._vault is None else self._vault.current
+        if held == wanted:
+            return
+        if held is not None and (self._vault is None or held not in self._vault.ids):
+            raise KeyMissing(f"the visits are encrypted with the key {held}, which is not there", key=held)
+        self._reseal(held, plain=False)
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def _change(self) -> Iterator[Callable[..., sqlite3.Cursor]]:
+        with self._lock, _visit_errors():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection.execute
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple]:
+        with self._lock, _visit_errors():
+            return self._connection.execute(query, values).fetchall()
+
+    # -- encryption ---------------------------------------------------------------------------------------------
+
+    def _mark(self, name: str) -> str:
+        return name if self._vault is None else self._vault.mark(name)
+
+    def _seal(self, data: bytes | None, purpose: str) -> bytes | None:
+        return data if data is None or self._vault is None else self._vault.seal(data, purpose)
+
+    def _open(self, data: bytes, purpose: str) -> bytes:
+        return data if self._vault is None else self._vault.open(data, purpose)
+
+    def _reseal(self, held: str | None, plain: bool) -> None:
+        """Rewrite what is encrypted with the key `held`, or not at all, with the current key, or in plain."""
+        vault = self._vault
+        if vault is None:
+            return
+        with self._change() as run:
+            for number, id_, subject, vector, jpeg in run("SELECT number, id, subject, vector, jpeg FROM visits").fetchall():
+                if subject is not None:
+                    subject = subject if held is None else vault.unmark(subject, held)
+                    subject = subject if plain else vault.mark(subject)
+                sealed = []
+                for data, purpose in ((vector, f"{_VECTOR} {id_}"), (jpeg, f"{_PICTURE} {id_}")):
+                    opened = data if data is None or held is None else vault.open(data, purpose)
+                    sealed.append(opened if opened is None or plain else vault.seal(opened, purpose))
+                run("UPDATE visits SET subject = ?, vector = ?, jpeg = ? WHERE number = ?", (subject, *sealed, number))
+            run("DELETE FROM meta WHERE name = 'key'")
+            if not plain:
+                run("INSERT INTO meta VALUES ('key', ?)", (vault.current,))
+        self._rows("VACUUM")
+        self._checkpoint()
+
+    def decrypt(self) -> None:
+        """Decrypt everything; the vault is not used any longer."""
+        held = self._rows("SELECT value FROM meta WHERE name = 'key'")
+        if held:
+            self._reseal(held[0][0], plain=True)
+        self._vault = None
+
+    def _checkpoint(self) -> None:
+        """Overwrite what the journal still holds of deleted rows."""
+        self._rows("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    # -- what is stored -----------------------------------------------------------------------------------------
+
+    def put(self, visit: KeptVisit, jpeg: bytes | None) -> None:
+        """Store a visit, or what is new about one: a name, a later time, a better picture."""
+        with self._change() as run:
+            held = run("SELECT number, id, quality FROM visits WHERE id = ?", (visit.id,)).fetchone()
+            if held is None and visit.subject is not None:
+                held = run(
+                    "SELECT number, id, quality FROM visits WHERE subject = ? AND camera = ? AND last >= ? AND first <= ?",
+                    (self._mark(visit.subject), visit.camera, visit.first - SAME_VISIT, visit.last + SAME_VISIT),
+                ).fetchone()
+            if held is None:
+                run(
+                    "INSERT INTO visits (id, camera, first, last, quality) VALUES (?, ?, ?, ?, -1)",
+                    (visit.id, visit.camera, visit.first, visit.last),
+                )
+                held = run("SELECT number, id, quality FROM visits WHERE id = ?", (visit.id,)).fetchone()
+            number, id_, quality = held
+            run(
+                "UPDATE visits SET first = min(first, ?), last = max(last, ?) WHERE number = ?",
+                (visit.first, visit.last, number),
+            )
+            if visit.subject is not None:
+                run("UPDATE visits SET subject = ? WHERE number = ?", (self._mark(visit.subject), number))
+            if jpeg is not None and visit.quality > quality:
+                data = None if visit.vector is None else np.ascontiguousarray(visit.vector, "<f4").tobytes()
+                run(
+                    "UPDATE visits SET quality = ?, vector = ?, sum = ?, jpeg = ? WHERE number = ?",
+                    (
+                        visit.quality,
+                        self._seal(data, f"{_VECTOR} {id_}"),
+                        None if data is None else zlib.crc32(data),
+                        self._seal(jpeg, f"{_PICTURE} {id_}"),
+                        number,
+                    ),
+                )
+
+    def find(self, where: str = "1", values: Sequence[Any] = ()) -> list[KeptVisit]:
+        """Visits that fulfil a condition of SQL, oldest first."""
+        columns = "number, id, camera, first, last, subject, quality, vector, sum"
+        query = f"SELECT {columns} FROM visits WHERE {where} ORDER BY last, number"
+        found = []
+        for number, id_, camera, first, last, subject, quality, data, checksum in self._rows(query, values):
+            vector = None
+            try:
+                name = subject if subject is None or self._vault is None else self._vault.unmark(subject)
+                if data is not None:
+                    plain = self._open(data, f"{_VECTOR} {id_}")
+                    vector = np.frombuffer(plain, "<f4") if zlib.crc32(plain) == checksum else None
+            except SealBroken:
+                continue
+            found.append(KeptVisit(number, id_, camera, first, last, name, max(0.0, quality), vector))
+        return found
+
+    def of_subject(self, subject: str) -> list[KeptVisit]:
+        """All visits of somebody."""
+        return self.find("subject = ?", (self._mark(subject),))
+
+    def picture(self, number: int) -> bytes | None:
+        """The picture of a visit."""
+        for id_, jpeg in self._rows("SELECT id, jpeg FROM visits WHERE number = ?", (number,)):
+            if jpeg is not None:
+                return self._open(jpeg, f"{_PICTURE} {id_}")
+        return None
+
+    def count(self) -> int:
+        return int(self._rows("SELECT count(*) FROM visits")[0][0])
+
+    def name(self, numbers: Iterable[int], subject: str | None) -> None:
+        """Give visits a name, or none."""
+        mark = None if subject is None else self._mark(subject)
+        with self._change() as run:
+            for number in numbers:
+                run("UPDATE visits SET subject = ? WHERE number = ?", (mark, number))
+
+    def rename(self, old: str, new: str) -> None:
+        with self._change() as run:
+            run("UPDATE visits SET subject = ? WHERE subject = ?", (self._mark(new), self._mark(old)))
+
+    def erase(self, numbers: Iterable[int]) -> None:
+        """Erase visits with their pictures and templates."""
+        with self._change() as run:
+            for number in numbers:
+                run("DELETE FROM visits WHERE number = ?", (number,))
+        self._checkpoint()
+
+    def purge(self, before: float) -> int:
+        """Erase the visits that ended before a time; how many."""
+        with self._change() as run:
+            gone = run("DELETE FROM visits WHERE last < ?", (before,)).rowcount
+        if gone:
+            self._checkpoint()
+        return int(gone)
+
+
+@contextmanager
+def _visit_errors() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StorageError(f"the visits cannot be stored: {error}") from error

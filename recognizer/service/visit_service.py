@@ -1,0 +1,313 @@
+"""The past of the cameras: visits that are kept if a setting says so, searched by face, and corrected."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+
+from recognizer.core.errors import EventNotFound, FaceError, ImageError, InvalidParameter, SightingsOff, StorageError
+from recognizer.core.priorities import lower_thread_priority
+from recognizer.core.times import iso_seconds
+from recognizer.core.vault import Vault
+from recognizer.engines import Engine
+from recognizer.enrolment.examination import EnrolmentRules, examine
+from recognizer.events.visit_file import VISITS_FILE, KeptVisit, VisitFile
+from recognizer.events.visit_shots import SeenVisit
+from recognizer.galleries import matching
+from recognizer.photos import images
+from recognizer.service.matcher import Matcher
+from recognizer.strangers.inbox import LONG_SIDE
+
+log = logging.getLogger("recognizer.events")
+
+#: Maximum number of visits that wait to be examined, each with a picture.
+QUEUED = 32
+_TICK, _HOUSEKEEPING = 1.0, 600.0
+_QUALITY, _DAY = 90, 86_400.0
+
+
+class KeptVisits:
+    """Owns the visits of an installation, and the thread that examines pictures. Any thread may call.
+
+    Parameters
+    ----------
+    state : Path
+        The state folder.
+    kept : {"off", "known", "all"}
+        Whose visits are kept.
+    days : float
+        How long.
+    engine : Engine
+    matcher : Matcher
+    rules : EnrolmentRules
+        Limits for pictures.
+    vault : Vault, optional
+    """
+
+    def __init__(
+        self,
+        state: Path,
+        kept: str,
+        days: float,
+        engine: Engine,
+        matcher: Matcher,
+        rules: EnrolmentRules,
+        vault: Vault | None,
+    ):
+        self._path, self.kept, self._days, self._vault = state / VISITS_FILE, kept, days, vault
+        self._engine, self._matcher, self._rules = engine, matcher, rules
+        self._lock, self._wake = threading.Lock(), threading.Condition()
+        self._file: VisitFile | None = None
+        self._queue: deque[SeenVisit] = deque()
+        self._thread: threading.Thread | None = None
+        self._working = self._closing = False
+        self._counts = dict.fromkeys(("offered", "dropped", "unfit", "failed"), 0)
+        self._tidy_at = 0.0
+
+    @property
+    def wanted(self) -> bool:
+        """Whether visits are kept from now on."""
+        return self.kept != "off"
+
+    @property
+    def exists(self) -> bool:
+        """Whether any are stored, also from before."""
+        return self._file is not None or self._path.exists()
+
+    @property
+    def file(self) -> VisitFile:
+        """The file; made when it is first used.
+
+        Raises
+        ------
+        StorageError, KeyMissing
+        """
+        with self._lock:
+            if self._file is None:
+                self._file = VisitFile(self._path, self._vault)
+            return self._file
+
+    def require(self) -> VisitFile:
+        """The file, if visits are kept.
+
+        Raises
+        ------
+        SightingsOff, StorageError
+        """
+        if not self.wanted:
+            raise SightingsOff("no visits are kept: the setting RECOGNIZER_SIGHTINGS is off")
+        return self.file
+
+    # -- what comes in ------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Examine visits from now on; without the setting, only delete what has expired."""
+        if self.wanted and self._thread is None:
+            self.file  # noqa: B018, made here
+            self._thread = threading.Thread(target=self._run, name="visits", daemon=True)
+            self._thread.start()
+        elif self.exists:
+            self.purge()
+
+    def offer(self, visit: SeenVisit) -> bool:
+        """Queue a visit without waiting; returns whether there was room."""
+        with self._wake:
+            self._counts["offered"] += 1
+            if len(self._queue) >= QUEUED or self._closing:
+                self._counts["dropped"] += 1
+                return False
+            self._queue.append(visit)
+            self._wake.notify()
+            return True
+
+    def _run(self) -> None:
+        lower_thread_priority()
+        while True:
+            with self._wake:
+                if not self._queue and not self._closing:
+                    self._wake.wait(_TICK)
+                if not self._queue and self._closing:
+                    return
+                visit = self._queue.popleft() if self._queue else None
+                self._working = visit is not None
+            try:
+                if visit is not None:
+                    self.take(visit)
+                if time.monotonic() >= self._tidy_at:
+                    self._tidy_at = time.monotonic() + _HOUSEKEEPING
+                    self.purge()
+            except StorageError as error:
+                self._counts["failed"] += 1
+                log.warning("a visit is lost: %s", error.message)
+            except Exception:
+                self._counts["failed"] += 1
+                log.exception("a visit could not be processed")
+            with self._wake:
+                self._working = False
+
+    def take(self, visit: SeenVisit) -> None:
+        """Examine and store a visit. One of an unknown person whose picture cannot be compared is not stored."""
+        jpeg, vector = None, None
+        if visit.shot is not None:
+            jpeg = images.encode_jpeg(images.resize(visit.shot.pixels, LONG_SIDE), quality=_QUALITY)
+            with contextlib.suppress(ImageError, FaceError):
+                vector = examine(self._engine, jpeg, self._rules, "largest").encoding.vector
+        if vector is None and visit.subject is None and visit.shot is not None:
+            self._counts["unfit"] += 1
+            return
+        worth = 0.0 if visit.shot is None else visit.shot.worth
+        kept = KeptVisit(0, visit.id, visit.camera, visit.first, visit.last, visit.subject, worth, vector)
+        self.file.put(kept, jpeg)
+
+    def purge(self) -> int:
+        """Delete expired visits; how many."""
+        return self.file.purge(time.time() - self._days * _DAY) if self.exists else 0
+
+    def counts(self) -> dict[str, int] | None:
+        """Counts since the start, visits that wait, and visits that are stored; None if none are."""
+        if not self.exists:
+            return None
+        with self._wake:
+            return {**self._counts, "waiting": len(self._queue) + self._working, "stored": self.file.count()}
+
+    def close(self) -> None:
+        """Examine what waits, end the thread, close the file."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        if self._thread is not None:
+            self._thread.join(30.0)
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+
+    # -- what is asked ------------------------------------------------------------------------------------------
+
+    def search(
+        self,
+        probes: np.ndarray,
+        subject: str | None = None,
+        *,
+        since: float | None = None,
+        until: float | None = None,
+        camera: str | None = None,
+        max_distance: float | None = None,
+    ) -> list[tuple[KeptVisit, float | None]]:
+        """The visits of somebody, latest first, with the distance of the picture; None for one without a template.
+
+        Parameters
+        ----------
+        probes : ndarray of float32, shape (m, d)
+            Templates of the person.
+        subject : str, optional
+            Visits with this name belong to the result in any case.
+        since, until : float, optional
+            Seconds since 1970.
+        camera : str, optional
+        max_distance : float, optional
+            By default as for a name among so many visits as are compared.
+
+        Raises
+        ------
+        SightingsOff, StorageError
+        """
+        conditions = [("last >= ?", since), ("first <= ?", until), ("camera = ?", camera)]
+        given = [(text, value) for text, value in conditions if value is not None]
+        held = self.require().find(" AND ".join(text for text, _ in given) or "1", [value for _, value in given])
+        compared = [each for each in held if each.vector is not None]
+        limit = max_distance
+        if limit is None:
+            limit = min(self._matcher.one_to_one, self._matcher.threshold_now(max(1, len(compared) * max(1, len(probes)))))
+        distances = _nearest(probes, compared)
+        found: list[tuple[KeptVisit, float | None]] = []
+        for each in held:
+            distance = distances.get(each.number)
+            if (subject is not None and each.subject == subject) or (distance is not None and distance <= limit):
+                found.append((each, distance))
+        return found[::-1]
+
+    def name(self, number: int, subject: str | None) -> KeptVisit:
+        """Correct whose visit it was; None: nobody's who is known.
+
+        Raises
+        ------
+        EventNotFound
+            There is no such visit.
+        SightingsOff
+        """
+        file = self.require()
+        if not file.find("number = ?", (number,)):
+            raise EventNotFound(f"there is no visit {number}, or no longer", visit=number)
+        file.name([number], subject)
+        return file.find("number = ?", (number,))[0]
+
+    def picture(self, number: int) -> bytes:
+        """The picture of a visit.
+
+        Raises
+        ------
+        EventNotFound, SightingsOff
+        """
+        found = self.require().picture(number)
+        if found is None:
+            raise EventNotFound(f"there is no picture of visit {number}, or no longer", visit=number)
+        return found
+
+    def name_unknown(self, subject: str, visits: Iterable[str], templates: np.ndarray) -> int:
+        """Give a name to earlier visits of somebody who was identified later: of known ids, and those that are recognised."""
+        if not self.exists:
+            return 0
+        nameless, ids = self.file.find("subject ISNULL"), set(visits)
+        limit = self._matcher.threshold_now(max(1, len(templates)))
+        near = _nearest(templates, [each for each in nameless if each.vector is not None])
+        theirs = [each.number for each in nameless if each.id in ids or near.get(each.number, np.inf) <= limit]
+        self.file.name(theirs, subject)
+        return len(theirs)
+
+    # -- one person ---------------------------------------------------------------------------------------------
+
+    def about(self, subject: str, templates: np.ndarray) -> list[KeptVisit]:
+        """The visits with a name, and nameless ones that would be recognised by the templates."""
+        if not self.exists:
+            return []
+        named, nameless = self.file.of_subject(subject), self.file.find("subject ISNULL")
+        limit = self._matcher.threshold_now(max(1, len(templates)))
+        near = _nearest(templates, [each for each in nameless if each.vector is not None])
+        return [*named, *(each for each in nameless if near.get(each.number, np.inf) <= limit)]
+
+
+def _nearest(probes: np.ndarray, visits: Sequence[KeptVisit]) -> dict[int, float]:
+    """Number of each visit -> distance of its template from the nearest probe."""
+    if not len(probes) or not visits:
+        return {}
+    vectors = np.array([each.vector for each in visits], np.float32)
+    best = np.min([matching.distances(probe, vectors) for probe in probes], axis=0)
+    return {each.number: float(distance) for each, distance in zip(visits, best, strict=True)}
+
+
+def day_or_time(text: str | None, name: str, *, end: bool = False) -> float | None:
+    """A day of this machine's clock or a time in ISO 8601, as seconds since 1970; of a day the first moment, or with `end` the
+    last.
+
+    Raises
+    ------
+    InvalidParameter
+    """
+    if text is None or not text.strip():
+        return None
+    try:
+        if len(text.strip()) == 10:
+            day = datetime.fromisoformat(text.strip())
+            return (day + timedelta(days=1)).timestamp() - 0.001 if end else day.timestamp()
+        return iso_seconds(text.strip())
+    except (ValueError, OverflowError):
+        raise InvalidParameter(f"{name}: expected a day such as 2026-11-30, or a time in ISO 8601") from None
