@@ -2,9 +2,9 @@
 
     python benchmarks/dialects.py [--data DIR] [--work DIR] [--quick] [--json FILE]
 
-One server knows 1,000 people. One client sends the same photo, by multipart upload or as base64 in JSON; the routes take turns, a
-few requests each over one connection, so that a busy moment meets them all. ratio is a route's requests per second over those of
-/recognize.
+One server knows 1,000 people. One client sends the same photo, by multipart upload or as base64 in JSON; the routes take
+turns, a few requests each over one connection, so that a busy moment meets them all. ratio is a route's requests per second
+over those of /recognize.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import statistics
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import http_load
 import people
