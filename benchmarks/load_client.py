@@ -23,10 +23,12 @@ from urllib.parse import urlsplit
 TIMEOUT = 180.0
 
 
-def form(photo: bytes) -> tuple[bytes, str]:
-    """A multipart body with the photo as `file`, and its content type."""
+def form(photo: bytes, name: str = "file") -> tuple[bytes, str]:
+    """A multipart body with the photo as the field `name`, and its content type."""
     mark = secrets.token_hex(16)
-    head = f'--{mark}\r\nContent-Disposition: form-data; name="file"; filename="photo.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'
+    head = (
+        f'--{mark}\r\nContent-Disposition: form-data; name="{name}"; filename="photo.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'
+    )
     return head.encode() + photo + f"\r\n--{mark}--\r\n".encode(), f"multipart/form-data; boundary={mark}"
 
 

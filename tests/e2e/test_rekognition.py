@@ -6,6 +6,7 @@ import json
 
 import boto3
 import pytest
+from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -182,7 +183,7 @@ def test_what_goes_wrong(served, staff, faces):
     assert code(reader.recognize_celebrities, **image(faces["biden"])) == "UnknownOperationException"
     wrong = client(served, "admin", secret="wrong")
     assert code(wrong.list_collections) == "UnrecognizedClientException"
-    assert code(client(served, "admin", signature_version="UNSIGNED").list_collections) == "MissingAuthenticationTokenException"
+    assert code(client(served, "admin", signature_version=UNSIGNED).list_collections) == "MissingAuthenticationTokenException"
     id = served.keys["write"].split("_")[1]
     assert served.request("DELETE", f"/keys/{id}").status_code == 200
     assert code(writer.list_collections) == "UnrecognizedClientException"

@@ -66,7 +66,7 @@ Operation = Callable[[Given], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class RekognitionFace:
+class CollectionFace:
     """An enrolled photo as a face of a collection."""
 
     entry: Entry
@@ -263,25 +263,25 @@ def _note_face(group: PeopleGroup, subject: str, photo: str, **changes: Any) -> 
     group.ids.update(subject, change)
 
 
-def faces_of(group: PeopleGroup) -> Iterator[RekognitionFace]:
+def faces_of(group: PeopleGroup) -> Iterator[CollectionFace]:
     """Every face of a collection, by the names of the people."""
     for subject, entries in sorted(group.enrolment.subjects().items()):
         notes, told = _face_notes(group, subject), set()
         for entry in entries:
             if entry.encoding.vector is not None and entry.photo not in told:
                 told.add(entry.photo)
-                yield RekognitionFace(entry, notes.get(entry.photo, {}))
+                yield CollectionFace(entry, notes.get(entry.photo, {}))
 
 
-def face_of(group: PeopleGroup, id: str) -> RekognitionFace | None:
+def face_of(group: PeopleGroup, id: str) -> CollectionFace | None:
     photo = from_uuid(id)
     entry = None if photo is None else group.enrolment.entry_of(photo)
-    return None if entry is None else RekognitionFace(entry, _face_notes(group, entry.subject).get(entry.photo, {}))
+    return None if entry is None else CollectionFace(entry, _face_notes(group, entry.subject).get(entry.photo, {}))
 
 
 def similar_faces(
     group: PeopleGroup, vector: np.ndarray, limit: float, least: float, most: int
-) -> list[tuple[float, RekognitionFace]]:
+) -> list[tuple[float, CollectionFace]]:
     """The faces of a collection with at least a similarity (0 to 100), the most similar first.
 
     Parameters
@@ -300,7 +300,7 @@ def similar_faces(
         for template, distance in zip(held, apart, strict=True):
             alike, entry = percent(similarity(float(distance), limit, curve)), entries.get(template.photo)
             if alike >= least and entry is not None:
-                found.append((alike, RekognitionFace(entry, notes.get(entry.photo, {}))))
+                found.append((alike, CollectionFace(entry, notes.get(entry.photo, {}))))
     found.sort(key=lambda each: -each[0])
     return found[:most]
 
@@ -335,7 +335,7 @@ class _Faces:
 
     def _enrol(
         self, group: PeopleGroup, name: str | None, data: bytes, force: bool, external: str | None, image: str, box: dict
-    ) -> RekognitionFace:
+    ) -> CollectionFace:
         subject = str(uuid.UUID(photo_id(data))) if name is None else name
         try:
             done = group.subjects.enrol(subject, data, face="largest", force=force)
@@ -392,7 +392,7 @@ class _Faces:
         found = [each for each in similar_faces(group, vector, limit, least, most + 1) if each[1].id != face.id]
         return {"SearchedFaceId": face.id, "FaceMatches": _shown(found[:most]), "FaceModelVersion": MODEL}
 
-    def known(self, group: PeopleGroup, given: Given) -> RekognitionFace:
+    def known(self, group: PeopleGroup, given: Given) -> CollectionFace:
         face = face_of(group, str(given.get("FaceId")))
         if face is None:
             raise InvalidParameter(f"FaceId: there is no face {brief(given.get('FaceId'))} in this collection")
@@ -416,7 +416,7 @@ class _Faces:
         }
 
 
-def matches_of(group: PeopleGroup, face: SeenFace, least: float, most: int) -> list[tuple[float, RekognitionFace]]:
+def matches_of(group: PeopleGroup, face: SeenFace, least: float, most: int) -> list[tuple[float, CollectionFace]]:
     """The stored faces that are like one of a photo; none like one that is not comparable."""
     if face.embedding is None or face.match is None or face.comparable is False:
         return []
@@ -447,7 +447,7 @@ def _size(seen: Seen) -> tuple[int, int]:
     return seen.image.width, seen.image.height
 
 
-def _shown(found: list[tuple[float, RekognitionFace]]) -> list[dict[str, Any]]:
+def _shown(found: list[tuple[float, CollectionFace]]) -> list[dict[str, Any]]:
     return [{"Similarity": alike, "Face": face.shown()} for alike, face in found]
 
 
@@ -484,7 +484,7 @@ class _Users:
         self.collections.set_users(group.name, [each for each in self.collections.users(group.name) if each != user])
         return {}
 
-    def of(self, group: PeopleGroup, user: str) -> list[RekognitionFace]:
+    def of(self, group: PeopleGroup, user: str) -> list[CollectionFace]:
         return [face for face in faces_of(group) if face.kept.get("user") == user]
 
     def all(self, given: Given) -> dict[str, Any]:
@@ -571,7 +571,7 @@ class _Users:
         }
 
     @staticmethod
-    def best(found: list[tuple[float, RekognitionFace]]) -> dict[str, float]:
+    def best(found: list[tuple[float, CollectionFace]]) -> dict[str, float]:
         """The greatest similarity of each user's faces."""
         best: dict[str, float] = {}
         for alike, face in found:
@@ -581,7 +581,7 @@ class _Users:
         return best
 
 
-def _likeness(group: PeopleGroup, face: RekognitionFace, others: list[RekognitionFace], limit: float) -> float:
+def _likeness(group: PeopleGroup, face: CollectionFace, others: list[CollectionFace], limit: float) -> float:
     """The similarity of a stored face and the nearest of others, 0 to 100."""
     vectors = np.array([each.entry.encoding.vector for each in others])
     nearest = float(matching.distances(np.asarray(face.entry.encoding.vector, np.float64), vectors).min())
