@@ -410,6 +410,7 @@ def rows(**changes) -> dict:
         {"manifest": b"["},
         {"manifest": b"[" * 100_000},
         {"manifest": b"null"},
+        {"manifest": b'{"members": [], "keys": [' + b"[]," * 700_000 + b"1]}"},
         {"manifest": b"\xff"},
         {"header": {"recognizer_backup": 2, "sealed_by": None}},
         {"header": {"recognizer_backup": 1, "sealed_by": 7}},

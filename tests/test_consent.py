@@ -62,7 +62,14 @@ def test_the_file():
     assert Consent.from_bytes(b"{}") == Consent()
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b'{"consent": 1}', b'{"expires": []}', b'{"expires": "soon"}', b"\xff"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b"", b"[]", b'{"consent": 1}', b'{"expires": []}', b'{"expires": "soon"}', b"\xff", b'{"expires": NaN}'),
+        *(b"[" * 50_000, b'{"a":[' + b"[]," * 1_000_000 + b"1]}", b'{"consent": "' + b"a" * 70_000 + b'"}'),
+    ],
+    ids=lambda data: str(data[:20]),
+)
 def test_a_damaged_file(data):
     with pytest.raises(ValueError):
         Consent.from_bytes(data)

@@ -272,6 +272,23 @@ def test_a_template_that_was_changed_is_told(home, faces, change):
     assert held(enrolment) == {} and [each.code for each in enrolment.problems()] == ["broken_image"]
 
 
+@pytest.mark.parametrize(
+    "rest",
+    [b'"a":' + b"[" * 50_000, b'"a":[' + b"[]," * 1_000_000 + b"1]}", b'"width": 1e999}', b'"photo": NaN}'],
+    ids=["nested", "many", "endless", "no number"],
+)
+def test_a_template_of_somebody_else_s_making_costs_nothing(home, faces, rest, monkeypatch):
+    """It is refused by its size before it is parsed, and as damaged whatever its values are."""
+    valid = (
+        b'{"recognizer_template": 1,"photo":"' + b"0" * 32 + b'","engine":"e","face":"only","vector":"AACAPw==",'
+        b'"box":[0,0,1,1],"score":1,"height":1,'
+    )
+    if len(rest) > 100_000:
+        monkeypatch.setattr("recognizer.core.outside_json.json.loads", lambda *_, **__: pytest.fail("it was parsed"))
+    with pytest.raises(BrokenImage):
+        template_file.read(valid + rest)
+
+
 def test_templates_are_encrypted_too(sealed_home, faces):
     file = sealed_home.put("Ann/a.jpg", faces["obama"])
     enrolment = sealed_home.enrolment(keep_photos=False)

@@ -1,8 +1,8 @@
 """Everything that an installation keeps, copied into one file while it is used; see `backup_file` for the file and `restore`.
 
-Most is copied while people are enrolled and erased. Then, with the gate of `changes` closed, whatever changed meanwhile is
-copied again, or taken out, until a look finds all as it was copied: then the databases, the audit log and the events follow. So
-whoever is enrolled or erased through the server or a command is in the copy with everything or not at all.
+Most is copied while people are enrolled and erased. Then, with the lock of every write held, everything that changed meanwhile
+is copied again, or removed, until a pass finds no difference; the databases, the audit log and the events follow. So a person
+who is enrolled or erased by the server or a command is either complete in the copy or absent.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def _unchanged(opened: BinaryIO, stamp: FileStamp) -> Iterator[bytes]:
 def write(
     places: Places, file: BinaryIO, vault: Vault | None, changes: WriteLock, version: str, step: Step = lambda what: None
 ) -> dict:
-    """Write a backup into an open file; what is in it.
+    """Write a backup into an open file; returns a summary of its contents.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def write(
     version : str
         Of this program.
     step : callable
-        Told what is done next.
+        Called with a description of the next step.
 
     Raises
     ------
@@ -159,7 +159,7 @@ def spool(state: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _scratch(state: Path) -> Iterator[Path]:
-    """A folder for what is needed only while a backup is made; those that a killed process left are deleted."""
+    """A temporary folder for a backup; folders that a killed process left are deleted."""
     for old in state.glob(SCRATCH + "*"):
         with suppress(OSError):
             if time.time() - old.stat().st_mtime > ABANDONED_SECONDS:
@@ -211,7 +211,7 @@ def _past(seconds: float) -> float:
 
 
 def _settle(copy: _Copy, root: Path) -> None:
-    """Copy again what changed, and take out what is gone, until a look finds nothing of that, and nothing just written."""
+    """Copy changed files again and remove deleted ones, until a pass finds no change and no file that was just written."""
     until = time.monotonic() + _PATIENCE
     while True:
         files, others, newest = _faces(root)

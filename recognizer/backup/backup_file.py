@@ -3,7 +3,7 @@
 ::
 
     backup.json         {"recognizer_backup": 1, "version": ..., "made": ..., "sealed_by": a key's id or null}
-    manifest.json       what is in it: path, size, SHA-256, time of every file; and about the whole
+    manifest.json       its contents: path, size, SHA-256 and time of every file; facts about the installation
     known_faces/...     the files
     state/...
 
@@ -40,7 +40,8 @@ HEADER, MANIFEST = "backup.json", "manifest.json"
 FACES, STATE = "known_faces/", "state/"
 #: Bytes that are read, written and sealed at once.
 CHUNK = 1 << 20
-_MOST_MANIFEST = 1 << 30
+#: Bytes of a manifest at most, beside so many for each file in the backup: two names of two parts each, with escapes.
+_MOST_MANIFEST, _MOST_ROW = 1 << 20, 1 << 12
 _SEALED_MANIFEST = "backup manifest"
 _STATE_FILES = re.compile(
     r"encodings\.sqlite|access\.sqlite|cameras\.json|settings\.json|audit/(\d{12}\.jsonl|head\.json|names\.json)"
@@ -77,7 +78,7 @@ def belongs(path: str) -> bool:
 
 
 def chunks(file: BinaryIO) -> Iterator[bytes]:
-    """What a file holds from here on, piece by piece."""
+    """The rest of a file, piece by piece."""
     while data := file.read(CHUNK):
         yield data
 
@@ -238,7 +239,7 @@ def _new_zip(output: _Position) -> zipfile.ZipFile:
 
 
 class BackupReader:
-    """A backup, whose manifest was read and whose structure is sound; what each file holds is checked when it is read.
+    """A backup whose manifest was read and whose structure is valid; the content of each file is checked when it is read.
 
     Parameters
     ----------
@@ -288,13 +289,15 @@ class BackupReader:
         infos = self._zip.infolist()
         found = {info.filename: info for info in infos}
         if len(found) < len(infos):
-            raise BackupBroken("this backup holds two files of one name")
+            raise BackupBroken("this backup contains two files with the same name")
         for info in infos:
             kind = stat.S_IFMT(info.external_attr >> 16)
             if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 or info.compress_size != info.file_size:
-                raise BackupBroken("this backup holds a file that is compressed or encrypted in a way that none of ours is")
+                raise BackupBroken(
+                    "this backup contains a file with a compression or encryption that this program does not write"
+                )
             if kind not in (0, stat.S_IFREG) or info.is_dir():
-                raise BackupBroken("this backup holds a link, a folder or a device")
+                raise BackupBroken("this backup contains a link, a folder or a device")
         if sum(info.file_size for info in infos) > size:
             raise BackupBroken("the files in this backup overlap")
         return found
@@ -312,7 +315,9 @@ class BackupReader:
         if not isinstance(header, dict) or not isinstance(header.get("sealed_by"), (str, type(None))):
             raise BackupBroken("the header of this backup is damaged")
         if header.get("recognizer_backup") != VERSION:
-            raise BackupBroken(f"this backup is of the kind {header.get('recognizer_backup')!r}; this program reads {VERSION}")
+            raise BackupBroken(
+                f"this backup has format version {header.get('recognizer_backup')!r}; this program reads version {VERSION}"
+            )
         return header
 
     def _opener(self, vault: Vault | None) -> Vault | None:
@@ -327,7 +332,7 @@ class BackupReader:
         return vault
 
     def _manifest(self) -> dict:
-        data = self._raw(MANIFEST, _MOST_MANIFEST)
+        data = self._raw(MANIFEST, _MOST_MANIFEST + _MOST_ROW * len(self._infos))
         about = json.loads(data if self._vault is None else self._vault.open(data, _SEALED_MANIFEST))
         keys = about["keys"]
         if not isinstance(keys, list) or not all(isinstance(each, str) for each in keys):
@@ -340,20 +345,20 @@ class BackupReader:
         for row in rows:
             member = Member(**row)
             if not belongs(member.path):
-                raise BackupBroken(f"this backup holds {_shown(member.path)}, which belongs to no installation")
+                raise BackupBroken(f"this backup contains {_shown(member.path)}, which is not part of an installation")
             if member.path in members or member.name in used or member.name not in self._infos:
                 raise BackupBroken(f"the manifest of this backup does not fit its files: {_shown(member.path)}")
             whole = isinstance(member.size, int) and isinstance(member.mtime_ns, int) and isinstance(member.sha256, str)
             if not whole or self._infos[member.name].file_size != _stored(member.size, self._vault is not None):
-                raise BackupBroken(f"{_shown(member.path)} in this backup has not the size that it should have")
+                raise BackupBroken(f"{_shown(member.path)} in this backup has a wrong size")
             used.add(member.name)
             members[member.path] = member
         if used != set(self._infos):
-            raise BackupBroken("this backup holds files that its manifest does not list")
+            raise BackupBroken("this backup contains files that its manifest does not list")
         return members
 
     def read(self, member: Member) -> Iterator[bytes]:
-        """What a file holds, piece by piece; at the end it is known whether all of it was as it should be.
+        """The content of a file, piece by piece; after the last piece its checksum has been verified.
 
         Raises
         ------

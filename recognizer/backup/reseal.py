@@ -123,7 +123,9 @@ def check(places: Places, vault: Vault | None) -> None:
     others = (*CACHES, "events", "audit/names.json", "strangers", UNFINISHED)
     used = any(True for _ in places.faces()) or any((places.state / name).exists() for name in others)
     if used:
-        raise SettingsError("a key is set, but what is kept is not encrypted yet: run `python -m recognizer encryption init`")
+        raise SettingsError(
+            "a key is set, but the stored data is not encrypted yet: run `python -m recognizer encryption init`"
+        )
     mark(places, [vault.current])
 
 
@@ -195,7 +197,7 @@ class EncryptionPresence:
                 held.acquire(blocking=False)
                 self._held = held
         except Timeout:
-            raise InUse("what is kept is being encrypted anew; try again when that is done") from None
+            raise InUse("the stored data is being encrypted with a new key; try again afterwards") from None
         except OSError as error:
             if error.errno not in REFUSALS:
                 raise storage_error("the state folder cannot be used", error) from error
@@ -241,7 +243,7 @@ def reseal(places: Places, old: Vault | None, new: Vault | None, step: Callable[
     old : Vault or None
         Holds every key that anything may be sealed with.
     step : callable
-        Told what is done next.
+        Called with a description of the next step.
 
     Raises
     ------
@@ -300,7 +302,7 @@ def _reseal_file(file: Path, purpose: str, old: Vault | None, new: Vault | None,
     except FileNotFoundError:
         return 0
     except OSError as error:
-        raise storage_error("a file of a person cannot be encrypted anew", error) from error
+        raise storage_error("a file of a person cannot be encrypted with the new key", error) from error
     return 0 if written is None else 1
 
 
@@ -316,7 +318,7 @@ def _pieces(file: BinaryIO, begin: bytes, purpose: str, old: Vault | None, new: 
 
 
 def _reader(pieces: Iterator[bytes]) -> Callable[[int], bytes]:
-    """A file's `read` that gives what an iterator gives: exactly so many bytes, or what is left."""
+    """The `read` method of a file, for an iterator of bytes: returns exactly so many bytes, or the rest."""
     rest = bytearray()
 
     def read(size: int) -> bytes:
@@ -390,5 +392,5 @@ def status(places: Places, vault: Vault | None) -> dict:
             with open(picture, "rb") as opened:
                 count("event_pictures", opened.read(64))
     except OSError as error:
-        raise StorageError(f"what is kept cannot be read: {(error.strerror or '').lower()}") from error
+        raise StorageError(f"the stored data cannot be read: {(error.strerror or '').lower()}") from error
     return {"keys": sorted(held_keys(places)), "set": vault.ids if vault else [], **found}

@@ -1,7 +1,7 @@
 """Putting a backup in the place of an installation, or into an empty one; see `backup_file` for the file.
 
-All of it is unpacked beside what is there, and checked, before anything is touched. Then folders change places. A stop of the
-machine in between leaves a mark, and nothing starts until the restore was done again.
+The whole backup is unpacked beside the existing data, and checked, before anything is changed. Then the folders are swapped. If
+the machine stops in between, a mark remains, and nothing starts until the restore was repeated.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class _Pair:
 def restore(
     backup: Path, places: Places, vault: Vault | None, *, replace: bool = False, step: Step = lambda what: None
 ) -> dict:
-    """Put what a backup holds in place; what that was.
+    """Restore a backup; returns a summary of its contents.
 
     Parameters
     ----------
@@ -71,9 +71,9 @@ def restore(
     vault : Vault or None
         The key that is set. What was not encrypted is encrypted with it.
     replace : bool
-        Whether what is there may go.
+        Whether existing data may be replaced.
     step : callable
-        Told what is done next.
+        Called with a description of the next step.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def _told(reader: BackupReader) -> dict:
 
 def _require(keys: set[str], vault: Vault | None) -> None:
     if vault is None:
-        raise KeyMissing(f"what this backup holds is encrypted with the key {', '.join(sorted(keys))}, and none is set")
+        raise KeyMissing(f"the contents of this backup are encrypted with the key {', '.join(sorted(keys))}, and none is set")
     reseal.require(keys, vault)
 
 
@@ -154,7 +154,7 @@ def _restore(reader: BackupReader, places: Places, vault: Vault | None, is_seale
             assert vault is not None  # else the file could not have been read
             reseal.mark(staged, sorted({*reader.about["keys"], vault.current}))
         elif vault is not None:
-            step("encrypting what it holds")
+            step("encrypting its contents")
             reseal.reseal(staged, vault, vault)
         _make_durable(staged)
     except BaseException:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 
 from recognizer.core.errors import InvalidParameter
+from recognizer.core.outside_json import parse_outside
 from recognizer.core.times import iso_seconds, iso_time
 
 #: Name of the file in a subject's folder. It begins with a dot, so it is not taken for a photo.
@@ -79,7 +80,7 @@ class Consent:
         ------
         ValueError
         """
-        stored = json.loads(data)
+        stored = parse_outside(data)
         if not isinstance(stored, dict):
             raise ValueError("expected an object")
         note, expires = stored.get("consent"), stored.get("expires")

@@ -20,6 +20,7 @@ from recognizer.core import consent, names
 from recognizer.core.consent import Consent
 from recognizer.core.errors import InvalidName, KeyMissing, NameTaken, SealBroken, StorageError, SubjectNotFound
 from recognizer.core.files import PART, open_regular, remove_erasing, sync_folder, write_durably
+from recognizer.core.outside_json import MOST_BYTES
 from recognizer.core.vault import Vault, is_sealed, most_sealed
 from recognizer.enrolment.cache import FileStamp
 from recognizer.photos import images
@@ -506,7 +507,8 @@ class KnownFaces:
     def _read_consent(self, folder: Path) -> Consent:
         with _disk():
             try:
-                data = (folder / consent.FILE).read_bytes()
+                with open(folder / consent.FILE, "rb") as file:
+                    data = file.read(2 * MOST_BYTES)  # a longer one is refused below, and not read to its end
             except FileNotFoundError:
                 return Consent()
         try:

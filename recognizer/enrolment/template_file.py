@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from recognizer.core.errors import BrokenImage
+from recognizer.core.outside_json import parse_outside
 from recognizer.enrolment.cache import Encoding
 
 #: Extension of such a file.
@@ -47,7 +48,7 @@ def read(data: bytes) -> Encoding:
     BrokenImage
     """
     try:
-        held = json.loads(data)
+        held = parse_outside(data)
         vector = np.frombuffer(base64.b64decode(held["vector"], validate=True), "<f4")
         photo, engine, face = (str(held[name]) for name in ("photo", "engine", "face"))
         if not len(vector) or not np.isfinite(vector).all() or not _PHOTO.fullmatch(photo):
@@ -60,7 +61,7 @@ def read(data: bytes) -> Encoding:
         return Encoding(
             photo, engine, face, vector, box=(left, top, right, bottom), score=float(held["score"]), width=width, height=height
         )
-    except (ValueError, KeyError, TypeError, binascii.Error):
+    except (ValueError, KeyError, TypeError, OverflowError, binascii.Error):
         raise BrokenImage("this template's file is damaged") from None
 
 
