@@ -176,7 +176,18 @@ def test_events_are_found_exported_and_erased_after_a_renaming(service, faces, t
     assert (counts["events"], counts["event_pictures"]) == (1, 1)
     done = service.subjects.delete("Ada Lovelace")
     assert set(done["left"]) == {
-        *("files", "templates", "cache_rows", "events", "present", "receivers", "strangers", "names", "leftovers")
+        *(
+            "files",
+            "templates",
+            "cache_rows",
+            "events",
+            "present",
+            "receivers",
+            "waiting_pictures",
+            "strangers",
+            "names",
+            "leftovers",
+        )
     }
     assert not any(done["left"].values())
     held = everything(service.settings.state_dir)

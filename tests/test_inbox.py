@@ -129,6 +129,25 @@ def test_what_finds_no_room_is_dropped_and_counted_and_nobody_waits(inbox, shots
     assert inbox.offer(seen(visit="later"))
 
 
+def test_pictures_that_wait_are_dropped_by_an_erasure_and_the_one_being_examined_is_waited_for(inbox, shots, gallery):
+    gallery.wait.clear()
+    inbox.offer(seen(shots["obama.jpg"], visit="first"))
+    assert gallery.asked.wait(60)
+    inbox.offer(seen(shots["biden.jpg"], visit="second"))
+    inbox.offer(seen(visit="first", named=True))
+    later = shots["biden.jpg"].time + 1
+    assert inbox.waiting_pictures(later) == 1 and inbox.waiting_pictures(later - 1) == 0
+    eraser = threading.Thread(target=inbox.drop_pictures, args=(later,))
+    eraser.start()
+    wait_for(lambda: inbox.waiting_pictures(later) == 0)
+    assert eraser.is_alive()  # whoever erases looks at what is stored afterwards
+    gallery.wait.set()
+    eraser.join(60)
+    assert not eraser.is_alive()
+    wait_for(lambda: inbox.counts()["waiting"] == 0)
+    assert inbox.strangers.all() == []  # the first was named, and the second dropped
+
+
 @pytest.mark.parametrize("failure", [StorageError("the disk is full"), RuntimeError("odd")], ids=["disk", "odd"])
 def test_a_sighting_that_fails_is_counted_and_the_next_is_kept(inbox, shots, gallery, failure, caplog):
     gallery.failure = failure

@@ -179,3 +179,16 @@ def test_a_track_goes_on_while_its_camera_is_frozen():
     for state in ("frozen", "live"):
         door.sightings.state(Camera(), CameraState(state))
     assert door.sightings.followed == 1
+
+
+def test_pictures_from_before_an_erasure_are_dropped_and_the_track_goes_on():
+    door = Door().show(1.5, seen())
+    waiting = door.sightings.waiting_pictures(BEGIN + 60)
+    assert waiting == door.sightings.copied_pictures > 0
+    assert door.sightings.waiting_pictures(BEGIN) == 0
+    door.sightings.drop_pictures(BEGIN)
+    assert door.sightings.copied_pictures == waiting
+    door.sightings.drop_pictures(BEGIN + 1.5)
+    assert door.sightings.waiting_pictures(BEGIN + 1.5) == 0 and door.sightings.followed == 1
+    door.show(3, seen())
+    assert door.told and all(shot.time >= BEGIN + 1.5 for shot in door.told[0].shots)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -34,21 +35,27 @@ class WriteLock:
             self._file.create_files()
 
     @contextmanager
-    def hold(self) -> Iterator[None]:
+    def hold(self, patience: float | None = None) -> Iterator[None]:
         """Within the block, no other thread and no other process writes.
+
+        Parameters
+        ----------
+        patience : float, optional
+            Seconds to wait for others; `PATIENCE` by default.
 
         Raises
         ------
         Busy
-            The lock was held by others for `PATIENCE` seconds.
+            The lock was held by others for so long.
         StorageError
         """
-        if not self._lock.acquire(timeout=PATIENCE):
+        until = time.monotonic() + (PATIENCE if patience is None else patience)
+        if not self._lock.acquire(timeout=max(0.0, until - time.monotonic())):
             raise Busy("another change or a backup is in progress; try again shortly")
         try:
             with ExitStack() as held:
                 try:
-                    held.enter_context(self._file.hold(PATIENCE))
+                    held.enter_context(self._file.hold(max(0.0, until - time.monotonic())))
                 except TimeoutError:
                     raise Busy("another change or a backup is in progress; try again shortly") from None
                 except OSError as error:

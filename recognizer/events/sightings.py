@@ -123,6 +123,15 @@ class Sightings:
         """How many pictures the followed tracks have that were not offered yet."""
         return sum(len(track.shots) for track in self._tracks.values())
 
+    def waiting_pictures(self, before: float) -> int:
+        """How many pictures from before a time (seconds since the epoch) were not offered yet."""
+        return sum(shot.time < before for track in list(self._tracks.values()) for _, shot in list(track.shots))
+
+    def drop_pictures(self, before: float) -> None:
+        """Drop all pictures from before a time; the tracks go on. May be called from any thread."""
+        for track in list(self._tracks.values()):
+            track.shots = [each for each in track.shots if each[1].time >= before]
+
     def _follow(self, camera: str, face: TrackedFace, result: FrameResult) -> None:
         key = (camera, face.track, face.since)  # numbers begin anew when a pipeline does
         track = self._tracks.get(key)

@@ -20,7 +20,16 @@ from recognizer.access.dialects import ADMIN, ANYONE
 from recognizer.access.keys import ROLES
 from recognizer.core import audit, logs
 from recognizer.core.brief import MESSAGE, brief, cut
-from recognizer.core.errors import BadRequest, InvalidParameter, MethodNotAllowed, RecognizerError, UnknownRoute
+from recognizer.core.errors import (
+    BadRequest,
+    Busy,
+    InvalidParameter,
+    MethodNotAllowed,
+    PhotoNotFound,
+    RecognizerError,
+    SubjectNotFound,
+    UnknownRoute,
+)
 from recognizer.core.metrics import UNKNOWN
 from recognizer.http import bodies, openapi, replies, server
 from recognizer.http.dialect_requests import DialectRequest
@@ -66,6 +75,8 @@ def ids(value):
 
 def send_error(request, response, error, params=None):
     """Answer with an error of any origin."""
+    if isinstance(error, (SubjectNotFound, PhotoNotFound)) and request.env.get(OUTDATED):
+        error = Busy("another server is changing people at the moment; try again shortly")
     request.env["recognizer.error"] = error.code
     status, content = shaped(request, error)
     response.status = getattr(falcon, f"HTTP_{status}")
@@ -122,6 +133,8 @@ def send_http_error(request, response, error):
 
 #: In the WSGI environ: how the dialect of the request shapes errors, from an error to a status and plain data.
 ERROR_SHAPE = "recognizer.error_shape"
+#: In the WSGI environ: whether other servers' changes could not be learned before the request.
+OUTDATED = "recognizer.outdated"
 
 # -- before each route --------------------------------------------------------------------------------------------
 
@@ -177,6 +190,28 @@ class AccessCheck:
             self._refusals.note(visit.actor, error)
             raise
         audit.ACTOR.set(visit.actor)
+
+
+#: First parts of the paths of routes whose answers depend on who is enrolled.
+_ABOUT_PEOPLE = frozenset({"people", "recognize", "verify", "unsorted"})
+
+
+class SharedFolder:
+    """Lets requests about people wait until this server knows what others changed in the folder that they share.
+
+    If that cannot be known soon, because others keep changing it, a person who seems not to exist may exist: the answer is
+    then `Busy`, which asks for another attempt, not that there is no such person.
+    """
+
+    def __init__(self, site: Site):
+        self._site = site
+
+    def process_resource(self, request, response, resource, params):
+        route = getattr(resource, f"on_{request.method.lower()}", None)
+        spec = getattr(getattr(route, "interface", None), "spec", None)
+        about_people = request.path.strip("/").partition("/")[0] in _ABOUT_PEOPLE or hasattr(spec, "dialect")
+        if about_people and self._site.loaded:
+            request.env[OUTDATED] = not self._site.service.others.learn()
 
 
 #: Fields that photos fill, and the parameter of a route that takes one.
@@ -321,7 +356,7 @@ class SiteHttp(ServedHttp):
         self._site = site
         self._photo_routes: list[tuple[str, re.Pattern[str]]] | None = None
         self.output_format = output  # type: ignore[misc]  # a property of hug's class, which mypy does not see
-        for middleware in (SecurityHeaders(site), AccessCheck(site), RequestParameters(site)):
+        for middleware in (SecurityHeaders(site), AccessCheck(site), RequestParameters(site), SharedFolder(site)):
             self.add_middleware(middleware)
 
     def _body_limit(self, environ: dict[str, Any]) -> int | None:

@@ -112,6 +112,11 @@ class Site:
             raise self._starting()
         return loaded
 
+    @property
+    def loaded(self) -> bool:
+        """Whether there is a service."""
+        return self._service is not None
+
     def _starting(self) -> Starting:
         """Why there is no service yet: what is being loaded, and its progress."""
         if self._closing:

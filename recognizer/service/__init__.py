@@ -48,6 +48,7 @@ from recognizer.service.erasures import Erasures
 from recognizer.service.event_service import KeptEvents
 from recognizer.service.matcher import Matcher
 from recognizer.service.object_finder import ObjectFinder
+from recognizer.service.other_servers import OtherServers
 from recognizer.service.recognition import Recognition
 from recognizer.service.stranger_service import KeptStrangers
 from recognizer.service.subject_holdings import (
@@ -57,6 +58,7 @@ from recognizer.service.subject_holdings import (
     LeftoversHolding,
     OtherCachesHolding,
     StrangersHolding,
+    WaitingPicturesHolding,
 )
 from recognizer.service.subjects import Subjects
 from recognizer.service.tuning import Tuning
@@ -106,6 +108,8 @@ class Service:
         self.ready = False
         self._started = time.time()
         self._fetcher, self._presence, self._changes = fetcher, presence, changes
+        #: Learns what other processes changed in the folder.
+        self.others = OtherServers(enrolment, changes)
         self._fetches = threading.BoundedSemaphore(max(2, min(MAX_FETCHES, settings.http_threads // 2)))
         self._backing_up = threading.Lock()
         self._measurement = Measurement(enrolment)
@@ -153,6 +157,7 @@ class Service:
                 EnrolledHolding(enrolment, rules.max_bytes),
                 other_caches,
                 EventsHolding(self.events),
+                WaitingPicturesHolding(self.strangers, lambda: self.video.sightings),
                 StrangersHolding(self.strangers, lambda: self.matcher.one_to_one),
                 AuditNamesHolding(audit),
                 LeftoversHolding(enrolment.folder, state),

@@ -61,6 +61,18 @@ class _Question:
     clock: _Clock
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is asked of a photo; `Recognition.recognize` explains each."""
+
+    min_face: int | None = None
+    landmarks: int = 5
+    compared: bool = True
+    top_k: int = 0
+    threshold: float | None = None
+    attributes: tuple[str, ...] = ()
+
+
 class _Describing:
     """Describes the faces of several photos together; see `pool.BatchFunction`."""
 
@@ -158,7 +170,8 @@ class Recognition:
             The weights of attributes are missing and could not be fetched.
         """
         wanted = self._attribute_finder.chosen(attributes)
-        return self._counted(self._look_in_pool(photo, min_face, landmarks, False, 0, None, wanted), False)
+        asked = _Wanted(min_face, landmarks, compared=False, attributes=wanted)
+        return self._counted(self._look_in_pool(photo, asked), False)
 
     def recognize(
         self,
@@ -190,7 +203,8 @@ class Recognition:
         _check_range("top_k", top_k, 0, MAX_CANDIDATES)
         if threshold is not None:
             _check_range("threshold", threshold, 0, MAX_THRESHOLD)
-        seen = self._look_in_pool(photo, min_face, landmarks, True, top_k, threshold, wanted)
+        asked = _Wanted(min_face, landmarks, True, top_k, threshold, wanted)
+        seen = self._look_in_pool(photo, asked)
         if self._unknown is not None:
             self._unknown(seen)
         return self._counted(seen, True)
@@ -203,15 +217,14 @@ class Recognition:
         ImageError, Busy, InvalidParameter, AttributesOff, ModelMissing
         """
         wanted = self._attribute_finder.chosen(attributes)
-        return self._counted(self._look_in_pool(photo, None, 5, True, 0, None, wanted), False)
+        return self._counted(self._look_in_pool(photo, _Wanted(attributes=wanted)), False)
 
     def _in_pool(self, work, *args):
         return self._timed(*self._pool.run_inference(work, *args))
 
-    def _look_in_pool(self, photo, min_face, landmarks, compared, top_k, threshold, attributes) -> Seen:
-        reader = self._attribute_finder.reader() if attributes else None  # it may have to be fetched: not in the pool
-        args = (photo, min_face, landmarks, compared, top_k, threshold, attributes, reader)
-        return self._timed(*self._pool.run_batched(self._look(*args), self._describing))
+    def _look_in_pool(self, photo: bytes | images.Image, asked: _Wanted) -> Seen:
+        reader = self._attribute_finder.reader() if asked.attributes else None  # it may have to be fetched: not in the pool
+        return self._timed(*self._pool.run_batched(self._look(photo, asked, reader), self._describing))
 
     def _timed(self, result, waited: float):
         stages, waited = result.timing_ms, waited * 1000
@@ -227,44 +240,45 @@ class Recognition:
         return seen
 
     def _look(
-        self, photo, min_face, landmarks, compared: bool, top_k, threshold, attributes, reader: AttributeReader | None
+        self, photo: bytes | images.Image, asked: _Wanted, reader: AttributeReader | None
     ) -> Generator[_Question, Described, Seen]:
-        if landmarks not in (5, 68):
-            raise InvalidParameter(f"landmarks: expected 5 or 68, got {landmarks}")
-        if min_face is not None:
-            _check_range("min_face", min_face, 1, 100_000)
+        if asked.landmarks not in (5, 68):
+            raise InvalidParameter(f"landmarks: expected 5 or 68, got {asked.landmarks}")
+        if asked.min_face is not None:
+            _check_range("min_face", asked.min_face, 1, 100_000)
         clock = _Clock()
         image = self.decode(photo)
         clock.lap("decode")
-        faces, image = self._engine.find_with_image(image, min_face)
+        faces, image = self._engine.find_with_image(image, asked.min_face)
         clock.lap("detect")
-        if len(faces) and (landmarks == 68 or compared or reader is not None):
+        if len(faces) and (asked.landmarks == 68 or asked.compared or reader is not None):
             image = self._engine.aligned(image, faces)[0]  # decoded once for all steps
         matches: Sequence = [None] * len(faces)
         qualities: Sequence = [None] * len(faces)
         verdicts: Sequence = [None] * len(faces)
         vectors: Sequence | np.ndarray = [None] * len(faces)
-        if compared:
-            asked = image, faces
-            described = (yield _Question(*asked, clock)) if len(faces) else self._engine.described_all([asked])[0]
+        if asked.compared:
+            described = (
+                (yield _Question(image, faces, clock)) if len(faces) else self._engine.described_all([(image, faces)])[0]
+            )
             clock.lap("embed")
             judged = self._engine.judged(image, faces, described, self._engine.qualities(image, faces))
             faces, qualities, verdicts, vectors = judged.faces, judged.qualities, judged.verdicts, judged.vectors
             clock.lap("quality")
-            matches = self._matcher.match(judged.vectors, top_k, threshold, verdicts)
+            matches = self._matcher.match(judged.vectors, asked.top_k, asked.threshold, verdicts)
             clock.lap("match")
         elif reader is not None:
             qualities = self._engine.qualities(image, faces)
             clock.lap("quality")
         points: Sequence[Any] | np.ndarray = [None] * len(faces)
-        if landmarks == 68:
+        if asked.landmarks == 68:
             points = self._engine.landmarks_68(image, faces)
             clock.lap("landmarks")
         read: Sequence = [None] * len(faces)
         if reader is not None and len(faces):
             near, scaled = self._engine.aligned(image, faces)
             codes = [_unfit(*each) for each in zip(qualities, verdicts, strict=True)]
-            read = reader.read(near.pixels, scaled, codes, attributes)
+            read = reader.read(near.pixels, scaled, codes, asked.attributes)
             clock.lap("attributes")
         found = tuple(SeenFace(*each) for each in zip(faces, points, matches, qualities, vectors, read, verdicts, strict=True))
         return Seen(image, found, clock.total())

@@ -154,6 +154,17 @@ class KeptStrangers:
             shot = StrangerShot(cut(image.pixels, box), now, picture_value(face.quality))
             inbox.offer(Sighting(f"request/{now:.3f}/{number}/{id(seen):x}", None, now, now, (shot,)))
 
+    def waiting_pictures(self, before: float) -> int:
+        """How many pictures from before a time wait to be examined."""
+        inbox = self._inbox
+        return 0 if inbox is None else inbox.waiting_pictures(before)
+
+    def drop_pictures(self, before: float) -> None:
+        """Drop the pictures from before a time that wait to be examined."""
+        inbox = self._inbox
+        if inbox is not None:
+            inbox.drop_pictures(before)
+
     def count_like(self, same: Callable[[np.ndarray], bool]) -> int:
         """The number of stored strangers most of whose templates are `same`, also if no new ones are stored."""
         people = self._stored()

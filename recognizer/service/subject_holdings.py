@@ -21,6 +21,7 @@ from recognizer.enrolment.cache import EncodingsCache
 from recognizer.enrolment.enrolment import Enrolment
 from recognizer.enrolment.entries import Entry
 from recognizer.enrolment.folder import KnownFaces
+from recognizer.events.sightings import Sightings
 from recognizer.galleries import matching
 from recognizer.service.event_service import KeptEvents
 from recognizer.service.stranger_service import KeptStrangers
@@ -154,6 +155,52 @@ class EventsHolding:
 
     def verify(self, whose: Whose) -> dict[str, int]:
         return self._events.verify(whose.name)
+
+
+class WaitingPicturesHolding:
+    """Pictures of unknown people that are in memory until they are examined: a nameless track, or a waiting sighting.
+
+    Nobody knows whose they are, so those that are older than an erasure are dropped with anybody.
+
+    Parameters
+    ----------
+    strangers : KeptStrangers
+    sightings : callable
+        Returns what follows strangers at the cameras; None while there is no live video.
+    now : callable
+        Seconds since 1970.
+    """
+
+    label = "waiting pictures"
+
+    def __init__(
+        self, strangers: KeptStrangers, sightings: Callable[[], Sightings | None], now: Callable[[], float] = time.time
+    ):
+        self._strangers, self._sightings, self._now = strangers, sightings, now
+        self._erased: dict[str, float] = {}  # by name: when
+
+    def find(self, whose: Whose) -> int:
+        """None that are known to be of this subject."""
+        return 0
+
+    def export(self, whose: Whose) -> Iterator[ExportedFile]:
+        """Nothing: whose they are is not known."""
+        yield from ()
+
+    def rename(self, old: str, new: str) -> None:
+        """Nothing: they have no names."""
+
+    def erase(self, whose: Whose) -> None:
+        before = self._erased[whose.name] = self._now()
+        sightings = self._sightings()
+        if sightings is not None:  # first, because they are offered to the inbox
+            sightings.drop_pictures(before)
+        self._strangers.drop_pictures(before)
+
+    def verify(self, whose: Whose) -> dict[str, int]:
+        before, sightings = self._erased.get(whose.name, 0.0), self._sightings()
+        waiting = 0 if sightings is None else sightings.waiting_pictures(before)
+        return {"waiting_pictures": waiting + self._strangers.waiting_pictures(before)}
 
 
 class StrangersHolding:

@@ -61,6 +61,8 @@ class Video:
         self._attributes = attributes
         self._listed, self.vision, self._font, self._metrics = listed, vision, font, metrics
         self._events, self._strangers, self._sighting = events, strangers, sighting
+        #: Follows strangers at the cameras, while there is live video.
+        self.sightings: Sightings | None = None
         self._workers: Workers | None = None
         self._live: Live | None = None
         self._lock = threading.RLock()
@@ -114,7 +116,8 @@ class Video:
             log.warning("no events are kept: %s", error.message)
         try:
             if self._strangers.wanted:
-                found.append(Sightings(self._strangers.inbox.offer, self._sighting))
+                self.sightings = Sightings(self._strangers.inbox.offer, self._sighting)
+                found.append(self.sightings)
         except StorageError as error:
             log.warning("no strangers are kept: %s", error.message)
         return tuple(found)

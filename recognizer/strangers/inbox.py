@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -33,6 +34,8 @@ QUEUED = 16
 LONG_SIDE = 480
 _QUALITY = 90
 _TICK, _HOUSEKEEPING = 1.0, 60.0
+#: Seconds that an erasure waits for the sighting that is being examined.
+_EXAMINED_SECONDS = 10.0
 
 
 class Inbox:
@@ -86,6 +89,20 @@ class Inbox:
             waiting = len(self._queue) + self._working
             return {**self._counts, "waiting": waiting, **self.strangers.counts}
 
+    def waiting_pictures(self, before: float) -> int:
+        """How many pictures from before a time (seconds since the epoch) wait to be examined."""
+        with self._wake:
+            return sum(shot.time < before for sighting in self._queue for shot in sighting.shots)
+
+    def drop_pictures(self, before: float) -> None:
+        """Drop the waiting pictures from before a time; what is being examined at the moment is stored when this returns."""
+        with self._wake:
+            kept = [replace(each, shots=tuple(shot for shot in each.shots if shot.time >= before)) for each in self._queue]
+            dropped = sum(len(each.shots) for each in self._queue) - sum(len(each.shots) for each in kept)
+            self._counts["dropped"] += dropped
+            self._queue = deque(each for each in kept if each.shots or each.named)
+            self._wake.wait_for(lambda: not self._working, _EXAMINED_SECONDS)
+
     def close(self) -> None:
         """Process the queue, then end the thread."""
         with self._wake:
@@ -111,6 +128,7 @@ class Inbox:
             self._guarded(self._tidy)
             with self._wake:
                 self._working = False
+                self._wake.notify_all()
 
     def _guarded(self, work: Callable, *args) -> None:
         """Do `work`; an error with one sighting must not end the thread."""

@@ -16,7 +16,19 @@ from .serving import Server
 
 #: What a reply to an erasure counts, by place.
 NOTHING_LEFT = dict.fromkeys(
-    ("files", "templates", "cache_rows", "events", "present", "receivers", "strangers", "names", "leftovers"), 0
+    (
+        "files",
+        "templates",
+        "cache_rows",
+        "events",
+        "present",
+        "receivers",
+        "waiting_pictures",
+        "strangers",
+        "names",
+        "leftovers",
+    ),
+    0,
 )
 PICTURE = b"\xff\xd8\xff\xe0 a picture \xff\xd9"
 

@@ -5,11 +5,13 @@ What the kills found is printed (``pytest -s``).
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -564,17 +566,54 @@ def pair(tmp_path):
 def test_two_servers_and_the_command_line_agree(pair, faces, tmp_path):
     one, other = pair
     assert one.enroll("Barack Obama", faces["obama"]).status_code == 201
-    one.wait_for(lambda: other.names(faces["obama2"]) == ["Barack Obama"])
+    assert other.names(faces["obama2"]) == ["Barack Obama"]
     assert other.request("PATCH", "/people/Barack Obama", json={"name": "Barack"}).status_code == 200
-    one.wait_for(lambda: one.names(faces["obama2"]) == ["Barack"])
+    assert one.names(faces["obama2"]) == ["Barack"]
     file = tmp_path / "biden.jpg"
     file.write_bytes(faces["biden"])
     cli(one, "enroll", "Joe", str(file))
-    one.wait_for(lambda: one.names(faces["biden"]) == ["Joe"] and other.names(faces["biden"]) == ["Joe"])
+    assert one.names(faces["biden"]) == ["Joe"] and other.names(faces["biden"]) == ["Joe"]
     assert one.request("DELETE", "/people/Barack").status_code == 200
-    one.wait_for(lambda: other.names(faces["obama2"]) == [None])
+    assert other.names(faces["obama2"]) == [None]
     cli(one, "people", "delete", "Joe", "--yes")
-    one.wait_for(lambda: one.people() == {} and other.people() == {})
+    assert one.people() == {} and other.people() == {}
+
+
+def test_what_one_server_acknowledged_every_later_answer_of_the_other_knows(pair, faces):
+    """Who reads at one server what they wrote at the other is never told what was before, however soon they ask."""
+    one, other = pair
+    first, second = photos_of(faces["obama"], 2)
+    for number in range(8):
+        writer, reader = (one, other) if number % 2 else (other, one)
+        assert writer.enroll("Ada", first).status_code == 201
+        assert reader.names(faces["obama2"]) == ["Ada"]
+        assert writer.enroll("Ada", second).status_code == 201
+        assert {name: each["photos"] for name, each in reader.people().items()} == {"Ada": 2}
+        assert writer.request("PATCH", "/people/Ada", json={"name": "Bea"}).status_code == 200
+        assert code(reader.get("/people/Ada")) == "subject_not_found"
+        assert len(reader.get("/people/Bea").json()["photos"]) == 2
+        assert writer.request("DELETE", "/people/Bea").status_code == 200
+        assert code(reader.get("/people/Bea")) == "subject_not_found" and reader.names(faces["obama2"]) == [None]
+
+
+def test_a_person_who_may_exist_is_not_said_to_be_missing(pair, faces):
+    """Another server holds the lock of every write, so that what it enrolled is not known here yet."""
+    one, other = pair
+    from recognizer.core.lock import WriteLock
+
+    with WriteLock(one.state).hold():
+        add_to_cache(one.state)
+        assert code(other.get("/people/Ada")) == "busy"
+        assert other.names(faces["obama2"]) == [None]  # what does not concern one person is answered
+    assert code(other.get("/people/Ada")) == "subject_not_found"
+
+
+def add_to_cache(state: Path) -> None:
+    """What another process does to the cache's file while it changes people."""
+    with contextlib.closing(sqlite3.connect(state / "encodings.sqlite", timeout=60)) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS other (n)")
+        connection.execute("INSERT INTO other VALUES (1)")
+        connection.commit()
 
 
 def test_what_one_server_did_is_known_to_the_other_when_it_is_asked_to_change_it(pair, faces):

@@ -204,7 +204,19 @@ _LINE = {
     "hash": 64 * "5",
 }
 _LEFT = dict.fromkeys(
-    ("files", "templates", "cache_rows", "events", "present", "receivers", "strangers", "names", "leftovers"), 0
+    (
+        "files",
+        "templates",
+        "cache_rows",
+        "events",
+        "present",
+        "receivers",
+        "waiting_pictures",
+        "strangers",
+        "names",
+        "leftovers",
+    ),
+    0,
 )
 _RETENTION = {
     "sweeps": 12,
