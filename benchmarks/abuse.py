@@ -5,6 +5,9 @@
 Each request goes to a server with default settings and nobody enrolled, alone. `s` is the processor time of the server and the
 processes that it started, `MB` how much its memory grew at most; both of the worst of three. Then 290 clients hold
 connections open in one way each, and `/health/live` is asked for ten times a second: the longest and the median reply.
+
+Files are put into `known_faces`, and cameras and an MQTT broker send what they like: the figures are of the seconds until a
+file is listed, and of ten seconds of a camera or of a broker.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import people
@@ -182,6 +185,126 @@ def one_by_one(served, rounds: int) -> list[dict]:
     return rows
 
 
+# -- files, cameras and brokers ---------------------------------------------------------------------------------------
+
+
+def template(rest: bytes) -> bytes:
+    return b'{"recognizer_template": 1,"photo":"' + b"0" * 32 + b'",' + rest
+
+
+#: What is put into the folder of a person, under which name.
+FILES: list[tuple[str, str, Callable[[], bytes]]] = [
+    ("a JPEG of the most pixels", "a.jpg", lambda: picture("JPEG")),
+    ("a PNG of the most pixels", "a.png", lambda: picture("PNG")),
+    ("zeros, 200 MB", "a.jpg", lambda: bytes(200_000_000)),
+    ("text that begins as a JPEG", "a.jpg", lambda: body(b"\xff\xd8\xff", b"hello world ", size=19_000_000)),
+    ("a template of 6 million lists", "a.face", lambda: template(body(b'"a":[', b"[],", b"1]}", size=19_000_000))),
+    ("a template, nested", "a.face", lambda: template(b'"a":' + b"[" * 19_000_000)),
+    ("a note of consent of 6 million lists", ".consent.json", lambda: body(b'{"consent":[', b"[],", b"1]}", size=19_000_000)),
+]
+
+_MJPEG = b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=b\r\n\r\n"
+_PART = b"--b\r\nContent-Type: image/jpeg\r\n"
+#: What a camera sends once, and again and again.
+CAMERAS: list[tuple[str, bytes, Callable[[], bytes]]] = [
+    ("JPEGs of the most pixels", _MJPEG, lambda: _PART + b"\r\n" + picture("JPEG") + b"\r\n"),
+    ("a JPEG without an end", _MJPEG + _PART + b"\r\n\xff\xd8\xff", lambda: b"a" * 65536),
+    ("a part's head without an end", _MJPEG + _PART, lambda: b"X: y\r\n" * 8192),
+    ("a head without an end", b"HTTP/1.1 200 OK\r\n", lambda: b"X: y\r\n" * 8192),
+    ("no boundary", _MJPEG, lambda: b"a" * 65536),
+]
+#: What a broker answers to the connection, and sends again and again: acknowledged, then a message of 256 MB.
+BROKERS: list[tuple[str, bytes, Callable[[], bytes]]] = [
+    ("a message of 256 MB", b"\x20\x02\x00\x00\x30\xff\xff\xff\x7f\x00\x01a", lambda: b"a" * 65536),
+    ("small messages", b"\x20\x02\x00\x00", lambda: b"\x30\x05\x00\x01a\x00b" * 8192),
+]
+
+
+@contextlib.contextmanager
+def sending(once: bytes, again: bytes) -> Iterator[int]:
+    """A port where everybody who connects is sent this; the port."""
+    over = threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), connection:
+            connection.settimeout(1)
+            connection.recv(65536)
+            connection.sendall(once)
+            while not over.is_set():
+                with contextlib.suppress(TimeoutError):
+                    connection.send(again)
+
+    def accept() -> None:
+        while not over.is_set():
+            with contextlib.suppress(TimeoutError):
+                threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.2)
+        thread = threading.Thread(target=accept)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            over.set()
+            thread.join()
+
+
+@contextlib.contextmanager
+def measured(pid: int, rows: list[dict], way: str, what: str, sent: int | None) -> Iterator[dict]:
+    forget_peak(pid)
+    begun, before = seconds(pid), memory(pid, "VmRSS")
+    row: dict = {"way in": way, "what": what, "sent, kB": sent, "status": None}
+    yield row
+    rows.append(row | {"s": seconds(pid) - begun, "MB": round(memory(pid, "VmHWM") - before)})
+
+
+def files(served, known_faces: Path) -> list[dict]:
+    """Each file in a folder of its own, until the server has looked at it."""
+    import requests
+
+    rows: list[dict] = []
+    for number, (what, name, make) in enumerate(FILES):
+        data, folder = make(), known_faces / f"Person {number}"
+        (known_faces.parent / "new").write_bytes(data)
+        folder.mkdir()
+        marker = name if name != ".consent.json" else "b.jpg"
+        (folder / marker).write_bytes(b"no photo") if marker != name else None
+        with measured(served.process.pid, rows, "files", what, len(data) // 1000) as row:
+            (known_faces.parent / "new").rename(folder / name)
+            until, path = time.monotonic() + 120, f"{folder.name}/{marker}"
+            while time.monotonic() < until and row["status"] is None:
+                time.sleep(0.2)
+                problems = requests.get(f"{served.url}/people", timeout=120).json()["problems"]
+                row["status"] = next((each["code"] for each in problems if each["file"] == path), None)
+    return rows
+
+
+def cameras(served, lasts: float) -> list[dict]:
+    import requests
+
+    rows: list[dict] = []
+    for what, once, again in CAMERAS:
+        data = again()
+        with sending(once, data) as port:
+            source = {"source": f"http://127.0.0.1:{port}/", "name": what, "always": True}
+            with measured(served.process.pid, rows, "camera", what, None) as row:
+                made = requests.post(f"{served.url}/cameras", json=source, timeout=60).json()["id"]
+                time.sleep(lasts)
+                row["status"] = requests.get(f"{served.url}/cameras/{made}", timeout=60).json()["state"]["name"]
+            requests.delete(f"{served.url}/cameras/{made}", timeout=60).raise_for_status()
+    return rows
+
+
+def brokers(folder: Path, lasts: float) -> list[dict]:
+    rows: list[dict] = []
+    for what, once, again in BROKERS:
+        with sending(once, again()) as port, people.ours(folder, folder / "log", mqtt_url=f"mqtt://127.0.0.1:{port}") as served:
+            with measured(served.process.pid, rows, "MQTT", what, None):
+                time.sleep(lasts)
+    return rows
+
+
 def probe(url: str, until: float) -> list[float]:
     """How long each of the replies of /health/live took, in seconds."""
     import requests
@@ -224,14 +347,19 @@ def main() -> None:
     options = report.parser(__doc__).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "known_faces").mkdir()
-        with people.ours(Path(folder), Path(folder) / "log") as served:
+        lasts = 4.0 if options.quick else 10.0
+        with people.ours(Path(folder), Path(folder) / "log", camera_allow="127.0.0.1") as served:
             costs = one_by_one(served, 1 if options.quick else 3)
+            costs += files(served, Path(folder) / "known_faces")
+            costs += cameras(served, lasts)
             report.table(costs, "What one request costs at most")
             waits = []
             for what, sent in WORST.items():
                 took = besieged(served, sent, 4.0 if options.quick else 20.0)
                 waits.append({"290 clients": what, "longest, s": max(took), "median, s": statistics.median(took)})
             report.table(waits, "/health/live while clients do their worst")
+        costs += (more := brokers(Path(folder), lasts))
+        report.table(more, "What a broker costs")
     report.save(options, costs=costs, waits=waits)
 
 

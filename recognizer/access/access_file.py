@@ -1,6 +1,6 @@
 """The file of keys and sessions: one SQLite database of mode 0600 in the state folder. No secret stands in it, only hashes.
 
-Whoever reads gets what the file held at most `NOTICED_SECONDS` ago, whichever process wrote it.
+Readers get the file's contents of at most `NOTICED_SECONDS` ago, whichever process wrote it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class CookieSession:
 
 @dataclass(frozen=True)
 class Held:
-    """What the file held when it was last read."""
+    """The file's contents when it was last read."""
 
     keys: dict[str, ApiKey] = field(default_factory=dict)
     sessions: dict[str, CookieSession] = field(default_factory=dict)
@@ -79,7 +79,7 @@ class AccessFile:
         self.had_keys = False
 
     def held(self, fresh: bool = False) -> Held:
-        """What the file holds, as of `NOTICED_SECONDS` ago; `fresh` looks at it now.
+        """The file's contents of at most `NOTICED_SECONDS` ago; with `fresh`, it is read now.
 
         Raises
         ------
@@ -118,7 +118,7 @@ class AccessFile:
         self.held(fresh=True)
 
     def _sign(self) -> tuple[object, ...] | None:
-        """What changes whenever the file does: SQLite counts its transactions in the file's head. None if there is none."""
+        """A value that changes with the file: SQLite counts its transactions in the file's header. None if there is no file."""
         try:
             with self._path.open("rb") as file:
                 status, head = os.fstat(file.fileno()), file.read(28)

@@ -120,7 +120,7 @@ _FORWARDED = tuple(
     )
 )
 _VISIT = "recognizer.visit"
-#: In the WSGI environ: whether whoever watches a reply without end may still do so.
+#: In the WSGI environ: whether the client of an endless reply may still receive it.
 STILL_ALLOWED = "recognizer.still_allowed"
 
 
@@ -147,7 +147,7 @@ class Visit:
     scheme, host : str
         As the client sees this server; `host` as `origins.normal_host` gives it, empty where the request named none.
     role : str
-        What whoever asks may do.
+        The permissions of the client.
     here : bool
         Whether it is somebody at this machine: connected from a loopback address, and not through a proxy.
     key : ApiKey or None
@@ -302,7 +302,7 @@ class Gate:
         self.rates.hit(self.rules.rate_key, "key", visit.key.id)
 
     def require(self, visit: Visit, role: str, what: str) -> None:
-        """See that a visit has a role which depends on what is asked for.
+        """Require a role that depends on the request.
 
         Raises
         ------
@@ -317,7 +317,7 @@ class Gate:
         return None if peer in self._proxies else origins.rate_group(peer)
 
     def _addresses(self, environ: dict[str, Any], visit: Visit) -> tuple[origins.Address | None, origins.Address | None]:
-        """The other end of the connection, and who is behind it as far as proxies are trusted."""
+        """The address of the connection's peer, and that of the client behind trusted proxies."""
         visit.scheme = environ.get("wsgi.url_scheme", "http")
         peer = _peer(environ.get("REMOTE_ADDR") or "")
         if peer not in self._proxies:

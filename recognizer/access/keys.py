@@ -168,7 +168,7 @@ class Keys:
         text : str
             What was shown.
         before_slow : callable
-            Called before what is shown is hashed, which is slow; it may raise.
+            Called before the presented key is hashed, which is slow; it may raise.
         after_wrong : callable
             Called once what was hashed turned out to be no key.
 

@@ -28,7 +28,7 @@ class Rates:
     Parameters
     ----------
     clock : callable, optional
-        Seconds that only grow, whatever happens to the machine's time.
+        A monotonic clock, in seconds; changes of the machine's time do not affect it.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -70,5 +70,5 @@ class Refusals:
         try:
             with acting(actor):
                 self._audit.append(ACTION, count=reasons.total(), reasons=dict(reasons))
-        except StorageError as error:  # whoever was refused is refused all the same
+        except StorageError as error:  # the request is refused nevertheless
             log.warning("refused keys could not be noted: %s", error.message)

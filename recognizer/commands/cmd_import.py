@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from recognizer.commands.common import all_options, emit, plain, service, state
+from recognizer.commands.common import all_options, emit, enrolment_options, plain, service, state
 from recognizer.core.errors import InvalidParameter
 from recognizer.core.progress import Progress
 from recognizer.core.wording import plural
@@ -26,14 +26,7 @@ SOURCES = ("compreface", "deepstack", "double-take", "folders", "zip", "csv")
     metavar="DIR",
     help="Photos of the people that DeepStack knows: a folder for each. DeepStack keeps none.",
 )
-@click.option(
-    "--face",
-    type=click.Choice(["only", "largest"]),
-    default="only",
-    show_default=True,
-    help="If a photo shows several people: `only` refuses it, `largest` takes the largest face.",
-)
-@click.option("--force", is_flag=True, help="Enrol a face even if it resembles another enrolled person, or is not comparable.")
+@enrolment_options
 @all_options
 def import_(source, place, key, key_file, photos, face, force):
     """Enrol people and photos from another service or from files.

@@ -11,7 +11,17 @@ from pathlib import Path
 
 import click
 
-from recognizer.commands.common import all_options, emit, error_data, plain, say, service, shared_options, state
+from recognizer.commands.common import (
+    all_options,
+    emit,
+    enrolment_options,
+    error_data,
+    plain,
+    say,
+    service,
+    shared_options,
+    state,
+)
 from recognizer.core.disk import storage_error
 from recognizer.core.errors import RecognizerError, StorageError
 from recognizer.core.progress import Progress
@@ -160,14 +170,7 @@ def verify(photo, other, subject, threshold):
 @click.command()
 @click.argument("name")
 @_photos
-@click.option(
-    "--face",
-    type=click.Choice(["only", "largest"]),
-    default="only",
-    show_default=True,
-    help="If a photo shows several people: `only` refuses it, `largest` takes the largest face.",
-)
-@click.option("--force", is_flag=True, help="Enrol a face even if it resembles another enrolled person, or is not comparable.")
+@enrolment_options
 @all_options
 def enroll(name, photos, face, force):
     """Enrol photos of the person NAME; the folder in known_faces is created if it is missing.

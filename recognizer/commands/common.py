@@ -90,6 +90,22 @@ def shared_options(*groups: Literal["json", "folder", "engine"]) -> Callable[[Ca
     return decorate
 
 
+def enrolment_options(command: Callable) -> Callable:
+    """A decorator for commands that enrol photos: ``face`` and ``force``, as `service.subjects.Subjects.enrol` takes them."""
+    command = click.option(
+        "--force",
+        is_flag=True,
+        help="Enrol a face even if it resembles another enrolled person, or is not comparable.",
+    )(command)
+    return click.option(
+        "--face",
+        type=click.Choice(["only", "largest"]),
+        default="only",
+        show_default=True,
+        help="If a photo shows several people: `only` refuses it, `largest` takes the largest face.",
+    )(command)
+
+
 #: For commands that look at photos and at who is enrolled.
 all_options = shared_options("json", "folder", "engine")
 

@@ -250,7 +250,7 @@ class FaceTooSmall(FaceError):
 
 
 class PoorPhoto(FaceError):
-    """The face is too blurred or too dark to be told apart from others."""
+    """The face is too blurred or too dark to be distinguished from others."""
 
     code = "poor_photo"
 
