@@ -148,6 +148,8 @@ class Cluster:
             if getattr(self, "_process", None) is not None:
                 self._process.poll()
             time.sleep(0.02)
+        if getattr(self, "_process", None) is not None:
+            self._process.wait(30)
 
     def make_database(self, template: str | None = None) -> str:
         """A new database; its URL."""

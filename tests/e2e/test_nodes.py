@@ -20,7 +20,7 @@ from recognizer.database.connection import Database
 from recognizer.enrolment.cache import photo_id
 
 from .. import clusters
-from .serving import Server, altered, code, environment
+from .serving import ROOT, Server, altered, code, environment
 
 CHANGE = "Recognizer-Change"
 KEY = "an-admin-key-of-twenty-and-more"
@@ -190,7 +190,7 @@ def test_searches_go_on_while_the_database_is_away_and_changes_are_refused(nodes
             assert server.get("/health").json()["database"]["reachable"] is False
         new = nodes.node("new")
         ended = subprocess.run(
-            new.command, env=environment(**new.settings), cwd=nodes.folder, capture_output=True, text=True, timeout=120
+            new.command, env=environment(**new.settings), cwd=ROOT, capture_output=True, text=True, timeout=120
         )
         assert ended.returncode == 1 and "cannot start: the database cannot be reached" in ended.stderr + ended.stdout
     finally:
@@ -249,7 +249,7 @@ def test_keys_and_settings_are_those_of_all_nodes(nodes, pair, faces):
     assert changed.status_code == 200, changed.text
     b.wait_for(lambda: b.get("/health").json()["stranger_rate"] == 0.05)
     lines = b.get("/audit").json()["lines"]
-    assert {"key_add", "setting"} <= {line["action"] for line in lines}
+    assert {"key_add", "setting_change"} <= {line["action"] for line in lines}
     verified = a.cli("audit", "verify")
     assert verified.exit_code == 0, verified.stderr
     assert a.stop(signal.SIGTERM) == 0
