@@ -125,6 +125,7 @@ class Comparison {
           el("dt", null, "Distance"), el("dd", null, distances(found)),
           el("dt", null, "Two different people are this similar"), el("dd", null, oneIn(found.false_match_rate)))),
     );
+    this.result.scrollIntoView({ block: "nearest" }); // on a phone it is below the photos
     announce(`${certainty}: ${words}`);
   }
 }

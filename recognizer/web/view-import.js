@@ -71,16 +71,16 @@ class View {
 
   draw() {
     this.listening?.abort();
-    this.listening = new AbortController();
-    this.signal.addEventListener("abort", () => this.listening.abort(), { once: true });
+    const mine = (this.listening = new AbortController());
+    this.signal.addEventListener("abort", () => mine.abort(), { once: true });
     const job = (this.job = currentImport());
     if (!job) return this.drawStart();
     job.note?.close();
     this.state = job.state;
     if (job.state === "planned") this.drawPlan();
     else this.drawReport();
-    const soon = () => (this.frame ??= requestAnimationFrame(() => ((this.frame = null), this.listening.signal.aborted || this.refresh())));
-    job.addEventListener("change", soon, { signal: this.listening.signal });
+    const soon = () => (this.frame ??= requestAnimationFrame(() => ((this.frame = null), mine.signal.aborted || this.refresh())));
+    job.addEventListener("change", soon, { signal: mine.signal });
   }
 
   refresh() {

@@ -203,6 +203,26 @@ def test_numbers_in_words(visit, server):
         "less than 1 in 100 million",
         "less than 1 in 100 million",
     ]
+    pairs = [
+        (True, True, 1e-6),
+        (True, True, 5e-4),
+        (False, True, 5e-3),
+        (False, True, 0.1),
+        (False, True, 0.6),
+        (False, False, None),
+    ]
+    said = page.evaluate(
+        f"async (pairs) => pairs.map((await import(new URL('{words}', document.baseURI))).verdict)",
+        [{"same": same, "comparable": comparable, "false_match_rate": rate} for same, comparable, rate in pairs],
+    )
+    assert [(each["certainty"], each["words"]) for each in said] == [
+        ("sure", "The same person"),
+        ("likely", "Probably the same person"),
+        ("unsure", "Perhaps the same person, perhaps not"),
+        ("likely", "Probably two different people"),
+        ("sure", "Two different people"),
+        ("unsure", "This cannot be told from these photos"),
+    ]
 
 
 def test_axe_would_find_a_barrier(visit):

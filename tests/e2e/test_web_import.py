@@ -83,7 +83,8 @@ def test_a_folder_of_folders_is_added_and_what_is_refused_is_put_right(chromium,
         }
         assert page.get_by_text("1 file is not a photo").is_visible()
         page.get_by_text("6 photos, 4 people, 1 needs a decision").wait_for()
-        page.wait_for_function("document.querySelectorAll('canvas.crop').length >= 4")
+        page.locator(".import-person").last.scroll_into_view_if_needed()
+        page.locator("canvas.crop").first.wait_for()
         visit.shoot("plan")
         assert visit.overflow() <= 0 and visit.barriers() == []
         page.get_by_role("button", name="Add 5 photos of 4 people").click()
