@@ -34,7 +34,7 @@ class Entry:
 
 
 def _has_no_mark(path: str) -> bool:
-    return LARGEST_MARK not in path and FORCED_MARK not in path
+    return not any(mark in path for mark in (LARGEST_MARK, PLACE_MARK, FORCED_MARK))
 
 
 def wanted_face(path: str) -> str:
