@@ -88,7 +88,17 @@ STATUSES = {
         "BackupBroken",
     },
     502: {"FetchError", "FetchFailed"},
-    503: {"Busy", "Starting", "DecoderUnavailable", "CameraUnavailable", "ModelError", "ModelMissing", "ModelCorrupt"},
+    503: {
+        "Busy",
+        "Starting",
+        "DecoderUnavailable",
+        "CameraUnavailable",
+        "DatabaseAway",
+        "NotCaughtUp",
+        "ModelError",
+        "ModelMissing",
+        "ModelCorrupt",
+    },
     504: {"FetchTimeout"},
     507: {"StorageError"},
 }
@@ -130,7 +140,15 @@ def test_an_error_carries_its_message_and_details(kind):
 
 def test_only_what_passes_by_itself_says_when_to_try_again():
     passing = {kind.__name__ for kind in KINDS if kind("x").retry_after}
-    assert passing == {"DecoderUnavailable", "Busy", "CameraUnavailable", "RateLimited", "Starting"}
+    assert passing == {
+        "DecoderUnavailable",
+        "Busy",
+        "CameraUnavailable",
+        "DatabaseAway",
+        "NotCaughtUp",
+        "RateLimited",
+        "Starting",
+    }
     assert errors.RateLimited("x", 7.5).retry_after == 7.5
 
 

@@ -32,6 +32,7 @@ class Blind:
     """An engine that finds nobody, and counts what it is asked."""
 
     generation = 0
+    same_within = other_beyond = None
 
     def __init__(self):
         self.asked = Counter()
@@ -43,8 +44,8 @@ class Blind:
             raise RuntimeError("the engine is broken")
         return Faces.empty()
 
-    def describe(self, image, faces):
-        return np.zeros((len(faces), 4), np.float32)
+    def describe(self, image, faces, qualities):
+        return np.zeros((len(faces), 4), np.float32), []
 
     def match(self, vectors):
         return [Match(None, None, 0.5)] * len(vectors)
