@@ -52,6 +52,7 @@ STATUSES = {
         "Conflict",
         "NameTaken",
         "GroupTaken",
+        "GroupFixed",
         "LooksLikeAnother",
         "CameraFixed",
         "FolderInArchive",

@@ -10,7 +10,7 @@ import pytest
 
 import recognizer
 from recognizer.backup import backup, reseal, restore
-from recognizer.core.errors import GroupNotFound, GroupTaken, InvalidGroup, SubjectNotFound
+from recognizer.core.errors import GroupFixed, GroupNotFound, GroupTaken, InvalidGroup, SubjectNotFound
 from recognizer.core.lock import WriteLock
 from recognizer.core.settings import Settings
 from recognizer.core.vault import Vault
@@ -105,7 +105,7 @@ def test_which_names_a_group_can_have(home):
     for taken in ("Staff", "staff", "default", "Default"):
         with pytest.raises(GroupTaken):
             service.groups.add(taken)
-    with pytest.raises(InvalidGroup):
+    with pytest.raises(GroupFixed):
         service.groups.delete("default")
     with pytest.raises(GroupNotFound):
         service.groups.delete("nobody's")

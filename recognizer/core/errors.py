@@ -61,6 +61,7 @@
     │   ├── NameTaken               the name, or a similar one, is in use
     │   │   └── GroupTaken          a group has the name, or a similar one
     │   ├── LooksLikeAnother        the photo resembles another subject
+    │   ├── GroupFixed              the group cannot be made or deleted
     │   ├── CameraFixed             the camera comes from a setting
     │   ├── InUse                   another process uses the installation
     │   ├── NotEmpty                the target of a restore is not empty
@@ -472,6 +473,12 @@ class LooksLikeAnother(Conflict):
     """The photo resembles another enrolled subject."""
 
     code = "looks_like_another"
+
+
+class GroupFixed(Conflict):
+    """The default group cannot be deleted; where servers share a database there are no others."""
+
+    code = "group_fixed"
 
 
 class CameraFixed(Conflict):

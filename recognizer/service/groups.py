@@ -22,7 +22,7 @@ from recognizer.core.audit import AuditLog
 from recognizer.core.disk import disk_errors
 from recognizer.core.errors import (
     Busy,
-    Conflict,
+    GroupFixed,
     GroupNotFound,
     GroupTaken,
     InvalidGroup,
@@ -324,12 +324,14 @@ class PeopleGroups:
         Raises
         ------
         InvalidGroup, GroupTaken, StorageError
-        Conflict
+        GroupFixed
             People are in a database that servers share.
         """
         name = names.normalise_group(name)
         if self.root is None:
-            raise Conflict("groups are folders of one server; in a database that servers share there is the default group only")
+            raise GroupFixed(
+                "groups are folders of one server: a database that servers share has the default group only"
+            )
         if len(name) > MAX_NAME:
             raise InvalidGroup(f"group: expected a name of at most {MAX_NAME} characters, got {len(name)}")
         taken = GroupTaken(f"there is a group {name!r} already", group=name)
@@ -358,12 +360,12 @@ class PeopleGroups:
         ------
         GroupNotFound, StorageError
             Of somebody something is left: the group stays, and can be deleted again.
-        InvalidGroup
+        GroupFixed
             The default group cannot be deleted.
         """
         group = self.get(name)
         if group.is_default:
-            raise InvalidGroup("group: the default group is known_faces and cannot be deleted; its people can")
+            raise GroupFixed("the default group is known_faces and cannot be deleted; its people can")
         photos = 0
         with self._changes.hold():
             group.enrolment.catch_up()

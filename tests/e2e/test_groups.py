@@ -77,7 +77,7 @@ def test_a_group_by_http_and_by_the_command_line(server, faces, tmp_path):
     moved = json.loads(server.cli("--json", "import", "folders", str(tmp_path), "--group", "Night shift").stdout)
     assert (moved["added"], moved["refused"]) == (1, [])
     assert ask(server, "DELETE", "/groups/Night shift").json() == {"deleted": "Night shift", "people": 1, "photos": 1}
-    assert ask(server, "DELETE", "/groups/default").status_code == 400
+    assert ask(server, "DELETE", "/groups/default").status_code == 409
 
 
 # -- Azure Face -----------------------------------------------------------------------------------------------------------

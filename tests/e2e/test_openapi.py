@@ -109,6 +109,16 @@ def test_json_of_another_type_is_not_made_into_something(server, path, fields):
     assert (reply.status_code, reply.json()["error"]["code"]) == (400, "invalid_parameter")
 
 
+#: Content types of what a page is made of, by extension.
+KINDS = {
+    "js": "text/javascript",
+    "css": "text/css",
+    "svg": "image/svg+xml",
+    "png": "image/png",
+    "webmanifest": "application/manifest+json",
+}
+
+
 def test_replies_about_the_server_are_as_the_document_says(server, document):
     for path in ("/", "/docs/hug", "/health", "/health/live", "/health/ready", "/openapi.json", "/cameras", "/objects/labels"):
         check(document, server.get(path), f"GET {path}")
@@ -117,7 +127,7 @@ def test_replies_about_the_server_are_as_the_document_says(server, document):
     check(document, page, "GET /", "text/html")
     check(document, server.get("/docs"), "GET /docs", "text/html")
     for link in set(re.findall(r"web/[\w/.-]+", page.text)):
-        kind = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}[link.rpartition(".")[2]]
+        kind = KINDS[link.rpartition(".")[2]]
         check(document, server.get(f"/{link}"), "GET /web/{version}/{asset}", kind)
     check(document, server.get("/web/other/app.js"), "GET /web/{version}/{asset}")
 

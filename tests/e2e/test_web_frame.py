@@ -283,7 +283,7 @@ def test_the_reference_of_the_api_works_without_the_internet(visit, server, mode
     assert all(url.startswith(server.url) for url in asked)
     page.locator("#operations-People-delete_person .opblock-summary-control").click()
     page.get_by_role("button", name="Try it out").click()
-    page.locator("#operations-People-delete_person input").fill("Nobody")
+    page.locator("#operations-People-delete_person").get_by_placeholder("person").fill("Nobody")
     page.get_by_role("button", name="Execute").click()
     page.locator(".responses-inner .live-responses-table", has_text="subject_not_found").wait_for()
 

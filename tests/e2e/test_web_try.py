@@ -231,7 +231,7 @@ def test_no_name_lies_on_another(chromium, server, faces):
         page.locator(".found-face").nth(7).wait_for()
         page.locator(".face.crowded").first.wait_for()
         page.wait_for_function(
-            f"""{SHOWN}.every(([, left, right, top, bottom], at, all) => all.every(([, left2, right2, top2, bottom2], other) =>
+            f"""() => {SHOWN}.every(([, left, right, top, bottom], at, all) => all.every(([, left2, right2, top2, bottom2], other) =>
                 at == other || left >= right2 || right <= left2 || top >= bottom2 || bottom <= top2))"""
         )
         shown = page.evaluate(SHOWN)

@@ -19,6 +19,7 @@ from recognizer.core.errors import (
     FetchError,
     FolderInArchive,
     FolderNotFound,
+    GroupFixed,
     GroupNotFound,
     GroupTaken,
     ImageError,
@@ -65,7 +66,7 @@ PICTURES = (
 )
 
 #: What a page is made of.
-ASSETS = ("text/javascript", "text/css", "image/svg+xml")
+ASSETS = ("text/javascript", "text/css", "image/svg+xml", "image/png", "application/manifest+json")
 
 Errors = tuple[type[RecognizerError], ...]
 
@@ -167,9 +168,11 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "DELETE /unsorted/{unsorted}": Operation("People", _json("DeletedFile"), (PhotoNotFound, GroupNotFound, StorageError)),
     "GET /groups": Operation("Groups", _json("Groups"), (StorageError,)),
-    "POST /groups": Operation("Groups", _json("Group", 201), (InvalidGroup, GroupTaken, StorageError, BodyTooLarge)),
+    "POST /groups": Operation(
+        "Groups", _json("Group", 201), (InvalidGroup, GroupTaken, GroupFixed, StorageError, BodyTooLarge)
+    ),
     "GET /groups/{group}": Operation("Groups", _json("Group"), (GroupNotFound, StorageError)),
-    "DELETE /groups/{group}": Operation("Groups", _json("DeletedGroup"), (GroupNotFound, InvalidGroup, StorageError)),
+    "DELETE /groups/{group}": Operation("Groups", _json("DeletedGroup"), (GroupNotFound, GroupFixed, StorageError)),
     "GET /settings": Operation("Settings", _json("Settings")),
     "PATCH /settings": Operation("Settings", _json("Setting"), (SettingFixed, StorageError, BodyTooLarge)),
     "GET /calibration": Operation("Settings", _json("Calibration")),
