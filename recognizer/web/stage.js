@@ -75,12 +75,12 @@ export class Stage {
     this.thin();
   }
 
-  /** Hides names that would overlap another name; names of recognised people have priority. The name of a face that is
-   *  selected or hovered is always shown. */
+  /** Hides names that would overlap another name. The selected face has priority, then recognised people. The name of a face
+   *  that is hovered is always shown. */
   thin() {
     const shown = [];
-    const known = (box) => Number(box.classList.contains("known"));
-    const boxes = [...this.boxes].sort((one, other) => known(other) - known(one));
+    const rank = (box) => (box.getAttribute("aria-pressed") === "true" ? 2 : Number(box.classList.contains("known")));
+    const boxes = [...this.boxes].sort((one, other) => rank(other) - rank(one));
     const places = boxes.map((box) => box.querySelector(".face-name").getBoundingClientRect());
     boxes.forEach((box, index) => {
       const { left, top, right, bottom } = places[index];
@@ -128,6 +128,7 @@ export class Stage {
 
   mark(index) {
     this.boxes.forEach((box, each) => box.setAttribute("aria-pressed", String(each === index)));
+    this.thin();
   }
 
   /** A canvas with a face and a margin around it. */

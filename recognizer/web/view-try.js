@@ -242,7 +242,7 @@ class Try {
   render() {
     this.stage.show(this.result, this.wants.objects ? this.objects : null, this.wants.landmarks);
     this.panel();
-    if (this.selected < 0 && this.result.faces.length) this.select(0, true);
+    if (this.selected < 0 && this.result.faces.length) this.select(Math.max(0, this.result.faces.findIndex((face) => face.subject)), true);
     else if (this.selected >= 0) this.select(this.selected, true);
   }
 
