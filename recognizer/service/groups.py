@@ -329,9 +329,7 @@ class PeopleGroups:
         """
         name = names.normalise_group(name)
         if self.root is None:
-            raise GroupFixed(
-                "groups are folders of one server: a database that servers share has the default group only"
-            )
+            raise GroupFixed("groups are folders of one server: a database that servers share has the default group only")
         if len(name) > MAX_NAME:
             raise InvalidGroup(f"group: expected a name of at most {MAX_NAME} characters, got {len(name)}")
         taken = GroupTaken(f"there is a group {name!r} already", group=name)
