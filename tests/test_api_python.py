@@ -66,6 +66,7 @@ def test_nobody_is_enrolled(people, photos):
     assert face.box.width > 100 and face.score > 0.6
 
 
+@pytest.mark.slow
 def test_paths_bytes_and_arrays_say_the_same(presidents, photos):
     path = photos["obama2.jpg"]
     given = {
@@ -146,6 +147,7 @@ def test_everything_of_the_package_that_its_users_need_is_at_its_top():
     assert namespace["People"] is recognizer.People and not set(namespace) & set(dir(builtins)) - {"__builtins__"}
 
 
+@pytest.mark.slow
 def test_importing_the_package_sets_no_environment_variable():
     code = "import os; before = dict(os.environ); import recognizer, recognizer.people; print(dict(os.environ) == before)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -157,12 +159,14 @@ def test_a_stranger_stays_a_stranger(presidents, photos):
     assert subjects(presidents.recognize(photos["obama2.jpg"], threshold=0)) == [None]
 
 
+@pytest.mark.slow
 def test_detect_compares_nobody(presidents, photos):
     (face,) = presidents.detect(photos["biden.jpg"], landmarks=68)
     assert face.match is None and face.subject is None
     assert face.landmarks_68.shape == (68, 2)
 
 
+@pytest.mark.slow
 def test_verify(presidents, photos):
     assert presidents.verify(photos["obama2.jpg"], pixels(photos["obama3.jpg"])).same
     assert not presidents.verify(photos["obama2.jpg"], photos["biden.jpg"]).same
@@ -173,6 +177,7 @@ def test_verify(presidents, photos):
         presidents.verify(np.zeros((64, 64, 3), np.uint8), photos["biden.jpg"])
 
 
+@pytest.mark.slow
 def test_an_array_is_enrolled_without_loss(people, photos, tmp_path):
     done = people.enroll("Barack Obama", pixels(photos["obama.jpg"]))
     assert done.new
@@ -234,6 +239,7 @@ def test_the_folder_is_followed_only_if_asked_to(people, tmp_path, models_dir):
         assert following.service.settings.watch is True
 
 
+@pytest.mark.slow
 def test_the_cache_of_a_server_with_another_engine_survives(tmp_path, models_dir, photos):
     """Only a service that follows the folder throws away what others made."""
     places = {"state_dir": tmp_path / "state", "models_dir": models_dir}

@@ -72,6 +72,7 @@ def names(found: dict) -> list[str]:
     return [Path(each["files"][0]).name for each in found["faces"]]
 
 
+@pytest.mark.slow
 def test_a_folder_is_indexed_once_and_searched_by_photo_person_and_group(home, tmp_path):
     made = home.json("archive", "add", home.album)["update"]
     assert (made["found"], made["processed"], made["faces"], made["problems"], made["other_files"]) == (7, 6, 5, 1, 1)
@@ -115,6 +116,7 @@ def test_a_folder_is_indexed_once_and_searched_by_photo_person_and_group(home, t
     assert home.json("archive", "search", "--photo", home.album / "nobody.jpg", code=1)["error"]["code"] == "no_face"
 
 
+@pytest.mark.slow
 def test_only_what_changed_is_read_and_a_missing_folder_is_no_deleted_one(home, small):
     home.json("archive", "add", home.album)
     (home.album / "trips" / "obama2.jpg").rename(home.album / "moved.jpg")
@@ -144,6 +146,7 @@ def test_only_what_changed_is_read_and_a_missing_folder_is_no_deleted_one(home, 
     assert (home.album / "obama.jpg").exists()
 
 
+@pytest.mark.slow
 def test_an_update_that_was_killed_continues(home, small):
     empty = pictures.save(Image.new("RGB", (320, 240), "grey"), "PNG")
     for number in range(140):
@@ -166,6 +169,7 @@ def test_an_update_that_was_killed_continues(home, small):
     assert sorted(names(home.json("archive", "search", "--person", "Barack Obama"))) == ["both.jpg", "obama.jpg", "obama2.jpg"]
 
 
+@pytest.mark.slow
 def test_erasing_somebody_leaves_nothing_of_them_in_the_index(home):
     home.json("archive", "add", home.album)
     exported = home.state.parent / "export.zip"
@@ -190,6 +194,7 @@ def test_erasing_somebody_leaves_nothing_of_them_in_the_index(home):
     assert home.json("archive", "list")["status"]["faces"] == len(others)
 
 
+@pytest.mark.slow
 def test_nothing_about_people_is_readable_without_the_key(home, tmp_path):
     key = tmp_path / "key"
     home.json("archive", "add", home.album)

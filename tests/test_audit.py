@@ -230,6 +230,7 @@ def writer(folder: Path, name: str, count: int) -> subprocess.Popen:
     )
 
 
+@pytest.mark.slow
 def test_several_processes_write_one_chain(tmp_path):
     processes = [writer(tmp_path / "audit", name, 25) for name in "abcd"]
     told = sorted(int(number) for process in processes for number in process.communicate(timeout=60)[0].split())

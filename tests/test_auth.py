@@ -361,6 +361,7 @@ def test_rates_per_key_and_per_address(gate):
     assert ask(gate, x_api_key=first, peer="203.0.113.7") == "rate_limited"
 
 
+@pytest.mark.slow
 def test_too_many_wrong_keys_stop_being_hashed(gate):
     assert ask(gate, x_api_key=gate.texts["read"]) == "read"
     answers = [ask(gate, x_api_key=f"rk_abcdefgh_{n:043}") for n in range(40)]

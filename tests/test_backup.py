@@ -191,6 +191,7 @@ def test_a_source_that_fails_leaves_nothing(tmp_path):
 # --- while people come and go --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_whoever_comes_or_goes_meanwhile_is_wholly_in_or_wholly_out(places, tmp_path):
     """Each person has a number of photos that all hold the same; they are added one by one and erased in one step."""
     changes, stop, count = WriteLock(places.state), threading.Event(), 5
@@ -255,6 +256,7 @@ def test_a_photo_that_vanishes_takes_no_other_out_of_the_backup(places, tmp_path
     assert photos == {"known_faces/Ann/b.jpg", "known_faces/Zoë Ω/b c.jpg"}
 
 
+@pytest.mark.slow
 def test_a_photo_that_is_still_being_copied_into_the_folder_is_left_out(places, tmp_path, monkeypatch):
     monkeypatch.setattr(backup, "_PATIENCE", 1.0)
     begun, stop = threading.Event(), threading.Event()
@@ -440,6 +442,7 @@ def test_files_that_are_no_backups_are_refused(places, tmp_path, data):
         restore.restore(tmp_path / "nothing", places, None)
 
 
+@pytest.mark.slow
 @KEYS
 def test_any_changed_byte_is_noticed_or_harmless(places, tmp_path, vault):
     """Every byte counts in an encrypted one but the ZIP file's own words; nothing of what is kept is ever another."""

@@ -250,6 +250,7 @@ def test_every_frame_for_asyncio_too(cameras, tmp_path):
     assert asyncio.run(main()) == list(range(30))
 
 
+@pytest.mark.slow
 def test_a_paced_file_takes_its_time_and_drops_what_nobody_takes(cameras, tmp_path):
     camera = cameras(clip(tmp_path / "clip.mp4", 25, rate=25), loop=False)
     begin = time.perf_counter()
@@ -261,6 +262,7 @@ def test_a_paced_file_takes_its_time_and_drops_what_nobody_takes(cameras, tmp_pa
     assert last.number == 24 and last.taken > begin + 0.95 * last.position > begin
 
 
+@pytest.mark.slow
 def test_what_is_passed_over_at_the_end_of_a_file_is_counted(cameras, tmp_path):
     """The decoder stands still before the end, and has no time left for the last pictures."""
     camera = cameras(clip(tmp_path / "clip.mp4", 25, rate=25), loop=False)
@@ -281,6 +283,7 @@ def test_a_file_starts_over(cameras, tmp_path):
     assert camera.state.name == "live"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [None, b"", b"this is no video", os.urandom(50_000)])
 @pytest.mark.parametrize("loop", [True, False])
 def test_a_file_that_is_no_video(cameras, tmp_path, content, loop):
@@ -353,6 +356,7 @@ def test_a_webcam_that_is_not_there(cameras):
 # -- the process ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_decoder_that_breaks_down_is_started_again(cameras, tmp_path):
     camera = cameras(clip(tmp_path / "clip.mp4", 200))
     camera.start()
@@ -386,6 +390,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["kill", "exec"])
 def test_no_decoder_outlives_the_process_that_started_it(tmp_path, how):
     file = clip(tmp_path / "clip.mp4", 200)
@@ -435,6 +440,7 @@ def test_of_mjpeg_only_what_is_taken_is_decoded(cameras, web, monkeypatch):
     assert camera.newest() is not None and len(decoded) == 1
 
 
+@pytest.mark.slow
 def test_bare_jpegs_do_not_fall_behind(cameras, web):
     """They carry no times: FFmpeg takes them for 25 a second, and a camera gives more."""
     web.rate = 100
@@ -471,6 +477,7 @@ def test_waiting_grows_to_a_limit(cameras, monkeypatch):
         assert 0.75 * expected <= wait <= 1.25 * expected
 
 
+@pytest.mark.slow
 def test_a_camera_that_drops_every_few_pictures_is_not_waited_for_longer_each_time(cameras, web, monkeypatch):
     monkeypatch.setattr(camera_module, "FIRST_WAIT", 0.01)
     monkeypatch.setattr(camera_module, "LONGEST_WAIT", 3600.0)
@@ -514,6 +521,7 @@ def test_a_camera_whose_pictures_show_nothing_says_so(cameras, web, monkeypatch,
     wait_for(lambda: says(""))
 
 
+@pytest.mark.slow
 def test_a_file_of_black_pictures_says_so(cameras, tmp_path, monkeypatch):
     monkeypatch.setattr(camera_module, "BLANK_AFTER", 0.2)
     file = tmp_path / "clip.mp4"
@@ -535,6 +543,7 @@ def test_a_view_is_applied_to_every_kind_of_source(cameras, web, tmp_path):
         camera.stop()
 
 
+@pytest.mark.slow
 def test_a_frozen_camera_is_noticed(cameras, web):
     camera = cameras(web.url(), frozen_after=0.4, same_after=0.5)
     camera.start()
@@ -559,6 +568,7 @@ def test_the_resolution_changes_midway(cameras, web):
     assert camera.counts["connects"] == 1
 
 
+@pytest.mark.slow
 def test_broken_pictures_are_passed_over_and_many_are_said(cameras, web):
     camera = cameras(web.url())
     camera.start()
@@ -593,6 +603,7 @@ def coded(pixels: np.ndarray, kind: str, **options) -> bytes:
     return out.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("type", ["image/jpeg", "application/octet-stream", "image/pjpeg", None])
 @pytest.mark.parametrize(
     ("kind", "packed", "length"),
@@ -812,6 +823,7 @@ def test_jpegs_of_cameras():
 # -- opening that takes long ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("url", ["http://127.0.0.1:{}/", "rtsp://u:s3cret@127.0.0.1:{}/x", "rtmp://127.0.0.1:{}/app/s3cret"])
 def test_a_server_that_says_nothing(cameras, url, caplog):
     caplog.set_level(logging.INFO)
@@ -876,6 +888,7 @@ def encoded(folder: Path, name: str, *options: str, size: str = "320x240", secon
     return file
 
 
+@pytest.mark.slow
 def test_rtsp_killed_and_restarted(cameras, caplog, monkeypatch):
     monkeypatch.setattr(camera_module, "LONGEST_WAIT", 1.0)
     caplog.set_level(logging.INFO)
@@ -894,6 +907,7 @@ def test_rtsp_killed_and_restarted(cameras, caplog, monkeypatch):
     assert "s3cret" not in caplog.text
 
 
+@pytest.mark.slow
 def test_what_rtsp_cameras_refuse(cameras):
     with rtsp_server(login="admin:s3cret") as url:
         for login, path, reason in [
@@ -907,6 +921,7 @@ def test_what_rtsp_cameras_refuse(cameras):
             camera.stop()
 
 
+@pytest.mark.slow
 def test_rtsp_that_ends(cameras, tmp_path):
     file = encoded(tmp_path, "clip.mp4", "-c:v", "libx264", "-g", "10", "-bf", "0", seconds=3)
     with rtsp_server(clip=file) as url:
@@ -917,6 +932,7 @@ def test_rtsp_that_ends(cameras, tmp_path):
         assert camera.wait(camera.newest().number, 30) is not None  # and comes back
 
 
+@pytest.mark.slow
 def test_rtsp_whose_keyframes_are_far_apart(cameras, tmp_path):
     """Cameras with a dynamic group of pictures send a keyframe every 10 to 20 seconds; here there is only the first."""
     file = encoded(
@@ -937,6 +953,7 @@ def listening(port: int) -> bool:
     return f":{port:04X} 00000000:0000 0A" in Path("/proc/net/tcp").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("out", "url"),
     [
@@ -964,6 +981,7 @@ def test_streams_of_ffmpeg_killed_and_restarted(cameras, tmp_path, monkeypatch, 
         frame = camera.newest()
 
 
+@pytest.mark.slow
 def test_a_stream_that_is_damaged_on_its_way(cameras, tmp_path):
     """Bytes of a transport stream overturned at random: frames come, the camera stays or comes back, nothing breaks."""
     data = bytearray(encoded(tmp_path, "clip.ts", "-c:v", "libx264", "-g", "10", seconds=8).read_bytes())
@@ -976,6 +994,7 @@ def test_a_stream_that_is_damaged_on_its_way(cameras, tmp_path):
         assert camera.wait(20, PATIENCE) is not None, camera.state
 
 
+@pytest.mark.slow
 def test_a_stream_whose_resolution_changes_midway(cameras, tmp_path):
     first = encoded(tmp_path, "a.ts", "-c:v", "libx264", "-g", "10", seconds=2).read_bytes()
     second = encoded(tmp_path, "b.ts", "-c:v", "libx264", "-g", "10", size="640x360", seconds=4).read_bytes()

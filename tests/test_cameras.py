@@ -228,6 +228,7 @@ def test_files_are_below_the_folder_that_is_allowed_or_nowhere(make, tmp_path):
     assert str(tmp_path) not in entry.source.shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["clip.mp4", "inner"])
 def test_a_link_that_is_put_in_place_later_does_not_lead_out(make, tmp_path, place):
     """Of the file itself, and of a folder on the way to it."""
@@ -256,6 +257,7 @@ def test_a_link_within_the_folder_is_followed(make, tmp_path):
     assert entry.camera.wait(-1, 30) is not None, entry.camera.state
 
 
+@pytest.mark.slow
 def test_links_among_photos_do_not_lead_out(make, tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()

@@ -478,6 +478,7 @@ def test_another_engine(home, photos):
 # -- objects --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_objects(home, photos, tmp_path):
     copy = tmp_path / "found" / "astronaut.jpg"
     result = home.run("objects", photos["astronaut.png"], "--annotate", tmp_path / "found")
@@ -704,6 +705,7 @@ def test_the_script_for_a_shell(home, shell):
         assert subprocess.run([program, "-n"], input=script.stdout, text=True, capture_output=True).stderr == ""
 
 
+@pytest.mark.slow
 def test_bash_completes_commands_and_options(tmp_path):
     """Through bash itself: the script is sourced, its function called, and what it offers is read."""
     bash = shutil.which("bash")
@@ -825,12 +827,14 @@ def clip(tmp_path_factory, photos) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_watch_says_who_comes(presidents, clip):
     result = presidents.run("watch", clip, "--every-frame")
     assert result.exit_code == 0, result.stderr
     assert re.fullmatch(r"00:0[01]\.\d  Barack Obama is there\n", result.stdout)
 
 
+@pytest.mark.slow
 def test_watch_as_json_has_a_line_for_every_picture(presidents, clip):
     result = presidents.run("watch", clip, "--every-frame", "--json", "--landmarks", "68")
     assert result.exit_code == 0, result.stderr
@@ -865,6 +869,7 @@ def test_watch_writes_a_video(presidents, clip, tmp_path):
         video.release()
 
 
+@pytest.mark.slow
 def test_watch_ends_after_some_time(presidents):
     result = presidents.run("watch", "test:320x180@10", "--seconds", "1", "--json")
     assert result.exit_code == 0, result.stderr
@@ -882,6 +887,7 @@ def test_watch_what_is_not_there(presidents, tmp_path):
     assert result.exit_code == 1 and "[storage_error]" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_window_needs_a_screen(presidents):
     presidents.environ.pop("DISPLAY", None)
     code, out, err = presidents.process("watch", "test:", "--window", "--seconds", "1")

@@ -63,6 +63,7 @@ def test_plain_photos_are_comparable(engine, photos, file):
     assert judged.verdicts[0].comparable
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("each", DEGRADATIONS, ids=lambda each: each.kind)
 def test_strangers_who_are_damaged_alike_stay_strangers(engine, plain_faces, each):
     points = engine.info.calibration
@@ -157,6 +158,7 @@ def test_a_negative_is_nobody_enrols_nobody_and_may_be_forced(service, plain_fac
     assert service.video.vision.match(enrolled.encoding.vector[None])[0].subject != "Negative"
 
 
+@pytest.mark.slow
 def test_boxes_of_faces_beyond_the_edge_are_inside_the_photo(service, plain_faces):
     """What is computed from the whole face is not changed by that: the share that is cut off is of the whole box."""
     pixels, face = plain_faces["Obama"]
@@ -176,6 +178,7 @@ def test_boxes_of_faces_beyond_the_edge_are_inside_the_photo(service, plain_face
     assert beyond
 
 
+@pytest.mark.slow
 def test_a_forced_photo_stays_enrolled_when_it_is_encoded_anew(service, plain_faces, tmp_path, models_dir):
     pixels, face = plain_faces["Obama"]
     for name in ("x.forced.jpg", "y.jpg"):

@@ -117,6 +117,7 @@ def test_the_linter_has_nothing_to_say():
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_what_is_copied_is_enough_to_serve(tmp_path, photos, models_dir, monkeypatch):
     """The image's own files, in a folder that cannot be written to, with its settings and its command."""

@@ -137,6 +137,7 @@ class TestResNet:
         assert np.array_equal(resnet.describe_jittered(chips, 1), resnet.describe(chips))
         assert resnet.describe_jittered(chips[:0], 3).shape == (0, 128)
 
+    @pytest.mark.slow
     def test_dlib_takes_over_when_the_graph_differs(self, monkeypatch, caplog, dlib_resnet):
         monkeypatch.setattr(onnx, "TOLERANCE", 0.0)
         with caplog.at_level(logging.WARNING):
@@ -231,6 +232,7 @@ class TestMmod:
     def test_finds_some_faces_at_all(self, mmod):
         assert len(mmod.detect(scene(*SCENES["three"]))[0]) >= 1
 
+    @pytest.mark.slow
     def test_dlib_takes_over_when_the_graph_differs(self, monkeypatch, caplog):
         monkeypatch.setattr(onnx, "SCORE_TOLERANCE", -1.0)
         with caplog.at_level(logging.WARNING):

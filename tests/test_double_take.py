@@ -112,6 +112,7 @@ def where(broker: Broker) -> Where:
     return Where("127.0.0.1", broker.port, user=broker.user, password=broker.password)
 
 
+@pytest.mark.slow
 @needs_broker
 def test_who_appears_is_published_and_no_name_is_retained(hub, broker):
     people = ["Ada", "Bob"]

@@ -67,6 +67,7 @@ def measured(engine, recipe, paths, detector=None, embedder=None, threshold=1.1)
     return report
 
 
+@pytest.mark.slow
 def test_the_same_engine_does_not_drift(engine, recipe, paths):
     report = measured(engine, recipe, paths)
     assert (report["provider"], report["photos"], report["photos_unread"]) == ("openvino", 3, 1)
@@ -78,6 +79,7 @@ def test_the_same_engine_does_not_drift(engine, recipe, paths):
     assert all(value > 0 for value in report["cpu_ms"].values()) and len(report["cpu_ms"]) == 4
 
 
+@pytest.mark.slow
 def test_vectors_that_are_off_are_off_by_that(engine, recipe, paths):
     report = measured(engine, recipe, paths, embedder=Longer(engine.embedder, 0.25))["embedding"]
     assert report["same_chips"] == pytest.approx({"median": 0.25, "p99": 0.25, "max": 0.25}, abs=1e-6)

@@ -139,6 +139,7 @@ def held(enrolment) -> dict[str, set[str]]:
     return {name: {each.photo for each in enrolment.gallery.templates(name)} for name in enrolment.gallery.subjects()}
 
 
+@pytest.mark.slow
 def test_copies_share_a_template_now_and_after_a_restart(home, pictures):
     for number, name in enumerate(("original", "other", "poor", "small")):
         home.put(f"Obama/{number}.jpg", pictures[name])
@@ -189,6 +190,7 @@ def test_joined_people_have_their_copies_found_and_parted_ones_do_not_keep_them(
     assert held(enrolment) == {"Barack": {ids["poor"]}}
 
 
+@pytest.mark.slow
 def test_pictures_written_anew_in_many_ways_are_copies(engine, photos):
     limit = engine.info.calibration.threshold * 0.35
     for name in ("obama.jpg", "biden.jpg", "astronaut.png"):

@@ -260,6 +260,7 @@ def test_files_are_found_by_path_and_by_photo_and_move(cache):
     assert cache.files_of([many["s/3.jpg"]]) == [("t/3.jpg", STAMP, many["s/3.jpg"])]
 
 
+@pytest.mark.slow
 def test_a_cache_that_another_process_has_locked_is_waited_for_not_thrown_away(path):
     filled(path, 5)
     other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -293,6 +294,7 @@ def remnants(path: Path, secrets: list[bytes]) -> np.ndarray:
     return np.intersect1d(there, np.frombuffer(b"".join(secrets), "<u8"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beside", [False, True], ids=["alone", "with another process's connection"])
 def test_forgetting_leaves_no_byte_of_face_or_thumbnail(path, beside):
     cache = EncodingsCache(path)
@@ -403,6 +405,7 @@ def test_processes_that_start_at_once_on_a_new_cache_lose_nothing(path):
         cache.close()
 
 
+@pytest.mark.slow
 def test_threads_share_one_cache(cache):
     failures = []
 

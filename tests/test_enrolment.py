@@ -426,6 +426,7 @@ def test_a_start_that_was_cut_short_goes_on_where_it_was(home, faces, monkeypatc
     assert home.engine.described - described == 7 - 4  # two batches were kept
 
 
+@pytest.mark.slow
 def test_a_file_with_a_time_of_another_century_is_enrolled(home, faces):
     file = home.put("Ann/a.jpg", jpeg(faces["obama"]))
     os.utime(file, ns=(2**62 * 3, 2**62 * 3))
@@ -554,6 +555,7 @@ def test_a_rename_that_cannot_be_changes_nothing(three, old, new, error):
     assert held(enrolment) == before
 
 
+@pytest.mark.slow
 def test_requests_and_looks_at_the_folder_side_by_side(home, faces, engine):
     enrolment = home.enrolment()
     examined = [(data := jpeg(faces["obama"], i), examine(engine, data, EnrolmentRules())) for i in range(1, 13)]
@@ -596,6 +598,7 @@ def test_requests_and_looks_at_the_folder_side_by_side(home, faces, engine):
 # --- files that are still being written -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pause", [0.1, 0.5], ids=["faster than it settles", "slower than it settles"])
 @pytest.mark.parametrize("kind", ["jpeg", "png"])
 def test_a_file_that_grows_is_enrolled_when_it_is_complete_and_never_before(home, faces, monkeypatch, pause, kind):

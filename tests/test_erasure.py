@@ -101,6 +101,7 @@ def test_a_damaged_line_does_not_stop_an_erasure(people, photos, tmp_path, numbe
     assert pictures == ({"2.jpg"} if number != 1 else set())
 
 
+@pytest.mark.slow
 def test_an_erasure_that_fails_in_the_events_is_finished_later(people, photos, tmp_path):
     people.enroll("Ada", photos["astronaut.png"])
     happened(people, tmp_path, event("Ada"))

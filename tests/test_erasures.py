@@ -248,6 +248,7 @@ def test_an_erasure_that_could_not_be_finished_says_so_and_is_finished_later(ser
     assert service.audit.verify().problems == []
 
 
+@pytest.mark.slow
 def test_an_erasure_is_finished_by_the_next_process(service, faces, settings):
     service.subjects.enrol("Ada Zebulon", faces["obama"])
     happened(service, event(subject="Ada Zebulon"))
@@ -264,6 +265,7 @@ def test_an_erasure_is_finished_by_the_next_process(service, faces, settings):
         after.close()
 
 
+@pytest.mark.slow
 def test_nobody_is_enrolled_under_a_name_whose_erasure_is_not_finished(service, faces):
     service.subjects.enrol("Ada", faces["obama"])
     happened(service, event(subject="Ada"))
@@ -319,6 +321,7 @@ def next_process(service, settings):
         each.close()
 
 
+@pytest.mark.slow
 def test_a_renaming_is_finished_by_the_next_process(service, faces, settings, next_process):
     service.subjects.enrol("Ada Zebulon", faces["obama"])
     happened(service, event(subject="Ada Zebulon"))
@@ -355,6 +358,7 @@ def test_erasing_a_last_photo_is_finished_by_the_next_process(service, faces, se
     assert b"Zebulon" not in everything(settings.state_dir) + everything(settings.known_faces)
 
 
+@pytest.mark.slow
 def test_a_last_photo_that_was_not_erased_stays(service, faces, settings, next_process):
     photo = service.subjects.enrol("Ada Zebulon", faces["obama"]).encoding.photo
     Unfinished(settings.state_dir / "unfinished").begin(Whose("Ada Zebulon", (photo,)), only_photos=True)
@@ -362,6 +366,7 @@ def test_a_last_photo_that_was_not_erased_stays(service, faces, settings, next_p
     assert list(after.audit.names().values()) == ["Ada Zebulon"] and after.erasures.pending == 0
 
 
+@pytest.mark.slow
 def test_changes_are_noted_before_anything_is_changed(service, faces, monkeypatch):
     noted = []
 
@@ -400,6 +405,7 @@ def test_somebody_renamed_and_erased_while_the_events_are_stuck_is_gone_in_the_e
     assert b"Zebulon" not in held and b"Lovelace" not in held and PICTURE not in held
 
 
+@pytest.mark.slow
 def test_damaged_names_of_the_audit_log_do_not_stop_an_erasure(service, faces, settings):
     service.subjects.enrol("Ada", faces["obama"])
     names = settings.state_dir / "audit" / "names.json"

@@ -573,6 +573,7 @@ PAIRS = (
 )
 
 
+@pytest.mark.slow
 def test_photos_are_looked_at_once(tmp_path, people, source):
     paths = sorted(people.rglob("*_*.*"))
     cache = EncodingsCache(tmp_path / "evaluation.sqlite")

@@ -42,6 +42,7 @@ def story(events: Events) -> list[str]:
     return [f"{each['kind']} {each['subject']}" for each in events.page()]
 
 
+@pytest.mark.slow
 def test_results_become_events_with_pictures(make):
     events = make(STAYING)
     events.state(DOOR, State("live"))
@@ -60,6 +61,7 @@ def test_results_become_events_with_pictures(make):
     assert events.present() == {} and events.counts()["written"] == 3
 
 
+@pytest.mark.slow
 def test_a_name_that_comes_late_names_what_it_replaces(make):
     events = make(STAYING)
     for number in range(8):
@@ -253,6 +255,7 @@ def show(events: Events, name: str | None, frames: int = 4, track: int = 1, at: 
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_who_is_erased_before_a_camera_leaves_without_a_name(make):
     events = make(STAYING)
     heard = []
@@ -293,6 +296,7 @@ def test_who_is_enrolled_again_is_named_again(tmp_path):
         events.close()
 
 
+@pytest.mark.slow
 def test_who_is_renamed_before_a_camera_stays_there_under_the_new_name(make):
     events = make(STAYING)
     show(events, "Ada")
@@ -305,6 +309,7 @@ def test_who_is_renamed_before_a_camera_stays_there_under_the_new_name(make):
     assert story(events) == ["appeared Ada Lovelace", "left Ada Lovelace"]
 
 
+@pytest.mark.slow
 def test_two_people_at_a_camera_who_are_merged_leave_once(make):
     events = make(STAYING)
     for number in range(4):
@@ -316,6 +321,7 @@ def test_two_people_at_a_camera_who_are_merged_leave_once(make):
     assert story(events) == ["appeared Ada", "appeared Ada", "left Ada"]
 
 
+@pytest.mark.slow
 def test_what_another_process_asks_for_reaches_who_is_at_a_camera(make, tmp_path):
     from recognizer.events.event_log import EventLog
 

@@ -231,6 +231,7 @@ def bucket(monkeypatch) -> Iterator[str]:
     assert not [thread for thread in threading.enumerate() if "moto" in thread.name.lower()]
 
 
+@pytest.mark.slow
 @needs_arrow
 def test_to_s3_and_back(bucket):
     import boto3
@@ -250,6 +251,7 @@ def test_to_s3_and_back(bucket):
     assert export_results(PHOTOS, bucket, "csv")[0].rows == 4
 
 
+@pytest.mark.slow
 def test_a_bucket_that_is_not_there(bucket):
     with pytest.raises(StorageError, match="the destination cannot be used") as caught:
         export_events(EVENTS, "s3://no-such-bucket/x", "jsonl")

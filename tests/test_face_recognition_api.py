@@ -120,6 +120,7 @@ class TestSameAnswers:
         assert np.array_equal(np.array(ours.face_locations(image, 0, "cnn")).reshape(-1, 4), theirs[f"{name} cnn"])
         assert ours.batch_face_locations([image], 0) == [ours.face_locations(image, 0, "cnn")]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("model", ["small", "large"])
     def test_landmarks_to_the_last_bit(self, photos, theirs, name, model):
         image = ours.load_image_file(str(photos[name]))

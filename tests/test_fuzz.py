@@ -77,6 +77,7 @@ def parts(draw) -> bytes:
     return b"--b\r\n" + head.encode("utf-8", "surrogatepass") + b"\r\n\r\n" + draw(plain) + b"\r\n"
 
 
+@pytest.mark.slow
 @examples(250)
 @given(st.lists(parts(), max_size=4), st.integers(0, 3000), st.lists(st.tuples(st.integers(0, 3000), plain), max_size=2))
 def test_a_multipart_body_is_read_or_refused(made, cut, pieces):
@@ -132,6 +133,7 @@ values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @examples(200)
 @given(st.dictionaries(st.sampled_from(["image_base64", "other_base64", "subject", "x"]), values) | values)
 @example({"image_base64": "=" * 500})
@@ -226,6 +228,7 @@ def test_a_damaged_cache_gives_what_was_written_or_nothing_and_works_on(changes,
         check_cache(Path(folder))
 
 
+@pytest.mark.slow
 @examples(60)
 @given(st.integers(0, 10**6), st.integers(0, 7))
 def test_a_single_flipped_bit_is_never_another_face(place, bit):
@@ -236,6 +239,7 @@ def test_a_single_flipped_bit_is_never_another_face(place, bit):
         check_cache(Path(folder))
 
 
+@pytest.mark.slow
 @examples(40)
 @given(st.binary(max_size=600), st.sampled_from(["-wal", "-shm", "-journal"]))
 def test_foreign_bytes_beside_the_cache_do_no_harm(content, suffix):
@@ -253,6 +257,7 @@ def network_file(name: str) -> bytes:
     return manifest.dlib_file(name).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "read_network, name",
     [
@@ -293,6 +298,7 @@ hostile_names = st.sampled_from([
 ])  # fmt: skip
 
 
+@pytest.mark.slow
 @examples(150)
 @given(st.lists(st.text(max_size=30) | hostile_names, min_size=1, max_size=6))
 def test_whatever_a_subject_is_called_its_photo_lies_in_a_folder_of_its_own_and_is_found_again(wanted):
@@ -322,6 +328,7 @@ def test_whatever_a_subject_is_called_its_photo_lies_in_a_folder_of_its_own_and_
         shutil.rmtree(root)
 
 
+@pytest.mark.slow
 @examples(150)
 @given(st.text(max_size=40) | hostile_names)
 def test_looking_for_any_name_finds_nobody_outside(name):

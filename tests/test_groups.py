@@ -75,6 +75,7 @@ def named(group, photo) -> list[str | None]:
     return [face.subject for face in group.recognition.recognize(photo).faces]
 
 
+@pytest.mark.slow
 def test_each_group_names_its_own_people_only(home, faces):
     service = home.open()
     service.subjects.enrol("Barack", faces["obama"])
@@ -111,6 +112,7 @@ def test_which_names_a_group_can_have(home):
         service.groups.delete("nobody's")
 
 
+@pytest.mark.slow
 def test_photos_dropped_into_a_group_are_taken_up_while_a_server_runs_and_go_with_their_files(home, faces):
     service = home.open(watch=True)
     folder = home.settings.groups_dir / "staff" / "Joe"
@@ -125,6 +127,7 @@ def test_photos_dropped_into_a_group_are_taken_up_while_a_server_runs_and_go_wit
         service.groups.get("staff")
 
 
+@pytest.mark.slow
 def test_a_group_that_is_deleted_while_somebody_waits_for_it_does_not_come_back(home, monkeypatch):
     service = home.open()
     service.groups.add("staff")
@@ -144,6 +147,7 @@ def test_a_group_that_is_deleted_while_somebody_waits_for_it_does_not_come_back(
     assert not folder.exists()
 
 
+@pytest.mark.slow
 def test_two_services_on_one_folder_know_of_each_other(home, faces):
     one, other = home.open(watch=True), home.open(watch=True)
     one.groups.add("staff").subjects.enrol("Joe", faces["biden"])
@@ -170,6 +174,7 @@ def test_who_is_erased_from_a_group_leaves_nothing_and_others_of_the_name_stay(h
     assert left == [] and not any(staff.erasures.whose("Barack").photos)
 
 
+@pytest.mark.slow
 def test_a_deleted_group_is_gone_with_its_people_and_templates(home, faces):
     service = home.open()
     staff = service.groups.add("staff")
@@ -181,6 +186,7 @@ def test_a_deleted_group_is_gone_with_its_people_and_templates(home, faces):
     assert service.groups.add("staff") and service.groups.identity("staff").id != id_
 
 
+@pytest.mark.slow
 def test_an_id_and_what_clients_store_outlive_a_restart(home):
     service = home.open()
     service.groups.add("staff", azure={"name": "The staff"})
@@ -193,6 +199,7 @@ def test_an_id_and_what_clients_store_outlive_a_restart(home):
     assert again.groups.identity("staff").data == {"azure": {"name": "The staff"}, "rekognition": {"users": 2}}
 
 
+@pytest.mark.slow
 def test_an_expired_consent_erases_in_a_group_as_well(home, faces):
     service = home.open()
     staff = service.groups.add("staff")
@@ -205,6 +212,7 @@ def test_an_expired_consent_erases_in_a_group_as_well(home, faces):
     assert staff.subjects.all() == [] and service.subjects.person("Joe").templates == 1
 
 
+@pytest.mark.slow
 def test_a_group_is_encrypted_backed_up_and_restored(home, faces, tmp_path):
     service = home.open()
     staff = service.groups.add("staff", azure={"name": "The staff"})
@@ -233,6 +241,7 @@ def test_a_group_is_encrypted_backed_up_and_restored(home, faces, tmp_path):
     assert named(again.groups.get("staff"), faces["biden"]) == ["Joe"]
 
 
+@pytest.mark.slow
 def test_the_id_of_a_person_outlives_names_and_restarts_and_is_erased_with_the_person(home, faces, tmp_path):
     service = home.open()
     staff = service.groups.add("staff")
@@ -260,6 +269,7 @@ def test_the_id_of_a_person_outlives_names_and_restarts_and_is_erased_with_the_p
     assert not list(folder.glob("*/.person.json")) or id_ not in next(folder.glob("*/.person.json")).read_text()
 
 
+@pytest.mark.slow
 def test_who_is_joined_with_another_has_the_others_id(home, faces):
     service = home.open()
     for name, photo in {"Barack": "obama", "Mr Obama": "obama2", "Joe": "biden"}.items():
@@ -288,6 +298,7 @@ def test_detected_faces_are_known_for_their_time_and_the_oldest_go_first():
     assert store.forget_like(lambda vector: bool(vector.sum() == 4)) == 3 and store.count_like(lambda vector: True) == 0
 
 
+@pytest.mark.slow
 def test_a_camera_names_the_people_of_its_group_whatever_becomes_of_the_group(home, faces):
     service = home.open()
     service.subjects.enrol("Barack", faces["obama"])
@@ -316,6 +327,7 @@ def test_a_camera_names_the_people_of_its_group_whatever_becomes_of_the_group(ho
     assert cameras.change(door.id, group="default").camera is not old and seen(door.id) == "Barack"
 
 
+@pytest.mark.slow
 def test_events_of_people_of_a_group_are_renamed_and_erased_with_them(home, faces):
     from .e2e.homes import event
     from .test_erasures import happened
@@ -331,6 +343,7 @@ def test_events_of_people_of_a_group_are_renamed_and_erased_with_them(home, face
     assert service.events.find("staff/Joe B") == [] and len(service.events.find("Joe")) == 1
 
 
+@pytest.mark.slow
 def test_groups_from_python(tmp_path, models_dir, photos):
     where = {"state_dir": tmp_path / "state", "models_dir": models_dir, "workers": 1}
     with recognizer.open(tmp_path / "known", **where) as people:

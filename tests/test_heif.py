@@ -23,6 +23,7 @@ def exif(orientation: int) -> bytes:
     return block.tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize(
     "width, height, right, down", [(320, 240, 0, 0), (300, 220, 5, -7), (100, 80, -40, 30), (64, 64, 0, 0)]
@@ -133,6 +134,7 @@ def hdr_files(srgb: np.ndarray, transfer: int, white: float = 203.0) -> dict[str
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transfer", [hdr.PQ, hdr.HLG])
 def test_hdr_photos_look_like_the_usual_ones(transfer):
     soft = (SCENE // 2 + 20).astype(np.uint8)

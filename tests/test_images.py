@@ -283,6 +283,7 @@ def truncated_switch(request, monkeypatch):
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", request.param)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FILES)
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.9, 0.99])
 def test_what_is_cut_short_is_broken(kind, share, truncated_switch):

@@ -121,6 +121,7 @@ def test_a_disk_that_refuses_is_told_and_tried_again(sealed_home, faces, monkeyp
     assert enrolment.problems() == [] and is_sealed(file.read_bytes())
 
 
+@pytest.mark.slow
 def test_a_photo_that_is_replaced_while_it_is_encrypted_is_not_lost(sealed_home, faces, monkeypatch):
     """The new photo comes after the old one was read and its encrypted form written, just before that gets its name."""
     file = sealed_home.put("Ann/a.jpg", faces["obama"])
@@ -184,6 +185,7 @@ def test_a_file_that_nobody_may_write_is_replaced_by_its_owner(tmp_path):
 # --- replaced by templates ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", [-3600, 0, 7200])
 def test_a_photo_is_replaced_by_its_template(home, faces, when):
     file = home.put("Ann/a.jpg", faces["obama"])
@@ -249,6 +251,7 @@ def test_a_template_that_is_renamed_still_enrols(home, faces, name):
     assert held(again) == {name[:3]: 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

@@ -175,6 +175,7 @@ def test_revoking_twice_and_revoking_nobody(keys):
         keys.revoke("nothing")
 
 
+@pytest.mark.slow
 def test_losing_the_file_locks_everybody_out(keys, file):
     _, text = keys.add("a", "read")
     assert keys.check(text)

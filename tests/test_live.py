@@ -124,6 +124,7 @@ def test_a_camera_runs_while_it_is_watched_and_a_little_longer(around):
         assert pictures(view, 1)
 
 
+@pytest.mark.slow
 def test_who_comes_back_in_time_finds_the_camera_running(around):
     around.live.linger = 3600.0
     camera = around.cameras.get("default").camera
@@ -135,6 +136,7 @@ def test_who_comes_back_in_time_finds_the_camera_running(around):
     assert camera.counts["connects"] == 1
 
 
+@pytest.mark.slow
 def test_one_view_for_all_who_want_the_same_and_each_picture_encoded_once(around, monkeypatch):
     encodings = Counter()
     encode = mjpeg.encode
@@ -192,6 +194,7 @@ def test_a_snapshot_opens_the_camera_and_lets_go_of_it(around):
     wait_until(lambda: around.live.running() == [])
 
 
+@pytest.mark.slow
 def test_a_snapshot_of_a_camera_that_did_not_run_has_names(around, monkeypatch):
     """The first pictures of a camera come before anybody in them was compared; Home Assistant asks for one now and then."""
     ada = axis(0)
@@ -272,6 +275,7 @@ def test_while_a_camera_is_lost_viewers_get_cards_and_snapshots_an_error_with_th
         cameras.close()
 
 
+@pytest.mark.slow
 def test_a_snapshot_of_a_camera_that_gives_no_picture_whole_says_so(around, tmp_path):
     with HttpCamera() as web:
         web.damage = True
@@ -425,6 +429,7 @@ def test_closing_while_many_watch_ends_them_all(around):
     assert len(ended) == 10 and not around.cameras.get("default").camera.running
 
 
+@pytest.mark.slow
 def test_frames_are_not_kept(around):
     with around.live.view(ViewKey("default")) as view:
         pictures(view, 40)
@@ -433,6 +438,7 @@ def test_frames_are_not_kept(around):
         assert len(frames) < 12
 
 
+@pytest.mark.slow
 def test_several_cameras_all_move(around):
     entries = [around.cameras.add(PATTERN, f"Camera {letter}") for letter in "ABCD"]
     seen = {entry.id: 0 for entry in entries}

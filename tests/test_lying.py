@@ -41,6 +41,7 @@ def watched(lying: LyingFaces, detector, pixels: np.ndarray, seconds: range) -> 
     return turns
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("turn", [90, 180, 270])
 def test_the_turn_that_is_wanted_makes_faces_upright(detector, frame, turn):
     hung = np.ascontiguousarray(np.rot90(frame, turn // 90))  # counterclockwise, so that turning it clockwise is right

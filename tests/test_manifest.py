@@ -251,6 +251,7 @@ def test_progress_rises_to_the_whole(server, tmp_path):
     assert done == sorted(done) and done[-1] == whole
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_download_once(server, tmp_path):
     script = (
         "import sys; from tests.test_manifest import asset; from recognizer.weights.manifest import fetch_assets;"

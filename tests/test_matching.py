@@ -42,6 +42,7 @@ def galleries(draw):
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(galleries(), st.sampled_from(BLOCKS))
 def test_ranking_is_the_brute_force_one_whatever_the_block(case, block):

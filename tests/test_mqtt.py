@@ -70,6 +70,7 @@ def ids(listener: Listener) -> list[int]:
     return [json.loads(payload)["id"] for payload in listener.of("recognizer/cameras/door/event")]
 
 
+@pytest.mark.slow
 @needs_broker
 def test_an_appearance_reaches_a_subscriber(hub, broker):
     listener = Listener(broker)
@@ -156,6 +157,7 @@ def test_nothing_is_announced_without_discovery(hub, broker):
     listener.close()
 
 
+@pytest.mark.slow
 @needs_broker
 def test_a_broker_that_is_killed_loses_no_event(hub, broker):
     mqtt = sink(hub, broker)
@@ -208,6 +210,7 @@ def test_a_wrong_password_is_said_and_never_shown(hub, broker, caplog):
     assert "wr0ng" not in shown and "uthori" in mqtt.problem
 
 
+@pytest.mark.slow
 @needs_broker
 def test_the_broker_says_offline_when_the_server_is_gone_at_once(hub, broker):
     listener = Listener(broker)
@@ -220,6 +223,7 @@ def test_the_broker_says_offline_when_the_server_is_gone_at_once(hub, broker):
     listener.close()
 
 
+@pytest.mark.slow
 @needs_broker
 @pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")  # paho leaves it unclosed
 def test_tls_with_an_authority_of_ones_own_and_none_without(hub, tmp_path, authority):
@@ -277,6 +281,7 @@ def test_names_as_topics_stay_apart():
     assert all(set(topic_part(name)).isdisjoint("/+# ") for name in names) and topic_part("door") == "door"
 
 
+@pytest.mark.slow
 @needs_broker
 def test_what_is_acknowledged_while_an_event_is_published_holds_nothing_up(hub, broker):
     listener = Listener(broker)
@@ -353,6 +358,7 @@ def test_nobody_seems_to_be_there_after_a_kill_and_a_start(tmp_path, broker):
     listener.close()
 
 
+@pytest.mark.slow
 @needs_broker
 def test_a_connection_that_comes_back_shows_who_is_there_before_it_is_online(hub, broker):
     mqtt = sink(hub, broker)
@@ -397,6 +403,7 @@ def test_only_the_event_entity_has_names_and_it_ignores_what_is_late(hub, broker
     listener.close()
 
 
+@pytest.mark.slow
 @needs_broker
 def test_a_quiet_camera_loses_the_picture_of_who_is_erased(hub, broker):
     listener = Listener(broker)
@@ -425,6 +432,7 @@ def test_a_quiet_camera_loses_the_picture_of_who_is_erased(hub, broker):
     listener.close()
 
 
+@pytest.mark.slow
 @needs_broker
 def test_a_picture_goes_from_the_broker_when_its_event_goes(tmp_path, broker):
     now = [time.time()]
@@ -440,6 +448,7 @@ def test_a_picture_goes_from_the_broker_when_its_event_goes(tmp_path, broker):
     listener.close()
 
 
+@pytest.mark.slow
 @needs_broker
 def test_no_name_that_was_erased_while_the_broker_was_away_is_sent(hub, broker):
     mqtt = sink(hub, broker, people=lambda: [])
@@ -461,6 +470,7 @@ def test_no_name_that_was_erased_while_the_broker_was_away_is_sent(hub, broker):
     listener.close()
 
 
+@pytest.mark.slow
 @needs_broker
 def test_more_topics_than_the_client_library_queues(hub, broker):
     cameras = [(f"camera{number}", f"Camera {number}") for number in range(400)]
@@ -475,6 +485,7 @@ def test_more_topics_than_the_client_library_queues(hub, broker):
     listener.close()
 
 
+@pytest.mark.slow
 @needs_broker
 def test_an_event_that_the_broker_refuses_each_time_holds_up_no_other(tmp_path, hub):
     with Broker(tmp_path / "small", options="max_packet_size 20000\n") as broker:

@@ -182,6 +182,7 @@ def test_checking_labels():
 # -- the service ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_from_python(people, photos, portrait):
     by_path, by_array = people.objects(photos["astronaut.png"]), people.objects(portrait)
     assert by_path == by_array and by_path[0].label == "person"
@@ -205,6 +206,7 @@ def test_a_large_photo_gets_boxes_of_its_own_size(people, portrait):
     assert people.service.recognition.annotated(seen)[:2] == b"\xff\xd8"
 
 
+@pytest.mark.slow
 def test_the_setting_is_the_threshold(tmp_path, models_dir, portrait):
     with recognizer.open(
         tmp_path / "known", state_dir=tmp_path / "state", models_dir=models_dir, object_threshold=1.0
@@ -254,6 +256,7 @@ def test_the_first_call_fetches_and_once(bare, models_dir, monkeypatch, portrait
     assert {answer.objects[0].label for answer in answers} == {"person"}
 
 
+@pytest.mark.slow
 def test_without_a_network_one_sentence_says_what_to_do(bare, monkeypatch, models_dir, portrait):
     asked = []
 
@@ -273,6 +276,7 @@ def test_without_a_network_one_sentence_says_what_to_do(bare, monkeypatch, model
     assert bare.recognition.objects(photo).objects[0].label == "person"
 
 
+@pytest.mark.slow
 def test_while_one_fetches_others_are_told_to_come_back(bare, monkeypatch, models_dir, portrait):
     begun, go_on = threading.Event(), threading.Event()
 

@@ -148,6 +148,7 @@ def test_every_error_that_a_route_can_answer_with_is_told_somewhere():
             assert f'"{kind.code}"' in told, kind.__name__
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_every_schema_has_an_example_that_it_accepts_and_is_used(name):
     if name != "Photo":

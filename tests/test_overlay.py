@@ -92,6 +92,7 @@ def test_a_box_lies_where_the_face_is_in_the_colour_of_what_is_known(font, size,
     assert np.array_equal(picture[: top // 2], pixels[: top // 2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", ["Zoë O'Brien", "Ελένη Παπαδοπούλου", "Анна Каренина", "Nguyễn Thị Ánh"])
 def test_a_name_is_readable_and_how_sure_it_is_stands_below(font, size, name):

@@ -177,6 +177,7 @@ def exiftool(*args) -> None:
     subprocess.run(["exiftool", "-q", "-overwrite_original", *map(str, args)], check=True, timeout=60)
 
 
+@pytest.mark.slow
 @needs_exiftool
 def test_names_are_written_beside_photos_and_read_back(home, tmp_path):
     copy = tmp_path / "other"

@@ -561,6 +561,7 @@ def test_several_sources_under_one_loop(people, clip, still_clip):
     assert all(found["Barack Obama"] == 1 for found in paced)
 
 
+@pytest.mark.slow
 def test_somebody_enrolled_while_watching_is_named_from_then_on(people, clip, photos):
     async def enrolling():
         found = []

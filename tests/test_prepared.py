@@ -91,6 +91,7 @@ def test_a_network_that_is_read_counts_as_used(origin, module):
     assert time.time() - file.stat().st_mtime < 60
 
 
+@pytest.mark.slow
 def test_the_engine_that_reads_stored_networks_gives_the_same_embeddings(models_dir, tmp_path, photos):
     import numpy as np
 

@@ -114,6 +114,7 @@ NONSENSE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", CRASHES)
 def test_a_decoder_that_crashes_is_an_error_and_the_next_photo_is_read(made, fault):
     box = made(CRASHES[fault])
@@ -132,6 +133,7 @@ def test_a_child_is_not_believed_what_cannot_be(made, fault):
     assert reads(box)
 
 
+@pytest.mark.slow
 def test_too_few_pixels_are_waited_for_no_longer_than_any_others(made):
     box = made(NONSENSE["too few pixels"], seconds=2.0)
     with pytest.raises(DecoderTooSlow):
@@ -148,6 +150,7 @@ def test_a_decoder_that_computes_for_ever_is_ended_by_the_system(made):
     assert reads(box)
 
 
+@pytest.mark.slow
 def test_a_decoder_that_waits_for_ever_is_given_up(made):
     box = made("time.sleep(10_000)", seconds=1.0)
     with pytest.raises(DecoderTooSlow):
@@ -193,6 +196,7 @@ def test_nothing_is_written_to_a_file_by_what_decodes(made, tmp_path):
     assert reads(box)
 
 
+@pytest.mark.slow
 def test_a_child_that_was_killed_while_it_waited_is_replaced_unseen(made):
     box = made("pass")
     for _ in range(3):
@@ -201,6 +205,7 @@ def test_a_child_that_was_killed_while_it_waited_is_replaced_unseen(made):
     assert reads(box)
 
 
+@pytest.mark.slow
 @POSIX
 def test_a_child_that_is_killed_over_a_photo_harms_that_photo_only(made):
     box = made("time.sleep(60)")
@@ -251,6 +256,7 @@ def test_many_threads_share_a_few_children():
     assert box.idle_pids == []
 
 
+@pytest.mark.slow
 def test_no_jpeg_png_or_webp_starts_a_child():
     program = (
         "import subprocess, sys\n"
@@ -289,6 +295,7 @@ def test_children_end_with_the_process_that_started_them(end):
         assert time.monotonic() < until
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_fork_has_children_of_its_own():
     program = (
@@ -308,6 +315,7 @@ def test_a_fork_has_children_of_its_own():
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.slow
 def test_an_idle_child_ends_by_itself():
     command = sandbox.child_command(1)
     command[2] = command[2].replace("sandbox.serve()", "sandbox.IDLE_SECONDS = 0.2; sandbox.serve()")

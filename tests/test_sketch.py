@@ -69,6 +69,7 @@ def answers(gallery: MemoryGallery, probes: np.ndarray, k: int) -> list:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [1, 2, 7])
 def test_finds_what_a_full_search_finds(k, monkeypatch):
     few(monkeypatch)
@@ -98,6 +99,7 @@ def test_sketches_order_rows_as_their_distances_do():
     assert np.corrcoef(rank[order], np.arange(len(order)))[0, 1] > 0.98
 
 
+@pytest.mark.slow
 def test_a_few_people_with_most_of_the_photos_do_not_hide_the_others():
     crowd = people(1, 4000)
     gallery = gallery_of(crowd, 1000)
@@ -107,6 +109,7 @@ def test_a_few_people_with_most_of_the_photos_do_not_hide_the_others():
     assert {subject for subject, *_ in found} == {"s0", "s1", "s2", "s3"}
 
 
+@pytest.mark.slow
 def test_rows_added_since_and_rows_removed_are_seen():
     vectors = people(3000, 3)
     gallery = gallery_of(vectors, 1000)
@@ -120,6 +123,7 @@ def test_rows_added_since_and_rows_removed_are_seen():
     assert answers(gallery, late[1], 1)[0][0][0] != "s5001"
 
 
+@pytest.mark.slow
 def test_nothing_of_a_removed_face_stays_in_its_sketch(kind):
     vectors = people(3000, 3)
     gallery = gallery_of(vectors, 1000)
@@ -147,6 +151,7 @@ def test_nothing_of_a_removed_face_stays_in_its_sketch(kind):
     assert (again[1][500:, 0] == distances[1][500:, 0]).mean() > 0.99
 
 
+@pytest.mark.slow
 def test_what_is_added_has_a_sketch_at_once_and_twice_as_many_have_new_axes():
     vectors = people(2000, 1)
     gallery = gallery_of(vectors[:1200], 1000)
@@ -164,6 +169,7 @@ def test_what_is_added_has_a_sketch_at_once_and_twice_as_many_have_new_axes():
     assert answers(gallery, vectors[::40, 0], 2) == answers(plain, vectors[::40, 0], 2)
 
 
+@pytest.mark.slow
 def test_a_gallery_that_is_packed_keeps_its_sketches():
     vectors = people(6000, 1)
     gallery = gallery_of(vectors, 1000)
@@ -176,6 +182,7 @@ def test_a_gallery_that_is_packed_keeps_its_sketches():
         assert answers(gallery, vectors[i], 1)[0][0][:2] == (f"s{i}", "p0")
 
 
+@pytest.mark.slow
 def test_vectors_without_principal_axes_are_searched_whole(monkeypatch):
     few(monkeypatch)
     vectors = np.random.default_rng(6).normal(size=(6000, 1, 256))
@@ -204,6 +211,7 @@ def test_nothing_is_sketched_once_nearly_all_are_gone(monkeypatch):
     assert answers(gallery, people(3000, 1)[2999], 1)[0][0][:2] == ("s2999", "p0")
 
 
+@pytest.mark.slow
 def test_codes_in_several_segments_and_rows_that_have_none_yet(kind, monkeypatch):
     if kind == "sketches":
         pytest.skip("sketches have no segments")

@@ -144,6 +144,7 @@ class Opened:
 OPENED = Opened()
 
 
+@pytest.mark.slow
 def test_every_file_that_a_life_writes_is_of_a_known_kind(service, faces, tmp_path):  # noqa: F811, a fixture
     """Enrol, rename, see, back up, agree, export and erase, and look at every path that was written to, also for a moment."""
     from .e2e.homes import event

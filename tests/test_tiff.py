@@ -74,6 +74,7 @@ def forms():
             yield sample_format, bits, colours
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:'mode' parameter is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("sample_format, bits, colours", list(forms()))
 def test_every_form_is_read_as_it_was_written_or_refused(sample_format, bits, colours):

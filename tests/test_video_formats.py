@@ -135,6 +135,7 @@ FORMATS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_format_looks_as_ffmpeg_shows_it(camera, tmp_path, name):
     file = made(tmp_path / name, *FORMATS[name])
@@ -161,6 +162,7 @@ INTERLACED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", INTERLACED)
 def test_interlaced_video_shows_one_moment(camera, tmp_path, name):
     order, *options = INTERLACED[name]
@@ -207,6 +209,7 @@ def with_matrix(file: Path, a: float, b: float, c: float, d: float) -> None:
     file.write_bytes(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MATRICES)
 def test_a_track_that_is_turned_or_mirrored(camera, tmp_path, name):
     file = made(tmp_path / "clip.mp4", "-c:v", "libx264", "-pix_fmt", "yuv420p")
@@ -237,6 +240,7 @@ def test_a_stream_that_says_itself_that_it_is_mirrored(camera, tmp_path):
     alike(following(read, 0, 3), shown(plain)[:, ::-1], within=12)  # and so are the pictures after it
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", ["64/45", "12/11", "1/2", "8/9"])
 @pytest.mark.parametrize("turn", ["as it is", "quarter turn"])
 def test_pixels_that_are_not_square(camera, tmp_path, shape, turn):
@@ -273,6 +277,7 @@ def test_a_cover_is_no_video(camera, tmp_path, disposition):
     alike(first(camera(file)), shown(film), within=2)
 
 
+@pytest.mark.slow
 def test_music_with_a_cover_holds_no_video(camera, tmp_path):
     cover = made(tmp_path / "cover.jpg", "-frames:v", 1, "-pix_fmt", "yuvj420p")
     sound = ("-f", "lavfi", "-i", "sine=duration=1")

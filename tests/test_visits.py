@@ -128,6 +128,7 @@ def found(service, probes, subject=None, **more) -> list[str]:
     return [each.id for each, _ in service.visits.search(probes, subject, **more)]
 
 
+@pytest.mark.slow
 def test_the_past_is_searched_named_corrected_and_erased(service, photos, tmp_path):
     obama3 = images.encode_jpeg(images.resize(images.decode(photos["obama3.jpg"].read_bytes()).pixels, 500))
     seen = service.recognition.describe(obama3)

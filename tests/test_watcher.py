@@ -33,6 +33,7 @@ def watched(request, tmp_path, engine, recipe):
     home.close()
 
 
+@pytest.mark.slow
 def test_dropping_renaming_changing_and_deleting(watched, faces):
     home, enrolment, enrolled = watched
     obama, biden, collins = faces["obama"], faces["biden"], faces["collins"]
@@ -52,6 +53,7 @@ def test_dropping_renaming_changing_and_deleting(watched, faces):
     assert enrolled({"Joe Biden": [biden]})
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_be_used_is_told_and_stops_nothing(watched, faces):
     home, enrolment, enrolled = watched
     home.put("Ann/notes.txt", b"no photo")
@@ -62,6 +64,7 @@ def test_a_file_that_cannot_be_used_is_told_and_stops_nothing(watched, faces):
     assert eventually(lambda: [(problem.path, problem.code) for problem in enrolment.problems()] == expected)
 
 
+@pytest.mark.slow
 def test_a_folder_copied_as_a_whole(watched, faces, tmp_path):
     home, _, enrolled = watched
     source = tmp_path / "source"
@@ -72,6 +75,7 @@ def test_a_folder_copied_as_a_whole(watched, faces, tmp_path):
     assert enrolled({name: [data] for name, data in faces.items()})
 
 
+@pytest.mark.slow
 def test_the_folder_that_goes_and_comes_back(watched, faces):
     """A network share that is gone for a while, or somebody who moves the folder: nothing stops for good."""
     home, enrolment, enrolled = watched
@@ -91,6 +95,7 @@ def eventually_after_a_while(enrolment) -> bool:
     return len(enrolment.gallery) == 0
 
 
+@pytest.mark.slow
 def test_closing_ends_the_threads_and_what_comes_later_is_not_enrolled(tmp_path, engine, recipe, faces):
     home = Home(tmp_path, engine, recipe)
     enrolment = home.enrolment()
@@ -106,6 +111,7 @@ def test_closing_ends_the_threads_and_what_comes_later_is_not_enrolled(tmp_path,
     home.close()
 
 
+@pytest.mark.slow
 def test_without_announcements_the_folder_is_polled(tmp_path, engine, recipe, faces, monkeypatch):
     """A system that has run out of watches: the real thread, with a listener that fails as watchfiles does then."""
     import watchfiles
@@ -126,6 +132,7 @@ def test_without_announcements_the_folder_is_polled(tmp_path, engine, recipe, fa
         home.close()
 
 
+@pytest.mark.slow
 def test_an_error_in_one_look_is_followed_by_another(tmp_path, engine, recipe, faces, monkeypatch):
     home = Home(tmp_path, engine, recipe)
     enrolment = home.enrolment()

@@ -110,6 +110,7 @@ def _now() -> float:
     return time.time()
 
 
+@pytest.mark.slow
 def test_every_event_is_posted_in_order(log, receiver, start):
     put(log, 3)  # a receiver that is new hears of what comes from now on
     hook = start(receiver.url)
@@ -123,6 +124,7 @@ def test_every_event_is_posted_in_order(log, receiver, start):
     assert hook.counts == {"delivered": 20, "retried": 0, "dropped": 0} and hook.waiting == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("secret", [SECRET, "any text, Ö"])
 def test_signatures_are_those_of_the_specification(log, receiver, start, secret):
     start(receiver.url, secret=key_of(secret))
@@ -152,6 +154,7 @@ def test_a_secret_that_is_no_base64():
     assert "hidden" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_failures_are_tried_again_in_order(log, receiver, start, caplog):
     receiver.answers = [500, 503, 302, 200, 404, 200]
     with caplog.at_level(logging.INFO):
@@ -164,6 +167,7 @@ def test_failures_are_tried_again_in_order(log, receiver, start, caplog):
     assert "hidden" not in caplog.text and f"http://127.0.0.1:{receiver.port}" in caplog.text
 
 
+@pytest.mark.slow
 def test_an_event_that_is_refused_makes_way_for_the_next(log, receiver, start):
     receiver.answers = [400, 422, 400]
     hook = start(receiver.url)
@@ -172,6 +176,7 @@ def test_an_event_that_is_refused_makes_way_for_the_next(log, receiver, start):
     assert receiver.ids == [2]
 
 
+@pytest.mark.slow
 def test_an_old_event_is_dropped_when_it_fails(log, receiver, start):
     receiver.answers = [500]
     hook = start(receiver.url, retry_seconds=60)
@@ -181,6 +186,7 @@ def test_an_old_event_is_dropped_when_it_fails(log, receiver, start):
     assert receiver.ids == [2] and hook.counts["dropped"] == 1
 
 
+@pytest.mark.slow
 def test_the_receiver_says_when_to_come_again(log, receiver):
     pauses = []
 
@@ -197,6 +203,7 @@ def test_the_receiver_says_when_to_come_again(log, receiver):
     assert len(pauses) == 2 and pauses[0] == 77 and pauses[1] <= QUICK["most"]
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_while_the_receiver_and_then_the_server_are_away(log, tmp_path):
     receiver = Receiver()
     port = receiver.port
@@ -227,6 +234,7 @@ def test_nothing_is_lost_while_the_receiver_and_then_the_server_are_away(log, tm
         log.close()
 
 
+@pytest.mark.slow
 def test_more_than_may_wait_is_dropped_and_counted(log, receiver, start):
     hook = start(receiver.url, backlog=10)
     hook.stop()
@@ -236,6 +244,7 @@ def test_more_than_may_wait_is_dropped_and_counted(log, receiver, start):
     assert receiver.ids == list(range(41, 51)) and hook.counts["dropped"] == 40
 
 
+@pytest.mark.slow
 def test_a_slow_receiver_delays_only_itself(log, receiver, start):
     slow = start("http://127.0.0.1:9/", least=3600, most=3600)
     start(receiver.url)

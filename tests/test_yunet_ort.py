@@ -60,6 +60,7 @@ def test_gives_what_opencv_gives(yunet, model, pixels):
     assert np.allclose(rows[:, 14], wanted[:, 14], rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_gives_what_opencv_gives_of_photos(yunet, model, photos):
     for name in ("obama.jpg", "biden.jpg", "astronaut.png", "obama_partial_face.jpg"):
         pixels = cv2.cvtColor(cv2.imread(str(photos[name])), cv2.COLOR_BGR2RGB)

@@ -132,6 +132,7 @@ def test_a_detector_says_what_it_is(detector):
     assert detector.name in DETECTORS and detector.preferred_size >= 320
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PEOPLE)
 def test_a_face_is_found_with_box_and_points_where_they_belong(pictures, detected, name):
     height, width = pictures[name].shape[:2]
@@ -186,6 +187,7 @@ def test_memory_layout_and_write_protection_change_nothing(detector, pictures, d
     assert np.array_equal(pixels, kept)
 
 
+@pytest.mark.slow
 def test_a_detector_gives_the_same_again_and_in_any_order(detector, pictures, detected):
     again = {name: detector.detect(pictures[name]) for name in reversed(PEOPLE)}
     assert all(same_faces(detected[name], again[name]) for name in PEOPLE)
@@ -209,6 +211,7 @@ def test_an_embedder_of_no_faces_gives_no_rows(embedder, pictures):
         assert rows.shape == (0, embedder.dim) and rows.dtype == np.float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("pixels", "error"), WRONG)
 def test_an_embedder_refuses_what_is_no_picture(embedder, found, pixels, error):
     with pytest.raises(error, match="expected"):
@@ -231,6 +234,7 @@ def test_photos_of_one_person_are_nearer_than_of_two(embedder, pictures, found, 
         assert row.shape == (embedder.dim,) and row.dtype == np.float32 and np.isfinite(row).all()
 
 
+@pytest.mark.slow
 def test_faces_described_together_are_as_described_alone(embedder, pictures, found, described):
     names = ["obama.jpg", "biden.jpg", "astronaut.png"]
     heights = np.cumsum([0, *(pictures[name].shape[0] for name in names)])
@@ -247,6 +251,7 @@ def test_faces_described_together_are_as_described_alone(embedder, pictures, fou
         assert np.linalg.norm(row - described[name][0]) < 0.05  # a chip at the border of its photo has other neighbours
 
 
+@pytest.mark.slow
 def test_photos_described_together_are_as_described_alone(embedder, pictures, found, described):
     photos = [(pictures[name], found["yunet5"][name]) for name in PEOPLE]
     photos.insert(2, (pictures["obama.jpg"], Faces.empty("yunet5")))
@@ -268,6 +273,7 @@ def test_memory_layout_changes_no_embedding(embedder, pictures, found, described
         assert np.array_equal(embedder.embed(layout, faces), expected)
 
 
+@pytest.mark.slow
 def test_a_face_partly_or_wholly_beyond_the_picture_is_described_with_numbers(embedder, pictures, found):
     pixels, faces = pictures["obama.jpg"], found["yunet5"]["obama.jpg"]
     for dx, dy in [(-150, 0), (150, 300), (0, -200), (5000, 5000), (-5000, 0)]:
@@ -469,6 +475,7 @@ def test_a_second_look_is_taken_only_where_it_can_pay(looking, pictures, height,
     assert engine.detector.looks == looks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "height", "face"), [(12_000, 2000, 60), (8000, 6000, 50)])
 def test_small_faces_of_very_large_photos_are_found_in_tiles(looking, photos, width, height, face):
     """As face_recognition finds them, which looks at every pixel."""
@@ -498,6 +505,7 @@ def test_a_photo_no_larger_than_the_first_look_is_looked_at_once_each_way_up(loo
     assert engine.detector.looks == [640, *TURNED, 640]  # live video looks at a frame once
 
 
+@pytest.mark.slow
 def test_min_face_leaves_out_faces_below_it_and_no_others(engine, pictures):
     image = images.from_array(pictures["astronaut.png"])
     all_faces = engine.find(image, 1)

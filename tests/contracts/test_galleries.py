@@ -70,6 +70,7 @@ def found(gallery, probe, k=1) -> list[tuple[str, float, str]]:
 # --- the empty gallery -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_empty_gallery_finds_nobody(make):
     gallery = make()
     assert isinstance(gallery, Gallery)
@@ -371,6 +372,7 @@ def crowd(dim=32, count=4000):
     return [template(f"far{i}", "p", rng.normal(size=dim) + 50) for i in range(count)]
 
 
+@pytest.mark.slow
 def test_a_template_that_is_replaced_is_never_missing(make):
     gallery = make(32)
     gallery.add([*crowd(), template("ann", "p", axis(0, 32))])
@@ -379,6 +381,7 @@ def test_a_template_that_is_replaced_is_never_missing(make):
             assert found(gallery, axis(0, 32)) == [("ann", 0, "p")]
 
 
+@pytest.mark.slow
 def test_a_template_that_is_removed_is_found_at_its_own_distance_or_not_at_all(make):
     """A row that is cleared while it is compared would be a vector of zeros: near to every short probe."""
     gallery = make(32)
@@ -396,6 +399,7 @@ def test_a_template_that_is_removed_is_found_at_its_own_distance_or_not_at_all(m
             assert (subject, distance) in expected or subject.startswith("far")
 
 
+@pytest.mark.slow
 def test_a_subject_that_is_renamed_always_has_one_of_its_names(make):
     gallery = make(32)
     gallery.add([*crowd(), template("ann", "p", axis(0, 32)), template("ann", "q", axis(1, 32))])
@@ -411,6 +415,7 @@ def test_a_subject_that_is_renamed_always_has_one_of_its_names(make):
             assert second[0].startswith("far")  # never under both names at once
 
 
+@pytest.mark.slow
 def test_everything_at_once(make):
     gallery, counter = make(8), itertools.count()
     rng = np.random.default_rng(4)
