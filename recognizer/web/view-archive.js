@@ -108,7 +108,9 @@ class Archive {
 
   nothing() {
     const add = this.addable && may("admin") && button("Add a folder", () => this.addFolder(), { icon: "add", kind: "primary" });
-    return empty("image", "No photos in the archive", "Add a folder with `recognizer archive add DIR` on the server; its photos are only read. Then find everything that shows somebody.", add);
+    return empty("image", "No photos in the archive", [
+      "Add a folder with ", el("code", null, "recognizer archive add DIR"), " on the server; its photos are only read. Then find everything that shows somebody.",
+    ], add);
   }
 
   addFolder() {
