@@ -384,6 +384,7 @@ def test_only_the_event_entity_has_names_and_it_ignores_what_is_late(hub, broker
     appear(hub, "Ada Lovelace", time="2026-11-21T10:00:00.000Z")  # as after a broker that was away for days
     appear(hub, "Ada Lovelace")
     wait_for(lambda: mqtt.counts["delivered"] == 2)
+    wait_for(lambda: len(listener.of("recognizer/cameras/door/event")) == 2)  # delivered to the broker, which passes it on
     late, new = listener.of("recognizer/cameras/door/event")
     config = shown(listener, "homeassistant/device/recognizer_door/config")["components"]
 

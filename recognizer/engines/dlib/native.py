@@ -19,8 +19,11 @@ from recognizer.core import geometry
 from recognizer.core.types import Face, Faces, check_pixels
 from recognizer.weights import manifest
 
-#: Degrees of tilt from which on dlib's landmarks are found on an upright copy of a face, and the side of that copy.
-TURNED, PATCH = 30.0, 400
+#: Degrees of tilt, by landmark scheme, from which on dlib's landmarks are found on an upright copy of a face. What dlib's own
+#: detectors find upright stays with dlib, to the last bit; beyond half a right angle a face was found on a turned copy.
+TURNED = {"yunet5": 30.0, "dlib5": 45.0}
+#: Side of that copy in pixels.
+PATCH = 400
 #: An object of dlib, which has no types: ``dlib.full_object_detection``.
 Shape: TypeAlias = Any
 
@@ -50,7 +53,7 @@ def shapes(pixels: np.ndarray, faces: Faces, points: int = 5) -> list[Shape]:
     made = []
     for face, box in zip(faces, dlib_boxes(faces), strict=True):
         turn = geometry.roll(face.landmarks, face.scheme)
-        if abs(turn) <= TURNED:
+        if abs(turn) <= TURNED[face.scheme]:
             made.append(find_points(pixels, _rectangle(box)))
         else:
             made.append(_turned_shape(find_points, pixels, face, turn))
