@@ -396,6 +396,9 @@ class KnownFaces:
         StorageError
         """
         self._require_possible(subject)
+        return self._made_folder(subject)
+
+    def _made_folder(self, subject: str) -> Path:
         with _disk():
             folder = self.subject_folder(subject)
             if folder is None:
@@ -428,7 +431,7 @@ class KnownFaces:
         with _disk():
             if self.subject_folder(subject) is None and self._appears(subject, name, data):
                 return f"{subject}/{name}"
-        folder = self.make_folder(subject)
+        folder = self._made_folder(subject)
         with _disk():
             write_durably(folder / name, data)
         return f"{folder.name}/{name}"

@@ -218,6 +218,11 @@ class WaitingPicturesHolding:
         return {"waiting_pictures": waiting + self._strangers.waiting_pictures(before)}
 
 
+def _resembles(whose: Whose, limit: float) -> Callable[[np.ndarray], bool]:
+    """Whether an embedding is within `limit` of a template of `whose`, who must have one."""
+    return lambda vector: bool(matching.distances(vector, whose.templates).min() <= limit)
+
+
 class StrangersHolding:
     """Pictures of somebody from before they were enrolled. A stranger has no name: the templates tell.
 
@@ -233,12 +238,8 @@ class StrangersHolding:
     def __init__(self, strangers: KeptStrangers, limit: Callable[[], float]):
         self._strangers, self._limit = strangers, limit
 
-    def _like(self, whose: Whose) -> Callable[[np.ndarray], bool]:
-        limit = self._limit()
-        return lambda vector: bool(matching.distances(vector, whose.templates).min() <= limit)
-
     def find(self, whose: Whose) -> int:
-        return self._strangers.count_like(self._like(whose)) if len(whose.templates) else 0
+        return self._strangers.count_like(_resembles(whose, self._limit())) if len(whose.templates) else 0
 
     def export(self, whose: Whose) -> Iterator[ExportedFile]:
         """Nothing: that a stranger is this person is likely, not certain, and the file may be handed out."""
@@ -249,7 +250,7 @@ class StrangersHolding:
 
     def erase(self, whose: Whose) -> None:
         if len(whose.templates):
-            self._strangers.forget_like(self._like(whose))
+            self._strangers.forget_like(_resembles(whose, self._limit()))
 
     def verify(self, whose: Whose) -> dict[str, int]:
         return {"strangers": self.find(whose)}
@@ -270,10 +271,6 @@ class DetectedFacesHolding:
     def __init__(self, faces: FaceStore, limit: Callable[[], float]):
         self._faces, self._limit = faces, limit
 
-    def _like(self, whose: Whose) -> Callable[[np.ndarray], bool]:
-        limit = self._limit()
-        return lambda vector: bool(matching.distances(vector, whose.templates).min() <= limit)
-
     def find(self, whose: Whose) -> int:
         """None that make somebody known: these have no names, and are forgotten within a day."""
         return 0
@@ -287,10 +284,10 @@ class DetectedFacesHolding:
 
     def erase(self, whose: Whose) -> None:
         if len(whose.templates):
-            self._faces.forget_like(self._like(whose))
+            self._faces.forget_like(_resembles(whose, self._limit()))
 
     def verify(self, whose: Whose) -> dict[str, int]:
-        return {"templates": self._faces.count_like(self._like(whose)) if len(whose.templates) else 0}
+        return {"templates": self._faces.count_like(_resembles(whose, self._limit())) if len(whose.templates) else 0}
 
 
 class VisitsHolding:
