@@ -28,9 +28,7 @@ from recognizer.core.types import Box, Face
 from recognizer.engines import central, make_engine, signals
 from recognizer.engines.comparability import FILE, MOST
 from recognizer.engines.dlib import native
-from recognizer.engines.dlib.onnx import face_chips
 from recognizer.engines.joined import DLIB_WEIGHT
-from recognizer.engines.sface import chips
 from recognizer.evaluation import degrade
 from recognizer.evaluation.degradations import PLAIN, degradations
 from recognizer.galleries.thresholds import Curve
@@ -94,9 +92,10 @@ def described(engine, pixels: np.ndarray, centre) -> dict:
     box = geometry.dlib_boxes(one.boxes)[0]
     points = np.array(native.points_of(shape), np.float32)
     as_dlib = Face(Box(*map(float, box)), 0.0, points, "dlib5")
-    chip = face_chips(pixels, [shape])
-    dlib, mirrored = engine.embedder._dlib._network.describe(np.concatenate([chip, chip[:, :, ::-1]]))
-    raw = engine.embedder._sface._network.describe(chips(pixels, one, points[None]))[0]
+    joined = engine.embedder
+    (dlib,) = joined.dlib.embed_shapes([(pixels, [shape])])[0]
+    (mean,), _ = joined.dlib.embed_with_mirrored([(pixels, [shape])])[0]
+    (sface,) = joined.sface.describe_points([(pixels, one, points[None])])
     return {
         "found": True,
         "yunet5": signals.picture_signals(pixels, one[0], NO_MEAN),
@@ -104,9 +103,9 @@ def described(engine, pixels: np.ndarray, centre) -> dict:
         "small yunet5": signals.reduced(quality.aligned_grey(pixels, one[0])),
         "small dlib5": signals.reduced(quality.aligned_grey(pixels, as_dlib)),
         "dlib": dlib,
-        "mirrored": mirrored,
-        "sface": raw / np.linalg.norm(raw),
-        "norm": float(np.linalg.norm(raw)),
+        "mirrored": 2 * mean - dlib,
+        "sface": sface.vectors[0],
+        "norm": float(sface.strengths[0]),
         "landmarks": one.landmarks[0],
         "box": tuple(one[0].box),
     }
