@@ -46,6 +46,7 @@ STATUSES = {
         "SightingsOff",
         "FolderNotFound",
         "ArchiveGroupNotFound",
+        "JobNotFound",
     },
     405: {"MethodNotAllowed"},
     409: {
@@ -59,6 +60,7 @@ STATUSES = {
         "NothingToUndo",
         "SettingFixed",
         "TooManyCameras",
+        "TooManyJobs",
         "InUse",
         "NotEmpty",
     },

@@ -56,7 +56,8 @@
     │   ├── CameraNotFound          no camera has that id
     │   ├── SightingsOff            visits at cameras are not kept
     │   ├── FolderNotFound          no such folder is in the archive
-    │   └── ArchiveGroupNotFound    no group of the archive has that id
+    │   ├── ArchiveGroupNotFound    no group of the archive has that id
+    │   └── JobNotFound             no job has that id, or it was deleted
     ├── Conflict                    conflicts with the current state
     │   ├── NameTaken               the name, or a similar one, is in use
     │   │   └── GroupTaken          a group has the name, or a similar one
@@ -68,7 +69,8 @@
     │   ├── SettingFixed            the setting has a value elsewhere
     │   ├── FolderInArchive         the folder, or one around or in it, is in the archive
     │   ├── NothingToUndo           no decision about the archive can be undone
-    │   └── TooManyCameras          the maximum number of cameras is reached
+    │   ├── TooManyCameras          the maximum number of cameras is reached
+    │   └── TooManyJobs             the maximum number of jobs, or of bytes that wait, is reached
     ├── CameraUnavailable           the camera delivers no picture now
     ├── Busy                        the queue is full; try again shortly
     │   ├── Starting                the server is still loading
@@ -451,6 +453,12 @@ class ArchiveGroupNotFound(NotFound):
     code = "archive_group_not_found"
 
 
+class JobNotFound(NotFound):
+    """No job has that id, or it was deleted."""
+
+    code = "job_not_found"
+
+
 class Conflict(RecognizerError):
     """The request conflicts with the current state."""
 
@@ -521,6 +529,12 @@ class TooManyCameras(Conflict):
     """The maximum number of cameras is reached."""
 
     code = "too_many_cameras"
+
+
+class TooManyJobs(Conflict):
+    """The maximum number of jobs, or of bytes of uploaded photos that wait, is reached."""
+
+    code = "too_many_jobs"
 
 
 class CameraUnavailable(RecognizerError):

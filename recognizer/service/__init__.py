@@ -65,6 +65,7 @@ from recognizer.service.group_audit import GroupAudit
 from recognizer.service.group_follower import GroupFollower
 from recognizer.service.group_vision import GroupVision
 from recognizer.service.groups import SEPARATOR, PeopleGroup, PeopleGroups
+from recognizer.service.job_service import JobLimits, KeptJobs
 from recognizer.service.matcher import Matcher
 from recognizer.service.node_work import NodeWork
 from recognizer.service.object_finder import ObjectFinder
@@ -77,6 +78,7 @@ from recognizer.service.subject_holdings import (
     DetectedFacesHolding,
     EnrolledHolding,
     EventsHolding,
+    JobsHolding,
     LeftoversHolding,
     OtherCachesHolding,
     StrangersHolding,
@@ -184,6 +186,19 @@ class Service:
         )
         self._other_caches = other_caches = OtherCachesHolding(enrolment, [state / name for name in reseal.CACHES[1:]])
         self.visits = KeptVisits(state, settings.sightings, settings.sightings_days, engine, self.matcher, rules, self.vault)
+        #: Batches of photos that are worked off in the background.
+        self.jobs = KeptJobs(
+            state,
+            enrolment.database if isinstance(enrolment, SharedEnrolment) else None,
+            _job_limits(settings, pool.workers),
+            lambda: self.groups,
+            self.attribute_finder,
+            pool,
+            fetcher,
+            self.others.learn,
+            audit,
+            self.vault,
+        )
         of_this_node: list[Holding] = [
             EventsHolding(self.events),
             WaitingPicturesHolding(self.strangers, lambda: self.video.sightings),
@@ -203,6 +218,7 @@ class Service:
                 EnrolledHolding(enrolment, rules.max_bytes),
                 other_caches,
                 *of_this_node,
+                JobsHolding(self.jobs),
                 AuditNamesHolding(audit),
                 leftovers,
             ]
@@ -282,6 +298,7 @@ class Service:
                 DetectedFacesHolding(self.detected_faces, lambda: self.matcher.one_to_one),
                 VisitsHolding(self.visits, prefix=name + SEPARATOR),
                 ArchiveHolding(self.archive, prefix=name + SEPARATOR),
+                JobsHolding(self.jobs, prefix=name + SEPARATOR),
                 AuditNamesHolding(audit),
                 LeftoversHolding(enrolment, settings.state_dir),
             ]
@@ -389,6 +406,7 @@ class Service:
     def _purge(self) -> int:
         """Delete what is old; returns how many events these were."""
         self.detected_faces.purge()
+        self.jobs.purge()
         return self.events.purge()
 
     def _follow(self) -> Watcher | Feed:
@@ -424,8 +442,8 @@ class Service:
         return finished
 
     def serve(self) -> None:
-        """Start what only a server does, not a command: deliver events, process strangers, run the cameras that are always
-        on.
+        """Start what only a server does, not a command: deliver events, process strangers, work off jobs, run the cameras that
+        are always on.
 
         Raises
         ------
@@ -440,6 +458,7 @@ class Service:
             self.visits.start()
         except StorageError as error:
             log.warning("no visits are kept: %s", error.message)
+        self.jobs.start()
         self.video.start()
 
     def close(self) -> None:
@@ -453,6 +472,7 @@ class Service:
             self.group_follower = None
         if self.sweep:
             self.sweep.close()
+        self.jobs.close()
         self.video.end_live()
         self.events.close()  # after the cameras: their people leave now
         self.strangers.close()
@@ -581,6 +601,17 @@ def _event_rules(settings: Settings) -> EventRules:
         unknown_quality=settings.event_unknown_quality,
         left_seconds=settings.event_left_seconds,
         attributes=settings.event_attributes,
+    )
+
+
+def _job_limits(settings: Settings, workers: int) -> JobLimits:
+    return JobLimits(
+        settings.job_photos,
+        settings.job_bytes,
+        settings.job_days,
+        max(1, workers // 2) if settings.job_workers is None else settings.job_workers,
+        settings.jobs_from,
+        settings.max_image_bytes,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path, PurePosixPath
 
@@ -108,7 +108,15 @@ class Subjects:
 
     # -- enrolment ----------------------------------------------------------------------------------------------
 
-    def enrol(self, subject: str, photo: bytes, *, face: str = "only", force: bool = False) -> EnrolledPhoto:
+    def enrol(
+        self,
+        subject: str,
+        photo: bytes,
+        *,
+        face: str = "only",
+        force: bool = False,
+        confirm: Callable[[], None] = lambda: None,
+    ) -> EnrolledPhoto:
         """Enrol a photo of `subject`; what returns is on the disk and in the gallery.
 
         Parameters
@@ -119,6 +127,8 @@ class Subjects:
         force : bool
             Enrol even if the face looks like another subject's, or is not comparable. A template of a face that is not
             comparable stays marked.
+        confirm : callable
+            Called before anything is stored, while nobody can be erased or renamed; what it raises is raised.
 
         Raises
         ------
@@ -131,6 +141,7 @@ class Subjects:
         extension = images.sniff(photo) or "photo"
         examined, _ = self._pool.run_inference(self._examine, photo, face, force)
         with self._change(subject):  # under the lock: of two requests that enrol one face at once, the second is refused
+            confirm()
             self._erasures.require_finished(subject)
             warnings = self._compare_with_enrolled(subject, examined, force)
             entry, new = self._enrolment.add(

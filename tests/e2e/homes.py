@@ -28,6 +28,7 @@ NOTHING_LEFT = dict.fromkeys(
         "strangers",
         "visits",
         "archive",
+        "jobs",
         "names",
         "leftovers",
     ),
