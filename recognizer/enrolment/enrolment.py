@@ -349,8 +349,7 @@ class Enrolment:
     def entry_of(self, photo: str) -> Entry | None:
         """The file that holds a usable photo, the first by path whoever's it is; None where there is none."""
         with self._table.lock:
-            found = [each for each in self._table.all() if each.photo == photo and each.encoding.vector is not None]
-        return min(found, key=lambda entry: entry.path, default=None)
+            return self._table.entry_of(photo)
 
     @property
     def problem_count(self) -> int:
