@@ -41,6 +41,7 @@ _REPLACED = (
     "audit",
     "encryption.json",
     "groups",
+    "bin",
 )
 _JOURNALS = ("-wal", "-shm", "-journal")
 #: Files that only their owner may read.

@@ -51,6 +51,7 @@ format_type = hug.types.one_of(["json", "jpeg"])
 event_id_type = hug.types.in_range(0, 10**15)
 events_format_type = hug.types.one_of(["sse", "json"])
 presence_format_type = hug.types.one_of(["json", "csv"])
+people_order_type = hug.types.one_of(["name", "photos", "seen", "expires"])
 role_type = hug.types.one_of(ROLES)
 
 
