@@ -55,6 +55,7 @@
     │   ├── StrangersOff            strangers are disabled by a setting
     │   ├── CameraNotFound          no camera has that id
     │   ├── SightingsOff            visits at cameras are not kept
+    │   ├── BinItemNotFound         the bin has no such deletion, or no longer
     │   ├── FolderNotFound          no such folder is in the archive
     │   ├── ArchiveGroupNotFound    no group of the archive has that id
     │   └── JobNotFound             no job has that id, or it was deleted
@@ -67,6 +68,7 @@
     │   ├── InUse                   another process uses the installation
     │   ├── NotEmpty                the target of a restore is not empty
     │   ├── SettingFixed            the setting has a value elsewhere
+    │   ├── BinOff                  deletions cannot be undone here
     │   ├── FolderInArchive         the folder, or one around or in it, is in the archive
     │   ├── NothingToUndo           no decision about the archive can be undone
     │   ├── TooManyCameras          the maximum number of cameras is reached
@@ -429,6 +431,12 @@ class StrangersOff(NotFound):
     code = "strangers_off"
 
 
+class BinItemNotFound(NotFound):
+    """The bin has no such deletion, or no longer."""
+
+    code = "bin_item_not_found"
+
+
 class CameraNotFound(NotFound):
     """No camera has that id."""
 
@@ -511,6 +519,12 @@ class SettingFixed(Conflict):
     """The environment or the configuration file has a value for the setting."""
 
     code = "setting_fixed"
+
+
+class BinOff(Conflict):
+    """Deletions are final: the setting says so, or people are in a database that servers share."""
+
+    code = "bin_off"
 
 
 class FolderInArchive(Conflict):

@@ -528,6 +528,9 @@ class Settings:
     strangers_days: float = _setting(
         30.0, float, "Days after the last sighting until a stranger is deleted.", least=0.01, most=36_500
     )
+    bin_days: float = _setting(
+        7.0, float, "Days for which deletions on the page can be undone; 0 makes them final at once.", least=0, most=365
+    )
     webhooks: tuple[str, ...] = _setting(
         (), _urls, "URLs that every event is posted to, separated by spaces.", shown="none", secret=True
     )

@@ -16,8 +16,9 @@ import numpy as np
 
 from recognizer.core import names
 from recognizer.core.consent import Consent
-from recognizer.core.errors import DatabaseAway, NameTaken, PhotoNotFound, StorageError, SubjectNotFound
+from recognizer.core.errors import Conflict, DatabaseAway, NameTaken, PhotoNotFound, StorageError, SubjectNotFound
 from recognizer.core.identity import Identity
+from recognizer.core.particulars import Particulars
 from recognizer.core.vault import Vault
 from recognizer.database.connection import ChangeWriter, Database
 from recognizer.enrolment.cache import FORCED, Encoding, FileStamp
@@ -193,6 +194,15 @@ class SharedEnrolment(Enrolment):
             (note, consent.expires, consent.ends, number),
         )
         changes.note("subject", number)
+
+    def particulars(self, subject: str) -> Particulars:
+        return Particulars()
+
+    def change_particulars(self, subject: str, change: Callable[[Particulars], Particulars]) -> Particulars:
+        changed = change(Particulars())
+        if changed:
+            raise Conflict("tags, covers and file names are not stored in a database that servers share")
+        return changed
 
     def expired(self, now: float | None = None) -> dict[str, float]:
         try:

@@ -50,13 +50,18 @@ _ASCII_BLANKS = b" \t\r\n\f\v"
 
 @dataclass
 class Body:
-    """The contents of a body: plain fields as given (text, or JSON's own types), and photos as bytes by field."""
+    """The contents of a body: plain fields as given (text, or JSON's own types), and photos as bytes by field.
+
+    `file_names` has the name of the file for each photo, None where the sender gave none.
+    """
 
     fields: dict[str, object] = field(default_factory=dict)
     photos: dict[str, list[bytes]] = field(default_factory=dict)
+    file_names: dict[str, list[str | None]] = field(default_factory=dict, compare=False)
 
-    def add_photo(self, name: str, data: bytes) -> None:
+    def add_photo(self, name: str, data: bytes, file_name: str | None = None) -> None:
         self.photos.setdefault(name, []).append(data)
+        self.file_names.setdefault(name, []).append(file_name)
 
 
 def read(environ: Mapping, limit: int, takes_photos: bool = True, plain_bytes: int = PLAIN_BYTES) -> Body:
@@ -195,8 +200,8 @@ def _add_field(body: Body, name: str, value: object) -> None:
 def _multipart(content_type: str, data: bytes, most: int) -> Body:
     charset = _charset(content_type)
     body, plain = Body(), _Plain(most)
-    for name, is_file, content in read_multipart(content_type, data):
-        _add_part(body, plain, name, is_file, content, charset)
+    for name, is_file, content, file_name in read_multipart(content_type, data):
+        _add_part(body, plain, name, is_file, content, file_name, charset)
     return body
 
 
@@ -211,8 +216,8 @@ def _charset(content_type: str) -> str:
     return charset
 
 
-def read_multipart(content_type: str, data: bytes) -> Iterator[tuple[str, bool, bytes]]:
-    """Name, whether it is a file, and content of each part of a multipart body.
+def read_multipart(content_type: str, data: bytes) -> Iterator[tuple[str, bool, bytes, str | None]]:
+    """Name, whether it is a file, content and the file's name of each part of a multipart body.
 
     Raises
     ------
@@ -228,10 +233,10 @@ def read_multipart(content_type: str, data: bytes) -> Iterator[tuple[str, bool, 
         raise BadRequest(f"the multipart body cannot be read: {cut(str(error))}") from None
 
 
-def _parts(data: bytes, boundary: str) -> Iterator[tuple[str, bool, bytes]]:
-    """Name, whether it is a file, and content of each part. All in memory: the size of `data` is bounded already.
+def _parts(data: bytes, boundary: str) -> Iterator[tuple[str, bool, bytes, str | None]]:
+    """Name, whether it is a file, content and the file's name of each part. All in memory: the size of `data` is bounded.
 
-    Part headers are read as Latin-1, which every byte is: the name of a file may be in any encoding, and is not used.
+    Part headers are read as Latin-1, which every byte is: the name of a file may be in any encoding.
     """
     from multipart import MultipartSegment, PushMultipartParser
 
@@ -257,7 +262,7 @@ def _parts(data: bytes, boundary: str) -> Iterator[tuple[str, bool, bytes]]:
                     continue  # a form of a web page in which no file was chosen
                 if not is_file and (name in PHOTO_FIELDS or not kind.startswith("text/")):
                     is_file = sniff(content) is not None
-                yield name, is_file, content
+                yield name, is_file, content, _in_utf8(segment.filename) if segment.filename else None
 
 
 def _in_utf8(text: str) -> str:
@@ -268,10 +273,10 @@ def _in_utf8(text: str) -> str:
         return text
 
 
-def _add_part(body: Body, plain: _Plain, name: str, is_file: bool, content: bytes, charset: str) -> None:
+def _add_part(body: Body, plain: _Plain, name: str, is_file: bool, content: bytes, file_name: str | None, charset: str) -> None:
     plain.add(len(name))
     if is_file:
-        body.add_photo(PHOTO_FIELDS.get(name, cut(name)), content)
+        body.add_photo(PHOTO_FIELDS.get(name, cut(name)), content, file_name)
     elif name in BASE64_FIELDS:
         _add_field(body, name, content)
     elif name in PHOTO_FIELDS:

@@ -54,6 +54,7 @@ events_format_type = hug.types.one_of(["sse", "json"])
 presence_format_type = hug.types.one_of(["json", "csv"])
 results_format_type = hug.types.one_of(["json", "ndjson"])
 job_operation_type = hug.types.one_of(OPERATIONS)
+people_order_type = hug.types.one_of(["name", "photos", "seen", "expires"])
 role_type = hug.types.one_of(ROLES)
 
 

@@ -32,6 +32,8 @@ from recognizer.database import nodes, schema
 from recognizer.database.connection import Database
 from recognizer.database.opening import open_adjustments, open_audit, open_database, open_lock
 from recognizer.engines import make_engine, weights_for
+from recognizer.enrolment import bin_folder
+from recognizer.enrolment.bin_folder import Bin
 from recognizer.enrolment.bulk import BulkSettings
 from recognizer.enrolment.cache import EncodingsCache
 from recognizer.enrolment.closeness import GalleryCalibration, Measurement
@@ -75,6 +77,7 @@ from recognizer.service.stranger_service import KeptStrangers
 from recognizer.service.subject_holdings import (
     ArchiveHolding,
     AuditNamesHolding,
+    BinHolding,
     DetectedFacesHolding,
     EnrolledHolding,
     EventsHolding,
@@ -212,10 +215,12 @@ class Service:
         self.node_work: NodeWork | None = None
         if isinstance(enrolment, SharedEnrolment):
             self.node_work = NodeWork(enrolment, [other_caches, *of_this_node, leftovers], engine.info.dim)
+        deletions = None if self.is_shared else self._bin(state)
         #: Every keeper of what is stored about people; see `holdings`.
         self.holdings = Holdings(
             [
                 EnrolledHolding(enrolment, rules.max_bytes),
+                BinHolding(deletions, rules.max_bytes, self.vault),
                 other_caches,
                 *of_this_node,
                 JobsHolding(self.jobs),
@@ -223,7 +228,8 @@ class Service:
                 leftovers,
             ]
         )
-        self.erasures = Erasures(self.holdings, enrolment, audit, Unfinished(state / reseal.UNFINISHED, self.vault), changes)
+        unfinished = Unfinished(state / reseal.UNFINISHED, self.vault)
+        self.erasures = Erasures(self.holdings, enrolment, audit, unfinished, changes, deletions)
         self.subjects = Subjects(
             enrolment,
             self.recognition,
@@ -234,6 +240,7 @@ class Service:
             changes,
             other_caches,
             metrics,
+            deletions,
         )
         #: All galleries; what is above is of the default one.
         self.groups = PeopleGroups(
@@ -288,9 +295,11 @@ class Service:
         )
         matcher = Matcher(self.engine.info, enrolment.gallery, settings.threshold, lambda: self.tuning.stranger_rate)
         recognition = self.recognition.among(enrolment.gallery, matcher)
+        deletions = self._bin(state)
         holdings = Holdings(
             [
                 EnrolledHolding(enrolment, enrolment.options.rules.max_bytes),
+                BinHolding(deletions, enrolment.options.rules.max_bytes, self.vault),
                 self._other_caches,
                 EventsHolding(self.events, prefix=name + SEPARATOR),
                 WaitingPicturesHolding(self.strangers, lambda: self.video.sightings),
@@ -304,7 +313,7 @@ class Service:
             ]
         )
         unfinished = Unfinished(state / reseal.UNFINISHED, self.vault)
-        erasures = Erasures(holdings, enrolment, audit, unfinished, self._changes)
+        erasures = Erasures(holdings, enrolment, audit, unfinished, self._changes, deletions)
         subjects = Subjects(
             enrolment,
             recognition,
@@ -315,9 +324,15 @@ class Service:
             self._changes,
             self._other_caches,
             self._metrics,
+            deletions,
         )
         ids = Identities(enrolment.folder, self._changes.hold)
         return PeopleGroup(name, enrolment, matcher, recognition, subjects, erasures, holdings, ids)
+
+    def _bin(self, state: Path) -> Bin:
+        """The bin of a group, in the folder of what is kept about the group."""
+        settings = self.settings
+        return Bin(state / bin_folder.BIN, settings.bin_days, settings.expiry_grace_days, self.vault)
 
     def vision_of(self, group: PeopleGroup) -> EngineVision:
         """What finds and names the people of a group on frames."""
@@ -407,6 +422,11 @@ class Service:
         """Delete what is old; returns how many events these were."""
         self.detected_faces.purge()
         self.jobs.purge()
+        for group in (self.groups.default, *self.groups.opened()):
+            try:
+                group.subjects.empty_bin()
+            except RecognizerError as error:  # tried again by the next sweep
+                log.warning("the bin could not be emptied: %s", error.message)
         return self.events.purge()
 
     def _follow(self) -> Watcher | Feed:

@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from recognizer.service.subject_holdings import (
     ArchiveHolding,
     AuditNamesHolding,
+    BinHolding,
     EnrolledHolding,
     EventsHolding,
     JobsHolding,
@@ -50,6 +51,8 @@ STORED_FILES = (
     StoredFiles("groups/*/unfinished/*.json", "recognizer.core.unfinished", _NOTES),
     StoredFiles("evaluation.sqlite*", "recognizer.enrolment.cache", OtherCachesHolding.label),
     StoredFiles("archive.sqlite*", "recognizer.enrolment.cache", OtherCachesHolding.label),
+    StoredFiles("bin/*/*", "recognizer.enrolment.bin_folder", BinHolding.label),
+    StoredFiles("groups/*/bin/*/*", "recognizer.enrolment.bin_folder", BinHolding.label),
     StoredFiles("visits.sqlite*", "recognizer.events.visit_file", VisitsHolding.label),
     StoredFiles("photos.sqlite*", "recognizer.archive.archive_file", ArchiveHolding.label),
     StoredFiles("jobs.sqlite*", "recognizer.jobs.job_file", JobsHolding.label),
