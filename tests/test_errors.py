@@ -93,6 +93,7 @@ STATUSES = {
         "Busy",
         "Starting",
         "DecoderUnavailable",
+        "CameraElsewhere",
         "CameraUnavailable",
         "DatabaseAway",
         "NotCaughtUp",
@@ -144,6 +145,7 @@ def test_only_what_passes_by_itself_says_when_to_try_again():
     assert passing == {
         "DecoderUnavailable",
         "Busy",
+        "CameraElsewhere",
         "CameraUnavailable",
         "DatabaseAway",
         "NotCaughtUp",
