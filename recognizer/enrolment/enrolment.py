@@ -29,6 +29,7 @@ from recognizer.enrolment.examination import EncodingOptions, Examined
 from recognizer.enrolment.folder import KnownFaces, Problem
 from recognizer.enrolment.folder_sync import FolderSync
 from recognizer.enrolment.photo_encoding import EncodingProgress, EncodingReporter, PhotoEncoder
+from recognizer.enrolment.renamed_folders import RenameReporter
 from recognizer.galleries.contract import Gallery
 
 
@@ -210,6 +211,14 @@ class Enrolment:
     def others_changed(self) -> bool:
         """Whether another process changed the cache since `sync` or `catch_up` last learned what is in it."""
         return self._sync.others_changed()
+
+    def report_renamed(self, reporter: RenameReporter) -> None:
+        """Call `reporter` with the old and the new name of everybody whose folder was renamed or moved into another by hand.
+
+        It is called while the lock of every write is held, before anything about the old name is dropped here. If it raises,
+        the same folder is reported again by the next `sync`.
+        """
+        self._sync.on_renamed = reporter
 
     def learn(self, subject: str) -> None:
         """Enrol those photos of a subject that another process has encoded."""
