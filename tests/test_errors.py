@@ -97,6 +97,7 @@ STATUSES = {
         "Busy",
         "Starting",
         "DecoderUnavailable",
+        "CameraElsewhere",
         "CameraUnavailable",
         "DatabaseAway",
         "NotCaughtUp",
@@ -148,6 +149,7 @@ def test_only_what_passes_by_itself_says_when_to_try_again():
     assert passing == {
         "DecoderUnavailable",
         "Busy",
+        "CameraElsewhere",
         "CameraUnavailable",
         "DatabaseAway",
         "NotCaughtUp",

@@ -620,6 +620,14 @@ def _cookie_name(scheme: str) -> str:
     return "__Host-recognizer_session" if scheme == "https" else "recognizer_session"
 
 
+def handed_on(environ: Mapping[str, Any], scheme: str) -> dict[str, str]:
+    """Headers that show another node's gate, asked over `scheme`, the key or the session that a request shows."""
+    given = {"X-Api-Key": environ.get("HTTP_X_API_KEY"), "Authorization": environ.get("HTTP_AUTHORIZATION")}
+    token = _cookie(environ, "https") or _cookie(environ, "http")
+    cookie = None if token is None else f"{_cookie_name(scheme)}={token}"
+    return {name: value for name, value in {**given, "Cookie": cookie}.items() if value is not None}
+
+
 def _cookie(environ: Mapping[str, Any], scheme: str) -> str | None:
     text = environ.get("HTTP_COOKIE")
     if not text:

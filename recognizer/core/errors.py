@@ -74,6 +74,7 @@
     │   ├── TooManyCameras          the maximum number of cameras is reached
     │   └── TooManyJobs             the maximum number of jobs, or of bytes that wait, is reached
     ├── CameraUnavailable           the camera delivers no picture now
+    │   └── CameraElsewhere         another node reads the camera, and cannot be asked
     ├── Busy                        the queue is full; try again shortly
     │   ├── Starting                the server is still loading
     │   ├── DatabaseAway            the database of the nodes does not answer
@@ -556,6 +557,12 @@ class CameraUnavailable(RecognizerError):
 
     code = "camera_unavailable"
     retry_after = 2.0
+
+
+class CameraElsewhere(CameraUnavailable):
+    """Another node reads the camera and cannot be reached from here, or no node reads it at this moment."""
+
+    code = "camera_elsewhere"
 
 
 class Busy(RecognizerError):

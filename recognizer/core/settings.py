@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from recognizer.core.answers import ATTRIBUTES
 from recognizer.core.disk import disk_reason
@@ -91,6 +92,15 @@ def _prefixes(text: str) -> tuple[str, ...]:
         if not separator or not rest.strip("/") or not re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme) or ".." in rest.split("/"):
             raise ValueError("expected URLs such as s3://bucket/folder or file:///srv/photos")
     return found
+
+
+def _node_url(text: str) -> str:
+    """The root of a server, without what belongs to a user or a request."""
+    found = urlsplit(text)
+    plain = found.scheme in ("http", "https") and found.hostname and "@" not in found.netloc
+    if not plain or found.query or found.fragment or found.port == 0:
+        raise ValueError("expected http://host:port or https://host:port")
+    return text.rstrip("/")
 
 
 def _topic(text: str) -> str:
@@ -215,6 +225,16 @@ class Settings:
         "Where nodes that share a database store photos: a folder that all of them see, or a bucket such as "
         "`s3://bucket/prefix`. Required with a database unless photos are not kept.",
         shown="none",
+    )
+    node_url: str | None = _setting(
+        None,
+        _node_url,
+        "Where the other nodes of the database reach this one, such as `http://10.0.0.11:8000`: they pass requests for the "
+        "live video of its cameras on to it.",
+        shown="none",
+    )
+    node_cameras: bool = _setting(
+        True, _switch, "Whether this node reads cameras that the nodes of a database share; `off` leaves them to the others."
     )
     models_dir: Path = _setting(_default_models, Path, "Folder for downloaded model weights.", shown="the user's cache folder")
     detector: str = _setting("yunet", str, "Face detector.", choices=("yunet", "hog", "cnn"))

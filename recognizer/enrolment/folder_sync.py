@@ -17,8 +17,8 @@ from recognizer.enrolment.conversion import Conversion
 from recognizer.enrolment.entries import EnrolmentState, Entry
 from recognizer.enrolment.folder import FolderLook, PhotoFile, Problem, ReadFolder
 from recognizer.enrolment.photo_encoding import PASSING, EncodingReporter, PhotoEncoder
-from recognizer.enrolment.renamed_folders import PhotoOf, RenameReporter, renamed
 from recognizer.enrolment.photo_marks import wanted_face
+from recognizer.enrolment.renamed_folders import PhotoOf, RenameReporter, renamed
 from recognizer.enrolment.template_file import is_template
 from recognizer.enrolment.template_file import read as read_template
 

@@ -94,6 +94,7 @@ from recognizer.service.video_service import Video
 from recognizer.service.visit_service import KeptVisits
 from recognizer.video.sources.cameras import Cameras
 from recognizer.video.sources.reach import Reach
+from recognizer.video.sources.shared_cameras import SharedCameras
 from recognizer.video.sources.source import parse_source
 from recognizer.video.tracking.vision import EngineVision
 from recognizer.video.tracking.workers import cores
@@ -383,13 +384,16 @@ class Service:
         return self.finder.detector().find(pixels, threshold)
 
     def _listed_cameras(self) -> Cameras:
-        return Cameras(
-            self.settings.state_dir / "cameras.json",
-            default=self.settings.camera,
-            assumed=self.settings.source("camera")[0] == DEFAULT,
-            reach=Reach(self.settings.camera_allow),
-            files=self.settings.camera_files,
-        )
+        settings, shared = self.settings, self.enrolment
+        options: dict[str, Any] = {
+            "default": settings.camera,
+            "assumed": settings.source("camera")[0] == DEFAULT,
+            "reach": Reach(settings.camera_allow),
+            "files": settings.camera_files,
+        }
+        if isinstance(shared, SharedEnrolment):
+            return SharedCameras(shared.database, shared.node, self.vault, settings.node_cameras, **options)
+        return Cameras(settings.state_dir / "cameras.json", **options)
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -443,7 +447,7 @@ class Service:
             if applied != worked:  # whoever read the change: this thread, or one that changed something here
                 work.run()
             if applied != worked or time.monotonic() - reported >= nodes.REPORT_SECONDS:
-                nodes.report(shared.database, shared.node, applied)
+                nodes.report(shared.database, shared.node, applied, self.settings.node_url, self.settings.node_cameras)
                 reported = time.monotonic()
             worked = applied
 
@@ -747,7 +751,7 @@ def _shared_enrolment(settings: Settings, database: Database, options: EncodingO
     schema.join(database, info.id, info.dim, vault)
     store = open_store(settings.photos) if settings.keep_photos and settings.photos is not None else None
     node = nodes.own_id(settings.state_dir)
-    nodes.report(database, node, 0)
+    nodes.report(database, node, 0, settings.node_url, settings.node_cameras)
     return SharedEnrolment(
         database, PostgresGallery(database, info.id, info.dim, vault), StoredPhotos(store, vault), options, vault, node
     )

@@ -12,6 +12,7 @@ from recognizer.core.errors import (
     BinOff,
     BodyTooLarge,
     Busy,
+    CameraElsewhere,
     CameraFixed,
     CameraNotFound,
     CameraUnavailable,
@@ -222,10 +223,12 @@ OPERATIONS: dict[str, Operation] = {
     "GET /cameras/{camera}": Operation("Cameras", _json("Camera"), (CameraNotFound, StorageError)),
     "PATCH /cameras/{camera}": Operation("Cameras", _json("Camera"), (*_CAMERA, CameraNotFound, CameraFixed)),
     "DELETE /cameras/{camera}": Operation("Cameras", _json("DeletedCamera"), (CameraNotFound, CameraFixed, StorageError)),
-    "GET /stream": Operation("Cameras", {200: {MJPEG: "Stream"}}, (CameraNotFound, AttributesOff, Busy)),
-    "GET /cameras/{camera}/stream": Operation("Cameras", {200: {MJPEG: "Stream"}}, (CameraNotFound, AttributesOff, Busy)),
+    "GET /stream": Operation("Cameras", {200: {MJPEG: "Stream"}}, (CameraNotFound, CameraElsewhere, AttributesOff, Busy)),
+    "GET /cameras/{camera}/stream": Operation(
+        "Cameras", {200: {MJPEG: "Stream"}}, (CameraNotFound, CameraElsewhere, AttributesOff, Busy)
+    ),
     "GET /cameras/{camera}/snapshot.jpg": Operation(
-        "Cameras", {200: {JPEG: "Photo"}}, (CameraNotFound, AttributesOff, CameraUnavailable, Busy)
+        "Cameras", {200: {JPEG: "Photo"}}, (CameraNotFound, AttributesOff, CameraUnavailable, CameraElsewhere, Busy)
     ),
     "GET /events": Operation("Events", {200: {JSON: "Events", "text/event-stream": "Stream"}}, (EventsOff, StorageError, Busy)),
     "GET /events/{event}": Operation("Events", _json("Event"), (EventNotFound, EventsOff, StorageError)),

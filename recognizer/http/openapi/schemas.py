@@ -129,6 +129,7 @@ _CAMERA = {
     "always": False,
     "group": "default",
     "fixed": False,
+    "node": None,
     "state": {"name": "live", "reason": None, "since": 1795266000.125},
     "turn_wanted": 0,
     "fps": 25.0,
@@ -720,6 +721,7 @@ SCHEMAS: dict[str, dict] = {
             "always": about(BOOLEAN, "Whether it runs also while nobody watches."),
             "group": about(TEXT, "The group whose people are named."),
             "fixed": about(BOOLEAN, "Whether a setting names it."),
+            "node": about(optional(TEXT), "Id of the node that reads it, where nodes share a database."),
             "state": closed(
                 {
                     "name": {"type": "string", "enum": ["idle", "connecting", "live", "frozen", "lost", "ended"]},
