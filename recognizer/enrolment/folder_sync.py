@@ -374,9 +374,9 @@ class FolderSync:
     def tidy(self) -> None:
         """See `Enrolment.tidy`."""
         self._tidies = True
+        files = self._cache.paths()
         with self._table.lock:
-            known = self._table.by_path()
-        gone = [(path, photo) for path, (_, photo) in self._cache.files().items() if path not in known]
+            gone = [(path, photo) for path, photo in files.items() if not self._table.has(path)]
         owners: list[tuple[str, str, str]] = []
         for path, photo in gone:
             with suppress(InvalidName):
