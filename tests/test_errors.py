@@ -47,6 +47,7 @@ STATUSES = {
         "SightingsOff",
         "FolderNotFound",
         "ArchiveGroupNotFound",
+        "JobNotFound",
     },
     405: {"MethodNotAllowed"},
     409: {
@@ -61,6 +62,7 @@ STATUSES = {
         "NothingToUndo",
         "SettingFixed",
         "TooManyCameras",
+        "TooManyJobs",
         "InUse",
         "NotEmpty",
     },
@@ -95,6 +97,7 @@ STATUSES = {
         "Busy",
         "Starting",
         "DecoderUnavailable",
+        "CameraElsewhere",
         "CameraUnavailable",
         "DatabaseAway",
         "NotCaughtUp",
@@ -146,6 +149,7 @@ def test_only_what_passes_by_itself_says_when_to_try_again():
     assert passing == {
         "DecoderUnavailable",
         "Busy",
+        "CameraElsewhere",
         "CameraUnavailable",
         "DatabaseAway",
         "NotCaughtUp",

@@ -32,6 +32,7 @@ from recognizer.enrolment.conversion import WHOLE
 from recognizer.enrolment.folder import CONSENT, PHOTO
 from recognizer.events import event_sealing
 from recognizer.events.visit_file import VISITS_FILE, VisitFile
+from recognizer.jobs.job_file import JOBS_FILE, JobFile
 from recognizer.strangers import stranger_files
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ def check(places: Places, vault: Vault | None) -> None:
     require(held, vault)
     if held:
         return
-    others = (*CACHES, ARCHIVE_FILE, VISITS_FILE, "events", "audit/names.json", "strangers", UNFINISHED, GROUPS)
+    others = (*CACHES, ARCHIVE_FILE, VISITS_FILE, JOBS_FILE, "events", "audit/names.json", "strangers", UNFINISHED, GROUPS)
     used = any(True for _ in places.faces()) or any((places.state / name).exists() for name in others)
     if used:
         raise SettingsError(
@@ -340,8 +341,8 @@ def reseal(places: Places, old: Vault | None, new: Vault | None, step: Callable[
                 cache.decrypt()
             cache.close()
             counts["caches"] += 1
-    databases: tuple[tuple[str, type[ArchiveFile] | type[VisitFile]], ...]
-    databases = ((ARCHIVE_FILE, ArchiveFile), (VISITS_FILE, VisitFile))
+    databases: tuple[tuple[str, type[ArchiveFile] | type[VisitFile] | type[JobFile]], ...]
+    databases = ((ARCHIVE_FILE, ArchiveFile), (VISITS_FILE, VisitFile), (JOBS_FILE, JobFile))
     for name, kind in databases:
         if (places.state / name).exists():
             opened = kind(places.state / name, _both(old, new))

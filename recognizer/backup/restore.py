@@ -33,6 +33,7 @@ _REPLACED = (
     "archive.sqlite",
     "photos.sqlite",
     "visits.sqlite",
+    "jobs.sqlite",
     "access.sqlite",
     "cameras.json",
     "settings.json",

@@ -57,7 +57,8 @@
     │   ├── SightingsOff            visits at cameras are not kept
     │   ├── BinItemNotFound         the bin has no such deletion, or no longer
     │   ├── FolderNotFound          no such folder is in the archive
-    │   └── ArchiveGroupNotFound    no group of the archive has that id
+    │   ├── ArchiveGroupNotFound    no group of the archive has that id
+    │   └── JobNotFound             no job has that id, or it was deleted
     ├── Conflict                    conflicts with the current state
     │   ├── NameTaken               the name, or a similar one, is in use
     │   │   └── GroupTaken          a group has the name, or a similar one
@@ -70,8 +71,10 @@
     │   ├── BinOff                  deletions cannot be undone here
     │   ├── FolderInArchive         the folder, or one around or in it, is in the archive
     │   ├── NothingToUndo           no decision about the archive can be undone
-    │   └── TooManyCameras          the maximum number of cameras is reached
+    │   ├── TooManyCameras          the maximum number of cameras is reached
+    │   └── TooManyJobs             the maximum number of jobs, or of bytes that wait, is reached
     ├── CameraUnavailable           the camera delivers no picture now
+    │   └── CameraElsewhere         another node reads the camera, and cannot be asked
     ├── Busy                        the queue is full; try again shortly
     │   ├── Starting                the server is still loading
     │   ├── DatabaseAway            the database of the nodes does not answer
@@ -459,6 +462,12 @@ class ArchiveGroupNotFound(NotFound):
     code = "archive_group_not_found"
 
 
+class JobNotFound(NotFound):
+    """No job has that id, or it was deleted."""
+
+    code = "job_not_found"
+
+
 class Conflict(RecognizerError):
     """The request conflicts with the current state."""
 
@@ -537,11 +546,23 @@ class TooManyCameras(Conflict):
     code = "too_many_cameras"
 
 
+class TooManyJobs(Conflict):
+    """The maximum number of jobs, or of bytes of uploaded photos that wait, is reached."""
+
+    code = "too_many_jobs"
+
+
 class CameraUnavailable(RecognizerError):
     """The camera delivers no picture at the moment."""
 
     code = "camera_unavailable"
     retry_after = 2.0
+
+
+class CameraElsewhere(CameraUnavailable):
+    """Another node reads the camera and cannot be reached from here, or no node reads it at this moment."""
+
+    code = "camera_elsewhere"
 
 
 class Busy(RecognizerError):

@@ -31,6 +31,7 @@ from recognizer.enrolment.folder import KnownFaces, Problem
 from recognizer.enrolment.folder_sync import FolderSync
 from recognizer.enrolment.particulars_files import ParticularsFiles
 from recognizer.enrolment.photo_encoding import EncodingProgress, EncodingReporter, PhotoEncoder
+from recognizer.enrolment.renamed_folders import RenameReporter
 from recognizer.galleries.contract import Gallery
 
 
@@ -214,6 +215,14 @@ class Enrolment:
         """Whether another process changed the cache since `sync` or `catch_up` last learned what is in it."""
         return self._sync.others_changed()
 
+    def report_renamed(self, reporter: RenameReporter) -> None:
+        """Call `reporter` with the old and the new name of everybody whose folder was renamed or moved into another by hand.
+
+        It is called while the lock of every write is held, before anything about the old name is dropped here. If it raises,
+        the same folder is reported again by the next `sync`.
+        """
+        self._sync.on_renamed = reporter
+
     def learn(self, subject: str) -> None:
         """Enrol those photos of a subject that another process has encoded."""
         self._sync.learn(subject)
@@ -356,8 +365,7 @@ class Enrolment:
     def entry_of(self, photo: str) -> Entry | None:
         """The file that holds a usable photo, the first by path whoever's it is; None where there is none."""
         with self._table.lock:
-            found = [each for each in self._table.all() if each.photo == photo and each.encoding.vector is not None]
-        return min(found, key=lambda entry: entry.path, default=None)
+            return self._table.entry_of(photo)
 
     @property
     def problem_count(self) -> int:

@@ -29,17 +29,12 @@ from recognizer.core.particulars import Particulars
 from recognizer.core.vault import Vault, is_sealed, most_sealed
 from recognizer.enrolment.cache import FileStamp
 from recognizer.enrolment.folder_index import FolderIndex
+from recognizer.enrolment.photo_marks import LARGEST_MARK
 from recognizer.photos import images
 
 #: What encrypted files are for; see `vault`.
 PHOTO, CONSENT = "photo", "consent"
 _TRASH = ".deleted-"
-#: A photo whose name ends so (before its extension) enrols its largest face, however many there are.
-LARGEST_MARK = ".largest"
-#: What a photo's name has before the place of the face that it enrols, as in `x.at-512-340.jpg`; see `face_choice`.
-PLACE_MARK = ".at-"
-#: A photo whose name ends so (after another of these, if it has both) is used although its face is not comparable.
-FORCED_MARK = ".forced"
 _MARKS = re.compile(r"(?:\.largest|\.at-\d{1,4}-\d{1,4})?(?:\.forced)?\Z")
 #: File systems whose clocks count whole seconds round to two.
 _TICK_NS = 2_000_000_000

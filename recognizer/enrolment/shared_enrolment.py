@@ -24,10 +24,11 @@ from recognizer.database.connection import ChangeWriter, Database
 from recognizer.enrolment.cache import FORCED, Encoding, FileStamp
 from recognizer.enrolment.duplicates import DISTANCE_SHARE, PictureGroups
 from recognizer.enrolment.enrolment import Enrolment
-from recognizer.enrolment.entries import Entry, marks
+from recognizer.enrolment.entries import Entry
 from recognizer.enrolment.examination import EncodingOptions, Examined
 from recognizer.enrolment.folder import Problem
 from recognizer.enrolment.photo_encoding import EncodingProgress, EncodingReporter
+from recognizer.enrolment.photo_marks import marks
 from recognizer.enrolment.photo_store import StoredPhotos
 from recognizer.enrolment.template_file import EXTENSION, is_template
 from recognizer.galleries.postgres.gallery import PostgresGallery, rename_subject, subject_number

@@ -23,6 +23,7 @@ from recognizer.photos import quality
 from recognizer.photos.plain import box, face_quality, found_object, rounded, seen_face, significant, timing
 from recognizer.photos.results import Seen, SeenObjects
 from recognizer.strangers.model import Stranger
+from recognizer.video.sources.cameras import plain_state
 
 if TYPE_CHECKING:
     from recognizer.access.access_file import ApiKey
@@ -247,7 +248,7 @@ def key(held: ApiKey, now: float) -> dict:
 
 def camera(entry: CameraEntry) -> dict:
     """A camera of the list and its state; its source without secrets."""
-    reader, state = entry.camera, entry.camera.state
+    seen = (entry.elsewhere and entry.elsewhere.state) or plain_state(entry)
     return {
         "id": entry.id,
         "name": entry.name,
@@ -256,10 +257,8 @@ def camera(entry: CameraEntry) -> dict:
         "always": entry.always,
         "group": entry.group or DEFAULT_GROUP,
         "fixed": entry.fixed,
-        "state": {"name": state.name, "reason": state.reason or None, "since": round(state.since, 3)},
-        "turn_wanted": reader.turn_wanted,
-        "fps": round(reader.fps, 1),
-        "frames": reader.counts,
+        "node": entry.node,
+        **seen,
     }
 
 

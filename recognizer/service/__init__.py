@@ -67,6 +67,7 @@ from recognizer.service.group_audit import GroupAudit
 from recognizer.service.group_follower import GroupFollower
 from recognizer.service.group_vision import GroupVision
 from recognizer.service.groups import SEPARATOR, PeopleGroup, PeopleGroups
+from recognizer.service.job_service import JobLimits, KeptJobs
 from recognizer.service.matcher import Matcher
 from recognizer.service.node_work import NodeWork
 from recognizer.service.object_finder import ObjectFinder
@@ -80,6 +81,7 @@ from recognizer.service.subject_holdings import (
     DetectedFacesHolding,
     EnrolledHolding,
     EventsHolding,
+    JobsHolding,
     LeftoversHolding,
     OtherCachesHolding,
     StrangersHolding,
@@ -92,6 +94,7 @@ from recognizer.service.video_service import Video
 from recognizer.service.visit_service import KeptVisits
 from recognizer.video.sources.cameras import Cameras
 from recognizer.video.sources.reach import Reach
+from recognizer.video.sources.shared_cameras import SharedCameras
 from recognizer.video.sources.source import parse_source
 from recognizer.video.tracking.vision import EngineVision
 from recognizer.video.tracking.workers import cores
@@ -187,6 +190,19 @@ class Service:
         )
         self._other_caches = other_caches = OtherCachesHolding(enrolment, [state / name for name in reseal.CACHES[1:]])
         self.visits = KeptVisits(state, settings.sightings, settings.sightings_days, engine, self.matcher, rules, self.vault)
+        #: Batches of photos that are worked off in the background.
+        self.jobs = KeptJobs(
+            state,
+            enrolment.database if isinstance(enrolment, SharedEnrolment) else None,
+            _job_limits(settings, pool.workers),
+            lambda: self.groups,
+            self.attribute_finder,
+            pool,
+            fetcher,
+            self.others.learn,
+            audit,
+            self.vault,
+        )
         of_this_node: list[Holding] = [
             EventsHolding(self.events),
             WaitingPicturesHolding(self.strangers, lambda: self.video.sightings),
@@ -208,6 +224,7 @@ class Service:
                 BinHolding(deletions, rules.max_bytes, self.vault),
                 other_caches,
                 *of_this_node,
+                JobsHolding(self.jobs),
                 AuditNamesHolding(audit),
                 leftovers,
             ]
@@ -291,6 +308,7 @@ class Service:
                 DetectedFacesHolding(self.detected_faces, lambda: self.matcher.one_to_one),
                 VisitsHolding(self.visits, prefix=name + SEPARATOR),
                 ArchiveHolding(self.archive, prefix=name + SEPARATOR),
+                JobsHolding(self.jobs, prefix=name + SEPARATOR),
                 AuditNamesHolding(audit),
                 LeftoversHolding(enrolment, settings.state_dir),
             ]
@@ -366,13 +384,16 @@ class Service:
         return self.finder.detector().find(pixels, threshold)
 
     def _listed_cameras(self) -> Cameras:
-        return Cameras(
-            self.settings.state_dir / "cameras.json",
-            default=self.settings.camera,
-            assumed=self.settings.source("camera")[0] == DEFAULT,
-            reach=Reach(self.settings.camera_allow),
-            files=self.settings.camera_files,
-        )
+        settings, shared = self.settings, self.enrolment
+        options: dict[str, Any] = {
+            "default": settings.camera,
+            "assumed": settings.source("camera")[0] == DEFAULT,
+            "reach": Reach(settings.camera_allow),
+            "files": settings.camera_files,
+        }
+        if isinstance(shared, SharedEnrolment):
+            return SharedCameras(shared.database, shared.node, self.vault, settings.node_cameras, **options)
+        return Cameras(settings.state_dir / "cameras.json", **options)
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -404,6 +425,7 @@ class Service:
     def _purge(self) -> int:
         """Delete what is old; returns how many events these were."""
         self.detected_faces.purge()
+        self.jobs.purge()
         for group in (self.groups.default, *self.groups.opened()):
             try:
                 group.subjects.empty_bin()
@@ -425,7 +447,7 @@ class Service:
             if applied != worked:  # whoever read the change: this thread, or one that changed something here
                 work.run()
             if applied != worked or time.monotonic() - reported >= nodes.REPORT_SECONDS:
-                nodes.report(shared.database, shared.node, applied)
+                nodes.report(shared.database, shared.node, applied, self.settings.node_url, self.settings.node_cameras)
                 reported = time.monotonic()
             worked = applied
 
@@ -444,8 +466,8 @@ class Service:
         return finished
 
     def serve(self) -> None:
-        """Start what only a server does, not a command: deliver events, process strangers, run the cameras that are always
-        on.
+        """Start what only a server does, not a command: deliver events, process strangers, work off jobs, run the cameras that
+        are always on.
 
         Raises
         ------
@@ -460,6 +482,7 @@ class Service:
             self.visits.start()
         except StorageError as error:
             log.warning("no visits are kept: %s", error.message)
+        self.jobs.start()
         self.video.start()
 
     def close(self) -> None:
@@ -473,6 +496,7 @@ class Service:
             self.group_follower = None
         if self.sweep:
             self.sweep.close()
+        self.jobs.close()
         self.video.end_live()
         self.events.close()  # after the cameras: their people leave now
         self.strangers.close()
@@ -604,6 +628,17 @@ def _event_rules(settings: Settings) -> EventRules:
     )
 
 
+def _job_limits(settings: Settings, workers: int) -> JobLimits:
+    return JobLimits(
+        settings.job_photos,
+        settings.job_bytes,
+        settings.job_days,
+        max(1, workers // 2) if settings.job_workers is None else settings.job_workers,
+        settings.jobs_from,
+        settings.max_image_bytes,
+    )
+
+
 def _retention(settings: Settings) -> Retention:
     most = settings.events_max_bytes
     return Retention(most, settings.events_max_days, file_bytes=min(1_000_000, most // 8), unknown_days=settings.unknown_days)
@@ -716,7 +751,7 @@ def _shared_enrolment(settings: Settings, database: Database, options: EncodingO
     schema.join(database, info.id, info.dim, vault)
     store = open_store(settings.photos) if settings.keep_photos and settings.photos is not None else None
     node = nodes.own_id(settings.state_dir)
-    nodes.report(database, node, 0)
+    nodes.report(database, node, 0, settings.node_url, settings.node_cameras)
     return SharedEnrolment(
         database, PostgresGallery(database, info.id, info.dim, vault), StoredPhotos(store, vault), options, vault, node
     )

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from recognizer.core import audit as audit_log
 from recognizer.core.audit import AuditLog, new_id
 from recognizer.core.errors import RecognizerError, StorageError, SubjectNotFound
 from recognizer.core.holdings import Erasure, Holdings, Whose
@@ -49,6 +50,7 @@ class Erasures:
     ):
         self.holdings, self._bin = holdings, bin
         self._enrolment, self._audit, self._unfinished, self._changes = enrolment, audit, unfinished, changes
+        enrolment.report_renamed(self._follow_folder)
 
     @property
     def pending(self) -> int:
@@ -151,6 +153,21 @@ class Erasures:
                 yield
             finally:
                 self._unfinished.end(work)
+
+    def _follow_folder(self, old: str, new: str) -> None:
+        """Rename somebody whose folder was renamed by hand in everything else that stores the name.
+
+        Raises
+        ------
+        StorageError, Busy
+        """
+        with self._changes.hold():
+            _, *others = self.holdings  # the photos have the new name
+            if not Holdings(others).anything(Whose(old)):  # renamed by another process, which has done it
+                return
+            log.info("a folder of known_faces was renamed: what is stored about the person follows")
+            with audit_log.acting("folder"):
+                self._rename(self._unfinished.begin(Whose(old), new_name=new))
 
     def _rename(self, work: UnfinishedWork) -> bool:
         assert work.new_name is not None

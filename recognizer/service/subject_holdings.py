@@ -30,6 +30,7 @@ from recognizer.galleries import matching
 from recognizer.service.archive_service import KeptArchive
 from recognizer.service.detected_faces import FaceStore
 from recognizer.service.event_service import KeptEvents
+from recognizer.service.job_service import KeptJobs
 from recognizer.service.stranger_service import KeptStrangers
 from recognizer.service.visit_service import KeptVisits
 
@@ -440,6 +441,41 @@ class ArchiveHolding:
 
     def verify(self, whose: Whose) -> dict[str, int]:
         return {"archive": self.find(whose)}
+
+
+class JobsHolding:
+    """Jobs: results that name somebody, and photos that are to enrol somebody.
+
+    Parameters
+    ----------
+    jobs : KeptJobs
+    prefix : str
+        Before a name in jobs, for people of a group.
+    """
+
+    label = "jobs"
+
+    def __init__(self, jobs: KeptJobs, prefix: str = ""):
+        self._jobs, self._prefix = jobs, prefix
+
+    def find(self, whose: Whose) -> int:
+        return self._jobs.store.find(self._prefix + whose.name) if self._jobs.exists and whose.name else 0
+
+    def export(self, whose: Whose) -> Iterator[ExportedFile]:
+        found = self._jobs.store.export(self._prefix + whose.name) if self._jobs.exists else []
+        if found:
+            yield as_json("jobs.json", found, "job_results")
+
+    def rename(self, old: str, new: str) -> None:
+        if self._jobs.exists:
+            self._jobs.store.rename(self._prefix + old, self._prefix + new)
+
+    def erase(self, whose: Whose) -> None:
+        if self._jobs.exists and whose.name:
+            self._jobs.store.erase(self._prefix + whose.name)
+
+    def verify(self, whose: Whose) -> dict[str, int]:
+        return {"jobs": self.find(whose)}
 
 
 class AuditNamesHolding:

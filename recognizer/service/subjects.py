@@ -133,6 +133,7 @@ class Subjects:
         *,
         face: str = "only",
         force: bool = False,
+        confirm: Callable[[], None] = lambda: None,
         file: str | None = None,
         taken: str | None = None,
     ) -> EnrolledPhoto:
@@ -146,6 +147,8 @@ class Subjects:
         force : bool
             Enrol even if the face looks like another subject's, or is not comparable. A template of a face that is not
             comparable stays marked.
+        confirm : callable
+            Called before anything is stored, while nobody can be erased or renamed; what it raises is raised.
         file : str, optional
             The file's name where the photo came from; stored beside the photo.
         taken : str, optional
@@ -163,6 +166,7 @@ class Subjects:
         extension = images.sniff(photo) or "photo"
         examined, _ = self._pool.run_inference(self._examine, photo, face, force)
         with self._change(subject):  # under the lock: of two requests that enrol one face at once, the second is refused
+            confirm()
             self._erasures.require_finished(subject)
             warnings = self._compare_with_enrolled(subject, examined, force)
             entry, new = self._enrolment.add(

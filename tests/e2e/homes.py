@@ -29,6 +29,7 @@ NOTHING_LEFT = dict.fromkeys(
         "strangers",
         "visits",
         "archive",
+        "jobs",
         "names",
         "leftovers",
     ),

@@ -12,6 +12,7 @@ from recognizer.core.errors import (
     BinOff,
     BodyTooLarge,
     Busy,
+    CameraElsewhere,
     CameraFixed,
     CameraNotFound,
     CameraUnavailable,
@@ -31,6 +32,7 @@ from recognizer.core.errors import (
     InvalidName,
     InvalidSource,
     InvalidUrl,
+    JobNotFound,
     KeyMissing,
     KeyNotFound,
     LooksLikeAnother,
@@ -50,6 +52,7 @@ from recognizer.core.errors import (
     StrangersOff,
     SubjectNotFound,
     TooManyCameras,
+    TooManyJobs,
     UnknownRoute,
 )
 from recognizer.http.openapi.schemas import PHOTO_ID, PICTURE_ID
@@ -149,6 +152,19 @@ OPERATIONS: dict[str, Operation] = {
         photos=("file",),
         several=True,
     ),
+    "POST /jobs": Operation(
+        "Jobs",
+        _json("Job", 202),
+        (InvalidUrl, InvalidName, GroupNotFound, AttributesOff, TooManyJobs, BodyTooLarge, StorageError, Busy),
+        photos=("file",),
+        several=True,
+    ),
+    "GET /jobs": Operation("Jobs", _json("Jobs"), (StorageError, Busy)),
+    "GET /jobs/{job}": Operation("Jobs", _json("Job"), (JobNotFound, StorageError, Busy)),
+    "GET /jobs/{job}/result": Operation(
+        "Jobs", {200: {JSON: "JobResult", "application/x-ndjson": "JobLines"}}, (JobNotFound, StorageError, Busy)
+    ),
+    "DELETE /jobs/{job}": Operation("Jobs", _json("DeletedJob"), (JobNotFound, StorageError, Busy)),
     "GET /people": Operation("People", _json("People"), (GroupNotFound,)),
     "GET /people/{person}": Operation("People", _json("Person"), (SubjectNotFound, GroupNotFound)),
     "PATCH /people/{person}": Operation(
@@ -207,10 +223,12 @@ OPERATIONS: dict[str, Operation] = {
     "GET /cameras/{camera}": Operation("Cameras", _json("Camera"), (CameraNotFound, StorageError)),
     "PATCH /cameras/{camera}": Operation("Cameras", _json("Camera"), (*_CAMERA, CameraNotFound, CameraFixed)),
     "DELETE /cameras/{camera}": Operation("Cameras", _json("DeletedCamera"), (CameraNotFound, CameraFixed, StorageError)),
-    "GET /stream": Operation("Cameras", {200: {MJPEG: "Stream"}}, (CameraNotFound, AttributesOff, Busy)),
-    "GET /cameras/{camera}/stream": Operation("Cameras", {200: {MJPEG: "Stream"}}, (CameraNotFound, AttributesOff, Busy)),
+    "GET /stream": Operation("Cameras", {200: {MJPEG: "Stream"}}, (CameraNotFound, CameraElsewhere, AttributesOff, Busy)),
+    "GET /cameras/{camera}/stream": Operation(
+        "Cameras", {200: {MJPEG: "Stream"}}, (CameraNotFound, CameraElsewhere, AttributesOff, Busy)
+    ),
     "GET /cameras/{camera}/snapshot.jpg": Operation(
-        "Cameras", {200: {JPEG: "Photo"}}, (CameraNotFound, AttributesOff, CameraUnavailable, Busy)
+        "Cameras", {200: {JPEG: "Photo"}}, (CameraNotFound, AttributesOff, CameraUnavailable, CameraElsewhere, Busy)
     ),
     "GET /events": Operation("Events", {200: {JSON: "Events", "text/event-stream": "Stream"}}, (EventsOff, StorageError, Busy)),
     "GET /events/{event}": Operation("Events", _json("Event"), (EventNotFound, EventsOff, StorageError)),
@@ -428,6 +446,21 @@ PARAMETERS: dict[str, tuple[str, object]] = {
     "suggested": ("Only groups for which a name is suggested, or only those without.", True),
     "hidden": ("Whether the group is hidden from lists; in a list, whether the hidden ones are shown instead.", False),
     "faces": ("Ids of faces, as photo/number, as a list or separated by commas.", [f"{PHOTO_ID}/0"]),
+    "operation": ("What is done with each photo.", "recognize"),
+    "image_urls": (
+        "URLs of photos: a list of URLs, or of objects with url, and perhaps subject and an id of your own; as text, separated "
+        "by spaces.",
+        ["https://example.org/1.jpg", {"url": "https://example.org/2.jpg", "id": "2"}],
+    ),
+    "prefix": ("URL of a folder or of a part of a bucket that RECOGNIZER_JOBS_FROM allows.", "s3://photos/2026"),
+    "POST /jobs subject": (
+        "Whom photos enrol that have no subject of their own. Below a prefix, each photo's folder names the person otherwise.",
+        "Joe Biden",
+    ),
+    "GET /jobs offset": ("Number of jobs to skip.", 0),
+    "job": ("The job's id.", "j0123456789abcdef"),
+    "GET /jobs/{job}/result after": ("Only photos with a higher number.", 99),
+    "GET /jobs/{job}/result format": ("ndjson returns everything, a line for each photo, as does Accept.", "json"),
     "thumbnail": ("Return a small JPEG of the face instead.", True),
 }
 

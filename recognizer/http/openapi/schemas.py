@@ -129,6 +129,7 @@ _CAMERA = {
     "always": False,
     "group": "default",
     "fixed": False,
+    "node": None,
     "state": {"name": "live", "reason": None, "since": 1795266000.125},
     "turn_wanted": 0,
     "fps": 25.0,
@@ -227,6 +228,7 @@ _LEFT = dict.fromkeys(
         "strangers",
         "visits",
         "archive",
+        "jobs",
         "names",
         "leftovers",
     ),
@@ -251,6 +253,29 @@ _VISIT = {
     "subject": "Joe Biden",
     "distance": 0.71,
     "picture": "/visits/12/picture.jpg",
+}
+_JOB = {
+    "id": "j0123456789abcdef",
+    "operation": "recognize",
+    "group": None,
+    "prefix": None,
+    "state": "running",
+    "photos": 1200,
+    "done": 290,
+    "failed": 10,
+    "waiting": 900,
+    "progress": 0.25,
+    "made": "2026-11-30T08:00:00.000Z",
+    "begun": "2026-11-30T08:00:00.250Z",
+    "ended": None,
+    "error": None,
+    "result": "/jobs/j0123456789abcdef/result",
+}
+_JOB_PHOTO = {
+    "number": 0,
+    "source": {"url": "https://example.org/1.jpg"},
+    "state": "failed",
+    "error": {"code": "fetch_failed", "message": "the server of the URL answered 404"},
 }
 _ARCHIVE_STATUS = ("folders", "files", "photos", "faces", "people", "named", "suggested", "problems")
 _ARCHIVE_EXAMPLE = {
@@ -696,6 +721,7 @@ SCHEMAS: dict[str, dict] = {
             "always": about(BOOLEAN, "Whether it runs also while nobody watches."),
             "group": about(TEXT, "The group whose people are named."),
             "fixed": about(BOOLEAN, "Whether a setting names it."),
+            "node": about(optional(TEXT), "Id of the node that reads it, where nodes share a database."),
             "state": closed(
                 {
                     "name": {"type": "string", "enum": ["idle", "connecting", "live", "frozen", "lost", "ended"]},
@@ -872,6 +898,9 @@ SCHEMAS: dict[str, dict] = {
             "strangers": about({"type": ["object", "null"]}, "What was kept and dropped since the start."),
             "visits": about({"type": ["object", "null"]}, "Visits that are kept; null if there are none."),
             "archive": about(optional(ref("ArchiveStatus")), "Null without an archive."),
+            "jobs": about(
+                {"type": ["object", "null"]}, "Jobs by state, and photos that wait and were processed; null without jobs."
+            ),
             "database": about(
                 closed({"reachable": BOOLEAN, "away_since": optional(NUMBER), "node": TEXT, "applied": COUNT}),
                 "The database that nodes share, only where there is one: since when it is away, in seconds since 1970, the id "
@@ -903,6 +932,7 @@ SCHEMAS: dict[str, dict] = {
             "strangers": None,
             "visits": None,
             "archive": None,
+            "jobs": None,
         },
     ),
     "FoundVisits": closed(
@@ -912,6 +942,59 @@ SCHEMAS: dict[str, dict] = {
         },
         example={"total": 1, "visits": [_VISIT]},
     ),
+    "Job": closed(
+        {
+            "id": TEXT,
+            "operation": {"type": "string", "enum": ["recognize", "detect", "enroll"]},
+            "group": about(optional(TEXT), "Null for the default group."),
+            "prefix": optional(TEXT),
+            "state": about(
+                {"type": "string", "enum": ["listing", "running", "done", "failed"]},
+                "listing: the photos below the prefix are being looked for; failed: the job as a whole, see error.",
+            ),
+            "photos": COUNT,
+            "done": about(COUNT, "Photos with a result."),
+            "failed": about(COUNT, "Photos with an error."),
+            "waiting": COUNT,
+            "progress": about(NUMBER, "From 0 to 1."),
+            "made": TEXT,
+            "begun": optional(TEXT),
+            "ended": optional(TEXT),
+            "error": optional(closed({"code": TEXT, "message": TEXT})),
+            "result": about(TEXT, "Path of the results."),
+        },
+        example=_JOB,
+    ),
+    "Jobs": closed({"total": COUNT, "jobs": about(array(ref("Job")), "Newest first.")}, example={"total": 1, "jobs": [_JOB]}),
+    "JobResult": closed(
+        {
+            "job": TEXT,
+            "state": TEXT,
+            "photos": array(ref("JobPhoto")),
+            "after": about(optional(COUNT), "For the next page; null where nothing more is processed yet."),
+        },
+        example={"job": _JOB["id"], "state": "running", "photos": [_JOB_PHOTO], "after": None},
+    ),
+    "JobPhoto": closed(
+        {
+            "number": about(COUNT, "The photo's number in the job."),
+            "source": about(
+                {"type": "object"},
+                "url and the client's id, path below the prefix, or upload (its number); empty where a person was erased.",
+            ),
+            "state": {"type": "string", "enum": ["done", "failed"]},
+            "result": about(
+                {"type": "object"},
+                "What the operation found: image and faces as /recognize and /detect show them, or of an enrolment subject, "
+                "photo, status, box, score and the codes of warnings.",
+            ),
+            "error": about({"type": "object"}, "code and message."),
+        },
+        may=("result", "error"),
+        example=_JOB_PHOTO,
+    ),
+    "JobLines": {"type": "string", "description": "A JSON object like JobPhoto in each line.", "examples": ["{}"]},
+    "DeletedJob": closed({"deleted": TEXT}, example={"deleted": "j0123456789abcdef"}),
     "Visit": closed(
         {
             "id": COUNT,
