@@ -207,8 +207,8 @@ def dump(folder):
     With an encryption key, the files are encrypted. Keys, sessions, settings and the audit log are not written.
     """
     from recognizer.enrolment import template_file
-    from recognizer.enrolment.entries import marks
     from recognizer.enrolment.folder import KnownFaces
+    from recognizer.enrolment.photo_marks import marks
 
     _database()
     if folder.exists() and any(folder.iterdir()):

@@ -44,6 +44,8 @@ from recognizer.database.connection import Database
 from recognizer.database.local_copy import LocalCopy
 from recognizer.database.opening import open_adjustments, open_audit, open_database, open_lock
 from recognizer.engines import make_engine, weights_for
+from recognizer.enrolment import bin_folder
+from recognizer.enrolment.bin_folder import Bin
 from recognizer.enrolment.bulk import BulkSettings
 from recognizer.enrolment.cache import EncodingsCache
 from recognizer.enrolment.closeness import GalleryCalibration, Measurement
@@ -78,6 +80,7 @@ from recognizer.service.group_audit import GroupAudit
 from recognizer.service.group_follower import GroupFollower
 from recognizer.service.group_vision import GroupVision
 from recognizer.service.groups import SEPARATOR, PeopleGroup, PeopleGroups
+from recognizer.service.job_service import JobLimits, KeptJobs
 from recognizer.service.matcher import Matcher
 from recognizer.service.node_work import NodeWork
 from recognizer.service.object_finder import ObjectFinder
@@ -88,9 +91,11 @@ from recognizer.service.stranger_service import KeptStrangers
 from recognizer.service.subject_holdings import (
     ArchiveHolding,
     AuditNamesHolding,
+    BinHolding,
     DetectedFacesHolding,
     EnrolledHolding,
     EventsHolding,
+    JobsHolding,
     LeftoversHolding,
     OtherCachesHolding,
     SnapshotHolding,
@@ -202,6 +207,19 @@ class Service:
         )
         self._other_caches = other_caches = OtherCachesHolding(enrolment, [state / name for name in reseal.CACHES[1:]])
         self.visits = KeptVisits(state, settings.sightings, settings.sightings_days, engine, self.matcher, rules, self.vault)
+        #: Batches of photos that are worked off in the background.
+        self.jobs = KeptJobs(
+            state,
+            enrolment.database if isinstance(enrolment, SharedEnrolment) else None,
+            _job_limits(settings, pool.workers),
+            lambda: self.groups,
+            self.attribute_finder,
+            pool,
+            fetcher,
+            self.others.learn,
+            audit,
+            self.vault,
+        )
         of_this_node: list[Holding] = [
             *([SnapshotHolding(enrolment)] if isinstance(enrolment, SharedEnrolment) else []),
             EventsHolding(self.events),
@@ -216,17 +234,21 @@ class Service:
         self.node_work: NodeWork | None = None
         if isinstance(enrolment, SharedEnrolment):
             self.node_work = NodeWork(enrolment, [other_caches, *of_this_node, leftovers], engine.info.dim)
+        deletions = None if self.is_shared else self._bin(state)
         #: Every keeper of what is stored about people; see `holdings`.
         self.holdings = Holdings(
             [
                 EnrolledHolding(enrolment, rules.max_bytes),
+                BinHolding(deletions, rules.max_bytes, self.vault),
                 other_caches,
                 *of_this_node,
+                JobsHolding(self.jobs),
                 AuditNamesHolding(audit),
                 leftovers,
             ]
         )
-        self.erasures = Erasures(self.holdings, enrolment, audit, Unfinished(state / reseal.UNFINISHED, self.vault), changes)
+        unfinished = Unfinished(state / reseal.UNFINISHED, self.vault)
+        self.erasures = Erasures(self.holdings, enrolment, audit, unfinished, changes, deletions)
         self.subjects = Subjects(
             enrolment,
             self.recognition,
@@ -237,6 +259,7 @@ class Service:
             changes,
             other_caches,
             metrics,
+            deletions,
         )
         #: All galleries; what is above is of the default one.
         self.groups = PeopleGroups(
@@ -291,9 +314,11 @@ class Service:
         )
         matcher = Matcher(self.engine.info, enrolment.gallery, settings.threshold, lambda: self.tuning.stranger_rate)
         recognition = self.recognition.among(enrolment.gallery, matcher)
+        deletions = self._bin(state)
         holdings = Holdings(
             [
                 EnrolledHolding(enrolment, enrolment.options.rules.max_bytes),
+                BinHolding(deletions, enrolment.options.rules.max_bytes, self.vault),
                 self._other_caches,
                 EventsHolding(self.events, prefix=name + SEPARATOR),
                 WaitingPicturesHolding(self.strangers, lambda: self.video.sightings),
@@ -301,12 +326,13 @@ class Service:
                 DetectedFacesHolding(self.detected_faces, lambda: self.matcher.one_to_one),
                 VisitsHolding(self.visits, prefix=name + SEPARATOR),
                 ArchiveHolding(self.archive, prefix=name + SEPARATOR),
+                JobsHolding(self.jobs, prefix=name + SEPARATOR),
                 AuditNamesHolding(audit),
                 LeftoversHolding(enrolment, settings.state_dir),
             ]
         )
         unfinished = Unfinished(state / reseal.UNFINISHED, self.vault)
-        erasures = Erasures(holdings, enrolment, audit, unfinished, self._changes)
+        erasures = Erasures(holdings, enrolment, audit, unfinished, self._changes, deletions)
         subjects = Subjects(
             enrolment,
             recognition,
@@ -317,9 +343,15 @@ class Service:
             self._changes,
             self._other_caches,
             self._metrics,
+            deletions,
         )
         ids = Identities(enrolment.folder, self._changes.hold)
         return PeopleGroup(name, enrolment, matcher, recognition, subjects, erasures, holdings, ids)
+
+    def _bin(self, state: Path) -> Bin:
+        """The bin of a group, in the folder of what is kept about the group."""
+        settings = self.settings
+        return Bin(state / bin_folder.BIN, settings.bin_days, settings.expiry_grace_days, self.vault)
 
     def vision_of(self, group: PeopleGroup) -> EngineVision:
         """What finds and names the people of a group on frames."""
@@ -416,6 +448,12 @@ class Service:
     def _purge(self) -> int:
         """Delete what is old; returns how many events these were."""
         self.detected_faces.purge()
+        self.jobs.purge()
+        for group in (self.groups.default, *self.groups.opened()):
+            try:
+                group.subjects.empty_bin()
+            except RecognizerError as error:  # tried again by the next sweep
+                log.warning("the bin could not be emptied: %s", error.message)
         return self.events.purge()
 
     def _follow(self) -> Watcher | Feed:
@@ -469,8 +507,8 @@ class Service:
         return finished
 
     def serve(self) -> None:
-        """Start what only a server does, not a command: deliver events, process strangers, run the cameras that are always
-        on.
+        """Start what only a server does, not a command: deliver events, process strangers, work off jobs, run the cameras that
+        are always on.
 
         Raises
         ------
@@ -485,6 +523,7 @@ class Service:
             self.visits.start()
         except StorageError as error:
             log.warning("no visits are kept: %s", error.message)
+        self.jobs.start()
         self.video.start()
 
     def close(self) -> None:
@@ -500,6 +539,7 @@ class Service:
             self.group_follower = None
         if self.sweep:
             self.sweep.close()
+        self.jobs.close()
         self.video.end_live()
         self.events.close()  # after the cameras: their people leave now
         self.strangers.close()
@@ -628,6 +668,17 @@ def _event_rules(settings: Settings) -> EventRules:
         unknown_quality=settings.event_unknown_quality,
         left_seconds=settings.event_left_seconds,
         attributes=settings.event_attributes,
+    )
+
+
+def _job_limits(settings: Settings, workers: int) -> JobLimits:
+    return JobLimits(
+        settings.job_photos,
+        settings.job_bytes,
+        settings.job_days,
+        max(1, workers // 2) if settings.job_workers is None else settings.job_workers,
+        settings.jobs_from,
+        settings.max_image_bytes,
     )
 
 

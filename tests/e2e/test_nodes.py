@@ -22,11 +22,14 @@ from recognizer.enrolment.cache import photo_id
 from .. import clusters
 from ..brokers import free_port
 from .serving import ROOT, Server, altered, code, environment
+from .web import Web
 
 CHANGE = "Recognizer-Change"
 #: A server that stores its snapshot soon after each change.
 SAVING = "from recognizer.service import snapshots\nsnapshots.SAVE_SECONDS = 0.1"
 KEY = "an-admin-key-of-twenty-and-more"
+#: What a killed node had of a job is free soon.
+QUICK = "from recognizer.jobs import job_store\njob_store.LEASE = 2.0"
 
 
 class Nodes:
@@ -44,7 +47,7 @@ class Nodes:
 
     def node(self, name: str, **settings) -> Server:
         settings = {"database_url": self.url, "photos": self.photos, "camera": "none", "admin_key": KEY, **settings}
-        server = Server(self.folder / name, altered(SAVING), **settings)
+        server = Server(self.folder / name, altered(f"{SAVING}\n{QUICK}"), **settings)
         server.always = {"headers": {"Authorization": f"Bearer {KEY}"}}
         return server
 
@@ -188,6 +191,34 @@ def saved(server: Server) -> int:
     """The last change in a server's snapshot."""
     file = server.state / "snapshot" / "list.json"
     return json.loads(file.read_text())["seq"] if file.exists() else -1
+
+
+def test_another_node_works_off_what_a_killed_one_left(nodes, pair, faces):
+    """The first node takes photos, and is killed while it waits for them; the second one does the rest."""
+    a, b = pair
+    hold, asked = threading.Event(), threading.Event()
+
+    def slow(handler) -> None:
+        asked.set()
+        hold.wait(60)
+        handler.reply(faces["obama"])
+
+    with Web() as web:
+        assert b.stop() == 0
+        urls = [{"url": web.url(f"/{n}.jpg", slow), "subject": "Barack Obama"} for n in range(6)]
+        job = a.post("/jobs", json={"operation": "enroll", "image_urls": urls}).json()["id"]
+        assert asked.wait(60)
+        a.process.kill()
+        a.process.wait()
+        a.process = None
+        hold.set()
+        b.start()
+        done = b.wait_for(lambda: (found := b.get(f"/jobs/{job}").json())["ended"] and found)
+        assert (done["done"], done["failed"]) == (6, 0) and b.people()["Barack Obama"]["photos"] == 1
+    a.start()
+    assert a.get(f"/jobs/{job}").json() == done and len(a.get(f"/jobs/{job}/result").json()["photos"]) == 6
+    assert a.request("DELETE", "/people/Barack%20Obama").json()["left"]["jobs"] == 0
+    assert "Obama" not in str(b.get(f"/jobs/{job}/result").json())
 
 
 def test_searches_go_on_while_the_database_is_away_and_changes_are_refused(nodes, pair, faces):
