@@ -238,3 +238,17 @@ def test_a_photo_that_occurs_twice_is_two_photos():
     assert read(json.dumps({"image_base64": [ENCODED, ENCODED]}), JSON).photos == {"file": [PHOTO, PHOTO]}
     with pytest.raises(InvalidParameter, match="image_base64"):
         read(f'{{"image_base64": "{ENCODED}", "image_base64": "{ENCODED}"}}', JSON)
+
+
+@pytest.mark.parametrize(
+    ("disposition", "name"),
+    [
+        (b'name="file"; filename="J\xc3\xbcrgen am Meer.jpg"', "Jürgen am Meer.jpg"),
+        (b'name="file"; filename="a.jpg"', "a.jpg"),
+        (b'name="file"; filename=""', None),
+        (b'name="file"', None),
+    ],
+)
+def test_the_name_of_a_photos_file_is_known(disposition, name):
+    data = b"--x\r\nContent-Disposition: form-data; " + disposition + b"\r\n\r\n" + PHOTO + b"\r\n--x--\r\n"
+    assert read(data, "multipart/form-data; boundary=x").file_names == {"file": [name]}

@@ -205,7 +205,7 @@ def _multipart(content_type: str, data: bytes) -> LooseBody:
     fields: dict[str, str] = {}
     files: list[tuple[str, bytes]] = []
     plain = 0
-    for name, is_file, content in bodies.read_multipart(content_type, data):
+    for name, is_file, content, _ in bodies.read_multipart(content_type, data):
         if is_file or sniff(content) is not None:
             files.append((name, content))
             continue

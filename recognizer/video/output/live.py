@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from recognizer.core.answers import ATTRIBUTES
-from recognizer.core.errors import Busy, CameraUnavailable
+from recognizer.core.errors import Busy, CameraElsewhere, CameraUnavailable
 from recognizer.video.frames import FrameResult, TrackedFace, Vision
 from recognizer.video.output import overlay
 from recognizer.video.output.mjpeg import Encoded, View, Viewer, ViewKey
@@ -84,7 +84,7 @@ class _Channel:
 
     @property
     def needed(self) -> bool:
-        return not self.removed and (self.needs > 0 or self.entry.always)
+        return not self.removed and (self.needs > 0 or self.entry.runs_always)
 
     def wants(self, attributes: frozenset[str]) -> Wants:
         """What the views show, and `attributes` that others want."""
@@ -249,6 +249,8 @@ class Live:
 
     def _join(self, key: ViewKey) -> tuple[_Channel, View]:
         entry = self.cameras.get(key.camera)
+        if not entry.here:
+            raise CameraElsewhere(f"camera {key.camera!r} is read by another node")
         with self._lock:
             channel = self._channel(entry)
             view, count = channel.views.get(key) or (View(key, self._encoders.submit, self._timed), 0)
@@ -278,12 +280,15 @@ class Live:
             self._camera_changed("added", entry)
 
     def _camera_changed(self, what: str, entry: CameraEntry) -> None:
-        """End the views of a removed camera; those of a changed one continue with its new source."""
+        """End the views of a camera that was removed, or that another node reads now.
+
+        Those of a changed one continue with its new source.
+        """
         with self._lock:
             channel = self._channels.get(entry.id)
-            if self._closed or (channel is None and not (entry.always and what != "removed")):
+            if self._closed or (channel is None and not (entry.runs_always and what != "removed")):
                 return
-            if what == "removed":
+            if channel is not None and (what == "removed" or not entry.here):
                 channel = self._channels.pop(entry.id)
                 self._remove(channel)
             else:
