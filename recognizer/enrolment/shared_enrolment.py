@@ -30,6 +30,7 @@ from recognizer.enrolment.folder import Problem
 from recognizer.enrolment.photo_encoding import EncodingProgress, EncodingReporter
 from recognizer.enrolment.photo_marks import marks
 from recognizer.enrolment.photo_store import StoredPhotos
+from recognizer.enrolment.renamed_folders import RenameReporter
 from recognizer.enrolment.template_file import EXTENSION, is_template
 from recognizer.galleries.postgres.gallery import PostgresGallery, rename_subject, subject_number
 
@@ -126,6 +127,9 @@ class SharedEnrolment(Enrolment):
 
     def others_changed(self) -> bool:
         return bool(self.database.rows("select 1 from change where seq > %s limit 1", [self.shared_gallery.applied]))
+
+    def report_renamed(self, reporter: RenameReporter) -> None:
+        """Nothing: nobody renames a person in the database by hand."""
 
     def learn(self, subject: str) -> None:
         self.catch_up()
