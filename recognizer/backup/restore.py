@@ -42,6 +42,7 @@ _REPLACED = (
     "audit",
     "encryption.json",
     "groups",
+    "bin",
 )
 _JOURNALS = ("-wal", "-shm", "-journal")
 #: Files that only their owner may read.

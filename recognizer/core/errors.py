@@ -55,6 +55,7 @@
     │   ├── StrangersOff            strangers are disabled by a setting
     │   ├── CameraNotFound          no camera has that id
     │   ├── SightingsOff            visits at cameras are not kept
+    │   ├── BinItemNotFound         the bin has no such deletion, or no longer
     │   ├── FolderNotFound          no such folder is in the archive
     │   ├── ArchiveGroupNotFound    no group of the archive has that id
     │   └── JobNotFound             no job has that id, or it was deleted
@@ -67,11 +68,13 @@
     │   ├── InUse                   another process uses the installation
     │   ├── NotEmpty                the target of a restore is not empty
     │   ├── SettingFixed            the setting has a value elsewhere
+    │   ├── BinOff                  deletions cannot be undone here
     │   ├── FolderInArchive         the folder, or one around or in it, is in the archive
     │   ├── NothingToUndo           no decision about the archive can be undone
     │   ├── TooManyCameras          the maximum number of cameras is reached
     │   └── TooManyJobs             the maximum number of jobs, or of bytes that wait, is reached
     ├── CameraUnavailable           the camera delivers no picture now
+    │   └── CameraElsewhere         another node reads the camera, and cannot be asked
     ├── Busy                        the queue is full; try again shortly
     │   ├── Starting                the server is still loading
     │   ├── DatabaseAway            the database of the nodes does not answer
@@ -429,6 +432,12 @@ class StrangersOff(NotFound):
     code = "strangers_off"
 
 
+class BinItemNotFound(NotFound):
+    """The bin has no such deletion, or no longer."""
+
+    code = "bin_item_not_found"
+
+
 class CameraNotFound(NotFound):
     """No camera has that id."""
 
@@ -513,6 +522,12 @@ class SettingFixed(Conflict):
     code = "setting_fixed"
 
 
+class BinOff(Conflict):
+    """Deletions are final: the setting says so, or people are in a database that servers share."""
+
+    code = "bin_off"
+
+
 class FolderInArchive(Conflict):
     """The folder is in the archive, or it contains or is inside a folder that is."""
 
@@ -542,6 +557,12 @@ class CameraUnavailable(RecognizerError):
 
     code = "camera_unavailable"
     retry_after = 2.0
+
+
+class CameraElsewhere(CameraUnavailable):
+    """Another node reads the camera and cannot be reached from here, or no node reads it at this moment."""
+
+    code = "camera_elsewhere"
 
 
 class Busy(RecognizerError):

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from recognizer.core.answers import ATTRIBUTES
 from recognizer.core.disk import disk_reason
@@ -91,6 +92,15 @@ def _prefixes(text: str) -> tuple[str, ...]:
         if not separator or not rest.strip("/") or not re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme) or ".." in rest.split("/"):
             raise ValueError("expected URLs such as s3://bucket/folder or file:///srv/photos")
     return found
+
+
+def _node_url(text: str) -> str:
+    """The root of a server, without what belongs to a user or a request."""
+    found = urlsplit(text)
+    plain = found.scheme in ("http", "https") and found.hostname and "@" not in found.netloc
+    if not plain or found.query or found.fragment or found.port == 0:
+        raise ValueError("expected http://host:port or https://host:port")
+    return text.rstrip("/")
 
 
 def _topic(text: str) -> str:
@@ -224,6 +234,24 @@ class Settings:
         "Where nodes that share a database store photos: a folder that all of them see, or a bucket such as "
         "`s3://bucket/prefix`. Required with a database unless photos are not kept.",
         shown="none",
+    )
+    node_url: str | None = _setting(
+        None,
+        _node_url,
+        "Where the other nodes of the database reach this one, such as `http://10.0.0.11:8000`: they pass requests for the "
+        "live video of its cameras on to it.",
+        shown="none",
+    )
+    node_cameras: bool = _setting(
+        True, _switch, "Whether this node reads cameras that the nodes of a database share; `off` leaves them to the others."
+    )
+    snapshot_hours: float = _setting(
+        24.0,
+        float,
+        "How old a node's copy of the templates in its state folder may be for a start while the database is away, in hours. "
+        "`0` stores no copy.",
+        least=0,
+        most=8_760,
     )
     models_dir: Path = _setting(_default_models, Path, "Folder for downloaded model weights.", shown="the user's cache folder")
     detector: str = _setting("yunet", str, "Face detector.", choices=("yunet", "hog", "cnn"))
@@ -536,6 +564,9 @@ class Settings:
     sightings_days: float = _setting(14.0, float, "Visits at cameras are deleted after this many days.", least=0.01, most=3650)
     strangers_days: float = _setting(
         30.0, float, "Days after the last sighting until a stranger is deleted.", least=0.01, most=36_500
+    )
+    bin_days: float = _setting(
+        7.0, float, "Days for which deletions on the page can be undone; 0 makes them final at once.", least=0, most=365
     )
     webhooks: tuple[str, ...] = _setting(
         (), _urls, "URLs that every event is posted to, separated by spaces.", shown="none", secret=True

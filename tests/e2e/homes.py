@@ -20,6 +20,7 @@ NOTHING_LEFT = dict.fromkeys(
     (
         "files",
         "templates",
+        "bin",
         "cache_rows",
         "events",
         "present",

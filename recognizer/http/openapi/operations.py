@@ -8,11 +8,15 @@ from recognizer.core.errors import (
     AddressRefused,
     ArchiveGroupNotFound,
     AttributesOff,
+    BinItemNotFound,
+    BinOff,
     BodyTooLarge,
     Busy,
+    CameraElsewhere,
     CameraFixed,
     CameraNotFound,
     CameraUnavailable,
+    Conflict,
     EventNotFound,
     EventsOff,
     FaceError,
@@ -164,9 +168,13 @@ OPERATIONS: dict[str, Operation] = {
     "GET /people": Operation("People", _json("People"), (GroupNotFound,)),
     "GET /people/{person}": Operation("People", _json("Person"), (SubjectNotFound, GroupNotFound)),
     "PATCH /people/{person}": Operation(
-        "People", _json("Person"), (SubjectNotFound, GroupNotFound, InvalidName, NameTaken, StorageError, BodyTooLarge)
+        "People",
+        _json("Person"),
+        (SubjectNotFound, PhotoNotFound, GroupNotFound, InvalidName, NameTaken, Conflict, StorageError, BodyTooLarge),
     ),
-    "DELETE /people/{person}": Operation("People", _json("DeletedPerson"), (SubjectNotFound, GroupNotFound, StorageError)),
+    "DELETE /people/{person}": Operation(
+        "People", _json("DeletedPerson"), (SubjectNotFound, GroupNotFound, BinOff, StorageError)
+    ),
     "GET /people/{person}/photos/{photo_id}": Operation(
         "People",
         {200: dict.fromkeys(PICTURES, "Photo")},
@@ -176,8 +184,21 @@ OPERATIONS: dict[str, Operation] = {
         "People", _json("PhotoQuality"), (SubjectNotFound, GroupNotFound, PhotoNotFound, ImageError, Busy)
     ),
     "DELETE /people/{person}/photos/{photo_id}": Operation(
-        "People", _json("DeletedPhoto"), (SubjectNotFound, GroupNotFound, PhotoNotFound, StorageError)
+        "People", _json("DeletedPhoto"), (SubjectNotFound, GroupNotFound, PhotoNotFound, BinOff, StorageError)
     ),
+    "POST /people/{person}/photos/{photo_id}/move": Operation(
+        "People",
+        _json("MovedPhoto"),
+        (SubjectNotFound, GroupNotFound, PhotoNotFound, InvalidName, NameTaken, StorageError, BodyTooLarge),
+    ),
+    "GET /bin": Operation("People", _json("Bin"), (GroupNotFound, StorageError)),
+    "GET /bin/{item}/thumbnail.jpg": Operation(
+        "People", {200: {JPEG: "Photo"}}, (BinItemNotFound, PhotoNotFound, GroupNotFound)
+    ),
+    "POST /bin/{item}/restore": Operation(
+        "People", _json("Person"), (BinItemNotFound, BinOff, GroupNotFound, NameTaken, StorageError), bodiless=True
+    ),
+    "DELETE /bin/{item}": Operation("People", _json("DeletedFile"), (BinItemNotFound, GroupNotFound, StorageError)),
     "GET /unsorted/{unsorted}": Operation(
         "People", {200: dict.fromkeys(PICTURES, "Photo")}, (PhotoNotFound, GroupNotFound, ImageError, SealBroken, KeyMissing)
     ),
@@ -202,10 +223,12 @@ OPERATIONS: dict[str, Operation] = {
     "GET /cameras/{camera}": Operation("Cameras", _json("Camera"), (CameraNotFound, StorageError)),
     "PATCH /cameras/{camera}": Operation("Cameras", _json("Camera"), (*_CAMERA, CameraNotFound, CameraFixed)),
     "DELETE /cameras/{camera}": Operation("Cameras", _json("DeletedCamera"), (CameraNotFound, CameraFixed, StorageError)),
-    "GET /stream": Operation("Cameras", {200: {MJPEG: "Stream"}}, (CameraNotFound, AttributesOff, Busy)),
-    "GET /cameras/{camera}/stream": Operation("Cameras", {200: {MJPEG: "Stream"}}, (CameraNotFound, AttributesOff, Busy)),
+    "GET /stream": Operation("Cameras", {200: {MJPEG: "Stream"}}, (CameraNotFound, CameraElsewhere, AttributesOff, Busy)),
+    "GET /cameras/{camera}/stream": Operation(
+        "Cameras", {200: {MJPEG: "Stream"}}, (CameraNotFound, CameraElsewhere, AttributesOff, Busy)
+    ),
     "GET /cameras/{camera}/snapshot.jpg": Operation(
-        "Cameras", {200: {JPEG: "Photo"}}, (CameraNotFound, AttributesOff, CameraUnavailable, Busy)
+        "Cameras", {200: {JPEG: "Photo"}}, (CameraNotFound, AttributesOff, CameraUnavailable, CameraElsewhere, Busy)
     ),
     "GET /events": Operation("Events", {200: {JSON: "Events", "text/event-stream": "Stream"}}, (EventsOff, StorageError, Busy)),
     "GET /events/{event}": Operation("Events", _json("Event"), (EventNotFound, EventsOff, StorageError)),
@@ -370,11 +393,20 @@ PARAMETERS: dict[str, tuple[str, object]] = {
     "key_id": ("The key's id, as in the list of keys.", "7c3mz4qp"),
     "always": ("Whether the camera also runs while nobody watches it.", False),
     "GET /strangers offset": ("Number of strangers to skip.", 0),
+    "GET /strangers since": ("Only strangers first seen then or later: a day, or a time in ISO 8601.", "2026-11-20"),
     "stranger": ("The stranger's id.", "3f9a0c1b72"),
     "picture": ("The picture's id.", PICTURE_ID),
     "pictures": ("Ids of the pictures that show somebody else, as a list or separated by commas.", [PICTURE_ID]),
     "other": ("Id of the stranger who is merged into this one.", "a81c5d09e4"),
     "never": ("Never report this person again: the templates are stored, the pictures are erased.", True),
+    "tag": ("Only people with this tag, ignoring case.", "night shift"),
+    "tags": ("Tags, separated by commas; none removes all.", "night shift,front desk"),
+    "cover": ("Id of the photo that stands for the person; none for the first usable one.", PHOTO_ID),
+    "sort": ("name, photos (most first), seen (last seen first) or expires (next expiry first).", "name"),
+    "bin": ("Put it into the bin instead, from which it can be restored for some days.", False),
+    "item": ("The deletion's id, as in the list of the bin.", "3f9a0c1b72d4e5f6"),
+    "to": ("Name of the person who gets the photo.", "Joe Biden"),
+    "taken": ("When a photo was taken that does not say so itself: a day, or a time in ISO 8601.", "2026-11-01T12:30:00Z"),
     "photo_id": ("The photo's id, as in the list of a person's photos.", PHOTO_ID),
     "unsorted": ("Name of the file, as in `problems` of the list of people.", "holiday.jpg"),
     "POST /events/search subject": ("Somebody who is enrolled, or has visits with this name.", "Joe Biden"),

@@ -115,6 +115,10 @@ _COUNTED = {
     "consent": "signed on paper, 2026-11-01",
     "expires": "2027-12-31",
     "expired": False,
+    "tags": ["front desk"],
+    "cover": None,
+    "last_seen": "2026-11-20T17:02:09.900Z",
+    "visits": 3,
 }
 _OBJECT = {"label": "dog", "score": 0.8312, "box": _BOX}
 _CAMERA = {
@@ -125,6 +129,7 @@ _CAMERA = {
     "always": False,
     "group": "default",
     "fixed": False,
+    "node": None,
     "state": {"name": "live", "reason": None, "since": 1795266000.125},
     "turn_wanted": 0,
     "fps": 25.0,
@@ -193,6 +198,10 @@ _PERSON = {
     "consent": about(optional(TEXT), "What they agreed to."),
     "expires": about(optional(TEXT), "Until when: a last day (UTC), or a time."),
     "expired": about(BOOLEAN, "Whether that is over, and nobody is matched with them."),
+    "tags": array(TEXT),
+    "cover": about(optional(TEXT), "Id of the photo that was chosen to stand for the person."),
+    "last_seen": about(optional(TEXT), "When cameras showed them last, of the events that are stored."),
+    "visits": about(optional(COUNT), "How often they appeared in these events."),
 }
 _HEAD = {"seq": 7, "hash": 64 * "5"}
 _LINE = {
@@ -210,6 +219,7 @@ _LEFT = dict.fromkeys(
     (
         "files",
         "templates",
+        "bin",
         "cache_rows",
         "events",
         "present",
@@ -525,8 +535,12 @@ SCHEMAS: dict[str, dict] = {
             "problem": closed({"code": TEXT, "message": TEXT}),
             "forced": about(BOOLEAN, "true: stored with force although the face is not comparable."),
             "warnings": array(ref("Warning")),
+            "original": about(
+                closed({"name": optional(TEXT), "taken": optional(TEXT), "added": optional(TEXT)}),
+                "What its file was called, when it was taken (without a time zone: on the camera's clock), when it came here.",
+            ),
         },
-        may=("width", "height", "box", "score", "url", "thumbnail", "problem", "forced", "warnings"),
+        may=("width", "height", "box", "score", "url", "thumbnail", "problem", "forced", "warnings", "original"),
         example=_PHOTO,
     ),
     "PhotoQuality": closed({"quality": optional(ref("Quality"))}, example={"quality": _QUALITY}),
@@ -540,13 +554,59 @@ SCHEMAS: dict[str, dict] = {
         {
             "deleted": TEXT,
             "photos": COUNT,
-            "left": about(closed(dict.fromkeys(_LEFT, COUNT)), "What a check found afterwards: nothing."),
+            "left": about(
+                closed(dict.fromkeys(_LEFT, COUNT), may=tuple(_LEFT)), "What a check found afterwards: nothing; empty with bin."
+            ),
+            "bin": about(TEXT, "With bin: the id by which it can be restored."),
         },
+        may=("bin",),
         example={"deleted": "Joe Biden", "photos": 2, "left": _LEFT},
     ),
     "DeletedPhoto": closed(
-        {"deleted": TEXT, "of": TEXT, "files": about(COUNT, "How many files held it.")},
+        {
+            "deleted": TEXT,
+            "of": TEXT,
+            "files": about(COUNT, "How many files held it."),
+            "bin": about(TEXT, "With bin: the id by which it can be restored."),
+        },
+        may=("bin",),
         example={"deleted": PHOTO_ID, "of": "Joe Biden", "files": 1},
+    ),
+    "MovedPhoto": closed(
+        {"moved": TEXT, "of": TEXT, "to": TEXT, "files": about(COUNT, "How many files held it.")},
+        example={"moved": PHOTO_ID, "of": "Joe Biden", "to": "Beau Biden", "files": 1},
+    ),
+    "Bin": closed(
+        {
+            "days": about(NUMBER, "For how long deletions can be undone; 0 if they cannot."),
+            "items": array(
+                closed(
+                    {
+                        "id": TEXT,
+                        "kind": {"type": "string", "enum": ["photo", "person"]},
+                        "subject": TEXT,
+                        "photos": COUNT,
+                        "deleted": TEXT,
+                        "until": about(TEXT, "When it becomes final."),
+                        "thumbnail": optional(TEXT),
+                    }
+                )
+            ),
+        },
+        example={
+            "days": 7,
+            "items": [
+                {
+                    "id": "3f9a0c1b72d4e5f6",
+                    "kind": "photo",
+                    "subject": "Joe Biden",
+                    "photos": 1,
+                    "deleted": "2026-11-20T17:02:09.900Z",
+                    "until": "2026-11-27T17:02:09.900Z",
+                    "thumbnail": "/bin/3f9a0c1b72d4e5f6/thumbnail.jpg",
+                }
+            ],
+        },
     ),
     "Groups": closed({"groups": array(ref("Group"))}, example={"groups": [_GROUP]}),
     "Group": closed(
@@ -661,6 +721,7 @@ SCHEMAS: dict[str, dict] = {
             "always": about(BOOLEAN, "Whether it runs also while nobody watches."),
             "group": about(TEXT, "The group whose people are named."),
             "fixed": about(BOOLEAN, "Whether a setting names it."),
+            "node": about(optional(TEXT), "Id of the node that reads it, where nodes share a database."),
             "state": closed(
                 {
                     "name": {"type": "string", "enum": ["idle", "connecting", "live", "frozen", "lost", "ended"]},
