@@ -117,6 +117,15 @@ def _queue_name(text: str) -> str:
     return text
 
 
+def _traces(text: str) -> str:
+    """``off``, ``on``, or the URL of a receiver."""
+    if text.lower() in ("on", "off"):
+        return text.lower()
+    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", text):
+        raise ValueError("expected off, on, or a URL such as http://collector:4318")
+    return text
+
+
 def _topic_or_none(text: str) -> str:
     return "none" if text.lower() == "none" else _topic(text)
 
@@ -589,6 +598,12 @@ class Settings:
     )
     mqtt_double_take: bool = _setting(
         False, _switch, "Publish who appears by Double Take's MQTT topics as well (docs/dialects.md)."
+    )
+    traces: str = _setting(
+        "off",
+        _traces,
+        "Send traces by OpenTelemetry: `on` to where the variables `OTEL_*` say, or the URL of a receiver of OTLP over HTTP, "
+        "such as `http://collector:4318` (docs/operations.md).",
     )
     events_key: str = _setting(
         "camera",

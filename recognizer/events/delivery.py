@@ -14,6 +14,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from recognizer.core import tracing
 from recognizer.core.files import write_durably
 from recognizer.events.event_log import EventLog
 
@@ -82,6 +83,7 @@ class Delivery:
     def __init__(self, events: EventLog, name: str, backlog: int):
         self.events, self.name, self.backlog = events, name, backlog
         self.label = name
+        self._kind = name.partition("-")[0]  # without what tells receivers apart
         self.problem: str | None = None
         self.counts = {"delivered": 0, "retried": 0, "dropped": 0}
         self._stop = threading.Event()
@@ -160,7 +162,8 @@ class Delivery:
         for event in found:
             if self.events.edition != edition:
                 return  # somebody was erased or renamed since these were read
-            self.deliver(event)
+            with tracing.span("deliver event", event_kind=event["kind"], event_id=event["id"], receiver=self._kind):
+                self.deliver(event)
             self._cursor.move(event["id"])
         if scanned > self._cursor.after:  # the events at the end were deleted, or are damaged
             self._cursor.move(scanned)

@@ -89,8 +89,9 @@ def batch(value):
         if not isinstance(item, dict) or set(item) - {"url", *_BATCH_FIELDS} or not isinstance(item.get("url"), str):
             raise ValueError("expected URLs, or objects with url, subject and id")
         for name in _BATCH_FIELDS:
-            if not isinstance(item.get(name, ""), str) or len(item.get(name, "")) > 500:
-                raise ValueError(f"expected {name} as text of at most 500 characters")
+            said = item.get(name, "")
+            if not isinstance(said, str) or len(said) > 500 or not said.isprintable():
+                raise ValueError(f"expected {name} as printable text of at most 500 characters")
         source = {name: item[name] for name in ("url", "id") if name in item}
         found.append({"source": source, "subject": item.get("subject")})
     return found

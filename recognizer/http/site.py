@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
+from recognizer import __version__
 from recognizer.access import dialects
 from recognizer.access.gate import ROUTES, AccessRules, Gate
 from recognizer.access.keys import Keys
@@ -19,7 +20,7 @@ from recognizer.access.opening_access import open_access
 from recognizer.access.refusals import Refusals
 from recognizer.access.sessions import Sessions
 from recognizer.access.signing import SigningSecrets
-from recognizer.core import logs
+from recognizer.core import logs, tracing
 from recognizer.core.errors import DatabaseAway, RecognizerError, SettingsError, Starting
 from recognizer.core.metrics import Metrics
 from recognizer.core.progress import Progress
@@ -189,6 +190,7 @@ class Site:
     def load_or_end(self) -> None:
         """Load the service, or end the process with a sentence that says why it cannot."""
         try:
+            tracing.configure(self.settings.traces, __version__)
             if self.database is not None:
                 with contextlib.suppress(DatabaseAway):  # there may be a snapshot
                     schema.require_current(self.database)
@@ -230,6 +232,7 @@ class Site:
                 made.close()
         finally:
             self._lock.release()
+            tracing.close()
 
     def not_ready_reasons(self) -> list[str]:
         """Why this process must not be sent requests now; empty when it is ready."""

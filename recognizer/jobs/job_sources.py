@@ -106,7 +106,15 @@ def checked_prefix(prefix: str, allowed: Sequence[str]) -> str:
         raise InvalidParameter("prefix: no bucket or folder may be read: RECOGNIZER_JOBS_FROM names those that may")
     scheme, separator, rest = prefix.partition("://")
     parts = rest.split("/")
-    if not separator or not rest or "::" in prefix or ".." in parts or "." in parts or any(each in rest for each in "*?["):
+    if (
+        not separator
+        or not rest
+        or not prefix.isprintable()
+        or "::" in prefix
+        or ".." in parts
+        or "." in parts
+        or any(each in rest for each in "*?[")
+    ):
         raise InvalidParameter("prefix: expected a URL such as s3://bucket/folder, without wildcards and ..")
     plain = f"{scheme.lower()}://{rest}"
     for each in allowed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import posixpath
+import re
 import secrets
 import threading
 import time
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recognizer.core import audit, names
+from recognizer.core import audit, names, tracing
 from recognizer.core.audit import AuditLog, one_act
 from recognizer.core.errors import (
     Busy,
@@ -73,6 +74,7 @@ _FETCHING = 3
 #: How often what may be temporary is tried, and seconds before the second time.
 _TRIES, _PAUSE = 3, 0.5
 _HOUSEKEEPING, _DAY = 600.0, 86_400.0
+_ID = re.compile(r"j[0-9a-f]{16}")
 #: Options of each operation, besides the group.
 _LOOK = frozenset({"min_face", "landmarks", "attributes"})
 OPTIONS = {
@@ -280,7 +282,7 @@ class KeptJobs:
         ------
         JobNotFound, StorageError, DatabaseAway
         """
-        found = self.store.get(id_) if self.exists else None
+        found = self.store.get(id_) if self.exists and _ID.fullmatch(id_) else None
         if found is None:
             raise JobNotFound("there is no such job, or no longer", job=id_[:40])
         return found
@@ -417,7 +419,8 @@ class KeptJobs:
         if taken is None:
             return False
         try:
-            state, content = self._processed(taken)
+            with tracing.span("job photo", job_operation=taken.job.operation):
+                state, content = self._processed(taken)
         except _Gone:
             return True
         named = names_in(content)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from recognizer.attributes.reader import AttributeReader
-from recognizer.core import geometry
+from recognizer.core import geometry, tracing
 from recognizer.core.errors import InvalidParameter, NoFace, SubjectNotFound
 from recognizer.core.metrics import Metrics
 from recognizer.core.names import normalise_lookup
@@ -38,15 +38,21 @@ MAX_CANDIDATES = 100
 MAX_THRESHOLD = 4
 
 
+#: Names of the spans of stages that have another name there.
+_SPANS = {"embed": "describe", "match": "search"}
+
+
 class _Clock:
     """Milliseconds of each stage of one call, in the order in which they happen."""
 
     def __init__(self):
         self.stages: dict[str, float] = {}
         self._start = self._last = time.perf_counter()
+        self._trace = tracing.current()
 
     def lap(self, stage: str) -> None:
         now = time.perf_counter()
+        tracing.stage(_SPANS.get(stage, stage), now - self._last, self._trace)
         self.stages[stage] = self.stages.get(stage, 0.0) + (now - self._last) * 1000
         self._last = now
 

@@ -31,6 +31,7 @@ def test_a_batch_of_urls_and_uploads_is_recognised(writer, faces, web):
     rest = writer.get(f"{shown['result']}?after=0").json()
     assert rest["after"] is None and rest["photos"][0]["source"]["id"] == "mine"
     assert rest["photos"][0]["error"]["code"] == "fetch_failed"
+    assert len(writer.get(f"{shown['result']}?format=ndjson&limit=1").text.splitlines()) == 1
     lines = writer.get(shown["result"], headers={"Accept": "application/x-ndjson"})
     assert lines.headers["Content-Type"] == "application/x-ndjson"
     assert [json.loads(line) for line in lines.text.splitlines()] == [first, *rest["photos"]]
@@ -41,6 +42,8 @@ def test_a_batch_of_urls_and_uploads_is_recognised(writer, faces, web):
     assert writer.get("/health").json()["jobs"]["done"] >= 2
     assert 'recognizer_job_photos_total{outcome="done"}' in writer.get("/metrics").text
     assert writer.request("DELETE", f"/jobs/{shown['id']}").json() == {"deleted": shown["id"]}
+    for never in ("x", "j" + 16 * "0", "%00", "%ed%a0%80"):
+        assert writer.get(f"/jobs/{never}").status_code == 404
     for method, path in (("GET", ""), ("GET", "/result"), ("DELETE", "")):
         gone = writer.request(method, f"/jobs/{shown['id']}{path}")
         assert (gone.status_code, code(gone)) == (404, "job_not_found")
@@ -53,6 +56,8 @@ def test_a_batch_of_urls_and_uploads_is_recognised(writer, faces, web):
         ({"operation": "detect"}, "expected photos"),
         ({"operation": "detect", "image_urls": [1]}, "image_urls"),
         ({"operation": "detect", "image_urls": [{"url": "http://x", "name": "y"}]}, "image_urls"),
+        ({"operation": "detect", "image_urls": [{"url": "http://x", "id": "\ud800"}]}, "image_urls"),
+        ({"operation": "detect", "prefix": "file:///srv/\ud800"}, "prefix"),
         ({"operation": "detect", "image_urls": ["ftp://x/y"]}, ""),
         ({"operation": "detect", "image_urls": ["http://x"], "subject": "Ada"}, "subject: not for"),
         ({"operation": "detect", "prefix": "file:///etc"}, "RECOGNIZER_JOBS_FROM"),

@@ -104,10 +104,8 @@ def add_routes(route: Router, site: Site) -> None:
         begin = -1 if after is None else after
         accept = request.get_header("Accept") or ""
         if format == "ndjson" or (format is None and NDJSON in accept):
-            if limit is not None:
-                raise InvalidParameter("limit: only with format=json")
             response.content_type = NDJSON
-            return Lines(site, held.id, begin)
+            return Lines(site, held.id, begin, limit)
         wanted = limit or 100
         found = site.service.jobs.results(held.id, begin, wanted + 1)
         page = found[:wanted]
@@ -154,16 +152,19 @@ def shown_photo(each) -> dict:
 
 
 class Lines:
-    """All results of a job, a line for each photo: a file that is read while it is sent."""
+    """All results of a job, or so many, a line for each photo: a file that is read while it is sent."""
 
-    def __init__(self, site: Site, job: str, after: int):
-        self._site, self._job, self._after = site, job, after
+    def __init__(self, site: Site, job: str, after: int, most: int | None = None):
+        self._site, self._job, self._after, self._most = site, job, after, most
 
     def read(self, size: int = -1) -> bytes:
         """The next lines, whatever `size` is; nothing at the end."""
-        found = self._site.service.jobs.results(self._job, self._after, _PAGE)
+        wanted = _PAGE if self._most is None else min(_PAGE, self._most)
+        found = self._site.service.jobs.results(self._job, self._after, wanted)
         if found:
             self._after = found[-1].place
+        if self._most is not None:
+            self._most -= len(found)
         return b"".join(json.dumps(shown_photo(each), ensure_ascii=False).encode() + b"\n" for each in found)
 
     def close(self) -> None:
