@@ -408,11 +408,12 @@ def test_somebody_renamed_and_erased_while_the_events_are_stuck_is_gone_in_the_e
 
 
 @pytest.mark.slow
-def test_damaged_names_of_the_audit_log_do_not_stop_an_erasure(service, faces, settings):
+@pytest.mark.parametrize("damaged", [b"{ no names", b"", b'[1, {"a": null}]', b'{"s-1": null}', b"[" * 100_000, b"\xff\xfe"])
+def test_damaged_names_of_the_audit_log_do_not_stop_an_erasure(service, faces, settings, damaged):
     service.subjects.enrol("Ada", faces["obama"])
     names = settings.state_dir / "audit" / "names.json"
     whole = names.read_bytes()
-    names.write_bytes(b"{ no names")
+    names.write_bytes(damaged)
     with pytest.raises(StorageError) as raised:
         service.subjects.delete("Ada")
     assert raised.value.details["left"]["files"] == 0 and "audit names" in raised.value.details["failed"]

@@ -32,7 +32,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 from recognizer.core.disk import disk_errors, storage_error
 from recognizer.core.errors import AuditBroken, StorageError
@@ -356,10 +356,13 @@ class AuditLog:
     def _names(self) -> dict[str, str]:
         try:
             data = (self.folder / "names.json").read_bytes()
-            return cast("dict[str, str]", json.loads(data if self._vault is None else self._vault.open_or_plain(data, NAMES)))
+            names = json.loads(data if self._vault is None else self._vault.open_or_plain(data, NAMES))
+            if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
+                raise ValueError("not names by id")
+            return names
         except FileNotFoundError:
             return {}
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise StorageError("the names file of the audit log is damaged; `audit verify` works without it") from error
         except OSError as error:
             raise storage_error(_UNREADABLE, error) from error
