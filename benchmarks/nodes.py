@@ -74,6 +74,7 @@ def fill(url: str, count: int) -> float:
                     for row, vector in enumerate(drawn(min(BLOCK, count - start), DIM, start), start):
                         copy.write_row((row // PER_SUBJECT + 1, photos[row], ENGINE, to_binary(vector)))
         connection.execute("insert into change (kind, subject) values ('subject', 1)")
+        schema.join(database, ENGINE, DIM, None)
     return time.monotonic() - begun
 
 
@@ -299,6 +300,8 @@ def main() -> None:
     try:
         url = migrated(cluster)
         served = [] if options.photo is None else balanced(migrated(cluster), options.photo, options.requests)
+        if served:
+            report.table(served, "Requests with a photo, each node on one core")
         for threads in (1, 4):
             before = database_cpu(cluster)
             rate, delays, cpu = enrolments(url, options.enrolments, threads)
@@ -307,6 +310,7 @@ def main() -> None:
             shown |= {"CPU ms database": round(1000 * (database_cpu(cluster) - before) / options.enrolments, 2)}
             shown |= {f"known_ms_p{p}": round(1000 * float(np.percentile(delays, p)), 1) for p in (50, 95, 99)}
             enrolled.append(shown)
+        report.table(enrolled, "Enrolments on one node, known on another after milliseconds")
         with closing(Database(url)) as database, database.transaction() as connection:
             connection.execute("truncate subject, photo, template, change")
         filled = fill(url, options.templates)
@@ -343,9 +347,6 @@ def main() -> None:
     finally:
         cluster.stop()
         shutil.rmtree(options.folder, ignore_errors=True)
-    if served:
-        report.table(served, "Requests with a photo, each node on one core")
-    report.table(enrolled, "Enrolments on one node, known on another after milliseconds")
     report.table(started, "The start of a node, and its searches")
     report.save(options, enrolments=enrolled, start=started, requests=served)
 
