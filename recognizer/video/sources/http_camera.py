@@ -18,7 +18,7 @@ import zlib
 import numpy as np
 
 from recognizer.core.errors import AddressRefused, FetchError, FetchFailed, InvalidUrl, RecognizerError
-from recognizer.fetching.fetcher import Fetcher, Stream
+from recognizer.fetching.fetcher import Fetcher, FetchHooks, Stream
 from recognizer.video.sources.base import BrokenShot, FrameReader, Shot, SourceLost, Stopper
 from recognizer.video.sources.http_login import authorization
 from recognizer.video.sources.jpeg_stream import MOST_JPEG, JpegStream
@@ -177,13 +177,8 @@ class _Site:
         self._url, self._stopper = url, stopper
         self._socket: socket.socket | None = None
         self._closed = False
-        self._fetcher = Fetcher(
-            timeout=timeout,
-            max_bytes=MOST_JPEG,
-            permit=reach.permits,
-            on_socket=self._watch,
-            interruption=stopper.calling,
-        )
+        hooks = FetchHooks(reach.permits, self._watch, stopper.calling)
+        self._fetcher = Fetcher(timeout=timeout, max_bytes=MOST_JPEG, hooks=hooks)
 
     def _watch(self, connection: socket.socket) -> None:
         self._socket = connection
@@ -288,7 +283,32 @@ def _upright(pixels: np.ndarray, data: bytes) -> np.ndarray:
 
 
 def _shot(data: bytes, skipped: int, same: bool) -> Shot:
-    return Shot(lambda: decode_picture(data), time.time(), time.perf_counter(), None, skipped, same)
+    return Shot(
+        lambda: decode_picture(data),
+        time.time(),
+        time.perf_counter(),
+        None,
+        skipped,
+        same,
+        glance=lambda: glance_at(data),
+    )
+
+
+def glance_at(data: bytes) -> np.ndarray | None:
+    """A camera's JPEG in grey and at an eighth of its size, for half of what decoding costs; None where it is no JPEG, is not
+    whole, or is damaged."""
+    import simplejpeg
+
+    if not (data.startswith(b"\xff\xd8\xff") and data.endswith(b"\xff\xd9")):
+        return None
+    try:
+        height, width = simplejpeg.decode_jpeg_header(data)[:2]
+        if not 0 < height * width <= MOST_PIXELS:
+            return None
+        small = simplejpeg.decode_jpeg(data, "GRAY", fastdct=True, fastupsample=True, min_height=1, min_width=1, min_factor=8)
+    except (ValueError, KeyError):
+        return None
+    return small[..., 0]
 
 
 # --- MJPEG -----------------------------------------------------------------------------------------------------------
