@@ -99,8 +99,11 @@ def test_while_the_database_is_away_the_list_stays_and_cannot_be_changed(make, d
     assert [each.name for each in cameras.all()] == ["Hall"] and cameras.get("hall").here
     with pytest.raises(DatabaseAway):
         cameras.add("test:", "Yard")
+    other = make("b")  # has never read the list
+    with pytest.raises(DatabaseAway):
+        other.get("hall")
     database.note_there()
-    assert [each.name for each in cameras.all()] == ["Hall"]
+    assert [each.name for each in cameras.all()] == ["Hall"] and other.get("hall").name == "Hall"
 
 
 # --- who reads a camera ----------------------------------------------------------------------------------------------

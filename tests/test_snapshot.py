@@ -165,6 +165,17 @@ def test_changes_that_were_pruned_since_are_not_missed(start, monkeypatch, caplo
     assert sorted(start("one").gallery.subjects()) == ["Ann", "Bob", "Cid"] and read == ["all"]
 
 
+def test_a_database_in_which_nothing_changes_keeps_its_snapshots(start, monkeypatch, caplog):
+    one = start("one")
+    one.enrol("Ann", b"first", UP)
+    one.enrol("Bob", b"second", DOWN)
+    assert one.gallery.prune(0.0) > 0 and one.gallery.prune(0.0) == 0  # the newest change stays
+    assert one.enrolment.save() and one.snapshot.state().seq == one.gallery.applied
+    stop(one)
+    read = loads(caplog, monkeypatch)
+    assert sorted(start("one").gallery.subjects()) == ["Ann", "Bob"] and read == []
+
+
 # --- erasing ---------------------------------------------------------------------------------------------------------
 
 

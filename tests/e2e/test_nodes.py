@@ -319,7 +319,7 @@ def test_keys_and_settings_are_those_of_all_nodes(nodes, pair, faces):
 
 # --- cameras ---------------------------------------------------------------------------------------------------------
 
-LEASES = "from recognizer.database import leases\nleases.LEASE_SECONDS = 2.0\nleases.RENEWAL_SECONDS = 0.1"
+LEASES = "from recognizer.database import leases\nleases.LEASE_SECONDS = 6.0\nleases.RENEWAL_SECONDS = 0.1"
 
 
 @pytest.fixture
@@ -338,7 +338,7 @@ def watching(nodes, pair) -> Iterator[tuple[Server, Server]]:
         for each in listed.json()["cameras"]:
             assert one.request("DELETE", f"/cameras/{each['id']}").status_code == 200
         assert two.post("/cameras", json={"source": "test:320x240@10", "name": "Hall", "always": True}).status_code == 201
-        one.wait_for(lambda: one.get("/cameras/hall").json()["node"])
+        one.wait_for(lambda: one.get("/cameras/hall").json().get("node"))
         yield (one, two) if reads(one, one) else (two, one)
     finally:
         for server in made:
@@ -352,7 +352,7 @@ def own_id(server: Server) -> str:
 
 def reads(server: Server, asked: Server) -> bool:
     """Whether a server reads the camera, for the one that is asked."""
-    return asked.get("/cameras/hall").json()["node"] == own_id(server)
+    return asked.get("/cameras/hall").json().get("node") == own_id(server)
 
 
 def first_picture(server: Server, path: str, **how) -> bytes:
@@ -371,7 +371,7 @@ def test_any_node_shows_a_camera_and_another_one_takes_it_when_its_node_is_kille
     holder, other = watching
     for server in (holder, other):
         server.wait_for(lambda server=server: server.get("/cameras/hall").json()["state"]["name"] == "live")
-        assert reads(holder, server)
+        server.wait_for(lambda server=server: reads(holder, server))
         assert server.get("/health").json()["video"]["running"] == (["hall"] if server is holder else [])
         assert b"\xff\xd8" in first_picture(server, "/cameras/hall/stream?width=160&fps=5")
         taken = server.get("/cameras/hall/snapshot.jpg")
@@ -392,7 +392,7 @@ def test_any_node_shows_a_camera_and_another_one_takes_it_when_its_node_is_kille
     other.wait_for(lambda: other.get("/health").json()["video"]["running"] == ["hall"])
     assert b"\xff\xd8" in first_picture(other, "/cameras/hall/stream")
     holder.start()
-    assert reads(other, holder)  # it does not move back
+    holder.wait_for(lambda: reads(other, holder))  # it does not move back
     assert b"\xff\xd8" in first_picture(holder, "/cameras/hall/stream")
     assert other.stop() == 0  # gives its cameras away
     holder.wait_for(lambda: reads(holder, holder))

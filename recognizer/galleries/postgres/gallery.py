@@ -140,10 +140,14 @@ class PostgresGallery:
             self.load()
 
     def prune(self, days: float = KEPT_DAYS) -> int:
-        """Delete old changes, which every node has read that is there; how many were deleted."""
+        """Delete old changes, which every node has read that is there; how many were deleted.
+
+        The newest one stays: snapshots are compared with it.
+        """
         with self._database.write() as changes:
             rows = changes.connection.execute(
-                "with gone as (delete from change where at < now() - make_interval(secs => %s) returning seq), "
+                "with gone as (delete from change where at < now() - make_interval(secs => %s) "
+                "and seq < (select max(seq) from change) returning seq), "
                 "noted as (update installation set pruned = greatest(pruned, (select max(seq) from gone)) "
                 "where exists (select 1 from gone)) select count(*) from gone",
                 [days * 86_400],

@@ -55,7 +55,7 @@ class SharedCameras(Cameras):
         self._leases: dict[str, Lease] = {}
         self._homes: dict[str, str] = {}  # by camera: the node that it was added on
         self._looked = float("-inf")
-        self._changing = False
+        self._changing = self._known = False
         self._ended = threading.Event()
         self._keeper: threading.Thread | None = None
         super().__init__(Path(), **others)
@@ -69,7 +69,10 @@ class SharedCameras(Cameras):
             return super().get(id)
         except CameraNotFound:
             self._looked = float("-inf")  # added on another node a moment ago
-            return super().get(id)
+            entry = self._entry_if_there(id)
+            if entry is None and not self._known:
+                raise DatabaseAway("the list of cameras is in the database, which cannot be reached") from None
+            return entry or super().get(id)
 
     def elsewhere(self, id: str) -> Elsewhere | None:
         entry = self._entry_if_there(id)
@@ -100,7 +103,7 @@ class SharedCameras(Cameras):
             if self._changing:
                 raise
             return _nothing
-        self._looked = time.monotonic()
+        self._looked, self._known = time.monotonic(), True
         entries: dict[str, CameraEntry] = {}
         for id, name, source, always, people, home in rows:
             self._homes[id] = home
