@@ -30,6 +30,7 @@ from recognizer.enrolment.folder import Problem
 from recognizer.enrolment.photo_encoding import EncodingProgress, EncodingReporter
 from recognizer.enrolment.photo_marks import marks
 from recognizer.enrolment.photo_store import StoredPhotos
+from recognizer.enrolment.renamed_folders import RenameReporter
 from recognizer.enrolment.template_file import EXTENSION, is_template
 from recognizer.galleries.postgres.gallery import PostgresGallery, rename_subject, subject_number
 
@@ -84,6 +85,8 @@ class SharedEnrolment(Enrolment):
         self._copies: dict[tuple[str, str], str] = {}
         self._expired: dict[str, float] = {}
         self._followed = False
+        #: Whether the node started while the database was away, and has not been accepted there since; see `joined`.
+        self.started_alone = False
 
     @property
     def vault(self) -> Vault | None:
@@ -108,6 +111,18 @@ class SharedEnrolment(Enrolment):
     def encoding(self) -> EncodingProgress | None:
         return None
 
+    def start_alone(self, forced: Collection[str]) -> None:
+        """Go on with a snapshot, of which these photos were enrolled by force, until `joined`."""
+        self.started_alone, self._forced = True, frozenset(forced)
+
+    def joined(self) -> None:
+        """Note that the database is there, and accepts the node."""
+        self.started_alone = False
+
+    def save(self) -> bool:
+        """Bring the snapshot in step; see `PostgresGallery.save`."""
+        return self.shared_gallery.save(self._forced)
+
     def catch_up(self, *subjects: str) -> bool:
         changed = self.shared_gallery.catch_up()
         if changed or not self._followed:
@@ -126,6 +141,9 @@ class SharedEnrolment(Enrolment):
 
     def others_changed(self) -> bool:
         return bool(self.database.rows("select 1 from change where seq > %s limit 1", [self.shared_gallery.applied]))
+
+    def report_renamed(self, reporter: RenameReporter) -> None:
+        """Nothing: nobody renames a person in the database by hand."""
 
     def learn(self, subject: str) -> None:
         self.catch_up()

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 import contextlib
+import encodings
+import functools
 import json
 import re
 import threading
@@ -106,7 +109,7 @@ def _parsed(content_type: str, data: bytes, most: int) -> Body:
         return _multipart(content_type, data, most)
     if sniff(data) is None:
         if kind == "application/json" or kind.endswith("+json"):
-            return _json(data, most)
+            return _json(json_in_utf8(content_type, data), most)
         if kind == "application/x-www-form-urlencoded":
             if _JSON_BEGIN.match(data):
                 raise BadRequest("the body looks like JSON; send it with Content-Type: application/json")
@@ -198,22 +201,54 @@ def _add_field(body: Body, name: str, value: object) -> None:
 
 
 def _multipart(content_type: str, data: bytes, most: int) -> Body:
-    charset = _charset(content_type)
     body, plain = Body(), _Plain(most)
     for name, is_file, content, file_name in read_multipart(content_type, data):
-        _add_part(body, plain, name, is_file, content, file_name, charset)
+        _add_part(body, plain, name, is_file, content, file_name)
     return body
 
 
-def _charset(content_type: str) -> str:
+def _charset(content_type: str) -> str | None:
+    """The encoding of text that a header names; None if it names none.
+
+    Raises
+    ------
+    LookupError
+        The name stands for no encoding of text.
+    """
     from multipart import parse_options_header
 
-    charset: str = parse_options_header(content_type)[1].get("charset", "utf-8")
+    named = parse_options_header(content_type)[1].get("charset")
+    if named is None:
+        return None
+    name = encodings.normalize_encoding(named).lower()
+    if name not in _charsets():  # Python would remember every name that it does not know
+        raise LookupError(f"unknown encoding: {cut(named)}")
+    "".encode(name)  # an error for what encodes no text, such as hex
+    return codecs.lookup(name).name
+
+
+@functools.cache
+def _charsets() -> frozenset[str]:
+    """The names of encodings, as `normalize_encoding` writes them."""
+    from encodings.aliases import aliases
+
+    return frozenset({*aliases, *aliases.values()})
+
+
+def json_in_utf8(content_type: str, data: bytes) -> bytes:
+    """JSON of a body whose header names another encoding, in UTF-8. UTF-16 and UTF-32 stay: `json` knows them.
+
+    Raises
+    ------
+    BadRequest
+    """
     try:
-        "".encode(charset)
-    except (UnicodeError, LookupError) as error:
-        raise BadRequest(f"the multipart body cannot be read: {cut(str(error))}") from None
-    return charset
+        charset = _charset(content_type)
+        if charset is None or charset.startswith("utf"):
+            return data
+        return data.decode(charset).encode()
+    except (ValueError, LookupError) as error:
+        raise BadRequest(f"the body is not JSON: {cut(str(error))}") from None
 
 
 def read_multipart(content_type: str, data: bytes) -> Iterator[tuple[str, bool, bytes, str | None]]:
@@ -226,17 +261,19 @@ def read_multipart(content_type: str, data: bytes) -> Iterator[tuple[str, bool, 
     from multipart import MultipartError, ParserLimitReached, parse_options_header
 
     try:
-        yield from _parts(data, parse_options_header(content_type)[1].get("boundary", ""))
+        charset = _charset(content_type) or "utf-8"
+        yield from _parts(data, parse_options_header(content_type)[1].get("boundary", ""), charset)
     except ParserLimitReached as error:
         raise BodyTooLarge(f"the multipart body has too many or too large parts: {cut(str(error))}") from None
-    except (MultipartError, UnicodeError) as error:
+    except (MultipartError, ValueError, LookupError) as error:
         raise BadRequest(f"the multipart body cannot be read: {cut(str(error))}") from None
 
 
-def _parts(data: bytes, boundary: str) -> Iterator[tuple[str, bool, bytes, str | None]]:
+def _parts(data: bytes, boundary: str, charset: str) -> Iterator[tuple[str, bool, bytes, str | None]]:
     """Name, whether it is a file, content and the file's name of each part. All in memory: the size of `data` is bounded.
 
-    Part headers are read as Latin-1, which every byte is: the name of a file may be in any encoding.
+    Part headers are read as Latin-1, which every byte is: the name of a file may be in any encoding. Text is in UTF-8
+    afterwards; `charset` is the encoding of text whose part names none.
     """
     from multipart import MultipartSegment, PushMultipartParser
 
@@ -257,12 +294,46 @@ def _parts(data: bytes, boundary: str) -> Iterator[tuple[str, bool, bytes, str |
             elif segment is not None:
                 disposition = segment.header("Content-Disposition") or ""
                 kind = (segment.header("Content-Type") or "text/plain").split(";")[0].strip().lower()
+                content = _transferred(segment.header("Content-Transfer-Encoding"), content)
                 name, is_file = _in_utf8(segment.name), bool(_FILENAME.search(disposition))
                 if is_file and not content and segment.filename == "":
                     continue  # a form of a web page in which no file was chosen
                 if not is_file and (name in PHOTO_FIELDS or not kind.startswith("text/")):
                     is_file = sniff(content) is not None
+                if not is_file:
+                    content = _text_in_utf8(name, segment.header("Content-Type") or "", charset, content)
                 yield name, is_file, content, _in_utf8(segment.filename) if segment.filename else None
+
+
+def _transferred(encoding: str | None, content: bytes) -> bytes:
+    """The content of a part without the encoding that programs for e-mail send it in.
+
+    Raises
+    ------
+    BadRequest
+    """
+    how = (encoding or "").strip().lower()
+    if how == "base64":
+        return decode_base64("the multipart body", content)
+    return binascii.a2b_qp(content) if how == "quoted-printable" else content
+
+
+def _text_in_utf8(name: str, content_type: str, charset: str, content: bytes) -> bytes:
+    """Text of a part in UTF-8.
+
+    Raises
+    ------
+    InvalidParameter
+        It is not in the encoding that its header names.
+    """
+    with contextlib.suppress(LookupError):  # an unknown encoding may be UTF-8, or is an error later
+        charset = _charset(content_type) or charset
+    if len(content) > BATCH_BYTES or charset == "utf-8":
+        return content
+    try:
+        return content.decode(charset).encode()
+    except UnicodeError:
+        raise InvalidParameter(f"{cut(name)}: expected text in {charset}") from None
 
 
 def _in_utf8(text: str) -> str:
@@ -273,7 +344,7 @@ def _in_utf8(text: str) -> str:
         return text
 
 
-def _add_part(body: Body, plain: _Plain, name: str, is_file: bool, content: bytes, file_name: str | None, charset: str) -> None:
+def _add_part(body: Body, plain: _Plain, name: str, is_file: bool, content: bytes, file_name: str | None) -> None:
     plain.add(len(name))
     if is_file:
         body.add_photo(PHOTO_FIELDS.get(name, cut(name)), content, file_name)
@@ -284,9 +355,9 @@ def _add_part(body: Body, plain: _Plain, name: str, is_file: bool, content: byte
     else:
         plain.add(len(content))
         try:
-            text = content.decode(charset)
+            text = content.decode()
         except UnicodeError:
-            raise InvalidParameter(f"{cut(name)}: expected text in {cut(charset, 20)}") from None
+            raise InvalidParameter(f"{cut(name)}: expected text in utf-8") from None
         _add_field(body, name, text)
 
 
@@ -392,6 +463,7 @@ def json_value(data: bytes, nodes: int = _MAX_NODES) -> object:
         )
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else cut(str(error))
+        reason = "it is not UTF-8" if isinstance(error, UnicodeError) else reason
         raise BadRequest(f"the body is not JSON: {reason}") from None
     if _depth(content) > _MAX_DEPTH:
         raise BadRequest(f"expected JSON nested at most {_MAX_DEPTH} deep")

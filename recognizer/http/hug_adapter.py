@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
 
 import falcon
 import hug
@@ -291,6 +292,7 @@ class RequestParameters:
         route = getattr(resource, f"on_{request.method.lower()}", None)
         if not hasattr(route, "all_parameters"):
             return
+        check_query(request.env)
         if hasattr(route.interface.spec, "dialect"):
             request.params.clear()  # a dialect reads them itself, and Hug would put them before those of the path
             return
@@ -323,6 +325,19 @@ class RequestParameters:
         request.env["recognizer.route"] = request.uri_template or UNKNOWN
         if request.method == "HEAD" and response.data is not None:
             response.set_header("Content-Length", str(len(response.data)))
+
+
+def check_query(environ: Mapping[str, Any]) -> None:
+    """Refuse a query that is not UTF-8, percent-encoded or not: a name in it would be stored as another one.
+
+    Raises
+    ------
+    BadRequest
+    """
+    try:
+        unquote_to_bytes(environ.get("QUERY_STRING", "").encode("latin-1")).decode()
+    except UnicodeDecodeError:
+        raise BadRequest("the query of the URL: expected UTF-8, percent-encoded") from None
 
 
 def as_choice(value, kind):

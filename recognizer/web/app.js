@@ -22,6 +22,7 @@
 // app.css defines the spacing, type and colour tokens, and has one section of rules per view.
 
 import { announce, button, confirm, el, fill, icon, toast } from "./dom.js";
+import { encodingBar, endActivity, followActivity, lookedAtStrangers } from "./activity.js";
 import { reportDrop } from "./photos.js";
 import { ApiError, explain, may, refreshSession, session, signIn, signOut, whenSignedOut } from "./api.js";
 
@@ -60,6 +61,7 @@ async function route(first = false) {
   const { view, parts } = wanted();
   const mine = ++shown;
   mark(view);
+  if (view.name === "strangers") lookedAtStrangers();
   let module;
   try {
     module = await view.load();
@@ -102,7 +104,7 @@ function trouble(title, text, action, click) {
 }
 
 function waitForStart(error, signal) {
-  fill(main, el("div", { class: "empty", role: "status" }, el("div", { class: "spinner" }), el("h1", null, "The server is starting"), el("p", null, explain(error))));
+  fill(main, el("div", { class: "empty", role: "status" }, el("div", { class: "spinner" }), el("h1", null, "The server is starting"), el("p", null, explain(error)), error.details?.encoding && encodingBar(error.details.encoding)));
   setTimeout(() => signal.aborted || boot(), 1000);
 }
 
@@ -112,6 +114,7 @@ function askForKey(said = "") {
   leave.abort();
   leave = new AbortController();
   shown++;
+  endActivity();
   document.title = "Sign in · Recognizer";
   main.className = "view-sign-in";
   frame();
@@ -166,6 +169,7 @@ function mark(view) {
 }
 
 function frame() {
+  if (session.role) followActivity();
   const tabs = VIEWS.filter((view) => may(view.role) && !view.within);
   fill(
     document.querySelector(".tabs"),

@@ -47,6 +47,7 @@ function health(found) {
   const busy = queue.inside > queue.workers ? `${queue.workers} busy, ${queue.inside - queue.workers} waiting` : `${queue.inside} of ${queue.workers} busy`;
   const facts = [
     ["Enrolled", `${plural(counts.subjects, "person", "people")} with ${plural(counts.templates, "usable photo")}`],
+    found.encoding && ["Being encoded", `${found.encoding.done.toLocaleString("en")} of ${plural(found.encoding.total, "photo")}`],
     counts.problems > 0 && ["Unused files", el("a", { href: "#/people" }, counts.problems.toLocaleString("en"))],
     ["Recognition workers", busy],
     ["Cameras running", `${video.running.length}, ${plural(video.viewers, "viewer")}`],
