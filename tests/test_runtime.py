@@ -34,6 +34,15 @@ def test_runs_bytes_and_files(tmp_path):
         assert (doubled == 2).all() and (more == 3).all() and more.shape == (2, 3)
 
 
+def test_a_models_bytes_are_not_kept():
+    """They would take as much memory as the weights, once more."""
+    model = twice_plus_one()
+    before = sys.getrefcount(model)
+    session = NetworkSession(model)
+    assert sys.getrefcount(model) == before
+    assert (session.infer(np.ones((2, 3), np.float32))[0] == 2).all()
+
+
 def test_takes_inputs_by_name():
     assert (NetworkSession(twice_plus_one()).infer({"x": np.zeros((0, 3), np.float32)})[0].shape) == (0, 3)
 

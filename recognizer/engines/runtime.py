@@ -174,6 +174,10 @@ class _OnnxRuntime:
             raise
         except Exception as error:  # onnxruntime's exceptions share no other base
             raise ModelCorrupt(f"the model cannot be loaded: {type(error).__name__}") from error
+        if provider == "cpu" and getattr(self._session, "_model_bytes", None) is not None:
+            # Python's InferenceSession keeps a model's bytes for changing to another provider, which never happens here: they
+            # would take as much memory as the weights, which it has copied
+            self._session._model_bytes = None
         if self._session.get_providers()[0] != name:
             # onnxruntime would silently fall back to the processor
             raise ModelError(f"the {provider} provider cannot be used here: its device or its libraries are missing")
