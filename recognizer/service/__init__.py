@@ -367,9 +367,9 @@ class Service:
         Only a service that follows the folder tidies the cache: a command, perhaps with another folder or engine, must not
         erase what a running server needs.
         """
+        self.enrolment.sync(progress=progress, trusting=self.settings.watch)
         if self.settings.watch:
             self.groups.default.sweep_folder(self._changes)
-        self.enrolment.sync(progress=progress)
         self.groups.default.finish_changes()
         if self.settings.watch:
             self.enrolment.tidy()
