@@ -18,6 +18,7 @@ from recognizer.enrolment.entries import EnrolmentState, Entry
 from recognizer.enrolment.folder import FolderLook, FolderMark, PhotoFile, Problem, ReadFolder
 from recognizer.enrolment.photo_encoding import PASSING, EncodingReporter, PhotoEncoder
 from recognizer.enrolment.photo_marks import wanted_face
+from recognizer.enrolment.renamed_folders import PhotoOf, RenameReporter, renamed
 from recognizer.enrolment.template_file import is_template
 from recognizer.enrolment.template_file import read as read_template
 
@@ -46,6 +47,8 @@ class FolderSync:
     ----------
     look_seconds : float
         See `Enrolment.look_seconds`.
+    on_renamed : callable
+        See `Enrolment.report_renamed`.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class FolderSync:
         self._engine, self._max_bytes = encoder.options.engine.info.id, encoder.options.rules.max_bytes
         self._dim = encoder.options.engine.info.dim
         self.look_seconds = 0.0
+        self.on_renamed: RenameReporter = lambda old, new: None
         self._lock = threading.Lock()  # one `sync` at a time
         self._tidies = False  # whether `tidy` was ever called
         self._known_version: tuple[int, int] | None = None  # the cache's version when everything in it was last learned
@@ -89,6 +93,8 @@ class FolderSync:
                 if trusting and is_first and not len(self._table):
                     self._trust()
                 look = self._look(changed)
+                if not look.whole and self._lacks_somebody(look):  # whose folder may be there under another name
+                    look = self._look(None)
                 new = [photo for photo in look.photos if not self._table.is_known(photo)] if is_first else []
                 if len(new) > FEW:
                     self._take_known(new, version)
@@ -110,6 +116,7 @@ class FolderSync:
             }
             self._take(ready, moved, cached, report)
             if gone:
+                self._report_renamed([(entry.subject, entry.path, entry.photo) for entry in gone])
                 self._drop_gone(gone)
             if self._writing.was_refused:
                 self._complete_cache()
@@ -312,6 +319,38 @@ class FolderSync:
             gone = [entry for entry in gone if self._table.holds(entry)]
             self._writing.attempt(lambda: self._table.drop(gone))
 
+    # -- folders that were renamed ------------------------------------------------------------------------------
+
+    def _lacks_somebody(self, look: FolderLook) -> bool:
+        with self._table.lock:
+            return any(self._table.count_in(folder) for folder in look.absent)
+
+    def _report_renamed(self, gone: Iterable[tuple[str, str, str]]) -> None:
+        """Report those whose folders were renamed. Called before anything is dropped, so that what fails is found again.
+
+        Parameters
+        ----------
+        gone : iterable of (str, str, str)
+            Subject, path and photo of each file that is gone.
+
+        Raises
+        ------
+        Busy
+        """
+        before: list[tuple[str, PhotoOf]] = [(name, (photo, wanted_face(path))) for name, path, photo in gone if photo]
+        left = {name for name in {name for name, _ in before} if not self._folder.has_folder_named(name)}
+        before = [each for each in before if each[0] in left]
+        if not before:
+            return
+        with self._table.lock:
+            there = [
+                (each.subject, (each.photo, wanted_face(each.path))) for each in self._table.all() if each.subject not in left
+            ]
+        for old, new in renamed(before, there).items():
+            with self._writing.gated() as writable:
+                if writable and not self._folder.has_folder_named(old) and self._folder.has_folder_named(new):
+                    self.on_renamed(old, new)
+
     # -- other processes ----------------------------------------------------------------------------------------
 
     def catch_up(self, *subjects: str) -> bool:
@@ -324,7 +363,10 @@ class FolderSync:
         with self._table.lock:
             seen, gone = self._compared(look)
             unread = self._learn(seen.values(), {entry.stamp: entry.photo for entry in gone})
-            self._table.drop(gone, unread)
+        if gone:
+            self._report_renamed([(entry.subject, entry.path, entry.photo) for entry in gone])
+        with self._table.lock:
+            self._table.drop([entry for entry in gone if self._table.holds(entry)], unread)
             self._known_version = version
         self._note_read(look)
         return True
@@ -368,6 +410,14 @@ class FolderSync:
     def tidy(self) -> None:
         """See `Enrolment.tidy`."""
         self._tidies = True
+        files = self._cache.paths()
+        with self._table.lock:
+            gone = [(path, photo) for path, photo in files.items() if not self._table.has(path)]
+        owners: list[tuple[str, str, str]] = []
+        for path, photo in gone:
+            with suppress(InvalidName):
+                owners.append((names.normalise(_folder_of_path(path)), path, photo))
+        self._report_renamed(owners)  # while no server ran
         with self._writing.locked() as writable:
             if writable:
                 self._writing.attempt(self._tidy_cache)
@@ -408,4 +458,8 @@ class FolderSync:
 
 
 def _folder_of(entry: Entry) -> str:
-    return entry.path.partition("/")[0]
+    return _folder_of_path(entry.path)
+
+
+def _folder_of_path(path: str) -> str:
+    return path.partition("/")[0]

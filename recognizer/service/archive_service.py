@@ -221,9 +221,7 @@ class KeptArchive:
         if restricted and self._allowed is None:
             raise SettingFixed("folders can only be added here if RECOGNIZER_ARCHIVE_FILES names the folder that contains them")
         if _ADDRESS.match(str(path)):
-            raise InvalidParameter(
-                "folder: expected a folder, not an address; mount the bucket or share, as rclone does"
-            )
+            raise InvalidParameter("folder: expected a folder, not an address; mount the bucket or share, as rclone does")
         try:
             real = (self._allowed / path if restricted and self._allowed is not None else path).resolve()
             state = updating.folder_state(real, False)
