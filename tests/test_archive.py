@@ -72,6 +72,13 @@ def names(found: dict) -> list[str]:
     return [Path(each["files"][0]).name for each in found["faces"]]
 
 
+@pytest.mark.parametrize("address", ["s3://bucket/photos", "https://example.com/photos"])
+def test_an_address_is_refused_with_what_to_do_instead(home, address):
+    done = home.run("archive", "add", address)
+    assert done.exit_code != 0 and "mount the bucket or share" in done.stderr
+    assert home.json("archive", "list")["folders"] == []
+
+
 @pytest.mark.slow
 def test_a_folder_is_indexed_once_and_searched_by_photo_person_and_group(home, tmp_path):
     made = home.json("archive", "add", home.album)["update"]

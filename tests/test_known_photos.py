@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
 from contextlib import closing
 from types import SimpleNamespace
@@ -17,7 +19,7 @@ from recognizer.enrolment.entries import Entry
 from .enrolling import Home
 
 #: More files than are looked up one by one.
-PEOPLE, EACH = 30, 3
+PEOPLE, EACH = 70, 3
 KEY = bytes(range(32))
 
 
@@ -48,6 +50,7 @@ def filled(home):
             )
             encodings.append(shown)
             files.append((f"Person {person:02d}/{name}", FileStamp.of(file.stat()), photo_id(data)))
+        os.utime(file.parent, (1.7e9, 1.7e9))
     enrolment.cache.put(encodings)
     enrolment.cache.remember_files(files)
     return SimpleNamespace(home=home, files=files, encodings=encodings)
@@ -139,3 +142,77 @@ def test_what_is_damaged_or_changed_is_read_from_its_file(filled):
         filled.files[EACH][0],
     }  # they are no photos
     assert sum(len(held) for held in templates(enrolment).values()) == PEOPLE * EACH - 3
+
+
+# --- folders that have not changed -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stopped(filled):
+    """The same after a server followed the folder and ended; `read` notes which folders are read from then on."""
+    before = started(filled.home)
+    before.tidy()
+    before.cache.close()
+    filled.before, filled.read = shown(before), []
+    real = filled.home.known._scan_subject
+
+    def noting(subject, folder, photos, seen):
+        filled.read.append(folder)
+        return real(subject, folder, photos, seen)
+
+    filled.home.known._scan_subject = noting
+    return filled
+
+
+def trusting(home):
+    enrolment = home.enrolment()
+    return enrolment, enrolment.sync(trusting=True)
+
+
+def test_a_start_reads_no_folder_that_did_not_change(stopped, monkeypatch):
+    monkeypatch.setattr(folder_sync, "IN_TURN", 0)
+    enrolment, _ = trusting(stopped.home)
+    assert stopped.read == [] and shown(enrolment) == stopped.before and enrolment.problems() == []
+    started(stopped.home)
+    assert len(stopped.read) == PEOPLE  # who does not follow the folder looks at every file
+
+
+def test_a_start_sees_what_changed_meanwhile(stopped, monkeypatch):
+    monkeypatch.setattr(folder_sync, "IN_TURN", 0)
+    root = stopped.home.known.root
+    shutil.rmtree(root / "Person 01")
+    (root / "Person 02" / "0.jpg").unlink()
+    stopped.home.put("New/1.jpg", b"no photo")
+    (root / "Person 04" / ".part-left").write_bytes(b"x")
+    enrolment, _ = trusting(stopped.home)
+    assert sorted(stopped.read) == ["New", "Person 02", "Person 04"]
+    assert "Person 01" not in enrolment.gallery.subjects() and len(enrolment.entries("Person 02")) == EACH - 1
+    assert [problem.path for problem in enrolment.problems()] == ["New/1.jpg"]
+    enrolment.sweep_left_over()
+    assert not (root / "Person 04" / ".part-left").exists()
+
+
+def test_files_that_were_written_anew_in_place_are_found_by_the_next_looks(stopped, monkeypatch):
+    monkeypatch.setattr(folder_sync, "IN_TURN", 100)
+    changed = stopped.files[-1][0], stopped.files[0][0]
+    for path in changed:
+        with open(stopped.home.known.root / path, "r+b") as file:
+            file.write(b"another, longer content than before")
+    enrolment, more = trusting(stopped.home)
+    looks = 1
+    while more and looks < 10 and len(set(stopped.read)) < PEOPLE:
+        more, looks = enrolment.sync(changed=[]), looks + 1
+    assert {problem.path for problem in enrolment.problems()} == set(changed)
+    assert looks == 3 and set(stopped.read) == {path.partition("/")[0] for path, *_ in stopped.files}
+
+
+def test_the_folder_of_somebody_erased_is_not_in_the_cache(stopped):
+    enrolment, _ = trusting(stopped.home)
+    assert len(enrolment.cache.folders()) == PEOPLE
+    enrolment.remove_subject("Person 05")
+    for file in stopped.home.cache_file.parent.iterdir():
+        assert b"Person 05" not in file.read_bytes()
+    enrolment.remove_photo("Person 06", stopped.files[6 * EACH][2])
+    enrolment.rename("Person 07", "Somebody")
+    gone = {f"Person {number:02d}" for number in (5, 6, 7)}
+    assert enrolment.cache.folders().keys() == {f"Person {number:02d}" for number in range(PEOPLE)} - gone

@@ -15,7 +15,7 @@ import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -50,6 +50,9 @@ CREATE TABLE IF NOT EXISTS encodings (
     left REAL, top REAL, right REAL, bottom REAL, score REAL, width INTEGER, height INTEGER, checksum INTEGER,
     PRIMARY KEY (photo, engine, face)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS thumbnails (photo TEXT PRIMARY KEY, jpeg BLOB NOT NULL, checksum INTEGER) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS folders (
+    name TEXT PRIMARY KEY, mtime_ns INTEGER, inode INTEGER, files INTEGER,
+    note_size INTEGER, note_mtime_ns INTEGER, note_inode INTEGER, checksum INTEGER) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS files_by_photo ON files (photo);
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT, checksum INTEGER) WITHOUT ROWID;
 """
@@ -129,22 +132,32 @@ class FileStamp:
         return cls(status.st_size, max(0, min(status.st_mtime_ns, 2**63 - 1)), status.st_ino % 2**63)
 
 
-class KnownPhoto(NamedTuple):
-    """A usable encoding in plain values, of which hundreds of thousands are made; see `Encoding`.
+class KnownFolder(NamedTuple):
+    """A subject's folder when it was last read.
 
-    `vector` has the float32 numbers as bytes, little-endian.
+    Attributes
+    ----------
+    mtime_ns, inode : int
+        Of the folder.
+    files : int
+        How many files should be photos.
+    note_size, note_mtime_ns, note_inode : int or None
+        The stamp of the note of consent; None where there is none.
     """
 
-    photo: str
-    face: str
-    vector: bytes
-    left: float
-    top: float
-    right: float
-    bottom: float
-    score: float
-    width: int
-    height: int
+    mtime_ns: int
+    inode: int
+    files: int
+    note_size: int | None = None
+    note_mtime_ns: int | None = None
+    note_inode: int | None = None
+
+    @property
+    def note(self) -> FileStamp | None:
+        """The stamp of the note of consent."""
+        if self.note_size is None or self.note_mtime_ns is None or self.note_inode is None:
+            return None
+        return FileStamp(self.note_size, self.note_mtime_ns, self.note_inode)
 
 
 class EncodingsCache:
@@ -241,7 +254,7 @@ class EncodingsCache:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             if connection.execute("PRAGMA user_version").fetchone()[0] not in (0, VERSION):
-                for table in ("files", "encodings", "thumbnails", "meta"):
+                for table in ("files", "encodings", "thumbnails", "folders", "meta"):
                     connection.execute(f"DROP TABLE IF EXISTS {table}")
             connection.executescript(_TABLES)
             connection.execute(f"PRAGMA user_version = {VERSION}")
@@ -430,16 +443,24 @@ class EncodingsCache:
         """Files have another path now: the old path, the new one, the stamp, the photo id. One transaction."""
         moved = list(files)
         rows = [(self._mark(new), stamp.size, stamp.mtime_ns, stamp.inode, photo) for _, new, stamp, photo in moved]
+        folders = {_folder_of(path) for old, new, *_ in moved for path in (old, new)}
         self._write(
+            (_NO_FOLDER, [(self._mark(name),) for name in folders]),
             ("DELETE FROM files WHERE path = ?", [(self._mark(old),) for old, *_ in moved]),
             ("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", map(_checked, rows)),
         )
 
     def forget_files(self, paths: Iterable[str]) -> None:
-        self._write(("DELETE FROM files WHERE path = ?", [(self._mark(path),) for path in paths]))
+        """Remove these files, and what is known of their folders."""
+        gone = list(paths)
+        self._write(
+            (_NO_FOLDER, [(self._mark(name),) for name in {_folder_of(path) for path in gone}]),
+            ("DELETE FROM files WHERE path = ?", [(self._mark(path),) for path in gone]),
+        )
 
     def forget_folder(self, folder: str) -> set[str]:
-        """Remove every file below `folder`; returns the ids of their photos."""
+        """Remove a folder and every file below it; returns the ids of their photos."""
+        self.forget_folders([folder])
         if self._vault is not None:
             below = {path: photo for path, (_, photo) in self.files().items() if path.startswith(folder + "/")}
             self.forget_files(below)
@@ -454,16 +475,24 @@ class EncodingsCache:
 
         Rows that are damaged are left out; `files` deals with them.
         """
-        found = {}
         with self._mapped():
-            for row in self._read("SELECT path, size, mtime_ns, inode, photo, checksum FROM files"):
-                if _is_sound_file(row):
-                    with _as_if_not_there():
-                        found[self._path_of(row[0])] = row[1:5]
-        return found
+            rows = self._read("SELECT path, size, mtime_ns, inode, photo, checksum FROM files")
+        return {path: row[1:5] for path, row in self._by_path(row for row in rows if _is_sound_file(row))}
 
-    def each_usable(self, engine: str, take: Callable[[KnownPhoto], object]) -> None:
+    def _by_path(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """Rows, each with the path or name that it begins with."""
+        if self._vault is None:
+            yield from ((row[0], row) for row in rows)
+            return
+        for row in rows:
+            with _as_if_not_there():
+                yield self._path_of(row[0]), row
+
+    def each_usable(self, engine: str, take: Callable[[str, str, bytes, tuple[Any, ...]], object]) -> None:
         """Call `take` with every usable encoding of `engine`, by photo; with some of them twice if the file is repaired then.
+
+        Its arguments are the photo's id, the face, the float32 numbers of the vector, little-endian, and box, score, width and
+        height. All are plain values: there may be hundreds of thousands.
 
         Rows that are damaged are left out; `encodings` deals with them.
         """
@@ -474,13 +503,13 @@ class EncodingsCache:
             for row in connection.execute(query, (engine,)):
                 if not _is_sound_encoding(engine, row):
                     continue
-                photo, face, vector, *rest, _ = row
+                photo, face, vector = row[:3]
                 if self._vault is not None:
                     try:
                         vector = self._vault.open(vector, _purpose(photo, engine, face))
                     except SealBroken:
                         continue
-                take(KnownPhoto(photo, face, vector, *rest))
+                take(photo, face, vector, row[3:10])
 
         with self._mapped():
             self._run(work)
@@ -496,11 +525,7 @@ class EncodingsCache:
 
     def paths(self) -> dict[str, str]:
         """The photo's id of every path that is stored, whether its row is sound or not."""
-        found = {}
-        for mark, photo in self._read("SELECT path, photo FROM files"):
-            with _as_if_not_there():
-                found[self._path_of(mark)] = photo
-        return found
+        return {path: row[1] for path, row in self._by_path(self._read("SELECT path, photo FROM files"))}
 
     def without_file(self) -> set[str]:
         """The ids of photos with a stored row that no stored file has."""
@@ -510,6 +535,21 @@ class EncodingsCache:
             for table, photo in of.items()
         ]
         return {row[0] for query in queries for row in self._read(query)}
+
+    # -- folders --------------------------------------------------------------------------------------------------
+
+    def folders(self) -> dict[str, KnownFolder]:
+        """What is known of the folders of which every file is known, by name."""
+        rows = (row for row in self._read("SELECT * FROM folders") if _is_sound(row))
+        return {name: KnownFolder(*row[1:7]) for name, row in self._by_path(rows)}
+
+    def remember_folders(self, folders: Mapping[str, KnownFolder]) -> None:
+        """Store what is known of folders, by name."""
+        rows = [(self._mark(name), *each) for name, each in folders.items()]
+        self._write(("INSERT OR REPLACE INTO folders VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(_checked, rows)))
+
+    def forget_folders(self, names: Iterable[str]) -> None:
+        self._write((_NO_FOLDER, [(self._mark(name),) for name in names]))
 
     # -- what an engine made of it ------------------------------------------------------------------------------
 
@@ -590,6 +630,13 @@ class EncodingsCache:
         )
 
 
+_NO_FOLDER = "DELETE FROM folders WHERE name = ?"
+
+
+def _folder_of(path: str) -> str:
+    return path.partition("/")[0]
+
+
 #: Thumbnails of each face of a photo: the photo's id, a slash, the face's number.
 _ONE_OF_SEVERAL = "photo > ? AND photo < ?"
 
@@ -612,12 +659,12 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def _rewrite(connection: sqlite3.Connection) -> None:
-    """Rebuild all tables from the intact rows. Thumbnails are dropped: they are made again when they are requested."""
+    """Rebuild all tables from the intact rows. Thumbnails and folders are dropped: they are made again when they are needed."""
     kept = {}
     for table in ("files", "encodings"):
         kept[table] = [row for row in connection.execute(f"SELECT * FROM {table}") if _is_sound(row)]
     with _transaction(connection):
-        for table in ("files", "encodings", "thumbnails"):
+        for table in ("files", "encodings", "thumbnails", "folders"):
             connection.execute(f"DROP TABLE {table}")
         for statement in filter(str.strip, _TABLES.split(";")):
             connection.execute(statement)
@@ -734,7 +781,8 @@ def _reseal(connection: sqlite3.Connection, vault: Vault | None, held: str | Non
     def thumbnail(row: tuple[Any, ...]) -> tuple[Any, ...]:
         return row[0], anew(row[1], _THUMBNAIL + row[0])
 
-    for table, key, change in (("files", 1, path), ("encodings", 3, vector), ("thumbnails", 1, thumbnail)):
+    changes = ("files", 1, path), ("folders", 1, path), ("encodings", 3, vector), ("thumbnails", 1, thumbnail)
+    for table, key, change in changes:
         names = [name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})").fetchall()]
         where = " AND ".join(f"{name} IS ?" for name in names[:key])
         rows = connection.execute(f"SELECT {', '.join(names[:key])} FROM {table}").fetchall()

@@ -118,6 +118,10 @@ class Enrolment:
         """Remove what interrupted writes left, everywhere or of one subject; see `KnownFaces.sweep`."""
         self.folder.sweep(subject)
 
+    def sweep_left_over(self) -> None:
+        """The same after `sync`, only where it saw anything."""
+        self.folder.sweep(folders=self._sync.left_over)
+
     def has_folder_named(self, subject: str) -> bool:
         """See `KnownFaces.has_folder_named`."""
         return self.folder.has_folder_named(subject)
@@ -151,6 +155,7 @@ class Enrolment:
         settle: bool = False,
         progress: EncodingReporter | None = None,
         changed: Collection[str] | None = None,
+        trusting: bool = False,
     ) -> bool:
         """Update the gallery to match the folder.
 
@@ -165,6 +170,9 @@ class Enrolment:
             Called with ``(done, total)`` of the photos to be encoded.
         changed : collection of str, optional
             Names in the folder of known faces below which something changed; only these are looked at.
+        trusting : bool
+            At the first call, take the files of folders that have not changed for what the cache knows of them; later calls
+            look at each of them once. For those who call it again soon.
 
         Returns
         -------
@@ -177,7 +185,7 @@ class Enrolment:
         Busy
             It was interrupted, see `interrupt`, or another process holds the lock of every write.
         """
-        return self._sync.sync(settle, progress, changed)
+        return self._sync.sync(settle, progress, changed, trusting)
 
     @property
     def look_seconds(self) -> float:

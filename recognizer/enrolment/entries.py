@@ -20,7 +20,7 @@ from recognizer.enrolment.cache_writing import CacheWriting
 from recognizer.enrolment.duplicates import Change, PictureGroups, like_another
 from recognizer.enrolment.folder import KnownFaces, PhotoFile, Problem
 from recognizer.enrolment.known_photos import PACKED, PACKED_ID, STAMP, KnownPhotos, photo_of
-from recognizer.enrolment.photo_marks import wanted_face
+from recognizer.enrolment.photo_marks import FORCED_MARK, wanted_face
 from recognizer.galleries.contract import Gallery
 from recognizer.galleries.memory import MemoryGallery
 from recognizer.galleries.photo_ids import PhotoIds, as_bytes
@@ -287,10 +287,13 @@ class EntryTable:
         gallery.load(known.vectors, owners, list(numbers), ids.reshape(-1, PhotoIds.BYTES))
         self.revision += 1
         self._by_name = None
+        subject = None
         for file, packed in zip(known.files, known.packed, strict=True):
-            self._by_subject[file.subject][file.path] = packed
-            self._subject_of[_folder_of(file.path)] = file.subject
-            if wanted_face(file.path).endswith(FORCED):
+            if file.subject != subject:
+                subject, held = file.subject, self._by_subject[file.subject]
+            held[file.path] = packed
+            self._subject_of[_folder_of(file.path)] = subject
+            if FORCED_MARK in file.path and wanted_face(file.path).endswith(FORCED):
                 self._forced.add(photo_of(packed))
         self._uses.update([each[PACKED_ID] for each in known.packed])
         self._count += len(known.files)

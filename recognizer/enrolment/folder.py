@@ -84,12 +84,15 @@ class ReadFolder:
     consent : FileStamp or None
         Of the note of consent, if there is one.
     problems : list of Problem
+    left_over : bool
+        Whether something is there that an interrupted write or deletion left, or one that is going on.
     """
 
     subject: str
     mark: FolderMark | None = None
     consent: FileStamp | None = None
     problems: list[Problem] = field(default_factory=list)
+    left_over: bool = False
 
 
 @dataclass(slots=True)
@@ -168,8 +171,8 @@ class KnownFaces:
         with _disk():
             self.root.mkdir(parents=True, exist_ok=True)
 
-    def sweep(self, subject: str | None = None) -> None:
-        """Remove what an interrupted deletion or write left behind: everywhere, or of one subject.
+    def sweep(self, subject: str | None = None, folders: Collection[str] | None = None) -> None:
+        """Remove what an interrupted deletion or write left behind: everywhere, or of one subject, or in some folders.
 
         Of a subject it lies in the subject's folder, or in the folder of known faces itself.
 
@@ -184,7 +187,9 @@ class KnownFaces:
             elif entry.name.startswith((_TRASH, PART)):
                 with suppress(OSError):
                     os.unlink(entry.path)
-            elif subject is None and entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+            elif subject is not None or (folders is not None and entry.name not in folders):
+                continue
+            elif entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
                 with suppress(OSError):  # deleted while we look, or not ours to change
                     _sweep_folder(entry.path)
         folder = None if subject is None else self.subject_folder(subject)
@@ -248,9 +253,20 @@ class KnownFaces:
         seen = ReadFolder(self._index.parts(name)[0])
         begun = time.time_ns()
         self._scan_subject(seen.subject, name, found.photos, seen)
-        if mark is not None and mark.is_older_than(begun):
+        if mark is not None and mark.is_older_than(begun) and not seen.left_over:
             seen.mark = mark
         found.read[name] = seen
+
+    def unchanged(self, marks: Mapping[str, FolderMark]) -> dict[str, str]:
+        """The subjects of those of these folders that have the same mark as then, by folder."""
+        found = {}
+        with _disk():
+            self._index.refresh()
+        there = dict(self._index.subjects())  # which are no links
+        for name in marks.keys() & there.keys():
+            if marks[name] == _mark(f"{self.root}/{name}"):
+                found[name] = there[name]
+        return found
 
     def scan(self, consents: dict[str, FileStamp] | None = None) -> tuple[list[PhotoFile], list[Problem]]:
         """Everything in the folder: the files that should be photos, and what cannot be used.
@@ -301,6 +317,8 @@ class KnownFaces:
                 if name == consent.FILE:
                     with suppress(FileNotFoundError):
                         seen.consent = FileStamp.of(entry.stat(follow_symlinks=False))
+                elif name.startswith((PART, _TRASH)):
+                    seen.left_over = True
                 continue
             path = f"{folder}/{name}"
             if entry.is_file(follow_symlinks=False) and _is_text(name):

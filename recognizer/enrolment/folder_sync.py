@@ -5,17 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 
 from recognizer.core import names
 from recognizer.core.errors import ImageError, InvalidName, KeyMissing, SealBroken
 from recognizer.enrolment import known_photos
-from recognizer.enrolment.cache import FEW, Encoding, FileStamp, photo_id
+from recognizer.enrolment.cache import FEW, Encoding, FileStamp, KnownFolder, photo_id
 from recognizer.enrolment.consents import Consents
 from recognizer.enrolment.conversion import Conversion
 from recognizer.enrolment.entries import EnrolmentState, Entry
-from recognizer.enrolment.folder import FolderLook, PhotoFile, Problem, ReadFolder
+from recognizer.enrolment.folder import FolderLook, FolderMark, PhotoFile, Problem, ReadFolder
 from recognizer.enrolment.photo_encoding import PASSING, EncodingReporter, PhotoEncoder
 from recognizer.enrolment.photo_marks import wanted_face
 from recognizer.enrolment.renamed_folders import PhotoOf, RenameReporter, renamed
@@ -73,19 +73,31 @@ class FolderSync:
         self._read: dict[str, ReadFolder] = {}
         self._root_problems: dict[str, Problem] = {}
         self._turn: list[str] = []  # folders whose files are still to be looked at, although the folders did not change
+        self._checks = False  # whether some of these were only trusted so far
+        self._remembered: dict[str, KnownFolder] | None = None  # what the cache has of the folders, where this is known
 
     # -- the folder ---------------------------------------------------------------------------------------------
 
-    def sync(self, settle: bool, report: EncodingReporter | None, changed: Collection[str] | None = None) -> bool:
+    def sync(
+        self,
+        settle: bool,
+        report: EncodingReporter | None,
+        changed: Collection[str] | None = None,
+        trusting: bool = False,
+    ) -> bool:
         """See `Enrolment.sync`."""
         with self._lock:
             self._encoder.check_interrupted()
-            version = self._cache.version()
-            look = self._look(changed)
-            if not look.whole and self._lacks_somebody(look):  # whose folder may be there under another name
-                look = self._look(None)
-            if self._keep_photos and not len(self._table) and len(look.photos) > FEW:
-                self._take_known(look.photos, version)
+            version, is_first = self._cache.version(), self._known_version is None and self._keep_photos
+            with known_photos.uncollected() if is_first else nullcontext():
+                if trusting and is_first and not len(self._table):
+                    self._trust()
+                look = self._look(changed)
+                if not look.whole and self._lacks_somebody(look):  # whose folder may be there under another name
+                    look = self._look(None)
+                new = [photo for photo in look.photos if not self._table.is_known(photo)] if is_first else []
+                if len(new) > FEW:
+                    self._take_known(new, version)
             with self._table.lock:
                 seen, gone = self._compared(look)
                 self._conversion.forget_gone(look.changed, seen)
@@ -112,7 +124,29 @@ class FolderSync:
             waits = len(ready) < len(fresh) or self._conversion.waits
             if not waits and look.whole:
                 self._known_version = version
-            return waits
+            return waits or self._checks
+
+    @property
+    def left_over(self) -> list[str]:
+        """The folders in which something is that an interrupted write or deletion left."""
+        with self._table.lock:
+            return [name for name, each in self._read.items() if each.left_over]
+
+    def _trust(self) -> None:
+        """Enrol what the cache knows of folders that have not changed, without a look at their files: that comes later."""
+        known = self._remembered = self._cache.folders()
+        if len(known) <= FEW:
+            return
+        marks = {name: FolderMark(*each[:2]) for name, each in known.items()}
+        subjects = self._folder.unchanged(marks)
+        noted = {subjects[name]: each.note for name, each in known.items() if name in subjects}
+        self._consents.read({subject: note for subject, note in noted.items() if note is not None})
+        self._table.load(known_photos.in_folders(self._cache, self._engine, self._dim, subjects))
+        with self._table.lock:
+            for name, subject in subjects.items():
+                if self._table.count_in(name) == known[name].files:
+                    self._read[name] = ReadFolder(subject, marks[name], known[name].note)
+            self._turn, self._checks = list(self._read), bool(self._read)
 
     def _look(self, changed: Collection[str] | None) -> FolderLook:
         """What may have changed; notes of consent and problems of the folder are up to date afterwards."""
@@ -120,7 +154,9 @@ class FolderSync:
             marks = {name: each.mark for name, each in self._read.items()}
             for path in (*list(self._conversion.due), *list(self._waiting)):
                 marks[path.partition("/")[0]] = None
-            marks.update(dict.fromkeys(self._next_in_turn() if changed is None else changed))
+            marks.update(dict.fromkeys(changed or ()))
+            if changed is None or self._checks:
+                marks.update(dict.fromkeys(self._next_in_turn()))
             only = None if changed is None else {*changed, *(name for name, mark in marks.items() if mark is None)}
         begun = time.thread_time()
         look = self._folder.look(marks, only)
@@ -158,8 +194,8 @@ class FolderSync:
         chosen: list[str] = []
         files = 0
         for again in (False, True):
-            if again:
-                self._turn = list(self._read)
+            if again and not self._turn:
+                self._turn, self._checks = list(self._read), False
             while self._turn and files < IN_TURN and (not again or len(chosen) < len(self._read)):
                 name = self._turn.pop()
                 if name in self._read:
@@ -330,7 +366,7 @@ class FolderSync:
         if gone:
             self._report_renamed([(entry.subject, entry.path, entry.photo) for entry in gone])
         with self._table.lock:
-            self._table.drop([entry for entry in gone if self._table.get(entry.path) is entry], unread)
+            self._table.drop([entry for entry in gone if self._table.holds(entry)], unread)
             self._known_version = version
         self._note_read(look)
         return True
@@ -390,6 +426,19 @@ class FolderSync:
         gone = {path: photo for path, photo in self._cache.paths().items() if not self._table.has(path)}
         self._table.erase_rows(gone, self._cache.without_file().union(gone.values()))
         self._cache.forget_other_engines(self._engine)
+        self._remember_folders()
+
+    def _remember_folders(self) -> None:
+        """Let the next start know which folders have not changed."""
+        before, self._remembered = self._cache.folders() if self._remembered is None else self._remembered, None
+        now: dict[str, KnownFolder] = {}
+        for name, each in self._read.items() if len(self._read) > FEW else ():
+            if each.mark is not None and not each.problems:
+                note = each.consent
+                parts = () if note is None else (note.size, note.mtime_ns, note.inode)
+                now[name] = KnownFolder(*each.mark, self._table.count_in(name), *parts)
+        self._cache.forget_folders(before.keys() - now.keys())
+        self._cache.remember_folders({name: each for name, each in now.items() if before.get(name) != each})
 
     def _complete_cache(self) -> None:
         """Bring the cache up to date after the disk refused it, if it does so no longer."""

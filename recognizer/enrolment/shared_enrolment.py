@@ -99,7 +99,12 @@ class SharedEnrolment(Enrolment):
     # -- following the other nodes -------------------------------------------------------------------------------
 
     def sync(
-        self, *, settle: bool = False, progress: EncodingReporter | None = None, changed: Collection[str] | None = None
+        self,
+        *,
+        settle: bool = False,
+        progress: EncodingReporter | None = None,
+        changed: Collection[str] | None = None,
+        trusting: bool = False,
     ) -> bool:
         self.catch_up()
         return False
@@ -158,6 +163,9 @@ class SharedEnrolment(Enrolment):
 
     def sweep(self, subject: str | None = None) -> None:
         """Nothing: interrupted writes leave only photos without a row, see `remove_orphans`."""
+
+    def sweep_left_over(self) -> None:
+        """Nothing, like `sweep`."""
 
     def unreadable(self) -> str | None:
         return None

@@ -425,9 +425,9 @@ class Service:
         if alone:
             log.warning("the database cannot be reached: searches use the snapshot, and changes are refused until it is back")
         else:
+            self.enrolment.sync(progress=progress, trusting=self.settings.watch)
             if self.settings.watch:
                 self.groups.default.sweep_folder(self._changes)
-            self.enrolment.sync(progress=progress)
             self.groups.default.finish_changes()
         if self.settings.watch:
             if not alone:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections import Counter
@@ -60,6 +61,8 @@ SHOWN_SIDE = 1600
 ENROLLING_PICTURES, _CANDIDATES = 5, 30
 #: Most templates of a group or person that a search compares with; the best pictures are taken.
 _MOST_PROBES = 64
+#: How an address begins, also after its two slashes have become one.
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 
 @dataclass(frozen=True)
@@ -217,6 +220,8 @@ class KeptArchive:
         """
         if restricted and self._allowed is None:
             raise SettingFixed("folders can only be added here if RECOGNIZER_ARCHIVE_FILES names the folder that contains them")
+        if _ADDRESS.match(str(path)):
+            raise InvalidParameter("folder: expected a folder, not an address; mount the bucket or share, as rclone does")
         try:
             real = (self._allowed / path if restricted and self._allowed is not None else path).resolve()
             state = updating.folder_state(real, False)

@@ -101,10 +101,10 @@ class PeopleGroup:
             return 0
 
     def sweep_folder(self, changes: WriteLock) -> None:
-        """Remove what an interrupted write left in the folder; if that fails, the next start does it."""
+        """Remove what an interrupted write left in the folder, after `sync`; if that fails, the next start does it."""
         try:
             with changes.hold():
-                self.enrolment.sweep()
+                self.enrolment.sweep_left_over()
         except (Busy, StorageError) as error:
             log.warning("what interrupted changes left in %s stays for now: %s", self.place, error.message)
 
