@@ -40,9 +40,9 @@ def put(bin: Bin, folder, name: str = "Ada", held: Consent = Consent(), data: by
 
 def test_a_deletion_is_kept_with_everything_that_brings_it_back(tmp_path, vault):  # noqa: F811
     clock = Clock()
-    bin = Bin(tmp_path / "bin", 7, vault=vault, now=clock)
+    bin = Bin(tmp_path / "bin", lambda: 7, vault=vault, now=clock)
     item = put(bin, tmp_path / "Ada")
-    (read,) = Bin(tmp_path / "bin", 7, vault=vault, now=clock).all()
+    (read,) = Bin(tmp_path / "bin", lambda: 7, vault=vault, now=clock).all()
     assert (read.id, read.kind, read.subject, read.deleted, read.files, read.photos, read.thumbnail) == (
         item.id,
         PHOTO_KIND,
@@ -61,7 +61,7 @@ def test_a_deletion_is_kept_with_everything_that_brings_it_back(tmp_path, vault)
 
 def test_it_becomes_final_after_its_days_and_no_later_than_the_consent_allows(tmp_path):
     clock = Clock()
-    bin = Bin(tmp_path / "bin", 7, grace_days=1, now=clock)
+    bin = Bin(tmp_path / "bin", lambda: 7, grace_days=1, now=clock)
     put(bin, tmp_path / "Ada")
     clock.now += 1
     agreed = Consent(expires="1970-01-14")  # ends with that day, 1,209,600 s: over two days from now
@@ -78,12 +78,12 @@ def test_it_becomes_final_after_its_days_and_no_later_than_the_consent_allows(tm
 @pytest.mark.parametrize("bad", ["", "../Ada", "0" * 16, "x" * 400])
 def test_what_is_not_in_it_is_not_found(tmp_path, bad):
     with pytest.raises(BinItemNotFound):
-        Bin(tmp_path / "bin", 7).get(bad)
+        Bin(tmp_path / "bin", lambda: 7).get(bad)
 
 
 def test_what_an_interruption_left_goes_with_the_next_erasure_or_after_a_while(tmp_path):
     clock = Clock()
-    bin = Bin(tmp_path / "bin", 7, now=clock)
+    bin = Bin(tmp_path / "bin", lambda: 7, now=clock)
     left = tmp_path / "bin" / ("a" * 16)
     left.mkdir(parents=True)
     (left / "one.jpg").write_bytes(b"x")
@@ -100,7 +100,7 @@ def test_what_an_interruption_left_goes_with_the_next_erasure_or_after_a_while(t
 
 
 def test_a_photo_that_cannot_be_copied_leaves_nothing_in_the_bin(tmp_path):
-    bin = Bin(tmp_path / "bin", 7)
+    bin = Bin(tmp_path / "bin", lambda: 7)
     with pytest.raises(StorageError):
         bin.put(PHOTO_KIND, "Ada", [tmp_path / "gone.jpg"], ["p"], np.empty((0, 0)), Consent(), None)
     assert not list((tmp_path / "bin").iterdir())
@@ -257,7 +257,7 @@ def test_a_key_that_is_taken_away_opens_the_bin_and_a_new_one_closes_it(settings
     with reseal.alone(places):
         reseal.reseal(places, held, other)
     note = (settings.state_dir / "bin" / item.id / NOTE_FILE).read_bytes()
-    assert b"Ada" not in note and Bin(settings.state_dir / "bin", 7, vault=other).get(item.id).subject == "Ada"
+    assert b"Ada" not in note and Bin(settings.state_dir / "bin", lambda: 7, vault=other).get(item.id).subject == "Ada"
     assert set(reseal.status(places, other)["bin"]) == {other.current}
     with reseal.alone(places):
         reseal.reseal(places, other, held)

@@ -81,7 +81,7 @@ def kept(tmp_path):
     gallery = MemoryGallery("engine", 2)
     gallery.add([Template("Ada", "a", Embedding(np.array((0, 0), np.float32), "engine"))])
     matcher = Matcher(EngineInfo("engine", 2, "euclidean", points), gallery, None, lambda: 0.001)
-    made = KeptStrangers(tmp_path, "all", 30, None, gallery, matcher, None, None)
+    made = KeptStrangers(tmp_path, "all", lambda: 30, None, gallery, matcher, None, None)
     return made, matcher.threshold_at
 
 

@@ -29,7 +29,7 @@ PREFIX = "RECOGNIZER_"
 #: Sources of a value.
 DEFAULT, ENVIRONMENT, FILE, CONFIG, OPTION, PAGE = "default", "environment", "file", "config", "option", "page"
 #: Settings that may be changed while the server runs, unless the environment or the configuration file has a value.
-CHANGEABLE = ("stranger_rate",)
+CHANGEABLE = ("stranger_rate", "sightings_days", "strangers_days", "bin_days")
 _MAX_FILE_BYTES = 1_000_000
 
 

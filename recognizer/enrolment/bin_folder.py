@@ -132,8 +132,8 @@ class Bin:
     ----------
     folder : Path
         Created with the first deletion.
-    days : float
-        How long a deletion can be undone.
+    days : callable
+        For how many days a deletion can be undone.
     grace_days : float
         Days after the end of a consent for which anything of that person may be kept.
     vault : Vault, optional
@@ -144,13 +144,18 @@ class Bin:
     def __init__(
         self,
         folder: Path,
-        days: float,
+        days: Callable[[], float],
         grace_days: float = 0.0,
         vault: Vault | None = None,
         now: Callable[[], float] = time.time,
     ):
-        self.folder, self.days = folder, days
+        self.folder, self._days = folder, days
         self._grace, self._vault, self._now = grace_days * _DAY, vault, now
+
+    @property
+    def days(self) -> float:
+        """For how many days a deletion can be undone; 0 where deletions are final."""
+        return self._days()
 
     # -- reading ------------------------------------------------------------------------------------------------
 

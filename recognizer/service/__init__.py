@@ -171,7 +171,7 @@ class Service:
         self.strangers = KeptStrangers(
             state / "strangers",
             settings.strangers,
-            settings.strangers_days,
+            lambda: self.tuning.value("strangers_days"),
             engine,
             self.gallery,
             self.matcher,
@@ -206,7 +206,15 @@ class Service:
             announced=settings.events and settings.mqtt_url is not None,
         )
         self._other_caches = other_caches = OtherCachesHolding(enrolment, [state / name for name in reseal.CACHES[1:]])
-        self.visits = KeptVisits(state, settings.sightings, settings.sightings_days, engine, self.matcher, rules, self.vault)
+        self.visits = KeptVisits(
+            state,
+            settings.sightings,
+            lambda: self.tuning.value("sightings_days"),
+            engine,
+            self.matcher,
+            rules,
+            self.vault,
+        )
         #: Batches of photos that are worked off in the background.
         self.jobs = KeptJobs(
             state,
@@ -350,8 +358,8 @@ class Service:
 
     def _bin(self, state: Path) -> Bin:
         """The bin of a group, in the folder of what is kept about the group."""
-        settings = self.settings
-        return Bin(state / bin_folder.BIN, settings.bin_days, settings.expiry_grace_days, self.vault)
+        days = lambda: self.tuning.value("bin_days")  # noqa: E731
+        return Bin(state / bin_folder.BIN, days, self.settings.expiry_grace_days, self.vault)
 
     def vision_of(self, group: PeopleGroup) -> EngineVision:
         """What finds and names the people of a group on frames."""

@@ -24,7 +24,7 @@ from recognizer.photos.quality import picture_value
 from recognizer.photos.results import Seen
 from recognizer.service.matcher import Matcher
 from recognizer.strangers.inbox import Inbox
-from recognizer.strangers.model import Bounds, Picture, Sighting, Stranger, StrangerShot
+from recognizer.strangers.model import Picture, Sighting, Stranger, StrangerShot
 from recognizer.strangers.store import Strangers
 
 #: A stranger resembles an enrolled person within the distance that a stranger has to anybody with this probability.
@@ -41,7 +41,7 @@ class KeptStrangers:
     folder : Path
     kept : {"off", "cameras", "all"}
         Whose faces are stored: nobody's, those at cameras, or also those on the photos of requests.
-    days : float
+    days : callable
         Strangers are deleted after so many days without a sighting.
     engine : Engine
     gallery : Gallery
@@ -56,7 +56,7 @@ class KeptStrangers:
         self,
         folder: Path,
         kept: str,
-        days: float,
+        days: Callable[[], float],
         engine: Engine,
         gallery: Gallery,
         matcher: Matcher,
@@ -104,7 +104,7 @@ class KeptStrangers:
         def limit(faces: int) -> float:
             return clustering.limit_for(faces, self._matcher.curve.distance)
 
-        return Strangers(self._folder, self._engine.info.id, limit, Bounds(days=self._days), vault=self._vault)
+        return Strangers(self._folder, self._engine.info.id, limit, vault=self._vault, days=self._days)
 
     def look_after(self) -> None:
         """Process sightings from now on; if strangers are no longer stored, delete those that have expired. Only servers do

@@ -22,12 +22,17 @@ class Tuning:
 
     @property
     def stranger_rate(self) -> float:
-        """The value in force of a setting."""
-        changed = self._adjustments.get("stranger_rate") if self._fixed_by("stranger_rate") is None else None
+        """The rate in force."""
+        return self.value("stranger_rate")
+
+    def value(self, name: str) -> float:
+        """The value in force of one of `CHANGEABLE`."""
+        own: float = getattr(self._settings, name)
+        changed = self._adjustments.get(name) if self._fixed_by(name) is None else None
         try:
-            return self._settings.stranger_rate if changed is None else self._checked("stranger_rate", changed)
+            return own if changed is None else self._checked(name, changed)
         except InvalidParameter:  # somebody wrote the file by hand
-            return self._settings.stranger_rate
+            return own
 
     def all(self) -> list[dict]:
         """Every setting: its value, its source, and whether `change` accepts it. Contains no secrets."""
@@ -42,7 +47,7 @@ class Tuning:
         if name == "camera":
             value = parse_source(self._settings.camera).shown
         if name in CHANGEABLE and fixed is None and self._adjustments.get(name) is not None:
-            value, source = getattr(self, name), PAGE
+            value, source = self.value(name), PAGE
         return {
             "name": name,
             "variable": PREFIX + name.upper(),

@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -43,7 +43,7 @@ class KeptVisits:
         The state folder.
     kept : {"off", "known", "all"}
         Whose visits are kept.
-    days : float
+    days : callable
         How long.
     engine : Engine
     matcher : Matcher
@@ -56,7 +56,7 @@ class KeptVisits:
         self,
         state: Path,
         kept: str,
-        days: float,
+        days: Callable[[], float],
         engine: Engine,
         matcher: Matcher,
         rules: EnrolmentRules,
@@ -169,7 +169,7 @@ class KeptVisits:
 
     def purge(self) -> int:
         """Delete expired visits; how many."""
-        return self.file.purge(time.time() - self._days * _DAY) if self.exists else 0
+        return self.file.purge(time.time() - self._days() * _DAY) if self.exists else 0
 
     def counts(self) -> dict[str, int] | None:
         """Counts since the start, visits that wait, and visits that are stored; None if none are."""

@@ -41,6 +41,8 @@ class Strangers:
     limit : callable
         Number of faces -> largest distance of neighbours; see `clustering.limit_for`.
     bounds : Bounds
+    days : callable, optional
+        Days after the last sighting until a stranger is deleted, where they may change; by default those of `bounds`.
     now : callable
         Seconds since the epoch.
     vault : Vault, optional
@@ -60,8 +62,10 @@ class Strangers:
         *,
         now: Callable[[], float] = time.time,
         vault: Vault | None = None,
+        days: Callable[[], float] | None = None,
     ):
-        self.bounds = bounds or Bounds()
+        self.bounds = held = bounds or Bounds()
+        self._days = days or (lambda: held.days)
         self.counts = dict.fromkeys(("kept", "never", "dropped_strangers", "dropped_pictures", "purged", "recognised"), 0)
         self._limit, self._now = limit, now
         self._files = StrangerFolder(Path(folder), engine, vault)
@@ -272,7 +276,7 @@ class Strangers:
 
     def purge(self) -> int:
         """Delete strangers not seen for too long, and erase leftovers; returns the number of deleted strangers."""
-        edge = self._now() - self.bounds.days * _DAY
+        edge = self._now() - self._days() * _DAY
         with self._files.held():
             old = [each.id for each in self._files.all().values() if each.last_seen < edge]
             self._files.save({}, old)

@@ -1,6 +1,6 @@
 // Settings: match threshold, server status, API keys, audit log, backup, and all settings.
 
-import { el, fill, icon, plural } from "./dom.js";
+import { button, dialog, el, fill, icon, plural, toast } from "./dom.js";
 import { api, explain, may } from "./api.js";
 import { auditSection } from "./audit.js";
 import { keysSection } from "./keys.js";
@@ -79,7 +79,7 @@ function allSettings(signal) {
   const changed = el("p", { class: "muted small", role: "status" });
   const node = el("section", { class: "card stack", "aria-labelledby": "all-title" },
     el("div", { class: "spread" }, el("h2", { id: "all-title" }, "All settings"), el("div", { class: "with-icon" }, icon("search"), search)),
-    el("p", { class: "muted" }, "Set these in the server's environment, or in the file named by ", el("code", null, "RECOGNIZER_CONFIG"), ", then restart the server."), changed, list);
+    el("p", { class: "muted" }, "Set these in the server's environment, or in the file named by ", el("code", null, "RECOGNIZER_CONFIG"), ", then restart the server. Those with a button are changed here and take effect at once."), changed, list);
   const ready = api("/settings", { signal }).then(
     ({ settings }) => {
       const rows = settings.map((setting) => ({ setting, node: settingRow(setting) }));
@@ -104,14 +104,52 @@ function allSettings(signal) {
   return { node, ready };
 }
 
+/** Asks for the new value of a setting; resolves with the setting as it is then, or undefined. */
+function askValue(setting) {
+  const field = el("input", { id: "setting-value", type: "number", step: "any", min: "0", required: true, value: String(setting.value), autofocus: true });
+  const problem = el("p", { class: "field-error", role: "alert" });
+  return dialog(setting.variable, (close) => {
+    const save = el("button", { type: "submit", class: "button primary" }, "Save");
+    const form = el("form", { class: "stack" },
+      el("p", { class: "muted" }, setting.help.replaceAll("`", "")),
+      el("div", { class: "field" }, el("label", { for: "setting-value" }, "Value"), field, problem),
+      el("div", { class: "row end" }, button("Cancel", () => close()), save));
+    form.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      save.disabled = true;
+      try {
+        close(await api("/settings", { method: "PATCH", json: { [setting.name]: Number(field.value) } }));
+      } catch (error) {
+        fill(problem, explain(error));
+        field.select();
+      } finally {
+        save.disabled = false;
+      }
+    });
+    queueMicrotask(() => field.select());
+    return form;
+  });
+}
+
 function settingRow(setting) {
+  const change = async () => {
+    const now = await askValue(setting);
+    if (!now) return;
+    const row = settingRow(now);
+    node.replaceChildren(...row.childNodes);
+    node.querySelector("button")?.focus();
+    toast(`${now.variable} is ${now.value} now`);
+  };
   const [words, kind] = SOURCES[setting.source] ?? [setting.source, ""];
   const value = Array.isArray(setting.value) ? setting.value.join(", ") : typeof setting.value === "boolean" ? (setting.value ? "on" : "off") : (setting.value ?? "");
   const where = setting.source === "config" || setting.label !== setting.variable ? `: ${setting.label}` : "";
-  return el(
+  const node = el(
     "li", null,
     el("div", { class: "setting-name" }, el("code", null, setting.variable), setting.source !== "default" && el("span", { class: `tag ${kind}`, title: `Set by ${words}${where}` }, words)),
     el("code", { class: "setting-value" }, value === "" ? "none" : String(value)),
-    el("p", { class: "muted small" }, setting.help.replaceAll("`", ""), setting.changeable && " It can be changed above."),
+    el("p", { class: "muted small" }, setting.help.replaceAll("`", ""), setting.changeable && setting.name === "stranger_rate" && " It can be changed above.",
+      setting.fixed_by && setting.name !== "stranger_rate" && ` It is set by ${setting.fixed_by}, and can only be changed there.`),
+    setting.changeable && setting.name !== "stranger_rate" && el("div", null, button("Change", change, { class: "little", icon: "edit", "aria-label": `Change ${setting.variable}` })),
   );
+  return node;
 }

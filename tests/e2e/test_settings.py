@@ -31,7 +31,12 @@ def test_every_setting_is_told_with_where_it_comes_from_and_no_secret(server):
     assert found["admin_key"]["value"] == "not set" and found["admin_key"]["secret"]
     assert found["camera"]["value"] == "rtsp://***@192.168.1.9/main" and "s3cretpassword" not in reply.text
     assert found["known_faces"]["value"] == ".../known_faces"  # where it lies is nobody's business
-    assert [each["name"] for each in found.values() if each["changeable"]] == ["stranger_rate"]
+    assert [each["name"] for each in found.values() if each["changeable"]] == [
+        "stranger_rate",
+        "sightings_days",
+        "strangers_days",
+        "bin_days",
+    ]
 
 
 def test_the_stranger_rate_counts_at_once_and_after_a_restart(server, faces):
@@ -50,6 +55,20 @@ def test_the_stranger_rate_counts_at_once_and_after_a_restart(server, faces):
     assert server.recognize(faces["biden"])["faces"][0]["threshold"] == before
 
 
+def test_how_long_deletions_can_be_undone_counts_at_once(server, faces):
+    reply = server.request("PATCH", "/settings", json={"bin_days": 2.5})
+    check(server.get("/openapi.json").json(), reply, "PATCH /settings")
+    assert (reply.json()["value"], reply.json()["source"]) == (2.5, "page")
+    assert server.get("/bin").json()["days"] == 2.5
+    assert server.request("PATCH", "/settings", json={"bin_days": 0}).json()["value"] == 0
+    assert code(server.request("DELETE", "/people/nobody", params={"bin": "true"})) == "bin_off"
+    for name, value in (("strangers_days", 3.0), ("sightings_days", 2.0)):
+        assert server.request("PATCH", "/settings", json={name: value}).json()["value"] == value
+    for name, value in (("strangers_days", 30), ("sightings_days", 14), ("bin_days", 7)):
+        assert server.request("PATCH", "/settings", json={name: value}).json()["source"] == "default"
+    assert server.get("/bin").json()["days"] == 7
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -61,6 +80,10 @@ def test_the_stranger_rate_counts_at_once_and_after_a_restart(server, faces):
         {"stranger_rate": True},
         {"stranger_rate": "nan"},
         {"stranger_rate": None},
+        {"stranger_rate": 0.1, "bin_days": 3},
+        {"bin_days": 400},
+        {"strangers_days": 0},
+        {"sightings_days": "a week"},
         {"threshold": 1},
         {"admin_key": "x" * 30},
         {"stranger_rate": 0.1, "camera": "0"},

@@ -104,6 +104,25 @@ def test_every_setting_is_listed_and_found(visit):
     page.get_by_text("No matches").wait_for()
 
 
+def test_a_setting_is_changed_on_the_page_and_bad_values_are_explained(visit, server):
+    page = visit.open("#/settings")
+    row = page.locator(".all-settings li", has_text="RECOGNIZER_BIN_DAYS")
+    row.get_by_role("button", name="Change RECOGNIZER_BIN_DAYS").click()
+    page.get_by_label("Value").fill("400")
+    page.keyboard.press("Enter")
+    page.locator("dialog .field-error", has_text="365").wait_for()
+    page.get_by_label("Value").fill("3")
+    page.keyboard.press("Enter")
+    page.get_by_text("RECOGNIZER_BIN_DAYS is 3 now").wait_for()
+    assert row.locator(".setting-value").inner_text() == "3" and row.get_by_text("this page").is_visible()
+    assert server.get("/bin").json()["days"] == 3
+    assert (
+        not visit.barriers()
+        and page.locator(".all-settings li", has_text="RECOGNIZER_QUEUE").get_by_role("button").count() == 0
+    )
+    assert server.request("PATCH", "/settings", json={"bin_days": 7}).status_code == 200
+
+
 def test_how_the_server_is(visit, server):
     page = visit.open("#/settings")
     page.locator(".tag", has_text="Ready").wait_for()

@@ -8,7 +8,9 @@ import falcon
 import hug
 
 from recognizer.access import gate
+from recognizer.core.errors import InvalidParameter
 from recognizer.core.metrics import CONTENT_TYPE as METRICS_TYPE
+from recognizer.core.settings import CHANGEABLE
 from recognizer.http import replies
 from recognizer.http.hug_adapter import Router, event_id_type, fraction, text
 from recognizer.http.site import Site
@@ -25,9 +27,19 @@ def add_routes(route: Router, site: Site) -> None:
         return {"settings": site.service.tuning.all()}
 
     @route.patch("/settings")
-    def update_settings(stranger_rate: fraction):
-        """Change the stranger rate, the one setting that can be changed at run time. It is stored and takes effect at once."""
-        return site.service.tuning.change("stranger_rate", stranger_rate)
+    def update_settings(
+        stranger_rate: fraction = None,
+        sightings_days: fraction = None,
+        strangers_days: fraction = None,
+        bin_days: fraction = None,
+    ):
+        """Change one of the settings that can be changed at run time. It is stored and takes effect at once."""
+        given = dict(zip(CHANGEABLE, (stranger_rate, sightings_days, strangers_days, bin_days), strict=True))
+        changed = {name: value for name, value in given.items() if value is not None}
+        if len(changed) != 1:
+            raise InvalidParameter(f"expected one of {', '.join(CHANGEABLE)}")
+        [(name, value)] = changed.items()
+        return site.service.tuning.change(name, value)
 
     @route.get("/calibration")
     def get_calibration():
