@@ -2,19 +2,23 @@
 
 import { button, confirm, dialog, el, empty, fill, icon, plural, toast } from "./dom.js";
 import { api, ApiError, explain, may, personPath } from "./api.js";
+import { aboutPerson } from "./about-person.js";
+import { askHow, daysInBin, sayDeleted } from "./bin.js";
 import { enrol } from "./enrol.js";
 import { showPresence } from "./presence.js";
 import { takesPhotos } from "./photos.js";
 import { pickFace } from "./pick.js";
 import { Stage, thumbnail } from "./stage.js";
+import { exactly, moment } from "./times.js";
 import { bytes, REMARKS, warning } from "./words.js";
 
 const AT_ONCE = 2;
 
 export async function showPerson(main, { signal, go, again }, name) {
   let person;
+  let binDays;
   try {
-    person = await api(personPath(name), { signal });
+    [person, binDays] = await Promise.all([api(personPath(name), { signal }), daysInBin(signal)]);
   } catch (error) {
     if (!(error instanceof ApiError) || error.code !== "subject_not_found") throw error;
     const back = el("a", { class: "button primary", href: "#/people" }, "All people");
@@ -31,7 +35,7 @@ export async function showPerson(main, { signal, go, again }, name) {
   const odd = person.photos.filter((photo) => photo.warnings?.length).length;
   const usable = person.photos.filter((photo) => !photo.problem);
   const qualities = new Qualities(signal);
-  const here = { person, signal, go, again, told, qualities };
+  const here = { person, signal, go, again, told, qualities, binDays, chosen: new Set() };
   const address = location.hash;
   const shownAgain = () => location.hash === address && again();
   const add = async (files = []) => (await enrol({ subject: person.name, files, later: shownAgain })) && shownAgain();
@@ -56,9 +60,65 @@ export async function showPerson(main, { signal, go, again }, name) {
         button("Delete", told(() => erase(here)), { icon: "trash", kind: "danger" }),
       ),
     ),
+    aboutPerson(person, () => shownAgain()),
     advice(usable.length),
-    el("ul", { class: "photos" }, person.photos.map((photo) => photoCard(here, photo))),
+    photoList(here),
   );
+}
+
+// -- the list of photos -----------------------------------------------------------------------------------------------
+
+const PHOTO_ORDERS = {
+  file: ["By file name", (one, other) => nameOf(one).localeCompare(nameOf(other))],
+  taken: ["Newest first", (one, other) => (other.original?.taken ?? "").localeCompare(one.original?.taken ?? "")],
+  added: ["Added last first", (one, other) => (other.original?.added ?? "").localeCompare(one.original?.added ?? "")],
+};
+
+/** What a photo's file was called where it came from. */
+const nameOf = (photo) => photo.original?.name ?? photo.file;
+
+/** "10 May 2010, 10:04:01", when a photo was taken; null if that is unknown. */
+const takenOn = (photo) => photo.original?.taken && exactly(moment(photo.original.taken));
+
+/** The photos, in an order that can be chosen, of which several can be chosen. */
+function photoList(here) {
+  const { person, chosen } = here;
+  const list = el("ul", { class: "photos" });
+  const order = el("select", { "aria-label": "Order of the photos" }, Object.entries(PHOTO_ORDERS).map(([value, [text]]) => el("option", { value }, text)));
+  const count = el("span", { class: "number", role: "status" });
+  const acting = el("div", { class: "row" },
+    button("Move", here.told(() => movePhotos(here, [...chosen])), { icon: "merge" }),
+    button("Remove", here.told(() => removeAll(here, [...chosen])), { icon: "trash", kind: "danger" }));
+  const choosing = button("Choose several", () => choose(!here.choosing), { icon: "check", "aria-pressed": "false" });
+  const all = button("All", () => {
+    const every = person.photos.filter((photo) => photo.id);
+    const clear = chosen.size === every.length;
+    chosen.clear();
+    if (!clear) every.forEach((photo) => chosen.add(photo));
+    draw();
+  }, { "aria-label": "Choose all photos" });
+
+  function choose(now) {
+    here.choosing = now;
+    chosen.clear();
+    choosing.setAttribute("aria-pressed", String(now));
+    draw();
+  }
+
+  here.ticked = () => {
+    count.textContent = here.choosing ? `${chosen.size} chosen` : "";
+    acting.hidden = !here.choosing || !chosen.size;
+    all.hidden = !here.choosing;
+  };
+
+  function draw() {
+    fill(list, [...person.photos].sort(PHOTO_ORDERS[order.value][1]).map((photo) => photoCard(here, photo)));
+    here.ticked();
+  }
+
+  order.addEventListener("change", draw);
+  draw();
+  return [person.photos.length > 1 && el("div", { class: "row photo-tools" }, order, may("write") && [choosing, all, count, acting]), list];
 }
 
 function advice(count) {
@@ -72,20 +132,28 @@ function advice(count) {
 function photoCard(here, photo) {
   const remarks = el("span", { class: "photo-quality" });
   const face = photo.thumbnail ? thumbnail(photo.thumbnail, "", { lazy: true }) : el("span", { class: "crop missing" }, icon("image"));
-  const look = button("", () => open(here, photo), { class: "photo-open", label: `Open ${photo.file}`, disabled: !photo.id });
+  const look = button("", () => open(here, photo), { class: "photo-open", label: `Open ${nameOf(photo)}`, disabled: !photo.id });
+  const tick = el("input", { type: "checkbox", checked: here.chosen.has(photo), "aria-label": `Choose ${nameOf(photo)}`, on: { change: () => {
+    if (tick.checked) here.chosen.add(photo);
+    else here.chosen.delete(photo);
+    here.ticked();
+  } } });
   fill(look, face);
   const node = el(
     "li", { class: `photo ${photo.problem ? "refused" : ""}` },
     look,
+    here.choosing && photo.id && el("label", { class: "photo-tick" }, tick),
     el("div", { class: "photo-about" },
-      el("span", { class: "photo-file", title: photo.file }, photo.file),
+      el("span", { class: "photo-file", title: nameOf(photo) }, nameOf(photo)),
+      takenOn(photo) && el("span", { class: "small muted" }, takenOn(photo)),
+      here.person.cover === photo.id && photo.id && el("span", { class: "tag good" }, icon("image"), "Cover"),
       photo.problem ? el("span", { class: "tag bad" }, icon("warning"), "Not used") : remarks,
       (photo.warnings ?? []).map((each) => el("span", { class: "tag warn" }, icon("warning"), warning(each))),
       photo.problem && el("span", { class: "small muted" }, photo.problem.message),
       may("write") && photo.id && el("div", { class: "row" },
         photo.problem?.code === "several_faces" && button("Use the largest face", here.told(() => useLargest(here, photo)), { class: "little" }),
-        photo.problem?.code === "several_faces" && button("Choose the face", here.told(() => useChosen(here, photo)), { class: "little", "aria-label": `Choose the face on ${photo.file}` }),
-        button("Remove", here.told(() => remove(here, photo)), { class: "little", kind: "danger", "aria-label": `Remove ${photo.file}` }))),
+        photo.problem?.code === "several_faces" && button("Choose the face", here.told(() => useChosen(here, photo)), { class: "little", "aria-label": `Choose the face on ${nameOf(photo)}` }),
+        button("Remove", here.told(() => remove(here, photo)), { class: "little", kind: "danger", "aria-label": `Remove ${nameOf(photo)}` }))),
   );
   if (!photo.problem) here.qualities.when(node, here.person.name, photo, (found) => fill(remarks, tags(found)));
   return node;
@@ -112,7 +180,7 @@ class Qualities {
         this.waiting.push(this.wanted.get(target));
       }
       this.work();
-    });
+    }, { rootMargin: "600px 0px" }); // a little ahead of scrolling
     signal.addEventListener("abort", () => this.sight.disconnect());
   }
 
@@ -146,7 +214,8 @@ async function open(here, photo) {
     stage.boxes.forEach((box) => (box.disabled = true));
   };
   const tell = async () => {
-    const rows = [["File", photo.file], ["Size", bytes(photo.bytes)]];
+    const rows = [["File", nameOf(photo)], takenOn(photo) && ["Taken", takenOn(photo)], photo.original?.added && ["Added", exactly(moment(photo.original.added))],
+      ["Stored as", photo.file], ["Size", bytes(photo.bytes)]].filter(Boolean);
     if (photo.width) rows.push(["Pixels", `${photo.width} × ${photo.height}`]);
     const draw = () => fill(facts, rows.map(([name, value]) => [el("dt", null, name), el("dd", { class: "number" }, String(value))]));
     draw();
@@ -164,30 +233,87 @@ async function open(here, photo) {
     el("div", { class: "notice warn" }, icon("warning"), el("span", null, `${warning(each)}${each.distance ? ` (distance ${each.distance})` : ""}.`),
       each.subject && each.code === "looks_like_another" && el("a", { class: "button little", href: `#/people/${encodeURIComponent(each.subject)}` }, el("span", null, `Open ${each.subject}`))));
   const asked = dialog(
-    photo.file,
+    nameOf(photo),
     () => [stage.node, photo.problem && el("p", { class: "notice bad" }, icon("warning"), el("span", null, `Not used: ${photo.problem.message}.`)), notes, facts],
-    (close) => [may("write") && button("Remove", () => close("remove"), { icon: "trash", kind: "danger" }), button("Close", () => close(), { autofocus: true })],
+    (close) => [
+      may("write") && !photo.problem && here.person.cover !== photo.id && button("Use as cover", () => close("cover"), { icon: "image" }),
+      may("write") && !photo.problem && button("Move", () => close("move"), { icon: "merge" }),
+      may("write") && button("Remove", () => close("remove"), { icon: "trash", kind: "danger" }),
+      button("Close", () => close(), { autofocus: true }),
+    ],
     { wide: true, onclose: () => stage.close() },
   );
   here.told(load)();
   here.told(tell)();
-  if ((await asked) === "remove") await here.told(() => remove(here, photo))();
+  const wanted = { remove: () => remove(here, photo), move: () => movePhotos(here, [photo]), cover: () => useAsCover(here, photo) }[await asked];
+  if (wanted) await here.told(wanted)();
+}
+
+async function useAsCover(here, photo) {
+  await api(personPath(here.person.name), { method: "PATCH", json: { cover: photo.id } });
+  toast("This photo stands for the person now");
+  here.again();
+}
+
+/** Gives photos to somebody else, who may be new. */
+async function movePhotos(here, photos) {
+  const { person } = here;
+  const many = plural(photos.length, "photo");
+  const left = person.photos.length - photos.length;
+  const about = left > 0 ? `${many} will belong to another person, enrolled or new.` : `These are all photos of ${person.name}, who will no longer be recognised. To keep events and consent, merge instead.`;
+  const moved = await askName(`Move ${many}`, "Move to", "", "Move", about, async (name) => {
+    for (const photo of photos) await api(`${personPath(person.name, "photos", photo.id)}/move`, { json: { to: name } });
+    return { name };
+  }, otherNames(person));
+  if (!moved) return;
+  toast(`${many} moved to ${moved.name}`, { action: [`Open ${moved.name}`, () => here.go("people", moved.name)] });
+  if (left > 0) here.again();
+  else here.go("people", moved.name);
+}
+
+/** Removes several photos at once. */
+async function removeAll(here, photos) {
+  const { person } = here;
+  const many = plural(photos.length, "photo");
+  const left = person.photos.length - photos.length;
+  const how = await askHow(
+    `Remove ${many}?`,
+    el("div", { class: "stack" }, el("div", { class: "row" }, photos.filter((photo) => photo.thumbnail).slice(0, 8).map((photo) => thumbnail(photo.thumbnail))),
+      el("p", null, left ? `${person.name} keeps ${plural(left, "photo")}.` : `${person.name} will no longer be recognised.`)),
+    `Remove ${many}`, here.binDays,
+  );
+  if (how) await drop(here, photos, how, `${many} of ${person.name} were removed`);
+}
+
+async function drop(here, photos, how, said) {
+  const { person } = here;
+  const left = person.photos.length - photos.length;
+  const ids = [];
+  try {
+    for (const photo of photos) {
+      const done = await api(personPath(person.name, "photos", photo.id), { method: "DELETE", query: how === "bin" ? { bin: "true" } : {} });
+      if (done.bin) ids.unshift(done.bin);
+    }
+  } finally {
+    if (ids.length || how === "erase") sayDeleted(said, ids, (restored) => {
+      if (location.hash === `#/people/${encodeURIComponent(restored.name)}`) here.again();
+      else here.go("people", restored.name);
+    });
+    if (left) here.again();
+    else here.go("people");
+  }
 }
 
 async function remove(here, photo) {
   const { person } = here;
   const left = person.photos.length - 1;
-  const sure = await confirm(
+  const how = await askHow(
     "Remove this photo?",
     el("div", { class: "row nowrap" }, photo.thumbnail && thumbnail(photo.thumbnail),
-      el("p", null, `${photo.file} and all data derived from it will be permanently deleted. `, left ? `${person.name} keeps ${plural(left, "photo")}.` : `It is the last photo, so ${person.name} will no longer be recognised.`)),
-    "Remove photo",
+      el("p", null, `${nameOf(photo)} and all data derived from it will be removed. `, left ? `${person.name} keeps ${plural(left, "photo")}.` : `It is the last photo, so ${person.name} will no longer be recognised.`)),
+    "Remove photo", here.binDays,
   );
-  if (!sure) return;
-  await api(personPath(person.name, "photos", photo.id), { method: "DELETE" });
-  toast("The photo was removed");
-  if (left) here.again();
-  else here.go("people");
+  if (how) await drop(here, [photo], how, "The photo was removed");
 }
 
 /** Enrols the largest face of a photo with several, then deletes that photo; if enrolment fails, the photo is kept. */
@@ -219,7 +345,7 @@ async function replaceBy(here, photo, portrait) {
   const form = new FormData();
   form.set("subject", here.person.name);
   form.set("face", "largest");
-  form.set("file", portrait, photo.file.replace(/\.\w+$/, "-face.jpg"));
+  form.set("file", portrait, nameOf(photo).replace(/\.\w+$/, "-face.jpg"));
   await api("/enroll", { form });
   await api(personPath(here.person.name, "photos", photo.id), { method: "DELETE" });
   here.again();
@@ -274,34 +400,38 @@ async function rename({ person, go }) {
   }
 }
 
+/** Suggests the names of other people. */
+const otherNames = (person) => async (search) => (await api("/people", { query: { search, limit: 20 } })).people.map((each) => each.name).filter((each) => each !== person.name);
+
 async function merge({ person, go }) {
-  const names = async (search) => (await api("/people", { query: { search, limit: 20 } })).people.map((each) => each.name).filter((each) => each !== person.name);
   const about = `${plural(person.photos.length, "photo")} of ${person.name} will be moved to another enrolled person, and ${person.name} will be removed from the list.`;
   const merged = await askName(`Merge ${person.name}`, "Merge into", "", "Merge", about, async (name) => {
     await api(personPath(name)); // the person must exist; otherwise the request below would rename
     return api(personPath(person.name), { method: "PATCH", json: { name, merge: true } });
-  }, names);
+  }, otherNames(person));
   if (merged) {
     toast(`${person.name} was merged into ${merged.name}`);
     go("people", merged.name);
   }
 }
 
-async function erase({ person, go }) {
+async function erase({ person, go, again, binDays }) {
   const faces = person.photos.filter((photo) => photo.thumbnail).slice(0, 6);
-  const sure = await confirm(
+  const how = await askHow(
     `Delete ${person.name}?`,
     el("div", { class: "stack" },
       el("div", { class: "row" }, faces.map((photo) => thumbnail(photo.thumbnail))),
-      el("p", null, "The following will be permanently deleted:"),
+      el("p", null, "The following will be deleted:"),
       el("ul", { class: "dots" },
         el("li", null, `${plural(person.photos.length, "photo")} and the folder ${person.name} in known_faces`),
-        el("li", null, `${plural(person.templates, "template")} and all thumbnails`),
-        el("li", null, "the name and pictures in camera events"))),
-    `Delete ${person.name}`,
+        el("li", null, `${plural(person.templates, "template")} and all thumbnails`))),
+    `Delete ${person.name}`, binDays, "It empties the bin of this person, and erases the name and pictures in camera events, visits and the archive.",
   );
-  if (!sure) return;
-  const done = await api(personPath(person.name), { method: "DELETE" });
-  toast(`${done.deleted} and ${plural(done.photos, "photo")} were deleted`);
+  if (!how) return;
+  const done = await api(personPath(person.name), { method: "DELETE", query: how === "bin" ? { bin: "true" } : {} });
+  sayDeleted(`${done.deleted} and ${plural(done.photos, "photo")} were deleted`, done.bin ? [done.bin] : [], (restored) => {
+    if (location.hash === `#/people/${encodeURIComponent(restored.name)}`) again();
+    else go("people", restored.name);
+  });
   go("people");
 }
