@@ -10,7 +10,6 @@ import hug
 from recognizer.access import gate
 from recognizer.core.errors import InvalidParameter
 from recognizer.core.metrics import CONTENT_TYPE as METRICS_TYPE
-from recognizer.core.settings import CHANGEABLE
 from recognizer.http import replies
 from recognizer.http.hug_adapter import Router, event_id_type, fraction, text
 from recognizer.http.site import Site
@@ -34,10 +33,15 @@ def add_routes(route: Router, site: Site) -> None:
         bin_days: fraction = None,
     ):
         """Change one of the settings that can be changed at run time. It is stored and takes effect at once."""
-        given = dict(zip(CHANGEABLE, (stranger_rate, sightings_days, strangers_days, bin_days), strict=True))
+        given = {
+            "stranger_rate": stranger_rate,
+            "sightings_days": sightings_days,
+            "strangers_days": strangers_days,
+            "bin_days": bin_days,
+        }
         changed = {name: value for name, value in given.items() if value is not None}
         if len(changed) != 1:
-            raise InvalidParameter(f"expected one of {', '.join(CHANGEABLE)}")
+            raise InvalidParameter(f"expected one of {', '.join(given)}")
         [(name, value)] = changed.items()
         return site.service.tuning.change(name, value)
 
