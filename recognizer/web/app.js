@@ -14,6 +14,7 @@
 //     go(...)  shows another view: go("people", name)
 //     again()  shows this view again
 //
+// Every text that people read is translatable: t("...") or n(count, "...", "..."), see i18n.js; a test fails otherwise.
 // Helpers: dom.js (el, svg, fill, icon, button, toggle, empty, toast, announce, dialog, confirm, copy, plural), api.js
 // (api, link, personPath, may, session, explain), photos.js (dropping, choosing and pasting files), camera.js (the
 // browser's camera). If `show` throws, the error's message is shown instead of the view. Later errors, for example after
