@@ -11,13 +11,17 @@ from recognizer.http.pages import FOLDER
 
 _LITERAL = r'"((?:[^"\\\n]|\\.)*)"'
 #: Plain text in one form, and text with a count in two.
-_ONE = re.compile(rf"(?<![\w.])(?:t|mixed)\(\s*{_LITERAL}")
+_ONE = re.compile(rf"(?<![\w.])(?:t|mixed)\(\s*{_LITERAL}(?:, \{{ context: \"(\w+)\")?")
 _COUNTED = re.compile(rf"(?<![\w.])n\(\s*[^\"`;]+?,\s*{_LITERAL},\s*{_LITERAL}")
 _CALLS = re.compile(r"(?<![\w.])(?:t|mixed|n)\((?!\))")
 _COMMENT = re.compile(r"/\*.*?\*/|(?<![\w:\"'`/])//[^\n]*", re.DOTALL)
 _PLACE = re.compile(r"\{(\w+)\}")
 #: Modules without texts of their own: what draws icons and what defines the language.
 _SILENT = {"i18n.js", "icons.js", "docs.js", "theme.js"}
+#: Commands, addresses and states are the same in every language. A report for programs is English.
+_SAME = re.compile(
+    r"^(python -m )?recognizer |^python -m|^https?:|^rk_|^(over|crowded|left-out|choosing|chosen|single)$|^not sent yet$"
+)
 #: A literal of several words, which people would read.
 _PROSE = re.compile(r"[A-Z][\w’']*,? +[\w{$(“]|^ ?[a-z]+ [a-z]+ [a-z]+|^[a-z]+ [a-z]+(ed|s)$|\{\} [a-z]{2}|, \w+ ")
 #: Where a literal of one word is read too.
@@ -48,7 +52,7 @@ def modules(folder: Path = FOLDER) -> dict[str, str]:
 
 def texts(code: str) -> list[Text]:
     """The translated texts of a module."""
-    found = [Text(json.loads(f'"{said}"')) for said in _ONE.findall(code)]
+    found = [Text(json.loads(f'"{said}"') + (f"_{context}" if context else "")) for said, context in _ONE.findall(code)]
     return found + [Text(json.loads(f'"{many}"'), json.loads(f'"{one}"')) for one, many in _COUNTED.findall(code)]
 
 
@@ -64,7 +68,7 @@ def untranslated(code: str) -> list[str]:
     shown = [said for match in _SHOWN.finditer(rest) for said in match.groups() if said and re.search(r"[a-z]{2}", said)]
     literals = re.findall(_LITERAL, re.sub(r"class: (?:\"[^\"]*\"|`[^`]*`)", "", rest))
     literals += [re.sub(r"\$\{[^{}]*\}", "{}", each) for each in re.findall(r"`([^`]*)`", rest)]
-    return list(dict.fromkeys([*shown, *filter(_PROSE.search, literals)]))
+    return [said for said in dict.fromkeys([*shown, *filter(_PROSE.search, literals)]) if not _SAME.search(said)]
 
 
 def catalogues(folder: Path = FOLDER) -> dict[str, dict[str, str]]:

@@ -4,6 +4,7 @@
 //
 //     t("Add a person")
 //     t("{name} was removed", { name })                          a number is written as the language does
+//     t("Name", { context: "verb" })                             one word in English, two in other languages
 //     n(count, "{count} photo", "{count} photos")                 with the plural forms of the language
 //     n(count, "{count} photo of {name}", "{count} photos of {name}", { name })
 //     mixed("Add a folder with {command}.", { command: el("code", null, "...") })   for nodes inside a text
@@ -53,14 +54,17 @@ const LIST = new Intl.ListFormat(locale, { type: "conjunction" });
 /** A number as the language writes it. */
 export const number = (value, options) => (options ? new Intl.NumberFormat(locale, options) : NUMBERS).format(value);
 
+/** A number with as many digits after the decimal point. */
+export const decimal = (value, digits) => number(value, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+
 /** "a, b and c" as the language writes it. */
 export const listed = (items) => LIST.format(items);
 
 /** A share from 0 to 1 as a percentage. */
 export const percent = (share, digits = 0) => number(share, { style: "percent", maximumFractionDigits: digits });
 
-/** A text of the page; `values` replace its places in braces. */
-export const t = (text, values) => put(words[text] ?? text, values);
+/** A text of the page; `values` replace its places in braces. `context` tells apart what is one word in English only. */
+export const t = (text, values) => put((values?.context && words[`${text}_${values.context}`]) ?? words[text] ?? text, values);
 
 /** A text with a count, which replaces {count}. */
 export function n(count, one, many, values) {
@@ -77,18 +81,29 @@ function put(text, values) {
   return values ? text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? shown(values[name]) : whole)) : text;
 }
 
+const shown = (value) => (typeof value === "number" ? number(value) : isolated(value));
+
 /** Names may run the other way than the text around them: they are isolated, so that they do not change its order. */
-function shown(value) {
-  if (typeof value === "number") return number(value);
-  return RIGHT_TO_LEFT && typeof value === "string" ? `\u2068${value}\u2069` : value;
-}
+export const isolated = (value) => (RIGHT_TO_LEFT && typeof value === "string" ? `\u2068${value}\u2069` : value);
 
 /** Shows the page in another language from now on. */
 export function chooseLanguage(name) {
   try {
     localStorage.setItem("language", name);
+    sessionStorage.setItem("language-chosen", name);
   } catch {
     // storage is not available: the browser's language stays
   }
   location.reload();
+}
+
+/** Whether the page was loaded because the reader chose its language: asked once, to keep the place of the keyboard. */
+export function justChosen() {
+  try {
+    const chosen = sessionStorage.getItem("language-chosen");
+    sessionStorage.removeItem("language-chosen");
+    return chosen !== null;
+  } catch {
+    return false;
+  }
 }
