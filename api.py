@@ -20,6 +20,7 @@ from recognizer.http.hug_adapter import (
 from recognizer.http.photo_requests import all_photos, answer, enrol_photos, one_photo
 from recognizer.http.routes import add_all
 from recognizer.http.site import Site
+from recognizer.service.visit_service import day_or_time
 
 # Importing this module reads the settings and prepares the process; see `Site` and `adapt` for what that includes.
 site = Site.from_environment()
@@ -62,12 +63,14 @@ def enroll(
     face: text = "only",
     force: switch = False,
     group: text = None,
+    taken: text = None,
 ):
     """Add photos of a person; those reported as added are on the disk. 409 if a face looks like somebody else."""
     given = all_photos(site, request, "file", image_url)
+    day_or_time(taken, "taken")
     if not given:
         one_photo(site, request, "file", None)  # says what was expected
-    return enrol_photos(site, request, response, subject, given, face, force, group=group)
+    return enrol_photos(site, request, response, subject, given, face, force, group=group, taken=taken)
 
 
 add_all(route, site)

@@ -1,14 +1,14 @@
-"""Fits which faces can be compared, for every embedder, and writes recognizer/engines/comparability.json.
+"""Fits which faces can be compared, for every embedder, and writes recognizer/engines/comparability.json and .npz.
 
     python benchmarks/comparability.py [--data DIR] [--work DIR] [--people N] [--plain N] [--models NAMES] [--kinds]
                                        [--look] [--kept] [--write] [--json FILE]
 
 Photos of LFW's development view are damaged in every way of recognizer/evaluation/degradations.py. A copy is meaningless if its
-embedding is not near that of the undamaged photo, or is near those of other people. A logistic regression on signals and
-embedding tells meaningless copies from undamaged photos; its limit is where `SHARE` of these are withheld. People are divided
-into three parts, and each is tested with the model of the others; what is written is fitted to all. With --kinds, the model
-has not seen the kind of damage either. FNMR of damaged copies is that against the undamaged photo itself. --look only looks at
-photos, which can be interrupted and continued; results are kept in the folder --work.
+embedding is not near that of the undamaged photo, or is near those of other people. Small networks tell meaningless copies
+from undamaged photos by their signals and their embedding; the limit is where `SHARE` of the latter are withheld. People are
+divided into three parts, and each is tested with the model of the others; what is written is fitted to all. With --kinds, the
+model has not seen the kind of damage either. FNMR of damaged copies is that against the undamaged photo itself. --look only
+looks at photos, which can be interrupted and continued; results are kept in the folder --work.
 """
 
 from __future__ import annotations
@@ -26,29 +26,31 @@ from recognizer.core import geometry
 from recognizer.core.settings import Settings
 from recognizer.core.types import Box, Face
 from recognizer.engines import central, make_engine, signals
-from recognizer.engines.comparability import FILE, MOST
+from recognizer.engines.comparability import FILE, MOST, NETWORKS
 from recognizer.engines.dlib import native
-from recognizer.engines.dlib.onnx import face_chips
 from recognizer.engines.joined import DLIB_WEIGHT
-from recognizer.engines.sface import chips
 from recognizer.evaluation import degrade
 from recognizer.evaluation.degradations import PLAIN, degradations
 from recognizer.galleries.thresholds import Curve
 from recognizer.photos import images, quality
 
 #: Share of undamaged photos that may be withheld.
-SHARE = 0.0005
+SHARE = 0.001
 #: How far above the doubts of the others the limit is.
-MARGIN = 0.2
+MARGIN = 0.1
+#: Share of the squares of signals, beside the signals, in what the networks see.
+SQUARES = 0.3
 SCHEMES = ("yunet5", "dlib5")
 EMBEDDERS = ("dlib", "sface", "dlib+sface")
 #: A damaged copy within this share of the threshold of the undamaged photo has kept its meaning.
 SOUND = 0.85
 #: Doubts for which the rate factor is given, and the rates at which it is measured. A factor of less than `LEAST_FACTOR`
 #: (log10) is none.
-DOUBTS = tuple(float(each) for each in np.arange(-6, 0.1, 0.5))
+DOUBTS = tuple(float(each) for each in np.arange(-20, 0.1, 0.5))
 RATES = (0.03, 0.01, 0.003)
 LEAST_FACTOR, MOST_FACTOR = 0.15, 4.5
+#: How many times the measured log10 the factor is: at the same doubt, some kinds of damage are worse than the mean of all.
+KINDS_DIFFER = 1.3
 #: Signals that dlib's detectors and points do not give, or not well.
 NOT_OF_DLIB = ("score", "stretch", "agreement", "direction")
 #: Share of strangers who may be named.
@@ -56,7 +58,7 @@ STRANGER_RATE = 0.01
 #: Parts of the people for cross-validation.
 PARTS = 3
 #: Share of undamaged photos whose doubt is so low that no factor is applied.
-USUAL = 0.985
+USUAL = 0.99
 NO_MEAN = np.zeros(signals.SMALL[0] * signals.SMALL[1], np.float32)
 
 
@@ -94,9 +96,10 @@ def described(engine, pixels: np.ndarray, centre) -> dict:
     box = geometry.dlib_boxes(one.boxes)[0]
     points = np.array(native.points_of(shape), np.float32)
     as_dlib = Face(Box(*map(float, box)), 0.0, points, "dlib5")
-    chip = face_chips(pixels, [shape])
-    dlib, mirrored = engine.embedder._dlib._network.describe(np.concatenate([chip, chip[:, :, ::-1]]))
-    raw = engine.embedder._sface._network.describe(chips(pixels, one, points[None]))[0]
+    joined = engine.embedder
+    (dlib,) = joined.dlib.embed_shapes([(pixels, [shape])])[0]
+    (mean,), _ = joined.dlib.embed_with_mirrored([(pixels, [shape])])[0]
+    (sface,) = joined.sface.describe_points([(pixels, one, points[None])])
     return {
         "found": True,
         "yunet5": signals.picture_signals(pixels, one[0], NO_MEAN),
@@ -104,9 +107,9 @@ def described(engine, pixels: np.ndarray, centre) -> dict:
         "small yunet5": signals.reduced(quality.aligned_grey(pixels, one[0])),
         "small dlib5": signals.reduced(quality.aligned_grey(pixels, as_dlib)),
         "dlib": dlib,
-        "mirrored": mirrored,
-        "sface": raw / np.linalg.norm(raw),
-        "norm": float(np.linalg.norm(raw)),
+        "mirrored": 2 * mean - dlib,
+        "sface": sface.vectors[0],
+        "norm": float(sface.strengths[0]),
         "landmarks": one.landmarks[0],
         "box": tuple(one[0].box),
     }
@@ -192,53 +195,79 @@ def distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(0, squares))
 
 
-class Model:
-    """A logistic regression on signals, their squares and the embedding."""
+class Net:
+    """A network with one hidden layer, fitted by Adam to weighted logistic loss, with dropout and weight decay."""
 
-    def __init__(
-        self,
-        table: Table,
-        use: np.ndarray,
-        signal_cost: float = 5.0,
-        vector_cost: float = 150.0,
-        vectors: bool = True,
-        start: Model | None = None,
-    ):
+    HIDDEN, DECAY, EPOCHS, BATCH, RATE = 32, 1e-3, 40, 128, 2e-3
+    DROP_INPUT, DROP_HIDDEN = 0.1, 0.3
+
+    def __init__(self, rows: np.ndarray, truth: np.ndarray, weights: np.ndarray, seed: int):
+        random, (count, size) = np.random.default_rng(seed), rows.shape
+        self.first = (random.normal(size=(size, self.HIDDEN)) / np.sqrt(size)).astype(np.float32)
+        self.second = (random.normal(size=self.HIDDEN) / np.sqrt(self.HIDDEN)).astype(np.float32)
+        self.biases, self.bias = np.zeros(self.HIDDEN, np.float32), np.zeros(1, np.float32)
+        parameters = (self.first, self.biases, self.second, self.bias)
+        means, squares = [[np.zeros_like(each) for each in parameters] for _ in range(2)]
+        weights, step = (weights / weights.mean()).astype(np.float32), 0
+        for epoch in range(self.EPOCHS):
+            rate = self.RATE * (1 - epoch / self.EPOCHS)
+            for batch in np.array_split(random.permutation(count), max(1, count // self.BATCH)):
+                step += 1
+                slopes = self._slopes(rows[batch], truth[batch], weights[batch], random)
+                for value, slope, mean, square in zip(parameters, slopes, means, squares, strict=True):
+                    mean += 0.1 * (slope - mean)
+                    square += 0.001 * (slope * slope - square)
+                    value -= rate * (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
+
+    def _slopes(
+        self, rows: np.ndarray, truth: np.ndarray, weights: np.ndarray, random: np.random.Generator
+    ) -> list[np.ndarray]:
+        rows = rows * _kept(rows.shape, self.DROP_INPUT, random)
+        before, keep = rows @ self.first + self.biases, _kept((len(rows), self.HIDDEN), self.DROP_HIDDEN, random)
+        hidden = np.maximum(before, 0) * keep
+        chance = 1 / (1 + np.exp(-np.clip(hidden @ self.second + self.bias, -30, 30)))
+        error = (weights * (chance - truth) / len(rows)).astype(np.float32)
+        back = np.outer(error, self.second) * keep * (before > 0)
+        return [
+            rows.T @ back + self.DECAY * self.first,
+            back.sum(axis=0),
+            hidden.T @ error + self.DECAY * self.second,
+            error.sum(),
+        ]
+
+
+def _kept(shape: tuple[int, ...], dropped: float, random: np.random.Generator) -> np.ndarray:
+    return (random.random(shape) >= dropped).astype(np.float32) / np.float32(1 - dropped)
+
+
+class Model:
+    """The mean of several networks that see signals, their squares and the embedding."""
+
+    def __init__(self, table: Table, use: np.ndarray, nets: int = 3):
         plain = use & (table.kinds == PLAIN)
-        self.names, self.mean, self.scale = (
-            table.signals,
-            table.values[plain].mean(axis=0),
-            table.values[plain].std(axis=0) + 1e-6,
-        )
-        self.vector_scale = table.vectors[plain].std(axis=0) if vectors else np.full(table.vectors.shape[1], np.inf)
+        self.names, self.mean = table.signals, table.values[plain].mean(axis=0)
+        self.scale = table.values[plain].std(axis=0) + 1e-6
+        self.vector_scale = table.vectors[plain].std(axis=0)
         damaged = use & (table.kinds != PLAIN)
         meaningless = damaged & ((table.own > table.threshold) | (table.near > 0.01))
         sound = damaged & (table.own < SOUND * table.threshold) & (table.near == 0)
         chosen = np.flatnonzero(plain | meaningless | sound)
-        truth = meaningless[chosen].astype(float)
         weights = np.ones(len(chosen))
         weights[sound[chosen]] = 0.3 * plain.sum() / max(1, sound.sum())
         weights[meaningless[chosen]] = 0.3 + np.minimum(1.0, 10 * table.near[meaningless])
         weights[meaningless[chosen]] *= 2 * plain.sum() / weights[meaningless[chosen]].sum()
         rows = self._rows(table)[chosen]
-        costs = np.concatenate(
-            [np.full(2 * len(self.names), signal_cost), np.full(table.vectors.shape[1], vector_cost), [1e-3]]
-        )
-        self.weights = logistic(rows, truth, weights, costs, None if start is None else self._translated(start))
+        self.nets = [Net(rows, meaningless[chosen].astype(np.float32), weights, seed) for seed in range(nets)]
         self.shift, self.factors = 0.0, np.zeros(len(DOUBTS))
-
-    def _translated(self, other: Model) -> np.ndarray:
-        """About the weights of another model on this one's scales: where to begin."""
-        weights, count = other.weights.copy(), len(self.names)
-        weights[2 * count : -1] *= self.vector_scale / other.vector_scale
-        return weights
 
     def _rows(self, table: Table) -> np.ndarray:
         z = np.clip((table.values - self.mean) / self.scale, -MOST, MOST)
-        return np.hstack([z, z * z, table.vectors / self.vector_scale, np.ones((len(z), 1))])
+        return np.hstack([z, SQUARES * z * z, table.vectors / self.vector_scale]).astype(np.float32)
 
     def doubts(self, table: Table) -> np.ndarray:
-        return self._rows(table) @ self.weights + self.shift
+        rows = self._rows(table)
+        each = [np.maximum(rows @ net.first + net.biases, 0) @ net.second + net.bias for net in self.nets]
+        return np.mean(each, axis=0).astype(float) + self.shift
 
     def calibrate(self, doubts: np.ndarray, share: float = SHARE) -> None:
         """Move the limit so that at most this share of undamaged photos is beyond it, with a margin for other photos."""
@@ -260,38 +289,24 @@ class Model:
             found.append(float(np.log10(max(ratios, default=1.0))))
         found = np.maximum.accumulate(np.maximum(0, found))
         usual = np.quantile(doubts[use & (table.kinds == PLAIN)], USUAL)
-        self.factors = np.minimum(found, MOST_FACTOR) * (found >= LEAST_FACTOR) * (np.array(DOUBTS) > usual)
+        self.factors = np.minimum(KINDS_DIFFER * found, MOST_FACTOR) * (found >= LEAST_FACTOR) * (np.array(DOUBTS) > usual)
 
     def entry(self) -> dict:
+        """What comparability.json says of it."""
+        measured = {name: [round(float(self.mean[i]), 5), round(float(self.scale[i]), 5)] for i, name in enumerate(self.names)}
+        bias = float(np.mean([net.bias[0] for net in self.nets])) + self.shift
+        factors = {"doubts": list(DOUBTS), "log10": [round(float(each), 3) for each in self.factors]}
+        return {"signals": measured, "bias": round(bias, 4), "factors": factors}
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """The networks as one, for signals and squares in standard deviations and embeddings as they are."""
+        first = np.hstack([net.first for net in self.nets])
         count = len(self.names)
-        signals_of = {
-            name: [round(float(each), 5) for each in (self.mean[i], self.scale[i], self.weights[i], self.weights[count + i])]
-            for i, name in enumerate(self.names)
-        }
-        vector = self.weights[2 * count : -1] / self.vector_scale
-        return {
-            "signals": signals_of,
-            "vector": [round(float(each), 4) for each in vector],
-            "bias": round(float(self.weights[-1] + self.shift), 4),
-            "factors": {"doubts": list(DOUBTS), "log10": [round(float(each), 3) for each in self.factors]},
-        }
-
-
-def logistic(
-    rows: np.ndarray, truth: np.ndarray, weights: np.ndarray, costs: np.ndarray, start: np.ndarray | None = None
-) -> np.ndarray:
-    """Weights of a logistic regression with a quadratic cost, by Newton's method, from `start`."""
-    found = np.zeros(rows.shape[1]) if start is None else start.copy()
-    rows = rows.astype(np.float32)
-    for _ in range(15):
-        chance = 1 / (1 + np.exp(-np.clip(rows @ found.astype(np.float32), -30, 30)))
-        slope = rows.T @ (weights * (chance - truth)).astype(np.float32) + costs * found
-        curve = (rows * (weights * chance * (1 - chance) + 1e-9)[:, None].astype(np.float32)).T @ rows + np.diag(costs)
-        step = np.linalg.solve(curve, slope)
-        found -= step
-        if np.abs(step).max() < 1e-3:
-            break
-    return found
+        first[count : 2 * count] *= SQUARES
+        first[2 * count :] /= self.vector_scale[:, None]
+        biases = np.concatenate([net.biases for net in self.nets])
+        second = np.concatenate([net.second for net in self.nets]) / len(self.nets)
+        return {"first": first, "biases": biases, "second": second}
 
 
 def held_out(table: Table, kinds: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -306,7 +321,7 @@ def held_out(table: Table, kinds: bool = False) -> tuple[np.ndarray, np.ndarray]
         doubts[here] = model.doubts(table)[here]
         for kind in np.unique(table.kinds) if kinds else ():
             if kind != PLAIN:
-                other = Model(table, ~here & (table.kinds != kind), start=model)
+                other = Model(table, ~here & (table.kinds != kind), nets=1)
                 known = ~here & (table.kinds == PLAIN)
                 # the same scale: as many of the known undamaged photos beyond it
                 other.shift = float(np.median(model.doubts(table)[known]) - np.median(other.doubts(table)[known]))
@@ -358,13 +373,13 @@ def parts_of(table: Table, seed: int) -> np.ndarray:
     return np.array([part[person] for person in table.people])
 
 
-def fitted(table: Table, use: np.ndarray, **options) -> Model:
+def fitted(table: Table, use: np.ndarray) -> Model:
     """A model whose limit is set on undamaged photos that it was not fitted to (three parts of the people)."""
     parts = parts_of(table, 0)
-    model = Model(table, use, **options)
+    model = Model(table, use)
     held = np.zeros(len(parts))
     for each in range(PARTS):
-        other = Model(table, use & (parts != each), start=model, **options)
+        other = Model(table, use & (parts != each))
         held[parts == each] = other.doubts(table)[parts == each]
     model.calibrate(held[use & (table.kinds == PLAIN)])
     model.compare(table, use, held + model.shift)
@@ -380,12 +395,14 @@ def main() -> None:
     parser.add_argument("--look", action="store_true", help="only look at photos")
     parser.add_argument("--models", default=",".join(f"{a}+{b}" for a in SCHEMES for b in EMBEDDERS), help="which to fit")
     parser.add_argument("--kinds", action="store_true", help="test with models that have not seen the kind of damage")
-    parser.add_argument("--write", action="store_true", help=f"write {FILE.name}")
+    parser.add_argument("--write", action="store_true", help=f"write {FILE.name} and {NETWORKS.name}")
     options = parser.parse_args()
     rows = look_at_all(options)
     if options.look:
         return
-    content, tables = json.loads(FILE.read_text()), {}
+    content, tables, networks = json.loads(FILE.read_text()), {}, {}
+    if NETWORKS.exists():
+        networks = dict(np.load(NETWORKS))
     for name in options.models.split(","):
         scheme, _, embedder = name.partition("+")
         table = Table(rows, scheme, embedder)
@@ -401,7 +418,9 @@ def main() -> None:
         }
         report.table([means], "Means over the damaged rows")
         if options.write:
-            content["models"][name] = fitted(table, np.ones(len(table.people), bool)).entry()
+            model = fitted(table, np.ones(len(table.people), bool))
+            content["models"][name] = model.entry()
+            networks |= {f"{name}/{part}": values.astype(np.float16) for part, values in model.weights().items()}
             content["models"][name]["mean_face"] = [round(float(x), 4) for x in table.mean_face]
     content["provenance"] = {
         "data_set": "LFW development view: statistics of plain photos and of damaged copies",
@@ -410,6 +429,7 @@ def main() -> None:
     }
     if options.write:
         FILE.write_text(json.dumps(content) + "\n")
+        np.savez_compressed(NETWORKS, **networks)
         print(f"\nwritten: {FILE.relative_to(report.ROOT)}")
     report.save(options, **{name.replace("+", "_"): shown for name, shown in tables.items()})
 

@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -25,6 +26,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 _DATA = os.environ.get("TEST_DATA_DIR")
+#: Distributions that are named otherwise than what is imported.
+_DISTRIBUTIONS = {"sklearn": "scikit-learn", "cv2": "opencv-python-headless", "PIL": "pillow", "yaml": "pyyaml"}
 PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "dlib-bin", "face_recognition", "pillow")
 
 
@@ -57,9 +60,34 @@ def need_packages(*names: str) -> None:
     """End the script with a sentence where a package is missing that only benchmarks need."""
     missing = [name for name in names if importlib.util.find_spec(name) is None]
     if missing:
-        raise SystemExit(
-            f"This script also needs {', '.join(missing)}: .venv/bin/python -m pip install -r requirements-benchmarks.txt"
-        )
+        raise SystemExit(_missing(missing))
+
+
+def _missing(names: Sequence[str]) -> str:
+    """The sentence for packages that `make setup` does not install, with what installs them."""
+    lists = {_list_of(name) for name in names}
+    return f"This script also needs {', '.join(names)}: .venv/bin/python -m pip install -r {' -r '.join(sorted(lists))}"
+
+
+def _list_of(name: str) -> str:
+    """The list of requirements that has a package; that of the benchmarks where none has it."""
+    wanted = _DISTRIBUTIONS.get(name, name).lower().replace("_", "-")
+    for file in sorted(ROOT.glob("requirements*.txt")):
+        for line in file.read_text("utf-8").splitlines():
+            if re.split(r"[\s\[<>=!~;]", line, maxsplit=1)[0].lower().replace("_", "-") == wanted:
+                return file.name
+    return "requirements-benchmarks.txt"
+
+
+def _say_what_is_missing(kind, error, trace) -> None:
+    """Instead of a traceback, the sentence for a package that is missing wherever a script imports it."""
+    name = (getattr(error, "name", None) or "").partition(".")[0]
+    if not issubclass(kind, ModuleNotFoundError) or not name or (ROOT / name).exists() or (ROOT / "benchmarks" / name).exists():
+        return sys.__excepthook__(kind, error, trace)
+    print(_missing([name]), file=sys.stderr)
+
+
+sys.excepthook = _say_what_is_missing
 
 
 # -- results ---------------------------------------------------------------------------------------------------------

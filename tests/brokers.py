@@ -1,8 +1,10 @@
-"""A real Mosquitto broker for the tests, as a process on the loopback."""
+"""Real brokers for the tests, as processes on the loopback: Mosquitto and RabbitMQ."""
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -12,6 +14,8 @@ from pathlib import Path
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
 PASSWD = shutil.which("mosquitto_passwd") or shutil.which("mosquitto_passwd", path="/usr/sbin")
 MISSING = "needs the broker: apt-get install mosquitto"
+RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+MISSING_RABBITMQ = "needs the broker: apt-get install rabbitmq-server"
 
 
 def free_port() -> int:
@@ -102,3 +106,92 @@ class Listener:
     def close(self) -> None:
         self.client.disconnect()
         self.client.loop_stop()
+
+
+class RabbitMq:
+    """A RabbitMQ node of its own, with a folder and ports of its own on the loopback; also its port for names is its own."""
+
+    def __init__(self, folder: Path, certificate: Path | None = None):
+        self.folder, self.port, self.tls_port = folder, free_port(), free_port()
+        self.user, self.password = "cam", "s3cr%t/@:"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "plugins").write_text("[].")
+        (folder / "rabbitmq.conf").write_text(
+            f"listeners.tcp.local = 127.0.0.1:{self.port}\ndefault_user = {self.user}\ndefault_pass = {self.password}\n"
+            "log.file.level = error\nvm_memory_high_watermark.absolute = 1GB\ndisk_free_limit.absolute = 1MB\n"
+            + (
+                f"listeners.ssl.local = 127.0.0.1:{self.tls_port}\nssl_options.certfile = {certificate}\n"
+                f"ssl_options.keyfile = {certificate}\nssl_options.verify = verify_none\n"
+                if certificate
+                else ""
+            )
+        )
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "LANG": "C.UTF-8",
+            "RABBITMQ_NODENAME": f"recognizer{self.port}@localhost",
+            "RABBITMQ_CONF_ENV_FILE": str(folder / "none"),
+            "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
+            "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+            "RABBITMQ_LOG_BASE": str(folder / "logs"),
+            "RABBITMQ_DIST_PORT": str(free_port()),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} +S 1:1",
+            "ERL_EPMD_PORT": str(free_port()),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "ERL_EPMD_RELAXED_COMMAND_CHECK": "true",  # it can be ended at once
+        }
+        self.process: subprocess.Popen | None = None
+
+    def __enter__(self) -> RabbitMq:
+        return self.start()
+
+    def __exit__(self, *_) -> None:
+        self.kill()
+        subprocess.run(["epmd", "-kill"], env=self._environment, capture_output=True, timeout=30, check=False)
+
+    def start(self) -> RabbitMq:
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [RABBITMQ],
+                env=self._environment,
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        end = time.monotonic() + 240
+        while True:
+            try:
+                self.client().close()
+                return self
+            except Exception:
+                assert self.process.poll() is None and time.monotonic() < end, (self.folder / "log").read_text()
+                time.sleep(0.2)
+
+    def kill(self) -> None:
+        """End it as a crash does, with the helpers that it started."""
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+    def client(self):
+        """A connection of a consumer."""
+        import pika
+
+        credentials = pika.PlainCredentials(self.user, self.password)
+        return pika.BlockingConnection(
+            pika.ConnectionParameters("127.0.0.1", self.port, credentials=credentials, socket_timeout=2, heartbeat=0)
+        )
+
+    def messages(self, queue: str) -> list:
+        """What is in a queue, taken out: the method, the properties and the body of each."""
+        connection = self.client()
+        channel, found = connection.channel(), []
+        while (taken := channel.basic_get(queue, auto_ack=True))[0] is not None:
+            found.append(taken)
+        connection.close()
+        return found

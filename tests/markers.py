@@ -8,6 +8,9 @@ network
     The test starts a network peer: a broker, a camera, an RTSP server, a package index, a webhook's receiver.
 slow
     The test takes several seconds for another reason. Set by hand, where nothing makes it faster.
+file_times
+    The test compares times of files with the clock. Set by hand; `make check CLOCK=+1y` leaves it out: the clock of the file
+    system is not ahead.
 
 `assign` sets the first three: by path, by fixture, and by whether the test, its fixtures or the helpers that they use name
 something that serves. Where that does not show, the test carries the marker itself: `Watch` sees sockets that listen and

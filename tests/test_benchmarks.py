@@ -48,3 +48,24 @@ def test_a_missing_package_is_named_with_what_installs_it(monkeypatch):
 
     with pytest.raises(SystemExit, match="no_such_package: .*requirements-benchmarks.txt"):
         report.need_packages("json", "no_such_package")
+
+
+@pytest.mark.parametrize(
+    ("package", "file"),
+    [
+        ("sklearn", "requirements-benchmarks.txt"),
+        ("playwright", "requirements-dev.txt"),
+        ("openvino", "requirements-openvino.txt"),
+    ],
+)
+def test_a_missing_package_is_named_wherever_a_script_imports_it(package, file):
+    program = f"import sys; sys.modules[{package!r}] = None; import report; import {package}"
+    done = subprocess.run([sys.executable, "-c", program], cwd=FOLDER, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr == f"This script also needs {package}: .venv/bin/python -m pip install -r {file}\n"
+
+
+def test_any_other_error_of_a_script_keeps_its_traceback():
+    program = "import report; import recognizer.no_such_module"
+    done = subprocess.run([sys.executable, "-c", program], cwd=FOLDER, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "Traceback" in done.stderr and "no_such_module" in done.stderr

@@ -190,6 +190,55 @@ def test_text_in_another_encoding():
         read(data, MULTIPART)
 
 
+@pytest.mark.parametrize("charset", ["iso-8859-1", "ISO-8859-15", "utf-16", "UTF-8", "windows-1252", "cp850", "utf-32-le"])
+def test_a_part_says_its_own_encoding(charset):
+    data = multipart(part('name="subject"', "Jürgen".encode(charset), f"Content-Type: text/plain; charset={charset}"))
+    for kind in (MULTIPART, MULTIPART + "; charset=cp437"):
+        assert read(data, kind).fields == {"subject": "Jürgen"}
+
+
+@pytest.mark.parametrize("charset", ["hex", "rot13", "punycode", "idna", "nonsense", "a\0b", "x" * 1000, "unicode_escape"])
+def test_what_is_no_encoding_of_text(charset):
+    import encodings
+
+    kind, known = f"text/plain; charset={charset}", len(encodings._cache)
+    data = multipart(part('name="subject"', "Jürgen".encode(), f"Content-Type: {kind}"))
+    if "\0" not in charset:
+        assert read(data, MULTIPART).fields == {"subject": "Jürgen"}  # clients write what they like: it is UTF-8
+    with pytest.raises(BadRequest):
+        read(data, f"{MULTIPART}; charset={charset}")
+    with pytest.raises(BadRequest):
+        read(b"{}", f"{JSON}; charset={charset}")
+    assert len(encodings._cache) - known <= 1 or charset in ("hex", "rot13")  # unknown names are not remembered
+
+
+@pytest.mark.parametrize("charset", ["iso-8859-1", "utf-8", "utf-16", "utf-16-le", "cp1252"])
+def test_json_in_another_encoding(charset):
+    data = json.dumps({"subject": "Jürgen", "image_base64": ENCODED}, ensure_ascii=False).encode(charset)
+    assert read(data, f"{JSON}; charset={charset}") == bodies.Body({"subject": "Jürgen"}, {"file": [PHOTO]})
+
+
+def test_json_that_is_no_text_says_so():
+    with pytest.raises(BadRequest, match="the body is not JSON: it is not UTF-8"):
+        read('{"subject": "Jürgen"}'.encode("latin-1"), JSON)
+
+
+def test_parts_as_programs_for_e_mail_send_them():
+    photo = part('name="file"; filename="a.jpg"', base64.encodebytes(PHOTO), "Content-Transfer-Encoding: BASE64")
+    text = part(
+        'name="subject"',
+        b"J=FCrgen",
+        "Content-Type: text/plain; charset=latin-1",
+        "Content-Transfer-Encoding: quoted-printable",
+    )
+    plain = part('name="other"; filename="b.jpg"', PHOTO, "Content-Transfer-Encoding: binary")
+    assert read(multipart(photo, text, plain), MULTIPART) == bodies.Body(
+        {"subject": "Jürgen"}, {"file": [PHOTO], "other": [PHOTO]}
+    )
+    with pytest.raises(InvalidParameter, match="the multipart body: expected base64"):
+        read(multipart(part('name="file"; filename="a.jpg"', b"!!", "Content-Transfer-Encoding: base64")), MULTIPART)
+
+
 # -- forms and JSON ----------------------------------------------------------------------------------------------------
 
 
@@ -238,3 +287,17 @@ def test_a_photo_that_occurs_twice_is_two_photos():
     assert read(json.dumps({"image_base64": [ENCODED, ENCODED]}), JSON).photos == {"file": [PHOTO, PHOTO]}
     with pytest.raises(InvalidParameter, match="image_base64"):
         read(f'{{"image_base64": "{ENCODED}", "image_base64": "{ENCODED}"}}', JSON)
+
+
+@pytest.mark.parametrize(
+    ("disposition", "name"),
+    [
+        (b'name="file"; filename="J\xc3\xbcrgen am Meer.jpg"', "Jürgen am Meer.jpg"),
+        (b'name="file"; filename="a.jpg"', "a.jpg"),
+        (b'name="file"; filename=""', None),
+        (b'name="file"', None),
+    ],
+)
+def test_the_name_of_a_photos_file_is_known(disposition, name):
+    data = b"--x\r\nContent-Disposition: form-data; " + disposition + b"\r\n\r\n" + PHOTO + b"\r\n--x--\r\n"
+    assert read(data, "multipart/form-data; boundary=x").file_names == {"file": [name]}

@@ -147,6 +147,7 @@ def test_a_package_whose_shadow_is_found_first(tmp_path, monkeypatch, module, er
     assert finding.state == doctor.BROKEN and advice in finding.advice
 
 
+@pytest.mark.file_times
 def test_folders(tmp_path):
     assert doctor.folder("x", tmp_path, "X").state == doctor.OK
     assert "will be made" in doctor.folder("x", tmp_path / "a" / "b", "X").found
@@ -157,6 +158,7 @@ def test_folders(tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.file_times
 @pytest.mark.skipif(os.name != "posix", reason="permissions of others are told by POSIX")
 def test_a_folder_that_everybody_may_look_into(tmp_path):
     for mode, state in ((0o700, doctor.OK), (0o770, doctor.OK), (0o755, doctor.WARNING), (0o701, doctor.WARNING)):

@@ -20,9 +20,9 @@ from recognizer.engines import make_engine
 from recognizer.enrolment import folder_sync, photo_encoding
 from recognizer.enrolment.cache import photo_id
 from recognizer.enrolment.enrolment import Enrolment
-from recognizer.enrolment.entries import wanted_face
 from recognizer.enrolment.examination import FEW, EnrolmentRules, examine
 from recognizer.enrolment.face_choice import thumbnail_key
+from recognizer.enrolment.photo_marks import wanted_face
 from recognizer.enrolment.watcher import Watcher
 from recognizer.photos import images
 

@@ -179,6 +179,7 @@ def test_events_are_found_exported_and_erased_after_a_renaming(service, faces, t
         *(
             "files",
             "templates",
+            "bin",
             "cache_rows",
             "events",
             "present",
@@ -187,6 +188,7 @@ def test_events_are_found_exported_and_erased_after_a_renaming(service, faces, t
             "strangers",
             "visits",
             "archive",
+            "jobs",
             "names",
             "leftovers",
         )

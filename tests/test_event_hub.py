@@ -74,6 +74,7 @@ def test_a_name_that_comes_late_names_what_it_replaces(make):
     assert appeared["replaces"] == 1 and left["appearance"] == 2
 
 
+@pytest.mark.file_times
 def test_everybody_leaves_when_the_server_stops(make):
     events = make(EventRules(0, 1))
     events(DOOR, frame(1, face(1, "Ada"), time=time.time()))
@@ -84,6 +85,7 @@ def test_everybody_leaves_when_the_server_stops(make):
     assert events.page()[-1]["reason"] == "the server stopped"
 
 
+@pytest.mark.file_times
 def test_who_was_here_when_the_process_was_killed_gets_a_left(make):
     events = make()
     events.log.append(
@@ -278,6 +280,7 @@ def test_who_is_erased_before_a_camera_leaves_without_a_name(make):
     follower.close()
 
 
+@pytest.mark.file_times
 def test_who_is_enrolled_again_is_named_again(tmp_path):
     enrolled = {"Ada"}
     events = Events(tmp_path / "events", STAYING, enrolled=enrolled.__contains__)
@@ -346,6 +349,7 @@ def test_a_request_that_was_left_while_nobody_wrote_comes_before_the_left(make, 
     assert [each for each in story(make()) if "Ada" in each] == []
 
 
+@pytest.mark.file_times
 def test_an_unknown_who_turns_out_to_be_somebody_already_there_goes_with_that_person(make):
     events = make(dataclasses.replace(QUICK, left_seconds=60))
     show(events, "Ada")
@@ -390,6 +394,7 @@ def test_receivers_are_started_once(make):
     events.sinks.clear()
 
 
+@pytest.mark.file_times
 def test_an_erasure_does_not_wait_for_a_process_that_has_ended(make):
     """Whoever is asked to erase writes the events itself, if nobody else does any more."""
     writer, other = make(), make()

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from recognizer.core.errors import StorageError
+from recognizer.events import event_log
 from recognizer.events.appearances import iso
 from recognizer.events.event_erasing import Retention
 from recognizer.events.event_files import seconds
@@ -64,6 +65,21 @@ def test_an_empty_log(make):
     assert log.read(0, 10) == log.latest(None, 10) == [] and log.get(1) is None and log.thumbnail(1) is None
     assert log.get(0) is None and log.read(-1, 10) == []  # ids begin with 1
     assert read_all(log.folder) == read_all(log.folder / "nowhere") == []
+
+
+def test_the_first_event_that_is_written_while_the_files_are_listed_is_the_first(make, monkeypatch):
+    """Whoever delivers events would pass over those before the first as if they were deleted."""
+    log, listed = make(), event_log.first_ids
+
+    def list_then_write(folder):
+        found = listed(folder)
+        monkeypatch.setattr(event_log, "first_ids", listed)
+        log.append([event()])
+        return found
+
+    monkeypatch.setattr(event_log, "first_ids", list_then_write)
+    assert log.first == 1
+    assert log.first == log.last == 1
 
 
 def test_ids_grow_by_one_and_go_on_after_a_restart(make):

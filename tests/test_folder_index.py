@@ -59,6 +59,7 @@ class TestIndex:
         index.refresh()
         assert index.folder_of("person 3") is None and index.folder_of("person 4") == "person 4"
 
+    @pytest.mark.file_times
     def test_a_change_in_the_same_tick_is_seen_after_it(self, root):
         index = FolderIndex(root)
         index.refresh()
@@ -88,6 +89,7 @@ class TestIndex:
 
 
 class TestLook:
+    @pytest.mark.file_times
     def test_a_folder_that_has_its_mark_is_not_read(self, root):
         put(root, "ada/1.jpg")
         put(root, "bob/1.jpg")

@@ -90,3 +90,9 @@ def test_what_is_not_translatable_would_be_found():
         Text("{count} dogs", "{count} dog"),
     ]
     assert calls_without_literal(code) == [code[code.index("t(word") :][:60]]
+
+
+def test_a_comment_hides_no_text(tmp_path):
+    lines = ['api(path, "image/*");', '/** Says t("nothing"). */', 't("One"); // t("two")', 'api(path, "image/*"); t("Three");']
+    (tmp_path / "view.js").write_text("\n".join(lines), "utf-8")
+    assert [text.key for text in texts(modules(tmp_path)["view.js"])] == ["One", "Three"]

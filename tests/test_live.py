@@ -430,6 +430,31 @@ def test_closing_while_many_watch_ends_them_all(around):
 
 
 @pytest.mark.slow
+def test_a_picture_that_stands_still_is_sent_twice_a_second(around, monkeypatch):
+    """The camera's noise is the only change; then it moves, and every picture is sent again."""
+    random, moving = np.random.default_rng(0), threading.Event()
+
+    def draw(self, number, now):
+        noise = random.integers(-4, 5, (360, 640, 1)) + 100
+        noise[40:80, 8 * (number % 60) : 8 * (number % 60) + 80] += 100 * moving.is_set()
+        return np.broadcast_to(noise.astype(np.uint8), (360, 640, 3))
+
+    monkeypatch.setattr(pattern.Pattern, "draw", draw)
+    results = []
+    around.live.observers = (lambda entry, result: results.append(result),)
+    with around.live.watch(ViewKey("default")) as viewer:
+        wait_until(lambda: len(results) >= 40)
+        still = [result for result in results[10:] if result.still]
+        assert len(still) >= 0.8 * len(results[10:])
+        assert 1 <= viewer.view._number <= 12  # of at least forty; cards at the beginning among them
+        moving.set()
+        begun, number = len(results), viewer.view._number
+        wait_until(lambda: len(results) >= begun + 40)
+        assert viewer.view._number - number >= 30
+    assert around.vision.asked["detect"] < len(results)
+
+
+@pytest.mark.slow
 def test_frames_are_not_kept(around):
     with around.live.view(ViewKey("default")) as view:
         pictures(view, 40)

@@ -244,6 +244,51 @@ def test_a_person_is_reported_however_slow_the_engine_is(seconds, rate):
                 assert face.detected_in.frame.number < result.frame.number
 
 
+def test_a_picture_that_stands_still_is_examined_once_a_second():
+    vision = Vision([Actor(ADA, still(80)), Actor(EVE, still(240))], {"ada": ADA})
+    results = run(Camera(300, rate=30, moving=lambda number: False), vision, wants=lambda: Wants(objects=True))
+    assert len(results) == 300 and vision.calls["detect"] <= 11 and vision.calls["objects"] <= 11
+    assert vision.calls["described"] <= 8
+    assert all(names(result) == [(1, "ada"), (2, None)] for result in results[15:])
+    assert all(face.found for result in results for face in result.faces) and all(result.objects for result in results[5:])
+    assert sum(result.still for result in results) >= 285
+
+
+def test_whoever_enters_a_picture_that_stood_still_is_found_in_the_first_one():
+    vision = Vision([Actor(ADA, lambda number: (80, 90, 60) if number >= 153 else None)], {"ada": ADA})
+    results = run(Camera(300, rate=30, moving=lambda number: number >= 153), vision)
+    assert vision.calls["detect"] < 100
+    assert next(result.frame.number for result in results if result.faces) == 153
+    assert names(results[-1]) == [(1, "ada")]
+
+
+def test_what_a_small_copy_does_not_show_is_found_within_a_second():
+    vision = Vision([Actor(ADA, lambda number: (80, 90, 60) if 100 <= number < 200 else None)], {"ada": ADA})
+    results = run(Camera(300, rate=30, moving=lambda number: False), vision)
+    shown = [result.frame.number for result in results if result.faces]
+    assert 100 <= shown[0] <= 131 and 199 <= shown[-1] <= 231
+
+
+def test_who_stands_still_gets_the_name_that_is_enrolled_meanwhile():
+    vision = Vision([Actor(ADA, still(80))])
+
+    def change(step: str) -> None:
+        if step == "detect" and vision.calls["detect"] == 4:
+            vision.enrolled, vision.generation = {"ada": ADA}, 1
+
+    vision.slow = change
+    results = run(Camera(300, rate=30, moving=lambda number: False), vision)
+    assert names(results[60]) == [(1, None)] and names(results[-1]) == [(1, "ada")]
+
+
+def test_while_faces_are_in_sight_a_quick_camera_is_examined_fifteen_times_a_second():
+    vision = Vision([Actor(ADA, lambda number: (40 + number, 90, 60))], {"ada": ADA})
+    results = run(Camera(120, rate=60), vision)
+    assert 25 <= vision.calls["detect"] <= 45
+    for result in results[20:]:
+        assert result.faces[0].box.centre[0] == pytest.approx(40 + result.frame.number, abs=4)
+
+
 def test_a_person_who_went_is_not_shown_once_a_pass_has_missed_them():
     vision = Vision([Actor(ADA, lambda n: (80, 90, 60) if n < 240 else None)], {"ada": ADA}, slow=takes(1.0))
     results = run(Camera(600, rate=12), vision)

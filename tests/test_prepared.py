@@ -10,6 +10,8 @@ import pytest
 
 from recognizer.engines.prepared import FOLDER, Origin, prepared
 
+pytestmark = pytest.mark.file_times  # what was not used for long is deleted
+
 
 @pytest.fixture
 def origin(tmp_path):

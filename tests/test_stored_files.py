@@ -161,6 +161,8 @@ def test_every_file_that_a_life_writes_is_of_a_known_kind(service, faces, tmp_pa
         service.groups.get("staff").subjects.delete("Ada L")
         service.tuning.change("stranger_rate", 0.02)
         service.video.cameras.add("test:", "yard")
+        service.subjects.restore(service.subjects.discard("Ada").id)
+        service.subjects.discard("Bob")
         service.backup().close()
         service.subjects.rename("Ada", "Ada L")
         service.subjects.export("Ada L", tmp_path / "ada.zip")
@@ -172,5 +174,6 @@ def test_every_file_that_a_life_writes_is_of_a_known_kind(service, faces, tmp_pa
     assert not [path for path in sorted(files) if kind_of(path) is None]
     there = [file.relative_to(service.settings.state_dir).as_posix() for file in service.settings.state_dir.rglob("*")]
     folders = {"events", "strangers", "strangers/pictures", "audit", "running", "unfinished"}
-    folders |= {"groups", "groups/staff", "groups/staff/unfinished"}
+    folders |= {"groups", "groups/staff", "groups/staff/unfinished", "bin"}
+    folders |= {f"bin/{item.id}" for item in service.subjects.bin.all()}
     assert not [path for path in there if kind_of(path) is None and path not in folders and not path.startswith("events/0")]

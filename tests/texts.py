@@ -14,7 +14,7 @@ _LITERAL = r'"((?:[^"\\\n]|\\.)*)"'
 _ONE = re.compile(rf"(?<![\w.])(?:t|mixed)\(\s*{_LITERAL}(?:, \{{ context: \"(\w+)\")?")
 _COUNTED = re.compile(rf"(?<![\w.])n\(\s*[^\"`;]+?,\s*{_LITERAL},\s*{_LITERAL}")
 _CALLS = re.compile(r"(?<![\w.])(?:t|mixed|n)\((?!\))")
-_COMMENT = re.compile(r"/\*.*?\*/|(?<![\w:\"'`/])//[^\n]*", re.DOTALL)
+_COMMENT = re.compile(r"^\s*/\*.*?\*/|(?<![\w:\"'`/])//[^\n]*", re.DOTALL | re.MULTILINE)
 _PLACE = re.compile(r"\{(\w+)\}")
 #: Modules without texts of their own: what draws icons and what defines the language.
 _SILENT = {"i18n.js", "icons.js", "docs.js", "theme.js"}

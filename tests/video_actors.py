@@ -46,10 +46,13 @@ def scenery(level: int) -> np.ndarray:
     return coarse.repeat(30, axis=0).repeat(32, axis=1)
 
 
-def picture(number: int, level: int = 128) -> np.ndarray:
-    """A picture that carries its number."""
+def picture(number: int, level: int = 128, moving: bool = True) -> np.ndarray:
+    """A picture that carries its number; `moving`, also large enough that no two pictures show the same."""
     pixels = scenery(level).copy()
     pixels[0, 0] = number % 256, number // 256, 0
+    if moving:
+        for bit in range(14):
+            pixels[8:16, 8 * bit + 8 : 8 * bit + 16] = 255 * (number >> bit & 1)
     return pixels
 
 
@@ -57,10 +60,17 @@ scenery(128)  # made before anybody measures
 
 
 class Camera:
-    """Gives numbered pictures: all of them one by one, or, with a rate, the newest one as the event loop's time passes."""
+    """Gives numbered pictures: all of them one by one, or, with a rate, the newest one as the event loop's time passes.
+    In those whose number is not `moving`, nothing else changes."""
 
-    def __init__(self, count: int, rate: float | None = None, level: Callable[[int], int] = lambda number: 128):
-        self.count, self.rate, self.level = count, rate, level
+    def __init__(
+        self,
+        count: int,
+        rate: float | None = None,
+        level: Callable[[int], int] = lambda number: 128,
+        moving: Callable[[int], bool] = lambda number: True,
+    ):
+        self.count, self.rate, self.level, self.moving = count, rate, level, moving
         self.paced = rate is not None
         self._began: float | None = None
 
@@ -77,7 +87,13 @@ class Camera:
         if number >= self.count:
             return None
         position = number / (self.rate or 25)
-        return Frame(picture(number, self.level(number)), number, time.time(), asyncio.get_running_loop().time(), position)
+        return Frame(
+            picture(number, self.level(number), self.moving(number)),
+            number,
+            time.time(),
+            asyncio.get_running_loop().time(),
+            position,
+        )
 
 
 @dataclass

@@ -84,6 +84,11 @@ ROUTES: dict[tuple[str, str], str] = {
     ("PATCH", "/people/{person}"): WRITE,
     ("DELETE", "/people/{person}"): WRITE,
     ("DELETE", "/people/{person}/photos/{photo_id}"): WRITE,
+    ("POST", "/people/{person}/photos/{photo_id}/move"): WRITE,
+    ("GET", "/bin"): WRITE,
+    ("GET", "/bin/{item}/thumbnail.jpg"): WRITE,
+    ("POST", "/bin/{item}/restore"): WRITE,
+    ("DELETE", "/bin/{item}"): WRITE,
     ("GET", "/unsorted/{unsorted}"): WRITE,
     ("DELETE", "/unsorted/{unsorted}"): WRITE,
     ("GET", "/settings"): ADMIN,
@@ -103,6 +108,11 @@ ROUTES: dict[tuple[str, str], str] = {
     ("GET", "/presence"): READ,
     ("GET", "/visits/{visit}/picture.jpg"): READ,
     ("PATCH", "/visits/{visit}"): WRITE,
+    ("POST", "/jobs"): WRITE,
+    ("GET", "/jobs"): WRITE,
+    ("GET", "/jobs/{job}"): WRITE,
+    ("GET", "/jobs/{job}/result"): WRITE,
+    ("DELETE", "/jobs/{job}"): WRITE,
     ("GET", "/archive"): READ,
     ("POST", "/archive/search"): READ,
     ("GET", "/archive/photos/{photo_id}"): READ,
@@ -608,6 +618,14 @@ def set_cookie(visit: Visit, token: str | None, seconds: float = 0) -> str:
 def _cookie_name(scheme: str) -> str:
     # Browsers keep others from setting a cookie of that prefix, but take it over HTTPS only.
     return "__Host-recognizer_session" if scheme == "https" else "recognizer_session"
+
+
+def handed_on(environ: Mapping[str, Any], scheme: str) -> dict[str, str]:
+    """Headers that show another node's gate, asked over `scheme`, the key or the session that a request shows."""
+    given = {"X-Api-Key": environ.get("HTTP_X_API_KEY"), "Authorization": environ.get("HTTP_AUTHORIZATION")}
+    token = _cookie(environ, "https") or _cookie(environ, "http")
+    cookie = None if token is None else f"{_cookie_name(scheme)}={token}"
+    return {name: value for name, value in {**given, "Cookie": cookie}.items() if value is not None}
 
 
 def _cookie(environ: Mapping[str, Any], scheme: str) -> str | None:

@@ -109,10 +109,12 @@ def cut_chips(pixels: np.ndarray, faces: Faces, sides: Collection[int]) -> dict[
     """
     import dlib
 
-    points = shapes(pixels, faces)
+    order = sorted(sides)
+    # together: dlib makes its reduced copies of a face's surroundings once for all sides
+    details = [
+        [dlib.get_face_chip_details(each, size=side, padding=PADDING) for side in order] for each in shapes(pixels, faces)
+    ]
+    cut = [dlib.extract_image_chips(pixels, each) for each in details]
     return {
-        side: np.array([dlib.get_face_chip(pixels, each, size=side, padding=PADDING) for each in points], np.uint8).reshape(
-            -1, side, side, 3
-        )
-        for side in sides
+        side: np.array([chips[index] for chips in cut], np.uint8).reshape(-1, side, side, 3) for index, side in enumerate(order)
     }

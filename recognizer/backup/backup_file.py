@@ -31,7 +31,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from recognizer.core import consent, identity, names
+from recognizer.core import consent, identity, names, particulars
 from recognizer.core.errors import BackupBroken, InvalidName, KeyMissing, SealBroken, StorageError
 from recognizer.core.vault import OVERHEAD, Vault
 
@@ -82,7 +82,7 @@ def belongs(path: str) -> bool:
         return False
     if len(folders) < depth:
         return file == identity.GROUP_FILE
-    return file in (consent.FILE, identity.PERSON_FILE) or not file.startswith(".")
+    return file in (consent.FILE, identity.PERSON_FILE, particulars.FILE) or not file.startswith(".")
 
 
 def chunks(file: BinaryIO) -> Iterator[bytes]:

@@ -19,18 +19,20 @@ from typing import TYPE_CHECKING, BinaryIO
 from recognizer.access.signing import FILE as SIGNING_FILE
 from recognizer.access.signing import PURPOSE as SIGNING_PURPOSE
 from recognizer.archive.archive_file import ARCHIVE_FILE, ArchiveFile
-from recognizer.core import consent, identity, unfinished
+from recognizer.core import consent, identity, particulars, unfinished
 from recognizer.core.audit import AuditLog
 from recognizer.core.disk import REFUSALS, disk_errors, disk_reason, storage_error
 from recognizer.core.errors import InUse, KeyMissing, SettingsError, StorageError
 from recognizer.core.files import PART, open_regular, own_folder, replace_erasing, write_durably
 from recognizer.core.names import GROUPS_FOLDER
 from recognizer.core.vault import FACES_MARK, OVERHEAD, PIECE, PIECES_MAGIC, STATE_MARK, Vault, is_sealed, sealed_by
+from recognizer.enrolment import bin_folder
 from recognizer.enrolment.cache import EncodingsCache
 from recognizer.enrolment.conversion import WHOLE
 from recognizer.enrolment.folder import CONSENT, PHOTO
 from recognizer.events import event_sealing
 from recognizer.events.visit_file import VISITS_FILE, VisitFile
+from recognizer.jobs.job_file import JOBS_FILE, JobFile
 from recognizer.strangers import stranger_files
 
 if TYPE_CHECKING:
@@ -45,7 +47,11 @@ UNFINISHED = "unfinished"
 #: Folder of what is kept for each group, in the state folder.
 GROUPS = "groups"
 #: Files beside photos, and what they are encrypted for.
-_PURPOSES = {consent.FILE: CONSENT, identity.PERSON_FILE: identity.PERSON}
+_PURPOSES = {
+    consent.FILE: CONSENT,
+    identity.PERSON_FILE: identity.PERSON,
+    particulars.FILE: particulars.PURPOSE,
+}
 #: How the names of folders begin that a backup works in, and that a restore leaves.
 SCRATCH, DELETED = ".backup-", ".deleted-"
 
@@ -80,6 +86,10 @@ class Places:
     def unfinished_folders(self) -> list[Path]:
         """Every folder of notes of unfinished changes."""
         return [self.unfinished, *sorted(self.state.glob(f"{GROUPS}/*/{UNFINISHED}"))]
+
+    def bins(self) -> list[Path]:
+        """Every bin, there or not."""
+        return [self.state / bin_folder.BIN, *sorted(self.state.glob(f"{GROUPS}/*/{bin_folder.BIN}"))]
 
     @property
     def events(self) -> Path:
@@ -170,7 +180,7 @@ def check(places: Places, vault: Vault | None) -> None:
     require(held, vault)
     if held:
         return
-    others = (*CACHES, ARCHIVE_FILE, VISITS_FILE, "events", "audit/names.json", "strangers", UNFINISHED, GROUPS)
+    others = (*CACHES, ARCHIVE_FILE, VISITS_FILE, JOBS_FILE, "events", "audit/names.json", "strangers", UNFINISHED, GROUPS)
     used = any(True for _ in places.faces()) or any((places.state / name).exists() for name in others)
     if used:
         raise SettingsError(
@@ -319,6 +329,10 @@ def reseal(places: Places, old: Vault | None, new: Vault | None, step: Callable[
     step("strangers")
     for file, purpose in stranger_files.sealable(places.strangers):
         counts["strangers"] += _reseal_file(file, purpose, old, new, wanted)
+    step("bin")
+    for folder in places.bins():
+        for file, purpose in bin_folder.sealable(folder):
+            _reseal_file(file, purpose, old, new, wanted)
     step("cache")
     for database in places.caches():
         if database.exists():
@@ -327,8 +341,8 @@ def reseal(places: Places, old: Vault | None, new: Vault | None, step: Callable[
                 cache.decrypt()
             cache.close()
             counts["caches"] += 1
-    databases: tuple[tuple[str, type[ArchiveFile] | type[VisitFile]], ...]
-    databases = ((ARCHIVE_FILE, ArchiveFile), (VISITS_FILE, VisitFile))
+    databases: tuple[tuple[str, type[ArchiveFile] | type[VisitFile] | type[JobFile]], ...]
+    databases = ((ARCHIVE_FILE, ArchiveFile), (VISITS_FILE, VisitFile), (JOBS_FILE, JobFile))
     for name, kind in databases:
         if (places.state / name).exists():
             opened = kind(places.state / name, _both(old, new))
@@ -425,6 +439,7 @@ def status(places: Places, vault: Vault | None) -> dict:
         "strangers": {},
         "names": {},
         "unfinished_changes": {},
+        "bin": {},
         "leftovers": {},
     }
 
@@ -443,6 +458,10 @@ def status(places: Places, vault: Vault | None) -> dict:
             for file, _ in unfinished.sealable(folder):
                 with open(file, "rb") as opened:
                     count("unfinished_changes", opened.read(64))
+        for folder in places.bins():
+            for file, _ in bin_folder.sealable(folder):
+                with open(file, "rb") as opened:
+                    count("bin", opened.read(64))
         if (places.audit / "names.json").exists():
             with open(places.audit / "names.json", "rb") as opened:
                 count("names", opened.read(64))

@@ -33,6 +33,7 @@ _REPLACED = (
     "archive.sqlite",
     "photos.sqlite",
     "visits.sqlite",
+    "jobs.sqlite",
     "access.sqlite",
     "cameras.json",
     "settings.json",
@@ -41,6 +42,7 @@ _REPLACED = (
     "audit",
     "encryption.json",
     "groups",
+    "bin",
 )
 _JOURNALS = ("-wal", "-shm", "-journal")
 #: Files that only their owner may read.

@@ -99,6 +99,8 @@ def status():
                         "seen": iso_time(each.seen),
                         "applied": each.applied,
                         "waits": each.work,
+                        "url": each.url,
+                        "cameras": each.cameras,
                     }
                     for each in found
                 ],
@@ -107,8 +109,8 @@ def status():
         return
     click.echo(f"{plural(people, 'person', 'people')}, {plural(photos, 'photo')}, {plural(templates, 'template')}")
     click.echo(f"engine: {common.engine if common else 'none yet'}; the last change has the number {last}")
-    rows = [[each.id, each.name, each.version, _ago(each.seen), each.applied, each.work] for each in found]
-    table(["node", "machine", "version", "seen", "change", "waits"], rows)
+    rows = [[each.id, each.name, each.version, _ago(each.seen), each.applied, each.work, each.cameras] for each in found]
+    table(["node", "machine", "version", "seen", "change", "waits", "cameras"], rows)
 
 
 def _ago(seconds: float) -> str:
@@ -136,7 +138,10 @@ def forget(node):
 @database.command()
 @shared_options("json", "folder", "engine")
 def load():
-    """Enrol everybody of known_faces in the database. Photos that are there already are left out, so it may be repeated."""
+    """Enrol everybody of known_faces in the database, and add the cameras of the state folder.
+
+    What is there already is left out, so it may be repeated.
+    """
     from recognizer.enrolment import template_file
     from recognizer.enrolment.examination import Examined
     from recognizer.service import make_service
@@ -161,17 +166,36 @@ def load():
                     if new and consent:
                         made.enrolment.set_consent(name, consent)
                 people, photos = people + (new > 0), photos + new
+            cameras = _load_cameras(source.video.cameras.all(), made.video.cameras)
             if photos:
                 made.audit.append("database_load", people=people, photos=photos)
             problems = source.enrolment.problem_count
         finally:
             made.close()
     if state().json:
-        emit({"people": people, "photos": photos, "problems": problems})
+        emit({"people": people, "photos": photos, "problems": problems, "cameras": cameras})
         return
     click.echo(f"{plural(people, 'person', 'people')} with {plural(photos, 'photo')} were enrolled in the database")
+    if cameras:
+        click.echo(f"{plural(cameras, 'camera')} were added")
     if problems:
         say(f"{plural(problems, 'file')} cannot be used; `people problems` lists them")
+
+
+def _load_cameras(found, shared) -> int:
+    """Add cameras whose names are not taken in the database; how many."""
+    from recognizer.core.errors import NameTaken, RecognizerError
+
+    added = 0
+    for each in (each for each in found if not each.fixed):
+        try:
+            shared.add(each.text, each.name, each.always, each.group)
+            added += 1
+        except NameTaken:
+            pass
+        except RecognizerError as error:
+            say(f"the camera {plain(each.name)} is left out: {error.message}")
+    return added
 
 
 @database.command()
@@ -183,8 +207,8 @@ def dump(folder):
     With an encryption key, the files are encrypted. Keys, sessions, settings and the audit log are not written.
     """
     from recognizer.enrolment import template_file
-    from recognizer.enrolment.entries import marks
     from recognizer.enrolment.folder import KnownFaces
+    from recognizer.enrolment.photo_marks import marks
 
     _database()
     if folder.exists() and any(folder.iterdir()):

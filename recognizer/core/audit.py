@@ -43,7 +43,8 @@ from recognizer.core.vault import Vault
 
 #: A line of the log, parsed.
 AuditLine: TypeAlias = "dict[str, Any]"
-#: The actor in this context: the id of an API key, `cli:` and a user name, `retention`, or `local` if no keys are required.
+#: The actor in this context: the id of an API key, `cli:` and a user name, `retention`, `folder` for what follows from a folder
+#: that was renamed by hand, or `local` if no keys are required.
 ACTOR: ContextVar[str] = ContextVar("actor", default="local")
 _ACT: ContextVar[_Act | None] = ContextVar("act", default=None)
 #: The `previous` of the first line.

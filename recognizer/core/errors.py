@@ -55,8 +55,10 @@
     │   ├── StrangersOff            strangers are disabled by a setting
     │   ├── CameraNotFound          no camera has that id
     │   ├── SightingsOff            visits at cameras are not kept
+    │   ├── BinItemNotFound         the bin has no such deletion, or no longer
     │   ├── FolderNotFound          no such folder is in the archive
-    │   └── ArchiveGroupNotFound    no group of the archive has that id
+    │   ├── ArchiveGroupNotFound    no group of the archive has that id
+    │   └── JobNotFound             no job has that id, or it was deleted
     ├── Conflict                    conflicts with the current state
     │   ├── NameTaken               the name, or a similar one, is in use
     │   │   └── GroupTaken          a group has the name, or a similar one
@@ -66,10 +68,13 @@
     │   ├── InUse                   another process uses the installation
     │   ├── NotEmpty                the target of a restore is not empty
     │   ├── SettingFixed            the setting has a value elsewhere
+    │   ├── BinOff                  deletions cannot be undone here
     │   ├── FolderInArchive         the folder, or one around or in it, is in the archive
     │   ├── NothingToUndo           no decision about the archive can be undone
-    │   └── TooManyCameras          the maximum number of cameras is reached
+    │   ├── TooManyCameras          the maximum number of cameras is reached
+    │   └── TooManyJobs             the maximum number of jobs, or of bytes that wait, is reached
     ├── CameraUnavailable           the camera delivers no picture now
+    │   └── CameraElsewhere         another node reads the camera, and cannot be asked
     ├── Busy                        the queue is full; try again shortly
     │   ├── Starting                the server is still loading
     │   ├── DatabaseAway            the database of the nodes does not answer
@@ -427,6 +432,12 @@ class StrangersOff(NotFound):
     code = "strangers_off"
 
 
+class BinItemNotFound(NotFound):
+    """The bin has no such deletion, or no longer."""
+
+    code = "bin_item_not_found"
+
+
 class CameraNotFound(NotFound):
     """No camera has that id."""
 
@@ -449,6 +460,12 @@ class ArchiveGroupNotFound(NotFound):
     """The archive has no such group of faces, or no longer."""
 
     code = "archive_group_not_found"
+
+
+class JobNotFound(NotFound):
+    """No job has that id, or it was deleted."""
+
+    code = "job_not_found"
 
 
 class Conflict(RecognizerError):
@@ -505,6 +522,12 @@ class SettingFixed(Conflict):
     code = "setting_fixed"
 
 
+class BinOff(Conflict):
+    """Deletions are final: the setting says so, or people are in a database that servers share."""
+
+    code = "bin_off"
+
+
 class FolderInArchive(Conflict):
     """The folder is in the archive, or it contains or is inside a folder that is."""
 
@@ -523,11 +546,23 @@ class TooManyCameras(Conflict):
     code = "too_many_cameras"
 
 
+class TooManyJobs(Conflict):
+    """The maximum number of jobs, or of bytes of uploaded photos that wait, is reached."""
+
+    code = "too_many_jobs"
+
+
 class CameraUnavailable(RecognizerError):
     """The camera delivers no picture at the moment."""
 
     code = "camera_unavailable"
     retry_after = 2.0
+
+
+class CameraElsewhere(CameraUnavailable):
+    """Another node reads the camera and cannot be reached from here, or no node reads it at this moment."""
+
+    code = "camera_elsewhere"
 
 
 class Busy(RecognizerError):

@@ -178,6 +178,8 @@ def configure(kind: str, level: str = "info", stream: TextIO | None = None) -> N
         root.removeHandler(handler)
     root.addHandler(_Handler(JsonFormatter() if in_json else TextFormatter(), stream))
     own.setLevel(level.upper())
+    # pika logs each failed connection several times, with tracebacks and addresses; events.amqp reports it once
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
     if in_json:
         sys.excepthook = _uncaught
         threading.excepthook = lambda args: _uncaught(args.exc_type, args.exc_value, args.exc_traceback)

@@ -104,6 +104,9 @@ METRICS = (
         STAGE_BUCKETS,
     ),
     Definition("recognizer_camera_viewers", "gauge", "Current viewers of a camera.", ("camera",)),
+    Definition("recognizer_jobs", "gauge", "Jobs that are stored, by state.", ("state",)),
+    Definition("recognizer_job_photos_waiting", "gauge", "Photos of jobs that are not processed yet."),
+    Definition("recognizer_job_photos_total", "counter", "Photos of jobs processed by this process, by outcome.", ("outcome",)),
     Definition("recognizer_events_total", "counter", "Camera events that were stored."),
     Definition(
         "recognizer_events_dropped_total",

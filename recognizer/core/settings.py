@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from recognizer.core.answers import ATTRIBUTES
 from recognizer.core.disk import disk_reason
@@ -83,10 +84,36 @@ def _long_secret(text: str) -> str:
     return text
 
 
+def _prefixes(text: str) -> tuple[str, ...]:
+    """URLs of folders and buckets, separated by spaces or commas."""
+    found = tuple(part for part in re.split(r"[\s,]+", text) if part)
+    for each in found:
+        scheme, separator, rest = each.partition("://")
+        if not separator or not rest.strip("/") or not re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme) or ".." in rest.split("/"):
+            raise ValueError("expected URLs such as s3://bucket/folder or file:///srv/photos")
+    return found
+
+
+def _node_url(text: str) -> str:
+    """The root of a server, without what belongs to a user or a request."""
+    found = urlsplit(text)
+    plain = found.scheme in ("http", "https") and found.hostname and "@" not in found.netloc
+    if not plain or found.query or found.fragment or found.port == 0:
+        raise ValueError("expected http://host:port or https://host:port")
+    return text.rstrip("/")
+
+
 def _topic(text: str) -> str:
     """One or more levels of an MQTT topic."""
     if not re.fullmatch(r"[^+#/$\s\0][^+#\s\0]*[^+#/\s\0]|[^+#/$\s\0]", text) or "//" in text:
         raise ValueError("expected levels of a topic without wildcards and spaces")
+    return text
+
+
+def _queue_name(text: str) -> str:
+    """The name of an exchange, a queue or a topic of Kafka."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,200}", text):
+        raise ValueError("expected letters, digits, points, hyphens and underscores")
     return text
 
 
@@ -198,6 +225,16 @@ class Settings:
         "Where nodes that share a database store photos: a folder that all of them see, or a bucket such as "
         "`s3://bucket/prefix`. Required with a database unless photos are not kept.",
         shown="none",
+    )
+    node_url: str | None = _setting(
+        None,
+        _node_url,
+        "Where the other nodes of the database reach this one, such as `http://10.0.0.11:8000`: they pass requests for the "
+        "live video of its cameras on to it.",
+        shown="none",
+    )
+    node_cameras: bool = _setting(
+        True, _switch, "Whether this node reads cameras that the nodes of a database share; `off` leaves them to the others."
     )
     models_dir: Path = _setting(_default_models, Path, "Folder for downloaded model weights.", shown="the user's cache folder")
     detector: str = _setting("yunet", str, "Face detector.", choices=("yunet", "hog", "cnn"))
@@ -312,6 +349,28 @@ class Settings:
     )
     queue: int = _setting(
         64, _whole, "Number of photos that may wait for a worker; further requests get 503 at once.", least=0, most=100_000
+    )
+    job_workers: int | None = _setting(
+        None,
+        _whole,
+        "Number of photos of jobs (docs/http.md) processed in parallel; 0 leaves all jobs to other nodes.",
+        least=0,
+        most=256,
+        shown="half of the workers",
+    )
+    job_photos: int = _setting(10_000, _whole, "Maximum number of photos in one job.", least=1, most=1_000_000)
+    job_bytes: int = _setting(
+        2_000_000_000, _whole, "Maximum size, in bytes, of all uploaded photos of jobs that wait to be processed.", least=0
+    )
+    job_days: float = _setting(
+        7.0, float, "Jobs are deleted with their results so many days after their end.", least=0.001, most=3650
+    )
+    jobs_from: tuple[str, ...] = _setting(
+        (),
+        _prefixes,
+        "Buckets and folders whose photos jobs may read, separated by commas: URLs of fsspec such as `s3://bucket/folder` or "
+        "`file:///srv/photos`.",
+        shown="none",
     )
     host: str = _setting("127.0.0.1", str, "Address that `hug -f api.py` listens on when `-ho` is not given.")
     anyone_may_do_anything: bool = _setting(
@@ -489,6 +548,9 @@ class Settings:
     strangers_days: float = _setting(
         30.0, float, "Days after the last sighting until a stranger is deleted.", least=0.01, most=36_500
     )
+    bin_days: float = _setting(
+        7.0, float, "Days for which deletions on the page can be undone; 0 makes them final at once.", least=0, most=365
+    )
     webhooks: tuple[str, ...] = _setting(
         (), _urls, "URLs that every event is posted to, separated by spaces.", shown="none", secret=True
     )
@@ -519,6 +581,43 @@ class Settings:
     )
     mqtt_double_take: bool = _setting(
         False, _switch, "Publish who appears by Double Take's MQTT topics as well (docs/dialects.md)."
+    )
+    events_key: str = _setting(
+        "camera",
+        str,
+        "What events on AMQP and Kafka are keyed by: the camera, or the name of the person.",
+        choices=("camera", "person"),
+    )
+    amqp_url: str | None = _setting(
+        None,
+        str,
+        "AMQP 0-9-1 broker, such as RabbitMQ, that events are published to: `amqp://user:password@host:5672/vhost`, or "
+        "`amqps://` for TLS.",
+        shown="none",
+        secret=True,
+    )
+    amqp_password_file: Path | None = _setting(None, Path, "File with the AMQP broker's password.", shown="none")
+    amqp_ca_file: Path | None = _setting(
+        None, Path, "PEM file with an additional trusted certificate authority for `amqps://`.", shown="none"
+    )
+    amqp_exchange: str = _setting(
+        "recognizer", _queue_name, "Durable topic exchange of events; it is declared if it does not exist."
+    )
+    amqp_queue: str | None = _setting(None, _queue_name, "Durable queue that is declared and gets every event.", shown="none")
+    kafka_url: str | None = _setting(
+        None,
+        str,
+        "Kafka that events are published to: `kafka://user:password@host:9092,host:9092`, or `kafkas://` for TLS.",
+        shown="none",
+        secret=True,
+    )
+    kafka_password_file: Path | None = _setting(None, Path, "File with Kafka's password.", shown="none")
+    kafka_ca_file: Path | None = _setting(
+        None, Path, "PEM file with the trusted certificate authorities for `kafkas://`.", shown="certifi's"
+    )
+    kafka_topic: str = _setting("recognizer", _queue_name, "Topic of events.")
+    kafka_sasl: str = _setting(
+        "PLAIN", str, "SASL mechanism, used with a user.", choices=("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
     )
     frigate_url: str | None = _setting(
         None,

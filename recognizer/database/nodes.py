@@ -29,6 +29,10 @@ class Node:
     applied : int
         Number of the last change that its searches saw then.
     work : int
+    url : str or None
+        Where the others reach it.
+    cameras : int
+        How many cameras it reads.
     """
 
     id: str
@@ -37,6 +41,8 @@ class Node:
     seen: float
     applied: int
     work: int
+    url: str | None
+    cameras: int
 
 
 def own_id(state: Path) -> str:
@@ -54,13 +60,14 @@ def own_id(state: Path) -> str:
         return path.read_text("ascii").strip()
 
 
-def report(database: Database, node: str, applied: int) -> None:
-    """Note that a node is there, and what its searches see."""
+def report(database: Database, node: str, applied: int, url: str | None = None, reads_cameras: bool = False) -> None:
+    """Note that a node is there, what its searches see, where the others reach it, and whether it reads cameras."""
     with database.transaction() as connection:
         connection.execute(
-            "insert into node (id, name, version, applied) values (%s, %s, %s, %s) on conflict (id) do update "
-            "set name = excluded.name, version = excluded.version, seen = now(), applied = excluded.applied",
-            (node, platform.node()[:100], __version__, applied),
+            "insert into node (id, name, version, applied, url, reads_cameras) values (%s, %s, %s, %s, %s, %s) "
+            "on conflict (id) do update set name = excluded.name, version = excluded.version, seen = now(), "
+            "applied = excluded.applied, url = excluded.url, reads_cameras = excluded.reads_cameras",
+            (node, platform.node()[:100], __version__, applied, url, reads_cameras),
         )
 
 
@@ -68,7 +75,8 @@ def everyone(database: Database) -> list[Node]:
     """All nodes, by id."""
     rows = database.rows(
         "select id, name, version, extract(epoch from seen)::float8, applied, "
-        "(select count(*) from node_work where node = node.id) from node order by id"
+        "(select count(*) from node_work where node = node.id), url, "
+        "(select count(*) from camera_lease where node = node.id and until > now()) from node order by id"
     )
     return [Node(*row) for row in rows]
 

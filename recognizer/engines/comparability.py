@@ -1,7 +1,8 @@
 """Whether a face can be compared: `Judge` weighs its `signals` and its embedding, and says in codes what is wrong with it.
 
-A logistic regression on plain photos, and on damaged copies whose embedding no longer says whose face it is. Its weights are in
-comparability.json, which benchmarks/comparability.py makes, with data set and date; they are statistics, and contain no photo.
+A small network, fitted to plain photos and to damaged copies whose embedding no longer says whose face it is. Its weights are
+in comparability.npz; its scales and limits, with data set and date, in comparability.json. benchmarks/comparability.py makes
+both. They are statistics, and contain no photo.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from recognizer.photos.quality import Quality
 from recognizer.photos.remarks import Comparability
 
 FILE = Path(__file__).with_name("comparability.json")
+NETWORKS = FILE.with_suffix(".npz")
 #: Degrees of tilt from which on a face is said to lie on its side, and to be upside down.
 ON_ITS_SIDE, UPSIDE_DOWN = 50.0, 130.0
 #: Largest value of a signal that counts, in standard deviations from its mean over plain photos.
@@ -32,6 +34,12 @@ MOST = 6.0
 def _table() -> dict[str, Any]:
     table: dict[str, Any] = json.loads(FILE.read_text())
     return table
+
+
+@cache
+def _networks() -> Mapping[str, np.ndarray]:
+    with np.load(NETWORKS, allow_pickle=False) as file:
+        return {name: file[name].astype(np.float32) for name in file.files}
 
 
 class Judge:
@@ -46,11 +54,12 @@ class Judge:
     """
 
     def __init__(self, scheme: str, embedder: str):
-        table = _table()
-        model = table["models"][f"{scheme}+{embedder}"]
+        table, name, networks = _table(), f"{scheme}+{embedder}", _networks()
+        model = table["models"][name]
         self._mean_face = np.array(model.get("mean_face", table["mean_face"][scheme]), np.float32)
-        self._signals = {name: tuple(each) for name, each in model["signals"].items()}
-        self._vector = np.array(model["vector"], np.float32)
+        self._signals = tuple(model["signals"])
+        self._mean, self._scale = np.array(list(model["signals"].values()), np.float32).T
+        self._first, self._biases, self._second = (networks[f"{name}/{part}"] for part in ("first", "biases", "second"))
         self._bias = float(model["bias"])
         self._factors = model["factors"]["doubts"], model["factors"]["log10"]
         #: The share of plain photos that are withheld, and where that was measured.
@@ -71,16 +80,14 @@ class Judge:
         """
         signals = picture_signals(pixels, face, self._mean_face, evidence.points)
         signals |= {"strength": evidence.strength, "disagreement": evidence.disagreement}
-        doubt = self._bias + float(self._vector @ evidence.vector) + self._weighed(signals)
+        doubt = self._doubt(np.array([signals[name] for name in self._signals], np.float32), evidence.vector)
         factor = 10 ** float(np.interp(doubt, *self._factors))
         return Comparability(doubt <= 0, doubt, factor, remarks(found, signals, doubt > 0))
 
-    def _weighed(self, signals: Mapping[str, float]) -> float:
-        total = 0.0
-        for name, (mean, scale, linear, square) in self._signals.items():
-            value = float(np.clip((signals[name] - mean) / scale, -MOST, MOST))
-            total += linear * value + square * value * value
-        return total
+    def _doubt(self, signals: np.ndarray, vector: np.ndarray) -> float:
+        measured = np.clip((signals - self._mean) / self._scale, -MOST, MOST)
+        seen = np.concatenate([measured, measured * measured, vector])
+        return self._bias + float(np.maximum(seen @ self._first + self._biases, 0) @ self._second)
 
 
 @cache

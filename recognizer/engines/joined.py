@@ -38,6 +38,7 @@ class JoinedEmbedder:
     Attributes
     ----------
     dlib : DlibOnnxEmbedder
+    sface : SfaceEmbedder
     idle : callable returning bool
         Whether the machine has a spare core for the second network; set by the owner of the worker threads.
     """
@@ -46,7 +47,7 @@ class JoinedEmbedder:
     holds_lock = False
 
     def __init__(self, dlib: DlibOnnxEmbedder, sface: SfaceEmbedder, weight: float = DLIB_WEIGHT):
-        self.dlib, self._sface = dlib, sface
+        self.dlib, self.sface = dlib, sface
         self._weight = np.float32(weight)
         self.dim = dlib.dim + sface.dim
         self.idle: Callable[[], bool] = lambda: True
@@ -71,11 +72,11 @@ class JoinedEmbedder:
         with self._alone() as alone:
             if alone:
                 beside = self._beside.submit(self.dlib.embed_with_mirrored, for_dlib)
-                second = self._sface.describe_points(for_sface)
+                second = self.sface.describe_points(for_sface)
                 first = beside.result()
             else:
                 first = self.dlib.embed_with_mirrored(for_dlib)
-                second = self._sface.describe_points(for_sface)
+                second = self.sface.describe_points(for_sface)
         return [
             Described(np.hstack([one * self._weight, other.vectors]), other.strengths, other.points, apart)
             for (one, apart), other in zip(first, second, strict=True)

@@ -17,11 +17,11 @@ import time
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -56,6 +56,8 @@ CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT, checksum INT
 #: Binds an encrypted thumbnail to its purpose; the photo's id follows.
 _THUMBNAIL = "thumbnail "
 _SCHEMA = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name"
+#: Bytes of the file that are mapped at most while all of it is read.
+_MAPPED = 1 << 40
 _COLUMNS = "photo, engine, face, problem, message, vector, left, top, right, bottom, score, width, height, checksum"
 
 
@@ -67,9 +69,13 @@ def _schema() -> list[tuple[str, str]]:
         return connection.execute(_SCHEMA).fetchall()
 
 
+#: Length of a photo's id.
+PHOTO_ID_LENGTH = 32
+
+
 def photo_id(data: bytes) -> str:
     """The id of a photo: the first 32 hexadecimal digits of its SHA-256."""
-    return hashlib.sha256(data).hexdigest()[:32]
+    return hashlib.sha256(data).hexdigest()[:PHOTO_ID_LENGTH]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +89,8 @@ class Encoding:
         Which face was requested: ``"only"``, ``"largest"`` or a place (see `face_choice`); with `FORCED` appended, also one
         that is not comparable.
     vector : ndarray of float32 or None
-        None if the photo cannot be used; then `problem` is an error's code and `message` its text.
+        None if the photo cannot be used; then `problem` is an error's code and `message` its text. Encodings of one photo, face
+        and engine are equal.
     box : tuple of float
         left, top, right, bottom of the chosen face, in pixels of the photo.
     score : float
@@ -94,7 +101,7 @@ class Encoding:
     photo: str
     engine: str
     face: str = "only"
-    vector: np.ndarray | None = None
+    vector: np.ndarray | None = field(default=None, compare=False)
     problem: str | None = None
     message: str | None = None
     box: tuple[float, float, float, float] | None = None
@@ -120,6 +127,24 @@ class FileStamp:
     def of(cls, status: os.stat_result) -> FileStamp:
         """The stamp, with numbers that fit into 63 bits: some systems have larger inodes, and broken clocks later times."""
         return cls(status.st_size, max(0, min(status.st_mtime_ns, 2**63 - 1)), status.st_ino % 2**63)
+
+
+class KnownPhoto(NamedTuple):
+    """A usable encoding in plain values, of which hundreds of thousands are made; see `Encoding`.
+
+    `vector` has the float32 numbers as bytes, little-endian.
+    """
+
+    photo: str
+    face: str
+    vector: bytes
+    left: float
+    top: float
+    right: float
+    bottom: float
+    score: float
+    width: int
+    height: int
 
 
 class EncodingsCache:
@@ -424,6 +449,68 @@ class EncodingsCache:
         self._write(("DELETE FROM files WHERE path >= ? AND path < ?", [between]))
         return {photo for (photo,) in held}
 
+    def known_files(self) -> dict[str, tuple[int, int, int, str]]:
+        """`files` in plain values, for starts with hundreds of thousands of them: path -> (size, mtime_ns, inode, photo id).
+
+        Rows that are damaged are left out; `files` deals with them.
+        """
+        found = {}
+        with self._mapped():
+            for row in self._read("SELECT path, size, mtime_ns, inode, photo, checksum FROM files"):
+                if _is_sound_file(row):
+                    with _as_if_not_there():
+                        found[self._path_of(row[0])] = row[1:5]
+        return found
+
+    def each_usable(self, engine: str, take: Callable[[KnownPhoto], object]) -> None:
+        """Call `take` with every usable encoding of `engine`, by photo; with some of them twice if the file is repaired then.
+
+        Rows that are damaged are left out; `encodings` deals with them.
+        """
+        query = """SELECT photo, face, vector, left, top, right, bottom, score, width, height, checksum FROM encodings
+            WHERE engine = ? AND problem IS NULL AND message IS NULL AND vector IS NOT NULL ORDER BY photo, engine, face"""
+
+        def work(connection: sqlite3.Connection) -> None:
+            for row in connection.execute(query, (engine,)):
+                if not _is_sound_encoding(engine, row):
+                    continue
+                photo, face, vector, *rest, _ = row
+                if self._vault is not None:
+                    try:
+                        vector = self._vault.open(vector, _purpose(photo, engine, face))
+                    except SealBroken:
+                        continue
+                take(KnownPhoto(photo, face, vector, *rest))
+
+        with self._mapped():
+            self._run(work)
+
+    @contextmanager
+    def _mapped(self) -> Iterator[None]:
+        """Within the block SQLite reads the file from memory that is mapped, which spares a call for every page."""
+        self._read(f"PRAGMA mmap_size = {_MAPPED}")
+        try:
+            yield
+        finally:
+            self._read("PRAGMA mmap_size = 0")
+
+    def paths(self) -> dict[str, str]:
+        """The photo's id of every path that is stored, whether its row is sound or not."""
+        found = {}
+        for mark, photo in self._read("SELECT path, photo FROM files"):
+            with _as_if_not_there():
+                found[self._path_of(mark)] = photo
+        return found
+
+    def without_file(self) -> set[str]:
+        """The ids of photos with a stored row that no stored file has."""
+        of = {"encodings": "t.photo", "thumbnails": f"substr(t.photo, 1, {PHOTO_ID_LENGTH})"}
+        queries = [
+            f"SELECT {photo} FROM {table} t WHERE NOT EXISTS (SELECT 1 FROM files f WHERE f.photo = {photo})"
+            for table, photo in of.items()
+        ]
+        return {row[0] for query in queries for row in self._read(query)}
+
     # -- what an engine made of it ------------------------------------------------------------------------------
 
     def encodings(self, engine: str, photos: Iterable[str] | None = None) -> dict[tuple[str, str], Encoding]:
@@ -599,6 +686,23 @@ def _checked(values: Sequence[Any]) -> tuple[Any, ...]:
 def _is_sound(row: Sequence[Any]) -> bool:
     """Whether a row is unchanged since it was written. A damaged row is ignored, because it can be computed again."""
     return bool(row[-1] == row_checksum(row[:-1]))
+
+
+def _is_sound_file(row: Sequence[Any]) -> bool:
+    """`_is_sound` of a row of `files`, in a third of the time if all values have their usual types."""
+    path, size, mtime_ns, inode, photo, checksum = row
+    text = f"str{path!r}int{size}int{mtime_ns}int{inode}str{photo!r}"
+    return zlib.crc32(text.encode("utf-8", "surrogatepass")) == checksum or _is_sound(row)
+
+
+def _is_sound_encoding(engine: str, row: Sequence[Any]) -> bool:
+    """The same of a usable row of `encodings`: photo, face, vector, and the columns behind it."""
+    photo, face, vector, left, top, right, bottom, score, width, height, checksum = row
+    head = f"str{photo!r}str{engine!r}str{face!r}NoneTypeNoneNoneTypeNonebytes"
+    tail = f"float{left}float{top}float{right}float{bottom}float{score}int{width}int{height}"
+    if zlib.crc32(tail.encode(), zlib.crc32(vector, zlib.crc32(head.encode("utf-8", "surrogatepass")))) == checksum:
+        return True
+    return _is_sound((photo, engine, face, None, None, *row[2:]))
 
 
 def _key_of(connection: sqlite3.Connection) -> str | None:

@@ -33,8 +33,8 @@ class CacheWriting:
         return self._refusal is not None
 
     @contextmanager
-    def locked(self) -> Iterator[bool]:
-        """Both locks; False where the state folder cannot be written: then the cache must not be changed."""
+    def gated(self) -> Iterator[bool]:
+        """The cross-process lock; False where the state folder cannot be written: then nothing there must be changed."""
         with ExitStack() as held:
             writable = True
             try:
@@ -42,7 +42,12 @@ class CacheWriting:
             except StorageError as error:
                 writable = False
                 self._note_refusal(error)
-            held.enter_context(self._lock)
+            yield writable
+
+    @contextmanager
+    def locked(self) -> Iterator[bool]:
+        """Both locks; otherwise as `gated`."""
+        with self.gated() as writable, self._lock:
             yield writable
 
     def attempt(self, change: Callable[[], object]) -> None:

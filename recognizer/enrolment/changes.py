@@ -7,9 +7,10 @@ from contextlib import suppress
 
 from recognizer.core.errors import PhotoNotFound, SeveralFaces, StorageError, SubjectNotFound
 from recognizer.enrolment.consents import Consents
-from recognizer.enrolment.entries import EnrolmentState, Entry, marks
+from recognizer.enrolment.entries import EnrolmentState, Entry
 from recognizer.enrolment.examination import Examined
 from recognizer.enrolment.face_choice import thumbnail_key
+from recognizer.enrolment.photo_marks import marks
 from recognizer.enrolment.template_file import EXTENSION, written
 
 
@@ -85,7 +86,7 @@ class EnrolmentChanges:
         StorageError
         """
         with self._table.lock:
-            unused = [entry for entry in self._table.all() if entry.encoding.problem == SeveralFaces.code]
+            unused = [entry for entry in self._table.unusable_entries() if entry.encoding.problem == SeveralFaces.code]
             chosen = [entry for entry in unused if subject is None or entry.subject == subject]
             return {entry.path: self._folder.mark_largest(entry.path) for entry in sorted(chosen, key=lambda each: each.path)}
 

@@ -16,9 +16,10 @@ from recognizer.core.errors import StorageError
 from recognizer.core.files import open_regular, replace_erasing
 from recognizer.core.vault import OVERHEAD, Vault, is_sealed
 from recognizer.enrolment.cache import FileStamp
-from recognizer.enrolment.entries import EnrolmentState, Entry, marks
+from recognizer.enrolment.entries import EnrolmentState, Entry
 from recognizer.enrolment.face_choice import thumbnail_key
 from recognizer.enrolment.folder import PHOTO, PhotoFile, Problem
+from recognizer.enrolment.photo_marks import marks
 from recognizer.enrolment.template_file import EXTENSION, written
 
 log = logging.getLogger("recognizer.enrolment")
@@ -122,6 +123,7 @@ class Conversion:
             self._table.forget(path)
             self._table.forget(new)
             self._table.record(Entry(entry.subject, new, stamp, entry.photo, entry.encoding))
+            self._table.pack(entry.subject)
             self._cache.forget_files([path])
             self._cache.remember_files([(new, stamp, entry.photo)])
             self._cache.forget_thumbnail(thumbnail_key(entry.photo, entry.encoding.face))

@@ -22,6 +22,7 @@ LEAST_OVERLAP = 0.75
 #: benchmarks/duplicates.py prints what the three are worth.
 RATIO_SHARE = 0.02
 _ROWS = 256  # new photos compared at once
+_PAIRS = 4096  # pairs compared at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +45,26 @@ class PictureGroups:
     """
 
     def __init__(self, distance: float):
-        self._distance = distance
+        self.distance = distance
         self._originals: dict[str, dict[str, Encoding]] = {}
         self._copies: dict[str, dict[str, tuple[str, Encoding]]] = {}
+
+    def is_awake(self, subject: str) -> bool:
+        """Whether the subject's photos that are templates are held here; see `sleep`."""
+        return subject in self._originals
+
+    def wake(self, subject: str, templates: Iterable[Encoding]) -> None:
+        """Hold the photos of a subject that are templates again, as they were before `sleep`."""
+        held = {encoding.photo: encoding for encoding in templates}
+        if held:
+            self._originals[subject] = held
+
+    def sleep(self, subject: str) -> None:
+        """Let go of the photos that are templates, which are much to keep of everybody; only copies are still held.
+
+        Before the next call about this subject, `original_of` excepted, its owner calls `wake`.
+        """
+        self._originals.pop(subject, None)
 
     def original_of(self, subject: str, photo: str) -> str | None:
         """The photo that this one is a copy of; None if it is none."""
@@ -94,7 +112,7 @@ class PictureGroups:
         originals = self._originals.setdefault(subject, {})
         everything = [*originals.values(), *new]
         first = len(originals)
-        alike = _alike(everything, first, self._distance) if len(everything) > 1 else {}
+        alike = _alike(everything, first, self.distance) if len(everything) > 1 else {}
         is_original = [True] * len(everything)
         for i in range(first, len(everything)):
             of = next((j for j in alike.get(i, ()) if is_original[j]), None)
@@ -128,6 +146,35 @@ def _alike(encodings: Sequence[Encoding], first: int, distance: float) -> dict[i
             if j < i and _same_place(places[i], places[j]):
                 found.setdefault(i, []).append(j)
     return found
+
+
+def like_another(vectors: np.ndarray, owners: np.ndarray, distance: float) -> np.ndarray:
+    """The owners who have two templates within `distance` of each other, among which copies are to be looked for.
+
+    Parameters
+    ----------
+    vectors : ndarray of float32, shape (n, dim)
+    owners : ndarray of int, shape (n,)
+        In groups: the rows of one owner lie side by side.
+    distance : float
+
+    Returns
+    -------
+    ndarray of int
+        Each once.
+    """
+    behind = np.append(np.flatnonzero(np.diff(owners)), len(owners) - 1)  # the last row of each owner
+    left = np.repeat(behind, np.diff(behind, prepend=-1)) - np.arange(len(owners))  # rows of the same owner that follow
+    found, least = [], 1.01 * distance**2  # `_alike` rounds otherwise
+    rows, apart = np.flatnonzero(left > 0), 1
+    while len(rows):
+        for start in range(0, len(rows), _PAIRS):
+            some = rows[start : start + _PAIRS]
+            between = vectors[some + apart] - vectors[some]
+            found.append(owners[some[np.einsum("ij,ij->i", between, between) <= least]])
+        apart += 1
+        rows = rows[left[rows] >= apart]
+    return np.unique(np.concatenate(found)) if found else owners[:0]
 
 
 def _same_place(one: np.ndarray, other: np.ndarray) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from recognizer.core.consent import Consent
+from recognizer.core.particulars import Particulars
 from recognizer.enrolment.cache import Encoding
 
 
@@ -38,3 +39,4 @@ class Person:
     templates: int
     photos: tuple[PersonPhoto, ...]
     consent: Consent = Consent()
+    particulars: Particulars = field(default_factory=Particulars)

@@ -17,6 +17,7 @@ from typing import Any
 
 from recognizer.core.consent import Consent
 from recognizer.core.identity import Identity
+from recognizer.core.particulars import Particulars
 from recognizer.core.vault import Vault
 from recognizer.enrolment.cache import EncodingsCache
 from recognizer.enrolment.cache_writing import CacheWriting
@@ -28,7 +29,9 @@ from recognizer.enrolment.entries import EnrolmentState, Entry, EntryTable
 from recognizer.enrolment.examination import EncodingOptions, Examined
 from recognizer.enrolment.folder import KnownFaces, Problem
 from recognizer.enrolment.folder_sync import FolderSync
+from recognizer.enrolment.particulars_files import ParticularsFiles
 from recognizer.enrolment.photo_encoding import EncodingProgress, EncodingReporter, PhotoEncoder
+from recognizer.enrolment.renamed_folders import RenameReporter
 from recognizer.galleries.contract import Gallery
 
 
@@ -59,6 +62,7 @@ class Enrolment:
         writing = CacheWriting(gate, self._table.lock)
         state = EnrolmentState(folder, cache, self._table, writing)
         self._consents = Consents(state)
+        self._particulars = ParticularsFiles(folder)
         self._conversion = Conversion(state)
         self._encoder = PhotoEncoder(state, options, keep_photos)
         self._sync = FolderSync(state, self._consents, self._conversion, self._encoder, keep_photos)
@@ -211,6 +215,14 @@ class Enrolment:
         """Whether another process changed the cache since `sync` or `catch_up` last learned what is in it."""
         return self._sync.others_changed()
 
+    def report_renamed(self, reporter: RenameReporter) -> None:
+        """Call `reporter` with the old and the new name of everybody whose folder was renamed or moved into another by hand.
+
+        It is called while the lock of every write is held, before anything about the old name is dropped here. If it raises,
+        the same folder is reported again by the next `sync`.
+        """
+        self._sync.on_renamed = reporter
+
     def learn(self, subject: str) -> None:
         """Enrol those photos of a subject that another process has encoded."""
         self._sync.learn(subject)
@@ -233,6 +245,19 @@ class Enrolment:
         SubjectNotFound, StorageError
         """
         self._consents.set(subject, consent)
+
+    def particulars(self, subject: str) -> Particulars:
+        """What is stored about a subject besides photos."""
+        return self._particulars.of(subject)
+
+    def change_particulars(self, subject: str, change: Callable[[Particulars], Particulars]) -> Particulars:
+        """Change what is stored about a subject; durable on return.
+
+        Raises
+        ------
+        SubjectNotFound, StorageError
+        """
+        return self._particulars.change(subject, change)
 
     def expired(self, now: float | None = None) -> dict[str, float]:
         """The subjects whose consent has expired, and since when."""
@@ -340,8 +365,7 @@ class Enrolment:
     def entry_of(self, photo: str) -> Entry | None:
         """The file that holds a usable photo, the first by path whoever's it is; None where there is none."""
         with self._table.lock:
-            found = [each for each in self._table.all() if each.photo == photo and each.encoding.vector is not None]
-        return min(found, key=lambda entry: entry.path, default=None)
+            return self._table.entry_of(photo)
 
     @property
     def problem_count(self) -> int:

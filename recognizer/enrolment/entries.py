@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import posixpath
 import threading
 from bisect import bisect_left, insort
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
 
+import numpy as np
+
 from recognizer.core import names
-from recognizer.core.errors import InvalidName, StorageError, SubjectNotFound
+from recognizer.core.errors import StorageError, SubjectNotFound
 from recognizer.core.types import Embedding, Template
-from recognizer.enrolment import face_choice
 from recognizer.enrolment.cache import FORCED, Encoding, EncodingsCache, FileStamp
 from recognizer.enrolment.cache_writing import CacheWriting
-from recognizer.enrolment.duplicates import Change, PictureGroups
-from recognizer.enrolment.folder import FORCED_MARK, LARGEST_MARK, PLACE_MARK, KnownFaces, PhotoFile, Problem
+from recognizer.enrolment.duplicates import Change, PictureGroups, like_another
+from recognizer.enrolment.folder import KnownFaces, PhotoFile, Problem
+from recognizer.enrolment.known_photos import PACKED, PACKED_ID, STAMP, KnownPhotos, photo_of
+from recognizer.enrolment.photo_marks import wanted_face
 from recognizer.galleries.contract import Gallery
+from recognizer.galleries.memory import MemoryGallery
+from recognizer.galleries.photo_ids import PhotoIds, as_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,34 +37,14 @@ class Entry:
     encoding: Encoding
 
 
-def _has_no_mark(path: str) -> bool:
-    return not any(mark in path for mark in (LARGEST_MARK, PLACE_MARK, FORCED_MARK))
-
-
-def wanted_face(path: str) -> str:
-    """Which face the photo at this path enrols, by its name; see `Encoding.face`."""
-    if _has_no_mark(path):  # hundreds of thousands of paths are asked about at a start
-        return "only"
-    stem = posixpath.splitext(posixpath.basename(path))[0]
-    forced = stem.endswith(FORCED_MARK)
-    rest = stem.removesuffix(FORCED_MARK)
-    face = "largest" if rest.endswith(LARGEST_MARK) else "only"
-    if PLACE_MARK in rest and face_choice.is_place(place := rest[rest.rindex(PLACE_MARK) + 1 :]):
-        face = place
-    return face + FORCED if forced else face
-
-
-def marks(face: str) -> str:
-    """The end of the name of a photo that enrols this face; see `wanted_face`."""
-    base = face.removesuffix(FORCED)
-    chosen = LARGEST_MARK if base == "largest" else f".{base}" if face_choice.is_place(base) else ""
-    return chosen + (FORCED_MARK if face.endswith(FORCED) else "")
-
-
 class EntryTable:
     """The entries of all files that were read. Owns the gallery's content, and the cache rows of files that are gone.
 
     All methods must be called with `lock` held, except where they say otherwise.
+
+    Entries are many, and most of each is a template that the gallery has as well. So an entry is packed into a few bytes while
+    its template is in the gallery, and completed from there when it is asked for. Before a subject changes, its entries are
+    completed (`_wake`), and afterwards packed again (`_sleep`).
 
     Parameters
     ----------
@@ -83,12 +67,12 @@ class EntryTable:
         self.revision = 0
         self.folder_problems: list[Problem] = []
         self._folder, self._cache, self._gallery = folder, cache, gallery
-        self._entries: dict[str, Entry] = {}
-        self._by_subject: dict[str, dict[str, Entry]] = defaultdict(dict)
-        self._uses: Counter[str] = Counter()
+        self._by_subject: dict[str, dict[str, Entry | bytes]] = defaultdict(dict)
+        self._subject_of: dict[str, str] = {}  # by folder, as it is written on the disk
+        self._count = 0
+        self._uses: Counter[str | bytes] = Counter()  # files that hold a photo; see `_key`
         self._forced: set[str] = set()
         self._unusable: dict[str, Entry] = {}
-        self._folders: Counter[str] = Counter()
         self._by_name: list[tuple[str, str]] | None = None  # comparison keys and subjects, in order
         self._pictures = PictureGroups(same_picture)
         self._hidden: frozenset[str] = frozenset()
@@ -110,40 +94,67 @@ class EntryTable:
 
     def is_known(self, photo: PhotoFile) -> bool:
         """Whether this file was read and has not changed since."""
-        entry = self._entries.get(photo.path)
-        return entry is not None and entry.stamp == photo.stamp and entry.subject == photo.subject
+        held = self._held(photo.path)
+        if held is None or self._subject_of[_folder_of(photo.path)] != photo.subject:
+            return False
+        if isinstance(held, Entry):
+            return held.stamp == photo.stamp
+        stamp = photo.stamp
+        return STAMP.unpack_from(held) == (stamp.size, stamp.mtime_ns, stamp.inode)
+
+    def holds(self, entry: Entry) -> bool:
+        """Whether this is still the entry of its file."""
+        held = self._held(entry.path)
+        known = self.is_known(PhotoFile(entry.subject, entry.path, entry.stamp))
+        return known and held is not None and _photo(held) == entry.photo
+
+    def has(self, path: str) -> bool:
+        """Whether a file was read."""
+        return self._held(path) is not None
 
     def get(self, path: str) -> Entry | None:
         """The entry of one file."""
-        return self._entries.get(path)
-
-    def by_path(self) -> dict[str, Entry]:
-        """A copy of all entries, by path."""
-        return dict(self._entries)
+        held = self._held(path)
+        if held is None or isinstance(held, Entry):
+            return held
+        subject = self._subject_of[_folder_of(path)]
+        return self._complete(subject, path, held, self._vectors(subject))
 
     def folders(self) -> AbstractSet[str]:
         """The folders, as they are written on the disk, from which anything was read."""
-        return self._folders.keys()
+        return self._subject_of.keys()
 
-    def in_folder(self, folder: str) -> list[Entry]:
-        """The entries of the files in a folder, as it is written on the disk."""
-        if folder not in self._folders:
+    def paths_in(self, folder: str) -> list[str]:
+        """The paths of the files that were read from a folder, as it is written on the disk."""
+        subject = self._subject_of.get(folder)
+        if subject is None:
             return []
-        with suppress(InvalidName):
-            there = self._by_subject.get(names.normalise(folder), {})
-            return [entry for path, entry in there.items() if path.startswith(folder + "/")]
-        return []
+        return [path for path in self._by_subject[subject] if path.startswith(folder + "/")]
 
     def count_in(self, folder: str) -> int:
         """The number of files read from a folder, as it is written on the disk."""
-        return self._folders.get(folder, 0)
+        return len(self.paths_in(folder))
 
     def unusable_entries(self) -> Collection[Entry]:
         """The files that enrol nobody."""
         return self._unusable.values()
 
-    def all(self) -> Collection[Entry]:
-        return self._entries.values()
+    def __len__(self) -> int:
+        """The number of files. Needs no lock."""
+        return self._count
+
+    def all(self) -> Iterator[Entry]:
+        """All entries."""
+        for subject in list(self._by_subject):
+            yield from self._entries_of(subject)
+
+    def entry_of(self, photo: str) -> Entry | None:
+        """The file that holds a usable photo, the first by path whoever's it is; None where there is none."""
+        if not self._uses.get(_key(photo)):
+            return None
+        found = [path for held in self._by_subject.values() for path, each in held.items() if _photo(each) == photo]
+        entries = [entry for entry in map(self.get, sorted(found)) if entry is not None and entry.encoding.vector is not None]
+        return entries[0] if entries else None
 
     def subjects(self) -> list[str]:
         """Everybody with an entry, by comparison key."""
@@ -153,7 +164,14 @@ class EntryTable:
 
     def entries(self, subject: str) -> list[Entry]:
         """The entries of one subject, by path."""
-        return sorted(self._by_subject.get(subject, {}).values(), key=lambda entry: entry.path)
+        return sorted(self._entries_of(subject), key=lambda entry: entry.path)
+
+    def _entries_of(self, subject: str) -> list[Entry]:
+        held = self._by_subject.get(subject)
+        if not held:
+            return []
+        vectors = {} if all(isinstance(each, Entry) for each in held.values()) else self._vectors(subject)
+        return [self._complete(subject, path, each, vectors) for path, each in held.items()]
 
     def entries_of_somebody(self, subject: str) -> list[Entry]:
         """The entries of a subject who has some.
@@ -171,6 +189,121 @@ class EntryTable:
         """The photo of which this one is a copy; see `duplicates.PictureGroups.original_of`."""
         return self._pictures.original_of(subject, photo)
 
+    # -- packed entries -----------------------------------------------------------------------------------------
+
+    def _held(self, path: str) -> Entry | bytes | None:
+        subject = self._subject_of.get(_folder_of(path))
+        return None if subject is None else self._by_subject[subject].get(path)
+
+    def _vectors(self, subject: str) -> dict[str, np.ndarray]:
+        """The subject's templates in the gallery, by photo."""
+        return {template.photo: template.embedding.vector for template in self._gallery.templates(subject)}
+
+    def _complete(self, subject: str, path: str, held: Entry | bytes, vectors: Mapping[str, np.ndarray]) -> Entry:
+        if isinstance(held, Entry):
+            return held
+        *stamp, photo_bytes, left, top, right, bottom, score, width, height = PACKED.unpack(held)
+        photo, box = photo_bytes.hex(), (left, top, right, bottom)
+        encoding = Encoding(
+            photo,
+            self._gallery.engine,
+            wanted_face(path),
+            vectors[photo],
+            box=box,
+            score=score,
+            width=width,
+            height=height,
+        )
+        return Entry(subject, path, FileStamp(*stamp), photo, encoding)
+
+    def _packed(self, entry: Entry, vectors: Mapping[str, np.ndarray]) -> Entry | bytes:
+        """The entry in a few bytes, if the gallery has its template and nothing about it is unusual."""
+        encoding, stamp = entry.encoding, entry.stamp
+        template, photo = vectors.get(entry.photo), as_bytes(entry.photo)
+        if template is None or photo is None or encoding.vector is None or encoding.box is None:
+            return entry
+        if encoding.engine != self._gallery.engine or encoding.face != wanted_face(entry.path) or encoding.photo != entry.photo:
+            return entry
+        if None in (encoding.score, encoding.width, encoding.height) or not np.array_equal(template, encoding.vector):
+            return entry
+        size = encoding.width, encoding.height
+        return PACKED.pack(stamp.size, stamp.mtime_ns, stamp.inode, photo, *encoding.box, encoding.score, *size)
+
+    def _wake(self, *subjects: str) -> None:
+        """Complete the entries of subjects that are about to change, while the gallery still has their templates."""
+        for subject in subjects:
+            held = self._by_subject.get(subject)
+            if not held or self._pictures.is_awake(subject):
+                continue
+            vectors = self._vectors(subject)
+            originals = []
+            for path, each in held.items():
+                entry = held[path] = self._complete(subject, path, each, vectors)
+                template = vectors.get(entry.photo)
+                vector = entry.encoding.vector
+                if template is not None and vector is not None and np.array_equal(template, vector):
+                    originals.append(entry.encoding)
+            self._pictures.wake(subject, originals)
+
+    def _sleep(self, *subjects: str) -> None:
+        """Pack the entries of subjects that have changed. Those of the hidden stay whole: the gallery has nothing of them."""
+        for subject in subjects:
+            held = self._by_subject.get(subject)
+            if held is None or subject in self._hidden:
+                continue
+            vectors = self._vectors(subject)
+            for path, each in held.items():
+                if isinstance(each, Entry):
+                    held[path] = self._packed(each, vectors)
+            self._pictures.sleep(subject)
+
+    def pack(self, subject: str) -> None:
+        """Keep the entries of a subject in few bytes, after `record`."""
+        self._sleep(subject)
+
+    def load(self, known: KnownPhotos) -> None:
+        """Enrol files of subjects of whom nothing was read yet; the files of others are left out. Takes the lock itself."""
+        gallery = self._gallery
+        if not isinstance(gallery, MemoryGallery):
+            return
+        with self.lock:
+            new = [i for i, file in enumerate(known.files) if not self._is_taken(file.subject)]
+            known = known.select(new)
+            numbers: dict[str, int] = {}
+            owners = np.array([numbers.setdefault(file.subject, len(numbers)) for file in known.files], int)
+            odd = set(like_another(known.vectors, owners, self._pictures.distance).tolist())
+            plain = [i for i, owner in enumerate(owners.tolist()) if owner not in odd]
+            self._load(gallery, known.select(plain))
+            if odd:
+                self._enrol_packed(known.select([i for i, owner in enumerate(owners.tolist()) if owner in odd]))
+
+    def _is_taken(self, subject: str) -> bool:
+        return subject in self._by_subject or subject in self._hidden
+
+    def _load(self, gallery: MemoryGallery, known: KnownPhotos) -> None:
+        numbers: dict[str, int] = {}
+        owners = np.array([numbers.setdefault(file.subject, len(numbers)) for file in known.files], int)
+        ids = np.frombuffer(b"".join([each[PACKED_ID] for each in known.packed]), np.uint8)
+        gallery.load(known.vectors, owners, list(numbers), ids.reshape(-1, PhotoIds.BYTES))
+        self.revision += 1
+        self._by_name = None
+        for file, packed in zip(known.files, known.packed, strict=True):
+            self._by_subject[file.subject][file.path] = packed
+            self._subject_of[_folder_of(file.path)] = file.subject
+            if wanted_face(file.path).endswith(FORCED):
+                self._forced.add(photo_of(packed))
+        self._uses.update([each[PACKED_ID] for each in known.packed])
+        self._count += len(known.files)
+
+    def _enrol_packed(self, known: KnownPhotos) -> None:
+        """Enrol files the usual way, which looks for copies."""
+        pairs, encodings = [], {}
+        for file, packed, vector in zip(known.files, known.packed, known.vectors, strict=True):
+            entry = self._complete(file.subject, file.path, packed, {photo_of(packed): vector})
+            pairs.append((file, entry.photo))
+            encodings[entry.photo, entry.encoding.face] = entry.encoding
+        self.enrol(pairs, encodings)
+
     # -- files come ---------------------------------------------------------------------------------------------
 
     def enrol(self, pairs: Iterable[tuple[PhotoFile, str]], encodings: Mapping[tuple[str, str], Encoding]) -> None:
@@ -185,34 +318,41 @@ class EntryTable:
         """
         with self.lock:
             usable: dict[str, list[Encoding]] = defaultdict(list)
+            pairs = list(pairs)
+            subjects = dict.fromkeys(file.subject for file, _ in pairs)
+            self._wake(*subjects)
             for file, photo in pairs:
                 if self._folder.stamp(file.path) != file.stamp:
                     continue
                 encoding = encodings[photo, wanted_face(file.path)]
-                old = self._entries.get(file.path)
+                old = self.get(file.path)
                 if old is not None and (old.photo != photo or old.subject != file.subject):
                     self.drop([old])
                 self.forget(file.path)
                 self.record(Entry(file.subject, file.path, file.stamp, photo, encoding))
                 if encoding.vector is not None:
                     usable[file.subject].append(encoding)
+            self._wake(*usable)  # again: `drop` may have packed some
             self._apply({subject: self._pictures.note(subject, encodings) for subject, encodings in usable.items()})
+            self._sleep(*subjects)
 
     def enrol_entry(self, entry: Entry) -> None:
         """Enrol one file that is usable."""
+        self._wake(entry.subject)
         self.forget(entry.path)
         self.record(entry)
         self._apply({entry.subject: self._pictures.note(entry.subject, [entry.encoding])})
+        self._sleep(entry.subject)
 
     def record(self, entry: Entry) -> None:
         """Add an entry to the table; the gallery stays as it is."""
+        self.forget(entry.path)
         if entry.subject not in self._by_subject and self._by_name is not None:
             insort(self._by_name, (names.comparison_key(entry.subject), entry.subject))
-        self.forget(entry.path)
-        self._entries[entry.path] = entry
         self._by_subject[entry.subject][entry.path] = entry
-        self._folders[entry.path.partition("/")[0]] += 1
-        self._uses[entry.photo] += 1
+        self._subject_of[_folder_of(entry.path)] = entry.subject
+        self._count += 1
+        self._uses[_key(entry.photo)] += 1
         if entry.encoding.forced:
             self._forced.add(entry.photo)
         if entry.encoding.problem is not None:
@@ -229,26 +369,29 @@ class EntryTable:
 
     # -- files go -----------------------------------------------------------------------------------------------
 
-    def forget(self, path: str) -> Entry | None:
-        """Remove an entry from the table, and return it; the gallery and the cache stay as they are."""
-        entry = self._entries.pop(path, None)
-        if entry is not None:
-            self._unusable.pop(path, None)
-            folder = path.partition("/")[0]
-            self._folders[folder] -= 1
-            if not self._folders[folder]:
-                del self._folders[folder]
-            del self._by_subject[entry.subject][path]
-            if not self._by_subject[entry.subject]:
-                del self._by_subject[entry.subject]
-                if self._by_name is not None:
-                    name = names.comparison_key(entry.subject), entry.subject
-                    del self._by_name[bisect_left(self._by_name, name)]
-            self._uses[entry.photo] -= 1
-            if self._uses[entry.photo] <= 0:
-                del self._uses[entry.photo]
-                self._forced.discard(entry.photo)
-        return entry
+    def forget(self, path: str) -> bool:
+        """Remove an entry from the table, if there is one; the gallery and the cache stay as they are."""
+        held = self._held(path)
+        if held is None:
+            return False
+        folder, photo = _folder_of(path), _photo(held)
+        subject = self._subject_of[folder]
+        self._unusable.pop(path, None)
+        del self._by_subject[subject][path]
+        self._count -= 1
+        if not self.paths_in(folder):
+            del self._subject_of[folder]
+        if not self._by_subject[subject]:
+            del self._by_subject[subject]
+            if self._by_name is not None:
+                name = names.comparison_key(subject), subject
+                del self._by_name[bisect_left(self._by_name, name)]
+        key = _key(photo)
+        self._uses[key] -= 1
+        if self._uses[key] <= 0:
+            del self._uses[key]
+            self._forced.discard(photo)
+        return True
 
     def drop(self, entries: Collection[Entry], spared: Collection[str] = ()) -> None:
         """Remove files that are gone from the gallery, and their cache rows unless others use them.
@@ -260,19 +403,23 @@ class EntryTable:
             Photos whose encodings stay in the cache.
         """
         gone: dict[str, set[str]] = defaultdict(set)
+        subjects = dict.fromkeys(entry.subject for entry in entries)
+        self._wake(*subjects)
         for entry in entries:
-            if self.forget(entry.path) is not None:
+            if self.forget(entry.path):
                 gone[entry.subject].add(entry.photo)
         changes = {}
         for subject, photos in gone.items():
-            left = {entry.photo for entry in self._by_subject.get(subject, {}).values() if entry.encoding.vector is not None}
+            left = {entry.photo for entry in self._entries_of(subject) if entry.encoding.vector is not None}
             changes[subject] = self._pictures.forget(subject, photos - left)
         if entries:
             self._apply(changes)
+            self._sleep(*subjects)
             self.erase_rows([entry.path for entry in entries], {entry.photo for entry in entries}.difference(spared))
 
     def drop_subject(self, subject: str, entries: Collection[Entry]) -> None:
         """Remove a subject and these entries of it from the gallery and the cache."""
+        self._wake(subject)
         self._gallery.remove(subject)
         self.drop(entries)
         self._pictures.forget_subject(subject)
@@ -284,7 +431,7 @@ class EntryTable:
 
     def unused(self, photos: set[str]) -> set[str]:
         """Those of these photos that no file of the folder contains, including files that another process has enrolled."""
-        unused = photos - set(self._uses) - {""}
+        unused = {photo for photo in photos if photo and not self._uses.get(_key(photo))}
         elsewhere = {photo for path, stamp, photo in self._cache.files_of(unused) if self._folder.stamp(path) == stamp}
         return unused - elsewhere
 
@@ -292,7 +439,7 @@ class EntryTable:
         """Enrol files again that could not be removed. Takes the lock itself."""
         with self.lock:
             for entry in entries:
-                if entry.path not in self._entries and self._folder.stamp(entry.path) == entry.stamp:
+                if not self.has(entry.path) and self._folder.stamp(entry.path) == entry.stamp:
                     self.record(entry)
             for subject in {entry.subject for entry in entries}:
                 self.sort_anew(subject)
@@ -304,6 +451,7 @@ class EntryTable:
 
     def rename(self, old: str, new: str, entries: Collection[Entry], moved: Collection[Entry]) -> None:
         """Give the entries of `old` to `new`, where they have other paths; `new` may have entries of its own."""
+        self._wake(old, new)
         self._gallery.rename(old, new)
         for entry in entries:
             self.forget(entry.path)
@@ -317,6 +465,7 @@ class EntryTable:
 
     def sort_anew(self, subject: str) -> None:
         """Decide anew which photos of `subject` are templates and which are copies, and update the gallery."""
+        self._wake(subject)
         self._pictures.forget_subject(subject)
         usable = [entry.encoding for entry in self.entries(subject) if entry.encoding.vector is not None]
         change = self._pictures.note(subject, usable)
@@ -324,12 +473,14 @@ class EntryTable:
         there = {template.photo for template in self._gallery.templates(subject)}
         added = tuple(each for each in change.added if each.photo not in there)
         self._apply({subject: Change(added, tuple(sorted(there - stay)))})
+        self._sleep(subject)
 
     def hide(self, subjects: Iterable[str]) -> None:
         """Keep the templates of these subjects, and of nobody else, out of the gallery."""
         hidden = frozenset(subjects)
         for subject in hidden - self._hidden:
             self.revision += 1
+            self._wake(subject)
             self._gallery.remove(subject)
         shown, self._hidden = self._hidden - hidden, hidden
         for subject in shown:
@@ -348,6 +499,19 @@ class EnrolmentState:
     cache: EncodingsCache
     table: EntryTable
     writing: CacheWriting
+
+
+def _folder_of(path: str) -> str:
+    return path.partition("/")[0]
+
+
+def _key(photo: str) -> str | bytes:
+    """A photo's id as it is counted: in half the memory."""
+    return as_bytes(photo) or photo
+
+
+def _photo(held: Entry | bytes) -> str:
+    return held.photo if isinstance(held, Entry) else photo_of(held)
 
 
 def _template(subject: str, encoding: Encoding) -> Template:

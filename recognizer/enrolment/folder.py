@@ -19,26 +19,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from recognizer.core import consent, identity, names
+from recognizer.core import consent, identity, names, particulars
 from recognizer.core.consent import Consent
 from recognizer.core.errors import InvalidName, KeyMissing, NameTaken, SealBroken, StorageError, SubjectNotFound
 from recognizer.core.files import PART, open_regular, remove_erasing, sync_folder, write_durably
 from recognizer.core.identity import Identity
 from recognizer.core.outside_json import MOST_BYTES
+from recognizer.core.particulars import Particulars
 from recognizer.core.vault import Vault, is_sealed, most_sealed
 from recognizer.enrolment.cache import FileStamp
 from recognizer.enrolment.folder_index import FolderIndex
+from recognizer.enrolment.photo_marks import LARGEST_MARK
 from recognizer.photos import images
 
 #: What encrypted files are for; see `vault`.
 PHOTO, CONSENT = "photo", "consent"
 _TRASH = ".deleted-"
-#: A photo whose name ends so (before its extension) enrols its largest face, however many there are.
-LARGEST_MARK = ".largest"
-#: What a photo's name has before the place of the face that it enrols, as in `x.at-512-340.jpg`; see `face_choice`.
-PLACE_MARK = ".at-"
-#: A photo whose name ends so (after another of these, if it has both) is used although its face is not comparable.
-FORCED_MARK = ".forced"
 _MARKS = re.compile(r"(?:\.largest|\.at-\d{1,4}-\d{1,4})?(?:\.forced)?\Z")
 #: File systems whose clocks count whole seconds round to two.
 _TICK_NS = 2_000_000_000
@@ -436,6 +432,29 @@ class KnownFaces:
             write_durably(folder / name, data)
         return f"{folder.name}/{name}"
 
+    def take_in(self, subject: str, files: Sequence[Path]) -> None:
+        """Copy files from elsewhere into a subject's folder, named and encrypted as they are there; durable on return.
+
+        What the folder has already stays: a photo gets a similar name, a note of consent is joined with the one there.
+
+        Raises
+        ------
+        NameTaken, StorageError
+        """
+        self._require_possible(subject)
+        folder = self._made_folder(subject)
+        with _disk():
+            for file in files:
+                with open_regular(file) as opened:
+                    data = opened.read()
+                if file.name == consent.FILE and (folder / consent.FILE).exists():
+                    self._write_consent(folder, self._read_consent(folder).joined(self._read_consent(file.parent)))
+                elif file.name == particulars.FILE and (folder / particulars.FILE).exists():
+                    self._write_particulars(folder, self._read_particulars(folder).joined(self._read_particulars(file.parent)))
+                elif file.name != identity.PERSON_FILE or not (folder / identity.PERSON_FILE).exists():
+                    write_durably(_free_place(folder, file.name), data)
+            sync_folder(folder)
+
     def _appears(self, subject: str, name: str, data: bytes) -> bool:
         """Store a file in a folder that gets the subject's name once it is durable; False if somebody made one meanwhile."""
         new = self.root / f"{_TRASH}{secrets.token_hex(8)}"  # of these a start deletes what a killed process left
@@ -562,8 +581,9 @@ class KnownFaces:
             if folder.is_dir():
                 sync_folder(folder)
                 # one whom clients know by an id stays, as in the services that they were written for
-                if os.listdir(folder) == [consent.FILE]:
-                    (folder / consent.FILE).unlink(missing_ok=True)
+                if set(os.listdir(folder)) <= {consent.FILE, particulars.FILE}:
+                    for name in (consent.FILE, particulars.FILE):
+                        (folder / name).unlink(missing_ok=True)
                 if folder != self.root:
                     with suppress(OSError):  # it is not empty
                         folder.rmdir()
@@ -629,13 +649,17 @@ class KnownFaces:
     def _merged(self, folder: Path, target: Path) -> Iterator[dict[str, str]]:
         moved: dict[Path, Path] = {}
         with _disk():
-            ours = (consent.FILE, identity.PERSON_FILE)
+            ours = (consent.FILE, identity.PERSON_FILE, particulars.FILE)
             files = sorted(entry.name for entry in os.scandir(folder) if entry.name not in ours)
             kept, joined = self._read_consent(target), self._read_consent(target).joined(self._read_consent(folder))
+            about = self._read_particulars(target)
+            both = about.joined(self._read_particulars(folder))
         try:
             with _disk():
                 if joined != kept:
                     self._write_consent(target, joined)
+                if both != about:
+                    self._write_particulars(target, both)
                 for file in files:
                     place = _free_place(target, file)
                     os.rename(folder / file, place)
@@ -648,10 +672,13 @@ class KnownFaces:
                     os.rename(new, old)
                 if joined != kept:
                     self._write_consent(target, kept)
+                if both != about:
+                    self._write_particulars(target, about)
                 sync_folder(folder)
             raise
         with _disk():
             (folder / consent.FILE).unlink(missing_ok=True)
+            (folder / particulars.FILE).unlink(missing_ok=True)
             if (folder / identity.PERSON_FILE).exists() and not (target / identity.PERSON_FILE).exists():
                 os.rename(folder / identity.PERSON_FILE, target / identity.PERSON_FILE)
                 sync_folder(target)
@@ -714,6 +741,48 @@ class KnownFaces:
         if folder is None:
             raise SubjectNotFound(f"nobody called {subject!r} is enrolled")
         write_identity(folder / identity.PERSON_FILE, held, self.vault, identity.PERSON)
+
+    # -- particulars --------------------------------------------------------------------------------------------
+
+    def particulars_stamp(self, subject: str) -> FileStamp | None:
+        """The stamp of the file with what is stored about a subject; None where there is none."""
+        folder = self.subject_folder(subject)
+        return None if folder is None else self.stamp(f"{folder.name}/{particulars.FILE}")
+
+    def particulars(self, subject: str) -> Particulars:
+        """What is stored about a subject besides photos; nothing where the file is damaged or cannot be decrypted."""
+        folder = self.subject_folder(subject)
+        return Particulars() if folder is None else self._read_particulars(folder)
+
+    def set_particulars(self, subject: str, held: Particulars) -> None:
+        """Store what is known about a subject; durable on return.
+
+        Raises
+        ------
+        SubjectNotFound, StorageError
+        """
+        folder = self.subject_folder(subject)
+        if folder is None:
+            raise SubjectNotFound(f"nobody called {subject!r} is enrolled")
+        with _disk():
+            self._write_particulars(folder, held)
+
+    def _read_particulars(self, folder: Path) -> Particulars:
+        try:
+            with open_regular(folder / particulars.FILE) as opened:
+                data = opened.read(2 * particulars.MAX_BYTES)
+            plain = data if self.vault is None else self.vault.open_or_plain(data, particulars.PURPOSE)
+            return Particulars.from_bytes(plain)
+        except (OSError, ValueError, SealBroken, KeyMissing):
+            return Particulars()
+
+    def _write_particulars(self, folder: Path, held: Particulars) -> None:
+        if not held:
+            (folder / particulars.FILE).unlink(missing_ok=True)
+            sync_folder(folder)
+            return
+        data = held.as_bytes()
+        write_durably(folder / particulars.FILE, data if self.vault is None else self.vault.seal(data, particulars.PURPOSE))
 
     def _read_consent(self, folder: Path) -> Consent:
         with _disk():

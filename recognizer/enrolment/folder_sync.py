@@ -10,12 +10,15 @@ from dataclasses import replace
 
 from recognizer.core import names
 from recognizer.core.errors import ImageError, InvalidName, KeyMissing, SealBroken
+from recognizer.enrolment import known_photos
 from recognizer.enrolment.cache import FEW, Encoding, FileStamp, photo_id
 from recognizer.enrolment.consents import Consents
 from recognizer.enrolment.conversion import Conversion
-from recognizer.enrolment.entries import EnrolmentState, Entry, wanted_face
+from recognizer.enrolment.entries import EnrolmentState, Entry
 from recognizer.enrolment.folder import FolderLook, PhotoFile, Problem, ReadFolder
 from recognizer.enrolment.photo_encoding import PASSING, EncodingReporter, PhotoEncoder
+from recognizer.enrolment.photo_marks import wanted_face
+from recognizer.enrolment.renamed_folders import PhotoOf, RenameReporter, renamed
 from recognizer.enrolment.template_file import is_template
 from recognizer.enrolment.template_file import read as read_template
 
@@ -44,6 +47,8 @@ class FolderSync:
     ----------
     look_seconds : float
         See `Enrolment.look_seconds`.
+    on_renamed : callable
+        See `Enrolment.report_renamed`.
     """
 
     def __init__(
@@ -57,7 +62,9 @@ class FolderSync:
         self._folder, self._cache, self._table, self._writing = state.folder, state.cache, state.table, state.writing
         self._consents, self._conversion, self._encoder, self._keep_photos = consents, conversion, encoder, keep_photos
         self._engine, self._max_bytes = encoder.options.engine.info.id, encoder.options.rules.max_bytes
+        self._dim = encoder.options.engine.info.dim
         self.look_seconds = 0.0
+        self.on_renamed: RenameReporter = lambda old, new: None
         self._lock = threading.Lock()  # one `sync` at a time
         self._tidies = False  # whether `tidy` was ever called
         self._known_version: tuple[int, int] | None = None  # the cache's version when everything in it was last learned
@@ -75,6 +82,10 @@ class FolderSync:
             self._encoder.check_interrupted()
             version = self._cache.version()
             look = self._look(changed)
+            if not look.whole and self._lacks_somebody(look):  # whose folder may be there under another name
+                look = self._look(None)
+            if self._keep_photos and not len(self._table) and len(look.photos) > FEW:
+                self._take_known(look.photos, version)
             with self._table.lock:
                 seen, gone = self._compared(look)
                 self._conversion.forget_gone(look.changed, seen)
@@ -93,6 +104,7 @@ class FolderSync:
             }
             self._take(ready, moved, cached, report)
             if gone:
+                self._report_renamed([(entry.subject, entry.path, entry.photo) for entry in gone])
                 self._drop_gone(gone)
             if self._writing.was_refused:
                 self._complete_cache()
@@ -158,15 +170,17 @@ class FolderSync:
     def _compared(self, look: FolderLook) -> tuple[dict[str, PhotoFile], list[Entry]]:
         """The files that were seen, by path, and the entries of those that are gone."""
         seen = {photo.path: photo for photo in look.photos}
-        known = [entry for name in look.changed for entry in self._table.in_folder(name)]
-        return seen, [entry for entry in known if entry.path not in seen]
+        known = (path for name in look.changed for path in self._table.paths_in(name))
+        gone = [self._table.get(path) for path in known if path not in seen]
+        return seen, [entry for entry in gone if entry is not None]
 
     def _note_read(self, look: FolderLook) -> None:
         """Do not read a folder again, until it changes, of which every file is known."""
         with self._table.lock:
             unknown = {photo.path.partition("/")[0] for photo in look.photos if not self._table.is_known(photo)}
-            known = {photo.path for photo in look.photos if self._table.is_known(photo)} - self._conversion.due
-            self._waiting = {path: since for path, since in list(self._waiting.items()) if path not in known}
+            if self._waiting:
+                known = {photo.path for photo in look.photos if self._table.is_known(photo)} - self._conversion.due
+                self._waiting = {path: since for path, since in list(self._waiting.items()) if path not in known}
             unknown.update(path.partition("/")[0] for path in (*list(self._conversion.due), *list(self._waiting)))
             for name, each in look.read.items():
                 if each.mark is not None and name in self._read and name not in unknown:
@@ -181,6 +195,23 @@ class FolderSync:
                 return False
             return time.monotonic() - since >= SETTLE
         return True
+
+    def _take_known(self, photos: Sequence[PhotoFile], version: tuple[int, int]) -> None:
+        """Enrol what the cache knows of many files, before anything was read, without a look into each.
+
+        Parameters
+        ----------
+        photos : sequence of PhotoFile
+            By path.
+        version : tuple of int
+            The cache's before the folder was looked at: while it is the same, no other process has erased anybody.
+        """
+        known = known_photos.read(self._cache, self._engine, self._dim, photos)
+        self._encoder.check_interrupted()
+        if self._cache.version() != version:
+            files = known.files
+            known = known.select([i for i, file in enumerate(files) if self._folder.stamp(file.path) == file.stamp])
+        self._table.load(known)
 
     def _take(
         self,
@@ -249,8 +280,40 @@ class FolderSync:
             if any(self._folder.stamp(entry.path) == entry.stamp for entry in gone):  # some may be back
                 there = {photo.path for photo in self._folder.look({}, {_folder_of(entry) for entry in gone}).photos}
                 gone = [entry for entry in gone if entry.path not in there]
-            gone = [entry for entry in gone if self._table.get(entry.path) is entry]
+            gone = [entry for entry in gone if self._table.holds(entry)]
             self._writing.attempt(lambda: self._table.drop(gone))
+
+    # -- folders that were renamed ------------------------------------------------------------------------------
+
+    def _lacks_somebody(self, look: FolderLook) -> bool:
+        with self._table.lock:
+            return any(self._table.count_in(folder) for folder in look.absent)
+
+    def _report_renamed(self, gone: Iterable[tuple[str, str, str]]) -> None:
+        """Report those whose folders were renamed. Called before anything is dropped, so that what fails is found again.
+
+        Parameters
+        ----------
+        gone : iterable of (str, str, str)
+            Subject, path and photo of each file that is gone.
+
+        Raises
+        ------
+        Busy
+        """
+        before: list[tuple[str, PhotoOf]] = [(name, (photo, wanted_face(path))) for name, path, photo in gone if photo]
+        left = {name for name in {name for name, _ in before} if not self._folder.has_folder_named(name)}
+        before = [each for each in before if each[0] in left]
+        if not before:
+            return
+        with self._table.lock:
+            there = [
+                (each.subject, (each.photo, wanted_face(each.path))) for each in self._table.all() if each.subject not in left
+            ]
+        for old, new in renamed(before, there).items():
+            with self._writing.gated() as writable:
+                if writable and not self._folder.has_folder_named(old) and self._folder.has_folder_named(new):
+                    self.on_renamed(old, new)
 
     # -- other processes ----------------------------------------------------------------------------------------
 
@@ -264,7 +327,10 @@ class FolderSync:
         with self._table.lock:
             seen, gone = self._compared(look)
             unread = self._learn(seen.values(), {entry.stamp: entry.photo for entry in gone})
-            self._table.drop(gone, unread)
+        if gone:
+            self._report_renamed([(entry.subject, entry.path, entry.photo) for entry in gone])
+        with self._table.lock:
+            self._table.drop([entry for entry in gone if self._table.get(entry.path) is entry], unread)
             self._known_version = version
         self._note_read(look)
         return True
@@ -308,12 +374,21 @@ class FolderSync:
     def tidy(self) -> None:
         """See `Enrolment.tidy`."""
         self._tidies = True
+        files = self._cache.paths()
+        with self._table.lock:
+            gone = [(path, photo) for path, photo in files.items() if not self._table.has(path)]
+        owners: list[tuple[str, str, str]] = []
+        for path, photo in gone:
+            with suppress(InvalidName):
+                owners.append((names.normalise(_folder_of_path(path)), path, photo))
+        self._report_renamed(owners)  # while no server ran
         with self._writing.locked() as writable:
             if writable:
                 self._writing.attempt(self._tidy_cache)
 
     def _tidy_cache(self) -> None:
-        self._table.erase_rows(set(self._cache.files()) - set(self._table.by_path()), self._cache.photos())
+        gone = {path: photo for path, photo in self._cache.paths().items() if not self._table.has(path)}
+        self._table.erase_rows(gone, self._cache.without_file().union(gone.values()))
         self._cache.forget_other_engines(self._engine)
 
     def _complete_cache(self) -> None:
@@ -334,4 +409,8 @@ class FolderSync:
 
 
 def _folder_of(entry: Entry) -> str:
-    return entry.path.partition("/")[0]
+    return _folder_of_path(entry.path)
+
+
+def _folder_of_path(path: str) -> str:
+    return path.partition("/")[0]

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from recognizer.core.errors import Busy, DecoderCrashed, DecoderTooSlow, DecoderUnavailable
-from recognizer.enrolment.entries import EnrolmentState, wanted_face
+from recognizer.enrolment.entries import EnrolmentState
 from recognizer.enrolment.examination import EncodingOptions, Examined, Work, examine_files
 from recognizer.enrolment.face_choice import thumbnail_key
 from recognizer.enrolment.folder import PhotoFile
+from recognizer.enrolment.photo_marks import wanted_face
 
 #: Photos encoded between two writes to the cache, so that an interrupted start goes on where it was.
 BATCH = 64

@@ -16,18 +16,21 @@ import numpy as np
 
 from recognizer.core import names
 from recognizer.core.consent import Consent
-from recognizer.core.errors import DatabaseAway, NameTaken, PhotoNotFound, StorageError, SubjectNotFound
+from recognizer.core.errors import Conflict, DatabaseAway, NameTaken, PhotoNotFound, StorageError, SubjectNotFound
 from recognizer.core.identity import Identity
+from recognizer.core.particulars import Particulars
 from recognizer.core.vault import Vault
 from recognizer.database.connection import ChangeWriter, Database
 from recognizer.enrolment.cache import FORCED, Encoding, FileStamp
 from recognizer.enrolment.duplicates import DISTANCE_SHARE, PictureGroups
 from recognizer.enrolment.enrolment import Enrolment
-from recognizer.enrolment.entries import Entry, marks
+from recognizer.enrolment.entries import Entry
 from recognizer.enrolment.examination import EncodingOptions, Examined
 from recognizer.enrolment.folder import Problem
 from recognizer.enrolment.photo_encoding import EncodingProgress, EncodingReporter
+from recognizer.enrolment.photo_marks import marks
 from recognizer.enrolment.photo_store import StoredPhotos
+from recognizer.enrolment.renamed_folders import RenameReporter
 from recognizer.enrolment.template_file import EXTENSION, is_template
 from recognizer.galleries.postgres.gallery import PostgresGallery, rename_subject, subject_number
 
@@ -125,6 +128,9 @@ class SharedEnrolment(Enrolment):
     def others_changed(self) -> bool:
         return bool(self.database.rows("select 1 from change where seq > %s limit 1", [self.shared_gallery.applied]))
 
+    def report_renamed(self, reporter: RenameReporter) -> None:
+        """Nothing: nobody renames a person in the database by hand."""
+
     def learn(self, subject: str) -> None:
         self.catch_up()
 
@@ -192,6 +198,15 @@ class SharedEnrolment(Enrolment):
             (note, consent.expires, consent.ends, number),
         )
         changes.note("subject", number)
+
+    def particulars(self, subject: str) -> Particulars:
+        return Particulars()
+
+    def change_particulars(self, subject: str, change: Callable[[Particulars], Particulars]) -> Particulars:
+        changed = change(Particulars())
+        if changed:
+            raise Conflict("tags, covers and file names are not stored in a database that servers share")
+        return changed
 
     def expired(self, now: float | None = None) -> dict[str, float]:
         try:

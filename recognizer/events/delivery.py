@@ -27,6 +27,16 @@ def backoff(attempt: int, least: float = 1.0, most: float = 300.0) -> float:
     return min(most, least * 2 ** min(attempt - 1, 20)) * random.uniform(0.5, 1.0)
 
 
+def message_id(event: dict) -> str:
+    """The id of an event's message, the same each time it is sent, so that receivers recognise it."""
+    return f"recognizer-{event['id']}"
+
+
+def message_body(event: dict) -> bytes:
+    """An event's message: its JSON in UTF-8, the same for webhooks and message queues."""
+    return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+
+
 class Cursor:
     """The id of the last event that a receiver has processed, in a file. One thread owns it.
 

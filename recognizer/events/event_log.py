@@ -341,7 +341,8 @@ class EventLog:
     @property
     def first(self) -> int:
         """The id of the oldest event that is stored; one more than `last` if there is none."""
-        return next(iter(first_ids(self.folder)), self.last + 1)
+        last = self.last  # before the files are listed: an event that is written meanwhile is not the one before the first
+        return next(iter(first_ids(self.folder)), last + 1)
 
     def newest(self) -> int:
         """The id of the newest event, also if another process writes."""

@@ -12,7 +12,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import json
 import logging
 import time
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from recognizer.core.errors import AddressRefused, FetchError, InvalidUrl, RecognizerError, SettingsError
-from recognizer.events.delivery import Delivery, backoff
+from recognizer.events.delivery import Delivery, backoff, message_body, message_id
 from recognizer.events.event_files import seconds
 from recognizer.events.event_log import EventLog
 from recognizer.fetching.fetcher import Fetcher
@@ -146,15 +145,14 @@ class Webhook(Delivery):
         self.problem = problem
 
     def _send(self, event: dict) -> None:
-        body = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
-        message_id, timestamp = f"recognizer-{event['id']}", int(self._now())
+        body, number, timestamp = message_body(event), message_id(event), int(self._now())
         headers = {
             "Content-Type": "application/json",
-            "webhook-id": message_id,
+            "webhook-id": number,
             "webhook-timestamp": str(timestamp),
         }
         if self.rules.secret:
-            headers["webhook-signature"] = signature(self.rules.secret, message_id, timestamp, body)
+            headers["webhook-signature"] = signature(self.rules.secret, number, timestamp, body)
         self._fetcher.post(self._url, body, headers)
 
     def _why(self, error: Exception) -> str:

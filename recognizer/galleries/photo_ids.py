@@ -26,7 +26,7 @@ class PhotoIds:
     def put(self, start: int, photos: Sequence[str]) -> None:
         """Set the ids of consecutive rows, for which there is room."""
         for row, photo in enumerate(photos, start):
-            data = _as_bytes(photo)
+            data = as_bytes(photo)
             if data is None:
                 self._others[row] = photo
             else:
@@ -53,7 +53,7 @@ class PhotoIds:
         return self._bytes[row].tobytes().hex() if other is None else other
 
 
-def _as_bytes(photo: str) -> bytes | None:
+def as_bytes(photo: str) -> bytes | None:
     """The bytes of an id of 32 lower-case hexadecimal digits; None of any other."""
     if len(photo) != 2 * PhotoIds.BYTES:
         return None

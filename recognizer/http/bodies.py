@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 import contextlib
+import encodings
+import functools
 import json
 import re
 import threading
@@ -26,6 +29,8 @@ PHOTO_FIELDS = {"file": "file", "files": "file", "image": "file", "photo": "file
 BASE64_FIELDS = {"image_base64": "file", "other_base64": "other"}
 #: Largest body without its photos, in bytes.
 PLAIN_BYTES = 64 * 1024
+#: The same for a route that takes a batch of URLs.
+BATCH_BYTES = 8 * 1024 * 1024
 #: Set in the environ by a server that did not read a body because it is too large: the limit.
 TOO_LARGE = "recognizer.body_too_large"
 _MAX_FIELDS = 100
@@ -33,6 +38,8 @@ _MAX_NAME = 100
 _MAX_DEPTH = 20
 #: Values, objects and lists of a JSON body that is larger than `PLAIN_BYTES`.
 _MAX_NODES = 10_000
+#: The same for a batch of URLs.
+_BATCH_NODES = 50_000
 _MAX_DIGITS = 100
 _FORM_BEGIN = re.compile(rb"[A-Za-z0-9_.%%+*~$-][A-Za-z0-9_.%%+*~$:/\[\]-]{0,%d}=" % _MAX_NAME)
 _JSON_BEGIN = re.compile(rb'[ \t\r\n]{0,100}\{[ \t\r\n]{0,100}"')
@@ -46,16 +53,21 @@ _ASCII_BLANKS = b" \t\r\n\f\v"
 
 @dataclass
 class Body:
-    """The contents of a body: plain fields as given (text, or JSON's own types), and photos as bytes by field."""
+    """The contents of a body: plain fields as given (text, or JSON's own types), and photos as bytes by field.
+
+    `file_names` has the name of the file for each photo, None where the sender gave none.
+    """
 
     fields: dict[str, object] = field(default_factory=dict)
     photos: dict[str, list[bytes]] = field(default_factory=dict)
+    file_names: dict[str, list[str | None]] = field(default_factory=dict, compare=False)
 
-    def add_photo(self, name: str, data: bytes) -> None:
+    def add_photo(self, name: str, data: bytes, file_name: str | None = None) -> None:
         self.photos.setdefault(name, []).append(data)
+        self.file_names.setdefault(name, []).append(file_name)
 
 
-def read(environ: Mapping, limit: int, takes_photos: bool = True) -> Body:
+def read(environ: Mapping, limit: int, takes_photos: bool = True, plain_bytes: int = PLAIN_BYTES) -> Body:
     """Read the body of a WSGI request.
 
     The beginning of the body takes precedence over its header: a photo sent with curl's ``--data-binary`` claims to be a
@@ -68,6 +80,8 @@ def read(environ: Mapping, limit: int, takes_photos: bool = True) -> Body:
         Largest body, in bytes.
     takes_photos : bool
         Whether the route takes photos. If not, the body may have `PLAIN_BYTES` at most.
+    plain_bytes : int
+        Largest body without its photos.
 
     Raises
     ------
@@ -81,7 +95,7 @@ def read(environ: Mapping, limit: int, takes_photos: bool = True) -> Body:
     if not data:
         return Body()
     with turn(data):
-        return _parsed(environ.get("CONTENT_TYPE", ""), data)
+        return _parsed(environ.get("CONTENT_TYPE", ""), data, plain_bytes)
 
 
 def turn(data: bytes) -> contextlib.AbstractContextManager:
@@ -89,18 +103,18 @@ def turn(data: bytes) -> contextlib.AbstractContextManager:
     return _one_at_a_time if len(data) > _LARGE else contextlib.nullcontext()
 
 
-def _parsed(content_type: str, data: bytes) -> Body:
+def _parsed(content_type: str, data: bytes, most: int) -> Body:
     kind = content_type.split(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        return _multipart(content_type, data)
+        return _multipart(content_type, data, most)
     if sniff(data) is None:
         if kind == "application/json" or kind.endswith("+json"):
-            return _json(data)
+            return _json(json_in_utf8(content_type, data), most)
         if kind == "application/x-www-form-urlencoded":
             if _JSON_BEGIN.match(data):
                 raise BadRequest("the body looks like JSON; send it with Content-Type: application/json")
             if _is_form(data):
-                return _form(data)
+                return _form(data, most)
     body = Body()
     body.add_photo("file", data)
     return body
@@ -154,8 +168,8 @@ def _read_exactly(stream: BinaryIO, size: int) -> bytes:
 class _Plain:
     """Counts the bytes of a body that belong to no photo."""
 
-    def __init__(self) -> None:
-        self.bytes = 0
+    def __init__(self, most: int) -> None:
+        self.bytes, self._most = 0, most
 
     def add(self, size: int) -> None:
         """Count some more.
@@ -165,9 +179,9 @@ class _Plain:
         BodyTooLarge
         """
         self.bytes += size
-        if self.bytes > PLAIN_BYTES:
-            message = f"expected at most {PLAIN_BYTES} bytes besides photos, got more"
-            raise BodyTooLarge(message, max_bytes=PLAIN_BYTES)
+        if self.bytes > self._most:
+            message = f"expected at most {self._most} bytes besides photos, got more"
+            raise BodyTooLarge(message, max_bytes=self._most)
 
 
 def _add_field(body: Body, name: str, value: object) -> None:
@@ -186,27 +200,59 @@ def _add_field(body: Body, name: str, value: object) -> None:
 # -- multipart ----------------------------------------------------------------------------------------------------------
 
 
-def _multipart(content_type: str, data: bytes) -> Body:
-    charset = _charset(content_type)
-    body, plain = Body(), _Plain()
-    for name, is_file, content in read_multipart(content_type, data):
-        _add_part(body, plain, name, is_file, content, charset)
+def _multipart(content_type: str, data: bytes, most: int) -> Body:
+    body, plain = Body(), _Plain(most)
+    for name, is_file, content, file_name in read_multipart(content_type, data):
+        _add_part(body, plain, name, is_file, content, file_name)
     return body
 
 
-def _charset(content_type: str) -> str:
+def _charset(content_type: str) -> str | None:
+    """The encoding of text that a header names; None if it names none.
+
+    Raises
+    ------
+    LookupError
+        The name stands for no encoding of text.
+    """
     from multipart import parse_options_header
 
-    charset: str = parse_options_header(content_type)[1].get("charset", "utf-8")
+    named = parse_options_header(content_type)[1].get("charset")
+    if named is None:
+        return None
+    name = encodings.normalize_encoding(named).lower()
+    if name not in _charsets():  # Python would remember every name that it does not know
+        raise LookupError(f"unknown encoding: {cut(named)}")
+    "".encode(name)  # an error for what encodes no text, such as hex
+    return codecs.lookup(name).name
+
+
+@functools.cache
+def _charsets() -> frozenset[str]:
+    """The names of encodings, as `normalize_encoding` writes them."""
+    from encodings.aliases import aliases
+
+    return frozenset({*aliases, *aliases.values()})
+
+
+def json_in_utf8(content_type: str, data: bytes) -> bytes:
+    """JSON of a body whose header names another encoding, in UTF-8. UTF-16 and UTF-32 stay: `json` knows them.
+
+    Raises
+    ------
+    BadRequest
+    """
     try:
-        "".encode(charset)
-    except (UnicodeError, LookupError) as error:
-        raise BadRequest(f"the multipart body cannot be read: {cut(str(error))}") from None
-    return charset
+        charset = _charset(content_type)
+        if charset is None or charset.startswith("utf"):
+            return data
+        return data.decode(charset).encode()
+    except (ValueError, LookupError) as error:
+        raise BadRequest(f"the body is not JSON: {cut(str(error))}") from None
 
 
-def read_multipart(content_type: str, data: bytes) -> Iterator[tuple[str, bool, bytes]]:
-    """Name, whether it is a file, and content of each part of a multipart body.
+def read_multipart(content_type: str, data: bytes) -> Iterator[tuple[str, bool, bytes, str | None]]:
+    """Name, whether it is a file, content and the file's name of each part of a multipart body.
 
     Raises
     ------
@@ -215,17 +261,19 @@ def read_multipart(content_type: str, data: bytes) -> Iterator[tuple[str, bool, 
     from multipart import MultipartError, ParserLimitReached, parse_options_header
 
     try:
-        yield from _parts(data, parse_options_header(content_type)[1].get("boundary", ""))
+        charset = _charset(content_type) or "utf-8"
+        yield from _parts(data, parse_options_header(content_type)[1].get("boundary", ""), charset)
     except ParserLimitReached as error:
         raise BodyTooLarge(f"the multipart body has too many or too large parts: {cut(str(error))}") from None
-    except (MultipartError, UnicodeError) as error:
+    except (MultipartError, ValueError, LookupError) as error:
         raise BadRequest(f"the multipart body cannot be read: {cut(str(error))}") from None
 
 
-def _parts(data: bytes, boundary: str) -> Iterator[tuple[str, bool, bytes]]:
-    """Name, whether it is a file, and content of each part. All in memory: the size of `data` is bounded already.
+def _parts(data: bytes, boundary: str, charset: str) -> Iterator[tuple[str, bool, bytes, str | None]]:
+    """Name, whether it is a file, content and the file's name of each part. All in memory: the size of `data` is bounded.
 
-    Part headers are read as Latin-1, which every byte is: the name of a file may be in any encoding, and is not used.
+    Part headers are read as Latin-1, which every byte is: the name of a file may be in any encoding. Text is in UTF-8
+    afterwards; `charset` is the encoding of text whose part names none.
     """
     from multipart import MultipartSegment, PushMultipartParser
 
@@ -246,12 +294,46 @@ def _parts(data: bytes, boundary: str) -> Iterator[tuple[str, bool, bytes]]:
             elif segment is not None:
                 disposition = segment.header("Content-Disposition") or ""
                 kind = (segment.header("Content-Type") or "text/plain").split(";")[0].strip().lower()
+                content = _transferred(segment.header("Content-Transfer-Encoding"), content)
                 name, is_file = _in_utf8(segment.name), bool(_FILENAME.search(disposition))
                 if is_file and not content and segment.filename == "":
                     continue  # a form of a web page in which no file was chosen
                 if not is_file and (name in PHOTO_FIELDS or not kind.startswith("text/")):
                     is_file = sniff(content) is not None
-                yield name, is_file, content
+                if not is_file:
+                    content = _text_in_utf8(name, segment.header("Content-Type") or "", charset, content)
+                yield name, is_file, content, _in_utf8(segment.filename) if segment.filename else None
+
+
+def _transferred(encoding: str | None, content: bytes) -> bytes:
+    """The content of a part without the encoding that programs for e-mail send it in.
+
+    Raises
+    ------
+    BadRequest
+    """
+    how = (encoding or "").strip().lower()
+    if how == "base64":
+        return decode_base64("the multipart body", content)
+    return binascii.a2b_qp(content) if how == "quoted-printable" else content
+
+
+def _text_in_utf8(name: str, content_type: str, charset: str, content: bytes) -> bytes:
+    """Text of a part in UTF-8.
+
+    Raises
+    ------
+    InvalidParameter
+        It is not in the encoding that its header names.
+    """
+    with contextlib.suppress(LookupError):  # an unknown encoding may be UTF-8, or is an error later
+        charset = _charset(content_type) or charset
+    if len(content) > BATCH_BYTES or charset == "utf-8":
+        return content
+    try:
+        return content.decode(charset).encode()
+    except UnicodeError:
+        raise InvalidParameter(f"{cut(name)}: expected text in {charset}") from None
 
 
 def _in_utf8(text: str) -> str:
@@ -262,10 +344,10 @@ def _in_utf8(text: str) -> str:
         return text
 
 
-def _add_part(body: Body, plain: _Plain, name: str, is_file: bool, content: bytes, charset: str) -> None:
+def _add_part(body: Body, plain: _Plain, name: str, is_file: bool, content: bytes, file_name: str | None) -> None:
     plain.add(len(name))
     if is_file:
-        body.add_photo(PHOTO_FIELDS.get(name, cut(name)), content)
+        body.add_photo(PHOTO_FIELDS.get(name, cut(name)), content, file_name)
     elif name in BASE64_FIELDS:
         _add_field(body, name, content)
     elif name in PHOTO_FIELDS:
@@ -273,9 +355,9 @@ def _add_part(body: Body, plain: _Plain, name: str, is_file: bool, content: byte
     else:
         plain.add(len(content))
         try:
-            text = content.decode(charset)
+            text = content.decode()
         except UnicodeError:
-            raise InvalidParameter(f"{cut(name)}: expected text in {cut(charset, 20)}") from None
+            raise InvalidParameter(f"{cut(name)}: expected text in utf-8") from None
         _add_field(body, name, text)
 
 
@@ -287,10 +369,10 @@ def _is_form(data: bytes) -> bool:
     return _FORM_BEGIN.match(data) is not None
 
 
-def _form(data: bytes) -> Body:
+def _form(data: bytes, most: int) -> Body:
     if data.count(b"&") >= _MAX_FIELDS:
         raise BadRequest(f"the form cannot be read: expected at most {_MAX_FIELDS} fields")
-    body, plain = Body(), _Plain()
+    body, plain = Body(), _Plain(most)
     for pair in data.split(b"&"):
         if not pair:
             continue
@@ -361,7 +443,7 @@ def _hex_values():
 # -- JSON ---------------------------------------------------------------------------------------------------------------
 
 
-def json_value(data: bytes) -> object:
+def json_value(data: bytes, nodes: int = _MAX_NODES) -> object:
     """Any JSON of bounded size and depth; an object with a name twice is refused.
 
     Raises
@@ -369,8 +451,8 @@ def json_value(data: bytes) -> object:
     BodyTooLarge, BadRequest, InvalidParameter
     """
     # Each value but the first has one of these before it, so this is at least how many there are.
-    if len(data) > PLAIN_BYTES and sum(map(data.count, (b",", b"[", b"{"))) > _MAX_NODES:
-        raise BodyTooLarge(f"expected JSON with at most {_MAX_NODES} values, got more", max_values=_MAX_NODES)
+    if len(data) > PLAIN_BYTES and sum(map(data.count, (b",", b"[", b"{"))) > nodes:
+        raise BodyTooLarge(f"expected JSON with at most {nodes} values, got more", max_values=nodes)
     try:
         content = json.loads(
             data,
@@ -381,17 +463,18 @@ def json_value(data: bytes) -> object:
         )
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else cut(str(error))
+        reason = "it is not UTF-8" if isinstance(error, UnicodeError) else reason
         raise BadRequest(f"the body is not JSON: {reason}") from None
     if _depth(content) > _MAX_DEPTH:
         raise BadRequest(f"expected JSON nested at most {_MAX_DEPTH} deep")
     return content
 
 
-def _json(data: bytes) -> Body:
-    content = json_value(data)
+def _json(data: bytes, most: int) -> Body:
+    content = json_value(data, _BATCH_NODES if most > PLAIN_BYTES else _MAX_NODES)
     if not isinstance(content, dict):
         raise BadRequest(f"expected a JSON object, got {type(content).__name__}")
-    body, plain = Body(), _Plain()
+    body, plain = Body(), _Plain(most)
     for name, value in content.items():
         plain.add(len(name) + (0 if name in BASE64_FIELDS else _size(value)))
         if name in BASE64_FIELDS and isinstance(value, list):

@@ -194,7 +194,7 @@ def _read(content_type: str, data: bytes) -> LooseBody:
         return _multipart(content_type, data)
     if sniff(data) is None:
         if kind == "application/json" or kind.endswith("+json") or kind.startswith("application/x-amz-json"):
-            content = bodies.json_value(data)
+            content = bodies.json_value(bodies.json_in_utf8(content_type, data))
             return LooseBody(content if isinstance(content, dict) else {}, content=content)
         if kind == "application/x-www-form-urlencoded":
             return _form(data)
@@ -205,7 +205,7 @@ def _multipart(content_type: str, data: bytes) -> LooseBody:
     fields: dict[str, str] = {}
     files: list[tuple[str, bytes]] = []
     plain = 0
-    for name, is_file, content in bodies.read_multipart(content_type, data):
+    for name, is_file, content, _ in bodies.read_multipart(content_type, data):
         if is_file or sniff(content) is not None:
             files.append((name, content))
             continue
@@ -223,7 +223,10 @@ def _form(data: bytes) -> LooseBody:
     if data.count(b"&") >= _MAX_FIELDS:
         raise BadRequest(f"expected at most {_MAX_FIELDS} fields")
     fields: dict[str, str] = {}
-    for pair in filter(None, data.decode("utf-8", "replace").split("&")):
-        name, _, value = pair.partition("=")
-        fields.setdefault(unquote_plus(name), unquote_plus(value))
+    try:
+        for pair in filter(None, data.decode().split("&")):
+            name, _, value = pair.partition("=")
+            fields.setdefault(unquote_plus(name, errors="strict"), unquote_plus(value, errors="strict"))
+    except UnicodeDecodeError:
+        raise BadRequest("the form cannot be read: expected UTF-8, percent-encoded") from None
     return LooseBody(fields)

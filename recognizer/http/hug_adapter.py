@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
 
 import falcon
 import hug
@@ -38,6 +39,7 @@ from recognizer.http.observing import Observing
 from recognizer.http.reload import Reloader, serve_at_once
 from recognizer.http.statuses import status_of
 from recognizer.http.wsgi import Guard
+from recognizer.jobs.job_model import OPERATIONS
 
 if TYPE_CHECKING:
     from recognizer.http.site import Site
@@ -51,6 +53,9 @@ format_type = hug.types.one_of(["json", "jpeg"])
 event_id_type = hug.types.in_range(0, 10**15)
 events_format_type = hug.types.one_of(["sse", "json"])
 presence_format_type = hug.types.one_of(["json", "csv"])
+results_format_type = hug.types.one_of(["json", "ndjson"])
+job_operation_type = hug.types.one_of(OPERATIONS)
+people_order_type = hug.types.one_of(["name", "photos", "seen", "expires"])
 role_type = hug.types.one_of(ROLES)
 
 
@@ -69,6 +74,30 @@ def ids(value):
     if not all(isinstance(part, str) for part in parts):
         raise ValueError("expected ids")
     return [part.strip() for part in parts if part.strip()]
+
+
+#: What may be said of a photo of a batch, besides its URL.
+_BATCH_FIELDS = ("id", "subject")
+
+
+@hug.type()
+def batch(value):
+    """URLs, as a list or separated by spaces; in a list, objects with url, subject and id as well"""
+    found = []
+    for each in value if isinstance(value, list) else value.split():
+        item = {"url": each} if isinstance(each, str) else each
+        if not isinstance(item, dict) or set(item) - {"url", *_BATCH_FIELDS} or not isinstance(item.get("url"), str):
+            raise ValueError("expected URLs, or objects with url, subject and id")
+        for name in _BATCH_FIELDS:
+            if not isinstance(item.get(name, ""), str) or len(item.get(name, "")) > 500:
+                raise ValueError(f"expected {name} as text of at most 500 characters")
+        source = {name: item[name] for name in ("url", "id") if name in item}
+        found.append({"source": source, "subject": item.get("subject")})
+    return found
+
+
+#: Types of parameters whose values may be lists.
+_LISTS = (ids, batch)
 
 
 # -- forms of replies and errors ---------------------------------------------------------------------------------
@@ -263,14 +292,16 @@ class RequestParameters:
         route = getattr(resource, f"on_{request.method.lower()}", None)
         if not hasattr(route, "all_parameters"):
             return
+        check_query(request.env)
         if hasattr(route.interface.spec, "dialect"):
             request.params.clear()  # a dialect reads them itself, and Hug would put them before those of the path
             return
         known = set(route.all_parameters) - {"request", "response", *params}
         taken = {field for field, url in _PHOTOS if url in known}
-        body = bodies.read(request.env, self._max_body, bool(taken))
-        request.context.body = body
         declared = route.interface.spec.__annotations__
+        plain = bodies.BATCH_BYTES if batch in declared.values() else bodies.PLAIN_BYTES
+        body = bodies.read(request.env, self._max_body, bool(taken), plain)
+        request.context.body = body
         for name, value in body.fields.items():
             value = as_choice(value, declared.get(name))
             check_json_type(name, value, declared.get(name))
@@ -285,7 +316,7 @@ class RequestParameters:
             ways = f"expected it as {' or '.join(sorted(taken))}" if taken else "no photo is taken here"
             raise InvalidParameter(f"{cut(field)}: got a photo or raw data in the body; {ways}")
         for name, value in request.params.items():
-            if isinstance(value, (list, dict)) and declared.get(name) is not ids:
+            if isinstance(value, (list, dict)) and declared.get(name) not in _LISTS:
                 raise InvalidParameter(f"{name}: expected one value, got several")
         for name in [name for name, value in request.params.items() if value is None or value == ""]:
             del request.params[name]
@@ -294,6 +325,19 @@ class RequestParameters:
         request.env["recognizer.route"] = request.uri_template or UNKNOWN
         if request.method == "HEAD" and response.data is not None:
             response.set_header("Content-Length", str(len(response.data)))
+
+
+def check_query(environ: Mapping[str, Any]) -> None:
+    """Refuse a query that is not UTF-8, percent-encoded or not: a name in it would be stored as another one.
+
+    Raises
+    ------
+    BadRequest
+    """
+    try:
+        unquote_to_bytes(environ.get("QUERY_STRING", "").encode("latin-1")).decode()
+    except UnicodeDecodeError:
+        raise BadRequest("the query of the URL: expected UTF-8, percent-encoded") from None
 
 
 def as_choice(value, kind):
@@ -324,6 +368,10 @@ def schema_of(kind) -> dict:
         return {"type": "string", "enum": sorted(kind.values)}
     if kind is ids:
         return {"type": "array", "items": {"type": "string"}}
+    if kind is batch:
+        fields = {name: {"type": "string"} for name in ("url", *_BATCH_FIELDS)}
+        one = {"type": "object", "properties": fields, "required": ["url"], "additionalProperties": False}
+        return {"type": "array", "items": {"anyOf": [{"type": "string"}, one]}}
     if kind is switch:
         return {"type": ["boolean", "integer"], "enum": [True, False, 1, 0]}
     known = [(number, "integer"), (fraction, "number"), (text, "string")]

@@ -85,6 +85,7 @@ def enrol_photos(
     as_one: bool = False,
     details: dict[str, str] | None = None,
     group: str | None = None,
+    taken: str | None = None,
 ) -> dict:
     """Enrol photos, and report the result of each.
 
@@ -96,13 +97,18 @@ def enrol_photos(
         Added to the one line of the audit log.
     group : str, optional
         Where they are enrolled; by default in known_faces.
+    taken : str, optional
+        When they were taken, for those that do not say so.
     """
+    names = request.context.body.file_names.get("file", [])
+    names = names if len(names) == len(given) else [None] * len(given)  # a URL tells no name
     subjects = site.service.groups.get(group).subjects
     shown, errors = [], []
     with one_act(**details or {}):
-        for each in given:
+        for each, name in zip(given, names, strict=True):
             try:
-                shown.append(replies.enrolled(subjects.enrol(subject, each, face=face, force=force)))
+                enrolled = subjects.enrol(subject, each, face=face, force=force, file=name, taken=taken)
+                shown.append(replies.enrolled(enrolled))
             except (ImageError, FaceError, Conflict, Busy, StorageError) as error:
                 errors.append(error)  # of several photos, the earlier ones are enrolled: the reply has to say so
                 shown.append({"status": "refused", "error": replies.error(error)})

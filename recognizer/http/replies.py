@@ -10,15 +10,20 @@ from recognizer.core import geometry
 from recognizer.core.brief import MESSAGE, cut
 from recognizer.core.errors import RecognizerError
 from recognizer.core.names import DEFAULT_GROUP
+from recognizer.core.particulars import Particulars
+from recognizer.core.times import iso_time
 from recognizer.core.types import Candidate
+from recognizer.enrolment.bin_folder import BinItem
 from recognizer.enrolment.cache import Encoding
 from recognizer.enrolment.enrolled import EnrolledPhoto, Person, PersonPhoto
 from recognizer.enrolment.folder import Problem
 from recognizer.enrolment.template_file import EXTENSION
+from recognizer.events.last_seen import SeenPerson
 from recognizer.photos import quality
 from recognizer.photos.plain import box, face_quality, found_object, rounded, seen_face, significant, timing
 from recognizer.photos.results import Seen, SeenObjects
 from recognizer.strangers.model import Stranger
+from recognizer.video.sources.cameras import plain_state
 
 if TYPE_CHECKING:
     from recognizer.access.access_file import ApiKey
@@ -118,24 +123,43 @@ def group(found: PeopleGroup) -> dict:
     }
 
 
-def person(result: Person, *, photos: bool, group: str | None = None) -> dict:
-    """A subject of a group; `photos` says whether every photo is listed or only counted."""
+def person(result: Person, *, photos: bool, group: str | None = None, seen: SeenPerson | None = None) -> dict:
+    """A subject of a group; `photos` says whether every photo is listed or only counted, `seen` when cameras showed them."""
     usable = [photo for photo in result.photos if photo.encoding.vector is not None]
-    shown_by = next((photo for photo in usable if not photo.file.endswith("." + EXTENSION)), None)
+    kept, about = [photo for photo in usable if not photo.file.endswith("." + EXTENSION)], result.particulars
+    shown_by = next((photo for photo in kept if photo.id == about.cover), kept[0] if kept else None)
     shown = {
         "name": result.name,
-        "photos": [_photo(result.name, photo, group) for photo in result.photos] if photos else len(result.photos),
+        "photos": [_photo(result.name, photo, group, about) for photo in result.photos] if photos else len(result.photos),
         "templates": result.templates,
         "problems": sum(photo.encoding.problem is not None for photo in result.photos),
         "thumbnail": _link(result.name, shown_by.id, group, thumbnail=True) if shown_by else None,
         "consent": result.consent.note,
         "expires": result.consent.expires,
         "expired": result.consent.expired(),
+        "tags": list(about.tags),
+        "cover": shown_by.id if shown_by and shown_by.id == about.cover else None,
+        "last_seen": None if seen is None else seen.last,
+        "visits": None if seen is None else seen.visits,
     }
     return shown
 
 
-def _photo(name: str, photo: PersonPhoto, group: str | None) -> dict:
+def binned(item: BinItem, until: float, group: str | None = None) -> dict:
+    """A deletion that can be undone."""
+    asked = "" if group is None else f"?group={quote(group, safe='')}"
+    return {
+        "id": item.id,
+        "kind": item.kind,
+        "subject": item.subject,
+        "photos": sum(not name.startswith(".") for name in item.files),
+        "deleted": iso_time(item.deleted),
+        "until": iso_time(until),
+        "thumbnail": f"/bin/{item.id}/thumbnail.jpg{asked}" if item.thumbnail else None,
+    }
+
+
+def _photo(name: str, photo: PersonPhoto, group: str | None, about: Particulars) -> dict:
     kept = not photo.file.endswith("." + EXTENSION)
     shown: dict[str, Any] = {"id": photo.id, "file": photo.file, "bytes": photo.bytes}
     if photo.encoding.vector is not None:
@@ -153,6 +177,9 @@ def _photo(name: str, photo: PersonPhoto, group: str | None) -> dict:
             shown["warnings"] = list(photo.warnings)
     else:
         shown["problem"] = {"code": photo.encoding.problem, "message": photo.encoding.message}
+    origin = about.photos.get(photo.id or "")
+    if origin is not None:
+        shown["original"] = {"name": origin.name, "taken": origin.taken, "added": origin.added}
     return shown
 
 
@@ -221,7 +248,7 @@ def key(held: ApiKey, now: float) -> dict:
 
 def camera(entry: CameraEntry) -> dict:
     """A camera of the list and its state; its source without secrets."""
-    reader, state = entry.camera, entry.camera.state
+    seen = (entry.elsewhere and entry.elsewhere.state) or plain_state(entry)
     return {
         "id": entry.id,
         "name": entry.name,
@@ -230,10 +257,8 @@ def camera(entry: CameraEntry) -> dict:
         "always": entry.always,
         "group": entry.group or DEFAULT_GROUP,
         "fixed": entry.fixed,
-        "state": {"name": state.name, "reason": state.reason or None, "since": round(state.since, 3)},
-        "turn_wanted": reader.turn_wanted,
-        "fps": round(reader.fps, 1),
-        "frames": reader.counts,
+        "node": entry.node,
+        **seen,
     }
 
 

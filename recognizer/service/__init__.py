@@ -32,6 +32,8 @@ from recognizer.database import nodes, schema
 from recognizer.database.connection import Database
 from recognizer.database.opening import open_adjustments, open_audit, open_database, open_lock
 from recognizer.engines import make_engine, weights_for
+from recognizer.enrolment import bin_folder
+from recognizer.enrolment.bin_folder import Bin
 from recognizer.enrolment.bulk import BulkSettings
 from recognizer.enrolment.cache import EncodingsCache
 from recognizer.enrolment.closeness import GalleryCalibration, Measurement
@@ -65,6 +67,7 @@ from recognizer.service.group_audit import GroupAudit
 from recognizer.service.group_follower import GroupFollower
 from recognizer.service.group_vision import GroupVision
 from recognizer.service.groups import SEPARATOR, PeopleGroup, PeopleGroups
+from recognizer.service.job_service import JobLimits, KeptJobs
 from recognizer.service.matcher import Matcher
 from recognizer.service.node_work import NodeWork
 from recognizer.service.object_finder import ObjectFinder
@@ -74,9 +77,11 @@ from recognizer.service.stranger_service import KeptStrangers
 from recognizer.service.subject_holdings import (
     ArchiveHolding,
     AuditNamesHolding,
+    BinHolding,
     DetectedFacesHolding,
     EnrolledHolding,
     EventsHolding,
+    JobsHolding,
     LeftoversHolding,
     OtherCachesHolding,
     StrangersHolding,
@@ -89,6 +94,7 @@ from recognizer.service.video_service import Video
 from recognizer.service.visit_service import KeptVisits
 from recognizer.video.sources.cameras import Cameras
 from recognizer.video.sources.reach import Reach
+from recognizer.video.sources.shared_cameras import SharedCameras
 from recognizer.video.sources.source import parse_source
 from recognizer.video.tracking.vision import EngineVision
 from recognizer.video.tracking.workers import cores
@@ -184,6 +190,19 @@ class Service:
         )
         self._other_caches = other_caches = OtherCachesHolding(enrolment, [state / name for name in reseal.CACHES[1:]])
         self.visits = KeptVisits(state, settings.sightings, settings.sightings_days, engine, self.matcher, rules, self.vault)
+        #: Batches of photos that are worked off in the background.
+        self.jobs = KeptJobs(
+            state,
+            enrolment.database if isinstance(enrolment, SharedEnrolment) else None,
+            _job_limits(settings, pool.workers),
+            lambda: self.groups,
+            self.attribute_finder,
+            pool,
+            fetcher,
+            self.others.learn,
+            audit,
+            self.vault,
+        )
         of_this_node: list[Holding] = [
             EventsHolding(self.events),
             WaitingPicturesHolding(self.strangers, lambda: self.video.sightings),
@@ -197,17 +216,21 @@ class Service:
         self.node_work: NodeWork | None = None
         if isinstance(enrolment, SharedEnrolment):
             self.node_work = NodeWork(enrolment, [other_caches, *of_this_node, leftovers], engine.info.dim)
+        deletions = None if self.is_shared else self._bin(state)
         #: Every keeper of what is stored about people; see `holdings`.
         self.holdings = Holdings(
             [
                 EnrolledHolding(enrolment, rules.max_bytes),
+                BinHolding(deletions, rules.max_bytes, self.vault),
                 other_caches,
                 *of_this_node,
+                JobsHolding(self.jobs),
                 AuditNamesHolding(audit),
                 leftovers,
             ]
         )
-        self.erasures = Erasures(self.holdings, enrolment, audit, Unfinished(state / reseal.UNFINISHED, self.vault), changes)
+        unfinished = Unfinished(state / reseal.UNFINISHED, self.vault)
+        self.erasures = Erasures(self.holdings, enrolment, audit, unfinished, changes, deletions)
         self.subjects = Subjects(
             enrolment,
             self.recognition,
@@ -218,6 +241,7 @@ class Service:
             changes,
             other_caches,
             metrics,
+            deletions,
         )
         #: All galleries; what is above is of the default one.
         self.groups = PeopleGroups(
@@ -272,9 +296,11 @@ class Service:
         )
         matcher = Matcher(self.engine.info, enrolment.gallery, settings.threshold, lambda: self.tuning.stranger_rate)
         recognition = self.recognition.among(enrolment.gallery, matcher)
+        deletions = self._bin(state)
         holdings = Holdings(
             [
                 EnrolledHolding(enrolment, enrolment.options.rules.max_bytes),
+                BinHolding(deletions, enrolment.options.rules.max_bytes, self.vault),
                 self._other_caches,
                 EventsHolding(self.events, prefix=name + SEPARATOR),
                 WaitingPicturesHolding(self.strangers, lambda: self.video.sightings),
@@ -282,12 +308,13 @@ class Service:
                 DetectedFacesHolding(self.detected_faces, lambda: self.matcher.one_to_one),
                 VisitsHolding(self.visits, prefix=name + SEPARATOR),
                 ArchiveHolding(self.archive, prefix=name + SEPARATOR),
+                JobsHolding(self.jobs, prefix=name + SEPARATOR),
                 AuditNamesHolding(audit),
                 LeftoversHolding(enrolment, settings.state_dir),
             ]
         )
         unfinished = Unfinished(state / reseal.UNFINISHED, self.vault)
-        erasures = Erasures(holdings, enrolment, audit, unfinished, self._changes)
+        erasures = Erasures(holdings, enrolment, audit, unfinished, self._changes, deletions)
         subjects = Subjects(
             enrolment,
             recognition,
@@ -298,9 +325,15 @@ class Service:
             self._changes,
             self._other_caches,
             self._metrics,
+            deletions,
         )
         ids = Identities(enrolment.folder, self._changes.hold)
         return PeopleGroup(name, enrolment, matcher, recognition, subjects, erasures, holdings, ids)
+
+    def _bin(self, state: Path) -> Bin:
+        """The bin of a group, in the folder of what is kept about the group."""
+        settings = self.settings
+        return Bin(state / bin_folder.BIN, settings.bin_days, settings.expiry_grace_days, self.vault)
 
     def vision_of(self, group: PeopleGroup) -> EngineVision:
         """What finds and names the people of a group on frames."""
@@ -351,13 +384,16 @@ class Service:
         return self.finder.detector().find(pixels, threshold)
 
     def _listed_cameras(self) -> Cameras:
-        return Cameras(
-            self.settings.state_dir / "cameras.json",
-            default=self.settings.camera,
-            assumed=self.settings.source("camera")[0] == DEFAULT,
-            reach=Reach(self.settings.camera_allow),
-            files=self.settings.camera_files,
-        )
+        settings, shared = self.settings, self.enrolment
+        options: dict[str, Any] = {
+            "default": settings.camera,
+            "assumed": settings.source("camera")[0] == DEFAULT,
+            "reach": Reach(settings.camera_allow),
+            "files": settings.camera_files,
+        }
+        if isinstance(shared, SharedEnrolment):
+            return SharedCameras(shared.database, shared.node, self.vault, settings.node_cameras, **options)
+        return Cameras(settings.state_dir / "cameras.json", **options)
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -389,6 +425,12 @@ class Service:
     def _purge(self) -> int:
         """Delete what is old; returns how many events these were."""
         self.detected_faces.purge()
+        self.jobs.purge()
+        for group in (self.groups.default, *self.groups.opened()):
+            try:
+                group.subjects.empty_bin()
+            except RecognizerError as error:  # tried again by the next sweep
+                log.warning("the bin could not be emptied: %s", error.message)
         return self.events.purge()
 
     def _follow(self) -> Watcher | Feed:
@@ -405,7 +447,7 @@ class Service:
             if applied != worked:  # whoever read the change: this thread, or one that changed something here
                 work.run()
             if applied != worked or time.monotonic() - reported >= nodes.REPORT_SECONDS:
-                nodes.report(shared.database, shared.node, applied)
+                nodes.report(shared.database, shared.node, applied, self.settings.node_url, self.settings.node_cameras)
                 reported = time.monotonic()
             worked = applied
 
@@ -424,8 +466,8 @@ class Service:
         return finished
 
     def serve(self) -> None:
-        """Start what only a server does, not a command: deliver events, process strangers, run the cameras that are always
-        on.
+        """Start what only a server does, not a command: deliver events, process strangers, work off jobs, run the cameras that
+        are always on.
 
         Raises
         ------
@@ -440,6 +482,7 @@ class Service:
             self.visits.start()
         except StorageError as error:
             log.warning("no visits are kept: %s", error.message)
+        self.jobs.start()
         self.video.start()
 
     def close(self) -> None:
@@ -453,6 +496,7 @@ class Service:
             self.group_follower = None
         if self.sweep:
             self.sweep.close()
+        self.jobs.close()
         self.video.end_live()
         self.events.close()  # after the cameras: their people leave now
         self.strangers.close()
@@ -584,6 +628,17 @@ def _event_rules(settings: Settings) -> EventRules:
     )
 
 
+def _job_limits(settings: Settings, workers: int) -> JobLimits:
+    return JobLimits(
+        settings.job_photos,
+        settings.job_bytes,
+        settings.job_days,
+        max(1, workers // 2) if settings.job_workers is None else settings.job_workers,
+        settings.jobs_from,
+        settings.max_image_bytes,
+    )
+
+
 def _retention(settings: Settings) -> Retention:
     most = settings.events_max_bytes
     return Retention(most, settings.events_max_days, file_bytes=min(1_000_000, most // 8), unknown_days=settings.unknown_days)
@@ -696,7 +751,7 @@ def _shared_enrolment(settings: Settings, database: Database, options: EncodingO
     schema.join(database, info.id, info.dim, vault)
     store = open_store(settings.photos) if settings.keep_photos and settings.photos is not None else None
     node = nodes.own_id(settings.state_dir)
-    nodes.report(database, node, 0)
+    nodes.report(database, node, 0, settings.node_url, settings.node_cameras)
     return SharedEnrolment(
         database, PostgresGallery(database, info.id, info.dim, vault), StoredPhotos(store, vault), options, vault, node
     )

@@ -1,4 +1,4 @@
-"""Where events are sent: the webhooks and the MQTT broker of the settings; and Frigate, whose events get names."""
+"""Where events are sent: the webhooks and brokers of the settings; and Frigate, whose events get names."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from recognizer.service.recognition import Recognition
 from recognizer.service.video_service import Video
 
 if TYPE_CHECKING:
+    from recognizer.events.delivery import Delivery
+    from recognizer.events.event_log import EventLog
     from recognizer.events.frigate import FrigateApi
 
 log = logging.getLogger("recognizer.events")
@@ -28,13 +30,12 @@ log = logging.getLogger("recognizer.events")
 def deliver(
     settings: Settings, events: KeptEvents, video: Video, gallery: Gallery, recognition: Recognition, matcher: Matcher
 ) -> None:
-    """Send events to the webhooks and the broker from now on, and follow Frigate.
+    """Send events to the webhooks and brokers from now on, and follow Frigate.
 
     Raises
     ------
     SettingsError, StorageError
     """
-    from recognizer.events.delivery import Delivery
     from recognizer.events.frigate import Frigate, FrigateOptions
     from recognizer.events.mqtt import Mqtt, MqttOptions, parse_broker
     from recognizer.events.webhooks import Webhook, WebhookRules, key_of
@@ -43,7 +44,8 @@ def deliver(
         frigate_api(settings)
         if not settings.mqtt_url or not events.wanted:
             log.warning("Frigate's events are not followed: RECOGNIZER_MQTT_URL is not set, or RECOGNIZER_EVENTS is off")
-    if not (settings.webhooks or settings.mqtt_url) or not events.wanted:
+    receivers = (settings.webhooks, settings.mqtt_url, settings.amqp_url, settings.kafka_url)
+    if not any(receivers) or not events.wanted:
         return
     hub = events.hub
     sinks: list[Delivery] = []
@@ -72,7 +74,33 @@ def deliver(
             following = FrigateOptions(settings.frigate_topic, twice, discovery)
             look = lambda photo: findings(recognition.describe(photo), matcher)  # noqa: E731
             sinks.append(Frigate(hub.log, broker, api, look, following))
-    hub.deliver_to(sinks)
+    hub.deliver_to([*sinks, *_queues(settings, hub.log)])
+
+
+def _queues(settings: Settings, events: EventLog) -> list[Delivery]:
+    """The message queues of the settings.
+
+    Raises
+    ------
+    SettingsError
+    """
+    from recognizer.events.amqp import Amqp, AmqpOptions, parse_amqp
+    from recognizer.events.kafka import Kafka, KafkaOptions, parse_kafka
+
+    sinks: list[Delivery] = []
+    if settings.amqp_url:
+        password = _secret(None, settings.amqp_password_file, "amqp_password")
+        server = parse_amqp(settings.amqp_url, password, _path(settings.amqp_ca_file))
+        sinks.append(Amqp(events, server, AmqpOptions(settings.amqp_exchange, settings.amqp_queue, settings.events_key)))
+    if settings.kafka_url:
+        password = _secret(None, settings.kafka_password_file, "kafka_password")
+        server = parse_kafka(settings.kafka_url, password, _path(settings.kafka_ca_file))
+        sinks.append(Kafka(events, server, KafkaOptions(settings.kafka_topic, settings.events_key, settings.kafka_sasl)))
+    return sinks
+
+
+def _path(file: Path | None) -> str | None:
+    return None if file is None else str(file)
 
 
 def frigate_api(settings: Settings) -> FrigateApi:

@@ -9,11 +9,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from recognizer.core import audit as audit_log
 from recognizer.core.audit import AuditLog, new_id
 from recognizer.core.errors import RecognizerError, StorageError, SubjectNotFound
 from recognizer.core.holdings import Erasure, Holdings, Whose
 from recognizer.core.lock import WriteLock
 from recognizer.core.unfinished import Unfinished, UnfinishedWork
+from recognizer.enrolment.bin_folder import Bin
 from recognizer.enrolment.enrolment import Enrolment
 
 log = logging.getLogger("recognizer.erasures")
@@ -33,11 +35,22 @@ class Erasures:
     audit : AuditLog
     unfinished : Unfinished
     changes : WriteLock
+    bin : Bin, optional
+        Has photos and templates of what somebody deleted and can restore.
     """
 
-    def __init__(self, holdings: Holdings, enrolment: Enrolment, audit: AuditLog, unfinished: Unfinished, changes: WriteLock):
-        self.holdings = holdings
+    def __init__(
+        self,
+        holdings: Holdings,
+        enrolment: Enrolment,
+        audit: AuditLog,
+        unfinished: Unfinished,
+        changes: WriteLock,
+        bin: Bin | None = None,
+    ):
+        self.holdings, self._bin = holdings, bin
         self._enrolment, self._audit, self._unfinished, self._changes = enrolment, audit, unfinished, changes
+        enrolment.report_renamed(self._follow_folder)
 
     @property
     def pending(self) -> int:
@@ -49,10 +62,14 @@ class Erasures:
         try:
             entries = self._enrolment.entries(name)
         except SubjectNotFound:
-            return Whose(name)
+            entries = []
+        binned = [] if self._bin is None else self._bin.of(name)
         vectors = [each.encoding.vector for each in entries if each.encoding.vector is not None]
-        photos = tuple(dict.fromkeys(each.photo for each in entries if each.photo))
-        return Whose(name, photos, np.array(vectors) if vectors else np.empty((0, 0), np.float32))
+        for item in binned:  # those of an engine that is not used any more tell nothing
+            vectors += [each for each in item.templates if each.shape == (self._enrolment.options.engine.info.dim,)]
+        photos = [each.photo for each in entries if each.photo] + [photo for item in binned for photo in item.photos]
+        unique = tuple(dict.fromkeys(photos))
+        return Whose(name, unique, np.array(vectors) if vectors else np.empty((0, 0), np.float32))
 
     def erase(self, name: str) -> dict:
         """Erase a subject everywhere, check what is left, and report it.
@@ -136,6 +153,21 @@ class Erasures:
                 yield
             finally:
                 self._unfinished.end(work)
+
+    def _follow_folder(self, old: str, new: str) -> None:
+        """Rename somebody whose folder was renamed by hand in everything else that stores the name.
+
+        Raises
+        ------
+        StorageError, Busy
+        """
+        with self._changes.hold():
+            _, *others = self.holdings  # the photos have the new name
+            if not Holdings(others).anything(Whose(old)):  # renamed by another process, which has done it
+                return
+            log.info("a folder of known_faces was renamed: what is stored about the person follows")
+            with audit_log.acting("folder"):
+                self._rename(self._unfinished.begin(Whose(old), new_name=new))
 
     def _rename(self, work: UnfinishedWork) -> bool:
         assert work.new_name is not None

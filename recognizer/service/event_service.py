@@ -16,6 +16,7 @@ from recognizer.events.event_erasing import Retention, open_requests
 from recognizer.events.event_hub import Events
 from recognizer.events.event_log import EventLog
 from recognizer.events.event_sealing import find_events, read_thumbnail
+from recognizer.events.last_seen import LastSeen, SeenPerson
 from recognizer.events.mqtt import Mqtt
 from recognizer.events.mqtt_announced import forget_topics, topics_about
 
@@ -58,6 +59,7 @@ class KeptEvents:
         self._folder, self.wanted, self._rules, self._retention, self._vault = folder, wanted, rules, retention, vault
         self._enrolled, self._announced = enrolled, announced
         self._hub: Events | None = None
+        self._last_seen = LastSeen()
         self._lock = threading.Lock()
 
     @property
@@ -91,6 +93,16 @@ class KeptEvents:
         """Counts of events since the start; None if the hub was never used."""
         hub = self._made()
         return None if hub is None else hub.counts()
+
+    def seen(self) -> dict[str, SeenPerson]:
+        """When everybody was last seen, by the name in events; nobody while no events are kept."""
+        if not self.wanted:
+            return {}
+        try:
+            return self._last_seen.read(self.hub.log)
+        except StorageError as error:
+            log.warning("when people were last seen cannot be read: %s", error.message)
+            return {}
 
     def tell(self, findings: Sequence[NamedFace], picture: LookedAt) -> None:
         """Publish what was found on a picture by Double Take's topics, if this process is connected to a broker."""

@@ -368,8 +368,11 @@ class PeopleGroups:
         with self._changes.hold():
             group.enrolment.catch_up()
             people = [person.name for person in group.subjects.all()]
+            binned = [] if group.subjects.bin is None else [item.subject for item in group.subjects.bin.all()]
             for person in people:
                 photos += group.erasures.erase(person)["photos"]
+            for person in sorted(set(binned) - set(people)):
+                group.erasures.erase(person)
             group.finish_changes()
             if group.erasures.pending:
                 raise StorageError("an earlier erasure in this group is not finished yet; try again later")

@@ -14,6 +14,7 @@ from recognizer import __version__
 from recognizer.core.errors import RecognizerError
 from recognizer.core.metrics import Metrics
 from recognizer.enrolment.shared_enrolment import SharedEnrolment
+from recognizer.jobs.job_model import STATES as JOB_STATES
 
 if TYPE_CHECKING:
     from recognizer.service import Service
@@ -59,6 +60,7 @@ def report(service: Service) -> dict:
         "strangers": service.strangers.counts(),
         "visits": _if_readable(service.visits.counts),
         "archive": _if_readable(service.archive.status),
+        "jobs": _if_readable(service.jobs.counts),
         **_database(service),
     }
 
@@ -117,6 +119,9 @@ def show(service: Service, metrics: Metrics) -> None:
         "recognizer_match_threshold": service.matcher.threshold_now,
         "recognizer_disk_free_bytes": lambda: {(kind,): _free(folder) for kind, folder in folders.items()},
         "recognizer_build_info": lambda: {built: 1.0},
+        "recognizer_jobs": lambda: {(state,): _jobs(service)[state] for state in JOB_STATES},
+        "recognizer_job_photos_waiting": lambda: _jobs(service)["waiting"],
+        "recognizer_job_photos_total": service.jobs.outcomes,
         "recognizer_events_total": lambda: (service.events.counts() or {"written": 0})["written"],
         "recognizer_events_dropped_total": lambda: _dropped_events(service.events.counts()),
         "recognizer_strangers_dropped_total": lambda: _dropped_strangers(service.strangers.counts()),
@@ -124,6 +129,15 @@ def show(service: Service, metrics: Metrics) -> None:
     for name, read in sources.items():
         metrics.watch(name, read)
     metrics.watch_cameras(service.video.samples)
+
+
+def _jobs(service: Service) -> dict[str, float]:
+    """Jobs by state and photos that wait; NaN while that cannot be read."""
+    try:
+        counts = service.jobs.counts()
+    except RecognizerError:
+        return dict.fromkeys((*JOB_STATES, "waiting"), float("nan"))
+    return dict(counts) if counts is not None else dict.fromkeys((*JOB_STATES, "waiting"), 0)
 
 
 def _dropped_strangers(counts: dict[str, int] | None) -> int:

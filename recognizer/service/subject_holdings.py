@@ -18,15 +18,19 @@ from recognizer.core.errors import SubjectNotFound
 from recognizer.core.files import PART, remove_erasing
 from recognizer.core.holdings import ExportedFile, Whose
 from recognizer.core.times import iso_time
+from recognizer.core.vault import Vault
+from recognizer.enrolment.bin_folder import Bin, BinItem
 from recognizer.enrolment.cache import EncodingsCache
 from recognizer.enrolment.enrolment import Enrolment
 from recognizer.enrolment.entries import Entry
 from recognizer.enrolment.face_choice import thumbnail_key
+from recognizer.enrolment.folder import read_photo
 from recognizer.events.sightings import Sightings
 from recognizer.galleries import matching
 from recognizer.service.archive_service import KeptArchive
 from recognizer.service.detected_faces import FaceStore
 from recognizer.service.event_service import KeptEvents
+from recognizer.service.job_service import KeptJobs
 from recognizer.service.stranger_service import KeptStrangers
 from recognizer.service.visit_service import KeptVisits
 
@@ -73,6 +77,9 @@ class EnrolledHolding:
         held = self._enrolment.identity(whose.name)
         if held is not None:
             yield as_json("identity.json", {"id": held.id, "made": held.made, **held.data}, "identity")
+        about = self._enrolment.particulars(whose.name)
+        if about:
+            yield as_json("about.json", about.as_json(), "about")
         yield as_json("consent.json", {"consent": agreed.note, "expires": agreed.expires}, "consent")
 
     def rename(self, old: str, new: str) -> None:
@@ -94,6 +101,64 @@ class EnrolledHolding:
             there = len(mine & set(whose.photos))
             return {"files": there, "templates": there, "cache_rows": left["cache_rows"]}
         return left
+
+
+class BinHolding:
+    """What somebody deleted by hand and can still restore: photos, notes of consent, templates.
+
+    Parameters
+    ----------
+    bin : Bin or None
+        None where deletions are final.
+    max_bytes : int
+        Size of the largest photo that is read.
+    vault : Vault, optional
+    """
+
+    label = "bin"
+
+    def __init__(self, bin: Bin | None, max_bytes: int, vault: Vault | None = None):
+        self._bin, self._max_bytes, self._vault = bin, max_bytes, vault
+
+    def _items(self, whose: Whose) -> list[BinItem]:
+        items = [] if self._bin is None else self._bin.of(whose.name)
+        return [each for each in items if not whose.again or not each.photos or set(each.photos) & set(whose.photos)]
+
+    def find(self, whose: Whose) -> int:
+        return len(self._items(whose))
+
+    def export(self, whose: Whose) -> Iterator[ExportedFile]:
+        items = self._items(whose)
+        for item in items:
+            assert self._bin is not None
+            for name in item.files:
+                if not name.startswith("."):
+                    data = read_photo(self._bin.file(item, name), self._max_bytes, self._vault)
+                    yield ExportedFile(f"bin/{item.id}/{name}", data, "bin_photos")
+        if items:
+            shown = [
+                {
+                    "deleted": iso_time(each.deleted),
+                    "photos": list(each.photos),
+                    "templates": [[float(value) for value in vector] for vector in each.templates],
+                }
+                for each in items
+            ]
+            yield as_json("bin.json", shown, "bin")
+
+    def rename(self, old: str, new: str) -> None:
+        if self._bin is not None:
+            self._bin.rename(old, new)
+
+    def erase(self, whose: Whose) -> None:
+        if self._bin is not None:
+            for item in self._items(whose):
+                self._bin.remove(item)
+            self._bin.erase_unreadable()
+
+    def verify(self, whose: Whose) -> dict[str, int]:
+        unreadable = 0 if self._bin is None else self._bin.count_unreadable()
+        return {"bin": len(self._items(whose)) + unreadable}
 
 
 class OtherCachesHolding:
@@ -376,6 +441,41 @@ class ArchiveHolding:
 
     def verify(self, whose: Whose) -> dict[str, int]:
         return {"archive": self.find(whose)}
+
+
+class JobsHolding:
+    """Jobs: results that name somebody, and photos that are to enrol somebody.
+
+    Parameters
+    ----------
+    jobs : KeptJobs
+    prefix : str
+        Before a name in jobs, for people of a group.
+    """
+
+    label = "jobs"
+
+    def __init__(self, jobs: KeptJobs, prefix: str = ""):
+        self._jobs, self._prefix = jobs, prefix
+
+    def find(self, whose: Whose) -> int:
+        return self._jobs.store.find(self._prefix + whose.name) if self._jobs.exists and whose.name else 0
+
+    def export(self, whose: Whose) -> Iterator[ExportedFile]:
+        found = self._jobs.store.export(self._prefix + whose.name) if self._jobs.exists else []
+        if found:
+            yield as_json("jobs.json", found, "job_results")
+
+    def rename(self, old: str, new: str) -> None:
+        if self._jobs.exists:
+            self._jobs.store.rename(self._prefix + old, self._prefix + new)
+
+    def erase(self, whose: Whose) -> None:
+        if self._jobs.exists and whose.name:
+            self._jobs.store.erase(self._prefix + whose.name)
+
+    def verify(self, whose: Whose) -> dict[str, int]:
+        return {"jobs": self.find(whose)}
 
 
 class AuditNamesHolding:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
-from recognizer.core import geometry, names
+from recognizer.core import consent, geometry, identity, names, particulars
 from recognizer.core.audit import AuditLog
 from recognizer.core.errors import (
+    BinItemNotFound,
+    BinOff,
+    Conflict,
+    InvalidParameter,
     LooksLikeAnother,
     NameTaken,
     PhotoNotFound,
@@ -22,9 +29,12 @@ from recognizer.core.errors import (
 from recognizer.core.holdings import Whose
 from recognizer.core.lock import WriteLock
 from recognizer.core.metrics import Metrics
+from recognizer.core.particulars import Particulars, PhotoOrigin, file_name
 from recognizer.core.pool import Pool
+from recognizer.core.times import iso_time
 from recognizer.core.types import Box
 from recognizer.enrolment import face_choice, subject_export, template_file
+from recognizer.enrolment.bin_folder import PERSON_KIND, PHOTO_KIND, Bin, BinItem
 from recognizer.enrolment.cache import FORCED
 from recognizer.enrolment.enrolled import EnrolledPhoto, Person, PersonPhoto
 from recognizer.enrolment.enrolment import Enrolment
@@ -36,11 +46,15 @@ from recognizer.enrolment.photo_encoding import EncodingReporter
 from recognizer.enrolment.review import Review, Warnings, duplicate_of, looks_like_another, unlike_others
 from recognizer.galleries import matching
 from recognizer.photos import images, metadata
+from recognizer.photos.capture_time import capture_time
 from recognizer.photos.quality import Quality
 from recognizer.service.erasures import Erasures
 from recognizer.service.matcher import Matcher
 from recognizer.service.recognition import Recognition
 from recognizer.service.subject_holdings import OtherCachesHolding
+from recognizer.service.visit_service import day_or_time
+
+log = logging.getLogger("recognizer.subjects")
 
 #: Extensions under which photos are stored, by format.
 EXTENSIONS = {"jpeg": "jpg", "tiff": "tif"}
@@ -69,6 +83,8 @@ class Subjects:
     other_caches : OtherCachesHolding
         May contain results for photos that are erased.
     metrics : Metrics, optional
+    bin : Bin, optional
+        Where deletions wait that can be undone; None where all are final.
     """
 
     def __init__(
@@ -82,7 +98,9 @@ class Subjects:
         changes: WriteLock,
         other_caches: OtherCachesHolding,
         metrics: Metrics | None = None,
+        bin: Bin | None = None,
     ):
+        self.bin = bin
         self._enrolment, self._recognition, self._matcher, self._pool = enrolment, recognition, matcher, pool
         self._engine, self._rules = enrolment.options.engine, enrolment.options.rules
         self._erasures, self._audit = erasures, audit
@@ -108,7 +126,17 @@ class Subjects:
 
     # -- enrolment ----------------------------------------------------------------------------------------------
 
-    def enrol(self, subject: str, photo: bytes, *, face: str = "only", force: bool = False) -> EnrolledPhoto:
+    def enrol(
+        self,
+        subject: str,
+        photo: bytes,
+        *,
+        face: str = "only",
+        force: bool = False,
+        confirm: Callable[[], None] = lambda: None,
+        file: str | None = None,
+        taken: str | None = None,
+    ) -> EnrolledPhoto:
         """Enrol a photo of `subject`; what returns is on the disk and in the gallery.
 
         Parameters
@@ -119,6 +147,12 @@ class Subjects:
         force : bool
             Enrol even if the face looks like another subject's, or is not comparable. A template of a face that is not
             comparable stays marked.
+        confirm : callable
+            Called before anything is stored, while nobody can be erased or renamed; what it raises is raised.
+        file : str, optional
+            The file's name where the photo came from; stored beside the photo.
+        taken : str, optional
+            When the photo was taken, if it does not say so itself.
 
         Raises
         ------
@@ -126,11 +160,13 @@ class Subjects:
         """
         subject = names.normalise(subject)
         face_choice.check(face)
+        origin = _origin(photo[: self._rules.max_bytes], file, taken)  # before the metadata is removed
         if len(photo) <= self._rules.max_bytes:  # others are refused below
             photo = metadata.strip(photo, self._rules.strip_metadata)
         extension = images.sniff(photo) or "photo"
         examined, _ = self._pool.run_inference(self._examine, photo, face, force)
         with self._change(subject):  # under the lock: of two requests that enrol one face at once, the second is refused
+            confirm()
             self._erasures.require_finished(subject)
             warnings = self._compare_with_enrolled(subject, examined, force)
             entry, new = self._enrolment.add(
@@ -140,6 +176,8 @@ class Subjects:
                 examined,
                 noted=lambda: self._audit.append("enroll", subject, **({"force": True} if force else {})),
             )
+            if new and file is not None:
+                self._note(subject, lambda held: held.with_photo(entry.photo, origin))
         original = self._enrolment.original_of(subject, entry.photo)
         if original is not None:
             warnings.append(duplicate_of(original))
@@ -163,6 +201,13 @@ class Subjects:
                 raise NameTaken(f"{name!r} exists already", subject=name)
             self._enrolment.make_folder(name)
         return name
+
+    def _note(self, subject: str, change: Callable[[Particulars], Particulars]) -> None:
+        """Change what is stored beside photos, after they were changed: a failure does not undo that."""
+        try:
+            self._enrolment.change_particulars(subject, change)
+        except (Conflict, StorageError, SubjectNotFound) as error:
+            log.warning("what is known about a photo was not stored: %s", error.message)
 
     def _examine(self, photo: bytes, face: str, force: bool) -> Examined:
         try:
@@ -197,10 +242,35 @@ class Subjects:
         """Everybody with a folder, by name; suspicious photos are not searched for (see `odd_photos` and `person`)."""
         return [self._person(name, entries) for name, entries in self._enrolment.subjects().items()]
 
-    def page(self, offset: int = 0, limit: int | None = None, search: str = "") -> tuple[list[Person], int]:
-        """A page of `all`: those with `search` in their name, `limit` of them from `offset` on; and their total number."""
-        chosen, total = self._enrolment.page(offset, limit, search)
-        return [self._person(name, entries) for name, entries in chosen.items()], total
+    def page(
+        self,
+        offset: int = 0,
+        limit: int | None = None,
+        search: str = "",
+        *,
+        tag: str | None = None,
+        order: Callable[[Person], Any] | None = None,
+    ) -> tuple[list[Person], int]:
+        """A page of `all`: those with `search` in their name, `limit` of them from `offset` on; and their total number.
+
+        Parameters
+        ----------
+        tag : str, optional
+            Only people with this tag, in whatever case.
+        order : callable, optional
+            Key by which people are sorted; those with equal keys stay in the order of their names.
+        """
+        if tag is None and order is None:
+            chosen, total = self._enrolment.page(offset, limit, search)
+            return [self._person(name, entries) for name, entries in chosen.items()], total
+        found, _ = self._enrolment.page(0, None, search)
+        people = [self._person(name, entries) for name, entries in found.items()]
+        if tag is not None:
+            wanted = tag.strip().casefold()
+            people = [each for each in people if wanted in (held.casefold() for held in each.particulars.tags)]
+        if order is not None:
+            people.sort(key=order)
+        return people[offset:] if limit is None else people[offset : offset + limit], len(people)
 
     def odd_photos(self) -> dict[str, int] | None:
         """How many photos of each subject are odd among the others (see `review`); those with none are left out.
@@ -246,7 +316,8 @@ class Subjects:
             for photo in photos
             if photo.encoding.vector is not None and photo.id is not None and originals[photo.id] is None
         }
-        return Person(name, len(used), tuple(photos), self._enrolment.consent(name))
+        consent_held, about = self._enrolment.consent(name), self._enrolment.particulars(name)
+        return Person(name, len(used), tuple(photos), consent_held, about)
 
     def problems(self) -> list[Problem]:
         """The files in known_faces that are not used, and the reasons."""
@@ -323,6 +394,30 @@ class Subjects:
                 raise
         return self._person(name, entries, self._review.of(name))
 
+    def describe(self, name: str, cover: str | None = None, tags: Sequence[str] | None = None) -> Person:
+        """Choose the photo that stands for a subject, the tags, or both; None leaves a value as it is, ``none`` is no cover.
+
+        Raises
+        ------
+        SubjectNotFound, PhotoNotFound
+        Conflict
+            People are in a database that servers share, which stores no such things.
+        StorageError
+        """
+        name = names.normalise_lookup(name)
+        with self._change(name):
+            entries = self._enrolment.entries(name)
+            if cover not in (None, "none", "") and cover not in {entry.photo for entry in entries if entry.encoding.box}:
+                raise PhotoNotFound(f"{name!r} has no photo {cover!r} with a face that is used")
+
+            def changed(held: Particulars) -> Particulars:
+                shown = held.cover if cover is None else None if cover in ("none", "") else cover
+                return replace(held, cover=shown, tags=held.tags if tags is None else tuple(tags))
+
+            self._enrolment.change_particulars(name, changed)
+            self._audit.append("describe", name)
+        return self._person(name, entries, self._review.of(name))
+
     def export(self, name: str, to: Path) -> dict[str, int]:
         """Write everything that is stored about a subject into a ZIP file; returns the counts by kind.
 
@@ -348,6 +443,129 @@ class Subjects:
         with self._change(name):
             return self._erasures.erase(name)
 
+    # -- the bin ------------------------------------------------------------------------------------------------
+
+    def _usable_bin(self) -> Bin:
+        if self.bin is None or not self.bin.days:
+            raise BinOff("deletions cannot be undone here: delete for good instead")
+        return self.bin
+
+    def discard(self, name: str) -> BinItem:
+        """Put a subject's folder into the bin: the subject is no longer recognised, and can be restored.
+
+        What else is stored about the subject stays until the deletion is final; see `empty_bin`.
+
+        Raises
+        ------
+        SubjectNotFound, BinOff, StorageError
+        """
+        bin, name = self._usable_bin(), names.normalise_lookup(name)
+        with self._change(name):
+            entries = self._enrolment.entries_so_far(name)
+            folder = self._enrolment.folder.subject_folder(name)
+            if folder is None:
+                raise SubjectNotFound(f"nobody called {name!r} is enrolled")
+            item = self._put(PERSON_KIND, name, sorted(file for file in folder.iterdir() if _is_kept(file)), entries)
+            try:
+                self._enrolment.remove_subject(name)
+                self._audit.append("bin_put", name)
+            except BaseException:
+                if self._enrolment.has_folder(name):
+                    bin.remove(item)
+                raise
+        return item
+
+    def discard_photo(self, name: str, photo: str) -> BinItem:
+        """Put one photo of a subject into the bin; see `discard`.
+
+        Raises
+        ------
+        SubjectNotFound, PhotoNotFound, BinOff, StorageError
+        """
+        bin, name = self._usable_bin(), names.normalise_lookup(name)
+        with self._change(name):
+            everything = self._enrolment.entries(name)
+            entries = [entry for entry in everything if entry.photo == photo]
+            if not entries:
+                raise PhotoNotFound(f"{name!r} has no photo {photo!r}")
+            files = [self._enrolment.folder.file(entry.path) for entry in entries]
+            if len(entries) == len(everything):  # the folder goes with its last photo, and what is beside it
+                folder = files[0].parent
+                files += [file for file in (folder / consent.FILE, folder / particulars.FILE) if file.exists()]
+            item = self._put(PHOTO_KIND, name, files, entries)
+            try:
+                self._enrolment.remove_photo(name, photo, noted=lambda last: self._audit.append("bin_put", name, photos=1))
+            except BaseException:
+                bin.remove(item)
+                raise
+        return item
+
+    def _put(self, kind: str, name: str, files: Sequence[Path], entries: Sequence[Entry]) -> BinItem:
+        vectors = [entry.encoding.vector for entry in entries if entry.encoding.vector is not None]
+        picture = None
+        for entry in entries:
+            picture = picture or self._enrolment.thumbnail(thumbnail_key(entry.photo, entry.encoding.face))
+        return self._usable_bin().put(
+            kind,
+            name,
+            files,
+            [entry.photo for entry in entries if entry.photo],
+            np.array(vectors, np.float32) if vectors else np.empty((0, 0), np.float32),
+            self._enrolment.consent(name),
+            picture,
+        )
+
+    def restore(self, id_: str) -> Person:
+        """Take a deletion back: its photos are enrolled again, also where somebody has the name again by now.
+
+        Raises
+        ------
+        BinItemNotFound, BinOff, NameTaken, StorageError
+        """
+        bin = self._usable_bin()
+        with self._changes.hold():
+            item = bin.get(id_)
+            self._enrolment.catch_up(item.subject)
+            self._erasures.require_finished(item.subject)
+            self._enrolment.folder.take_in(item.subject, [bin.file(item, name) for name in item.files])
+            try:
+                self._audit.append("bin_restore", item.subject, photos=len(item.photos))
+            finally:  # the files are back: what is in the bin now is a second copy
+                bin.remove(item)
+            folder = self._enrolment.folder.subject_folder(item.subject)
+        self._enrolment.sync(changed=None if folder is None else [folder.name])
+        return self.person(item.subject)
+
+    def empty_bin(self, id_: str | None = None) -> int:
+        """Make a deletion final, or all whose time is over: then nothing is left of it. How many these were.
+
+        With the last that is stored of somebody, events, visits and names go as well, as in `delete`.
+
+        Raises
+        ------
+        BinItemNotFound, StorageError
+        """
+        if self.bin is None:
+            if id_ is not None:
+                raise BinItemNotFound("there is no bin here")
+            return 0
+        with self._changes.hold():
+            self.bin.purge_leftovers()
+            due = self.bin.due() if id_ is None else [self.bin.get(id_)]
+            for item in due:
+                self._enrolment.catch_up(item.subject)
+                others = [other for other in self.bin.of(item.subject) if other.id != item.id]
+                if self._enrolment.has_folder(item.subject) or others:
+                    self._other_caches.erase(Whose(item.subject, item.photos))
+                    self._audit.append("delete_photo", item.subject, bin=True)
+                    self.bin.remove(item)
+                    enrolled = {entry.photo for entry in self._enrolment.entries_so_far(item.subject)}
+                    for photo in set(item.photos) - enrolled:
+                        self._forget_origin(item.subject, photo)
+                else:
+                    self._erasures.erase(item.subject)
+        return len(due)
+
     # -- photos -------------------------------------------------------------------------------------------------
 
     def delete_photo(self, name: str, photo: str) -> dict:
@@ -356,13 +574,56 @@ class Subjects:
 
         def noted(last: bool) -> None:
             self._other_caches.erase(Whose(name, (photo,)))
-            self._audit.erase_photo(name, last=last)
+            if self.bin is not None:
+                for item in self.bin.of(name):
+                    if set(item.photos) == {photo}:
+                        self.bin.remove(item)
+            binned = self.bin is not None and bool(self.bin.of(name))  # then the name is still somebody's
+            self._audit.erase_photo(name, last=last and not binned)
 
         with self._change(name):
+            self._forget_origin(name, photo)
             last = {entry.photo for entry in self._enrolment.entries_so_far(name)} == {photo}
             with self._erasures.erasing_last_photo(name, photo) if last else nullcontext():
                 files = self._enrolment.remove_photo(name, photo, noted)
         return {"deleted": photo, "of": name, "files": files}
+
+    def _forget_origin(self, name: str, photo: str) -> None:
+        """Forget where a photo came from, before it is erased."""
+        if photo in self._enrolment.particulars(name).photos or self._enrolment.particulars(name).cover == photo:
+            self._enrolment.change_particulars(name, lambda held: held.without_photo(photo))
+
+    def move_photo(self, name: str, photo: str, to: str) -> dict:
+        """Give a photo of a subject to another one, who is made if there is no such subject.
+
+        Raises
+        ------
+        SubjectNotFound, PhotoNotFound, InvalidName, InvalidParameter, NameTaken, StorageError
+        """
+        name, to = names.normalise_lookup(name), names.normalise(to)
+        if name == to:
+            raise InvalidParameter("to: expected somebody else's name")
+        with self._change(name, to):
+            self._erasures.require_finished(to)
+            everything = self._enrolment.entries(name)
+            entries = [entry for entry in everything if entry.photo == photo]
+            if not entries or entries[0].encoding.vector is None:
+                raise PhotoNotFound(f"{name!r} has no photo {photo!r} with a face that is used")
+            entry = entries[0]
+            try:
+                data = self._enrolment.read(entry.path, self._rules.max_bytes)
+            except OSError:
+                raise PhotoNotFound(f"{name!r} has no photo {photo!r}") from None
+            picture = self._enrolment.thumbnail(thumbnail_key(photo, entry.encoding.face))
+            extension = PurePosixPath(entry.path).suffix.lstrip(".") or "photo"
+            origin = self._enrolment.particulars(name).photos.get(photo)
+            self._enrolment.add(to, data, extension, Examined(entry.encoding, picture))
+            if origin is not None:
+                self._note(to, lambda held: held.with_photo(photo, origin))
+            self._note(name, lambda held: held.without_photo(photo))
+            into = self._audit.id_of(to)
+            self._enrolment.remove_photo(name, photo, lambda _: self._audit.append("move_photo", name, to=into))
+        return {"moved": photo, "of": name, "to": to, "files": len(entries)}
 
     def unsorted(self, file: str) -> bytes:
         """A picture that is in known_faces itself and belongs to nobody.
@@ -449,3 +710,20 @@ class Subjects:
         if not found:
             raise PhotoNotFound(f"{name!r} has no photo {photo!r}")
         return found[0]
+
+
+def _origin(photo: bytes, file: str | None, taken: str | None) -> PhotoOrigin:
+    """Where a photo came from: its own date counts before the one that is given."""
+    own = capture_time(photo) if file is not None else None
+    if own is not None:
+        date: str | None = iso_time(own, "seconds").removesuffix("Z")  # the camera's clock has no time zone
+    else:
+        given = day_or_time(taken, "taken")
+        date = None if given is None else iso_time(given, "seconds")
+    return PhotoOrigin(file_name(file), date, iso_time(None, "seconds"))
+
+
+def _is_kept(file: Path) -> bool:
+    """Whether a file of a subject's folder can come back from the bin: a photo, or what is stored beside photos."""
+    ours = file.name in (consent.FILE, identity.PERSON_FILE, particulars.FILE) or not file.name.startswith(".")
+    return ours and file.is_file() and not file.is_symlink()

@@ -125,6 +125,7 @@ class Video:
     def start(self) -> None:
         """Start the cameras that always run, now and when one is added: for a server, not for a command."""
         self.live.start()
+        self.cameras.keep()
 
     def _observers(self) -> tuple[Callable, ...]:
         """The observers for events, strangers and visits; video works without them if their folder cannot be used."""
@@ -149,13 +150,13 @@ class Video:
         return self._live.summary() if self._live else {"viewers": 0, "running": []}
 
     def names(self) -> list[tuple[str, str]]:
-        """Id and name of each camera."""
-        return [(each.id, each.name or each.id) for each in self.cameras.all()]
+        """Id and name of each camera that this server reads."""
+        return [(each.id, each.name or each.id) for each in self.cameras.all() if each.here]
 
     def samples(self) -> list[CameraSample]:
         """The state of each camera, for the metrics."""
         samples = []
-        for entry in self.cameras.all():
+        for entry in (each for each in self.cameras.all() if each.here):
             camera, counts = entry.camera, entry.camera.counts
             viewers = 0 if self._live is None else self._live.viewers(entry.id)
             samples.append(

@@ -128,6 +128,8 @@ class FrameResult:
         Milliseconds of each stage.
     searched : bool
         Whether face detection has run since the beginning and since the last cut.
+    still : bool
+        Whether the picture shows what the one that was examined last shows, so that its faces are those of that one.
     """
 
     frame: Frame
@@ -137,6 +139,7 @@ class FrameResult:
     dropped: int = 0
     timing_ms: dict[str, float] = field(default_factory=dict)
     searched: bool = True
+    still: bool = False
 
 
 class Vision(Protocol):

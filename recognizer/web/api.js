@@ -1,6 +1,7 @@
 // Requests to the server, error messages, and the current session.
 
 import { here } from "./dom.js";
+import { inGroup } from "./group.js";
 import { language, t } from "./i18n.js";
 import { REFUSALS } from "./refusals.js";
 
@@ -39,7 +40,7 @@ export async function api(path, options = {}) {
   let reply;
   try {
     const sent = json ? JSON.stringify(json) : (form ?? body);
-    reply = await fetch(link(path, query), { method, headers, body: sent, signal, credentials: "same-origin" });
+    reply = await fetch(link(path, inGroup(path, query)), { method, headers, body: sent, signal, credentials: "same-origin" });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError(0, { code: "unreachable", message: t("the server is not responding") });

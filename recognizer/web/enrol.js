@@ -197,6 +197,7 @@ class Adding {
     const form = new FormData();
     form.set("subject", this.subject);
     for (const [name, value] of Object.entries(item.options)) form.set(name, value);
+    if (item.file.lastModified) form.set("taken", new Date(item.file.lastModified).toISOString());
     form.set("file", item.file, item.file.name || "photo.jpg");
     try {
       const { subject, photos } = await api("/enroll", { form });

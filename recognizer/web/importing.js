@@ -169,7 +169,9 @@ class Import extends EventTarget {
     const options = this.face === "largest" ? { face: "largest", ...item.options } : item.options;
     for (const [name, value] of Object.entries(options)) form.set(name, value);
     try {
-      form.set("file", await item.source.open(), item.source.name);
+      const file = await item.source.open();
+      if (file.lastModified) form.set("taken", new Date(file.lastModified).toISOString());
+      form.set("file", file, item.source.name);
       const { photos } = await api("/enroll", { form, signal: this.leaving.signal });
       const [photo] = photos;
       this.added += photo.status === "added" ? 1 : 0;

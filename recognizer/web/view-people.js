@@ -1,12 +1,16 @@
 // People: everybody who is enrolled, and the files in known_faces that are not used.
 
 import { announce, button, confirm, el, empty, fill, icon, toast } from "./dom.js";
-import { api, explain, may, told } from "./api.js";
+import { api, explain, may, told as saidOf } from "./api.js";
+import { consentWords } from "./about-person.js";
+import { showBin } from "./bin.js";
 import { enrol } from "./enrol.js";
+import { groupSwitch } from "./group.js";
 import { Grid } from "./grid.js";
 import { n, t } from "./i18n.js";
 import { takesPhotos } from "./photos.js";
 import { thumbnail } from "./stage.js";
+import { moment, when } from "./times.js";
 import { showPerson } from "./view-person.js";
 
 export const title = t("People");
@@ -14,22 +18,27 @@ export const title = t("People");
 const TYPING = 180;
 
 export async function show(main, context) {
-  if (context.parts.length) return showPerson(main, context, context.parts[0]);
-  return showAll(main, context);
+  if (context.parts.length === 1) return showPerson(main, context, context.parts[0]);
+  return showAll(main, context, context.parts[0] === "tag" ? context.parts[1] : null);
 }
 
-async function showAll(main, { signal, go }) {
+const ORDERS = { name: t("By name"), seen: t("Last seen first"), photos: t("Most photos first"), expires: t("Consent ends first") };
+const ORDER_KEY = "people-order";
+
+async function showAll(main, { signal, go, again: reload }, tag) {
   let search = "";
+  const order = el("select", { "aria-label": t("Order") }, Object.entries(ORDERS).map(([value, text]) => el("option", { value }, text)));
+  order.value = sessionStorage.getItem(ORDER_KEY) ?? "name";
   let typing;
   const count = el("p", { class: "number", "aria-live": "polite" }, "\u00a0");
   const field = el("input", { type: "search", "aria-label": t("Search by name"), placeholder: t("Search by name"), autocomplete: "off", spellcheck: "false" });
   const problems = el("div");
   const nothing = el("div");
   const load = async (offset, limit) => {
-    const found = await api("/people", { query: { offset, limit, search }, signal });
+    const found = await api("/people", { query: { offset, limit, search, tag, sort: order.value === "name" ? null : order.value }, signal });
     return { total: found.total, items: found.people, problems: found.problems };
   };
-  const grid = new Grid({ load, card, blank, least: 148, below: 58, gap: 16, signal, label: t("People") });
+  const grid = new Grid({ load, card, blank, least: 148, below: 76, gap: 16, signal, label: t("People") });
   const again = () => signal.aborted || refresh().catch((error) => signal.aborted || toast(explain(error), { kind: "bad" }));
   const many = async (given) => {
     try {
@@ -51,18 +60,20 @@ async function showAll(main, { signal, go }) {
   const adder = el("div", { class: "row", hidden: !may("write") }, button(t("Add many people"), () => go("import"), { icon: "folder" }), button(t("Add a person"), () => add(), { icon: "add", kind: "primary" }));
 
   async function refresh() {
-    const [found, usable] = await Promise.all([grid.reset(), search ? null : recognisable()]);
+    const [found, usable] = await Promise.all([grid.reset(), search || tag ? null : recognisable()]);
     if (!found) return;
     const without = usable === null ? 0 : Math.max(0, found.total - usable);
-    count.textContent = !found.total && !search ? "\u00a0" : [
-      search ? n(found.total, "{count} person matching “{search}”", "{count} people matching “{search}”", { search }) : n(found.total, "{count} person", "{count} people"),
+    count.textContent = !found.total && !search && !tag ? "\u00a0" : [
+      search ? n(found.total, "{count} person matching “{search}”", "{count} people matching “{search}”", { search })
+        : tag ? n(found.total, "{count} person with the tag “{tag}”", "{count} people with the tag “{tag}”", { tag }) : n(found.total, "{count} person", "{count} people"),
+      search && tag && t("with the tag “{tag}”", { tag }),
       without > 0 && n(without, "{count} without usable photos", "{count} without usable photos"),
     ].filter(Boolean).join(t(", "));
     grid.node.hidden = !found.total;
-    adder.hidden = !may("write") || (!found.total && !search); // the placeholder for newcomers has its own button
-    field.parentElement.hidden = !found.total && !search;
+    adder.hidden = !may("write") || (!found.total && !search && !tag); // the placeholder for newcomers has its own button
+    field.parentElement.hidden = order.hidden = !found.total && !search && !tag;
     fill(problems, notUsed(found.problems, { name: told(name), erase: told(erase), open: problems.querySelector("details")?.open }));
-    fill(nothing, !found.total && (search ? empty("search", t("No matches"), t("Try part of the name.")) : newcomer()));
+    fill(nothing, !found.total && (search || tag ? empty("search", t("No matches"), tag ? t("Nobody has this tag.") : t("Try part of the name.")) : newcomer()));
     if (search) announce(count.textContent);
   }
 
@@ -110,11 +121,17 @@ async function showAll(main, { signal, go }) {
       again();
     }, TYPING);
   });
+  order.addEventListener("change", () => {
+    sessionStorage.setItem(ORDER_KEY, order.value);
+    again();
+  });
+  const groups = await groupSwitch(signal, reload);
+  const bin = may("write") && button("", () => showBin(again), { icon: "trash", label: t("Bin") });
   takesPhotos(main, add, signal, many);
   fill(
     main,
-    el("div", { class: "view-head" }, el("div", null, el("h1", null, t("People")), count),
-      el("div", { class: "row people-tools" }, el("div", { class: "with-icon" }, icon("search"), field), adder)),
+    el("div", { class: "view-head" }, el("div", null, tag && el("a", { class: "back", href: "#/people" }, icon("back"), t("All people")), el("h1", null, t("People")), count),
+      el("div", { class: "row people-tools" }, groups, el("div", { class: "with-icon" }, icon("search"), field), order, bin, adder)),
     problems, nothing, grid.node,
   );
   await refresh();
@@ -126,6 +143,7 @@ function card(person) {
     person.thumbnail ? thumbnail(person.thumbnail) : el("span", { class: "crop missing" }, icon("face")),
     el("span", { class: "person-name", title: person.name }, person.name),
     el("span", { class: "muted small" }, n(person.photos, "{count} photo", "{count} photos"), person.problems > 0 && el("span", { class: "bad-words" }, t(", "), n(person.problems, "{count} not used", "{count} not used"))),
+    el("span", { class: "muted small" }, consentWords(person) ?? (person.last_seen ? t("Seen {when}", { when: when(moment(person.last_seen)) }) : "")),
   );
 }
 
@@ -147,7 +165,7 @@ function notUsed(found, { name, erase, open }) {
     el(
       "ul", { class: "problem-list" },
       found.slice(0, 200).map((each) =>
-        el("li", null, el("code", null, each.file), el("span", null, told(each)),
+        el("li", null, el("code", null, each.file), el("span", null, saidOf(each)),
           right(each)),
       ),
       found.length > 200 && el("li", { class: "muted" }, t("and {count} more", { count: found.length - 200 })),

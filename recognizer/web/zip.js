@@ -112,7 +112,7 @@ async function unpack(file, entry, limits) {
     throw error instanceof ZipError ? error : new ZipError(t("the ZIP file is damaged here"));
   }
   if (size !== entry.size || (crc ^ -1) >>> 0 !== entry.crc) throw new ZipError(t("the ZIP file is damaged here"));
-  return new File(parts, entry.path.split("/").at(-1));
+  return new File(parts, entry.path.split("/").at(-1), { lastModified: 0 });
 }
 
 const TABLE = Int32Array.from({ length: 256 }, (_, index) => {

@@ -9,11 +9,12 @@ import pytest
 
 from recognizer.attributes import graphs, shards, tflite
 from recognizer.attributes.estimators import ESTIMATORS, calibrations
-from recognizer.attributes.networks import EXPRESSIONS, NETWORKS, load_network
+from recognizer.attributes.networks import EXPRESSIONS, NETWORKS, PADDING, load_network
 from recognizer.attributes.reader import UNFIT, AttributeReader, answered, cut_chips, needed_networks
 from recognizer.core.answers import ATTRIBUTES, AgeAnswer, ExpressionAnswer, GenderAnswer
 from recognizer.core.errors import ModelCorrupt, ModelMissing
 from recognizer.core.types import Faces
+from recognizer.engines.dlib.native import shapes
 from recognizer.engines.dlib.onnx import drawn_face
 from recognizer.engines.yunet import YunetDetector
 from recognizer.photos import images
@@ -190,6 +191,19 @@ def test_only_what_is_wanted_is_read_and_loaded(attribute_weights, tmp_path, pic
 def test_no_faces_no_answers(reader, pictured):
     assert reader.read(pictured[0], Faces.empty(), []) == []
     assert cut_chips(pictured[0], Faces.empty(), {32})[32].shape == (0, 32, 32, 3)
+
+
+def test_chips_cut_together_are_dlibs_own_to_the_last_bit(pictured):
+    """Of a photo much larger than its chips as well, which dlib reduces first."""
+    import dlib
+
+    for scale in (1, 4):
+        pixels = np.ascontiguousarray(pictured[0].repeat(scale, axis=0).repeat(scale, axis=1))
+        faces = pictured[1].scaled(scale, scale)
+        found = cut_chips(pixels, faces, {64, 32, 112})
+        for index, each in enumerate(shapes(pixels, faces)):
+            for side, chips in found.items():
+                assert np.array_equal(chips[index], dlib.get_face_chip(pixels, each, size=side, padding=PADDING))
 
 
 def test_the_mean_of_evidence_is_the_evidence_of_all(reader, pictured):

@@ -20,6 +20,7 @@ NOTHING_LEFT = dict.fromkeys(
     (
         "files",
         "templates",
+        "bin",
         "cache_rows",
         "events",
         "present",
@@ -28,6 +29,7 @@ NOTHING_LEFT = dict.fromkeys(
         "strangers",
         "visits",
         "archive",
+        "jobs",
         "names",
         "leftovers",
     ),

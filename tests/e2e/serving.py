@@ -212,8 +212,9 @@ class Server:
         return {person["name"]: person for person in self.get("/people").json()["people"]}
 
     def files(self) -> list[str]:
-        """Every file below known_faces, by its relative path."""
-        return sorted(str(path.relative_to(self.known_faces)) for path in self.known_faces.rglob("*") if path.is_file())
+        """Every file below known_faces, by its relative path, without what is noted about photos."""
+        found = (path for path in self.known_faces.rglob("*") if path.is_file() and path.name != ".about.json")
+        return sorted(str(path.relative_to(self.known_faces)) for path in found)
 
     def put(self, path: str, data: bytes) -> Path:
         """Put a file into known_faces, without the server's help."""

@@ -38,6 +38,7 @@ def test_adding_changing_and_removing(server):
         "always": False,
         "group": "default",
         "fixed": True,
+        "node": None,
         "state": None,
         "turn_wanted": 0,
         "fps": 0.0,

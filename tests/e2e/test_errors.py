@@ -22,6 +22,19 @@ def refused(reply) -> tuple[int, str]:
 # -- routes ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", ["J%FCrgen", "J\xfcrgen", "J%C3", "%ED%A0%80"])
+@pytest.mark.parametrize("target", ["GET /people?search={}", "POST /enroll?subject={}", "PATCH /people/A?x={}"])
+def test_a_name_in_another_encoding_is_refused_instead_of_another_name_being_stored(reader, target, name):
+    line = f"{target.format(name)} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    status, headers, body = reader.raw(line.encode("latin-1"))
+    assert status == 400 and b"expected UTF-8" in body, body
+
+
+def test_a_name_in_utf_8_need_not_be_percent_encoded(reader):
+    status, _, body = reader.raw("GET /people?search=Jürgen HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+    assert status == 200, body
+
+
 @pytest.mark.parametrize(
     "path",
     [

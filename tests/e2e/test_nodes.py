@@ -20,10 +20,14 @@ from recognizer.database.connection import Database
 from recognizer.enrolment.cache import photo_id
 
 from .. import clusters
+from ..brokers import free_port
 from .serving import ROOT, Server, altered, code, environment
+from .web import Web
 
 CHANGE = "Recognizer-Change"
 KEY = "an-admin-key-of-twenty-and-more"
+#: What a killed node had of a job is free soon.
+QUICK = "from recognizer.jobs import job_store\njob_store.LEASE = 2.0"
 
 
 class Nodes:
@@ -41,7 +45,7 @@ class Nodes:
 
     def node(self, name: str, **settings) -> Server:
         settings = {"database_url": self.url, "photos": self.photos, "camera": "none", "admin_key": KEY, **settings}
-        server = Server(self.folder / name, altered(""), **settings)
+        server = Server(self.folder / name, altered(QUICK), **settings)
         server.always = {"headers": {"Authorization": f"Bearer {KEY}"}}
         return server
 
@@ -174,6 +178,34 @@ def test_an_acknowledged_enrolment_outlives_its_node(nodes, pair, faces):
     assert a.names(faces["obama2"]) == ["Barack Obama"]
 
 
+def test_another_node_works_off_what_a_killed_one_left(nodes, pair, faces):
+    """The first node takes photos, and is killed while it waits for them; the second one does the rest."""
+    a, b = pair
+    hold, asked = threading.Event(), threading.Event()
+
+    def slow(handler) -> None:
+        asked.set()
+        hold.wait(60)
+        handler.reply(faces["obama"])
+
+    with Web() as web:
+        assert b.stop() == 0
+        urls = [{"url": web.url(f"/{n}.jpg", slow), "subject": "Barack Obama"} for n in range(6)]
+        job = a.post("/jobs", json={"operation": "enroll", "image_urls": urls}).json()["id"]
+        assert asked.wait(60)
+        a.process.kill()
+        a.process.wait()
+        a.process = None
+        hold.set()
+        b.start()
+        done = b.wait_for(lambda: (found := b.get(f"/jobs/{job}").json())["ended"] and found)
+        assert (done["done"], done["failed"]) == (6, 0) and b.people()["Barack Obama"]["photos"] == 1
+    a.start()
+    assert a.get(f"/jobs/{job}").json() == done and len(a.get(f"/jobs/{job}/result").json()["photos"]) == 6
+    assert a.request("DELETE", "/people/Barack%20Obama").json()["left"]["jobs"] == 0
+    assert "Obama" not in str(b.get(f"/jobs/{job}/result").json())
+
+
 def test_searches_go_on_while_the_database_is_away_and_changes_are_refused(nodes, pair, faces):
     a, b = pair
     done = a.enroll("Barack Obama", faces["obama"])
@@ -253,3 +285,86 @@ def test_keys_and_settings_are_those_of_all_nodes(nodes, pair, faces):
     verified = a.cli("audit", "verify")
     assert verified.exit_code == 0, verified.stderr
     assert a.stop(signal.SIGTERM) == 0
+
+
+# --- cameras ---------------------------------------------------------------------------------------------------------
+
+LEASES = "from recognizer.database import leases\nleases.LEASE_SECONDS = 2.0\nleases.RENEWAL_SECONDS = 0.1"
+
+
+@pytest.fixture
+def watching(nodes, pair) -> Iterator[tuple[Server, Server]]:
+    """Two nodes that say where they are; the first one has the camera `hall`, which always runs."""
+    made = []
+    for name in ("watching-a", "watching-b"):
+        port = free_port()
+        server = nodes.node(name, node_url=f"http://127.0.0.1:{port}")
+        server.command = (*altered(LEASES)[:-1], str(port))
+        made.append(server.start())
+    one, two = made
+    try:
+        listed = one.get("/cameras")
+        assert listed.status_code == 200, (listed.text, one.log())
+        for each in listed.json()["cameras"]:
+            assert one.request("DELETE", f"/cameras/{each['id']}").status_code == 200
+        assert two.post("/cameras", json={"source": "test:320x240@10", "name": "Hall", "always": True}).status_code == 201
+        one.wait_for(lambda: one.get("/cameras/hall").json()["node"])
+        yield (one, two) if reads(one, one) else (two, one)
+    finally:
+        for server in made:
+            if server.process is not None:
+                server.stop()
+
+
+def own_id(server: Server) -> str:
+    return server.get("/health").json()["database"]["node"]
+
+
+def reads(server: Server, asked: Server) -> bool:
+    """Whether a server reads the camera, for the one that is asked."""
+    return asked.get("/cameras/hall").json()["node"] == own_id(server)
+
+
+def first_picture(server: Server, path: str, **how) -> bytes:
+    with requests.get(server.url + path, stream=True, timeout=30, **{**server.always, **how}) as reply:
+        assert reply.status_code == 200, reply.text
+        assert reply.headers["Content-Type"] == "multipart/x-mixed-replace; boundary=frame"
+        data = b""
+        for part in reply.iter_content(65536):
+            data += part
+            if b"\xff\xd9" in data:
+                return data
+    raise AssertionError("the stream ended")
+
+
+def test_any_node_shows_a_camera_and_another_one_takes_it_when_its_node_is_killed(watching):
+    holder, other = watching
+    for server in (holder, other):
+        server.wait_for(lambda server=server: server.get("/cameras/hall").json()["state"]["name"] == "live")
+        assert reads(holder, server)
+        assert server.get("/health").json()["video"]["running"] == (["hall"] if server is holder else [])
+        assert b"\xff\xd8" in first_picture(server, "/cameras/hall/stream?width=160&fps=5")
+        taken = server.get("/cameras/hall/snapshot.jpg")
+        assert taken.headers["Content-Type"] == "image/jpeg" and "X-Timestamp" in taken.headers
+    refused = requests.get(f"{other.url}/cameras/hall/stream", timeout=30)  # the key is asked for here
+    assert refused.status_code == 401
+    wrong = other.get("/cameras/hall/snapshot.jpg?width=1")
+    assert (wrong.status_code, code(wrong)) == (400, "invalid_parameter")
+    with requests.get(f"{other.url}/cameras/hall/stream", stream=True, timeout=30, **other.always) as watched:
+        parts = watched.iter_content(65536)
+        next(parts)
+        holder.process.kill()
+        holder.process.wait()
+        holder.process = None
+        for _ in parts:  # ends with the node
+            pass
+    other.wait_for(lambda: reads(other, other))
+    other.wait_for(lambda: other.get("/health").json()["video"]["running"] == ["hall"])
+    assert b"\xff\xd8" in first_picture(other, "/cameras/hall/stream")
+    holder.start()
+    assert reads(other, holder)  # it does not move back
+    assert b"\xff\xd8" in first_picture(holder, "/cameras/hall/stream")
+    assert other.stop() == 0  # gives its cameras away
+    holder.wait_for(lambda: reads(holder, holder))
+    changed = holder.request("PATCH", "/cameras/hall", json={"always": False})
+    assert changed.status_code == 200 and changed.json()["node"] == own_id(holder)

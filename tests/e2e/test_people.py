@@ -35,6 +35,68 @@ def kept_about(server: Server, photo: str) -> list[bytes]:
     return [vector[100:140], vector[-40:], jpeg[middle : middle + 40], jpeg[-200:-160], photo.encode()]
 
 
+# -- particulars, and the bin ------------------------------------------------------------------------------------------
+
+
+def test_cover_tags_order_and_where_photos_came_from(writer, faces):
+    writer.post("/enroll", data={"subject": "Ada"}, files=[("file", ("Urlaub à la mer.jpg", faces["obama"]))])
+    writer.post("/enroll", data={"subject": "Ada"}, files=[("file", ("b.jpg", faces["obama2"]))])
+    writer.post(
+        "/enroll", data={"subject": "Bob", "taken": "2021-03-04T05:06:07Z"}, files=[("file", ("b.jpg", faces["biden"]))]
+    )
+    photos = writer.get(at("Ada")).json()["photos"]
+    assert sorted(each["original"]["name"] for each in photos) == ["Urlaub à la mer.jpg", "b.jpg"]
+    [bobs] = writer.get(at("Bob")).json()["photos"]
+    assert bobs["original"]["added"] and bobs["original"]["taken"]
+    second = photos[1]["id"]
+    changed = writer.request("PATCH", at("Ada"), json={"tags": "office,  night  shift ,office", "cover": second}).json()
+    assert (changed["tags"], changed["cover"]) == (["office", "night shift"], second)
+    listed = writer.people()["Ada"]
+    assert second in listed["thumbnail"] and listed["tags"] == ["office", "night shift"]
+    assert [each["name"] for each in writer.get("/people", params={"tag": "OFFICE"}).json()["people"]] == ["Ada"]
+    writer.request("PATCH", at("Bob"), json={"expires": "2090-01-01"})
+    for sort, first in (("name", "Ada"), ("photos", "Ada"), ("expires", "Bob"), ("seen", "Ada")):
+        assert writer.get("/people", params={"sort": sort, "limit": 1}).json()["people"][0]["name"] == first
+    assert code(writer.get("/people", params={"sort": "age"})) == "invalid_parameter"
+    for wrong in ({"tags": "x" * 41}, {"tags": ",".join(map(str, range(21)))}):
+        assert code(writer.request("PATCH", at("Ada"), json=wrong)) == "invalid_parameter"
+    assert code(writer.request("PATCH", at("Ada"), json={"cover": bobs["id"]})) == "photo_not_found"
+    assert code(writer.post("/enroll", data={"subject": "Z", "taken": "soon"}, files=[("file", faces["collins"])])) == (
+        "invalid_parameter"
+    )
+    writer.request("PATCH", at("Ada"), json={"name": "Bob", "merge": True})
+    merged = writer.get(at("Bob")).json()
+    assert len([each for each in merged["photos"] if "original" in each]) == 3 and merged["tags"] == ["office", "night shift"]
+    cleared = writer.request("PATCH", at("Bob"), json={"tags": "none", "cover": "none"}).json()
+    assert (cleared["tags"], cleared["cover"]) == ([], None)
+
+
+def test_moved_photos_and_deletions_that_are_undone(writer, faces):
+    writer.enroll("Ada", faces["obama"], faces["obama2"])
+    first, second = (each["id"] for each in writer.get(at("Ada")).json()["photos"])
+    assert code(writer.post(at("Ada", first) + "/move", json={"to": "Ada"})) == "invalid_parameter"
+    assert code(writer.post(at("Ada", first) + "/move", json={"to": "a/b"})) == "invalid_name"
+    moved = writer.post(at("Ada", first) + "/move", json={"to": "Eve"}).json()
+    assert moved == {"moved": first, "of": "Ada", "to": "Eve", "files": 1}
+    assert {name: each["photos"] for name, each in writer.people().items()} == {"Ada": 1, "Eve": 1}
+    assert writer.get("/bin").json()["items"] == []
+    done = writer.request("DELETE", at("Eve"), params={"bin": "true"}).json()
+    assert (done["deleted"], done["photos"], done["left"]) == ("Eve", 1, {}) and list(writer.people()) == ["Ada"]
+    gone = writer.request("DELETE", at("Ada", second), params={"bin": "true"}).json()
+    held = writer.get("/bin").json()
+    assert held["days"] == 7 and [(each["id"], each["kind"], each["subject"]) for each in held["items"]] == [
+        (gone["bin"], "photo", "Ada"),
+        (done["bin"], "person", "Eve"),
+    ]
+    picture = writer.get(held["items"][0]["thumbnail"])
+    assert picture.headers["Content-Type"] == "image/jpeg" and picture.content[:2] == b"\xff\xd8"
+    assert code(writer.post("/bin/0000000000000000/restore")) == "bin_item_not_found"
+    restored = writer.post(f"/bin/{gone['bin']}/restore").json()
+    assert (restored["name"], [each["id"] for each in restored["photos"]]) == ("Ada", [second])
+    assert writer.request("DELETE", f"/bin/{done['bin']}").json() == {"deleted": done["bin"]}
+    assert writer.get("/bin").json()["items"] == [] and list(writer.people()) == ["Ada"]
+
+
 # -- looking ---------------------------------------------------------------------------------------------------------
 
 
@@ -48,7 +110,8 @@ def test_list_page_and_search(writer, faces):
     assert sorted(person["name"] for person in everybody["people"]) == sorted(["zoe", "Ángel", "Bob"])
     zoe = writer.people()["zoe"]
     assert (zoe["photos"], zoe["templates"], zoe["problems"]) == (2, 2, 0)
-    assert set(zoe) == {"name", "photos", "templates", "problems", "thumbnail", "consent", "expires", "expired"}
+    about = {"tags", "cover", "last_seen", "visits"}
+    assert set(zoe) == {"name", "photos", "templates", "problems", "thumbnail", "consent", "expires", "expired", *about}
     order = [person["name"] for person in everybody["people"]]
     pages = [writer.get("/people", params={"offset": n, "limit": 1}).json() for n in range(4)]
     assert [[person["name"] for person in page["people"]] for page in pages] == [[order[0]], [order[1]], [order[2]], []]

@@ -1,8 +1,9 @@
-"""boto3, as it is published, against a real server with keys: collections, faces, users, and requests that go wrong."""
+"""Amazon's SDKs for Python and JavaScript against a real server with keys: collections, faces, users, and bad requests."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import boto3
 import pytest
@@ -11,6 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from . import pictures
+from .client_packages import ran
 from .serving import Server
 
 
@@ -189,3 +191,28 @@ def test_what_goes_wrong(served, staff, faces):
     assert code(writer.list_collections) == "UnrecognizedClientException"
     large = pictures.save(pictures.load(faces["obama"]).resize((40, 40)))
     assert reader.detect_faces(**image(large))["FaceDetails"] == []
+
+
+@pytest.mark.network
+@pytest.mark.slow
+def test_the_sdk_for_javascript(served, node_clients, faces, tmp_path):
+    for name in ("obama", "obama2", "biden", "collins", "nobody"):
+        (tmp_path / f"{name}.jpg").write_bytes(faces[name])
+    key = served.keys["admin"]
+    script, secrets = Path(__file__).with_name("rekognition_js.mjs"), {"AWS_SECRET_ACCESS_KEY": key}
+    said = ran("node", script, node_clients, served.port, folder=tmp_path, AWS_ACCESS_KEY_ID=key.split("_")[1], **secrets)
+    assert said == {
+        "made": 200,
+        "again": ["ResourceAlreadyExistsException", 400],
+        "nobody": ["InvalidParameterException", 400],
+        "known": [["Barack", True]],
+        "stranger": [],
+        "similar": 1,
+        "found": 1,
+        "user": "ACTIVE",
+        "users": ["barack"],
+        "pages": ["Barack"],
+        "deleted": 1,
+        "left": 0,
+        "forged": "UnrecognizedClientException",
+    }

@@ -8,11 +8,15 @@ from recognizer.core.errors import (
     AddressRefused,
     ArchiveGroupNotFound,
     AttributesOff,
+    BinItemNotFound,
+    BinOff,
     BodyTooLarge,
     Busy,
+    CameraElsewhere,
     CameraFixed,
     CameraNotFound,
     CameraUnavailable,
+    Conflict,
     EventNotFound,
     EventsOff,
     FaceError,
@@ -28,6 +32,7 @@ from recognizer.core.errors import (
     InvalidName,
     InvalidSource,
     InvalidUrl,
+    JobNotFound,
     KeyMissing,
     KeyNotFound,
     LooksLikeAnother,
@@ -47,6 +52,7 @@ from recognizer.core.errors import (
     StrangersOff,
     SubjectNotFound,
     TooManyCameras,
+    TooManyJobs,
     UnknownRoute,
 )
 from recognizer.http.openapi.schemas import PHOTO_ID, PICTURE_ID
@@ -146,12 +152,29 @@ OPERATIONS: dict[str, Operation] = {
         photos=("file",),
         several=True,
     ),
+    "POST /jobs": Operation(
+        "Jobs",
+        _json("Job", 202),
+        (InvalidUrl, InvalidName, GroupNotFound, AttributesOff, TooManyJobs, BodyTooLarge, StorageError, Busy),
+        photos=("file",),
+        several=True,
+    ),
+    "GET /jobs": Operation("Jobs", _json("Jobs"), (StorageError, Busy)),
+    "GET /jobs/{job}": Operation("Jobs", _json("Job"), (JobNotFound, StorageError, Busy)),
+    "GET /jobs/{job}/result": Operation(
+        "Jobs", {200: {JSON: "JobResult", "application/x-ndjson": "JobLines"}}, (JobNotFound, StorageError, Busy)
+    ),
+    "DELETE /jobs/{job}": Operation("Jobs", _json("DeletedJob"), (JobNotFound, StorageError, Busy)),
     "GET /people": Operation("People", _json("People"), (GroupNotFound,)),
     "GET /people/{person}": Operation("People", _json("Person"), (SubjectNotFound, GroupNotFound)),
     "PATCH /people/{person}": Operation(
-        "People", _json("Person"), (SubjectNotFound, GroupNotFound, InvalidName, NameTaken, StorageError, BodyTooLarge)
+        "People",
+        _json("Person"),
+        (SubjectNotFound, PhotoNotFound, GroupNotFound, InvalidName, NameTaken, Conflict, StorageError, BodyTooLarge),
     ),
-    "DELETE /people/{person}": Operation("People", _json("DeletedPerson"), (SubjectNotFound, GroupNotFound, StorageError)),
+    "DELETE /people/{person}": Operation(
+        "People", _json("DeletedPerson"), (SubjectNotFound, GroupNotFound, BinOff, StorageError)
+    ),
     "GET /people/{person}/photos/{photo_id}": Operation(
         "People",
         {200: dict.fromkeys(PICTURES, "Photo")},
@@ -161,8 +184,21 @@ OPERATIONS: dict[str, Operation] = {
         "People", _json("PhotoQuality"), (SubjectNotFound, GroupNotFound, PhotoNotFound, ImageError, Busy)
     ),
     "DELETE /people/{person}/photos/{photo_id}": Operation(
-        "People", _json("DeletedPhoto"), (SubjectNotFound, GroupNotFound, PhotoNotFound, StorageError)
+        "People", _json("DeletedPhoto"), (SubjectNotFound, GroupNotFound, PhotoNotFound, BinOff, StorageError)
     ),
+    "POST /people/{person}/photos/{photo_id}/move": Operation(
+        "People",
+        _json("MovedPhoto"),
+        (SubjectNotFound, GroupNotFound, PhotoNotFound, InvalidName, NameTaken, StorageError, BodyTooLarge),
+    ),
+    "GET /bin": Operation("People", _json("Bin"), (GroupNotFound, StorageError)),
+    "GET /bin/{item}/thumbnail.jpg": Operation(
+        "People", {200: {JPEG: "Photo"}}, (BinItemNotFound, PhotoNotFound, GroupNotFound)
+    ),
+    "POST /bin/{item}/restore": Operation(
+        "People", _json("Person"), (BinItemNotFound, BinOff, GroupNotFound, NameTaken, StorageError), bodiless=True
+    ),
+    "DELETE /bin/{item}": Operation("People", _json("DeletedFile"), (BinItemNotFound, GroupNotFound, StorageError)),
     "GET /unsorted/{unsorted}": Operation(
         "People", {200: dict.fromkeys(PICTURES, "Photo")}, (PhotoNotFound, GroupNotFound, ImageError, SealBroken, KeyMissing)
     ),
@@ -187,10 +223,12 @@ OPERATIONS: dict[str, Operation] = {
     "GET /cameras/{camera}": Operation("Cameras", _json("Camera"), (CameraNotFound, StorageError)),
     "PATCH /cameras/{camera}": Operation("Cameras", _json("Camera"), (*_CAMERA, CameraNotFound, CameraFixed)),
     "DELETE /cameras/{camera}": Operation("Cameras", _json("DeletedCamera"), (CameraNotFound, CameraFixed, StorageError)),
-    "GET /stream": Operation("Cameras", {200: {MJPEG: "Stream"}}, (CameraNotFound, AttributesOff, Busy)),
-    "GET /cameras/{camera}/stream": Operation("Cameras", {200: {MJPEG: "Stream"}}, (CameraNotFound, AttributesOff, Busy)),
+    "GET /stream": Operation("Cameras", {200: {MJPEG: "Stream"}}, (CameraNotFound, CameraElsewhere, AttributesOff, Busy)),
+    "GET /cameras/{camera}/stream": Operation(
+        "Cameras", {200: {MJPEG: "Stream"}}, (CameraNotFound, CameraElsewhere, AttributesOff, Busy)
+    ),
     "GET /cameras/{camera}/snapshot.jpg": Operation(
-        "Cameras", {200: {JPEG: "Photo"}}, (CameraNotFound, AttributesOff, CameraUnavailable, Busy)
+        "Cameras", {200: {JPEG: "Photo"}}, (CameraNotFound, AttributesOff, CameraUnavailable, CameraElsewhere, Busy)
     ),
     "GET /events": Operation("Events", {200: {JSON: "Events", "text/event-stream": "Stream"}}, (EventsOff, StorageError, Busy)),
     "GET /events/{event}": Operation("Events", _json("Event"), (EventNotFound, EventsOff, StorageError)),
@@ -360,6 +398,14 @@ PARAMETERS: dict[str, tuple[str, object]] = {
     "pictures": ("Ids of the pictures that show somebody else, as a list or separated by commas.", [PICTURE_ID]),
     "other": ("Id of the stranger who is merged into this one.", "a81c5d09e4"),
     "never": ("Never report this person again: the templates are stored, the pictures are erased.", True),
+    "tag": ("Only people with this tag, ignoring case.", "night shift"),
+    "tags": ("Tags, separated by commas; none removes all.", "night shift,front desk"),
+    "cover": ("Id of the photo that stands for the person; none for the first usable one.", PHOTO_ID),
+    "sort": ("name, photos (most first), seen (last seen first) or expires (next expiry first).", "name"),
+    "bin": ("Put it into the bin instead, from which it can be restored for some days.", False),
+    "item": ("The deletion's id, as in the list of the bin.", "3f9a0c1b72d4e5f6"),
+    "to": ("Name of the person who gets the photo.", "Joe Biden"),
+    "taken": ("When a photo was taken that does not say so itself: a day, or a time in ISO 8601.", "2026-11-01T12:30:00Z"),
     "photo_id": ("The photo's id, as in the list of a person's photos.", PHOTO_ID),
     "unsorted": ("Name of the file, as in `problems` of the list of people.", "holiday.jpg"),
     "POST /events/search subject": ("Somebody who is enrolled, or has visits with this name.", "Joe Biden"),
@@ -400,6 +446,21 @@ PARAMETERS: dict[str, tuple[str, object]] = {
     "suggested": ("Only groups for which a name is suggested, or only those without.", True),
     "hidden": ("Whether the group is hidden from lists; in a list, whether the hidden ones are shown instead.", False),
     "faces": ("Ids of faces, as photo/number, as a list or separated by commas.", [f"{PHOTO_ID}/0"]),
+    "operation": ("What is done with each photo.", "recognize"),
+    "image_urls": (
+        "URLs of photos: a list of URLs, or of objects with url, and perhaps subject and an id of your own; as text, separated "
+        "by spaces.",
+        ["https://example.org/1.jpg", {"url": "https://example.org/2.jpg", "id": "2"}],
+    ),
+    "prefix": ("URL of a folder or of a part of a bucket that RECOGNIZER_JOBS_FROM allows.", "s3://photos/2026"),
+    "POST /jobs subject": (
+        "Whom photos enrol that have no subject of their own. Below a prefix, each photo's folder names the person otherwise.",
+        "Joe Biden",
+    ),
+    "GET /jobs offset": ("Number of jobs to skip.", 0),
+    "job": ("The job's id.", "j0123456789abcdef"),
+    "GET /jobs/{job}/result after": ("Only photos with a higher number.", 99),
+    "GET /jobs/{job}/result format": ("ndjson returns everything, a line for each photo, as does Accept.", "json"),
     "thumbnail": ("Return a small JPEG of the face instead.", True),
 }
 

@@ -7,6 +7,7 @@ from recognizer.http.routes import (
     camera_routes,
     event_routes,
     group_routes,
+    job_routes,
     operation_routes,
     page_routes,
     people_routes,
@@ -19,6 +20,7 @@ from recognizer.http.site import Site
 #: In the order in which the API's documents show them, after `recognize` and `enroll` of `api.py`.
 MODULES = (
     photo_routes,
+    job_routes,
     people_routes,
     group_routes,
     camera_routes,

@@ -6,6 +6,7 @@ import falcon
 from recognizer.core.answers import ATTRIBUTES
 from recognizer.core.errors import InvalidParameter
 from recognizer.http import replies
+from recognizer.http.forwarding import forwarded
 from recognizer.http.hug_adapter import Router, fraction, number, over, switch, text
 from recognizer.http.site import Site
 from recognizer.video.output import mjpeg
@@ -74,6 +75,9 @@ def add_routes(route: Router, site: Site) -> None:
 
     def live_stream(request, response, camera, width, fps, quality, overlay):
         key = view_key(camera, width, fps, quality, overlay)
+        other = site.service.video.cameras.elsewhere(camera)
+        if other is not None:
+            return forwarded(request, response, camera, other)
         site.service.attribute_finder.chosen(key.layers.intersection(ATTRIBUTES))
         viewer = site.service.video.live.watch(key, over(request))
         response.content_type = mjpeg.CONTENT_TYPE
@@ -81,12 +85,15 @@ def add_routes(route: Router, site: Site) -> None:
 
     @route.get("/cameras/{camera}/snapshot.jpg")
     def get_snapshot(
-        response, camera: text, width: number = None, quality: number = None, overlay: text = None, raw: switch = False
+        request, response, camera: text, width: number = None, quality: number = None, overlay: text = None, raw: switch = False
     ):
         """The current picture of a camera: with names drawn, or `raw` as it came."""
         if raw and overlay is not None:
             raise InvalidParameter("overlay: expected none beside raw, which draws nothing")
         key = view_key(camera, width, None, quality, "none" if raw else overlay)
+        other = site.service.video.cameras.elsewhere(camera)
+        if other is not None:
+            return forwarded(request, response, camera, other)
         site.service.attribute_finder.chosen(key.layers.intersection(ATTRIBUTES))
         taken = site.service.video.live.snapshot(key)
         response.content_type = "image/jpeg"

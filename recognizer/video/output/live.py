@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from recognizer.core.answers import ATTRIBUTES
-from recognizer.core.errors import Busy, CameraUnavailable
-from recognizer.video.frames import FrameResult, Vision
+from recognizer.core.errors import Busy, CameraElsewhere, CameraUnavailable
+from recognizer.video.frames import FrameResult, TrackedFace, Vision
 from recognizer.video.output import overlay
 from recognizer.video.output.mjpeg import Encoded, View, Viewer, ViewKey
 from recognizer.video.sources.camera import Camera, CameraState
@@ -36,6 +36,8 @@ SNAPSHOT_SECONDS = 8.0
 NAMES_SECONDS = 1.5
 #: Maximum number of waiting snapshots; further ones get Busy, because each occupies a thread that answers requests.
 SNAPSHOTS = 8
+#: Seconds between two pictures of a view while nothing in them changes.
+STILL_EVERY = 0.5
 #: Seconds between two cards.
 _CARD_EVERY = 1.0
 #: Seconds without a result after which a camera that should be live gets a card too.
@@ -76,12 +78,13 @@ class _Channel:
         self.state: CameraState | None = None
         self.size: tuple[int, int] | None = None
         self.last_result = 0.0
+        self.drawn: dict[View, tuple[float, tuple]] = {}  # when, and what of the faces and objects
         self.trouble = ""
         self.task: asyncio.Task | None = None
 
     @property
     def needed(self) -> bool:
-        return not self.removed and (self.needs > 0 or self.entry.always)
+        return not self.removed and (self.needs > 0 or self.entry.runs_always)
 
     def wants(self, attributes: frozenset[str]) -> Wants:
         """What the views show, and `attributes` that others want."""
@@ -246,6 +249,8 @@ class Live:
 
     def _join(self, key: ViewKey) -> tuple[_Channel, View]:
         entry = self.cameras.get(key.camera)
+        if not entry.here:
+            raise CameraElsewhere(f"camera {key.camera!r} is read by another node")
         with self._lock:
             channel = self._channel(entry)
             view, count = channel.views.get(key) or (View(key, self._encoders.submit, self._timed), 0)
@@ -275,12 +280,15 @@ class Live:
             self._camera_changed("added", entry)
 
     def _camera_changed(self, what: str, entry: CameraEntry) -> None:
-        """End the views of a removed camera; those of a changed one continue with its new source."""
+        """End the views of a camera that was removed, or that another node reads now.
+
+        Those of a changed one continue with its new source.
+        """
         with self._lock:
             channel = self._channels.get(entry.id)
-            if self._closed or (channel is None and not (entry.always and what != "removed")):
+            if self._closed or (channel is None and not (entry.runs_always and what != "removed")):
                 return
-            if what == "removed":
+            if channel is not None and (what == "removed" or not entry.here):
                 channel = self._channels.pop(entry.id)
                 self._remove(channel)
             else:
@@ -422,13 +430,14 @@ class Live:
         if channel.state is not None and channel.state.name in ("frozen", "lost"):
             return  # a card is shown; the same old frame would only make it flicker
         settled = result.searched and all(face.decided for face in result.faces)
+        shown = (*map(_drawn, result.faces), *result.objects)
+        drawn, channel.drawn = channel.drawn, {}
         for key, (view, _) in channel.views.items():
-            view.offer(
-                partial(self._draw, result, key),
-                taken=frame.taken,
-                time=frame.time,
-                settled=settled,
-            )
+            when, before = channel.drawn[view] = drawn.get(view, (float("-inf"), ()))
+            if result.still and shown == before and frame.taken - when < STILL_EVERY:
+                continue
+            if view.offer(partial(self._draw, result, key), taken=frame.taken, time=frame.time, settled=settled):
+                channel.drawn[view] = frame.taken, shown
 
     def _draw(self, result: FrameResult, key: ViewKey, fps: float) -> np.ndarray:
         return overlay.draw(result, layers=key.layers, font=self.font, width=key.width, fps=fps)
@@ -500,6 +509,11 @@ class Live:
             task.cancel()
         await asyncio.gather(*hanging, return_exceptions=True)
         await asyncio.get_running_loop().shutdown_default_executor()
+
+
+def _drawn(face: TrackedFace) -> tuple:
+    """What is drawn of a face."""
+    return face.track, face.box, face.decided, face.seen.match, face.seen.attributes
 
 
 def _card_size(size: tuple[int, int], width: int | None) -> tuple[int, int]:

@@ -85,12 +85,14 @@ class Shot:
         Whether it equals the picture before it in every pixel.
     release : callable, optional
         Called when the pixels are no longer needed, instead of `load` or after it.
+    glance : callable, optional
+        Returns a small grey copy of the picture, uint8 (rows, columns), for much less than `load` costs; None if it cannot.
     """
 
-    __slots__ = ("_load", "_release", "position", "same", "skipped", "taken", "time")
+    __slots__ = ("_load", "_release", "glance", "position", "same", "skipped", "taken", "time")
 
-    def __init__(self, load, time, taken, position=None, skipped=0, same=False, release=None):
-        self._load, self._release = load, release
+    def __init__(self, load, time, taken, position=None, skipped=0, same=False, release=None, glance=lambda: None):
+        self._load, self._release, self.glance = load, release, glance
         self.time, self.taken, self.position = time, taken, position
         self.skipped, self.same = skipped, same
 

@@ -27,6 +27,7 @@ from recognizer.video.sources.base import BrokenShot, FrameReader, Shot, SourceE
 from recognizer.video.sources.reach import Reach
 from recognizer.video.sources.readers import open_reader
 from recognizer.video.sources.source import CameraSource, SourceView
+from recognizer.video.stillness import SAFETY, alike
 
 #: Seconds before a lost source is tried again: the first time, and at most. Each is varied by a quarter, so that
 #: cameras that went together do not come back together.
@@ -35,6 +36,8 @@ FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 MOST_BROKEN = 25
 #: Seconds of pictures of a single value after which the state of a live source reports it.
 BLANK_AFTER = 3.0
+#: A glance costs half of decoding, so while the picture moves only one of so many shots is glanced at.
+_MOST_UNSEEN = 8
 _TICK = 0.5
 _RATE_OVER = 2.0
 
@@ -59,11 +62,49 @@ class CameraState:
     since: float = 0.0
 
 
+class ShotPixels:
+    """The pixels of a camera's shots. A shot that shows what the last decoded one showed, but for noise, is not decoded, and
+    has the same pixels; for at most `SAFETY` seconds. Any thread may call it."""
+
+    def __init__(self, view: SourceView):
+        self._view = view
+        self._lock = threading.Lock()
+        self._last: tuple[np.ndarray, np.ndarray, float] | None = None  # pixels, small copy, when they were taken
+        self._moved = self._unseen = 0  # glances in a row that saw a change, and shots since the last glance
+
+    def of(self, shot: Shot) -> np.ndarray:
+        """The pixels of a shot, changed as the view says.
+
+        Raises
+        ------
+        BrokenShot
+        """
+        with self._lock:
+            last = self._last
+            self._unseen += 1
+            glance = self._unseen > min(self._moved, _MOST_UNSEEN)
+        copy = shot.glance() if glance else None
+        if copy is not None:
+            fresh = last is not None and 0 <= shot.taken - last[2] < SAFETY
+            same = last is not None and alike(copy, last[1])
+            with self._lock:
+                self._unseen, self._moved = 0, 0 if same or not fresh else self._moved + 1
+            if last is not None and fresh and same:
+                return last[0]
+        pixels = shot.load()
+        if self._view:
+            pixels = self._view.apply(pixels)
+        if copy is not None:
+            with self._lock:
+                self._last = pixels, copy, shot.taken
+        return pixels
+
+
 class _Kept:
     """A shot with its number; it becomes a frame when it is first needed, once for all callers."""
 
-    def __init__(self, shot: Shot, number: int, view: SourceView):
-        self.number, self._shot, self._view = number, shot, view
+    def __init__(self, shot: Shot, number: int, pixels: ShotPixels):
+        self.number, self._shot, self._pixels = number, shot, pixels
         self._lock = threading.Lock()
         self._frame: Frame | None = None
         self._broken = False
@@ -75,9 +116,10 @@ class _Kept:
             if self._frame is None and not self._broken:
                 try:
                     shot = self._shot
-                    pixels = shot.load()
-                    if self._view:
-                        pixels = self._view.apply(pixels)
+                    try:
+                        pixels = self._pixels.of(shot)
+                    finally:
+                        shot.release()
                     self._frame = Frame(pixels, self.number, shot.time, shot.taken, shot.position)
                 except BrokenShot:
                     self._broken = True
@@ -144,6 +186,7 @@ class Camera:
         self._changed = threading.Condition(self._lock)
         self._state = CameraState("idle", "", time.time())
         self._kept: _Kept | None = None
+        self._pixels = ShotPixels(source.view)
         self._number = -1
         self._times: deque[tuple[float, int]] = deque(maxlen=256)
         self._counts = {"read": 0, "dropped": 0, "broken": 0, "connects": 0}
@@ -438,7 +481,7 @@ class Camera:
             self._counts["read"] += 1 + shot.skipped
             self._counts["dropped"] += shot.skipped
             self._times.append((time.perf_counter(), self._number))
-            before, kept = self._kept, _Kept(shot, self._number, self.source.view)
+            before, kept = self._kept, _Kept(shot, self._number, self._pixels)
             wanted = bool(self._waiters)
         if wanted:
             kept.frame()  # a caller waits for it: decoding it here saves a change of threads

@@ -51,6 +51,25 @@ log = logging.getLogger("recognizer.video")
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """Who reads a camera that this server does not read.
+
+    Attributes
+    ----------
+    node : str or None
+        The node's id; None if nobody reads the camera now.
+    url : str or None
+        Where the node is reached; None if it does not say.
+    state : dict
+        How the node last saw the camera; empty if it did not say yet.
+    """
+
+    node: str | None
+    url: str | None
+    state: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class CameraEntry:
     """One camera as it is listed.
 
@@ -70,6 +89,12 @@ class CameraEntry:
         The source as it was given.
     group : str or None
         Whose people are named; None for the default group.
+    here : bool
+        Whether this server reads it, and not another one.
+    node : str or None
+        Where servers share cameras, the id of the one that reads it; None if none does.
+    elsewhere : Elsewhere or None
+        Who reads it, if this server does not.
     """
 
     id: str
@@ -80,6 +105,14 @@ class CameraEntry:
     camera: Camera = field(repr=False, compare=False)
     text: str = field(repr=False, default="")
     group: str | None = None
+    here: bool = True
+    node: str | None = None
+    elsewhere: Elsewhere | None = field(default=None, compare=False)
+
+    @property
+    def runs_always(self) -> bool:
+        """Whether this server reads it although nobody watches."""
+        return self.always and self.here
 
 
 class Cameras:
@@ -158,6 +191,13 @@ class Cameras:
             if entry.id == id:
                 return entry
         raise CameraNotFound(f"there is no camera {id!r}"[:200])
+
+    def elsewhere(self, id: str) -> Elsewhere | None:
+        """Who reads a camera, if this server does not."""
+        return None
+
+    def keep(self) -> None:
+        """Take cameras from now on, where servers share them: for a server, not for a command."""
 
     def removed(self) -> dict[str, str]:
         """Id -> last name of the cameras that were removed, which events still mention; the last `MOST_REMOVED` of them."""
@@ -308,24 +348,30 @@ class Cameras:
         news: list[Callable[[], None]] = []
         try:
             with self._lock:
-                try:
-                    own_folder(self._file.parent)
-                    with FairLock(Path(f"{self._file}.lock")).hold(_LOCK_SECONDS):
-                        news.append(self._look())
-                        if self._broken:
-                            raise StorageError("the list of cameras on the disk cannot be read; the server's log says why")
-                        entries = dict(self._added)
-                        yield entries
-                        if entries != self._added:
-                            self._write(entries)
-                except TimeoutError:
-                    raise StorageError("another process holds the list of cameras") from None
-                except OSError as error:
-                    raise StorageError(f"the list of cameras cannot be kept: {_why(error)}") from None
+                with self._exclusive():
+                    news.append(self._look())
+                    if self._broken:
+                        raise StorageError("the list of cameras on the disk cannot be read; the server's log says why")
+                    entries = dict(self._added)
+                    yield entries
+                    if entries != self._added:
+                        self._write(entries)
                 news.append(self._take_over(entries))
         finally:  # also when the change failed: what another process changed was taken over before
             for tell in news:
                 tell()
+
+    @contextlib.contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """Within the block, nobody else changes the list."""
+        try:
+            own_folder(self._file.parent)
+            with FairLock(Path(f"{self._file}.lock")).hold(_LOCK_SECONDS):
+                yield
+        except TimeoutError:
+            raise StorageError("another process holds the list of cameras") from None
+        except OSError as error:
+            raise StorageError(f"the list of cameras cannot be kept: {_why(error)}") from None
 
     def _take_over(self, entries: dict[str, CameraEntry]) -> Callable[[], None]:
         """Make these the entries, and stop the cameras that are no more; returns a function that notifies subscribers."""
@@ -414,6 +460,17 @@ class Cameras:
 def _plain(entry: CameraEntry) -> dict[str, Any]:
     kept = {"id": entry.id, "name": entry.name, "source": entry.text, "always": entry.always}
     return kept if entry.group is None else {**kept, "group": entry.group}
+
+
+def plain_state(entry: CameraEntry) -> dict[str, Any]:
+    """The state of a camera as plain data."""
+    reader, state = entry.camera, entry.camera.state
+    return {
+        "state": {"name": state.name, "reason": state.reason or None, "since": round(state.since, 3)},
+        "turn_wanted": reader.turn_wanted,
+        "fps": round(reader.fps, 1),
+        "frames": dict(reader.counts),
+    }
 
 
 def _group(name: str | None) -> str | None:

@@ -4,6 +4,9 @@ Everything that takes long runs in an executor. A picture of a live source waits
 one is not held up; beyond that it goes out with the faces where they are expected, and what was found in it counts from
 then on. Where pictures come seldom, that is everything. Pictures of a recording that is not played at its own speed are each
 looked at completely.
+
+A picture of a live source that shows what the last examined one showed is not examined: its faces are the same. Once a second
+one is examined all the same.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from recognizer.core.types import Faces
 from recognizer.photos import images
 from recognizer.photos.results import FoundObject
 from recognizer.video.frames import Frame, FrameResult, Vision
+from recognizer.video.stillness import SAFETY, alike, small_copy
 from recognizer.video.tracking.cuts import Cuts
 from recognizer.video.tracking.lying import LyingFaces
 from recognizer.video.tracking.pace import Pace
@@ -41,6 +45,9 @@ RESTS = 10.0
 LEISURE = FIRST = 0.25
 #: Seconds between two object detections in a live source, and for which their objects are shown.
 OBJECTS_EVERY, OBJECTS_SHOWN = 0.15, 1.0
+#: Detection passes per second while faces are in sight, which the tracker follows between two passes; without a face every
+#: picture is examined, so that whoever enters is found in the first one.
+ENOUGH_PASSES = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,17 @@ class _Looked:
     image: images.Image
     faces: Faces
     qualities: Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class _Examined:
+    """The picture that was examined last: its small copy, its faces, and since when pictures look like it."""
+
+    copy: np.ndarray
+    faces: Faces
+    qualities: Sequence
+    time: float
+    since: float
 
 
 class Pipeline:
@@ -117,6 +135,10 @@ class Pipeline:
         self._since_detection = 0
         self._searched_at, self._cut_at = -1.0, 0.0  # on the same clock
         self._cuts = Cuts()
+        self._examined: _Examined | None = None
+        self._sampled: tuple[np.ndarray, np.ndarray] | None = None  # pixels and their small copy
+        self._still = False
+        self._objects_at = float("-inf")  # when they were looked for; `_objects` has when they were last known to be there
         self._lying = LyingFaces()
         self._objects: tuple[float, tuple[FoundObject, ...]] = (float("-inf"), ())
         self._timing: dict[str, float] = {}
@@ -156,7 +178,7 @@ class Pipeline:
         self.pace.came(frame.number, frame.taken)
         if self._cuts.is_cut(frame.pixels):
             self._scene.cut(now)
-            self._cut_at = now
+            self._cut_at, self._examined = now, None
         self._since_detection += 1
         if self._complete:
             await self._look_completely(frame, now, wants)
@@ -167,7 +189,7 @@ class Pipeline:
         objects = self._objects[1] if wants.objects and now - self._objects[0] <= OBJECTS_SHOWN else ()
         self._timing["total"] = 1000 * (self._seconds() - began)
         searched = self._searched_at >= self._cut_at
-        return FrameResult(frame, faces, tuple(objects), ended, dropped, self._timing, searched)
+        return FrameResult(frame, faces, tuple(objects), ended, dropped, self._timing, searched, self._still)
 
     def _clock(self, frame: Frame) -> float:
         """Seconds on the tracker's clock, never backwards: a recording's own if it is not played at its own speed."""
@@ -196,16 +218,26 @@ class Pipeline:
             await self._find_objects(frame, now, wants)
 
     async def _look_in_passing(self, frame: Frame, now: float, wants: Wants) -> None:
-        began, every = self._seconds(), self._detect_every or self.pace.every
-        if self._since_detection >= every and "detect" not in self._jobs:
-            self._start("detect", self._detect_and_follow, frame, now, wants)
-            self._since_detection = 0
+        began = self._seconds()
+        if "detect" not in self._jobs:
+            copy = self._copy_of(frame)
+            self._still = self._shows_the_same(copy, now)
+            every = self._detect_every or max(self.pace.every, self._enough())
+            if self._still:
+                self._know_again(frame, now, wants)
+            elif self._since_detection >= every:
+                self._start("detect", self._detect_and_follow, frame, now, wants, copy)
+                self._since_detection = 0
+        else:
+            self._still = False
         job = self._jobs.get("detect")
         if job is not None and (self.pace.cost is None or self.pace.cost <= self.pace.budget):
             await asyncio.wait({job}, timeout=max(self.pace.budget, 0.05 if self.pace.cost is None else 0.0))
         if self._scene.stale(self.vision.generation):
             self._start("compare", self._compare_anew)
-        if wants.objects and now - self._objects[0] >= OBJECTS_EVERY:
+        if self._still and now - self._objects_at < SAFETY:
+            self._objects = now, self._objects[1]
+        elif wants.objects and now - self._objects[0] >= OBJECTS_EVERY:
             self._start("objects", self._find_objects, frame, now, wants)
         left = FIRST if self.pace.interval is None else self.pace.budget
         if left >= LEISURE and (self.pace.cost is None or self.pace.cost <= left):
@@ -229,16 +261,50 @@ class Pipeline:
 
     # -- the steps ----------------------------------------------------------------------------------------------
 
-    async def _detect_and_follow(self, frame: Frame, now: float, wants: Wants) -> None:
+    def _copy_of(self, frame: Frame) -> np.ndarray:
+        """The small copy of a picture; a camera that stands still gives the same pixels again."""
+        if self._sampled is None or self._sampled[0] is not frame.pixels:
+            self._sampled = frame.pixels, small_copy(frame.pixels)
+        return self._sampled[1]
+
+    def _shows_the_same(self, copy: np.ndarray, now: float) -> bool:
+        """Whether a picture shows what the one shows that was examined a moment ago."""
+        before = self._examined
+        return before is not None and 0 <= now - before.time < SAFETY and alike(copy, before.copy)
+
+    def _enough(self) -> int:
+        """On one of so many pictures detection has to run while faces are in sight."""
+        if self.pace.interval is None or not self._scene.tracker.tracks:
+            return 1
+        return max(1, int(1 / (ENOUGH_PASSES * self.pace.interval) + 0.1))
+
+    def _know_again(self, frame: Frame, now: float, wants: Wants) -> None:
+        """The faces of the picture that was examined last are those of this one."""
+        assert self._examined is not None
+        looked = _Looked(frame, now, images.from_array(frame.pixels), self._examined.faces, self._examined.qualities)
+        self._take(looked)
+        self._follow(looked, wants, still=True)
+
+    async def _detect_and_follow(self, frame: Frame, now: float, wants: Wants, copy: np.ndarray) -> None:
         looked = await self._try("detect", self._detect, frame, now)
         if looked is None:
+            self._examined = None
             return
+        before = self._examined
+        still = before is not None and alike(copy, before.copy)
+        since = before.since if still and before is not None else now
+        self._examined = _Examined(copy, looked.faces, looked.qualities, now, since) if now >= self._cut_at else None
         self._take(looked)
-        due = self._scene.due(looked.time, DESCRIBED_AT_ONCE)
-        if due:
-            self._start("describe", self._describe, looked, due)
+        self._follow(looked, wants, still)
         if wants.landmarks_68:
             self._start("landmarks", self._landmarks, looked)
+
+    def _follow(self, looked: _Looked, wants: Wants, still: bool) -> None:
+        """Describe the faces that should be; of those that only stand still, less often."""
+        since = self._examined.since if still and self._examined is not None else None
+        due = self._scene.due(looked.time, DESCRIBED_AT_ONCE, since)
+        if due:
+            self._start("describe", self._describe, looked, due)
         if wants.attributes:
             self._start("attributes", self._attributes, looked, wants.attributes)
 
@@ -312,6 +378,7 @@ class Pipeline:
         found = await self._try("objects", self.vision.objects, frame.pixels, wants.objects_threshold, optional=True)
         if found is not None:
             self._objects = now, tuple(found)
+            self._objects_at = now
 
     # -- the executor -------------------------------------------------------------------------------------------
 

@@ -20,6 +20,8 @@ from recognizer.video.tracking.tracker import Track, Tracker
 #: many seconds per description that there is.
 RECHECK_NAMED, RECHECK_UNKNOWN = 4.0, 1.5
 SOONER = 0.1
+#: The same for a face in a picture that has not changed since its last description: another one would say the same.
+RECHECK_STILL = 15.0
 #: Seconds between two descriptions while a track is not decided: pictures of the same instant say the same.
 BUILD_UP = 0.1
 #: By how much a picture's quality must exceed the best so far to be described for that reason, and how many seconds later.
@@ -98,19 +100,20 @@ class TrackedScene:
             known = self._known.setdefault(track.id, _Known(epoch, epoch))
             known.detected, known.quality, known.weight = epoch, quality, picture_value(quality)
 
-    def due(self, time: float, most: int) -> list[Due]:
-        """Up to `most` of the faces detected at `time`, the most urgent first."""
+    def due(self, time: float, most: int, still_since: float | None = None) -> list[Due]:
+        """Up to `most` of the faces detected at `time`, the most urgent first; `still_since` is the time since which the
+        picture has not changed, if it has not."""
         waiting = []
         for track in self.tracker.tracks:
             if track.seen != time:
                 continue
             known = self._known[track.id]
-            urgency = self._urgency(track, known, time)
+            urgency = self._urgency(track, known, time, still_since)
             if urgency is not None:
                 waiting.append((urgency, -known.weight, track.id, Due(track.id, track.face, known.weight, time)))
         return [due for *_, due in sorted(waiting, key=lambda each: each[:3])[:most]]
 
-    def _urgency(self, track: Track, known: _Known, time: float) -> int | None:
+    def _urgency(self, track: Track, known: _Known, time: float, still_since: float | None) -> int | None:
         name = self.naming.of(track.id)
         passed = time - name.last
         if not name.descriptions:
@@ -122,6 +125,8 @@ class TrackedScene:
         if known.weight >= BETTER * name.best and passed >= BETTER_AFTER:
             return 3
         named = name.match is not None and name.match.subject is not None
+        if still_since is not None and name.last >= still_since:
+            return 4 if passed >= RECHECK_STILL else None
         if passed >= (RECHECK_NAMED if named else min(RECHECK_UNKNOWN, SOONER * len(name.descriptions))):
             return 4
         return None
