@@ -26,6 +26,7 @@ from recognizer.commands import (
     cmd_people,
     cmd_photos,
     cmd_serve,
+    cmd_spark,
     cmd_upkeep,
     cmd_watch,
 )
@@ -111,6 +112,7 @@ for command in (
     *cmd_database.COMMANDS,
     *cmd_group.COMMANDS,
     *cmd_archive.COMMANDS,
+    cmd_spark.spark,
     cmd_import.import_,
     cmd_completion.completion,
 ):

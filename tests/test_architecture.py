@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "recognizer"
 
 #: Packages and modules that may know the settings: those that put the parts together, and the entry points.
-SETTINGS_READERS = {"service", "people", "doctor", "commands", "cli", "api", "http/site.py"}
+SETTINGS_READERS = {"service", "people", "doctor", "spark", "commands", "cli", "api", "http/site.py"}
 #: Who touches the process's environment, and what for.
 ENVIRONMENT = {
     "engines/runtime.py": "keeps ONNX Runtime from calling its makers, and OpenCV from spinning",
@@ -30,6 +30,7 @@ ENVIRONMENT = {
     "weights/npm_registry.py": "what npm is set to",
     "http/reload.py": "hands the listening socket to the process that replaces this one",
     "cli.py": "quietens OpenCV",
+    "spark/spark_session.py": "which Python the workers of Spark are, and where they find this package",
     "commands/cmd_serve.py": "hands its options to the server as settings",
     "core/children.py": "handed on to the processes that decode, without what is secret",
     "video/sources/decoder.py": "a process of its own: FFmpeg's options for OpenCV",
@@ -53,8 +54,10 @@ HEAVY = {
     "prometheus_client",
     "pyarrow",
     "pycocotools",
+    "pyspark",
     "requests",
     "rich",
+    "scipy",
     "simplejpeg",
     "watchfiles",
 }

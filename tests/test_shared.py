@@ -36,6 +36,7 @@ from recognizer.enrolment.photo_store import FolderPhotos, StoredPhotos
 from recognizer.enrolment.shared_enrolment import SharedEnrolment
 from recognizer.galleries.postgres.feed import Feed
 from recognizer.galleries.postgres.gallery import PostgresGallery
+from recognizer.galleries.postgres.snapshot import Snapshot
 from recognizer.service.node_work import NodeWork
 
 pytestmark = pytest.mark.network
@@ -345,9 +346,12 @@ def encoding(data: bytes, vector, left: float = 10) -> Examined:
 class Node:
     """The enrolment of a node, without an engine."""
 
-    def __init__(self, url: str, photos, name: str, vault: Vault | None = None):
+    def __init__(self, url: str, photos, name: str, vault: Vault | None = None, snapshot=None):
         self.database = Database(url)
         self.gallery = PostgresGallery(self.database, ENGINE, DIM, vault)
+        if snapshot is not None:
+            self.snapshot = Snapshot(snapshot, ENGINE, DIM, vault)
+            self.gallery.keep_snapshot(self.snapshot)
         calibration = SimpleNamespace(threshold=1.0)
         engine = SimpleNamespace(info=SimpleNamespace(id=ENGINE, dim=DIM, calibration=calibration))
         schema.join(self.database, ENGINE, DIM, vault)
@@ -356,6 +360,9 @@ class Node:
         self.enrolment = SharedEnrolment(
             self.database, self.gallery, StoredPhotos(store, vault), SimpleNamespace(engine=engine), vault, name
         )
+        self.sync()
+
+    def sync(self):
         self.enrolment.sync()
 
     def enrol(self, name: str, data: bytes, vector, left: float = 10):

@@ -6,11 +6,13 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from recognizer.access.access_file import NOTICED_SECONDS, AccessFile, ApiKey, CookieSession, Held
 from recognizer.core.errors import DatabaseAway
 from recognizer.database.connection import Database
+from recognizer.database.local_copy import LocalCopy
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -28,10 +30,12 @@ class AccessTables(AccessFile):
     Parameters
     ----------
     database : Database
+    copy : LocalCopy, optional
+        Where what was read last is stored, for a start while the database is away.
     """
 
-    def __init__(self, database: Database):
-        self._database = database
+    def __init__(self, database: Database, copy: LocalCopy | None = None):
+        self._database, self._copy = database, copy
         self._lock = threading.Lock()
         self._held: Held = Held()
         self._version: int | None = None
@@ -54,7 +58,7 @@ class AccessTables(AccessFile):
                 try:
                     self._refresh()
                 except DatabaseAway:
-                    if fresh or self._version is None:
+                    if fresh or (self._version is None and not self._from_copy()):
                         raise
                 self._looked = time.monotonic()
             return self._held
@@ -62,12 +66,32 @@ class AccessTables(AccessFile):
     def _refresh(self) -> None:
         version = self._database.rows("select number from access_version")[0][0]
         if version == self._version:
+            self._store()
             return
         keys = [ApiKey(*row) for row in self._database.rows(_KEYS)]
         sessions = [CookieSession(*row) for row in self._database.rows("select token, key, proof, expires from access_session")]
         self._held = Held({key.id: key for key in keys}, {session.token: session for session in sessions})
         self._version = version
         self.had_keys = self.had_keys or bool(keys)
+        self._store()
+
+    def _store(self) -> None:
+        if self._copy is not None:
+            keys, sessions = self._held.keys.values(), self._held.sessions.values()
+            self._copy.write({"keys": [asdict(each) for each in keys], "sessions": [asdict(each) for each in sessions]})
+
+    def _from_copy(self) -> bool:
+        """Use what was read before this process began; whether there is anything."""
+        if self._held.keys:
+            return True
+        found = None if self._copy is None else self._copy.read()
+        if not found or not found["keys"]:
+            return False
+        keys = [ApiKey(**each) for each in found["keys"]]
+        sessions = [CookieSession(**each) for each in found["sessions"]]
+        self._held = Held({key.id: key for key in keys}, {session.token: session for session in sessions})
+        self.had_keys = True
+        return True
 
     @contextlib.contextmanager
     def _change(self) -> Iterator[Connection[Any]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recognizer.core.types import Box
-from recognizer.enrolment.bulk import BulkSettings, decode
+from recognizer.enrolment.bulk import BulkSettings, judged_faces
 from recognizer.photos.images import Image
 from recognizer.photos.quality import picture_value, remarks
 
@@ -46,14 +46,9 @@ def find_faces(settings: BulkSettings, data: bytes) -> tuple[Image, list[PhotoFa
     ------
     ImageError, ModelError
     """
-    engine = settings.engine
-    image = decode(settings, data)
-    faces, image = engine.find_with_image(image)
-    if not len(faces):
+    image, judged = judged_faces(settings, data)
+    if judged is None:
         return image, []
-    image = engine.aligned(image, faces)[0]
-    described = engine.described_all([(image, faces)])[0]
-    judged = engine.judged(image, faces, described, engine.qualities(image, faces))
     found = []
     for face, vector, quality, verdict in zip(judged.faces, judged.vectors, judged.qualities, judged.verdicts, strict=True):
         wrong = [code for code in remarks(quality) if code in UNFIT]

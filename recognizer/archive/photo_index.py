@@ -25,26 +25,10 @@ from recognizer.enrolment.examination import thumbnail
 from recognizer.photos import images
 from recognizer.photos.foreign import is_picture
 from recognizer.photos.image_headers import sniff
+from recognizer.photos.sources import ENDINGS
 
 #: The cache's `face` of the row about a whole photo; the rows of its faces are "all/0", "all/1" and so on.
 ALL = "all"
-#: Suffixes of files that are expected to be photos, whatever their content.
-ENDINGS = (
-    ".jpg",
-    ".jpeg",
-    ".jpe",
-    ".png",
-    ".webp",
-    ".gif",
-    ".bmp",
-    ".tif",
-    ".tiff",
-    ".heic",
-    ".heif",
-    ".avif",
-    ".jp2",
-    ".jxl",
-)
 #: Problems that can be caused by the machine instead of the photo: the next run tries again.
 TEMPORARY = ("unreadable", DecoderCrashed.code, DecoderTooSlow.code, DecoderUnavailable.code)
 #: Number of files whose content is remembered in one transaction.

@@ -236,6 +236,14 @@ class Settings:
     node_cameras: bool = _setting(
         True, _switch, "Whether this node reads cameras that the nodes of a database share; `off` leaves them to the others."
     )
+    snapshot_hours: float = _setting(
+        24.0,
+        float,
+        "How old a node's copy of the templates in its state folder may be for a start while the database is away, in hours. "
+        "`0` stores no copy.",
+        least=0,
+        most=8_760,
+    )
     models_dir: Path = _setting(_default_models, Path, "Folder for downloaded model weights.", shown="the user's cache folder")
     detector: str = _setting("yunet", str, "Face detector.", choices=("yunet", "hog", "cnn"))
     embedder: str = _setting("dlib+sface", str, "Face embedder.", choices=("dlib", "sface", "dlib+sface"))

@@ -11,6 +11,7 @@ from recognizer.core.lock import WriteLock
 from recognizer.core.vault import Vault
 from recognizer.database.audit_table import AuditTable
 from recognizer.database.connection import Database
+from recognizer.database.local_copy import LocalCopy
 from recognizer.database.shared_state import DatabaseLock, SharedAdjustments
 
 
@@ -29,9 +30,11 @@ def open_audit(state: Path, vault: Vault | None, database: Database | None) -> A
     return AuditLog(state / "audit", vault) if database is None else AuditTable(database, vault)
 
 
-def open_adjustments(state: Path, names: Collection[str], database: Database | None) -> Adjustments:
+def open_adjustments(
+    state: Path, names: Collection[str], database: Database | None, copy: LocalCopy | None = None
+) -> Adjustments:
     """The settings that were changed at run time."""
-    return Adjustments(state / "settings.json", names) if database is None else SharedAdjustments(database, names)
+    return Adjustments(state / "settings.json", names) if database is None else SharedAdjustments(database, names, copy)
 
 
 def open_lock(state: Path, database: Database | None) -> WriteLock:

@@ -11,6 +11,7 @@ from recognizer.core.adjustments import Adjustments
 from recognizer.core.errors import DatabaseAway
 from recognizer.core.lock import WriteLock
 from recognizer.database.connection import Database
+from recognizer.database.local_copy import LocalCopy
 
 
 class DatabaseLock(WriteLock):
@@ -49,10 +50,13 @@ class SharedAdjustments(Adjustments):
     database : Database
     names : collection of str
         Settings that may be changed.
+    copy : LocalCopy, optional
+        Where what was read last is stored, for a start while the database is away.
     """
 
-    def __init__(self, database: Database, names: Collection[str]):
-        self._database, self._names = database, frozenset(names)
+    def __init__(self, database: Database, names: Collection[str], copy: LocalCopy | None = None):
+        self._database, self._names, self._copy = database, frozenset(names), copy
+        self._read = False
         self._lock = threading.Lock()
         self._values: dict[str, float] = {}
         self._refreshed = float("-inf")
@@ -74,5 +78,11 @@ class SharedAdjustments(Adjustments):
         try:
             rows = self._database.rows("select name, value from setting")
         except DatabaseAway:
+            if not self._read and self._copy is not None:
+                rows, self._copy = self._copy.read() or [], None
+                self._values = {name: value for name, value in rows if name in self._names}
             return
+        self._read = True
+        if self._copy is not None:
+            self._copy.write([list(row) for row in rows])
         self._values = {name: value for name, value in rows if name in self._names}

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from recognizer.core.priorities import lower_process_priority
 from recognizer.engines import Engine, make_engine
+from recognizer.engines.engine import JudgedFaces
 from recognizer.photos import images
 from recognizer.photos.decoding_memory import MAX_PIXELS
 
@@ -70,6 +71,23 @@ def decode(settings: BulkSettings, data: bytes) -> images.Image:
     return images.decode(
         data, max_bytes=settings.max_bytes, max_pixels=settings.max_pixels, long_side=settings.engine.decode_size
     )
+
+
+def judged_faces(settings: BulkSettings, data: bytes) -> tuple[images.Image, JudgedFaces | None]:
+    """The photo as it was decoded for its faces, and all of these with their embeddings; None where there is no face.
+
+    Raises
+    ------
+    ImageError, ModelError
+    """
+    engine = settings.engine
+    image = decode(settings, data)
+    faces, image = engine.find_with_image(image)
+    if not len(faces):
+        return image, None
+    image = engine.aligned(image, faces)[0]
+    described = engine.described_all([(image, faces)])[0]
+    return image, engine.judged(image, faces, described, engine.qualities(image, faces))
 
 
 def in_batches(

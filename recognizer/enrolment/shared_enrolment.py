@@ -85,6 +85,8 @@ class SharedEnrolment(Enrolment):
         self._copies: dict[tuple[str, str], str] = {}
         self._expired: dict[str, float] = {}
         self._followed = False
+        #: Whether the node started while the database was away, and has not been accepted there since; see `joined`.
+        self.started_alone = False
 
     @property
     def vault(self) -> Vault | None:
@@ -108,6 +110,18 @@ class SharedEnrolment(Enrolment):
     @property
     def encoding(self) -> EncodingProgress | None:
         return None
+
+    def start_alone(self, forced: Collection[str]) -> None:
+        """Go on with a snapshot, of which these photos were enrolled by force, until `joined`."""
+        self.started_alone, self._forced = True, frozenset(forced)
+
+    def joined(self) -> None:
+        """Note that the database is there, and accepts the node."""
+        self.started_alone = False
+
+    def save(self) -> bool:
+        """Bring the snapshot in step; see `PostgresGallery.save`."""
+        return self.shared_gallery.save(self._forced)
 
     def catch_up(self, *subjects: str) -> bool:
         changed = self.shared_gallery.catch_up()

@@ -12,13 +12,12 @@ from typing import Any
 
 from recognizer.core.errors import Busy, RecognizerError, StorageError
 from recognizer.enrolment.enrolment import Enrolment
+from recognizer.enrolment.folder_watching import FollowingThreads, announced, place_of
 
 log = logging.getLogger(__name__)
 
 #: Seconds after which the folder is looked at even if nothing was announced.
 REGULAR = 30.0
-#: Seconds that `Watcher.close` waits for a photo that is just being encoded.
-CLOSE_SECONDS = 5.0
 #: Seconds between two checks whether other processes enrolled or erased anybody.
 OTHERS = 0.5
 #: Seconds between two looks at a folder that is polled.
@@ -43,47 +42,32 @@ class Watcher:
 
     def __init__(self, enrolment: Enrolment, poll: bool = False, gate: Callable[[], AbstractContextManager[Any]] = nullcontext):
         self._enrolment, self._poll, self._gate = enrolment, poll, gate
-        self._stop = threading.Event()
+        self._threads = FollowingThreads()
+        self._stop = self._threads.stop
         self._changed = threading.Event()
         self._lock = threading.Lock()
         self._names: set[str] = set()  # in the folder, below which something changed
         self._whole = False  # whether everything is to be looked at
-        self._threads = [
-            threading.Thread(target=self._follow, name="known-faces", daemon=True),
-            threading.Thread(target=self._follow_others, name="known-faces-others", daemon=True),
-        ]
+        self._threads.start("known-faces", self._follow)
+        self._threads.start("known-faces-others", self._follow_others)
         if not poll:
-            self._threads.append(threading.Thread(target=self._listen, name="known-faces-events", daemon=True))
-        for thread in self._threads:
-            thread.start()
+            self._threads.start("known-faces-events", self._listen)
 
     def _listen(self) -> None:
         """Turn the system's notifications into `_changed`; while they are unavailable, poll the folder."""
-        import watchfiles
-
         root = self._enrolment.folder.root.absolute()
         while not self._stop.is_set():
             try:
-                place, begun = _place(root), False
+                place, begun = place_of(root), False
                 self._poll = False
-                for changes in watchfiles.watch(
-                    root,
-                    watch_filter=None,
-                    debounce=100,
-                    step=20,
-                    rust_timeout=1000,
-                    yield_on_timeout=True,
-                    stop_event=self._stop,
-                    raise_interrupt=False,
-                    ignore_permission_denied=True,
-                ):
-                    mine = [path for _, path in changes if not self._is_ignored(Path(path), root)]
+                for changes in announced(root, self._stop):
+                    mine = [path for path in changes if not self._is_ignored(path, root)]
                     if not begun:  # what changed before the watch began was not announced
                         self._look_at(None)
                     elif mine:
                         self._look_at(_names_below(root, mine))
                     begun = True
-                    replaced = any(Path(path) == root for _, path in changes) or _place(root) != place
+                    replaced = root in changes or place_of(root) != place
                     if replaced:  # another folder now, if maybe of the same number: nothing of it will be announced
                         break
             except (OSError, RuntimeError) as error:  # out of inotify watches, folder gone or unmounted
@@ -156,33 +140,25 @@ class Watcher:
     @property
     def alive(self) -> bool:
         """Whether the folder is being watched."""
-        return self._threads[0].is_alive()
+        return self._threads.alive
 
     def close(self) -> None:
-        """Stop watching, and interrupt a sync that runs. Returns when the threads have ended, or after `CLOSE_SECONDS`."""
+        """Stop watching, and interrupt a sync that runs. Returns when the threads have ended; see `FollowingThreads.join`."""
         self._stop.set()
         self._changed.set()
         self._enrolment.interrupt()
-        until = time.monotonic() + CLOSE_SECONDS
-        for thread in self._threads:
-            thread.join(max(0.0, until - time.monotonic()))
+        self._threads.join()
 
 
-def _names_below(root: Path, paths: Iterable[str]) -> set[str] | None:
+def _names_below(root: Path, paths: Iterable[Path]) -> set[str] | None:
     """The names in `root` that these paths begin with; None where that cannot be said."""
     found = set()
     for path in paths:
         try:
-            parts = Path(path).relative_to(root).parts
+            parts = path.relative_to(root).parts
         except ValueError:  # the system knows the folder by another path
             return None
         if not parts:
             return None
         found.add(parts[0])
     return found
-
-
-def _place(root: Path) -> tuple[int, int]:
-    """What tells a folder from another one of the same name."""
-    status = root.stat()
-    return status.st_dev, status.st_ino

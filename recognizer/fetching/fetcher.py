@@ -93,6 +93,25 @@ class Stream:
         self._connection.close()
 
 
+@dataclass(frozen=True)
+class FetchHooks:
+    """What the caller of a `Fetcher` decides or does meanwhile.
+
+    Attributes
+    ----------
+    permit : callable or None
+        Decides whether an address may be connected to, instead of `Fetcher`'s `allow` and `is_public`.
+    on_socket : callable
+        Called with each socket before it is waited for, so that another thread can shut it down.
+    interruption : callable
+        Lets another thread end the wait for the resolver; see `addresses.resolve`.
+    """
+
+    permit: Callable[[Address], bool] | None = None
+    on_socket: Callable[[socket.socket], object] = lambda _: None
+    interruption: Interruption = nullcontext
+
+
 class Fetcher:
     """Fetches URLs, and posts to them, under one guard.
 
@@ -111,12 +130,7 @@ class Fetcher:
         Called like `socket.getaddrinfo`, which is the default, once per URL.
     cafile : str, optional
         PEM file of certificate authorities that are trusted in addition to the system's and certifi's.
-    permit : callable, optional
-        Decides whether an address may be connected to, instead of `allow` and `is_public`.
-    on_socket : callable, optional
-        Called with each socket before it is waited for, so that another thread can shut it down.
-    interruption : callable, optional
-        Lets another thread end the wait for the resolver; see `addresses.resolve`.
+    hooks : FetchHooks, optional
     """
 
     def __init__(
@@ -127,14 +141,11 @@ class Fetcher:
         max_redirects: int = 3,
         resolver: Resolver | None = None,
         cafile: str | None = None,
-        permit: Callable[[Address], bool] | None = None,
-        on_socket: Callable[[socket.socket], None] | None = None,
-        interruption: Interruption = nullcontext,
+        hooks: FetchHooks | None = None,
     ):
         self.timeout, self.max_bytes, self.max_redirects = timeout, max_bytes, max_redirects
         self._allow = tuple(ipaddress.ip_network(network, strict=False) for network in allow)
-        self._resolver, self._interruption, self._cafile = resolver, interruption, cafile
-        self._permit, self._on_socket = permit, on_socket or (lambda _: None)
+        self._resolver, self._cafile, self._hooks = resolver, cafile, hooks or FetchHooks()
         self._tls: ssl.SSLContext | None = None
         self._tls_lock = threading.Lock()
 
@@ -300,7 +311,7 @@ class Fetcher:
             connection: GuardedSocket | None = None
             try:
                 connection = GuardedSocket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_STREAM)
-                self._on_socket(connection)
+                self._hooks.on_socket(connection)
                 connection.guard(deadline, self.max_bytes + _HEADER_BYTES)
                 connection.settimeout(connection.remaining() / (len(addresses) - number))
                 connection.connect((str(address), target.port))
@@ -324,13 +335,13 @@ class Fetcher:
     def _resolve(self, target: WebUrl, deadline: float) -> list[Address]:
         remaining = deadline - time.monotonic()
         try:
-            return resolve(target.host, target.port, remaining, resolver=self._resolver, interruption=self._interruption)
+            return resolve(target.host, target.port, remaining, resolver=self._resolver, interruption=self._hooks.interruption)
         except FetchTimeout:
             raise _timeout(self.timeout) from None
 
     def _is_allowed(self, address: Address) -> bool:
-        if self._permit is not None:
-            return self._permit(address)
+        if self._hooks.permit is not None:
+            return self._hooks.permit(address)
         effective = effective_address(address)
         return any(each in network for network in self._allow for each in (address, effective)) or is_public(effective)
 
@@ -345,7 +356,7 @@ class Fetcher:
             raise
         assert isinstance(secured, GuardedTlsSocket)  # the context's sslsocket_class
         try:
-            self._on_socket(secured)
+            self._hooks.on_socket(secured)
             secured.guard(connection.deadline, connection.byte_budget)
             secured.settimeout(secured.remaining())
             secured.do_handshake()

@@ -20,12 +20,13 @@ from recognizer.access.refusals import Refusals
 from recognizer.access.sessions import Sessions
 from recognizer.access.signing import SigningSecrets
 from recognizer.core import logs
-from recognizer.core.errors import RecognizerError, SettingsError, Starting
+from recognizer.core.errors import DatabaseAway, RecognizerError, SettingsError, Starting
 from recognizer.core.metrics import Metrics
 from recognizer.core.progress import Progress
 from recognizer.core.settings import Settings
 from recognizer.core.vault import open_vault
 from recognizer.database import schema
+from recognizer.database.local_copy import LocalCopy
 from recognizer.database.opening import open_audit, open_database
 from recognizer.http.pages import Pages
 from recognizer.service import Service, make_service, needed_files
@@ -68,7 +69,12 @@ class Site:
     def __init__(self, settings: Settings):
         self.settings = settings
         self.database = open_database(settings.database_url)
-        access_file = open_access(settings.state_dir, self.database)
+        copy = LocalCopy(
+            settings.state_dir / "access-copy.json",
+            lambda: open_vault(settings.encryption_key, settings.encryption_key_file),
+            settings.snapshot_hours,
+        )
+        access_file = open_access(settings.state_dir, self.database, copy)
         self.keys = Keys(access_file, settings.admin_key)
         rules = AccessRules(
             settings.anyone_may_do_anything,
@@ -184,7 +190,8 @@ class Site:
         """Load the service, or end the process with a sentence that says why it cannot."""
         try:
             if self.database is not None:
-                schema.require_current(self.database)
+                with contextlib.suppress(DatabaseAway):  # there may be a snapshot
+                    schema.require_current(self.database)
             self.keys.required()  # without the keys, a node would answer everybody
             self.load()
         except RecognizerError as error:

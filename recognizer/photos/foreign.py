@@ -56,11 +56,13 @@ _STARTS: tuple[tuple[bytes, ForeignFile], ...] = (
     (b"\x76\x2f\x31\x01", ForeignFile("an OpenEXR picture", _JPEG)),
     (b"#?RADIANCE", ForeignFile("a Radiance HDR picture", _JPEG)),
     (b"#?RGBE", ForeignFile("a Radiance HDR picture", _JPEG)),
-    (b"\0\0\1\0", ForeignFile("an icon (ICO)", _JPEG)),
-    (b"\0\0\2\0", ForeignFile("a cursor (CUR)", _JPEG)),
     (b"icns", ForeignFile("an icon (ICNS)", _JPEG)),
     (b"DDS ", ForeignFile("a texture (DDS)", _JPEG)),
     (b"qoif", ForeignFile("a QOI picture", _JPEG)),
+    (b"\x01\xda\0\1", ForeignFile("an SGI picture", _JPEG)),
+    (b"\x01\xda\1\1", ForeignFile("an SGI picture", _JPEG)),
+    *((b"\x0a" + version + b"\1\x08", ForeignFile("a PCX picture", _JPEG)) for version in (b"\0", b"\2", b"\3", b"\4", b"\5")),
+    *((b"\x0a" + version + b"\1\x01", ForeignFile("a PCX picture", _JPEG)) for version in (b"\0", b"\2", b"\3", b"\4", b"\5")),
     (b"BPG\xfb", ForeignFile("a BPG picture", _JPEG)),
     (b"FLIF", ForeignFile("a FLIF picture", _JPEG)),
     (b"\x8aMNG\r\n\x1a\n", ForeignFile("an MNG animation", _JPEG)),
@@ -78,6 +80,8 @@ _STARTS: tuple[tuple[bytes, ForeignFile], ...] = (
     (b"7z\xbc\xaf\x27\x1c", ForeignFile("a 7z archive", "unpack it, and send the photos", picture=False)),
     (b"\x1f\x8b", ForeignFile("a file packed with gzip", "unpack it first", picture=False)),
 )
+_ICON, _CURSOR = ForeignFile("an icon (ICO)", _JPEG), ForeignFile("a cursor (CUR)", _JPEG)
+_TARGA = ForeignFile("a Targa picture (TGA)", _JPEG)
 _SVG = ForeignFile("an SVG drawing", "save it as PNG")
 _NETPBM = ForeignFile("a Netpbm picture", _JPEG)
 _MP4 = ForeignFile("an MP4 or QuickTime video", _FRAME, picture=False)
@@ -90,6 +94,10 @@ def identify(head: bytes) -> ForeignFile | None:
     for start, kind in _STARTS:
         if head.startswith(start):
             return kind
+    if _is_targa(head):
+        return _TARGA
+    if head[:4] in (b"\0\0\1\0", b"\0\0\2\0"):
+        return _ICON if head[2] == 1 else _CURSOR
     if head[:4] in (b"II*\0", b"MM\0*") and head[8:10] == b"CR":
         return _raw("Canon CR2")
     if head[6:14] == b"HEAPCCDR":
@@ -107,6 +115,16 @@ def identify(head: bytes) -> ForeignFile | None:
     if head[:1] == b"P" and head[1:2] in b"1234567fF" and head[2:3] in b"\n\r\t #" and len(head) > 2:
         return _NETPBM
     return _of_text(head)
+
+
+def _is_targa(head: bytes) -> bool:
+    """A picture in Targa's format, which has no signature: all fields of the header have values that occur."""
+    if len(head) < 18 or head[1] > 1 or head[2] not in (1, 2, 3, 9, 10, 11) or head[16] not in (8, 15, 16, 24, 32):
+        return False
+    without_colours = head[1] == 0 and head[3:8] == bytes(5) and head[2] not in (1, 9)
+    with_colours = head[1] == 1 and head[7] in (15, 16, 24, 32) and head[2] in (1, 9)
+    has_size = head[12:14] != b"\0\0" and head[14:16] != b"\0\0"
+    return has_size and (without_colours or with_colours)
 
 
 def _of_brand(brand: bytes) -> ForeignFile | None:

@@ -19,6 +19,23 @@ if TYPE_CHECKING:
 
 #: The name of the standard input.
 STDIN = "-"
+#: Suffixes of files that are expected to be photos, whatever their content.
+ENDINGS = (
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".png",
+    ".webp",
+    ".gif",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".heic",
+    ".heif",
+    ".avif",
+    ".jp2",
+    ".jxl",
+)
 
 
 def is_url(source: str) -> bool:

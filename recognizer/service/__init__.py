@@ -8,6 +8,8 @@ force, `events`, `strangers` and `video` are about cameras, `health` reports the
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import threading
 import time
 from contextlib import ExitStack
@@ -20,7 +22,16 @@ from recognizer.backup.reseal import EncryptionPresence
 from recognizer.core import names
 from recognizer.core.adjustments import Adjustments
 from recognizer.core.audit import AuditLog
-from recognizer.core.errors import Busy, Conflict, InvalidSource, RecognizerError, SettingsError, StorageError
+from recognizer.core.errors import (
+    Busy,
+    Conflict,
+    DatabaseAway,
+    EngineMismatch,
+    InvalidSource,
+    RecognizerError,
+    SettingsError,
+    StorageError,
+)
 from recognizer.core.holdings import Holding, Holdings
 from recognizer.core.lock import WriteLock
 from recognizer.core.metrics import Metrics
@@ -30,6 +41,7 @@ from recognizer.core.unfinished import Unfinished
 from recognizer.core.vault import Vault, open_vault
 from recognizer.database import nodes, schema
 from recognizer.database.connection import Database
+from recognizer.database.local_copy import LocalCopy
 from recognizer.database.opening import open_adjustments, open_audit, open_database, open_lock
 from recognizer.engines import make_engine, weights_for
 from recognizer.enrolment import bin_folder
@@ -52,6 +64,7 @@ from recognizer.events.sightings import SightingRules
 from recognizer.fetching.fetcher import Fetcher
 from recognizer.galleries.contract import Gallery
 from recognizer.galleries.memory import MemoryGallery
+from recognizer.galleries.postgres import snapshot
 from recognizer.galleries.postgres.feed import Feed
 from recognizer.galleries.postgres.gallery import PostgresGallery
 from recognizer.photos import sandbox
@@ -73,6 +86,7 @@ from recognizer.service.node_work import NodeWork
 from recognizer.service.object_finder import ObjectFinder
 from recognizer.service.other_servers import OtherServers
 from recognizer.service.recognition import Recognition
+from recognizer.service.snapshots import SnapshotKeeper
 from recognizer.service.stranger_service import KeptStrangers
 from recognizer.service.subject_holdings import (
     ArchiveHolding,
@@ -84,6 +98,7 @@ from recognizer.service.subject_holdings import (
     JobsHolding,
     LeftoversHolding,
     OtherCachesHolding,
+    SnapshotHolding,
     StrangersHolding,
     VisitsHolding,
     WaitingPicturesHolding,
@@ -137,6 +152,8 @@ class Service:
         #: Follows known_faces, and erases what has expired; None until `start`, or if the settings disable it.
         self.watcher: Watcher | Feed | None = None
         self.group_follower: GroupFollower | None = None
+        #: Stores a copy of the templates, where nodes share a database.
+        self.snapshots: SnapshotKeeper | None = None
         self.sweep: Sweep | None = None
         #: True from the end of `start` until `close` begins.
         self.ready = False
@@ -204,6 +221,7 @@ class Service:
             self.vault,
         )
         of_this_node: list[Holding] = [
+            *([SnapshotHolding(enrolment)] if isinstance(enrolment, SharedEnrolment) else []),
             EventsHolding(self.events),
             WaitingPicturesHolding(self.strangers, lambda: self.video.sightings),
             StrangersHolding(self.strangers, lambda: self.matcher.one_to_one),
@@ -403,12 +421,17 @@ class Service:
         Only a service that follows the folder tidies the cache: a command, perhaps with another folder or engine, must not
         erase what a running server needs.
         """
+        alone = isinstance(self.enrolment, SharedEnrolment) and self.enrolment.started_alone
+        if alone:
+            log.warning("the database cannot be reached: searches use the snapshot, and changes are refused until it is back")
+        else:
+            if self.settings.watch:
+                self.groups.default.sweep_folder(self._changes)
+            self.enrolment.sync(progress=progress)
+            self.groups.default.finish_changes()
         if self.settings.watch:
-            self.groups.default.sweep_folder(self._changes)
-        self.enrolment.sync(progress=progress)
-        self.groups.default.finish_changes()
-        if self.settings.watch:
-            self.enrolment.tidy()
+            if not alone:
+                self.enrolment.tidy()
             if not self.is_shared:
                 self.groups.start(progress)
                 self.group_follower = GroupFollower(self.groups, self.settings.watch_poll, self._changes.hold)
@@ -452,10 +475,28 @@ class Service:
             worked = applied
 
         def back() -> None:
+            if shared.started_alone:
+                self._join_late(shared)
             shared.shared_gallery.reload_if_behind()
+            shared.catch_up()
             work.run()
 
+        if self.settings.snapshot_hours:
+            self.snapshots = SnapshotKeeper(shared)
         return Feed(shared.database, catch_up, back)
+
+    def _join_late(self, shared: SharedEnrolment) -> None:
+        """Check what a start with the database checks; a node that would be refused ends."""
+        info = self.engine.info
+        try:
+            schema.require_current(shared.database)
+            schema.join(shared.database, info.id, info.dim, self.vault)
+        except (SettingsError, EngineMismatch) as error:
+            log.critical("Recognizer cannot go on: %s", error.message)
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise
+        shared.joined()
+        log.info("the database is back: changes are possible")
 
     def _finish_everything(self) -> int:
         """Finish what earlier changes left, of this node and of the others; how much is finished now."""
@@ -491,6 +532,8 @@ class Service:
         if self.watcher:
             self.watcher.close()
             self.watcher = None
+        if self.snapshots:
+            self.snapshots.close()
         if self.group_follower:
             self.group_follower.close()
             self.group_follower = None
@@ -691,7 +734,11 @@ def make_service(
         reseal.check(places, vault)
         database = database or open_database(settings.database_url)
         if database is not None:
-            schema.require_current(database)
+            try:
+                schema.require_current(database)
+            except DatabaseAway:
+                if not settings.watch:  # a command
+                    raise
         folder = KnownFaces(settings.known_faces, vault)
         cache = EncodingsCache(settings.state_dir / "encodings.sqlite", vault, without_disk=True)
         opened.callback(cache.close)
@@ -732,6 +779,8 @@ def _assemble(
     options = EncodingOptions(engine, recipe, rules, workers)
     enrolment: Enrolment
     if database is None:
+        if settings.watch and (settings.state_dir / snapshot.FOLDER).exists():  # of a database that is not used any longer
+            snapshot.remove_snapshot(settings.state_dir / snapshot.FOLDER)
         # a file of vectors in plain form is no place for what is to be encrypted
         gallery = MemoryGallery(engine.info.id, engine.info.dim, folder=settings.state_dir if vault is None else None)
         enrolment = Enrolment(folder, cache, gallery, options, settings.keep_photos, changes.hold)
@@ -740,7 +789,8 @@ def _assemble(
         enrolment = _shared_enrolment(settings, database, options, vault)
     fetcher = Fetcher(allow=settings.fetch_allow, timeout=settings.fetch_timeout, max_bytes=settings.max_image_bytes)
     audit = open_audit(settings.state_dir, vault, database)
-    adjustments = open_adjustments(settings.state_dir, CHANGEABLE, database)
+    copy = LocalCopy(settings.state_dir / "settings-copy.json", lambda: vault, settings.snapshot_hours if settings.watch else 0)
+    adjustments = open_adjustments(settings.state_dir, CHANGEABLE, database, copy)
     pool = Pool(workers, settings.queue)
     return Service(settings, enrolment, pool, fetcher, audit, presence, changes, metrics, adjustments)
 
@@ -748,10 +798,23 @@ def _assemble(
 def _shared_enrolment(settings: Settings, database: Database, options: EncodingOptions, vault: Vault | None) -> SharedEnrolment:
     """The enrolment of a node; the node is known to the others on return."""
     info = options.engine.info
-    schema.join(database, info.id, info.dim, vault)
-    store = open_store(settings.photos) if settings.keep_photos and settings.photos is not None else None
     node = nodes.own_id(settings.state_dir)
-    nodes.report(database, node, 0, settings.node_url, settings.node_cameras)
-    return SharedEnrolment(
-        database, PostgresGallery(database, info.id, info.dim, vault), StoredPhotos(store, vault), options, vault, node
-    )
+    gallery = PostgresGallery(database, info.id, info.dim, vault)
+    folder = settings.state_dir / snapshot.FOLDER
+    if settings.watch and settings.snapshot_hours:
+        gallery.keep_snapshot(snapshot.Snapshot(folder, info.id, info.dim, vault))
+    elif settings.watch and folder.exists():
+        snapshot.remove_snapshot(folder)
+    state = None
+    try:
+        schema.join(database, info.id, info.dim, vault)
+        nodes.report(database, node, 0, settings.node_url, settings.node_cameras)
+    except DatabaseAway:
+        state = gallery.start_from_snapshot(settings.snapshot_hours)
+        if state is None:
+            raise
+    store = open_store(settings.photos) if settings.keep_photos and settings.photos is not None else None
+    made = SharedEnrolment(database, gallery, StoredPhotos(store, vault), options, vault, node)
+    if state is not None:
+        made.start_alone(state.forced)
+    return made

@@ -10,7 +10,7 @@ from recognizer import __version__
 from recognizer.core.errors import RecognizerError, SettingsError
 from recognizer.core.settings import Settings
 from recognizer.events.double_take_topics import NamedFace
-from recognizer.fetching.fetcher import Fetcher
+from recognizer.fetching.fetcher import Fetcher, FetchHooks
 from recognizer.galleries.contract import Gallery
 from recognizer.galleries.similarity import similarity
 from recognizer.photos.results import Seen
@@ -112,7 +112,8 @@ def frigate_api(settings: Settings) -> FrigateApi:
     """
     from recognizer.events.frigate import FrigateApi
 
-    permitted = Fetcher(timeout=settings.fetch_timeout, max_bytes=settings.max_image_bytes, permit=lambda address: True)
+    anywhere = FetchHooks(permit=lambda address: True)
+    permitted = Fetcher(timeout=settings.fetch_timeout, max_bytes=settings.max_image_bytes, hooks=anywhere)
     try:
         return FrigateApi(settings.frigate_url or "", permitted)
     except RecognizerError as error:

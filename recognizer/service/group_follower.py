@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from recognizer.core.errors import Busy, RecognizerError, StorageError
-from recognizer.enrolment.watcher import CLOSE_SECONDS, OTHERS, REGULAR, SOON
+from recognizer.enrolment.folder_watching import FollowingThreads, announced, place_of
+from recognizer.enrolment.watcher import OTHERS, REGULAR, SOON
 from recognizer.service.groups import PeopleGroup, PeopleGroups
 
 log = logging.getLogger("recognizer.groups")
@@ -34,38 +35,31 @@ class GroupFollower:
 
     def __init__(self, groups: PeopleGroups, poll: bool, gate: Callable[[], AbstractContextManager[Any]]):
         self._groups, self._poll, self._gate = groups, poll, gate
-        self._stop, self._woken = threading.Event(), threading.Event()
+        self._threads = FollowingThreads()
+        self._stop, self._woken = self._threads.stop, threading.Event()
         self._changed: set[str] = set()
         self._due: dict[str, float] = {}
         self._lock = threading.Lock()
-        self._threads = [
-            threading.Thread(target=self._follow, name="groups", daemon=True),
-            threading.Thread(target=self._follow_others, name="groups-others", daemon=True),
-            threading.Thread(target=self._listen, name="groups-events", daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._threads.start("groups", self._follow)
+        self._threads.start("groups-others", self._follow_others)
+        self._threads.start("groups-events", self._listen)
 
     @property
     def alive(self) -> bool:
         """Whether the folders are followed."""
-        return self._threads[0].is_alive()
+        return self._threads.alive
 
     def close(self) -> None:
-        """Stop following, and interrupt what runs. Returns when the threads have ended, or after `CLOSE_SECONDS`."""
+        """Stop following, and interrupt what runs. Returns when the threads have ended; see `FollowingThreads.join`."""
         self._stop.set()
         self._woken.set()
         self._groups.interrupt()
-        until = time.monotonic() + CLOSE_SECONDS
-        for thread in self._threads:
-            thread.join(max(0.0, until - time.monotonic()))
+        self._threads.join()
 
     # -- what changed -------------------------------------------------------------------------------------------
 
     def _listen(self) -> None:
         """Turn the system's notifications into names of groups; while there are none, `_follow` looks every second."""
-        import watchfiles
-
         assert self._groups.root is not None, "there are groups to follow"
         root = self._groups.root.absolute()
         while not self._stop.is_set():
@@ -74,24 +68,14 @@ class GroupFollower:
                 self._wake(None)
                 continue
             try:
-                place, begun = _place(root), False
-                for changes in watchfiles.watch(
-                    root,
-                    watch_filter=None,
-                    debounce=100,
-                    step=20,
-                    rust_timeout=1000,
-                    yield_on_timeout=True,
-                    stop_event=self._stop,
-                    raise_interrupt=False,
-                    ignore_permission_denied=True,
-                ):
+                place, begun = place_of(root), False
+                for changes in announced(root, self._stop):
                     if not begun:  # what changed before the watch began was not announced
                         self._wake(None)
                     elif changes:
-                        self._wake({_group_of(Path(path), root) for _, path in changes})
+                        self._wake({_group_of(path, root) for path in changes})
                     begun = True
-                    if _place(root) != place:  # another folder now: nothing of it will be announced
+                    if place_of(root) != place:  # another folder now: nothing of it will be announced
                         break
             except (OSError, RuntimeError) as error:  # out of inotify watches, folder gone or unmounted
                 log.warning("changes in the folders of groups are not announced (%s): looking again shortly", error)
@@ -172,9 +156,3 @@ def _group_of(path: Path, root: Path) -> str | None:
     with suppress(ValueError, IndexError):
         return path.relative_to(root).parts[0]
     return None
-
-
-def _place(root: Path) -> tuple[int, int]:
-    """What tells a folder from another one of the same name."""
-    status = root.stat()
-    return status.st_dev, status.st_ino

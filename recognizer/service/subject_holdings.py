@@ -25,6 +25,7 @@ from recognizer.enrolment.enrolment import Enrolment
 from recognizer.enrolment.entries import Entry
 from recognizer.enrolment.face_choice import thumbnail_key
 from recognizer.enrolment.folder import read_photo
+from recognizer.enrolment.shared_enrolment import SharedEnrolment
 from recognizer.events.sightings import Sightings
 from recognizer.galleries import matching
 from recognizer.service.archive_service import KeptArchive
@@ -201,6 +202,37 @@ class OtherCachesHolding:
 
     def verify(self, whose: Whose) -> dict[str, int]:
         return {"cache_rows": self._rows(whose)}
+
+
+class SnapshotHolding:
+    """The copy of the templates in this node's state folder, which is brought in step with the gallery after every change.
+
+    Parameters
+    ----------
+    enrolment : SharedEnrolment
+    """
+
+    label = "snapshot"
+
+    def __init__(self, enrolment: SharedEnrolment):
+        self._enrolment = enrolment
+
+    def find(self, whose: Whose) -> int:
+        """What the enrolment does not have any longer."""
+        return self._enrolment.shared_gallery.stale(whose.name, whose.photos)
+
+    def export(self, whose: Whose) -> Iterator[ExportedFile]:
+        """Nothing that the photos' own templates do not show."""
+        yield from ()
+
+    def rename(self, old: str, new: str) -> None:
+        self._enrolment.save()
+
+    def erase(self, whose: Whose) -> None:
+        self._enrolment.save()
+
+    def verify(self, whose: Whose) -> dict[str, int]:
+        return {"templates": self.find(whose)}
 
 
 class EventsHolding:

@@ -23,6 +23,7 @@
 // app.css defines the spacing, type and colour tokens, and has one section of rules per view.
 
 import { announce, button, confirm, el, fill, icon, toast } from "./dom.js";
+import { encodingBar, endActivity, followActivity, lookedAtStrangers } from "./activity.js";
 import { chooseLanguage, justChosen, language, LANGUAGES, t } from "./i18n.js";
 import { reportDrop } from "./photos.js";
 import { ApiError, explain, may, refreshSession, session, signIn, signOut, whenSignedOut } from "./api.js";
@@ -62,6 +63,7 @@ async function route(first = false) {
   const { view, parts } = wanted();
   const mine = ++shown;
   mark(view);
+  if (view.name === "strangers") lookedAtStrangers();
   let module;
   try {
     module = await view.load();
@@ -104,7 +106,7 @@ function trouble(title, text, action, click) {
 }
 
 function waitForStart(error, signal) {
-  fill(main, el("div", { class: "empty", role: "status" }, el("div", { class: "spinner" }), el("h1", null, t("The server is starting")), el("p", null, explain(error))));
+  fill(main, el("div", { class: "empty", role: "status" }, el("div", { class: "spinner" }), el("h1", null, t("The server is starting")), el("p", null, explain(error)), error.details?.encoding && encodingBar(error.details.encoding)));
   setTimeout(() => signal.aborted || boot(), 1000);
 }
 
@@ -114,6 +116,7 @@ function askForKey(said = "") {
   leave.abort();
   leave = new AbortController();
   shown++;
+  endActivity();
   document.title = `${t("Sign in")} · Recognizer`;
   main.className = "view-sign-in";
   frame();
@@ -168,6 +171,7 @@ function mark(view) {
 }
 
 function frame() {
+  if (session.role) followActivity();
   const tabs = VIEWS.filter((view) => may(view.role) && !view.within);
   fill(
     document.querySelector(".tabs"),

@@ -48,6 +48,7 @@ function health(found) {
   const busy = queue.inside > queue.workers ? t("{busy} busy, {waiting} waiting", { busy: queue.workers, waiting: queue.inside - queue.workers }) : t("{busy} of {all} busy", { busy: queue.inside, all: queue.workers });
   const facts = [
     [t("Enrolled"), t("{people} with {photos}", { people: n(counts.subjects, "{count} person", "{count} people"), photos: n(counts.templates, "{count} usable photo", "{count} usable photos") })],
+    found.encoding && [t("Being encoded"), n(found.encoding.total, "{done} of {count} photo", "{done} of {count} photos", { done: found.encoding.done })],
     counts.problems > 0 && [t("Unused files"), el("a", { href: "#/people" }, number(counts.problems))],
     [t("Recognition workers"), busy],
     [t("Cameras running"), n(video.viewers, "{cameras}, {count} viewer", "{cameras}, {count} viewers", { cameras: video.running.length })],

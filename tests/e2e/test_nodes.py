@@ -25,6 +25,8 @@ from .serving import ROOT, Server, altered, code, environment
 from .web import Web
 
 CHANGE = "Recognizer-Change"
+#: A server that stores its snapshot soon after each change.
+SAVING = "from recognizer.service import snapshots\nsnapshots.SAVE_SECONDS = 0.1"
 KEY = "an-admin-key-of-twenty-and-more"
 #: What a killed node had of a job is free soon.
 QUICK = "from recognizer.jobs import job_store\njob_store.LEASE = 2.0"
@@ -45,7 +47,7 @@ class Nodes:
 
     def node(self, name: str, **settings) -> Server:
         settings = {"database_url": self.url, "photos": self.photos, "camera": "none", "admin_key": KEY, **settings}
-        server = Server(self.folder / name, altered(QUICK), **settings)
+        server = Server(self.folder / name, altered(f"{SAVING}\n{QUICK}"), **settings)
         server.always = {"headers": {"Authorization": f"Bearer {KEY}"}}
         return server
 
@@ -131,6 +133,8 @@ def test_erased_on_one_gone_on_all(nodes, pair, faces):
     for server in (a, b):
         assert server.get("/people/Barack%20Obama").status_code == 404
     assert not [path for path in nodes.photos.rglob("*") if path.is_file()]
+    for server in (a, b):
+        server.wait_for(lambda server=server: b"Obama" not in files(server.state / "snapshot"))
     a.wait_for(lambda: "Obama" not in nodes.texts())  # the other node has done its part when its work is gone
 
 
@@ -178,6 +182,17 @@ def test_an_acknowledged_enrolment_outlives_its_node(nodes, pair, faces):
     assert a.names(faces["obama2"]) == ["Barack Obama"]
 
 
+def files(folder: Path) -> bytes:
+    """Everything in a folder's files."""
+    return b"".join(path.read_bytes() for path in folder.glob("*") if path.is_file())
+
+
+def saved(server: Server) -> int:
+    """The last change in a server's snapshot."""
+    file = server.state / "snapshot" / "list.json"
+    return json.loads(file.read_text())["seq"] if file.exists() else -1
+
+
 def test_another_node_works_off_what_a_killed_one_left(nodes, pair, faces):
     """The first node takes photos, and is killed while it waits for them; the second one does the rest."""
     a, b = pair
@@ -210,6 +225,10 @@ def test_searches_go_on_while_the_database_is_away_and_changes_are_refused(nodes
     a, b = pair
     done = a.enroll("Barack Obama", faces["obama"])
     assert done.status_code == 201 and seeing(b, done.headers[CHANGE], faces["obama"]) == ["Barack Obama"]
+    key = json.loads(a.cli("keys", "add", "gate", "--json").stdout)["key"]
+    with_key = {"headers": {"Authorization": f"Bearer {key}"}}
+    b.wait_for(lambda: requests.get(f"{b.url}/people", timeout=30, **with_key).status_code == 200)
+    b.wait_for(lambda: saved(b) >= int(done.headers[CHANGE]))
     nodes.cluster.kill()
     try:
         for server in (a, b):
@@ -225,6 +244,16 @@ def test_searches_go_on_while_the_database_is_away_and_changes_are_refused(nodes
             new.command, env=environment(**new.settings), cwd=ROOT, capture_output=True, text=True, timeout=120
         )
         assert ended.returncode == 1 and "cannot start: the database cannot be reached" in ended.stderr + ended.stdout
+        b.process.kill()
+        b.process.wait()
+        b.start()  # from its snapshot
+        assert b.names(faces["obama2"]) == ["Barack Obama"]
+        assert requests.post(f"{b.url}/recognize", data=faces["obama2"], timeout=30).status_code == 401
+        asked = requests.post(f"{b.url}/recognize", data=faces["obama2"], timeout=30, **with_key)
+        assert [face["subject"] for face in asked.json()["faces"]] == ["Barack Obama"]
+        refused = b.enroll("Joe Biden", faces["biden"])
+        assert (refused.status_code, code(refused)) == (503, "database_away")
+        assert b.get("/health/ready").status_code == 200 and not b.get("/health").json()["database"]["reachable"]
     finally:
         nodes.cluster.start()
 
@@ -236,6 +265,7 @@ def test_searches_go_on_while_the_database_is_away_and_changes_are_refused(nodes
     assert seeing(a, reply.headers[CHANGE], faces["biden"]) == ["Joe Biden"]
     b.wait_for(lambda: b.names(faces["biden"]) == ["Joe Biden"])
     assert b.names(faces["obama2"]) == ["Barack Obama"]  # acknowledged before the database was killed
+    assert b.enroll("Barack Obama", faces["obama3"]).status_code == 201
 
 
 def test_people_of_a_folder_and_back(nodes, pair, faces, tmp_path):
@@ -299,7 +329,7 @@ def watching(nodes, pair) -> Iterator[tuple[Server, Server]]:
     for name in ("watching-a", "watching-b"):
         port = free_port()
         server = nodes.node(name, node_url=f"http://127.0.0.1:{port}")
-        server.command = (*altered(LEASES)[:-1], str(port))
+        server.command = (*altered(f"{SAVING}\n{LEASES}")[:-1], str(port))
         made.append(server.start())
     one, two = made
     try:

@@ -237,3 +237,41 @@ def test_dismissing_asks_first_and_never_again_says_what_is_kept(visit, server, 
     page.locator("dialog").get_by_role("button", name="Never show again").click()
     page.get_by_role("heading", name="No strangers").wait_for()
     assert inbox(server) == []
+
+
+def test_new_strangers_are_counted_on_every_view_until_they_are_looked_at(visit, server, faces):
+    ask(server, faces["obama"])
+    before = server.get("/strangers", params={"since": "2090-01-01"}).json()
+    assert (before["total"], before["strangers"]) == (0, []) and len(inbox(server)) == 1
+    assert server.get("/strangers", params={"since": "soon"}).json()["error"]["code"] == "invalid_parameter"
+    page = visit.open("#/people")
+    badge = page.locator('.tabs [data-view="strangers"] .badge')
+    badge.get_by_text("1").first.wait_for()
+    assert badge.inner_text().split() == ["1", "new"] and not visit.barriers()
+    visit.shoot("badge")
+    page.get_by_role("link", name="Strangers").click()
+    page.locator(".strangers li").first.wait_for()
+    assert badge.count() == 0
+    page = visit.open("#/people")
+    with page.expect_response(lambda reply: "/strangers?" in reply.url):
+        pass
+    assert badge.count() == 0
+
+
+def test_every_view_says_how_far_the_encoding_is(visit, server):
+    def encoding(route) -> None:
+        reply = route.fetch()
+        route.fulfill(response=reply, json={**reply.json(), "encoding": {"done": 1200, "total": 5000, "seconds_left": 310}})
+
+    visit.page.route("**/health", encoding)
+    for view in ("#/try", "#/settings"):
+        page = visit.open(view)
+        bar = page.locator(".activity-bar")
+        bar.wait_for()
+        assert "1,200 of 5,000 photos in known_faces encoded, about 5 min left" in bar.inner_text()
+        assert bar.locator("progress").evaluate("bar => bar.value / bar.max") == 0.24
+        assert visit.overflow() <= 0
+    assert not visit.barriers()
+    visit.shoot("encoding")
+    visit.page.unroute("**/health")
+    bar.wait_for(state="detached")

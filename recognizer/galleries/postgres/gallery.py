@@ -10,17 +10,18 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from recognizer.core import names
-from recognizer.core.errors import EngineMismatch, NotCaughtUp
+from recognizer.core.errors import DatabaseAway, EngineMismatch, NotCaughtUp, RecognizerError, StorageError
 from recognizer.core.types import Candidate, Embedding, Template
 from recognizer.core.vault import Vault
 from recognizer.database.connection import ChangeWriter, Database
 from recognizer.galleries.memory import MemoryGallery
+from recognizer.galleries.postgres.snapshot import PER_FILE, Snapshot, SnapshotRows, SnapshotState, age_hours
 from recognizer.galleries.postgres.template_rows import TemplateRows
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 
 #: Changes that are read at once.
 BATCH = 1000
+_STAMP = "select extract(epoch from at)::text from change"
 #: Days for which changes are stored; a node that was away for longer reads everything anew.
 KEPT_DAYS = 7.0
 #: More changed photos of one subject in one call are noted as a change of the whole subject.
@@ -64,6 +66,9 @@ class PostgresGallery:
         self._names: dict[int, str] = {}  # of every subject that has templates here
         self._ends: dict[int, float] = {}  # when the consent of such a subject ends, in seconds since 1970
         self._applying = threading.Lock()
+        self._snapshot: Snapshot | None = None
+        self._unsaved: set[int] = set()  # files of the snapshot that are behind memory
+        self._saving = threading.Lock()
         self._progress = threading.Condition()
 
     # -- following the database ---------------------------------------------------------------------------------
@@ -93,6 +98,13 @@ class PostgresGallery:
         self._generations += self._memory.generation + 1
         self._memory = fresh  # in one step for searches
         self._advance(last[0])
+        try:
+            if self._snapshot is not None and self._snapshot.own():
+                self._snapshot.clear()  # it may be of another database
+        except StorageError as error:
+            log.warning("no snapshot is stored: %s", error.message)
+            self._snapshot = None
+        self._unsaved = {number // PER_FILE for number in self._names}
 
     def catch_up(self) -> bool:
         """Read the changes that others committed since; whether there were any.
@@ -103,7 +115,7 @@ class PostgresGallery:
         """
         changed = False
         with self._applying:
-            if self.applied < 0:
+            if self.applied < 0 and not self._load_snapshot():
                 self._load()
                 return True
             while True:
@@ -167,6 +179,124 @@ class PostgresGallery:
         """When the next consent ends, in seconds since 1970."""
         return min(self._ends.values(), default=None)
 
+    # -- the snapshot -------------------------------------------------------------------------------------------
+
+    def keep_snapshot(self, snapshot: Snapshot) -> None:
+        """Store a copy with `save` from now on; call it before anything is loaded."""
+        self._snapshot = snapshot
+
+    def start_from_snapshot(self, most_hours: float) -> SnapshotState | None:
+        """Load the snapshot without the database, unless it is older than that; what it says, or None."""
+        state = None if self._snapshot is None else self._snapshot.state()
+        if state is None or age_hours(state) > most_hours:
+            return None
+        with self._applying:
+            return state if self._fill(state) else None
+
+    def _load_snapshot(self) -> bool:
+        """Load the snapshot if it is of this database and the changes since are there; the caller holds the lock."""
+        state = None if self._snapshot is None else self._snapshot.state()
+        if state is None:
+            return False
+        found = self._database.rows(f"{_STAMP} where seq = %s and seq >= (select pruned from installation)", [state.seq])
+        return bool(found) and found[0][0] == state.stamp and self._fill(state)
+
+    def _fill(self, state: SnapshotState) -> bool:
+        assert self._snapshot is not None  # the state is its
+        names: dict[int, str] = {}
+        ends: dict[int, float] = {}
+        fresh, now, ended = MemoryGallery(self.engine, self.dim), time.time(), set()
+        try:
+            for key in self._snapshot.keys():
+                rows = self._snapshot.get(key)
+                owners = np.repeat(np.arange(len(rows.subjects)), [count for *_, count in rows.subjects])
+                fresh.load(rows.vectors, owners, [name for _, name, _, _ in rows.subjects], rows.photos)
+                for number, name, end, _ in rows.subjects:
+                    names[number] = name
+                    if end is not None:
+                        ends[number] = end
+                        if end <= now:
+                            ended.add(number)
+        except (ValueError, RecognizerError) as error:
+            log.warning("the snapshot cannot be used: %s", error)
+            return False
+        self._generations += self._memory.generation + 1
+        self._memory, self._names, self._ends, self._unsaved = fresh, names, ends, set()
+        for number in ended:
+            self._drop(number)
+        self._advance(state.seq)
+        return True
+
+    def save(self, forced: Collection[str] = ()) -> bool:
+        """Bring the snapshot in step with memory; False if another process writes it, or the database is away.
+
+        Raises
+        ------
+        StorageError
+        """
+        snapshot = self._snapshot
+        if snapshot is None or self.applied < 0:
+            return False
+        with self._saving:
+            if not snapshot.own():
+                return False
+            with self._applying:
+                seq, waiting, self._unsaved = self.applied, self._unsaved, set()
+            try:
+                while waiting:
+                    key = waiting.pop()
+                    try:
+                        with self._applying:
+                            rows = self._rows_of(key)
+                        snapshot.put(key, rows)
+                    except BaseException:
+                        waiting.add(key)
+                        raise
+                stamp = self._database.rows(f"{_STAMP} where seq = %s", [seq])
+            except DatabaseAway:
+                return False
+            finally:
+                with self._applying:
+                    self._unsaved |= waiting
+            if stamp:
+                snapshot.write_state(SnapshotState(seq, stamp[0][0], time.time(), sorted(forced)))
+            return True
+
+    @property
+    def unsaved(self) -> int:
+        """How many files of the snapshot are behind memory."""
+        return len(self._unsaved)
+
+    def _rows_of(self, key: int) -> SnapshotRows:
+        subjects: list[tuple[int, str, float | None, int]] = []
+        photos: list[str] = []
+        vectors: list[np.ndarray] = []
+        for number in range(key * PER_FILE, (key + 1) * PER_FILE):
+            name = self._names.get(number)
+            held = [] if name is None else self._memory.templates(name)
+            if name is not None and held:
+                subjects.append((number, name, self._ends.get(number), len(held)))
+                photos += [each.photo for each in held]
+                vectors += [each.embedding.vector for each in held]
+        return SnapshotRows(subjects, photos, np.array(vectors, np.float32).reshape(-1, self.dim))
+
+    def stale(self, name: str, photos: Collection[str]) -> int:
+        """How many rows of a subject or of photos the snapshot has that searches do not see any longer.
+
+        Raises
+        ------
+        StorageError
+        """
+        if self._snapshot is None:
+            return 0
+        held: dict[str, set[str]] = {}
+        count = 0
+        for owner, photo in self._snapshot.rows_about(name, photos):
+            if owner not in held:
+                held[owner] = {each.photo for each in self._memory.templates(owner)}
+            count += photo not in held[owner]
+        return count
+
     # -- applying changes; the caller holds the lock ---------------------------------------------------------------
 
     def _apply(self, connection: Connection[Any], rows: Sequence[tuple[int, str, int, str | None, int | None]]) -> None:
@@ -202,6 +332,7 @@ class PostgresGallery:
             self._memory.add(added)
         for name, photo in gone:
             self._memory.remove(name, photo)
+        self._unsaved |= {number // PER_FILE for number in touched}
         for number, (name, ends) in there.items():
             self._names[number] = name
             if ends is None:
@@ -253,6 +384,7 @@ class PostgresGallery:
 
     def _drop(self, number: int) -> None:
         """Forget a subject's templates, unless somebody else has the name by now."""
+        self._unsaved.add(number // PER_FILE)
         name = self._names.pop(number, None)
         self._ends.pop(number, None)
         if name is not None and name not in self._names.values():

@@ -393,6 +393,7 @@ PARAMETERS: dict[str, tuple[str, object]] = {
     "key_id": ("The key's id, as in the list of keys.", "7c3mz4qp"),
     "always": ("Whether the camera also runs while nobody watches it.", False),
     "GET /strangers offset": ("Number of strangers to skip.", 0),
+    "GET /strangers since": ("Only strangers first seen then or later: a day, or a time in ISO 8601.", "2026-11-20"),
     "stranger": ("The stranger's id.", "3f9a0c1b72"),
     "picture": ("The picture's id.", PICTURE_ID),
     "pictures": ("Ids of the pictures that show somebody else, as a list or separated by commas.", [PICTURE_ID]),

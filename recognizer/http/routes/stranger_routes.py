@@ -9,6 +9,7 @@ from recognizer.http import replies
 from recognizer.http.hug_adapter import Router, ids, switch, text
 from recognizer.http.photo_requests import enrol_photos
 from recognizer.http.site import Site
+from recognizer.service.visit_service import day_or_time
 
 
 def add_routes(route: Router, site: Site) -> None:
@@ -24,9 +25,12 @@ def add_routes(route: Router, site: Site) -> None:
     def list_strangers(
         offset: hug.types.in_range(0, 1_000_000_000) = 0,
         limit: hug.types.in_range(1, 1001) = 100,
+        since: text = None,
     ):
         """People on cameras or photos whom nobody enrolled, last seen first."""
-        found = site.service.strangers.all()
+        first, found = day_or_time(since, "since"), site.service.strangers.all()
+        if first is not None:
+            found = [each for each in found if each.first_seen >= first]
         return {
             "on": site.settings.strangers != "off",
             "setting": "RECOGNIZER_STRANGERS",

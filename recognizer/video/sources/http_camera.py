@@ -18,7 +18,7 @@ import zlib
 import numpy as np
 
 from recognizer.core.errors import AddressRefused, FetchError, FetchFailed, InvalidUrl, RecognizerError
-from recognizer.fetching.fetcher import Fetcher, Stream
+from recognizer.fetching.fetcher import Fetcher, FetchHooks, Stream
 from recognizer.video.sources.base import BrokenShot, FrameReader, Shot, SourceLost, Stopper
 from recognizer.video.sources.http_login import authorization
 from recognizer.video.sources.jpeg_stream import MOST_JPEG, JpegStream
@@ -177,13 +177,8 @@ class _Site:
         self._url, self._stopper = url, stopper
         self._socket: socket.socket | None = None
         self._closed = False
-        self._fetcher = Fetcher(
-            timeout=timeout,
-            max_bytes=MOST_JPEG,
-            permit=reach.permits,
-            on_socket=self._watch,
-            interruption=stopper.calling,
-        )
+        hooks = FetchHooks(reach.permits, self._watch, stopper.calling)
+        self._fetcher = Fetcher(timeout=timeout, max_bytes=MOST_JPEG, hooks=hooks)
 
     def _watch(self, connection: socket.socket) -> None:
         self._socket = connection
