@@ -23,6 +23,7 @@ TYPES = {
     ".svg": "image/svg+xml",
     ".png": "image/png",
     ".webmanifest": "application/manifest+json",
+    ".json": "application/json",
 }
 #: Scripts, styles and pictures from this server alone; no inline script, no inline style, and nothing that takes HTML.
 POLICY = (

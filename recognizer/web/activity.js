@@ -1,7 +1,8 @@
 // What goes on at the server while any view is shown: photos that are encoded, and strangers who are new.
 
-import { el, fill, plural } from "./dom.js";
+import { el, fill } from "./dom.js";
 import { api, may } from "./api.js";
+import { n, number, t } from "./i18n.js";
 import { lasting } from "./times.js";
 
 const FIRST = 1200;
@@ -14,10 +15,13 @@ let wanted = false;
 
 /** How far the encoding of photos is, as a bar with words. `encoding` as in /health. */
 export function encodingBar(encoding) {
-  const left = encoding.seconds_left ? `, about ${lasting(encoding.seconds_left)} left` : "";
+  const { done, total } = encoding;
+  const said = encoding.seconds_left
+    ? n(total, "{done} of {count} photo in known_faces encoded, about {left} left.", "{done} of {count} photos in known_faces encoded, about {left} left.", { done, left: lasting(encoding.seconds_left) })
+    : n(total, "{done} of {count} photo in known_faces encoded.", "{done} of {count} photos in known_faces encoded.", { done });
   return el("div", { class: "activity-bar" },
-    el("progress", { max: encoding.total, value: encoding.done, "aria-label": "Photos encoded" }),
-    el("span", { class: "small number" }, `${encoding.done.toLocaleString("en")} of ${plural(encoding.total, "photo")} in known_faces encoded${left}. People whose photos are not encoded yet are not recognised.`));
+    el("progress", { max: total, value: done, "aria-label": t("Photos encoded") }),
+    el("span", { class: "small number" }, `${said} ${t("People whose photos are not encoded yet are not recognised.")}`));
 }
 
 /** Notes that the user looks at the strangers now: those there are no longer new. */
@@ -34,7 +38,7 @@ function badge(count) {
   const tab = document.querySelector('.tabs [data-view="strangers"]');
   if (!tab) return;
   tab.querySelector(".badge")?.remove();
-  if (count) tab.append(el("span", { class: "badge" }, count > 99 ? "99+" : String(count), el("span", { class: "out" }, " new")));
+  if (count) tab.append(el("span", { class: "badge" }, count > 99 ? "99+" : number(count), el("span", { class: "out" }, ` ${t("new")}`)));
 }
 
 function since() {

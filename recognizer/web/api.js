@@ -2,6 +2,8 @@
 
 import { here } from "./dom.js";
 import { inGroup } from "./group.js";
+import { language, t } from "./i18n.js";
+import { REFUSALS } from "./refusals.js";
 
 /** The current session. `role` is null before signing in, `key` is null if the server has no keys. `csrf` is sent with
  *  every request that changes something. */
@@ -41,10 +43,10 @@ export async function api(path, options = {}) {
     reply = await fetch(link(path, inGroup(path, query)), { method, headers, body: sent, signal, credentials: "same-origin" });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new ApiError(0, { code: "unreachable", message: "the server is not responding" });
+    throw new ApiError(0, { code: "unreachable", message: t("the server is not responding") });
   }
   if (reply.ok) return (reply.headers.get("Content-Type") ?? "").includes("json") ? reply.json() : reply.blob();
-  const said = await reply.json().catch(() => ({ error: { code: "internal", message: "the server's reply could not be read" } }));
+  const said = await reply.json().catch(() => ({ error: { code: "internal", message: t("the server's reply could not be read") } }));
   const error = new ApiError(reply.status, said.error, Number(reply.headers.get("Retry-After")) || null);
   if (error.status === 401 && path !== "/session") forgotten(error);
   throw error;
@@ -86,33 +88,38 @@ function know({ role = null, key = null, expires = null, csrf_token = null }) {
 
 /** Advice that is added to the server's message, by error code. */
 const ADVICE = {
-  unreachable: "Is it still running? Try again in a moment.",
-  busy: "Try again in a moment.",
-  starting: "It will be ready in a moment.",
-  no_face: "Try a photo that shows the face from the front, larger and in better light.",
-  face_too_small: "Try a larger photo, or one taken from closer up.",
-  address_refused: "The server fetches photos from public addresses only, unless RECOGNIZER_FETCH_ALLOW allows others.",
-  role_required: "Sign in with a key that has the required role.",
-  csrf_refused: "Reload the page and try again.",
-  origin_refused: "Reload the page and try again.",
+  unreachable: t("Is it still running? Try again in a moment."),
+  busy: t("Try again in a moment."),
+  starting: t("It will be ready in a moment."),
+  no_face: t("Try a photo that shows the face from the front, larger and in better light."),
+  face_too_small: t("Try a larger photo, or one taken from closer up."),
+  address_refused: t("The server fetches photos from public addresses only, unless RECOGNIZER_FETCH_ALLOW allows others."),
+  role_required: t("Sign in with a key that has the required role."),
+  csrf_refused: t("Reload the page and try again."),
+  origin_refused: t("Reload the page and try again."),
 };
 
 /** Messages that replace the server's, which are written for API clients. */
 const INSTEAD = {
-  several_faces: ({ faces }) => `${faces} faces were found, but one is expected. Crop the photo or use the largest face.`,
-  looks_like_another: ({ subject }) => `This face looks like ${subject}, who is already enrolled.`,
+  several_faces: ({ faces }) => t("{faces} faces were found, but one is expected. Crop the photo or use the largest face.", { faces }),
+  looks_like_another: ({ subject }) => t("This face looks like {subject}, who is already enrolled.", { subject }),
 };
 
 /** The message that is shown for an error. */
 export function explain(error) {
-  if (!(error instanceof ApiError)) return `An error occurred on this page: ${error.message}.`;
+  if (!(error instanceof ApiError)) return t("An error occurred on this page: {message}.", { message: error.message });
   if (INSTEAD[error.code]) return INSTEAD[error.code](error.details);
-  const said = sentence(error.message);
+  const said = told(error);
   return ADVICE[error.code] ? `${said} ${ADVICE[error.code]}` : said;
+}
+
+/** What a refusal {code, message} says: the server's words, which are English and exact, or the page's in another language. */
+export function told({ code, message }) {
+  return sentence(language === "en" ? message : (REFUSALS[code] ?? message));
 }
 
 /** Adds an initial capital and a full stop. */
 export function sentence(text) {
   const full = text.charAt(0).toUpperCase() + text.slice(1);
-  return /[.!?]$/.test(full) ? full : `${full}.`;
+  return /[.!?。؟]$/.test(full) ? full : `${full}.`;
 }

@@ -14,7 +14,8 @@
 //     go(...)  shows another view: go("people", name)
 //     again()  shows this view again
 //
-// Helpers: dom.js (el, svg, fill, icon, button, toggle, empty, toast, announce, dialog, confirm, copy, plural), api.js
+// Every text that people read is translatable: t("...") or n(count, "...", "..."), see i18n.js; a test fails otherwise.
+// Helpers: dom.js (el, svg, fill, icon, button, toggle, empty, toast, announce, dialog, confirm, copy), i18n.js (t, n, mixed, number), api.js
 // (api, link, personPath, may, session, explain), photos.js (dropping, choosing and pasting files), camera.js (the
 // browser's camera). If `show` throws, the error's message is shown instead of the view. Later errors, for example after
 // a click, must be reported by the view: `catch (error) { toast(explain(error), { kind: "bad" }); }`.
@@ -23,17 +24,18 @@
 
 import { announce, button, confirm, el, fill, icon, toast } from "./dom.js";
 import { encodingBar, endActivity, followActivity, lookedAtStrangers } from "./activity.js";
+import { chooseLanguage, justChosen, language, LANGUAGES, t } from "./i18n.js";
 import { reportDrop } from "./photos.js";
 import { ApiError, explain, may, refreshSession, session, signIn, signOut, whenSignedOut } from "./api.js";
 
 const VIEWS = [
-  { name: "try", label: "Try", icon: "face", role: "read", load: () => import("./view-try.js") },
-  { name: "people", label: "People", icon: "people", role: "read", load: () => import("./view-people.js") },
-  { name: "live", label: "Live", icon: "live", role: "read", load: () => import("./view-live.js") },
-  { name: "strangers", label: "Strangers", icon: "stranger", role: "write", load: () => import("./view-strangers.js") },
-  { name: "archive", label: "Archive", icon: "image", role: "read", load: () => import("./view-archive.js") },
+  { name: "try", label: t("Try"), icon: "face", role: "read", load: () => import("./view-try.js") },
+  { name: "people", label: t("People"), icon: "people", role: "read", load: () => import("./view-people.js") },
+  { name: "live", label: t("Live"), icon: "live", role: "read", load: () => import("./view-live.js") },
+  { name: "strangers", label: t("Strangers"), icon: "stranger", role: "write", load: () => import("./view-strangers.js") },
+  { name: "archive", label: t("Archive"), icon: "image", role: "read", load: () => import("./view-archive.js") },
   { name: "import", within: "people", role: "write", load: () => import("./view-import.js") },
-  { name: "settings", label: "Settings", icon: "settings", role: "read", load: () => import("./view-settings.js") },
+  { name: "settings", label: t("Settings"), icon: "settings", role: "read", load: () => import("./view-settings.js") },
 ];
 
 const main = document.getElementById("main");
@@ -66,7 +68,7 @@ async function route(first = false) {
   try {
     module = await view.load();
   } catch {
-    if (mine === shown) trouble("This view could not be loaded", "The server may have been updated.", "Reload the page", () => location.reload());
+    if (mine === shown) trouble(t("This view could not be loaded"), t("The server may have been updated."), t("Reload the page"), () => location.reload());
     return;
   }
   if (mine !== shown) return;
@@ -87,7 +89,7 @@ async function route(first = false) {
     if (error.name === "AbortError" || signal.aborted) return;
     if (!(error instanceof ApiError)) console.error(error);
     if (error.code === "starting") return waitForStart(error, signal);
-    if (error.status !== 401) trouble("Something went wrong", explain(error), "Try again", () => route());
+    if (error.status !== 401) trouble(t("Something went wrong"), explain(error), t("Try again"), () => route());
   }
 }
 
@@ -104,7 +106,7 @@ function trouble(title, text, action, click) {
 }
 
 function waitForStart(error, signal) {
-  fill(main, el("div", { class: "empty", role: "status" }, el("div", { class: "spinner" }), el("h1", null, "The server is starting"), el("p", null, explain(error)), error.details?.encoding && encodingBar(error.details.encoding)));
+  fill(main, el("div", { class: "empty", role: "status" }, el("div", { class: "spinner" }), el("h1", null, t("The server is starting")), el("p", null, explain(error)), error.details?.encoding && encodingBar(error.details.encoding)));
   setTimeout(() => signal.aborted || boot(), 1000);
 }
 
@@ -115,7 +117,7 @@ function askForKey(said = "") {
   leave = new AbortController();
   shown++;
   endActivity();
-  document.title = "Sign in · Recognizer";
+  document.title = `${t("Sign in")} · Recognizer`;
   main.className = "view-sign-in";
   frame();
   const key = el("input", {
@@ -123,13 +125,13 @@ function askForKey(said = "") {
     placeholder: "rk_...", "aria-describedby": "key-help key-error",
   });
   const problem = el("p", { id: "key-error", class: "field-error", role: "alert" }, said);
-  const submit = el("button", { class: "button primary", type: "submit" }, icon("key"), el("span", null, "Sign in"));
+  const submit = el("button", { class: "button primary", type: "submit" }, icon("key"), el("span", null, t("Sign in")));
   const form = el(
     "form",
     { class: "card sign-in" },
-    el("h1", null, "Sign in"),
-    el("p", { id: "key-help", class: "muted" }, "This server requires a key. Its administrator can create one: ", el("code", null, "python -m recognizer keys add NAME")),
-    el("label", { for: "key" }, "Key"),
+    el("h1", null, t("Sign in")),
+    el("p", { id: "key-help", class: "muted" }, t("This server requires a key. Its administrator can create one:"), " ", el("code", null, "python -m recognizer keys add NAME")),
+    el("label", { for: "key" }, t("Key")),
     key,
     problem,
     submit,
@@ -178,14 +180,14 @@ function frame() {
   const leaving = async () => {
     const { currentImport } = await import("./importing.js");
     const job = currentImport();
-    if (job?.unfinished && !(await confirm("Sign out?", "The list of photos that are to be added is discarded.", "Sign out"))) return;
+    if (job?.unfinished && !(await confirm(t("Sign out?"), t("The list of photos that are to be added is discarded."), t("Sign out")))) return;
     try {
       await signOut();
       job?.discard();
       const [tried, compared] = await Promise.all([import("./tried.js"), import("./compare.js")]);
       await Promise.all([tried.clear(), compared.forget()]);
       askForKey();
-      announce("You have signed out");
+      announce(t("You have signed out"));
     } catch (error) {
       toast(explain(error), { kind: "bad" });
     }
@@ -193,9 +195,19 @@ function frame() {
   fill(
     document.querySelector(".tools"),
     el("a", { class: "button quiet api-link", href: "/docs" }, icon("code"), el("span", null, "API")),
+    languageChooser(),
     themeButton(),
-    session.csrf && button("", leaving, { icon: "out", kind: "quiet", label: `Sign out ${session.key.name}` }),
+    session.csrf && button("", leaving, { icon: "out", kind: "quiet", label: t("Sign out {name}", { name: session.key.name }) }),
   );
+}
+
+/** A chooser that looks like the other buttons: the browser's own list opens at the icon. */
+function languageChooser() {
+  const offered = document.documentElement.dataset.languages.split(" ");
+  const choice = el("select", { "aria-label": t("Language"), title: t("Language"), on: { change: () => chooseLanguage(choice.value) } },
+    offered.map((name) => el("option", { value: name, lang: name }, LANGUAGES[name])));
+  choice.value = language;
+  return el("span", { class: "button quiet only-icon language" }, icon("globe"), choice);
 }
 
 const system = matchMedia("(prefers-color-scheme: dark)");
@@ -213,7 +225,7 @@ function themeButton() {
     fresh.replaceWith(themeButton());
     document.querySelector(".theme").focus();
   };
-  const fresh = button("", turn, { icon: isDark() ? "sun" : "moon", kind: "quiet", class: "theme", label: isDark() ? "Light theme" : "Dark theme" });
+  const fresh = button("", turn, { icon: isDark() ? "sun" : "moon", kind: "quiet", class: "theme", label: isDark() ? t("Light theme") : t("Dark theme") });
   return fresh;
 }
 
@@ -225,12 +237,16 @@ async function boot() {
   try {
     await refreshSession();
   } catch (error) {
-    return trouble("The server cannot be reached", explain(error), "Try again", boot);
+    return trouble(t("The server cannot be reached"), explain(error), t("Try again"), boot);
   }
   frame();
   await route(true);
+  if (justChosen()) document.querySelector(".language select")?.focus();
 }
 
+document.querySelector(".skip").textContent = t("Skip to content");
+document.querySelector(".brand").setAttribute("aria-label", t("Recognizer home"));
+document.querySelector(".tabs").setAttribute("aria-label", t("Views"));
 window.addEventListener("hashchange", () => location.hash !== "#main" && route());
 document.querySelector(".skip").addEventListener("click", (event) => (event.preventDefault(), main.focus()));
 // A file dropped outside a drop zone must not navigate away from the page. Text can be dropped into fields.

@@ -1,7 +1,8 @@
 // The bin: deletions that can be undone for some days. Asks how to delete, undoes, and lists what can be restored.
 
-import { button, confirm, dialog, el, empty, fill, plural, toast } from "./dom.js";
+import { button, confirm, dialog, el, empty, fill, toast } from "./dom.js";
 import { api, explain, may } from "./api.js";
+import { n, t } from "./i18n.js";
 import { thumbnail } from "./stage.js";
 import { exactly, moment } from "./times.js";
 
@@ -19,15 +20,16 @@ export async function daysInBin(signal) {
 /** Asks how something is to be deleted. Resolves with "bin", "erase", or null if the user does not want to. `erased` says what
  *  an erasure includes besides. */
 export async function askHow(title, content, sure, days, erased = "") {
-  if (!days) return (await confirm(title, el("div", { class: "stack" }, content, el("p", null, `This cannot be undone. ${erased}`)), sure)) ? "erase" : null;
+  const final = `${t("This cannot be undone.")} ${erased}`;
+  if (!days) return (await confirm(title, el("div", { class: "stack" }, content, el("p", null, final)), sure)) ? "erase" : null;
   const choice = (value, text, about) =>
     el("label", { class: "choice" },
       el("input", { type: "radio", name: "how-deleted", value, checked: value === "bin" }),
       el("span", null, el("strong", null, text), el("span", { class: "small muted" }, about)));
   const choices = el("fieldset", { class: "choices" },
-    el("legend", { class: "out" }, "How to delete"),
-    choice("bin", `Keep in the bin for ${plural(days, "day")}`, "It is no longer used from now on. Until then it can be restored; after that it is erased."),
-    choice("erase", "Erase for good now", `This cannot be undone. ${erased}`));
+    el("legend", { class: "out" }, t("How to delete")),
+    choice("bin", n(days, "Keep in the bin for {count} day", "Keep in the bin for {count} days"), t("It is no longer used from now on. Until then it can be restored; after that it is erased.")),
+    choice("erase", t("Erase for good now"), final));
   const yes = await confirm(title, el("div", { class: "stack" }, content, choices), sure);
   return yes ? choices.querySelector("input:checked").value : null;
 }
@@ -35,14 +37,14 @@ export async function askHow(title, content, sure, days, erased = "") {
 /** Says what was deleted, and offers to undo it. `ids`: of the deletions in the bin; `done` is called when they are undone. */
 export function sayDeleted(text, ids, done) {
   if (!ids.length) return void toast(text);
-  toast(text, { action: ["Undo", () => undo(ids, done)] });
+  toast(text, { action: [t("Undo"), () => undo(ids, done)] });
 }
 
 async function undo(ids, done) {
   try {
     let restored;
     for (const id of ids) restored = await api(`/bin/${id}/restore`, { method: "POST" });
-    toast("Restored");
+    toast(t("Restored"));
     done(restored);
   } catch (error) {
     toast(explain(error), { kind: "bad" });
@@ -66,24 +68,24 @@ export function showBin(changed) {
 
   async function load() {
     const { days, items } = await api("/bin");
-    about.textContent = days ? `What is deleted here is kept for ${plural(days, "day")}, then erased.` : "Deletions are final here.";
-    fill(list, items.length ? items.map(row) : el("li", null, empty("trash", "The bin is empty", "")));
+    about.textContent = days ? n(days, "What is deleted here is kept for {count} day, then erased.", "What is deleted here is kept for {count} days, then erased.") : t("Deletions are final here.");
+    fill(list, items.length ? items.map(row) : el("li", null, empty("trash", t("The bin is empty"), "")));
   }
 
   const row = (item) => {
-    const name = item.kind === "person" ? `${item.subject}, ${plural(item.photos, "photo")}` : `A photo of ${item.subject}`;
-    const restore = told(async () => (await api(`/bin/${item.id}/restore`, { method: "POST" }), changed()), `${item.subject} was restored`);
+    const name = item.kind === "person" ? n(item.photos, "{name}, {count} photo", "{name}, {count} photos", { name: item.subject }) : t("A photo of {name}", { name: item.subject });
+    const restore = told(async () => (await api(`/bin/${item.id}/restore`, { method: "POST" }), changed()), t("{name} was restored", { name: item.subject }));
     const erase = async () => {
-      if (await confirm("Erase for good?", `${name} will be erased now. This cannot be undone.`, "Erase")) await told(() => api(`/bin/${item.id}`, { method: "DELETE" }), "Erased")();
+      if (await confirm(t("Erase for good?"), t("{name} will be erased now. This cannot be undone.", { name }), t("Erase"))) await told(() => api(`/bin/${item.id}`, { method: "DELETE" }), t("Erased"))();
     };
     return el("li", null,
       item.thumbnail ? thumbnail(item.thumbnail) : el("span", { class: "crop missing" }),
-      el("span", { class: "stack tight" }, el("strong", null, name), el("span", { class: "small muted" }, `until ${exactly(moment(item.until))}`)),
+      el("span", { class: "stack tight" }, el("strong", null, name), el("span", { class: "small muted" }, t("until {time}", { time: exactly(moment(item.until)) }))),
       el("span", { class: "row" },
-        button("Restore", restore, { class: "little", icon: "undo", "aria-label": `Restore: ${name}` }),
-        button("Erase", erase, { class: "little", kind: "danger", "aria-label": `Erase: ${name}` })));
+        button(t("Restore"), restore, { class: "little", icon: "undo", "aria-label": t("Restore: {name}", { name }) }),
+        button(t("Erase"), erase, { class: "little", kind: "danger", "aria-label": t("Erase: {name}", { name }) })));
   };
 
   load().catch((error) => fill(list, el("li", { class: "notice" }, explain(error))));
-  return dialog("Bin", () => el("div", { class: "stack" }, about, list), (close) => [button("Close", () => close(), { kind: "primary" })], { wide: true });
+  return dialog(t("Bin"), () => el("div", { class: "stack" }, about, list), (close) => [button(t("Close"), () => close(), { kind: "primary" })], { wide: true });
 }

@@ -2,28 +2,29 @@
 
 import { button, confirm, dialog, el, icon, toast, toggle } from "./dom.js";
 import { api, explain, sentence } from "./api.js";
+import { t } from "./i18n.js";
 
 const ABOUT_SOURCE = {
   invalid_source: true, address_refused: true,
 };
 const KINDS = [
-  ["Network camera", "rtsp://user:password@192.168.1.20/stream", "The stream URL from the camera's manual or app: rtsp, rtmp, http or https."],
-  ["Webcam on the server", "0", "The device number, starting at 0, of a camera connected to the server."],
-  ["Video file", "entrance.mp4", "A video file or a folder of photos inside the folder set by RECOGNIZER_CAMERA_FILES."],
-  ["Test pattern", "test:", "Moving bars and a clock, for testing without a camera."],
+  [t("Network camera"), "rtsp://user:password@192.168.1.20/stream", t("The stream URL from the camera's manual or app: rtsp, rtmp, http or https.")],
+  [t("Webcam on the server"), "0", t("The device number, starting at 0, of a camera connected to the server.")],
+  [t("Video file"), "entrance.mp4", t("A video file or a folder of photos inside the folder set by RECOGNIZER_CAMERA_FILES.")],
+  [t("Test pattern"), "test:", t("Moving bars and a clock, for testing without a camera.")],
 ];
 
 /** Adds a camera, or edits `camera`. Resolves with the camera as stored on the server, or undefined. */
 export function editCamera(camera = null) {
   const source = el("input", { id: "camera-source", autocomplete: "off", spellcheck: "false", autocapitalize: "off", required: !camera, "aria-describedby": "camera-source-help camera-source-error" });
-  const name = el("input", { id: "camera-name", autocomplete: "off", maxlength: "100", value: camera?.name ?? "", placeholder: "Front door", "aria-describedby": "camera-name-error" });
+  const name = el("input", { id: "camera-name", autocomplete: "off", maxlength: "100", value: camera?.name ?? "", placeholder: t("Front door"), "aria-describedby": "camera-name-error" });
   const wrongSource = el("p", { id: "camera-source-error", class: "field-error", role: "alert" });
   const wrongName = el("p", { id: "camera-name-error", class: "field-error", role: "alert" });
   const help = el("p", { id: "camera-source-help", class: "muted small" });
   let always = camera?.always ?? false;
   const choose = ([, example, words]) => {
     source.placeholder = camera ? camera.source : example;
-    help.textContent = camera ? `${words} Leave empty to keep the current source.` : words;
+    help.textContent = camera ? `${words} ${t("Leave empty to keep the current source.")}` : words;
     if (example === "test:" || source.value === "test:") source.value = example === "test:" ? "test:" : "";
   };
   const kind = el(
@@ -39,7 +40,7 @@ export function editCamera(camera = null) {
   const send = async (close) => {
     wrongSource.textContent = wrongName.textContent = "";
     if (!camera && !source.value.trim()) {
-      wrongSource.textContent = "Enter a source.";
+      wrongSource.textContent = t("Enter a source.");
       return source.focus();
     }
     save.disabled = true;
@@ -48,7 +49,7 @@ export function editCamera(camera = null) {
       close(camera ? await api(`/cameras/${encodeURIComponent(camera.id)}`, { method: "PATCH", json: said }) : await api("/cameras", { json: said }));
     } catch (error) {
       const [place, field] = ABOUT_SOURCE[error.code] || /^source/.test(error.message) ? [wrongSource, source] : [wrongName, name];
-      place.textContent = error.code === "address_refused" ? sentence(error.message) : noScheme(error) ? `Enter a full URL, for example rtsp://${source.value.trim().replace(/^[^/]+$/, "$&/stream")}` : explain(error);
+      place.textContent = error.code === "address_refused" ? sentence(error.message) : noScheme(error) ? t("Enter a full URL, for example {url}", { url: `rtsp://${source.value.trim().replace(/^[^/]+$/, "$&/stream")}` }) : explain(error);
       field.setAttribute("aria-invalid", "true");
       field.focus();
     } finally {
@@ -56,30 +57,30 @@ export function editCamera(camera = null) {
     }
   };
   return dialog(
-    camera ? `Edit ${camera.name}` : "Add a camera",
+    camera ? t("Edit {name}", { name: camera.name }) : t("Add a camera"),
     (close) => {
       const form = el(
         "form", { class: "stack", novalidate: true },
-        el("div", { class: "field" }, el("label", { for: "camera-kind" }, "Type"), kind),
-        el("div", { class: "field" }, el("label", { for: "camera-source" }, "Source"), source, help, wrongSource),
-        el("div", { class: "field" }, el("label", { for: "camera-name" }, "Name"), name, wrongName),
-        el("div", { class: "field" }, toggle("Keep running while nobody is watching", always, (on) => (always = on)), el("p", { class: "muted small" }, "Visits are recorded only while the camera is running.")),
+        el("div", { class: "field" }, el("label", { for: "camera-kind" }, t("Type")), kind),
+        el("div", { class: "field" }, el("label", { for: "camera-source" }, t("Source")), source, help, wrongSource),
+        el("div", { class: "field" }, el("label", { for: "camera-name" }, t("Name")), name, wrongName),
+        el("div", { class: "field" }, toggle(t("Keep running while nobody is watching"), always, (on) => (always = on)), el("p", { class: "muted small" }, t("Visits are recorded only while the camera is running."))),
       );
       form.addEventListener("submit", (event) => (event.preventDefault(), send(close)));
       form.append(el("button", { type: "submit", hidden: true, tabindex: "-1", "aria-hidden": "true" }));
       return form;
     },
-    (close) => [button("Cancel", () => close()), (save = button(camera ? "Save" : "Add", () => send(close), { kind: "primary" }))],
+    (close) => [button(t("Cancel"), () => close()), (save = button(camera ? t("Save") : t("Add"), () => send(close), { kind: "primary" }))],
   );
 }
 
 /** Asks for confirmation, then removes a camera; resolves with true if it was removed. */
 export async function removeCamera(camera) {
-  const text = el("div", { class: "stack" }, el("p", null, "The camera is stopped and removed from the list. Its visits stay in the timeline until they expire."), el("p", { class: "row" }, icon("camera"), el("code", null, camera.source)));
-  if (!(await confirm(`Remove ${camera.name}?`, text, "Remove"))) return false;
+  const text = el("div", { class: "stack" }, el("p", null, t("The camera is stopped and removed from the list. Its visits stay in the timeline until they expire.")), el("p", { class: "row" }, icon("camera"), el("code", null, camera.source)));
+  if (!(await confirm(t("Remove {name}?", { name: camera.name }), text, t("Remove")))) return false;
   try {
     await api(`/cameras/${encodeURIComponent(camera.id)}`, { method: "DELETE" });
-    toast(`${camera.name} was removed`);
+    toast(t("{name} was removed", { name: camera.name }));
     return true;
   } catch (error) {
     toast(explain(error), { kind: "bad" });

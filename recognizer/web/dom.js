@@ -1,5 +1,6 @@
 // Building blocks of the page. No function accepts HTML: text always becomes text nodes, so names cannot inject markup.
 
+import { t } from "./i18n.js";
 import { PATHS } from "./icons.js";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -110,7 +111,7 @@ export function toast(text, options = {}) {
     icon(options.icon ?? (options.kind === "bad" ? "warning" : "check")),
     words,
     options.action && button(options.action[0], () => (close(), options.action[1]()), { kind: "quiet" }),
-    button("", close, { icon: "close", kind: "quiet", label: "Close message" }),
+    button("", close, { icon: "close", kind: "quiet", label: t("Close message") }),
   );
   placeToasts();
   document.getElementById("toasts").append(note);
@@ -158,7 +159,7 @@ export function dialog(title, body, actions, options = {}) {
         "div",
         { class: "dialog-head" },
         el("h2", { id }, title),
-        button("", dismiss, { icon: "close", kind: "quiet", label: "Close" }),
+        button("", dismiss, { icon: "close", kind: "quiet", label: t("Close") }),
       ),
       el("div", { class: "dialog-body" }, body(close)),
       actions && el("div", { class: "dialog-foot" }, actions(close)),
@@ -188,7 +189,7 @@ export async function confirm(title, content, sure, options = {}) {
     title,
     () => (typeof content === "string" ? el("p", null, content) : content),
     (close) => [
-      button("Cancel", () => close(false), { autofocus: true }),
+      button(t("Cancel"), () => close(false), { autofocus: true }),
       button(sure, () => close(true), { kind: options.kind ?? "danger" }),
     ],
   );
@@ -206,7 +207,5 @@ export async function copy(text) {
     document.execCommand("copy");
     area.remove();
   }
-  toast("Copied");
+  toast(t("Copied"));
 }
-
-export const plural = (count, one, many = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;

@@ -1,10 +1,11 @@
 // The dialog for adding photos of a person. Shows the result for each photo. If it is closed while photos are uploaded, the
 // upload continues in the background and a message shows its progress.
 
-import { announce, button, confirm, dialog, el, fill, icon, plural, toast } from "./dom.js";
+import { announce, button, confirm, dialog, el, fill, icon, toast } from "./dom.js";
 import { api, ApiError, explain } from "./api.js";
 import { chooseButton, dropzone, takesDrops, takesPastes } from "./photos.js";
 import { snap } from "./camera.js";
+import { n, t } from "./i18n.js";
 import { pickFace } from "./pick.js";
 import { warning } from "./words.js";
 
@@ -39,7 +40,7 @@ class Adding {
     this.endBackground();
     window.addEventListener("beforeunload", (event) => this.items.length && !this.over && event.preventDefault(), { signal: unload.signal });
     await dialog(
-      this.begun ? `Add photos of ${this.subject}` : "Add a person",
+      this.begun ? t("Add photos of {name}", { name: this.subject }) : t("Add a person"),
       (close) => this.build(unload.signal, close),
       (close) => this.buttons(close),
       { wide: true, onclose: () => unload.abort(), mayDismiss: () => this.mayDismiss() },
@@ -51,8 +52,12 @@ class Adding {
   /** Asks before photos are discarded that were not uploaded yet. */
   mayDismiss() {
     if (this.begun || !this.items.length) return true;
-    const photos = plural(this.items.length, "photo");
-    return confirm(`Discard ${photos}?`, `${this.items.length === 1 ? "It has" : "They have"} not been added. To add ${this.items.length === 1 ? "it" : "them"}, enter a name.`, `Discard ${photos}`);
+    const count = this.items.length;
+    return confirm(
+      n(count, "Discard {count} photo?", "Discard {count} photos?"),
+      n(count, "It has not been added. To add it, enter a name.", "They have not been added. To add them, enter a name."),
+      n(count, "Discard {count} photo", "Discard {count} photos"),
+    );
   }
 
   get pending() {
@@ -70,7 +75,7 @@ class Adding {
   continueInBackground() {
     this.unload = new AbortController();
     window.addEventListener("beforeunload", (event) => event.preventDefault(), { signal: this.unload.signal });
-    this.progress = toast(this.progressWords(), { stays: true, quiet: true, icon: "upload", action: ["Show", () => this.open()] });
+    this.progress = toast(this.progressWords(), { stays: true, quiet: true, icon: "upload", action: [t("Show"), () => this.open()] });
   }
 
   endBackground() {
@@ -80,7 +85,7 @@ class Adding {
   }
 
   progressWords() {
-    return `Adding photos of ${this.subject}: ${this.items.length - this.pending} of ${this.items.length} done`;
+    return t("Adding photos of {name}: {done} of {all} done", { name: this.subject, done: this.items.length - this.pending, all: this.items.length });
   }
 
   /** Updates the message; reports the result when everything is uploaded. */
@@ -90,8 +95,8 @@ class Adding {
     this.endBackground();
     const show = () => this.open().then(() => this.pending || this.later?.(this.result()));
     const failed = !this.begun || this.count("refused") > 0;
-    const words = this.begun ? `${this.subject}: ${this.outcome()}` : `No photo of ${this.subject} was added. ${this.problem.textContent}`;
-    toast(words, { action: ["Show", show], ...(failed ? { kind: "bad", stays: true } : {}) });
+    const words = this.begun ? `${this.subject}: ${this.outcome()}` : `${t("No photo of {name} was added.", { name: this.subject })} ${this.problem.textContent}`;
+    toast(words, { action: [t("Show"), show], ...(failed ? { kind: "bad", stays: true } : {}) });
     this.later?.(this.result());
   }
 
@@ -100,12 +105,12 @@ class Adding {
   build(signal, close) {
     this.close = close;
     this.summary = el("p", { class: "muted", role: "status" });
-    this.bar = el("progress", { max: 1, value: 0, hidden: true, "aria-label": "Upload progress" });
+    this.bar = el("progress", { max: 1, value: 0, hidden: true, "aria-label": t("Upload progress") });
     const take = (files) => this.take(files);
     const zone = dropzone(
-      "Drop photos here", "Each photo must show this person. Five to ten varied photos work best.",
-      chooseButton("Choose photos", take, { several: true, kind: "" }),
-      button("Use the camera", () => snap((file) => take([file]), true), { icon: "camera" }),
+      t("Drop photos here"), t("Each photo must show this person. Five to ten varied photos work best."),
+      chooseButton(t("Choose photos"), take, { several: true, kind: "" }),
+      button(t("Use the camera"), () => snap((file) => take([file]), true), { icon: "camera" }),
     );
     zone.classList.add("small-drop");
     const body = el("div", { class: "stack" }, (!this.subject || this.name) && this.nameField(), zone, this.bar, this.summary, this.list);
@@ -125,14 +130,14 @@ class Adding {
     });
     this.problem = el("p", { class: "field-error", role: "alert" }, said);
     const known = el("datalist", { id: "known-names" }, this.names.map((name) => el("option", { value: name })));
-    return el("div", { class: "field" }, el("label", { for: "new-name" }, "Name"), this.name, known, this.problem);
+    return el("div", { class: "field" }, el("label", { for: "new-name" }, t("Name")), this.name, known, this.problem);
   }
 
   buttons(close) {
-    this.go = button("Add", () => this.begin(), { kind: "primary", hidden: this.begun, disabled: true });
-    this.split = button("These are several people", () => this.handOver(close), { icon: "people", kind: "quiet", hidden: true });
-    this.largestForAll = button("Use the largest face", () => this.useLargest(), { hidden: true });
-    this.done = button("Done", () => close(), { hidden: !this.begun, kind: "primary" }); // uploads continue in the background
+    this.go = button(t("Add"), () => this.begin(), { kind: "primary", hidden: this.begun, disabled: true });
+    this.split = button(t("These are several people"), () => this.handOver(close), { icon: "people", kind: "quiet", hidden: true });
+    this.largestForAll = button(t("Use the largest face"), () => this.useLargest(), { hidden: true });
+    this.done = button(t("Done"), () => close(), { hidden: !this.begun, kind: "primary" }); // uploads continue in the background
     this.update();
     return [this.split, this.largestForAll, this.go, this.done];
   }
@@ -220,9 +225,9 @@ class Adding {
         this.say(item, "waiting");
         this.work();
       }, { class: "little" });
-    if (error.code === "several_faces") item.actions.append(again("Use the largest face", { face: "largest" }), button("Choose the face", () => this.pick(item), { class: "little", "aria-label": `Choose the face on ${item.file.name}` }));
-    else if (error.code === "looks_like_another" || error.code === "poor_photo") item.actions.append(again("Add anyway", { force: "true" }));
-    else if (!error.status || error.status >= 500 || [401, 403, 429].includes(error.status)) item.actions.append(again("Try again", {}));
+    if (error.code === "several_faces") item.actions.append(again(t("Use the largest face"), { face: "largest" }), button(t("Choose the face"), () => this.pick(item), { class: "little", "aria-label": t("Choose the face on {name}", { name: item.file.name }) }));
+    else if (error.code === "looks_like_another" || error.code === "poor_photo") item.actions.append(again(t("Add anyway"), { force: "true" }));
+    else if (!error.status || error.status >= 500 || [401, 403, 429].includes(error.status)) item.actions.append(again(t("Try again"), {}));
     if (error.code === "invalid_name" || error.code === "name_taken") this.askNameAgain(error);
   }
 
@@ -264,7 +269,7 @@ class Adding {
   say(item, state, words = "") {
     item.state = state;
     item.node.className = state;
-    const said = { waiting: "", sending: "Processing...", added: "Added", known: "Already enrolled", refused: "" }[state];
+    const said = { waiting: "", sending: t("Processing..."), added: t("Added"), known: t("Already enrolled"), refused: "" }[state];
     fill(item.words, [said, words].filter(Boolean).join(". "));
     fill(item.actions);
     fill(item.mark, state === "sending" ? el("span", { class: "spinner" }) : state === "waiting" ? null : icon(state === "refused" ? "warning" : "check"));
@@ -278,24 +283,24 @@ class Adding {
   /** "38 added, 2 rejected". */
   outcome() {
     const [refused, known] = [this.count("refused"), this.count("known")];
-    return [this.added && `${this.added} added`, known && `${known} already enrolled`, refused && `${refused} rejected`].filter(Boolean).join(", ");
+    return [this.added && n(this.added, "{count} added", "{count} added"), known && n(known, "{count} already enrolled", "{count} already enrolled"), refused && n(refused, "{count} rejected", "{count} rejected")].filter(Boolean).join(", ");
   }
 
   update() {
     if (!this.go) return;
     const all = this.items.length;
     const over = all - this.count("waiting") - this.count("sending");
-    this.go.lastChild.textContent = all ? `Add ${plural(all, "photo")}` : "Add";
+    this.go.lastChild.textContent = all ? n(all, "Add {count} photo", "Add {count} photos") : t("Add");
     this.go.disabled = !all || !this.name?.value.trim();
     const several = this.severalFaces.length;
     this.largestForAll.hidden = several < 2;
-    this.largestForAll.lastChild.textContent = `Use the largest face in all ${several}`;
+    this.largestForAll.lastChild.textContent = t("Use the largest face in all {count}", { count: several });
     this.split.hidden = !this.several || this.begun || all < 2;
-    this.done.lastChild.textContent = this.pending ? "Continue in background" : "Done";
+    this.done.lastChild.textContent = this.pending ? t("Continue in background") : t("Done");
     this.bar.hidden = !this.begun || !all;
     this.bar.value = all ? over / all : 0;
-    if (!this.begun) this.summary.textContent = all && !this.name.value.trim() ? "Enter a name to continue." : "";
-    else this.summary.textContent = !all ? "" : over < all ? `${over} of ${all} done` : this.outcome();
+    if (!this.begun) this.summary.textContent = all && !this.name.value.trim() ? t("Enter a name to continue.") : "";
+    else this.summary.textContent = !all ? "" : over < all ? t("{done} of {all} done", { done: over, all }) : this.outcome();
     if (this.begun && all && over === all && !this.over) announce(this.outcome());
     this.over = this.begun && all > 0 && over === all;
   }

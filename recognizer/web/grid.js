@@ -89,9 +89,10 @@ export class Grid {
 
   place(card, index) {
     const [column, line] = [index % this.columns, Math.floor(index / this.columns)];
+    const onward = document.dir === "rtl" ? -1 : 1;
     card.style.setProperty("width", `${this.side}px`);
     card.style.setProperty("height", `${this.side + this.below}px`);
-    card.style.setProperty("transform", `translate(${column * (this.side + this.gap)}px, ${line * this.row}px)`);
+    card.style.setProperty("transform", `translate(${onward * column * (this.side + this.gap)}px, ${line * this.row}px)`);
     return card;
   }
 

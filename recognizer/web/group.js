@@ -2,6 +2,7 @@
 
 import { el, icon } from "./dom.js";
 import { api } from "./api.js";
+import { t } from "./i18n.js";
 
 const KEY = "group";
 const PATHS = /^\/(people|enroll|bin|unsorted)(\/|$)/;
@@ -23,7 +24,7 @@ export async function groupSwitch(signal, changed) {
   const names = groups.map((each) => each.name);
   if (currentGroup() && !names.includes(currentGroup())) sessionStorage.removeItem(KEY); // it was deleted
   if (groups.length < 2) return null;
-  const field = el("select", { "aria-label": "Group" }, groups.map((each) => el("option", { value: each.name }, each.default ? "Everybody (known_faces)" : each.name)));
+  const field = el("select", { "aria-label": t("Group") }, groups.map((each) => el("option", { value: each.name }, each.default ? t("Everybody (known_faces)") : each.name)));
   field.value = currentGroup() ?? DEFAULT;
   field.addEventListener("change", () => {
     if (field.value === DEFAULT) sessionStorage.removeItem(KEY);

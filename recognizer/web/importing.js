@@ -1,8 +1,9 @@
 // Adding photos of many people: what is to be added, the uploads, and the photos that were refused. There is one import at a
 // time; it belongs to the page, not to a view, so it goes on whatever is shown. A strip below the header says how far it is.
 
-import { announce, el, fill, icon, plural, toast } from "./dom.js";
-import { api, ApiError, explain, session } from "./api.js";
+import { announce, el, fill, icon, toast } from "./dom.js";
+import { api, ApiError, explain, sentence, session } from "./api.js";
+import { locale, n, t } from "./i18n.js";
 import { namesByFolder, namesByTable, nameOfFile } from "./intake.js";
 import { lasting } from "./times.js";
 import { warning } from "./words.js";
@@ -30,7 +31,7 @@ export function plan(found) {
   const there = currentImport();
   const mine = there && there.state === "planned" ? there : new Import();
   if (there && mine !== there) {
-    if (there.unfinished) throw new Error("another import is not finished");
+    if (there.unfinished) throw new Error(t("another import is not finished"));
     there.discard();
   }
   current = mine;
@@ -46,10 +47,10 @@ class Group {
 
   /** Why this name needs a decision; "" if it does not. */
   get trouble() {
-    if (!this.name.trim()) return "No name";
-    if (/[/\\\p{Cc}]/u.test(this.name)) return "A name must not contain / or \\";
-    if (/^\.+/.test(this.name.trim())) return "A name must not begin with a full stop";
-    return this.name.length > 200 ? "This name is too long" : "";
+    if (!this.name.trim()) return t("No name");
+    if (/[/\\\p{Cc}]/u.test(this.name)) return t("A name must not contain / or \\");
+    if (/^\.+/.test(this.name.trim())) return t("A name must not begin with a full stop");
+    return this.name.length > 200 ? t("This name is too long") : "";
   }
 }
 
@@ -97,7 +98,7 @@ class Import extends EventTarget {
       const group = groups.get(key);
       group.items.push({ group, source, state: "waiting", options: {}, tries: 0 });
     });
-    const order = new Intl.Collator("en", { numeric: true });
+    const order = new Intl.Collator(locale, { numeric: true });
     this.groups = [...groups.values()].sort((one, other) => Boolean(other.trouble) - Boolean(one.trouble) || order.compare(one.name, other.name));
     this.changed();
   }
@@ -183,7 +184,7 @@ class Import extends EventTarget {
         this.again([item]);
       } else if (error.status === 401 || error.code === "unreachable") {
         this.again([item]);
-        this.pause(error.status === 401 ? "The session has ended. Sign in, then continue." : explain(error));
+        this.pause(error.status === 401 ? t("The session has ended. Sign in, then continue.") : explain(error));
       } else this.refuse(item, error);
     }
   }
@@ -196,7 +197,7 @@ class Import extends EventTarget {
   refuse(item, error) {
     this.times.push(performance.now());
     const unreadable = !(error instanceof ApiError);
-    const words = error instanceof ZipError ? `${error.message.charAt(0).toUpperCase()}${error.message.slice(1)}.` : unreadable ? "The browser could not read this file; it may have been moved." : explain(error);
+    const words = error instanceof ZipError ? sentence(error.message) : unreadable ? t("The browser could not read this file; it may have been moved.") : explain(error);
     item.canBeTriedAgain = unreadable || !error.status || error.status >= 500 || [403, 429].includes(error.status);
     this.say(item, "refused", words, unreadable ? "unreadable" : error.code);
     if (error.code !== "invalid_name" && error.code !== "name_taken") return;
@@ -222,7 +223,7 @@ class Import extends EventTarget {
 
   /** Ends the uploads; what was not sent is listed with the photos that were refused. */
   stop() {
-    for (const item of this.queue.splice(0)) if (item.state === "waiting") Object.assign(item, { state: "refused", code: "stopped", words: "Not added: the import was ended." });
+    for (const item of this.queue.splice(0)) if (item.state === "waiting") Object.assign(item, { state: "refused", code: "stopped", words: t("Not added: the import was ended.") });
     this.finish();
   }
 
@@ -232,7 +233,7 @@ class Import extends EventTarget {
     announce(this.outcome());
     if (location.hash !== ADDRESS) {
       const refused = this.of("refused").length;
-      this.note = toast(this.outcome(), { action: ["Show", () => (location.hash = ADDRESS)], ...(refused ? { kind: "bad", stays: true } : {}) });
+      this.note = toast(this.outcome(), { action: [t("Show"), () => (location.hash = ADDRESS)], ...(refused ? { kind: "bad", stays: true } : {}) });
     }
   }
 
@@ -266,8 +267,12 @@ class Import extends EventTarget {
     const added = this.of("added");
     const people = new Set(added.map((item) => item.group.name.trim())).size;
     const [known, refused] = [this.of("known").length, this.of("refused").length];
-    const words = [added.length && `${plural(added.length, "photo")} of ${plural(people, "person", "people")} added`, known && `${known} already enrolled`, refused && `${refused} not added`];
-    return words.filter(Boolean).join(", ") || "Nothing was added";
+    const words = [
+      added.length && t("{photos} of {people} added", { photos: n(added.length, "{count} photo", "{count} photos"), people: n(people, "{count} person", "{count} people") }),
+      known && n(known, "{count} already enrolled", "{count} already enrolled"),
+      refused && n(refused, "{count} not added", "{count} not added"),
+    ];
+    return words.filter(Boolean).join(", ") || t("Nothing was added");
   }
 
   /** What happened to each photo, as CSV. */
@@ -309,7 +314,7 @@ function drawStrip() {
   const shown = job && session.role && job.unfinished && location.hash !== ADDRESS;
   if (!shown) return void node?.remove();
   if (!node) {
-    node = el("a", { id: "job", href: ADDRESS }, icon("upload"), el("span"), el("progress", { max: 1, "aria-label": "Import" }));
+    node = el("a", { id: "job", href: ADDRESS }, icon("upload"), el("span"), el("progress", { max: 1, "aria-label": t("Import") }));
     document.querySelector("main").before(node);
   }
   const [, words, bar] = node.children;
@@ -317,10 +322,10 @@ function drawStrip() {
   const left = job.timeLeft;
   const refused = job.of("refused").length;
   const said = {
-    planned: `An import of ${plural(job.photos.length, "photo")} has not been started`,
-    running: `Adding photos: ${over} of ${all} done${left && `, about ${left} left`}`,
-    paused: `The import is paused: ${over} of ${all} done`,
-    done: `${plural(refused, "photo")} of the import ${refused === 1 ? "was" : "were"} not added`,
+    planned: n(job.photos.length, "An import of {count} photo has not been started", "An import of {count} photos has not been started"),
+    running: left ? t("Adding photos: {over} of {all} done, about {left} left", { over, all, left }) : t("Adding photos: {over} of {all} done", { over, all }),
+    paused: t("The import is paused: {over} of {all} done", { over, all }),
+    done: n(refused, "{count} photo of the import was not added", "{count} photos of the import were not added"),
   }[job.state];
   fill(words, said);
   bar.hidden = job.state === "planned" || job.state === "done";

@@ -2,6 +2,7 @@
 // names of the files, or by a CSV file. Photos are listed with a function that opens them, so nothing is read before it is sent.
 
 import { el } from "./dom.js";
+import { t } from "./i18n.js";
 import { isCsv, isZip, KINDS, mayBePhoto } from "./photos.js";
 import { entries as zipEntries, ZipError } from "./zip.js";
 
@@ -29,7 +30,7 @@ export async function collect(given, step = () => {}) {
   const take = (path, name, size, open, file) => {
     if (isClutter(path)) return;
     if (found.photos.length >= MOST) {
-      if (!stopped) found.problems.push(`Only the first ${MOST.toLocaleString("en")} photos are listed; add the others afterwards.`);
+      if (!stopped) found.problems.push(t("Only the first {most} photos are listed; add the others afterwards.", { most: MOST }));
       return void (stopped = true);
     }
     if (!mayBePhoto(file ?? { name, type: "" }, true)) return void found.others.push(path);
@@ -46,13 +47,13 @@ export async function collect(given, step = () => {}) {
           else take(clean, parts.at(-1) ?? "", size, open);
         }
       } catch (error) {
-        found.problems.push(`${path} was not read: ${error instanceof ZipError ? error.message : "the browser cannot open it"}.`);
+        found.problems.push(t("{path} was not read: {reason}.", { path, reason: error instanceof ZipError ? error.message : t("the browser cannot open it") }));
       }
     } else if (isCsv(each) && each.size < MOST_CSV) found.tables.push(await each.text());
     else take(path, each.name, each.size, async () => each, each);
   };
   const folder = async (entry, path, depth) => {
-    if (depth > DEEPEST) return void found.problems.push(`${path} is nested too deeply and was not read.`);
+    if (depth > DEEPEST) return void found.problems.push(t("{path} is nested too deeply and was not read.", { path }));
     const reader = entry.createReader();
     for (;;) {
       const batch = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
@@ -71,7 +72,7 @@ export async function collect(given, step = () => {}) {
       if (each.entry) await folder(each.entry, each.entry.name, 0);
       else await file(each.file, each.path ?? each.file.name);
     } catch {
-      found.problems.push(`${(each.entry ?? each.file).name} was not read completely: the browser may not open it.`);
+      found.problems.push(t("{name} was not read completely: the browser may not open it.", { name: (each.entry ?? each.file).name }));
     }
   }
   return found;

@@ -1,7 +1,8 @@
 // Photo input: dropped, chosen or pasted files. What is dropped or pasted and not taken is reported.
 
-import { button, el, icon, plural, toast } from "./dom.js";
+import { button, el, icon, toast } from "./dom.js";
 import { may } from "./api.js";
+import { n, t } from "./i18n.js";
 
 export const KINDS = "image/*,.heic,.heif,.avif,.tif,.tiff,.jp2,.jxl";
 const UNTYPED = new Set(["", "application/octet-stream"]);
@@ -40,16 +41,31 @@ function sorted(transfer) {
 
 /** Reports what was not taken of a drop. */
 function report({ others, folders }) {
-  const more = (files, one) => `${files[0].name}${files.length > 1 ? ` and ${plural(files.length - 1, one)}` : ""}`;
-  if (others.length) toast(others.length > 1 ? `${more(others, "other file")} are not photos and were not added` : `${others[0].name} is not a photo and was not added`, { kind: "bad" });
-  if (folders.length) toast(`${more(folders, "other folder")} ${folders.length > 1 ? "were" : "was"} not added: drop folders on People, or open the folder and drop the photos in it`, { kind: "bad" });
+  const more = others.length - 1;
+  if (others.length) {
+    const { name } = others[0];
+    const words = more
+      ? n(more, "{name} and {count} other file are not photos and were not added", "{name} and {count} other files are not photos and were not added", { name })
+      : t("{name} is not a photo and was not added", { name });
+    toast(words, { kind: "bad" });
+  }
+  const further = folders.length - 1;
+  if (folders.length) {
+    const { name } = folders[0];
+    const words = further
+      ? n(further, "{name} and {count} other folder were not added", "{name} and {count} other folders were not added", { name })
+      : t("{name} was not added", { name });
+    toast(t("{what}: drop folders on People, or open the folder and drop the photos in it", { what: words }), { kind: "bad" });
+  }
 }
 
 /** Reports files that were dropped where nothing takes them. */
 export function reportDrop(transfer) {
   const { photos, others, folders } = sorted(transfer);
-  const where = document.querySelector("dialog[open]") ? "this dialog takes no photos" : "photos can be dropped on Try and on People";
-  if (photos.length) toast(`Nothing was added: ${where}`, { kind: "bad" });
+  const where = document.querySelector("dialog[open]")
+    ? t("Nothing was added: this dialog takes no photos")
+    : t("Nothing was added: photos can be dropped on Try and on People");
+  if (photos.length) toast(where, { kind: "bad" });
   report({ others, folders });
 }
 
@@ -81,7 +97,7 @@ export function takesDrops(node, taken, signal, many = null) {
     const found = sorted(event.dataTransfer);
     report(found);
     if (found.photos.length) taken?.(found.photos);
-    else if (!found.others.length && !found.folders.length) toast("Nothing was added: only files can be dropped here", { kind: "bad" });
+    else if (!found.others.length && !found.folders.length) toast(t("Nothing was added: only files can be dropped here"), { kind: "bad" });
   });
 }
 
@@ -107,7 +123,7 @@ export const takesTrees = (node, many, signal) => takesDrops(node, null, signal,
 /** Accepts photos for enrolment, dropped on `node` or pasted anywhere; users who may not enrol are told so. Folders and ZIP
  *  files are dropped to `many`. */
 export function takesPhotos(node, taken, signal, many = null) {
-  const allowed = (work) => (files) => (may("write") ? work(files) : toast("Nothing was added: adding photos requires a key with the role write", { kind: "bad" }));
+  const allowed = (work) => (files) => (may("write") ? work(files) : toast(t("Nothing was added: adding photos requires a key with the role write"), { kind: "bad" }));
   const add = allowed(taken);
   takesDrops(node, add, signal, many && allowed(many));
   takesPastes(add, signal);

@@ -1,9 +1,10 @@
 // Presence by person and day, and visits that are kept: a dialog of Live and of a person.
 
-import { button, dialog, el, fill, icon, plural, toast } from "./dom.js";
+import { button, dialog, el, fill, icon, toast } from "./dom.js";
 import { api, explain, link, may } from "./api.js";
+import { n, number, t } from "./i18n.js";
 import { thumbnail } from "./stage.js";
-import { lasting, moment, when } from "./times.js";
+import { date, lasting, moment, when } from "./times.js";
 
 const DAYS = 7;
 
@@ -21,7 +22,7 @@ export function showPresence(subject = null) {
   async function load() {
     try {
       const { days } = await api("/presence", { query: query() });
-      fill(table, days.length ? rows(days, subject) : el("p", { class: "muted" }, "Nobody was recognised on these days."));
+      fill(table, days.length ? rows(days, subject) : el("p", { class: "muted" }, t("Nobody was recognised on these days.")));
       if (subject) await loadVisits();
     } catch (error) {
       fill(table, el("p", { class: "notice" }, icon("warning"), el("span", null, explain(error))));
@@ -36,7 +37,7 @@ export function showPresence(subject = null) {
       if (error.code !== "sightings_off" && error.code !== "subject_not_found") throw error;
       return;
     }
-    fill(visits, el("h3", null, plural(found.total, "visit")), el("ul", { class: "archive-grid" }, found.visits.map(visit)));
+    fill(visits, el("h3", null, n(found.total, "{count} visit", "{count} visits")), el("ul", { class: "archive-grid" }, found.visits.map(visit)));
   }
 
   function visit(each) {
@@ -48,10 +49,10 @@ export function showPresence(subject = null) {
         toast(explain(error), { kind: "bad" });
       }
     };
-    const words = each.subject === subject ? `Not ${subject}` : `This is ${subject}`;
+    const words = each.subject === subject ? t("Not {subject}", { subject }) : t("This is {subject}", { subject });
     return el(
-      "li", { class: "archive-face" }, thumbnail(link(each.picture), `${each.subject ?? "Unknown"} at ${each.camera}`),
-      el("span", { class: "small" }, `${when(moment(each.first))}, ${lasting(each.seconds)}${each.subject ? "" : ", unnamed"}`),
+      "li", { class: "archive-face" }, thumbnail(link(each.picture), t("{who} at {camera}", { who: each.subject ?? t("Unknown"), camera: each.camera })),
+      el("span", { class: "small" }, [when(moment(each.first)), lasting(each.seconds), !each.subject && t("unnamed")].filter(Boolean).join(", ")),
       may("write") && button(words, correct, { class: "little" }),
     );
   }
@@ -59,26 +60,26 @@ export function showPresence(subject = null) {
   for (const field of [since, until]) field.addEventListener("change", load);
   load();
   return dialog(
-    subject ? `Presence of ${subject}` : "Presence",
+    subject ? t("Presence of {name}", { name: subject }) : t("Presence"),
     () => el("div", { class: "stack" },
-      el("div", { class: "row" }, el("label", { for: "presence-since" }, "From"), since, el("label", { for: "presence-until" }, "to"), until),
+      el("div", { class: "row" }, el("label", { for: "presence-since" }, t("From")), since, el("label", { for: "presence-until" }, t("to")), until),
       table, visits),
     (close) => [
-      button("Download CSV", () => (location.href = link("/presence", { ...query(), format: "csv" })), { icon: "download" }),
-      button("Close", () => close(), { kind: "primary" }),
+      button(t("Download CSV"), () => (location.href = link("/presence", { ...query(), format: "csv" })), { icon: "download" }),
+      button(t("Close"), () => close(), { kind: "primary" }),
     ],
     { wide: true },
   );
 }
 
 function rows(days, subject) {
-  const head = ["Day", !subject && "Name", "First seen", "Last seen", "Seen for", "Visits"].filter(Boolean);
+  const head = [t("Day"), !subject && t("Name"), t("First seen"), t("Last seen"), t("Seen for"), t("Visits")].filter(Boolean);
   return el(
     "table", { class: "presence" },
     el("thead", null, el("tr", null, head.map((each) => el("th", { scope: "col" }, each)))),
     el("tbody", null, days.map((each) => el(
-      "tr", null, el("td", null, each.day), !subject && el("td", null, each.subject), el("td", null, each.first.slice(11, 16)),
-      el("td", null, each.last.slice(11, 16)), el("td", null, lasting(each.seconds)), el("td", null, String(each.visits)),
+      "tr", null, el("td", null, date(each.day)), !subject && el("td", null, each.subject), el("td", null, each.first.slice(11, 16)),
+      el("td", null, each.last.slice(11, 16)), el("td", null, lasting(each.seconds)), el("td", null, number(each.visits)),
     ))),
   );
 }

@@ -2,6 +2,7 @@
 // at screen resolution and can be reached with the keyboard.
 
 import { el, fill, icon, svg } from "./dom.js";
+import { decimal, percent, t } from "./i18n.js";
 
 /** A photo and the results drawn on it.
  *
@@ -11,9 +12,9 @@ import { el, fill, icon, svg } from "./dom.js";
 export class Stage {
   constructor(chosen) {
     this.chosen = chosen;
-    this.picture = el("img", { alt: "Photo", draggable: "false" });
+    this.picture = el("img", { alt: t("Photo"), draggable: "false" });
     this.layer = el("div", { class: "stage-layer" });
-    this.busy = el("div", { class: "stage-busy", hidden: true }, el("div", { class: "spinner" }), el("span", null, "Processing..."));
+    this.busy = el("div", { class: "stage-busy", hidden: true }, el("div", { class: "spinner" }), el("span", null, t("Processing...")));
     this.sheet = el("div", { class: "stage-sheet" }, this.picture, this.layer, this.busy);
     this.node = el("figure", { class: "stage" }, this.sheet);
     this.boxes = [];
@@ -93,12 +94,12 @@ export class Stage {
   object(found) {
     const under = found.box.top > this.size.height * 0.06 ? "" : "low";
     return this.place(
-      el("div", { class: `object ${under}` }, el("span", null, `${found.label} ${Math.round(100 * found.score)} %`)), found.box,
+      el("div", { class: `object ${under}` }, el("span", null, `${found.label} ${percent(found.score)}`)), found.box,
     );
   }
 
   face(face, index) {
-    const name = face.subject ?? "Unknown";
+    const name = face.subject ?? t("Unknown");
     const low = face.box.top < this.size.height * 0.08 ? "low" : "";
     const side = (face.box.left + face.box.right) / 2 > this.size.width * 0.6 ? "end" : "";
     return this.place(
@@ -106,7 +107,7 @@ export class Stage {
         "button",
         {
           type: "button", class: ["face", face.subject ? "known" : "unknown", low, side].filter(Boolean).join(" "),
-          "aria-label": face.subject ? `${name}, distance ${face.distance}` : "Unknown face",
+          "aria-label": face.subject ? t("{name}, distance {distance}", { name, distance: decimal(face.distance, 2) }) : t("Unknown face"),
           "aria-pressed": "false", data: { index },
           on: { click: () => this.chosen(index), focus: () => this.chosen(index), pointerenter: (event) => event.pointerType === "mouse" && this.chosen(index) },
         },
@@ -172,6 +173,6 @@ export function scale(face) {
   return el(
     "div", { class: `scale ${face.subject ? "known" : ""}`, "aria-hidden": "true" },
     el("div", { class: "scale-line" }, el("div", { class: "scale-named", style: { width: share(face.threshold) } }), el("div", { class: "scale-dot", style: { left: share(face.distance) } })),
-    el("div", { class: "spread small muted" }, el("span", null, "similar"), el("span", null, "different")),
+    el("div", { class: "spread small muted" }, el("span", null, t("similar")), el("span", null, t("different"))),
   );
 }

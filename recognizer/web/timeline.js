@@ -2,12 +2,16 @@
 
 import { announce, button, el, empty, fill, icon } from "./dom.js";
 import { api, explain, link, may } from "./api.js";
+import { t } from "./i18n.js";
 import { clock, day, exactly, lasting, moment } from "./times.js";
 
 const PAGE = 60;
 const MOST_SHOWN = 600;
 const KINDS = ["appeared", "unknown", "left", "camera_live", "camera_lost", "camera_frozen", "camera_ended"];
-const CAMERA_WORDS = { camera_live: "is live", camera_lost: "is disconnected", camera_frozen: "is frozen", camera_ended: "has ended" };
+const CAMERA_WORDS = {
+  camera_live: (camera) => t("{camera} is live", { camera }), camera_lost: (camera) => t("{camera} is disconnected", { camera }),
+  camera_frozen: (camera) => t("{camera} is frozen", { camera }), camera_ended: (camera) => t("{camera} has ended", { camera }),
+};
 const AGAIN = 4000;
 
 export class Timeline {
@@ -15,7 +19,7 @@ export class Timeline {
   constructor({ signal, names, heard, camera = "" }) {
     Object.assign(this, { signal, names, heard, camera, subject: "" });
     this.visits = new Map();
-    this.list = el("ol", { class: "visits", "aria-label": "Visits" });
+    this.list = el("ol", { class: "visits", "aria-label": t("Visits") });
     this.foot = el("div", { class: "visits-foot" });
     this.pulse = el("span", { class: "pulse", role: "status" }, el("i"), el("span"));
     this.node = el("div", { class: "timeline" }, this.list, this.foot);
@@ -35,7 +39,7 @@ export class Timeline {
       if (error.name === "AbortError" || mine !== this.turn) return;
       this.list.replaceChildren();
       const off = error.code === "events_off";
-      fill(this.foot, empty("live", off ? "Events are switched off" : "Something went wrong", off ? "Visits are not recorded, because RECOGNIZER_EVENTS is off." : explain(error)));
+      fill(this.foot, empty("live", off ? t("Events are switched off") : t("Something went wrong"), off ? t("Visits are not recorded, because RECOGNIZER_EVENTS is off.") : explain(error)));
       this.pulse.hidden = true;
       return;
     }
@@ -62,16 +66,16 @@ export class Timeline {
       this.ended = page.events.length < PAGE;
       this.sayFoot();
     } catch (error) {
-      if (error.name !== "AbortError") fill(this.foot, el("p", { class: "field-error", role: "alert" }, explain(error)), (this.older = button("Try again", () => this.more())));
+      if (error.name !== "AbortError") fill(this.foot, el("p", { class: "field-error", role: "alert" }, explain(error)), (this.older = button(t("Try again"), () => this.more())));
     }
   }
 
   sayFoot() {
     if (!this.visits.size) {
       const asked = this.subject || this.camera;
-      fill(this.foot, asked ? empty("search", "No visits found", "No visit matches these filters.") : empty("people", "No visits yet", "People seen by a running camera appear here, with a picture."));
-    } else if (this.ended) fill(this.foot, el("p", { class: "muted small" }, "No earlier visits."));
-    else fill(this.foot, (this.older = button("Show earlier visits", () => this.more())));
+      fill(this.foot, asked ? empty("search", t("No visits found"), t("No visit matches these filters.")) : empty("people", t("No visits yet"), t("People seen by a running camera appear here, with a picture.")));
+    } else if (this.ended) fill(this.foot, el("p", { class: "muted small" }, t("No earlier visits.")));
+    else fill(this.foot, (this.older = button(t("Show earlier visits"), () => this.more())));
   }
 
   // -- live events ----------------------------------------------------------------------------------------------
@@ -80,10 +84,10 @@ export class Timeline {
     if (this.signal.aborted || document.hidden || this.source || this.last === undefined) return;
     const source = new EventSource(link("/events", { after: this.last, subject: this.subject, camera: this.camera }));
     this.source = source;
-    this.say("Connecting", "");
-    source.addEventListener("open", () => this.say("Live", "good"));
+    this.say(t("Connecting"), "");
+    source.addEventListener("open", () => this.say(t("Live"), "good"));
     source.addEventListener("error", () => {
-      this.say("Disconnected, reconnecting", "bad");
+      this.say(t("Disconnected, reconnecting"), "bad");
       if (source.readyState !== EventSource.CLOSED) return; // the browser reconnects and resumes after the last event
       this.hush();
       this.retry = setTimeout(() => this.listen(), AGAIN);
@@ -108,8 +112,8 @@ export class Timeline {
     const first = !this.visits.size;
     this.take([event]);
     if (first) this.sayFoot();
-    const who = event.subject ?? "Unknown person";
-    if (event.kind === "appeared" || event.kind === "unknown") announce(`${who} at ${this.names(event.camera)}`);
+    const who = event.subject ?? t("Unknown person");
+    if (event.kind === "appeared" || event.kind === "unknown") announce(t("{who} at {camera}", { who, camera: this.names(event.camera) }));
     for (const late of [...this.visits.keys()].sort((one, other) => other - one).slice(MOST_SHOWN)) {
       this.drop(late);
       this.ended = false;
@@ -189,14 +193,14 @@ export class Timeline {
     const inbox = !visit.subject && may("write");
     const name = visit.subject
       ? el("a", { class: "visit-name", href: `#/people/${encodeURIComponent(visit.subject)}`, title: visit.subject }, visit.subject)
-      : inbox ? el("a", { class: "visit-name unknown", href: "#/strangers" }, "Unknown person") : el("span", { class: "visit-name unknown" }, "Unknown person");
+      : inbox ? el("a", { class: "visit-name unknown", href: "#/strangers" }, t("Unknown person")) : el("span", { class: "visit-name unknown" }, t("Unknown person"));
     const time = el("time", { class: "number", datetime: visit.began.toISOString(), title: exactly(visit.began) }, clock(visit.began));
-    const stay = here ? el("span", { class: "tag good" }, "Here now") : el("span", { class: "muted small number", title: visit.reason }, `for ${lasting(visit.seconds ?? (visit.ended - visit.began) / 1000)}`);
+    const stay = here ? el("span", { class: "tag good" }, t("Here now")) : el("span", { class: "muted small number", title: visit.reason }, t("for {time}", { time: lasting(visit.seconds ?? (visit.ended - visit.began) / 1000) }));
     return el("li", { class: "visit", data: this.data(visit) }, face, el("div", { class: "visit-who" }, name, el("span", { class: "muted small" }, this.names(visit.camera))), el("div", { class: "visit-when" }, time, stay));
   }
 
   ofCamera(visit) {
-    const words = `${this.names(visit.camera)} ${CAMERA_WORDS[visit.kind]}`;
+    const words = CAMERA_WORDS[visit.kind](this.names(visit.camera));
     const time = el("time", { class: "number", datetime: visit.began.toISOString(), title: exactly(visit.began) }, clock(visit.began));
     return el("li", { class: `visit of-camera ${visit.kind === "camera_lost" ? "lost" : ""}`, data: this.data(visit) }, icon(visit.kind === "camera_live" ? "camera" : "warning"), el("div", { class: "visit-who" }, el("span", null, words), visit.reason && el("span", { class: "muted small" }, visit.reason)), el("div", { class: "visit-when" }, time));
   }

@@ -1,18 +1,19 @@
 // Live: the cameras, and the timeline of visits.
 
-import { button, el, empty, fill, icon, plural, toast, toggle } from "./dom.js";
+import { button, el, empty, fill, icon, toast, toggle } from "./dom.js";
 import { api, explain, may } from "./api.js";
 import { showPresence } from "./presence.js";
 import { editCamera, removeCamera } from "./camera-form.js";
+import { n, t } from "./i18n.js";
 import { Timeline } from "./timeline.js";
 import { Wall } from "./wall.js";
 import { ATTRIBUTES, cameraNames } from "./words.js";
 
-export const title = "Live";
+export const title = t("Live");
 
 const EVERY = 2000;
 const ASLEEP = 15000;
-const OVERLAYS = [["faces", "Names"], ["objects", "Objects"], ["landmarks", "Landmarks"], ["clock", "Time"], ["fps", "Frame rate"]];
+const OVERLAYS = [["faces", t("Names")], ["objects", t("Objects")], ["landmarks", t("Landmarks")], ["clock", t("Time")], ["fps", t("Frame rate")]];
 const TYPING = 250;
 
 export async function show(main, { parts, signal, go }) {
@@ -38,14 +39,14 @@ export async function show(main, { parts, signal, go }) {
     const change = async () => (await editCamera(camera)) && look();
     const remove = async () => (await removeCamera(camera)) && (alone ? go("live") : look());
     return [
-      button("", change, { icon: "edit", kind: "quiet", class: "little", label: `Edit ${camera.name}` }),
-      button("", remove, { icon: "trash", kind: "quiet", class: "little", label: `Remove ${camera.name}` }),
+      button("", change, { icon: "edit", kind: "quiet", class: "little", label: t("Edit {name}", { name: camera.name }) }),
+      button("", remove, { icon: "trash", kind: "quiet", class: "little", label: t("Remove {name}", { name: camera.name }) }),
     ];
   }
 
   const add = async () => {
     const made = await editCamera();
-    if (made) (toast(`${made.name} was added`), look());
+    if (made) (toast(t("{name} was added", { name: made.name })), look());
   };
 
   // -- state of the cameras -------------------------------------------------------------------------------------
@@ -61,7 +62,7 @@ export async function show(main, { parts, signal, go }) {
       if (first) throw error;
       if (error.name === "AbortError") return;
       failed = true;
-      wall.doubt("The server is not responding");
+      wall.doubt(t("The server is not responding"));
       return;
     }
     const before = cameras.map((each) => `${each.id} ${each.name}`).join("\n");
@@ -72,16 +73,16 @@ export async function show(main, { parts, signal, go }) {
     failed = false;
     if (before !== found.map((each) => `${each.id} ${each.name}`).join("\n")) rename();
     const live = found.filter((each) => each.state.name === "live").length;
-    count.textContent = found.length ? `${plural(found.length, "camera")}, ${live} live` : "\u00a0";
+    count.textContent = found.length ? n(found.length, "{count} camera, {live} live", "{count} cameras, {live} live", { live }) : "\u00a0";
     if (alone && shown.length) name.textContent = shown[0].name;
     switches.hidden = !shown.length;
     fill(nothing, !shown.length && (alone ? gone() : newcomer()));
   }
 
-  const gone = () => empty("camera", "Camera not found", "It may have been removed.", el("a", { class: "button", href: "#/live" }, "Show all cameras"));
+  const gone = () => empty("camera", t("Camera not found"), t("It may have been removed."), el("a", { class: "button", href: "#/live" }, t("Show all cameras")));
   const newcomer = () =>
-    empty("camera", "No cameras yet", may("admin") ? "Add a network camera, the server's webcam, or a test pattern." : "An administrator can add one.",
-      may("admin") && button("Add a camera", add, { icon: "add", kind: "primary" }));
+    empty("camera", t("No cameras yet"), may("admin") ? t("Add a network camera, the server's webcam, or a test pattern.") : t("An administrator can add one."),
+      may("admin") && button(t("Add a camera"), add, { icon: "add", kind: "primary" }));
 
   let asked = Date.now();
   const timer = setInterval(() => {
@@ -97,7 +98,7 @@ export async function show(main, { parts, signal, go }) {
   // -- overlays -------------------------------------------------------------------------------------------------
 
   const switches = el(
-    "div", { class: "row live-switches", role: "group", "aria-label": "Overlays" },
+    "div", { class: "row live-switches", role: "group", "aria-label": t("Overlays") },
     overlays.map(([name, words]) =>
       toggle(words, drawn.has(name), (on) => {
         if (on) drawn.add(name);
@@ -110,8 +111,8 @@ export async function show(main, { parts, signal, go }) {
   // -- timeline filters -----------------------------------------------------------------------------------------
 
   const known = el("datalist", { id: "timeline-people" });
-  const person = el("input", { type: "search", list: "timeline-people", placeholder: "Anyone", "aria-label": "Filter by person", autocomplete: "off", spellcheck: "false" });
-  const place = el("select", { "aria-label": "Filter by camera", on: { change: () => timeline.begin({ camera: place.value }) } });
+  const person = el("input", { type: "search", list: "timeline-people", placeholder: t("Anyone"), "aria-label": t("Filter by person"), autocomplete: "off", spellcheck: "false" });
+  const place = el("select", { "aria-label": t("Filter by camera"), on: { change: () => timeline.begin({ camera: place.value }) } });
   let typing;
   person.addEventListener("input", () => {
     clearTimeout(typing);
@@ -131,23 +132,23 @@ export async function show(main, { parts, signal, go }) {
 
   function rename() {
     const chosen = timeline.camera;
-    fill(place, el("option", { value: "" }, "All cameras"), cameras.map((each) => el("option", { value: each.id }, each.name)));
+    fill(place, el("option", { value: "" }, t("All cameras")), cameras.map((each) => el("option", { value: each.id }, each.name)));
     place.value = cameras.some((each) => each.id === chosen) ? chosen : "";
   }
 
   rename();
-  const name = el("h1", null, "Live");
-  const heading = alone ? el("span", null, el("a", { class: "back", href: "#/live" }, icon("back"), el("span", null, "All cameras")), name) : name;
+  const name = el("h1", null, t("Live"));
+  const heading = alone ? el("span", null, el("a", { class: "back", href: "#/live" }, icon("back"), el("span", null, t("All cameras"))), name) : name;
   fill(
     main,
-    el("div", { class: "view-head" }, el("div", null, heading, count), switches, !alone && may("admin") && button("Add a camera", add, { icon: "add" })),
+    el("div", { class: "view-head" }, el("div", null, heading, count), switches, !alone && may("admin") && button(t("Add a camera"), add, { icon: "add" })),
     el(
       "div", { class: "live" },
       el("div", { class: "live-cameras" }, nothing, wall.node),
       el(
-        "section", { class: "live-timeline card", "aria-label": "Timeline" },
-        el("div", { class: "timeline-head" }, el("div", { class: "spread" }, el("h2", null, "Visits"), timeline.pulse,
-            button("Presence", () => showPresence(), { icon: "people", class: "little" })),
+        "section", { class: "live-timeline card", "aria-label": t("Timeline") },
+        el("div", { class: "timeline-head" }, el("div", { class: "spread" }, el("h2", null, t("Visits")), timeline.pulse,
+            button(t("Presence"), () => showPresence(), { icon: "people", class: "little" })),
           el("div", { class: "timeline-filters" }, el("div", { class: "with-icon" }, icon("search"), person), !alone && place, known)),
         timeline.node,
       ),

@@ -1,11 +1,12 @@
 // Strangers: people seen by cameras or in uploaded photos who are not enrolled, until they are named or dismissed.
 
-import { announce, button, confirm, copy, dialog, el, empty, fill, icon, plural, toast } from "./dom.js";
-import { api, explain } from "./api.js";
-import { day, exactly, moment, when } from "./times.js";
+import { announce, button, confirm, copy, dialog, el, empty, fill, icon, toast } from "./dom.js";
+import { api, explain, told } from "./api.js";
+import { decimal, language, mixed, n, t } from "./i18n.js";
+import { day, exactly, isToday, moment, when } from "./times.js";
 import { cameraNames } from "./words.js";
 
-export const title = "Strangers";
+export const title = t("Strangers");
 
 const EVERY = 5000;
 const PAGE = 200;
@@ -13,29 +14,29 @@ const SHOWN = 4;
 const TYPING = 200;
 
 const path = (stranger, what = "") => `/strangers/${encodeURIComponent(stranger.id)}${what}`;
-const seen = (stranger) => `Seen ${stranger.sightings === 1 ? "once" : stranger.sightings === 2 ? "twice" : `${stranger.sightings.toLocaleString("en")} times`}`;
 
 /** "Seen 7 times since Tuesday". */
 export function seenWords(stranger) {
   const first = moment(stranger.first_seen);
-  const from = day(first);
-  if (stranger.sightings === 1) return `Seen once, ${when(first)}`;
-  return `${seen(stranger)} since ${from === "today" ? when(first) : from}`;
+  if (stranger.sightings === 1) return t("Seen once, {when}", { when: when(first) });
+  const since = isToday(first) ? when(first) : day(first);
+  if (stranger.sightings === 2) return t("Seen twice since {since}", { since });
+  return n(stranger.sightings, "Seen {count} time since {since}", "Seen {count} times since {since}", { since });
 }
 
 export async function show(main, { signal, go }) {
   const count = el("p", { class: "number", "aria-live": "polite" }, "\u00a0");
   const fresh = el("div", { class: "row" });
   const nothing = el("div");
-  const list = el("ul", { class: "strangers", "aria-label": "Strangers" });
+  const list = el("ul", { class: "strangers", "aria-label": t("Strangers") });
   const chosen = new Set();
-  const bar = el("div", { class: "chosen-bar", role: "region", "aria-label": "Selected strangers", hidden: true });
+  const bar = el("div", { class: "chosen-bar", role: "region", "aria-label": t("Selected strangers"), hidden: true });
   const cards = new Map();
   let nameOf = cameraNames({ cameras: [] });
   let total = 0;
   let busy = false;
 
-  fill(main, el("div", { class: "view-head" }, el("div", null, el("h1", null, "Strangers"), count), fresh), nothing, list, bar);
+  fill(main, el("div", { class: "view-head" }, el("div", null, el("h1", null, t("Strangers")), count), fresh), nothing, list, bar);
 
   const at = (stranger) => stranger.cameras.map(nameOf).join(", ");
 
@@ -54,13 +55,13 @@ export async function show(main, { signal, go }) {
         list.append(cards.get(each.id).node);
       }
     }
-    fill(fresh, !now && added.length > 0 && button(`Show ${added.length} new`, () => load().catch(tell), { icon: "stranger", kind: "primary" }));
-    fill(nothing, !cards.size && empty("stranger", "No strangers", "People seen by a camera who are not enrolled appear here, with pictures, so that you can name them."));
+    fill(fresh, !now && added.length > 0 && button(t("Show {count} new", { count: added.length }), () => load().catch(tell), { icon: "stranger", kind: "primary" }));
+    fill(nothing, !cards.size && empty("stranger", t("No strangers"), t("People seen by a camera who are not enrolled appear here, with pictures, so that you can name them.")));
     sayCount();
   }
 
   function sayCount(isOff = false) {
-    count.textContent = isOff || !total ? "\u00a0" : `${plural(total, "unnamed person", "unnamed people")}`;
+    count.textContent = isOff || !total ? "\u00a0" : n(total, "{count} unnamed person", "{count} unnamed people");
     list.hidden = !cards.size;
   }
 
@@ -95,11 +96,11 @@ export async function show(main, { signal, go }) {
     bar.hidden = !chosen.size;
     const many = chosen.size > 1;
     fill(
-      bar, el("span", { role: "status" }, many ? `${chosen.size} selected` : "1 selected; select another to merge them"),
+      bar, el("span", { role: "status" }, many ? n(chosen.size, "{count} selected", "{count} selected") : t("1 selected; select another to merge them")),
       el("div", { class: "row" },
-        many && button("Merge", join, { icon: "merge", kind: "primary" }),
-        button("", () => dismiss([...chosen].map((id) => cards.get(id).stranger)), { icon: "trash", label: many ? "Dismiss these people" : "Dismiss this person" }),
-        button("", () => clear(), { icon: "close", kind: "quiet", label: "Clear selection" })),
+        many && button(t("Merge"), join, { icon: "merge", kind: "primary" }),
+        button("", () => dismiss([...chosen].map((id) => cards.get(id).stranger)), { icon: "trash", label: many ? t("Dismiss these people") : t("Dismiss this person") }),
+        button("", () => clear(), { icon: "close", kind: "quiet", label: t("Clear selection") })),
     );
     document.body.classList.toggle("choosing", chosen.size > 0);
   }
@@ -119,24 +120,24 @@ export async function show(main, { signal, go }) {
       return joined;
     });
     clear();
-    if (done) (toast(`Merged: ${seenWords(done).toLowerCase()}`), cards.get(first)?.focus());
+    if (done) (toast(t("Merged: {seen}", { seen: language === "en" ? seenWords(done).toLowerCase() : seenWords(done) })), cards.get(first)?.focus());
   }
 
   async function dismiss(those, never = false) {
     const one = those.length === 1;
-    const pictures = plural(those.reduce((sum, each) => sum + each.pictures.length, 0), "picture");
+    const pictures = n(those.reduce((sum, each) => sum + each.pictures.length, 0), "{count} picture", "{count} pictures");
     const text = never
       ? el("div", { class: "stack" },
-          el("p", null, `${one ? "This person" : "These people"} will not be shown here again, even if a camera sees them. ${pictures} and all recorded times and places will be deleted.`),
-          el("p", { class: "notice" }, icon("key"), el("span", null, "Only face templates are kept (numbers that describe the face), because they are needed to recognise this person. They are deleted when the person has not been seen for the number of days set by RECOGNIZER_STRANGERS_DAYS.")))
-      : `${pictures} and all related data will be deleted. ${one ? "This person" : "Each of them"} appears here again when next seen.`;
-    const sure = never ? "Never show again" : one ? "Dismiss" : `Dismiss ${those.length}`;
-    if (!(await confirm(never ? "Never show this person again?" : one ? "Dismiss this person?" : `Dismiss ${those.length} people?`, text, sure))) return false;
+          el("p", null, `${one ? t("This person will not be shown here again, even if a camera sees them.") : t("These people will not be shown here again, even if a camera sees them.")} ${t("{pictures} and all recorded times and places will be deleted.", { pictures })}`),
+          el("p", { class: "notice" }, icon("key"), el("span", null, t("Only face templates are kept (numbers that describe the face), because they are needed to recognise this person. They are deleted when the person has not been seen for the number of days set by RECOGNIZER_STRANGERS_DAYS."))))
+      : `${t("{pictures} and all related data will be deleted.", { pictures })} ${one ? t("This person appears here again when next seen.") : t("Each of them appears here again when next seen.")}`;
+    const sure = never ? t("Never show again") : one ? t("Dismiss") : t("Dismiss {count}", { count: those.length });
+    if (!(await confirm(never ? t("Never show this person again?") : one ? t("Dismiss this person?") : n(those.length, "Dismiss {count} person?", "Dismiss {count} people?"), text, sure))) return false;
     const done = await change(async () => {
       for (const each of those) await api(`${path(each)}${never ? "?never=1" : ""}`, { method: "DELETE" });
       return true;
     });
-    if (done) toast(never ? "This person will not be shown again" : "Dismissed");
+    if (done) toast(never ? t("This person will not be shown again") : t("Dismissed"));
     return Boolean(done);
   }
 
@@ -146,19 +147,19 @@ export async function show(main, { signal, go }) {
     constructor(stranger) {
       this.box = el("input", { type: "checkbox", class: "pick", on: { change: () => this.choose(this.box.checked, true) } });
       this.pictures = el("div", { class: "stranger-pictures", on: { click: () => openOne(this.stranger) } }); // same as the Details button
-      this.closer = button("Details", () => openOne(this.stranger), { class: "little" });
+      this.closer = button(t("Details"), () => openOne(this.stranger), { class: "little" });
       this.words = el("p", { class: "stranger-words" });
       this.where = el("p", { class: "muted small" });
       this.like = el("p", { class: "stranger-like small" });
       this.node = el(
         "li", { class: "stranger card", data: { stranger: stranger.id } },
-        el("label", { class: "pick-label" }, this.box, el("span", { class: "out" }, "Select this person")), this.pictures,
+        el("label", { class: "pick-label" }, this.box, el("span", { class: "out" }, t("Select this person"))), this.pictures,
         el("div", { class: "stranger-about" }, this.words, this.where, this.like),
         el("div", { class: "row stranger-tools" },
-          button("Name", () => nameOne(this.stranger), { kind: "primary", class: "little" }),
+          button(t("Name", { context: "verb" }), () => nameOne(this.stranger), { kind: "primary", class: "little" }),
           this.closer,
-          el("a", { class: "button quiet only-icon little", href: `#/archive/stranger/${encodeURIComponent(stranger.id)}`, "aria-label": "Find in the archive", title: "Find in the archive" }, icon("search")),
-          button("", () => dismiss([this.stranger]), { icon: "trash", kind: "quiet", class: "little", label: "Dismiss" })),
+          el("a", { class: "button quiet only-icon little", href: `#/archive/stranger/${encodeURIComponent(stranger.id)}`, "aria-label": t("Find in the archive"), title: t("Find in the archive") }, icon("search")),
+          button("", () => dismiss([this.stranger]), { icon: "trash", kind: "quiet", class: "little", label: t("Dismiss") })),
       );
       this.tell(stranger);
     }
@@ -167,17 +168,17 @@ export async function show(main, { signal, go }) {
       const before = this.stranger;
       this.stranger = stranger;
       this.words.textContent = seenWords(stranger);
-      this.words.title = `From ${exactly(moment(stranger.first_seen))} to ${exactly(moment(stranger.last_seen))}`;
+      this.words.title = t("From {first} to {last}", { first: exactly(moment(stranger.first_seen)), last: exactly(moment(stranger.last_seen)) });
       const cameras = at(stranger);
-      const last = stranger.sightings > 1 ? `, last seen ${when(moment(stranger.last_seen))}` : "";
-      this.where.textContent = `${cameras ? `At ${cameras}` : "In uploaded photos"}${last}`;
+      const last = stranger.sightings > 1 && t("last seen {when}", { when: when(moment(stranger.last_seen)) });
+      this.where.textContent = [cameras ? t("At {cameras}", { cameras }) : t("In uploaded photos"), last].filter(Boolean).join(t(", "));
       const like = stranger.resembles;
-      fill(this.like, like && [icon("face"), el("span", null, "Resembles ", el("a", { href: `#/people/${encodeURIComponent(like.subject)}` }, like.subject))]);
+      fill(this.like, like && [icon("face"), el("span", null, mixed("Resembles {name}", { name: el("a", { href: `#/people/${encodeURIComponent(like.subject)}` }, like.subject) }))]);
       const ids = (each) => each?.pictures.map((picture) => picture.id).join();
       if (ids(before) === ids(stranger)) return;
       const [best, ...others] = stranger.pictures;
       fill(
-        this.pictures, face(best ?? { url: stranger.thumbnail }, "crop best", "Best picture"),
+        this.pictures, face(best ?? { url: stranger.thumbnail }, "crop best", t("Best picture")),
         others.length > 0 && el("span", { class: "stranger-others" }, others.slice(0, others.length > SHOWN ? SHOWN - 1 : SHOWN).map((each) => face(each)), others.length > SHOWN && el("span", { class: "crop more" }, `+${others.length - SHOWN + 1}`)),
       );
     }
@@ -200,10 +201,10 @@ export async function show(main, { signal, go }) {
     const named = await askName(stranger);
     if (!named) return;
     await change(async () => true);
-    const photos = plural(named.added, "picture");
-    announce(`${named.subject} is enrolled`);
-    toast(named.added ? `${named.subject} is enrolled with ${photos}` : `These pictures of ${named.subject} were already enrolled`, {
-      kind: "good", action: ["Show", () => go("people", named.subject)],
+    const photos = n(named.added, "{count} picture", "{count} pictures");
+    announce(t("{subject} is enrolled", { subject: named.subject }));
+    toast(named.added ? t("{name} is enrolled with {pictures}", { name: named.subject, pictures: photos }) : t("These pictures of {name} were already enrolled", { name: named.subject }), {
+      kind: "good", action: [t("Show"), () => go("people", named.subject)],
     });
   }
 
@@ -213,26 +214,26 @@ export async function show(main, { signal, go }) {
     const saySplit = () => {
       const all = picked.size === stranger.pictures.length;
       split.disabled = !picked.size || all;
-      split.lastChild.textContent = picked.size ? `Split off ${plural(picked.size, "picture")}` : "Split off pictures";
-      split.title = all ? "At least one picture must remain" : "";
+      split.lastChild.textContent = picked.size ? n(picked.size, "Split off {count} picture", "Split off {count} pictures") : t("Split off pictures");
+      split.title = all ? t("At least one picture must remain") : "";
     };
     const pick = (picture) => {
       const box = el("input", { type: "checkbox", class: "pick", on: { change: () => (box.checked ? picked.add(picture.id) : picked.delete(picture.id), saySplit()) } });
-      const words = `${when(moment(picture.time))}, ${picture.camera === null ? "uploaded photo" : nameOf(picture.camera)}`;
-      return el("li", null, el("label", { class: "pickable" }, face(picture, "crop", `Picture taken ${words}`), box, el("span", { class: "muted small" }, words)));
+      const words = `${when(moment(picture.time))}${t(", ")}${picture.camera === null ? t("uploaded photo") : nameOf(picture.camera)}`;
+      return el("li", null, el("label", { class: "pickable" }, face(picture, "crop", t("Picture taken {when}", { when: words })), box, el("span", { class: "muted small" }, words)));
     };
     const did = await dialog(
       seenWords(stranger),
       () => [
-        stranger.resembles && el("p", null, "Resembles ", el("a", { href: `#/people/${encodeURIComponent(stranger.resembles.subject)}` }, stranger.resembles.subject), el("span", { class: "muted" }, ` (distance ${stranger.resembles.distance.toFixed(2)}, not close enough for a match)`)),
-        el("ul", { class: "pick-pictures", "aria-label": "Pictures. Select those that show somebody else." }, stranger.pictures.map(pick)),
-        stranger.pictures.length > 1 && el("p", { class: "muted small" }, "The best picture comes first. If a picture shows somebody else, select it and split it off."),
+        stranger.resembles && el("p", null, mixed("Resembles {name}", { name: el("a", { href: `#/people/${encodeURIComponent(stranger.resembles.subject)}` }, stranger.resembles.subject) }), " ", el("span", { class: "muted" }, t("(distance {distance}, not close enough for a match)", { distance: decimal(stranger.resembles.distance, 2) }))),
+        el("ul", { class: "pick-pictures", "aria-label": t("Pictures. Select those that show somebody else.") }, stranger.pictures.map(pick)),
+        stranger.pictures.length > 1 && el("p", { class: "muted small" }, t("The best picture comes first. If a picture shows somebody else, select it and split it off.")),
       ],
       (close) => [
-        button("Never show again", () => close("never"), { icon: "mute", kind: "quiet" }),
-        button("Dismiss", () => close("dismiss"), { icon: "trash" }),
-        stranger.pictures.length > 1 && (split = button("Split off pictures", () => close("split"), { icon: "scissors", disabled: true })),
-        button("Name", () => close("name"), { kind: "primary", autofocus: true }),
+        button(t("Never show again"), () => close("never"), { icon: "mute", kind: "quiet" }),
+        button(t("Dismiss"), () => close("dismiss"), { icon: "trash" }),
+        stranger.pictures.length > 1 && (split = button(t("Split off pictures"), () => close("split"), { icon: "scissors", disabled: true })),
+        button(t("Name", { context: "verb" }), () => close("name"), { kind: "primary", autofocus: true }),
       ],
       { wide: true },
     );
@@ -240,7 +241,7 @@ export async function show(main, { signal, go }) {
     if (did === "dismiss" || did === "never") return dismiss([stranger], did === "never");
     if (did !== "split") return undefined;
     const parted = await change(() => api(path(stranger, "/split"), { json: { pictures: [...picked] } }));
-    if (parted) toast(`Split off ${plural(parted.pictures.length, "picture")}`);
+    if (parted) toast(n(parted.pictures.length, "Split off {count} picture", "Split off {count} pictures"));
     return undefined;
   }
 
@@ -260,11 +261,11 @@ function face(picture, kind = "crop", alt = "") {
 function off(setting) {
   const line = `${setting}=cameras`;
   return el(
-    "div", { class: "empty strangers-off" }, icon("stranger"), el("h2", null, "Strangers are switched off"),
-    el("p", null, "When switched on, this page collects the faces of people who are seen by cameras and are not enrolled, grouped by person, so that you can name them."),
-    el("p", null, "It is off by default because it stores pictures and templates of people who never agreed to it. In many countries the law requires a legal basis and a sign at the entrance."),
-    el("div", { class: "code" }, el("pre", { tabindex: "0" }, line), button("", () => copy(line), { icon: "copy", kind: "quiet", label: "Copy" })),
-    el("p", { class: "muted small" }, "Add this to the server's settings, then restart the server. The value “all” also collects faces from uploaded photos. People who are not seen again are deleted after the number of days set by RECOGNIZER_STRANGERS_DAYS."),
+    "div", { class: "empty strangers-off" }, icon("stranger"), el("h2", null, t("Strangers are switched off")),
+    el("p", null, t("When switched on, this page collects the faces of people who are seen by cameras and are not enrolled, grouped by person, so that you can name them.")),
+    el("p", null, t("It is off by default because it stores pictures and templates of people who never agreed to it. In many countries the law requires a legal basis and a sign at the entrance.")),
+    el("div", { class: "code" }, el("pre", { tabindex: "0" }, line), button("", () => copy(line), { icon: "copy", kind: "quiet", label: t("Copy") })),
+    el("p", { class: "muted small" }, t("Add this to the server's settings, then restart the server. The value “all” also collects faces from uploaded photos. People who are not seen again are deleted after the number of days set by RECOGNIZER_STRANGERS_DAYS.")),
   );
 }
 
@@ -302,24 +303,24 @@ async function askName(stranger) {
   const refusal = (error, close, subject) => {
     if (error.code === "looks_like_another") {
       const other = error.details.subject;
-      return el("div", { class: "notice warn" }, icon("warning"), el("span", null, `This face looks like ${other}, who is already enrolled.`),
-        el("span", { class: "row" }, button(`It is ${other}`, () => send(close, other), { class: "little" }), button(`Enrol as ${subject} anyway`, () => send(close, subject, true), { class: "little" })));
+      return el("div", { class: "notice warn" }, icon("warning"), el("span", null, t("This face looks like {subject}, who is already enrolled.", { subject: other })),
+        el("span", { class: "row" }, button(t("It is {name}", { name: other }), () => send(close, other), { class: "little" }), button(t("Enrol as {name} anyway", { name: subject }), () => send(close, subject, true), { class: "little" })));
     }
-    const reasons = [...new Set((error.details?.photos ?? []).map((each) => each.error?.message).filter(Boolean))];
+    const reasons = [...new Set((error.details?.photos ?? []).map((each) => each.error && told(each.error)).filter(Boolean))];
     return [el("p", { class: "field-error" }, explain(error)), reasons.length > 0 && el("ul", { class: "small muted" }, reasons.map((each) => el("li", null, each)))];
   };
   return dialog(
-    "Who is this?",
+    t("Who is this?"),
     (close) => {
       const form = el(
         "form", { class: "stack", novalidate: true },
         el("div", { class: "name-pictures" }, stranger.pictures.slice(0, 5).map((each) => face(each))),
-        like && el("div", { class: "row" }, el("span", { class: "muted" }, "Suggestion:"), button(like, () => send(close, like), { icon: "face", class: "little" })),
-        el("div", { class: "field" }, el("label", { for: "stranger-name" }, "Name"), field, known, el("p", { class: "muted small" }, "A new name enrols a new person. With an existing name, the pictures are added to that person."), problem),
+        like && el("div", { class: "row" }, el("span", { class: "muted" }, t("Suggestion:")), button(like, () => send(close, like), { icon: "face", class: "little" })),
+        el("div", { class: "field" }, el("label", { for: "stranger-name" }, t("Name")), field, known, el("p", { class: "muted small" }, t("A new name enrols a new person. With an existing name, the pictures are added to that person.")), problem),
       );
       form.addEventListener("submit", (event) => (event.preventDefault(), send(close)));
       return form;
     },
-    (close) => [button("Cancel", () => close()), (save = button("Enrol", () => send(close), { kind: "primary", disabled: true }))],
+    (close) => [button(t("Cancel"), () => close()), (save = button(t("Enrol"), () => send(close), { kind: "primary", disabled: true }))],
   );
 }

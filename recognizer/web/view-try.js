@@ -1,16 +1,17 @@
 // Try: recognises the people in one photo.
 
 import { handOver } from "./archive-search.js";
-import { announce, button, copy, dialog, el, empty, fill, icon, plural, toast, toggle, here } from "./dom.js";
-import { api, explain, link, may, personPath, session } from "./api.js";
+import { announce, button, copy, dialog, el, empty, fill, icon, toast, toggle, here } from "./dom.js";
+import { api, explain, link, may, personPath, session, told } from "./api.js";
 import { choose, chooseButton, dropzone, takesDrops, takesPastes } from "./photos.js";
 import { snap } from "./camera.js";
 import { enrol, preview } from "./enrol.js";
+import { decimal, listed, n, number, t } from "./i18n.js";
 import { scale, Stage, thumbnail } from "./stage.js";
 import * as tried from "./tried.js";
-import { certainty, distances, looks, oneIn, quoted } from "./words.js";
+import { CERTAINTY, certainty, distances, looks, oneIn, quoted } from "./words.js";
 
-export const title = "Try";
+export const title = t("Try");
 
 const CANDIDATES = 3;
 
@@ -52,12 +53,12 @@ class Try {
     this.hint = el("div", { class: "try-hint" });
     fill(
       this.main,
-      el("div", { class: "view-head" }, el("div", null, el("h1", null, "Who is in this photo?"), el("p", null, "The photo stays on your server.")),
-        button("Compare two photos", () => this.go("try", COMPARE), { icon: "people" })),
+      el("div", { class: "view-head" }, el("div", null, el("h1", null, t("Who is in this photo?")), el("p", null, t("The photo stays on your server."))),
+        button(t("Compare two photos"), () => this.go("try", COMPARE), { icon: "people" })),
       el(
         "div", { class: "try-start" },
-        dropzone("Drop a photo here", "or several, or paste one anywhere on this page",
-          chooseButton("Choose a photo", this.take, { several: true }), button("Use the camera", () => snap((file) => this.take([file])), { icon: "camera" })),
+        dropzone(t("Drop a photo here"), t("or several, or paste one anywhere on this page"),
+          chooseButton(t("Choose a photo"), this.take, { several: true }), button(t("Use the camera"), () => snap((file) => this.take([file])), { icon: "camera" })),
         this.addressForm(),
         (this.strip = el("div")),
         this.hint,
@@ -77,8 +78,8 @@ class Try {
     };
     fill(
       this.strip,
-      el("section", { class: "tried", "aria-label": "Photos of this session" },
-        el("div", { class: "spread" }, el("h2", null, "Photos of this session"), button("Forget all", forgetAll, { kind: "quiet", class: "little" })),
+      el("section", { class: "tried", "aria-label": t("Photos of this session") },
+        el("div", { class: "spread" }, el("h2", null, t("Photos of this session")), button(t("Forget all"), forgetAll, { kind: "quiet", class: "little" })),
         el("ul", { class: "row" }, photos.map((photo) => el("li", null,
           button("", () => this.open(photo), { class: "tried-photo", label: photo.name ?? photo.url, "aria-current": photo === this.photo ? "true" : undefined }))))),
     );
@@ -103,11 +104,11 @@ class Try {
   }
 
   addressForm() {
-    const field = el("input", { type: "url", name: "url", required: true, placeholder: "https://example.org/photo.jpg", "aria-label": "Photo URL", autocomplete: "off" });
+    const field = el("input", { type: "url", name: "url", required: true, placeholder: "https://example.org/photo.jpg", "aria-label": t("Photo URL"), autocomplete: "off" });
     const form = el(
       "form", { class: "try-address" },
       el("div", { class: "with-icon" }, icon("link"), field),
-      el("button", { type: "submit", class: "button" }, "Open"),
+      el("button", { type: "submit", class: "button" }, t("Open")),
     );
     form.addEventListener("submit", (event) => (event.preventDefault(), this.open(tried.add({ url: field.value }))));
     return form;
@@ -118,8 +119,8 @@ class Try {
     if (!counts || counts.subjects > 0 || !this.hint.isConnected) return;
     fill(
       this.hint,
-      el("p", { class: "notice" }, icon("people"), el("span", null, "Nobody is enrolled yet, so faces are detected but not named."),
-        el("a", { class: "button", href: "#/people" }, may("write") ? "Add the first person" : "People")),
+      el("p", { class: "notice" }, icon("people"), el("span", null, t("Nobody is enrolled yet, so faces are detected but not named.")),
+        el("a", { class: "button", href: "#/people" }, may("write") ? t("Add the first person") : t("People"))),
     );
   }
 
@@ -152,11 +153,11 @@ class Try {
       this.main,
       el(
         "div", { class: "view-head" },
-        el("h1", { tabindex: "-1" }, "Who is in this photo?"),
+        el("h1", { tabindex: "-1" }, t("Who is in this photo?")),
         el("div", { class: "row" },
-          button("Another photo", () => choose(this.take, true), { icon: "upload" }),
-          button("", () => snap((file) => this.take([file])), { icon: "camera", label: "Use the camera" }),
-          button("", () => this.askAddress(), { icon: "link", label: "Photo from a URL" })),
+          button(t("Another photo"), () => choose(this.take, true), { icon: "upload" }),
+          button("", () => snap((file) => this.take([file])), { icon: "camera", label: t("Use the camera") }),
+          button("", () => this.askAddress(), { icon: "link", label: t("Photo from a URL") })),
       ),
       el("div", { class: "try" }, el("div", { class: "try-photo" }, this.stage.node, this.switches(), (this.strip = el("div"))), this.side),
     );
@@ -165,7 +166,7 @@ class Try {
   }
 
   askAddress() {
-    dialog("Photo from a URL", (close) => {
+    dialog(t("Photo from a URL"), (close) => {
       const form = this.addressForm();
       form.addEventListener("submit", () => close());
       return form;
@@ -179,19 +180,19 @@ class Try {
     };
     const row = el(
       "div", { class: "row try-switches" },
-      toggle("68 landmarks", this.wants.landmarks, turn("landmarks"), { title: "The landmark model is not licensed for commercial use" }),
-      toggle("Objects", this.wants.objects, turn("objects")),
+      toggle(t("68 landmarks"), this.wants.landmarks, turn("landmarks"), { title: t("The landmark model is not licensed for commercial use") }),
+      toggle(t("Objects"), this.wants.objects, turn("objects")),
     );
     this.health.then(({ attributes = [] }) => {
       this.attributes = attributes;
-      if (attributes.length) row.append(toggle("Looks", this.wants.looks, turn("looks"), { title: "How a face looks: not how old somebody is, who they are, or what they feel" }));
+      if (attributes.length) row.append(toggle(t("Looks"), this.wants.looks, turn("looks"), { title: t("How a face looks: not how old somebody is, who they are, or what they feel") }));
     });
     return row;
   }
 
   wait(on) {
     this.stage.busy.hidden = !on;
-    if (on) fill(this.side, el("div", { class: "card stack" }, el("p", { class: "muted" }, "Detecting faces...")));
+    if (on) fill(this.side, el("div", { class: "card stack" }, el("p", { class: "muted" }, t("Detecting faces..."))));
   }
 
   /** The photo as decoded by the server, without boxes: the minimum face size is larger than any face. */
@@ -255,7 +256,7 @@ class Try {
 
   told({ faces }) {
     const known = faces.filter((face) => face.subject).map((face) => face.subject);
-    announce(faces.length ? `${plural(faces.length, "face")}: ${known.join(", ") || "none recognised"}` : "No face was found");
+    announce(faces.length ? `${n(faces.length, "{count} face", "{count} faces")}: ${listed(known) || t("none recognised")}` : t("No face was found"));
   }
 
   // -- results --------------------------------------------------------------------------------------------------------
@@ -268,11 +269,11 @@ class Try {
     fill(
       this.side,
       faces.length
-        ? el("div", { class: "spread" }, el("h2", null, `${plural(faces.length, "face")}, ${known} recognised`), el("span", { class: "muted small number" }, `${Math.round(timing.total)} ms`))
-        : el("div", { class: "card" }, empty("face", "No face was found", "Try a photo that shows faces from the front, larger and in better light.")),
+        ? el("div", { class: "spread" }, el("h2", null, n(faces.length, "{count} face, {known} recognised", "{count} faces, {known} recognised", { known })), el("span", { class: "muted small number" }, t("{time} ms", { time: Math.round(timing.total) })))
+        : el("div", { class: "card" }, empty("face", t("No face was found"), t("Try a photo that shows faces from the front, larger and in better light."))),
       el("ul", { class: "found" }, this.cards),
       objects && this.objectList(objects.objects),
-      el("div", { class: "row" }, button("Save with names", () => this.save(), { icon: "download" })),
+      el("div", { class: "row" }, button(t("Save with names"), () => this.save(), { icon: "download" })),
       this.forPrograms(),
     );
   }
@@ -282,8 +283,8 @@ class Try {
     for (const { label } of found) counts.set(label, (counts.get(label) ?? 0) + 1);
     return el(
       "div", { class: "stack" },
-      el("h2", null, found.length ? plural(found.length, "object") : "No objects"),
-      found.length > 0 && el("ul", { class: "row" }, [...counts].map(([label, count]) => el("li", { class: "tag" }, count > 1 ? `${count} × ${label}` : label))),
+      el("h2", null, found.length ? n(found.length, "{count} object", "{count} objects") : t("No objects")),
+      found.length > 0 && el("ul", { class: "row" }, [...counts].map(([label, count]) => el("li", { class: "tag" }, count > 1 ? `${number(count)} × ${label}` : label))),
     );
   }
 
@@ -293,9 +294,9 @@ class Try {
       "button",
       { type: "button", class: "found-head", "aria-expanded": "false", on: { click: () => this.select(this.selected === index ? -1 : index) } },
       this.stage.crop(face.box, 44),
-      el("span", { class: "found-name", title: face.subject }, face.subject ?? (face.comparable ? "Unknown" : "Not comparable")),
-      face.ambiguous ? el("span", { class: "tag warn" }, "ambiguous") : sure && el("span", { class: `tag ${sure === "sure" ? "good" : ""}` }, sure),
-      el("span", { class: "muted small number" }, face.distance === null ? "" : face.distance.toFixed(2)),
+      el("span", { class: "found-name", title: face.subject }, face.subject ?? (face.comparable ? t("Unknown") : t("Not comparable"))),
+      face.ambiguous ? el("span", { class: "tag warn" }, t("ambiguous")) : sure && el("span", { class: `tag ${sure === "sure" ? "good" : ""}` }, CERTAINTY[sure]),
+      el("span", { class: "muted small number" }, face.distance === null ? "" : decimal(face.distance, 2)),
     );
     return el("li", { class: `found-face ${face.subject ? "known" : ""}` }, head, el("div", { class: "found-body", hidden: true }));
   }
@@ -316,16 +317,16 @@ class Try {
   details(face) {
     return [
       face.distance === null
-        ? el("p", { class: "muted" }, "Nobody is enrolled yet.")
+        ? el("p", { class: "muted" }, t("Nobody is enrolled yet."))
         : [
             scale(face),
             el("dl", { class: "facts number" },
-              el("dt", null, "Distance"), el("dd", null, distances(face)),
-              el("dt", null, "Chance of a mix-up"), el("dd", null, oneIn(face.false_match_rate))),
+              el("dt", null, t("Distance")), el("dd", null, distances(face)),
+              el("dt", null, t("Chance of a mix-up")), el("dd", null, oneIn(face.false_match_rate))),
           ],
       this.wants.looks && face.attributes && this.lookedAt(face.attributes),
-      !face.comparable && el("p", { class: "notice warn" }, icon("warning"), el("span", null, "This picture of a face could be anybody's, so it gets no name.")),
-      face.remarks.map((each) => el("p", { class: "notice warn" }, icon("warning"), el("span", null, each.message))),
+      !face.comparable && el("p", { class: "notice warn" }, icon("warning"), el("span", null, t("This picture of a face could be anybody's, so it gets no name."))),
+      face.remarks.map((each) => el("p", { class: "notice warn" }, icon("warning"), el("span", null, told(each)))),
       this.candidates(face),
       this.actions(face),
     ];
@@ -333,7 +334,7 @@ class Try {
 
   lookedAt(attributes) {
     return el(
-      "dl", { class: "facts number looks", "aria-label": "How the face looks" },
+      "dl", { class: "facts number looks", "aria-label": t("How the face looks") },
       looks(attributes).map(([name, words, said]) => [el("dt", null, name), el("dd", { class: said ? "" : "muted" }, words)]),
     );
   }
@@ -342,13 +343,13 @@ class Try {
     const found = face.candidates ?? [];
     if (!found.length) return null;
     return el(
-      "ol", { class: "candidates", "aria-label": "Most similar people" },
+      "ol", { class: "candidates", "aria-label": t("Most similar people") },
       found.map((each) =>
         el(
           "li", null,
-          el("span", { class: "pair" }, this.stage.crop(face.box, 64), each.photo && thumbnail(link(personPath(each.subject, "photos", each.photo), { thumbnail: 1 }), `Enrolled photo of ${each.subject}`)),
+          el("span", { class: "pair" }, this.stage.crop(face.box, 64), each.photo && thumbnail(link(personPath(each.subject, "photos", each.photo), { thumbnail: 1 }), t("Enrolled photo of {name}", { name: each.subject }))),
           el("a", { href: `#/people/${encodeURIComponent(each.subject)}`, title: each.subject }, each.subject),
-          el("span", { class: `number small ${each.distance <= face.threshold ? "" : "muted"}` }, each.distance.toFixed(2)),
+          el("span", { class: `number small ${each.distance <= face.threshold ? "" : "muted"}` }, decimal(each.distance, 2)),
         ),
       ),
     );
@@ -359,7 +360,7 @@ class Try {
       handOver(this.photo.blob, face.box);
       location.hash = "#/archive/face";
     };
-    const search = this.photo.blob && button("Find in the archive", find, { icon: "search", class: "little" });
+    const search = this.photo.blob && button(t("Find in the archive"), find, { icon: "search", class: "little" });
     if (!may("write")) return search && el("div", { class: "row" }, search);
     const add = async (subject) => {
       const portrait = await this.stage.portrait(face.box);
@@ -375,8 +376,8 @@ class Try {
     return el(
       "div", { class: "row" },
       face.subject
-        ? button("Add to this person's photos", () => add(face.subject), { icon: "add", class: "little" })
-        : button("Add this person", () => add(null), { icon: "add", kind: "primary", class: "little" }),
+        ? button(t("Add to this person's photos"), () => add(face.subject), { icon: "add", class: "little" })
+        : button(t("Add this person"), () => add(null), { icon: "add", kind: "primary", class: "little" }),
       search,
     );
   }
@@ -397,11 +398,11 @@ class Try {
     const json = JSON.stringify(this.wants.objects && this.objects ? { ...this.result, objects: this.objects.objects } : this.result, null, 2);
     return el(
       "details", { class: "programs" },
-      el("summary", null, icon("code"), el("span", null, "The same with the API")),
-      el("h3", null, "Request"),
-      block(this.curl(), "Copy request"),
-      el("h3", null, "Response"),
-      block(json, "Copy response"),
+      el("summary", null, icon("code"), el("span", null, t("The same with the API"))),
+      el("h3", null, t("Request")),
+      block(this.curl(), t("Copy request")),
+      el("h3", null, t("Response")),
+      block(json, t("Copy response")),
     );
   }
 }

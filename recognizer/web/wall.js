@@ -6,7 +6,8 @@
 
 import { button, el, fill, icon } from "./dom.js";
 import { api, link } from "./api.js";
-import { clock, day, moment } from "./times.js";
+import { isolated, t } from "./i18n.js";
+import { moment, when } from "./times.js";
 
 const MOST_STREAMS = 3;
 const STILL_EVERY = 2500;
@@ -21,15 +22,14 @@ const path = (id, what) => `/cameras/${encodeURIComponent(id)}/${what}`;
 /** The state of a camera as [label, severity, explanation]; the severity is "good", "warn", "bad" or "". */
 export function stateWords({ name, reason, since }) {
   const from = moment(since);
-  const at = day(from) === "today" ? clock(from) : `${day(from)}, ${clock(from)}`;
-  const why = reason ? `: ${reason}` : "";
+  const at = when(from);
   return {
-    live: ["Live", "good", ""],
-    connecting: ["Connecting", "", reason ?? ""],
-    frozen: [`Frozen since ${at}`, "warn", `No new picture since ${at}${why}.`],
-    lost: [`Disconnected since ${at}`, "bad", `Disconnected since ${at}${why}. Reconnecting automatically.`],
-    ended: ["Ended", "", "The recording has ended."],
-    idle: ["Not running", "", "Starts when somebody is watching."],
+    live: [t("Live"), "good", ""],
+    connecting: [t("Connecting"), "", reason ?? ""],
+    frozen: [t("Frozen since {at}", { at }), "warn", reason ? t("No new picture since {at}: {reason}.", { at, reason }) : t("No new picture since {at}.", { at })],
+    lost: [t("Disconnected since {at}", { at }), "bad", [reason ? t("Disconnected since {at}: {reason}.", { at, reason }) : t("Disconnected since {at}.", { at }), t("Reconnecting automatically.")].join(" ")],
+    ended: [t("Ended"), "", t("The recording has ended.")],
+    idle: [t("Not running"), "", t("Starts when somebody is watching.")],
   }[name] ?? [name, "", reason ?? ""];
 }
 
@@ -121,14 +121,14 @@ class Card {
     this.picture.addEventListener("error", () => this.failed());
     this.badge = el("span", { class: "watch-state" });
     this.blank = el("span", { class: "watch-blank", "aria-hidden": "true" }, icon("camera"), el("span"));
-    this.slow = el("span", { class: "watch-slow", hidden: true, title: "Browsers open only a few connections per server, so only the first cameras show live video. Open this camera to see it live." }, "Updates every few seconds");
+    this.slow = el("span", { class: "watch-slow", hidden: true, title: t("Browsers open only a few connections per server, so only the first cameras show live video. Open this camera to see it live.") }, t("Updates every few seconds"));
     this.name = el("h2");
     this.about = el("p", { class: "muted small" });
     this.why = el("p", { class: "watch-why small", hidden: true });
     this.buttons = el("div", { class: "row watch-tools" });
     this.screen = el(
       "div", { class: "watch-screen" }, this.blank, this.picture, this.slow,
-      !wall.alone && button("", () => wall.open(this.camera), { icon: "expand", label: "Open this camera", class: "watch-open" }),
+      !wall.alone && button("", () => wall.open(this.camera), { icon: "expand", label: t("Open this camera"), class: "watch-open" }),
     );
     this.node = el("article", { class: "watch", data: { camera: camera.id } }, this.screen, el("div", { class: "watch-foot" }, el("div", null, el("div", { class: "watch-title" }, this.name, this.badge), this.about), this.buttons), this.why);
   }
@@ -139,15 +139,19 @@ class Card {
     if (before && before.source !== camera.source) this.halt(), queueMicrotask(() => this.wall.arrange());
     if (!before || before.name !== camera.name) {
       this.name.textContent = camera.name;
-      this.picture.alt = `View from ${camera.name}`;
+      this.picture.alt = t("View from {name}", { name: camera.name });
     }
     if (!before || before.name !== camera.name || before.source !== camera.source || before.fixed !== camera.fixed || before.always !== camera.always) {
       fill(this.buttons, this.wall.tools(camera));
     }
     this.say(...stateWords(camera.state));
-    const running = camera.state.name === "live" && camera.fps ? `, ${Math.round(camera.fps)} fps` : "";
-    const turn = camera.turn_wanted ? `; all faces lie: edit it and put turn${camera.turn_wanted}: before the source` : "";
-    const about = `${camera.source}${running}${camera.always ? ", always on" : ""}${camera.fixed ? ", set by RECOGNIZER_CAMERA" : ""}${turn}`;
+    const about = [
+      isolated(camera.source),
+      camera.state.name === "live" && camera.fps && t("{rate} fps", { rate: Math.round(camera.fps) }),
+      camera.always && t("always on"),
+      camera.fixed && t("set by {setting}", { setting: "RECOGNIZER_CAMERA" }),
+      camera.turn_wanted && t("all faces lie: edit it and put {word} before the source", { word: `turn${camera.turn_wanted}:` }),
+    ].filter(Boolean).join(t(", "));
     if (this.about.textContent !== about) this.about.textContent = about;
   }
 

@@ -1,5 +1,7 @@
 // Reads ZIP files in the browser without holding them in memory: the directory first, each file when it is asked for.
 
+import { t } from "./i18n.js";
+
 const END = 0x06054b50, END_64 = 0x06064b50, LOCATOR_64 = 0x07064b50, ENTRY = 0x02014b50, LOCAL = 0x04034b50;
 const LARGEST_COMMENT = 65535;
 const STORED = 0, DEFLATED = 8;
@@ -18,15 +20,15 @@ export class ZipError extends Error {}
  *  file cannot fill the memory. Throws ZipError. */
 export async function entries(file, limits = LIMITS) {
   const { offset, size, count } = await directory(file);
-  if (count > limits.entries) throw new ZipError(`it has ${count.toLocaleString("en")} entries; at most ${limits.entries.toLocaleString("en")} are read`);
-  if (size > limits.directory || offset + size > file.size) throw new ZipError("its directory is damaged");
+  if (count > limits.entries) throw new ZipError(t("it has {count} entries; at most {most} are read", { count, most: limits.entries }));
+  if (size > limits.directory || offset + size > file.size) throw new ZipError(t("its directory is damaged"));
   const view = await part(file, offset, size);
   const found = [];
   let all = 0;
   for (let at = 0, left = count; left > 0; left--) {
-    if (at + 46 > size || view.getUint32(at, true) !== ENTRY) throw new ZipError("its directory is damaged");
+    if (at + 46 > size || view.getUint32(at, true) !== ENTRY) throw new ZipError(t("its directory is damaged"));
     const [name, extra, comment] = [28, 30, 32].map((place) => view.getUint16(at + place, true));
-    if (at + 46 + name + extra + comment > size) throw new ZipError("its directory is damaged");
+    if (at + 46 + name + extra + comment > size) throw new ZipError(t("its directory is damaged"));
     const flags = view.getUint16(at + 8, true);
     const entry = {
       path: text(new Uint8Array(view.buffer, at + 46, name), flags & UTF8), flags,
@@ -36,7 +38,7 @@ export async function entries(file, limits = LIMITS) {
     largeNumbers(entry, view, at + 46 + name, extra);
     at += 46 + name + extra + comment;
     if (entry.path.endsWith("/")) continue;
-    if ((all += entry.size) > limits.all) throw new ZipError("it is too large when it is unpacked");
+    if ((all += entry.size) > limits.all) throw new ZipError(t("it is too large when it is unpacked"));
     found.push({ path: entry.path, size: entry.size, open: () => unpack(file, entry, limits) });
   }
   return found;
@@ -52,14 +54,14 @@ async function directory(file) {
   const view = await part(file, start, file.size - start);
   let at = view.byteLength - 22;
   while (at >= 0 && view.getUint32(at, true) !== END) at--;
-  if (at < 0) throw new ZipError("it is not a ZIP file, or it is not complete");
+  if (at < 0) throw new ZipError(t("it is not a ZIP file, or it is not complete"));
   const found = { count: view.getUint16(at + 10, true), size: view.getUint32(at + 12, true), offset: view.getUint32(at + 16, true) };
   if (found.count !== 0xffff && found.size !== IN_64 && found.offset !== IN_64) return found;
   if (start + at < 20) return found;
   const locator = await part(file, start + at - 20, 20);
   if (locator.getUint32(0, true) !== LOCATOR_64) return found;
   const end = await part(file, Number(locator.getBigUint64(8, true)), 56);
-  if (end.byteLength < 56 || end.getUint32(0, true) !== END_64) throw new ZipError("its directory is damaged");
+  if (end.byteLength < 56 || end.getUint32(0, true) !== END_64) throw new ZipError(t("its directory is damaged"));
   const [count, size, offset] = [32, 40, 48].map((place) => Number(end.getBigUint64(place, true)));
   return { count, size, offset };
 }
@@ -88,11 +90,11 @@ function text(bytes, utf8) {
 }
 
 async function unpack(file, entry, limits) {
-  if (entry.flags & ENCRYPTED) throw new ZipError("the file is encrypted in the ZIP file");
-  if (entry.method !== STORED && entry.method !== DEFLATED) throw new ZipError("the file is compressed in a way that is not supported");
-  if (entry.size > limits.file) throw new ZipError("the file is too large");
+  if (entry.flags & ENCRYPTED) throw new ZipError(t("the file is encrypted in the ZIP file"));
+  if (entry.method !== STORED && entry.method !== DEFLATED) throw new ZipError(t("the file is compressed in a way that is not supported"));
+  if (entry.size > limits.file) throw new ZipError(t("the file is too large"));
   const head = await part(file, entry.offset, 30);
-  if (head.byteLength < 30 || head.getUint32(0, true) !== LOCAL) throw new ZipError("the ZIP file is damaged here");
+  if (head.byteLength < 30 || head.getUint32(0, true) !== LOCAL) throw new ZipError(t("the ZIP file is damaged here"));
   const start = entry.offset + 30 + head.getUint16(26, true) + head.getUint16(28, true);
   let stream = file.slice(start, start + entry.packed).stream();
   if (entry.method === DEFLATED) stream = stream.pipeThrough(new DecompressionStream("deflate-raw"));
@@ -101,15 +103,15 @@ async function unpack(file, entry, limits) {
   let [size, crc] = [0, -1];
   try {
     for (let next = await reader.read(); !next.done; next = await reader.read()) {
-      if ((size += next.value.length) > entry.size) throw new ZipError("the ZIP file is damaged here");
+      if ((size += next.value.length) > entry.size) throw new ZipError(t("the ZIP file is damaged here"));
       crc = checked(crc, next.value);
       parts.push(next.value);
     }
   } catch (error) {
     reader.cancel().catch(() => {});
-    throw error instanceof ZipError ? error : new ZipError("the ZIP file is damaged here");
+    throw error instanceof ZipError ? error : new ZipError(t("the ZIP file is damaged here"));
   }
-  if (size !== entry.size || (crc ^ -1) >>> 0 !== entry.crc) throw new ZipError("the ZIP file is damaged here");
+  if (size !== entry.size || (crc ^ -1) >>> 0 !== entry.crc) throw new ZipError(t("the ZIP file is damaged here"));
   return new File(parts, entry.path.split("/").at(-1), { lastModified: 0 });
 }
 

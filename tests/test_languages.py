@@ -1,0 +1,98 @@
+"""The page's catalogues: every text is in each of them, with its places and plural forms, and fits on a phone."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from recognizer.http.pages import FOLDER
+
+from .texts import Text, calls_without_literal, catalogues, modules, texts, untranslated
+
+MODULES = modules()
+CATALOGUES = catalogues()
+TEXTS = {text.key: text for code in MODULES.values() for text in texts(code)}
+#: The plural forms of whole numbers (CLDR). French, Spanish and Portuguese have one more for millions, which may be missing.
+FORMS = {
+    "de": {"one", "other"},
+    "fr": {"one", "other"},
+    "es": {"one", "other"},
+    "pt": {"one", "other"},
+    "ar": {"zero", "one", "two", "few", "many", "other"},
+    "ja": {"other"},
+    "zh": {"other"},
+}
+_PLACE = re.compile(r"\{(\w+)\}")
+
+
+def form(language: str, key: str) -> tuple[str, str | None]:
+    """A key of a catalogue as the key of a text and the name of a plural form."""
+    stem, _, name = key.rpartition("_")
+    return (stem, name) if stem in TEXTS and TEXTS[stem].one and name in FORMS[language] | {"many"} else (key, None)
+
+
+def test_the_page_the_catalogues_and_this_test_agree_on_the_languages():
+    offered = re.search(r'data-languages="([\w ]+)"', (FOLDER / "index.html").read_text("utf-8"))[1].split()
+    assert set(offered) == {"en", *CATALOGUES}
+    named = re.search(r"LANGUAGES = \{(.*?)\}", (FOLDER / "i18n.js").read_text("utf-8"), re.DOTALL)[1]
+    assert set(offered) <= set(re.findall(r"(\w+): ", named)) <= {"en", *FORMS}
+
+
+@pytest.mark.parametrize("language", CATALOGUES)
+def test_a_catalogue_has_every_text_and_no_other(language):
+    wanted = {
+        f"{key}_{name}" if name else key for key, text in TEXTS.items() for name in (FORMS[language] if text.one else [None])
+    }
+    there = {key for key in CATALOGUES[language] if form(language, key)[1] != "many" or "many" in FORMS[language]}
+    assert there - wanted == set(), "no longer on the page"
+    assert wanted - there == set(), "not translated"
+    assert all(said.strip() for said in CATALOGUES[language].values())
+
+
+@pytest.mark.parametrize("language", CATALOGUES)
+def test_a_translation_has_the_places_of_its_text(language):
+    for key, said in CATALOGUES[language].items():
+        stem, name = form(language, key)
+        places, wanted = set(_PLACE.findall(said)), set(_PLACE.findall(stem))
+        # "a photo", "two photos": forms of one number need not say it
+        assert places == wanted or (name in ("zero", "one", "two") and places == wanted - {"count"}), (language, key)
+
+
+def test_every_text_can_be_read_by_this_test():
+    for name, code in MODULES.items():
+        assert calls_without_literal(code) == [], name
+
+
+def test_every_text_that_people_read_is_translatable():
+    for name, code in MODULES.items():
+        assert untranslated(code) == [], name
+
+
+def test_forms_of_one_text_agree():
+    for text in TEXTS.values():
+        if text.one is not None:
+            assert set(_PLACE.findall(text.one)) | {"count"} == text.places | {"count"}, text.key
+
+
+def test_what_is_not_translatable_would_be_found():
+    code = """
+    el("h1", null, "People"); button("Delete", () => {}); ({ label: "Close" }); `${n} files cannot be used`;
+    t("Fine {name}", { name }); n(count, "{count} photo", "{count} photos"); el("div", { class: "card stack" });
+    mixed("Add {what}.", { what }); fill(this.count, n(found.length, "{count} dog", "{count} dogs")); t(word);
+    say("No name at all");
+    """
+    assert set(untranslated(code)) == {"People", "Delete", "Close", "{} files cannot be used", "No name at all"}
+    assert texts(code) == [
+        Text("Fine {name}"),
+        Text("Add {what}."),
+        Text("{count} photos", "{count} photo"),
+        Text("{count} dogs", "{count} dog"),
+    ]
+    assert calls_without_literal(code) == [code[code.index("t(word") :][:60]]
+
+
+def test_a_comment_hides_no_text(tmp_path):
+    lines = ['api(path, "image/*");', '/** Says t("nothing"). */', 't("One"); // t("two")', 'api(path, "image/*"); t("Three");']
+    (tmp_path / "view.js").write_text("\n".join(lines), "utf-8")
+    assert [text.key for text in texts(modules(tmp_path)["view.js"])] == ["One", "Three"]
