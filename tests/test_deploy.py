@@ -293,7 +293,7 @@ def test_the_service_starts_a_command_that_there_is_and_writes_where_it_may():
 
     found = unit()
     _, command, *options = found["ExecStart"][0].split()
-    serve = cli.get_command(None, command)  # type: ignore[arg-type]
+    serve = cli.get_command(None, command)
     named = {name for option in serve.params for name in option.opts}
     assert {option for option in options if option.startswith("-")} <= named
     own = (f"/var/lib/{found['StateDirectory'][0]}", f"/var/cache/{found['CacheDirectory'][0]}")

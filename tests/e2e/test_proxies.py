@@ -68,7 +68,7 @@ class Nginx:
         (folder / "nginx.conf").write_text(AROUND.format(shipped=text))
         self.log = folder / "nginx.log"
         with self.log.open("wb") as log:
-            command = [NGINX, "-p", str(folder), "-e", "stderr", "-c", "nginx.conf"]
+            command = [str(NGINX), "-p", str(folder), "-e", "stderr", "-c", "nginx.conf"]
             self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         until = time.monotonic() + 30
         while not self._answers():
