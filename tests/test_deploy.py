@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import logging
 import os
@@ -10,14 +11,18 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
+import requests
 
 from recognizer.core import logs
 from recognizer.core.metrics import METRICS, PROCESS_METRICS
 from recognizer.core.settings import PREFIX, SETTINGS, Settings, secret_file
 
+from .brokers import free_port
 from .e2e.serving import Server
 
 yaml = pytest.importorskip("yaml")
@@ -352,11 +357,12 @@ def test_nodes_hold_together(rendered, reader_routes):
         assert f"EXPOSE {container['ports'][0]['containerPort']}" in [f"{name} {rest}" for name, rest in final]
     for service in of_kind(rendered, "Service"):
         assert len(labelled(rendered, service["spec"]["selector"])) == 1
-    for kind in ("PodDisruptionBudget",):
-        (budget,) = of_kind(rendered, kind)
-        (guarded,) = labelled(rendered, budget["spec"]["selector"]["matchLabels"])
-        least = [each["spec"]["minReplicas"] for each in of_kind(rendered, "HorizontalPodAutoscaler")]
-        assert budget["spec"]["minAvailable"] < guarded["spec"].get("replicas", *least)
+    (budget,) = of_kind(rendered, "PodDisruptionBudget")
+    (guarded,) = labelled(rendered, budget["spec"]["selector"]["matchLabels"])
+    scalers = of_kind(rendered, "HorizontalPodAutoscaler")
+    assert ("replicas" in guarded["spec"]) != bool(scalers), "two say how many"
+    least = scalers[0]["spec"]["minReplicas"] if scalers else guarded["spec"]["replicas"]
+    assert budget["spec"]["minAvailable"] < least, "no machine could be emptied"
     for policy in of_kind(rendered, "NetworkPolicy"):
         assert labelled(rendered, policy["spec"]["podSelector"]["matchLabels"])
 
@@ -503,6 +509,65 @@ def test_haproxy_would_take_its_configuration():
         pytest.skip("haproxy is not installed")
     done = subprocess.run([haproxy, "-c", "-f", DEPLOY / "haproxy.cfg"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+class _Node(http.server.BaseHTTPRequestHandler):
+    """Says which of two servers it is, and what the balancer said of the client."""
+
+    def do_GET(self):
+        sent = {name: self.headers.get_all(f"X-Forwarded-{name}") for name in ("For", "Prefix", "Proto")}
+        body = json.dumps({"node": self.server.server_port, **sent}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+def test_a_node_that_goes_is_not_noticed_behind_the_balancer(tmp_path):
+    haproxy = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
+    if not haproxy:
+        pytest.skip("haproxy is not installed")
+    nodes = [http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Node) for _ in range(2)]
+    threads = [threading.Thread(target=node.serve_forever, args=(0.02,)) for node in nodes]
+    port = free_port()
+    text = (DEPLOY / "haproxy.cfg").read_text("utf-8").replace("bind :8000", f"bind 127.0.0.1:{port}")
+    for name, node in zip(("node-a", "node-b"), nodes, strict=True):
+        text = text.replace(f"{name}:8000 check", f"127.0.0.1:{node.server_port} check").replace(" resolvers engine\n", "\n")
+    (tmp_path / "haproxy.cfg").write_text(text)
+    for thread in threads:
+        thread.start()
+    balancer = subprocess.Popen([haproxy, "-f", tmp_path / "haproxy.cfg"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    lies = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Prefix": "/elsewhere", "X-Forwarded-Proto": "https"}
+
+    def ask() -> dict:
+        return requests.get(f"http://127.0.0.1:{port}/people", headers=lies, timeout=10, proxies={"http": ""}).json()
+
+    try:
+        end = time.monotonic() + 20
+        while True:
+            try:
+                first = ask()
+                break
+            except requests.RequestException:
+                assert time.monotonic() < end
+                time.sleep(0.05)
+        assert (first["For"], first["Prefix"], first["Proto"]) == (["127.0.0.1"], None, ["http"])
+        assert {ask()["node"] for _ in range(10)} == {node.server_port for node in nodes}
+        nodes[0].shutdown()
+        nodes[0].server_close()
+        assert {ask()["node"] for _ in range(10)} == {nodes[1].server_port}
+    finally:
+        balancer.terminate()
+        balancer.wait(10)
+        for node, thread in zip(nodes, threads, strict=True):
+            node.shutdown()
+            node.server_close()
+            thread.join(10)
 
 
 @pytest.mark.slow
