@@ -325,8 +325,8 @@ def test_nodes_hold_together(rendered, reader_routes):
     final = stages()[-1]
     user = next(rest for name, rest in final if name == "USER").split(":")[0]
     documented = (ROOT / "docs" / "scale.md").read_text("utf-8")
-    for workload in of_kind(rendered, "Deployment", "StatefulSet", "Job"):
-        pod = workload["spec"]["template"]
+    for workload in of_kind(rendered, "Deployment", "StatefulSet", "Job", "CronJob"):
+        pod = workload["spec"].get("jobTemplate", workload)["spec"]["template"]
         spec = pod["spec"]
         (container,) = spec["containers"]
         assert container["image"] == "registry.example.org/recognizer:latest", "the overlay's"
@@ -345,7 +345,7 @@ def test_nodes_hold_together(rendered, reader_routes):
                 assert ("ConfigMap", source["configMapRef"]["name"]) in names
             else:
                 assert f"secret generic {source['secretRef']['name']} " in documented
-        if workload["kind"] == "Job":
+        if workload["kind"] in ("Job", "CronJob"):
             continue
         assert workload["spec"]["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
         for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
@@ -511,6 +511,36 @@ def test_haproxy_would_take_its_configuration():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.e2e
+def test_pods_that_are_gone_are_forgotten(database_url, tmp_path):
+    import psycopg
+
+    (job,) = load(NODES / "base" / "forgetting.yml")
+    (container,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    (deployment,) = of_kind(load(NODES / "base" / "nodes.yml"), "Deployment")
+    pods = deployment["metadata"]["name"]
+    rows = {"n-1": (f"{pods}-1a-x", 25), "n-2": (f"{pods}-1a-y", 23), "n-3": ("recognizer-camera-0", 25)}
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        for node, (name, hours) in rows.items():
+            connection.execute(
+                "insert into node (id, name, version, applied, seen) "
+                "values (%s, %s, '1', 0, now() - make_interval(hours => %s))",
+                (node, name, hours),
+            )
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)} | {
+            "PYTHONPATH": str(ROOT),
+            "RECOGNIZER_DATABASE_URL": database_url,
+            "RECOGNIZER_PHOTOS": "/photos",
+            "RECOGNIZER_STATE_DIR": str(tmp_path / "state"),
+        }
+        done = subprocess.run(
+            [sys.executable, *container["command"][1:]], env=environment, cwd=tmp_path, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        assert {row[0] for row in connection.execute("select id from node").fetchall()} == {"n-2", "n-3"}
+
+
 class _Node(http.server.BaseHTTPRequestHandler):
     """Says which of two servers it is, and what the balancer said of the client."""
 
@@ -574,6 +604,8 @@ def test_a_node_that_goes_is_not_noticed_behind_the_balancer(tmp_path):
 @pytest.mark.e2e
 def test_tables_are_made_once_by_compose_and_kubernetes(cluster, tmp_path):
     """An empty database gets its tables from the one's command, and the other's finds nothing to do."""
+    import psycopg
+
     (job,) = load(NODES / "base" / "migration.yml")
     (container,) = job["spec"]["template"]["spec"]["containers"]
     command = container["command"][-1]
@@ -590,10 +622,8 @@ def test_tables_are_made_once_by_compose_and_kubernetes(cluster, tmp_path):
         environment["RECOGNIZER_PHOTOS"] = photos
         done = subprocess.run(["sh", "-c", command], env=environment, cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-    shown = subprocess.run(
-        [sys.executable, "-m", "recognizer", "database", "status", "--json"], env=environment, capture_output=True, text=True
-    )
-    assert json.loads(shown.stdout)["people"] == 0
+    with psycopg.connect(url.read_text()) as connection:
+        assert connection.execute("select count(*) from subject").fetchone() == (0,)
     url.write_text("postgresql://nobody@127.0.0.1:1/none")
     assert subprocess.run(["sh", "-c", command], env=environment, cwd=tmp_path, capture_output=True).returncode != 0
 
