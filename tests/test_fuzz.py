@@ -228,6 +228,14 @@ def test_a_damaged_cache_gives_what_was_written_or_nothing_and_works_on(changes,
         check_cache(Path(folder))
 
 
+def test_a_damaged_head_that_speaks_of_pointer_maps_is_no_full_disk(tmp_path):
+    data = bytearray(cache_file())
+    data[52:56] = b"@\0\0\0"  # the largest root page: not 0 where SQLite keeps pointer maps
+    data[33842] = 0  # and a row that makes the file be written anew
+    (tmp_path / "encodings.sqlite").write_bytes(data)
+    check_cache(tmp_path)
+
+
 @pytest.mark.slow
 @examples(60)
 @given(st.integers(0, 10**6), st.integers(0, 7))

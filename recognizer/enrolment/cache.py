@@ -253,6 +253,8 @@ class EncodingsCache:
             connection.execute("PRAGMA secure_delete = ON")  # a deleted face is overwritten, not only unlinked
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
+            if connection.execute("PRAGMA auto_vacuum").fetchone()[0]:  # never set here; SQLite would find the disk full
+                raise sqlite3.DatabaseError("the head of the file is not as it was made")
             if connection.execute("PRAGMA user_version").fetchone()[0] not in (0, VERSION):
                 for table in ("files", "encodings", "thumbnails", "folders", "meta"):
                     connection.execute(f"DROP TABLE IF EXISTS {table}")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from recognizer.backup.backup_file import BackupReader
+from recognizer.core.particulars import FILE as ABOUT_FILE
 
 from .. import fuzz
 from .homes import PICTURE, answers, cli, people
@@ -227,7 +228,7 @@ def held_in(file: Path) -> dict:
     with BackupReader(file, None) as reader:
         data = {path: b"".join(reader.read(member)) for path, member in reader.members.items()}
     for path, content in data.items():
-        if path.startswith("known_faces/"):
+        if path.startswith("known_faces/") and not path.endswith(f"/{ABOUT_FILE}"):
             photos.setdefault(path.split("/")[1], []).append(content)
     return {"photos": photos, "names": set(json.loads(data["state/audit/names.json"]).values())}
 
