@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import http.server
 import json
+import logging
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
+import requests
 
+from recognizer.core import logs
 from recognizer.core.metrics import METRICS, PROCESS_METRICS
-from recognizer.core.settings import PREFIX, SETTINGS
+from recognizer.core.settings import PREFIX, SETTINGS, Settings, secret_file
 
+from .brokers import free_port
 from .e2e.serving import Server
 
 yaml = pytest.importorskip("yaml")
@@ -24,6 +31,11 @@ ROOT = Path(__file__).resolve().parents[1]
 DEPLOY = ROOT / "deploy"
 DOCKERFILE = DEPLOY / "Dockerfile"
 KUBERNETES = sorted((DEPLOY / "kubernetes").glob("*.yml"))
+NODES = DEPLOY / "kubernetes" / "nodes"
+#: Of nodes that share a database; values of a Helm chart are no resource.
+MANIFESTS = sorted(path for path in NODES.rglob("*.yml") if path.name not in ("kustomization.yml", "adapter-values.yml"))
+KUSTOMIZATIONS = sorted(NODES.rglob("kustomization.yml"))
+OVERLAYS = sorted(path.parent for path in KUSTOMIZATIONS if path.parent.parent.name == "overlays")
 DASHBOARDS = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))
 FILES = sorted(path for path in DEPLOY.rglob("*") if path.is_file())
 
@@ -191,6 +203,7 @@ def test_compose_mounts_files_that_are_there():
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(DEPLOY)))
 def test_every_setting_that_is_named_exists(path):
     settings = {PREFIX + item.name.upper() for item in SETTINGS}
+    settings |= {file for item in SETTINGS if (file := secret_file(item.name))}
     assert set(re.findall(rf"{PREFIX}[A-Z_]+", path.read_text("utf-8"))) <= settings
 
 
@@ -234,6 +247,385 @@ def test_the_deployment_holds_together(reader_routes):
         assert environ(final)[name].startswith(data + "/")
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
     assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
+    assert pod["spec"]["enableServiceLinks"] is False, "RECOGNIZER_PORT and others, of the service, are no settings"
+
+
+# -- nodes that share a database ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: str(path.relative_to(NODES)))
+def test_kubernetes_would_take_each_part(path):
+    validate = pytest.importorskip("kubernetes_validate").validate
+    for each in load(path):
+        validate(each, "1.31", strict=True)
+
+
+@pytest.mark.parametrize("path", KUSTOMIZATIONS, ids=lambda path: str(path.parent.relative_to(NODES)))
+def test_a_kustomization_names_what_there_is(path):
+    (content,) = load(path)
+    assert content["kind"] == ("Component" if path.parent.parent.name == "components" else "Kustomization")
+    assert content["namespace"] == "recognizer-nodes", "without it, names in components and base do not find each other"
+    for name in content["resources"]:
+        assert (path.parent / name).exists(), name
+    for name in content.get("components", ()):
+        assert (path.parent / name / "kustomization.yml").is_file(), name
+    assert {file.name for file in path.parent.glob("*.yml")} - {"kustomization.yml", "adapter-values.yml"} <= set(
+        content["resources"]
+    )
+    for patch in content.get("patches", ()):
+        assert yaml.safe_load(patch["patch"])
+
+
+def test_every_component_is_of_some_overlay():
+    used = {(path / name).resolve() for path in OVERLAYS for name in load(path / "kustomization.yml")[0]["components"]}
+    assert used == {path.parent for path in KUSTOMIZATIONS if path.parent.parent.name == "components"}
+
+
+_RENDERED: dict[Path, list[dict]] = {}
+
+
+@pytest.fixture(params=OVERLAYS, ids=lambda path: path.name)
+def rendered(request) -> list[dict]:
+    """What `kubectl apply -k` would send."""
+    if request.param not in _RENDERED:
+        kubectl = shutil.which("kubectl")
+        if not kubectl:
+            pytest.skip("kubectl is not installed (Debian 13: kubernetes-client)")
+        done = subprocess.run([kubectl, "kustomize", request.param], capture_output=True, text=True)
+        if "unknown command" in done.stderr:
+            pytest.skip("this kubectl has no kustomize")
+        assert done.returncode == 0, done.stderr
+        _RENDERED[request.param] = list(yaml.safe_load_all(done.stdout))
+    return _RENDERED[request.param]
+
+
+def of_kind(found: list[dict], *kinds: str) -> list[dict]:
+    return [each for each in found if each["kind"] in kinds]
+
+
+def labelled(found: list[dict], selector: dict) -> list[dict]:
+    """What has pods that a selector means."""
+    return [
+        each
+        for each in of_kind(found, "Deployment", "StatefulSet")
+        if selector.items() <= each["spec"]["template"]["metadata"]["labels"].items()
+    ]
+
+
+def test_kubernetes_would_take_an_overlay(rendered):
+    validate = pytest.importorskip("kubernetes_validate").validate
+    for each in rendered:
+        validate(each, "1.31", strict=True)
+        assert each["kind"] == "Namespace" or each["metadata"]["namespace"] == "recognizer-nodes"
+
+
+def test_nodes_hold_together(rendered, reader_routes):
+    names = {(each["kind"], each["metadata"]["name"]) for each in rendered}
+    assert len(names) == len(rendered)
+    final = stages()[-1]
+    user = next(rest for name, rest in final if name == "USER").split(":")[0]
+    documented = (ROOT / "docs" / "scale.md").read_text("utf-8")
+    for workload in of_kind(rendered, "Deployment", "StatefulSet", "Job", "CronJob"):
+        pod = workload["spec"].get("jobTemplate", workload)["spec"]["template"]
+        spec = pod["spec"]
+        (container,) = spec["containers"]
+        assert container["image"] == "registry.example.org/recognizer:latest", "the overlay's"
+        assert spec["enableServiceLinks"] is False and spec["automountServiceAccountToken"] is False
+        assert spec["securityContext"]["runAsNonRoot"] is True and str(spec["securityContext"]["runAsUser"]) == user
+        assert container["securityContext"]["readOnlyRootFilesystem"] is True
+        assert container["securityContext"]["capabilities"]["drop"] == ["ALL"]
+        volumes = {each["name"] for each in spec["volumes"]}
+        volumes |= {each["metadata"]["name"] for each in workload["spec"].get("volumeClaimTemplates", ())}
+        assert {mount["name"] for mount in container["volumeMounts"]} == volumes
+        for volume in spec["volumes"]:
+            if "persistentVolumeClaim" in volume:
+                assert ("PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]) in names
+        for source in container["envFrom"]:
+            if "configMapRef" in source:
+                assert ("ConfigMap", source["configMapRef"]["name"]) in names
+            else:
+                assert f"secret generic {source['secretRef']['name']} " in documented
+        if workload["kind"] in ("Job", "CronJob"):
+            continue
+        assert workload["spec"]["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            assert container[probe]["httpGet"]["path"] in reader_routes
+        assert container["readinessProbe"]["httpGet"]["path"] == "/health/ready"
+        assert pod["metadata"]["annotations"]["prometheus.io/path"] in reader_routes
+        # ten seconds for the server after what it waits before
+        assert spec["terminationGracePeriodSeconds"] > 10 + int(container["lifecycle"]["preStop"]["exec"]["command"][1])
+        assert f"EXPOSE {container['ports'][0]['containerPort']}" in [f"{name} {rest}" for name, rest in final]
+    for service in of_kind(rendered, "Service"):
+        assert len(labelled(rendered, service["spec"]["selector"])) == 1
+    (budget,) = of_kind(rendered, "PodDisruptionBudget")
+    (guarded,) = labelled(rendered, budget["spec"]["selector"]["matchLabels"])
+    scalers = of_kind(rendered, "HorizontalPodAutoscaler")
+    assert ("replicas" in guarded["spec"]) != bool(scalers), "two say how many"
+    least = scalers[0]["spec"]["minReplicas"] if scalers else guarded["spec"]["replicas"]
+    assert budget["spec"]["minAvailable"] < least, "no machine could be emptied"
+    for policy in of_kind(rendered, "NetworkPolicy"):
+        assert labelled(rendered, policy["spec"]["podSelector"]["matchLabels"])
+
+
+def test_nodes_are_given_settings_that_work_together(rendered, tmp_path):
+    """What each pod gets makes settings, with files of its secret that the documentation tells to make."""
+    configs = {each["metadata"]["name"]: each["data"] for each in of_kind(rendered, "ConfigMap")}
+    documented = (ROOT / "docs" / "scale.md").read_text("utf-8")
+    for workload in of_kind(rendered, "Deployment", "StatefulSet"):
+        spec = workload["spec"]["template"]["spec"]
+        (container,) = spec["containers"]
+        told = {}
+        for source in container["envFrom"]:
+            told |= configs.get(source.get("configMapRef", {}).get("name"), {})
+        pod = f"{workload['metadata']['name']}-0"
+        for each in container["env"]:
+            told[each["name"]] = each.get("value", pod).replace("$(POD_NAME)", pod)
+        (secrets,) = (each for each in spec["volumes"] if "secret" in each)
+        place = next(mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == secrets["name"])
+        for name, value in told.items():
+            if name.endswith("_FILE"):
+                assert Path(value).parent == Path(place)
+                assert f"--from-file={Path(value).name}=" in documented
+                told[name] = str(tmp_path / name)
+                Path(told[name]).write_text("postgresql://recognizer@db/recognizer" if "DATABASE" in name else "x" * 40)
+        settings = Settings.from_environment(told)
+        assert settings.database_url and settings.photos and settings.admin_key and settings.encryption_key_file
+        assert settings.node_cameras == (workload["kind"] == "StatefulSet")
+        if settings.node_cameras:
+            (service,) = (each for each in of_kind(rendered, "Service") if each["spec"].get("clusterIP") == "None")
+            host = f"{pod}.{service['metadata']['name']}"
+            assert settings.node_url == f"http://{host}:{service['spec']['ports'][0]['port']}"
+            assert workload["spec"]["serviceName"] == service["metadata"]["name"] and workload["spec"]["replicas"] == 1
+        if settings.photos.startswith("/"):
+            assert settings.photos in [mount["mountPath"] for mount in container["volumeMounts"]]
+
+
+def test_the_autoscaler_reads_a_metric_of_ours():
+    folder = NODES / "components" / "autoscaling"
+    (scaler,) = load(folder / "autoscaler.yml")
+    (metric,) = scaler["spec"]["metrics"]
+    name = metric["pods"]["metric"]["name"]
+    assert name in SERIES
+    (deployment,) = of_kind(load(NODES / "base" / "nodes.yml"), "Deployment")
+    assert scaler["spec"]["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
+    (values,) = load(folder / "adapter-values.yml")
+    (rule,) = values["rules"]["custom"]
+    assert rule["name"] == {"matches": name, "as": name}
+    assert [each for each, _ in selectors(rule["seriesQuery"])] == [name]
+    query = rule["metricsQuery"].replace("<<.GroupBy>>", "pod").replace("<<.Series>>", name)
+    assert selectors(query.replace("<<.LabelMatchers>>", 'pod="a"')) == [(name, {"pod"})]
+
+
+def nodes_compose() -> dict:
+    (content,) = load(DEPLOY / "compose.nodes.yml")
+    return content
+
+
+def test_compose_of_nodes_holds_together():
+    compose = nodes_compose()
+    services = compose["services"]
+    assert {"database", "store", "migration", "node-a", "node-b", "balancer", "prometheus", "grafana"} == set(services)
+    used = {"volumes": set(), "secrets": set()}
+    for name, service in services.items():
+        for port in service.get("ports", ()):
+            assert port.startswith("127.0.0.1:"), f"{name} answers other machines"
+        for volume in service.get("volumes", ()):
+            source = volume.split(":")[0]
+            if source.startswith("."):
+                assert (DEPLOY / source).exists(), source
+            else:
+                used["volumes"].add(source)
+        used["secrets"] |= set(service.get("secrets", ()))
+        for other, wait in service.get("depends_on", {}).items():
+            assert other in services
+            assert wait["condition"] != "service_healthy" or "healthcheck" in services[other]
+        assert service["cap_drop"] == ["ALL"] and service["security_opt"] == ["no-new-privileges:true"]
+        if "build" in service:
+            build = service["build"]
+            assert (DEPLOY / build["context"] / build["dockerfile"]).samefile(DOCKERFILE)
+            assert service["read_only"] is True
+    assert used["volumes"] == set(compose["volumes"]) and used["secrets"] == set(compose["secrets"])
+    documented = (ROOT / "docs" / "scale.md").read_text("utf-8")
+    asked = set(re.findall(r"\$\{([A-Z_]+)", (DEPLOY / "compose.nodes.yml").read_text()))
+    for name in asked | {secret["environment"] for secret in compose["secrets"].values()}:
+        assert f"export {name}=" in documented, name
+
+
+def test_nodes_of_compose_are_given_settings_that_work_together(tmp_path):
+    compose = nodes_compose()
+    services = compose["services"]
+    proxy = services["balancer"]["networks"]["default"]["ipv4_address"]
+    for name in ("node-a", "node-b"):
+        told = {key: value for key, value in services[name]["environment"].items() if key.startswith(PREFIX)}
+        for key, value in told.items():
+            if key.endswith("_FILE"):
+                assert Path(value).parent == Path("/run/secrets") and Path(value).name in services[name]["secrets"]
+                told[key] = str(tmp_path / key)
+                Path(told[key]).write_text("postgresql://recognizer@db/recognizer" if "DATABASE" in key else "x" * 40)
+        settings = Settings.from_environment(told)
+        assert settings.database_url and settings.admin_key and settings.encryption_key_file
+        assert settings.photos == "s3://faces/photos" and settings.node_url == f"http://{name}:8000"
+        assert told["RECOGNIZER_TRUSTED_PROXIES"] == proxy
+        assert services[name]["environment"]["AWS_ENDPOINT_URL"] == "http://store:9000"
+        assert services[name]["depends_on"]["migration"]["condition"] == "service_completed_successfully"
+    (config,) = load(DEPLOY / "prometheus.nodes.yml")
+    (job,) = config["scrape_configs"]
+    assert job["static_configs"] == [{"targets": ["node-a:8000", "node-b:8000"]}]
+    assert Path(job["authorization"]["credentials_file"]).name in services["prometheus"]["secrets"]
+    assert all((DEPLOY / rules).is_file() for rules in config["rule_files"])
+
+
+def test_what_is_added_to_the_image_can_be_installed():
+    added = {
+        part for service in nodes_compose()["services"].values() for part in service.get("build", {}).get("args", {}).values()
+    }
+    assert added == {"postgres"}
+    copied = [source for sources, _ in copies(stages()[0]) for source in sources]
+    named = re.search(r'"([a-z ]+)" are all there are', DOCKERFILE.read_text("utf-8"))
+    assert named and all(f"requirements-{extra}.txt" in copied for extra in {*named[1].split(), *added})
+
+
+@pytest.mark.parametrize("extras", ["", "postgres", "postgres otel"])
+def test_extras_are_installed_after_the_rest(extras, tmp_path):
+    run = next(rest for name, rest in stages()[0] if name == "RUN" and "$EXTRAS" in rest)
+    script = run.replace("/opt/recognizer/bin/pip install", "echo").replace("python -m venv /opt/recognizer", "true")
+    done = subprocess.run(["sh", "-c", script], env={**os.environ, "EXTRAS": extras}, capture_output=True, text=True)
+    wanted = ["requirements.txt", *(f"requirements-{extra}.txt" for extra in extras.split())]
+    assert done.stdout.splitlines() == [f"-r {each}" for each in wanted]
+
+
+def test_the_balancer_sends_to_the_nodes_that_are_ready(reader_routes):
+    text = (DEPLOY / "haproxy.cfg").read_text("utf-8")
+    check = re.search(r"option httpchk GET (\S+)", text)
+    assert check and check[1] == "/health/ready" and check[1] in reader_routes
+    assert re.findall(r"^    server (\S+) (\S+) check", text, re.M) == [(name, f"{name}:8000") for name in ("node-a", "node-b")]
+    for header in ("X-Forwarded-For", "X-Forwarded-Prefix"):
+        assert f"http-request del-header {header}\n" in text, "a client could name another address or place"
+
+
+def test_haproxy_would_take_its_configuration():
+    haproxy = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
+    if not haproxy:
+        pytest.skip("haproxy is not installed")
+    done = subprocess.run([haproxy, "-c", "-f", DEPLOY / "haproxy.cfg"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+def test_pods_that_are_gone_are_forgotten(database_url, tmp_path):
+    import psycopg
+
+    (job,) = load(NODES / "base" / "forgetting.yml")
+    (container,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    (deployment,) = of_kind(load(NODES / "base" / "nodes.yml"), "Deployment")
+    pods = deployment["metadata"]["name"]
+    rows = {"n-1": (f"{pods}-1a-x", 25), "n-2": (f"{pods}-1a-y", 23), "n-3": ("recognizer-camera-0", 25)}
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        for node, (name, hours) in rows.items():
+            connection.execute(
+                "insert into node (id, name, version, applied, seen) "
+                "values (%s, %s, '1', 0, now() - make_interval(hours => %s))",
+                (node, name, hours),
+            )
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)} | {
+            "PYTHONPATH": str(ROOT),
+            "RECOGNIZER_DATABASE_URL": database_url,
+            "RECOGNIZER_PHOTOS": "/photos",
+            "RECOGNIZER_STATE_DIR": str(tmp_path / "state"),
+        }
+        done = subprocess.run(
+            [sys.executable, *container["command"][1:]], env=environment, cwd=tmp_path, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        assert {row[0] for row in connection.execute("select id from node").fetchall()} == {"n-2", "n-3"}
+
+
+class _Node(http.server.BaseHTTPRequestHandler):
+    """Says which of two servers it is, and what the balancer said of the client."""
+
+    def do_GET(self):
+        sent = {name: self.headers.get_all(f"X-Forwarded-{name}") for name in ("For", "Prefix", "Proto")}
+        body = json.dumps({"node": self.server.server_port, **sent}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+def test_a_node_that_goes_is_not_noticed_behind_the_balancer(tmp_path):
+    haproxy = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
+    if not haproxy:
+        pytest.skip("haproxy is not installed")
+    nodes = [http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Node) for _ in range(2)]
+    threads = [threading.Thread(target=node.serve_forever, args=(0.02,)) for node in nodes]
+    port = free_port()
+    text = (DEPLOY / "haproxy.cfg").read_text("utf-8").replace("bind :8000", f"bind 127.0.0.1:{port}")
+    for name, node in zip(("node-a", "node-b"), nodes, strict=True):
+        text = text.replace(f"{name}:8000 check", f"127.0.0.1:{node.server_port} check").replace(" resolvers engine\n", "\n")
+    (tmp_path / "haproxy.cfg").write_text(text)
+    for thread in threads:
+        thread.start()
+    balancer = subprocess.Popen([haproxy, "-f", tmp_path / "haproxy.cfg"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    lies = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Prefix": "/elsewhere", "X-Forwarded-Proto": "https"}
+
+    def ask() -> dict:
+        return requests.get(f"http://127.0.0.1:{port}/people", headers=lies, timeout=10, proxies={"http": ""}).json()
+
+    try:
+        end = time.monotonic() + 20
+        while True:
+            try:
+                first = ask()
+                break
+            except requests.RequestException:
+                assert time.monotonic() < end
+                time.sleep(0.05)
+        assert (first["For"], first["Prefix"], first["Proto"]) == (["127.0.0.1"], None, ["http"])
+        assert {ask()["node"] for _ in range(10)} == {node.server_port for node in nodes}
+        nodes[0].shutdown()
+        nodes[0].server_close()
+        assert {ask()["node"] for _ in range(10)} == {nodes[1].server_port}
+    finally:
+        balancer.terminate()
+        balancer.wait(10)
+        for node, thread in zip(nodes, threads, strict=True):
+            node.shutdown()
+            node.server_close()
+            thread.join(10)
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+def test_tables_are_made_once_by_compose_and_kubernetes(cluster, tmp_path):
+    """An empty database gets its tables from the one's command, and the other's finds nothing to do."""
+    import psycopg
+
+    (job,) = load(NODES / "base" / "migration.yml")
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    command = container["command"][-1]
+    assert command in nodes_compose()["services"]["migration"]["command"][-1].splitlines()
+    url = tmp_path / "url"
+    url.write_text(cluster.make_database("template0"))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)} | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "RECOGNIZER_DATABASE_URL_FILE": str(url),
+        "RECOGNIZER_STATE_DIR": str(tmp_path / "state"),
+    }
+    for photos in ("/photos", "s3://faces/photos"):  # the job has neither the folder nor the bucket's credentials
+        environment["RECOGNIZER_PHOTOS"] = photos
+        done = subprocess.run(["sh", "-c", command], env=environment, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    with psycopg.connect(url.read_text()) as connection:
+        assert connection.execute("select count(*) from subject").fetchone() == (0,)
+    url.write_text("postgresql://nobody@127.0.0.1:1/none")
+    assert subprocess.run(["sh", "-c", command], env=environment, cwd=tmp_path, capture_output=True).returncode != 0
 
 
 @pytest.fixture
@@ -407,3 +799,18 @@ def test_panels_have_their_place():
             cells = {(column, row) for column in range(x, x + w) for row in range(y, y + h)}
             assert x + w <= 24 and not cells & taken, panel["title"]
             taken |= cells
+
+
+# -- logs --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_collector_of_logs_reads_fields_that_lines_have():
+    documented = set(re.findall(r"`(\w+)`", (ROOT / "docs" / "operations.md").read_text("utf-8").split("## Metrics")[0]))
+    text = (DEPLOY / "alloy.alloy").read_text("utf-8")
+    record = logging.LogRecord("recognizer.access", logging.ERROR, __file__, 1, "message", (), None)
+    fields = set(json.loads(logs.JsonFormatter().format(record)))
+    asked = set(re.findall(r'"(\w+)" = ""', text))
+    assert asked == {"time", "level", "logger"} and asked <= fields & documented
+    # what a component is sent to must be there
+    for kind, label in re.findall(r"(loki\.\w+|discovery\.\w+)\.(\w+)\.(?:receiver|output|targets)", text):
+        assert f'{kind} "{label}" {{' in text
