@@ -45,7 +45,7 @@ PEERS = {
 #: Programs that serve, by a word of their command line, with the markers of which a test needs one.
 PROGRAMS = {
     **dict.fromkeys(("hug", "gunicorn", "uvicorn", "waitress-serve", "serve"), ("e2e",)),
-    **dict.fromkeys(("mosquitto", "mediamtx", "rtsp_server.py"), ("network", "e2e")),
+    **dict.fromkeys(("mosquitto", "nginx", "mediamtx", "rtsp_server.py"), ("network", "e2e")),
     **dict.fromkeys(("chromium", "chromium-headless-shell", "google-chrome", "run-driver"), ("browser",)),
 }
 #: The markers of which a test needs one to listen on a socket of the network.

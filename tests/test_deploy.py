@@ -636,6 +636,79 @@ def reader_routes() -> set[str]:
     return {route.path for route in described_routes(api.api) if route.method == "GET"}
 
 
+# -- proxies and systemd -----------------------------------------------------------------------------------------------
+
+PROXIES = sorted((DEPLOY / "proxy").iterdir())
+
+
+def without_comments(path: Path) -> str:
+    return re.sub(r"^\s*#.*$", "", path.read_text("utf-8"), flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", PROXIES, ids=lambda path: path.name)
+def test_a_proxy_takes_what_the_server_takes_and_lets_it_refuse_the_rest(path):
+    (most,) = (int(item.default) for item in SETTINGS if item.name == "max_body_bytes")
+    text = without_comments(path)
+    sizes = re.findall(r"(?:client_max_body_size|max_size) (\d+)(?:m;|MB)", text)
+    assert len(sizes) == len(re.findall(r"proxy_pass|reverse_proxy", text)) == 2  # at the root, and below a path
+    for size in sizes:
+        assert most < int(size) * 1_000_000 < 1.1 * most
+
+
+@pytest.mark.parametrize("path", PROXIES, ids=lambda path: path.name)
+def test_a_proxy_says_what_is_to_be_trusted_and_buffers_no_stream(path):
+    text, comments = without_comments(path), path.read_text("utf-8")
+    assert "RECOGNIZER_TRUSTED_PROXIES=127.0.0.1" in comments
+    (hosts,) = re.findall(r"RECOGNIZER_ALLOWED_HOSTS=(\S+)", comments)
+    for host in hosts.split(","):
+        assert re.search(rf"^(?:    server_name )?{re.escape(host)}[; ]", text, re.MULTILINE), host
+    assert len(re.findall(r"proxy_buffering off|flush_interval -1", text)) == 2
+    # what a client sends is replaced, or removed
+    assert re.findall(r"X-Forwarded-Prefix(.*)", text) in [[' "";', " /face;"], ["", " /face"]]
+
+
+UNIT = DEPLOY / "systemd" / "recognizer.service"
+
+
+def unit() -> dict[str, list[str]]:
+    """The values of each key of the unit, in their order."""
+    found: dict[str, list[str]] = {}
+    for line in without_comments(UNIT).splitlines():
+        if "=" in line:
+            key, _, value = line.partition("=")
+            found.setdefault(key, []).append(value)
+    return found
+
+
+def test_the_service_starts_a_command_that_there_is_and_writes_where_it_may():
+    from recognizer.cli import main as cli
+
+    found = unit()
+    _, command, *options = found["ExecStart"][0].split()
+    serve = cli.get_command(None, command)
+    named = {name for option in serve.params for name in option.opts}
+    assert {option for option in options if option.startswith("-")} <= named
+    own = (f"/var/lib/{found['StateDirectory'][0]}", f"/var/cache/{found['CacheDirectory'][0]}")
+    told = dict(value.split("=", 1) for value in found["Environment"])
+    for name in ("RECOGNIZER_KNOWN_FACES", "RECOGNIZER_STATE_DIR", "RECOGNIZER_MODELS_DIR"):
+        assert told[name].startswith(own), name
+    assert found["User"] != ["root"] and found["ProtectSystem"] == ["strict"] and found["CapabilityBoundingSet"] == [""]
+    assert int(found["TimeoutStopSec"][0]) > 9  # what docs/operations.md promises
+
+
+def test_systemd_would_take_the_service(tmp_path):
+    analyze = shutil.which("systemd-analyze")
+    if not analyze:
+        pytest.skip("systemd-analyze is not installed")
+    copy = tmp_path / UNIT.name
+    # its program is not installed here
+    copy.write_text(re.sub(r"^ExecStart=\S+", f"ExecStart={sys.executable}", UNIT.read_text("utf-8"), flags=re.MULTILINE))
+    done = subprocess.run([analyze, "verify", "--man=no", copy], capture_output=True, text=True)
+    if done.returncode and str(copy) not in done.stderr and UNIT.name not in done.stderr:
+        pytest.skip(f"systemd-analyze does not work here: {done.stderr.strip()[-200:]}")
+    assert done.returncode == 0 and UNIT.name not in done.stderr, done.stderr
+
+
 # -- Prometheus and Grafana ------------------------------------------------------------------------------------------
 
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import ast
 import functools
+import json
 import re
 from pathlib import Path
 
 import pytest
 
 from recognizer.access import gate as auth
+from recognizer.cli import main as cli
+from recognizer.core.settings import PREFIX, SETTINGS
+from recognizer.events.appearances import KINDS
+from recognizer.events.home_assistant import Topics
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "howto").glob("*.md")])
 README_LINES = 150
 
 
@@ -90,3 +95,126 @@ def test_the_table_of_roles_lists_every_route_under_its_role():
         assert (first.strip("/") if in_words else first) in listed, (
             f"{method} {path} is for {role}, which docs/http.md does not say"
         )
+
+
+# -- how-tos: all that they name exists ------------------------------------------------------------------------------
+
+HOWTOS = sorted(path for path in (ROOT / "docs" / "howto").iterdir() if path.suffix in (".md", ".yaml"))
+
+
+def settings_named(text: str) -> set[str]:
+    return set(re.findall(rf"{PREFIX}[A-Z_]+", text))
+
+
+def routes_named(text: str) -> set[tuple[str | None, str]]:
+    """Method, if it is said, and path of every route that a page names, in words or in an address of a server."""
+    said = re.findall(r"\b(GET|POST|PATCH|PUT|DELETE) (/[^\s`'\"?,]*)", text)
+    addresses = re.findall(r"(?:127\.0\.0\.1|192\.168\.1\.7|SERVER):8000(/[^\s`'\"?]*)", text)
+    addresses += re.findall(r"faces\.example\.org(/[^\s`'\"?)]*)", text)
+    quoted = re.findall(r"base ?[+.] ?\"(/\w+)\"", text)
+    return {*said, *((None, path) for path in (*addresses, *quoted))}
+
+
+def is_route(method: str | None, path: str) -> bool:
+    patterns = ((verb, re.sub(r"\{\w+\}", "[^/]+", template)) for verb, template in auth.ROUTES)
+    return any(re.fullmatch(pattern, path) and method in (None, verb) for verb, pattern in patterns)
+
+
+def topics_named(text: str) -> set[str]:
+    return set(re.findall(r"\brecognizer/(?:cameras|people|status)\b[\w/+<>-]*", text))
+
+
+def is_topic(topic: str) -> bool:
+    topics = Topics("recognizer", "homeassistant")
+    cameras = {topics.camera("ID", leaf) for leaf in ("event", "state", "last", "picture")}
+    known = {topics.status, topics.person("ID"), *cameras}
+    return re.sub(r"(cameras|people)/[^/]+", r"\1/ID", topic) in known
+
+
+def commands_named(text: str) -> set[str]:
+    """The words after `recognizer` in commands, of which the first is one, and the second too if the first is a group."""
+    return set(re.findall(r"(?:^|`|/bin/|-u \w+ )recognizer ((?:[a-z]+[-a-z]*)(?: [a-z-]+)?)", text, re.MULTILINE))
+
+
+def is_command(words: str) -> bool:
+    first, _, second = words.partition(" ")
+    command = cli.commands.get(first)
+    return command is not None and (not second or not hasattr(command, "commands") or second in command.commands)
+
+
+@pytest.mark.parametrize("page", HOWTOS, ids=lambda page: page.name)
+def test_settings_routes_topics_and_commands_of_how_tos_exist(page):
+    text = page.read_text("utf-8")
+    assert settings_named(text) <= {PREFIX + item.name.upper() for item in SETTINGS}
+    assert not {(method, path) for method, path in routes_named(text) if not is_route(method, path)}
+    assert not {topic for topic in topics_named(text) if not is_topic(topic)}
+    assert not {words for words in commands_named(text) if not is_command(words)}
+
+
+def test_what_this_test_looks_for_is_found():
+    text = "".join(page.read_text("utf-8") for page in HOWTOS)
+    assert {"RECOGNIZER_MQTT_URL", "RECOGNIZER_TRUSTED_PROXIES"} <= settings_named(text)
+    assert {("POST", "/recognize"), (None, "/presence"), (None, "/recognize")} <= routes_named(text)
+    assert "recognizer/cameras/+/event" in topics_named(text)
+    assert {"archive add", "keys add", "doctor"} <= commands_named(text)
+    assert not is_route("POST", "/people") and not is_route("GET", "/nothing") and is_route("GET", "/people/Ada")
+    assert not is_topic("recognizer/cameras/+/name") and not is_command("archive burn") and not is_command("burn")
+
+
+def test_every_how_to_is_in_the_list_of_them():
+    listed = (ROOT / "docs" / "howto" / "index.md").read_text("utf-8")
+    assert not [
+        page.name for page in HOWTOS if page.suffix == ".md" and page.name != "index.md" and f"]({page.name})" not in listed
+    ]
+
+
+def test_the_blueprint_of_the_doorbell_fits_the_events():
+    yaml = pytest.importorskip("yaml")
+
+    class Loader(yaml.SafeLoader):
+        """Home Assistant's, as far as the tag for inputs goes."""
+
+    Loader.add_constructor("!input", lambda loader, node: ("input", node.value))
+    blueprint = yaml.load((ROOT / "docs" / "howto" / "doorbell-blueprint.yaml").read_text("utf-8"), Loader)
+    inputs = blueprint["blueprint"]["input"]
+    used = set(re.findall(r"\('input', '(\w+)'\)", str({key: value for key, value in blueprint.items() if key != "blueprint"})))
+    assert used == set(inputs)
+    options = [option["value"] for option in inputs["kinds"]["selector"]["select"]["options"]]
+    assert options == inputs["kinds"]["default"] and set(options) <= set(KINDS)
+    assert inputs["topic"]["default"] == Topics("recognizer", "homeassistant").camera("front-door", "event")
+
+
+def news_of(kind: str, subject: str | None, late: bool) -> dict:
+    return {"kind": kind, "subject": subject, "late": late, "camera": "door"}
+
+
+@pytest.mark.parametrize(
+    ("news", "people", "passes"),
+    [
+        (news_of("appeared", "Ada", False), [], True),
+        (news_of("appeared", "Ada", True), [], False),
+        (news_of("left", "Ada", False), [], False),
+        (news_of("appeared", "Ada", False), ["Joe"], False),
+        (news_of("appeared", "Joe", False), ["Joe"], True),
+        (news_of("unknown", None, False), ["Joe"], True),
+    ],
+)
+def test_the_blueprint_lets_through_what_it_says(news, people, passes):
+    jinja2 = pytest.importorskip("jinja2")
+    text = (ROOT / "docs" / "howto" / "doorbell-blueprint.yaml").read_text("utf-8")
+    (condition,) = re.findall(r"value_template: >\n((?: {6}.*\n)+)", text)
+    trigger = {"payload_json": news}
+    shown = jinja2.Template(condition).render(trigger=trigger, kinds=["appeared", "unknown"], people=people)
+    assert shown.strip() == str(passes)
+
+
+def test_the_flow_for_node_red_is_connected():
+    (flow,) = re.findall(r"^```json\n(.*?)^```$", (ROOT / "docs" / "howto" / "node-red.md").read_text("utf-8"), re.M | re.S)
+    nodes = {node["id"]: node for node in json.loads(flow)}
+    for node in nodes.values():
+        assert {to for wire in node.get("wires", ()) for to in wire} <= set(nodes)
+        assert len(node.get("wires", ())) == node.get("outputs", len(node.get("wires", ())))
+    (listening,) = (node for node in nodes.values() if node["type"] == "mqtt in")
+    assert nodes[listening["broker"]]["type"] == "mqtt-broker" and is_topic(listening["topic"])
+    (kinds,) = (node for node in nodes.values() if node["id"] == "faces-kind")
+    assert {rule["v"] for rule in kinds["rules"]} <= set(KINDS)
