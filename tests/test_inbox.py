@@ -147,6 +147,10 @@ def test_pictures_that_wait_are_dropped_by_an_erasure_and_the_one_being_examined
     assert not eraser.is_alive()
     wait_for(lambda: inbox.counts()["waiting"] == 0)
     assert inbox.strangers.all() == []  # the first was named, and the second dropped
+    inbox.offer(seen(shots["obama.jpg"], visit="third"))  # offered by whoever did not know yet
+    assert inbox.waiting_pictures(later) == 0
+    wait_for(lambda: inbox.counts()["waiting"] == 0)
+    assert inbox.strangers.all() == []
 
 
 @pytest.mark.parametrize("failure", [StorageError("the disk is full"), RuntimeError("odd")], ids=["disk", "odd"])

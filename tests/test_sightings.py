@@ -192,3 +192,12 @@ def test_pictures_from_before_an_erasure_are_dropped_and_the_track_goes_on():
     assert door.sightings.waiting_pictures(BEGIN + 1.5) == 0 and door.sightings.followed == 1
     door.show(3, seen())
     assert door.told and all(shot.time >= BEGIN + 1.5 for shot in door.told[0].shots)
+
+
+def test_a_frame_from_before_an_erasure_that_is_examined_after_it_gives_no_picture():
+    door = Door()
+    door.sightings.drop_pictures(BEGIN + 1.0)
+    door.show(0.9, seen())
+    assert door.sightings.followed == 1 and door.sightings.copied_pictures == 0
+    door.show(1.0, seen())
+    assert door.sightings.copied_pictures > 0 == door.sightings.waiting_pictures(BEGIN + 1.0)

@@ -8,6 +8,7 @@ offered is offered again as `named`.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -82,6 +83,8 @@ class Sightings:
         self._offer, self.rules = offer, rules or SightingRules()
         self._tracks: dict[tuple[str, int, float], _Track] = {}
         self._copied = 0
+        self._lock = threading.Lock()  # of the tracks' pictures, and of:
+        self._dropped_before = 0.0  # seconds since the epoch; older pictures are not taken any more
 
     def __call__(self, camera, result: FrameResult) -> None:
         """Process the result of a frame."""
@@ -128,9 +131,11 @@ class Sightings:
         return sum(shot.time < before for track in list(self._tracks.values()) for _, shot in list(track.shots))
 
     def drop_pictures(self, before: float) -> None:
-        """Drop all pictures from before a time; the tracks go on. May be called from any thread."""
-        for track in list(self._tracks.values()):
-            track.shots = [each for each in track.shots if each[1].time >= before]
+        """Drop all pictures from before a time, also those that are still to come; the tracks go on. Any thread may call."""
+        with self._lock:
+            self._dropped_before = max(self._dropped_before, before)
+            for track in list(self._tracks.values()):
+                track.shots = [each for each in track.shots if each[1].time >= before]
 
     def _follow(self, camera: str, face: TrackedFace, result: FrameResult) -> None:
         key = (camera, face.track, face.since)  # numbers begin anew when a pipeline does
@@ -169,8 +174,12 @@ class Sightings:
             if worst[1].worth >= value:
                 return
             others.remove(worst)
-        self._copied += 1
-        track.shots = [*others, (now, StrangerShot(cut(found.frame.pixels, found.box), found.frame.time, value))]
+        with self._lock:
+            if found.frame.time < self._dropped_before:  # a frame from before an erasure, examined after it
+                return
+            self._copied += 1
+            shot = StrangerShot(cut(found.frame.pixels, found.box), found.frame.time, value)
+            track.shots = [*(each for each in others if each[1].time >= self._dropped_before), (now, shot)]
 
     def _tell(self, camera: str, track: _Track, now: float) -> None:
         shots = tuple(shot for _, shot in track.shots if shot.worth > track.best)

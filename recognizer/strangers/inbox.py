@@ -68,6 +68,7 @@ class Inbox:
         self._wake = threading.Condition()
         self._working = self._closing = False
         self._compared: int | None = None
+        self._dropped_before = 0.0  # seconds since the epoch
         self._tidy_at = 0.0
         self._thread = threading.Thread(target=self._run, name="strangers", daemon=True)
         self._thread.start()
@@ -76,6 +77,7 @@ class Inbox:
         """Queue a sighting without waiting; returns whether there was room."""
         with self._wake:
             self._counts["offered"] += 1
+            sighting = _newer(sighting, self._dropped_before)
             if len(self._queue) >= QUEUED or self._closing:
                 self._counts["dropped"] += 1
                 return False
@@ -95,9 +97,13 @@ class Inbox:
             return sum(shot.time < before for sighting in self._queue for shot in sighting.shots)
 
     def drop_pictures(self, before: float) -> None:
-        """Drop the waiting pictures from before a time; what is being examined at the moment is stored when this returns."""
+        """Drop the pictures from before a time that wait, and those that are still offered.
+
+        What is being examined at the moment is stored when this returns.
+        """
         with self._wake:
-            kept = [replace(each, shots=tuple(shot for shot in each.shots if shot.time >= before)) for each in self._queue]
+            self._dropped_before = max(self._dropped_before, before)
+            kept = [_newer(each, before) for each in self._queue]
             dropped = sum(len(each.shots) for each in self._queue) - sum(len(each.shots) for each in kept)
             self._counts["dropped"] += dropped
             self._queue = deque(each for each in kept if each.shots or each.named)
@@ -181,3 +187,8 @@ class Inbox:
         if time.monotonic() >= self._tidy_at:
             self._tidy_at = time.monotonic() + _HOUSEKEEPING
             self.strangers.purge()
+
+
+def _newer(sighting: Sighting, time: float) -> Sighting:
+    """A sighting without the pictures from before a time."""
+    return replace(sighting, shots=tuple(shot for shot in sighting.shots if shot.time >= time))
