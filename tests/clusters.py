@@ -27,6 +27,7 @@ MISSING = (
 )
 #: Where a server of one's own is to be used: the folder that `python -m tests.clusters FOLDER` made and serves.
 RUNNING = os.environ.get("TEST_POSTGRES")
+_ENDED_BY_OTHERS: list[Cluster] = []
 _COUNTER = itertools.count()
 
 
@@ -221,6 +222,8 @@ def shared(folder: Path) -> Iterator[Cluster]:
                 cluster.stop()
                 noted.unlink()
                 shutil.rmtree(where, ignore_errors=True)
+            else:  # another process ends it; an object of a process that runs must not be collected while tests do
+                _ENDED_BY_OTHERS.append(cluster)
 
 
 if __name__ == "__main__":

@@ -219,6 +219,25 @@ def test_while_it_is_off_it_says_how_it_is_switched_on_and_why_it_is_not(chromiu
         assert visit.barriers() == []
 
 
+def test_new_strangers_are_counted_on_every_view_until_they_are_looked_at(visit, server, faces):
+    ask(server, faces["obama"])
+    before = server.get("/strangers", params={"since": "2090-01-01"}).json()
+    assert (before["total"], before["strangers"]) == (0, []) and len(inbox(server)) == 1
+    assert server.get("/strangers", params={"since": "soon"}).json()["error"]["code"] == "invalid_parameter"
+    page = visit.open("#/people")
+    badge = page.locator('.tabs [data-view="strangers"] .badge')
+    badge.get_by_text("1").first.wait_for()
+    assert badge.inner_text().split() == ["1", "new"] and not visit.barriers()
+    visit.shoot("badge")
+    page.get_by_role("link", name="Strangers").click()
+    page.locator(".strangers li").first.wait_for()
+    assert badge.count() == 0
+    page = visit.open("#/people")
+    with page.expect_response(lambda reply: "/strangers?" in reply.url):
+        pass
+    assert badge.count() == 0
+
+
 def test_dismissing_asks_first_and_never_again_says_what_is_kept(visit, server, faces):
     # the last test of this server: whoever it is never asked about again is in no inbox any more
     ask(server, faces["obama2"], faces["collins"])
@@ -237,25 +256,6 @@ def test_dismissing_asks_first_and_never_again_says_what_is_kept(visit, server, 
     page.locator("dialog").get_by_role("button", name="Never show again").click()
     page.get_by_role("heading", name="No strangers").wait_for()
     assert inbox(server) == []
-
-
-def test_new_strangers_are_counted_on_every_view_until_they_are_looked_at(visit, server, faces):
-    ask(server, faces["obama"])
-    before = server.get("/strangers", params={"since": "2090-01-01"}).json()
-    assert (before["total"], before["strangers"]) == (0, []) and len(inbox(server)) == 1
-    assert server.get("/strangers", params={"since": "soon"}).json()["error"]["code"] == "invalid_parameter"
-    page = visit.open("#/people")
-    badge = page.locator('.tabs [data-view="strangers"] .badge')
-    badge.get_by_text("1").first.wait_for()
-    assert badge.inner_text().split() == ["1", "new"] and not visit.barriers()
-    visit.shoot("badge")
-    page.get_by_role("link", name="Strangers").click()
-    page.locator(".strangers li").first.wait_for()
-    assert badge.count() == 0
-    page = visit.open("#/people")
-    with page.expect_response(lambda reply: "/strangers?" in reply.url):
-        pass
-    assert badge.count() == 0
 
 
 def test_every_view_says_how_far_the_encoding_is(visit, server):
