@@ -24,8 +24,9 @@ import numpy as np
 
 from recognizer.archive.photo_index import FaceKey
 from recognizer.core.disk import disk_errors
-from recognizer.core.errors import KeyMissing, SealBroken, StorageError
+from recognizer.core.errors import SealBroken, StorageError
 from recognizer.core.files import own_folder
+from recognizer.core.sealed_sqlite import must_reseal, prepare, transaction
 from recognizer.core.types import Box
 from recognizer.core.vault import Vault
 from recognizer.enrolment.cache import FileStamp
@@ -245,21 +246,10 @@ class ArchiveFile:
                 raise
 
     def _prepare(self) -> None:
-        run = self._connection.execute
-        run("PRAGMA secure_delete = ON")  # a deleted face is overwritten, not only unlinked
-        run("PRAGMA journal_mode = WAL")
-        run("PRAGMA synchronous = FULL")
-        version = run("PRAGMA user_version").fetchone()[0]
-        if version > VERSION:
-            raise StorageError(f"the index of the archive was written by a later release (version {version})")
-        self._connection.executescript(_TABLES)
-        run(f"PRAGMA user_version = {VERSION}")
-        wanted, held = None if self._vault is None else self._vault.current, self.meta("key")
-        if wanted == held:
-            return
-        if held is not None and (self._vault is None or held not in self._vault.ids):
-            raise KeyMissing(f"the index of the archive is encrypted with the key {held}, which is not there", key=held)
-        self._reseal(self._vault, held)
+        prepare(self._connection, "the index of the archive was", VERSION, _TABLES)
+        held = self.meta("key")
+        if must_reseal("the index of the archive is", held, self._vault):
+            self._reseal(self._vault, held)
 
     def close(self) -> None:
         with self._lock:
@@ -279,16 +269,10 @@ class ArchiveFile:
             if self._connection.in_transaction:  # part of another change
                 yield self._connection
                 return
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
+            with transaction(self._connection):
                 yield self._connection
                 number = int(self.meta("generation") or 0) + 1
                 self._set_meta("generation", str(number))
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
 
     def _rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple]:
         with self._lock, _storage_errors():

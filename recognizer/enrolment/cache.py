@@ -28,6 +28,7 @@ import numpy as np
 from recognizer.core.disk import disk_errors
 from recognizer.core.errors import KeyMissing, RecognizerError, SealBroken, StorageError
 from recognizer.core.files import own_folder
+from recognizer.core.sealed_sqlite import transaction
 from recognizer.core.vault import Vault
 
 log = logging.getLogger(__name__)
@@ -276,7 +277,7 @@ class EncodingsCache:
         wanted = self._vault.current if self._vault else None
         if _key_of(connection) == wanted:
             return
-        with _transaction(connection):
+        with transaction(connection):
             held = _key_of(connection)  # another process may have done it
             if held == wanted:
                 return
@@ -296,7 +297,7 @@ class EncodingsCache:
             held = _key_of(connection)
             if held is None:
                 return
-            with _transaction(connection):
+            with transaction(connection):
                 _reseal(connection, self._vault, held, plain=True)
                 connection.execute("DELETE FROM meta WHERE name = 'key'")
 
@@ -356,7 +357,7 @@ class EncodingsCache:
         complete = [(query, list(rows)) for query, rows in statements]  # the work may be done twice
 
         def work(connection: sqlite3.Connection) -> int:
-            with _transaction(connection):
+            with transaction(connection):
                 return [connection.executemany(query, rows).rowcount for query, rows in complete][-1]
 
         self._require_file()
@@ -648,24 +649,12 @@ def _several(photo: str) -> tuple[str, str]:
     return f"{photo}/", f"{photo}0"
 
 
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-
-
 def _rewrite(connection: sqlite3.Connection) -> None:
     """Rebuild all tables from the intact rows. Thumbnails and folders are dropped: they are made again when they are needed."""
     kept = {}
     for table in ("files", "encodings"):
         kept[table] = [row for row in connection.execute(f"SELECT * FROM {table}") if _is_sound(row)]
-    with _transaction(connection):
+    with transaction(connection):
         for table in ("files", "encodings", "thumbnails", "folders"):
             connection.execute(f"DROP TABLE {table}")
         for statement in filter(str.strip, _TABLES.split(";")):

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from recognizer.core.disk import disk_errors
-from recognizer.core.errors import KeyMissing, SealBroken, StorageError
+from recognizer.core.errors import SealBroken, StorageError
 from recognizer.core.files import own_folder
+from recognizer.core.sealed_sqlite import must_reseal, prepare, transaction
 from recognizer.core.vault import Vault
 
 #: The file's name in the state folder.
@@ -99,22 +100,11 @@ class VisitFile:
                 raise
 
     def _prepare(self) -> None:
-        run = self._connection.execute
-        run("PRAGMA secure_delete = ON")  # a deleted face is overwritten, not only unlinked
-        run("PRAGMA journal_mode = WAL")
-        run("PRAGMA synchronous = FULL")
-        version = run("PRAGMA user_version").fetchone()[0]
-        if version > VERSION:
-            raise StorageError(f"the visits were written by a later release (version {version})")
-        self._connection.executescript(_TABLES)
-        run(f"PRAGMA user_version = {VERSION}")
-        found = run("SELECT value FROM meta WHERE name = 'key'").fetchone()
-        held, wanted = found[0] if found else None, None if self._vault is None else self._vault.current
-        if held == wanted:
-            return
-        if held is not None and (self._vault is None or held not in self._vault.ids):
-            raise KeyMissing(f"the visits are encrypted with the key {held}, which is not there", key=held)
-        self._reseal(held, plain=False)
+        prepare(self._connection, "the visits were", VERSION, _TABLES)
+        found = self._connection.execute("SELECT value FROM meta WHERE name = 'key'").fetchone()
+        held = found[0] if found else None
+        if must_reseal("the visits are", held, self._vault):
+            self._reseal(held, plain=False)
 
     def close(self) -> None:
         with self._lock:
@@ -123,14 +113,8 @@ class VisitFile:
     @contextmanager
     def _change(self) -> Iterator[Callable[..., sqlite3.Cursor]]:
         with self._lock, _visit_errors():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
+            with transaction(self._connection):
                 yield self._connection.execute
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
 
     def _rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple]:
         with self._lock, _visit_errors():

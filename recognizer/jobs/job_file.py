@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from recognizer.core.disk import disk_errors
-from recognizer.core.errors import KeyMissing, StorageError
+from recognizer.core.errors import StorageError
 from recognizer.core.files import own_folder
+from recognizer.core.sealed_sqlite import must_reseal, prepare, transaction
 from recognizer.core.vault import Vault
 from recognizer.jobs.job_store import JobStore, Run
 
@@ -70,23 +71,12 @@ class JobFile(JobStore):
                 raise
 
     def _prepare(self) -> None:
-        run = self._connection.execute
-        run("PRAGMA auto_vacuum = INCREMENTAL")  # the space of photos is given back
-        run("PRAGMA secure_delete = ON")
-        run("PRAGMA journal_mode = WAL")
-        run("PRAGMA synchronous = FULL")
-        version = run("PRAGMA user_version").fetchone()[0]
-        if version > VERSION:
-            raise StorageError(f"the jobs were written by a later release (version {version})")
-        self._connection.executescript(_TABLES)
-        run(f"PRAGMA user_version = {VERSION}")
-        found = run("SELECT value FROM meta WHERE name = 'key'").fetchone()
-        held, wanted = found[0] if found else None, None if self._vault is None else self._vault.current
-        if held == wanted:
-            return
-        if held is not None and (self._vault is None or held not in self._vault.ids):
-            raise KeyMissing(f"the jobs are encrypted with the key {held}, which is not there", key=held)
-        self._reseal(held, plain=False)
+        self._connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # the space of photos is given back
+        prepare(self._connection, "the jobs were", VERSION, _TABLES)
+        found = self._connection.execute("SELECT value FROM meta WHERE name = 'key'").fetchone()
+        held = found[0] if found else None
+        if must_reseal("the jobs are", held, self._vault):
+            self._reseal(held, plain=False)
 
     def close(self) -> None:
         with self._lock:
@@ -95,14 +85,8 @@ class JobFile(JobStore):
     @contextmanager
     def _change(self) -> Iterator[Run]:
         with self._lock, _job_errors():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
+            with transaction(self._connection):
                 yield self._run
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
 
     def _run(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         return self._connection.execute(statement, values).fetchall()
