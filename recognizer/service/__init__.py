@@ -370,6 +370,7 @@ class Service:
             self._find_objects,
             reader=self.attribute_finder.reader if self.settings.attributes else None,
             forced=group.enrolment.is_forced,
+            lowerings=group.matcher.lowerings,
         )
 
     def _group_vision(self, name: str) -> GroupVision:
