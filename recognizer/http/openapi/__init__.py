@@ -10,6 +10,7 @@ from recognizer.core import errors
 from recognizer.core.errors import (
     BadRequest,
     CsrfRefused,
+    DamageRepaired,
     HostRefused,
     InvalidKey,
     InvalidParameter,
@@ -40,6 +41,7 @@ COMMON = (
     OriginRefused,
     RateLimited,
     StorageError,
+    DamageRepaired,
 )
 #: The lowest role that a route can require: every key has it.
 LEAST = "read"

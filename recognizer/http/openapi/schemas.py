@@ -229,6 +229,7 @@ _LEFT = dict.fromkeys(
         "visits",
         "archive",
         "jobs",
+        "damaged_files",
         "names",
         "leftovers",
     ),
@@ -901,6 +902,10 @@ SCHEMAS: dict[str, dict] = {
             "jobs": about(
                 {"type": ["object", "null"]}, "Jobs by state, and photos that wait and were processed; null without jobs."
             ),
+            "damaged": about(
+                array(TEXT),
+                "Files that were damaged and set aside, such as `visits.sqlite`. What was readable is still in use.",
+            ),
             "database": about(
                 closed({"reachable": BOOLEAN, "away_since": optional(NUMBER), "node": TEXT, "applied": COUNT}),
                 "The database that nodes share, only where there is one: since when it is away, in seconds since 1970, the id "
@@ -933,6 +938,7 @@ SCHEMAS: dict[str, dict] = {
             "visits": None,
             "archive": None,
             "jobs": None,
+            "damaged": [],
         },
     ),
     "FoundVisits": closed(
