@@ -361,6 +361,13 @@ class Settings:
         "`recognizer archive add` can add some.",
         shown="none",
     )
+    archive_video_minutes: int = _setting(
+        120,
+        _whole,
+        "Minutes of each video that the archive reads, from its beginning; 0 reads no videos.",
+        least=0,
+        most=1440,
+    )
     workers: int = _setting(
         0, _whole, "Number of photos processed in parallel; 0 uses one worker per processor core.", least=0, most=256
     )

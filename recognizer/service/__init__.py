@@ -180,7 +180,9 @@ class Service:
         )
         #: Faces that clients of other services ask about by an id.
         self.detected_faces = FaceStore()
-        self.archive = KeptArchive(state, self._bulk, self.gallery, self.matcher, self.vault, settings.archive_files)
+        self.archive = KeptArchive(
+            state, self._bulk, self.gallery, self.matcher, self.vault, settings.archive_files, settings.archive_video_minutes
+        )
         self.finder = ObjectFinder(settings.models_dir, settings.object_threshold)
         self.attribute_finder = AttributeFinder(settings.models_dir, settings.attributes)
         self.recognition = Recognition(

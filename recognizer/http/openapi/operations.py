@@ -445,6 +445,7 @@ PARAMETERS: dict[str, tuple[str, object]] = {
     "cursor": ("The cursor of the page before.", "MC42MiAzYzE3Lzc"),
     "PATCH /archive/photos/{photo_id}/faces/{face} face": ("The face's number on the photo.", 0),
     "GET /archive/photos/{photo_id}/faces/{face}/thumbnail.jpg face": ("The face's number on the photo.", 0),
+    "time_s": ("Of a video: seconds from its beginning; by default where its first face is.", 12.5),
     "no_face": ("Whether the box shows no face.", True),
     "named": ("Only groups with a name, or only those without.", True),
     "suggested": ("Only groups for which a name is suggested, or only those without.", True),

@@ -108,10 +108,12 @@ def add_routes(route: Router, site: Site) -> None:
         return archive_replies.found(site.service.archive, site.service.archive.find(probes, wanted, people))
 
     @route.get("/archive/photos/{photo_id}")
-    def get_archive_photo(response, photo_id: text):
-        """A photo of the archive, as a JPEG of at most 1,600 pixels."""
+    def get_archive_photo(response, photo_id: text, time_s: fraction = None):
+        """A photo of the archive, or the frame of a video at a time, as a JPEG of at most 1,600 pixels."""
+        if time_s is not None and not 0 <= time_s <= 1_000_000:
+            raise InvalidParameter("time_s: expected seconds from the beginning of the video")
         response.content_type = "image/jpeg"
-        return site.service.archive.shown_photo(photo_id)
+        return site.service.archive.shown_photo(photo_id, time_s)
 
     @route.get("/archive/photos/{photo_id}/faces/{face}/thumbnail.jpg")
     def get_archive_thumbnail(response, photo_id: text, face: event_id_type):
