@@ -80,6 +80,7 @@ ROUTES: dict[tuple[str, str], str] = {
     ("GET", "/events"): READ,
     ("GET", "/events/{event}"): READ,
     ("GET", "/events/{event}/thumbnail.jpg"): READ,
+    ("GET", "/events/{event}/scene.jpg"): READ,
     ("POST", "/enroll"): WRITE,
     ("PATCH", "/people/{person}"): WRITE,
     ("DELETE", "/people/{person}"): WRITE,

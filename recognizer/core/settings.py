@@ -538,6 +538,11 @@ class Settings:
     event_unknown_seconds: float = _setting(
         2.0, float, "Seconds that a face must stay without a match before an `unknown` event.", least=0, most=300
     )
+    event_scenes: bool = _setting(
+        False,
+        _switch,
+        "Store the camera's whole picture with each `appeared` and `unknown` event; it shows everybody else who is there, too.",
+    )
     event_unknown_quality: float = _setting(
         0.0,
         float,

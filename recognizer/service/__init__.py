@@ -206,6 +206,7 @@ class Service:
             self.vault,
             self._is_enrolled,
             announced=settings.events and settings.mqtt_url is not None,
+            scenes=settings.event_scenes,
         )
         self._other_caches = other_caches = OtherCachesHolding(enrolment, [state / name for name in reseal.CACHES[1:]])
         self.visits = KeptVisits(

@@ -230,9 +230,12 @@ OPERATIONS: dict[str, Operation] = {
     "GET /cameras/{camera}/snapshot.jpg": Operation(
         "Cameras", {200: {JPEG: "Photo"}}, (CameraNotFound, AttributesOff, CameraUnavailable, CameraElsewhere, Busy)
     ),
-    "GET /events": Operation("Events", {200: {JSON: "Events", "text/event-stream": "Stream"}}, (EventsOff, StorageError, Busy)),
+    "GET /events": Operation(
+        "Events", {200: {JSON: "Events", "text/event-stream": "Stream", "text/csv": "Table"}}, (EventsOff, StorageError, Busy)
+    ),
     "GET /events/{event}": Operation("Events", _json("Event"), (EventNotFound, EventsOff, StorageError)),
     "GET /events/{event}/thumbnail.jpg": Operation("Events", {200: {JPEG: "Photo"}}, (EventNotFound, EventsOff, StorageError)),
+    "GET /events/{event}/scene.jpg": Operation("Events", {200: {JPEG: "Photo"}}, (EventNotFound, EventsOff, StorageError)),
     "GET /audit": Operation("Access", _json("AuditLines")),
     "GET /backup": Operation("Server", {200: {ZIP: "Backup"}}, (Busy,)),
     "GET /strangers": Operation("Strangers", _json("Strangers"), (StorageError,)),
@@ -377,7 +380,12 @@ PARAMETERS: dict[str, tuple[str, object]] = {
     "GET /events limit": ("Maximum number of events; for format=json.", 100),
     "GET /events camera": ("Only events of the camera with this id.", "door"),
     "GET /events subject": ("Only events of this person.", "Joe Biden"),
-    "GET /events format": ("json returns a page of past events, sse streams events as they happen.", "json"),
+    "GET /events format": (
+        "json returns a page of past events, csv past events as a table, sse streams events as they happen.",
+        "json",
+    ),
+    "GET /events since": ("Only events then or later: a day, or a time in ISO 8601; not for a stream.", "2026-11-20"),
+    "GET /events until": ("Only events then or before: a day, which is included, or a time.", "2026-11-30"),
     "source": (
         "Source of the frames: a webcam's number, an rtsp, rtmp, http or https URL, a file that the settings allow, or "
         "test: for a test pattern.",

@@ -778,11 +778,13 @@ SCHEMAS: dict[str, dict] = {
             "replaces": COUNT,
             "same_as": COUNT,
             "reason": TEXT,
+            "scene": about(TEXT, "The whole picture of the camera, with RECOGNIZER_EVENT_SCENES."),
+            "scene_faces": about(COUNT, "How many faces are on it."),
             "attributes": about(
                 {"type": "object"}, "How the person looked, of RECOGNIZER_EVENT_ATTRIBUTES: age, gender, expression."
             ),
         },
-        may=("since", "seconds", "appearance", "replaces", "same_as", "reason", "attributes"),
+        may=("since", "seconds", "appearance", "replaces", "same_as", "reason", "scene", "scene_faces", "attributes"),
         example=_EVENT,
     ),
     "Events": closed(
