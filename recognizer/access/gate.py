@@ -127,6 +127,7 @@ ROUTES: dict[tuple[str, str], str] = {
     ("POST", "/archive/people/{group_id}/accept"): WRITE,
     ("POST", "/archive/people/{group_id}/refuse"): WRITE,
     ("POST", "/archive/people/{group_id}/join"): WRITE,
+    ("POST", "/archive/people/{group_id}/apart"): WRITE,
     ("POST", "/archive/people/{group_id}/enroll"): WRITE,
     ("POST", "/archive/move"): WRITE,
     ("POST", "/archive/undo"): WRITE,

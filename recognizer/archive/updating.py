@@ -492,8 +492,8 @@ def grown_groups(
     people: Mapping[int, ArchivePerson],
     new_id: Callable[[], int],
 ) -> Groups[FaceKey, int]:
-    """The groups in the form in which they can grow. Whoever was named by a person is never taken apart, and two people with
-    different names never become one.
+    """The groups in the form in which they can grow. Whoever was named by a person is never taken apart, and groups that
+    `kept_apart` names never become one.
 
     Parameters
     ----------
@@ -506,14 +506,39 @@ def grown_groups(
     new_id : callable
         Returns an id that was never used.
     """
-    named = {id_: people[id_].subject for id_ in members if people[id_].decided and people[id_].subject}
-    groups = {}
-    for id_, faces in members.items():
-        each, apart = people[id_], people[id_].apart
-        if id_ in named:
-            apart |= {other for other, subject in named.items() if subject != named[id_]}
-        groups[id_] = Group(faces, each.fixed or each.decided, apart)
+    apart = kept_apart({id_: people[id_] for id_ in members})
+    groups = {
+        id_: Group(faces, people[id_].fixed or people[id_].decided or bool(apart[id_]), people[id_].apart | apart[id_])
+        for id_, faces in members.items()
+    }
     return Groups(limit, groups, new_id)
+
+
+def kept_apart(people: Mapping[int, ArchivePerson]) -> dict[int, frozenset[int]]:
+    """The groups that each group must not be merged with because of its names: people gave them different names, or refused
+    the name of one for the other.
+
+    Parameters
+    ----------
+    people : mapping
+        Groups by id.
+    """
+    named: dict[str, set[int]] = {}
+    decided: set[int] = set()
+    for id_, each in people.items():
+        if each.subject:
+            named.setdefault(each.subject, set()).add(id_)
+            if each.decided:
+                decided.add(id_)
+    apart: dict[int, set[int]] = {id_: set() for id_ in people}
+    for id_, each in people.items():
+        others = set().union(*(named.get(subject, ()) for subject in each.refused)) - {id_}
+        if id_ in decided:
+            others |= decided - named[each.subject or ""]
+        apart[id_] |= others
+        for other in others:
+            apart[other].add(id_)
+    return {id_: frozenset(others) for id_, others in apart.items()}
 
 
 def store_groups(
@@ -528,13 +553,16 @@ def store_groups(
     """
     before = {id_: file.keys_of(id_) for id_ in changed}
     after = {id_: people.get(id_, ArchivePerson(id_)) for id_ in changed if id_ in groups}
+    inherited: set[int] = set()  # groups with the faces of a group that a person formed
     for id_ in changed:  # what was decided about a group now holds for the group that has its faces
         old = people.get(id_)
-        if old is None or not (old.decided or old.hidden or old.refused):
+        if old is None or not (old.decided or old.hidden or old.refused or old.fixed):
             continue
         heir = next((groups.group_of(key) for key in before[id_]), None)
         if heir is None or heir == id_:
             continue
+        if old.fixed:
+            inherited.add(heir)
         own = after.get(heir, people.get(heir, ArchivePerson(heir)))
         if old.decided and not own.decided:
             own = replace(own, subject=old.subject, decided=True, rate=None, likely=None, likely_rate=None)
@@ -542,12 +570,11 @@ def store_groups(
         if id_ in after:
             after[id_] = ArchivePerson(id_)
     stored = groups.groups(after)
+    by_names = kept_apart({id_: after.get(id_, people.get(id_, ArchivePerson(id_))) for id_ in {*people, *after}})
     for id_, each in after.items():
         apart = {other for other in stored[id_].apart if other in groups}
-        derived = {other for other in apart if each.decided and other in people and people[other].decided} - each.apart
-        decided_apart = frozenset(apart - derived)
-        was_fixed = stored[id_].fixed and (each.fixed or not each.decided)
-        file.put_people([replace(each, fixed=was_fixed, apart=decided_apart)])
+        decided_apart = frozenset(apart - (by_names[id_] - each.apart))  # what follows from names is not stored twice
+        file.put_people([replace(each, fixed=each.fixed or id_ in inherited, apart=decided_apart)])
         present = set(before.get(id_, ()))
         file.set_faces(id_, [key for key in stored[id_].faces if key not in present])
     file.tidy_people()

@@ -316,7 +316,12 @@ class Archive {
         toast(t("Merged"));
         await this.showPeople();
       }) } }, thumbnail(link(each.pictures[0]?.thumbnail ?? ""), each.subject ?? t("Group {id}", { id: String(each.id) }))),
-      el("span", { class: "small" }, each.subject ?? t("Group {id}", { id: String(each.id) }))))));
+      el("span", { class: "small" }, each.subject ?? t("Group {id}", { id: String(each.id) })),
+      button(t("Somebody else"), this.told(async (event) => {
+        await api(`/archive/people/${group.id}/apart`, { json: { other_group_id: each.id } });
+        event.target.closest("li")?.remove();
+        toast(t("They are never merged"));
+      }), { class: "little" })))));
   }
 }
 
@@ -324,7 +329,7 @@ class Archive {
 const STATES = { present: t("present"), new: t("not read yet"), missing: t("missing"), unreadable: t("unreadable"), empty: t("empty") };
 
 const DECISIONS = {
-  name: t("the name"), refuse: t("the refusal"), hide: t("hiding"), join: t("the merge"), move: t("the move"), no_face: t("“not a face”"),
+  name: t("the name"), refuse: t("the refusal"), hide: t("hiding"), join: t("the merge"), move: t("the move"), apart: t("“somebody else”"), no_face: t("“not a face”"),
 };
 
 /** The fields that have a value. */

@@ -307,6 +307,7 @@ OPERATIONS: dict[str, Operation] = {
     "POST /archive/people/{group_id}/accept": Operation("Archive", _json("ArchivePerson"), _ARCHIVE_GROUP, bodiless=True),
     "POST /archive/people/{group_id}/refuse": Operation("Archive", _json("ArchivePerson"), _ARCHIVE_GROUP, bodiless=True),
     "POST /archive/people/{group_id}/join": Operation("Archive", _json("ArchivePerson"), _ARCHIVE_GROUP),
+    "POST /archive/people/{group_id}/apart": Operation("Archive", _json("ArchivePerson"), _ARCHIVE_GROUP),
     "POST /archive/people/{group_id}/enroll": Operation(
         "Archive",
         {200: {JSON: "Enrolled"}, 201: {JSON: "Enrolled"}},
@@ -445,6 +446,7 @@ PARAMETERS: dict[str, tuple[str, object]] = {
     "GET /archive/people offset": ("Number of groups to skip.", 0),
     "group_id": ("The id of a group of faces in the archive.", 17),
     "POST /archive/move group_id": ("Id of the group that the faces belong to; by default a new one.", 17),
+    "POST /archive/people/{group_id}/apart other_group_id": ("Id of the group that shows somebody else.", 23),
     "other_group_id": ("Id of the group that is merged into this one.", 23),
     "box": ("Which face of the photo: left,top,right,bottom in its pixels; by default the largest face.", "787,48,936,254"),
     "since": ("Only photos taken on this day or later: a day, a month, a year, or a time, on the camera's clock.", "2024-07"),

@@ -186,6 +186,12 @@ def add_routes(route: Router, site: Site) -> None:
         """Merge two groups that show one person; grouping does not separate them again."""
         return noted("archive_join", decisions.join(site.service.archive.file, group_id, other_group_id), other=other_group_id)
 
+    @route.post("/archive/people/{group_id}/apart")
+    def keep_archive_people_apart(group_id: event_id_type, other_group_id: event_id_type):
+        """Note that two groups show two people; grouping never merges them."""
+        kept = decisions.keep_apart(site.service.archive.file, group_id, other_group_id)
+        return noted("archive_apart", kept, other=other_group_id)
+
     @route.post("/archive/move")
     def move_archive_faces(faces: ids, group_id: event_id_type = None):
         """Move faces to another group, or to a new one; grouping does not move them back."""
