@@ -71,6 +71,7 @@ STATUSES = {
     422: {
         "ImageError",
         "BrokenImage",
+        "BrokenVideo",
         "UnreadableImage",
         "DecoderError",
         "DecoderCrashed",

@@ -17,6 +17,7 @@
     ├── ImageError                  the bytes of a photo cannot be used
     │   ├── UnsupportedImage        not an image, or an unsupported format
     │   ├── BrokenImage             the image is damaged or truncated
+    │   ├── BrokenVideo             the video is damaged or has no pictures
     │   ├── UnreadableImage         the file cannot be read
     │   ├── ImageTooLarge           more bytes or pixels than the limits allow
     │   └── DecoderError            the decoder process failed; a retry may succeed
@@ -216,6 +217,12 @@ class UnreadableImage(ImageError):
     """The file of the photo cannot be read."""
 
     code = "unreadable"
+
+
+class BrokenVideo(ImageError):
+    """The video of an archive is damaged, contains no pictures, or is in a form that cannot be decoded."""
+
+    code = "broken_video"
 
 
 class ImageTooLarge(ImageError):

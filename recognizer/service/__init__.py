@@ -181,7 +181,9 @@ class Service:
         )
         #: Faces that clients of other services ask about by an id.
         self.detected_faces = FaceStore()
-        self.archive = KeptArchive(state, self._bulk, self.gallery, self.matcher, self.vault, settings.archive_files)
+        self.archive = KeptArchive(
+            state, self._bulk, self.gallery, self.matcher, self.vault, settings.archive_files, settings.archive_video_minutes
+        )
         self.finder = ObjectFinder(settings.models_dir, settings.object_threshold)
         self.attribute_finder = AttributeFinder(settings.models_dir, settings.attributes)
         self.recognition = Recognition(
@@ -205,6 +207,7 @@ class Service:
             self.vault,
             self._is_enrolled,
             announced=settings.events and settings.mqtt_url is not None,
+            scenes=settings.event_scenes,
         )
         self._other_caches = other_caches = OtherCachesHolding(enrolment, [state / name for name in reseal.CACHES[1:]])
         self.visits = KeptVisits(

@@ -278,9 +278,9 @@ _JOB_PHOTO = {
     "state": "failed",
     "error": {"code": "fetch_failed", "message": "the server of the URL answered 404"},
 }
-_ARCHIVE_STATUS = ("folders", "files", "photos", "faces", "people", "named", "suggested", "problems")
+_ARCHIVE_STATUS = ("folders", "files", "photos", "videos", "faces", "people", "named", "suggested", "problems")
 _ARCHIVE_EXAMPLE = {
-    **dict(zip(_ARCHIVE_STATUS, (1, 1200, 1190, 2100, 260, 12, 3, 2), strict=True)),
+    **dict(zip(_ARCHIVE_STATUS, (1, 1200, 1190, 14, 2100, 260, 12, 3, 2), strict=True)),
     "update": None,
     "last_update": None,
 }
@@ -298,6 +298,7 @@ _ARCHIVE_FACE = {
     "distance": 0.62,
     "false_match_rate": 1e-08,
     "box": _BOX,
+    "time_s": None,
     "quality": 0.91,
     "width": 4000,
     "height": 3000,
@@ -778,11 +779,13 @@ SCHEMAS: dict[str, dict] = {
             "replaces": COUNT,
             "same_as": COUNT,
             "reason": TEXT,
+            "scene": about(TEXT, "The whole picture of the camera, with RECOGNIZER_EVENT_SCENES."),
+            "scene_faces": about(COUNT, "How many faces are on it."),
             "attributes": about(
                 {"type": "object"}, "How the person looked, of RECOGNIZER_EVENT_ATTRIBUTES: age, gender, expression."
             ),
         },
-        may=("since", "seconds", "appearance", "replaces", "same_as", "reason", "attributes"),
+        may=("since", "seconds", "appearance", "replaces", "same_as", "reason", "scene", "scene_faces", "attributes"),
         example=_EVENT,
     ),
     "Events": closed(
@@ -1097,6 +1100,7 @@ SCHEMAS: dict[str, dict] = {
             "distance": NUMBER,
             "false_match_rate": NUMBER,
             "box": about(closed(dict.fromkeys(_BOX, INTEGER)), "In pixels of the upright photo."),
+            "time_s": about(optional(NUMBER), "Seconds from the beginning of a video; null on a photo."),
             "quality": NUMBER,
             "width": optional(COUNT),
             "height": optional(COUNT),
