@@ -629,7 +629,7 @@ SCHEMAS: dict[str, dict] = {
         {
             "name": TEXT,
             "variable": TEXT,
-            "value": about({"type": ["string", "number", "boolean", "array", "null"]}, "Of a secret: set, or not set."),
+            "value": {"description": "Text, a number, true or false, a list of texts, or null. Of a secret: set, or not set."},
             "secret": BOOLEAN,
             "source": {"type": "string", "enum": ["default", "environment", "file", "config", "option", "page"]},
             "label": about(TEXT, "What it is called where it is said."),
@@ -1157,9 +1157,15 @@ SCHEMAS: dict[str, dict] = {
     },
     "Metrics": {"type": "string", "examples": ["recognizer_queue_inside 0.0\n"]},
     "Page": {"type": "string", "description": "Text for browsers.", "examples": ["<!doctype html>"]},
-    "Photo": {"type": "string", "contentMediaType": "application/octet-stream", "description": "The bytes of a picture."},
+    "Photo": {
+        "type": "string",
+        "format": "binary",
+        "contentMediaType": "application/octet-stream",
+        "description": "The bytes of a picture.",
+    },
     "Backup": {
         "type": "string",
+        "format": "binary",
         "contentMediaType": "application/zip",
         "description": "A ZIP file, for the command restore.",
         "examples": ["PK..."],
