@@ -137,6 +137,11 @@ ROUTES: dict[tuple[str, str], str] = {
     ("POST", "/cameras"): ADMIN,
     ("PATCH", "/cameras/{camera}"): ADMIN,
     ("DELETE", "/cameras/{camera}"): ADMIN,
+    ("GET", "/rules"): ADMIN,
+    ("POST", "/rules"): ADMIN,
+    ("PATCH", "/rules/{rule}"): ADMIN,
+    ("DELETE", "/rules/{rule}"): ADMIN,
+    ("POST", "/rules/{rule}/test"): ADMIN,
     ("GET", "/audit"): ADMIN,
     ("GET", "/backup"): ADMIN,
 }

@@ -39,6 +39,7 @@ _REPLACED = (
     "access.sqlite",
     "cameras.json",
     "settings.json",
+    "rules.json",
     "strangers",
     "events",
     "audit",
@@ -48,7 +49,7 @@ _REPLACED = (
 )
 _JOURNALS = ("-wal", "-shm", "-journal")
 #: Files that only their owner may read.
-_PRIVATE = ("access.sqlite", "cameras.json", "audit/names.json")
+_PRIVATE = ("access.sqlite", "cameras.json", "rules.json", "audit/names.json")
 
 Step = Callable[[str], None]
 

@@ -394,6 +394,19 @@ class Events:
             if self.log.writable:
                 self._start_sinks()
 
+    def add_sink(self, sink: Delivery) -> None:
+        """Deliver events to one more receiver from now on; if another process writes the events, that process does it."""
+        with self._making:
+            self._waiting_sinks = [*self._waiting_sinks, sink]
+            if self.log.writable:
+                self._start_sinks()
+
+    def remove_sink(self, sink: Delivery) -> None:
+        """Deliver nothing more to a receiver; the caller stops it."""
+        with self._making:
+            self._waiting_sinks = [each for each in self._waiting_sinks if each is not sink]
+            self.sinks = [each for each in self.sinks if each is not sink]
+
     def _start_sinks(self) -> None:
         sinks, self._waiting_sinks = self._waiting_sinks, ()
         for sink in sinks:

@@ -71,7 +71,7 @@ from recognizer.photos import sandbox
 from recognizer.service import health
 from recognizer.service.archive_service import KeptArchive
 from recognizer.service.attribute_finder import AttributeFinder
-from recognizer.service.delivering import deliver
+from recognizer.service.delivering import deliver, rule_actions
 from recognizer.service.detected_faces import FaceStore
 from recognizer.service.dlib_descriptions import DlibDescriptions
 from recognizer.service.erasures import Erasures
@@ -86,6 +86,7 @@ from recognizer.service.node_work import NodeWork
 from recognizer.service.object_finder import ObjectFinder
 from recognizer.service.other_servers import OtherServers
 from recognizer.service.recognition import Recognition
+from recognizer.service.rule_service import KeptRules
 from recognizer.service.snapshots import SnapshotKeeper
 from recognizer.service.stranger_service import KeptStrangers
 from recognizer.service.subject_holdings import (
@@ -99,6 +100,7 @@ from recognizer.service.subject_holdings import (
     JobsHolding,
     LeftoversHolding,
     OtherCachesHolding,
+    RulesHolding,
     SnapshotHolding,
     StrangersHolding,
     VisitsHolding,
@@ -232,9 +234,21 @@ class Service:
             audit,
             self.vault,
         )
+        #: What happens when people come or go at the cameras.
+        self.rules = KeptRules(
+            state,
+            self.events,
+            lambda: rule_actions(settings, self._camera_names),
+            self._camera_names,
+            lambda: self.groups,
+            audit,
+            self.vault,
+            self.is_shared,
+        )
         of_this_node: list[Holding] = [
             *([SnapshotHolding(enrolment)] if isinstance(enrolment, SharedEnrolment) else []),
             EventsHolding(self.events),
+            RulesHolding(self.rules),
             WaitingPicturesHolding(self.strangers, lambda: self.video.sightings),
             StrangersHolding(self.strangers, lambda: self.matcher.one_to_one),
             DetectedFacesHolding(self.detected_faces, lambda: self.matcher.one_to_one),
@@ -335,6 +349,7 @@ class Service:
                 BinHolding(deletions, enrolment.options.rules.max_bytes, self.vault),
                 self._other_caches,
                 EventsHolding(self.events, prefix=name + SEPARATOR),
+                RulesHolding(self.rules, prefix=name + SEPARATOR),
                 WaitingPicturesHolding(self.strangers, lambda: self.video.sightings),
                 StrangersHolding(self.strangers, lambda: self.matcher.one_to_one),
                 DetectedFacesHolding(self.detected_faces, lambda: self.matcher.one_to_one),
@@ -403,6 +418,9 @@ class Service:
             return bool(self.groups.get(group if separator else None).gallery.templates(person))
         except RecognizerError:
             return False
+
+    def _camera_names(self) -> dict[str, str]:
+        return {each.id: each.name or each.id for each in self.video.cameras.all()}
 
     def _bulk(self) -> BulkSettings:
         """How the photos of the archive are read and described."""
@@ -531,6 +549,7 @@ class Service:
         SettingsError, StorageError
         """
         deliver(self.settings, self.events, self.video, self.gallery, self.recognition, self.matcher)
+        self.rules.start()
         try:
             self.strangers.look_after()
         except StorageError as error:  # recognition works without them
@@ -557,6 +576,7 @@ class Service:
             self.sweep.close()
         self.jobs.close()
         self.video.end_live()
+        self.rules.close()
         self.events.close()  # after the cameras: their people leave now
         self.strangers.close()
         self.visits.close()
