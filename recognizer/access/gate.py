@@ -76,6 +76,8 @@ ROUTES: dict[tuple[str, str], str] = {
     ("GET", "/cameras/{camera}"): READ,
     ("GET", "/cameras/{camera}/snapshot.jpg"): READ,
     ("GET", "/cameras/{camera}/stream"): READ,
+    ("GET", "/cameras/{camera}/settings"): READ,
+    ("GET", "/wall"): READ,
     ("GET", "/stream"): READ,
     ("GET", "/events"): READ,
     ("GET", "/events/{event}"): READ,
@@ -134,6 +136,7 @@ ROUTES: dict[tuple[str, str], str] = {
     ("POST", "/cameras"): ADMIN,
     ("PATCH", "/cameras/{camera}"): ADMIN,
     ("DELETE", "/cameras/{camera}"): ADMIN,
+    ("PUT", "/cameras/{camera}/settings"): ADMIN,
     ("GET", "/audit"): ADMIN,
     ("GET", "/backup"): ADMIN,
 }

@@ -36,6 +36,7 @@ _REPLACED = (
     "jobs.sqlite",
     "access.sqlite",
     "cameras.json",
+    "camera-settings.json",
     "settings.json",
     "strangers",
     "events",

@@ -95,6 +95,8 @@ class Events:
         Encrypts events.
     enrolled : callable, optional
         Whether a name is enrolled.
+    unknown_quality : callable
+        See `Appearances`.
 
     Raises
     ------
@@ -112,6 +114,7 @@ class Events:
         wall: Callable[[], float] = time.time,
         vault: Vault | None = None,
         enrolled: Callable[[str], bool] | None = None,
+        unknown_quality: Callable[[str], float | None] = lambda camera: None,
     ):
         self.log = EventLog(folder, retention, now=wall, vault=vault)
         self.sinks: list[Delivery] = []
@@ -119,7 +122,7 @@ class Events:
         self._clock, self._wall, self._enrolled = clock, wall, enrolled
         self._making = threading.RLock()  # held while events are made or presence is changed
         self._changed_names: dict[str, _ChangedName] = {}
-        self._appearances = Appearances(rules)
+        self._appearances = Appearances(rules, unknown_quality)
         self._results: deque[tuple[str, FrameResult, float]] = deque()
         self._states: deque[tuple[str, str, str, float, float]] = deque()
         self._wake = threading.Condition()

@@ -42,6 +42,8 @@ class KeptEvents:
         Encrypts them.
     enrolled : callable, optional
         Whether a name is enrolled.
+    unknown_quality : callable
+        Returns the least quality of an unknown person's picture at a camera, by its id; None for that of the rules.
     announced : bool
         Whether an MQTT broker retains who is present: then the process that is connected to it removes topics with names.
     """
@@ -55,7 +57,9 @@ class KeptEvents:
         vault: Vault | None,
         enrolled: Callable[[str], bool] | None = None,
         announced: bool = False,
+        unknown_quality: Callable[[str], float | None] = lambda camera: None,
     ):
+        self._unknown_quality = unknown_quality
         self._folder, self.wanted, self._rules, self._retention, self._vault = folder, wanted, rules, retention, vault
         self._enrolled, self._announced = enrolled, announced
         self._hub: Events | None = None
@@ -74,7 +78,14 @@ class KeptEvents:
             raise EventsOff("no events are kept: the setting RECOGNIZER_EVENTS is off")
         with self._lock:
             if self._hub is None:
-                self._hub = Events(self._folder, self._rules, self._retention, vault=self._vault, enrolled=self._enrolled)
+                self._hub = Events(
+                    self._folder,
+                    self._rules,
+                    self._retention,
+                    vault=self._vault,
+                    enrolled=self._enrolled,
+                    unknown_quality=self._unknown_quality,
+                )
             return self._hub
 
     def get(self, number: int) -> dict:

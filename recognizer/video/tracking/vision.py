@@ -42,6 +42,8 @@ class EngineVision:
         Smallest side of a face's box, in pixels of the picture, instead of the engine's.
     reader : callable, optional
         Returns what reads attributes; it may have to be fetched first.
+    threshold_at : callable, optional
+        The same for a stranger rate of a camera's own.
     forced : callable
         Whether the template of a photo was enrolled although its face is not comparable: such a template names nobody.
     """
@@ -55,7 +57,9 @@ class EngineVision:
         min_face: int | None = None,
         reader: Callable[[], AttributeReader] | None = None,
         forced: Callable[[str | None], bool] = lambda photo: False,
+        threshold_at: Callable[[float], float] | None = None,
     ):
+        self._threshold_at = threshold_at
         self._reader = reader
         self._engine, self._gallery, self._threshold, self._objects = engine, gallery, threshold, objects
         self._forced = forced
@@ -72,18 +76,21 @@ class EngineVision:
     def generation(self) -> int:
         return self._gallery.generation
 
-    def detect(self, image: Image) -> Faces:
+    def detect(self, image: Image, min_face: int | None = None) -> Faces:
         """Faces, by one look at a copy of the engine's usual size."""
-        return self._engine.find_in_one_pass(image, self._min_face)
+        return self._engine.find_in_one_pass(image, self._min_face if min_face is None else min_face)
 
-    def match(self, vectors: np.ndarray) -> list[Match]:
+    def match(self, vectors: np.ndarray, stranger_rate: float | None = None) -> list[Match]:
         if not len(vectors):
             return []
         found = self._gallery.search(vectors, LISTED)
-        return [self.decide([each for each in candidates if not self._forced(each.photo)]) for candidates in found]
+        named = ([each for each in candidates if not self._forced(each.photo)] for candidates in found)
+        return [self.decide(candidates, stranger_rate) for candidates in named]
 
-    def decide(self, candidates: Sequence[Candidate]) -> Match:
-        return matching.decide(candidates, self._threshold(), self._curve, margin=self._margin)
+    def decide(self, candidates: Sequence[Candidate], stranger_rate: float | None = None) -> Match:
+        at_rate = self._threshold_at
+        threshold = self._threshold() if stranger_rate is None or at_rate is None else at_rate(stranger_rate)
+        return matching.decide(candidates, threshold, self._curve, margin=self._margin)
 
     def qualities(self, image: Image, faces: Faces) -> list[Quality]:
         return self._engine.qualities(image, faces)
