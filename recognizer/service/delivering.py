@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 from recognizer import __version__
 from recognizer.core.errors import RecognizerError, SettingsError
 from recognizer.core.settings import Settings
-from recognizer.events.double_take_topics import NamedFace
-from recognizer.fetching.fetcher import Fetcher, FetchHooks
 from recognizer.galleries.contract import Gallery
 from recognizer.galleries.similarity import similarity
 from recognizer.photos.results import Seen
@@ -21,6 +19,7 @@ from recognizer.service.video_service import Video
 
 if TYPE_CHECKING:
     from recognizer.events.delivery import Delivery
+    from recognizer.events.double_take_topics import NamedFace
     from recognizer.events.event_log import EventLog
     from recognizer.events.frigate import FrigateApi
 
@@ -39,6 +38,7 @@ def deliver(
     from recognizer.events.frigate import Frigate, FrigateOptions
     from recognizer.events.mqtt import Mqtt, MqttOptions, parse_broker
     from recognizer.events.webhooks import Webhook, WebhookRules, key_of
+    from recognizer.fetching.fetcher import Fetcher
 
     if settings.frigate_url:
         frigate_api(settings)
@@ -111,6 +111,7 @@ def frigate_api(settings: Settings) -> FrigateApi:
     SettingsError
     """
     from recognizer.events.frigate import FrigateApi
+    from recognizer.fetching.fetcher import Fetcher, FetchHooks
 
     anywhere = FetchHooks(permit=lambda address: True)
     permitted = Fetcher(timeout=settings.fetch_timeout, max_bytes=settings.max_image_bytes, hooks=anywhere)
@@ -128,6 +129,8 @@ def findings(seen: Seen, matcher: Matcher) -> list[NamedFace]:
     seen : Seen
         From `Recognition.recognize` or `Recognition.describe`.
     """
+    from recognizer.events.double_take_topics import NamedFace
+
     found = []
     for face in sorted(seen.faces, key=lambda face: -face.box.area):
         match, alike = face.match, 0.0

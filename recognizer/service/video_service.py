@@ -15,14 +15,13 @@ from recognizer.events.visit_shots import VisitShots
 from recognizer.service.event_service import KeptEvents
 from recognizer.service.stranger_service import KeptStrangers
 from recognizer.service.visit_service import KeptVisits
-from recognizer.video.sources.cameras import Cameras
 from recognizer.video.tracking.vision import EngineVision
 from recognizer.video.tracking.workers import Workers, cores, sensible
 
 if TYPE_CHECKING:
     from recognizer.video.frames import Vision
     from recognizer.video.output.live import Live
-    from recognizer.video.sources.cameras import CameraEntry
+    from recognizer.video.sources.cameras import CameraEntry, Cameras
 
 log = logging.getLogger("recognizer")
 
