@@ -169,13 +169,13 @@ def printed(server: Server, process: subprocess.Popen, text: str) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_while_it_encodes_for_its_start(tmp_path, faces, number):
     server = Server(tmp_path)
-    many_photos(server, faces["obama"], 300)
+    many_photos(server, faces["obama"], 600)
     with starting(server) as process:
-        printed(server, process, "encoding photos: 30 of")
+        printed(server, process, "encoding photos: 60 of")
         process.send_signal(number)
         assert process.wait(60) == 0, server.log()
     assert "Traceback" not in server.log() and "cannot start" not in server.log()
-    assert 0 < encoded(server) < 300
+    assert 0 < encoded(server) < 600
 
 
 def test_a_signal_ends_it_while_it_encodes_what_was_dropped(tmp_path, faces):
