@@ -249,6 +249,34 @@ def test_a_file_of_a_later_release_is_left_alone(tmp_path, filled):
     assert not set_aside_files(tmp_path)
 
 
+def as_of_an_earlier_release(path: Path) -> None:
+    """Take out the columns that version 2 of the archive's index added."""
+    with closing(sqlite3.connect(path)) as raw:
+        for table in ("photos", "faces"):
+            raw.execute(f"ALTER TABLE {table} DROP COLUMN seconds")
+        raw.execute("PRAGMA user_version = 1")
+
+
+def test_an_index_of_an_earlier_release_gets_its_new_columns(tmp_path, filled, vault):
+    filled(tmp_path / ARCHIVE_FILE, vault)
+    as_of_an_earlier_release(tmp_path / ARCHIVE_FILE)
+    for _ in range(2):
+        with closing(ArchiveFile(tmp_path / ARCHIVE_FILE, vault)) as file:
+            assert file.counts()["faces"] == 40 and file.counts()["videos"] == 0
+    assert not set_aside_files(tmp_path)
+
+
+def test_a_damaged_index_of_an_earlier_release_keeps_what_can_be_read(tmp_path, filled):
+    filled(tmp_path / ARCHIVE_FILE)
+    as_of_an_earlier_release(tmp_path / ARCHIVE_FILE)
+    with closing(sqlite3.connect(tmp_path / ARCHIVE_FILE)) as raw:
+        raw.execute("DROP TABLE refused")
+        raw.execute("CREATE TABLE refused (other TEXT)")
+    with closing(ArchiveFile(tmp_path / ARCHIVE_FILE)) as file:
+        assert file.counts()["faces"] == 40
+    assert set_aside_files(tmp_path)
+
+
 # -- the whole installation -------------------------------------------------------------------------------------------
 
 

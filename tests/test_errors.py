@@ -48,6 +48,7 @@ STATUSES = {
         "FolderNotFound",
         "ArchiveGroupNotFound",
         "JobNotFound",
+        "RuleNotFound",
     },
     405: {"MethodNotAllowed"},
     409: {
@@ -63,6 +64,9 @@ STATUSES = {
         "SettingFixed",
         "TooManyCameras",
         "TooManyJobs",
+        "TooManyRules",
+        "RulesOff",
+        "ActionOff",
         "InUse",
         "NotEmpty",
     },
@@ -71,6 +75,7 @@ STATUSES = {
     422: {
         "ImageError",
         "BrokenImage",
+        "BrokenVideo",
         "UnreadableImage",
         "DecoderError",
         "DecoderCrashed",
@@ -92,7 +97,7 @@ STATUSES = {
         "AuditBroken",
         "BackupBroken",
     },
-    502: {"FetchError", "FetchFailed"},
+    502: {"FetchError", "FetchFailed", "ActionFailed"},
     503: {
         "Busy",
         "Starting",

@@ -33,7 +33,7 @@ Result = TypeVar("Result")
 #: The file's name in the state folder.
 ARCHIVE_FILE = "photos.sqlite"
 #: Increased whenever the tables change.
-VERSION = 1
+VERSION = 2
 #: Tables with rows of 1 kB have row ids: without, SQLite would put most of each row on a page of its own, of 4 kB.
 _TABLES = """
 CREATE TABLE IF NOT EXISTS folders (
@@ -44,12 +44,12 @@ CREATE TABLE IF NOT EXISTS files (
 CREATE INDEX IF NOT EXISTS files_by_photo ON files (photo);
 CREATE TABLE IF NOT EXISTS photos (
     photo TEXT PRIMARY KEY, engine TEXT NOT NULL, width INTEGER, height INTEGER, taken REAL, clock TEXT,
-    faces INTEGER NOT NULL, problem TEXT, message TEXT) WITHOUT ROWID;
+    faces INTEGER NOT NULL, problem TEXT, message TEXT, seconds REAL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS photos_by_time ON photos (taken);
 CREATE TABLE IF NOT EXISTS faces (
     photo TEXT NOT NULL, number INTEGER NOT NULL, left REAL NOT NULL, top REAL NOT NULL, right REAL NOT NULL,
     bottom REAL NOT NULL, score REAL NOT NULL, quality REAL NOT NULL, remarks TEXT, vector BLOB NOT NULL, sum INTEGER NOT NULL,
-    person INTEGER, no_face INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (photo, number));
+    person INTEGER, no_face INTEGER NOT NULL DEFAULT 0, seconds REAL, PRIMARY KEY (photo, number));
 CREATE INDEX IF NOT EXISTS faces_by_group ON faces (person, no_face);
 CREATE TABLE IF NOT EXISTS people (
     id INTEGER PRIMARY KEY AUTOINCREMENT, subject TEXT, decided INTEGER NOT NULL DEFAULT 0, rate REAL,
@@ -103,6 +103,7 @@ _STORED = SealedTables(
         "changes": {"content": _CHANGE},
     },
     made_again=("thumbnails",),
+    added={"photos": {"seconds": "REAL"}, "faces": {"seconds": "REAL"}},
     tidy=_tidy,
 )
 
@@ -147,6 +148,8 @@ class ArchivePhoto:
     faces : int
     problem, message : str or None
         Why the photo cannot be used: an error's code and text.
+    seconds : float or None
+        Of a video, how much of it was read; None for a photo.
     """
 
     id: str
@@ -158,6 +161,7 @@ class ArchivePhoto:
     faces: int = 0
     problem: str | None = None
     message: str | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -178,6 +182,8 @@ class ArchiveFace:
     vector : ndarray of float32, shape (d,)
     person : int or None
         Id of its group.
+    seconds : float or None
+        Where it is in a video, from the beginning; None on a photo.
     """
 
     key: FaceKey
@@ -187,6 +193,7 @@ class ArchiveFace:
     remarks: str | None
     vector: np.ndarray
     person: int | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -451,6 +458,7 @@ class ArchiveFile:
         queries = {
             "files": "SELECT count(*) FROM files WHERE photo NOTNULL",
             "photos": "SELECT count(*) FROM photos",
+            "videos": "SELECT count(*) FROM photos WHERE seconds NOTNULL",
             "faces": "SELECT count(*) FROM faces WHERE no_face = 0",
             "people": "SELECT count(*) FROM people",
             "named": "SELECT count(*) FROM people WHERE subject NOTNULL",
@@ -467,11 +475,28 @@ class ArchiveFile:
         found = {}
         for photo in photos:
             for row in self._rows(
-                "SELECT photo, engine, width, height, taken, clock, faces, problem, message FROM photos WHERE photo = ?",
+                "SELECT photo, engine, width, height, taken, clock, faces, problem, message, seconds FROM photos "
+                "WHERE photo = ?",
                 (photo,),
             ):
                 found[photo] = ArchivePhoto(*row)
         return found
+
+    def videos(self) -> set[str]:
+        """Ids of the photos that are videos."""
+        return {photo for (photo,) in self._rows("SELECT photo FROM photos WHERE seconds NOTNULL")}
+
+    def stamps_of(self, photo: str) -> dict[str, FileStamp]:
+        """The files with a content as the last update found them, by their absolute paths."""
+        roots = {each.id: each.path for each in self.folders()}
+        rows = self._rows(
+            "SELECT folder, path, size, mtime_ns, inode FROM files WHERE photo = ? ORDER BY folder, path", (photo,)
+        )
+        return {
+            str(Path(roots[folder], real_path(self._sqlite.unmark(path)))): FileStamp(*stamp)
+            for folder, path, *stamp in rows
+            if folder in roots
+        }
 
     def outdated(self, engine: str) -> set[str]:
         """Ids of the photos that another engine processed."""
@@ -486,7 +511,7 @@ class ArchiveFile:
                 for table in _PHOTO_TABLES:
                     connection.execute(f"DELETE FROM {table} WHERE photo = ?", (photo.id,))
                 connection.execute(
-                    "INSERT INTO photos VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO photos VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (
                         photo.id,
                         photo.engine,
@@ -497,13 +522,14 @@ class ArchiveFile:
                         photo.faces,
                         photo.problem,
                         photo.message,
+                        photo.seconds,
                     ),
                 )
                 for face in faces:
-                    old = next((each for each in before if _overlap(each.box, face.box) > 0.5), None)
+                    old = next((each for each in before if _same_place(each, face)), None)
                     data = np.ascontiguousarray(face.vector, "<f4").tobytes()
                     connection.execute(
-                        "INSERT INTO faces VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                        "INSERT INTO faces VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                         (
                             photo.id,
                             face.key.number,
@@ -515,17 +541,18 @@ class ArchiveFile:
                             zlib.crc32(data),
                             face.person if old is None else old.person,
                             int(old is not None and old.key.number in hidden),
+                            face.seconds,
                         ),
                     )
 
     def _faces(self, where: str, values: Sequence[Any] = (), visible: bool = True) -> list[ArchiveFace]:
         """Faces in the order of their keys; one whose template was damaged is left out."""
         query = (
-            "SELECT photo, number, left, top, right, bottom, score, quality, remarks, vector, sum, person FROM faces "
+            "SELECT photo, number, left, top, right, bottom, score, quality, remarks, vector, sum, person, seconds FROM faces "
             f"{where}{' AND no_face = 0' if visible else ''} ORDER BY photo, number"
         )
         found = []
-        for photo, number, left, top, right, bottom, score, quality, remarks, data, checksum, person in self._rows(
+        for photo, number, left, top, right, bottom, score, quality, remarks, data, checksum, person, seconds in self._rows(
             query, values
         ):
             key = FaceKey(photo, number)
@@ -536,7 +563,7 @@ class ArchiveFile:
             if zlib.crc32(data) != checksum:
                 continue
             box, vector = Box(left, top, right, bottom), np.frombuffer(data, "<f4")
-            found.append(ArchiveFace(key, box, score, quality, remarks, vector, person))
+            found.append(ArchiveFace(key, box, score, quality, remarks, vector, person, seconds))
         return found
 
     def all_faces(self, engine: str) -> list[ArchiveFace]:
@@ -769,6 +796,18 @@ def shown_path(path: str) -> str:
 
 #: How a stored path begins whose bytes are no text; no relative path begins like this.
 _BYTES = "//"
+
+
+def _same_place(one: ArchiveFace, other: ArchiveFace) -> bool:
+    """Whether two faces of one photo or video are the same one."""
+    at, now = one.seconds, other.seconds
+    if at is None or now is None:
+        return _overlap(one.box, other.box) > 0.5 and at is now
+    return abs(at - now) < _SAME_TIME and _overlap(one.box, other.box) > 0.5
+
+
+#: Seconds by which the same face of a video may be at another time after a change of the engine, which prefers other pictures.
+_SAME_TIME = 0.75
 
 
 def _overlap(one: Box, other: Box) -> float:

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -104,6 +104,8 @@ class SealedTables:
         `NAME`.
     made_again : collection of str
         Tables that are not copied from a damaged file, because their rows are made again when they are needed.
+    added : mapping
+        Table -> column -> type of the columns that later versions added behind the others.
     before : str
         A statement that must come before the tables.
     tidy : callable, optional
@@ -115,6 +117,7 @@ class SealedTables:
     statements: str
     sealed: Mapping[str, Mapping[str, str]]
     made_again: Collection[str] = ()
+    added: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     before: str = ""
     tidy: Callable[[sqlite3.Connection], object] | None = None
 
@@ -216,6 +219,11 @@ class SealedSqlite:
         found = connection.execute("PRAGMA user_version").fetchone()[0]
         if found > tables.version:
             raise StorageError(f"{tables.what} of a later release (version {found})")
+        for table, added in tables.added.items():
+            there = _columns_of(connection, table)
+            for name in added if there else ():
+                if name not in there:
+                    connection.execute(f"ALTER TABLE {table} ADD COLUMN {name} {added[name]}")
         connection.executescript(tables.statements)
         connection.execute(f"PRAGMA user_version = {tables.version}")
         for name, columns in _columns(self._tables.statements).items():
@@ -616,7 +624,10 @@ def _opened(file: Path) -> sqlite3.Connection:
 
 def _copy_table(source: sqlite3.Connection, made: sqlite3.Connection, table: str) -> int:
     """Copy the rows of a table that can be read, from both of its ends; how many."""
-    names, order = _columns_of(made, table), _key_columns(made, table)
+    there: list[str] = []
+    with suppress(sqlite3.DatabaseError, UnicodeDecodeError):
+        there = _columns_of(source, table)  # fewer, if an older version wrote the file
+    names, order = [name for name in _columns_of(made, table) if name in there or not there], _key_columns(made, table)
     insert = f"INSERT OR REPLACE INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
     emptied = False
     for direction in ("", " DESC"):

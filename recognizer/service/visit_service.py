@@ -237,6 +237,20 @@ class KeptVisits:
                 found.append((each, distance))
         return found[::-1]
 
+    def get(self, number: int) -> KeptVisit:
+        """One visit.
+
+        Raises
+        ------
+        EventNotFound
+            There is no such visit.
+        SightingsOff
+        """
+        found = self.require().find("number = ?", (number,))
+        if not found:
+            raise EventNotFound(f"there is no visit {number}, or no longer", visit=number)
+        return found[0]
+
     def name(self, number: int, subject: str | None) -> KeptVisit:
         """Correct whose visit it was; None: nobody's who is known.
 
@@ -246,11 +260,9 @@ class KeptVisits:
             There is no such visit.
         SightingsOff
         """
-        file = self.require()
-        if not file.find("number = ?", (number,)):
-            raise EventNotFound(f"there is no visit {number}, or no longer", visit=number)
-        file.name([number], subject)
-        return file.find("number = ?", (number,))[0]
+        self.get(number)
+        self.file.name([number], subject)
+        return self.get(number)
 
     def picture(self, number: int) -> bytes:
         """The picture of a visit.
