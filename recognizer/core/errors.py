@@ -83,6 +83,7 @@
     ├── StorageError                the disk refused a read or a write
     │   ├── SealBroken              encrypted data was changed
     │   ├── AuditBroken             the audit log was changed
+    │   ├── DamageRepaired          a file was damaged and has been repaired; try again
     │   └── BackupBroken            not a backup, or damaged
     ├── ModelError                  model weights cannot be used
     │   ├── ModelMissing            a file is missing and could not be fetched
@@ -614,6 +615,13 @@ class AuditBroken(StorageError):
     """The audit log was changed."""
 
     code = "audit_broken"
+
+
+class DamageRepaired(StorageError):
+    """A damaged file was found and replaced, so that nothing was done; another try can succeed."""
+
+    code = "damage_repaired"
+    retry_after = 1.0
 
 
 class BackupBroken(StorageError):

@@ -92,6 +92,7 @@ from recognizer.service.subject_holdings import (
     ArchiveHolding,
     AuditNamesHolding,
     BinHolding,
+    DamagedFilesHolding,
     DetectedFacesHolding,
     EnrolledHolding,
     EventsHolding,
@@ -240,11 +241,12 @@ class Service:
             VisitsHolding(self.visits),
             ArchiveHolding(self.archive),
         ]
+        damaged = DamagedFilesHolding(state, audit)
         leftovers = LeftoversHolding(enrolment, state)
         #: What other nodes erased and renamed, still to be done here; None where there is one server.
         self.node_work: NodeWork | None = None
         if isinstance(enrolment, SharedEnrolment):
-            self.node_work = NodeWork(enrolment, [other_caches, *of_this_node, leftovers], engine.info.dim)
+            self.node_work = NodeWork(enrolment, [other_caches, *of_this_node, damaged, leftovers], engine.info.dim)
         deletions = None if self.is_shared else self._bin(state)
         #: Every keeper of what is stored about people; see `holdings`.
         self.holdings = Holdings(
@@ -254,6 +256,7 @@ class Service:
                 other_caches,
                 *of_this_node,
                 JobsHolding(self.jobs),
+                damaged,
                 AuditNamesHolding(audit),
                 leftovers,
             ]
@@ -338,6 +341,7 @@ class Service:
                 VisitsHolding(self.visits, prefix=name + SEPARATOR),
                 ArchiveHolding(self.archive, prefix=name + SEPARATOR),
                 JobsHolding(self.jobs, prefix=name + SEPARATOR),
+                DamagedFilesHolding(settings.state_dir, self.audit),
                 AuditNamesHolding(audit),
                 LeftoversHolding(enrolment, settings.state_dir),
             ]
@@ -373,6 +377,7 @@ class Service:
             self._find_objects,
             reader=self.attribute_finder.reader if self.settings.attributes else None,
             forced=group.enrolment.is_forced,
+            lowerings=group.matcher.lowerings,
         )
 
     def _group_vision(self, name: str) -> GroupVision:

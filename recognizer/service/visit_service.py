@@ -15,6 +15,7 @@ import numpy as np
 
 from recognizer.core.errors import EventNotFound, FaceError, ImageError, InvalidParameter, SightingsOff, StorageError
 from recognizer.core.priorities import lower_thread_priority
+from recognizer.core.sealed_sqlite import remove_old_set_aside
 from recognizer.core.times import iso_seconds
 from recognizer.core.vault import Vault
 from recognizer.engines import Engine
@@ -169,6 +170,7 @@ class KeptVisits:
 
     def purge(self) -> int:
         """Delete expired visits; how many."""
+        remove_old_set_aside(self._path, self._days() * _DAY)
         return self.file.purge(time.time() - self._days() * _DAY) if self.exists else 0
 
     def counts(self) -> dict[str, int] | None:
@@ -291,7 +293,7 @@ class KeptVisits:
         """The visits with a name, and nameless ones that would be recognised by the templates."""
         if not self.exists:
             return []
-        named, nameless = self.file.of_subject(subject), self.file.find("subject ISNULL")
+        named, nameless = self.file.of_subject(subject), self.file.find("+subject ISNULL")
         limit = self._matcher.threshold_now(max(1, len(templates)))
         near = _nearest(templates, [each for each in nameless if each.vector is not None])
         return [*named, *(each for each in nameless if near.get(each.number, np.inf) <= limit)]

@@ -331,7 +331,7 @@ PARAMETERS: dict[str, tuple[str, object]] = {
     "other_url": ("The second photo's http or https URL.", "https://example.org/other.jpg"),
     "top_k": ("Number of candidates that are listed for each face.", 3),
     "min_face": ("Minimum width and height of a face in pixels; smaller faces are omitted.", 40),
-    "landmarks": ("Number of landmarks of each face. The weights for 68 points are not licensed for commercial use.", "5"),
+    "landmarks": ("Number of landmarks of each face. The weights for 68 points are not licensed for commercial use.", 5),
     "attributes": (
         "What to estimate for each face, separated by commas: age, gender, expression. RECOGNIZER_ATTRIBUTES must name them.",
         "age,gender",

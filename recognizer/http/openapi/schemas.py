@@ -229,6 +229,7 @@ _LEFT = dict.fromkeys(
         "visits",
         "archive",
         "jobs",
+        "damaged_files",
         "names",
         "leftovers",
     ),
@@ -628,7 +629,7 @@ SCHEMAS: dict[str, dict] = {
         {
             "name": TEXT,
             "variable": TEXT,
-            "value": about({"type": ["string", "number", "boolean", "array", "null"]}, "Of a secret: set, or not set."),
+            "value": {"description": "Text, a number, true or false, a list of texts, or null. Of a secret: set, or not set."},
             "secret": BOOLEAN,
             "source": {"type": "string", "enum": ["default", "environment", "file", "config", "option", "page"]},
             "label": about(TEXT, "What it is called where it is said."),
@@ -904,6 +905,10 @@ SCHEMAS: dict[str, dict] = {
             "jobs": about(
                 {"type": ["object", "null"]}, "Jobs by state, and photos that wait and were processed; null without jobs."
             ),
+            "damaged": about(
+                array(TEXT),
+                "Files that were damaged and set aside, such as `visits.sqlite`. What was readable is still in use.",
+            ),
             "database": about(
                 closed({"reachable": BOOLEAN, "away_since": optional(NUMBER), "node": TEXT, "applied": COUNT}),
                 "The database that nodes share, only where there is one: since when it is away, in seconds since 1970, the id "
@@ -936,6 +941,7 @@ SCHEMAS: dict[str, dict] = {
             "visits": None,
             "archive": None,
             "jobs": None,
+            "damaged": [],
         },
     ),
     "FoundVisits": closed(
@@ -1151,9 +1157,15 @@ SCHEMAS: dict[str, dict] = {
     },
     "Metrics": {"type": "string", "examples": ["recognizer_queue_inside 0.0\n"]},
     "Page": {"type": "string", "description": "Text for browsers.", "examples": ["<!doctype html>"]},
-    "Photo": {"type": "string", "contentMediaType": "application/octet-stream", "description": "The bytes of a picture."},
+    "Photo": {
+        "type": "string",
+        "format": "binary",
+        "contentMediaType": "application/octet-stream",
+        "description": "The bytes of a picture.",
+    },
     "Backup": {
         "type": "string",
+        "format": "binary",
         "contentMediaType": "application/zip",
         "description": "A ZIP file, for the command restore.",
         "examples": ["PK..."],
