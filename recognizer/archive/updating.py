@@ -33,6 +33,7 @@ from recognizer.archive.archive_file import (
 from recognizer.archive.photo_faces import find_faces
 from recognizer.archive.photo_index import TEMPORARY, FaceKey, files_below, is_photo
 from recognizer.archive.video_scenes import find_video_faces, is_video, video_id
+from recognizer.archive.video_time import recorded_time
 from recognizer.core.disk import disk_reason
 from recognizer.core.errors import ImageError, InUse, RecognizerError
 from recognizer.core.files import is_special
@@ -347,7 +348,8 @@ class ArchiveUpdate:
                 ended=self._ended,
                 going_on=going_on,
             )
-            taken = _local(found.file.stat().st_mtime)
+            recorded = recorded_time(found.file)
+            taken = _local(found.file.stat().st_mtime if recorded is None else recorded)
         except OSError:
             problem, message = "unreadable", "the file cannot be read"
         except RecognizerError as error:
@@ -361,7 +363,7 @@ class ArchiveUpdate:
                 shown.width,
                 shown.height,
                 taken,
-                "file",
+                "file" if recorded is None else "video",
                 len(shown.faces),
                 seconds=shown.seconds,
             )

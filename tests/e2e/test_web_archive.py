@@ -120,6 +120,7 @@ def test_a_video_shows_when_and_the_frame(page, server, faces):
     assert "time_s=" in dialog.locator("img").get_attribute("src")
     dialog.get_by_text(re.compile("at 0:00:0[3-4] of the video")).wait_for()
     dialog.get_by_text("album/party.mp4").wait_for()
+    page.visit.shoot("video")
     page.visit.escape()
 
 
@@ -173,6 +174,7 @@ def test_groups_are_told_apart_merged_hidden_and_enrolled(page, server):
     card.get_by_role("button", name="Name").click()
     page.get_by_role("button", name="Same as another group").click()
     same = page.get_by_role("dialog", name="Same as which group?")
+    page.visit.shoot("apart")
     row = same.get_by_role("listitem").filter(has_text=f"Group {other['id']}")
     row.get_by_role("button", name="Somebody else").click()
     page.get_by_text("They are never merged").wait_for()
@@ -210,6 +212,7 @@ def test_visits_are_filtered_by_day_and_show_the_scene(page, server):
     page.get_by_label("To day").fill(yesterday)
     server.wait_for(lambda: visits.count() == 1)
     assert "Unknown person" in visits.inner_text()
+    page.visit.shoot("days")
     with page.expect_download() as download:
         page.get_by_role("button", name="Download CSV").click()
     rows = download.value.path().read_text().splitlines()
@@ -220,4 +223,5 @@ def test_visits_are_filtered_by_day_and_show_the_scene(page, server):
     page.get_by_role("button", name="Show the whole picture").click()
     dialog = page.get_by_role("dialog", name="Joe Biden at door")
     loaded(server, dialog.locator("img"))
+    page.visit.shoot("scene")
     page.visit.escape()
