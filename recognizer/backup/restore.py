@@ -38,7 +38,9 @@ _REPLACED = (
     *(f"{name}.sqlite{SET_ASIDE}" for name in ("photos", "visits", "jobs")),
     "access.sqlite",
     "cameras.json",
+    "camera-settings.json",
     "settings.json",
+    "rules.json",
     "strangers",
     "events",
     "audit",
@@ -48,7 +50,7 @@ _REPLACED = (
 )
 _JOURNALS = ("-wal", "-shm", "-journal")
 #: Files that only their owner may read.
-_PRIVATE = ("access.sqlite", "cameras.json", "audit/names.json")
+_PRIVATE = ("access.sqlite", "cameras.json", "rules.json", "audit/names.json")
 
 Step = Callable[[str], None]
 
