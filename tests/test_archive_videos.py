@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import struct
 import threading
@@ -209,7 +210,9 @@ def test_people_are_found_in_videos_with_the_time(home, monkeypatch):
     assert left == [(1 - key.number,)] and kept == (0,)
     home.environ["RECOGNIZER_ARCHIVE_VIDEO_MINUTES"] = "0"
     film(home.album / "later.mp4", [(pictures.nobody(), 1)])
-    assert home.json("archive", "update")["update"]["found"] == 2  # no new video is read
+    os.utime(home.album / "broken.mov")
+    none = home.json("archive", "update")["update"]
+    assert (none["found"], none["read"], none["other_files"]) == (2, 0, 1)  # no video is read, and what is known stays
 
 
 @pytest.mark.slow

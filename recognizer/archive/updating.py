@@ -261,11 +261,12 @@ class ArchiveUpdate:
         for path in files_below(root, lambda path, _: unreadable.append(os.path.relpath(path, root) + os.sep)):
             name = os.path.relpath(path, root)
             before = known.get(stored_path(name))
+            skipped = is_video(path) and not self._video_seconds
             try:
                 if is_special(path):
                     continue
                 stamp = FileStamp.of(path.stat())
-                if before is None and not (self._video_seconds and is_video(path)) and not is_photo(path):
+                if before is None and (skipped or not (is_video(path) or is_photo(path))):
                     self._report.other_files += 1
                     continue
             except OSError:
@@ -274,7 +275,7 @@ class ArchiveUpdate:
                 continue
             seen.add(stored_path(name))
             again = before is None or before.stamp != stamp or before.problem in TEMPORARY or before.photo in outdated
-            if again:
+            if again and not skipped:
                 wanted.append(_Found(folder, name, stamp))
         self._report.found += len(seen)
         vanished = [name for name in known if name not in seen and not any(map(name.startswith, unreadable))]
