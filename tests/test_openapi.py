@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+import hug
 import pytest
+from falcon.routing.compiled import CompiledRouter
 
 import api
 from recognizer import __version__
 from recognizer.core import errors
+from recognizer.core.settings import Settings
 from recognizer.enrolment.cache import photo_id
-from recognizer.http import bodies, openapi
+from recognizer.http import bodies, hug_adapter, openapi, server
 from recognizer.http.hug_adapter import described_routes
 from recognizer.http.openapi.operations import OPERATIONS, PARAMETERS, PHOTO_FIELDS
 from recognizer.http.openapi.schemas import PHOTO_ID, SCHEMAS
@@ -30,6 +33,23 @@ def operation(key: str) -> dict:
 def validator(schema: dict):
     jsonschema = pytest.importorskip("jsonschema")
     return jsonschema.Draft202012Validator({**schema, "components": DOCUMENT["components"]})
+
+
+def test_falcon_compiles_the_routes_of_an_application_once(monkeypatch):
+    calls, compile_routes = [], CompiledRouter._compile
+
+    def counted(router):
+        calls.append(router)
+        return compile_routes(router)
+
+    monkeypatch.setattr(CompiledRouter, "_compile", counted)
+    made = hug.API("tests.compiled_once")
+    hug_adapter.install(made, server.Options(Settings()))
+    for path in ("/one", "/two/{n}", "/two/{n}/three"):
+        hug.get(path, api=made)(lambda: 1)
+    app = made.http.server(None)
+    assert len(calls) == 1 and CompiledRouter._compile is counted
+    assert app._router.find("/two/5/three")[2] == {"n": "5"} and app._router.find("/four") is None
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from recognizer.core.types import Candidate, Embedding, Template
 from recognizer.galleries import codes, cohort, matching
 from recognizer.galleries.photo_ids import PhotoIds
 from recognizer.galleries.sketch import FIRST_MEASURED, WORTHWHILE, Preselection, Sketch
-from recognizer.galleries.vector_store import FirstRows, VectorStore
+from recognizer.galleries.vector_store import BLOCK, FirstRows, VectorStore
 
 _NONE = -1
 
@@ -61,7 +61,7 @@ class MemoryGallery:
         sketch_from: int = WORTHWHILE,
         folder: Path | None = None,
         with_codes: bool | None = None,
-        file_from: int = 1 << 19,
+        file_from: int = BLOCK,
     ):
         self.engine, self.dim = engine, dim
         self._lock = threading.Lock()

@@ -84,9 +84,9 @@ class Matcher:
         found = self._gallery.search(vectors, max(2, top_k))
         limits = [self._limit(each.rate_factor) if threshold is None else threshold for each in verdicts]
         factors = [each.rate_factor for each in verdicts]
-        if threshold is None and self._fixed is None:
+        if threshold is None:
             within = [i for i, each in enumerate(found) if verdicts[i].comparable and each and each[0].distance <= limits[i]]
-            for i, lowering in zip(within, self._lowerings(vectors[within]), strict=True):
+            for i, lowering in zip(within, self.lowerings(vectors[within]), strict=True):
                 if lowering:
                     factors[i] *= self.curve.rate(limits[i]) / self.curve.rate(limits[i] - lowering)
                     limits[i] -= lowering
@@ -96,9 +96,10 @@ class Matcher:
             matches.append(match if verdict.comparable else matching.withheld(match))
         return matches
 
-    def _lowerings(self, vectors: np.ndarray) -> list[float]:
-        if not len(vectors):
-            return []
+    def lowerings(self, vectors: np.ndarray) -> list[float]:
+        """By how much the threshold of each embedding, float32 (n, dim), is lowered, see `cohort`; by 0 where it is fixed."""
+        if not len(vectors) or self._fixed is not None:
+            return [0.0] * len(vectors)
         found = cohort.lowerings(self._gallery.cohort(vectors), *self._usual, self.one_to_one)
         return [float(each) for each in found]
 

@@ -12,6 +12,7 @@ from recognizer.core import errors
 from recognizer.core.errors import (
     BadRequest,
     CsrfRefused,
+    DamageRepaired,
     HostRefused,
     InvalidKey,
     InvalidParameter,
@@ -27,6 +28,8 @@ from recognizer.core.errors import (
     UnknownRoute,
 )
 from recognizer.http.openapi.operations import EXAMPLE_PHOTO, JSON, OPERATIONS, PARAMETERS, PHOTO_FIELDS, PHOTO_URLS, Operation
+from recognizer.http.openapi.schemas import CAMERA_AREA as CAMERA_AREA
+from recognizer.http.openapi.schemas import CAMERA_PERIOD as CAMERA_PERIOD
 from recognizer.http.openapi.schemas import SCHEMAS, ref
 
 #: Errors that every operation may return.
@@ -42,6 +45,7 @@ COMMON = (
     OriginRefused,
     RateLimited,
     StorageError,
+    DamageRepaired,
 )
 #: The lowest role that a route can require: every key has it.
 LEAST = "read"
