@@ -75,6 +75,7 @@ STATUSES = {
     422: {
         "ImageError",
         "BrokenImage",
+        "BrokenVideo",
         "UnreadableImage",
         "DecoderError",
         "DecoderCrashed",
@@ -108,6 +109,7 @@ STATUSES = {
         "ModelError",
         "ModelMissing",
         "ModelCorrupt",
+        "DamageRepaired",
     },
     504: {"FetchTimeout"},
     507: {"StorageError"},
@@ -155,6 +157,7 @@ def test_only_what_passes_by_itself_says_when_to_try_again():
         "Busy",
         "CameraElsewhere",
         "CameraUnavailable",
+        "DamageRepaired",
         "DatabaseAway",
         "NotCaughtUp",
         "RateLimited",

@@ -93,6 +93,7 @@ from recognizer.service.subject_holdings import (
     ArchiveHolding,
     AuditNamesHolding,
     BinHolding,
+    DamagedFilesHolding,
     DetectedFacesHolding,
     EnrolledHolding,
     EventsHolding,
@@ -182,7 +183,9 @@ class Service:
         )
         #: Faces that clients of other services ask about by an id.
         self.detected_faces = FaceStore()
-        self.archive = KeptArchive(state, self._bulk, self.gallery, self.matcher, self.vault, settings.archive_files)
+        self.archive = KeptArchive(
+            state, self._bulk, self.gallery, self.matcher, self.vault, settings.archive_files, settings.archive_video_minutes
+        )
         self.finder = ObjectFinder(settings.models_dir, settings.object_threshold)
         self.attribute_finder = AttributeFinder(settings.models_dir, settings.attributes)
         self.recognition = Recognition(
@@ -206,6 +209,7 @@ class Service:
             self.vault,
             self._is_enrolled,
             announced=settings.events and settings.mqtt_url is not None,
+            scenes=settings.event_scenes,
         )
         self._other_caches = other_caches = OtherCachesHolding(enrolment, [state / name for name in reseal.CACHES[1:]])
         self.visits = KeptVisits(
@@ -251,11 +255,12 @@ class Service:
             VisitsHolding(self.visits),
             ArchiveHolding(self.archive),
         ]
+        damaged = DamagedFilesHolding(state, audit)
         leftovers = LeftoversHolding(enrolment, state)
         #: What other nodes erased and renamed, still to be done here; None where there is one server.
         self.node_work: NodeWork | None = None
         if isinstance(enrolment, SharedEnrolment):
-            self.node_work = NodeWork(enrolment, [other_caches, *of_this_node, leftovers], engine.info.dim)
+            self.node_work = NodeWork(enrolment, [other_caches, *of_this_node, damaged, leftovers], engine.info.dim)
         deletions = None if self.is_shared else self._bin(state)
         #: Every keeper of what is stored about people; see `holdings`.
         self.holdings = Holdings(
@@ -265,6 +270,7 @@ class Service:
                 other_caches,
                 *of_this_node,
                 JobsHolding(self.jobs),
+                damaged,
                 AuditNamesHolding(audit),
                 leftovers,
             ]
@@ -350,6 +356,7 @@ class Service:
                 VisitsHolding(self.visits, prefix=name + SEPARATOR),
                 ArchiveHolding(self.archive, prefix=name + SEPARATOR),
                 JobsHolding(self.jobs, prefix=name + SEPARATOR),
+                DamagedFilesHolding(settings.state_dir, self.audit),
                 AuditNamesHolding(audit),
                 LeftoversHolding(enrolment, settings.state_dir),
             ]
@@ -385,6 +392,7 @@ class Service:
             self._find_objects,
             reader=self.attribute_finder.reader if self.settings.attributes else None,
             forced=group.enrolment.is_forced,
+            lowerings=group.matcher.lowerings,
         )
 
     def _group_vision(self, name: str) -> GroupVision:

@@ -31,6 +31,7 @@ NOTHING_LEFT = dict.fromkeys(
         "archive",
         "jobs",
         "rules",
+        "damaged_files",
         "names",
         "leftovers",
     ),
