@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import stat
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from recognizer.backup import reseal
 from recognizer.core.errors import (
     ActionFailed,
     ActionOff,
@@ -234,6 +236,22 @@ def test_a_damaged_file_is_reported_and_not_overwritten(tmp_path):
     with pytest.raises(StorageError, match=r"rules\.json is damaged"):
         RuleFile(file).add(lambda id_: make_rule(id_, HOOK))
     assert "nobody" in file.read_text()
+    RuleFile(file).erase("Ada")  # whom it may name
+    assert RuleFile(file).all() == []
+
+
+def test_rules_are_encrypted_with_a_new_key_and_are_in_backups(service):  # noqa: F811
+    made = service.rules.add(HOOK).rule
+    with service.backup() as file, zipfile.ZipFile(file) as backup:
+        paths = {each["path"] for each in json.loads(backup.read("manifest.json"))["members"]}
+    assert {"state/rules.json", f"state/events/rule-{made.id}.cursor"} <= paths
+    service.close()
+    settings, vault = service.settings, Vault([new_key()])
+    reseal.reseal(reseal.Places(settings.known_faces, settings.state_dir), None, vault)
+    file = settings.state_dir / "rules.json"
+    assert b"hidden" not in file.read_bytes() and RuleFile(file, vault).all() == [made]
+    reseal.reseal(reseal.Places(settings.known_faces, settings.state_dir), vault, None)
+    assert RuleFile(file).all() == [made]
 
 
 def test_there_is_a_maximum(tmp_path, monkeypatch):
