@@ -189,8 +189,8 @@ def test_events_are_found_exported_and_erased_after_a_renaming(service, faces, t
             "visits",
             "archive",
             "jobs",
-            "rules",
             "damaged_files",
+            "rules",
             "names",
             "leftovers",
         )

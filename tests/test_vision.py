@@ -72,6 +72,18 @@ def test_the_distance_is_raised_by_what_the_limit_is_lowered_for_a_cohort_that_i
     assert vision.match(vectors)[0].subject is None
 
 
+def test_a_camera_may_have_a_least_face_and_a_stranger_rate_of_its_own(people, obama):
+    vision, matcher = people.service.video.vision, people.service.matcher
+    (face,) = vision.detect(obama)
+    size = int(min(face.box.width, face.box.height))
+    assert len(vision.detect(obama, size - 2)) == 1 and len(vision.detect(obama, size + 2)) == 0
+    faces = vision.detect(obama)
+    vectors, _ = vision.describe(obama, faces, vision.qualities(obama, faces))
+    (match,) = vision.match(vectors, 1e-6)
+    assert match.threshold == matcher.threshold_at(1e-6) < matcher.threshold_now()
+    assert vision.decide(match.candidates, 1e-6).threshold == match.threshold
+
+
 def test_a_picture_is_looked_at_once_whatever_is_in_it(people, monkeypatch):
     """A second, larger look at an empty room would cost four times as much for every picture."""
     sizes = []

@@ -77,6 +77,8 @@ ROUTES: dict[tuple[str, str], str] = {
     ("GET", "/cameras/{camera}"): READ,
     ("GET", "/cameras/{camera}/snapshot.jpg"): READ,
     ("GET", "/cameras/{camera}/stream"): READ,
+    ("GET", "/cameras/{camera}/settings"): READ,
+    ("GET", "/wall"): READ,
     ("GET", "/stream"): READ,
     ("GET", "/events"): READ,
     ("GET", "/events/{event}"): READ,
@@ -142,6 +144,7 @@ ROUTES: dict[tuple[str, str], str] = {
     ("PATCH", "/rules/{rule}"): ADMIN,
     ("DELETE", "/rules/{rule}"): ADMIN,
     ("POST", "/rules/{rule}/test"): ADMIN,
+    ("PUT", "/cameras/{camera}/settings"): ADMIN,
     ("GET", "/audit"): ADMIN,
     ("GET", "/backup"): ADMIN,
 }

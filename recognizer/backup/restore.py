@@ -38,6 +38,7 @@ _REPLACED = (
     *(f"{name}.sqlite{SET_ASIDE}" for name in ("photos", "visits", "jobs")),
     "access.sqlite",
     "cameras.json",
+    "camera-settings.json",
     "settings.json",
     "rules.json",
     "strangers",

@@ -99,6 +99,8 @@ class Events:
         Whether a name is enrolled.
     scenes : bool
         Whether events of people who come get a picture of the whole scene.
+    unknown_quality : callable
+        See `Appearances`.
 
     Raises
     ------
@@ -117,6 +119,7 @@ class Events:
         vault: Vault | None = None,
         enrolled: Callable[[str], bool] | None = None,
         scenes: bool = False,
+        unknown_quality: Callable[[str], float | None] = lambda camera: None,
     ):
         self._scenes = scenes
         self.log = EventLog(folder, retention, now=wall, vault=vault)
@@ -125,7 +128,7 @@ class Events:
         self._clock, self._wall, self._enrolled = clock, wall, enrolled
         self._making = threading.RLock()  # held while events are made or presence is changed
         self._changed_names: dict[str, _ChangedName] = {}
-        self._appearances = Appearances(rules)
+        self._appearances = Appearances(rules, unknown_quality)
         self._results: deque[tuple[str, FrameResult, float]] = deque()
         self._states: deque[tuple[str, str, str, float, float]] = deque()
         self._wake = threading.Condition()

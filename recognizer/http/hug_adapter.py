@@ -100,8 +100,32 @@ def batch(value):
     return found
 
 
+def _json_list(value):
+    """A list, or the same as JSON text, which is how a form or a URL contains one."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            raise ValueError("expected a list as JSON") from None
+    if not isinstance(value, list):
+        raise ValueError("expected a list")
+    return value
+
+
+@hug.type()
+def areas(value):
+    """areas of a picture: a list of objects with points, each two fractions of the picture, and for zones a name"""
+    return _json_list(value)
+
+
+@hug.type()
+def periods(value):
+    """hours of the week: a list of objects with days, from and to"""
+    return _json_list(value)
+
+
 #: Types of parameters whose values may be lists.
-_LISTS = (ids, batch)
+_LISTS = (ids, batch, areas, periods)
 
 
 # -- forms of replies and errors ---------------------------------------------------------------------------------
@@ -376,6 +400,10 @@ def schema_of(kind) -> dict:
         fields = {name: {"type": "string"} for name in ("url", *_BATCH_FIELDS)}
         one = {"type": "object", "properties": fields, "required": ["url"], "additionalProperties": False}
         return {"type": "array", "items": {"anyOf": [{"type": "string"}, one]}}
+    if kind is areas:
+        return {"type": "array", "items": openapi.CAMERA_AREA}
+    if kind is periods:
+        return {"type": "array", "items": openapi.CAMERA_PERIOD}
     if kind is switch:
         return {"type": ["boolean", "integer"], "enum": [True, False, 1, 0]}
     known = [(number, "integer"), (fraction, "number"), (text, "string")]
@@ -556,6 +584,9 @@ class Router:
 
     def patch(self, path: str, **options: Any) -> Callable:
         return self._route.patch(path, on_invalid=invalid, parse_body=False, **options)
+
+    def put(self, path: str, **options: Any) -> Callable:
+        return self._route.put(path, on_invalid=invalid, parse_body=False, **options)
 
     def delete(self, path: str, **options: Any) -> Callable:
         return self._route.delete(path, on_invalid=invalid, parse_body=False, **options)

@@ -110,6 +110,7 @@ from recognizer.service.subjects import Subjects
 from recognizer.service.tuning import Tuning
 from recognizer.service.video_service import Video
 from recognizer.service.visit_service import KeptVisits
+from recognizer.video.sources.camera_settings_file import CameraSettingsFile
 from recognizer.video.sources.cameras import Cameras
 from recognizer.video.sources.reach import Reach
 from recognizer.video.sources.shared_cameras import SharedCameras
@@ -201,6 +202,7 @@ class Service:
             self.strangers.offer,
         )
         self.dlib_descriptions = DlibDescriptions(engine, pool, rules, settings.provider)
+        self.camera_settings = None if self.is_shared else CameraSettingsFile(state / "camera-settings.json")
         self.events = KeptEvents(
             state / "events",
             settings.events,
@@ -210,6 +212,7 @@ class Service:
             self._is_enrolled,
             announced=settings.events and settings.mqtt_url is not None,
             scenes=settings.event_scenes,
+            unknown_quality=lambda camera: self.video.settings_of(camera).unknown_quality,
         )
         self._other_caches = other_caches = OtherCachesHolding(enrolment, [state / name for name in reseal.CACHES[1:]])
         self.visits = KeptVisits(
@@ -320,6 +323,7 @@ class Service:
             metrics,
             frozenset(settings.attributes) if settings.event_attributes else frozenset(),
             self._group_vision,
+            self.camera_settings,
         )
         if metrics is not None:
             health.show(self, metrics)
@@ -393,6 +397,7 @@ class Service:
             reader=self.attribute_finder.reader if self.settings.attributes else None,
             forced=group.enrolment.is_forced,
             lowerings=group.matcher.lowerings,
+            threshold_at=group.matcher.threshold_at,
         )
 
     def _group_vision(self, name: str) -> GroupVision:

@@ -43,6 +43,8 @@ class KeptEvents:
         Encrypts them.
     enrolled : callable, optional
         Whether a name is enrolled.
+    unknown_quality : callable
+        Returns the least quality of an unknown person's picture at a camera, by its id; None for that of the rules.
     announced : bool
         Whether an MQTT broker retains who is present: then the process that is connected to it removes topics with names.
     scenes : bool
@@ -59,8 +61,10 @@ class KeptEvents:
         enrolled: Callable[[str], bool] | None = None,
         announced: bool = False,
         scenes: bool = False,
+        unknown_quality: Callable[[str], float | None] = lambda camera: None,
     ):
         self._scenes = scenes
+        self._unknown_quality = unknown_quality
         self._folder, self.wanted, self._rules, self._retention, self._vault = folder, wanted, rules, retention, vault
         self._enrolled, self._announced = enrolled, announced
         self._hub: Events | None = None
@@ -86,6 +90,7 @@ class KeptEvents:
                     vault=self._vault,
                     enrolled=self._enrolled,
                     scenes=self._scenes,
+                    unknown_quality=self._unknown_quality,
                 )
             return self._hub
 

@@ -83,6 +83,8 @@ STORED_FILES = (
     StoredFiles("unfinished/*.json", "recognizer.core.unfinished", _NOTES),
     StoredFiles("cameras.json", "recognizer.video.sources.cameras"),
     StoredFiles("cameras.json.lock*", "recognizer.core.fair_lock"),
+    StoredFiles("camera-settings.json", "recognizer.video.sources.camera_settings_file"),
+    StoredFiles("camera-settings.json.lock*", "recognizer.core.fair_lock"),
     StoredFiles("settings.json", "recognizer.core.adjustments"),
     StoredFiles("access.sqlite*", "recognizer.access.access_file"),
     StoredFiles("signing.json", "recognizer.access.signing"),

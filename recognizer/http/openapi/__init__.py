@@ -28,6 +28,8 @@ from recognizer.core.errors import (
     UnknownRoute,
 )
 from recognizer.http.openapi.operations import EXAMPLE_PHOTO, JSON, OPERATIONS, PARAMETERS, PHOTO_FIELDS, PHOTO_URLS, Operation
+from recognizer.http.openapi.schemas import CAMERA_AREA as CAMERA_AREA
+from recognizer.http.openapi.schemas import CAMERA_PERIOD as CAMERA_PERIOD
 from recognizer.http.openapi.schemas import SCHEMAS, ref
 
 #: Errors that every operation may return.

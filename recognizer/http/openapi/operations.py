@@ -231,6 +231,13 @@ OPERATIONS: dict[str, Operation] = {
     "GET /cameras/{camera}": Operation("Cameras", _json("Camera"), (CameraNotFound, StorageError)),
     "PATCH /cameras/{camera}": Operation("Cameras", _json("Camera"), (*_CAMERA, CameraNotFound, CameraFixed)),
     "DELETE /cameras/{camera}": Operation("Cameras", _json("DeletedCamera"), (CameraNotFound, CameraFixed, StorageError)),
+    "GET /cameras/{camera}/settings": Operation("Cameras", _json("CameraSettings"), (CameraNotFound, StorageError)),
+    "PUT /cameras/{camera}/settings": Operation(
+        "Cameras", _json("CameraSettings"), (CameraNotFound, Conflict, StorageError, BodyTooLarge), bodiless=True
+    ),
+    "GET /wall": Operation(
+        "Cameras", {200: {"multipart/mixed": "Stream"}}, (CameraNotFound, CameraElsewhere, AttributesOff, Busy)
+    ),
     "GET /stream": Operation("Cameras", {200: {MJPEG: "Stream"}}, (CameraNotFound, CameraElsewhere, AttributesOff, Busy)),
     "GET /cameras/{camera}/stream": Operation(
         "Cameras", {200: {MJPEG: "Stream"}}, (CameraNotFound, CameraElsewhere, AttributesOff, Busy)
@@ -412,6 +419,19 @@ PARAMETERS: dict[str, tuple[str, object]] = {
     ),
     "POST /cameras name": ("The camera's name.", "Door"),
     "PATCH /cameras/{camera} name": ("The camera's new name.", "Door"),
+    "zones": (
+        "Areas that give events: corners in fractions of the picture, and names for the events.",
+        [{"name": "Entrance", "points": [[0.1, 0.2], [0.6, 0.2], [0.6, 0.9], [0.1, 0.9]]}],
+    ),
+    "masks": ("Areas that are blackened.", [{"points": [[0.0, 0.0], [0.2, 0.0], [0.2, 0.3]]}]),
+    "schedule": (
+        "Hours in which the camera gives events, on the server's clock.",
+        [{"days": ["sat", "sun"], "from": "20:00", "to": "06:00"}],
+    ),
+    "events": ("Whether the camera gives events about people.", True),
+    "PUT /cameras/{camera}/settings min_face": ("Least width and height of a face in pixels of the picture.", 40),
+    "unknown_quality": ("Least quality, from 0 to 1, of the best picture of an unknown person.", 0.2),
+    "cameras": ("Ids of the cameras, separated by commas.", ["default", "door"]),
     "key": ("The key, if no header contains it. It must not be in the URL.", "rk_7c3mz4qp_" + 43 * "x"),
     "stranger_rate": ("Probability that somebody who is not enrolled gets a name, from 0.000001 to 0.5.", 0.01),
     "sightings_days": ("Days after which visits at cameras are deleted.", 14),

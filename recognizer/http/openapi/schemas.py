@@ -260,8 +260,8 @@ _LEFT = dict.fromkeys(
         "visits",
         "archive",
         "jobs",
-        "rules",
         "damaged_files",
+        "rules",
         "names",
         "leftovers",
     ),
@@ -374,6 +374,38 @@ _BEGUN = {
     "expires": 1795309200.0,
     "csrf_token": "Zm9v...",
 }
+
+#: An area of a camera's picture, and hours in which it gives events, as requests contain them.
+CAMERA_AREA = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "maxLength": 60},
+        "points": {
+            "type": "array",
+            "items": {"type": "array", "items": {"type": "number", "minimum": 0, "maximum": 1}, "minItems": 2, "maxItems": 2},
+            "minItems": 3,
+            "maxItems": 64,
+        },
+    },
+    "required": ["points"],
+    "additionalProperties": False,
+}
+CAMERA_PERIOD = {
+    "type": "object",
+    "properties": {
+        "days": {
+            "type": "array",
+            "items": {"type": "string", "enum": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]},
+            "minItems": 1,
+        },
+        "from": {"type": "string", "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]$"},
+        "to": {"type": "string", "pattern": "^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"},
+    },
+    "required": ["days", "from", "to"],
+    "additionalProperties": False,
+}
+_ENTRANCE = [[0.1, 0.2], [0.6, 0.2], [0.6, 0.9], [0.1, 0.9]]
+
 
 SCHEMAS: dict[str, dict] = {
     "Box": closed(
@@ -840,6 +872,26 @@ SCHEMAS: dict[str, dict] = {
         {"tested": TEXT, "action": {"type": "string", "enum": ["notify", "webhook", "mqtt"]}},
         example={"tested": "3f9a0c1b72", "action": "webhook"},
     ),
+    "CameraSettings": closed(
+        {
+            "zones": about(array(CAMERA_AREA), "Only faces whose centre lies in one give events; none for the whole picture."),
+            "masks": about(array(CAMERA_AREA), "What is blackened before anything is done with a picture."),
+            "schedule": about(array(CAMERA_PERIOD), "When the camera gives events, on the server's clock; none for always."),
+            "events": about(BOOLEAN, "Whether the camera gives events about people."),
+            "min_face": about(optional(INTEGER), "Least width and height of a face in pixels; null for the server's."),
+            "stranger_rate": about(optional(NUMBER), "Probability that a stranger gets a name; null for the server's."),
+            "unknown_quality": about(optional(NUMBER), "Least quality of unknown people's pictures; null for the server's."),
+        },
+        example={
+            "zones": [{"name": "Entrance", "points": _ENTRANCE}],
+            "masks": [{"points": [[0.0, 0.0], [0.2, 0.0], [0.2, 0.3]]}],
+            "schedule": [{"days": ["sat", "sun"], "from": "20:00", "to": "06:00"}],
+            "events": True,
+            "min_face": 40,
+            "stranger_rate": None,
+            "unknown_quality": None,
+        },
+    ),
     "Stream": {"type": "string", "description": "A reply without an end.", "examples": ["event: appeared"]},
     "Event": closed(
         {
@@ -875,8 +927,9 @@ SCHEMAS: dict[str, dict] = {
             "attributes": about(
                 {"type": "object"}, "How the person looked, of RECOGNIZER_EVENT_ATTRIBUTES: age, gender, expression."
             ),
+            "zones": about(array(TEXT), "Names of the camera's zones in which the person was seen."),
         },
-        may=("since", "seconds", "appearance", "replaces", "same_as", "reason", "scene", "scene_faces", "attributes"),
+        may=("since", "seconds", "appearance", "replaces", "same_as", "reason", "scene", "scene_faces", "attributes", "zones"),
         example=_EVENT,
     ),
     "Events": closed(
