@@ -16,6 +16,7 @@ VIEWS = {
     "#/people": ".person img.crop",
     "#/people/Barack%20Obama": ".photo .tag.bad",
     "#/live": ".watch-state.good",
+    "#/rules": ".empty",
     "#/strangers": ".strangers-off",
     "#/archive": ".empty",
     "#/import": ".drop",
