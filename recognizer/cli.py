@@ -31,7 +31,7 @@ from recognizer.commands import (
     cmd_watch,
 )
 from recognizer.commands.cmd_completion import COMPLETE_VARIABLE
-from recognizer.commands.common import all_options, report
+from recognizer.commands.common import CommandState, all_options, report
 from recognizer.core.errors import RecognizerError
 
 FAILED, INTERRUPTED, BROKEN_PIPE = 1, 130, 141
@@ -55,6 +55,7 @@ class _Commands(click.Group):
 
     def _run(self, args, prog_name, complete_var, **extra: Any) -> int:
         os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # hides its warnings
+        CommandState.own_process = args is None
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")  # a name may have letters that the terminal lacks

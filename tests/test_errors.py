@@ -71,6 +71,7 @@ STATUSES = {
     422: {
         "ImageError",
         "BrokenImage",
+        "BrokenVideo",
         "UnreadableImage",
         "DecoderError",
         "DecoderCrashed",
@@ -104,6 +105,7 @@ STATUSES = {
         "ModelError",
         "ModelMissing",
         "ModelCorrupt",
+        "DamageRepaired",
     },
     504: {"FetchTimeout"},
     507: {"StorageError"},
@@ -151,6 +153,7 @@ def test_only_what_passes_by_itself_says_when_to_try_again():
         "Busy",
         "CameraElsewhere",
         "CameraUnavailable",
+        "DamageRepaired",
         "DatabaseAway",
         "NotCaughtUp",
         "RateLimited",

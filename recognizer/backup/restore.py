@@ -22,6 +22,7 @@ from recognizer.core import identity
 from recognizer.core.audit import AuditLog
 from recognizer.core.errors import KeyMissing, NotEmpty, StorageError
 from recognizer.core.files import sync_folder, write_durably
+from recognizer.core.sealed_sqlite import SET_ASIDE
 from recognizer.core.vault import Vault
 
 #: What is unpacked, and what was there before: the folder of known faces sweeps both itself.
@@ -34,6 +35,7 @@ _REPLACED = (
     "photos.sqlite",
     "visits.sqlite",
     "jobs.sqlite",
+    *(f"{name}.sqlite{SET_ASIDE}" for name in ("photos", "visits", "jobs")),
     "access.sqlite",
     "cameras.json",
     "camera-settings.json",

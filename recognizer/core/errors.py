@@ -17,6 +17,7 @@
     ├── ImageError                  the bytes of a photo cannot be used
     │   ├── UnsupportedImage        not an image, or an unsupported format
     │   ├── BrokenImage             the image is damaged or truncated
+    │   ├── BrokenVideo             the video is damaged or has no pictures
     │   ├── UnreadableImage         the file cannot be read
     │   ├── ImageTooLarge           more bytes or pixels than the limits allow
     │   └── DecoderError            the decoder process failed; a retry may succeed
@@ -82,6 +83,7 @@
     ├── StorageError                the disk refused a read or a write
     │   ├── SealBroken              encrypted data was changed
     │   ├── AuditBroken             the audit log was changed
+    │   ├── DamageRepaired          a file was damaged and has been repaired; try again
     │   └── BackupBroken            not a backup, or damaged
     ├── ModelError                  model weights cannot be used
     │   ├── ModelMissing            a file is missing and could not be fetched
@@ -215,6 +217,12 @@ class UnreadableImage(ImageError):
     """The file of the photo cannot be read."""
 
     code = "unreadable"
+
+
+class BrokenVideo(ImageError):
+    """The video of an archive is damaged, contains no pictures, or is in a form that cannot be decoded."""
+
+    code = "broken_video"
 
 
 class ImageTooLarge(ImageError):
@@ -607,6 +615,13 @@ class AuditBroken(StorageError):
     """The audit log was changed."""
 
     code = "audit_broken"
+
+
+class DamageRepaired(StorageError):
+    """A damaged file was found and replaced, so that nothing was done; another try can succeed."""
+
+    code = "damage_repaired"
+    retry_after = 1.0
 
 
 class BackupBroken(StorageError):

@@ -9,13 +9,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 import falcon
 import hug
+from falcon.routing.compiled import CompiledRouter
 
 from recognizer.access import gate
 from recognizer.access.dialects import ADMIN, ANYONE
@@ -51,7 +54,7 @@ top_k_type = hug.types.in_range(0, 101)
 landmarks_type = hug.types.one_of(["5", "68"])
 format_type = hug.types.one_of(["json", "jpeg"])
 event_id_type = hug.types.in_range(0, 10**15)
-events_format_type = hug.types.one_of(["sse", "json"])
+events_format_type = hug.types.one_of(["sse", "json", "csv"])
 presence_format_type = hug.types.one_of(["json", "csv"])
 results_format_type = hug.types.one_of(["json", "ndjson"])
 job_operation_type = hug.types.one_of(OPERATIONS)
@@ -407,6 +410,30 @@ def schema_of(kind) -> dict:
     return {"type": next(name for each, name in known if kind is each)}
 
 
+@contextmanager
+def _routes_compiled_once() -> Iterator[None]:
+    """Applications of falcon that are made within the block compile their routes at its end.
+
+    Falcon compiles all of them anew with each one that is added: for 160 routes, a third of the time that a start takes.
+    """
+    compile_routes, routers = CompiledRouter._compile, []
+
+    def note(router: CompiledRouter) -> None:
+        if router not in routers:
+            routers.append(router)
+
+    with _COMPILING:
+        CompiledRouter._compile = note
+        try:
+            yield
+        finally:
+            CompiledRouter._compile = compile_routes
+    for router in routers:
+        router._find = router._compile()
+
+
+_COMPILING = threading.Lock()
+
 # -- hug's HTTP side --------------------------------------------------------------------------------------------------
 
 
@@ -431,7 +458,8 @@ class ServedHttp(hug.api.HTTPInterfaceAPI):
         self._reloader.watch_start()
 
     def server(self, default_not_found=True, base_url=None):
-        app = super().server(default_not_found, base_url)
+        with _routes_compiled_once():
+            app = super().server(default_not_found, base_url)
         if self._configure is not None:
             self._configure(app)
         return app

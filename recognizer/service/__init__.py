@@ -92,6 +92,7 @@ from recognizer.service.subject_holdings import (
     ArchiveHolding,
     AuditNamesHolding,
     BinHolding,
+    DamagedFilesHolding,
     DetectedFacesHolding,
     EnrolledHolding,
     EventsHolding,
@@ -181,7 +182,9 @@ class Service:
         )
         #: Faces that clients of other services ask about by an id.
         self.detected_faces = FaceStore()
-        self.archive = KeptArchive(state, self._bulk, self.gallery, self.matcher, self.vault, settings.archive_files)
+        self.archive = KeptArchive(
+            state, self._bulk, self.gallery, self.matcher, self.vault, settings.archive_files, settings.archive_video_minutes
+        )
         self.finder = ObjectFinder(settings.models_dir, settings.object_threshold)
         self.attribute_finder = AttributeFinder(settings.models_dir, settings.attributes)
         self.recognition = Recognition(
@@ -207,6 +210,7 @@ class Service:
             self._is_enrolled,
             announced=settings.events and settings.mqtt_url is not None,
             unknown_quality=lambda camera: self.video.settings_of(camera).unknown_quality,
+            scenes=settings.event_scenes,
         )
         self._other_caches = other_caches = OtherCachesHolding(enrolment, [state / name for name in reseal.CACHES[1:]])
         self.visits = KeptVisits(
@@ -240,11 +244,12 @@ class Service:
             VisitsHolding(self.visits),
             ArchiveHolding(self.archive),
         ]
+        damaged = DamagedFilesHolding(state, audit)
         leftovers = LeftoversHolding(enrolment, state)
         #: What other nodes erased and renamed, still to be done here; None where there is one server.
         self.node_work: NodeWork | None = None
         if isinstance(enrolment, SharedEnrolment):
-            self.node_work = NodeWork(enrolment, [other_caches, *of_this_node, leftovers], engine.info.dim)
+            self.node_work = NodeWork(enrolment, [other_caches, *of_this_node, damaged, leftovers], engine.info.dim)
         deletions = None if self.is_shared else self._bin(state)
         #: Every keeper of what is stored about people; see `holdings`.
         self.holdings = Holdings(
@@ -254,6 +259,7 @@ class Service:
                 other_caches,
                 *of_this_node,
                 JobsHolding(self.jobs),
+                damaged,
                 AuditNamesHolding(audit),
                 leftovers,
             ]
@@ -339,6 +345,7 @@ class Service:
                 VisitsHolding(self.visits, prefix=name + SEPARATOR),
                 ArchiveHolding(self.archive, prefix=name + SEPARATOR),
                 JobsHolding(self.jobs, prefix=name + SEPARATOR),
+                DamagedFilesHolding(settings.state_dir, self.audit),
                 AuditNamesHolding(audit),
                 LeftoversHolding(enrolment, settings.state_dir),
             ]
@@ -375,6 +382,7 @@ class Service:
             reader=self.attribute_finder.reader if self.settings.attributes else None,
             forced=group.enrolment.is_forced,
             threshold_at=group.matcher.threshold_at,
+            lowerings=group.matcher.lowerings,
         )
 
     def _group_vision(self, name: str) -> GroupVision:

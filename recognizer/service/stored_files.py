@@ -13,6 +13,7 @@ from recognizer.service.subject_holdings import (
     ArchiveHolding,
     AuditNamesHolding,
     BinHolding,
+    DamagedFilesHolding,
     EnrolledHolding,
     EventsHolding,
     JobsHolding,
@@ -47,6 +48,7 @@ class StoredFiles:
 
 
 STORED_FILES = (
+    StoredFiles("*.sqlite.damaged*", "recognizer.core.sealed_sqlite", DamagedFilesHolding.label),
     StoredFiles("encodings.sqlite*", "recognizer.enrolment.cache", EnrolledHolding.label),
     StoredFiles("groups/*/encodings.sqlite*", "recognizer.enrolment.cache", EnrolledHolding.label),
     StoredFiles("groups/*/unfinished/*.json", "recognizer.core.unfinished", _NOTES),

@@ -123,6 +123,8 @@ export async function show(main, { parts, signal, go }) {
   const known = el("datalist", { id: "timeline-people" });
   const person = el("input", { type: "search", list: "timeline-people", placeholder: t("Anyone"), "aria-label": t("Filter by person"), autocomplete: "off", spellcheck: "false" });
   const place = el("select", { "aria-label": t("Filter by camera"), on: { change: () => timeline.begin({ camera: place.value }) } });
+  const days = [["since", t("From day")], ["until", t("To day")]].map(([edge, label]) => el("input", { type: "date", "aria-label": label, title: label, on: { change: (event) => timeline.begin({ [edge]: event.target.value }) } }));
+  const table = button(t("Download CSV"), () => (location.href = timeline.table()), { icon: "download", class: "little" });
   let typing;
   person.addEventListener("input", () => {
     clearTimeout(typing);
@@ -159,7 +161,7 @@ export async function show(main, { parts, signal, go }) {
         "section", { class: "live-timeline card", "aria-label": t("Timeline") },
         el("div", { class: "timeline-head" }, el("div", { class: "spread" }, el("h2", null, t("Visits")), timeline.pulse,
             button(t("Presence"), () => showPresence(), { icon: "people", class: "little" })),
-          el("div", { class: "timeline-filters" }, el("div", { class: "with-icon" }, icon("search"), person), !alone && place, known)),
+          el("div", { class: "timeline-filters" }, el("div", { class: "with-icon" }, icon("search"), person), !alone && place, days, table, known)),
         timeline.node,
       ),
     ),

@@ -30,6 +30,7 @@ NOTHING_LEFT = dict.fromkeys(
         "visits",
         "archive",
         "jobs",
+        "damaged_files",
         "names",
         "leftovers",
     ),

@@ -456,6 +456,9 @@ class PostgresGallery:
     def search(self, probes: np.ndarray, k: int = 1) -> list[list[Candidate]]:
         return self._memory.search(probes, k)
 
+    def cohort(self, probes: np.ndarray) -> np.ndarray:
+        return self._memory.cohort(probes)
+
     def templates(self, subject: str) -> list[Template]:
         return self._memory.templates(subject)
 

@@ -237,9 +237,12 @@ OPERATIONS: dict[str, Operation] = {
     "GET /cameras/{camera}/snapshot.jpg": Operation(
         "Cameras", {200: {JPEG: "Photo"}}, (CameraNotFound, AttributesOff, CameraUnavailable, CameraElsewhere, Busy)
     ),
-    "GET /events": Operation("Events", {200: {JSON: "Events", "text/event-stream": "Stream"}}, (EventsOff, StorageError, Busy)),
+    "GET /events": Operation(
+        "Events", {200: {JSON: "Events", "text/event-stream": "Stream", "text/csv": "Table"}}, (EventsOff, StorageError, Busy)
+    ),
     "GET /events/{event}": Operation("Events", _json("Event"), (EventNotFound, EventsOff, StorageError)),
     "GET /events/{event}/thumbnail.jpg": Operation("Events", {200: {JPEG: "Photo"}}, (EventNotFound, EventsOff, StorageError)),
+    "GET /events/{event}/scene.jpg": Operation("Events", {200: {JPEG: "Photo"}}, (EventNotFound, EventsOff, StorageError)),
     "GET /audit": Operation("Access", _json("AuditLines")),
     "GET /backup": Operation("Server", {200: {ZIP: "Backup"}}, (Busy,)),
     "GET /strangers": Operation("Strangers", _json("Strangers"), (StorageError,)),
@@ -311,6 +314,7 @@ OPERATIONS: dict[str, Operation] = {
     "POST /archive/people/{group_id}/accept": Operation("Archive", _json("ArchivePerson"), _ARCHIVE_GROUP, bodiless=True),
     "POST /archive/people/{group_id}/refuse": Operation("Archive", _json("ArchivePerson"), _ARCHIVE_GROUP, bodiless=True),
     "POST /archive/people/{group_id}/join": Operation("Archive", _json("ArchivePerson"), _ARCHIVE_GROUP),
+    "POST /archive/people/{group_id}/apart": Operation("Archive", _json("ArchivePerson"), _ARCHIVE_GROUP),
     "POST /archive/people/{group_id}/enroll": Operation(
         "Archive",
         {200: {JSON: "Enrolled"}, 201: {JSON: "Enrolled"}},
@@ -334,7 +338,7 @@ PARAMETERS: dict[str, tuple[str, object]] = {
     "other_url": ("The second photo's http or https URL.", "https://example.org/other.jpg"),
     "top_k": ("Number of candidates that are listed for each face.", 3),
     "min_face": ("Minimum width and height of a face in pixels; smaller faces are omitted.", 40),
-    "landmarks": ("Number of landmarks of each face. The weights for 68 points are not licensed for commercial use.", "5"),
+    "landmarks": ("Number of landmarks of each face. The weights for 68 points are not licensed for commercial use.", 5),
     "attributes": (
         "What to estimate for each face, separated by commas: age, gender, expression. RECOGNIZER_ATTRIBUTES must name them.",
         "age,gender",
@@ -384,7 +388,12 @@ PARAMETERS: dict[str, tuple[str, object]] = {
     "GET /events limit": ("Maximum number of events; for format=json.", 100),
     "GET /events camera": ("Only events of the camera with this id.", "door"),
     "GET /events subject": ("Only events of this person.", "Joe Biden"),
-    "GET /events format": ("json returns a page of past events, sse streams events as they happen.", "json"),
+    "GET /events format": (
+        "json returns a page of past events, csv past events as a table, sse streams events as they happen.",
+        "json",
+    ),
+    "GET /events since": ("Only events then or later: a day, or a time in ISO 8601; not for a stream.", "2026-11-20"),
+    "GET /events until": ("Only events then or before: a day, which is included, or a time.", "2026-11-30"),
     "source": (
         "Source of the frames: a webcam's number, an rtsp, rtmp, http or https URL, a file that the settings allow, or "
         "test: for a test pattern.",
@@ -457,6 +466,7 @@ PARAMETERS: dict[str, tuple[str, object]] = {
     "GET /archive/people offset": ("Number of groups to skip.", 0),
     "group_id": ("The id of a group of faces in the archive.", 17),
     "POST /archive/move group_id": ("Id of the group that the faces belong to; by default a new one.", 17),
+    "POST /archive/people/{group_id}/apart other_group_id": ("Id of the group that shows somebody else.", 23),
     "other_group_id": ("Id of the group that is merged into this one.", 23),
     "box": ("Which face of the photo: left,top,right,bottom in its pixels; by default the largest face.", "787,48,936,254"),
     "since": ("Only photos taken on this day or later: a day, a month, a year, or a time, on the camera's clock.", "2024-07"),
@@ -465,6 +475,7 @@ PARAMETERS: dict[str, tuple[str, object]] = {
     "cursor": ("The cursor of the page before.", "MC42MiAzYzE3Lzc"),
     "PATCH /archive/photos/{photo_id}/faces/{face} face": ("The face's number on the photo.", 0),
     "GET /archive/photos/{photo_id}/faces/{face}/thumbnail.jpg face": ("The face's number on the photo.", 0),
+    "time_s": ("Of a video: seconds from its beginning; by default where its first face is.", 12.5),
     "no_face": ("Whether the box shows no face.", True),
     "named": ("Only groups with a name, or only those without.", True),
     "suggested": ("Only groups for which a name is suggested, or only those without.", True),

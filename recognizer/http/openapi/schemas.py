@@ -229,6 +229,7 @@ _LEFT = dict.fromkeys(
         "visits",
         "archive",
         "jobs",
+        "damaged_files",
         "names",
         "leftovers",
     ),
@@ -277,9 +278,9 @@ _JOB_PHOTO = {
     "state": "failed",
     "error": {"code": "fetch_failed", "message": "the server of the URL answered 404"},
 }
-_ARCHIVE_STATUS = ("folders", "files", "photos", "faces", "people", "named", "suggested", "problems")
+_ARCHIVE_STATUS = ("folders", "files", "photos", "videos", "faces", "people", "named", "suggested", "problems")
 _ARCHIVE_EXAMPLE = {
-    **dict(zip(_ARCHIVE_STATUS, (1, 1200, 1190, 2100, 260, 12, 3, 2), strict=True)),
+    **dict(zip(_ARCHIVE_STATUS, (1, 1200, 1190, 14, 2100, 260, 12, 3, 2), strict=True)),
     "update": None,
     "last_update": None,
 }
@@ -297,6 +298,7 @@ _ARCHIVE_FACE = {
     "distance": 0.62,
     "false_match_rate": 1e-08,
     "box": _BOX,
+    "time_s": None,
     "quality": 0.91,
     "width": 4000,
     "height": 3000,
@@ -659,7 +661,7 @@ SCHEMAS: dict[str, dict] = {
         {
             "name": TEXT,
             "variable": TEXT,
-            "value": about({"type": ["string", "number", "boolean", "array", "null"]}, "Of a secret: set, or not set."),
+            "value": {"description": "Text, a number, true or false, a list of texts, or null. Of a secret: set, or not set."},
             "secret": BOOLEAN,
             "source": {"type": "string", "enum": ["default", "environment", "file", "config", "option", "page"]},
             "label": about(TEXT, "What it is called where it is said."),
@@ -829,12 +831,14 @@ SCHEMAS: dict[str, dict] = {
             "replaces": COUNT,
             "same_as": COUNT,
             "reason": TEXT,
+            "scene": about(TEXT, "The whole picture of the camera, with RECOGNIZER_EVENT_SCENES."),
+            "scene_faces": about(COUNT, "How many faces are on it."),
             "attributes": about(
                 {"type": "object"}, "How the person looked, of RECOGNIZER_EVENT_ATTRIBUTES: age, gender, expression."
             ),
             "zones": about(array(TEXT), "Names of the camera's zones in which the person was seen."),
         },
-        may=("since", "seconds", "appearance", "replaces", "same_as", "reason", "attributes", "zones"),
+        may=("since", "seconds", "appearance", "replaces", "same_as", "reason", "scene", "scene_faces", "attributes", "zones"),
         example=_EVENT,
     ),
     "Events": closed(
@@ -954,6 +958,10 @@ SCHEMAS: dict[str, dict] = {
             "jobs": about(
                 {"type": ["object", "null"]}, "Jobs by state, and photos that wait and were processed; null without jobs."
             ),
+            "damaged": about(
+                array(TEXT),
+                "Files that were damaged and set aside, such as `visits.sqlite`. What was readable is still in use.",
+            ),
             "database": about(
                 closed({"reachable": BOOLEAN, "away_since": optional(NUMBER), "node": TEXT, "applied": COUNT}),
                 "The database that nodes share, only where there is one: since when it is away, in seconds since 1970, the id "
@@ -986,6 +994,7 @@ SCHEMAS: dict[str, dict] = {
             "visits": None,
             "archive": None,
             "jobs": None,
+            "damaged": [],
         },
     ),
     "FoundVisits": closed(
@@ -1144,6 +1153,7 @@ SCHEMAS: dict[str, dict] = {
             "distance": NUMBER,
             "false_match_rate": NUMBER,
             "box": about(closed(dict.fromkeys(_BOX, INTEGER)), "In pixels of the upright photo."),
+            "time_s": about(optional(NUMBER), "Seconds from the beginning of a video; null on a photo."),
             "quality": NUMBER,
             "width": optional(COUNT),
             "height": optional(COUNT),
@@ -1200,9 +1210,15 @@ SCHEMAS: dict[str, dict] = {
     },
     "Metrics": {"type": "string", "examples": ["recognizer_queue_inside 0.0\n"]},
     "Page": {"type": "string", "description": "Text for browsers.", "examples": ["<!doctype html>"]},
-    "Photo": {"type": "string", "contentMediaType": "application/octet-stream", "description": "The bytes of a picture."},
+    "Photo": {
+        "type": "string",
+        "format": "binary",
+        "contentMediaType": "application/octet-stream",
+        "description": "The bytes of a picture.",
+    },
     "Backup": {
         "type": "string",
+        "format": "binary",
         "contentMediaType": "application/zip",
         "description": "A ZIP file, for the command restore.",
         "examples": ["PK..."],

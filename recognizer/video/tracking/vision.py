@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -44,6 +45,9 @@ class EngineVision:
         Returns what reads attributes; it may have to be fetched first.
     threshold_at : callable, optional
         The same for a stranger rate of a camera's own.
+    lowerings : callable
+        By how much the threshold of each embedding is lowered, see `Matcher.lowerings`. Candidates' distances are raised by it
+        instead, since those of several pictures are combined.
     forced : callable
         Whether the template of a photo was enrolled although its face is not comparable: such a template names nobody.
     """
@@ -58,11 +62,12 @@ class EngineVision:
         reader: Callable[[], AttributeReader] | None = None,
         forced: Callable[[str | None], bool] = lambda photo: False,
         threshold_at: Callable[[float], float] | None = None,
+        lowerings: Callable[[np.ndarray], Sequence[float]] = lambda vectors: [0.0] * len(vectors),
     ):
         self._threshold_at = threshold_at
         self._reader = reader
         self._engine, self._gallery, self._threshold, self._objects = engine, gallery, threshold, objects
-        self._forced = forced
+        self._forced, self._lowerings = forced, lowerings
         self._min_face = engine.min_face if min_face is None else min_face
         calibration = engine.info.calibration
         self._curve = thresholds.Curve(calibration.distances, calibration.rates)
@@ -83,14 +88,23 @@ class EngineVision:
     def match(self, vectors: np.ndarray, stranger_rate: float | None = None) -> list[Match]:
         if not len(vectors):
             return []
-        found = self._gallery.search(vectors, LISTED)
-        named = ([each for each in candidates if not self._forced(each.photo)] for candidates in found)
-        return [self.decide(candidates, stranger_rate) for candidates in named]
+        found = [
+            [each for each in candidates if not self._forced(each.photo)]
+            for candidates in self._gallery.search(vectors, LISTED)
+        ]
+        limit = self._limit(stranger_rate)
+        within = [i for i, candidates in enumerate(found) if candidates and candidates[0].distance <= limit]
+        for i, lowering in zip(within, self._lowerings(vectors[within]), strict=True):
+            if lowering:
+                found[i] = [replace(each, distance=each.distance + lowering) for each in found[i]]
+        return [self.decide(candidates, stranger_rate) for candidates in found]
 
     def decide(self, candidates: Sequence[Candidate], stranger_rate: float | None = None) -> Match:
+        return matching.decide(candidates, self._limit(stranger_rate), self._curve, margin=self._margin)
+
+    def _limit(self, stranger_rate: float | None) -> float:
         at_rate = self._threshold_at
-        threshold = self._threshold() if stranger_rate is None or at_rate is None else at_rate(stranger_rate)
-        return matching.decide(candidates, threshold, self._curve, margin=self._margin)
+        return self._threshold() if stranger_rate is None or at_rate is None else at_rate(stranger_rate)
 
     def qualities(self, image: Image, faces: Faces) -> list[Quality]:
         return self._engine.qualities(image, faces)
