@@ -190,6 +190,7 @@ def test_events_are_found_exported_and_erased_after_a_renaming(service, faces, t
             "archive",
             "jobs",
             "damaged_files",
+            "rules",
             "names",
             "leftovers",
         )

@@ -48,6 +48,7 @@ STATUSES = {
         "FolderNotFound",
         "ArchiveGroupNotFound",
         "JobNotFound",
+        "RuleNotFound",
     },
     405: {"MethodNotAllowed"},
     409: {
@@ -63,6 +64,9 @@ STATUSES = {
         "SettingFixed",
         "TooManyCameras",
         "TooManyJobs",
+        "TooManyRules",
+        "RulesOff",
+        "ActionOff",
         "InUse",
         "NotEmpty",
     },
@@ -93,7 +97,7 @@ STATUSES = {
         "AuditBroken",
         "BackupBroken",
     },
-    502: {"FetchError", "FetchFailed"},
+    502: {"FetchError", "FetchFailed", "ActionFailed"},
     503: {
         "Busy",
         "Starting",

@@ -133,7 +133,7 @@ def write(
                 step("events")
                 _events(copy, places.events)
                 _strangers(copy, places.strangers)
-                for name in ("cameras.json", "camera-settings.json", "settings.json"):
+                for name in ("cameras.json", "camera-settings.json", "settings.json", "rules.json"):
                     _file(copy, STATE + name, places.state / name)
                 with audit.exclusive():
                     _audit(copy, places.audit)
@@ -327,7 +327,7 @@ def _events(copy: _Copy, folder: Path) -> None:
         copy.drop(path)
     for path, (file, stamp) in told.items():
         copy.take(path, file, stamp)
-    for pattern in ("*.cursor", "*.forget", "mqtt-announced.json"):
+    for pattern in ("*.cursor", "*.sent", "*.forget", "mqtt-announced.json"):
         for file in folder.glob(pattern):
             if belongs(f"{STATE}events/{file.name}"):
                 _file(copy, f"{STATE}events/{file.name}", file)

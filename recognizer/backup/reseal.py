@@ -34,6 +34,8 @@ from recognizer.enrolment.folder import CONSENT, PHOTO
 from recognizer.events import event_sealing
 from recognizer.events.visit_file import VISITS_FILE, VisitFile
 from recognizer.jobs.job_file import JOBS_FILE, JobFile
+from recognizer.rules.rule_file import PURPOSE as RULES_PURPOSE
+from recognizer.rules.rule_file import RULES_FILE
 from recognizer.strangers import stranger_files
 
 if TYPE_CHECKING:
@@ -181,7 +183,18 @@ def check(places: Places, vault: Vault | None) -> None:
     require(held, vault)
     if held:
         return
-    others = (*CACHES, ARCHIVE_FILE, VISITS_FILE, JOBS_FILE, "events", "audit/names.json", "strangers", UNFINISHED, GROUPS)
+    others = (
+        *CACHES,
+        ARCHIVE_FILE,
+        VISITS_FILE,
+        JOBS_FILE,
+        "events",
+        "audit/names.json",
+        "strangers",
+        RULES_FILE,
+        UNFINISHED,
+        GROUPS,
+    )
     used = any(True for _ in places.faces()) or any((places.state / name).exists() for name in others)
     if used:
         raise SettingsError(
@@ -323,6 +336,8 @@ def reseal(places: Places, old: Vault | None, new: Vault | None, step: Callable[
         _reseal_file(word, "event erasure", old, new, wanted)
     if places.signing.exists():
         _reseal_file(places.signing, SIGNING_PURPOSE, old, new, wanted)
+    if (places.state / RULES_FILE).exists():
+        _reseal_file(places.state / RULES_FILE, RULES_PURPOSE, old, new, wanted)
     step("unfinished changes")
     for folder in places.unfinished_folders():
         for file, purpose in unfinished.sealable(folder):

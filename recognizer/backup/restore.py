@@ -40,6 +40,7 @@ _REPLACED = (
     "cameras.json",
     "camera-settings.json",
     "settings.json",
+    "rules.json",
     "strangers",
     "events",
     "audit",
@@ -49,7 +50,7 @@ _REPLACED = (
 )
 _JOURNALS = ("-wal", "-shm", "-journal")
 #: Files that only their owner may read.
-_PRIVATE = ("access.sqlite", "cameras.json", "audit/names.json")
+_PRIVATE = ("access.sqlite", "cameras.json", "rules.json", "audit/names.json")
 
 Step = Callable[[str], None]
 

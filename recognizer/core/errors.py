@@ -59,7 +59,8 @@
     │   ├── BinItemNotFound         the bin has no such deletion, or no longer
     │   ├── FolderNotFound          no such folder is in the archive
     │   ├── ArchiveGroupNotFound    no group of the archive has that id
-    │   └── JobNotFound             no job has that id, or it was deleted
+    │   ├── JobNotFound             no job has that id, or it was deleted
+    │   └── RuleNotFound            no rule has that id, or it was deleted
     ├── Conflict                    conflicts with the current state
     │   ├── NameTaken               the name, or a similar one, is in use
     │   │   └── GroupTaken          a group has the name, or a similar one
@@ -73,7 +74,11 @@
     │   ├── FolderInArchive         the folder, or one around or in it, is in the archive
     │   ├── NothingToUndo           no decision about the archive can be undone
     │   ├── TooManyCameras          the maximum number of cameras is reached
-    │   └── TooManyJobs             the maximum number of jobs, or of bytes that wait, is reached
+    │   ├── TooManyJobs             the maximum number of jobs, or of bytes that wait, is reached
+    │   ├── TooManyRules            the maximum number of rules is reached
+    │   ├── RulesOff                rules cannot be kept, because nodes share a database
+    │   └── ActionOff               what a rule does needs a setting or a package that is missing
+    ├── ActionFailed                what a rule does failed: the receiver was not reached, or refused
     ├── CameraUnavailable           the camera delivers no picture now
     │   └── CameraElsewhere         another node reads the camera, and cannot be asked
     ├── Busy                        the queue is full; try again shortly
@@ -476,6 +481,12 @@ class JobNotFound(NotFound):
     code = "job_not_found"
 
 
+class RuleNotFound(NotFound):
+    """No rule has that id, or it was deleted."""
+
+    code = "rule_not_found"
+
+
 class Conflict(RecognizerError):
     """The request conflicts with the current state."""
 
@@ -558,6 +569,30 @@ class TooManyJobs(Conflict):
     """The maximum number of jobs, or of bytes of uploaded photos that wait, is reached."""
 
     code = "too_many_jobs"
+
+
+class TooManyRules(Conflict):
+    """The maximum number of rules is reached."""
+
+    code = "too_many_rules"
+
+
+class RulesOff(Conflict):
+    """Rules cannot be kept: nodes share a database, and each has events of its own."""
+
+    code = "rules_off"
+
+
+class ActionOff(Conflict):
+    """What a rule does needs a setting or a package that is missing, or is done by the server itself."""
+
+    code = "action_off"
+
+
+class ActionFailed(RecognizerError):
+    """What a rule does failed: the receiver could not be reached, or refused it."""
+
+    code = "action_failed"
 
 
 class CameraUnavailable(RecognizerError):

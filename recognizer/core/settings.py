@@ -588,7 +588,7 @@ class Settings:
     )
     webhook_secret_file: Path | None = _setting(None, Path, "File with the webhook secret.", shown="none")
     webhook_allow: tuple[str, ...] = _setting(
-        (), _networks, "Private addresses or networks that webhooks may access, separated by commas.", shown="none"
+        (), _networks, "Private addresses or networks that webhooks and rules may access, separated by commas.", shown="none"
     )
     webhook_retry_hours: float = _setting(
         24.0, float, "Hours after which an undelivered event is dropped for a webhook.", least=0, most=8760

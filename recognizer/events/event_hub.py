@@ -97,10 +97,10 @@ class Events:
         Encrypts events.
     enrolled : callable, optional
         Whether a name is enrolled.
-    unknown_quality : callable
-        See `Appearances`.
     scenes : bool
         Whether events of people who come get a picture of the whole scene.
+    unknown_quality : callable
+        See `Appearances`.
 
     Raises
     ------
@@ -118,8 +118,8 @@ class Events:
         wall: Callable[[], float] = time.time,
         vault: Vault | None = None,
         enrolled: Callable[[str], bool] | None = None,
-        unknown_quality: Callable[[str], float | None] = lambda camera: None,
         scenes: bool = False,
+        unknown_quality: Callable[[str], float | None] = lambda camera: None,
     ):
         self._scenes = scenes
         self.log = EventLog(folder, retention, now=wall, vault=vault)
@@ -396,6 +396,19 @@ class Events:
             self._waiting_sinks = list(sinks)
             if self.log.writable:
                 self._start_sinks()
+
+    def add_sink(self, sink: Delivery) -> None:
+        """Deliver events to one more receiver from now on; if another process writes the events, that process does it."""
+        with self._making:
+            self._waiting_sinks = [*self._waiting_sinks, sink]
+            if self.log.writable:
+                self._start_sinks()
+
+    def remove_sink(self, sink: Delivery) -> None:
+        """Deliver nothing more to a receiver; the caller stops it."""
+        with self._making:
+            self._waiting_sinks = [each for each in self._waiting_sinks if each is not sink]
+            self.sinks = [each for each in self.sinks if each is not sink]
 
     def _start_sinks(self) -> None:
         sinks, self._waiting_sinks = self._waiting_sinks, ()

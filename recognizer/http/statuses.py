@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from recognizer.core.errors import (
     AccessError,
+    ActionFailed,
     AddressRefused,
     AuditBroken,
     BackupBroken,
@@ -60,6 +61,7 @@ STATUS = {
     RateLimited: 429,
     NotFound: 404,
     Conflict: 409,
+    ActionFailed: 502,
     CameraUnavailable: 503,
     Busy: 503,
     StorageError: 507,

@@ -71,7 +71,7 @@ from recognizer.photos import sandbox
 from recognizer.service import health
 from recognizer.service.archive_service import KeptArchive
 from recognizer.service.attribute_finder import AttributeFinder
-from recognizer.service.delivering import deliver
+from recognizer.service.delivering import deliver, rule_actions
 from recognizer.service.detected_faces import FaceStore
 from recognizer.service.dlib_descriptions import DlibDescriptions
 from recognizer.service.erasures import Erasures
@@ -86,6 +86,7 @@ from recognizer.service.node_work import NodeWork
 from recognizer.service.object_finder import ObjectFinder
 from recognizer.service.other_servers import OtherServers
 from recognizer.service.recognition import Recognition
+from recognizer.service.rule_service import KeptRules
 from recognizer.service.snapshots import SnapshotKeeper
 from recognizer.service.stranger_service import KeptStrangers
 from recognizer.service.subject_holdings import (
@@ -99,6 +100,7 @@ from recognizer.service.subject_holdings import (
     JobsHolding,
     LeftoversHolding,
     OtherCachesHolding,
+    RulesHolding,
     SnapshotHolding,
     StrangersHolding,
     VisitsHolding,
@@ -209,8 +211,8 @@ class Service:
             self.vault,
             self._is_enrolled,
             announced=settings.events and settings.mqtt_url is not None,
-            unknown_quality=lambda camera: self.video.settings_of(camera).unknown_quality,
             scenes=settings.event_scenes,
+            unknown_quality=lambda camera: self.video.settings_of(camera).unknown_quality,
         )
         self._other_caches = other_caches = OtherCachesHolding(enrolment, [state / name for name in reseal.CACHES[1:]])
         self.visits = KeptVisits(
@@ -235,9 +237,21 @@ class Service:
             audit,
             self.vault,
         )
+        #: What happens when people come or go at the cameras.
+        self.rules = KeptRules(
+            state,
+            self.events,
+            lambda: rule_actions(settings, self._camera_names),
+            self._camera_names,
+            lambda: self.groups,
+            audit,
+            self.vault,
+            self.is_shared,
+        )
         of_this_node: list[Holding] = [
             *([SnapshotHolding(enrolment)] if isinstance(enrolment, SharedEnrolment) else []),
             EventsHolding(self.events),
+            RulesHolding(self.rules),
             WaitingPicturesHolding(self.strangers, lambda: self.video.sightings),
             StrangersHolding(self.strangers, lambda: self.matcher.one_to_one),
             DetectedFacesHolding(self.detected_faces, lambda: self.matcher.one_to_one),
@@ -339,6 +353,7 @@ class Service:
                 BinHolding(deletions, enrolment.options.rules.max_bytes, self.vault),
                 self._other_caches,
                 EventsHolding(self.events, prefix=name + SEPARATOR),
+                RulesHolding(self.rules, prefix=name + SEPARATOR),
                 WaitingPicturesHolding(self.strangers, lambda: self.video.sightings),
                 StrangersHolding(self.strangers, lambda: self.matcher.one_to_one),
                 DetectedFacesHolding(self.detected_faces, lambda: self.matcher.one_to_one),
@@ -381,8 +396,8 @@ class Service:
             self._find_objects,
             reader=self.attribute_finder.reader if self.settings.attributes else None,
             forced=group.enrolment.is_forced,
-            threshold_at=group.matcher.threshold_at,
             lowerings=group.matcher.lowerings,
+            threshold_at=group.matcher.threshold_at,
         )
 
     def _group_vision(self, name: str) -> GroupVision:
@@ -408,6 +423,9 @@ class Service:
             return bool(self.groups.get(group if separator else None).gallery.templates(person))
         except RecognizerError:
             return False
+
+    def _camera_names(self) -> dict[str, str]:
+        return {each.id: each.name or each.id for each in self.video.cameras.all()}
 
     def _bulk(self) -> BulkSettings:
         """How the photos of the archive are read and described."""
@@ -536,6 +554,7 @@ class Service:
         SettingsError, StorageError
         """
         deliver(self.settings, self.events, self.video, self.gallery, self.recognition, self.matcher)
+        self.rules.start()
         try:
             self.strangers.look_after()
         except StorageError as error:  # recognition works without them
@@ -562,6 +581,7 @@ class Service:
             self.sweep.close()
         self.jobs.close()
         self.video.end_live()
+        self.rules.close()
         self.events.close()  # after the cameras: their people leave now
         self.strangers.close()
         self.visits.close()

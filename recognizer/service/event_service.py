@@ -60,10 +60,11 @@ class KeptEvents:
         vault: Vault | None,
         enrolled: Callable[[str], bool] | None = None,
         announced: bool = False,
-        unknown_quality: Callable[[str], float | None] = lambda camera: None,
         scenes: bool = False,
+        unknown_quality: Callable[[str], float | None] = lambda camera: None,
     ):
-        self._unknown_quality, self._scenes = unknown_quality, scenes
+        self._scenes = scenes
+        self._unknown_quality = unknown_quality
         self._folder, self.wanted, self._rules, self._retention, self._vault = folder, wanted, rules, retention, vault
         self._enrolled, self._announced = enrolled, announced
         self._hub: Events | None = None
@@ -88,8 +89,8 @@ class KeptEvents:
                     self._retention,
                     vault=self._vault,
                     enrolled=self._enrolled,
-                    unknown_quality=self._unknown_quality,
                     scenes=self._scenes,
+                    unknown_quality=self._unknown_quality,
                 )
             return self._hub
 

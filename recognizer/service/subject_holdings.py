@@ -35,6 +35,7 @@ from recognizer.service.archive_service import KeptArchive
 from recognizer.service.detected_faces import FaceStore
 from recognizer.service.event_service import KeptEvents
 from recognizer.service.job_service import KeptJobs
+from recognizer.service.rule_service import KeptRules
 from recognizer.service.stranger_service import KeptStrangers
 from recognizer.service.visit_service import KeptVisits
 
@@ -272,6 +273,40 @@ class EventsHolding:
 
     def verify(self, whose: Whose) -> dict[str, int]:
         return self._events.verify(self._prefix + whose.name)
+
+
+class RulesHolding:
+    """Rules about what happens when somebody comes or goes: whom they name.
+
+    Parameters
+    ----------
+    rules : KeptRules
+    prefix : str
+        Before a name in events, for people of a group.
+    """
+
+    label = "rules"
+
+    def __init__(self, rules: KeptRules, prefix: str = ""):
+        self._rules, self._prefix = rules, prefix
+
+    def find(self, whose: Whose) -> int:
+        return len(self._rules.find(self._prefix + whose.name))
+
+    def export(self, whose: Whose) -> Iterator[ExportedFile]:
+        """What each rule says; where it sends something belongs to whoever made it."""
+        found = self._rules.find(self._prefix + whose.name)
+        if found:
+            yield as_json("rules.json", [{"rule": each.rule.id, "sentence": each.sentence} for each in found], "rules")
+
+    def rename(self, old: str, new: str) -> None:
+        self._rules.rename(self._prefix + old, self._prefix + new)
+
+    def erase(self, whose: Whose) -> None:
+        self._rules.erase(self._prefix + whose.name)
+
+    def verify(self, whose: Whose) -> dict[str, int]:
+        return {"rules": self.find(whose)}
 
 
 class WaitingPicturesHolding:

@@ -31,6 +31,7 @@ NOTHING_LEFT = dict.fromkeys(
         "archive",
         "jobs",
         "damaged_files",
+        "rules",
         "names",
         "leftovers",
     ),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from recognizer.core.errors import (
+    ActionFailed,
+    ActionOff,
     AddressRefused,
     ArchiveGroupNotFound,
     AttributesOff,
@@ -44,6 +46,8 @@ from recognizer.core.errors import (
     PhotoNotFound,
     PictureNotFound,
     RecognizerError,
+    RuleNotFound,
+    RulesOff,
     SealBroken,
     SettingFixed,
     SightingsOff,
@@ -53,6 +57,7 @@ from recognizer.core.errors import (
     SubjectNotFound,
     TooManyCameras,
     TooManyJobs,
+    TooManyRules,
     UnknownRoute,
 )
 from recognizer.http.openapi.schemas import PHOTO_ID, PICTURE_ID
@@ -126,6 +131,9 @@ _CAMERA: Errors = (InvalidSource, AddressRefused, NameTaken, GroupNotFound, TooM
 
 #: What everything about one stranger may be refused with.
 _STRANGER: Errors = (StrangerNotFound, StrangersOff, StorageError)
+
+#: What adding or changing a rule may be refused with.
+_RULE: Errors = (InvalidUrl, SubjectNotFound, GroupNotFound, CameraNotFound, EventsOff, ActionOff, RulesOff, StorageError)
 
 #: What a decision about a group of the archive may be refused with.
 _ARCHIVE_GROUP: Errors = (ArchiveGroupNotFound, StorageError, BodyTooLarge)
@@ -261,6 +269,16 @@ OPERATIONS: dict[str, Operation] = {
         "Strangers", _json("Stranger", 201), (*_STRANGER, PictureNotFound, BodyTooLarge)
     ),
     "DELETE /strangers/{stranger}": Operation("Strangers", _json("DismissedStranger"), _STRANGER),
+    "GET /rules": Operation("Rules", _json("Rules"), (StorageError, KeyMissing)),
+    "POST /rules": Operation("Rules", _json("Rule", 201), (*_RULE, TooManyRules, BodyTooLarge)),
+    "PATCH /rules/{rule}": Operation("Rules", _json("Rule"), (*_RULE, RuleNotFound, BodyTooLarge)),
+    "DELETE /rules/{rule}": Operation("Rules", _json("DeletedRule"), (RuleNotFound, StorageError)),
+    "POST /rules/{rule}/test": Operation(
+        "Rules",
+        _json("TestedRule"),
+        (RuleNotFound, ActionOff, ActionFailed, InvalidUrl, StorageError, BodyTooLarge),
+        bodiless=True,
+    ),
     "POST /events/search": Operation(
         "Events",
         _json("FoundVisits"),
@@ -496,6 +514,59 @@ PARAMETERS: dict[str, tuple[str, object]] = {
     "job": ("The job's id.", "j0123456789abcdef"),
     "GET /jobs/{job}/result after": ("Only photos with a higher number.", 99),
     "GET /jobs/{job}/result format": ("ndjson returns everything, a line for each photo, as does Accept.", "json"),
+    "rule": ("The rule's id.", "3f9a0c1b72"),
+    "start": ("From which time of day on, HH:MM; none removes start and end, if end is none too.", "22:00"),
+    "end": ("Until which time of day. It may be on the next day.", "06:00"),
+    "timezone": ("The time zone of days and times, by its IANA name; none for that of the server.", "Europe/Berlin"),
+    "sure": ("How sure a name must be: likely, or sure (a False-match rate of at most 1 in 100,000).", "likely"),
+    "apart_minutes": ("Least time between two messages about the same person, in minutes.", 5),
+    "most_per_hour": ("How many messages at most in an hour.", 60),
+    "late_minutes": ("Age in minutes at which a message is dropped that could not be sent.", 60),
+    "url": (
+        "Where a notification goes, as Apprise writes it, or the URL of a webhook. No reply shows it again.",
+        "https://example.org/hook",
+    ),
+    "message": (
+        "Text of a notification, with the places {who}, {camera} and {time}; none for the default.",
+        "{who} is at {camera}",
+    ),
+    "topic": ("Topic of an MQTT message.", "home/light/set"),
+    "payload": ("The MQTT message.", "ON"),
+    "retain": ("Whether the broker retains the message.", False),
+    "off_payload": ("What is published off_seconds later; none for nothing.", "OFF"),
+    "off_seconds": ("After how many seconds off_payload is published; 0 for never.", 30),
+    "enabled": ("Whether the rule is followed.", True),
+    "POST /rules kind": ("What happens: somebody comes, or leaves.", "comes"),
+    "PATCH /rules/{rule} kind": ("What happens: somebody comes, or leaves.", "comes"),
+    "POST /rules who": (
+        "Whom the rule is about: some people, a group, anybody with a name, somebody unknown, or anybody.",
+        "people",
+    ),
+    "PATCH /rules/{rule} who": (
+        "Whom the rule is about: some people, a group, anybody with a name, somebody unknown, or anybody.",
+        "people",
+    ),
+    "POST /rules people": ("Names of the people, as a list or separated by commas; for who=people.", ["Joe Biden"]),
+    "PATCH /rules/{rule} people": ("Names of the people, as a list or separated by commas; for who=people.", ["Joe Biden"]),
+    "POST /rules group": ("The group whose people are meant; for who=people and who=group.", "default"),
+    "PATCH /rules/{rule} group": ("The group whose people are meant; for who=people and who=group.", "default"),
+    "POST /rules cameras": ("Ids of the cameras, as a list or separated by commas; all stands for every camera.", ["door"]),
+    "PATCH /rules/{rule} cameras": (
+        "Ids of the cameras, as a list or separated by commas; all stands for every camera.",
+        ["door"],
+    ),
+    "POST /rules days": (
+        "Days, as a list or separated by commas: mon, tue, wed, thu, fri, sat, sun; all stands for every day.",
+        ["mon", "tue"],
+    ),
+    "PATCH /rules/{rule} days": (
+        "Days, as a list or separated by commas: mon, tue, wed, thu, fri, sat, sun; all stands for every day.",
+        ["mon", "tue"],
+    ),
+    "POST /rules action": ("What happens then.", "webhook"),
+    "PATCH /rules/{rule} action": ("What happens then.", "webhook"),
+    "POST /rules picture": ("Whether a notification contains the picture of the face.", False),
+    "PATCH /rules/{rule} picture": ("Whether a notification contains the picture of the face.", False),
     "thumbnail": ("Return a small JPEG of the face instead.", True),
 }
 

@@ -43,11 +43,11 @@ class EngineVision:
         Smallest side of a face's box, in pixels of the picture, instead of the engine's.
     reader : callable, optional
         Returns what reads attributes; it may have to be fetched first.
-    threshold_at : callable, optional
-        The same for a stranger rate of a camera's own.
     lowerings : callable
         By how much the threshold of each embedding is lowered, see `Matcher.lowerings`. Candidates' distances are raised by it
         instead, since those of several pictures are combined.
+    threshold_at : callable, optional
+        The same for a stranger rate of a camera's own.
     forced : callable
         Whether the template of a photo was enrolled although its face is not comparable: such a template names nobody.
     """
@@ -61,8 +61,8 @@ class EngineVision:
         min_face: int | None = None,
         reader: Callable[[], AttributeReader] | None = None,
         forced: Callable[[str | None], bool] = lambda photo: False,
-        threshold_at: Callable[[float], float] | None = None,
         lowerings: Callable[[np.ndarray], Sequence[float]] = lambda vectors: [0.0] * len(vectors),
+        threshold_at: Callable[[float], float] | None = None,
     ):
         self._threshold_at = threshold_at
         self._reader = reader
