@@ -39,11 +39,16 @@ def server(tmp_path_factory, faces):
     with server:
         for folder in ("album", "old"):
             server.post("/archive/folders", json={"folder": folder})
-            server.wait_for(lambda: idle(server))
+        update(server, lambda shown: shown["status"]["photos"] == 6)
         old.rename(old.with_name("away"))
-        server.post("/archive/update")
-        server.wait_for(lambda: idle(server))
+        update(server, lambda shown: shown["folders"][1]["state"] == "missing")
         yield server
+
+
+def update(server: Server, done) -> None:
+    """Update the archive until it is as it should be, and nothing runs any more."""
+    server.wait_for(lambda: server.post("/archive/update").status_code == 202)
+    server.wait_for(lambda: done(server.get("/archive").json()) and idle(server))
 
 
 @pytest.fixture
