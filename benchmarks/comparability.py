@@ -25,7 +25,7 @@ import report
 from recognizer.core import geometry
 from recognizer.core.settings import Settings
 from recognizer.core.types import Box, Face
-from recognizer.engines import central, make_engine, signals
+from recognizer.engines import calibration, central, make_engine, signals
 from recognizer.engines.comparability import FILE, MOST, NETWORKS
 from recognizer.engines.dlib import native
 from recognizer.engines.joined import DLIB_WEIGHT
@@ -168,9 +168,9 @@ class Table:
         values = [[row[scheme].get(name, 0.0) for name in names] for row in found]
         self.values = np.array(values)
         self.values[:, names.index("likeness")] = small @ self.mean_face
-        engine_curve = json.loads((FILE.parent / "calibrations.json").read_text())[f"yunet+{embedder}"]
-        self.threshold = engine_curve["threshold"]
-        self.curve = Curve(engine_curve["distances"], engine_curve["rates"])
+        self.calibration = calibration("yunet", embedder)
+        self.threshold = self.calibration.threshold
+        self.curve = Curve(self.calibration.distances, self.calibration.rates)
         plain = {person: i for i, person in enumerate(self.people) if self.kinds[i] == PLAIN}
         self.own = np.array(
             [np.linalg.norm(self.vectors[i] - self.vectors[plain[p]]) if p in plain else 0.0 for i, p in enumerate(self.people)]
@@ -348,8 +348,8 @@ def tested(table: Table, kinds: bool = False) -> list[dict]:
             row[f"FMR, {side} before"] = 100 * ((apart <= table.threshold) & others).sum() / max(1, others.sum())
             row[f"FMR, {side}"] = 100 * (near & usable).sum() / max(1, others.sum())
             for size in degrade.ENROLLED:
-                near = apart <= degrade.limits_of(factors[here], table.curve, STRANGER_RATE, size)[:, None]
-                row[f"named of {size}, {side}"] = 100 * degrade.named(near & usable, others, size)
+                within = degrade.limits_of(factors[here], table.curve, STRANGER_RATE, size)
+                row[f"named of {size}, {side}"] = 100 * degrade.named(apart, usable, within, size, table.calibration)
         row["not comparable"] = 100 * float((doubts[here] > 0).mean())
         if name == PLAIN:
             same = (table.people[here][:, None] == table.people[plain][None]) & (here[:, None] != plain[None])

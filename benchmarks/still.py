@@ -66,7 +66,7 @@ class Shown:
         if number >= len(self._jpegs):
             return None
         data, taken = self._jpegs[number], 1000 + number / stream_clip.FPS
-        shot = Shot(lambda: decode_picture(data), time.time(), taken, glance=lambda: glance_at(data))
+        shot = Shot(lambda: decode_picture(data), time.time(), taken, glance=lambda: glance_at(data), size=len(data))
         return Frame(self._pixels.of(shot), number, time.time(), taken)
 
 

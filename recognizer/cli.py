@@ -25,13 +25,14 @@ from recognizer.commands import (
     cmd_keys,
     cmd_people,
     cmd_photos,
+    cmd_rules,
     cmd_serve,
     cmd_spark,
     cmd_upkeep,
     cmd_watch,
 )
 from recognizer.commands.cmd_completion import COMPLETE_VARIABLE
-from recognizer.commands.common import all_options, report
+from recognizer.commands.common import CommandState, all_options, report
 from recognizer.core.errors import RecognizerError
 
 FAILED, INTERRUPTED, BROKEN_PIPE = 1, 130, 141
@@ -55,6 +56,7 @@ class _Commands(click.Group):
 
     def _run(self, args, prog_name, complete_var, **extra: Any) -> int:
         os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # hides its warnings
+        CommandState.own_process = args is None
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")  # a name may have letters that the terminal lacks
@@ -102,6 +104,7 @@ for command in (
     *cmd_watch.COMMANDS,
     cmd_people.people,
     cmd_groups.groups,
+    cmd_rules.rules,
     cmd_keys.keys,
     *cmd_upkeep.COMMANDS,
     *cmd_accuracy.COMMANDS,

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import re
+import ssl
 import tarfile
 import threading
 import zipfile
@@ -61,7 +62,7 @@ class PackageServer:
         Path and Range header of each request so far.
     """
 
-    def __init__(self):
+    def __init__(self, tls: ssl.SSLContext | None = None):
         self.projects: dict[str, list[str]] = {}
         self.files: dict[str, bytes] = {}
         self.json = False
@@ -75,6 +76,9 @@ class PackageServer:
         self.requests: list[tuple[str, str | None]] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = False
+        self._scheme = "http" if tls is None else "https"
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
 
     def __enter__(self) -> PackageServer:
@@ -92,14 +96,14 @@ class PackageServer:
 
     @property
     def index(self) -> str:
-        return f"http://{self.host}/simple/"
+        return f"{self._scheme}://{self.host}/simple/"
 
     @property
     def npm(self) -> str:
-        return f"http://{self.host}/npm/"
+        return f"{self._scheme}://{self.host}/npm/"
 
     def url(self, file: str) -> str:
-        return f"http://{self.host}/files/{file}"
+        return f"{self._scheme}://{self.host}/files/{file}"
 
     def add(self, project: str, file: str, contents: bytes) -> None:
         self.projects.setdefault(project, []).append(file)
@@ -157,7 +161,7 @@ class PackageServer:
     def description(self, project: str) -> bytes:
         if self.broken:
             return b"<html>"
-        at = f"{self.tarballs_at}/{project}/-/" if self.tarballs_at else f"http://{self.host}/files/"
+        at = f"{self.tarballs_at}/{project}/-/" if self.tarballs_at else f"{self._scheme}://{self.host}/files/"
         versions = {file: {"dist": {"tarball": at + file}} for file in self.projects[project]}
         return json.dumps({"name": project, "versions": versions}).encode()
 

@@ -352,3 +352,111 @@ def test_progress_has_a_rate_and_the_time_that_is_left():
     now[0] = 50.0
     report("photos", 100, 100)
     assert [(e["done"], e["per_second"], e["seconds_left"]) for e in shown] == [(0, None, None), (10, 2.0, 45), (100, 2.0, 0)]
+
+
+# -- who is not whom ---------------------------------------------------------------------------------------------------
+
+
+def bridge(index) -> dict[str, int]:
+    """Add faces between the two groups, so near that everything would be one group; the group of each face."""
+    from recognizer.archive.archive_file import ArchivePhoto, KnownFile
+    from recognizer.enrolment.cache import FileStamp
+
+    with index.change():
+        between = [face("d", number, [number / 10, 0.05]) for number in range(11)]
+        index.put_photos([(ArchivePhoto("d", "e", 100, 80, 30.0, "camera", 11), between)])
+        index.put_files(1, [KnownFile("d.jpg", FileStamp(1, 2, 3), "d")])
+    updating.group_new_faces(index, "e", lambda faces: 2.0)
+    return {str(key): id_ for id_ in index.people() for key in index.keys_of(id_)}
+
+
+def test_without_a_decision_faces_between_two_groups_make_them_one(index):
+    home = bridge(index)
+    assert home["a/0"] == home["a/1"]
+
+
+def test_two_groups_that_show_two_people_are_never_merged(index):
+    with pytest.raises(InvalidParameter):
+        decisions.keep_apart(index, 1, 1)
+    before = index.people()
+    assert decisions.keep_apart(index, 1, 2).apart == {2}
+    assert decisions.undo(index) == "apart" and index.people() == before
+    decisions.keep_apart(index, 1, 2)
+    home = bridge(index)
+    assert home["a/0"] == home["b/0"] != home["a/1"] == home["b/1"]
+    assert index.people()[home["a/0"]].apart == {home["a/1"]}
+
+
+def test_a_group_is_not_merged_with_one_of_a_name_that_it_refused(index):
+    decisions.name_person(index, 1, "Ada")
+    decisions.refuse(index, 2, "Ada")
+    home = bridge(index)
+    people = index.people()
+    assert home["a/0"] == home["b/0"] != home["a/1"] == home["b/1"]
+    assert people[home["a/0"]].subject == "Ada" and people[home["a/1"]].refused == {"Ada"}
+    assert not people[home["a/1"]].apart and not people[home["a/1"]].fixed  # it follows from the name, as long as that stays
+    index.forget_name("Ada")
+    assert updating.kept_apart(index.people()) == {id_: frozenset() for id_ in index.people()}
+
+
+def test_faces_that_were_moved_away_are_never_merged_back(index):
+    moved = decisions.move(index, [FaceKey("b", 0)], None)
+    home = bridge(index)
+    assert moved.apart == {1} and home["b/0"] != home["a/0"]
+    assert home["a/0"] in index.people()[home["b/0"]].apart  # whatever ids they have by now
+
+
+class OnePerson:
+    """A gallery with one template of Ada, and one of Eve far away."""
+
+    def __len__(self):
+        return 2
+
+    def search(self, probes, k):
+        from recognizer.core.types import Candidate
+
+        return [[Candidate("Ada", 0.1), Candidate("Eve", 9.0)] for _ in probes]
+
+    def templates(self, subject):
+        from types import SimpleNamespace
+
+        vector = np.array([0.0, 0.0] if subject == "Ada" else [9.0, 9.0], np.float32)
+        return [SimpleNamespace(embedding=SimpleNamespace(vector=vector))]
+
+
+class Certain:
+    """A curve by which every distance below 2 is certain."""
+
+    def log_rate(self, distance):
+        return -100.0 if distance < 2 else 0.0
+
+    def distance(self, rate):
+        return 0.5
+
+
+def recognised(index) -> dict[int, str | None]:
+    from recognizer.archive import group_names
+
+    group_names.recognise_groups(index, "e", OnePerson(), Certain(), 0.01)
+    return {id_: each.subject or each.likely for id_, each in index.people().items()}
+
+
+def test_what_was_moved_out_of_somebody_does_not_get_the_name_again(index):
+    assert recognised(index) == {1: "Ada", 2: "Ada"}  # group 2 is a little farther away
+    moved = decisions.move(index, [FaceKey("b", 0)], None)
+    assert moved.refused == {"Ada"}
+    assert recognised(index) == {1: "Ada", 2: "Ada", moved.id: None}
+
+
+def test_of_two_groups_that_show_two_people_only_one_gets_a_name(index):
+    recognised(index)
+    decisions.keep_apart(index, 1, 2)
+    assert [each.subject for each in index.people().values()].count("Ada") == 1
+    assert list(recognised(index).values()).count("Ada") == 1
+    decisions.undo(index)
+    decisions.name_person(index, 1, "Ada")
+    decisions.keep_apart(index, 1, 2)
+    assert recognised(index) == {1: "Ada", 2: None}
+    decisions.name_person(index, 2, "Ada")  # a person may say so after all, but not both at once
+    with pytest.raises(InvalidParameter, match="same name"):
+        decisions.keep_apart(index, 1, 2)

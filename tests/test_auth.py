@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import socket
 import time
 
@@ -55,7 +56,7 @@ def test_every_route_has_a_role_and_every_role_a_route():
         for template, methods in templates.items()
         for method in methods
     }
-    assert set(ROUTES) == {(method, path) for method, path in routes if not any(each.claims(path) for each in dialects)}
+    assert set(ROUTES) == {(method, path) for method, path in routes if not any(each.claims(path, method) for each in dialects)}
     assert set(ROUTES.values()) <= {ANYONE, READ, WRITE, ADMIN}
 
 
@@ -225,6 +226,22 @@ def test_a_key_in_a_header_gives_its_role(gate, role):
     assert ask(gate, x_api_key=text, authorization="Bearer other") == "invalid_key"
     assert ask(gate, authorization=f"Basic {text}") == "invalid_key"
     assert ask(gate, authorization=text) == "invalid_key"
+
+
+def test_programs_that_read_may_show_the_key_as_a_password(gate):
+    def basic(text: str, **how):
+        return ask(gate, authorization="Basic " + base64.b64encode(text.encode()).decode(), **how)
+
+    key = gate.texts["read"]
+    assert basic(f"camera:{key}") == basic(f":{key}", method="HEAD") == "read"
+    assert basic(f"camera:{key}", peer="203.0.113.7", host="faces.example.org") == "read"
+    assert basic(f"camera:{key}x") == basic(f"{key}:") == basic(key) == basic("") == "invalid_key"
+    assert ask(gate, authorization="Basic ###") == ask(gate, authorization="Basic") == "invalid_key"
+    # browsers would send it along with what pages of other sites ask for
+    assert basic(f"camera:{key}", sec_fetch_site="same-origin") == basic(f"camera:{key}", origin=EVIL) == "invalid_key"
+    for method in ("POST", "PATCH", "DELETE"):
+        assert basic(f"camera:{gate.texts['admin']}", method=method, path="/people/Ada") == "invalid_key"
+    assert basic(f"camera:{key}", x_api_key=key) == "invalid_key"
 
 
 def test_without_a_key_only_public_pages_are_served(gate):

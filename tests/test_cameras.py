@@ -14,7 +14,6 @@ import pytest
 
 from recognizer.core.errors import (
     AddressRefused,
-    CameraFixed,
     CameraNotFound,
     InvalidParameter,
     InvalidSource,
@@ -103,11 +102,57 @@ def test_the_camera_of_the_setting_stands_first_and_fast(make):
     cameras.add("test:", "Other")
     assert [entry.id for entry in cameras.all()] == [DEFAULT, "other"]
     entry = cameras.get(DEFAULT)
-    assert entry.fixed and entry.source.shown == "test:64x64"
-    for act in (lambda: cameras.remove(DEFAULT), lambda: cameras.change(DEFAULT, name="x")):
-        with pytest.raises(CameraFixed):
-            act()
+    assert not entry.fixed and entry.source.shown == "test:64x64"
     assert make(default="none").all()[0].id == "other" and make().all()[0].id == "other"
+
+
+def test_the_camera_of_the_setting_is_changed_until_the_setting_names_another_one(make):
+    cameras, other = make(default="test:64x64"), make(default="test:64x64")
+    told = []
+    cameras.subscribe(lambda what, entry: told.append((what, entry.name)))
+    first = cameras.get(DEFAULT).camera
+    cameras.change(DEFAULT, name="Hall", always=True)
+    assert cameras.get(DEFAULT).camera is first
+    cameras.change(DEFAULT, source="test:80x64")
+    assert told == [("changed", "Hall"), ("changed", "Hall")]
+    for each in (cameras, other, make(default="test:64x64")):
+        entry = each.get(DEFAULT)
+        assert (entry.name, entry.always, entry.source.shown) == ("Hall", True, "test:80x64")
+        assert [entry.id for entry in each.all()] == [DEFAULT]
+    assert make(default="test:96x96").get(DEFAULT).source.shown == "test:96x96"
+    with pytest.raises(NameTaken):
+        cameras.add("test:", "hall")
+
+
+def test_the_camera_of_the_setting_keeps_its_own_reach_until_its_source_is_changed(make):
+    cameras = make(default="http://127.0.0.1:9/")
+    cameras.change(DEFAULT, name="Hall", group="Night shift")
+    again = make(default="http://127.0.0.1:9/")
+    for each in (cameras, again):
+        entry = each.get(DEFAULT)
+        assert (entry.name, entry.group, entry.source.shown) == ("Hall", "Night shift", "http://127.0.0.1:9/")
+        entry.camera.start()
+        wait_for(lambda camera=entry.camera: camera.state.name == "lost")
+        assert "allow" not in entry.camera.state.reason
+    with pytest.raises(AddressRefused):
+        cameras.change(DEFAULT, source="http://127.0.0.1:9/other")
+
+
+def test_the_camera_of_the_setting_is_removed_and_made_again(make):
+    cameras = make(default="test:64x64")
+    cameras.remove(DEFAULT)
+    for each in (cameras, make(default="test:64x64")):
+        assert each.all() == [] and each.removed() == {DEFAULT: "Camera"}
+        with pytest.raises(CameraNotFound):
+            each.get(DEFAULT)
+        with pytest.raises(CameraNotFound):
+            each.change(DEFAULT, name="Hall")
+    assert make(default="test:96x96").get(DEFAULT).name == "Camera"
+    cameras.add("test:", "Yard")
+    cameras.change(DEFAULT, source="test:80x64", name="Hall")
+    again = make(default="test:64x64")
+    assert [entry.name for entry in again.all()] == ["Hall", "Yard"] and again.removed() == {}
+    assert make(default="none").change(DEFAULT, source="test:").name == "Camera 1"
 
 
 def test_the_setting_may_lead_anywhere(make, tmp_path):

@@ -45,6 +45,15 @@ def test_places_that_cannot_be(words):
         chosen(words, OWN)
 
 
+def test_rekognition_at_the_root_has_its_one_route_there_and_nothing_else():
+    assert places("rekognition") == {"rekognition": "/rekognition"}
+    (rekognition, deepstack) = chosen(["rekognition=/", "deepstack"], OWN)
+    assert (rekognition.prefix, deepstack.prefix) == ("", "")
+    assert rekognition.claims("/", "POST") and rekognition.placed() == {("POST", "/"): READ}
+    assert not rekognition.claims("/", "GET") and not rekognition.claims("/people", "POST")
+    assert chosen(["rekognition=/aws"], OWN)[0].claims("/aws/x", "GET")
+
+
 def test_a_dialect_that_wants_a_path_of_ours_gets_a_prefix():
     greedy = DialectAccess("greedy", ("/people",), {("GET", "/people"): READ})
     assert chosen(["greedy"], OWN, [greedy])[0].prefix == "/greedy"

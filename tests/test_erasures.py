@@ -189,6 +189,8 @@ def test_events_are_found_exported_and_erased_after_a_renaming(service, faces, t
             "visits",
             "archive",
             "jobs",
+            "damaged_files",
+            "rules",
             "names",
             "leftovers",
         )

@@ -504,3 +504,16 @@ def test_files_without_anything_to_delete_are_not_read_each_minute(make):
     now[0] += DAY
     log.purge()
     assert ids(read_all(log.folder)) == [1, 3] and log.last == 4
+
+
+def test_a_wrong_name_is_corrected_in_the_events_of_one_stay(make):
+    log = make()
+    later = "2026-11-21T12:00:00.000Z"
+    log.append([event(since=TIME), event("left", since=TIME, appearance=1), event(camera="yard"), event("unknown", None)])
+    log.append([event(time=later), event(subject="Bea")])
+    begin = seconds(TIME)
+    assert log.correct("door", begin, begin + 60, "Ada", "Bea") == 2
+    assert [each["subject"] for each in log.read(0, 10)] == ["Bea", "Bea", "Ada", None, "Ada", "Bea"]
+    assert log.correct("yard", begin + 1, begin + 1, "Ada", None) == 1 and log.get(3)["subject"] is None
+    assert [each["subject"] for each in read_all(log.folder)] == ["Bea", "Bea", None, None, "Ada", "Bea"]
+    assert EventLog(log.folder).correct("door", begin, begin, "Bea", "Cleo") == 0  # another process writes

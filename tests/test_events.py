@@ -8,12 +8,38 @@ import numpy as np
 import pytest
 
 from recognizer.core.types import Box
-from recognizer.events.appearances import CAMERA_KINDS, KINDS, EventRules, cut, plain
+from recognizer.events.appearances import CAMERA_KINDS, KINDS, Appearances, EventRules, cut, plain
 from recognizer.photos.quality import Quality
 
 from .scenes import BEGIN, UNDECIDED, Scene, face, frame
 
 ADA, BOB = "Ada", "Bob"
+
+
+def in_zones(face, *zones):
+    return dataclasses.replace(face, zones=zones)
+
+
+def test_an_event_names_the_zones_in_which_the_person_was_seen():
+    scene = Scene().show(0.3, in_zones(face(1, ADA), "Path")).show(2, in_zones(face(1, ADA), "Door", "Path"))
+    scene.show(2, in_zones(face(1, ADA), "Hall")).show(1, face(1, ADA)).show(10)
+    assert [plain(event)["zones"] for event in scene.events] == [["Path", "Door"], ["Path", "Door", "Hall"]]
+    assert "zones" not in plain(Scene().show(2, face(1, ADA)).events[0])
+
+
+def test_zones_of_an_unknown_person_who_gets_a_name_are_kept():
+    scene = Scene().show(4, in_zones(face(1, None), "Path")).show(2, in_zones(face(1, ADA), "Door"))
+    assert [plain(event)["zones"] for event in scene.events] == [["Path"], ["Path", "Door"]]
+
+
+def test_a_camera_has_a_least_quality_of_unknown_people_of_its_own():
+    def story(own: float | None, general: float) -> list[str]:
+        scene = Scene(EventRules(unknown_quality=general))
+        scene.appearances = Appearances(EventRules(unknown_quality=general), {"door": own, "yard": 0.0}.get)
+        return scene.show(5, face(1, None)).story
+
+    assert story(None, 0.9) == story(0.9, 0.0) == []
+    assert story(None, 0.0) == story(0.0, 0.9) == ["unknown"]
 
 
 # -- one person -------------------------------------------------------------------------------------------------------

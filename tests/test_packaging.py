@@ -128,7 +128,9 @@ def test_the_package_needs_what_the_checkout_needs():
     assert [normal(line) for line in project()["dependencies"]] == wanted
 
 
-@pytest.mark.parametrize("extra", ["amqp", "export", "int8", "jxl", "kafka", "openvino", "otel", "postgres", "raw", "spark"])
+@pytest.mark.parametrize(
+    "extra", ["amqp", "export", "int8", "jxl", "kafka", "notify", "openvino", "otel", "postgres", "raw", "spark"]
+)
 def test_an_extra_is_its_requirements_file(extra):
     wanted = [normal(line) for line in requirements(f"requirements-{extra}.txt")]
     assert [normal(line) for line in project()["optional-dependencies"][extra]] == wanted

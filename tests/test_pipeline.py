@@ -19,6 +19,7 @@ import recognizer
 from recognizer.core.errors import InvalidParameter, InvalidSource, ModelMissing
 from recognizer.engines.engine import Engine
 from recognizer.events.appearances import Appearances
+from recognizer.video.camera_settings import PLAIN, parse_settings
 from recognizer.video.output.watching import watch
 from recognizer.video.tracking import pipeline as pipeline_module
 from recognizer.video.tracking.pipeline import DESCRIBED_AT_ONCE, PERMANENT, Pipeline, Wants
@@ -81,6 +82,20 @@ def test_every_picture_is_looked_at_and_everybody_named_at_once():
     assert first.since == results[0].frame.time == results[-1].faces[0].since
     assert first.seen.quality.size == 60
     assert set(results[0].timing_ms) >= {"detect", "describe", "total"}
+
+
+def test_what_a_mask_covers_is_black_and_nobody_is_there():
+    """The camera's numbers are in the pixel at the top left, which no mask here covers."""
+    vision = Vision([Actor(ADA, still(80)), Actor(EVE, still(240))], {"ada": ADA})
+    right = parse_settings({"masks": [{"points": [[0.6, 0.1], [1, 0.1], [1, 1], [0.6, 1]]}]})
+    now = [right]
+    results = run(Camera(10), vision, settings=lambda: now[0])
+    assert all(names(result) == [(1, "ada")] for result in results)
+    frame = results[0].frame
+    assert not frame.pixels[30:, 200:].any() and frame.pixels[30:, :180].any()
+    now[0] = PLAIN
+    results = run(Camera(10), vision, settings=lambda: now[0])
+    assert [len(result.faces) for result in results] == [2] * 10 and results[0].frame.pixels[30:, 200:].any()
 
 
 def test_who_is_known_is_described_seldom():

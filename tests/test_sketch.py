@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading as sketch_thread
 
 import numpy as np
@@ -263,6 +265,25 @@ class TestVectorStore:
         store.reserve(10)
         store.write(0, np.ones((10, 4), np.float32))
         assert not store.on_disk and store.rows(0, 10).all()
+
+    @pytest.mark.parametrize("room", [0, 2])
+    def test_a_full_disk_means_memory_for_what_has_no_room(self, tmp_path, monkeypatch, room):
+        allocated = []
+
+        def allocate(file, start, size):
+            if len(allocated) == room:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            allocated.append(start)
+
+        monkeypatch.setattr(os, "posix_fallocate", lambda *place: (allocate(*place), os.truncate(place[0], sum(place[1:]))))
+        store = VectorStore(4, tmp_path, 1)
+        rows = np.random.default_rng(1).normal(size=(3 * BLOCK, 4)).astype(np.float32)
+        for start in range(0, len(rows), BLOCK):
+            store.reserve(start + BLOCK)
+            store.write(start, rows[start : start + BLOCK])
+        store.release()
+        assert store.on_disk == (room > 0) and len(allocated) == room
+        assert np.array_equal(store.rows(0, 3 * BLOCK), rows)
 
 
 def test_many_are_loaded_at_once(kind):

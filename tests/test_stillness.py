@@ -12,7 +12,7 @@ from recognizer.video.sources.base import BrokenShot, Shot
 from recognizer.video.sources.camera import ShotPixels
 from recognizer.video.sources.http_camera import decode_jpeg, glance_at
 from recognizer.video.sources.source import SourceView
-from recognizer.video.stillness import SAFETY, alike, small_copy
+from recognizer.video.stillness import SAFETY, UNSEEN, UsualSizes, alike, small_copy
 
 SIZES = [(1280, 720), (640, 360), (1920, 1080), (321, 243)]
 
@@ -64,14 +64,18 @@ class Counted:
     """The shots of a camera on HTTP, and how many of them were decoded."""
 
     def __init__(self) -> None:
-        self.decoded = 0
+        self.decoded = self.glanced = 0
 
-    def shot(self, data: bytes, taken: float) -> Shot:
+    def shot(self, data: bytes, taken: float, size: int | None = None) -> Shot:
         def load() -> np.ndarray:
             self.decoded += 1
             return decode_jpeg(data)
 
-        return Shot(load, 0.0, taken, glance=lambda: glance_at(data))
+        def glance() -> np.ndarray | None:
+            self.glanced += 1
+            return glance_at(data)
+
+        return Shot(load, 0.0, taken, glance=glance, size=size)
 
 
 def test_a_picture_that_shows_the_same_is_not_decoded_for_a_second():
@@ -114,6 +118,66 @@ def test_whoever_enters_is_in_the_pixels_of_the_first_picture_and_mirrored_like_
     found = pixels.of(camera.shot(simplejpeg.encode_jpeg(entered, 95), 10.1))
     assert camera.decoded == 2
     assert np.abs(found[:, ::-1].astype(int) - entered).mean() < 8
+
+
+class Still:
+    """A camera whose picture has stood still for so many pictures, 30 a second."""
+
+    def __init__(self, pictures: int, size: int | None = None):
+        self.camera, self.pixels, self.number = Counted(), ShotPixels(SourceView()), 0
+        for _ in range(pictures):
+            self.found = self.show(room(640, 360, self.number), size)
+
+    def show(self, picture: np.ndarray, size: int | None = None) -> np.ndarray:
+        data = simplejpeg.encode_jpeg(picture, 90)
+        self.number += 1
+        return self.pixels.of(self.camera.shot(data, self.number / 30, size or len(data)))
+
+
+def test_of_a_camera_that_stands_still_few_pictures_are_glanced_at():
+    still = Still(120)
+    assert still.camera.decoded <= 5  # the first one, and one each second
+    assert 20 <= still.camera.glanced <= 45  # the first ten, then one in five, and some of an unusual size
+
+
+@pytest.mark.parametrize("before", range(60, 65))
+def test_whoever_enters_is_seen_in_the_first_picture_whether_or_not_it_would_have_been_glanced_at(before):
+    still = Still(before)
+    entered = with_face(room(640, 360, 999), 60)
+    entered[120:300, 180:240] = np.random.default_rng(1).integers(0, 255, (180, 60, 3))
+    assert np.abs(still.show(entered).astype(int) - entered).mean() < 8
+
+
+def test_what_does_not_change_the_size_is_seen_a_moment_later():
+    still = Still(40, size=1000)
+    glanced = still.camera.glanced
+    while still.camera.glanced == glanced:
+        still.show(room(640, 360, still.number), 1000)
+    entered = with_face(room(640, 360, 999), 60)
+    shown = [still.show(entered, 1000) for _ in range(6)]
+    assert shown[0] is still.found  # the one before was glanced at
+    late = next(number for number, each in enumerate(shown) if each is not still.found)
+    assert 0 < late <= UNSEEN * 30 + 1
+
+
+def test_after_a_change_all_is_glanced_at_again():
+    still = Still(60)
+    still.show(with_face(room(640, 360, 999), 60))
+    glanced = still.camera.glanced
+    for _ in range(4):
+        still.show(with_face(room(640, 360, still.number), 60))
+    assert still.camera.glanced == glanced + 4
+
+
+def test_sizes_are_usual_once_some_are_known_and_as_they_vary():
+    sizes = UsualSizes()
+    for size in (1000, 1010, 990, 1005, 995, 1000, 1012):
+        sizes.note(size)
+        assert not sizes.has(1000)
+    sizes.note(988)
+    assert sizes.has(1000) and sizes.has(1009) and not sizes.has(1060) and not sizes.has(940)
+    sizes.forget()
+    assert not sizes.has(1000)
 
 
 def test_a_damaged_picture_is_never_taken_for_the_one_before():

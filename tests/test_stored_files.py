@@ -33,6 +33,7 @@ ELSEWHERE = {
     "recognizer.doctor": "a file without a name, to see whether the folder can be written to",
     "recognizer.engines.dlib.int8": "the folder of weights",
     "recognizer.engines.prepared": "the folder of weights",
+    "recognizer.engines.processor_form": "the folder of weights",
     "recognizer.enrolment.conversion": "known_faces",
     "recognizer.enrolment.photo_store": "the folder of photos that nodes share, from which erasing a person removes theirs",
     "recognizer.enrolment.folder": "known_faces",

@@ -9,6 +9,7 @@ from PIL import Image
 import recognizer
 from recognizer.core.errors import ModelMissing
 from recognizer.core.types import Faces
+from recognizer.galleries import cohort
 from recognizer.photos import images
 from recognizer.video.tracking.vision import EngineVision
 
@@ -53,6 +54,34 @@ def test_a_face_is_found_described_and_named(people, obama):
     assert quality.size == pytest.approx(faces[0].box.size)
     assert vision.landmarks_68(obama, faces).shape == (1, 68, 2)
     assert 0 < vision.same_within < vision.other_beyond
+
+
+def test_the_distance_is_raised_by_what_the_limit_is_lowered_for_a_cohort_that_is_near(people, obama, monkeypatch):
+    vision = people.service.video.vision
+    faces = vision.detect(obama)
+    vectors, _ = vision.describe(obama, faces, vision.qualities(obama, faces))
+    vectors = np.concatenate([vectors, -vectors])
+    near, far = vision.match(vectors)
+    limit = near.threshold
+    monkeypatch.setattr(cohort, "lowerings", lambda apart, *_: np.full(len(apart), 0.1))
+    raised, as_far = vision.match(vectors)
+    assert raised.distance == pytest.approx(near.distance + 0.1) and raised.false_match_rate >= near.false_match_rate
+    assert raised.candidates[0].distance == raised.distance and raised.threshold == limit
+    assert as_far == far  # a face that gets no name is not compared with a cohort
+    monkeypatch.setattr(cohort, "lowerings", lambda apart, *_: np.full(len(apart), limit))
+    assert vision.match(vectors)[0].subject is None
+
+
+def test_a_camera_may_have_a_least_face_and_a_stranger_rate_of_its_own(people, obama):
+    vision, matcher = people.service.video.vision, people.service.matcher
+    (face,) = vision.detect(obama)
+    size = int(min(face.box.width, face.box.height))
+    assert len(vision.detect(obama, size - 2)) == 1 and len(vision.detect(obama, size + 2)) == 0
+    faces = vision.detect(obama)
+    vectors, _ = vision.describe(obama, faces, vision.qualities(obama, faces))
+    (match,) = vision.match(vectors, 1e-6)
+    assert match.threshold == matcher.threshold_at(1e-6) < matcher.threshold_now()
+    assert vision.decide(match.candidates, 1e-6).threshold == match.threshold
 
 
 def test_a_picture_is_looked_at_once_whatever_is_in_it(people, monkeypatch):

@@ -37,6 +37,8 @@ class DialectAccess:
         The path below which the dialect stands, without a slash at the end.
     takes_root : bool
         Whether it stands without a prefix unless the setting gives one.
+    shares_root : bool
+        Whether, without a prefix, only its routes are its own and not all paths below its roots.
     automatic : bool
         Whether it is on only because nobody chose: then it answers while the server has no keys and serves this machine alone.
     """
@@ -49,10 +51,13 @@ class DialectAccess:
     signed: bool = False
     prefix: str = ""
     takes_root: bool = True
+    shares_root: bool = False
     automatic: bool = False
 
-    def claims(self, path: str) -> bool:
-        """Whether a path is this dialect's, whether or not there is such a route."""
+    def claims(self, path: str, method: str = "") -> bool:
+        """Whether a request to a path is this dialect's, whether or not there is such a route."""
+        if self.shares_root and not self.prefix:
+            return (method, path) in self.routes
         return any(path == root or path.startswith(root + "/") for root in map(self.prefix.__add__, self.roots))
 
     def placed(self) -> dict[tuple[str, str], str]:
@@ -185,7 +190,7 @@ DIALECTS = (
     DialectAccess("nextcloud", ("",), _NEXTCLOUD, takes_root=False),
     DialectAccess("deepface", ("",), _DEEPFACE, takes_root=False),
     DialectAccess("double-take", ("/api/recognize", "/api/train", "/api/storage"), _DOUBLE_TAKE),
-    DialectAccess("rekognition", ("",), _REKOGNITION, signed=True, takes_root=False),
+    DialectAccess("rekognition", ("",), _REKOGNITION, signed=True, takes_root=False, shares_root=True),
 )
 _ENTRY = re.compile(r"([a-z0-9-]+)(?:=(/|(?:/[A-Za-z0-9._~-]+)+))?")
 
@@ -242,7 +247,7 @@ def _placed(
 
 def _clash(dialect: DialectAccess, others: Sequence[DialectAccess], taken: Sequence[tuple[str, str]]) -> str | None:
     """Who else answers below one of the roots of a dialect."""
-    if any(dialect.claims(template) for _, template in taken):
+    if any(dialect.claims(template, method) for method, template in taken):
         return "this server itself"
     roots = [dialect.prefix + root for root in dialect.roots]
     for other in others:

@@ -6,6 +6,7 @@ other sites send there, directly or under a name that they made lead to this mac
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hmac
 import re
@@ -76,10 +77,13 @@ ROUTES: dict[tuple[str, str], str] = {
     ("GET", "/cameras/{camera}"): READ,
     ("GET", "/cameras/{camera}/snapshot.jpg"): READ,
     ("GET", "/cameras/{camera}/stream"): READ,
+    ("GET", "/cameras/{camera}/settings"): READ,
+    ("GET", "/wall"): READ,
     ("GET", "/stream"): READ,
     ("GET", "/events"): READ,
     ("GET", "/events/{event}"): READ,
     ("GET", "/events/{event}/thumbnail.jpg"): READ,
+    ("GET", "/events/{event}/scene.jpg"): READ,
     ("POST", "/enroll"): WRITE,
     ("PATCH", "/people/{person}"): WRITE,
     ("DELETE", "/people/{person}"): WRITE,
@@ -126,6 +130,7 @@ ROUTES: dict[tuple[str, str], str] = {
     ("POST", "/archive/people/{group_id}/accept"): WRITE,
     ("POST", "/archive/people/{group_id}/refuse"): WRITE,
     ("POST", "/archive/people/{group_id}/join"): WRITE,
+    ("POST", "/archive/people/{group_id}/apart"): WRITE,
     ("POST", "/archive/people/{group_id}/enroll"): WRITE,
     ("POST", "/archive/move"): WRITE,
     ("POST", "/archive/undo"): WRITE,
@@ -134,6 +139,12 @@ ROUTES: dict[tuple[str, str], str] = {
     ("POST", "/cameras"): ADMIN,
     ("PATCH", "/cameras/{camera}"): ADMIN,
     ("DELETE", "/cameras/{camera}"): ADMIN,
+    ("GET", "/rules"): ADMIN,
+    ("POST", "/rules"): ADMIN,
+    ("PATCH", "/rules/{rule}"): ADMIN,
+    ("DELETE", "/rules/{rule}"): ADMIN,
+    ("POST", "/rules/{rule}/test"): ADMIN,
+    ("PUT", "/cameras/{camera}/settings"): ADMIN,
     ("GET", "/audit"): ADMIN,
     ("GET", "/backup"): ADMIN,
 }
@@ -147,6 +158,8 @@ _ATTEMPTS = "30/minute"
 _ANONYMOUS_BYTES = 16 * 1024
 _STILL_SECONDS = 1.0
 _SAFE = ("GET", "HEAD", "OPTIONS")
+#: Headers that browsers send, and programs do not.
+_OF_BROWSERS = ("HTTP_ORIGIN", "HTTP_SEC_FETCH_SITE")
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 _LONGEST_PREFIX = 200
 #: Headers that proxies add.
@@ -284,7 +297,8 @@ class Gate:
         visit.address = origins.rate_group(client)
         visit.here = peer is not None and peer.is_loopback and not _is_forwarded(environ)
         path = environ.get("PATH_INFO", "")
-        visit.dialect = next((each for each in self.dialects if each.claims(path)), None)
+        method = environ.get("REQUEST_METHOD", "")
+        visit.dialect = next((each for each in self.dialects if each.claims(path, method)), None)
         own = self._host(environ, visit)
         visit.cors = self._listed(environ.get("HTTP_ORIGIN"))
         locked = self.keys.required()
@@ -652,9 +666,30 @@ def _shown_key(environ: Mapping[str, Any]) -> str | None:
     if not given:
         return own.strip() if own is not None else None
     kind, _, bearer = given.strip().partition(" ")
+    if kind.lower() == "basic" and own is None:
+        return _basic_key(environ, bearer.strip())
     if kind.lower() != "bearer" or (own is not None and own.strip() != bearer.strip()):
         raise InvalidKey("expected one key: X-Api-Key, or Authorization: Bearer")
     return bearer.strip()
+
+
+def _basic_key(environ: Mapping[str, Any], login: str) -> str:
+    """The key in place of a password, for programs that know nothing else, such as viewers of cameras. They only read, and
+    browsers, which would send it along with what other pages ask for, are refused.
+
+    Raises
+    ------
+    InvalidKey
+    """
+    if environ.get("REQUEST_METHOD") not in _SAFE or any(environ.get(name) for name in _OF_BROWSERS):
+        raise InvalidKey("Authorization: Basic is for programs that read, not for changes and not for browsers")
+    try:
+        name, colon, password = base64.b64decode(login, validate=True).decode().partition(":")
+    except ValueError:
+        colon = password = ""
+    if not colon:
+        raise InvalidKey("Authorization: Basic: expected a name and a key as password")
+    return password.strip()
 
 
 def _mount(environ: dict[str, Any]) -> None:

@@ -11,7 +11,6 @@ import base64
 import json
 import os
 import sqlite3
-import threading
 import time
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -23,10 +22,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from recognizer.archive.photo_index import FaceKey
-from recognizer.core.disk import disk_errors
-from recognizer.core.errors import SealBroken, StorageError
-from recognizer.core.files import own_folder
-from recognizer.core.sealed_sqlite import must_reseal, prepare, transaction
+from recognizer.core.errors import SealBroken
+from recognizer.core.sealed_sqlite import NAME, SealedSqlite, SealedTables
 from recognizer.core.types import Box
 from recognizer.core.vault import Vault
 from recognizer.enrolment.cache import FileStamp
@@ -36,8 +33,7 @@ Result = TypeVar("Result")
 #: The file's name in the state folder.
 ARCHIVE_FILE = "photos.sqlite"
 #: Increased whenever the tables change.
-VERSION = 1
-LOCKED_SECONDS = 30.0
+VERSION = 2
 #: Tables with rows of 1 kB have row ids: without, SQLite would put most of each row on a page of its own, of 4 kB.
 _TABLES = """
 CREATE TABLE IF NOT EXISTS folders (
@@ -48,12 +44,12 @@ CREATE TABLE IF NOT EXISTS files (
 CREATE INDEX IF NOT EXISTS files_by_photo ON files (photo);
 CREATE TABLE IF NOT EXISTS photos (
     photo TEXT PRIMARY KEY, engine TEXT NOT NULL, width INTEGER, height INTEGER, taken REAL, clock TEXT,
-    faces INTEGER NOT NULL, problem TEXT, message TEXT) WITHOUT ROWID;
+    faces INTEGER NOT NULL, problem TEXT, message TEXT, seconds REAL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS photos_by_time ON photos (taken);
 CREATE TABLE IF NOT EXISTS faces (
     photo TEXT NOT NULL, number INTEGER NOT NULL, left REAL NOT NULL, top REAL NOT NULL, right REAL NOT NULL,
     bottom REAL NOT NULL, score REAL NOT NULL, quality REAL NOT NULL, remarks TEXT, vector BLOB NOT NULL, sum INTEGER NOT NULL,
-    person INTEGER, no_face INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (photo, number));
+    person INTEGER, no_face INTEGER NOT NULL DEFAULT 0, seconds REAL, PRIMARY KEY (photo, number));
 CREATE INDEX IF NOT EXISTS faces_by_group ON faces (person, no_face);
 CREATE TABLE IF NOT EXISTS people (
     id INTEGER PRIMARY KEY AUTOINCREMENT, subject TEXT, decided INTEGER NOT NULL DEFAULT 0, rate REAL,
@@ -68,6 +64,48 @@ CREATE TABLE IF NOT EXISTS changes (id INTEGER PRIMARY KEY AUTOINCREMENT, conten
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 """
 _PHOTO_TABLES = ("faces", "thumbnails", "photos")
+#: What binds encrypted data to its place.
+_FACE, _THUMBNAIL, _CHANGE = "archive face", "archive thumbnail", "archive change"
+
+
+def _tidy(connection: sqlite3.Connection) -> None:
+    """What a damaged file leaves: photos without a file, and faces without a photo, which the next update reads again."""
+    run = connection.execute
+    run("DELETE FROM files WHERE folder NOT IN (SELECT id FROM folders)")
+    run("DELETE FROM photos WHERE photo NOT IN (SELECT photo FROM files WHERE photo NOTNULL)")
+    run("DELETE FROM photos WHERE faces != (SELECT count(*) FROM faces WHERE faces.photo = photos.photo)")
+    for table in ("faces", "thumbnails"):
+        run(f"DELETE FROM {table} WHERE photo NOT IN (SELECT photo FROM photos)")
+    run("UPDATE faces SET person = NULL WHERE person NOT IN (SELECT id FROM people)")
+    _forget_empty_people(connection)
+    run("DELETE FROM changes")
+    run("INSERT OR REPLACE INTO meta VALUES ('generation', ?)", (str(int(time.time() * 1000)),))  # no earlier one's
+
+
+def _forget_empty_people(connection: sqlite3.Connection) -> None:
+    """Delete groups without faces."""
+    connection.execute("DELETE FROM people WHERE id NOT IN (SELECT person FROM faces WHERE person NOTNULL)")
+    connection.execute("DELETE FROM refused WHERE person NOT IN (SELECT id FROM people)")
+    connection.execute("DELETE FROM apart WHERE one NOT IN (SELECT id FROM people) OR other NOT IN (SELECT id FROM people)")
+
+
+_STORED = SealedTables(
+    "the index of the archive is",
+    VERSION,
+    _TABLES,
+    {
+        "folders": {"path": NAME},
+        "files": {"path": NAME},
+        "people": {"subject": NAME, "likely": NAME},
+        "refused": {"subject": NAME},
+        "faces": {"vector": f"{_FACE} {{photo}}/{{number}}"},
+        "thumbnails": {"jpeg": f"{_THUMBNAIL} {{photo}}/{{number}}"},
+        "changes": {"content": _CHANGE},
+    },
+    made_again=("thumbnails",),
+    added={"photos": {"seconds": "REAL"}, "faces": {"seconds": "REAL"}},
+    tidy=_tidy,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +148,8 @@ class ArchivePhoto:
     faces : int
     problem, message : str or None
         Why the photo cannot be used: an error's code and text.
+    seconds : float or None
+        Of a video, how much of it was read; None for a photo.
     """
 
     id: str
@@ -121,6 +161,7 @@ class ArchivePhoto:
     faces: int = 0
     problem: str | None = None
     message: str | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,6 +182,8 @@ class ArchiveFace:
     vector : ndarray of float32, shape (d,)
     person : int or None
         Id of its group.
+    seconds : float or None
+        Where it is in a video, from the beginning; None on a photo.
     """
 
     key: FaceKey
@@ -150,6 +193,7 @@ class ArchiveFace:
     remarks: str | None
     vector: np.ndarray
     person: int | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,30 +274,11 @@ class ArchiveFile:
     """
 
     def __init__(self, path: Path | str, vault: Vault | None = None):
-        self._path, self._vault = str(path), vault
-        self._lock = threading.RLock()
-        if self._path != ":memory:":
-            with disk_errors("the state folder cannot be used"):
-                own_folder(Path(self._path).parent)
-        with _storage_errors():
-            self._connection = sqlite3.connect(
-                self._path, timeout=LOCKED_SECONDS, check_same_thread=False, isolation_level=None
-            )
-            try:
-                self._prepare()
-            except BaseException:
-                self._connection.close()
-                raise
-
-    def _prepare(self) -> None:
-        prepare(self._connection, "the index of the archive was", VERSION, _TABLES)
-        held = self.meta("key")
-        if must_reseal("the index of the archive is", held, self._vault):
-            self._reseal(self._vault, held)
+        self._sqlite = SealedSqlite(path, _STORED, vault)
+        self._changing = False  # by the thread that has the lock of `change`
 
     def close(self) -> None:
-        with self._lock:
-            self._connection.close()
+        self._sqlite.close()
 
     # -- transactions -------------------------------------------------------------------------------------------
 
@@ -265,29 +290,29 @@ class ArchiveFile:
         ------
         StorageError
         """
-        with self._lock, _storage_errors():
-            if self._connection.in_transaction:  # part of another change
-                yield self._connection
-                return
-            with transaction(self._connection):
-                yield self._connection
-                number = int(self.meta("generation") or 0) + 1
-                self._set_meta("generation", str(number))
+        with self._sqlite.change() as connection:
+            outermost = not self._changing
+            self._changing = True
+            try:
+                yield connection
+                if outermost:
+                    self._set_meta(connection, "generation", str(int(self.meta("generation") or 0) + 1))
+            finally:
+                self._changing = not outermost
 
     def _rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple]:
-        with self._lock, _storage_errors():
-            return self._connection.execute(query, values).fetchall()
+        return self._sqlite.rows(query, values)
 
     def meta(self, name: str) -> str | None:
         """A value that is stored under a name."""
         found = self._rows("SELECT value FROM meta WHERE name = ?", (name,))
         return found[0][0] if found else None
 
-    def _set_meta(self, name: str, value: str | None) -> None:
+    def _set_meta(self, connection: sqlite3.Connection, name: str, value: str | None) -> None:
         if value is None:
-            self._connection.execute("DELETE FROM meta WHERE name = ?", (name,))
+            connection.execute("DELETE FROM meta WHERE name = ?", (name,))
         else:
-            self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+            connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 
     @property
     def generation(self) -> int:
@@ -296,90 +321,51 @@ class ArchiveFile:
 
     def report_progress(self, progress: dict[str, Any] | None) -> None:
         """Store how far an update is, for other processes; no change of the index."""
-        with self._lock, _storage_errors():
-            self._set_meta("progress", None if progress is None else json.dumps(progress))
+        with self._sqlite.change() as connection:
+            self._set_meta(connection, "progress", None if progress is None else json.dumps(progress))
 
     def progress(self) -> dict[str, Any] | None:
         """What `report_progress` stored last."""
         found = self.meta("progress")
         return None if found is None else json.loads(found)
 
-    # -- encryption ---------------------------------------------------------------------------------------------
-
-    def _mark(self, text: str) -> str:
-        return text if self._vault is None else self._vault.mark(text)
-
-    def _unmark(self, mark: str) -> str:
-        return mark if self._vault is None else self._vault.unmark(mark)
-
-    def _name(self, mark: str | None) -> str | None:
-        return None if mark is None else self._unmark(mark)
-
-    def _seal(self, data: bytes, purpose: str) -> bytes:
-        return data if self._vault is None else self._vault.seal(data, purpose)
-
-    def _open(self, data: bytes, purpose: str) -> bytes:
-        return data if self._vault is None else self._vault.open(data, purpose)
-
-    def _reseal(self, vault: Vault | None, held: str | None, plain: bool = False) -> None:
-        """Rewrite what is encrypted with the key `held`, or not at all, with `vault`'s current key, or in plain."""
-
-        def mark(text: str | None) -> str | None:
-            if text is None or vault is None:
-                return text
-            opened = text if held is None else vault.unmark(text, held)
-            return opened if plain else vault.mark(opened)
-
-        def seal(data: bytes, purpose: str) -> bytes:
-            if vault is None:
-                return data
-            opened = data if held is None else vault.open(data, purpose)
-            return opened if plain else vault.seal(opened, purpose)
-
-        with self.change() as connection:
-            run = connection.execute
-            for id_, path in run("SELECT id, path FROM folders").fetchall():
-                run("UPDATE folders SET path = ? WHERE id = ?", (mark(path), id_))
-            for folder, path in run("SELECT folder, path FROM files").fetchall():
-                run("UPDATE files SET path = ? WHERE folder = ? AND path = ?", (mark(path), folder, path))
-            for id_, subject, likely in run("SELECT id, subject, likely FROM people").fetchall():
-                run("UPDATE people SET subject = ?, likely = ? WHERE id = ?", (mark(subject), mark(likely), id_))
-            for person, subject in run("SELECT person, subject FROM refused").fetchall():
-                run("UPDATE refused SET subject = ? WHERE person = ? AND subject = ?", (mark(subject), person, subject))
-            for table, column, purpose in (("faces", "vector", _FACE), ("thumbnails", "jpeg", _THUMBNAIL)):
-                for photo, number in run(f"SELECT photo, number FROM {table}").fetchall():
-                    at = (photo, number)
-                    data = run(f"SELECT {column} FROM {table} WHERE photo = ? AND number = ?", at).fetchone()[0]
-                    sealed = seal(data, f"{purpose} {photo}/{number}")
-                    run(f"UPDATE {table} SET {column} = ? WHERE photo = ? AND number = ?", (sealed, *at))
-            for id_, content in run("SELECT id, content FROM changes").fetchall():
-                run("UPDATE changes SET content = ? WHERE id = ?", (seal(content, _CHANGE), id_))
-            self._set_meta("key", None if plain or vault is None else vault.current)
-        self._connection.execute("VACUUM")
-        self.checkpoint()
-
     def decrypt(self) -> None:
         """Decrypt everything; the vault is not used any longer."""
-        held = self.meta("key")
-        if held is not None:
-            self._reseal(self._vault, held, plain=True)
-        self._vault = None
+        self._sqlite.decrypt()
+
+    def leave_out_broken(self) -> None:
+        """Delete what is damaged, whoever it is about: what cannot be decrypted, and faces whose template was changed."""
+        if self._sqlite.leave_out_broken():
+            with self.change():  # of which searches learn
+                pass
+        broken = [
+            FaceKey(photo, number)
+            for photo, number, data, checksum in self._rows("SELECT photo, number, vector, sum FROM faces")
+            if zlib.crc32(self._sqlite.open(data, f"{_FACE} {photo}/{number}")) != checksum
+        ]
+        if broken:
+            self.forget_faces(broken)
 
     def checkpoint(self) -> None:
         """Overwrite what the journal still holds of deleted rows."""
-        self._rows("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._sqlite.checkpoint()
+
+    def _name(self, mark: str | None) -> str | None:
+        return None if mark is None else self._sqlite.unmark(mark)
 
     # -- folders and files --------------------------------------------------------------------------------------
 
     def folders(self) -> list[ArchiveFolder]:
         """All folders, in the order in which they were added."""
         rows = self._rows("SELECT id, path, added, seen, state FROM folders ORDER BY id")
-        return [ArchiveFolder(id_, self._unmark(path), *rest) for id_, path, *rest in rows]
+        return [ArchiveFolder(id_, self._sqlite.unmark(path), *rest) for id_, path, *rest in rows]
 
     def add_folder(self, path: str) -> ArchiveFolder:
         """Add a folder that is not there yet."""
         with self.change() as connection:
-            connection.execute("INSERT INTO folders (path, added, state) VALUES (?, ?, 'new')", (self._mark(path), time.time()))
+            connection.execute(
+                "INSERT INTO folders (path, added, state) VALUES (?, ?, 'new')", (self._sqlite.mark(path), time.time())
+            )
         return self.folders()[-1]
 
     def set_folder_state(self, folder: int, state: str) -> None:
@@ -402,14 +388,14 @@ class ArchiveFile:
         rows = self._rows("SELECT path, size, mtime_ns, inode, photo, problem, message FROM files WHERE folder = ?", (folder,))
         found = {}
         for path, size, mtime, inode, photo, problem, message in rows:
-            name = self._unmark(path)
+            name = self._sqlite.unmark(path)
             found[name] = KnownFile(name, FileStamp(size, mtime, inode), photo, problem, message)
         return found
 
     def put_files(self, folder: int, files: Iterable[KnownFile]) -> None:
         """Store what an update found of files."""
         rows = [
-            (folder, self._mark(e.path), e.stamp.size, e.stamp.mtime_ns, e.stamp.inode, e.photo, e.problem, e.message)
+            (folder, self._sqlite.mark(e.path), e.stamp.size, e.stamp.mtime_ns, e.stamp.inode, e.photo, e.problem, e.message)
             for e in files
         ]
         with self.change() as connection:
@@ -419,7 +405,7 @@ class ArchiveFile:
         """Remove files that no longer exist, and everything about photos that are nowhere any more; how many photos."""
         with self.change() as connection:
             connection.executemany(
-                "DELETE FROM files WHERE folder = ? AND path = ?", [(folder, self._mark(path)) for path in paths]
+                "DELETE FROM files WHERE folder = ? AND path = ?", [(folder, self._sqlite.mark(path)) for path in paths]
             )
             gone = self._forget_orphans(connection)
         if gone:
@@ -432,13 +418,8 @@ class ArchiveFile:
         photos = gone.fetchall()
         for table in _PHOTO_TABLES:
             connection.executemany(f"DELETE FROM {table} WHERE photo = ?", photos)
-        self._forget_empty_people(connection)
+        _forget_empty_people(connection)
         return len(photos)
-
-    def _forget_empty_people(self, connection: sqlite3.Connection) -> None:
-        connection.execute("DELETE FROM people WHERE id NOT IN (SELECT person FROM faces WHERE person NOTNULL)")
-        connection.execute("DELETE FROM refused WHERE person NOT IN (SELECT id FROM people)")
-        connection.execute("DELETE FROM apart WHERE one NOT IN (SELECT id FROM people) OR other NOT IN (SELECT id FROM people)")
 
     def photo(self, id_: str) -> ArchivePhoto | None:
         """One photo, if it is there."""
@@ -451,7 +432,7 @@ class ArchiveFile:
         for photo in photos:
             rows = self._rows("SELECT folder, path FROM files WHERE photo = ? ORDER BY folder", (photo,))
             found[photo] = sorted(
-                str(Path(roots[folder], real_path(self._unmark(path)))) for folder, path in rows if folder in roots
+                str(Path(roots[folder], real_path(self._sqlite.unmark(path)))) for folder, path in rows if folder in roots
             )
         return found
 
@@ -469,7 +450,7 @@ class ArchiveFile:
             (limit,),
         )
         return sorted(
-            (str(Path(roots[folder], real_path(self._unmark(path)))), code, text) for folder, path, code, text in rows
+            (str(Path(roots[folder], real_path(self._sqlite.unmark(path)))), code, text) for folder, path, code, text in rows
         )
 
     def counts(self) -> dict[str, int]:
@@ -477,6 +458,7 @@ class ArchiveFile:
         queries = {
             "files": "SELECT count(*) FROM files WHERE photo NOTNULL",
             "photos": "SELECT count(*) FROM photos",
+            "videos": "SELECT count(*) FROM photos WHERE seconds NOTNULL",
             "faces": "SELECT count(*) FROM faces WHERE no_face = 0",
             "people": "SELECT count(*) FROM people",
             "named": "SELECT count(*) FROM people WHERE subject NOTNULL",
@@ -493,11 +475,28 @@ class ArchiveFile:
         found = {}
         for photo in photos:
             for row in self._rows(
-                "SELECT photo, engine, width, height, taken, clock, faces, problem, message FROM photos WHERE photo = ?",
+                "SELECT photo, engine, width, height, taken, clock, faces, problem, message, seconds FROM photos "
+                "WHERE photo = ?",
                 (photo,),
             ):
                 found[photo] = ArchivePhoto(*row)
         return found
+
+    def videos(self) -> set[str]:
+        """Ids of the photos that are videos."""
+        return {photo for (photo,) in self._rows("SELECT photo FROM photos WHERE seconds NOTNULL")}
+
+    def stamps_of(self, photo: str) -> dict[str, FileStamp]:
+        """The files with a content as the last update found them, by their absolute paths."""
+        roots = {each.id: each.path for each in self.folders()}
+        rows = self._rows(
+            "SELECT folder, path, size, mtime_ns, inode FROM files WHERE photo = ? ORDER BY folder, path", (photo,)
+        )
+        return {
+            str(Path(roots[folder], real_path(self._sqlite.unmark(path)))): FileStamp(*stamp)
+            for folder, path, *stamp in rows
+            if folder in roots
+        }
 
     def outdated(self, engine: str) -> set[str]:
         """Ids of the photos that another engine processed."""
@@ -512,7 +511,7 @@ class ArchiveFile:
                 for table in _PHOTO_TABLES:
                     connection.execute(f"DELETE FROM {table} WHERE photo = ?", (photo.id,))
                 connection.execute(
-                    "INSERT INTO photos VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO photos VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (
                         photo.id,
                         photo.engine,
@@ -523,13 +522,14 @@ class ArchiveFile:
                         photo.faces,
                         photo.problem,
                         photo.message,
+                        photo.seconds,
                     ),
                 )
                 for face in faces:
-                    old = next((each for each in before if _overlap(each.box, face.box) > 0.5), None)
+                    old = next((each for each in before if _same_place(each, face)), None)
                     data = np.ascontiguousarray(face.vector, "<f4").tobytes()
                     connection.execute(
-                        "INSERT INTO faces VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                        "INSERT INTO faces VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                         (
                             photo.id,
                             face.key.number,
@@ -537,32 +537,33 @@ class ArchiveFile:
                             float(face.score),
                             float(face.quality),
                             face.remarks,
-                            self._seal(data, f"{_FACE} {face.key}"),
+                            self._sqlite.seal(data, f"{_FACE} {face.key}"),
                             zlib.crc32(data),
                             face.person if old is None else old.person,
                             int(old is not None and old.key.number in hidden),
+                            face.seconds,
                         ),
                     )
 
     def _faces(self, where: str, values: Sequence[Any] = (), visible: bool = True) -> list[ArchiveFace]:
         """Faces in the order of their keys; one whose template was damaged is left out."""
         query = (
-            "SELECT photo, number, left, top, right, bottom, score, quality, remarks, vector, sum, person FROM faces "
+            "SELECT photo, number, left, top, right, bottom, score, quality, remarks, vector, sum, person, seconds FROM faces "
             f"{where}{' AND no_face = 0' if visible else ''} ORDER BY photo, number"
         )
         found = []
-        for photo, number, left, top, right, bottom, score, quality, remarks, data, checksum, person in self._rows(
+        for photo, number, left, top, right, bottom, score, quality, remarks, data, checksum, person, seconds in self._rows(
             query, values
         ):
             key = FaceKey(photo, number)
             try:
-                data = self._open(data, f"{_FACE} {key}")
+                data = self._sqlite.open(data, f"{_FACE} {key}")
             except SealBroken:
                 continue
             if zlib.crc32(data) != checksum:
                 continue
             box, vector = Box(left, top, right, bottom), np.frombuffer(data, "<f4")
-            found.append(ArchiveFace(key, box, score, quality, remarks, vector, person))
+            found.append(ArchiveFace(key, box, score, quality, remarks, vector, person, seconds))
         return found
 
     def all_faces(self, engine: str) -> list[ArchiveFace]:
@@ -608,16 +609,16 @@ class ArchiveFile:
         """The thumbnail of a face, if it was made."""
         rows = self._rows("SELECT jpeg FROM thumbnails WHERE photo = ? AND number = ?", (key.photo, key.number))
         try:
-            return self._open(rows[0][0], f"{_THUMBNAIL} {key}") if rows else None
+            return self._sqlite.open(rows[0][0], f"{_THUMBNAIL} {key}") if rows else None
         except SealBroken:
             return None
 
     def put_thumbnail(self, key: FaceKey, jpeg: bytes) -> None:
         """Store a thumbnail of a face that is still there."""
-        with self._lock, _storage_errors():  # no change of the index
-            self._connection.execute(
+        with self._sqlite.change() as connection:  # no change of the index
+            connection.execute(
                 "INSERT OR REPLACE INTO thumbnails SELECT photo, number, ? FROM faces WHERE photo = ? AND number = ?",
-                (self._seal(jpeg, f"{_THUMBNAIL} {key}"), key.photo, key.number),
+                (self._sqlite.seal(jpeg, f"{_THUMBNAIL} {key}"), key.photo, key.number),
             )
 
     # -- groups -------------------------------------------------------------------------------------------------
@@ -631,7 +632,7 @@ class ArchiveFile:
             apart.setdefault(other, set()).add(one)
         refused: dict[int, set[str]] = {}
         for person, subject in self._rows("SELECT person, subject FROM refused"):
-            refused.setdefault(person, set()).add(self._unmark(subject))
+            refused.setdefault(person, set()).add(self._sqlite.unmark(subject))
         query = f"SELECT id, subject, decided, rate, likely, likely_rate, fixed, hidden FROM people{where}"
         return {
             id_: ArchivePerson(
@@ -668,10 +669,10 @@ class ArchiveFile:
                     "INSERT OR REPLACE INTO people VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                     (
                         each.id,
-                        None if each.subject is None else self._mark(each.subject),
+                        None if each.subject is None else self._sqlite.mark(each.subject),
                         int(each.decided),
                         each.rate,
-                        None if each.likely is None else self._mark(each.likely),
+                        None if each.likely is None else self._sqlite.mark(each.likely),
                         each.likely_rate,
                         int(each.fixed),
                         int(each.hidden),
@@ -681,7 +682,8 @@ class ArchiveFile:
                 connection.executemany("INSERT OR REPLACE INTO apart VALUES (?, ?)", [(each.id, other) for other in each.apart])
                 connection.execute("DELETE FROM refused WHERE person = ?", (each.id,))
                 connection.executemany(
-                    "INSERT OR REPLACE INTO refused VALUES (?, ?)", [(each.id, self._mark(name)) for name in each.refused]
+                    "INSERT OR REPLACE INTO refused VALUES (?, ?)",
+                    [(each.id, self._sqlite.mark(name)) for name in each.refused],
                 )
 
     def set_faces(self, person: int | None, keys: Iterable[FaceKey]) -> None:
@@ -701,13 +703,13 @@ class ArchiveFile:
     def tidy_people(self) -> None:
         """Remove groups without faces."""
         with self.change() as connection:
-            self._forget_empty_people(connection)
+            _forget_empty_people(connection)
 
     # -- undo ---------------------------------------------------------------------------------------------------
 
     def push_change(self, content: dict[str, Any], most: int = 200) -> int:
         """Store how a decision is taken back; its id. Only the newest `most` are kept."""
-        data = self._seal(json.dumps(content).encode(), _CHANGE)
+        data = self._sqlite.seal(json.dumps(content).encode(), _CHANGE)
         with self.change() as connection:
             made = connection.execute("INSERT INTO changes (content) VALUES (?)", (data,)).lastrowid
             assert made is not None
@@ -717,7 +719,7 @@ class ArchiveFile:
     def newest_change(self) -> tuple[int, dict[str, Any]] | None:
         """The newest stored decision."""
         rows = self._rows("SELECT id, content FROM changes ORDER BY id DESC LIMIT 1")
-        return (rows[0][0], json.loads(self._open(rows[0][1], _CHANGE))) if rows else None
+        return (rows[0][0], json.loads(self._sqlite.open(rows[0][1], _CHANGE))) if rows else None
 
     def drop_change(self, id_: int) -> None:
         """Forget a decision."""
@@ -728,11 +730,13 @@ class ArchiveFile:
 
     def named(self, subject: str) -> list[int]:
         """Ids of the groups that have a name."""
-        return [id_ for (id_,) in self._rows("SELECT id FROM people WHERE subject = ? ORDER BY id", (self._mark(subject),))]
+        return [
+            id_ for (id_,) in self._rows("SELECT id FROM people WHERE subject = ? ORDER BY id", (self._sqlite.mark(subject),))
+        ]
 
     def mentions(self, subject: str) -> int:
         """How often a name is stored: of groups, suggestions and refusals."""
-        mark = self._mark(subject)
+        mark = self._sqlite.mark(subject)
         return sum(
             self._rows(f"SELECT count(*) FROM {table} WHERE {column} = ?", (mark,))[0][0]
             for table, column in (("people", "subject"), ("people", "likely"), ("refused", "subject"))
@@ -740,7 +744,7 @@ class ArchiveFile:
 
     def rename(self, old: str, new: str) -> None:
         """Store under another name what is stored under a name."""
-        before, after = self._mark(old), self._mark(new)
+        before, after = self._sqlite.mark(old), self._sqlite.mark(new)
         with self.change() as connection:
             connection.execute("UPDATE people SET subject = ? WHERE subject = ?", (after, before))
             connection.execute("UPDATE people SET likely = ? WHERE likely = ?", (after, before))
@@ -749,7 +753,7 @@ class ArchiveFile:
 
     def forget_name(self, subject: str) -> None:
         """Erase a name, also from suggestions, refusals, and what could be taken back."""
-        mark = self._mark(subject)
+        mark = self._sqlite.mark(subject)
         with self.change() as connection:
             connection.execute("UPDATE people SET subject = NULL, decided = 0, rate = NULL WHERE subject = ?", (mark,))
             connection.execute("UPDATE people SET likely = NULL, likely_rate = NULL WHERE likely = ?", (mark,))
@@ -766,13 +770,9 @@ class ArchiveFile:
                 "UPDATE photos SET faces = (SELECT count(*) FROM faces WHERE faces.photo = photos.photo) WHERE photo = ?",
                 [(photo,) for photo, _ in at],
             )
-            self._forget_empty_people(connection)
+            _forget_empty_people(connection)
             connection.execute("DELETE FROM changes")
         self.checkpoint()
-
-
-#: What binds encrypted data to its place.
-_FACE, _THUMBNAIL, _CHANGE = "archive face", "archive thumbnail", "archive change"
 
 
 def stored_path(path: str) -> str:
@@ -798,17 +798,21 @@ def shown_path(path: str) -> str:
 _BYTES = "//"
 
 
+def _same_place(one: ArchiveFace, other: ArchiveFace) -> bool:
+    """Whether two faces of one photo or video are the same one."""
+    at, now = one.seconds, other.seconds
+    if at is None or now is None:
+        return _overlap(one.box, other.box) > 0.5 and at is now
+    return abs(at - now) < _SAME_TIME and _overlap(one.box, other.box) > 0.5
+
+
+#: Seconds by which the same face of a video may be at another time after a change of the engine, which prefers other pictures.
+_SAME_TIME = 0.75
+
+
 def _overlap(one: Box, other: Box) -> float:
     """Intersection over union of two boxes."""
     width = min(one.right, other.right) - max(one.left, other.left)
     height = min(one.bottom, other.bottom) - max(one.top, other.top)
     common = max(0.0, width) * max(0.0, height)
     return common / (one.area + other.area - common)
-
-
-@contextmanager
-def _storage_errors() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise StorageError(f"the index of the archive cannot be used: {error}") from error

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from recognizer.archive import group_names
 from recognizer.archive.archive_file import ArchiveFile, ArchivePerson
 from recognizer.archive.photo_index import FaceKey
 from recognizer.core.errors import ArchiveGroupNotFound, InvalidParameter, NothingToUndo, PictureNotFound
@@ -135,8 +136,48 @@ def join(file: ArchiveFile, id_: int, other: int) -> ArchivePerson:
     return joined
 
 
+def keep_apart(file: ArchiveFile, id_: int, other: int) -> ArchivePerson:
+    """Note that two groups show two people: grouping never makes one of them, and they do not get one name.
+
+    Raises
+    ------
+    ArchiveGroupNotFound
+    InvalidParameter
+        Both are the same group, or have the same name.
+    """
+    if id_ == other:
+        raise InvalidParameter("other: expected another group")
+    with _undoable(file, "apart", [id_, other]):
+        one, two = get_person(file, id_), get_person(file, other)
+        if one.subject is not None and one.subject == two.subject and one.decided and two.decided:
+            raise InvalidParameter("both groups have the same name; take it away from one of them first")
+        weaker = _weaker(one, two)
+        if weaker is not None:  # a name that was recognised for both
+            person = one if weaker == one.id else two
+            lost = replace(
+                person,
+                subject=None,
+                rate=None,
+                likely=None,
+                likely_rate=None,
+                refused=person.refused | {person.subject or person.likely or ""},
+            )
+            one, two = (lost, two) if weaker == one.id else (one, lost)
+        kept = replace(one, fixed=True, apart=one.apart | {other})
+        file.put_people([replace(two, fixed=True, apart=two.apart | {id_}), kept])
+    return kept
+
+
+def _weaker(one: ArchivePerson, two: ArchivePerson) -> int | None:
+    """Of two groups with the same name or suggestion, the one that is less certain; None if there is none."""
+    if (one.subject or one.likely) is None or (one.subject or one.likely) != (two.subject or two.likely):
+        return None
+    return max((one, two), key=group_names.doubt).id
+
+
 def move(file: ArchiveFile, keys: Collection[FaceKey], to: int | None) -> ArchivePerson:
-    """Move faces to another group, or to a new one; grouping does not move them back.
+    """Move faces to another group, or to a new one; grouping does not move them back, and without a name of its own it does not
+    get that of a group that it came from.
 
     Raises
     ------
@@ -158,7 +199,11 @@ def move(file: ArchiveFile, keys: Collection[FaceKey], to: int | None) -> Archiv
         target = ArchivePerson(file.next_person()) if to is None else get_person(file, to)
         people = file.people(sources)
         file.set_faces(target.id, keys)
-        moved = replace(target, fixed=True, apart=target.apart | sources)
+        refused = target.refused
+        if target.subject is None:
+            refused |= {name for each in people.values() for name in (each.subject, each.likely) if name is not None}
+        cleared: dict[str, Any] = {"likely": None, "likely_rate": None} if target.likely in refused else {}
+        moved = replace(target, fixed=True, apart=target.apart | sources, refused=refused, **cleared)
         file.tidy_people()
         left = file.people(sources)
         file.put_people(replace(people[id_], fixed=True) for id_ in left)

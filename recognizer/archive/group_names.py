@@ -178,7 +178,7 @@ def recognise_groups(file: ArchiveFile, engine: str, gallery: Gallery, curve: Cu
             members[face.person].append((face.quality, face.vector))
     templates = _templates_of(gallery)
     name_limit, likely_limit = limits(len(members), stranger_rate)
-    changed, named = [], 0
+    made: dict[int, ArchivePerson] = {}
     for id_, person in people.items():
         if person.decided:
             continue
@@ -186,14 +186,34 @@ def recognise_groups(file: ArchiveFile, engine: str, gallery: Gallery, curve: Cu
         if total and members.get(id_):
             best = sorted(members[id_], key=lambda each: -each[0])
             vectors = np.array([vector for _, vector in best], np.float32)
-            match = match_group(vectors, gallery.search, templates, total, curve, person.refused)
-        after = decided(person, match, name_limit, likely_limit, curve)
-        named += after.subject is not None
-        if after != person:
-            changed.append(after)
+            match = match_group(vectors, gallery.search, templates, total, curve, refused_for(person, people))
+        made[id_] = decided(person, match, name_limit, likely_limit, curve)
+    for id_, after in made.items():
+        rivals = [made[other] for other in after.apart if other in made]
+        if any(_name(each) == _name(after) and (doubt(each), each.id) < (doubt(after), id_) for each in rivals):
+            made[id_] = replace(after, subject=None, rate=None, likely=None, likely_rate=None)
+    changed = [after for id_, after in made.items() if after != people[id_]]
     if changed:
         file.put_people(changed)
-    return named
+    return sum(after.subject is not None for after in made.values())
+
+
+def refused_for(person: ArchivePerson, people: Mapping[int, ArchivePerson]) -> frozenset[str]:
+    """The names that a group cannot get: refused ones, and those that people gave to groups which show somebody else."""
+    others = (people[other] for other in person.apart if other in people)
+    return person.refused | {each.subject for each in others if each.decided and each.subject}
+
+
+def _name(person: ArchivePerson) -> str | None:
+    return person.subject or person.likely
+
+
+def doubt(person: ArchivePerson) -> float:
+    """How uncertain the name or suggestion of a group is: the rate of strangers' groups that get one; 0 if a person gave it."""
+    if person.decided:
+        return 0.0
+    rate = person.rate if person.subject is not None else person.likely_rate
+    return 1.0 if rate is None else rate
 
 
 def decided(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recognizer.core.types import Box
-from recognizer.enrolment.bulk import BulkSettings, judged_faces
+from recognizer.enrolment.bulk import BulkSettings, decode, judged_on
 from recognizer.photos.images import Image
 from recognizer.photos.quality import picture_value, remarks
 
@@ -46,7 +46,17 @@ def find_faces(settings: BulkSettings, data: bytes) -> tuple[Image, list[PhotoFa
     ------
     ImageError, ModelError
     """
-    image, judged = judged_faces(settings, data)
+    return faces_on(settings, decode(settings, data))
+
+
+def faces_on(settings: BulkSettings, image: Image) -> tuple[Image, list[PhotoFace]]:
+    """The same of a photo that is decoded.
+
+    Raises
+    ------
+    ModelError
+    """
+    image, judged = judged_on(settings, image)
     if judged is None:
         return image, []
     found = []

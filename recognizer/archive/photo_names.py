@@ -142,13 +142,14 @@ def _covered(boxes: Sequence[Any], faces: Sequence[ArchiveFace]) -> dict[int, tu
 
 
 def _files(file: ArchiveFile) -> list[tuple[str, Path]]:
-    """Id and path of every photo of the folders that are there."""
+    """Id and path of every photo of the folders that are there. Regions are for photos: a video would need times."""
+    videos = file.videos()
     return [
         (each.photo, Path(folder.path, real_path(each.path)))
         for folder in file.folders()
         if folder.state == "present"
         for each in file.files(folder.id).values()
-        if each.photo is not None and each.problem is None
+        if each.photo is not None and each.problem is None and each.photo not in videos
     ]
 
 

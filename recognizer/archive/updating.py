@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from recognizer.archive.archive_file import (
 )
 from recognizer.archive.photo_faces import find_faces
 from recognizer.archive.photo_index import TEMPORARY, FaceKey, files_below, is_photo
+from recognizer.archive.video_scenes import find_video_faces, is_video, video_id
 from recognizer.core.disk import disk_reason
 from recognizer.core.errors import ImageError, InUse, RecognizerError
 from recognizer.core.files import is_special
@@ -114,14 +116,14 @@ class ProgressRate:
     def __init__(self, report: Callable[[dict[str, Any]], None], clock: Callable[[], float] = time.monotonic):
         self._report, self._clock = report, clock
         self._begun, self._reported = clock(), float("-inf")
-        self._done_before = 0
+        self._stage: str | None = None
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         now = self._clock()
-        if done == 0:
-            self._begun = now
-        if done < total and done and now - self._reported < 1.0:
+        if done < total and stage == self._stage and now - self._reported < 1.0:
             return
+        if stage != self._stage:
+            self._stage, self._begun = stage, now
         self._reported = now
         seconds = now - self._begun
         rate = done / seconds if seconds > 0 and done else None
@@ -189,7 +191,9 @@ class ArchiveUpdate:
     progress : callable
         Called with a stage, and how much of how much is done.
     ended : threading.Event, optional
-        Ends the update early, after the current batch; nothing is lost.
+        Ends the update early, after the current batch or within a video; nothing is lost.
+    video_seconds : float
+        How much of each video is read; 0 for no videos.
     """
 
     def __init__(
@@ -199,7 +203,9 @@ class ArchiveUpdate:
         limit: Callable[[int], float],
         progress: Callable[[str, int, int], None] = lambda *_: None,
         ended: threading.Event | None = None,
+        video_seconds: float = 0.0,
     ):
+        self._video_seconds = video_seconds
         self._file, self._settings, self._limit, self._progress = file, settings, limit, progress
         self._ended = ended or threading.Event()
         self._report = UpdateReport()
@@ -258,7 +264,7 @@ class ArchiveUpdate:
                 if is_special(path):
                     continue
                 stamp = FileStamp.of(path.stat())
-                if before is None and not is_photo(path):
+                if before is None and not (self._video_seconds and is_video(path)) and not is_photo(path):
                     self._report.other_files += 1
                     continue
             except OSError:
@@ -276,16 +282,97 @@ class ArchiveUpdate:
     # -- what is new --------------------------------------------------------------------------------------------
 
     def _process(self, wanted: list[_Found]) -> None:
+        photos = [each for each in wanted if not is_video(each.file)]
+        videos = [each for each in wanted if is_video(each.file)]
         done = 0
         self._progress("photos", done, len(wanted))
         size = BATCH * max(1, self._settings.workers)
-        for start in range(0, len(wanted), size):
+        for start in range(0, len(photos), size):
             if self._ended.is_set():
                 return
-            batch = wanted[start : start + size]
+            batch = photos[start : start + size]
             self._process_batch(batch)
             done += len(batch)
             self._progress("photos", done, len(wanted))
+        for each in videos:
+            if self._ended.is_set():
+                return
+            self._process_video(each, partial(self._progress, "photos", done, len(wanted)))
+            done += not self._ended.is_set()
+            self._progress("photos", done, len(wanted))
+
+    def _process_video(self, found: _Found, going_on: Callable[[], None]) -> None:
+        """Read a video, and store what it shows in one transaction; nothing if the update is ended before that."""
+        problem: tuple[str, str] | None = None
+        video: str | None = None
+        made: tuple[ArchivePhoto, list[ArchiveFace]] | None = None
+        thumbnails: dict[FaceKey, bytes] = {}
+        try:
+            video = video_id(found.file, self._ended)
+        except OSError as error:
+            problem = ("unreadable", f"the file cannot be read: {disk_reason(error)}")
+        if video is not None:
+            known = self._file.photo(video)
+            if known is None or known.engine != self._settings.key or known.problem in TEMPORARY:
+                made, thumbnails = self._examine_video(video, found, going_on)
+                if made is not None and made[0].problem in TEMPORARY:
+                    problem = made[0].problem or "", made[0].message or ""
+            elif known.problem is not None:
+                self._report.problems += 1
+        if self._ended.is_set():
+            return
+        with self._file.change():
+            if made is not None:
+                self._file.put_photos([made])
+                for key, jpeg in thumbnails.items():
+                    self._file.put_thumbnail(key, jpeg)
+            code, message = problem or (None, None)
+            self._file.put_files(found.folder.id, [KnownFile(stored_path(found.path), found.stamp, video, code, message)])
+        self._report.read += 1
+        self._report.problems += code is not None or (made is not None and made[0].problem is not None)
+        if made is not None:
+            self._report.processed += 1
+            self._report.faces += len(made[1])
+
+    def _examine_video(
+        self, video: str, found: _Found, going_on: Callable[[], None]
+    ) -> tuple[tuple[ArchivePhoto, list[ArchiveFace]] | None, dict[FaceKey, bytes]]:
+        """A video with its faces, and their thumbnails: making them later would mean decoding it again."""
+        try:
+            shown = find_video_faces(
+                self._settings,
+                found.file,
+                most_seconds=self._video_seconds,
+                same=self._limit(0),
+                ended=self._ended,
+                going_on=going_on,
+            )
+            taken = _local(found.file.stat().st_mtime)
+        except OSError:
+            problem, message = "unreadable", "the file cannot be read"
+        except RecognizerError as error:
+            problem, message = error.code, error.message
+        else:
+            if shown is None:
+                return None, {}
+            photo = ArchivePhoto(
+                video,
+                self._settings.key,
+                shown.width,
+                shown.height,
+                taken,
+                "file",
+                len(shown.faces),
+                seconds=shown.seconds,
+            )
+            faces, thumbnails = [], {}
+            for number, each in enumerate(shown.faces):
+                key, face = FaceKey(video, number), each.face
+                remarks = ",".join(face.remarks) or None
+                faces.append(ArchiveFace(key, face.box, face.score, face.quality, remarks, face.vector, seconds=each.seconds))
+                thumbnails[key] = each.thumbnail
+            return (photo, faces), thumbnails
+        return (ArchivePhoto(video, self._settings.key, problem=problem, message=message, seconds=0.0), []), {}
 
     def _process_batch(self, batch: list[_Found]) -> None:
         """Read the files of a batch, process the photos that nobody knows yet, and store all of it in one transaction."""
@@ -405,8 +492,8 @@ def grown_groups(
     people: Mapping[int, ArchivePerson],
     new_id: Callable[[], int],
 ) -> Groups[FaceKey, int]:
-    """The groups in the form in which they can grow. Whoever was named by a person is never taken apart, and two people with
-    different names never become one.
+    """The groups in the form in which they can grow. Whoever was named by a person is never taken apart, and groups that
+    `kept_apart` names never become one.
 
     Parameters
     ----------
@@ -419,14 +506,39 @@ def grown_groups(
     new_id : callable
         Returns an id that was never used.
     """
-    named = {id_: people[id_].subject for id_ in members if people[id_].decided and people[id_].subject}
-    groups = {}
-    for id_, faces in members.items():
-        each, apart = people[id_], people[id_].apart
-        if id_ in named:
-            apart |= {other for other, subject in named.items() if subject != named[id_]}
-        groups[id_] = Group(faces, each.fixed or each.decided, apart)
+    apart = kept_apart({id_: people[id_] for id_ in members})
+    groups = {
+        id_: Group(faces, people[id_].fixed or people[id_].decided or bool(apart[id_]), people[id_].apart | apart[id_])
+        for id_, faces in members.items()
+    }
     return Groups(limit, groups, new_id)
+
+
+def kept_apart(people: Mapping[int, ArchivePerson]) -> dict[int, frozenset[int]]:
+    """The groups that each group must not be merged with because of its names: people gave them different names, or refused
+    the name of one for the other.
+
+    Parameters
+    ----------
+    people : mapping
+        Groups by id.
+    """
+    named: dict[str, set[int]] = {}
+    decided: set[int] = set()
+    for id_, each in people.items():
+        if each.subject:
+            named.setdefault(each.subject, set()).add(id_)
+            if each.decided:
+                decided.add(id_)
+    apart: dict[int, set[int]] = {id_: set() for id_ in people}
+    for id_, each in people.items():
+        others = set().union(*(named.get(subject, ()) for subject in each.refused)) - {id_}
+        if id_ in decided:
+            others |= decided - named[each.subject or ""]
+        apart[id_] |= others
+        for other in others:
+            apart[other].add(id_)
+    return {id_: frozenset(others) for id_, others in apart.items()}
 
 
 def store_groups(
@@ -441,13 +553,16 @@ def store_groups(
     """
     before = {id_: file.keys_of(id_) for id_ in changed}
     after = {id_: people.get(id_, ArchivePerson(id_)) for id_ in changed if id_ in groups}
+    inherited: set[int] = set()  # groups with the faces of a group that a person formed
     for id_ in changed:  # what was decided about a group now holds for the group that has its faces
         old = people.get(id_)
-        if old is None or not (old.decided or old.hidden or old.refused):
+        if old is None or not (old.decided or old.hidden or old.refused or old.fixed):
             continue
         heir = next((groups.group_of(key) for key in before[id_]), None)
         if heir is None or heir == id_:
             continue
+        if old.fixed:
+            inherited.add(heir)
         own = after.get(heir, people.get(heir, ArchivePerson(heir)))
         if old.decided and not own.decided:
             own = replace(own, subject=old.subject, decided=True, rate=None, likely=None, likely_rate=None)
@@ -455,12 +570,11 @@ def store_groups(
         if id_ in after:
             after[id_] = ArchivePerson(id_)
     stored = groups.groups(after)
+    by_names = kept_apart({id_: after.get(id_, people.get(id_, ArchivePerson(id_))) for id_ in {*people, *after}})
     for id_, each in after.items():
         apart = {other for other in stored[id_].apart if other in groups}
-        derived = {other for other in apart if each.decided and other in people and people[other].decided} - each.apart
-        decided_apart = frozenset(apart - derived)
-        was_fixed = stored[id_].fixed and (each.fixed or not each.decided)
-        file.put_people([replace(each, fixed=was_fixed, apart=decided_apart)])
+        decided_apart = frozenset(apart - (by_names[id_] - each.apart))  # what follows from names is not stored twice
+        file.put_people([replace(each, fixed=each.fixed or id_ in inherited, apart=decided_apart)])
         present = set(before.get(id_, ()))
         file.set_faces(id_, [key for key in stored[id_].faces if key not in present])
     file.tidy_people()

@@ -133,7 +133,7 @@ def write(
                 step("events")
                 _events(copy, places.events)
                 _strangers(copy, places.strangers)
-                for name in ("cameras.json", "settings.json"):
+                for name in ("cameras.json", "camera-settings.json", "settings.json", "rules.json"):
                     _file(copy, STATE + name, places.state / name)
                 with audit.exclusive():
                     _audit(copy, places.audit)
@@ -317,15 +317,17 @@ def _strangers(copy: _Copy, folder: Path) -> None:
 
 def _events(copy: _Copy, folder: Path) -> None:
     """Copy the events: whole lines, and the pictures of those lines. Events that come meanwhile are wholly in or not."""
+    from recognizer.events.event_files import event_of_picture
+
     last = 0
     for file in sorted(folder.glob("*.jsonl")):
         last = _lines(copy, f"{STATE}events/{file.name}", file) or last
-    told = {path: (file, stamp) for path, file, stamp in _pictures(folder) if int(file.stem) <= last}
+    told = {path: (file, stamp) for path, file, stamp in _pictures(folder) if (event_of_picture(file) or (0,))[0] <= last}
     for path in {path for path in copy.writer.paths if path.endswith(".jpg") and path.startswith(STATE)} - set(told):
         copy.drop(path)
     for path, (file, stamp) in told.items():
         copy.take(path, file, stamp)
-    for pattern in ("*.cursor", "*.forget", "mqtt-announced.json"):
+    for pattern in ("*.cursor", "*.sent", "*.forget", "mqtt-announced.json"):
         for file in folder.glob(pattern):
             if belongs(f"{STATE}events/{file.name}"):
                 _file(copy, f"{STATE}events/{file.name}", file)

@@ -25,6 +25,7 @@ from recognizer.core.disk import REFUSALS, disk_errors, disk_reason, storage_err
 from recognizer.core.errors import InUse, KeyMissing, SettingsError, StorageError
 from recognizer.core.files import PART, open_regular, own_folder, replace_erasing, write_durably
 from recognizer.core.names import GROUPS_FOLDER
+from recognizer.core.sealed_sqlite import SET_ASIDE
 from recognizer.core.vault import FACES_MARK, OVERHEAD, PIECE, PIECES_MAGIC, STATE_MARK, Vault, is_sealed, sealed_by
 from recognizer.enrolment import bin_folder
 from recognizer.enrolment.cache import EncodingsCache
@@ -33,6 +34,8 @@ from recognizer.enrolment.folder import CONSENT, PHOTO
 from recognizer.events import event_sealing
 from recognizer.events.visit_file import VISITS_FILE, VisitFile
 from recognizer.jobs.job_file import JOBS_FILE, JobFile
+from recognizer.rules.rule_file import PURPOSE as RULES_PURPOSE
+from recognizer.rules.rule_file import RULES_FILE
 from recognizer.strangers import stranger_files
 
 if TYPE_CHECKING:
@@ -180,7 +183,18 @@ def check(places: Places, vault: Vault | None) -> None:
     require(held, vault)
     if held:
         return
-    others = (*CACHES, ARCHIVE_FILE, VISITS_FILE, JOBS_FILE, "events", "audit/names.json", "strangers", UNFINISHED, GROUPS)
+    others = (
+        *CACHES,
+        ARCHIVE_FILE,
+        VISITS_FILE,
+        JOBS_FILE,
+        "events",
+        "audit/names.json",
+        "strangers",
+        RULES_FILE,
+        UNFINISHED,
+        GROUPS,
+    )
     used = any(True for _ in places.faces()) or any((places.state / name).exists() for name in others)
     if used:
         raise SettingsError(
@@ -322,6 +336,8 @@ def reseal(places: Places, old: Vault | None, new: Vault | None, step: Callable[
         _reseal_file(word, "event erasure", old, new, wanted)
     if places.signing.exists():
         _reseal_file(places.signing, SIGNING_PURPOSE, old, new, wanted)
+    if (places.state / RULES_FILE).exists():
+        _reseal_file(places.state / RULES_FILE, RULES_PURPOSE, old, new, wanted)
     step("unfinished changes")
     for folder in places.unfinished_folders():
         for file, purpose in unfinished.sealable(folder):
@@ -350,6 +366,7 @@ def reseal(places: Places, old: Vault | None, new: Vault | None, step: Callable[
                 opened.decrypt()
             opened.close()
             counts["caches"] += 1
+    remove_leftovers(places)  # damage may have been found
     step("audit log")
     if places.audit.is_dir():
         AuditLog(places.audit, _both(old, new)).reseal(new)
@@ -408,11 +425,12 @@ def _reader(pieces: Iterator[bytes]) -> Callable[[int], bytes]:
 
 
 def leftovers(places: Places) -> Iterator[Path]:
-    """What interrupted writes and deletions left behind: files that nothing reads, and that may show a face."""
+    """What interrupted writes, deletions and damage left behind: files that nothing reads, and that may show a face."""
     for root in dict.fromkeys((places.known_faces, places.groups, places.state)):
         for name in (PART, SCRATCH, DELETED):
             yield from (path for path in root.rglob(f"{name}*") if path.is_file() and not path.is_symlink())
             yield from (path for path in root.glob(f"{name}*/**/*") if path.is_file() and not path.is_symlink())
+    yield from (path for path in places.state.glob(f"*{SET_ASIDE}*") if path.is_file() and not path.is_symlink())
 
 
 def remove_leftovers(places: Places) -> None:

@@ -22,6 +22,7 @@ from recognizer.core import identity
 from recognizer.core.audit import AuditLog
 from recognizer.core.errors import KeyMissing, NotEmpty, StorageError
 from recognizer.core.files import sync_folder, write_durably
+from recognizer.core.sealed_sqlite import SET_ASIDE
 from recognizer.core.vault import Vault
 
 #: What is unpacked, and what was there before: the folder of known faces sweeps both itself.
@@ -34,9 +35,12 @@ _REPLACED = (
     "photos.sqlite",
     "visits.sqlite",
     "jobs.sqlite",
+    *(f"{name}.sqlite{SET_ASIDE}" for name in ("photos", "visits", "jobs")),
     "access.sqlite",
     "cameras.json",
+    "camera-settings.json",
     "settings.json",
+    "rules.json",
     "strangers",
     "events",
     "audit",
@@ -46,7 +50,7 @@ _REPLACED = (
 )
 _JOURNALS = ("-wal", "-shm", "-journal")
 #: Files that only their owner may read.
-_PRIVATE = ("access.sqlite", "cameras.json", "audit/names.json")
+_PRIVATE = ("access.sqlite", "cameras.json", "rules.json", "audit/names.json")
 
 Step = Callable[[str], None]
 

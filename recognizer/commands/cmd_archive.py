@@ -138,7 +138,12 @@ def search(photo, box, person, group_id, since, until, folder, limit, max_distan
         emit(shown)
         return
     rows = [
-        [each["distance"], each["taken"] or "", each["subject"] or "", (each["files"] or ["(not there)"])[0]]
+        [
+            each["distance"],
+            each["taken"] or "",
+            each["subject"] or "",
+            (each["files"] or ["(not there)"])[0] + _at(each["time_s"]),
+        ]
         for each in shown["faces"]
     ]
     table(["distance", "taken", "name", "photo"], rows)
@@ -214,6 +219,11 @@ def export_names(into_files, short_sidecars, only_decided, dry_run):
             f"{plural(len(report.written), 'file')} {done}, {report.unchanged} had all names, {len(report.failed)} failed"
         )
     return FAILED if report.failed else None
+
+
+def _at(seconds: float | None) -> str:
+    """Where in a video, for people; nothing for a photo."""
+    return "" if seconds is None else f" at {int(seconds) // 3600}:{int(seconds) // 60 % 60:02}:{int(seconds) % 60:02}"
 
 
 def _hand_out(found, folder: Path, linked: bool) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import click
 
@@ -24,6 +24,8 @@ _CHOICES = {item.name: item.metadata["choices"] for item in SETTINGS}
 class CommandState:
     """The values of the shared options."""
 
+    #: Whether the process runs this command and nothing else.
+    own_process: ClassVar[bool] = False
     json: bool = False
     group: str | None = None
     overrides: dict = field(default_factory=dict)
@@ -159,16 +161,20 @@ def service(started: bool = True) -> Iterator:
     started : bool
         Whether the folder is looked at; new photos in it are encoded then.
     """
-    from recognizer.core import audit, logs
-    from recognizer.core.progress import Progress
-    from recognizer.service import make_service
+    from recognizer.core.collecting import collecting_later
+
+    with collecting_later(freeze=False):
+        from recognizer.core import audit, logs
+        from recognizer.core.progress import Progress
+        from recognizer.service import make_service
 
     audit.ACTOR.set(audit.command_line_actor())
     settings = state().settings()
     # text for people, unless the setting says JSON
     logs.configure("json" if settings.log == "json" else "text", settings.log_level)
     with Progress("encoding photos of known_faces", least=2) as progress:
-        made = make_service(settings.replace(watch=False), progress.download)
+        with collecting_later(freeze=CommandState.own_process):
+            made = make_service(settings.replace(watch=False), progress.download)
         if started:
             try:
                 made.start(progress.photos)

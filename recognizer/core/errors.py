@@ -17,6 +17,7 @@
     ├── ImageError                  the bytes of a photo cannot be used
     │   ├── UnsupportedImage        not an image, or an unsupported format
     │   ├── BrokenImage             the image is damaged or truncated
+    │   ├── BrokenVideo             the video is damaged or has no pictures
     │   ├── UnreadableImage         the file cannot be read
     │   ├── ImageTooLarge           more bytes or pixels than the limits allow
     │   └── DecoderError            the decoder process failed; a retry may succeed
@@ -58,7 +59,8 @@
     │   ├── BinItemNotFound         the bin has no such deletion, or no longer
     │   ├── FolderNotFound          no such folder is in the archive
     │   ├── ArchiveGroupNotFound    no group of the archive has that id
-    │   └── JobNotFound             no job has that id, or it was deleted
+    │   ├── JobNotFound             no job has that id, or it was deleted
+    │   └── RuleNotFound            no rule has that id, or it was deleted
     ├── Conflict                    conflicts with the current state
     │   ├── NameTaken               the name, or a similar one, is in use
     │   │   └── GroupTaken          a group has the name, or a similar one
@@ -72,7 +74,11 @@
     │   ├── FolderInArchive         the folder, or one around or in it, is in the archive
     │   ├── NothingToUndo           no decision about the archive can be undone
     │   ├── TooManyCameras          the maximum number of cameras is reached
-    │   └── TooManyJobs             the maximum number of jobs, or of bytes that wait, is reached
+    │   ├── TooManyJobs             the maximum number of jobs, or of bytes that wait, is reached
+    │   ├── TooManyRules            the maximum number of rules is reached
+    │   ├── RulesOff                rules cannot be kept, because nodes share a database
+    │   └── ActionOff               what a rule does needs a setting or a package that is missing
+    ├── ActionFailed                what a rule does failed: the receiver was not reached, or refused
     ├── CameraUnavailable           the camera delivers no picture now
     │   └── CameraElsewhere         another node reads the camera, and cannot be asked
     ├── Busy                        the queue is full; try again shortly
@@ -82,6 +88,7 @@
     ├── StorageError                the disk refused a read or a write
     │   ├── SealBroken              encrypted data was changed
     │   ├── AuditBroken             the audit log was changed
+    │   ├── DamageRepaired          a file was damaged and has been repaired; try again
     │   └── BackupBroken            not a backup, or damaged
     ├── ModelError                  model weights cannot be used
     │   ├── ModelMissing            a file is missing and could not be fetched
@@ -215,6 +222,12 @@ class UnreadableImage(ImageError):
     """The file of the photo cannot be read."""
 
     code = "unreadable"
+
+
+class BrokenVideo(ImageError):
+    """The video of an archive is damaged, contains no pictures, or is in a form that cannot be decoded."""
+
+    code = "broken_video"
 
 
 class ImageTooLarge(ImageError):
@@ -468,6 +481,12 @@ class JobNotFound(NotFound):
     code = "job_not_found"
 
 
+class RuleNotFound(NotFound):
+    """No rule has that id, or it was deleted."""
+
+    code = "rule_not_found"
+
+
 class Conflict(RecognizerError):
     """The request conflicts with the current state."""
 
@@ -552,6 +571,30 @@ class TooManyJobs(Conflict):
     code = "too_many_jobs"
 
 
+class TooManyRules(Conflict):
+    """The maximum number of rules is reached."""
+
+    code = "too_many_rules"
+
+
+class RulesOff(Conflict):
+    """Rules cannot be kept: nodes share a database, and each has events of its own."""
+
+    code = "rules_off"
+
+
+class ActionOff(Conflict):
+    """What a rule does needs a setting or a package that is missing, or is done by the server itself."""
+
+    code = "action_off"
+
+
+class ActionFailed(RecognizerError):
+    """What a rule does failed: the receiver could not be reached, or refused it."""
+
+    code = "action_failed"
+
+
 class CameraUnavailable(RecognizerError):
     """The camera delivers no picture at the moment."""
 
@@ -607,6 +650,13 @@ class AuditBroken(StorageError):
     """The audit log was changed."""
 
     code = "audit_broken"
+
+
+class DamageRepaired(StorageError):
+    """A damaged file was found and replaced, so that nothing was done; another try can succeed."""
+
+    code = "damage_repaired"
+    retry_after = 1.0
 
 
 class BackupBroken(StorageError):

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from recognizer.core.disk import disk_reason
-from recognizer.core.errors import RecognizerError
+from recognizer.core.errors import DamageRepaired, RecognizerError
 
 log = logging.getLogger("recognizer.holdings")
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +140,7 @@ class Holdings:
         failed: dict[str, str] = {}
         for each in self._holdings:
             with _noted(failed, each.label):
-                each.rename(old, new)
+                _twice(each.rename, old, new)
         return failed
 
     def erase(self, whose: Whose) -> Erasure:
@@ -147,17 +149,26 @@ class Holdings:
         left: Counter[str] = Counter()
         for each in self._holdings:
             with _noted(failed, each.label):
-                each.erase(whose)
+                _twice(each.erase, whose)
         for each in self._holdings:
             with _noted(failed, each.label):
-                for place, count in each.verify(whose).items():
+                for place, count in _twice(each.verify, whose).items():
                     left[place] += count
         return Erasure(dict(left), failed)
 
 
+def _twice(work: Callable[..., Result], *args: Any) -> Result:
+    """Do `work`, and again if it found a damaged file, which is repaired by then."""
+    try:
+        return work(*args)
+    except DamageRepaired as error:
+        log.warning("%s", error.message)
+        return work(*args)
+
+
 def _may_hold(holding: Holding, whose: Whose) -> bool:
     try:
-        return holding.find(whose) > 0
+        return _twice(holding.find, whose) > 0
     except RecognizerError:
         return True
 

@@ -361,6 +361,13 @@ class Settings:
         "`recognizer archive add` can add some.",
         shown="none",
     )
+    archive_video_minutes: int = _setting(
+        120,
+        _whole,
+        "Minutes of each video that the archive reads, from its beginning; 0 reads no videos.",
+        least=0,
+        most=1440,
+    )
     workers: int = _setting(
         0, _whole, "Number of photos processed in parallel; 0 uses one worker per processor core.", least=0, most=256
     )
@@ -531,6 +538,11 @@ class Settings:
     event_unknown_seconds: float = _setting(
         2.0, float, "Seconds that a face must stay without a match before an `unknown` event.", least=0, most=300
     )
+    event_scenes: bool = _setting(
+        False,
+        _switch,
+        "Store the camera's whole picture with each `appeared` and `unknown` event; it shows everybody else who is there, too.",
+    )
     event_unknown_quality: float = _setting(
         0.0,
         float,
@@ -576,7 +588,7 @@ class Settings:
     )
     webhook_secret_file: Path | None = _setting(None, Path, "File with the webhook secret.", shown="none")
     webhook_allow: tuple[str, ...] = _setting(
-        (), _networks, "Private addresses or networks that webhooks may access, separated by commas.", shown="none"
+        (), _networks, "Private addresses or networks that webhooks and rules may access, separated by commas.", shown="none"
     )
     webhook_retry_hours: float = _setting(
         24.0, float, "Hours after which an undelivered event is dropped for a webhook.", least=0, most=8760

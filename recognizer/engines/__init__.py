@@ -183,6 +183,8 @@ def calibration(detector: str, embedder: str) -> Calibration:
         entry["date"],
         tuple(entry["distances"]),
         tuple(entry["rates"]),
+        tuple(entry.get("cohort_sizes", ())),
+        tuple(entry.get("cohort_distances", ())),
     )
 
 

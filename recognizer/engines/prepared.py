@@ -20,9 +20,9 @@ from recognizer.core.files import write_durably
 #: Name of the folder below that of the weights.
 FOLDER = "prepared"
 #: Seconds after which a network that nobody read is deleted when another version of it is stored.
-_UNUSED_SECONDS = 30 * 86400.0
+UNUSED_SECONDS = 30 * 86400.0
 #: Seconds between two notes that a network is still in use.
-_NOTE_SECONDS = 86400.0
+NOTE_SECONDS = 86400.0
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def prepared(name: str, origin: Origin | None, modules: Sequence[str], make: Cal
     if origin is None:
         return make()
     folder = origin.folder / FOLDER
-    beginning = f"{name}-{_key(origin.weights, modules)}-"
+    beginning = f"{name}-{made_from(origin.weights, modules)}-"
     found = _stored(folder, beginning)
     if found is None:
         found = make()
@@ -74,8 +74,17 @@ def prepared(name: str, origin: Origin | None, modules: Sequence[str], make: Cal
     return found
 
 
-def _key(weights: str, modules: Sequence[str]) -> str:
+def made_from(weights: str, modules: Sequence[str], versions: Sequence[str] = ()) -> str:
+    """A short text that differs when what a network is made from differs: weights, code, and versions of other things.
+
+    Raises
+    ------
+    OSError
+        A module cannot be read.
+    """
     digest = hashlib.sha256(weights.encode())
+    for version in versions:
+        digest.update(version.encode())
     for module in modules:
         digest.update(Path(module).read_bytes())
     return digest.hexdigest()[:16]
@@ -93,7 +102,7 @@ def _stored(folder: Path, beginning: str) -> bytes | None:
             data = file.read_bytes()
             if hashlib.sha256(data).hexdigest() == name.removeprefix(beginning).removesuffix(".onnx"):
                 with contextlib.suppress(OSError):
-                    if time.time() - file.stat().st_mtime > _NOTE_SECONDS:
+                    if time.time() - file.stat().st_mtime > NOTE_SECONDS:
                         os.utime(file)
                 return data
             file.unlink()
@@ -104,5 +113,5 @@ def _remove_unused(folder: Path, name: str) -> None:
     """Delete what other versions of the program stored under this name, once it is no longer read."""
     for file in folder.glob(f"{name}-*.onnx"):
         with contextlib.suppress(OSError):
-            if time.time() - file.stat().st_mtime > _UNUSED_SECONDS:
+            if time.time() - file.stat().st_mtime > UNUSED_SECONDS:
                 file.unlink()

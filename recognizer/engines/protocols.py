@@ -27,6 +27,9 @@ class Calibration:
         The data set, and the date of the measurement (ISO 8601).
     distances, rates : tuple of float
         Points of the curve distance -> FMR, both rising; empty if only the threshold is known.
+    cohort_sizes, cohort_distances : tuple
+        Of cohorts of so many subjects, most plain photos of strangers are further away than this, as
+        `galleries.cohort.nearness` measures it; empty if that is not known.
     """
 
     threshold: float
@@ -35,6 +38,8 @@ class Calibration:
     date: str
     distances: tuple[float, ...] = ()
     rates: tuple[float, ...] = ()
+    cohort_sizes: tuple[int, ...] = ()
+    cohort_distances: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

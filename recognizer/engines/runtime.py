@@ -58,6 +58,11 @@ def _import_onnxruntime() -> Any:
     return onnxruntime
 
 
+def version() -> str:
+    """The version of ONNX Runtime."""
+    return str(_import_onnxruntime().__version__)
+
+
 def require_provider(provider: str) -> None:
     """Check that `provider` exists and that its package is installed.
 
@@ -89,6 +94,8 @@ class NetworkSession:
         Number of threads for one `infer`. One is best where several photos are processed in parallel.
     provider : str
         One of `PROVIDERS`.
+    optimised : bool
+        Whether the file is one of `write_optimised`, made on a processor with the same instructions.
 
     Attributes
     ----------
@@ -105,14 +112,14 @@ class NetworkSession:
         The bytes are not a usable model.
     """
 
-    def __init__(self, model: str | Path | bytes, threads: int = 1, provider: str = "cpu"):
+    def __init__(self, model: str | Path | bytes, threads: int = 1, provider: str = "cpu", *, optimised: bool = False):
         require_provider(provider)
         if threads < 1:
             raise ValueError(f"expected at least one thread, got {threads}")
         if not isinstance(model, bytes) and not Path(model).is_file():
             raise ModelMissing(f"expected the model {Path(model).name}, the file is not there")
         backend: type[_Backend] = _OpenVino if provider.startswith("openvino") else _OnnxRuntime
-        self._backend = backend(model if isinstance(model, bytes) else str(model), threads, provider)
+        self._backend = backend(model if isinstance(model, bytes) else str(model), threads, provider, optimised)
         self.inputs, self.outputs = self._backend.inputs, self._backend.outputs
 
     def infer(self, inputs: np.ndarray | Mapping[str, np.ndarray]) -> list[np.ndarray]:
@@ -126,7 +133,7 @@ class _Backend(Protocol):
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
 
-    def __init__(self, model: str | bytes, threads: int, provider: str): ...
+    def __init__(self, model: str | bytes, threads: int, provider: str, optimised: bool): ...
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]: ...
 
@@ -151,29 +158,69 @@ def _one_arena() -> bool:
     return True
 
 
+def _session_options(threads: int, provider: str) -> Any:
+    options = _import_onnxruntime().SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # fatal only: errors are raised as exceptions anyway
+    # spinning threads would occupy cores that other work needs
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # sizes vary from call to call, so a memory plan for one size is useless for the next; the arena stays enabled, since
+    # the C library's per-thread heaps are slower and larger
+    options.enable_mem_pattern = False
+    if provider == "cpu" and _one_arena():
+        options.add_session_config_entry("session.use_env_allocators", "1")
+    return options
+
+
+def _load(model: str | bytes, options: Any, name: str) -> Any:
+    """ONNX Runtime's session with the execution provider `name`.
+
+    Raises
+    ------
+    ModelCorrupt
+    """
+    onnxruntime = _import_onnxruntime()
+    if sys.platform == "win32":  # elsewhere the environment variable has disabled it
+        onnxruntime.disable_telemetry_events()
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=[name])
+    except MemoryError:
+        raise
+    except Exception as error:  # onnxruntime's exceptions share no other base
+        raise ModelCorrupt(f"the model cannot be loaded: {type(error).__name__}") from error
+
+
+def write_optimised(model: bytes, graph: Path, weights: str) -> None:
+    """Write a network as ONNX Runtime optimises it for this processor.
+
+    Parameters
+    ----------
+    model : bytes
+        An ONNX file.
+    graph : path
+        File for the graph, which `NetworkSession` loads with ``optimised=True``.
+    weights : str
+        Name of the file for the weights, in the same folder; a session maps it.
+
+    Raises
+    ------
+    ModelCorrupt
+        The bytes are not a usable model, or the files cannot be written.
+    """
+    options = _session_options(1, "cpu")
+    options.optimized_model_filepath = str(graph)
+    options.add_session_config_entry("session.optimized_model_external_initializers_file_name", weights)
+    options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "4096")
+    _load(model, options, _PROVIDERS["cpu"])
+
+
 class _OnnxRuntime:
-    def __init__(self, model: str | bytes, threads: int, provider: str):
-        onnxruntime = _import_onnxruntime()
-        if sys.platform == "win32":  # elsewhere the environment variable has disabled it
-            onnxruntime.disable_telemetry_events()
-        name = _PROVIDERS[provider]
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # fatal only: errors are raised as exceptions anyway
-        # spinning threads would occupy cores that other work needs
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # sizes vary from call to call, so a memory plan for one size is useless for the next; the arena stays enabled, since
-        # the C library's per-thread heaps are slower and larger
-        options.enable_mem_pattern = False
-        if provider == "cpu" and _one_arena():
-            options.add_session_config_entry("session.use_env_allocators", "1")
-        try:
-            self._session = onnxruntime.InferenceSession(model, options, providers=[name])
-        except MemoryError:
-            raise
-        except Exception as error:  # onnxruntime's exceptions share no other base
-            raise ModelCorrupt(f"the model cannot be loaded: {type(error).__name__}") from error
+    def __init__(self, model: str | bytes, threads: int, provider: str, optimised: bool):
+        name, options = _PROVIDERS[provider], _session_options(threads, provider)
+        if optimised:
+            options.graph_optimization_level = _import_onnxruntime().GraphOptimizationLevel.ORT_DISABLE_ALL
+        self._session = _load(model, options, name)
         if provider == "cpu" and getattr(self._session, "_model_bytes", None) is not None:
             # Python's InferenceSession keeps a model's bytes for changing to another provider, which never happens here: they
             # would take as much memory as the weights, which it has copied
@@ -190,7 +237,7 @@ class _OnnxRuntime:
 
 
 class _OpenVino:
-    def __init__(self, model: str | bytes, threads: int, provider: str):
+    def __init__(self, model: str | bytes, threads: int, provider: str, optimised: bool):
         import openvino
 
         config = {

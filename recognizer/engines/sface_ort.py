@@ -18,8 +18,8 @@ import numpy as np
 
 from recognizer.core.errors import ModelCorrupt
 from recognizer.engines import onnxfile
-from recognizer.engines.prepared import Origin, prepared
-from recognizer.engines.runtime import NetworkSession, release_memory
+from recognizer.engines.prepared import Origin
+from recognizer.engines.processor_form import load_network
 
 CHIP = 112
 _BATCH = 2  # as fast as 4, with half the memory; larger batches do not fit in the processor's cache
@@ -49,9 +49,8 @@ class SFaceNet:
 
     def __init__(self, model_path: str | Path, threads: int = 1, provider: str = "cpu", origin: Origin | None = None):
         code = (__file__, onnxfile.__file__)
-        network = prepared("sface", origin, code, lambda: _rewritten(onnxfile.read_file(model_path)))
-        self._session = NetworkSession(network, threads, provider)
-        release_memory()
+        make = lambda: _rewritten(onnxfile.read_file(model_path))  # noqa: E731
+        self._session = load_network("sface", origin, code, make, threads, provider)
 
     def describe(self, chips: np.ndarray) -> np.ndarray:
         """Describe aligned faces.

@@ -15,8 +15,8 @@ import numpy as np
 from recognizer.core.errors import ModelCorrupt
 from recognizer.core.types import check_pixels
 from recognizer.engines import onnxfile
-from recognizer.engines.prepared import Origin, prepared
-from recognizer.engines.runtime import NetworkSession
+from recognizer.engines.prepared import Origin
+from recognizer.engines.processor_form import load_network
 
 _STRIDES = (8, 16, 32)
 _DIVISOR = 32
@@ -63,8 +63,8 @@ class YuNet:
         origin: Origin | None = None,
     ):
         code = (__file__, onnxfile.__file__)
-        network = prepared("yunet", origin, code, lambda: _rewritten(onnxfile.read_file(model_path)))
-        self._session = NetworkSession(network, threads, provider)
+        make = lambda: _rewritten(onnxfile.read_file(model_path))  # noqa: E731
+        self._session = load_network("yunet", origin, code, make, threads, provider)
         self._score, self._nms, self._top_k = np.float32(score), nms, top_k
         # a product of two sigmoids can reach the squared score only where both do; slightly lower, to allow for rounding
         least = min(max(score**2, 1e-6), 1 - 1e-6)

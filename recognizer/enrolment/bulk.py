@@ -80,8 +80,17 @@ def judged_faces(settings: BulkSettings, data: bytes) -> tuple[images.Image, Jud
     ------
     ImageError, ModelError
     """
+    return judged_on(settings, decode(settings, data))
+
+
+def judged_on(settings: BulkSettings, image: images.Image) -> tuple[images.Image, JudgedFaces | None]:
+    """The same of a photo that is decoded.
+
+    Raises
+    ------
+    ModelError
+    """
     engine = settings.engine
-    image = decode(settings, data)
     faces, image = engine.find_with_image(image)
     if not len(faces):
         return image, None

@@ -28,7 +28,7 @@ import numpy as np
 from recognizer.core.disk import disk_errors
 from recognizer.core.errors import KeyMissing, RecognizerError, SealBroken, StorageError
 from recognizer.core.files import own_folder
-from recognizer.core.sealed_sqlite import transaction
+from recognizer.core.sealed_sqlite import means_damage, transaction
 from recognizer.core.vault import Vault
 
 log = logging.getLogger(__name__)
@@ -213,7 +213,7 @@ class EncodingsCache:
             try:
                 return self._connect()
             except sqlite3.DatabaseError as error:
-                if not _means_damage(error):
+                if not means_damage(error):
                     raise
                 return self._open_anew(error)
 
@@ -311,7 +311,7 @@ class EncodingsCache:
                 try:
                     return _decoded(work, self._connected())
                 except sqlite3.DatabaseError as error:
-                    if not _means_damage(error):
+                    if not means_damage(error):
                         raise
                     self._disconnect()
                     self._connection = repair(error)
@@ -336,7 +336,7 @@ class EncodingsCache:
         try:
             return self._connect(whole=True)
         except sqlite3.DatabaseError as found:
-            if not _means_damage(found):
+            if not means_damage(found):
                 raise
             return self._open_anew(error)
 
@@ -682,10 +682,6 @@ def _decoded(work: Callable[..., Result], *args: Any) -> Result:
         raise sqlite3.DatabaseError("database disk image is malformed") from error
 
 
-#: What SQLite says of a file that is out of reach, in use or without room, rather than bad.
-_NO_DAMAGE = ("locked", "busy", "full", "unable to open", "readonly", "i/o", "memory", "interrupted", "permission", "closed")
-
-
 #: Of the messages of SQLite and of the system: the disk is full, or it must not be written.
 _REFUSALS = ("full", "no space", "quota", "readonly", "read-only", "unable to open", "i/o", "permission", "not permitted")
 
@@ -693,14 +689,6 @@ _REFUSALS = ("full", "no space", "quota", "readonly", "read-only", "unable to op
 def _is_refusal(error: StorageError) -> bool:
     """Whether the disk refuses to store anything, rather than the settings naming a place that is none."""
     return any(words in error.message.lower() for words in _REFUSALS)
-
-
-def _means_damage(error: sqlite3.DatabaseError) -> bool:
-    """Whether the file is damaged, rather than locked, unreachable or out of disk space. Damage also shows as missing tables or
-    columns, invalid text, or an unknown version."""
-    if type(error) is sqlite3.OperationalError:
-        return not any(words in str(error).lower() for words in _NO_DAMAGE)
-    return type(error) is sqlite3.DatabaseError
 
 
 _TYPE_NAMES = {kind: kind.__name__.encode() for kind in (str, int, float, bytes, type(None))}

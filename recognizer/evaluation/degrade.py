@@ -14,14 +14,17 @@ import numpy as np
 
 from recognizer.core.errors import ImageError, InvalidParameter
 from recognizer.core.types import Face
-from recognizer.engines import Engine, central
+from recognizer.engines import Calibration, Engine, central
 from recognizer.evaluation.degradations import PLAIN, degradations
 from recognizer.evaluation.people_folders import Photo
+from recognizer.galleries import cohort
 from recognizer.galleries.thresholds import Curve, rate_per_comparison
 from recognizer.photos import images
 
 #: Numbers of enrolled templates for which the share of named strangers is given.
 ENROLLED = (10, 100, 1000)
+#: Cohorts that are drawn for each stranger.
+_DRAWS = 4
 #: A face that lies further from where the damaged one is than this share of its box is another one.
 _ELSEWHERE = 0.75
 
@@ -140,14 +143,16 @@ def measure(faces: Sequence[DamagedFaces], engine: Engine, stranger_rate: float 
         verification: ``both`` sides damaged, ``one`` side damaged; ``both_before`` and ``one_before`` are what they were if
         faces that are not comparable were compared. ``fnmr`` of damaged photos against undamaged ones of the same person, other
         photos only; None without such photos. ``fpir``: enrolled templates -> share of strangers who are named, for
-        galleries of undamaged photos and (``fpir_both``) of photos that are damaged alike.
+        galleries of undamaged photos and (``fpir_both``) of photos that are damaged alike. Galleries consist of
+        comparable photos, since others are not enrolled.
     """
     points = engine.info.calibration
     curve = Curve(points.distances, points.rates)
-    return [_row(each, faces[0], curve, points.threshold, stranger_rate) for each in faces]
+    return [_row(each, faces[0], curve, points, stranger_rate) for each in faces]
 
 
-def _row(damaged: DamagedFaces, plain: DamagedFaces, curve: Curve, threshold: float, stranger_rate: float) -> dict[str, Any]:
+def _row(damaged: DamagedFaces, plain: DamagedFaces, curve: Curve, points: Calibration, stranger_rate: float) -> dict[str, Any]:
+    threshold = points.threshold
     people = damaged.people[:, None] != plain.people[None]
     row: dict[str, Any] = {"kind": damaged.kind, "strength": damaged.strength, "name": damaged.name}
     row |= {"photos": len(damaged.people), "unanswered": float(1 - damaged.comparable.mean())}
@@ -161,8 +166,8 @@ def _row(damaged: DamagedFaces, plain: DamagedFaces, curve: Curve, threshold: fl
         row[f"{side}_before"] = float(((apart <= threshold) & found & people).sum() / max(1, people.sum()))
         shares = {}
         for size in ENROLLED:
-            limit = limits_of(damaged.factors[:, None], curve, stranger_rate, size)
-            shares[str(size)] = named(usable & people & (apart <= limit), people, size)
+            limit = limits_of(damaged.factors, curve, stranger_rate, size)
+            shares[str(size)] = named(apart, usable & people, limit, size, points)
         row["fpir" if side == "one" else "fpir_both"] = shares
     same = ~people & ~np.eye(len(plain.people), dtype=bool)
     compared = same & damaged.comparable[:, None] & plain.comparable[None]
@@ -178,13 +183,35 @@ def limits_of(factors: np.ndarray, curve: Curve, rate: float, size: int = 1) -> 
     return limits
 
 
-def named(near: np.ndarray, people: np.ndarray, size: int) -> float:
-    """The share of strangers who would be named among `size` templates.
+def named(apart: np.ndarray, usable: np.ndarray, limits: np.ndarray, size: int, calibration: Calibration) -> float:
+    """The share of strangers who would be named among `size` templates, each of another subject.
 
-    Each stranger's share of near templates is measured; templates are taken as drawn independently from such photos.
+    Parameters
+    ----------
+    apart : ndarray of float, shape (m, n)
+        Distance of each stranger from each template.
+    usable : ndarray of bool, shape (m, n)
+        Whether both are comparable, and show different people: such templates make the galleries.
+    limits : ndarray of float, shape (m,)
+        Largest distance of a name for each stranger, before it is lowered for a cohort that is near.
+    size : int
+    calibration : Calibration
+
+    Notes
+    -----
+    Cohorts are drawn from the templates, as many times as `_DRAWS`. A stranger's share of templates within the limit is
+    measured; galleries are taken as drawn independently from such templates.
     """
-    shares = near.sum(axis=1) / np.maximum(1, people.sum(axis=1))
-    return float((1 - (1 - shares) ** size).mean())
+    random, columns, chances = np.random.default_rng(size), np.arange(apart.shape[1]), np.zeros(len(apart))
+    for _ in range(_DRAWS):
+        random.shuffle(columns)
+        for i in np.flatnonzero(usable.any(axis=1)):
+            there = columns[usable[i, columns]]
+            drawn = apart[i, there[: min(size, cohort.SIZE)]]
+            sizes, usual = calibration.cohort_sizes, calibration.cohort_distances
+            limit = limits[i] - cohort.lowerings(drawn[None], sizes, usual, calibration.threshold)[0]
+            chances[i] += 1 - (1 - (apart[i, there] <= limit).mean()) ** size
+    return float(chances.mean() / _DRAWS)
 
 
 def _distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:

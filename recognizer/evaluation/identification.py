@@ -15,6 +15,7 @@ import numpy as np
 
 from recognizer.core.errors import InvalidParameter
 from recognizer.evaluation.intervals import adjusted, clustered_variance
+from recognizer.galleries import cohort, matching
 
 SIZES = (10, 100, 1000)
 REPEATS = 10
@@ -24,6 +25,13 @@ _DET_FPIRS = np.geomspace(1e-4, 0.5, 40)
 _BLOCK = 512
 
 Threshold = Callable[[int], float]
+#: Distances of probes from a cohort, (m, c) -> by how much the threshold is lowered for each, (m,); see `cohort.lowerings`.
+Lowerings = Callable[[np.ndarray], np.ndarray]
+
+
+def no_lowerings(apart: np.ndarray) -> np.ndarray:
+    """The threshold is the same for every probe, as where it is fixed."""
+    return np.zeros(len(apart))
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,7 @@ class Trial:
     found : ndarray of bool, shape (n,)
         Whether the probe has a face.
     distance : ndarray, shape (n,)
-        Of the nearest subject; infinite if there is none, or no face.
+        Of the nearest subject, plus what the threshold is lowered by for this probe; infinite if there is none, or no face.
     correct : ndarray of bool, shape (n,)
         Whether that subject is the person on the probe.
     """
@@ -77,21 +85,30 @@ class Trial:
     correct: np.ndarray
 
 
-def search(gallery: Photos, probes: Photos, members: np.ndarray, threshold: Threshold) -> Trial:
+def search(
+    gallery: Photos, probes: Photos, members: np.ndarray, threshold: Threshold, lowerings: Lowerings = no_lowerings
+) -> Trial:
     """Search all probes in a gallery of `members` (numbers of people).
 
     Parameters
     ----------
     threshold : callable
         Number of templates -> largest distance of a match.
+    lowerings : callable
     """
     enrolled = gallery.select(np.isin(gallery.people, members) & gallery.found)
     distance, nearest = _nearest(probes.vectors, enrolled)
     mated = np.isin(probes.people, members)
     correct = mated & probes.found & (nearest == probes.people)
-    distance = np.where(probes.found, distance, np.inf)
+    distance = np.where(probes.found, distance + _lowered(probes.vectors, enrolled, lowerings), np.inf)
     templates = len(enrolled.people)
     return Trial(threshold(templates), templates, probes.people, mated, probes.found, distance, correct)
+
+
+def _lowered(probes: np.ndarray, enrolled: Photos, lowerings: Lowerings) -> np.ndarray:
+    _, first = np.unique(enrolled.people, return_index=True)
+    chosen = first[np.unique(np.linspace(0, len(first) - 1, min(cohort.SIZE, len(first))).round().astype(int))]
+    return lowerings(matching.distances_between(probes, enrolled.vectors[chosen]))
 
 
 def _nearest(probes: np.ndarray, enrolled: Photos) -> tuple[np.ndarray, np.ndarray]:
@@ -205,6 +222,7 @@ def measure(
     threshold: Threshold,
     plan: Plan,
     split: Callable[[int], tuple[Photos, Photos]] | None = None,
+    lowerings: Lowerings = no_lowerings,
 ) -> dict[str, Any]:
     """The report as plain data; docs/accuracy.md explains it.
 
@@ -217,11 +235,12 @@ def measure(
     plan : Plan
     split : callable, optional
         Seed -> another (gallery, probes). If given, every gallery, including the full one, is drawn from another split.
+    lowerings : callable
     """
     everybody = len(np.unique(gallery.people))
     by_size = {}
     for size in (*sorted({size for size in plan.sizes if size < everybody}), everybody):
-        trials = _trials(gallery, probes, threshold, plan, size, split)
+        trials = _trials(gallery, probes, threshold, plan, size, split, lowerings)
         by_size["all" if size == everybody else str(size)] = {"people": size, **rates(trials), "det": det(trials)}
     full = by_size["all"]
     return {
@@ -244,6 +263,7 @@ def _trials(
     plan: Plan,
     size: int,
     split: Callable[[int], tuple[Photos, Photos]] | None,
+    lowerings: Lowerings,
 ) -> list[Trial]:
     drawn = plan.draws(size)
     if split is None and size == len(np.unique(gallery.people)):
@@ -255,7 +275,7 @@ def _trials(
             gallery, probes = split(plan.seed + number)
         people = np.unique(gallery.people)
         members = random.choice(people, min(size, len(people)), replace=False)
-        trials.append(search(gallery, probes, members, threshold))
+        trials.append(search(gallery, probes, members, threshold, lowerings))
     return trials
 
 

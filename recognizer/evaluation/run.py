@@ -27,6 +27,7 @@ from recognizer.evaluation.identification import Photos, Plan
 from recognizer.evaluation.pairs import read_pairs
 from recognizer.evaluation.people_folders import Photo, count_loose, read_people
 from recognizer.evaluation.yolo import read_labelled_photos
+from recognizer.galleries import cohort
 from recognizer.galleries.thresholds import Curve, rate_per_comparison
 from recognizer.photos.objects import NAME as OBJECT_DETECTOR
 from recognizer.photos.objects import ObjectDetector
@@ -68,6 +69,13 @@ class Bench:
         if self.fixed is not None:
             return self.fixed
         return self.curve.distance(rate_per_comparison(self.stranger_rate, templates))
+
+    def lowerings(self, apart: np.ndarray) -> np.ndarray:
+        """By how much the threshold of each probe is lowered, by its distances (m, c) from a cohort."""
+        if self.fixed is not None:
+            return identification.no_lowerings(apart)
+        points = self.source.engine.info.calibration
+        return cohort.lowerings(apart, points.cohort_sizes, points.cohort_distances, points.threshold)
 
     def encode(self, paths: Sequence[Path]) -> Vectors:
         """See `encode.encode`."""
@@ -137,7 +145,7 @@ def identify(bench: Bench, gallery: Path, probes: Path, plan: Plan) -> dict[str,
     in_gallery = set(found.photos[parts[0]])
     new = np.array([photo not in in_gallery for photo in found.photos[parts[1]]], bool)
     mine, theirs = everything.select(parts[0]), everything.select(parts[1])
-    report = identification.measure(mine, theirs.select(new), bench.threshold, plan)
+    report = identification.measure(mine, theirs.select(new), bench.threshold, plan, lowerings=bench.lowerings)
     return {
         "gallery": Path(gallery).name,
         "probes": Path(probes).name,
@@ -168,7 +176,7 @@ def identify_split(bench: Bench, folder: Path, plan: Plan) -> dict[str, Any]:
     def split(seed: int) -> tuple[Photos, Photos]:
         return identification.split_photos(photos, seed)
 
-    report = identification.measure(*split(plan.seed), bench.threshold, plan, split)
+    report = identification.measure(*split(plan.seed), bench.threshold, plan, split, bench.lowerings)
     return {
         "split": Path(folder).name,
         **_setting(bench),

@@ -19,7 +19,7 @@ enough (`EventRules.shown_frames`). Then:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 
@@ -108,6 +108,8 @@ class Event:
         Of a camera's event: the sentence that says why.
     attributes : FaceAttributes or None
         How the person looked, decided so far.
+    zones : tuple of str
+        Names of the camera's zones in which the person was seen so far, in this order.
     """
 
     kind: str
@@ -127,6 +129,7 @@ class Event:
     same_as: int | None = None
     reason: str | None = None
     attributes: FaceAttributes | None = None
+    zones: tuple[str, ...] = ()
 
 
 @dataclass(eq=False)
@@ -154,6 +157,7 @@ class CameraPresence:
     shot: _Shot | None = None
     known: CameraPresence | None = None
     attributes: FaceAttributes | None = None
+    zones: tuple[str, ...] = ()
 
 
 @dataclass(eq=False)
@@ -182,6 +186,7 @@ class _Track:
     shot: _Shot | None = None
     presence: CameraPresence | None = None
     attributes: FaceAttributes | None = None
+    zones: tuple[str, ...] = ()
 
 
 @dataclass(eq=False)
@@ -198,10 +203,16 @@ class Appearances:
     """Turns results into events. Owns who is where; one thread calls it.
 
     Every method takes ``now``, seconds on a clock that never jumps, and yields the events of this moment.
+
+    Parameters
+    ----------
+    rules : EventRules
+    unknown_quality : callable
+        Returns the `EventRules.unknown_quality` of a camera of its own, by the camera's id; None for that of the rules.
     """
 
-    def __init__(self, rules: EventRules | None = None):
-        self.rules = rules or EventRules()
+    def __init__(self, rules: EventRules | None = None, unknown_quality: Callable[[str], float | None] = lambda camera: None):
+        self.rules, self._unknown_quality = rules or EventRules(), unknown_quality
         self._cameras: dict[str, _Camera] = {}
 
     def observe(self, camera: str, result: FrameResult, now: float) -> Iterator[Event]:
@@ -304,9 +315,11 @@ class Appearances:
             _take_picture(track, face, result.frame)
         if self.rules.attributes and face.seen.attributes is not None and face.seen.attributes.labels:
             track.attributes = face.seen.attributes
+        track.zones = _joined(track.zones, face.zones)
         presence = self._shown_by(held, track, face, now)
         if presence is not None:
             presence.attributes = track.attributes or presence.attributes
+            presence.zones = _joined(presence.zones, face.zones)
             presence.last, presence.last_wall, presence.box = now, result.frame.time, face.box
 
     def _shown_by(self, held: _Camera, track: _Track, face: TrackedFace, now: float) -> CameraPresence | None:
@@ -330,7 +343,7 @@ class Appearances:
                 continue
             if track.presence is not None and track.presence.subject == subject:
                 continue
-            if subject is None and track.presence is None and not self._is_clear(track):
+            if subject is None and track.presence is None and not self._is_clear(camera, track):
                 continue
             before, presence = track.presence, self._known(held, track, subject)
             track.presence = presence
@@ -345,11 +358,11 @@ class Appearances:
             presence.last, presence.last_wall = now, wall
             presence.box = track.shot.box if track.shot else presence.box
 
-    def _is_clear(self, track: _Track) -> bool:
+    def _is_clear(self, camera: str, track: _Track) -> bool:
         """Whether the best picture of a nameless track is good enough to be somebody: a dark smudge is no event."""
-        if self.rules.unknown_quality <= 0:
-            return True
-        return track.shot is not None and track.shot.clearness >= self.rules.unknown_quality
+        own = self._unknown_quality(camera)
+        least = self.rules.unknown_quality if own is None else own
+        return least <= 0 or (track.shot is not None and track.shot.clearness >= least)
 
     def _known(self, held: _Camera, track: _Track, subject: str | None) -> CameraPresence | None:
         """The person, among those present, whom this track shows."""
@@ -375,6 +388,7 @@ class Appearances:
         shot = track.shot
         presence = CameraPresence(subject, track.number, since, wall, now, shot.box if shot else Box(0, 0, 1, 1), shot=shot)
         presence.attributes = track.attributes
+        presence.zones = track.zones if replaces is None or before is None else _joined(before.zones, track.zones)
         if subject is None and before is not None and before.subject is not None:
             presence.known = before
         track.presence = presence
@@ -393,6 +407,7 @@ class Appearances:
             replaces=replaces,
             same_as=presence.known.told if presence.known is not None else None,
             attributes=presence.attributes,
+            zones=presence.zones,
         )
 
     def _dissolve(self, camera: str, held: _Camera, presence: CameraPresence, wall: float) -> Iterator[Event]:
@@ -442,7 +457,12 @@ def _left(camera: str, presence: CameraPresence, wall: float) -> Event:
         appearance=presence.told,
         same_as=presence.known.told if presence.known is not None else None,
         attributes=presence.attributes,
+        zones=presence.zones,
     )
+
+
+def _joined(zones: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
+    return zones if not more or set(more) <= set(zones) else tuple(dict.fromkeys((*zones, *more)))
 
 
 def _near(one: Box, other: Box) -> bool:
@@ -515,6 +535,7 @@ def plain(event: Event) -> dict:
         ("same_as", event.same_as or None),
         ("reason", event.reason),
         ("attributes", None if event.attributes is None else event.attributes.said()),
+        ("zones", list(event.zones) or None),
     ):
         if value is not None:
             shown[name] = value

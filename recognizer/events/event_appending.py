@@ -13,12 +13,15 @@ from typing import BinaryIO
 from recognizer.core.files import sync_folder
 from recognizer.core.vault import Vault
 from recognizer.events.event_files import (
+    event_of_picture,
     first_ids,
     last_id,
     lines_file,
     parsed_line,
     picture_file,
     pictures_folder,
+    scene_file,
+    scene_url,
     seconds,
     thumbnail_url,
 )
@@ -48,8 +51,10 @@ class EventAppender:
         self._begin = self._size = 0
         self._begun = 0.0
 
-    def append(self, events: Sequence[dict], pictures: Sequence[bytes | None]) -> None:
-        """Write events, which have their ids, and their thumbnails to the file that `roll` opened; what returns is on the disk.
+    def append(
+        self, events: Sequence[dict], pictures: Sequence[bytes | None], scenes: Sequence[bytes | None] | None = None
+    ) -> None:
+        """Write events, which have their ids, and their pictures to the file that `roll` opened; what returns is on the disk.
 
         Raises
         ------
@@ -59,12 +64,18 @@ class EventAppender:
         for event, picture in zip(events, pictures, strict=True):
             if picture is not None:
                 event["thumbnail"] = thumbnail_url(event["id"]) if self._store_picture(event["id"], picture) else None
+        for event, scene in zip(events, scenes or (), strict=scenes is not None):
+            if scene is not None and self._store_picture(event["id"], scene, scene=True):
+                event["scene"] = scene_url(event["id"])
+            else:
+                event.pop("scene_faces", None)
         try:
             self._write(b"".join(encoded(event, self._vault) for event in events))
         except OSError:
             for event in events:  # another event will get the id
-                with suppress(OSError):
-                    picture_file(self._folder, self._begin, event["id"]).unlink(missing_ok=True)
+                for path in (picture_file, scene_file):
+                    with suppress(OSError):
+                        path(self._folder, self._begin, event["id"]).unlink(missing_ok=True)
             raise
 
     def roll(self, last: int) -> bool:
@@ -131,7 +142,8 @@ class EventAppender:
     def _delete_pictures_after(self, last: int, begin: int) -> None:
         """Delete pictures whose events were never complete: other events will get their ids."""
         for picture in pictures_folder(self._folder, begin).glob("*.jpg"):
-            if picture.stem.isdigit() and int(picture.stem) > last:
+            about = event_of_picture(picture)
+            if about is not None and about[0] > last:
                 picture.unlink(missing_ok=True)
 
     def _open(self, begin: int) -> None:
@@ -157,11 +169,11 @@ class EventAppender:
             self._file = None
             raise
 
-    def _store_picture(self, number: int, data: bytes) -> bool:
-        """Write a thumbnail, once; if the disk is full, the event is stored without it."""
+    def _store_picture(self, number: int, data: bytes, scene: bool = False) -> bool:
+        """Write a picture, once; if the disk is full, the event is stored without it."""
         try:
-            write_thumbnail(self._folder, self._begin, number, data, self._vault)
+            write_thumbnail(self._folder, self._begin, number, data, self._vault, scene=scene)
         except OSError as error:
-            log.warning("a thumbnail could not be written: %s", error.strerror)
+            log.warning("a picture of an event could not be written: %s", error.strerror)
             return False
         return True

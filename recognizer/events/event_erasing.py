@@ -17,11 +17,13 @@ from recognizer.core.errors import KeyMissing, SealBroken
 from recognizer.core.vault import Vault
 from recognizer.events import event_links
 from recognizer.events.event_files import (
+    event_of_picture,
     first_ids,
     lines_file,
     picture_file,
     pictures_folder,
     refused,
+    scene_file,
     seconds,
     thumbnail_url,
 )
@@ -33,6 +35,8 @@ _DAY = 86_400.0
 _REQUEST = ".forget"
 #: Seconds by which the beginning of a visit may differ where it is written to the millisecond.
 _SAME_MOMENT = 0.002
+#: Seconds around a stay in which a scene may show the person, too, and in which its events may begin.
+_AROUND = 2.0
 #: The purpose of encrypted requests to another process.
 _ERASURE = "event erasure"
 
@@ -124,8 +128,10 @@ class EventEraser:
             events, damaged = self._readable(begin)
             gone = {each["id"] for each in events if _is_unknown(each) and seconds(each.get("time")) < edge}
             if gone:
+                self._forget_scenes(gone)  # they show these people, too
+                events, damaged = self._readable(begin)
                 events = [each for each in events if each["id"] not in gone]
-                self._rewrite(begin, events, damaged, gone)
+                self._rewrite(begin, events, damaged, self._pictures(begin, gone))
                 purged += len(gone)
             times = [seconds(each.get("time")) for each in events if _is_unknown(each)]
             # what is appended to the newest file later is not older than this moment
@@ -139,6 +145,9 @@ class EventEraser:
 
     def erase(self, subject: str, also: Iterable[int] = ()) -> int:
         """Remove a person's name, pictures and looks from all events about them; how many events were changed.
+
+        The pictures of scenes at which the person was present go first, also those of other people's events: once the name is
+        gone, nobody can tell any more when that was.
 
         Parameters
         ----------
@@ -155,7 +164,32 @@ class EventEraser:
             event.pop("attributes", None)
             return True
 
-        return self._change(anonymised, and_pictures=True)
+        self._forget_scenes(theirs)
+        return self._change(anonymised, self._pictures)
+
+    def _forget_scenes(self, theirs: set[int]) -> None:
+        """Delete the picture of every scene at which the people of some events were present."""
+        every = list(self._every_event())
+        if not any("scene" in event for event in every):
+            return
+        stays = event_links.stays(theirs, every)
+
+        def shown(event: dict) -> bool:
+            if "scene" not in event:
+                return False
+            time = seconds(event.get("time"))
+            near = (begin - _AROUND <= time <= end + _AROUND for begin, end in stays.get(event["camera"], ()))
+            if event["id"] not in theirs and not any(near):
+                return False
+            del event["scene"]
+            event.pop("scene_faces", None)
+            return True
+
+        self._change(shown, lambda begin, numbers: [scene_file(self._folder, begin, number) for number in numbers])
+
+    def _pictures(self, begin: int, numbers: Iterable[int]) -> list[Path]:
+        """Every picture of some events of a file."""
+        return [path(self._folder, begin, number) for number in numbers for path in (picture_file, scene_file)]
 
     def rename(self, old: str, new: str) -> int:
         """Replace a person's name in all events; how many events were changed."""
@@ -194,13 +228,39 @@ class EventEraser:
 
         return self._change(named)
 
+    def correct(self, camera: str, begin: float, end: float, old: str, new: str | None) -> int:
+        """Replace a wrong name in the events of one stay at a camera; how many events were changed.
+
+        Parameters
+        ----------
+        camera : str
+        begin, end : float
+            When the person was first and last seen, in seconds since 1970.
+        old : str
+        new : str or None
+            None for somebody unknown.
+        """
+
+        def corrected(event: dict) -> bool:
+            if event.get("subject") != old or event["camera"] != camera:
+                return False
+            if not begin - _AROUND <= seconds(event.get("since") or event.get("time")) <= end + _AROUND:
+                return False
+            event["subject"] = new
+            return True
+
+        return self._change(corrected)
+
     def _every_event(self) -> Iterator[dict]:
         for begin in first_ids(self._folder):
             with suppress(OSError):  # `_change` raises it, when the other files are changed
                 yield from (event for event in decoded_lines(lines_file(self._folder, begin), self._vault) if event is not None)
 
-    def _change(self, changes: Callable[[dict], bool], and_pictures: bool = False) -> int:
-        """Change events in place; `changes` returns whether it changed an event, whose picture is deleted then, too.
+    def _change(
+        self, changes: Callable[[dict], bool], pictures: Callable[[int, Iterable[int]], Iterable[Path]] = lambda *_: ()
+    ) -> int:
+        """Change events in place; `changes` returns whether it changed an event. `pictures` says which files go with those: of
+        the file of events, and their ids.
 
         A file that cannot be read or written does not keep the others from being changed.
         """
@@ -210,7 +270,7 @@ class EventEraser:
                 events, damaged = self._readable(begin)
                 changed = {event["id"] for event in events if changes(event)}
                 if changed or damaged:
-                    self._rewrite(begin, events, damaged, changed if and_pictures else ())
+                    self._rewrite(begin, events, damaged, pictures(begin, changed))
                 count += len(changed)
             except OSError as error:
                 failure = error
@@ -221,13 +281,14 @@ class EventEraser:
     def _readable(self, begin: int) -> tuple[list[dict], int]:
         return readable_events(lines_file(self._folder, begin), self._vault)
 
-    def _rewrite(self, begin: int, events: Sequence[dict], damaged: int, without_picture: Iterable[int]) -> None:
+    def _rewrite(self, begin: int, events: Sequence[dict], damaged: int, pictures: Iterable[Path]) -> None:
         """Replace a file's events. Pictures are deleted first: after a crash, the lines still show that this is not done."""
-        gone = {picture_file(self._folder, begin, number) for number in without_picture}
+        gone = set(pictures)
         if damaged:
-            kept = {event["id"] for event in events if event.get("thumbnail") == thumbnail_url(event["id"])}
-            pictures = pictures_folder(self._folder, begin).glob("*")
-            gone |= {each for each in pictures if not (each.stem.isdigit() and int(each.stem) in kept)}
+            kept = {(event["id"], False) for event in events if event.get("thumbnail") == thumbnail_url(event["id"])}
+            kept |= {(event["id"], True) for event in events if "scene" in event}
+            there = pictures_folder(self._folder, begin).glob("*")
+            gone |= {each for each in there if event_of_picture(each) not in kept}
         for picture in gone:
             picture.unlink(missing_ok=True)
         replace_lines(lines_file(self._folder, begin), events, self._vault)

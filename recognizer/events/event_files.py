@@ -6,6 +6,7 @@
       owner.lock              locked by the one process that writes
       000000000001.jsonl      named after the first event in it
       000000000001/17.jpg     thumbnails of the events in that file
+      000000000001/17-scene.jpg   whole pictures of their scenes, if a setting says so
       000000002350.jsonl      the newest file: lines are appended to it
 """
 
@@ -46,6 +47,25 @@ def pictures_folder(folder: Path, begin: int) -> Path:
 def picture_file(folder: Path, begin: int, number: int) -> Path:
     """The thumbnail of event `number`, which is in the file `begin`."""
     return pictures_folder(folder, begin) / f"{number}.jpg"
+
+
+def scene_file(folder: Path, begin: int, number: int) -> Path:
+    """The picture of the scene of event `number`, which is in the file `begin`."""
+    return pictures_folder(folder, begin) / f"{number}{_SCENE}.jpg"
+
+
+def event_of_picture(path: Path) -> tuple[int, bool] | None:
+    """The id of the event that a picture belongs to, and whether it shows the scene; None for another file."""
+    stem = path.stem.removesuffix(_SCENE)
+    return (int(stem), stem != path.stem) if stem.isascii() and stem.isdigit() else None
+
+
+_SCENE = "-scene"
+
+
+def scene_url(number: int) -> str:
+    """The path of the picture of an event's scene in the HTTP API."""
+    return f"/events/{number}/scene.jpg"
 
 
 def thumbnail_url(number: int) -> str:

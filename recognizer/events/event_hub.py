@@ -36,6 +36,8 @@ from recognizer.video.frames import FrameResult, TrackedFace
 
 log = logging.getLogger("recognizer.events")
 
+#: Long side of the picture of a scene, in pixels.
+SCENE_SIDE = 1280
 #: Maximum number of queued results, each with its frame: 2.8 MB at 720p.
 QUEUED_RESULTS = 24
 QUEUED_STATES = 1000
@@ -95,6 +97,10 @@ class Events:
         Encrypts events.
     enrolled : callable, optional
         Whether a name is enrolled.
+    scenes : bool
+        Whether events of people who come get a picture of the whole scene.
+    unknown_quality : callable
+        See `Appearances`.
 
     Raises
     ------
@@ -112,14 +118,17 @@ class Events:
         wall: Callable[[], float] = time.time,
         vault: Vault | None = None,
         enrolled: Callable[[str], bool] | None = None,
+        scenes: bool = False,
+        unknown_quality: Callable[[str], float | None] = lambda camera: None,
     ):
+        self._scenes = scenes
         self.log = EventLog(folder, retention, now=wall, vault=vault)
         self.sinks: list[Delivery] = []
         self._waiting_sinks: Sequence[Delivery] = ()
         self._clock, self._wall, self._enrolled = clock, wall, enrolled
         self._making = threading.RLock()  # held while events are made or presence is changed
         self._changed_names: dict[str, _ChangedName] = {}
-        self._appearances = Appearances(rules)
+        self._appearances = Appearances(rules, unknown_quality)
         self._results: deque[tuple[str, FrameResult, float]] = deque()
         self._states: deque[tuple[str, str, str, float, float]] = deque()
         self._wake = threading.Condition()
@@ -218,6 +227,18 @@ class Events:
             raise EventNotFound(f"there is no picture of event {number}, or no longer", event=number)
         return data
 
+    def scene(self, number: int) -> bytes:
+        """The JPEG of the whole picture at an event.
+
+        Raises
+        ------
+        EventNotFound
+        """
+        data = self.log.scene(number)
+        if data is None:
+            raise EventNotFound(f"there is no picture of the scene of event {number}, or no longer", event=number)
+        return data
+
     def present(self) -> dict[str, list[tuple[str | None, float]]]:
         """Who is at each camera: pairs of subject and since when, None for an unknown person."""
         return dict(self._present)
@@ -273,6 +294,11 @@ class Events:
         """Give a name to past events of an unknown person; see `EventLog.name_unknown`. Receivers are not told."""
         with self._making:
             return self.log.name_unknown(subject, visits)
+
+    def correct(self, camera: str, begin: float, end: float, old: str, new: str | None) -> int:
+        """Replace a wrong name in the events of one stay; see `EventLog.correct`. Receivers are not told."""
+        with self._making:
+            return self.log.correct(camera, begin, end, old, new)
 
     def erase(self, subject: str) -> int:
         """Erase a person: from the stored events, at the cameras now, and at the receivers. How many events were changed.
@@ -371,6 +397,19 @@ class Events:
             if self.log.writable:
                 self._start_sinks()
 
+    def add_sink(self, sink: Delivery) -> None:
+        """Deliver events to one more receiver from now on; if another process writes the events, that process does it."""
+        with self._making:
+            self._waiting_sinks = [*self._waiting_sinks, sink]
+            if self.log.writable:
+                self._start_sinks()
+
+    def remove_sink(self, sink: Delivery) -> None:
+        """Deliver nothing more to a receiver; the caller stops it."""
+        with self._making:
+            self._waiting_sinks = [each for each in self._waiting_sinks if each is not sink]
+            self.sinks = [each for each in self.sinks if each is not sink]
+
     def _start_sinks(self) -> None:
         sinks, self._waiting_sinks = self._waiting_sinks, ()
         for sink in sinks:
@@ -416,7 +455,8 @@ class Events:
     def _make(self, results, states, closing: bool) -> None:
         self._keep_together([event for state in states for event in self._appearances.state(*state)])
         for camera, result, now in results:
-            self._keep(self._appearances.observe(camera, self._with_current_names(result), now))
+            current = self._with_current_names(result)
+            self._keep(self._appearances.observe(camera, current, now), current)
         self._keep(self._appearances.tick(self._clock(), self._wall()))
         if closing:
             self._keep(self._appearances.end(self._wall(), "the server stopped"))
@@ -461,17 +501,21 @@ class Events:
         with self._wake:
             self._counts["dropped_events"] += count
 
-    def _keep(self, made: Iterator[Event]) -> None:
+    def _keep(self, made: Iterator[Event], result: FrameResult | None = None) -> None:
         """Write events as they are made: one that ends or replaces another needs its id."""
+        scene: bytes | None = None
         for event in made:
             told = event.presence
             shown = plain(event)
             if event.kind == "left" and told is not None and told.pictured:
                 shown["thumbnail"] = thumbnail_url(told.told)
             picture = None if event.kind == "left" else _jpeg(event.picture)
+            if self._scenes and result is not None and event.kind in ("appeared", "unknown"):
+                scene = scene or images.encode_jpeg(images.resize(result.frame.pixels, SCENE_SIDE), quality=80)
+                shown["scene_faces"] = len(result.faces)
             self._show_present()  # receivers publish it with the event
             try:
-                number = self.log.append([shown], [picture])
+                number = self.log.append([shown], [picture], [scene if "scene_faces" in shown else None])
             except StorageError as error:
                 self._note_lost(f"event {event.kind} at {event.camera}", error)
                 continue

@@ -1,8 +1,10 @@
-"""Which events are about one person: those with the name, and those that are linked to them."""
+"""Which events are about one person: those with the name, and those that are linked to them; and when the person was there."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+
+from recognizer.events.event_files import seconds
 
 #: Fields of an event that contain the id of another event of the same person.
 LINKS = ("replaces", "appearance", "same_as")
@@ -44,4 +46,30 @@ def about(subject: str, events: Iterable[dict], also: Iterable[int] = ()) -> set
         if number not in found:
             found.add(number)
             waiting += neighbours.get(number, ())
+    return found
+
+
+def stays(theirs: Collection[int], events: Collection[dict]) -> dict[str, list[tuple[float, float]]]:
+    """When the people of some events were at each camera: begin and end in seconds since 1970, infinite if they did not leave.
+
+    Parameters
+    ----------
+    theirs : collection of int
+        Ids of the events.
+    events : collection of dict
+        All events of the log.
+    """
+    ends = {event["appearance"]: seconds(event.get("time")) for event in events if event.get("appearance")}
+    follows = {event["replaces"]: event["id"] for event in events if event.get("replaces")}
+    found: dict[str, list[tuple[float, float]]] = {}
+    for event in events:
+        if event["id"] not in theirs or event.get("kind") not in ("appeared", "unknown", "left"):
+            continue
+        begin, end = seconds(event.get("since") or event.get("time")), seconds(event.get("time"))
+        if event["kind"] != "left":
+            number = event["id"]
+            while number in follows and number not in ends:
+                number = follows.pop(number)
+            end = ends.get(number, float("inf"))
+        found.setdefault(event["camera"], []).append((begin, end))
     return found

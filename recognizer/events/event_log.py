@@ -132,7 +132,12 @@ class EventLog:
 
     # -- writing ------------------------------------------------------------------------------------------------
 
-    def append(self, events: Sequence[dict], thumbnails: Sequence[bytes | None] = ()) -> int:
+    def append(
+        self,
+        events: Sequence[dict],
+        thumbnails: Sequence[bytes | None] = (),
+        scenes: Sequence[bytes | None] | None = None,
+    ) -> int:
         """Write events, each ``{"id": 0, ...}``, and give them their ids; what returns is on the disk.
 
         Parameters
@@ -141,6 +146,8 @@ class EventLog:
             Plain data; `id` is set in place. `thumbnail` becomes the path of the picture, if there is one.
         thumbnails : sequence of bytes or None, optional
             A JPEG for each event.
+        scenes : sequence of bytes or None, optional
+            A JPEG of the whole picture for each event; `scene` becomes its path.
 
         Returns
         -------
@@ -161,7 +168,7 @@ class EventLog:
                     self._purge_files()
                 for number, event in enumerate(events, self.last + 1):
                     event["id"] = number
-                self._appender.append(events, thumbnails)
+                self._appender.append(events, thumbnails, scenes)
             except OSError as error:
                 self._counts["failed"] += len(events)
                 raise refused(error) from error
@@ -250,6 +257,21 @@ class EventLog:
                 return 0
             try:
                 return self._rewritten(lambda: self._eraser.name_unknown(subject, visits))
+            except OSError as error:
+                raise refused(error) from error
+
+    def correct(self, camera: str, begin: float, end: float, old: str, new: str | None) -> int:
+        """Replace a wrong name in the events of one stay; see `EventEraser.correct`. Not done if another process writes.
+
+        Raises
+        ------
+        StorageError
+        """
+        with self._lock:
+            if not self.writable:
+                return 0
+            try:
+                return self._rewritten(lambda: self._eraser.correct(camera, begin, end, old, new))
             except OSError as error:
                 raise refused(error) from error
 
@@ -386,6 +408,10 @@ class EventLog:
     def thumbnail(self, number: int) -> bytes | None:
         """The JPEG of an event; None if there is none, or if it was deleted."""
         return read_thumbnail(self.folder, number, self._vault)
+
+    def scene(self, number: int) -> bytes | None:
+        """The JPEG of an event's whole picture; None if there is none, or if it was deleted."""
+        return read_thumbnail(self.folder, number, self._vault, scene=True)
 
     def newest_of(self, cameras: Iterable[str], kinds: Collection[str], last: int) -> dict[str, dict]:
         """The newest event up to the id `last`, of certain kinds, for each camera that has one, however old."""

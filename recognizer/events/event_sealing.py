@@ -18,6 +18,7 @@ from recognizer.core.files import sync_folder, write_durably
 from recognizer.core.vault import Vault, sealed_by
 from recognizer.events import event_links
 from recognizer.events.event_files import (
+    event_of_picture,
     first_ids,
     lines_file,
     parsed_event,
@@ -25,6 +26,7 @@ from recognizer.events.event_files import (
     pictures_folder,
     raw_lines,
     refused,
+    scene_file,
 )
 
 log = logging.getLogger("recognizer.events")
@@ -142,8 +144,10 @@ def _event_purpose(number: int) -> str:
 # -- thumbnails -------------------------------------------------------------------------------------------------------
 
 
-def write_thumbnail(folder: Path, begin: int, number: int, data: bytes, vault: Vault | None = None) -> None:
-    """Write the thumbnail of an event in the file `begin`.
+def write_thumbnail(
+    folder: Path, begin: int, number: int, data: bytes, vault: Vault | None = None, *, scene: bool = False
+) -> None:
+    """Write the thumbnail of an event in the file `begin`, or the picture of its scene.
 
     Raises
     ------
@@ -151,24 +155,24 @@ def write_thumbnail(folder: Path, begin: int, number: int, data: bytes, vault: V
     """
     pictures_folder(folder, begin).mkdir(exist_ok=True)
     if vault is not None:
-        data = vault.seal(data, _picture_purpose(number))
-    picture_file(folder, begin, number).write_bytes(data)
+        data = vault.seal(data, _picture_purpose(number, scene))
+    (scene_file if scene else picture_file)(folder, begin, number).write_bytes(data)
 
 
-def read_thumbnail(folder: Path, number: int, vault: Vault | None = None) -> bytes | None:
-    """The JPEG of an event; None if there is none, or if it was deleted."""
+def read_thumbnail(folder: Path, number: int, vault: Vault | None = None, *, scene: bool = False) -> bytes | None:
+    """The JPEG of an event, or that of its scene; None if there is none, or if it was deleted."""
     begin = max((begin for begin in first_ids(folder) if begin <= number), default=None)
     if begin is None:
         return None
     try:
-        data = picture_file(folder, begin, number).read_bytes()
-        return data if vault is None else vault.open_or_plain(data, _picture_purpose(number))
+        data = (scene_file if scene else picture_file)(folder, begin, number).read_bytes()
+        return data if vault is None else vault.open_or_plain(data, _picture_purpose(number, scene))
     except OSError:
         return None
 
 
-def _picture_purpose(number: int) -> str:
-    return f"event picture {number}"
+def _picture_purpose(number: int, scene: bool = False) -> str:
+    return f"event scene {number}" if scene else f"event picture {number}"
 
 
 # -- another key ------------------------------------------------------------------------------------------------------
@@ -200,8 +204,9 @@ def reseal(folder: Path, old: Vault | None, new: Vault | None) -> int:
                 written += 1
             for picture in pictures_folder(folder, begin).glob("*.jpg"):
                 data = picture.read_bytes()
-                if picture.stem.isdigit() and not has_key(data):
-                    purpose = _picture_purpose(int(picture.stem))
+                about = event_of_picture(picture)
+                if about is not None and not has_key(data):
+                    purpose = _picture_purpose(*about)
                     data = data if old is None else old.open_or_plain(data, purpose)
                     write_durably(picture, data if new is None else new.seal(data, purpose))
                     written += 1

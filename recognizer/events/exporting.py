@@ -62,6 +62,7 @@ EVENT_COLUMNS = {
     "replaces": "int64",
     "same_as": "int64",
     "reason": "string",
+    "zones": "string",
     **LOOKS_COLUMNS,
 }
 RESULT_COLUMNS = {
@@ -100,9 +101,9 @@ class Exported:
 
 
 def event_row(event: Mapping) -> dict:
-    """An event as a flat row; times become datetimes in UTC."""
+    """An event as a flat row; times become datetimes in UTC, names of zones one text."""
     row = {name: event.get(name) for name in EVENT_COLUMNS}
-    row |= _edges(event) | _looks(event)
+    row |= _edges(event) | _looks(event) | {"zones": "; ".join(event.get("zones") or ()) or None}
     for name, kind in EVENT_COLUMNS.items():
         if kind == "time" and (text := row[name]) is not None:
             row[name] = _time(text)

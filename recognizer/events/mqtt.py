@@ -95,8 +95,10 @@ class Mqtt(Delivery):
     events : Events
     broker : Broker
     options : MqttOptions
-    cameras, people : callable
-        Pairs of id and name of all cameras, and the names of the enrolled. Called every few seconds.
+    cameras : callable, optional
+        Pairs of id and name of all cameras, called every few seconds. Without it: those that events came from.
+    people : callable
+        The names of the enrolled, called every few seconds.
     alike : callable
         The similarity (0 to 1) at a distance, given whether the person was recognised; for Double Take's topics.
     """
@@ -107,7 +109,7 @@ class Mqtt(Delivery):
         broker: Broker,
         options: MqttOptions | None = None,
         *,
-        cameras: Callable[[], Iterable[tuple[str, str]]] = tuple,
+        cameras: Callable[[], Iterable[tuple[str, str]]] | None = None,
         people: Callable[[], Iterable[str]] = tuple,
         alike: Callable[[float, bool], float] = lambda distance, known: float(known),
     ):
@@ -456,7 +458,7 @@ class Mqtt(Delivery):
         self._retain(wanted)
 
     def _all_cameras(self) -> list[tuple[str, str]]:
-        return sorted((dict(self._cameras()) or self.hub.camera_names()).items())
+        return sorted(self.hub.camera_names().items() if self._cameras is None else self._cameras())
 
     def _all_people(self) -> list[str]:
         """The names of the enrolled, without those that another process has erased or changed a moment ago."""
@@ -489,7 +491,9 @@ class Mqtt(Delivery):
             wanted = {}
         topics |= set(wanted)
         self._note_announced(self._announced | topics)  # before: what is published must be known after a crash
-        self._retain(dict.fromkeys(self._announced - topics, b""))
+        # configurations first: Home Assistant logs an error for an entity whose state is empty
+        gone = sorted(self._announced - topics, key=lambda topic: not topic.endswith("/config"))
+        self._retain(dict.fromkeys(gone, b""))
         self._retain({topic: _dumped(config) for topic, config in wanted.items()})
         self._retained = {topic: data for topic, data in self._retained.items() if data or topic in topics}
         self._note_announced(topics)

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from recognizer.core.times import iso_seconds
+from recognizer.events.event_table import cell
 
 #: Two stays with at most so many seconds between them count as one visit.
 SAME_VISIT = 60.0
@@ -105,11 +106,10 @@ def _clock(seconds: float) -> str:
 
 
 def as_csv(days: Iterable[DayPresence]) -> str:
-    """A table for spreadsheets. A name that a spreadsheet would compute begins with an apostrophe."""
+    """A table for spreadsheets."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(_COLUMNS)
     for each in days:
-        subject = f"'{each.subject}" if each.subject[:1] in "=+-@\t\r" else each.subject
-        writer.writerow((each.day, subject, each.first, each.last, each.seconds, each.visits))
+        writer.writerow((each.day, cell(each.subject), each.first, each.last, each.seconds, each.visits))
     return out.getvalue()

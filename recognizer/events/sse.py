@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator
 
 from recognizer.core.errors import InvalidParameter
 from recognizer.events.appearances import KINDS
+from recognizer.events.event_files import seconds
 from recognizer.events.event_hub import Events
 
 #: Seconds of silence after which a comment shows that the connection is alive, and a lost reader is noticed.
@@ -16,8 +17,15 @@ HEARTBEAT = 10.0
 RETRY = 3.0
 
 
-def selection(camera: str | None = None, subject: str | None = None, kinds: str | None = None) -> Callable[[dict], bool]:
-    """Whether an event is wanted: of one camera, of one subject, of some kinds (separated by commas).
+def selection(
+    camera: str | None = None,
+    subject: str | None = None,
+    kinds: str | None = None,
+    since: float | None = None,
+    until: float | None = None,
+) -> Callable[[dict], bool]:
+    """Whether an event is wanted: of one camera, of one subject, of some kinds (separated by commas), of a time (seconds since
+    1970, both included).
 
     Raises
     ------
@@ -34,6 +42,8 @@ def selection(camera: str | None = None, subject: str | None = None, kinds: str 
             (camera is None or event["camera"] == camera)
             and (subject is None or event["subject"] == subject)
             and (chosen is None or event["kind"] in chosen)
+            and (since is None or seconds(event["time"]) >= since)
+            and (until is None or seconds(event["time"]) <= until)
         )
 
     return wanted

@@ -7,7 +7,6 @@ deleted row is overwritten.
 from __future__ import annotations
 
 import sqlite3
-import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,10 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from recognizer.core.disk import disk_errors
-from recognizer.core.errors import SealBroken, StorageError
-from recognizer.core.files import own_folder
-from recognizer.core.sealed_sqlite import must_reseal, prepare, transaction
+from recognizer.core.errors import SealBroken
+from recognizer.core.sealed_sqlite import NAME, SealedSqlite, SealedTables
 from recognizer.core.vault import Vault
 
 #: The file's name in the state folder.
@@ -28,7 +25,6 @@ VISITS_FILE = "visits.sqlite"
 VERSION = 1
 #: Somebody with a name who is seen again at the same camera within so many seconds is on the same visit.
 SAME_VISIT = 60.0
-_LOCKED_SECONDS = 30.0
 _TABLES = """
 CREATE TABLE IF NOT EXISTS visits (
     number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, camera TEXT NOT NULL, first REAL NOT NULL,
@@ -38,6 +34,12 @@ CREATE INDEX IF NOT EXISTS visits_by_subject ON visits (subject);
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 """
 _VECTOR, _PICTURE = "visit template", "visit picture"
+_STORED = SealedTables(
+    "the visits are",
+    VERSION,
+    _TABLES,
+    {"visits": {"subject": NAME, "vector": f"{_VECTOR} {{id}}", "jpeg": f"{_PICTURE} {{id}}"}},
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,83 +87,34 @@ class VisitFile:
     """
 
     def __init__(self, path: Path | str, vault: Vault | None = None):
-        self._vault, self._lock = vault, threading.RLock()
-        if str(path) != ":memory:":
-            with disk_errors("the state folder cannot be used"):
-                own_folder(Path(path).parent)
-        with _visit_errors():
-            self._connection = sqlite3.connect(
-                str(path), timeout=_LOCKED_SECONDS, check_same_thread=False, isolation_level=None
-            )
-            try:
-                self._prepare()
-            except BaseException:
-                self._connection.close()
-                raise
-
-    def _prepare(self) -> None:
-        prepare(self._connection, "the visits were", VERSION, _TABLES)
-        found = self._connection.execute("SELECT value FROM meta WHERE name = 'key'").fetchone()
-        held = found[0] if found else None
-        if must_reseal("the visits are", held, self._vault):
-            self._reseal(held, plain=False)
+        self._sqlite = SealedSqlite(path, _STORED, vault)
 
     def close(self) -> None:
-        with self._lock:
-            self._connection.close()
+        self._sqlite.close()
 
     @contextmanager
     def _change(self) -> Iterator[Callable[..., sqlite3.Cursor]]:
-        with self._lock, _visit_errors():
-            with transaction(self._connection):
-                yield self._connection.execute
+        with self._sqlite.change() as connection:
+            yield connection.execute
 
     def _rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple]:
-        with self._lock, _visit_errors():
-            return self._connection.execute(query, values).fetchall()
-
-    # -- encryption ---------------------------------------------------------------------------------------------
-
-    def _mark(self, name: str) -> str:
-        return name if self._vault is None else self._vault.mark(name)
-
-    def _seal(self, data: bytes | None, purpose: str) -> bytes | None:
-        return data if data is None or self._vault is None else self._vault.seal(data, purpose)
-
-    def _open(self, data: bytes, purpose: str) -> bytes:
-        return data if self._vault is None else self._vault.open(data, purpose)
-
-    def _reseal(self, held: str | None, plain: bool) -> None:
-        """Rewrite what is encrypted with the key `held`, or not at all, with the current key, or in plain."""
-        vault = self._vault
-        if vault is None:
-            return
-        with self._change() as run:
-            for number, id_, subject, vector, jpeg in run("SELECT number, id, subject, vector, jpeg FROM visits").fetchall():
-                if subject is not None:
-                    subject = subject if held is None else vault.unmark(subject, held)
-                    subject = subject if plain else vault.mark(subject)
-                sealed = []
-                for data, purpose in ((vector, f"{_VECTOR} {id_}"), (jpeg, f"{_PICTURE} {id_}")):
-                    opened = data if data is None or held is None else vault.open(data, purpose)
-                    sealed.append(opened if opened is None or plain else vault.seal(opened, purpose))
-                run("UPDATE visits SET subject = ?, vector = ?, jpeg = ? WHERE number = ?", (subject, *sealed, number))
-            run("DELETE FROM meta WHERE name = 'key'")
-            if not plain:
-                run("INSERT INTO meta VALUES ('key', ?)", (vault.current,))
-        self._rows("VACUUM")
-        self._checkpoint()
+        return self._sqlite.rows(query, values)
 
     def decrypt(self) -> None:
         """Decrypt everything; the vault is not used any longer."""
-        held = self._rows("SELECT value FROM meta WHERE name = 'key'")
-        if held:
-            self._reseal(held[0][0], plain=True)
-        self._vault = None
+        self._sqlite.decrypt()
 
-    def _checkpoint(self) -> None:
-        """Overwrite what the journal still holds of deleted rows."""
-        self._rows("PRAGMA wal_checkpoint(TRUNCATE)")
+    def leave_out_broken(self) -> None:
+        """Delete what is damaged, whoever it shows: visits that cannot be decrypted, and those whose template was changed."""
+        self._sqlite.leave_out_broken()
+        rows = self._rows("SELECT number, id, vector, sum FROM visits WHERE vector NOTNULL")
+        broken = [
+            number
+            for number, id_, data, checksum in rows
+            if zlib.crc32(self._sqlite.open(data, f"{_VECTOR} {id_}")) != checksum
+        ]
+        if broken:
+            self.erase(broken)
 
     # -- what is stored -----------------------------------------------------------------------------------------
 
@@ -172,7 +125,7 @@ class VisitFile:
             if held is None and visit.subject is not None:
                 held = run(
                     "SELECT number, id, quality FROM visits WHERE subject = ? AND camera = ? AND last >= ? AND first <= ?",
-                    (self._mark(visit.subject), visit.camera, visit.first - SAME_VISIT, visit.last + SAME_VISIT),
+                    (self._sqlite.mark(visit.subject), visit.camera, visit.first - SAME_VISIT, visit.last + SAME_VISIT),
                 ).fetchone()
             if held is None:
                 run(
@@ -186,16 +139,16 @@ class VisitFile:
                 (visit.first, visit.last, number),
             )
             if visit.subject is not None:
-                run("UPDATE visits SET subject = ? WHERE number = ?", (self._mark(visit.subject), number))
+                run("UPDATE visits SET subject = ? WHERE number = ?", (self._sqlite.mark(visit.subject), number))
             if jpeg is not None and visit.quality > quality:
                 data = None if visit.vector is None else np.ascontiguousarray(visit.vector, "<f4").tobytes()
                 run(
                     "UPDATE visits SET quality = ?, vector = ?, sum = ?, jpeg = ? WHERE number = ?",
                     (
                         visit.quality,
-                        self._seal(data, f"{_VECTOR} {id_}"),
+                        None if data is None else self._sqlite.seal(data, f"{_VECTOR} {id_}"),
                         None if data is None else zlib.crc32(data),
-                        self._seal(jpeg, f"{_PICTURE} {id_}"),
+                        self._sqlite.seal(jpeg, f"{_PICTURE} {id_}"),
                         number,
                     ),
                 )
@@ -208,9 +161,9 @@ class VisitFile:
         for number, id_, camera, first, last, subject, quality, data, checksum in self._rows(query, values):
             vector = None
             try:
-                name = subject if subject is None or self._vault is None else self._vault.unmark(subject)
+                name = None if subject is None else self._sqlite.unmark(subject)
                 if data is not None:
-                    plain = self._open(data, f"{_VECTOR} {id_}")
+                    plain = self._sqlite.open(data, f"{_VECTOR} {id_}")
                     vector = np.frombuffer(plain, "<f4") if zlib.crc32(plain) == checksum else None
             except SealBroken:
                 continue
@@ -218,14 +171,14 @@ class VisitFile:
         return found
 
     def of_subject(self, subject: str) -> list[KeptVisit]:
-        """All visits of somebody."""
-        return self.find("subject = ?", (self._mark(subject),))
+        """All visits of somebody; found without the index, which damage may have made incomplete."""
+        return self.find("+subject = ?", (self._sqlite.mark(subject),))
 
     def picture(self, number: int) -> bytes | None:
         """The picture of a visit."""
         for id_, jpeg in self._rows("SELECT id, jpeg FROM visits WHERE number = ?", (number,)):
             if jpeg is not None:
-                return self._open(jpeg, f"{_PICTURE} {id_}")
+                return self._sqlite.open(jpeg, f"{_PICTURE} {id_}")
         return None
 
     def count(self) -> int:
@@ -233,34 +186,26 @@ class VisitFile:
 
     def name(self, numbers: Iterable[int], subject: str | None) -> None:
         """Give visits a name, or none."""
-        mark = None if subject is None else self._mark(subject)
+        mark = None if subject is None else self._sqlite.mark(subject)
         with self._change() as run:
             for number in numbers:
                 run("UPDATE visits SET subject = ? WHERE number = ?", (mark, number))
 
     def rename(self, old: str, new: str) -> None:
         with self._change() as run:
-            run("UPDATE visits SET subject = ? WHERE subject = ?", (self._mark(new), self._mark(old)))
+            run("UPDATE visits SET subject = ? WHERE subject = ?", (self._sqlite.mark(new), self._sqlite.mark(old)))
 
     def erase(self, numbers: Iterable[int]) -> None:
         """Erase visits with their pictures and templates."""
         with self._change() as run:
             for number in numbers:
                 run("DELETE FROM visits WHERE number = ?", (number,))
-        self._checkpoint()
+        self._sqlite.checkpoint()
 
     def purge(self, before: float) -> int:
         """Erase the visits that ended before a time; how many."""
         with self._change() as run:
             gone = run("DELETE FROM visits WHERE last < ?", (before,)).rowcount
         if gone:
-            self._checkpoint()
+            self._sqlite.checkpoint()
         return int(gone)
-
-
-@contextmanager
-def _visit_errors() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise StorageError(f"the visits cannot be stored: {error}") from error

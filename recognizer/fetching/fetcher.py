@@ -24,6 +24,7 @@ from urllib.parse import urljoin
 
 from recognizer.core.errors import AddressRefused, FetchError, FetchFailed, FetchTimeout, FetchTooLarge, InvalidUrl
 from recognizer.core.origins import Address
+from recognizer.core.trust import trusting_context
 from recognizer.fetching.addresses import Interruption, Resolver, effective_address, is_public, resolve
 from recognizer.fetching.urls import WebUrl, parse_url
 
@@ -368,11 +369,7 @@ class Fetcher:
     def _tls_context(self) -> ssl.SSLContext:
         with self._tls_lock:
             if self._tls is None:
-                import certifi
-
-                context = ssl.create_default_context()
-                for file in filter(None, (certifi.where(), self._cafile)):
-                    context.load_verify_locations(file)
+                context = trusting_context(*filter(None, (self._cafile,)))
                 context.sslsocket_class = GuardedTlsSocket
                 self._tls = context
             return self._tls

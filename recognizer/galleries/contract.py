@@ -56,6 +56,21 @@ class Gallery(Protocol):
             Fewer are returned where fewer are enrolled.
         """
 
+    def cohort(self, probes: np.ndarray) -> np.ndarray:
+        """Return the distance of each probe from the gallery's cohort: the subjects that `cohort.members` gives.
+
+        Of each, the template of the photo whose id comes first is compared, so that all copies of a gallery give the same.
+
+        Parameters
+        ----------
+        probes : ndarray of float32, shape (m, dim)
+
+        Returns
+        -------
+        ndarray of float32, shape (m, c)
+            In no particular order.
+        """
+
     def templates(self, subject: str) -> list[Template]:
         """The templates of one subject."""
 

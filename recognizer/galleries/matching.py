@@ -35,6 +35,13 @@ def distances(probe: np.ndarray, templates: np.ndarray) -> np.ndarray:
     return apart
 
 
+def distances_between(probes: np.ndarray, templates: np.ndarray) -> np.ndarray:
+    """Euclidean distance of each of `probes` (m, d) from each of `templates` (n, d), by one matrix product; float32 (m, n)."""
+    squares = np.einsum("ij,ij->i", probes, probes)[:, None] + np.einsum("ij,ij->i", templates, templates)
+    apart: np.ndarray = np.sqrt(np.maximum(0, squares - 2 * (probes @ templates.T)))
+    return apart
+
+
 class IndexedVectors(Protocol):
     """An array, or something else that gives rows of vectors by a slice, or copies of some by their numbers."""
 

@@ -12,10 +12,10 @@ import numpy as np
 
 from recognizer.core.errors import EngineMismatch
 from recognizer.core.types import Candidate, Embedding, Template
-from recognizer.galleries import codes, matching
+from recognizer.galleries import codes, cohort, matching
 from recognizer.galleries.photo_ids import PhotoIds
 from recognizer.galleries.sketch import FIRST_MEASURED, WORTHWHILE, Preselection, Sketch
-from recognizer.galleries.vector_store import FirstRows, VectorStore
+from recognizer.galleries.vector_store import BLOCK, FirstRows, VectorStore
 
 _NONE = -1
 
@@ -61,7 +61,7 @@ class MemoryGallery:
         sketch_from: int = WORTHWHILE,
         folder: Path | None = None,
         with_codes: bool | None = None,
-        file_from: int = 1 << 19,
+        file_from: int = BLOCK,
     ):
         self.engine, self.dim = engine, dim
         self._lock = threading.Lock()
@@ -76,6 +76,8 @@ class MemoryGallery:
         self._last, self._counts = np.full(64, _NONE, np.int32), np.zeros(64, np.int32)
         self._before = np.full(64, _NONE, np.int32)
         self._rows = _Rows(self._new_store(), np.full(64, np.inf, np.float32), np.zeros(64, np.int32), [], PhotoIds(64), 0)
+        self._cohort: list[str] | None = None  # None until somebody asks, and after one of them has left
+        self._cohort_rows: tuple[object, np.ndarray] = (None, np.zeros(0, int))  # with the state of the gallery they are of
         self._sketch: Preselection | None = None
         self._sketch_from = sketch_from
         self._sketching: threading.Thread | None = None
@@ -199,6 +201,8 @@ class MemoryGallery:
                 if number >= len(self._last):
                     self._last, self._counts = _larger(self._last, number + 1, _NONE), _larger(self._counts, number + 1, 0)
             self._ids[subject] = number
+            if self._cohort is not None and cohort.joins(subject, self._cohort):
+                self._cohort = cohort.members([*self._cohort, subject])
         return number
 
     def _make_room(self, more: int) -> tuple[int, int]:
@@ -286,6 +290,8 @@ class MemoryGallery:
         self._last[number], self._counts[number] = before, len(chain)
         if not chain:  # the name must not stay
             del self._ids[subject]
+            if self._cohort is not None and subject in self._cohort:
+                self._cohort = None
             self._rows.names[number] = ""
             self._free.append(number)
 
@@ -373,6 +379,23 @@ class MemoryGallery:
         everything = FirstRows(rows.store, n)
         [found] = matching.nearest_rows(probe[None], everything, rows.squares[:n], rows.owners[:n], k)
         return found
+
+    def cohort(self, probes: np.ndarray) -> np.ndarray:
+        probes = np.ascontiguousarray(probes, np.float32).reshape(-1, self.dim)
+        with self._lock:
+            vectors = self._rows.store.take(self._rows_of_cohort())
+        return matching.distances_between(probes, vectors)
+
+    def _rows_of_cohort(self) -> np.ndarray:
+        if self._cohort is None:
+            self._cohort = cohort.members(self._ids)
+        state, rows = self._cohort_rows
+        now = self._changes, self._rows.count
+        if state != now:
+            photos = self._rows.photos
+            rows = np.array([min(self._chain(each), key=photos.__getitem__) for each in self._cohort], int)
+            self._cohort_rows = now, rows
+        return rows
 
     def templates(self, subject: str) -> list[Template]:
         with self._lock:

@@ -7,6 +7,7 @@ nothing of it is left when the process ends, however it ends.
 from __future__ import annotations
 
 import mmap
+import os
 import tempfile
 import weakref
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ BLOCK = 1 << 16
 #: The file's pages are given back to the system, which keeps them as long as it has memory, when about so many bytes of them
 #: for each row are mapped. A row that is read maps 64 kB: Linux maps the pages around it as well.
 _MAPPED_PER_ROW, _MAPPED_BY_READING = 48, 1 << 16
+#: No less than so many bytes are mapped before, or half of a smaller file.
+_MAPPED_LEAST = 1 << 28
 
 
 class VectorStore:
@@ -43,25 +46,24 @@ class VectorStore:
 
     @property
     def on_disk(self) -> bool:
-        """Whether the rows are in a file."""
-        return self._file is not None
+        """Whether rows are in a file."""
+        return bool(self._maps)
 
     def __len__(self) -> int:
         """Rows that there is room for."""
         return len(self._blocks) * BLOCK
 
     def reserve(self, count: int) -> None:
-        """Make room for `count` rows. If a file cannot be made, memory is used."""
+        """Make room for `count` rows. If a file cannot be made, or the disk is full, memory is used."""
         if self._file is None and self._folder is not None and count >= self._file_from:
             self._move_to_file()
         while len(self) < count:
             self._blocks.append(self._block())
 
     def _block(self) -> np.ndarray:
-        if self._file is None:
-            return np.zeros((BLOCK, self.dim), np.float32)  # of which the system gives the pages that are written to
         size, start = BLOCK * self.dim * 4, len(self._maps) * BLOCK * self.dim * 4
-        self._file.truncate(start + size)
+        if self._file is None or not _allocate(self._file, start, size):
+            return np.zeros((BLOCK, self.dim), np.float32)  # of which the system gives the pages that are written to
         self._maps.append(mmap.mmap(self._file.fileno(), size, offset=start))
         return np.frombuffer(self._maps[-1], np.float32).reshape(BLOCK, self.dim)
 
@@ -77,6 +79,8 @@ class VectorStore:
         self._file = file
         for number, block in enumerate(self._blocks):
             moved = self._block()
+            if len(self._maps) == number:  # there is no room for it
+                break
             moved[:] = block
             self._blocks[number] = moved
         self.release()
@@ -131,8 +135,24 @@ class VectorStore:
     def _note_read(self, count: int) -> None:
         if self._file is not None:
             self._read += count * _MAPPED_BY_READING
-            if self._read > max(_MAPPED_PER_ROW * len(self), 1 << 28):
+            half = len(self) * self.dim * 2
+            if self._read > max(_MAPPED_PER_ROW * len(self), min(half, _MAPPED_LEAST)):
                 self.release()
+
+
+def _allocate(file: BinaryIO, start: int, size: int) -> bool:
+    """Make a file longer; whether the disk has the room.
+
+    Without allocating, a mapped page that the disk has no room for would end the process when it is written to.
+    """
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), start, size)
+        else:
+            file.truncate(start + size)
+    except OSError:
+        return False
+    return True
 
 
 class FirstRows:

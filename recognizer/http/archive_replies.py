@@ -54,6 +54,7 @@ def found(archive: KeptArchive, result: ArchiveResult, *, whole_paths: bool = Fa
                 "distance": round(each.distance, 4),
                 "false_match_rate": float(f"{archive.rate(each.distance):.3g}"),
                 "box": face.box.to_dict(),
+                "time_s": None if face.seconds is None else round(face.seconds, 3),
                 "quality": round(face.quality, 3),
                 "width": None if photo is None else photo.width,
                 "height": None if photo is None else photo.height,

@@ -20,6 +20,7 @@ from recognizer.access.opening_access import open_access, open_signing
 from recognizer.access.refusals import Refusals
 from recognizer.access.sessions import Sessions
 from recognizer.core import logs, tracing
+from recognizer.core.collecting import collecting_later
 from recognizer.core.errors import DatabaseAway, RecognizerError, SettingsError, Starting
 from recognizer.core.metrics import Metrics
 from recognizer.core.progress import Progress
@@ -160,7 +161,8 @@ class Site:
 
     def _make(self, progress: Progress) -> Service:
         if self._made is None:
-            self._made = make_service(self.settings, progress.download, self.metrics, self.database)
+            with collecting_later(freeze=False):
+                self._made = make_service(self.settings, progress.download, self.metrics, self.database)
         if self._closing:
             self._made.groups.interrupt()
         return self._made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from recognizer.core.errors import (
     AccessError,
+    ActionFailed,
     AddressRefused,
     AuditBroken,
     BackupBroken,
@@ -12,6 +13,7 @@ from recognizer.core.errors import (
     Busy,
     CameraUnavailable,
     Conflict,
+    DamageRepaired,
     DecoderUnavailable,
     EngineMismatch,
     FaceError,
@@ -59,9 +61,11 @@ STATUS = {
     RateLimited: 429,
     NotFound: 404,
     Conflict: 409,
+    ActionFailed: 502,
     CameraUnavailable: 503,
     Busy: 503,
     StorageError: 507,
+    DamageRepaired: 503,
     SealBroken: 500,
     AuditBroken: 500,
     BackupBroken: 500,

@@ -35,7 +35,7 @@ from recognizer.http import connections, framing
 from recognizer.http.bodies import TOO_LARGE
 from recognizer.http.connections import MAX_HEADER_BYTES, After, Connection, Connections, Phase
 
-ENDLESS = ("multipart/x-mixed-replace", "text/event-stream")
+ENDLESS = ("multipart/x-mixed-replace", "multipart/mixed", "text/event-stream")
 #: Bytes of an endless reply that the kernel may hold: what was sent and not acknowledged, and of it, what was not even sent.
 STREAM_BUFFER, STREAM_UNSENT = 128 * 1024, 16 * 1024
 #: Seconds that a client of an endless reply may take for one chunk of it.

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from recognizer.core.disk import disk_errors
-from recognizer.core.errors import StorageError
-from recognizer.core.files import own_folder
-from recognizer.core.sealed_sqlite import must_reseal, prepare, transaction
+from recognizer.core.sealed_sqlite import NAME, SealedSqlite, SealedTables
 from recognizer.core.vault import Vault
 from recognizer.jobs.job_store import JobStore, Run
 
 #: The file's name in the state folder.
 JOBS_FILE = "jobs.sqlite"
 VERSION = 1
-_LOCKED_SECONDS = 30.0
 _TABLES = """
 CREATE TABLE IF NOT EXISTS job (
     id TEXT PRIMARY KEY, operation TEXT NOT NULL, options BLOB NOT NULL, state TEXT NOT NULL, made REAL NOT NULL, begun REAL,
@@ -40,6 +35,38 @@ CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWI
 """
 
 
+def _tidy(connection: sqlite3.Connection) -> None:
+    """Count the photos of each job anew; what belongs to no job any more is deleted."""
+    run = connection.execute
+    run("DELETE FROM job_photo WHERE job NOT IN (SELECT id FROM job)")
+    run(
+        "DELETE FROM job_name WHERE NOT EXISTS "
+        "(SELECT 1 FROM job_photo p WHERE p.job = job_name.job AND p.place = job_name.place)"
+    )
+    of_it = "SELECT count(*) FROM job_photo p WHERE p.job = job.id"
+    run(f"UPDATE job SET photos = ({of_it}), done = ({of_it} AND state = 'done'), failed = ({of_it} AND state = 'failed')")
+    run("UPDATE job SET state = 'done', ended = ? WHERE state = 'running' AND done + failed >= photos", (time.time(),))
+
+
+_STORED = SealedTables(
+    "the jobs are",
+    VERSION,
+    _TABLES,
+    {
+        "job": {"options": "job{id}"},
+        "job_photo": {
+            "source": "job source {job}/{place}",
+            "photo": "job photo {job}/{place}",
+            "result": "job result {job}/{place}",
+            "subject": NAME,
+        },
+        "job_name": {"name": NAME},
+    },
+    before="PRAGMA auto_vacuum = INCREMENTAL",  # the space of photos is given back
+    tidy=_tidy,
+)
+
+
 class JobFile(JobStore):
     """The file of the jobs.
 
@@ -56,98 +83,32 @@ class JobFile(JobStore):
 
     def __init__(self, path: Path | str, vault: Vault | None = None):
         super().__init__(vault)
-        self._lock = threading.RLock()
-        if str(path) != ":memory:":
-            with disk_errors("the state folder cannot be used"):
-                own_folder(Path(path).parent)
-        with _job_errors():
-            self._connection = sqlite3.connect(
-                str(path), timeout=_LOCKED_SECONDS, check_same_thread=False, isolation_level=None
-            )
-            try:
-                self._prepare()
-            except BaseException:
-                self._connection.close()
-                raise
-
-    def _prepare(self) -> None:
-        self._connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # the space of photos is given back
-        prepare(self._connection, "the jobs were", VERSION, _TABLES)
-        found = self._connection.execute("SELECT value FROM meta WHERE name = 'key'").fetchone()
-        held = found[0] if found else None
-        if must_reseal("the jobs are", held, self._vault):
-            self._reseal(held, plain=False)
+        self._sqlite = SealedSqlite(path, _STORED, vault)
 
     def close(self) -> None:
-        with self._lock:
-            self._connection.close()
+        self._sqlite.close()
 
     @contextmanager
     def _change(self) -> Iterator[Run]:
-        with self._lock, _job_errors():
-            with transaction(self._connection):
-                yield self._run
+        with self._sqlite.change() as connection:
 
-    def _run(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        return self._connection.execute(statement, values).fetchall()
+            def run(statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+                return connection.execute(statement, values).fetchall()
+
+            yield run
 
     def _now(self, run: Run) -> float:
         return time.time()
 
     def _erased(self) -> None:
-        with self._lock, _job_errors():
-            self._run("PRAGMA incremental_vacuum")
-            self._run("PRAGMA wal_checkpoint(TRUNCATE)")  # overwrites what the journal still holds
+        self._sqlite.rows("PRAGMA incremental_vacuum")
+        self._sqlite.checkpoint()
 
-    # -- another key --------------------------------------------------------------------------------------------
-
-    def _reseal(self, held: str | None, plain: bool) -> None:
-        """Rewrite what is encrypted with the key `held`, or not at all, with the current key, or in plain."""
-        vault = self._vault
-        if vault is None:
-            return
-
-        def mark(name: str | None) -> str | None:
-            if name is None:
-                return None
-            name = name if held is None else vault.unmark(name, held)
-            return name if plain else vault.mark(name)
-
-        def data(sealed: bytes | None, purpose: str) -> bytes | None:
-            opened = sealed if sealed is None or held is None else vault.open(sealed, purpose)
-            return opened if opened is None or plain else vault.seal(opened, purpose)
-
-        with self._change() as run:
-            for id_, options in run("SELECT id, options FROM job"):
-                run("UPDATE job SET options = ? WHERE id = ?", (data(options, f"job{id_}"), id_))
-            for job, place in run("SELECT job, place FROM job_photo"):
-                row = run("SELECT source, photo, result, subject FROM job_photo WHERE job = ? AND place = ?", (job, place))[0]
-                parts = [
-                    data(row[number], f"job {part} {job}/{place}") for number, part in enumerate(("source", "photo", "result"))
-                ]
-                run(
-                    "UPDATE job_photo SET source = ?, photo = ?, result = ?, subject = ? WHERE job = ? AND place = ?",
-                    (*parts, mark(row[3]), job, place),
-                )
-            for (name,) in run("SELECT DISTINCT name FROM job_name"):
-                run("UPDATE job_name SET name = ? WHERE name = ?", (mark(name), name))
-            run("DELETE FROM meta WHERE name = 'key'")
-            if not plain:
-                run("INSERT INTO meta VALUES ('key', ?)", (vault.current,))
-        self._run("VACUUM")
-        self._run("PRAGMA wal_checkpoint(TRUNCATE)")
+    def leave_out_broken(self) -> None:
+        """Delete what cannot be decrypted, whoever it is about."""
+        self._sqlite.leave_out_broken()
 
     def decrypt(self) -> None:
         """Decrypt everything; the vault is not used any longer."""
-        held = self._run("SELECT value FROM meta WHERE name = 'key'")
-        if held:
-            self._reseal(held[0][0], plain=True)
+        self._sqlite.decrypt()
         self._vault = None
-
-
-@contextmanager
-def _job_errors() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise StorageError(f"the jobs cannot be stored: {error}") from error

@@ -75,6 +75,9 @@ class JobStore(ABC):
     def close(self) -> None:
         """Close what was opened."""
 
+    def leave_out_broken(self) -> None:  # noqa: B027, a database has its own ways
+        """Delete what cannot be decrypted, whoever it is about, where jobs are in a file."""
+
     # -- encryption ---------------------------------------------------------------------------------------------
 
     def _mark(self, name: str | None) -> str | None:

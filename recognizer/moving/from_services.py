@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from recognizer.core.errors import FetchFailed, ImageTooLarge, InvalidUrl, PhotoNotFound
+from recognizer.core.trust import trusting_session
 from recognizer.moving.from_files import from_folders, read_file
 from recognizer.moving.incoming import Incoming
 
@@ -36,7 +37,7 @@ def from_compreface(url: str, key: str, max_bytes: int) -> list[Incoming]:
     FetchFailed
         It cannot be reached, refuses the key, or answers something else.
     """
-    session, base = _session(), _base(url) + "/api/v1/recognition/faces"
+    session, base = trusting_session(), _base(url) + "/api/v1/recognition/faces"
     session.headers["x-api-key"] = key
     found: list[Incoming] = []
     for page in range(_MOST_PAGES):
@@ -76,7 +77,7 @@ def from_deepstack(url: str, key: str, photos: Path | None, max_bytes: int) -> l
     ------
     InvalidUrl, FetchFailed, InvalidParameter
     """
-    reply = _ask(_session(), "POST", _base(url) + "/v1/vision/face/list", data={"api_key": key})
+    reply = _ask(trusting_session(), "POST", _base(url) + "/v1/vision/face/list", data={"api_key": key})
     names = _json(reply).get("faces")
     if not isinstance(names, list):
         raise FetchFailed("expected a list of faces; is this DeepStack?")
@@ -97,7 +98,7 @@ def from_azure(url: str, key: str, photos: Path | None, max_bytes: int) -> list[
     ------
     InvalidUrl, FetchFailed, InvalidParameter
     """
-    session, base = _session(), _base(url)
+    session, base = trusting_session(), _base(url)
     if "persongroups/" not in base:
         raise InvalidUrl("expected the address of a group, such as https://HOST/face/v1.0/persongroups/GROUP")
     session.headers["Ocp-Apim-Subscription-Key"] = key
@@ -157,12 +158,6 @@ def _missing(name: str) -> Callable[[], bytes]:
         raise PhotoNotFound(f"the service keeps no photos: put some of {name!r} into a folder of that name, and use --photos")
 
     return read
-
-
-def _session() -> Session:
-    import requests
-
-    return requests.Session()
 
 
 def _base(url: str) -> str:

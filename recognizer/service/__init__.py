@@ -71,7 +71,7 @@ from recognizer.photos import sandbox
 from recognizer.service import health
 from recognizer.service.archive_service import KeptArchive
 from recognizer.service.attribute_finder import AttributeFinder
-from recognizer.service.delivering import deliver
+from recognizer.service.delivering import deliver, rule_actions
 from recognizer.service.detected_faces import FaceStore
 from recognizer.service.dlib_descriptions import DlibDescriptions
 from recognizer.service.erasures import Erasures
@@ -86,6 +86,7 @@ from recognizer.service.node_work import NodeWork
 from recognizer.service.object_finder import ObjectFinder
 from recognizer.service.other_servers import OtherServers
 from recognizer.service.recognition import Recognition
+from recognizer.service.rule_service import KeptRules
 from recognizer.service.shared_groups import SharedGroups
 from recognizer.service.snapshots import SnapshotKeeper
 from recognizer.service.stranger_service import KeptStrangers
@@ -93,12 +94,14 @@ from recognizer.service.subject_holdings import (
     ArchiveHolding,
     AuditNamesHolding,
     BinHolding,
+    DamagedFilesHolding,
     DetectedFacesHolding,
     EnrolledHolding,
     EventsHolding,
     JobsHolding,
     LeftoversHolding,
     OtherCachesHolding,
+    RulesHolding,
     SnapshotHolding,
     StrangersHolding,
     VisitsHolding,
@@ -108,6 +111,7 @@ from recognizer.service.subjects import Subjects
 from recognizer.service.tuning import Tuning
 from recognizer.service.video_service import Video
 from recognizer.service.visit_service import KeptVisits
+from recognizer.video.sources.camera_settings_file import CameraSettingsFile
 from recognizer.video.sources.cameras import Cameras
 from recognizer.video.sources.reach import Reach
 from recognizer.video.sources.shared_cameras import SharedCameras
@@ -181,7 +185,9 @@ class Service:
         )
         #: Faces that clients of other services ask about by an id.
         self.detected_faces = FaceStore()
-        self.archive = KeptArchive(state, self._bulk, self.gallery, self.matcher, self.vault, settings.archive_files)
+        self.archive = KeptArchive(
+            state, self._bulk, self.gallery, self.matcher, self.vault, settings.archive_files, settings.archive_video_minutes
+        )
         self.finder = ObjectFinder(settings.models_dir, settings.object_threshold)
         self.attribute_finder = AttributeFinder(settings.models_dir, settings.attributes)
         self.recognition = Recognition(
@@ -197,6 +203,7 @@ class Service:
             self.strangers.offer,
         )
         self.dlib_descriptions = DlibDescriptions(engine, pool, rules, settings.provider)
+        self.camera_settings = None if self.is_shared else CameraSettingsFile(state / "camera-settings.json")
         self.events = KeptEvents(
             state / "events",
             settings.events,
@@ -205,6 +212,8 @@ class Service:
             self.vault,
             self._is_enrolled,
             announced=settings.events and settings.mqtt_url is not None,
+            scenes=settings.event_scenes,
+            unknown_quality=lambda camera: self.video.settings_of(camera).unknown_quality,
         )
         self._other_caches = other_caches = OtherCachesHolding(enrolment, [state / name for name in reseal.CACHES[1:]])
         self.visits = KeptVisits(
@@ -228,6 +237,17 @@ class Service:
             self.others.learn,
             audit,
             self.vault,
+        )
+        #: What happens when people come or go at the cameras.
+        self.rules = KeptRules(
+            state,
+            self.events,
+            lambda: rule_actions(settings, self._camera_names),
+            self._camera_names,
+            lambda: self.groups,
+            audit,
+            self.vault,
+            self.is_shared,
         )
         #: What other nodes erased and renamed, still to be done here; None where there is one server.
         self.node_work: NodeWork | None = None
@@ -291,6 +311,7 @@ class Service:
             metrics,
             frozenset(settings.attributes) if settings.event_attributes else frozenset(),
             self._group_vision,
+            self.camera_settings,
         )
         if metrics is not None:
             health.show(self, metrics)
@@ -304,11 +325,13 @@ class Service:
             self._other_caches,
             *([] if shared is None else [SnapshotHolding(shared)]),
             EventsHolding(self.events, prefix=prefix),
+            RulesHolding(self.rules, prefix=prefix),
             WaitingPicturesHolding(self.strangers, lambda: self.video.sightings),
             StrangersHolding(self.strangers, lambda: self.matcher.one_to_one),
             DetectedFacesHolding(self.detected_faces, lambda: self.matcher.one_to_one),
             VisitsHolding(self.visits, prefix=prefix),
             ArchiveHolding(self.archive, prefix=prefix),
+            DamagedFilesHolding(self.settings.state_dir, self.audit),
             LeftoversHolding(enrolment, self.settings.state_dir),
         ]
 
@@ -383,6 +406,8 @@ class Service:
             self._find_objects,
             reader=self.attribute_finder.reader if self.settings.attributes else None,
             forced=group.enrolment.is_forced,
+            lowerings=group.matcher.lowerings,
+            threshold_at=group.matcher.threshold_at,
         )
 
     def _group_vision(self, name: str) -> GroupVision:
@@ -408,6 +433,9 @@ class Service:
             return bool(self.groups.get(group if separator else None).gallery.templates(person))
         except RecognizerError:
             return False
+
+    def _camera_names(self) -> dict[str, str]:
+        return {each.id: each.name or each.id for each in self.video.cameras.all()}
 
     def _bulk(self) -> BulkSettings:
         """How the photos of the archive are read and described."""
@@ -537,6 +565,7 @@ class Service:
         SettingsError, StorageError
         """
         deliver(self.settings, self.events, self.video, self.gallery, self.recognition, self.matcher)
+        self.rules.start()
         try:
             self.strangers.look_after()
         except StorageError as error:  # recognition works without them
@@ -563,6 +592,7 @@ class Service:
             self.sweep.close()
         self.jobs.close()
         self.video.end_live()
+        self.rules.close()
         self.events.close()  # after the cameras: their people leave now
         self.strangers.close()
         self.visits.close()

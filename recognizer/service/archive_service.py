@@ -43,13 +43,14 @@ from recognizer.core.priorities import lower_thread_priority
 from recognizer.core.types import Box
 from recognizer.core.vault import Vault
 from recognizer.enrolment.bulk import BulkSettings
-from recognizer.enrolment.cache import photo_id
+from recognizer.enrolment.cache import FileStamp, photo_id
 from recognizer.enrolment.examination import THUMBNAIL, thumbnail
 from recognizer.events.sightings import AROUND
 from recognizer.galleries import clustering
 from recognizer.galleries.contract import Gallery
 from recognizer.photos import images
 from recognizer.service.matcher import Matcher
+from recognizer.video.sources.recording import frame_at
 
 log = logging.getLogger("recognizer.archive")
 
@@ -129,6 +130,8 @@ class KeptArchive:
     vault : Vault, optional
     allowed : Path, optional
         The folder that must contain folders which are added over the API; None if none may be.
+    video_minutes : int
+        How much of each video is read; 0 for no videos.
     """
 
     def __init__(
@@ -139,7 +142,9 @@ class KeptArchive:
         matcher: Matcher,
         vault: Vault | None,
         allowed: Path | None,
+        video_minutes: int = 0,
     ):
+        self._video_minutes = video_minutes
         self._state, self._settings, self._vault, self._allowed = state, settings, vault, allowed
         self._gallery, self._matcher = gallery, matcher
         self._lock = threading.RLock()
@@ -305,7 +310,14 @@ class KeptArchive:
 
         with updating.updating_alone(self._state):
             try:
-                made = ArchiveUpdate(file, self._settings(), self._grouping_limit, ProgressRate(report), self._ended)
+                made = ArchiveUpdate(
+                    file,
+                    self._settings(),
+                    self._grouping_limit,
+                    ProgressRate(report),
+                    self._ended,
+                    self._video_minutes * 60.0,
+                )
                 found = made.run(only)
                 if found.complete:
                     self.recognise()
@@ -461,15 +473,44 @@ class KeptArchive:
                 return data, path
         raise PhotoNotFound("the archive has no such photo, or its file is not there at the moment", photo=photo)
 
-    def shown_photo(self, photo: str) -> bytes:
-        """A photo as a JPEG of at most `SHOWN_SIDE` pixels.
+    def shown_photo(self, photo: str, seconds: float | None = None) -> bytes:
+        """A photo, or the frame of a video at a time, as a JPEG of at most `SHOWN_SIDE` pixels.
+
+        Parameters
+        ----------
+        seconds : float, optional
+            From the beginning of a video; by default that of its first face.
 
         Raises
         ------
         PhotoNotFound, ImageError
         """
-        image = self._decoded(self.photo_data(photo)[0], SHOWN_SIDE)
+        if seconds is None:
+            seconds = next((each.seconds for each in self.file.faces_on(photo) if each.seconds is not None), 0.0)
+        image = self._picture(photo, seconds, SHOWN_SIDE)
         return images.encode_jpeg(images.resize(image.pixels, SHOWN_SIDE), quality=85)
+
+    def _picture(self, photo: str, seconds: float | None, long_side: int) -> images.Image:
+        """A photo, or a frame of a video, at least so large if it is that large.
+
+        Raises
+        ------
+        PhotoNotFound, ImageError
+        """
+        known = self.file.photo(photo)
+        if known is None or known.seconds is None:
+            return self._decoded(self.photo_data(photo)[0], long_side)
+        for path, stamp in self.file.stamps_of(photo).items():
+            try:  # an unchanged file has the content that the update read; reading all of it again could take minutes
+                if FileStamp.of(Path(path).stat()) != stamp:
+                    continue
+            except OSError as error:
+                log.debug("a video of the archive cannot be read: %s", disk_reason(error))
+                continue
+            pixels = frame_at(Path(path), min(seconds or 0.0, known.seconds))
+            height, width = pixels.shape[:2]
+            return images.Image(images.resize(pixels, long_side), width, height, "array")
+        raise PhotoNotFound("the archive has no such photo, or its file is not there at the moment", photo=photo)
 
     def _decoded(self, data: bytes, long_side: int) -> images.Image:
         settings = self._settings()
@@ -499,10 +540,9 @@ class KeptArchive:
         if kept is not None:
             return kept
         photo = self.file.photo(key.photo)
-        data, _ = self.photo_data(key.photo)
         longest = max(photo.width or 1, photo.height or 1) if photo else 1
         side = round(longest * min(1.0, 2 * THUMBNAIL / max(face.box.width, face.box.height)))
-        made = thumbnail(self._decoded(data, max(side, THUMBNAIL)), face.box)
+        made = thumbnail(self._picture(key.photo, face.seconds, max(side, THUMBNAIL)), face.box)
         self.file.put_thumbnail(key, made)
         return made
 
@@ -514,8 +554,7 @@ class KeptArchive:
         PictureNotFound, PhotoNotFound, ImageError
         """
         face = self.face(key)
-        data, _ = self.photo_data(key.photo)
-        image = self._decoded(data, 100_000)
+        image = self._picture(key.photo, face.seconds, 100_000)
         height, width = image.pixels.shape[:2]
         fx, fy = width / image.width, height / image.height
         reach = AROUND * max(face.box.width, face.box.height)
@@ -578,6 +617,7 @@ class KeptArchive:
                         "photo": face.key.photo,
                         "files": self.file.paths_of([face.key.photo])[face.key.photo],
                         "box": face.box.to_dict(),
+                        "time_s": face.seconds,
                         "taken": None if photo is None else shown_time(photo.taken),
                         "group_id": id_,
                         "vector": [float(value) for value in face.vector],

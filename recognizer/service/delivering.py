@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from recognizer.events.delivery import Delivery
     from recognizer.events.event_log import EventLog
     from recognizer.events.frigate import FrigateApi
+    from recognizer.events.mqtt_broker import Broker
+    from recognizer.rules.rule_actions import RuleActions
 
 log = logging.getLogger("recognizer.events")
 
@@ -37,7 +40,7 @@ def deliver(
     SettingsError, StorageError
     """
     from recognizer.events.frigate import Frigate, FrigateOptions
-    from recognizer.events.mqtt import Mqtt, MqttOptions, parse_broker
+    from recognizer.events.mqtt import Mqtt, MqttOptions
     from recognizer.events.webhooks import Webhook, WebhookRules, key_of
 
     if settings.frigate_url:
@@ -58,8 +61,7 @@ def deliver(
         except RecognizerError as error:
             raise SettingsError(f"webhooks: URL {number} cannot be used: {error.message}") from None
     if settings.mqtt_url:
-        password = _secret(None, settings.mqtt_password_file, "mqtt_password")
-        broker = parse_broker(settings.mqtt_url, password, str(settings.mqtt_ca_file) if settings.mqtt_ca_file else None)
+        broker = _broker(settings)
         discovery = "" if settings.mqtt_discovery == "none" else settings.mqtt_discovery
         twice = settings.mqtt_double_take
         options = MqttOptions(settings.mqtt_prefix, discovery, __version__, double_take=twice)
@@ -75,6 +77,35 @@ def deliver(
             look = lambda photo: findings(recognition.describe(photo), matcher)  # noqa: E731
             sinks.append(Frigate(hub.log, broker, api, look, following))
     hub.deliver_to([*sinks, *_queues(settings, hub.log)])
+
+
+def rule_actions(settings: Settings, camera_names: Callable[[], dict[str, str]]) -> RuleActions:
+    """What does what rules say, by these settings.
+
+    Raises
+    ------
+    SettingsError
+    """
+    from recognizer.events.webhooks import key_of
+    from recognizer.rules.rule_actions import RuleActions
+
+    secret = _secret(settings.webhook_secret, settings.webhook_secret_file, "webhook_secret")
+    reserved = [settings.mqtt_prefix, *([] if settings.mqtt_discovery == "none" else [settings.mqtt_discovery])]
+    return RuleActions(
+        Fetcher(allow=settings.webhook_allow, timeout=settings.fetch_timeout),
+        settings.webhook_allow,
+        key_of(secret) if secret else None,
+        _broker(settings) if settings.mqtt_url else None,
+        reserved,
+        lambda camera: camera_names().get(camera, camera),
+    )
+
+
+def _broker(settings: Settings) -> Broker:
+    from recognizer.events.mqtt_broker import parse_broker
+
+    password = _secret(None, settings.mqtt_password_file, "mqtt_password")
+    return parse_broker(settings.mqtt_url or "", password, _path(settings.mqtt_ca_file))
 
 
 def _queues(settings: Settings, events: EventLog) -> list[Delivery]:

@@ -19,6 +19,7 @@ from recognizer.events.event_sealing import find_events, read_thumbnail
 from recognizer.events.last_seen import LastSeen, SeenPerson
 from recognizer.events.mqtt import Mqtt
 from recognizer.events.mqtt_announced import forget_topics, topics_about
+from recognizer.events.visit_file import KeptVisit
 
 log = logging.getLogger("recognizer.events")
 
@@ -42,8 +43,12 @@ class KeptEvents:
         Encrypts them.
     enrolled : callable, optional
         Whether a name is enrolled.
+    unknown_quality : callable
+        Returns the least quality of an unknown person's picture at a camera, by its id; None for that of the rules.
     announced : bool
         Whether an MQTT broker retains who is present: then the process that is connected to it removes topics with names.
+    scenes : bool
+        Whether events get a picture of the whole scene.
     """
 
     def __init__(
@@ -55,7 +60,11 @@ class KeptEvents:
         vault: Vault | None,
         enrolled: Callable[[str], bool] | None = None,
         announced: bool = False,
+        scenes: bool = False,
+        unknown_quality: Callable[[str], float | None] = lambda camera: None,
     ):
+        self._scenes = scenes
+        self._unknown_quality = unknown_quality
         self._folder, self.wanted, self._rules, self._retention, self._vault = folder, wanted, rules, retention, vault
         self._enrolled, self._announced = enrolled, announced
         self._hub: Events | None = None
@@ -74,7 +83,15 @@ class KeptEvents:
             raise EventsOff("no events are kept: the setting RECOGNIZER_EVENTS is off")
         with self._lock:
             if self._hub is None:
-                self._hub = Events(self._folder, self._rules, self._retention, vault=self._vault, enrolled=self._enrolled)
+                self._hub = Events(
+                    self._folder,
+                    self._rules,
+                    self._retention,
+                    vault=self._vault,
+                    enrolled=self._enrolled,
+                    scenes=self._scenes,
+                    unknown_quality=self._unknown_quality,
+                )
             return self._hub
 
     def get(self, number: int) -> dict:
@@ -123,11 +140,15 @@ class KeptEvents:
         return find_events(self._folder, name, self._vault)
 
     def pictures(self, events: Sequence[dict]) -> Iterator[tuple[str, bytes]]:
-        """A file name and the JPEG, of each event that has one."""
+        """A file name and the JPEG, of each event that has one; that of the scene only if it shows nobody else's face."""
         for event in events:
             picture = read_thumbnail(self._folder, event["id"], self._vault)
             if picture is not None:
                 yield f"{event['id']}.jpg", picture
+            if event.get("scene_faces") == 1:
+                scene = read_thumbnail(self._folder, event["id"], self._vault, scene=True)
+                if scene is not None:
+                    yield f"{event['id']}-scene.jpg", scene
 
     def export(self, name: str) -> tuple[list[dict], Iterator[tuple[str, bytes]]]:
         """Every event about a subject, and their pictures."""
@@ -151,6 +172,25 @@ class KeptEvents:
                 self.hub.name_unknown(name, visits)
         except StorageError as error:
             log.warning("earlier events of a stranger were not named: %s", error.message)
+
+    def correct(self, visit: KeptVisit, name: str | None) -> None:
+        """Give the events of a visit the name that the visit is corrected to; events that cannot be written stay.
+
+        Parameters
+        ----------
+        visit : KeptVisit
+            As it was before.
+        name : str or None
+        """
+        try:
+            if not self.wanted or visit.subject == name:
+                return
+            if visit.subject is not None:
+                self.hub.correct(visit.camera, visit.first, visit.last, visit.subject, name)
+            elif name is not None:
+                self.hub.name_unknown(name, [visit.id])
+        except StorageError as error:
+            log.warning("the events of a visit were not corrected: %s", error.message)
 
     def erase(self, name: str) -> None:
         """Erase a subject, who must not be enrolled any more, from the events, also if another process writes them.

@@ -54,20 +54,20 @@ class GroupVision:
         found = self._now()
         return (self._serial << 40) + (0 if found is None else found.generation)
 
-    def detect(self, image: Image) -> Faces:
-        return self._base.detect(image)
+    def detect(self, image: Image, min_face: int | None = None) -> Faces:
+        return self._base.detect(image, min_face)
 
     def describe(self, image: Image, faces: Faces, qualities: Sequence[Quality]) -> tuple[np.ndarray, Sequence[Comparability]]:
         return self._base.describe(image, faces, qualities)
 
-    def match(self, vectors: np.ndarray) -> list[Match]:
+    def match(self, vectors: np.ndarray, stranger_rate: float | None = None) -> list[Match]:
         found = self._now()
         if found is None:
-            return [self._base.decide([]) for _ in vectors]
-        return [self._named(match) for match in found.match(vectors)]
+            return [self._base.decide([], stranger_rate) for _ in vectors]
+        return [self._named(match) for match in found.match(vectors, stranger_rate)]
 
-    def decide(self, candidates: Sequence[Candidate]) -> Match:
-        return (self._now() or self._base).decide(candidates)
+    def decide(self, candidates: Sequence[Candidate], stranger_rate: float | None = None) -> Match:
+        return (self._now() or self._base).decide(candidates, stranger_rate)
 
     def _named(self, match: Match) -> Match:
         candidates = tuple(replace(each, subject=self._prefix + each.subject) for each in match.candidates)

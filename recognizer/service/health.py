@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from recognizer import __version__
 from recognizer.core.errors import RecognizerError
 from recognizer.core.metrics import Metrics
+from recognizer.core.sealed_sqlite import SET_ASIDE, set_aside_files
 from recognizer.enrolment.shared_enrolment import SharedEnrolment
 from recognizer.jobs.job_model import STATES as JOB_STATES
 
@@ -61,6 +62,7 @@ def report(service: Service) -> dict:
         "visits": _if_readable(service.visits.counts),
         "archive": _if_readable(service.archive.status),
         "jobs": _if_readable(service.jobs.counts),
+        "damaged": [file.name.removesuffix(SET_ASIDE) for file in set_aside_files(service.settings.state_dir)],
         **_database(service),
     }
 

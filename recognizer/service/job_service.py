@@ -31,6 +31,7 @@ from recognizer.core.errors import (
 from recognizer.core.geometry import inside
 from recognizer.core.pool import Pool
 from recognizer.core.priorities import lower_thread_priority
+from recognizer.core.sealed_sqlite import remove_old_set_aside
 from recognizer.core.vault import Vault
 from recognizer.core.wording import plural
 from recognizer.database.connection import Database
@@ -323,6 +324,7 @@ class KeptJobs:
 
     def purge(self) -> int:
         """Delete the jobs that ended long ago; how many."""
+        remove_old_set_aside(self._path, self.limits.days * _DAY)
         return self.store.purge(self.limits.days * _DAY) if self.exists else 0
 
     # -- the work -----------------------------------------------------------------------------------------------

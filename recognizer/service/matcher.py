@@ -9,7 +9,7 @@ import numpy as np
 from recognizer.core.types import Candidate, Match
 from recognizer.engines.protocols import EngineInfo
 from recognizer.enrolment.closeness import CurvePoint, GalleryCalibration, Measurement
-from recognizer.galleries import matching, thresholds
+from recognizer.galleries import cohort, matching, thresholds
 from recognizer.galleries.contract import Gallery
 from recognizer.photos.remarks import Comparability
 
@@ -37,6 +37,7 @@ class Matcher:
         self.curve = thresholds.Curve(points.distances, points.rates)
         #: The engine's threshold for comparing one face with one.
         self.one_to_one = points.threshold
+        self._usual = points.cohort_sizes, points.cohort_distances
         self._margin = matching.AMBIGUOUS_SHARE * points.threshold
 
     @property
@@ -74,18 +75,33 @@ class Matcher:
         ----------
         verdicts : sequence of Comparability, optional
             Whether each face can be compared. One that cannot gets no name. For others the threshold follows from the stranger
-            rate divided by the `rate_factor`, unless it is given or fixed.
+            rate divided by the `rate_factor`, unless it is given or fixed. Where much of the gallery is unusually near to a
+            face that would get a name, its threshold is lowered further, see `cohort`.
         """
         if not len(vectors):
             return []
         verdicts = [Comparability()] * len(vectors) if verdicts is None else verdicts
         found = self._gallery.search(vectors, max(2, top_k))
+        limits = [self._limit(each.rate_factor) if threshold is None else threshold for each in verdicts]
+        factors = [each.rate_factor for each in verdicts]
+        if threshold is None:
+            within = [i for i, each in enumerate(found) if verdicts[i].comparable and each and each[0].distance <= limits[i]]
+            for i, lowering in zip(within, self.lowerings(vectors[within]), strict=True):
+                if lowering:
+                    factors[i] *= self.curve.rate(limits[i]) / self.curve.rate(limits[i] - lowering)
+                    limits[i] -= lowering
         matches = []
-        for candidates, verdict in zip(found, verdicts, strict=True):
-            limit = self._limit(verdict.rate_factor) if threshold is None else threshold
-            match = matching.decide(candidates, limit, self.curve, top_k, self._margin, verdict.rate_factor)
+        for candidates, verdict, limit, factor in zip(found, verdicts, limits, factors, strict=True):
+            match = matching.decide(candidates, limit, self.curve, top_k, self._margin, factor)
             matches.append(match if verdict.comparable else matching.withheld(match))
         return matches
+
+    def lowerings(self, vectors: np.ndarray) -> list[float]:
+        """By how much the threshold of each embedding, float32 (n, dim), is lowered, see `cohort`; by 0 where it is fixed."""
+        if not len(vectors) or self._fixed is not None:
+            return [0.0] * len(vectors)
+        found = cohort.lowerings(self._gallery.cohort(vectors), *self._usual, self.one_to_one)
+        return [float(each) for each in found]
 
     def _limit(self, rate_factor: float) -> float:
         if self._fixed is not None or rate_factor <= 1:

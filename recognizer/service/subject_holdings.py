@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,9 +15,11 @@ import numpy as np
 from recognizer.backup import backup
 from recognizer.backup.reseal import DELETED, SCRATCH
 from recognizer.core.audit import AuditLog
+from recognizer.core.disk import disk_errors
 from recognizer.core.errors import SubjectNotFound
 from recognizer.core.files import PART, remove_erasing
 from recognizer.core.holdings import ExportedFile, Whose
+from recognizer.core.sealed_sqlite import remove_set_aside, set_aside_files
 from recognizer.core.times import iso_time
 from recognizer.core.vault import Vault
 from recognizer.enrolment.bin_folder import Bin, BinItem
@@ -32,8 +35,11 @@ from recognizer.service.archive_service import KeptArchive
 from recognizer.service.detected_faces import FaceStore
 from recognizer.service.event_service import KeptEvents
 from recognizer.service.job_service import KeptJobs
+from recognizer.service.rule_service import KeptRules
 from recognizer.service.stranger_service import KeptStrangers
 from recognizer.service.visit_service import KeptVisits
+
+log = logging.getLogger("recognizer.holdings")
 
 #: Age in seconds at which a temporary file counts as abandoned: no write takes as long.
 ABANDONED_SECONDS = 600.0
@@ -269,6 +275,40 @@ class EventsHolding:
         return self._events.verify(self._prefix + whose.name)
 
 
+class RulesHolding:
+    """Rules about what happens when somebody comes or goes: whom they name.
+
+    Parameters
+    ----------
+    rules : KeptRules
+    prefix : str
+        Before a name in events, for people of a group.
+    """
+
+    label = "rules"
+
+    def __init__(self, rules: KeptRules, prefix: str = ""):
+        self._rules, self._prefix = rules, prefix
+
+    def find(self, whose: Whose) -> int:
+        return len(self._rules.find(self._prefix + whose.name))
+
+    def export(self, whose: Whose) -> Iterator[ExportedFile]:
+        """What each rule says; where it sends something belongs to whoever made it."""
+        found = self._rules.find(self._prefix + whose.name)
+        if found:
+            yield as_json("rules.json", [{"rule": each.rule.id, "sentence": each.sentence} for each in found], "rules")
+
+    def rename(self, old: str, new: str) -> None:
+        self._rules.rename(self._prefix + old, self._prefix + new)
+
+    def erase(self, whose: Whose) -> None:
+        self._rules.erase(self._prefix + whose.name)
+
+    def verify(self, whose: Whose) -> dict[str, int]:
+        return {"rules": self.find(whose)}
+
+
 class WaitingPicturesHolding:
     """Pictures of unknown people that are in memory until they are examined: a nameless track, or a waiting sighting.
 
@@ -429,6 +469,8 @@ class VisitsHolding:
             self._visits.file.rename(self._prefix + old, self._prefix + new)
 
     def erase(self, whose: Whose) -> None:
+        if self._visits.exists:
+            self._visits.file.leave_out_broken()  # which nobody can tell whose it is
         found = self._visits.about(self._prefix + whose.name, whose.templates)
         if found:
             self._visits.file.erase(each.number for each in found)
@@ -469,6 +511,8 @@ class ArchiveHolding:
             self._archive.file.rename(self._prefix + old, self._prefix + new)
 
     def erase(self, whose: Whose) -> None:
+        if self._archive.exists:
+            self._archive.file.leave_out_broken()
         self._archive.forget(self._prefix + whose.name, whose.templates)
 
     def verify(self, whose: Whose) -> dict[str, int]:
@@ -504,6 +548,7 @@ class JobsHolding:
 
     def erase(self, whose: Whose) -> None:
         if self._jobs.exists and whose.name:
+            self._jobs.store.leave_out_broken()
             self._jobs.store.erase(self._prefix + whose.name)
 
     def verify(self, whose: Whose) -> dict[str, int]:
@@ -533,6 +578,44 @@ class AuditNamesHolding:
 
     def verify(self, whose: Whose) -> dict[str, int]:
         return {"names": self.find(whose)}
+
+
+class DamagedFilesHolding:
+    """Damaged files that were set aside. Nobody can tell whom they show, so they are erased with anybody.
+
+    Parameters
+    ----------
+    state : Path
+        The state folder.
+    audit : AuditLog
+        Notes which files were erased.
+    """
+
+    label = "damaged files"
+
+    def __init__(self, state: Path, audit: AuditLog):
+        self._state, self._audit = state, audit
+
+    def find(self, whose: Whose) -> int:
+        """None that are known to be about this subject."""
+        return 0
+
+    def export(self, whose: Whose) -> Iterator[ExportedFile]:
+        """Nothing: these cannot be read, and are about anybody."""
+        yield from ()
+
+    def rename(self, old: str, new: str) -> None:
+        """Nothing: these are never read."""
+
+    def erase(self, whose: Whose) -> None:
+        for file in set_aside_files(self._state):
+            with disk_errors("a damaged file that was set aside cannot be deleted"):
+                remove_set_aside(file)
+            log.warning("%s is deleted, because somebody is erased whom it may show", file.name)
+            self._audit.append("damaged_file_delete", file=file.name)
+
+    def verify(self, whose: Whose) -> dict[str, int]:
+        return {"damaged_files": len(set_aside_files(self._state))}
 
 
 class LeftoversHolding:

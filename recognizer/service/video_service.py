@@ -5,17 +5,21 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recognizer.core.errors import StorageError
+from recognizer.core.errors import Conflict, StorageError
 from recognizer.core.metrics import CameraSample, Metrics
 from recognizer.events.sightings import SightingRules, Sightings
 from recognizer.events.visit_shots import VisitShots
 from recognizer.service.event_service import KeptEvents
 from recognizer.service.stranger_service import KeptStrangers
 from recognizer.service.visit_service import KeptVisits
+from recognizer.video.camera_settings import PLAIN, CameraSettings
+from recognizer.video.sources.camera_settings_file import CameraSettingsFile
 from recognizer.video.sources.cameras import Cameras
+from recognizer.video.tracking.camera_vision import CameraVision
 from recognizer.video.tracking.vision import EngineVision
 from recognizer.video.tracking.workers import Workers, cores, sensible
 
@@ -55,6 +59,8 @@ class Video:
         What events contain about how people look.
     vision_of : callable, optional
         Returns the vision of a group, by its name; without it all cameras have `vision`.
+    settings : CameraSettingsFile, optional
+        What is set for each camera; without it nothing is.
     """
 
     def __init__(
@@ -69,7 +75,9 @@ class Video:
         metrics: Metrics | None,
         attributes: frozenset[str] = frozenset(),
         vision_of: Callable[[str], Vision] | None = None,
+        settings: CameraSettingsFile | None = None,
     ):
+        self._settings = settings
         self._vision_of = vision_of
         self._attributes = attributes
         self._listed, self.vision, self._font, self._metrics = listed, vision, font, metrics
@@ -115,12 +123,44 @@ class Video:
                     timed=_untimed if self._metrics is None else self._metrics.video_stage,
                     attributes=self._attributes if self._events.wanted else frozenset(),
                     vision_of=self.vision_at,
+                    settings_of=self.settings_of,
                 )
             return self._live
 
     def vision_at(self, entry: CameraEntry) -> Vision:
         """What finds and names faces at a camera."""
-        return self.vision if entry.group is None or self._vision_of is None else self._vision_of(entry.group)
+        vision = self.vision if entry.group is None or self._vision_of is None else self._vision_of(entry.group)
+        kept = self._settings
+        return vision if kept is None else CameraVision(vision, partial(kept.get, entry.id), partial(kept.revision, entry.id))
+
+    def settings_of(self, camera: str) -> CameraSettings:
+        """What is set for a camera, by its id."""
+        return PLAIN if self._settings is None else self._settings.get(camera)
+
+    def configure(self, camera: str, settings: CameraSettings) -> None:
+        """Change what is set for a camera, by its id; in force within a frame, durable on return.
+
+        Raises
+        ------
+        Conflict
+            Nodes share a database here.
+        StorageError
+        """
+        if self._settings is None:
+            raise Conflict("settings of single cameras are not available where nodes share a database")
+        self._settings.set(camera, settings)
+
+    def remove(self, camera: str) -> CameraEntry:
+        """Remove a camera and what is set for it.
+
+        Raises
+        ------
+        CameraNotFound, CameraFixed, StorageError
+        """
+        removed = self.cameras.remove(camera)
+        if self._settings is not None:
+            self._settings.forget(removed.id)
+        return removed
 
     def start(self) -> None:
         """Start the cameras that always run, now and when one is added: for a server, not for a command."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from recognizer.core.errors import EventNotFound, FaceError, ImageError, InvalidParameter, SightingsOff, StorageError
 from recognizer.core.priorities import lower_thread_priority
+from recognizer.core.sealed_sqlite import remove_old_set_aside
 from recognizer.core.times import iso_seconds
 from recognizer.core.vault import Vault
 from recognizer.engines import Engine
@@ -169,6 +170,7 @@ class KeptVisits:
 
     def purge(self) -> int:
         """Delete expired visits; how many."""
+        remove_old_set_aside(self._path, self._days() * _DAY)
         return self.file.purge(time.time() - self._days() * _DAY) if self.exists else 0
 
     def counts(self) -> dict[str, int] | None:
@@ -235,6 +237,20 @@ class KeptVisits:
                 found.append((each, distance))
         return found[::-1]
 
+    def get(self, number: int) -> KeptVisit:
+        """One visit.
+
+        Raises
+        ------
+        EventNotFound
+            There is no such visit.
+        SightingsOff
+        """
+        found = self.require().find("number = ?", (number,))
+        if not found:
+            raise EventNotFound(f"there is no visit {number}, or no longer", visit=number)
+        return found[0]
+
     def name(self, number: int, subject: str | None) -> KeptVisit:
         """Correct whose visit it was; None: nobody's who is known.
 
@@ -244,11 +260,9 @@ class KeptVisits:
             There is no such visit.
         SightingsOff
         """
-        file = self.require()
-        if not file.find("number = ?", (number,)):
-            raise EventNotFound(f"there is no visit {number}, or no longer", visit=number)
-        file.name([number], subject)
-        return file.find("number = ?", (number,))[0]
+        self.get(number)
+        self.file.name([number], subject)
+        return self.get(number)
 
     def picture(self, number: int) -> bytes:
         """The picture of a visit.
@@ -279,7 +293,7 @@ class KeptVisits:
         """The visits with a name, and nameless ones that would be recognised by the templates."""
         if not self.exists:
             return []
-        named, nameless = self.file.of_subject(subject), self.file.find("subject ISNULL")
+        named, nameless = self.file.of_subject(subject), self.file.find("+subject ISNULL")
         limit = self._matcher.threshold_now(max(1, len(templates)))
         near = _nearest(templates, [each for each in nameless if each.vector is not None])
         return [*named, *(each for each in nameless if near.get(each.number, np.inf) <= limit)]

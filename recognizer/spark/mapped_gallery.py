@@ -14,7 +14,7 @@ import numpy as np
 
 from recognizer.core.errors import EngineMismatch
 from recognizer.core.types import Candidate, Template
-from recognizer.galleries import matching
+from recognizer.galleries import cohort, matching
 from recognizer.galleries.contract import Gallery
 from recognizer.spark.spark_session import distributed
 
@@ -63,9 +63,12 @@ def write_gallery(gallery: Gallery, folder: Path) -> GalleryFiles:
     vectors = np.lib.format.open_memmap(paths[0], "w+", np.float32, (max(1, count), gallery.dim))
     owners = np.zeros(max(1, count), np.int32)
     content, row = hashlib.sha256(gallery.engine.encode()), 0
+    standing, cohort_rows = set(cohort.members(names)), []
     for number, name in enumerate(names):
         templates = gallery.templates(name)[: count - row]  # somebody may be enrolled meanwhile
         content.update(f"\0{name}\0".encode())
+        if templates and name in standing:
+            cohort_rows.append(row + min(range(len(templates)), key=lambda i: templates[i].photo))
         for template in templates:
             vectors[row] = template.embedding.require(gallery.engine)
             owners[row] = number
@@ -73,7 +76,8 @@ def write_gallery(gallery: Gallery, folder: Path) -> GalleryFiles:
             row += 1
     vectors.flush()
     np.save(paths[1], owners)
-    paths[2].write_text(json.dumps({"engine": gallery.engine, "dim": gallery.dim, "count": row, "names": names}), "utf-8")
+    about = {"engine": gallery.engine, "dim": gallery.dim, "count": row, "names": names, "cohort": cohort_rows}
+    paths[2].write_text(json.dumps(about), "utf-8")
     return GalleryFiles(str(paths[0]), str(paths[1]), str(paths[2]), content.hexdigest()[:32])
 
 
@@ -88,6 +92,7 @@ class MappedGallery:
         self._names: list[str] = told["names"]
         self._vectors = np.load(vectors, mmap_mode="r")[: told["count"]].view(np.ndarray)
         self._owners = np.load(owners)[: told["count"]]
+        self._cohort = self._vectors[told["cohort"]]
         self._squares = np.einsum("ij,ij->i", self._vectors, self._vectors)
 
     generation = 0
@@ -106,6 +111,9 @@ class MappedGallery:
     def subjects(self) -> dict[str, int]:
         counts = np.bincount(self._owners, minlength=len(self._names))
         return dict(zip(self._names, counts.tolist(), strict=True))
+
+    def cohort(self, probes: np.ndarray) -> np.ndarray:
+        return matching.distances_between(np.ascontiguousarray(probes, np.float32).reshape(-1, self.dim), self._cohort)
 
     def templates(self, subject: str) -> list[Template]:
         raise NotImplementedError("a mapped gallery is for searching")

@@ -76,6 +76,8 @@ class TrackedFace:
         result: as ever where it takes longer than a frame lasts.
     detected_in : DetectedIn or None
         Of a late face: where it was detected. This frame may not show it any more.
+    zones : tuple of str
+        Names of the camera's zones that contain the centre of the face.
     """
 
     track: int
@@ -84,6 +86,7 @@ class TrackedFace:
     since: float
     late: bool = False
     detected_in: DetectedIn | None = None
+    zones: tuple[str, ...] = ()
 
     @property
     def found(self) -> bool:
@@ -160,14 +163,14 @@ class Vision(Protocol):
     def generation(self) -> int:
         """Increases when the enrolled people or the threshold change: tracks are then compared again."""
 
-    def detect(self, image: Image) -> Faces:
-        """The faces of a frame, boxes and landmarks in its pixels."""
+    def detect(self, image: Image, min_face: int | None = None) -> Faces:
+        """The faces of a frame, boxes and landmarks in its pixels; `min_face` is another least size than usual."""
 
     def describe(self, image: Image, faces: Faces, qualities: Sequence[Quality]) -> tuple[np.ndarray, Sequence[Comparability]]:
         """Embeddings of faces that `detect` found, float32 (len(faces), dim), and whether each can be compared."""
 
-    def match(self, vectors: np.ndarray) -> list[Match]:
-        """The match of each embedding, with the nearest subjects as candidates."""
+    def match(self, vectors: np.ndarray, stranger_rate: float | None = None) -> list[Match]:
+        """The match of each embedding, with the nearest subjects as candidates; `stranger_rate` is another one than usual."""
 
     def qualities(self, image: Image, faces: Faces) -> list[Quality]:
         """The quality of each face."""
@@ -178,7 +181,7 @@ class Vision(Protocol):
     def evidence(self, image: Image, faces: Faces, attributes: Collection[str]) -> Sequence[Mapping[str, np.ndarray]]:
         """The evidence of each face about `attributes`; see `attributes.reader.AttributeReader.evidence`."""
 
-    def decide(self, candidates: Sequence[Candidate]) -> Match:
+    def decide(self, candidates: Sequence[Candidate], stranger_rate: float | None = None) -> Match:
         """What `match` makes of candidates, nearest first: whether the first is near enough to be named. A track's
         candidates are those of all its pictures."""
 

@@ -12,6 +12,12 @@ import numpy as np
 DIFFERENCE = 8
 #: Seconds after which a picture is examined although nothing seems to have changed.
 SAFETY = 1.0
+#: Seconds for which a compressed picture of the usual size passes for one that shows the same, before it is compared again.
+UNSEEN = 0.15
+#: Sizes of so many compared pictures are known before one is usual, and the newest one's weight in the means.
+_KNOWN, _NEWEST = 8, 0.1
+#: A size is usual up to so many mean deviations, or bytes, from the mean one.
+_DEVIATIONS, _BYTES = 3.0, 8.0
 #: Pixels of the long side of which the small copy is made, and the side of a cell in these.
 _SAMPLED, _CELL = 640, 4
 
@@ -31,3 +37,28 @@ def alike(one: np.ndarray, other: np.ndarray) -> bool:
     import cv2
 
     return one.shape == other.shape and int(cv2.absdiff(one, other).max()) <= DIFFERENCE
+
+
+class UsualSizes:
+    """The sizes in bytes of compressed pictures that show the same: they vary with the noise, by a thousandth. Whoever enters
+    changes the size by more, unless all of him is hardly larger than a face that is just detected."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._mean = self._deviation = 0.0
+
+    def note(self, size: int) -> None:
+        """Note the size of a picture that shows the same as the one before."""
+        self._count += 1
+        weight = max(_NEWEST, 1 / self._count)
+        deviation = abs(size - self._mean) if self._count > 1 else 0.0
+        self._mean += weight * (size - self._mean)
+        self._deviation += weight * (deviation - self._deviation)
+
+    def forget(self) -> None:
+        """The picture shows something else now."""
+        self._count = 0
+
+    def has(self, size: int) -> bool:
+        """Whether a picture of this size may show the same as those that were noted."""
+        return self._count >= _KNOWN and abs(size - self._mean) <= max(_DEVIATIONS * self._deviation, _BYTES)

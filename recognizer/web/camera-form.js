@@ -14,8 +14,10 @@ const KINDS = [
   [t("Test pattern"), "test:", t("Moving bars and a clock, for testing without a camera.")],
 ];
 
-/** Adds a camera, or edits `camera`. Resolves with the camera as stored on the server, or undefined. */
-export function editCamera(camera = null) {
+/** Adds a camera, or edits `camera`. With `mayBeDefault` it can be made the default camera, if there is none. Resolves with the
+ *  camera as stored on the server, or undefined. */
+export function editCamera(camera = null, mayBeDefault = false) {
+  let asDefault = false;
   const source = el("input", { id: "camera-source", autocomplete: "off", spellcheck: "false", autocapitalize: "off", required: !camera, "aria-describedby": "camera-source-help camera-source-error" });
   const name = el("input", { id: "camera-name", autocomplete: "off", maxlength: "100", value: camera?.name ?? "", placeholder: t("Front door"), "aria-describedby": "camera-name-error" });
   const wrongSource = el("p", { id: "camera-source-error", class: "field-error", role: "alert" });
@@ -46,7 +48,8 @@ export function editCamera(camera = null) {
     save.disabled = true;
     const said = { name: name.value.trim() || undefined, source: source.value.trim() || undefined, always };
     try {
-      close(camera ? await api(`/cameras/${encodeURIComponent(camera.id)}`, { method: "PATCH", json: said }) : await api("/cameras", { json: said }));
+      const id = camera?.id ?? (asDefault ? "default" : null);
+      close(id ? await api(`/cameras/${encodeURIComponent(id)}`, { method: "PATCH", json: said }) : await api("/cameras", { json: said }));
     } catch (error) {
       const [place, field] = ABOUT_SOURCE[error.code] || /^source/.test(error.message) ? [wrongSource, source] : [wrongName, name];
       place.textContent = error.code === "address_refused" ? sentence(error.message) : noScheme(error) ? t("Enter a full URL, for example {url}", { url: `rtsp://${source.value.trim().replace(/^[^/]+$/, "$&/stream")}` }) : explain(error);
@@ -64,6 +67,7 @@ export function editCamera(camera = null) {
         el("div", { class: "field" }, el("label", { for: "camera-kind" }, t("Type")), kind),
         el("div", { class: "field" }, el("label", { for: "camera-source" }, t("Source")), source, help, wrongSource),
         el("div", { class: "field" }, el("label", { for: "camera-name" }, t("Name")), name, wrongName),
+        mayBeDefault && el("div", { class: "field" }, toggle(t("Make it the default camera"), false, (on) => (asDefault = on)), el("p", { class: "muted small" }, t("The default camera is the one that other programs get at {path}.", { path: "/stream" }))),
         el("div", { class: "field" }, toggle(t("Keep running while nobody is watching"), always, (on) => (always = on)), el("p", { class: "muted small" }, t("Visits are recorded only while the camera is running."))),
       );
       form.addEventListener("submit", (event) => (event.preventDefault(), send(close)));

@@ -1,6 +1,6 @@
 // The timeline: visits, combined from the events of appearing and leaving, live and from the stored history.
 
-import { announce, button, el, empty, fill, icon } from "./dom.js";
+import { announce, button, dialog, el, empty, fill, icon } from "./dom.js";
 import { api, explain, link, may } from "./api.js";
 import { t } from "./i18n.js";
 import { clock, day, exactly, lasting, moment } from "./times.js";
@@ -17,7 +17,7 @@ const AGAIN = 4000;
 export class Timeline {
   /** `names(id)` returns the name of a camera; `heard` is called with each live event. */
   constructor({ signal, names, heard, camera = "" }) {
-    Object.assign(this, { signal, names, heard, camera, subject: "" });
+    Object.assign(this, { signal, names, heard, camera, subject: "", since: "", until: "" });
     this.visits = new Map();
     this.list = el("ol", { class: "visits", "aria-label": t("Visits") });
     this.foot = el("div", { class: "visits-foot" });
@@ -28,9 +28,10 @@ export class Timeline {
   }
 
   /** Reloads the visits that match the filters, newest first. */
-  async begin({ subject = this.subject, camera = this.camera } = {}) {
+  async begin({ subject = this.subject, camera = this.camera, since = this.since, until = this.until } = {}) {
     this.hush();
-    Object.assign(this, { subject, camera });
+    Object.assign(this, { subject, camera, since, until });
+    this.pulse.hidden = Boolean(until); // of days that are over there is no news
     const mine = (this.turn = (this.turn ?? 0) + 1);
     let page;
     try {
@@ -55,7 +56,17 @@ export class Timeline {
   }
 
   page(before = null) {
-    return api("/events", { query: { format: "json", limit: PAGE, before, subject: this.subject, camera: this.camera }, signal: this.signal });
+    return api("/events", { query: { format: "json", limit: PAGE, before, ...this.filters() }, signal: this.signal });
+  }
+
+  filters() {
+    const { subject, camera, since, until } = this;
+    return { subject, camera, since, until };
+  }
+
+  /** The address of the same events as a table. */
+  table() {
+    return link("/events", { format: "csv", ...this.filters() });
   }
 
   async more() {
@@ -72,7 +83,7 @@ export class Timeline {
 
   sayFoot() {
     if (!this.visits.size) {
-      const asked = this.subject || this.camera;
+      const asked = Object.values(this.filters()).some(Boolean);
       fill(this.foot, asked ? empty("search", t("No visits found"), t("No visit matches these filters.")) : empty("people", t("No visits yet"), t("People seen by a running camera appear here, with a picture.")));
     } else if (this.ended) fill(this.foot, el("p", { class: "muted small" }, t("No earlier visits.")));
     else fill(this.foot, (this.older = button(t("Show earlier visits"), () => this.more())));
@@ -81,7 +92,7 @@ export class Timeline {
   // -- live events ----------------------------------------------------------------------------------------------
 
   listen() {
-    if (this.signal.aborted || document.hidden || this.source || this.last === undefined) return;
+    if (this.signal.aborted || document.hidden || this.source || this.last === undefined || this.until) return;
     const source = new EventSource(link("/events", { after: this.last, subject: this.subject, camera: this.camera }));
     this.source = source;
     this.say(t("Connecting"), "");
@@ -136,6 +147,7 @@ export class Timeline {
       visit.camera = event.camera;
       visit.subject = event.subject ?? visit.subject ?? null;
       visit.thumbnail = event.thumbnail ?? visit.thumbnail ?? null;
+      visit.scene = event.scene ?? visit.scene ?? null;
       if (event.kind in CAMERA_WORDS) visit.reason = event.reason;
       this.visits.set(id, visit);
       this.place(visit);
@@ -190,6 +202,7 @@ export class Timeline {
       face = el("img", { class: "crop", src: visit.thumbnail, alt: "", loading: "lazy" });
       face.addEventListener("error", () => face.replaceWith(fallback()));
     }
+    if (visit.scene) face = el("button", { type: "button", class: "visit-scene", title: t("Show the whole picture"), "aria-label": t("Show the whole picture"), on: { click: () => this.showScene(visit) } }, face);
     const inbox = !visit.subject && may("write");
     const name = visit.subject
       ? el("a", { class: "visit-name", href: `#/people/${encodeURIComponent(visit.subject)}`, title: visit.subject }, visit.subject)
@@ -197,6 +210,11 @@ export class Timeline {
     const time = el("time", { class: "number", datetime: visit.began.toISOString(), title: exactly(visit.began) }, clock(visit.began));
     const stay = here ? el("span", { class: "tag good" }, t("Here now")) : el("span", { class: "muted small number", title: visit.reason }, t("for {time}", { time: lasting(visit.seconds ?? (visit.ended - visit.began) / 1000) }));
     return el("li", { class: "visit", data: this.data(visit) }, face, el("div", { class: "visit-who" }, name, el("span", { class: "muted small" }, this.names(visit.camera))), el("div", { class: "visit-when" }, time, stay));
+  }
+
+  showScene(visit) {
+    const title = t("{who} at {camera}", { who: visit.subject ?? t("Unknown person"), camera: this.names(visit.camera) });
+    return dialog(title, () => el("div", { class: "stack" }, el("img", { class: "archive-photo", src: link(visit.scene), alt: title }), el("p", { class: "muted small" }, exactly(visit.began))), null, { wide: true });
   }
 
   ofCamera(visit) {

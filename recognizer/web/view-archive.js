@@ -58,7 +58,7 @@ class Archive {
     const found = await api("/archive", { signal: this.signal });
     const { status, folders } = found;
     this.addable = found.addable;
-    this.count.textContent = status?.photos ? [n(status.photos, "{count} photo", "{count} photos"), n(status.faces, "{count} face", "{count} faces"), n(status.people, "{count} person", "{count} people")].join(t(", ")) : "\u00a0";
+    this.count.textContent = status?.photos ? [n(status.photos - status.videos, "{count} photo", "{count} photos"), status.videos && n(status.videos, "{count} video", "{count} videos"), n(status.faces, "{count} face", "{count} faces"), n(status.people, "{count} person", "{count} people")].filter(Boolean).join(t(", ")) : "\u00a0";
     const running = status?.update;
     fill(
       this.tools,
@@ -194,7 +194,8 @@ class Archive {
 
   card(face) {
     const file = face.files[0]?.split("/").pop() ?? t("not there");
-    const words = [face.subject ?? (face.group_id ? t("Group {id}", { id: String(face.group_id) }) : null), face.taken?.slice(0, 10)].filter(Boolean).join(", ");
+    const clock = face.time_s === null ? null : position(face.time_s);
+    const words = [face.subject ?? (face.group_id ? t("Group {id}", { id: String(face.group_id) }) : null), face.taken?.slice(0, 10), clock].filter(Boolean).join(", ");
     return el(
       "li", { class: "archive-face" },
       el("button", { type: "button", class: "archive-open", title: face.files.join("\n"), on: { click: () => this.open(face) } },
@@ -206,9 +207,9 @@ class Archive {
   open(face) {
     return dialog(face.subject ?? t("Photo"), (close) => el(
       "div", { class: "stack" },
-      el("img", { class: "archive-photo", src: link(`/archive/photos/${face.photo}`), alt: face.files[0] ?? "" }),
+      el("img", { class: "archive-photo", src: link(`/archive/photos/${face.photo}${face.time_s === null ? "" : `?time_s=${face.time_s}`}`), alt: face.files[0] ?? "" }),
       el("p", { class: "small" }, face.files.join(", ") || t("The file is not there at the moment.")),
-      el("p", { class: "muted small" }, [face.taken?.replace("T", " "), t("distance {distance}", { distance: decimal(face.distance, 2) })].filter(Boolean).join(", ")),
+      el("p", { class: "muted small" }, [face.taken?.replace("T", " "), face.time_s !== null && t("at {time} of the video", { time: position(face.time_s) }), t("distance {distance}", { distance: decimal(face.distance, 2) })].filter(Boolean).join(", ")),
       el("div", { class: "row" },
         face.group_id && button(t("All of this person"), () => (close(), this.find({ group_id: face.group_id })), { icon: "search" }),
         may("write") && button(t("Not this person"), this.told(async () => {
@@ -315,7 +316,12 @@ class Archive {
         toast(t("Merged"));
         await this.showPeople();
       }) } }, thumbnail(link(each.pictures[0]?.thumbnail ?? ""), each.subject ?? t("Group {id}", { id: String(each.id) }))),
-      el("span", { class: "small" }, each.subject ?? t("Group {id}", { id: String(each.id) }))))));
+      el("span", { class: "small" }, each.subject ?? t("Group {id}", { id: String(each.id) })),
+      button(t("Somebody else"), this.told(async (event) => {
+        await api(`/archive/people/${group.id}/apart`, { json: { other_group_id: each.id } });
+        event.target.closest("li")?.remove();
+        toast(t("They are never merged"));
+      }), { class: "little" })))));
   }
 }
 
@@ -323,11 +329,14 @@ class Archive {
 const STATES = { present: t("present"), new: t("not read yet"), missing: t("missing"), unreadable: t("unreadable"), empty: t("empty") };
 
 const DECISIONS = {
-  name: t("the name"), refuse: t("the refusal"), hide: t("hiding"), join: t("the merge"), move: t("the move"), no_face: t("“not a face”"),
+  name: t("the name"), refuse: t("the refusal"), hide: t("hiding"), join: t("the merge"), move: t("the move"), apart: t("“somebody else”"), no_face: t("“not a face”"),
 };
 
 /** The fields that have a value. */
 const given = (fields) => Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null && value !== undefined && value !== ""));
+
+/** A position in a video as hours, minutes and seconds. */
+const position = (seconds) => [3600, 60, 1].map((unit, at) => String(Math.floor(seconds / unit) % (at ? 60 : 1e6)).padStart(at ? 2 : 1, "0")).join(":");
 
 const minutes = (seconds) =>
   seconds < 90

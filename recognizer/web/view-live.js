@@ -4,6 +4,7 @@ import { button, el, empty, fill, icon, toast, toggle } from "./dom.js";
 import { api, explain, may } from "./api.js";
 import { showPresence } from "./presence.js";
 import { editCamera, removeCamera } from "./camera-form.js";
+import { configureCamera } from "./camera-settings.js";
 import { n, t } from "./i18n.js";
 import { Timeline } from "./timeline.js";
 import { Wall } from "./wall.js";
@@ -22,8 +23,12 @@ export async function show(main, { parts, signal, go }) {
   const { attributes = [] } = await api("/health", { signal }).catch(() => ({}));
   const overlays = [...OVERLAYS, ...ATTRIBUTES.filter(([name]) => attributes.includes(name))];
   let cameras = [];
+  let filling = null;
   let names = cameraNames({ cameras: [] });
   const named = (id) => names(id);
+
+  const canFill = document.fullscreenEnabled;
+  const fillScreen = (node) => (document.fullscreenElement ? document.exitFullscreen() : node.requestFullscreen()).catch((error) => toast(explain(error), { kind: "bad" }));
 
   const count = el("p", { class: "number" }, "\u00a0");
   const nothing = el("div");
@@ -34,18 +39,22 @@ export async function show(main, { parts, signal, go }) {
   });
   const timeline = new Timeline({ signal, names: named, camera: alone ?? "", heard: (event) => event.kind.startsWith("camera_") && look() });
 
-  function tools(camera) {
-    if (!may("admin") || camera.fixed) return [];
+  function tools(camera, card) {
     const change = async () => (await editCamera(camera)) && look();
     const remove = async () => (await removeCamera(camera)) && (alone ? go("live") : look());
+    const tool = (what, name, label) => button("", what, { icon: name, kind: "quiet", class: "little", label });
+    const { name } = camera;
     return [
-      button("", change, { icon: "edit", kind: "quiet", class: "little", label: t("Edit {name}", { name: camera.name }) }),
-      button("", remove, { icon: "trash", kind: "quiet", class: "little", label: t("Remove {name}", { name: camera.name }) }),
+      tool(() => card.save(), "download", t("Save a picture of {name}", { name })),
+      canFill && tool(() => fillScreen(card.node), "fullscreen", t("Full screen: {name}", { name })),
+      may("admin") && tool(() => configureCamera(camera, signal), "area", t("Zones and settings of {name}", { name })),
+      may("admin") && !camera.fixed && tool(change, "edit", t("Edit {name}", { name })),
+      may("admin") && !camera.fixed && tool(remove, "trash", t("Remove {name}", { name })),
     ];
   }
 
   const add = async () => {
-    const made = await editCamera();
+    const made = await editCamera(null, !cameras.some((each) => each.id === "default"));
     if (made) (toast(t("{name} was added", { name: made.name })), look());
   };
 
@@ -76,6 +85,7 @@ export async function show(main, { parts, signal, go }) {
     count.textContent = found.length ? n(found.length, "{count} camera, {live} live", "{count} cameras, {live} live", { live }) : "\u00a0";
     if (alone && shown.length) name.textContent = shown[0].name;
     switches.hidden = !shown.length;
+    if (filling) filling.hidden = !shown.length;
     fill(nothing, !shown.length && (alone ? gone() : newcomer()));
   }
 
@@ -113,6 +123,8 @@ export async function show(main, { parts, signal, go }) {
   const known = el("datalist", { id: "timeline-people" });
   const person = el("input", { type: "search", list: "timeline-people", placeholder: t("Anyone"), "aria-label": t("Filter by person"), autocomplete: "off", spellcheck: "false" });
   const place = el("select", { "aria-label": t("Filter by camera"), on: { change: () => timeline.begin({ camera: place.value }) } });
+  const days = [["since", t("From day")], ["until", t("To day")]].map(([edge, label]) => el("input", { type: "date", "aria-label": label, title: label, on: { change: (event) => timeline.begin({ [edge]: event.target.value }) } }));
+  const table = button(t("Download CSV"), () => (location.href = timeline.table()), { icon: "download", class: "little" });
   let typing;
   person.addEventListener("input", () => {
     clearTimeout(typing);
@@ -141,7 +153,7 @@ export async function show(main, { parts, signal, go }) {
   const heading = alone ? el("span", null, el("a", { class: "back", href: "#/live" }, icon("back"), el("span", null, t("All cameras"))), name) : name;
   fill(
     main,
-    el("div", { class: "view-head" }, el("div", null, heading, count), switches, !alone && may("admin") && button(t("Add a camera"), add, { icon: "add" })),
+    el("div", { class: "view-head" }, el("div", null, heading, count), switches, canFill && !alone && (filling = button(t("Full screen"), () => fillScreen(wall.node), { icon: "fullscreen" })), !alone && may("admin") && button(t("Add a camera"), add, { icon: "add" })),
     el(
       "div", { class: "live" },
       el("div", { class: "live-cameras" }, nothing, wall.node),
@@ -149,7 +161,7 @@ export async function show(main, { parts, signal, go }) {
         "section", { class: "live-timeline card", "aria-label": t("Timeline") },
         el("div", { class: "timeline-head" }, el("div", { class: "spread" }, el("h2", null, t("Visits")), timeline.pulse,
             button(t("Presence"), () => showPresence(), { icon: "people", class: "little" })),
-          el("div", { class: "timeline-filters" }, el("div", { class: "with-icon" }, icon("search"), person), !alone && place, known)),
+          el("div", { class: "timeline-filters" }, el("div", { class: "with-icon" }, icon("search"), person), !alone && place, days, table, known)),
         timeline.node,
       ),
     ),

@@ -1,17 +1,21 @@
 // The camera wall: the pictures and the state of all cameras.
 //
-// A browser opens at most six connections to one server, and each stream occupies one of them. To leave connections for the
-// rest of the page, only the first MOST_STREAMS visible cameras are streamed; the others are refreshed with a still picture
-// every few seconds. Cameras outside the viewport and cameras in a hidden tab are not loaded.
+// A browser opens at most six connections to one server, so all visible cameras come over one (wall-stream.js); a camera that is
+// shown alone has a stream of its own. Cameras that the server cannot put into that connection, since another node reads them,
+// are refreshed with a still picture every few seconds. Cameras outside the viewport and cameras in a hidden tab are not loaded.
 
-import { button, el, fill, icon } from "./dom.js";
-import { api, link } from "./api.js";
+import { button, el, fill, icon, toast } from "./dom.js";
+import { api, explain, link } from "./api.js";
 import { isolated, t } from "./i18n.js";
 import { moment, when } from "./times.js";
+import { followWall } from "./wall-stream.js";
 
-const MOST_STREAMS = 3;
 const STILL_EVERY = 2500;
+/** How long the cameras that are to be seen must stay the same before the connection is opened anew, while scrolling. */
+const SETTLED = 150;
 const RETRY = 2000;
+/** Up to so many cameras are shown large. */
+const FEW = 4;
 /** States with a current picture. In other states stills are requested less often; a request also starts an idle camera. */
 const PICTURES = new Set(["live", "frozen"]);
 const PATIENCE = 15000;
@@ -34,11 +38,13 @@ export function stateWords({ name, reason, since }) {
 }
 
 export class Wall {
-  /** `overlay()` returns the overlays to draw, `tools(camera)` the buttons of a camera; `open(camera)` shows only one. */
+  /** `overlay()` returns the overlays to draw, `tools(camera, card)` the buttons of a camera; `open(camera)` shows only one. */
   constructor({ signal, overlay, tools, open, alone }) {
     Object.assign(this, { signal, overlay, tools, open, alone });
     this.node = el("div", { class: `wall ${alone ? "alone" : ""}` });
     this.cards = new Map();
+    /** Ids of the cameras that are not in the connection. */
+    this.left = new Set();
     this.seen = new IntersectionObserver((entries) => {
       for (const entry of entries) this.cards.get(entry.target.dataset.camera)?.setVisible(entry.isIntersecting);
       this.arrange();
@@ -72,11 +78,14 @@ export class Wall {
       if (this.node.children[place] !== card.node) this.node.insertBefore(card.node, this.node.children[place] ?? null);
     });
     this.node.classList.toggle("single", cameras.length === 1);
+    this.node.dataset.many = String(cameras.length > FEW);
+    if (this.asked && [...this.asked.ids].some((id) => !wanted.has(id))) this.arrange();
   }
 
   /** Restarts all streams, after the overlays changed or the connection was lost. */
   restart() {
-    for (const card of this.cards.values()) card.halt();
+    this.stop();
+    this.left.clear();
     this.arrange();
   }
 
@@ -86,17 +95,59 @@ export class Wall {
   }
 
   stop() {
+    this.disconnect();
     for (const card of this.cards.values()) card.halt();
   }
 
   arrange() {
     if (this.signal.aborted) return;
-    let streams = 0;
+    const together = [];
     for (const card of [...this.node.children].map((node) => this.cards.get(node.dataset.camera))) {
       if (document.hidden || !card.visible) card.halt();
-      else if (streams++ < MOST_STREAMS) card.stream();
-      else card.still();
+      else if (this.alone) card.stream();
+      else if (this.left.has(card.id)) card.still();
+      else together.push(card);
     }
+    for (const card of together) card.follow();
+    clearTimeout(this.settling);
+    if (!together.length) return this.disconnect();
+    const ids = together.map((card) => card.id);
+    const queries = together.map((card) => card.query());
+    const query = { cameras: ids.join(","), overlay: this.overlay(), width: Math.max(...queries.map((each) => each.width)) };
+    const key = JSON.stringify(query);
+    if (this.asked?.key === key) return;
+    const first = !this.asked;
+    this.settling = setTimeout(() => this.connect({ key, ids: new Set(ids) }, query), first ? 0 : SETTLED);
+  }
+
+  disconnect() {
+    clearTimeout(this.settling);
+    clearTimeout(this.retry);
+    this.asked?.stop.abort();
+    this.asked = null;
+  }
+
+  async connect(asked, query) {
+    this.disconnect();
+    asked.stop = new AbortController();
+    this.asked = asked;
+    const cards = () => [...asked.ids].map((id) => this.cards.get(id)).filter((card) => card?.mode === "wall");
+    try {
+      await followWall(query, {
+        signal: asked.stop.signal,
+        begun: (there) => {
+          for (const id of asked.ids) if (!there.includes(id)) this.left.add(id);
+          for (const card of cards()) if (this.left.has(card.id)) card.still();
+        },
+        shown: (id, picture) => this.asked === asked && this.cards.get(id)?.put(picture),
+      });
+    } catch {
+      // the badges show the cameras' states, and the page whether the server responds
+    }
+    if (this.asked !== asked) return;
+    for (const card of cards()) card.halt();
+    this.asked = { ...asked, key: null }; // the server is busy or unreachable, or a camera was removed
+    this.retry = setTimeout(() => ((this.asked = null), this.arrange()), RETRY);
   }
 
   /** Refreshes the stills one after the other, so that they use one connection in total. */
@@ -121,7 +172,7 @@ class Card {
     this.picture.addEventListener("error", () => this.failed());
     this.badge = el("span", { class: "watch-state" });
     this.blank = el("span", { class: "watch-blank", "aria-hidden": "true" }, icon("camera"), el("span"));
-    this.slow = el("span", { class: "watch-slow", hidden: true, title: t("Browsers open only a few connections per server, so only the first cameras show live video. Open this camera to see it live.") }, t("Updates every few seconds"));
+    this.slow = el("span", { class: "watch-slow", hidden: true, title: t("Another server reads this camera. Open it to see it live.") }, t("Updates every few seconds"));
     this.name = el("h2");
     this.about = el("p", { class: "muted small" });
     this.why = el("p", { class: "watch-why small", hidden: true });
@@ -142,7 +193,7 @@ class Card {
       this.picture.alt = t("View from {name}", { name: camera.name });
     }
     if (!before || before.name !== camera.name || before.source !== camera.source || before.fixed !== camera.fixed || before.always !== camera.always) {
-      fill(this.buttons, this.wall.tools(camera));
+      fill(this.buttons, this.wall.tools(camera, this));
     }
     this.say(...stateWords(camera.state));
     const about = [
@@ -177,6 +228,44 @@ class Card {
     this.halt();
     this.mode = "stream";
     this.picture.src = link(path(this.id, "stream"), this.query());
+  }
+
+  /** Shows the pictures that come over the wall's connection. */
+  follow() {
+    if (this.mode === "wall") return;
+    this.halt();
+    this.mode = "wall";
+  }
+
+  /** Shows a picture; of those that come while it is decoded, only the newest is shown next. */
+  async put(picture) {
+    if (this.mode !== "wall") return;
+    this.next = picture;
+    if (this.decoding) return;
+    this.decoding = true;
+    while (this.next && this.mode === "wall") {
+      const before = this.address;
+      this.address = URL.createObjectURL(this.next);
+      this.next = null;
+      this.picture.src = this.address;
+      await this.picture.decode().catch(() => {});
+      if (before) URL.revokeObjectURL(before);
+    }
+    this.decoding = false;
+  }
+
+  /** Saves the picture of this moment, as it is shown, as a file. */
+  async save() {
+    try {
+      const taken = await api(path(this.id, "snapshot.jpg"), { query: { overlay: this.wall.overlay() }, accept: "image/jpeg", signal: this.wall.signal });
+      const address = URL.createObjectURL(taken);
+      const time = new Date().toISOString().slice(0, 19).replaceAll(":", "-");
+      el("a", { href: address, download: `${this.id}-${time}.jpg` }).click();
+      setTimeout(() => URL.revokeObjectURL(address), 10_000);
+      toast(t("The picture was saved"));
+    } catch (error) {
+      if (error.name !== "AbortError") toast(explain(error), { kind: "bad" });
+    }
   }
 
   still() {
@@ -217,6 +306,8 @@ class Card {
     if (this.mode === "halted") return;
     this.mode = "halted";
     this.picture.removeAttribute("src"); // closes the connection
+    if (this.address) URL.revokeObjectURL(this.address);
+    this.address = this.next = null;
     this.slow.hidden = true;
     this.screen.classList.remove("shown");
   }

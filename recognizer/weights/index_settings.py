@@ -42,7 +42,7 @@ class IndexSettings:
     find_links : tuple of str
         URLs of pages or folders (``file:``) that list files of any project.
     cert : str or None
-        File of trusted certificate authorities; None for the default of `requests`.
+        File of the trusted certificate authorities; None for the system's and certifi's.
     trusted_hosts : frozenset of str
         Hosts, with or without a port, whose certificates are not verified.
     proxy : str or None

@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 from urllib.request import url2pathname
 
 from recognizer.core.errors import FetchFailed, FetchTimeout
+from recognizer.core.trust import trusting_session
 from recognizer.weights.index_settings import IndexSettings
 
 if TYPE_CHECKING:
@@ -28,21 +29,22 @@ _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+h
 class PackageIndex:
     """The package indexes of `settings` (default: the user's configuration).
 
-    A context manager that owns a `requests` session; it must not be shared between threads.
+    A context manager that owns sessions of `requests`; it must not be shared between threads.
     """
 
     def __init__(self, settings: IndexSettings | None = None) -> None:
         import requests
 
         self.settings = IndexSettings.from_environment() if settings is None else settings
-        self._session = requests.Session()
+        self._usual, self._other = trusting_session(), requests.Session()
         self._credentials = dict(filter(None, map(_credentials, (*self.settings.indexes, *self.settings.find_links))))
 
     def __enter__(self) -> PackageIndex:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._session.close()
+        self._usual.close()
+        self._other.close()
 
     def pages(self, project: str) -> list[str]:
         """URLs of the pages that may list files of `project`, in the order in which they should be tried."""
@@ -74,8 +76,9 @@ class PackageIndex:
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2]
         trusted = not self.settings.trusted_hosts.isdisjoint({host, parts.hostname})
+        session = self._other if trusted or self.settings.cert else self._usual
         try:
-            return self._session.get(
+            return session.get(
                 urlunsplit(parts._replace(netloc=host)),
                 headers=headers,
                 stream=stream,

@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from recognizer.core.errors import EngineMismatch
 from recognizer.core.types import Embedding, Template
 from recognizer.database.connection import Database
+from recognizer.galleries import cohort
 from recognizer.galleries.contract import Gallery
 from recognizer.galleries.memory import MemoryGallery
 from recognizer.galleries.postgres.gallery import PostgresGallery
@@ -445,3 +446,40 @@ def test_everything_at_once(make):
                 assert all(each.subject == subject for each in gallery.templates(subject))
     assert len(gallery) == sum(gallery.subjects().values())
     assert len(gallery) == sum(len(gallery.templates(subject)) for subject in gallery.subjects())
+
+
+# --- the cohort ------------------------------------------------------------------------------------------------------
+
+
+def test_the_cohort_is_compared_by_the_first_photo_of_each(make):
+    gallery = make()
+    assert gallery.cohort(np.zeros((2, DIM))).shape == (2, 0)
+    gallery.add([template("ann", "q", axis(0)), template("ann", "p", axis(1)), template("bob", "q", axis(2, length=3))])
+    near = gallery.cohort(np.stack([axis(1), axis(2)]))
+    assert np.sort(near, axis=1) == pytest.approx(np.array([[0, np.sqrt(10)], [np.sqrt(2), 2]]))
+
+
+def test_the_cohort_follows_every_change(make):
+    gallery = make()
+    gallery.add([template(str(i), "p", axis(0, length=i)) for i in range(200)])
+
+    def there():
+        return sorted(np.rint(gallery.cohort(np.zeros((1, DIM)))[0]).astype(int).tolist())
+
+    def expected(*people):
+        return sorted(int(each) for each in cohort.members(people))
+
+    people = [str(i) for i in range(200)]
+    assert there() == expected(*people) and len(there()) == cohort.SIZE
+    gone = cohort.members(people)[3]
+    gallery.remove(gone)
+    people.remove(gone)
+    assert there() == expected(*people)
+    later = [str(i) for i in range(200, 260)]
+    gallery.add([template(each, "p", axis(0, length=int(each))) for each in later])
+    assert there() == expected(*people, *later)
+    first = cohort.members([*people, *later])[0]
+    gallery.add([template(first, "p", axis(0, length=999))])  # the same photo anew
+    assert there() == sorted([*(each for each in expected(*people, *later) if each != int(first)), 999])
+    gallery.remove(first)
+    assert 999 not in there()

@@ -30,6 +30,8 @@ NOTHING_LEFT = dict.fromkeys(
         "visits",
         "archive",
         "jobs",
+        "damaged_files",
+        "rules",
         "names",
         "leftovers",
     ),

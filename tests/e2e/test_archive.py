@@ -153,16 +153,24 @@ def test_decisions_about_groups(server, faces):
 
 def test_presence_and_visits_over_http_and_on_the_page(chromium, tmp_path, faces):
     """Events and a visit that an earlier process left are shown, corrected on the page, and downloaded as CSV."""
+    from recognizer.core.times import iso_time
     from recognizer.events.visit_file import VISITS_FILE, KeptVisit, VisitFile
 
     from .homes import event, happened
 
     server = Server(tmp_path, camera="none", watch="off", sightings="all")
-    happened(server, [event(subject="Joe Biden"), event("left", subject="Joe Biden", appearance=1, seconds=0.5)], [])
+    now = time.time()
+    came, went = iso_time(now - 60), iso_time(now - 50)
+    stay = [
+        event(subject="Joe Biden", time=came),
+        event("left", subject="Joe Biden", time=went, since=came, appearance=1, seconds=10),
+    ]
+    happened(server, stay, [])
     server.put("Joe Biden/one.jpg", faces["biden"])
     file = VisitFile(server.state / VISITS_FILE)
-    now = time.time()
-    file.put(KeptVisit(0, "door/1/1.000", "door", now - 60, now - 50, "Joe Biden", 0.5), pictures.smaller(faces["biden"], 200))
+    file.put(
+        KeptVisit(0, "door/1/1.000", "door", now - 60, now - 50, "Joe Biden", 0.5), pictures.smaller(faces["collins"], 500)
+    )
     file.close()
     with server:
         (day,) = server.get("/presence").json()["days"]
@@ -182,6 +190,12 @@ def test_presence_and_visits_over_http_and_on_the_page(chromium, tmp_path, faces
             dialog.get_by_role("button", name="Not Joe Biden").click()
             dialog.get_by_text("0 visits").wait_for()
         assert server.post("/events/search", json={"subject": "Joe Biden"}).json()["total"] == 0
+        corrected = server.get("/events?format=json&kind=appeared,left").json()["events"]
+        assert [each["subject"] for each in corrected] == [None, None] and server.get("/presence").json()["days"] == []
+        number = found["visits"][0]["id"]
+        named = server.request("PATCH", f"/visits/{number}", data={"subject": "Eileen Collins", "enroll": "true"})
+        assert named.status_code == 200 and named.json()["subject"] == "Eileen Collins", named.text
+        assert server.get("/people/Eileen%20Collins").json()["photos"]
     off = Server(tmp_path, camera="none", watch="off")
     with off:
         assert off.post("/events/search", json={"subject": "Joe Biden"}).json()["error"]["code"] == "sightings_off"

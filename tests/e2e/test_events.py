@@ -99,6 +99,16 @@ def test_pages(served):
     assert ids(limit=2) == [3, 4] and ids(before=first + 3, limit=2) == [1, 2] and ids(after=first, before=first + 2) == [1]
     assert ids(camera="yard", after=first - 1) == [2, 4] and ids(subject="Zoë", after=first - 1) == [0, 1]
     assert ids(kind="left,camera_lost", after=first - 1) == [1, 3, 4] and ids(after=10**9) == []
+    assert ids(after=first - 1, since="2026-11-21T10:00:00Z", until="2026-11-21T10:00:00.000Z") == [0, 1, 2, 3, 4]
+    assert ids(after=first - 1, until="2026-11-21T09:59:59Z") == ids(after=first - 1, since="2026-11-23") == []
+    assert ids(since="2026-11-20", until="2026-11-22", limit=1) == [4]
+    table = server.get("/events", params={"format": "csv", "after": first - 1, "camera": "door", "subject": "Zoë"})
+    assert table.headers["Content-Type"] == "text/csv; charset=utf-8" and "events.csv" in table.headers["Content-Disposition"]
+    assert table.content.decode().split("\r\n")[:2] == [
+        "id,time,kind,camera,subject,since,seconds,distance,false_match_rate,reason",
+        f"{first},2026-11-21T10:00:00.000Z,appeared,door,Zoë,,,0.4,1e-06,",
+    ]
+    assert server.get("/events", headers={"Accept": "text/csv"}).content.startswith(b"id,time")
     page = server.get("/events", headers={"Accept": "application/json"}).json()
     assert page["last"] == first + 4 and page["first"] == 1
     assert server.get(f"/events/{first}").json() == event() | {"id": first}
@@ -115,6 +125,8 @@ def test_pages(served):
         "?format=xml",
         "?limit=5",
         "?before=5",
+        "?since=2026-11-20",
+        "?format=json&until=soon",
         "?person=Ada",
         "?after=1&after=2",
     ],
@@ -137,7 +149,10 @@ def test_pictures(served):
     for path in (f"matches/{number}.jpg", "latest/zoe.jpg", "latest/door.jpg"):  # as Double Take has it
         picture = server.get(f"/api/storage/{path}")
         assert picture.content == reply.content and picture.headers["Content-Type"] == "image/jpeg"
-    for path in (f"/events/{number + 1}/thumbnail.jpg", f"/events/{number + 1}"):
+    seen = log.append([event(scene_faces=1)], [None], [PICTURE])
+    scene = server.get(server.get(f"/events/{seen}").json()["scene"])
+    assert scene.content == PICTURE and scene.headers["Content-Type"] == "image/jpeg"
+    for path in (f"/events/{seen + 1}/thumbnail.jpg", f"/events/{seen + 1}", f"/events/{number}/scene.jpg"):
         assert code(server.get(path)) == "event_not_found"
     assert server.get("/events/x/thumbnail.jpg").status_code == 400
 

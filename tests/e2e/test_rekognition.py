@@ -7,6 +7,7 @@ from pathlib import Path
 
 import boto3
 import pytest
+import requests
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
@@ -31,11 +32,11 @@ def served(tmp_path_factory, faces, people_in):
         yield server
 
 
-def client(server: Server, role: str, secret: str | None = None, **how):
+def client(server: Server, role: str, secret: str | None = None, place: str = "/rekognition", **how):
     key = server.keys[role]
     return boto3.client(
         "rekognition",
-        endpoint_url=f"{server.url}/rekognition",
+        endpoint_url=server.url + place,
         region_name="eu-central-1",
         aws_access_key_id=key.split("_")[1],
         aws_secret_access_key=key if secret is None else secret,
@@ -219,3 +220,20 @@ def test_the_sdk_for_javascript(served, node_clients, faces, tmp_path):
         "left": 0,
         "forged": "UnrecognizedClientException",
     }
+
+
+def test_at_the_root_beside_the_page(served, faces):
+    served.restart(dialects="rekognition=/")
+    reader = client(served, "read", place="")
+    assert len(reader.detect_faces(**image(faces["trio"]))["FaceDetails"]) == 3
+    assert code(reader.create_collection, CollectionId="staff") == "AccessDeniedException"
+    unsigned = client(served, "read", place="", signature_version=UNSIGNED)
+    assert code(unsigned.list_collections) == "MissingAuthenticationTokenException"
+    page = requests.get(served.url, headers={"Accept": "text/html"}, timeout=60)
+    assert page.status_code == 200 and "<title>Recognizer" in page.text
+    assert "/recognize" in requests.get(served.url, timeout=60).json()["handlers"]
+    assert served.get("/people").status_code == 200 and served.get("/nothing").status_code == 404
+    reply = requests.post(f"{served.url}/", data=b"{}", headers=served.always["headers"], timeout=60)
+    assert (reply.status_code, reply.json()["__type"]) == (404, "UnknownOperationException")
+    assert served.request("PUT", "/").status_code == 405  # in this server's own form
+    assert served.post("/rekognition/", data=b"{}").status_code == 404

@@ -309,15 +309,13 @@ def test_cameras_are_added_changed_and_removed_with_errors_in_words(visit, serve
     assert page.get_by_label("Source", exact=True).get_attribute("placeholder") == "test:"
     page.get_by_label("Name", exact=True).fill("Pattern")
     page.get_by_role("switch", name="Keep running").check()
-    page.get_by_role("button", name="Save").click()
+    page.get_by_role("button", name="Save", exact=True).click()
     card(page, "Pattern").get_by_text("always on").wait_for()
     assert server.get("/cameras").json()["cameras"][-1]["always"] is True
     page.get_by_role("button", name="Remove Pattern").click()
     page.get_by_role("button", name="Remove", exact=True).click()
     card(page, "Pattern").wait_for(state="detached")
     assert [each["name"] for each in server.get("/cameras").json()["cameras"]] == ["Camera", "Door"]
-    assert page.get_by_role("button", name="Edit Camera").count() == 0  # a setting names it
-    assert card(page, "Camera").get_by_text("set by RECOGNIZER_CAMERA").is_visible()
 
 
 def test_a_lost_camera_says_since_when_and_why(visit, server):
@@ -350,26 +348,6 @@ def test_a_camera_that_stands_still_says_since_when_and_comes_back(visit, server
             page.locator(".watch-why").wait_for(state="hidden")
         finally:
             server.request("DELETE", f"/cameras/{frozen}")
-
-
-def test_of_many_cameras_three_move_and_the_others_follow_slowly(chromium, server):
-    more = [server.post("/cameras", data={"source": "test:", "name": f"More {n}"}).json()["id"] for n in range(3)]
-    try:
-        with Visit(chromium, server.url, size={"width": 1440, "height": 1400}) as visit:
-            page = visit.open("#/live")
-            last = card(page, "More 2").locator("img")
-            page.wait_for_function("() => document.querySelectorAll('.watch img[src^=\"blob:\"]').length === 2")
-            page.wait_for_function("() => [...document.querySelectorAll('.watch img')].at(-1).naturalWidth > 100")
-            before = last.get_attribute("src")
-            page.wait_for_function("before => [...document.querySelectorAll('.watch img')].at(-1).src !== before", arg=before)
-            server.wait_for(lambda: viewers(server) == 3)
-            card(page, "More 2").get_by_text("Updates every few seconds").wait_for()
-            card(page, "More 2").get_by_role("button", name="Open this camera").click()
-            page.get_by_role("heading", name="More 2", level=1).wait_for()
-            server.wait_for(lambda: viewers(server) == 1)
-    finally:
-        for camera in more:
-            server.request("DELETE", f"/cameras/{camera}")
 
 
 def test_a_server_that_is_gone_is_told_and_streams_begin_anew(visit, server):

@@ -24,8 +24,9 @@ from recognizer.engines.dlib import convert, datfile, pyramid
 from recognizer.engines.dlib.jitter import jittered
 from recognizer.engines.dlib.native import Shape, points_array, shapes
 from recognizer.engines.prepared import Origin, prepared
+from recognizer.engines.processor_form import load_network
 from recognizer.engines.protocols import Described, parted
-from recognizer.engines.runtime import EXACT, INT8, NetworkSession, release_memory
+from recognizer.engines.runtime import EXACT, INT8, NetworkSession
 from recognizer.weights import manifest
 
 RESNET_FILE = "dlib_face_recognition_resnet_model_v1.dat"
@@ -51,11 +52,20 @@ def _trusted_bytes(name: str) -> bytes:
     return data
 
 
+_RESNET = "dlib_resnet"
+_RESNET_CODE = (convert.__file__, datfile.__file__, onnxfile.__file__)
+
+
+def _resnet_origin(folder: Path | None) -> Origin | None:
+    return None if folder is None else Origin(folder, manifest.DLIB_FILES[RESNET_FILE].sha256)
+
+
+def _make_resnet() -> bytes:
+    return convert.resnet_to_onnx(datfile.read_resnet(_trusted_bytes(RESNET_FILE)))
+
+
 def _resnet_graph(folder: Path | None = None) -> bytes:
-    origin = None if folder is None else Origin(folder, manifest.DLIB_FILES[RESNET_FILE].sha256)
-    code = (convert.__file__, datfile.__file__, onnxfile.__file__)
-    make = lambda: convert.resnet_to_onnx(datfile.read_resnet(_trusted_bytes(RESNET_FILE)))  # noqa: E731
-    return prepared("dlib_resnet", origin, code, make)
+    return prepared(_RESNET, _resnet_origin(folder), _RESNET_CODE, _make_resnet)
 
 
 def resnet_int8(threads: int, folder: Path | None) -> NetworkSession:
@@ -64,13 +74,13 @@ def resnet_int8(threads: int, folder: Path | None) -> NetworkSession:
     if folder is None:
         raise ValueError("expected a folder in which to store the 8-bit network")
     graph = _resnet_graph(folder)
-    file = quantised(graph, "dlib_resnet", drawn_face(CHIP), folder)
+    file = quantised(graph, _RESNET, drawn_face(CHIP), folder)
     try:
         return NetworkSession(file, threads, INT8)
     except ModelCorrupt:
         _log.warning("the 8-bit network %s was damaged and is created again", file.name)
         file.unlink(missing_ok=True)
-        return NetworkSession(quantised(graph, "dlib_resnet", drawn_face(CHIP), folder), threads, INT8)
+        return NetworkSession(quantised(graph, _RESNET, drawn_face(CHIP), folder), threads, INT8)
 
 
 class ResNet:
@@ -105,9 +115,8 @@ class ResNet:
         if provider == INT8:
             self._session = resnet_int8(threads, folder)
         else:
-            self._session = NetworkSession(_resnet_graph(folder), threads, provider)
+            self._session = load_network(_RESNET, _resnet_origin(folder), _RESNET_CODE, _make_resnet, threads, provider)
         self._dlib = self._dlib_if_different() if provider in EXACT else None
-        release_memory()
 
     @property
     def on_dlib(self) -> bool:

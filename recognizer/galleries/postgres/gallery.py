@@ -126,6 +126,9 @@ class PostgresGallery:
     def search(self, probes: np.ndarray, k: int = 1) -> list[list[Candidate]]:
         return self.copy.memory(self.group).search(probes, k)
 
+    def cohort(self, probes: np.ndarray) -> np.ndarray:
+        return self.copy.memory(self.group).cohort(probes)
+
     def templates(self, subject: str) -> list[Template]:
         return self.copy.memory(self.group).templates(subject)
 

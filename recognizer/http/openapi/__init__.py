@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from recognizer.core import errors
 from recognizer.core.errors import (
     BadRequest,
     CsrfRefused,
+    DamageRepaired,
     HostRefused,
     InvalidKey,
     InvalidParameter,
@@ -25,6 +28,8 @@ from recognizer.core.errors import (
     UnknownRoute,
 )
 from recognizer.http.openapi.operations import EXAMPLE_PHOTO, JSON, OPERATIONS, PARAMETERS, PHOTO_FIELDS, PHOTO_URLS, Operation
+from recognizer.http.openapi.schemas import CAMERA_AREA as CAMERA_AREA
+from recognizer.http.openapi.schemas import CAMERA_PERIOD as CAMERA_PERIOD
 from recognizer.http.openapi.schemas import SCHEMAS, ref
 
 #: Errors that every operation may return.
@@ -40,6 +45,7 @@ COMMON = (
     OriginRefused,
     RateLimited,
     StorageError,
+    DamageRepaired,
 )
 #: The lowest role that a route can require: every key has it.
 LEAST = "read"
@@ -195,14 +201,34 @@ def _meaning(route: Route, parameter: Parameter) -> tuple[str, object]:
 
 
 def _schema(parameter: Parameter) -> dict:
-    default = {} if parameter.default is None else {"default": parameter.default}
-    return {**parameter.schema, **default}
+    """The schema of a parameter, in words that programs which generate clients understand: one type each.
+
+    The routes also take 1 and 0 for a switch, and text for a choice of numbers.
+    """
+    schema = parameter.schema
+    if schema["type"] == ["boolean", "integer"]:
+        schema = {"type": "boolean"}
+    elif all(isinstance(choice, str) and choice.isdecimal() for choice in schema.get("enum", [""])):
+        schema = {**schema, "type": "integer", "enum": sorted(int(choice) for choice in schema["enum"])}
+    return schema
+
+
+def _default(parameter: Parameter) -> Any:
+    """The value of a parameter that is not given; None if there is none."""
+    default = parameter.default
+    return int(default) if isinstance(default, str) and _schema(parameter)["type"] == "integer" else default
 
 
 def _parameter(route: Route, parameter: Parameter) -> dict:
     description, example = _meaning(route, parameter)
     in_path = _in_path(route, parameter)
-    schema = {**_schema(parameter), "minLength": 1} if in_path else _schema(parameter)
+    schema = _schema(parameter)
+    if in_path and schema["type"] == "string":
+        schema = {**schema, "minLength": 1}
+    if route.method in WITH_BODY:
+        description = _with_default(parameter, description)
+    elif parameter.default is not None:
+        schema = {**schema, "default": _default(parameter)}
     required = in_path or parameter.required or parameter.name in OPERATIONS[route.key].needed
     return {
         "name": parameter.name,
@@ -215,9 +241,18 @@ def _parameter(route: Route, parameter: Parameter) -> dict:
     }
 
 
+def _with_default(parameter: Parameter, description: str) -> str:
+    """The description with the default, for operations with a body: from a `default`, generated clients would send the value
+    in the URL and in the body, and nothing may be in both."""
+    default = _default(parameter)
+    return description if default is None else f"{description} Default: {json.dumps(default)}."
+
+
 def _body(route: Route, operation: Operation) -> dict:
     fields = {each.name: each for each in route.parameters if not _in_path(route, each)}
-    plain = {name: {**_schema(each), "description": _meaning(route, each)[0]} for name, each in fields.items()}
+    plain = {
+        name: {**_schema(each), "description": _with_default(each, _meaning(route, each)[0])} for name, each in fields.items()
+    }
     for name, each in fields.items():
         if each.required and each.schema.get("type") == "string":
             plain[name]["minLength"] = 1
@@ -232,7 +267,7 @@ def _body(route: Route, operation: Operation) -> dict:
             **({"oneOf": [_or_null(one), {"type": "array", "items": one}]} if operation.several else _or_null(one)),
             "description": f"{sentence.split(';')[0].rstrip('.')}, in base64, with or without data:image/jpeg;base64, before.",
         }
-        part = {"type": "string", "contentMediaType": "application/octet-stream"}
+        part = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
         uploaded[name] = {
             **({"type": "array", "items": part} if operation.several else part),
             "description": sentence,
@@ -252,11 +287,8 @@ def _body(route: Route, operation: Operation) -> dict:
 
 
 def _or_null(schema: dict) -> dict:
-    """The same for JSON, where null means that it is not given, and choices that are numbers may be written as numbers."""
-    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-    numbers = [int(choice) for choice in schema.get("enum", ()) if isinstance(choice, str) and choice.isdecimal()]
-    enum = {"enum": [*schema["enum"], *numbers, None]} if "enum" in schema else {}
-    return {**schema, "type": [*kinds, *(["integer"] if numbers else []), "null"], **enum}
+    """The same for JSON, where null means that it is not given."""
+    return {**schema, "type": [schema["type"], "null"], **({"enum": [*schema["enum"], None]} if "enum" in schema else {})}
 
 
 def _responses(route: Route, operation: Operation, status_of) -> dict:

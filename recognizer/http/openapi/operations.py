@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from recognizer.core.errors import (
+    ActionFailed,
+    ActionOff,
     AddressRefused,
     ArchiveGroupNotFound,
     AttributesOff,
@@ -44,6 +46,8 @@ from recognizer.core.errors import (
     PhotoNotFound,
     PictureNotFound,
     RecognizerError,
+    RuleNotFound,
+    RulesOff,
     SealBroken,
     SettingFixed,
     SightingsOff,
@@ -53,6 +57,7 @@ from recognizer.core.errors import (
     SubjectNotFound,
     TooManyCameras,
     TooManyJobs,
+    TooManyRules,
     UnknownRoute,
 )
 from recognizer.http.openapi.schemas import PHOTO_ID, PICTURE_ID
@@ -126,6 +131,9 @@ _CAMERA: Errors = (InvalidSource, AddressRefused, NameTaken, GroupNotFound, TooM
 
 #: What everything about one stranger may be refused with.
 _STRANGER: Errors = (StrangerNotFound, StrangersOff, StorageError)
+
+#: What adding or changing a rule may be refused with.
+_RULE: Errors = (InvalidUrl, SubjectNotFound, GroupNotFound, CameraNotFound, EventsOff, ActionOff, RulesOff, StorageError)
 
 #: What a decision about a group of the archive may be refused with.
 _ARCHIVE_GROUP: Errors = (ArchiveGroupNotFound, StorageError, BodyTooLarge)
@@ -221,6 +229,13 @@ OPERATIONS: dict[str, Operation] = {
     "GET /cameras/{camera}": Operation("Cameras", _json("Camera"), (CameraNotFound, StorageError)),
     "PATCH /cameras/{camera}": Operation("Cameras", _json("Camera"), (*_CAMERA, CameraNotFound, CameraFixed)),
     "DELETE /cameras/{camera}": Operation("Cameras", _json("DeletedCamera"), (CameraNotFound, CameraFixed, StorageError)),
+    "GET /cameras/{camera}/settings": Operation("Cameras", _json("CameraSettings"), (CameraNotFound, StorageError)),
+    "PUT /cameras/{camera}/settings": Operation(
+        "Cameras", _json("CameraSettings"), (CameraNotFound, Conflict, StorageError, BodyTooLarge), bodiless=True
+    ),
+    "GET /wall": Operation(
+        "Cameras", {200: {"multipart/mixed": "Stream"}}, (CameraNotFound, CameraElsewhere, AttributesOff, Busy)
+    ),
     "GET /stream": Operation("Cameras", {200: {MJPEG: "Stream"}}, (CameraNotFound, CameraElsewhere, AttributesOff, Busy)),
     "GET /cameras/{camera}/stream": Operation(
         "Cameras", {200: {MJPEG: "Stream"}}, (CameraNotFound, CameraElsewhere, AttributesOff, Busy)
@@ -228,9 +243,12 @@ OPERATIONS: dict[str, Operation] = {
     "GET /cameras/{camera}/snapshot.jpg": Operation(
         "Cameras", {200: {JPEG: "Photo"}}, (CameraNotFound, AttributesOff, CameraUnavailable, CameraElsewhere, Busy)
     ),
-    "GET /events": Operation("Events", {200: {JSON: "Events", "text/event-stream": "Stream"}}, (EventsOff, StorageError, Busy)),
+    "GET /events": Operation(
+        "Events", {200: {JSON: "Events", "text/event-stream": "Stream", "text/csv": "Table"}}, (EventsOff, StorageError, Busy)
+    ),
     "GET /events/{event}": Operation("Events", _json("Event"), (EventNotFound, EventsOff, StorageError)),
     "GET /events/{event}/thumbnail.jpg": Operation("Events", {200: {JPEG: "Photo"}}, (EventNotFound, EventsOff, StorageError)),
+    "GET /events/{event}/scene.jpg": Operation("Events", {200: {JPEG: "Photo"}}, (EventNotFound, EventsOff, StorageError)),
     "GET /audit": Operation("Access", _json("AuditLines")),
     "GET /backup": Operation("Server", {200: {ZIP: "Backup"}}, (Busy,)),
     "GET /strangers": Operation("Strangers", _json("Strangers"), (StorageError,)),
@@ -249,6 +267,16 @@ OPERATIONS: dict[str, Operation] = {
         "Strangers", _json("Stranger", 201), (*_STRANGER, PictureNotFound, BodyTooLarge)
     ),
     "DELETE /strangers/{stranger}": Operation("Strangers", _json("DismissedStranger"), _STRANGER),
+    "GET /rules": Operation("Rules", _json("Rules"), (StorageError, KeyMissing)),
+    "POST /rules": Operation("Rules", _json("Rule", 201), (*_RULE, TooManyRules, BodyTooLarge)),
+    "PATCH /rules/{rule}": Operation("Rules", _json("Rule"), (*_RULE, RuleNotFound, BodyTooLarge)),
+    "DELETE /rules/{rule}": Operation("Rules", _json("DeletedRule"), (RuleNotFound, StorageError)),
+    "POST /rules/{rule}/test": Operation(
+        "Rules",
+        _json("TestedRule"),
+        (RuleNotFound, ActionOff, ActionFailed, InvalidUrl, StorageError, BodyTooLarge),
+        bodiless=True,
+    ),
     "POST /events/search": Operation(
         "Events",
         _json("FoundVisits"),
@@ -302,6 +330,7 @@ OPERATIONS: dict[str, Operation] = {
     "POST /archive/people/{group_id}/accept": Operation("Archive", _json("ArchivePerson"), _ARCHIVE_GROUP, bodiless=True),
     "POST /archive/people/{group_id}/refuse": Operation("Archive", _json("ArchivePerson"), _ARCHIVE_GROUP, bodiless=True),
     "POST /archive/people/{group_id}/join": Operation("Archive", _json("ArchivePerson"), _ARCHIVE_GROUP),
+    "POST /archive/people/{group_id}/apart": Operation("Archive", _json("ArchivePerson"), _ARCHIVE_GROUP),
     "POST /archive/people/{group_id}/enroll": Operation(
         "Archive",
         {200: {JSON: "Enrolled"}, 201: {JSON: "Enrolled"}},
@@ -325,7 +354,7 @@ PARAMETERS: dict[str, tuple[str, object]] = {
     "other_url": ("The second photo's http or https URL.", "https://example.org/other.jpg"),
     "top_k": ("Number of candidates that are listed for each face.", 3),
     "min_face": ("Minimum width and height of a face in pixels; smaller faces are omitted.", 40),
-    "landmarks": ("Number of landmarks of each face. The weights for 68 points are not licensed for commercial use.", "5"),
+    "landmarks": ("Number of landmarks of each face. The weights for 68 points are not licensed for commercial use.", 5),
     "attributes": (
         "What to estimate for each face, separated by commas: age, gender, expression. RECOGNIZER_ATTRIBUTES must name them.",
         "age,gender",
@@ -375,7 +404,12 @@ PARAMETERS: dict[str, tuple[str, object]] = {
     "GET /events limit": ("Maximum number of events; for format=json.", 100),
     "GET /events camera": ("Only events of the camera with this id.", "door"),
     "GET /events subject": ("Only events of this person.", "Joe Biden"),
-    "GET /events format": ("json returns a page of past events, sse streams events as they happen.", "json"),
+    "GET /events format": (
+        "json returns a page of past events, csv past events as a table, sse streams events as they happen.",
+        "json",
+    ),
+    "GET /events since": ("Only events then or later: a day, or a time in ISO 8601; not for a stream.", "2026-11-20"),
+    "GET /events until": ("Only events then or before: a day, which is included, or a time.", "2026-11-30"),
     "source": (
         "Source of the frames: a webcam's number, an rtsp, rtmp, http or https URL, a file that the settings allow, or "
         "test: for a test pattern.",
@@ -383,6 +417,19 @@ PARAMETERS: dict[str, tuple[str, object]] = {
     ),
     "POST /cameras name": ("The camera's name.", "Door"),
     "PATCH /cameras/{camera} name": ("The camera's new name.", "Door"),
+    "zones": (
+        "Areas that give events: corners in fractions of the picture, and names for the events.",
+        [{"name": "Entrance", "points": [[0.1, 0.2], [0.6, 0.2], [0.6, 0.9], [0.1, 0.9]]}],
+    ),
+    "masks": ("Areas that are blackened.", [{"points": [[0.0, 0.0], [0.2, 0.0], [0.2, 0.3]]}]),
+    "schedule": (
+        "Hours in which the camera gives events, on the server's clock.",
+        [{"days": ["sat", "sun"], "from": "20:00", "to": "06:00"}],
+    ),
+    "events": ("Whether the camera gives events about people.", True),
+    "PUT /cameras/{camera}/settings min_face": ("Least width and height of a face in pixels of the picture.", 40),
+    "unknown_quality": ("Least quality, from 0 to 1, of the best picture of an unknown person.", 0.2),
+    "cameras": ("Ids of the cameras, separated by commas.", ["default", "door"]),
     "key": ("The key, if no header contains it. It must not be in the URL.", "rk_7c3mz4qp_" + 43 * "x"),
     "stranger_rate": ("Probability that somebody who is not enrolled gets a name, from 0.000001 to 0.5.", 0.01),
     "sightings_days": ("Days after which visits at cameras are deleted.", 14),
@@ -435,6 +482,7 @@ PARAMETERS: dict[str, tuple[str, object]] = {
     "GET /archive/people offset": ("Number of groups to skip.", 0),
     "group_id": ("The id of a group of faces in the archive.", 17),
     "POST /archive/move group_id": ("Id of the group that the faces belong to; by default a new one.", 17),
+    "POST /archive/people/{group_id}/apart other_group_id": ("Id of the group that shows somebody else.", 23),
     "other_group_id": ("Id of the group that is merged into this one.", 23),
     "box": ("Which face of the photo: left,top,right,bottom in its pixels; by default the largest face.", "787,48,936,254"),
     "since": ("Only photos taken on this day or later: a day, a month, a year, or a time, on the camera's clock.", "2024-07"),
@@ -443,6 +491,7 @@ PARAMETERS: dict[str, tuple[str, object]] = {
     "cursor": ("The cursor of the page before.", "MC42MiAzYzE3Lzc"),
     "PATCH /archive/photos/{photo_id}/faces/{face} face": ("The face's number on the photo.", 0),
     "GET /archive/photos/{photo_id}/faces/{face}/thumbnail.jpg face": ("The face's number on the photo.", 0),
+    "time_s": ("Of a video: seconds from its beginning; by default where its first face is.", 12.5),
     "no_face": ("Whether the box shows no face.", True),
     "named": ("Only groups with a name, or only those without.", True),
     "suggested": ("Only groups for which a name is suggested, or only those without.", True),
@@ -463,6 +512,59 @@ PARAMETERS: dict[str, tuple[str, object]] = {
     "job": ("The job's id.", "j0123456789abcdef"),
     "GET /jobs/{job}/result after": ("Only photos with a higher number.", 99),
     "GET /jobs/{job}/result format": ("ndjson returns everything, a line for each photo, as does Accept.", "json"),
+    "rule": ("The rule's id.", "3f9a0c1b72"),
+    "start": ("From which time of day on, HH:MM; none removes start and end, if end is none too.", "22:00"),
+    "end": ("Until which time of day. It may be on the next day.", "06:00"),
+    "timezone": ("The time zone of days and times, by its IANA name; none for that of the server.", "Europe/Berlin"),
+    "sure": ("How sure a name must be: likely, or sure (a False-match rate of at most 1 in 100,000).", "likely"),
+    "apart_minutes": ("Least time between two messages about the same person, in minutes.", 5),
+    "most_per_hour": ("How many messages at most in an hour.", 60),
+    "late_minutes": ("Age in minutes at which a message is dropped that could not be sent.", 60),
+    "url": (
+        "Where a notification goes, as Apprise writes it, or the URL of a webhook. No reply shows it again.",
+        "https://example.org/hook",
+    ),
+    "message": (
+        "Text of a notification, with the places {who}, {camera} and {time}; none for the default.",
+        "{who} is at {camera}",
+    ),
+    "topic": ("Topic of an MQTT message.", "home/light/set"),
+    "payload": ("The MQTT message.", "ON"),
+    "retain": ("Whether the broker retains the message.", False),
+    "off_payload": ("What is published off_seconds later; none for nothing.", "OFF"),
+    "off_seconds": ("After how many seconds off_payload is published; 0 for never.", 30),
+    "enabled": ("Whether the rule is followed.", True),
+    "POST /rules kind": ("What happens: somebody comes, or leaves.", "comes"),
+    "PATCH /rules/{rule} kind": ("What happens: somebody comes, or leaves.", "comes"),
+    "POST /rules who": (
+        "Whom the rule is about: some people, a group, anybody with a name, somebody unknown, or anybody.",
+        "people",
+    ),
+    "PATCH /rules/{rule} who": (
+        "Whom the rule is about: some people, a group, anybody with a name, somebody unknown, or anybody.",
+        "people",
+    ),
+    "POST /rules people": ("Names of the people, as a list or separated by commas; for who=people.", ["Joe Biden"]),
+    "PATCH /rules/{rule} people": ("Names of the people, as a list or separated by commas; for who=people.", ["Joe Biden"]),
+    "POST /rules group": ("The group whose people are meant; for who=people and who=group.", "default"),
+    "PATCH /rules/{rule} group": ("The group whose people are meant; for who=people and who=group.", "default"),
+    "POST /rules cameras": ("Ids of the cameras, as a list or separated by commas; all stands for every camera.", ["door"]),
+    "PATCH /rules/{rule} cameras": (
+        "Ids of the cameras, as a list or separated by commas; all stands for every camera.",
+        ["door"],
+    ),
+    "POST /rules days": (
+        "Days, as a list or separated by commas: mon, tue, wed, thu, fri, sat, sun; all stands for every day.",
+        ["mon", "tue"],
+    ),
+    "PATCH /rules/{rule} days": (
+        "Days, as a list or separated by commas: mon, tue, wed, thu, fri, sat, sun; all stands for every day.",
+        ["mon", "tue"],
+    ),
+    "POST /rules action": ("What happens then.", "webhook"),
+    "PATCH /rules/{rule} action": ("What happens then.", "webhook"),
+    "POST /rules picture": ("Whether a notification contains the picture of the face.", False),
+    "PATCH /rules/{rule} picture": ("Whether a notification contains the picture of the face.", False),
     "thumbnail": ("Return a small JPEG of the face instead.", True),
 }
 

@@ -135,6 +135,37 @@ _CAMERA = {
     "fps": 25.0,
     "frames": {"read": 1200, "dropped": 300, "broken": 0, "connects": 1},
 }
+_RULE = {
+    "id": "3f9a0c1b72",
+    "kind": "comes",
+    "who": "unknown",
+    "people": [],
+    "group": "default",
+    "cameras": ["door"],
+    "days": ["sat", "sun"],
+    "start": "22:00",
+    "end": "06:00",
+    "timezone": "Europe/Berlin",
+    "sure": "likely",
+    "apart_minutes": 5.0,
+    "most_per_hour": 60,
+    "late_minutes": 1440.0,
+    "action": "webhook",
+    "url": "https://example.org",
+    "message": None,
+    "picture": False,
+    "topic": None,
+    "payload": None,
+    "retain": False,
+    "off_payload": None,
+    "off_seconds": 0.0,
+    "enabled": True,
+    "sentence": "When somebody unknown comes to Door on Saturday or Sunday from 22:00 to 06:00, call https://example.org; "
+    "at most 60 times an hour, and 5 minutes apart for each person.",
+    "problem": None,
+    "counts": {"delivered": 3, "retried": 0, "dropped": 0, "held_back": 1},
+    "last_sent": "2026-11-20T22:02:09.900Z",
+}
 _EVENT = {
     "id": 17,
     "kind": "appeared",
@@ -229,6 +260,8 @@ _LEFT = dict.fromkeys(
         "visits",
         "archive",
         "jobs",
+        "damaged_files",
+        "rules",
         "names",
         "leftovers",
     ),
@@ -277,9 +310,9 @@ _JOB_PHOTO = {
     "state": "failed",
     "error": {"code": "fetch_failed", "message": "the server of the URL answered 404"},
 }
-_ARCHIVE_STATUS = ("folders", "files", "photos", "faces", "people", "named", "suggested", "problems")
+_ARCHIVE_STATUS = ("folders", "files", "photos", "videos", "faces", "people", "named", "suggested", "problems")
 _ARCHIVE_EXAMPLE = {
-    **dict(zip(_ARCHIVE_STATUS, (1, 1200, 1190, 2100, 260, 12, 3, 2), strict=True)),
+    **dict(zip(_ARCHIVE_STATUS, (1, 1200, 1190, 14, 2100, 260, 12, 3, 2), strict=True)),
     "update": None,
     "last_update": None,
 }
@@ -297,6 +330,7 @@ _ARCHIVE_FACE = {
     "distance": 0.62,
     "false_match_rate": 1e-08,
     "box": _BOX,
+    "time_s": None,
     "quality": 0.91,
     "width": 4000,
     "height": 3000,
@@ -340,6 +374,38 @@ _BEGUN = {
     "expires": 1795309200.0,
     "csrf_token": "Zm9v...",
 }
+
+#: An area of a camera's picture, and hours in which it gives events, as requests contain them.
+CAMERA_AREA = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "maxLength": 60},
+        "points": {
+            "type": "array",
+            "items": {"type": "array", "items": {"type": "number", "minimum": 0, "maximum": 1}, "minItems": 2, "maxItems": 2},
+            "minItems": 3,
+            "maxItems": 64,
+        },
+    },
+    "required": ["points"],
+    "additionalProperties": False,
+}
+CAMERA_PERIOD = {
+    "type": "object",
+    "properties": {
+        "days": {
+            "type": "array",
+            "items": {"type": "string", "enum": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]},
+            "minItems": 1,
+        },
+        "from": {"type": "string", "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]$"},
+        "to": {"type": "string", "pattern": "^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"},
+    },
+    "required": ["days", "from", "to"],
+    "additionalProperties": False,
+}
+_ENTRANCE = [[0.1, 0.2], [0.6, 0.2], [0.6, 0.9], [0.1, 0.9]]
+
 
 SCHEMAS: dict[str, dict] = {
     "Box": closed(
@@ -627,7 +693,7 @@ SCHEMAS: dict[str, dict] = {
         {
             "name": TEXT,
             "variable": TEXT,
-            "value": about({"type": ["string", "number", "boolean", "array", "null"]}, "Of a secret: set, or not set."),
+            "value": {"description": "Text, a number, true or false, a list of texts, or null. Of a secret: set, or not set."},
             "secret": BOOLEAN,
             "source": {"type": "string", "enum": ["default", "environment", "file", "config", "option", "page"]},
             "label": about(TEXT, "What it is called where it is said."),
@@ -747,6 +813,85 @@ SCHEMAS: dict[str, dict] = {
         },
         example={"cameras": [_CAMERA], "removed": [{"id": "yard", "name": "Back yard"}]},
     ),
+    "Rule": closed(
+        {
+            "id": TEXT,
+            "kind": {"type": "string", "enum": ["comes", "leaves"]},
+            "who": {"type": "string", "enum": ["people", "group", "known", "unknown", "anybody"]},
+            "people": array(TEXT),
+            "group": about(TEXT, "The group whose people are meant."),
+            "cameras": about(array(TEXT), "Ids; empty for every camera."),
+            "days": about(
+                array({"type": "string", "enum": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]}), "Empty for every day."
+            ),
+            "start": about(optional(TEXT), "HH:MM; null for the whole day."),
+            "end": optional(TEXT),
+            "timezone": about(optional(TEXT), "IANA name; null for the zone of the server."),
+            "sure": {"type": "string", "enum": ["likely", "sure"]},
+            "apart_minutes": NUMBER,
+            "most_per_hour": COUNT,
+            "late_minutes": NUMBER,
+            "action": {"type": "string", "enum": ["notify", "webhook", "mqtt"]},
+            "url": about(optional(TEXT), "Without what is secret."),
+            "message": about(optional(TEXT), "Text of a notification; null for the default."),
+            "picture": BOOLEAN,
+            "topic": optional(TEXT),
+            "payload": optional(TEXT),
+            "retain": BOOLEAN,
+            "off_payload": optional(TEXT),
+            "off_seconds": NUMBER,
+            "enabled": BOOLEAN,
+            "sentence": about(TEXT, "The rule in words."),
+            "problem": about(optional(TEXT), "Why it cannot be followed."),
+            "counts": about(
+                optional(closed({"delivered": COUNT, "retried": COUNT, "dropped": COUNT, "held_back": COUNT})),
+                "Messages since the start; null where another process follows the rule, or none does.",
+            ),
+            "last_sent": about(optional(TEXT), "When a message was last sent since the start."),
+        },
+        example=_RULE,
+    ),
+    "Rules": closed(
+        {
+            "rules": array(ref("Rule")),
+            "notice": about(TEXT, "What everybody who makes a rule must know about photos before cameras."),
+            "off": about(optional(TEXT), "Why there can be no rules on this server."),
+            "can_notify": about(BOOLEAN, "Whether Apprise is installed."),
+            "broker": about(optional(TEXT), "The MQTT broker, without credentials; null without one."),
+        },
+        example={
+            "rules": [_RULE],
+            "notice": "A face is no key.",
+            "off": None,
+            "can_notify": True,
+            "broker": "mqtt://broker:1883",
+        },
+    ),
+    "DeletedRule": closed({"deleted": TEXT}, example={"deleted": "3f9a0c1b72"}),
+    "TestedRule": closed(
+        {"tested": TEXT, "action": {"type": "string", "enum": ["notify", "webhook", "mqtt"]}},
+        example={"tested": "3f9a0c1b72", "action": "webhook"},
+    ),
+    "CameraSettings": closed(
+        {
+            "zones": about(array(CAMERA_AREA), "Only faces whose centre lies in one give events; none for the whole picture."),
+            "masks": about(array(CAMERA_AREA), "What is blackened before anything is done with a picture."),
+            "schedule": about(array(CAMERA_PERIOD), "When the camera gives events, on the server's clock; none for always."),
+            "events": about(BOOLEAN, "Whether the camera gives events about people."),
+            "min_face": about(optional(INTEGER), "Least width and height of a face in pixels; null for the server's."),
+            "stranger_rate": about(optional(NUMBER), "Probability that a stranger gets a name; null for the server's."),
+            "unknown_quality": about(optional(NUMBER), "Least quality of unknown people's pictures; null for the server's."),
+        },
+        example={
+            "zones": [{"name": "Entrance", "points": _ENTRANCE}],
+            "masks": [{"points": [[0.0, 0.0], [0.2, 0.0], [0.2, 0.3]]}],
+            "schedule": [{"days": ["sat", "sun"], "from": "20:00", "to": "06:00"}],
+            "events": True,
+            "min_face": 40,
+            "stranger_rate": None,
+            "unknown_quality": None,
+        },
+    ),
     "Stream": {"type": "string", "description": "A reply without an end.", "examples": ["event: appeared"]},
     "Event": closed(
         {
@@ -777,11 +922,14 @@ SCHEMAS: dict[str, dict] = {
             "replaces": COUNT,
             "same_as": COUNT,
             "reason": TEXT,
+            "scene": about(TEXT, "The whole picture of the camera, with RECOGNIZER_EVENT_SCENES."),
+            "scene_faces": about(COUNT, "How many faces are on it."),
             "attributes": about(
                 {"type": "object"}, "How the person looked, of RECOGNIZER_EVENT_ATTRIBUTES: age, gender, expression."
             ),
+            "zones": about(array(TEXT), "Names of the camera's zones in which the person was seen."),
         },
-        may=("since", "seconds", "appearance", "replaces", "same_as", "reason", "attributes"),
+        may=("since", "seconds", "appearance", "replaces", "same_as", "reason", "scene", "scene_faces", "attributes", "zones"),
         example=_EVENT,
     ),
     "Events": closed(
@@ -901,6 +1049,10 @@ SCHEMAS: dict[str, dict] = {
             "jobs": about(
                 {"type": ["object", "null"]}, "Jobs by state, and photos that wait and were processed; null without jobs."
             ),
+            "damaged": about(
+                array(TEXT),
+                "Files that were damaged and set aside, such as `visits.sqlite`. What was readable is still in use.",
+            ),
             "database": about(
                 closed({"reachable": BOOLEAN, "away_since": optional(NUMBER), "node": TEXT, "applied": COUNT}),
                 "The database that nodes share, only where there is one: since when it is away, in seconds since 1970, the id "
@@ -933,6 +1085,7 @@ SCHEMAS: dict[str, dict] = {
             "visits": None,
             "archive": None,
             "jobs": None,
+            "damaged": [],
         },
     ),
     "FoundVisits": closed(
@@ -1091,6 +1244,7 @@ SCHEMAS: dict[str, dict] = {
             "distance": NUMBER,
             "false_match_rate": NUMBER,
             "box": about(closed(dict.fromkeys(_BOX, INTEGER)), "In pixels of the upright photo."),
+            "time_s": about(optional(NUMBER), "Seconds from the beginning of a video; null on a photo."),
             "quality": NUMBER,
             "width": optional(COUNT),
             "height": optional(COUNT),
@@ -1147,9 +1301,15 @@ SCHEMAS: dict[str, dict] = {
     },
     "Metrics": {"type": "string", "examples": ["recognizer_queue_inside 0.0\n"]},
     "Page": {"type": "string", "description": "Text for browsers.", "examples": ["<!doctype html>"]},
-    "Photo": {"type": "string", "contentMediaType": "application/octet-stream", "description": "The bytes of a picture."},
+    "Photo": {
+        "type": "string",
+        "format": "binary",
+        "contentMediaType": "application/octet-stream",
+        "description": "The bytes of a picture.",
+    },
     "Backup": {
         "type": "string",
+        "format": "binary",
         "contentMediaType": "application/zip",
         "description": "A ZIP file, for the command restore.",
         "examples": ["PK..."],

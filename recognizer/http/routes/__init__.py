@@ -12,6 +12,7 @@ from recognizer.http.routes import (
     page_routes,
     people_routes,
     photo_routes,
+    rule_routes,
     stranger_routes,
     visit_routes,
 )
@@ -25,6 +26,7 @@ MODULES = (
     group_routes,
     camera_routes,
     event_routes,
+    rule_routes,
     visit_routes,
     stranger_routes,
     archive_routes,

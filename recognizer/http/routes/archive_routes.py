@@ -108,10 +108,12 @@ def add_routes(route: Router, site: Site) -> None:
         return archive_replies.found(site.service.archive, site.service.archive.find(probes, wanted, people))
 
     @route.get("/archive/photos/{photo_id}")
-    def get_archive_photo(response, photo_id: text):
-        """A photo of the archive, as a JPEG of at most 1,600 pixels."""
+    def get_archive_photo(response, photo_id: text, time_s: fraction = None):
+        """A photo of the archive, or the frame of a video at a time, as a JPEG of at most 1,600 pixels."""
+        if time_s is not None and not 0 <= time_s <= 1_000_000:
+            raise InvalidParameter("time_s: expected seconds from the beginning of the video")
         response.content_type = "image/jpeg"
-        return site.service.archive.shown_photo(photo_id)
+        return site.service.archive.shown_photo(photo_id, time_s)
 
     @route.get("/archive/photos/{photo_id}/faces/{face}/thumbnail.jpg")
     def get_archive_thumbnail(response, photo_id: text, face: event_id_type):
@@ -183,6 +185,12 @@ def add_routes(route: Router, site: Site) -> None:
     def join_archive_people(group_id: event_id_type, other_group_id: event_id_type):
         """Merge two groups that show one person; grouping does not separate them again."""
         return noted("archive_join", decisions.join(site.service.archive.file, group_id, other_group_id), other=other_group_id)
+
+    @route.post("/archive/people/{group_id}/apart")
+    def keep_archive_people_apart(group_id: event_id_type, other_group_id: event_id_type):
+        """Note that two groups show two people; grouping never merges them."""
+        kept = decisions.keep_apart(site.service.archive.file, group_id, other_group_id)
+        return noted("archive_apart", kept, other=other_group_id)
 
     @route.post("/archive/move")
     def move_archive_faces(faces: ids, group_id: event_id_type = None):

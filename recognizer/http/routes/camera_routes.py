@@ -4,12 +4,13 @@
 import falcon
 
 from recognizer.core.answers import ATTRIBUTES
-from recognizer.core.errors import InvalidParameter
+from recognizer.core.errors import CameraElsewhere, InvalidParameter
 from recognizer.http import replies
 from recognizer.http.forwarding import forwarded
-from recognizer.http.hug_adapter import Router, fraction, number, over, switch, text
+from recognizer.http.hug_adapter import Router, areas, fraction, ids, number, over, periods, switch, text
 from recognizer.http.site import Site
-from recognizer.video.output import mjpeg
+from recognizer.video.camera_settings import parse_settings, plain_settings
+from recognizer.video.output import mjpeg, wall
 from recognizer.video.output.mjpeg import view_key
 from recognizer.video.sources.cameras import DEFAULT as DEFAULT_CAMERA
 
@@ -51,9 +52,59 @@ def add_routes(route: Router, site: Site) -> None:
     @route.delete("/cameras/{camera}")
     def delete_camera(camera: text):
         """Remove a camera from the list."""
-        removed = site.service.video.cameras.remove(camera).id
+        removed = site.service.video.remove(camera).id
         site.service.audit.append("camera_remove", camera=removed)
         return {"deleted": removed}
+
+    @route.get("/cameras/{camera}/settings")
+    def get_camera_settings(camera: text):
+        """A camera's zones, masks and schedule, and its own limits."""
+        entry = site.service.video.cameras.get(camera)
+        return plain_settings(site.service.video.settings_of(entry.id))
+
+    @route.put("/cameras/{camera}/settings")
+    def replace_camera_settings(
+        camera: text,
+        zones: areas = None,
+        masks: areas = None,
+        schedule: periods = None,
+        events: switch = True,
+        min_face: number = None,
+        stranger_rate: fraction = None,
+        unknown_quality: fraction = None,
+    ):
+        """Replace all settings of a camera; those that are not given get their defaults."""
+        entry = site.service.video.cameras.get(camera)
+        said = {"zones": zones, "masks": masks, "schedule": schedule, "events": events, "min_face": min_face}
+        settings = parse_settings({**said, "stranger_rate": stranger_rate, "unknown_quality": unknown_quality})
+        site.service.video.configure(entry.id, settings)
+        site.service.audit.append("camera_settings", camera=entry.id)
+        return plain_settings(settings)
+
+    @route.get("/wall", examples="cameras=default,door&width=480")
+    def stream_wall(
+        request,
+        response,
+        cameras: ids,
+        width: number = None,
+        fps: fraction = None,
+        quality: number = None,
+        overlay: text = None,
+    ):
+        """Live video of several cameras in one reply: JPEGs as parts, of which the header X-Camera names the camera."""
+        wanted: list[str] = list(dict.fromkeys(cameras))
+        if not 1 <= len(wanted) <= wall.MOST_VIEWS:
+            raise InvalidParameter(f"cameras: expected 1 to {wall.MOST_VIEWS} ids, got {len(wanted)}")
+        keys = [view_key(camera, width, fps, quality, overlay) for camera in wanted]
+        listed = site.service.video.cameras
+        here = [key for key in keys if listed.get(key.camera).here and listed.elsewhere(key.camera) is None]
+        if not here:
+            raise CameraElsewhere("all of these cameras are read by other nodes")
+        site.service.attribute_finder.chosen(keys[0].layers.intersection(ATTRIBUTES))
+        viewer = site.service.video.live.watch_all(here, over(request))
+        response.content_type = wall.CONTENT_TYPE
+        response.set_header("X-Cameras", ",".join(key.camera for key in here))
+        return viewer
 
     @route.get("/stream", examples="width=640&fps=10&overlay=faces,clock")
     def stream(request, response, width: number = None, fps: fraction = None, quality: number = None, overlay: text = None):

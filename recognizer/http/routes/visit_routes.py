@@ -95,7 +95,9 @@ def add_routes(route: Router, site: Site) -> None:
                 if name is None:
                     raise InvalidParameter("subject: expected a name to enrol")
                 site.service.subjects.enrol(name, site.service.visits.picture(visit), face="largest")
+            before = site.service.visits.get(visit)
             corrected = site.service.visits.name(visit, name)
+            site.service.events.correct(before, name)
             site.service.audit.append("visit_name", name)
         return shown(corrected)
 

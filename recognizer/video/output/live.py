@@ -21,9 +21,11 @@ import numpy as np
 
 from recognizer.core.answers import ATTRIBUTES
 from recognizer.core.errors import Busy, CameraElsewhere, CameraUnavailable
+from recognizer.video.camera_settings import PLAIN, CameraSettings
 from recognizer.video.frames import FrameResult, TrackedFace, Vision
 from recognizer.video.output import overlay
 from recognizer.video.output.mjpeg import Encoded, View, Viewer, ViewKey
+from recognizer.video.output.wall import WallViewer
 from recognizer.video.sources.camera import Camera, CameraState
 from recognizer.video.sources.cameras import CameraEntry, Cameras
 from recognizer.video.tracking.pipeline import Pipeline, Wants
@@ -112,9 +114,10 @@ class Live:
     encoders : int
         Number of pictures that are encoded at once.
     observers : sequence of callable
-        Each is called with the camera's entry and each of its results, on the loop's thread: it must not take longer than
-        a millisecond. Where it has a method `state`, that is called with the entry and each new `CameraState`; where it
-        has a method `stopped`, that is called with the entry once the camera is stopped or removed.
+        Each is called with the camera's entry and each of its results, less the faces that the camera's settings exclude,
+        on the loop's thread: it must not take longer than a millisecond. Where it has a method `state`, that is called with
+        the entry and each new `CameraState`; where it has a method `stopped`, that is called with the entry once the camera
+        is stopped or removed.
     linger : float
         Seconds for which a camera goes on after it was last needed.
     timed : callable
@@ -123,6 +126,8 @@ class Live:
         What observers need of each face, whoever watches.
     vision_of : callable, optional
         Returns the vision of one camera, instead of `vision`.
+    settings_of : callable
+        Returns the settings of a camera, by its id, as they are now.
     """
 
     def __init__(
@@ -138,7 +143,9 @@ class Live:
         timed: Callable[[str, float], None] = lambda stage, seconds: None,
         attributes: frozenset[str] = frozenset(),
         vision_of: Callable[[CameraEntry], Vision] | None = None,
+        settings_of: Callable[[str], CameraSettings] = lambda camera: PLAIN,
     ):
+        self._settings_of = settings_of
         self.attributes = attributes
         self._vision_of = vision_of or (lambda entry: vision)
         self.cameras, self.vision, self.font = cameras, vision, font
@@ -171,6 +178,27 @@ class Live:
         """
         channel, view = self._join(key)
         return Viewer(view, lambda: self._leave(channel, key), over)
+
+    def watch_all(self, keys: Sequence[ViewKey], over: Callable[[], bool] | None = None) -> WallViewer:
+        """One viewer of several cameras, which run until it is closed.
+
+        Parameters
+        ----------
+        keys : sequence of ViewKey
+            Each of another camera.
+        over : callable returning bool, optional
+            Whether the viewer is gone.
+
+        Raises
+        ------
+        CameraNotFound, CameraElsewhere, Busy
+        """
+        with contextlib.ExitStack() as joined:
+            views = {}
+            for key in keys:
+                channel, views[key.camera] = self._join(key)
+                joined.callback(self._leave, channel, key)
+            return WallViewer(views, joined.pop_all().close, over)
 
     @contextlib.contextmanager
     def view(self, key: ViewKey) -> Iterator[View]:
@@ -403,6 +431,7 @@ class Live:
                 executor=self._executor,
                 wants=partial(channel.wants, self.attributes),
                 timed=self._timed,
+                settings=partial(self._settings_of, channel.entry.id),
             )
             begun = time.monotonic()
             try:
@@ -422,9 +451,10 @@ class Live:
     def _publish(self, channel: _Channel, result: FrameResult) -> None:
         frame = result.frame
         channel.size, channel.last_result, channel.trouble = (frame.width, frame.height), time.perf_counter(), ""
+        noted = self._settings_of(channel.entry.id).noted(result)
         for observer in self.observers:
             try:
-                observer(channel.entry, result)
+                observer(channel.entry, noted)
             except Exception:
                 log.exception("an observer of camera %s failed", channel.entry.id)
         if channel.state is not None and channel.state.name in ("frozen", "lost"):

@@ -161,6 +161,7 @@ class View:
         self._number = 0
         self._newest: Encoded | None = None
         self._waiting = 0
+        self._wakes: set[Callable[[], None]] = set()
         self._encoding = self._closed = False
         self._due = 0.0
         self._times: deque[float] = deque()
@@ -234,9 +235,26 @@ class View:
             finally:
                 self._waiting -= 1
 
+    def ask(self, after: int, wake: Callable[[], None]) -> Encoded | None:
+        """The newest picture, if its number is above `after`, without waiting; else None, and `wake` is called once, from any
+        thread, as soon as there is another picture or the view is closed."""
+        with self._changed:
+            self._wakes.add(wake)
+            self._begin()
+            newest = self._newest
+            if newest is None or newest.number <= after or self._encoding:
+                return None
+            self._wakes.discard(wake)
+            return newest
+
+    def stop_asking(self, wake: Callable[[], None]) -> None:
+        """`wake` is not called any more."""
+        with self._changed:
+            self._wakes.discard(wake)
+
     def _begin(self) -> None:
         """Start encoding the offered picture, if a viewer waits for it. The lock is held."""
-        if self._offered is None or self._encoding or self._closed or not self._waiting:
+        if self._offered is None or self._encoding or self._closed or not (self._waiting or self._wakes):
             return
         self._encoding = True
         try:
@@ -263,14 +281,20 @@ class View:
                 if made is not None:
                     self._newest = made
                     self.encoded += 1
+                wakes, self._wakes = self._wakes, set()
                 self._changed.notify_all()
+            for wake in wakes:
+                wake()
 
     def close(self) -> None:
         """End the view: waiting viewers get None."""
         with self._changed:
             self._closed = True
             self._offered = self._newest = None
+            wakes, self._wakes = self._wakes, set()
             self._changed.notify_all()
+        for wake in wakes:
+            wake()
 
 
 class Viewer:

@@ -87,12 +87,14 @@ class Shot:
         Called when the pixels are no longer needed, instead of `load` or after it.
     glance : callable, optional
         Returns a small grey copy of the picture, uint8 (rows, columns), for much less than `load` costs; None if it cannot.
+    size : int, optional
+        Bytes of the picture, if each one is compressed for itself.
     """
 
-    __slots__ = ("_load", "_release", "glance", "position", "same", "skipped", "taken", "time")
+    __slots__ = ("_load", "_release", "glance", "position", "same", "size", "skipped", "taken", "time")
 
-    def __init__(self, load, time, taken, position=None, skipped=0, same=False, release=None, glance=lambda: None):
-        self._load, self._release, self.glance = load, release, glance
+    def __init__(self, load, time, taken, position=None, skipped=0, same=False, release=None, glance=lambda: None, size=None):
+        self._load, self._release, self.glance, self.size = load, release, glance, size
         self.time, self.taken, self.position = time, taken, position
         self.skipped, self.same = skipped, same
 

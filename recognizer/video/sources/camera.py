@@ -27,7 +27,7 @@ from recognizer.video.sources.base import BrokenShot, FrameReader, Shot, SourceE
 from recognizer.video.sources.reach import Reach
 from recognizer.video.sources.readers import open_reader
 from recognizer.video.sources.source import CameraSource, SourceView
-from recognizer.video.stillness import SAFETY, alike
+from recognizer.video.stillness import SAFETY, UNSEEN, UsualSizes, alike
 
 #: Seconds before a lost source is tried again: the first time, and at most. Each is varied by a quarter, so that
 #: cameras that went together do not come back together.
@@ -64,13 +64,15 @@ class CameraState:
 
 class ShotPixels:
     """The pixels of a camera's shots. A shot that shows what the last decoded one showed, but for noise, is not decoded, and
-    has the same pixels; for at most `SAFETY` seconds. Any thread may call it."""
+    has the same pixels; for at most `SAFETY` seconds. While a picture stands still, most shots are not even glanced at: one of
+    the usual size passes for the same, for at most `UNSEEN` seconds. Any thread may call it."""
 
     def __init__(self, view: SourceView):
         self._view = view
         self._lock = threading.Lock()
         self._last: tuple[np.ndarray, np.ndarray, float] | None = None  # pixels, small copy, when they were taken
         self._moved = self._unseen = 0  # glances in a row that saw a change, and shots since the last glance
+        self._sizes, self._same_at = UsualSizes(), float("-inf")  # of glances that saw no change, and when the last one did
 
     def of(self, shot: Shot) -> np.ndarray:
         """The pixels of a shot, changed as the view says.
@@ -83,12 +85,20 @@ class ShotPixels:
             last = self._last
             self._unseen += 1
             glance = self._unseen > min(self._moved, _MOST_UNSEEN)
+            fresh = last is not None and 0 <= shot.taken - last[2] < SAFETY
+            unseen = fresh and 0 <= shot.taken - self._same_at < UNSEEN and shot.size is not None and self._sizes.has(shot.size)
+        if last is not None and unseen:
+            return last[0]
         copy = shot.glance() if glance else None
         if copy is not None:
-            fresh = last is not None and 0 <= shot.taken - last[2] < SAFETY
             same = last is not None and alike(copy, last[1])
             with self._lock:
                 self._unseen, self._moved = 0, 0 if same or not fresh else self._moved + 1
+                self._same_at = shot.taken if same else float("-inf")
+                if shot.size is not None and same:
+                    self._sizes.note(shot.size)
+                elif not same:
+                    self._sizes.forget()
             if last is not None and fresh and same:
                 return last[0]
         pixels = shot.load()

@@ -1,5 +1,7 @@
 """The cameras of a server: the one that the setting names, and those that were added, which are kept in a file.
 
+What was changed about the setting's camera is kept there too, until the setting names another one.
+
 The file contains passwords: its mode is 0600, and it is replaced in one step, so that it is always complete. Several server
 processes may share it: each checks whether it changed before it answers, and changes it under a lock.
 """
@@ -7,6 +9,7 @@ processes may share it: each checks whether it changed before it answers, and ch
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import logging
 import os
@@ -39,6 +42,7 @@ from recognizer.video.sources.source import ONCE, RECORDINGS, CameraSource, pars
 
 #: The id of the camera that the setting names.
 DEFAULT = "default"
+_DEFAULT_NAME = "Camera"
 MOST_CAMERAS = 64
 #: Number of names of removed cameras that are stored.
 MOST_REMOVED = 256
@@ -82,7 +86,7 @@ class CameraEntry:
     always : bool
         Whether it also runs while nobody watches it.
     fixed : bool
-        Whether a setting names it, so that it cannot be changed or removed.
+        Whether it can only be changed in the setting that names it.
     camera : Camera
         Reads the source; the user of its frames starts it.
     text : str
@@ -123,7 +127,8 @@ class Cameras:
     file : path
         Where added cameras are stored; written when the first one is added.
     default : str or int, optional
-        The source of the camera `DEFAULT`; None or ``"none"`` for no such camera. Any address is allowed.
+        The source of the camera `DEFAULT`, unless that was changed; None or ``"none"`` for no such camera. Any address is
+        allowed.
     assumed : bool
         Nobody asked for `default`. It is then listed only if it is attached, as far as that can be seen.
     reach : Reach
@@ -138,6 +143,9 @@ class Cameras:
     InvalidSource
         `default` names nothing that can be read.
     """
+
+    #: Whether `DEFAULT` can only be changed in the setting.
+    _fixes_default = False
 
     def __init__(
         self,
@@ -160,11 +168,13 @@ class Cameras:
         self._broken = False
         self._closed = False
         self._watchers: list[Callable[[str, CameraEntry], None]] = []
+        self._setting = hashlib.sha256(str(default).strip().encode()).hexdigest()[:32]
         self._default: CameraEntry | None = None
         if default is not None and str(default).strip().lower() != "none":
             source = parse_source(default)
-            camera = Camera(source, reach=Reach.everywhere(), id=DEFAULT, name="Camera", **options)
-            self._default = CameraEntry(DEFAULT, "Camera", source, False, True, camera)
+            camera = Camera(source, reach=Reach.everywhere(), id=DEFAULT, name=_DEFAULT_NAME, **options)
+            self._default = CameraEntry(DEFAULT, _DEFAULT_NAME, source, False, self._fixes_default, camera)
+        self._set = self._default
         with contextlib.suppress(StorageError):
             self._look()
 
@@ -179,15 +189,16 @@ class Cameras:
             entries = [*filter(None, [self._default]), *self._added.values()]
         if tell:
             tell()
-        if self._assumed and entries and entries[0] is self._default and not is_attached(self._default.source):
+        if self._assumed and entries and entries[0] == self._set and not is_attached(self._set.source):
             return entries[1:]
         return entries
 
     def get(self, id: str) -> CameraEntry:
         """Raises CameraNotFound."""
+        entries = self.all()
         if self._default is not None and id == DEFAULT:
             return self._default
-        for entry in self.all():
+        for entry in entries:
             if entry.id == id:
                 return entry
         raise CameraNotFound(f"there is no camera {id!r}"[:200])
@@ -233,8 +244,9 @@ class Cameras:
         """
         parsed, text = self._allowed(source)
         with self._change() as entries:
-            if len(entries) >= MOST_CAMERAS:
-                raise TooManyCameras(f"there are {len(entries)} cameras; remove one before another is added")
+            count = len(entries.keys() - {DEFAULT})
+            if count >= MOST_CAMERAS:
+                raise TooManyCameras(f"there are {count} cameras; remove one before another is added")
             name = self._free_name(name, None, entries)
             entry = self._entry(_free_id(name, entries), name, parsed, text, bool(always), _group(group))
             entries[entry.id] = entry
@@ -249,9 +261,14 @@ class Cameras:
         always: bool | None = None,
         group: str | None = None,
     ) -> CameraEntry:
-        """Change the given values; raises the errors of `add`, and CameraNotFound and CameraFixed."""
+        """Change the given values; a source for `DEFAULT` makes that camera if there is none.
+
+        Raises the errors of `add`, and CameraNotFound and CameraFixed.
+        """
         parsed, text = self._allowed(source) if source is not None else (None, None)
         with self._change() as entries:
+            if id == DEFAULT and id not in entries and parsed is not None and text is not None and not self._fixes_default:
+                entries[id] = self._entry(id, self._free_name(name, id, entries), parsed, text, False)
             entry = self._changeable(id, entries)
             if name is not None:
                 entry = replace(entry, name=self._free_name(name, id, entries))
@@ -314,7 +331,7 @@ class Cameras:
         return replace(parse_source(f"{said}file:{found}", loop=not once), root=str(root))
 
     def _free_name(self, name: str | None, id: str | None, entries: dict[str, CameraEntry]) -> str:
-        taken = {_key(entry.name) for entry in (*filter(None, [self._default]), *entries.values()) if entry.id != id}
+        taken = {_key(entry.name) for entry in entries.values() if entry.id != id}
         if name is None:
             number = 1
             while _key(f"Camera {number}") in taken:
@@ -330,11 +347,13 @@ class Cameras:
     def _entry(
         self, id: str, name: str, source: CameraSource, text: str, always: bool, group: str | None = None
     ) -> CameraEntry:
-        camera = Camera(source, reach=self._reach, id=id, name=name, **self._options)
+        set_here = id == DEFAULT and self._set is not None and not text  # where the setting leads is for the operator to say
+        reach = Reach.everywhere() if set_here else self._reach
+        camera = Camera(source, reach=reach, id=id, name=name, **self._options)
         return CameraEntry(id, name, source, always, False, camera, text, group)
 
     def _changeable(self, id: str, entries: dict[str, CameraEntry]) -> CameraEntry:
-        if self._default is not None and id == DEFAULT:
+        if id in entries and entries[id].fixed:
             raise CameraFixed("this camera is set by RECOGNIZER_CAMERA, and can only be changed there")
         if id not in entries:
             raise CameraNotFound(f"there is no camera {id!r}"[:200])
@@ -352,11 +371,12 @@ class Cameras:
                     news.append(self._look())
                     if self._broken:
                         raise StorageError("the list of cameras on the disk cannot be read; the server's log says why")
-                    entries = dict(self._added)
+                    entries = self._listed()
                     yield entries
-                    if entries != self._added:
-                        self._write(entries)
-                news.append(self._take_over(entries))
+                    default = entries.pop(DEFAULT, None)
+                    if entries != self._added or default != self._default:
+                        self._write(entries, default)
+                news.append(self._take_over(entries, default))
         finally:  # also when the change failed: what another process changed was taken over before
             for tell in news:
                 tell()
@@ -373,9 +393,14 @@ class Cameras:
         except OSError as error:
             raise StorageError(f"the list of cameras cannot be kept: {_why(error)}") from None
 
-    def _take_over(self, entries: dict[str, CameraEntry]) -> Callable[[], None]:
+    def _listed(self) -> dict[str, CameraEntry]:
+        """All cameras by their ids."""
+        return {entry.id: entry for entry in (*filter(None, [self._default]), *self._added.values())}
+
+    def _take_over(self, entries: dict[str, CameraEntry], default: CameraEntry | None) -> Callable[[], None]:
         """Make these the entries, and stop the cameras that are no more; returns a function that notifies subscribers."""
-        before, self._added = self._added, entries
+        before, self._added, self._default = self._listed(), entries, default
+        entries = self._listed()
         news = [("removed", entry) for id, entry in before.items() if id not in entries]
         changed = [entry for id, entry in entries.items() if before.get(id) != entry]
         news += [("changed" if entry.id in before else "added", entry) for entry in changed]
@@ -413,6 +438,7 @@ class Cameras:
             return nothing
         entries: dict[str, CameraEntry] = {}
         removed: dict[str, str] = {}
+        default = self._set
         self._broken = False
         if stamp is not None:
             try:
@@ -422,6 +448,7 @@ class Cameras:
                     entry = self._read(each)
                     if entry is not None:
                         entries[entry.id] = entry
+                default = self._changed_default(kept.get(DEFAULT))
             except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
                 self._broken = True
                 what = type(error).__name__
@@ -430,14 +457,24 @@ class Cameras:
         if self._broken:
             return nothing
         self._removed = removed
-        return self._take_over(entries)
+        return self._take_over(entries, default)
+
+    def _changed_default(self, kept: dict[str, Any] | None) -> CameraEntry | None:
+        """The camera `DEFAULT`, of which `kept` says what was changed while the setting was what it is now."""
+        if kept is None or kept["setting"] != self._setting:
+            return self._set
+        if kept.get("removed"):
+            return None
+        return self._read({"source": "", **kept, "id": DEFAULT})
 
     def _read(self, kept: dict) -> CameraEntry | None:
         id, name, text, always = str(kept["id"]), str(kept["name"]), str(kept["source"]), bool(kept.get("always", False))
         group = None if kept.get("group") is None else str(kept["group"])
-        known = self._added.get(id)
+        known = self._listed().get(id)
         if known is not None and known.text == text and known.group == group:
             return replace(known, name=name, always=always)
+        if id == DEFAULT and not text:
+            return self._set and self._entry(id, name, self._set.source, text, always, group)
         try:
             source = self._file_below(text) if parse_source(text).kind in RECORDINGS else parse_source(text)
         except RecognizerError as error:
@@ -446,11 +483,15 @@ class Cameras:
             source = CameraSource("file", "", True, error.message)
         return self._entry(id, name, source, text, always, group)
 
-    def _write(self, entries: dict[str, CameraEntry]) -> None:
-        kept = [_plain(each) for each in entries.values()]
-        removed = self._removed | {each.id: each.name for each in self._added.values() if each.id not in entries}
-        removed = dict(list(removed.items())[-MOST_REMOVED:])
-        data = json.dumps({"cameras": kept, "removed": removed}, ensure_ascii=False, indent=1).encode() + b"\n"
+    def _write(self, entries: dict[str, CameraEntry], default: CameraEntry | None) -> None:
+        gone = [each for each in self._added.values() if each.id not in entries]
+        if self._default is not None and default is None:
+            gone.append(self._default)
+        removed = dict(list((self._removed | {each.id: each.name for each in gone}).items())[-MOST_REMOVED:])
+        kept: dict[str, Any] = {"cameras": [_plain(each) for each in entries.values()], "removed": removed}
+        if default != self._set:
+            kept[DEFAULT] = {"setting": self._setting, **({"removed": True} if default is None else _plain(default))}
+        data = json.dumps(kept, ensure_ascii=False, indent=1).encode() + b"\n"
         write_durably(self._file, data, mode=0o600)
         self._removed = removed
         status = os.stat(self._file)

@@ -83,6 +83,9 @@ class Capture(Protocol):
     def write(self, picture) -> None:
         """Draw it into an array of that size, RGB uint8."""
 
+    def seek(self, seconds: float) -> None:
+        """Go to a key frame at or before a position, if that is possible; otherwise stay at the start."""
+
     def release(self) -> None:
         """Free everything."""
 
@@ -126,6 +129,9 @@ class CvCapture:
 
     def write(self, picture) -> None:
         self._cv2.cvtColor(self._buffer, self._cv2.COLOR_BGR2RGB, dst=picture)
+
+    def seek(self, seconds: float) -> None:
+        pass  # OpenCV counts frames for it, which is wrong where frames have no constant rate
 
     def release(self) -> None:
         self._capture.release()
@@ -240,7 +246,14 @@ def open_capture(config: dict, complaints: Complaints) -> Capture | None:
     if libav is not None:
         module, found = libav
         try:
-            return module.AvCapture(found, config["address"], config["options"], config["threads"], complaints.note)
+            return module.AvCapture(
+                found,
+                config["address"],
+                config["options"],
+                config["threads"],
+                complaints.note,
+                config.get("key_frames", False),
+            )
         except module.LibavError as error:
             if error.reason:
                 raise Unreadable(error.reason) from None
@@ -310,17 +323,23 @@ def follow(capture: Capture, pictures: FrameSlots, complaints: Complaints, ahead
     return complaints.reason("ended")
 
 
-def play(capture: Capture, pictures: FrameSlots, paced: bool, begin: float) -> tuple[int, float]:
+def play(capture: Capture, pictures: FrameSlots, paced: bool, begin: float, every: float = 0.0) -> tuple[int, float]:
     """Play a recording once, at its own pace from the moment `begin`, or as fast as frames are taken.
+
+    With `every`, frames less than so many seconds after the last one that was shown are passed over.
 
     Returns how many frames there were, and the moment at which the next one would be due.
     """
     step = 1 / capture.rate if 0.1 <= capture.rate <= 1000 else 1 / 25
     count, position = 0, 0.0
+    due = float("-inf")
     while capture.grab():
-        if count:
+        if count or capture.position > 0:
             position = capture.position if capture.position > position else position + step
         count += 1
+        if position < due - step / 2:
+            continue
+        due = position + every
         late = time.perf_counter() - begin - position
         if paced and late < 0:
             time.sleep(-late)
@@ -342,9 +361,12 @@ def run(config: dict, pictures: FrameSlots, complaints: Complaints, say) -> None
         if capture is None:
             return say("lost", reason=complaints.reason("not_opened"))
         say("opened")
+        if config.get("start"):
+            capture.seek(config["start"])
         if config["live"]:
             return say("lost", reason=follow(capture, pictures, complaints, config.get("ahead")))
-        count, begin = play(capture, pictures, config["paced"], begin or time.perf_counter())
+        every = config.get("every", 0.0)
+        count, begin = play(capture, pictures, config["paced"], begin or time.perf_counter(), every)
         capture.release()
         if not count:
             return say("lost", reason=complaints.reason("damaged"))

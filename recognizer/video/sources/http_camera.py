@@ -291,6 +291,7 @@ def _shot(data: bytes, skipped: int, same: bool) -> Shot:
         skipped,
         same,
         glance=lambda: glance_at(data),
+        size=len(data),
     )
 
 

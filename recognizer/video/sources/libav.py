@@ -30,6 +30,7 @@ _EOF, _AGAIN, _INVALID = -541478725, -11 if os.name != "nt" else -35, -109499552
 _NO_TIME = -(1 << 63)
 _DEFAULT, _ATTACHED, _THUMBNAILS = 0x1, 0x400, 0x800
 _DISCARD_ALL = 48
+_BACKWARD = 1
 _INTERLACED, _TOP_FIRST = 1 << 3, 1 << 4
 _PACKET_MATRIX, _FRAME_MATRIX = 5, 6
 _PQ, _HLG = 16, 18
@@ -83,6 +84,7 @@ class Libraries:
         self.open_input = self._function("avformat", "avformat_open_input", number, out, text, pointer, out)
         self.close_input = self._function("avformat", "avformat_close_input", None, out)
         self.find_stream_info = self._function("avformat", "avformat_find_stream_info", number, pointer, pointer)
+        self.seek = self._function("avformat", "av_seek_frame", number, pointer, number, c_int64, number)
         self.read_frame = self._function("avformat", "av_read_frame", number, pointer, pointer)
         self.guess_rate = self._function("avformat", "av_guess_frame_rate", _Ratio, pointer, pointer, pointer)
         self.guess_shape = self._function("avformat", "av_guess_sample_aspect_ratio", _Ratio, pointer, pointer, pointer)
@@ -92,6 +94,7 @@ class Libraries:
         self.context_free = self._function("avcodec", "avcodec_free_context", None, out)
         self.context_fill = self._function("avcodec", "avcodec_parameters_to_context", number, pointer, pointer)
         self.codec_open = self._function("avcodec", "avcodec_open2", number, pointer, pointer, pointer)
+        self.flush = self._function("avcodec", "avcodec_flush_buffers", None, pointer)
         self.send_packet = self._function("avcodec", "avcodec_send_packet", number, pointer, pointer)
         self.receive_frame = self._function("avcodec", "avcodec_receive_frame", number, pointer, pointer)
         self.packet_new = self._function("avcodec", "av_packet_alloc", pointer)
@@ -196,14 +199,24 @@ class AvCapture:
         0 for as many as there are processors.
     note : callable
         Takes FFmpeg's words for an error.
+    key_frames : bool
+        Whether only key frames are decoded, which depend on no others: a few in every minute.
 
     Raises
     ------
     LibavError
     """
 
-    def __init__(self, libraries: Libraries, address: str, options: dict[str, str], threads: int, note):
-        self._av, self._note = libraries, note
+    def __init__(
+        self,
+        libraries: Libraries,
+        address: str,
+        options: dict[str, str],
+        threads: int,
+        note,
+        key_frames: bool = False,
+    ):
+        self._av, self._note, self._key_frames = libraries, note, key_frames
         self._input, self._context = c_void_p(), c_void_p()
         self._packet, self._frame = c_void_p(libraries.packet_new()), c_void_p(libraries.frame_new())
         self._scaler: int | None = None
@@ -245,6 +258,8 @@ class AvCapture:
         self._context = c_void_p(av.context_new(codec))
         self._must(av.context_fill(self._context, self._stream.parameters))
         av.option(self._context, b"threads", str(threads).encode() if threads else b"auto", 0)
+        if self._key_frames:
+            av.option(self._context, b"skip_frame", b"nokey", 0)
         code = av.codec_open(self._context, codec, None)
         if code < 0:
             self._note(av.message(code))
@@ -305,6 +320,14 @@ class AvCapture:
                             return False
             finally:
                 av.packet_unref(self._packet)
+
+    def seek(self, seconds: float) -> None:
+        """Go to the last key frame at or before a position. Where a source cannot, reading goes on behind its first frame."""
+        if self.grab():  # the first frame, from which positions are counted
+            target = (self._origin or 0) + int(seconds / self._stream.tick) if self._stream.tick else 0
+            if self._av.seek(self._input, self._stream.index, target, _BACKWARD) >= 0:
+                self._av.flush(self._context)
+                self._flushing = False
 
     def _arrived(self, frame: _Frame) -> None:
         self._last = frame

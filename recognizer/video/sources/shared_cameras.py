@@ -49,6 +49,8 @@ class SharedCameras(Cameras):
         For `Cameras`.
     """
 
+    _fixes_default = True
+
     def __init__(self, database: Database, node: str, vault: Vault | None = None, reads: bool = True, **others: Any):
         self._database, self._node, self._vault, self._reads = database, node, vault, reads
         self._mine = Leases(database, node)
@@ -112,7 +114,7 @@ class SharedCameras(Cameras):
             if entry is not None:
                 entries[id] = self._placed(entry)
         self._removed = dict(removed)
-        before, tell = self._default, self._take_over(entries)
+        before, tell = self._default, self._take_over(entries, self._default)
         if before is None:
             return tell
         now = self._default = self._placed(before)
@@ -147,7 +149,7 @@ class SharedCameras(Cameras):
         finally:
             self._looked, self._changing = float("-inf"), False
 
-    def _write(self, entries: dict[str, CameraEntry]) -> None:
+    def _write(self, entries: dict[str, CameraEntry], default: CameraEntry | None) -> None:
         with self._database.transaction() as connection:
             for id, entry in self._added.items():
                 if id not in entries:

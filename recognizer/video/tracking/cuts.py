@@ -15,9 +15,13 @@ class Cuts:
 
     def __init__(self):
         self._before: np.ndarray | None = None
+        self._pixels: np.ndarray | None = None
 
     def is_cut(self, pixels: np.ndarray) -> bool:
         """Whether RGB uint8 pixels (H, W, 3) show another scene than the previous ones."""
+        if pixels is self._pixels:  # as a camera that stands still gives them again
+            return False
+        self._pixels = pixels
         now, self._before, before = _sample(pixels), None, self._before
         self._before = now
         if before is None:

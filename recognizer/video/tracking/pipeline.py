@@ -17,7 +17,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from recognizer.core.errors import InvalidParameter, ModelError
 from recognizer.core.types import Faces
 from recognizer.photos import images
 from recognizer.photos.results import FoundObject
+from recognizer.video.camera_settings import PLAIN, CameraSettings
 from recognizer.video.frames import Frame, FrameResult, Vision
 from recognizer.video.stillness import SAFETY, alike, small_copy
 from recognizer.video.tracking.cuts import Cuts
@@ -104,6 +105,8 @@ class Pipeline:
         Called with the name of each completed stage, and its seconds.
     clock : callable
         Returns the seconds by which the pipeline measures how long its stages take and how long it waits for them.
+    settings : callable
+        Returns the camera's settings as they are now; called for each picture.
     """
 
     def __init__(
@@ -118,11 +121,14 @@ class Pipeline:
         strict: bool = False,
         timed: Callable[[str, float], None] = lambda stage, seconds: None,
         clock: Callable[[], float] = time.perf_counter,
+        settings: Callable[[], CameraSettings] = lambda: PLAIN,
     ):
         if detect_every is not None and detect_every < 1:
             raise InvalidParameter(f"detect_every: expected at least 1, got {detect_every}")
         self.camera, self.vision = camera, vision
         self.pace = Pace()
+        self._settings = settings
+        self._erased: tuple[np.ndarray, CameraSettings, np.ndarray] | None = None  # pixels, settings, and pixels without masks
         self._executor, self._wants, self._strict, self._timed = executor, wants, strict, timed
         self._detect_every, self._complete, self._seconds = detect_every, complete, clock
         self._scene = TrackedScene(vision.decide, vision.same_within, vision.other_beyond)
@@ -174,6 +180,7 @@ class Pipeline:
 
     async def _result(self, frame: Frame, dropped: int) -> FrameResult:
         began, now, wants = self._seconds(), self._clock(frame), self._wants()
+        frame = self._without_masks(frame)
         self._timing = {}
         self.pace.came(frame.number, frame.taken)
         if self._cuts.is_cut(frame.pixels):
@@ -190,6 +197,17 @@ class Pipeline:
         self._timing["total"] = 1000 * (self._seconds() - began)
         searched = self._searched_at >= self._cut_at
         return FrameResult(frame, faces, tuple(objects), ended, dropped, self._timing, searched, self._still)
+
+    def _without_masks(self, frame: Frame) -> Frame:
+        """The frame with what the camera's masks cover in black, before anybody sees it."""
+        settings = self._settings()
+        if not settings.masks:
+            self._erased = None
+            return frame
+        before = self._erased
+        if before is None or before[0] is not frame.pixels or before[1] is not settings:
+            before = self._erased = frame.pixels, settings, settings.erased(frame.pixels)
+        return replace(frame, pixels=before[2])
 
     def _clock(self, frame: Frame) -> float:
         """Seconds on the tracker's clock, never backwards: a recording's own if it is not played at its own speed."""
@@ -310,7 +328,7 @@ class Pipeline:
 
     def _detect(self, frame: Frame, now: float) -> _Looked:
         image = images.from_array(frame.pixels)
-        faces = single(self.vision.detect(image))
+        faces = self._settings().unmasked(single(self.vision.detect(image)), frame.width, frame.height)
         if not self._complete:
             self._notice_lying(frame.pixels, faces, now)
         return _Looked(frame, now, image, faces, self.vision.qualities(image, faces))

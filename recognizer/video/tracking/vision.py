@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -42,6 +43,11 @@ class EngineVision:
         Smallest side of a face's box, in pixels of the picture, instead of the engine's.
     reader : callable, optional
         Returns what reads attributes; it may have to be fetched first.
+    lowerings : callable
+        By how much the threshold of each embedding is lowered, see `Matcher.lowerings`. Candidates' distances are raised by it
+        instead, since those of several pictures are combined.
+    threshold_at : callable, optional
+        The same for a stranger rate of a camera's own.
     forced : callable
         Whether the template of a photo was enrolled although its face is not comparable: such a template names nobody.
     """
@@ -55,10 +61,13 @@ class EngineVision:
         min_face: int | None = None,
         reader: Callable[[], AttributeReader] | None = None,
         forced: Callable[[str | None], bool] = lambda photo: False,
+        lowerings: Callable[[np.ndarray], Sequence[float]] = lambda vectors: [0.0] * len(vectors),
+        threshold_at: Callable[[float], float] | None = None,
     ):
+        self._threshold_at = threshold_at
         self._reader = reader
         self._engine, self._gallery, self._threshold, self._objects = engine, gallery, threshold, objects
-        self._forced = forced
+        self._forced, self._lowerings = forced, lowerings
         self._min_face = engine.min_face if min_face is None else min_face
         calibration = engine.info.calibration
         self._curve = thresholds.Curve(calibration.distances, calibration.rates)
@@ -72,18 +81,30 @@ class EngineVision:
     def generation(self) -> int:
         return self._gallery.generation
 
-    def detect(self, image: Image) -> Faces:
+    def detect(self, image: Image, min_face: int | None = None) -> Faces:
         """Faces, by one look at a copy of the engine's usual size."""
-        return self._engine.find_in_one_pass(image, self._min_face)
+        return self._engine.find_in_one_pass(image, self._min_face if min_face is None else min_face)
 
-    def match(self, vectors: np.ndarray) -> list[Match]:
+    def match(self, vectors: np.ndarray, stranger_rate: float | None = None) -> list[Match]:
         if not len(vectors):
             return []
-        found = self._gallery.search(vectors, LISTED)
-        return [self.decide([each for each in candidates if not self._forced(each.photo)]) for candidates in found]
+        found = [
+            [each for each in candidates if not self._forced(each.photo)]
+            for candidates in self._gallery.search(vectors, LISTED)
+        ]
+        limit = self._limit(stranger_rate)
+        within = [i for i, candidates in enumerate(found) if candidates and candidates[0].distance <= limit]
+        for i, lowering in zip(within, self._lowerings(vectors[within]), strict=True):
+            if lowering:
+                found[i] = [replace(each, distance=each.distance + lowering) for each in found[i]]
+        return [self.decide(candidates, stranger_rate) for candidates in found]
 
-    def decide(self, candidates: Sequence[Candidate]) -> Match:
-        return matching.decide(candidates, self._threshold(), self._curve, margin=self._margin)
+    def decide(self, candidates: Sequence[Candidate], stranger_rate: float | None = None) -> Match:
+        return matching.decide(candidates, self._limit(stranger_rate), self._curve, margin=self._margin)
+
+    def _limit(self, stranger_rate: float | None) -> float:
+        at_rate = self._threshold_at
+        return self._threshold() if stranger_rate is None or at_rate is None else at_rate(stranger_rate)
 
     def qualities(self, image: Image, faces: Faces) -> list[Quality]:
         return self._engine.qualities(image, faces)

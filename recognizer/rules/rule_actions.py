@@ -1,0 +1,213 @@
+"""What rules do: a notification by Apprise, a webhook, or a message to the MQTT broker, done once."""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import json
+import os
+import secrets
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from recognizer.core.children import child_environment
+from recognizer.core.errors import ActionFailed, ActionOff, AddressRefused, FetchError, RecognizerError
+from recognizer.events.mqtt_broker import Broker
+from recognizer.events.webhooks import signature
+from recognizer.fetching.fetcher import Fetcher
+from recognizer.rules.apprise_process import REFUSED
+from recognizer.rules.rule_model import Rule
+
+NOTIFY_MISSING = "notifications need the package Apprise: pip install 'recognizer[notify]'"
+BROKER_MISSING = "there is no MQTT broker: RECOGNIZER_MQTT_URL is not set"
+_TITLE = "Recognizer"
+#: What the process of a notification runs: with this one's path, wherever it is started.
+_START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from recognizer.rules import apprise_process as a; a.main()"
+_NOTIFY_SECONDS, _BROKER_SECONDS = 45.0, 10.0
+
+
+class RuleActions:
+    """Does what rules say. Any thread may call.
+
+    Parameters
+    ----------
+    fetcher : Fetcher
+        Posts webhooks; refuses forbidden addresses.
+    allow : sequence of str
+        Private networks that notifications may reach.
+    key : bytes, optional
+        Signs webhooks.
+    broker : Broker, optional
+    reserved : sequence of str
+        First levels of the topics that this server publishes itself.
+    camera_name : callable
+        The name of a camera, by its id.
+    """
+
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        allow: Sequence[str],
+        key: bytes | None = None,
+        broker: Broker | None = None,
+        reserved: Sequence[str] = (),
+        camera_name: Callable[[str], str] = str,
+    ):
+        self._fetcher, self._allow, self._key, self.broker = fetcher, tuple(allow), key, broker
+        self._reserved, self._camera_name = tuple(reserved), camera_name
+
+    def check(self, rule: Rule) -> None:
+        """See that a rule's action can be done here, and goes where it may.
+
+        Raises
+        ------
+        ActionOff
+            A package or a setting is missing.
+        InvalidUrl
+        """
+        if rule.action == "notify":
+            if not can_notify():
+                raise ActionOff(NOTIFY_MISSING)
+        elif rule.action == "webhook":
+            self._fetcher.check(rule.url or "")
+        else:
+            if self.broker is None:
+                raise ActionOff(BROKER_MISSING)
+            topic = rule.topic or ""
+            for first in self._reserved:
+                if topic == first or topic.startswith(f"{first}/"):
+                    raise ActionOff(f"topics that begin with {first}/ are published by this server itself: choose another one")
+
+    def do(self, rule: Rule, event: Mapping[str, Any], picture: bytes | None, test: bool = False) -> None:
+        """Do once what a rule says.
+
+        Parameters
+        ----------
+        event : mapping
+        picture : bytes or None
+            The JPEG of the face.
+        test : bool
+            Whether nobody came, and somebody wants to see what would happen.
+
+        Raises
+        ------
+        ActionOff, ActionFailed, InvalidUrl
+        """
+        self.check(rule)
+        if rule.action == "notify":
+            text = rule.notification(event, self._camera_name(event["camera"]))
+            notify(rule.url or "", f"{_TITLE}: test" if test else _TITLE, text, picture if rule.picture else None, self._allow)
+        elif rule.action == "webhook":
+            self._post(rule, event, test)
+        else:
+            self.publish(rule.topic or "", rule.payload or "", rule.retain)
+
+    def switch_off(self, rule: Rule) -> None:
+        """Publish what ends a rule's action.
+
+        Raises
+        ------
+        ActionOff, ActionFailed
+        """
+        if self.broker is None:
+            raise ActionOff(BROKER_MISSING)
+        self.publish(rule.topic or "", rule.off_payload or "", rule.retain)
+
+    def _post(self, rule: Rule, event: Mapping[str, Any], test: bool) -> None:
+        body = json.dumps({"rule": rule.id, "test": test, "event": event}, ensure_ascii=False, separators=(",", ":")).encode()
+        id_ = f"recognizer-rule-{rule.id}-{secrets.token_hex(4) if test else event['id']}"
+        timestamp = int(time.time())
+        headers = {"Content-Type": "application/json", "webhook-id": id_, "webhook-timestamp": str(timestamp)}
+        if self._key:
+            headers["webhook-signature"] = signature(self._key, id_, timestamp, body)
+        try:
+            self._fetcher.post(rule.url or "", body, headers)
+        except FetchError as error:
+            said = REFUSED if isinstance(error, AddressRefused) else error.message
+            failed = ActionFailed(f"the webhook was not called: {said}", **error.details)
+            failed.retry_after = error.retry_after
+            raise failed from None
+
+    def publish(self, topic: str, payload: str, retain: bool) -> None:
+        """Publish a message, and return when the broker has it.
+
+        Raises
+        ------
+        ActionFailed
+        """
+        assert self.broker is not None
+        client = self.broker.new_client(f"recognizer-rule-{secrets.token_hex(4)}", reconnect=False)
+        answered, refusal = threading.Event(), []
+
+        def on_connect(client, userdata, flags, reason_code, properties) -> None:
+            if reason_code.is_failure:
+                refusal.append(str(reason_code))
+            answered.set()
+
+        client.on_connect = on_connect
+        try:
+            client.connect(self.broker.host, self.broker.port, keepalive=30)
+            client.loop_start()
+            if not answered.wait(_BROKER_SECONDS):
+                raise ActionFailed("the broker does not answer")
+            if refusal:
+                raise ActionFailed(f"the broker refuses the connection: {refusal[0]}")
+            sent = client.publish(topic, payload.encode(), qos=1, retain=retain)
+            sent.wait_for_publish(_BROKER_SECONDS)
+            if not sent.is_published():
+                raise ActionFailed("the broker did not confirm the message")
+        except (OSError, ValueError, RuntimeError):
+            raise ActionFailed("no connection to the broker could be made") from None
+        finally:
+            with suppress(OSError, ValueError, RuntimeError):
+                client.disconnect()
+                client.loop_stop()
+
+
+def can_notify() -> bool:
+    """Whether Apprise is installed."""
+    return importlib.util.find_spec("apprise") is not None
+
+
+def notify(url: str, title: str, text: str, picture: bytes | None, allow: Sequence[str]) -> None:
+    """Send a notification by Apprise, in a process of its own.
+
+    Raises
+    ------
+    ActionFailed
+    """
+    asked = {
+        "url": url,
+        "title": title,
+        "body": text,
+        "picture": None if picture is None else base64.b64encode(picture).decode(),
+        "allow": [str(each) for each in allow],
+    }
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _START, json.dumps([os.path.abspath(each) if each == "" else each for each in sys.path])],
+            input=json.dumps(asked).encode(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=_NOTIFY_SECONDS,
+            env=child_environment(),
+            check=True,
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
+        problem = json.loads(done.stdout.splitlines()[-1])["problem"]
+    except subprocess.TimeoutExpired:
+        raise ActionFailed(f"the service did not answer within {_NOTIFY_SECONDS:g} seconds") from None
+    except (OSError, subprocess.CalledProcessError, ValueError, IndexError, KeyError):
+        raise ActionFailed("Apprise could not be run") from None
+    if problem:
+        raise ActionFailed(f"the notification was not sent: {problem}")
+
+
+def why(error: Exception) -> str:
+    """What went wrong, for the log and the page."""
+    return error.message if isinstance(error, RecognizerError) else type(error).__name__

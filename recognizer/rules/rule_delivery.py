@@ -1,0 +1,238 @@
+"""Delivery of a rule's messages: off the event log, by a cursor of its own, so that a restart loses nothing.
+
+A message may be sent twice, if the process ends between sending it and noting that. How often a rule may report somebody is
+decided by the events that it has reported, whose ids are stored; who they were about is read from the log, so that no name
+is stored here.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from recognizer.core.errors import RecognizerError
+from recognizer.core.files import write_durably
+from recognizer.events.delivery import Delivery, backoff
+from recognizer.events.event_files import seconds
+from recognizer.events.event_log import EventLog
+from recognizer.rules.rule_actions import RuleActions, why
+from recognizer.rules.rule_model import Rule
+
+log = logging.getLogger("recognizer.rules")
+
+_BACKLOG = 10_000
+#: How many of the last reported events are stored, at most.
+_MOST_SENT = 1000
+#: Statuses that refuse a message: repeating it is useless.
+_REFUSALS = {400, 413, 415, 422}
+_TRIES_REFUSED = 3
+_HOUR = 3600.0
+
+
+class Sent:
+    """Which events a rule has reported, and what it still has to switch off: a file beside the cursor. One thread owns it.
+
+    Attributes
+    ----------
+    events : dict
+        Id of an event -> when it was reported, in seconds since 1970.
+    off_at : float or None
+        When something is to be switched off.
+    """
+
+    def __init__(self, file: Path):
+        self._file = file
+        self.events: dict[int, float] = {}
+        self.off_at: float | None = None
+        try:
+            stored = json.loads(file.read_bytes())
+            self.events = {int(number): float(moment) for number, moment in stored["sent"]}
+            self.off_at = None if stored["off_at"] is None else float(stored["off_at"])
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, TypeError, KeyError):
+            log.warning("%s was damaged: how often its rule was reported begins anew", file.name)
+
+    def note(self, number: int, now: float, keep: float, off_at: float | None) -> None:
+        """Note that an event was reported; those of more than `keep` seconds ago are forgotten."""
+        recent = {each: moment for each, moment in self.events.items() if moment > now - keep}
+        self.events = dict([*recent.items(), (number, now)][-_MOST_SENT:])
+        self.off_at = off_at
+        self._write()
+
+    def switched_off(self) -> None:
+        """Note that nothing is to be switched off any more."""
+        self.off_at = None
+        self._write()
+
+    def _write(self) -> None:
+        try:
+            write_durably(self._file, json.dumps({"sent": list(self.events.items()), "off_at": self.off_at}).encode())
+        except OSError as error:  # reported again after a restart
+            log.warning("%s cannot be written: %s", self._file.name, error.strerror)
+
+
+class RuleDelivery(Delivery):
+    """Does what one rule says.
+
+    Parameters
+    ----------
+    rule : Rule
+        May be replaced by a changed one, by any thread.
+    actions : RuleActions
+    now : callable
+        Seconds since 1970.
+    least, most : float
+        Seconds before the second try, and the longest wait between two.
+    """
+
+    def __init__(
+        self,
+        events: EventLog,
+        rule: Rule,
+        actions: RuleActions,
+        now: Callable[[], float] = time.time,
+        least: float = 2.0,
+        most: float = 300.0,
+    ):
+        super().__init__(events, f"rule-{rule.id}", _BACKLOG)
+        self.rule, self._actions, self._now, self._waits = rule, actions, now, (least, most)
+        self.counts["held_back"] = 0
+        #: When a message was last sent, in seconds since 1970; None if none was since the start.
+        self.last_sent: float | None = None
+        self._failures = 0
+        self._off_failures, self._off_again = 0, 0.0
+
+    def start(self) -> None:
+        self._sent = Sent(self.events.folder / f"{self.name}.sent")
+        super().start()
+
+    def deliver(self, event: dict) -> None:
+        """Do what the rule says about an event, if it is about it, until that is done or given up."""
+        refusals = 0
+        while True:
+            rule = self.rule
+            if event["id"] in self._sent.events or not self._concerns(rule, event):
+                return
+            age = self._now() - seconds(event["time"])
+            if age > rule.late_minutes * 60:
+                log.warning("rule %s: event %d is dropped: it was %d s ago", rule.id, event["id"], age)
+                self.counts["dropped"] += 1
+                return
+            if self._is_held_back(rule, event):
+                self.counts["held_back"] += 1
+                return
+            try:
+                self._actions.do(rule, event, self.events.thumbnail(event["id"]) if rule.picture else None)
+            except RecognizerError as error:
+                self._failures += 1
+                refusals += error.details.get("status") in _REFUSALS
+                self._note(why(error))
+                if refusals >= _TRIES_REFUSED:
+                    log.warning("rule %s: event %d is dropped: %s", rule.id, event["id"], why(error))
+                    self.counts["dropped"] += 1
+                    return
+                self.counts["retried"] += 1
+                self._wait(rule, max(error.retry_after or 0.0, backoff(self._failures, *self._waits)))
+                stored = self.renewed(event)  # its person may have been erased or renamed meanwhile
+                if stored is None:
+                    self.counts["dropped"] += 1
+                    return
+                event = stored
+            else:
+                self._done(rule, event)
+                return
+
+    def _wait(self, rule: Rule, wanted: float) -> None:
+        """Wait so many seconds, or until the rule is changed.
+
+        Raises
+        ------
+        Stopped
+        """
+        until = time.monotonic() + wanted
+        while self.rule is rule and (left := until - time.monotonic()) > 0:
+            self.pause(min(0.5, left))
+
+    def _done(self, rule: Rule, event: dict) -> None:
+        now = self._now()
+        off_at = now + rule.off_seconds if rule.off_seconds else self._sent.off_at
+        self._sent.note(event["id"], now, max(_HOUR, rule.apart_minutes * 60), off_at)
+        self.counts["delivered"] += 1
+        self.last_sent, self._failures = now, 0
+        self._note(None)
+
+    def _concerns(self, rule: Rule, event: dict) -> bool:
+        try:
+            return rule.enabled and rule.concerns(event, self._rate(event))
+        except RecognizerError as error:  # a time zone that is missing here
+            self._note(why(error))
+            return False
+
+    def _rate(self, event: dict) -> float | None:
+        """The false-match rate with which a person was recognised; of somebody who left, when they appeared."""
+        if event["kind"] == "left" and event.get("false_match_rate") is None and "appearance" in event:
+            event = self.events.get(event["appearance"]) or event
+        return event.get("false_match_rate")
+
+    def _is_held_back(self, rule: Rule, event: dict) -> bool:
+        now = self._now()
+        if sum(moment > now - _HOUR for moment in self._sent.events.values()) >= rule.most_per_hour:
+            return True
+        recent = (number for number, moment in self._sent.events.items() if moment > now - rule.apart_minutes * 60)
+        return any(self._is_same(self.events.get(number), event) for number in recent)
+
+    @staticmethod
+    def _is_same(other: dict[str, Any] | None, event: dict) -> bool:
+        """Whether two events are about the same person; all unknown people count as one."""
+        return other is not None and other.get("subject") == event.get("subject")
+
+    def _note(self, problem: str | None) -> None:
+        """Log once that a rule cannot be followed, and once that it can be again."""
+        if problem and not self.problem:
+            log.warning("rule %s cannot be followed and is tried again: %s", self.rule.id, problem)
+        elif self.problem and not problem:
+            log.info("rule %s is followed again", self.rule.id)
+        self.problem = problem
+
+    # -- switching off ------------------------------------------------------------------------------------------
+
+    def _hand_over(self) -> None:
+        self._switch_off()
+        super()._hand_over()
+
+    def _switch_off(self) -> None:
+        """Publish what ends the rule's action, once it is time."""
+        now = self._now()
+        if self._sent.off_at is None or now < max(self._sent.off_at, self._off_again):
+            return
+        if self.rule.off_seconds:
+            try:
+                self._actions.switch_off(self.rule)
+            except RecognizerError as error:
+                self._off_failures += 1
+                self._off_again = now + backoff(self._off_failures, *self._waits)
+                self._note(why(error))
+                return
+        self._off_failures = 0
+        self._sent.switched_off()
+
+    def end(self) -> None:
+        """Stop for good: switch off at once what is on, and forget how far the events were read."""
+        self.stop()
+        if self._thread is not None and self._sent.off_at is not None:
+            self._sent.off_at = self._off_again = 0.0
+            self._switch_off()
+        forget(self.events.folder, self.rule.id)
+
+
+def forget(folder: Path, id_: str) -> None:
+    """Forget how far a rule has read the events, and what it has reported."""
+    for ending in ("cursor", "sent"):
+        with suppress(OSError):
+            (folder / f"rule-{id_}.{ending}").unlink(missing_ok=True)

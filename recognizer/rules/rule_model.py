@@ -1,0 +1,439 @@
+"""A rule: whose coming or going it is about, where, when and how sure, and what happens then."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import datetime, timedelta, tzinfo
+from typing import Any
+from urllib.parse import urlsplit
+
+from recognizer.core.brief import brief
+from recognizer.core.errors import InvalidParameter
+from recognizer.core.names import DEFAULT_GROUP
+from recognizer.events.event_files import seconds
+
+KINDS = ("comes", "leaves")
+WHO = ("people", "group", "known", "unknown", "anybody")
+ACTIONS = ("notify", "webhook", "mqtt")
+CERTAINTIES = ("likely", "sure")
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+#: Of pairs of different people, the share that is as similar as a pair that counts as `sure`; the page's words use the same.
+SURE_RATE = 1e-5
+#: Between the name of a group and that of a person in events.
+SEPARATOR = "/"
+MOST_PEOPLE, MOST_CAMERAS = 100, 64
+_LONGEST_URL, _LONGEST_TEXT, _LONGEST_TOPIC = 2000, 500, 200
+_TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+_PLACE = re.compile(r"\{(who|camera|time)\}")
+#: What is sent where a rule has no message of its own.
+_TEXTS = {"comes": "{who} is at {camera} ({time})", "leaves": "{who} left {camera} ({time})"}
+_UNKNOWN = "Somebody unknown"
+_DAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+#: Minutes for which a message may still be sent, by action: a switch that is moved late is worse than one that is not.
+_LATE_MINUTES = {"notify": 1440.0, "webhook": 1440.0, "mqtt": 1.0}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule. `make_rule` and `changed_rule` check what they are given.
+
+    Attributes
+    ----------
+    id : str
+        Ten hexadecimal digits.
+    kind : str
+        One of `KINDS`: what happens before the camera.
+    who : str
+        One of `WHO`. With ``people``, only those of `people`.
+    people : tuple of str
+        Names, as they are in the group.
+    group : str
+        Whose people `people` and ``who="group"`` mean.
+    cameras : tuple of str
+        Ids; empty for every camera.
+    days : tuple of str
+        Of `DAYS`; empty for every day. Hours that pass midnight belong to the day on which they begin.
+    start, end : str or None
+        ``HH:MM``; both None for the whole day.
+    timezone : str or None
+        IANA name; None for the zone of the server.
+    sure : str
+        One of `CERTAINTIES`; only for people with a name.
+    apart_minutes : float
+        Least time between two messages about the same person.
+    most_per_hour : int
+        How many messages at most in an hour, whoever they are about.
+    late_minutes : float
+        Age at which an event is dropped that could not be reported.
+    action : str
+        One of `ACTIONS`.
+    url : str or None
+        Secret: where the notification goes, as Apprise writes it, or the webhook's URL.
+    message : str or None
+        Text of a notification, with the places {who}, {camera} and {time}.
+    picture : bool
+        Whether a notification contains the picture of the face.
+    topic, payload : str or None
+        Of the MQTT message.
+    retain : bool
+        Whether the broker retains it.
+    off_payload : str or None
+        What is published `off_seconds` later, for something that is switched on for a time.
+    off_seconds : float
+    enabled : bool
+    """
+
+    id: str
+    kind: str = "comes"
+    who: str = "anybody"
+    people: tuple[str, ...] = ()
+    group: str = DEFAULT_GROUP
+    cameras: tuple[str, ...] = ()
+    days: tuple[str, ...] = ()
+    start: str | None = None
+    end: str | None = None
+    timezone: str | None = None
+    sure: str = "likely"
+    apart_minutes: float = 5.0
+    most_per_hour: int = 60
+    late_minutes: float = 1440.0
+    action: str = "notify"
+    url: str | None = field(default=None, repr=False)
+    message: str | None = None
+    picture: bool = False
+    topic: str | None = None
+    payload: str | None = None
+    retain: bool = False
+    off_payload: str | None = None
+    off_seconds: float = 0.0
+    enabled: bool = True
+
+    @property
+    def prefix(self) -> str:
+        """Before the names of the group's people in events."""
+        return "" if self.group == DEFAULT_GROUP else self.group + SEPARATOR
+
+    def names(self) -> tuple[str, ...]:
+        """The names of `people` in events."""
+        return tuple(self.prefix + name for name in self.people)
+
+    def concerns(self, event: Mapping[str, Any], rate: float | None) -> bool:
+        """Whether an event is one that the rule is about; how often it may be reported is not asked.
+
+        Parameters
+        ----------
+        event : mapping
+            As the event log has it.
+        rate : float or None
+            The false-match rate with which the person was recognised.
+        """
+        kinds = ("left",) if self.kind == "leaves" else ("appeared", "unknown")
+        if event["kind"] not in kinds or (self.cameras and event["camera"] not in self.cameras) or "same_as" in event:
+            return False
+        return self._means(event.get("subject"), rate) and self.is_time(seconds(event["time"]))
+
+    def _means(self, subject: str | None, rate: float | None) -> bool:
+        if subject is None:
+            return self.who in ("unknown", "anybody")
+        if self.sure == "sure" and (rate is None or rate > SURE_RATE):
+            return False
+        if self.who == "people":
+            return subject in self.names()
+        if self.who == "group":
+            return subject.rpartition(SEPARATOR)[0] == self.prefix.removesuffix(SEPARATOR)
+        return self.who in ("known", "anybody")
+
+    def is_time(self, moment: float) -> bool:
+        """Whether a time, in seconds since 1970, is on the rule's days and within its hours."""
+        local = self.local_time(moment)
+        day, clock = local, local.strftime("%H:%M")
+        if self.start is not None and self.end is not None:
+            if self.start < self.end:
+                inside = self.start <= clock < self.end
+            else:  # past midnight, or the whole day from one time on
+                inside = clock >= self.start or clock < self.end
+                if clock < self.start:
+                    day = local - timedelta(days=1)
+            if not inside:
+                return False
+        return not self.days or DAYS[day.weekday()] in self.days
+
+    def local_time(self, moment: float) -> datetime:
+        """A time, in seconds since 1970, on the clocks of the rule's time zone."""
+        zone = None if self.timezone is None else _zone(self.timezone)
+        return datetime.fromtimestamp(moment, zone) if zone else datetime.fromtimestamp(moment).astimezone()
+
+    def notification(self, event: Mapping[str, Any], camera: str) -> str:
+        """The text of a notification.
+
+        Parameters
+        ----------
+        camera : str
+            The name of the event's camera.
+        """
+        subject = event.get("subject")
+        values = {
+            "who": _UNKNOWN if subject is None else subject.rpartition(SEPARATOR)[2],
+            "camera": camera,
+            "time": self.local_time(seconds(event["time"])).strftime("%H:%M"),
+        }
+        return _PLACE.sub(lambda place: values[place[1]], self.message or _TEXTS[self.kind])
+
+    def sentence(self, cameras: Mapping[str, str]) -> str:
+        """The rule in a sentence; `cameras` has their names by id."""
+        words = {
+            "people": _listed(self.people, "or"),
+            "group": "somebody enrolled" if self.group == DEFAULT_GROUP else f"somebody of the group {self.group}",
+            "known": "somebody with a name",
+            "unknown": "somebody unknown",
+            "anybody": "anybody",
+        }[self.who]
+        verb = "comes to" if self.kind == "comes" else "leaves"
+        said = f"When {words} {verb} {_listed([cameras.get(each, each) for each in self.cameras], 'or') or 'any camera'}"
+        if self.days:
+            said += f" on {_listed([_DAY_NAMES[DAYS.index(each)] for each in self.days], 'or')}"
+        if self.start is not None:
+            said += f" from {self.start} to {self.end}"
+        if self.sure == "sure" and self.who != "unknown":
+            said += ", and the name is sure"
+        said += f", {self._deed()}"
+        often = f"at most {self.most_per_hour} times an hour"
+        if self.apart_minutes:
+            often += f", and {_number(self.apart_minutes)} minutes apart for each person"
+        return f"{said}; {often}."
+
+    def _deed(self) -> str:
+        if self.action == "mqtt":
+            said = f"publish {self.payload!r} to {self.topic}"
+            return f"{said}, and {self.off_payload!r} {_number(self.off_seconds)} seconds later" if self.off_seconds else said
+        if self.action == "webhook":
+            return f"call {shown_url(self.url)}"
+        return f"notify {shown_url(self.url)}{' with a picture' if self.picture else ''}"
+
+
+def plain(rule: Rule) -> dict[str, Any]:
+    """A rule as it is stored."""
+    return asdict(rule)
+
+
+def parsed(stored: Mapping[str, Any]) -> Rule:
+    """A rule as it was stored.
+
+    Raises
+    ------
+    ValueError, TypeError, KeyError, InvalidParameter
+    """
+    known = {each.name for each in fields(Rule)}
+    given: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in stored.items() if name in known
+    }
+    return _checked(Rule(**given), zone=False)  # a zone that is missing here stops its rule only
+
+
+def shown(rule: Rule) -> dict[str, Any]:
+    """A rule as replies show it: of where it sends something, only what is not secret."""
+    said = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(rule).items()}
+    said["url"] = shown_url(rule.url)
+    return said
+
+
+def shown_url(url: str | None) -> str | None:
+    """A URL without its secrets. Of a service that has no server, such as Telegram, everything after its name is secret."""
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    if parts.scheme in ("http", "https", "json", "jsons", "xml", "xmls", "form", "forms"):
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    return f"{parts.scheme}://***"
+
+
+def make_rule(id_: str, given: Mapping[str, Any]) -> Rule:
+    """A new rule of the given fields; those that are missing have their defaults.
+
+    Raises
+    ------
+    InvalidParameter
+    """
+    action = given.get("action", "notify")
+    late = _LATE_MINUTES.get(action, 1440.0)
+    return _of_its_kind(_checked(replace(Rule(id_, late_minutes=late), **given)))
+
+
+def changed_rule(rule: Rule, given: Mapping[str, Any]) -> Rule:
+    """A rule with other values in the given fields.
+
+    Raises
+    ------
+    InvalidParameter
+        A field is wrong, or what the rule does now needs one that is missing.
+    """
+    action = given.get("action", rule.action)
+    changes = dict(given)
+    if action != rule.action:
+        changes = {"url": None, "late_minutes": _LATE_MINUTES.get(action, 1440.0), **changes}
+    return _of_its_kind(_checked(replace(rule, **changes)))
+
+
+def without(rule: Rule, name: str) -> Rule | None:
+    """A rule that does not mention a person any more, by the name in events. None if nothing of it would be left."""
+    own = name.rpartition(SEPARATOR)[2]
+    if any(mentions(text, own) for text in _sent(rule)):
+        return None
+    if rule.who == "people" and name in rule.names():
+        left = tuple(each for each in rule.people if rule.prefix + each != name)
+        if not left:  # no people would mean nobody, and a rule about nobody is of no use
+            return None
+        rule = replace(rule, people=left)
+    return replace(rule, message=None) if mentions(rule.message, own) else rule
+
+
+def renamed(rule: Rule, old: str, new: str) -> Rule:
+    """A rule after a person got another name; both as in events. What it sends to machines stays."""
+    was, now = old.rpartition(SEPARATOR)[2], new.rpartition(SEPARATOR)[2]
+    if rule.who == "people" and old in rule.names():
+        names = (now if rule.prefix + each == old else each for each in rule.people)
+        rule = replace(rule, people=tuple(dict.fromkeys(names)))
+    if rule.message is not None and mentions(rule.message, was):
+        text = _word(was).sub(lambda _: now, rule.message)
+        rule = replace(rule, message=text if len(text) <= _LONGEST_TEXT else None)
+    return rule
+
+
+def is_about(rule: Rule, name: str) -> bool:
+    """Whether a rule mentions a person, by the name in events."""
+    own = name.rpartition(SEPARATOR)[2]
+    listed = rule.who == "people" and name in rule.names()
+    return listed or mentions(rule.message, own) or any(mentions(text, own) for text in _sent(rule))
+
+
+def mentions(text: str | None, name: str) -> bool:
+    """Whether a text contains a name, as words of their own."""
+    return text is not None and _word(name).search(text) is not None
+
+
+def _word(name: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
+
+
+def _sent(rule: Rule) -> Iterator[str]:
+    """What a rule sends to machines and may name somebody; the words of switches name nobody."""
+    for text in (rule.topic, rule.payload, rule.off_payload):
+        if text is not None and text.lower() not in ("on", "off", "true", "false"):
+            yield text
+
+
+# -- checks -----------------------------------------------------------------------------------------------------------
+
+
+def _checked(rule: Rule, zone: bool = True) -> Rule:
+    """The rule itself; see `make_rule`."""
+    _one_of("kind", rule.kind, KINDS)
+    _one_of("who", rule.who, WHO)
+    _one_of("sure", rule.sure, CERTAINTIES)
+    _one_of("action", rule.action, ACTIONS)
+    for day in rule.days:
+        _one_of("days", day, DAYS)
+    if rule.who == "people" and not rule.people:
+        raise InvalidParameter("people: expected names, got none")
+    if len(rule.people) > MOST_PEOPLE:
+        raise InvalidParameter(f"people: expected at most {MOST_PEOPLE} names, got {len(rule.people)}")
+    if len(rule.cameras) > MOST_CAMERAS:
+        raise InvalidParameter(f"cameras: expected at most {MOST_CAMERAS} ids, got {len(rule.cameras)}")
+    if (rule.start is None) != (rule.end is None):
+        raise InvalidParameter("start: expected start and end, or neither")
+    for name, value in (("start", rule.start), ("end", rule.end)):
+        if value is not None and not _TIME.fullmatch(value):
+            raise InvalidParameter(f"{name}: expected HH:MM, got {brief(value)!r}")
+    if rule.start is not None and rule.start == rule.end:
+        raise InvalidParameter("end: expected another time than start")
+    if zone and rule.timezone is not None:
+        _zone(rule.timezone)
+    _within("apart_minutes", rule.apart_minutes, 0, 10_080)
+    _within("most_per_hour", rule.most_per_hour, 1, 600)
+    _within("late_minutes", rule.late_minutes, 0.1, 10_080)
+    _within("off_seconds", rule.off_seconds, 0, 86_400)
+    _short("message", rule.message, _LONGEST_TEXT)
+    _short("url", rule.url, _LONGEST_URL)
+    _short("topic", rule.topic, _LONGEST_TOPIC)
+    _short("payload", rule.payload, _LONGEST_TEXT)
+    _short("off_payload", rule.off_payload, _LONGEST_TEXT)
+    return rule
+
+
+def _of_its_kind(rule: Rule) -> Rule:
+    """The rule, with nothing that its action, and what it is about, do not use.
+
+    Raises
+    ------
+    InvalidParameter
+        Something is missing.
+    """
+    if rule.who != "people":
+        rule = replace(rule, people=())
+    if rule.who not in ("people", "group"):
+        rule = replace(rule, group=DEFAULT_GROUP)
+    if rule.who == "unknown":
+        rule = replace(rule, sure="likely")
+    rule = replace(rule, days=tuple(day for day in DAYS if day in rule.days) if len(set(rule.days)) < len(DAYS) else ())
+    if rule.action != "mqtt":
+        if not rule.url:
+            raise InvalidParameter("url: expected where the message goes")
+        _check_url(rule)
+        rule = replace(rule, topic=None, payload=None, retain=False, off_payload=None, off_seconds=0.0)
+        return rule if rule.action == "notify" else replace(rule, message=None, picture=False)
+    if not rule.topic or rule.payload is None:
+        raise InvalidParameter("topic: expected a topic, and a payload")
+    if set("+#\0") & set(rule.topic) or rule.topic.startswith(("$", "/")):
+        raise InvalidParameter(
+            f"topic: expected one without + and #, that does not begin with $ or /, got {brief(rule.topic)!r}"
+        )
+    if (rule.off_payload is None) != (rule.off_seconds == 0):
+        raise InvalidParameter("off_payload: expected it together with off_seconds, or neither")
+    return replace(rule, url=None, message=None, picture=False)
+
+
+def _check_url(rule: Rule) -> None:
+    try:
+        scheme = urlsplit(rule.url or "").scheme
+    except ValueError:
+        scheme = ""
+    allowed = scheme in ("http", "https") if rule.action == "webhook" else scheme != ""
+    if not allowed:
+        expected = "http:// or https://" if rule.action == "webhook" else "SERVICE://..., such as ntfy://TOPIC"
+        raise InvalidParameter(f"url: expected {expected}")  # never the URL itself, which is secret
+
+
+def _one_of(name: str, value: object, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise InvalidParameter(f"{name}: expected one of {', '.join(allowed)}, got {brief(str(value))!r}")
+
+
+def _within(name: str, value: float, least: float, most: float) -> None:
+    if not least <= value <= most:  # also for NaN
+        raise InvalidParameter(f"{name}: expected a number from {least:g} to {most:g}, got {value:g}")
+
+
+def _short(name: str, value: str | None, most: int) -> None:
+    if value is not None and (len(value) > most or not value.isprintable()):
+        raise InvalidParameter(f"{name}: expected printable text of at most {most} characters")
+
+
+def _zone(name: str) -> tzinfo:
+    from zoneinfo import ZoneInfo
+
+    try:
+        return ZoneInfo(name)
+    except (OSError, ValueError, KeyError):  # KeyError: ZoneInfoNotFoundError
+        raise InvalidParameter(
+            f"timezone: expected a time zone that this server knows, such as Europe/Berlin, got {brief(name)!r}"
+        ) from None
+
+
+def _listed(words: Sequence[str], last: str) -> str:
+    return f" {last} ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+
+
+def _number(value: float) -> str:
+    return f"{value:g}"

@@ -1,0 +1,331 @@
+"""The rules of an installation: kept also when they cannot be followed; followed in the process that writes the events."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recognizer.core.audit import AuditLog
+from recognizer.core.errors import CameraNotFound, RecognizerError, RulesOff
+from recognizer.core.names import normalise_lookup
+from recognizer.core.times import iso_time
+from recognizer.core.vault import Vault
+from recognizer.events.delivery import Cursor
+from recognizer.events.event_log import EventLog
+from recognizer.rules.rule_actions import RuleActions
+from recognizer.rules.rule_delivery import RuleDelivery, forget
+from recognizer.rules.rule_file import RULES_FILE, RuleFile
+from recognizer.rules.rule_model import Rule, changed_rule, make_rule, shown
+from recognizer.service.event_service import KeptEvents
+
+if TYPE_CHECKING:
+    from recognizer.service.groups import PeopleGroups
+
+log = logging.getLogger("recognizer.rules")
+
+#: What everybody who makes a rule must know.
+NOTICE = (
+    "A face is no key: a printed photo, or a screen that shows one, is recognised like the person. Open or unlock nothing by a "
+    "rule that a photo must not open."
+)
+#: Why there can be no rules.
+SHARED = "nodes share a database here, and each has events of its own: let webhooks or a message broker decide instead"
+EVENTS_OFF = "no events are kept: the setting RECOGNIZER_EVENTS is off"
+#: Maximum time in seconds until a change by another process is noticed.
+_LOOK_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class RuleState:
+    """A rule, and how it is followed.
+
+    Attributes
+    ----------
+    rule : Rule
+    sentence : str
+        The rule in words.
+    problem : str or None
+        Why it cannot be followed at the moment, or never will be as it is.
+    counts : dict or None
+        Messages since the start: delivered, retried, dropped, held_back; None where this process does not follow it.
+    last_sent : float or None
+        When the last message was sent since the start, in seconds since 1970.
+    """
+
+    rule: Rule
+    sentence: str
+    problem: str | None = None
+    counts: Mapping[str, int] | None = field(default=None)
+    last_sent: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """As replies show it: without secrets."""
+        counts = None if self.counts is None else dict(self.counts)
+        last = None if self.last_sent is None else iso_time(self.last_sent)
+        return {**shown(self.rule), "sentence": self.sentence, "problem": self.problem, "counts": counts, "last_sent": last}
+
+
+class KeptRules:
+    """Owns the rules' file and the threads that follow rules. Any thread may call.
+
+    Parameters
+    ----------
+    state : Path
+        The state folder.
+    events : KeptEvents
+    make_actions : callable
+        Returns what does what rules say; called when that is first needed.
+    camera_names : callable
+        Returns the names of all cameras, by id.
+    groups : callable
+        Returns all groups of people.
+    audit : AuditLog
+    vault : Vault, optional
+        Encrypts the rules.
+    is_shared : bool
+        Whether nodes share a database: then there are no rules.
+    """
+
+    def __init__(
+        self,
+        state: Path,
+        events: KeptEvents,
+        make_actions: Callable[[], RuleActions],
+        camera_names: Callable[[], dict[str, str]],
+        groups: Callable[[], PeopleGroups],
+        audit: AuditLog,
+        vault: Vault | None = None,
+        is_shared: bool = False,
+    ):
+        self.file = RuleFile(state / RULES_FILE, vault)
+        self._events, self._make_actions, self._camera_names, self._groups = events, make_actions, camera_names, groups
+        self._audit, self._is_shared = audit, is_shared
+        self._lock = threading.RLock()
+        self._made_actions: RuleActions | None = None
+        self._running: dict[str, RuleDelivery] = {}
+        self._ending = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._problem: str | None = None
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Follow the rules from now on; only in a server.
+
+        Raises
+        ------
+        SettingsError
+        """
+        if self._is_shared or not self._events.wanted:
+            return
+        self.actions()  # reports what is wrong with the settings
+        self._look()
+        self._thread = threading.Thread(target=self._follow, name="rules", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Change nothing any more; the deliveries end with the events."""
+        self._ending.set()
+        if self._thread is not None:
+            self._thread.join(5.0)
+
+    def actions(self) -> RuleActions:
+        """What does what rules say.
+
+        Raises
+        ------
+        SettingsError
+        """
+        with self._lock:
+            if self._made_actions is None:
+                self._made_actions = self._make_actions()
+            return self._made_actions
+
+    def _follow(self) -> None:
+        while not self._ending.wait(_LOOK_SECONDS):
+            self._look()
+
+    def _look(self) -> None:
+        """Follow exactly the rules that are stored and enabled."""
+        try:
+            with self._lock:
+                self._follow_only([each for each in self.file.all() if each.enabled])
+            self._problem = None
+        except RecognizerError as error:
+            if error.message != self._problem:
+                log.error("the rules cannot be followed: %s", error.message)
+            self._problem = error.message
+        except Exception:  # an unexpected error must not end the thread
+            log.exception("following the rules failed")
+
+    def _follow_only(self, rules: list[Rule]) -> None:
+        wanted = {each.id: each for each in rules}
+        for id_ in self._running.keys() - wanted.keys():
+            delivery = self._running.pop(id_)
+            self._events.hub.remove_sink(delivery)
+            delivery.end()
+        for id_, rule in wanted.items():
+            if id_ in self._running:
+                self._running[id_].rule = rule
+                continue
+            delivery = RuleDelivery(self._events.hub.log, rule, self.actions())
+            self._events.hub.add_sink(delivery)
+            self._running[id_] = delivery
+
+    def _changed(self) -> None:
+        """Follow a change at once, where this process follows rules at all."""
+        if self._thread is not None:
+            self._look()
+
+    # -- what is asked ------------------------------------------------------------------------------------------
+
+    def all(self) -> list[RuleState]:
+        """Every rule, in the order in which they were made.
+
+        Raises
+        ------
+        StorageError, KeyMissing
+        """
+        return [] if self._is_shared else [self._state(each) for each in self.file.all()]
+
+    def add(self, given: Mapping[str, Any]) -> RuleState:
+        """Store a new rule, which is followed from now on.
+
+        Raises
+        ------
+        InvalidParameter, InvalidUrl, SubjectNotFound, GroupNotFound, CameraNotFound, EventsOff
+        ActionOff, TooManyRules, RulesOff
+            See the classes.
+        StorageError
+        """
+        events = self._require()
+
+        def make(id_: str) -> Rule:
+            rule = self._checked(make_rule(id_, given), given)
+            Cursor(events.folder / f"rule-{id_}.cursor", events.newest())  # begins now, whichever process follows it
+            return rule
+
+        rule = self.file.add(make)
+        self._audit.append("rule_add", rule=rule.id, does=rule.action)
+        self._changed()
+        return self._state(rule)
+
+    def change(self, id_: str, given: Mapping[str, Any]) -> RuleState:
+        """Change a rule; raises as `add` does, and `RuleNotFound`."""
+        events = self._require()
+
+        def change(rule: Rule) -> Rule:
+            changed = self._checked(changed_rule(rule, given), given)
+            if changed.enabled and not rule.enabled:  # nothing that happened meanwhile is reported
+                forget(events.folder, id_)
+                Cursor(events.folder / f"rule-{id_}.cursor", events.newest())
+            return changed
+
+        rule = self.file.change(id_, change)
+        self._audit.append("rule_change", rule=id_, does=rule.action)
+        self._changed()
+        return self._state(rule)
+
+    def remove(self, id_: str) -> None:
+        """Remove a rule.
+
+        Raises
+        ------
+        RuleNotFound, StorageError
+        """
+        self.file.remove(id_)
+        self._audit.append("rule_remove", rule=id_)
+        self._changed()
+
+    def test(self, id_: str) -> Rule:
+        """Do once, now, what a rule says, as if it had happened.
+
+        Raises
+        ------
+        RuleNotFound, ActionOff, ActionFailed, InvalidUrl, StorageError
+        """
+        rule = self.file.get(id_)
+        subject = {"people": "".join(rule.names()[:1]), "group": f"{rule.prefix}Somebody", "known": "Somebody"}.get(rule.who)
+        event = {
+            "id": 0,
+            "kind": "left" if rule.kind == "leaves" else "unknown" if subject is None else "appeared",
+            "camera": next(iter(rule.cameras or self._camera_names()), "default"),
+            "time": iso_time(),
+            "subject": subject,
+            "thumbnail": None,
+        }
+        self._audit.append("rule_test", rule=id_, does=rule.action)
+        self.actions().do(rule, event, None, test=True)
+        if rule.off_seconds:
+            self.actions().switch_off(rule)
+        return rule
+
+    @property
+    def off(self) -> str | None:
+        """Why there can be no rules here."""
+        if self._is_shared:
+            return SHARED
+        return None if self._events.wanted else EVENTS_OFF
+
+    def _require(self) -> EventLog:
+        if self._is_shared:
+            raise RulesOff(SHARED)
+        return self._events.hub.log
+
+    def _checked(self, rule: Rule, given: Mapping[str, Any]) -> Rule:
+        """The rule, if whom and what it names exists as far as that is given anew."""
+        if {"who", "people", "group"} & given.keys() and rule.who in ("people", "group"):
+            group = self._groups().get(rule.group)
+            people = tuple(dict.fromkeys(group.subjects.person(normalise_lookup(name)).name for name in rule.people))
+            rule = replace(rule, group=group.name, people=people)
+        names = self._camera_names() if "cameras" in given else {}
+        for camera in rule.cameras if "cameras" in given else ():
+            if camera not in names:
+                raise CameraNotFound("cameras: one of these ids is no camera's")
+        if rule.enabled:
+            self.actions().check(rule)
+        return rule
+
+    def _state(self, rule: Rule) -> RuleState:
+        names = self._camera_names()
+        with self._lock:
+            running = self._running.get(rule.id)
+        problem = None if running is None else running.problem
+        if problem is None and rule.enabled:
+            problem = self._obstacle(rule, names)
+        counts = None if running is None else dict(running.counts)
+        return RuleState(rule, rule.sentence(names), problem, counts, None if running is None else running.last_sent)
+
+    def _obstacle(self, rule: Rule, cameras: Mapping[str, str]) -> str | None:
+        """Why a rule cannot be followed as it is."""
+        if not self._events.wanted:
+            return EVENTS_OFF
+        if rule.cameras and not set(rule.cameras) & cameras.keys():
+            return "none of its cameras exists any longer"
+        try:
+            if rule.who in ("people", "group"):
+                self._groups().get(rule.group)
+            self.actions().check(rule)
+        except RecognizerError as error:
+            return error.message
+        return None
+
+    # -- one person ---------------------------------------------------------------------------------------------
+
+    def find(self, name: str) -> list[RuleState]:
+        """The rules that mention a person, by the name in events."""
+        return [RuleState(each, each.sentence({})) for each in self.file.find(name)]
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a person another name in all rules."""
+        self.file.rename(old, new)
+        self._changed()
+
+    def erase(self, name: str) -> None:
+        """Take a person out of every rule."""
+        self.file.erase(name)
+        self._changed()

@@ -1,0 +1,118 @@
+"""The settings of each camera, by its id: a JSON file in the state folder, so that they survive restarts.
+
+Several processes may use it: each notices a change within a second, and changes it under a lock.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from recognizer.core.disk import StatStamp, disk_errors
+from recognizer.core.errors import InvalidParameter, StorageError
+from recognizer.core.fair_lock import FairLock
+from recognizer.core.files import own_folder, write_durably
+from recognizer.video.camera_settings import PLAIN, CameraSettings, parse_settings, plain_settings
+
+#: Maximum time in seconds until a change by another process is noticed.
+NOTICED_SECONDS = 1.0
+_LOCK_SECONDS = 10
+
+log = logging.getLogger("recognizer.video")
+
+
+class CameraSettingsFile:
+    """The settings of all cameras. Every method may be called from any thread.
+
+    Parameters
+    ----------
+    file : Path
+        May be missing; the first change creates it.
+    """
+
+    def __init__(self, file: Path):
+        self._file = Path(file)
+        self._lock = threading.RLock()
+        self._settings: Mapping[str, CameraSettings] = MappingProxyType({})
+        self._revisions: dict[str, int] = {}
+        self._stamp: StatStamp | None = None
+        self._broken = False
+        self._refreshed = float("-inf")
+
+    def get(self, camera: str) -> CameraSettings:
+        """The settings of a camera, by its id; those of a camera for which nothing was set are `PLAIN`."""
+        if time.monotonic() - self._refreshed >= NOTICED_SECONDS:
+            with self._lock:
+                self._refresh()
+        return self._settings.get(camera, PLAIN)
+
+    def revision(self, camera: str) -> int:
+        """Increases whenever the settings of a camera change."""
+        self.get(camera)
+        return self._revisions.get(camera, 0)
+
+    def set(self, camera: str, settings: CameraSettings) -> None:
+        """Change the settings of a camera; durable on return.
+
+        Raises
+        ------
+        StorageError
+        """
+        with self._lock, disk_errors("the settings of the camera cannot be stored"):
+            own_folder(self._file.parent)
+            try:
+                with FairLock(Path(f"{self._file}.lock")).hold(_LOCK_SECONDS):
+                    self._refresh()
+                    if self._broken:
+                        raise StorageError("the settings of cameras on the disk cannot be read; the server's log says why")
+                    changed = {id: each for id, each in self._settings.items() if id != camera}
+                    if settings != PLAIN:
+                        changed[camera] = settings
+                    if changed != dict(self._settings):
+                        content = {id: plain_settings(each) for id, each in changed.items()}
+                        write_durably(self._file, json.dumps(content, ensure_ascii=False, indent=1).encode() + b"\n")
+                        self._stamp = StatStamp.from_path(self._file)
+                        self._take_over(changed)
+            except TimeoutError:
+                raise StorageError("another process holds the settings of cameras") from None
+
+    def forget(self, camera: str) -> None:
+        """Remove the settings of a camera that was removed.
+
+        Raises
+        ------
+        StorageError
+        """
+        if self.get(camera) != PLAIN:
+            self.set(camera, PLAIN)
+
+    def _refresh(self) -> None:
+        """Read the file if it has changed. What cannot be read changes nothing. The lock is held."""
+        self._refreshed = time.monotonic()
+        stamp = StatStamp.from_path(self._file)
+        if stamp == self._stamp:
+            return
+        self._stamp, self._broken = stamp, False
+        if stamp is None:
+            self._take_over({})
+            return
+        try:
+            stored: dict[str, Any] = json.loads(self._file.read_text("utf-8"))
+            self._take_over({str(id): parse_settings(said) for id, said in stored.items()})
+        except (OSError, ValueError, TypeError, AttributeError, InvalidParameter) as error:
+            self._broken = True
+            reason = error.message if isinstance(error, InvalidParameter) else type(error).__name__
+            log.error("%s cannot be read (%s): mend or remove it; what it says is ignored", self._file.name, reason)
+
+    def _take_over(self, settings: dict[str, CameraSettings]) -> None:
+        before = self._settings
+        for camera in {*before, *settings}:
+            if before.get(camera, PLAIN) != settings.get(camera, PLAIN):
+                self._revisions[camera] = self._revisions.get(camera, 0) + 1
+        self._settings = MappingProxyType(settings)
