@@ -37,7 +37,6 @@ from recognizer.core.wording import plural
 from recognizer.database.connection import Database
 from recognizer.enrolment.enrolled import EnrolledPhoto
 from recognizer.enrolment.face_choice import check as check_face
-from recognizer.fetching.fetcher import Fetcher
 from recognizer.jobs import job_store
 from recognizer.jobs.job_file import JOBS_FILE, JobFile
 from recognizer.jobs.job_model import (
@@ -60,6 +59,7 @@ from recognizer.service.attribute_finder import AttributeFinder
 from recognizer.service.recognition import MAX_CANDIDATES, MAX_THRESHOLD
 
 if TYPE_CHECKING:
+    from recognizer.fetching.fetcher import Fetcher
     from recognizer.service.groups import PeopleGroup, PeopleGroups
 
 log = logging.getLogger("recognizer.jobs")
@@ -135,7 +135,8 @@ class KeptJobs:
         Returns the groups.
     attribute_finder : AttributeFinder
     pool : Pool
-    fetcher : Fetcher
+    fetcher : callable
+        Returns the `Fetcher` for URLs.
     learn : callable
         Called before a photo is processed: learns what other processes changed.
     audit_log : AuditLog
@@ -150,7 +151,7 @@ class KeptJobs:
         groups: Callable[[], PeopleGroups],
         attribute_finder: AttributeFinder,
         pool: Pool,
-        fetcher: Fetcher,
+        fetcher: Callable[[], Fetcher],
         learn: Callable[[], object],
         audit_log: AuditLog,
         vault: Vault | None,
@@ -240,7 +241,7 @@ class KeptJobs:
             raise InvalidParameter(f"subject: only for the operation {ENROLL}")
         for each in photos:
             if "url" in each.source:
-                self._fetcher.check(each.source["url"])
+                self._fetcher().check(each.source["url"])
         self._check_room(sum(len(each.photo) for each in photos if each.photo is not None))
         made = self.store.add(
             operation,
@@ -500,7 +501,7 @@ class KeptJobs:
         if photo.photo is not None:
             return photo.photo
         if "url" in photo.source:
-            return self._fetcher.get(photo.source["url"])
+            return self._fetcher().get(photo.source["url"])
         if "path" in photo.source and taken.job.prefix is not None:
             return self._files(taken.job).read(photo.source["path"], self.limits.max_bytes)
         raise StorageError("the photo is not there any longer, or cannot be decrypted")

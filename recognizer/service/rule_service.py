@@ -16,13 +16,13 @@ from recognizer.core.times import iso_time
 from recognizer.core.vault import Vault
 from recognizer.events.delivery import Cursor
 from recognizer.events.event_log import EventLog
-from recognizer.rules.rule_actions import RuleActions
-from recognizer.rules.rule_delivery import RuleDelivery, forget
 from recognizer.rules.rule_file import RULES_FILE, RuleFile
 from recognizer.rules.rule_model import Rule, changed_rule, make_rule, shown
 from recognizer.service.event_service import KeptEvents
 
 if TYPE_CHECKING:
+    from recognizer.rules.rule_actions import RuleActions
+    from recognizer.rules.rule_delivery import RuleDelivery
     from recognizer.service.groups import PeopleGroups
 
 log = logging.getLogger("recognizer.rules")
@@ -163,6 +163,8 @@ class KeptRules:
             log.exception("following the rules failed")
 
     def _follow_only(self, rules: list[Rule]) -> None:
+        from recognizer.rules.rule_delivery import RuleDelivery
+
         wanted = {each.id: each for each in rules}
         for id_ in self._running.keys() - wanted.keys():
             delivery = self._running.pop(id_)
@@ -216,6 +218,8 @@ class KeptRules:
 
     def change(self, id_: str, given: Mapping[str, Any]) -> RuleState:
         """Change a rule; raises as `add` does, and `RuleNotFound`."""
+        from recognizer.rules.rule_delivery import forget
+
         events = self._require()
 
         def change(rule: Rule) -> Rule:
