@@ -81,7 +81,7 @@ from recognizer.service.group_audit import GroupAudit
 from recognizer.service.group_follower import GroupFollower
 from recognizer.service.group_vision import GroupVision
 from recognizer.service.groups import SEPARATOR, PeopleGroup, PeopleGroups
-from recognizer.service.job_service import JobLimits, KeptJobs
+from recognizer.service.job_service import JobLimits, JobPlace, JobTools, KeptJobs
 from recognizer.service.matcher import Matcher
 from recognizer.service.node_work import NodeWork
 from recognizer.service.object_finder import ObjectFinder
@@ -107,7 +107,7 @@ from recognizer.service.subject_holdings import (
     VisitsHolding,
     WaitingPicturesHolding,
 )
-from recognizer.service.subjects import Subjects
+from recognizer.service.subjects import ChangeRecords, Subjects
 from recognizer.service.tuning import Tuning
 from recognizer.service.video_service import Video
 from recognizer.service.visit_service import KeptVisits
@@ -228,16 +228,10 @@ class Service:
         )
         #: Batches of photos that are worked off in the background.
         self.jobs = KeptJobs(
-            state,
-            enrolment.database if isinstance(enrolment, SharedEnrolment) else None,
+            JobPlace(state, enrolment.database if isinstance(enrolment, SharedEnrolment) else None, self.vault),
             _job_limits(settings, pool.workers),
-            lambda: self.groups,
-            self.attribute_finder,
-            pool,
-            fetcher,
-            self.others.learn,
+            JobTools(lambda: self.groups, self.attribute_finder, pool, fetcher, self.others.learn),
             audit,
-            self.vault,
         )
         #: What happens when people come or go at the cameras.
         self.rules = KeptRules(
@@ -287,12 +281,8 @@ class Service:
             self.recognition,
             self.matcher,
             pool,
-            self.erasures,
-            audit,
-            changes,
-            other_caches,
+            ChangeRecords(changes, audit, self.erasures, other_caches, deletions),
             metrics,
-            deletions,
         )
         #: All galleries; what is above is of the default one.
         self.groups = PeopleGroups(
@@ -374,12 +364,8 @@ class Service:
             recognition,
             matcher,
             self.pool,
-            erasures,
-            audit,
-            self._changes,
-            self._other_caches,
+            ChangeRecords(self._changes, audit, erasures, self._other_caches, deletions),
             self._metrics,
-            deletions,
         )
         ids = Identities(enrolment.folder, self._changes.hold)
         return PeopleGroup(name, enrolment, matcher, recognition, subjects, erasures, holdings, ids)

@@ -121,16 +121,30 @@ class JobLimits:
     max_bytes: int
 
 
-class KeptJobs:
-    """Owns the jobs of an installation, and the threads that work them off. Any thread may call.
+@dataclass(frozen=True)
+class JobPlace:
+    """Where jobs are stored.
 
-    Parameters
+    Attributes
     ----------
     state : Path
         The state folder.
     database : Database or None
-        Where jobs are stored instead, with nodes that share it.
-    limits : JobLimits
+        Where they are stored instead, with nodes that share it.
+    vault : Vault or None
+    """
+
+    state: Path
+    database: Database | None
+    vault: Vault | None
+
+
+@dataclass(frozen=True)
+class JobTools:
+    """What works jobs off.
+
+    Attributes
+    ----------
     groups : callable
         Returns the groups.
     attribute_finder : AttributeFinder
@@ -139,26 +153,31 @@ class KeptJobs:
         Returns the `Fetcher` for URLs.
     learn : callable
         Called before a photo is processed: learns what other processes changed.
-    audit_log : AuditLog
-    vault : Vault, optional
     """
 
-    def __init__(
-        self,
-        state: Path,
-        database: Database | None,
-        limits: JobLimits,
-        groups: Callable[[], PeopleGroups],
-        attribute_finder: AttributeFinder,
-        pool: Pool,
-        fetcher: Callable[[], Fetcher],
-        learn: Callable[[], object],
-        audit_log: AuditLog,
-        vault: Vault | None,
-    ):
-        self._path, self._database, self.limits, self._groups = state / JOBS_FILE, database, limits, groups
-        self._attribute_finder, self._pool, self._fetcher, self._learn = attribute_finder, pool, fetcher, learn
-        self._audit, self._vault = audit_log, vault
+    groups: Callable[[], PeopleGroups]
+    attribute_finder: AttributeFinder
+    pool: Pool
+    fetcher: Callable[[], Fetcher]
+    learn: Callable[[], object]
+
+
+class KeptJobs:
+    """Owns the jobs of an installation, and the threads that work them off. Any thread may call.
+
+    Parameters
+    ----------
+    place : JobPlace
+    limits : JobLimits
+    tools : JobTools
+    audit_log : AuditLog
+    """
+
+    def __init__(self, place: JobPlace, limits: JobLimits, tools: JobTools, audit_log: AuditLog):
+        self._path, self._database, self._vault = place.state / JOBS_FILE, place.database, place.vault
+        self._groups, self._attribute_finder, self._pool = tools.groups, tools.attribute_finder, tools.pool
+        self._fetcher, self._learn = tools.fetcher, tools.learn
+        self.limits, self._audit = limits, audit_log
         self._worker = f"w-{secrets.token_hex(8)}"
         self._lock, self._wake, self._stop = threading.Lock(), threading.Condition(), threading.Event()
         self._share = threading.BoundedSemaphore(max(1, limits.workers))

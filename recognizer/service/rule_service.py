@@ -298,6 +298,8 @@ class KeptRules:
         names = self._camera_names()
         with self._lock:
             running = self._running.get(rule.id)
+        if running is not None and not running.started:  # another process writes the events
+            running = None
         problem = None if running is None else running.problem
         if problem is None and rule.enabled:
             problem = self._obstacle(rule, names)

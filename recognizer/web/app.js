@@ -35,6 +35,7 @@ const VIEWS = [
   { name: "strangers", label: t("Strangers"), icon: "stranger", role: "write", load: () => import("./view-strangers.js") },
   { name: "archive", label: t("Archive"), icon: "image", role: "read", load: () => import("./view-archive.js") },
   { name: "import", within: "people", role: "write", load: () => import("./view-import.js") },
+  { name: "rules", within: "live", role: "admin", load: () => import("./view-rules.js") },
   { name: "settings", label: t("Settings"), icon: "settings", role: "read", load: () => import("./view-settings.js") },
 ];
 
