@@ -138,9 +138,11 @@ def test_who_appears_is_published_and_no_name_is_retained(hub, broker):
     wait_for(lambda: listener.held()["double-take/cameras/door/person"] == b"1")
     mqtt.tell([STRANGER], LookedAt("x", "manual", "2026-11-30T00:00:00.000Z", "manual"))
     wait_for(lambda: listener.of("double-take/matches/unknown"))
+    before = len(listener.of("recognizer/status"))
     people.remove("Ada")
     hub.erase("Ada")
     wait_for(lambda: "homeassistant/sensor/double-take/ada/config" not in listener.held())
+    wait_for(lambda: len(listener.of("recognizer/status")) > before)  # the last of what is published again
     late = Listener(broker, "double-take/#", "homeassistant/sensor/double-take/#")
     wait_for(lambda: {"double-take/available", "double-take/cameras/door/person"} <= set(late.held()))
     assert set(late.held()) == {"double-take/available", "double-take/cameras/door/person"}
