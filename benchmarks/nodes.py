@@ -95,11 +95,11 @@ def node_starts(url: str, folder: str, alone: bool, answers) -> None:
     begun, used = time.monotonic(), time.process_time()
     with closing(Database(url)) as database:
         gallery = PostgresGallery(database, ENGINE, DIM)
-        gallery.keep_snapshot(Snapshot(Path(folder), ENGINE, DIM))
+        gallery.copy.keep_snapshot(Snapshot(Path(folder), ENGINE, DIM))
         if alone:
-            gallery.start_from_snapshot(24.0)
+            gallery.copy.start_from_snapshot(24.0)
         else:
-            gallery.catch_up()
+            gallery.copy.catch_up()
         answers.put((time.monotonic() - begun, time.process_time() - used, len(gallery)))
 
 
@@ -108,8 +108,8 @@ def node_is_ready(url: str, count: int, folder: str, answers) -> None:
     begun, used = time.monotonic(), time.process_time()
     database = Database(url)
     gallery = PostgresGallery(database, ENGINE, DIM)
-    gallery.keep_snapshot(Snapshot(Path(folder), ENGINE, DIM))
-    gallery.catch_up()
+    gallery.copy.keep_snapshot(Snapshot(Path(folder), ENGINE, DIM))
+    gallery.copy.catch_up()
     ready, cpu = time.monotonic() - begun, time.process_time() - used
     gallery.settle()
     memory = MemoryGallery(ENGINE, DIM)
@@ -129,7 +129,7 @@ def node_is_ready(url: str, count: int, folder: str, answers) -> None:
         searched.append((time.process_time() - used) / len(probes))
     del memory
     begun, used = time.monotonic(), time.process_time()
-    gallery.save()
+    gallery.copy.save()
     saved = time.monotonic() - begun, time.process_time() - used
     database.close()
     answers.put((ready, cpu, len(gallery), resident, *searched, *saved))
@@ -140,12 +140,12 @@ def follower(url: str, last: int, started, answers) -> None:
     seen: list[tuple[int, float]] = []
     with closing(Database(url)) as database:
         gallery = PostgresGallery(database, ENGINE, DIM)
-        gallery.load()
+        gallery.copy.load()
         begun, ended = len(gallery), threading.Event()
 
         def catch_up() -> None:
-            if gallery.catch_up():
-                seen.append((gallery.applied, time.monotonic()))
+            if gallery.copy.catch_up():
+                seen.append((gallery.copy.applied, time.monotonic()))
                 if len(gallery) >= begun + last:
                     ended.set()
 
@@ -165,7 +165,7 @@ def enrolments(url: str, count: int, threads: int) -> tuple[float, list[float], 
     acknowledged: list[tuple[int, float]] = []
     with closing(Database(url)) as database:
         gallery = PostgresGallery(database, ENGINE, DIM)
-        gallery.load()
+        gallery.copy.load()
         vectors = drawn(count, DIM, 77)
         started.wait(300)
 

@@ -87,6 +87,7 @@ def test_sensors_of_home_assistant():
     made = sensors("ha", ["Ada Lovelace"], ["door"], "recognizer/status")
     ada = made["ha/sensor/double-take/ada-lovelace/config"]
     assert ada["unique_id"] == ada["object_id"] == "double_take_ada_lovelace" and ada["expire_after"] == 600
+    assert ada["default_entity_id"] == "sensor.double_take_ada_lovelace"
     assert (
         ada["state_topic"] == "ha/sensor/double-take/ada-lovelace/state" and ada["value_template"] == "{{ value_json.camera }}"
     )

@@ -8,6 +8,7 @@ import stat
 import time
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -589,3 +590,21 @@ def test_the_picture_of_somebody_who_left_is_that_of_when_they_came(log, receive
     wait_for(lambda: followed.counts["delivered"] == 1, 60)
     [body] = bodies(receiver)
     assert base64.b64decode(body["attachments"][0]["base64"]) == b"\xff\xd8 a picture"
+
+
+def test_nothing_else_is_waited_for_while_the_file_is_locked(service, tmp_path):  # noqa: F811
+    """Erasures hold the lock of all changes and wait for the file: whoever locked the file must not wait for that lock."""
+    with ThreadPoolExecutor(1) as other:
+
+        def groups():
+            other.submit(rules.file.all).result(10)  # fails if this thread holds the file
+            return service.groups
+
+        def actions():
+            other.submit(rules.file.all).result(10)
+            return doing()
+
+        rules = KeptRules(tmp_path / "other", service.events, actions, dict, groups, service.audit)
+        made = rules.add({**HOOK, "who": "group", "group": "default"})
+        assert rules.change(made.rule.id, {"who": "known", "days": ("mon",)}).rule.days == ("mon",)
+        assert rules.change(made.rule.id, {"who": "group"}).rule.group == "default"

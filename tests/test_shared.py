@@ -13,17 +13,21 @@ import pytest
 from recognizer.access.access_tables import AccessTables
 from recognizer.access.keys import Keys
 from recognizer.access.sessions import Sessions
+from recognizer.access.signing_table import SigningTable
 from recognizer.core.consent import Consent
 from recognizer.core.errors import (
     DatabaseAway,
     EngineMismatch,
+    GroupNotFound,
     InvalidKey,
+    KeyMissing,
     NameTaken,
     PhotoNotFound,
     SettingsError,
     StorageError,
     SubjectNotFound,
 )
+from recognizer.core.identity import Identity
 from recognizer.core.vault import Vault, new_key
 from recognizer.database import nodes, schema
 from recognizer.database.audit_table import AuditTable
@@ -32,6 +36,7 @@ from recognizer.database.shared_state import DatabaseLock, SharedAdjustments
 from recognizer.enrolment.cache import Encoding, photo_id
 from recognizer.enrolment.enrolment import Enrolment
 from recognizer.enrolment.examination import Examined
+from recognizer.enrolment.identities import SharedIdentities
 from recognizer.enrolment.photo_store import FolderPhotos, StoredPhotos
 from recognizer.enrolment.shared_enrolment import SharedEnrolment
 from recognizer.galleries.postgres.feed import Feed
@@ -351,7 +356,7 @@ class Node:
         self.gallery = PostgresGallery(self.database, ENGINE, DIM, vault)
         if snapshot is not None:
             self.snapshot = Snapshot(snapshot, ENGINE, DIM, vault)
-            self.gallery.keep_snapshot(self.snapshot)
+            self.gallery.copy.keep_snapshot(self.snapshot)
         calibration = SimpleNamespace(threshold=1.0)
         engine = SimpleNamespace(info=SimpleNamespace(id=ENGINE, dim=DIM, calibration=calibration))
         schema.join(self.database, ENGINE, DIM, vault)
@@ -492,7 +497,8 @@ def test_whose_consent_has_ended_is_found_by_nobody(pair):
     assert one.nearest(UP) == two.nearest(UP) == [] and list(two.enrolment.expired()) == ["Ann"]
     two.enrolment.set_consent("Ann", Consent(None, "2999-01-01"))
     assert one.nearest(UP) == ["Ann"] and one.enrolment.next_expiry() > time.time()
-    two.gallery._ends = dict.fromkeys(two.gallery._ends, time.time() - 1)  # the time has come, and nobody changed anything
+    ends = two.gallery.copy._ends
+    two.gallery.copy._ends = dict.fromkeys(ends, time.time() - 1)  # the time has come, and nobody changed anything
     two.enrolment.catch_up()
     assert len(two.gallery) == 0
 
@@ -537,8 +543,8 @@ def test_a_node_that_was_away_for_longer_than_changes_are_stored(pair):
     one.enrol("Ann", b"first", UP)
     one.enrolment.remove_subject("Ann")
     one.enrol("Bob", b"second", DOWN)
-    assert one.gallery.prune(days=0) > 0
-    two.gallery.reload_if_behind()
+    assert one.gallery.copy.prune(days=0) > 0
+    two.gallery.copy.reload_if_behind()
     assert two.memory() == one.memory() and two.nearest(UP) == ["Bob"]
 
 
@@ -550,7 +556,7 @@ def test_a_new_node_reads_ids_of_photos_of_any_length(database):
         [Template(name, photo, Embedding(np.array(UP, np.float32), ENGINE)) for name, photo in (("a", "p"), ("b", "päö"))]
     )
     second = PostgresGallery(database, ENGINE, DIM)
-    second.load()
+    second.copy.load()
     assert second.subjects() == {"a": 1, "b": 1} and [each.photo for each in second.templates("b")] == ["päö"]
     assert second.templates("a")[0].embedding.vector.tolist() == list(UP)
 
@@ -558,6 +564,163 @@ def test_a_new_node_reads_ids_of_photos_of_any_length(database):
 def test_every_operation_of_the_enrolment_is_one_of_the_shared_one():
     public = {name for name in vars(Enrolment) if not name.startswith("_")}
     assert public <= set(vars(SharedEnrolment)), public - set(vars(SharedEnrolment))
+
+
+# --- groups ----------------------------------------------------------------------------------------------------------
+
+
+def group(node: Node, name: str) -> SharedEnrolment:
+    """The enrolment of a group at a node; made if it is not there."""
+    node.enrolment.catch_up()
+    found = {each.name: each.number for each in node.gallery.copy.groups.values()}
+    if name not in found:
+        with node.database.write() as changes:
+            (number,) = changes.connection.execute(
+                "insert into people_group (name, folded) values (%s, %s) returning id", (name, name)
+            ).fetchone()
+            changes.note("group", number)
+        node.enrolment.catch_up()
+        found[name] = number
+    return node.enrolment.of_group(found[name], name)
+
+
+def templates(enrolment: SharedEnrolment) -> dict:
+    """Everything that searches of a group see."""
+    enrolment.catch_up()
+    names = sorted(enrolment.gallery.subjects())
+    return {(name, each.photo): each.embedding.vector.tolist() for name in names for each in enrolment.gallery.templates(name)}
+
+
+def test_a_group_has_people_of_its_own(pair, tmp_path):
+    one, two = pair
+    here, there = group(one, "staff"), group(two, "staff")
+    assert here.group == there.group > 0
+    photo = photo_id(b"first")
+    one.enrol("Ann", b"first", UP)
+    here.add("Ann", b"first", "jpg", encoding(b"first", UP))  # the same photo of somebody else of that name
+    here.add("Bob", b"second", "jpg", encoding(b"second", DOWN))
+    assert not there.is_free("BOB") and one.enrolment.is_free("bob")
+    assert list(templates(there)) == [("Ann", photo), ("Bob", photo_id(b"second"))] and list(two.memory()) == [("Ann", photo)]
+    assert list(there.subjects()) == ["Ann", "Bob"] and list(two.enrolment.subjects()) == ["Ann"]
+    assert [*there.page(0, 9, "b")[0]] == ["Bob"] and two.enrolment.page(0, 9, "b")[1] == 0
+    assert there.entry_of(photo_id(b"second")) and two.enrolment.entry_of(photo_id(b"second")) is None
+    there.rename("Bob", "Robert")
+    there.set_consent("Ann", Consent(None, "2020-01-01"))
+    assert list(templates(here)) == [("Robert", photo_id(b"second"))] and list(here.expired()) == ["Ann"]
+    assert one.enrolment.expired() == {} and two.nearest(UP) == ["Ann"]
+    assert there.remove_subject("Ann") == [photo]
+    assert one.enrolment.read(f"Ann/{photo}.jpg", 99) == b"first" and here.left_of("Ann", [photo])["files"] == 0
+    assert [work["group"] for _, work in one.enrolment.work()] == ["staff", "staff"]
+    one.enrolment.remove_subject("Ann")
+    assert here.left_of("Ann", [photo]) == {"files": 0, "templates": 0, "cache_rows": 0} and one.memory() == {}
+    assert len([path for path in (tmp_path / "photos").rglob("*") if path.is_file()]) == 1  # Robert's
+
+
+def test_a_group_that_was_deleted_on_another_node_takes_nobody(pair, tmp_path):
+    one, two = pair
+    here, there = group(one, "staff"), group(two, "staff")
+    before = there.gallery.generation
+    with one.database.write() as changes:
+        changes.connection.execute("delete from people_group where id = %s", [here.group])
+        changes.note("group", here.group)
+    for enrolment in (here, there):
+        with pytest.raises(GroupNotFound):
+            enrolment.add("Ann", b"first", "jpg", encoding(b"first", UP))
+        with pytest.raises(GroupNotFound):
+            enrolment.make_folder("Ann")
+    assert not [path for path in (tmp_path / "photos").rglob("*") if path.is_file()]
+    two.enrolment.catch_up()
+    assert here.group not in two.gallery.copy.groups and there.gallery.generation >= before
+    assert group(two, "staff").group not in (0, here.group)  # another one
+
+
+def test_ids_of_people_are_the_same_on_all_nodes_and_outlive_names(pair, request):
+    one, two = pair
+    here, there = group(one, "staff"), group(two, "staff")
+    here.make_folder("Ann")
+    ids, others = (SharedIdentities(each, each.database.hold) for each in (here, there))
+    ann = others.update("Ann", lambda held: (held or Identity.new()).with_data(azure={"userData": "a-word"}))
+    assert ids.known("Ann") == ann and ids.name_of(ann.id) == "Ann"
+    assert ("a-word" in str(one.database.rows("select encode(identity, 'escape') from subject"))) == (
+        "sealed" not in request.node.name
+    )
+    here.rename("Ann", "Anna")
+    assert others.name_of(ann.id) == "Anna" and others.of("Anna") == ann and there.identity("Anna") == ann
+    entry, _ = here.add("Anna", b"first", "jpg", encoding(b"first", UP))
+    here.remove_photo("Anna", entry.photo)
+    assert others.name_of(ann.id) == "Anna" and not there.is_enrolled("Anna")  # clients know her still
+    there.add("Bob", b"second", "jpg", encoding(b"second", DOWN))
+    here.rename("Anna", "Bob", merge=True)  # who had no id
+    assert others.name_of(ann.id) == "Bob"
+    there.remove_subject("Bob")
+    for each in (ids, others):
+        with pytest.raises(SubjectNotFound):
+            each.name_of(ann.id)
+        with pytest.raises(SubjectNotFound):
+            each.of("Bob")
+
+
+@pytest.mark.parametrize("name", [None, "staff"])
+def test_two_nodes_that_change_one_person_at_once_end_alike(pair, name):
+    """Whoever comes first: both nodes, and one that reads everything anew, have the same people with the same photos."""
+    places = [node.enrolment if name is None else group(node, name) for node in pair]
+    refused = (SubjectNotFound, NameTaken, PhotoNotFound)
+    failed = []
+
+    def change(place, seed: int) -> None:
+        drawn = np.random.default_rng(seed)
+        for _ in range(20):
+            data, who = b"photo %d" % drawn.integers(6), ("Ann", "Bob")[drawn.integers(2)]
+            try:
+                with DatabaseLock(place.database).hold():
+                    match drawn.integers(5):
+                        case 0 | 1:
+                            place.add(who, data, "jpg", encoding(data, drawn.normal(size=DIM)))
+                        case 2:
+                            place.rename(who, "Ann" if who == "Bob" else "Bob", merge=bool(drawn.integers(2)))
+                        case 3:
+                            place.remove_photo(who, photo_id(data))
+                        case 4:
+                            place.remove_subject(who)
+            except refused:
+                pass
+            except BaseException as error:
+                failed.append(error)
+                return
+
+    threads = [threading.Thread(target=change, args=(place, seed)) for seed, place in enumerate(places)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    seen = [templates(place) for place in places]
+    anew = PostgresGallery(places[0].database, ENGINE, DIM, places[0].vault).of_group(places[0].group)
+    anew.copy.load()
+    assert seen[0] == seen[1] == {(n, t.photo): t.embedding.vector.tolist() for n in anew.subjects() for t in anew.templates(n)}
+    for place in places:
+        listed = {(entry.subject, entry.photo) for entries in place.subjects().values() for entry in entries}
+        copies = {key for key in listed if place.original_of(*key)}
+        assert listed - copies == set(seen[0])
+
+
+def test_keys_that_may_sign_are_those_of_all_nodes(database, other):
+    vault = Vault([new_key()])
+    key, text = Keys(AccessTables(database)).add("signer", "write", None)
+    here, there = SigningTable(database, lambda: vault), SigningTable(other, lambda: vault)
+    assert there.get(key.id) is None
+    here.add(key.id, text)
+    assert there.get(key.id) == text and text not in str(database.rows("select encode(secret, 'escape') from access_signing"))
+    with pytest.raises(KeyMissing):
+        SigningTable(other, lambda: None).get(key.id)
+    other.note_away()
+    other._failed = time.monotonic() + 3600
+    assert there.get(key.id) == text
+    with pytest.raises(DatabaseAway):  # never read
+        there.get("other")
+    other.note_there()
+    here.remove(key.id)
+    assert there.get(key.id) is None and here.get(key.id) is None
 
 
 # --- what the other nodes have to do ---------------------------------------------------------------------------------
@@ -595,7 +758,8 @@ class Events:
 def test_the_other_node_does_in_its_events_what_was_done_here(pair):
     one, two = pair
     events = Events()
-    work = NodeWork(two.enrolment, [events], DIM)
+    groups = []
+    work = NodeWork(two.enrolment, lambda of: groups.append((of.group, of.group_name)) or [events], DIM)
     one.enrol("Ann", b"first", UP)
     second, _ = one.enrol("Ann", b"second", DOWN)
     one.enrolment.rename("Ann", "Anna")
@@ -615,4 +779,8 @@ def test_the_other_node_does_in_its_events_what_was_done_here(pair):
         ("erase", "Anna", (photo,), [list(UP)]),
     ]
     assert [each.work for each in nodes.everyone(one.database)] == [0, 0]
-    assert "Anna" not in str(one.database.rows("select * from node_work"))
+    assert "Anna" not in str(one.database.rows("select * from node_work")) and set(groups) == {(0, None)}
+    staff = group(one, "staff")
+    staff.add("Ann", b"first", "jpg", encoding(b"first", UP))
+    staff.remove_subject("Ann")
+    assert work.run() == 1 and groups[-1] == (staff.group, "staff")

@@ -17,14 +17,15 @@ from recognizer.core.times import iso_time
 from recognizer.core.vault import Vault, new_key
 from recognizer.database.local_copy import LocalCopy
 from recognizer.database.shared_state import SharedAdjustments
+from recognizer.enrolment.cache import photo_id
 from recognizer.galleries.postgres import snapshot as snapshot_module
-from recognizer.galleries.postgres.snapshot import Snapshot, SnapshotRows, SnapshotState
+from recognizer.galleries.postgres.snapshot import GroupRow, Snapshot, SnapshotRows, SnapshotState, SnapshotSubject
 from recognizer.service.node_work import NodeWork
 from recognizer.service.snapshots import SnapshotKeeper
 from recognizer.service.subject_holdings import SnapshotHolding
 
 from .streams import wait_for
-from .test_shared import DIM, DOWN, ENGINE, LEFT, UP, Node
+from .test_shared import DIM, DOWN, ENGINE, LEFT, UP, Node, encoding, group, templates
 
 pytestmark = pytest.mark.network
 
@@ -32,7 +33,7 @@ pytestmark = pytest.mark.network
 @pytest.fixture(params=["plain", "sealed"])
 def start(request, database_url, tmp_path, monkeypatch):
     """Starts a node with a snapshot in a folder of its own, by its name."""
-    monkeypatch.setattr("recognizer.galleries.postgres.gallery.PER_FILE", 2)
+    monkeypatch.setattr("recognizer.galleries.postgres.template_copy.PER_FILE", 2)
     vault = Vault([new_key()]) if request.param == "sealed" else None
     (tmp_path / "photos").mkdir()
     made = []
@@ -71,7 +72,7 @@ def test_a_node_starts_from_its_snapshot_and_reads_the_changes_since(start, monk
     one = start("one")
     for number, name in enumerate(["Ann", "Bob", "Cid", "Dan", "Eve"]):
         one.enrol(name, name.encode(), [1, number, 0, 0])
-    assert one.enrolment.save() and one.gallery.unsaved == 0
+    assert one.enrolment.save() and one.gallery.copy.unsaved == 0
     assert len(one.snapshot.keys()) >= 2
     stop(one)
     other = start("other")
@@ -89,6 +90,42 @@ def test_a_node_starts_from_its_snapshot_and_reads_the_changes_since(start, monk
     assert read == [] and one.memory() == other.memory()
     if start.vault is not None:
         assert b"Robert" not in everything(tmp_path / "one")
+
+
+def test_groups_are_in_the_snapshot(start, monkeypatch, caplog, tmp_path):
+    one = start("one")
+    staff = group(one, "staff")
+    for number, name in enumerate(["Ann", "Bob", "Cid"]):
+        one.enrol(name, name.encode(), [1, number, 0, 0])
+        staff.add(name, b"staff", "jpg", encoding(b"staff", [1, 0, number, 0]))
+    held = templates(staff), one.memory()
+    assert one.enrolment.save() and one.gallery.copy.unsaved == 0
+    stop(one)
+    other = start("other")
+    group(other, "staff").rename("Bob", "Robert")
+    group(other, "guests").add("Dan", b"Dan", "jpg", encoding(b"Dan", DOWN))
+    other.enrolment.remove_subject("Ann")  # not the one of the group
+    read = loads(caplog, monkeypatch)
+    with monkeypatch.context() as patched:
+        patched.setattr(Node, "sync", lambda node: None)
+        alone = start("one")  # as while the database is away
+        assert alone.gallery.copy.start_from_snapshot(24.0) is not None
+        assert (dict.fromkeys(name for name, _ in held[0]), held[1]) == (
+            dict.fromkeys(alone.gallery.of_group(staff.group).subjects()),
+            {(n, t.photo): t.embedding.vector.tolist() for n in alone.gallery.subjects() for t in alone.gallery.templates(n)},
+        )
+        assert {each.name for each in alone.gallery.copy.groups.values()} == {"default", "staff"}
+        stop(alone)
+    one = start("one")
+    assert templates(group(one, "staff")) == templates(group(other, "staff")) and one.memory() == other.memory() and not read
+    assert list(group(one, "guests").gallery.subjects()) == ["Dan"]
+    gone = Whose("Robert", (photo_id(b"staff"),))
+    holding = SnapshotHolding(group(one, "staff"))
+    assert one.enrolment.save() and holding.find(gone) == 0
+    one.enrolment.of_group(staff.group, "staff").remove_subject("Robert")
+    assert holding.find(gone) == 1 and SnapshotHolding(one.enrolment).find(Whose("Robert")) == 0
+    holding.erase(gone)
+    assert holding.verify(gone) == {"templates": 0} and b"Robert" not in everything(tmp_path / "one")
 
 
 def test_the_same_change_twice_is_no_difference(start, monkeypatch, caplog):
@@ -114,12 +151,12 @@ def test_it_is_used_without_the_database_for_some_hours(start, monkeypatch):
     stop(one)
     monkeypatch.setattr(Node, "sync", lambda node: None)
     again = start("one")
-    assert again.gallery.start_from_snapshot(0.0) is None and len(again.gallery) == 0
+    assert again.gallery.copy.start_from_snapshot(0.0) is None and len(again.gallery) == 0
     with monkeypatch.context() as patched:
         patched.setattr(snapshot_module.time, "time", lambda now=time.time: now() + 3600 * 25)
-        assert again.gallery.start_from_snapshot(24.0) is None
-    state = again.gallery.start_from_snapshot(24.0)
-    assert state.seq == again.gallery.applied > 0 and list(again.gallery.subjects()) == ["Ann"]
+        assert again.gallery.copy.start_from_snapshot(24.0) is None
+    state = again.gallery.copy.start_from_snapshot(24.0)
+    assert state.seq == again.gallery.copy.applied > 0 and list(again.gallery.subjects()) == ["Ann"]
 
 
 def test_whose_consent_ended_since_is_not_named(start, monkeypatch, tmp_path):
@@ -131,8 +168,8 @@ def test_whose_consent_ended_since_is_not_named(start, monkeypatch, tmp_path):
     stop(one)
     monkeypatch.setattr(Node, "sync", lambda node: None)
     again = start("one")
-    monkeypatch.setattr("recognizer.galleries.postgres.gallery.time.time", lambda now=time.time: now() + 7200)
-    assert again.gallery.start_from_snapshot(24.0) and list(again.gallery.subjects()) == ["Bob"]
+    monkeypatch.setattr("recognizer.galleries.postgres.template_copy.time.time", lambda now=time.time: now() + 7200)
+    assert again.gallery.copy.start_from_snapshot(24.0) and list(again.gallery.subjects()) == ["Bob"]
 
 
 def test_a_snapshot_of_another_database_or_a_damaged_one_is_replaced(start, monkeypatch, caplog, tmp_path):
@@ -159,7 +196,7 @@ def test_changes_that_were_pruned_since_are_not_missed(start, monkeypatch, caplo
     stop(one)
     other = start("other")
     other.enrol("Bob", b"second", DOWN)
-    assert other.gallery.prune(0.0) > 0
+    assert other.gallery.copy.prune(0.0) > 0
     other.enrol("Cid", b"third", LEFT)
     read = loads(caplog, monkeypatch)
     assert sorted(start("one").gallery.subjects()) == ["Ann", "Bob", "Cid"] and read == ["all"]
@@ -169,8 +206,8 @@ def test_a_database_in_which_nothing_changes_keeps_its_snapshots(start, monkeypa
     one = start("one")
     one.enrol("Ann", b"first", UP)
     one.enrol("Bob", b"second", DOWN)
-    assert one.gallery.prune(0.0) > 0 and one.gallery.prune(0.0) == 0  # the newest change stays
-    assert one.enrolment.save() and one.snapshot.state().seq == one.gallery.applied
+    assert one.gallery.copy.prune(0.0) > 0 and one.gallery.copy.prune(0.0) == 0  # the newest change stays
+    assert one.enrolment.save() and one.snapshot.state().seq == one.gallery.copy.applied
     stop(one)
     read = loads(caplog, monkeypatch)
     assert sorted(start("one").gallery.subjects()) == ["Ann", "Bob"] and read == []
@@ -207,7 +244,7 @@ def test_an_erasure_reaches_the_snapshots_of_all_nodes(start, tmp_path):
     holding.erase(gone)
     assert holding.verify(gone) == {"templates": 0} and list(holding.export(gone)) == []
 
-    work = NodeWork(two.enrolment, [SnapshotHolding(two.enrolment)], DIM)
+    work = NodeWork(two.enrolment, lambda of: [SnapshotHolding(of)], DIM)
     two.enrolment.catch_up()
     assert work.run() == 3
     for name in ("one", "two"):
@@ -226,7 +263,7 @@ def test_who_was_erased_while_a_node_was_off_does_not_come_back(start, tmp_path)
     one.enrolment.remove_subject("Ann")
     two = start("two")
     assert two.nearest(UP) == ["Bob"]
-    assert NodeWork(two.enrolment, [SnapshotHolding(two.enrolment)], DIM).run() == 1
+    assert NodeWork(two.enrolment, lambda of: [SnapshotHolding(of)], DIM).run() == 1
     assert b"Ann" not in everything(tmp_path / "two") and two.snapshot.state() is not None
 
 
@@ -243,8 +280,8 @@ def test_what_cannot_be_stored_is_tried_again(start, monkeypatch):
         patched.setattr(Snapshot, "put", full)
         with pytest.raises(StorageError):
             one.enrolment.save()
-        assert one.gallery.unsaved == 1 and one.gallery.stale("Ann", ()) == 1
-    assert one.enrolment.save() and one.gallery.stale("Ann", ()) == 0 and one.snapshot.keys() == []
+        assert one.gallery.copy.unsaved == 1 and one.gallery.copy.stale(0, "Ann", ()) == 1
+    assert one.enrolment.save() and one.gallery.copy.stale(0, "Ann", ()) == 0 and one.snapshot.keys() == []
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------
@@ -265,12 +302,12 @@ def test_a_thread_saves_what_changed(start, monkeypatch, caplog):
     one = start("one")
     keeper = SnapshotKeeper(one.enrolment)
     one.enrol("Ann", b"first", UP)
-    wait_for(lambda: (state := one.snapshot.state()) is not None and state.seq == one.gallery.applied)
+    wait_for(lambda: (state := one.snapshot.state()) is not None and state.seq == one.gallery.copy.applied)
     monkeypatch.setattr("recognizer.service.snapshots.SAVE_SECONDS", 3600.0)
     keeper.close()
     one.enrol("Bob", b"second", DOWN)
     keeper.close()  # what little changed is saved at the end
-    assert one.gallery.unsaved == 0
+    assert one.gallery.copy.unsaved == 0
     with caplog.at_level(logging.WARNING):
         monkeypatch.setattr(Snapshot, "put", lambda *_: (_ for _ in ()).throw(StorageError("the disk is full")))
         one.enrol("Cid", b"third", LEFT)
@@ -281,9 +318,10 @@ def test_a_thread_saves_what_changed(start, monkeypatch, caplog):
 def test_files_of_another_engine_are_no_snapshot(tmp_path):
     made = Snapshot(tmp_path, ENGINE, DIM)
     assert made.state() is None and made.own()
-    made.put(3, SnapshotRows([(7, "Ann", None, 1)], ["p"], np.array([UP], np.float32)))
-    made.write_state(SnapshotState(5, "when", 1.0, ["p"]))
-    assert made.state() == SnapshotState(5, "when", 1.0, ["p"]) and made.get(3).photos == ["p"]
+    made.put(3, SnapshotRows([SnapshotSubject(7, 0, "Ann", None, 1)], ["p"], np.array([UP], np.float32)))
+    state = SnapshotState(5, "when", 1.0, [(0, "p")], [GroupRow(0, "default", None), GroupRow(3, "staff", b"about")])
+    made.write_state(state)
+    assert made.state() == state and made.get(3).photos == ["p"]
     assert Snapshot(tmp_path, "other/1", DIM).state() is None
     made.disown()
     snapshot_module.remove_snapshot(tmp_path)

@@ -195,28 +195,6 @@ DIALECTS = (
 _ENTRY = re.compile(r"([a-z0-9-]+)(?:=(/|(?:/[A-Za-z0-9._~-]+)+))?")
 
 
-#: Dialects that know people and groups by ids of their own, which a database that servers share does not store.
-BY_IDS = ("azure", "rekognition")
-
-
-def on_a_database(words: Sequence[str]) -> tuple[str, ...]:
-    """What the setting turns on where servers share a database: all that do without ids of people.
-
-    Raises
-    ------
-    SettingsError
-        One of `BY_IDS` is named.
-    """
-    if tuple(words) in ((AUTO,), (ALL,), (NONE,)):
-        return tuple(words)
-    for word in words:
-        if word.partition("=")[0] in BY_IDS:
-            raise SettingsError(
-                f"dialects: {word.partition('=')[0]} needs ids of people, which a shared database does not store"
-            )
-    return tuple(words)
-
-
 def chosen(
     words: Sequence[str], taken: Sequence[tuple[str, str]], known: Sequence[DialectAccess] = DIALECTS
 ) -> list[DialectAccess]:

@@ -75,8 +75,9 @@ def status():
     held = _database()
     schema.require_current(held)
     common = schema.installation(held)
-    people, photos, templates, orphans, last = held.rows(
-        "select (select count(*) from subject), (select count(*) from photo), (select count(*) from template), "
+    groups, people, photos, templates, orphans, last = held.rows(
+        "select (select count(*) from people_group), (select count(*) from subject), (select count(*) from photo), "
+        "(select count(*) from template), "
         "(select count(*) from orphan), (select coalesce(max(seq), 0) from change)"
     )[0]
     found = nodes.everyone(held)
@@ -86,6 +87,7 @@ def status():
                 "version": schema.version(held),
                 "engine": common and common.engine,
                 "encrypted": common is not None and common.sealed_by is not None,
+                "groups": groups,
                 "people": people,
                 "photos": photos,
                 "templates": templates,
@@ -107,7 +109,8 @@ def status():
             }
         )
         return
-    click.echo(f"{plural(people, 'person', 'people')}, {plural(photos, 'photo')}, {plural(templates, 'template')}")
+    counted = [plural(people, "person", "people"), plural(photos, "photo"), plural(templates, "template")]
+    click.echo(", ".join([*counted, *([f"in {groups} groups"] if groups > 1 else [])]))
     click.echo(f"engine: {common.engine if common else 'none yet'}; the last change has the number {last}")
     rows = [[each.id, each.name, each.version, _ago(each.seen), each.applied, each.work, each.cameras] for each in found]
     table(["node", "machine", "version", "seen", "change", "waits", "cameras"], rows)
@@ -138,15 +141,13 @@ def forget(node):
 @database.command()
 @shared_options("json", "folder", "engine")
 def load():
-    """Enrol everybody of known_faces in the database, and add the cameras of the state folder.
+    """Enrol everybody of known_faces and its groups in the database, and add the cameras of the state folder.
 
     What is there already is left out, so it may be repeated.
     """
-    from recognizer.enrolment import template_file
-    from recognizer.enrolment.examination import Examined
     from recognizer.service import make_service
 
-    people = photos = 0
+    people = photos = problems = 0
     settings = state().settings()
     _database()
     state().overrides["database_url"] = ""  # the folder, as a single server has it
@@ -154,22 +155,14 @@ def load():
         made = make_service(settings.replace(watch=False))
         try:
             made.start()
-            for name, entries in source.enrolment.subjects().items():
-                new = 0
-                with made.subjects.changing(name):
-                    for entry in (each for each in entries if each.encoding.vector is not None):
-                        data = source.enrolment.read(entry.path, settings.max_image_bytes)
-                        kept = None if template_file.is_template(data) else source.enrolment.thumbnail(entry.photo)
-                        extension = entry.path.rpartition(".")[2]
-                        new += made.enrolment.add(name, data, extension, Examined(entry.encoding, kept))[1]
-                    consent = source.enrolment.consent(name)
-                    if new and consent:
-                        made.enrolment.set_consent(name, consent)
-                people, photos = people + (new > 0), photos + new
+            for name in source.groups.names():
+                group = source.groups.get(name)
+                for new in _load_group(group, source.groups, made.groups, settings.max_image_bytes):
+                    people, photos = people + (new > 0), photos + new
+                problems += group.enrolment.problem_count
             cameras = _load_cameras(source.video.cameras.all(), made.video.cameras)
             if photos:
                 made.audit.append("database_load", people=people, photos=photos)
-            problems = source.enrolment.problem_count
         finally:
             made.close()
     if state().json:
@@ -180,6 +173,37 @@ def load():
         click.echo(f"{plural(cameras, 'camera')} were added")
     if problems:
         say(f"{plural(problems, 'file')} cannot be used; `people problems` lists them")
+
+
+def _load_group(source, groups, target_groups, most):
+    """Enrol the people of a group that are not there; yields how many photos of each are new."""
+    from recognizer.core.errors import GroupNotFound
+    from recognizer.enrolment import template_file
+    from recognizer.enrolment.examination import Examined
+
+    try:
+        made = target_groups.get(source.name)
+    except GroupNotFound:
+        made = target_groups.add(source.name)
+    known = groups.known_identity(source.name)
+    if known is not None and not made.enrolment.folder_names():
+        target_groups.update(source.name, lambda held: known)  # clients know the group by this id
+    for name in source.enrolment.folder_names():
+        new, enrolment = 0, source.enrolment
+        identity, consent = source.ids.known(name), enrolment.consent(name)
+        with made.subjects.changing(name):
+            for entry in (each for each in enrolment.entries_so_far(name) if each.encoding.vector is not None):
+                data = enrolment.read(entry.path, most)
+                kept = None if template_file.is_template(data) else enrolment.thumbnail(entry.photo)
+                extension = entry.path.rpartition(".")[2]
+                new += made.enrolment.add(name, data, extension, Examined(entry.encoding, kept))[1]
+            if identity is not None and made.enrolment.is_free(name):  # without photos
+                made.enrolment.make_folder(name)
+            if new and consent:
+                made.enrolment.set_consent(name, consent)
+            if identity is not None and made.enrolment.has_folder(name) and made.ids.known(name) is None:
+                made.ids.update(name, lambda held, identity=identity: identity)
+        yield new
 
 
 def _load_cameras(found, shared) -> int:
@@ -204,39 +228,57 @@ def _load_cameras(found, shared) -> int:
 def dump(folder):
     """Write everybody into FOLDER, as a known_faces folder that one server can use. It must be empty, or not exist.
 
-    With an encryption key, the files are encrypted. Keys, sessions, settings and the audit log are not written.
+    Groups are written into FOLDER/.groups. With an encryption key, the files are encrypted. Keys, sessions, settings and the
+    audit log are not written.
     """
-    from recognizer.enrolment import template_file
-    from recognizer.enrolment.folder import KnownFaces
-    from recognizer.enrolment.photo_marks import marks
+    from recognizer.core import names
 
     _database()
     if folder.exists() and any(folder.iterdir()):
         raise NotEmpty(f"{folder.name} is not empty")
     folder.mkdir(parents=True, exist_ok=True)
-    photos = 0
+    people = photos = 0
     with service(started=False) as made:
-        target, enrolment = KnownFaces(folder, made.vault), made.enrolment
         most = state().settings().max_image_bytes
-        names = enrolment.folder_names()
-        for name in names:
-            target.make_folder(name)
-            for entry in enrolment.entries_so_far(name):
-                extension = entry.path.rpartition(".")[2]
-                if extension == template_file.EXTENSION:
-                    data = template_file.written(entry.encoding)
-                else:
-                    data = enrolment.read(entry.path, most)
-                target.add(name, entry.photo + marks(entry.encoding.face), extension, data)
-                photos += 1
-            consent = enrolment.consent(name)
-            if consent:
-                target.set_consent(name, consent)
-        made.audit.append("database_dump", people=len(names), photos=photos)
+        for name in made.groups.names():
+            place = folder if name == names.DEFAULT_GROUP else folder / names.GROUPS_FOLDER / name
+            here, files = _dump_group(made.groups.get(name), made.groups.known_identity(name), place, made.vault, most)
+            people, photos = people + here, photos + files
+        made.audit.append("database_dump", people=people, photos=photos)
     if state().json:
-        emit({"people": len(names), "photos": photos})
+        emit({"people": people, "photos": photos})
     else:
-        click.echo(f"{plural(len(names), 'person', 'people')} with {plural(photos, 'photo')} are in {plain(str(folder))}")
+        click.echo(f"{plural(people, 'person', 'people')} with {plural(photos, 'photo')} are in {plain(str(folder))}")
+
+
+def _dump_group(group, identity, folder, vault, most) -> tuple[int, int]:
+    """Write the people of a group into a folder; how many people and photos."""
+    from recognizer.core import identity as identities
+    from recognizer.enrolment import template_file
+    from recognizer.enrolment.folder import KnownFaces, write_identity
+    from recognizer.enrolment.photo_marks import marks
+
+    folder.mkdir(parents=True, exist_ok=True)
+    if identity is not None:
+        write_identity(folder / identities.GROUP_FILE, identity, vault, identities.GROUP)
+    target, enrolment, photos = KnownFaces(folder, vault), group.enrolment, 0
+    everybody = enrolment.folder_names()
+    for name in everybody:
+        target.make_folder(name)
+        for entry in enrolment.entries_so_far(name):
+            extension = entry.path.rpartition(".")[2]
+            if extension == template_file.EXTENSION:
+                data = template_file.written(entry.encoding)
+            else:
+                data = enrolment.read(entry.path, most)
+            target.add(name, entry.photo + marks(entry.encoding.face), extension, data)
+            photos += 1
+        consent, person = enrolment.consent(name), group.ids.known(name)
+        if consent:
+            target.set_consent(name, consent)
+        if person is not None:
+            target.set_identity(name, person)
+    return len(everybody), photos
 
 
 COMMANDS = (database,)

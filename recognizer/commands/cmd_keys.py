@@ -34,11 +34,12 @@ def _keys():
 
 
 def _secrets():
-    from recognizer.access.signing import SigningSecrets
+    from recognizer.access.opening_access import open_signing
     from recognizer.core.vault import open_vault
 
     settings = state().settings()
-    return SigningSecrets(settings.state_dir, lambda: open_vault(settings.encryption_key, settings.encryption_key_file))
+    vault = lambda: open_vault(settings.encryption_key, settings.encryption_key_file)  # noqa: E731
+    return open_signing(settings.state_dir, vault, state().database())
 
 
 def _note(action: str, **details) -> None:

@@ -65,7 +65,7 @@
     │   ├── NameTaken               the name, or a similar one, is in use
     │   │   └── GroupTaken          a group has the name, or a similar one
     │   ├── LooksLikeAnother        the photo resembles another subject
-    │   ├── GroupFixed              the group cannot be made or deleted
+    │   ├── GroupFixed              the default group cannot be deleted
     │   ├── CameraFixed             the camera comes from a setting
     │   ├── InUse                   another process uses the installation
     │   ├── NotEmpty                the target of a restore is not empty
@@ -512,7 +512,7 @@ class LooksLikeAnother(Conflict):
 
 
 class GroupFixed(Conflict):
-    """The default group cannot be deleted; where servers share a database there are no others."""
+    """The default group cannot be deleted."""
 
     code = "group_fixed"
 

@@ -73,6 +73,9 @@ class AuditTable(AuditLog):
         return {about: self._unmark(name) for about, name in self._database.rows("select about, name from audit_name")}
 
     def id_of(self, subject: str) -> str:
+        return self._id_of(subject)
+
+    def _id_of(self, subject: str) -> str:
         with self.exclusive():
             about = self._id(subject)
             if about is None:
@@ -87,24 +90,27 @@ class AuditTable(AuditLog):
 
     def _append_now(self, action: str, subject: str | None, details: dict[str, Any]) -> AuditLine:
         with self.exclusive():
-            return self._append(action, None if subject is None else self.id_of(subject), details)
+            return self._append(action, None if subject is None else self._id_of(subject), details)
 
     def rename(self, old: str, new: str, *, merge: bool = False) -> None:
         with self.exclusive():
-            about, into = self.id_of(old), self.id_of(new) if merge else None
+            about, into = self._id_of(old), self._id_of(new) if merge else None
             with self._database.transaction() as connection:
                 connection.execute("update audit_name set name = %s where name = %s", (self._mark(new), self._mark(old)))
             self._append("merge" if merge else "rename", about, {} if into is None else {"into": into})
 
     def forget(self, name: str) -> None:
+        self._forget(name)
+
+    def _forget(self, name: str) -> None:
         with self._database.transaction() as connection:
             connection.execute("delete from audit_name where name = %s", [self._mark(name)])
 
     def erase_photo(self, name: str, *, last: bool) -> None:
         with self.exclusive():
-            self._append("delete_photo", self.id_of(name), {})
+            self._append("delete_photo", self._id_of(name), {})
             if last:
-                self.forget(name)
+                self._forget(name)
 
     def _append(self, action: str, about: str | None, details: dict[str, Any]) -> AuditLine:
         head = self.head() or {"seq": 0, "hash": BEGINNING}

@@ -122,6 +122,10 @@ class Enrolment:
         """The same after `sync`, only where it saw anything."""
         self.folder.sweep(folders=self._sync.left_over)
 
+    def is_free(self, name: str) -> bool:
+        """Whether nobody has a name or one that readers cannot tell from it."""
+        return self.folder.subject_folder(name) is None and self.folder.clash(name) is None
+
     def has_folder_named(self, subject: str) -> bool:
         """See `KnownFaces.has_folder_named`."""
         return self.folder.has_folder_named(subject)

@@ -1,4 +1,4 @@
-"""Ids of people by which other services' clients know them, stored beside their photos; see `core.identity`."""
+"""Ids of people by which other services' clients know them, stored where their photos are; see `core.identity`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-from recognizer.core.errors import Conflict, SubjectNotFound
+from recognizer.core.errors import SubjectNotFound
 from recognizer.core.identity import Identity
 from recognizer.enrolment.cache import FileStamp
 from recognizer.enrolment.folder import KnownFaces
+from recognizer.enrolment.shared_enrolment import SharedEnrolment
 
 
 class Identities:
@@ -118,17 +119,32 @@ class Identities:
         raise SubjectNotFound("nobody with that id is enrolled")
 
 
-class NoIdentities(Identities):
-    """What takes the place of `Identities` where people are in a database that servers share, which stores no such ids."""
+class SharedIdentities(Identities):
+    """The ids of the people of a group in a database that nodes share. Nothing is remembered: other nodes change them too.
 
-    def __init__(self) -> None:
-        """Nothing is read."""
+    Parameters
+    ----------
+    enrolment : SharedEnrolment
+    gate : callable
+        Returns the lock of every write.
+    """
+
+    def __init__(self, enrolment: SharedEnrolment, gate: Callable[[], AbstractContextManager[Any]]):
+        self._enrolment, self._gate = enrolment, gate
 
     def known(self, name: str) -> Identity | None:
-        return None
+        return self._enrolment.identity(name)
 
     def _change(self, name: str, change: Callable[[Identity | None], Identity]) -> Identity:
-        raise Conflict("ids for other services' clients are not stored in a database that servers share")
+        with self._gate():
+            held = self.known(name)
+            changed = change(held)
+            if changed != held:
+                self._enrolment.set_identity(name, changed)
+        return changed
 
     def name_of(self, id_: str) -> str:
-        raise SubjectNotFound("nobody with that id is enrolled")
+        name = self._enrolment.name_of(id_)
+        if name is None:
+            raise SubjectNotFound("nobody with that id is enrolled")
+        return name

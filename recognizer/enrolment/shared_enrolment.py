@@ -14,12 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recognizer.core import names
+from recognizer.core import identity, names
 from recognizer.core.consent import Consent
-from recognizer.core.errors import Conflict, DatabaseAway, NameTaken, PhotoNotFound, StorageError, SubjectNotFound
+from recognizer.core.errors import (
+    Conflict,
+    DatabaseAway,
+    KeyMissing,
+    NameTaken,
+    PhotoNotFound,
+    StorageError,
+    SubjectNotFound,
+)
 from recognizer.core.identity import Identity
 from recognizer.core.particulars import Particulars
-from recognizer.core.vault import Vault
+from recognizer.core.vault import Vault, is_sealed
 from recognizer.database.connection import ChangeWriter, Database
 from recognizer.enrolment.cache import FORCED, Encoding, FileStamp
 from recognizer.enrolment.duplicates import DISTANCE_SHARE, PictureGroups
@@ -32,14 +40,14 @@ from recognizer.enrolment.photo_marks import marks
 from recognizer.enrolment.photo_store import StoredPhotos
 from recognizer.enrolment.renamed_folders import RenameReporter
 from recognizer.enrolment.template_file import EXTENSION, is_template
-from recognizer.galleries.postgres.gallery import PostgresGallery, rename_subject, subject_number
+from recognizer.galleries.postgres.gallery import PostgresGallery, find_subject, rename_subject, subject_number
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
 log = logging.getLogger(__name__)
 
-_THUMBNAIL, _NOTE, _WORK = "shared thumbnail ", "shared consent", "work of a node"
+_THUMBNAIL, _NOTE, _WORK, _IDENTITY = "shared thumbnail ", "shared consent", "work of a node", "shared identity"
 _COLUMNS = (
     "s.name, p.photo, p.face, p.extension, p.size, extract(epoch from p.added)::float8, p.box, p.score, p.width, p.height, "
     "vector_send(t.v), t.sealed"
@@ -50,10 +58,45 @@ _JOINED = (
 )
 
 
-class SharedEnrolment(Enrolment):
-    """The enrolled people of all nodes; see `Enrolment` for what each method does. Safe from any thread.
+class PhotoNotes:
+    """Which photos are forced, and which are copies, of all groups: few are either. Safe from any thread.
 
-    `catch_up` brings the gallery in step with what other nodes changed; a thread calls it when they do.
+    Parameters
+    ----------
+    database : Database
+    """
+
+    def __init__(self, database: Database):
+        self._database = database
+        self._read_at = -1  # the change up to which they were read
+        self.forced: frozenset[tuple[int, str]] = frozenset()
+        self.copies: dict[tuple[int, str, str], str] = {}
+
+    def start_alone(self, forced: Collection[tuple[int, str]]) -> None:
+        """Go on with what a snapshot has until the database is there."""
+        self.forced = frozenset(forced)
+
+    def catch_up(self, applied: int) -> None:
+        """Read them if they were read before the change with this number."""
+        if self._read_at == applied:
+            return
+        forced = self._database.rows(
+            "select s.people_group, p.photo from photo p join subject s on s.id = p.subject where p.face like %s",
+            ["%" + FORCED],
+        )
+        copies = self._database.rows(
+            "select s.people_group, s.name, p.photo, p.copy_of from photo p join subject s on s.id = p.subject "
+            "where p.copy_of is not null"
+        )
+        self.forced = frozenset(forced)
+        self.copies = {(group, subject, photo): original for group, subject, photo, original in copies}
+        self._read_at = applied
+
+
+class SharedEnrolment(Enrolment):
+    """The enrolled people of a group, of all nodes; see `Enrolment` for what each method does. Safe from any thread.
+
+    `catch_up` brings the galleries of all groups in step with what other nodes changed; a thread calls it when they do.
 
     Parameters
     ----------
@@ -65,6 +108,10 @@ class SharedEnrolment(Enrolment):
         Encrypts templates, photos, thumbnails and notes of consent.
     node : str
         The id of this node.
+    group_name : str, optional
+        The name of the group of `gallery`; None for the default one.
+    notes : PhotoNotes, optional
+        Those of the default group's enrolment.
     """
 
     def __init__(  # none of the parts of `Enrolment` is made: every public method is overridden, which a test checks
@@ -75,18 +122,25 @@ class SharedEnrolment(Enrolment):
         options: EncodingOptions,
         vault: Vault | None,
         node: str,
+        group_name: str | None = None,
+        notes: PhotoNotes | None = None,
     ):
         self.database, self.gallery, self.photos, self.options, self.node = database, gallery, photos, options, node
-        self.shared_gallery = gallery
+        self.shared_gallery, self.group, self.group_name = gallery, gallery.group, group_name
         self._vault = vault
         self._same_picture = DISTANCE_SHARE * options.engine.info.calibration.threshold
         self._engine = options.engine.info.id
-        self._forced: frozenset[str] = frozenset()
-        self._copies: dict[tuple[str, str], str] = {}
+        self._notes = notes or PhotoNotes(database)
         self._expired: dict[str, float] = {}
-        self._followed = False
         #: Whether the node started while the database was away, and has not been accepted there since; see `joined`.
         self.started_alone = False
+
+    def of_group(self, group: int, name: str | None) -> SharedEnrolment:
+        """The enrolment of another group; the default one's is the one to be closed."""
+        gallery = self.shared_gallery.of_group(group)
+        return SharedEnrolment(
+            self.database, gallery, self.photos, self.options, self._vault, self.node, name, notes=self._notes
+        )
 
     @property
     def vault(self) -> Vault | None:
@@ -116,36 +170,27 @@ class SharedEnrolment(Enrolment):
     def encoding(self) -> EncodingProgress | None:
         return None
 
-    def start_alone(self, forced: Collection[str]) -> None:
-        """Go on with a snapshot, of which these photos were enrolled by force, until `joined`."""
-        self.started_alone, self._forced = True, frozenset(forced)
+    def start_alone(self, forced: Collection[tuple[int, str]]) -> None:
+        """Go on with a snapshot, of which these photos, by their group, were enrolled by force, until `joined`."""
+        self.started_alone = True
+        self._notes.start_alone(forced)
 
     def joined(self) -> None:
         """Note that the database is there, and accepts the node."""
         self.started_alone = False
 
     def save(self) -> bool:
-        """Bring the snapshot in step; see `PostgresGallery.save`."""
-        return self.shared_gallery.save(self._forced)
+        """Bring the snapshot in step; see `TemplateCopy.save`."""
+        return self.shared_gallery.copy.save(self._notes.forced)
 
     def catch_up(self, *subjects: str) -> bool:
-        changed = self.shared_gallery.catch_up()
-        if changed or not self._followed:
-            self._read_marks()
-            self._followed = True
+        copy = self.shared_gallery.copy
+        changed = copy.catch_up()
+        self._notes.catch_up(copy.applied)
         return changed
 
-    def _read_marks(self) -> None:
-        """Read which photos are forced, and which are copies: few are either."""
-        forced = self.database.rows("select photo from photo where face like %s", ["%" + FORCED])
-        copies = self.database.rows(
-            "select s.name, p.photo, p.copy_of from photo p join subject s on s.id = p.subject where p.copy_of is not null"
-        )
-        self._forced = frozenset(row[0] for row in forced)
-        self._copies = {(subject, photo): original for subject, photo, original in copies}
-
     def others_changed(self) -> bool:
-        return bool(self.database.rows("select 1 from change where seq > %s limit 1", [self.shared_gallery.applied]))
+        return bool(self.database.rows("select 1 from change where seq > %s limit 1", [self.shared_gallery.copy.applied]))
 
     def report_renamed(self, reporter: RenameReporter) -> None:
         """Nothing: nobody renames a person in the database by hand."""
@@ -156,10 +201,11 @@ class SharedEnrolment(Enrolment):
     def tidy(self) -> None:
         """Remove the photos that no row needs, and changes that every node has read."""
         self.remove_orphans()
-        self.shared_gallery.prune()
+        self.shared_gallery.copy.prune()
 
     def close(self) -> None:
-        self.database.close()
+        if self.group_name is None:  # the others use the same connections
+            self.database.close()
 
     def sweep(self, subject: str | None = None) -> None:
         """Nothing: interrupted writes leave only photos without a row, see `remove_orphans`."""
@@ -180,7 +226,7 @@ class SharedEnrolment(Enrolment):
 
     def _entry(self, row: Sequence[Any]) -> Entry:
         subject, photo, face, extension, size, added, box, score, width, height, plain, sealed = row
-        vector = None if plain is None and sealed is None else self.shared_gallery.rows.vector(photo, plain, sealed)
+        vector = None if plain is None and sealed is None else self.shared_gallery.copy.rows.vector(photo, plain, sealed)
         encoding = Encoding(
             photo, self._engine, face, vector, box=None if box is None else tuple(box), score=score, width=width, height=height
         )
@@ -188,21 +234,31 @@ class SharedEnrolment(Enrolment):
         return Entry(subject, path, FileStamp(size, int(added * 1e9), 0), photo, encoding)
 
     def _entries(self, condition: str, **values: Any) -> list[Entry]:
-        statement = f"select {_COLUMNS} from {_JOINED} where {condition} order by s.name, p.added, p.photo"
-        return [self._entry(row) for row in self.database.rows(statement, {"engine": self._engine, **values})]
+        where = f"where s.people_group = %(group)s and {condition}"
+        statement = f"select {_COLUMNS} from {_JOINED} {where} order by s.name, p.added, p.photo"
+        found = self.database.rows(statement, {"engine": self._engine, "group": self.group, **values})
+        return [self._entry(row) for row in found]
 
     def read(self, path: str, max_bytes: int) -> bytes:
         return self.photos.get(path.rpartition("/")[2].partition(".")[0], max_bytes)
 
     def thumbnail(self, photo: str) -> bytes | None:
-        rows = self.database.rows("select thumbnail from photo where photo = %s and thumbnail is not null limit 1", [photo])
+        rows = self.database.rows(
+            "select thumbnail from photo join subject on id = subject "
+            "where people_group = %s and photo = %s and thumbnail is not null limit 1",
+            (self.group, photo),
+        )
         return self._open(rows[0][0], _THUMBNAIL + photo) if rows else None
 
     # -- consent ------------------------------------------------------------------------------------------------
 
     def consent(self, subject: str) -> Consent:
-        rows = self.database.rows("select note, expires from subject where name = %s", [subject])
+        rows = self._about("note, expires", subject)
         return self._consent(*rows[0]) if rows else Consent()
+
+    def _about(self, columns: str, subject: str) -> list[tuple[Any, ...]]:
+        """Columns of a subject's row; nothing if there is nobody of this name in the group."""
+        return self.database.rows(f"select {columns} from subject where people_group = %s and name = %s", (self.group, subject))
 
     def _consent(self, note: bytes | None, expires: str | None) -> Consent:
         return Consent(None if note is None else self._open(note, _NOTE).decode(), expires)
@@ -233,8 +289,9 @@ class SharedEnrolment(Enrolment):
     def expired(self, now: float | None = None) -> dict[str, float]:
         try:
             rows = self.database.rows(
-                "select name, extract(epoch from ends)::float8 from subject where ends <= coalesce(to_timestamp(%s), now())",
-                [now],
+                "select name, extract(epoch from ends)::float8 from subject "
+                "where people_group = %s and ends <= coalesce(to_timestamp(%s), now())",
+                (self.group, now),
             )
         except DatabaseAway:  # reports of the service's health go on with what was last known
             return dict(self._expired)
@@ -242,20 +299,20 @@ class SharedEnrolment(Enrolment):
         return dict(rows)
 
     def next_expiry(self) -> float | None:
-        return self.shared_gallery.next_expiry()
+        return self.shared_gallery.copy.next_expiry()
 
     # -- changes ------------------------------------------------------------------------------------------------
 
     def _number(self, connection: Connection[Any], subject: str) -> int:
-        found = connection.execute("select id from subject where name = %s", [subject]).fetchone()
+        found = find_subject(connection, self.group, subject)
         if found is None:
             raise SubjectNotFound(f"nobody called {subject!r} is enrolled")
-        return int(found[0])
+        return found
 
     def _require_free(self, connection: Connection[Any], name: str) -> None:
         """Refuse a name that readers cannot tell from another one that is there."""
-        statement = "select name from subject where folded = %s and name <> %s"
-        found = connection.execute(statement, (names.comparison_key(name), name)).fetchone()
+        statement = "select name from subject where people_group = %s and folded = %s and name <> %s"
+        found = connection.execute(statement, (self.group, names.comparison_key(name), name)).fetchone()
         if found is not None:
             raise NameTaken(f"{name!r} cannot be told from {found[0]!r}, who is enrolled", subject=found[0])
 
@@ -266,15 +323,15 @@ class SharedEnrolment(Enrolment):
         photo, box = encoding.photo, encoding.box
         if encoding.vector is None or box is None:
             raise ValueError("expected a photo that can be used")
-        known = self._entries("s.name = %(name)s and p.photo = %(photo)s", name=subject, photo=photo)
-        if known:
-            return known[0], False
         kept = False
         try:
             with self.database.write() as changes:
+                known = self._entries("s.name = %(name)s and p.photo = %(photo)s", name=subject, photo=photo)
+                if known:
+                    return known[0], False
                 self._require_free(changes.connection, subject)
+                number = subject_number(changes.connection, self.group, subject)
                 kept = not is_template(data) and self.photos.put(photo, data)
-                number = subject_number(changes.connection, subject)
                 picture = examined.thumbnail if kept else None
                 changes.connection.execute(
                     "insert into photo (subject, photo, face, extension, size, kept, box, score, width, height, thumbnail) "
@@ -294,7 +351,7 @@ class SharedEnrolment(Enrolment):
                     ),
                 )
                 changes.connection.execute("delete from orphan where photo = %s", [photo])
-                self.shared_gallery.rows.put(changes.connection, [(number, photo, encoding.vector)])
+                self.shared_gallery.copy.rows.put(changes.connection, [(number, photo, encoding.vector)])
                 changes.note("photo", number, photo)
                 self._sort_anew(changes, number)
                 noted()
@@ -339,8 +396,8 @@ class SharedEnrolment(Enrolment):
             changes.connection.execute("delete from photo where subject = %s and photo = %s", (number, photo))
             self._note_orphans(changes, [photo])
             last = held == [photo]
-            if last:
-                changes.connection.execute("delete from subject where id = %s", [number])
+            if last:  # whom other services' clients know by an id stays, without photos
+                changes.connection.execute("delete from subject where id = %s and person is null", [number])
                 changes.note("subject", number)
             else:
                 changes.note("photo", number, photo)
@@ -360,7 +417,7 @@ class SharedEnrolment(Enrolment):
     def remove_subject(self, subject: str) -> list[str]:
         with self.database.write() as changes:
             number = self._number(changes.connection, subject)
-            found = self.shared_gallery.rows.stored(changes.connection, number)
+            found = self.shared_gallery.copy.rows.stored(changes.connection, number)
             photos = [
                 row[0] for row in changes.connection.execute("select photo from photo where subject = %s", [number]).fetchall()
             ]
@@ -381,12 +438,13 @@ class SharedEnrolment(Enrolment):
         with self.database.write() as changes:
             execute = changes.connection.execute
             number = self._number(changes.connection, old)
-            taken = execute("select id, note, expires from subject where name = %s", [new]).fetchone()
+            statement = "select id, note, expires from subject where people_group = %s and name = %s"
+            taken = execute(statement, (self.group, new)).fetchone()
             if taken is not None and not merge:
                 raise NameTaken(f"{new!r} exists already; merge them if both are the same person", subject=new)
             clash = execute(
-                "select name from subject where folded = %s and id <> %s and name <> %s",
-                (names.comparison_key(new), number, new),
+                "select name from subject where people_group = %s and folded = %s and id <> %s and name <> %s",
+                (self.group, names.comparison_key(new), number, new),
             ).fetchone()
             if clash is not None:
                 raise NameTaken(f"{new!r} cannot be told from {clash[0]!r}, who is enrolled", subject=clash[0])
@@ -394,11 +452,11 @@ class SharedEnrolment(Enrolment):
                 mine = execute("select note, expires from subject where id = %s", [number]).fetchone()
                 assert mine is not None  # it was found above
                 joined = self._consent(taken[1], taken[2]).joined(self._consent(*mine))
-                rename_subject(changes, old, new, self._engine)
+                rename_subject(changes, self.group, old, new, self._engine)
                 self._write_consent(changes, taken[0], joined)
                 self._sort_anew(changes, taken[0])
             else:
-                rename_subject(changes, old, new, self._engine)
+                rename_subject(changes, self.group, old, new, self._engine)
             self._give_work(changes, {"rename": old, "to": new})
             noted()
         self.catch_up()
@@ -406,7 +464,7 @@ class SharedEnrolment(Enrolment):
     def make_folder(self, name: str) -> None:
         with self.database.write() as changes:
             self._require_free(changes.connection, name)
-            subject_number(changes.connection, name)
+            subject_number(changes.connection, self.group, name)
 
     # -- photos without a row -----------------------------------------------------------------------------------
 
@@ -457,6 +515,8 @@ class SharedEnrolment(Enrolment):
 
     def _give_work(self, changes: ChangeWriter, work: dict[str, Any]) -> None:
         """Let every other node do the same in what it stores for itself: events, strangers, caches."""
+        if self.group_name is not None:
+            work = {**work, "group": self.group_name, "number": self.group}
         about = self._seal(json.dumps(work, ensure_ascii=False).encode(), _WORK)
         changes.connection.execute(
             "insert into node_work (node, about) select id, %s from node where id <> %s", (about, self.node)
@@ -486,8 +546,9 @@ class SharedEnrolment(Enrolment):
     def page(self, offset: int, limit: int | None, wanted: str) -> tuple[dict[str, list[Entry]], int]:
         pattern = "%" + wanted.casefold().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
         has = "exists (select 1 from photo where subject = s.id)"
-        values = {"pattern": pattern, "offset": offset, "limit": limit}
-        where = f"from subject s where {has} and (folded like %(pattern)s or lower(name) like %(pattern)s)"
+        values = {"pattern": pattern, "offset": offset, "limit": limit, "group": self.group}
+        like = "(folded like %(pattern)s or lower(name) like %(pattern)s)"
+        where = f"from subject s where people_group = %(group)s and {has} and {like}"
         total = self.database.rows(f"select count(*) {where}", values)[0][0]
         chosen = self.database.rows(f'select id {where} order by folded collate "C" limit %(limit)s offset %(offset)s', values)
         return self._by_subject("p.subject = any(%(numbers)s)", numbers=[row[0] for row in chosen]), total
@@ -495,12 +556,14 @@ class SharedEnrolment(Enrolment):
     def is_enrolled(self, subject: str) -> bool:
         return bool(
             self.database.rows(
-                "select 1 from subject s where name = %s and exists (select 1 from photo where subject = s.id)", [subject]
+                "select 1 from subject s where people_group = %s and name = %s "
+                "and exists (select 1 from photo where subject = s.id)",
+                (self.group, subject),
             )
         )
 
     def has_folder(self, subject: str) -> bool:
-        return bool(self.database.rows("select 1 from subject where name = %s", [subject]))
+        return bool(self._about("1", subject))
 
     def has_folder_named(self, subject: str) -> bool:
         return self.has_folder(subject)
@@ -508,8 +571,30 @@ class SharedEnrolment(Enrolment):
     def remove_folder_without_files(self, subject: str) -> bool:
         return not self.has_files(subject)
 
+    def is_free(self, name: str) -> bool:
+        key = names.comparison_key(name)
+        return not self.database.rows("select 1 from subject where people_group = %s and folded = %s", (self.group, key))
+
     def identity(self, subject: str) -> Identity | None:
-        return None
+        rows = self._about("identity", subject)
+        return None if not rows or rows[0][0] is None else open_identity(rows[0][0], self._vault)
+
+    def set_identity(self, subject: str, held: Identity) -> None:
+        """Store the id of a subject, with what clients of other services stored about it; durable on return.
+
+        Raises
+        ------
+        SubjectNotFound, DatabaseAway, StorageError
+        """
+        data = seal_identity(held, self._vault)
+        with self.database.transaction() as connection:
+            number = self._number(connection, subject)
+            connection.execute("update subject set person = %s, identity = %s where id = %s", (held.id, data, number))
+
+    def name_of(self, id_: str) -> str | None:
+        """The name of the subject with an id; None if there is none."""
+        rows = self.database.rows("select name from subject where people_group = %s and person = %s", (self.group, id_))
+        return rows[0][0] if rows else None
 
     @property
     def place(self) -> str:
@@ -523,7 +608,7 @@ class SharedEnrolment(Enrolment):
         return sorted(self.subjects(), key=names.comparison_key)
 
     def folder_names(self) -> list[str]:
-        return [row[0] for row in self.database.rows("select name from subject")]
+        return [row[0] for row in self.database.rows("select name from subject where people_group = %s", [self.group])]
 
     def has_files(self, subject: str) -> bool:
         return self.is_enrolled(subject)
@@ -535,20 +620,22 @@ class SharedEnrolment(Enrolment):
         return found
 
     def is_forced(self, photo: str | None) -> bool:
-        return photo in self._forced
+        return (self.group, photo) in self._notes.forced
 
     def entries_so_far(self, subject: str) -> list[Entry]:
         return self._entries("s.name = %(name)s", name=subject)
 
     def original_of(self, subject: str, photo: str) -> str | None:
-        return self._copies.get((subject, photo))
+        return self._notes.copies.get((self.group, subject, photo))
 
     def left_of(self, subject: str, photos: list[str]) -> dict[str, int]:
         stored = self.database.rows(
             "select (select count(*) from orphan where photo = any(%(photos)s)) + "
-            "(select count(*) from photo p join subject s on s.id = p.subject where s.name = %(name)s), "
-            "(select count(*) from template t join subject s on s.id = t.subject where s.name = %(name)s)",
-            {"photos": photos, "name": subject},
+            "(select count(*) from photo p join subject s on s.id = p.subject "
+            "where s.people_group = %(group)s and s.name = %(name)s), "
+            "(select count(*) from template t join subject s on s.id = t.subject "
+            "where s.people_group = %(group)s and s.name = %(name)s)",
+            {"photos": photos, "group": self.group, "name": subject},
         )[0]
         templates = stored[1] + self.gallery.subjects().get(subject, 0)
         return {"files": stored[0], "templates": templates, "cache_rows": 0}
@@ -563,3 +650,29 @@ class SharedEnrolment(Enrolment):
 
     def problems(self) -> list[Problem]:
         return []
+
+
+def seal_identity(held: Identity, vault: Vault | None) -> bytes:
+    """The id of a person or a group as it is stored in the database.
+
+    Raises
+    ------
+    StorageError
+        It is too large.
+    """
+    data = held.as_bytes() if vault is None else vault.seal(held.as_bytes(), _IDENTITY)
+    if len(data) > identity.MAX_BYTES:
+        raise StorageError("what is stored beside an id is too large")
+    return data
+
+
+def open_identity(data: bytes, vault: Vault | None) -> Identity:
+    """What `seal_identity` made.
+
+    Raises
+    ------
+    SealBroken, KeyMissing
+    """
+    if vault is None and is_sealed(data):
+        raise KeyMissing("this id is encrypted, and there is no key")
+    return Identity.from_bytes(data if vault is None else vault.open(data, _IDENTITY))

@@ -9,17 +9,16 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from recognizer import __version__
 from recognizer.access import dialects
 from recognizer.access.gate import ROUTES, AccessRules, Gate
 from recognizer.access.keys import Keys
-from recognizer.access.opening_access import open_access
+from recognizer.access.opening_access import open_access, open_signing
 from recognizer.access.refusals import Refusals
 from recognizer.access.sessions import Sessions
-from recognizer.access.signing import SigningSecrets
 from recognizer.core import logs, tracing
 from recognizer.core.collecting import collecting_later
 from recognizer.core.errors import DatabaseAway, RecognizerError, SettingsError, Starting
@@ -54,7 +53,7 @@ class Site:
     Attributes
     ----------
     keys : Keys
-    signing : SigningSecrets
+    signing : signing.SigningSecrets
     gate : Gate
         Decides what each request may do.
     dialect_errors : dict
@@ -87,15 +86,9 @@ class Site:
             settings.rate_address,
         )
         sessions = Sessions(access_file, self.keys, settings.session_hours * 3600)
-        self.signing = SigningSecrets(
-            settings.state_dir, lambda: open_vault(settings.encryption_key, settings.encryption_key_file)
-        )
-        known: Sequence[dialects.DialectAccess] = dialects.DIALECTS
-        words = settings.dialects
-        if self.database is not None:
-            words = dialects.on_a_database(words)
-            known = tuple(each for each in known if each.name not in dialects.BY_IDS)
-        on = dialects.chosen(words, list(ROUTES), known)
+        vault = lambda: open_vault(settings.encryption_key, settings.encryption_key_file)  # noqa: E731
+        self.signing = open_signing(settings.state_dir, vault, self.database)
+        on = dialects.chosen(settings.dialects, list(ROUTES))
         self.gate = Gate(self.keys, sessions, rules, dialects=on, secrets=self.signing)
         self.dialect_errors: dict[str, Callable[[RecognizerError], tuple[int, Any]]] = {}
         self.access_log = open_audit(settings.state_dir, None, self.database)

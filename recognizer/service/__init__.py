@@ -54,7 +54,7 @@ from recognizer.enrolment.closeness import GalleryCalibration, Measurement
 from recognizer.enrolment.enrolment import Enrolment
 from recognizer.enrolment.examination import EncodingOptions, EnrolmentRules
 from recognizer.enrolment.folder import KnownFaces
-from recognizer.enrolment.identities import Identities, NoIdentities
+from recognizer.enrolment.identities import Identities, SharedIdentities
 from recognizer.enrolment.photo_encoding import EncodingReporter
 from recognizer.enrolment.photo_store import StoredPhotos, open_store
 from recognizer.enrolment.retention import Sweep
@@ -77,7 +77,7 @@ from recognizer.service.detected_faces import FaceStore
 from recognizer.service.dlib_descriptions import DlibDescriptions
 from recognizer.service.erasures import Erasures
 from recognizer.service.event_service import KeptEvents
-from recognizer.service.group_audit import GroupAudit
+from recognizer.service.group_audit import GroupAudit, SharedGroupAudit
 from recognizer.service.group_follower import GroupFollower
 from recognizer.service.group_vision import GroupVision
 from recognizer.service.groups import SEPARATOR, PeopleGroup, PeopleGroups
@@ -88,6 +88,7 @@ from recognizer.service.object_finder import ObjectFinder
 from recognizer.service.other_servers import OtherServers
 from recognizer.service.recognition import Recognition
 from recognizer.service.rule_service import KeptRules
+from recognizer.service.shared_groups import SharedGroups
 from recognizer.service.snapshots import SnapshotKeeper
 from recognizer.service.stranger_service import KeptStrangers
 from recognizer.service.subject_holdings import (
@@ -244,34 +245,19 @@ class Service:
             self.vault,
             self.is_shared,
         )
-        of_this_node: list[Holding] = [
-            *([SnapshotHolding(enrolment)] if isinstance(enrolment, SharedEnrolment) else []),
-            EventsHolding(self.events),
-            RulesHolding(self.rules),
-            WaitingPicturesHolding(self.strangers, lambda: self.video.sightings),
-            StrangersHolding(self.strangers, lambda: self.matcher.one_to_one),
-            DetectedFacesHolding(self.detected_faces, lambda: self.matcher.one_to_one),
-            VisitsHolding(self.visits),
-            ArchiveHolding(self.archive),
-        ]
-        damaged = DamagedFilesHolding(state, audit)
-        leftovers = LeftoversHolding(enrolment, state)
         #: What other nodes erased and renamed, still to be done here; None where there is one server.
         self.node_work: NodeWork | None = None
         if isinstance(enrolment, SharedEnrolment):
-            self.node_work = NodeWork(enrolment, [other_caches, *of_this_node, damaged, leftovers], engine.info.dim)
+            self.node_work = NodeWork(enrolment, self._of_this_node, engine.info.dim)
         deletions = None if self.is_shared else self._bin(state)
         #: Every keeper of what is stored about people; see `holdings`.
         self.holdings = Holdings(
             [
                 EnrolledHolding(enrolment, rules.max_bytes),
                 BinHolding(deletions, rules.max_bytes, self.vault),
-                other_caches,
-                *of_this_node,
+                *self._of_this_node(enrolment),
                 JobsHolding(self.jobs),
-                damaged,
                 AuditNamesHolding(audit),
-                leftovers,
             ]
         )
         unfinished = Unfinished(state / reseal.UNFINISHED, self.vault)
@@ -284,24 +270,26 @@ class Service:
             ChangeRecords(changes, audit, self.erasures, other_caches, deletions),
             metrics,
         )
+        ids = (
+            SharedIdentities(enrolment, changes.hold)
+            if isinstance(enrolment, SharedEnrolment)
+            else Identities(enrolment.folder, changes.hold)
+        )
+        default = PeopleGroup(
+            names.DEFAULT_GROUP,
+            enrolment,
+            self.matcher,
+            self.recognition,
+            self.subjects,
+            self.erasures,
+            self.holdings,
+            ids,
+        )
         #: All galleries; what is above is of the default one.
-        self.groups = PeopleGroups(
-            None if self.is_shared else settings.groups_dir,
-            state,
-            PeopleGroup(
-                names.DEFAULT_GROUP,
-                enrolment,
-                self.matcher,
-                self.recognition,
-                self.subjects,
-                self.erasures,
-                self.holdings,
-                NoIdentities() if self.is_shared else Identities(enrolment.folder, changes.hold),
-            ),
-            self._make_group,
-            audit,
-            changes,
-            self.vault,
+        self.groups = (
+            SharedGroups(state, default, enrolment, self._make_shared_group, audit, changes, self.vault)
+            if isinstance(enrolment, SharedEnrolment)
+            else PeopleGroups(settings.groups_dir, state, default, self._make_group, audit, changes, self.vault)
         )
         self._metrics = metrics
         self.video = Video(
@@ -320,6 +308,25 @@ class Service:
         if metrics is not None:
             health.show(self, metrics)
 
+    def _of_this_node(self, enrolment: Enrolment, prefix: str = "") -> list[Holding]:
+        """The holdings that each node has for itself, for the people of a group; `prefix` is before their names."""
+        shared = enrolment if isinstance(enrolment, SharedEnrolment) else None
+        if shared is not None and shared.group_name is not None:
+            prefix = shared.group_name + SEPARATOR
+        return [
+            self._other_caches,
+            *([] if shared is None else [SnapshotHolding(shared)]),
+            EventsHolding(self.events, prefix=prefix),
+            RulesHolding(self.rules, prefix=prefix),
+            WaitingPicturesHolding(self.strangers, lambda: self.video.sightings),
+            StrangersHolding(self.strangers, lambda: self.matcher.one_to_one),
+            DetectedFacesHolding(self.detected_faces, lambda: self.matcher.one_to_one),
+            VisitsHolding(self.visits, prefix=prefix),
+            ArchiveHolding(self.archive, prefix=prefix),
+            DamagedFilesHolding(self.settings.state_dir, self.audit),
+            LeftoversHolding(enrolment, self.settings.state_dir),
+        ]
+
     def _make_group(self, name: str, folder: Path, state: Path) -> PeopleGroup:
         """The parts of a group besides the default one: its own where people are kept, the service's where not.
 
@@ -327,34 +334,38 @@ class Service:
         ------
         StorageError, KeyMissing
         """
-        settings, audit = self.settings, GroupAudit(self.audit.folder, self.vault, name)
         enrolment = Enrolment(
             KnownFaces(folder, self.vault),
             EncodingsCache(state / "encodings.sqlite", self.vault, without_disk=True),
             MemoryGallery(self.engine.info.id, self.engine.info.dim),
             self.enrolment.options,
-            settings.keep_photos,
+            self.settings.keep_photos,
             self._changes.hold,
         )
+        audit = GroupAudit(self.audit.folder, self.vault, name)
+        ids = Identities(enrolment.folder, self._changes.hold)
+        return self._group_of(name, enrolment, audit, state, self._bin(state), ids)
+
+    def _make_shared_group(self, enrolment: SharedEnrolment, state: Path) -> PeopleGroup:
+        """The same of a group in a database."""
+        name = enrolment.group_name
+        assert name is not None, "this is not the default group"
+        audit = SharedGroupAudit(enrolment.database, self.vault, name)
+        return self._group_of(name, enrolment, audit, state, None, SharedIdentities(enrolment, self._changes.hold))
+
+    def _group_of(
+        self, name: str, enrolment: Enrolment, audit: AuditLog, state: Path, deletions: Bin | None, ids: Identities
+    ) -> PeopleGroup:
+        settings, most = self.settings, enrolment.options.rules.max_bytes
         matcher = Matcher(self.engine.info, enrolment.gallery, settings.threshold, lambda: self.tuning.stranger_rate)
         recognition = self.recognition.among(enrolment.gallery, matcher)
-        deletions = self._bin(state)
         holdings = Holdings(
             [
-                EnrolledHolding(enrolment, enrolment.options.rules.max_bytes),
-                BinHolding(deletions, enrolment.options.rules.max_bytes, self.vault),
-                self._other_caches,
-                EventsHolding(self.events, prefix=name + SEPARATOR),
-                RulesHolding(self.rules, prefix=name + SEPARATOR),
-                WaitingPicturesHolding(self.strangers, lambda: self.video.sightings),
-                StrangersHolding(self.strangers, lambda: self.matcher.one_to_one),
-                DetectedFacesHolding(self.detected_faces, lambda: self.matcher.one_to_one),
-                VisitsHolding(self.visits, prefix=name + SEPARATOR),
-                ArchiveHolding(self.archive, prefix=name + SEPARATOR),
+                EnrolledHolding(enrolment, most),
+                BinHolding(deletions, most, self.vault),
+                *self._of_this_node(enrolment, name + SEPARATOR),
                 JobsHolding(self.jobs, prefix=name + SEPARATOR),
-                DamagedFilesHolding(settings.state_dir, self.audit),
                 AuditNamesHolding(audit),
-                LeftoversHolding(enrolment, settings.state_dir),
             ]
         )
         unfinished = Unfinished(state / reseal.UNFINISHED, self.vault)
@@ -367,7 +378,6 @@ class Service:
             ChangeRecords(self._changes, audit, erasures, self._other_caches, deletions),
             self._metrics,
         )
-        ids = Identities(enrolment.folder, self._changes.hold)
         return PeopleGroup(name, enrolment, matcher, recognition, subjects, erasures, holdings, ids)
 
     def _bin(self, state: Path) -> Bin:
@@ -464,8 +474,8 @@ class Service:
         if self.settings.watch:
             if not alone:
                 self.enrolment.tidy()
+            self.groups.start(progress)
             if not self.is_shared:
-                self.groups.start(progress)
                 self.group_follower = GroupFollower(self.groups, self.settings.watch_poll, self._changes.hold)
             self.watcher = self._follow()
             self.sweep = Sweep(
@@ -498,8 +508,9 @@ class Service:
         def catch_up() -> None:
             nonlocal worked, reported
             shared.catch_up()
-            applied = shared.shared_gallery.applied
+            applied = shared.shared_gallery.copy.applied
             if applied != worked:  # whoever read the change: this thread, or one that changed something here
+                self.groups.follow()
                 work.run()
             if applied != worked or time.monotonic() - reported >= nodes.REPORT_SECONDS:
                 nodes.report(shared.database, shared.node, applied, self.settings.node_url, self.settings.node_cameras)
@@ -509,7 +520,7 @@ class Service:
         def back() -> None:
             if shared.started_alone:
                 self._join_late(shared)
-            shared.shared_gallery.reload_if_behind()
+            shared.shared_gallery.copy.reload_if_behind()
             shared.catch_up()
             work.run()
 
@@ -596,7 +607,7 @@ class Service:
         NotCaughtUp
         """
         if isinstance(self.enrolment, SharedEnrolment):
-            self.enrolment.shared_gallery.wait_for(number, seconds)
+            self.enrolment.shared_gallery.copy.wait_for(number, seconds)
 
     # -- photos from elsewhere ----------------------------------------------------------------------------------
 
@@ -842,7 +853,7 @@ def _shared_enrolment(settings: Settings, database: Database, options: EncodingO
     gallery = PostgresGallery(database, info.id, info.dim, vault)
     folder = settings.state_dir / snapshot.FOLDER
     if settings.watch and settings.snapshot_hours:
-        gallery.keep_snapshot(snapshot.Snapshot(folder, info.id, info.dim, vault))
+        gallery.copy.keep_snapshot(snapshot.Snapshot(folder, info.id, info.dim, vault))
     elif settings.watch and folder.exists():
         snapshot.remove_snapshot(folder)
     state = None
@@ -850,7 +861,7 @@ def _shared_enrolment(settings: Settings, database: Database, options: EncodingO
         schema.join(database, info.id, info.dim, vault)
         nodes.report(database, node, 0, settings.node_url, settings.node_cameras)
     except DatabaseAway:
-        state = gallery.start_from_snapshot(settings.snapshot_hours)
+        state = gallery.copy.start_from_snapshot(settings.snapshot_hours)
         if state is None:
             raise
     store = open_store(settings.photos) if settings.keep_photos and settings.photos is not None else None

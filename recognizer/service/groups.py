@@ -119,8 +119,8 @@ GroupMaker = Callable[[str, Path, Path], PeopleGroup]
 
 
 @dataclass(eq=False)
-class _Open:
-    """A group that is open, the id that its folder had, and whether its folder was looked at."""
+class OpenGroup:
+    """A group that is open, the id that its folder had or its number, and whether its folder was looked at."""
 
     group: PeopleGroup
     id: str | None
@@ -134,7 +134,7 @@ class PeopleGroups:
     Parameters
     ----------
     root : Path or None
-        The folder of groups; created with the first group. None where there is only the default group.
+        The folder of groups; created with the first group. None where they are in a database, see `shared_groups`.
     state : Path
         The state folder.
     default : PeopleGroup
@@ -157,7 +157,7 @@ class PeopleGroups:
     ):
         self.root, self.default, self._state = root, default, state / GROUPS
         self._make, self._audit, self._changes, self._vault = make, audit, changes, vault
-        self._opened: dict[str, _Open] = {}
+        self._opened: dict[str, OpenGroup] = {}
         self._identities: dict[str, tuple[FileStamp, Identity | None]] = {}
         self._lock = threading.RLock()
         self._follows = self._closed = False
@@ -168,7 +168,7 @@ class PeopleGroups:
         """The names of all groups, the default first."""
         if self.root is None or not self.root.is_dir():
             return [names.DEFAULT_GROUP]
-        found = {name for name in KnownFaces(self.root).names() if not _is_default(name)}
+        found = {name for name in KnownFaces(self.root).names() if not is_default(name)}
         return [names.DEFAULT_GROUP, *sorted(found, key=names.comparison_key)]
 
     def opened(self) -> list[PeopleGroup]:
@@ -186,7 +186,7 @@ class PeopleGroups:
         if name is None or name == names.DEFAULT_GROUP:
             return self.default
         name = names.normalise_group_lookup(name)
-        if _is_default(name):
+        if is_default(name):
             return self.default
         folder = self._folder(name)
         if folder is None:
@@ -203,7 +203,7 @@ class PeopleGroups:
     def _folder(self, name: str) -> Path | None:
         return None if self.root is None or not self.root.is_dir() else KnownFaces(self.root).subject_folder(name)
 
-    def _known(self, name: str, folder: Path) -> _Open | None:
+    def _known(self, name: str, folder: Path) -> OpenGroup | None:
         """A group that is open, if its folder is still the one that it was opened for."""
         found = self._identity(folder)
         with self._lock:
@@ -212,7 +212,7 @@ class PeopleGroups:
             opened = self._opened.get(name)
             return opened if opened is not None and opened.id == (None if found is None else found.id) else None
 
-    def _open(self, name: str, folder: Path) -> _Open:
+    def _open(self, name: str, folder: Path) -> OpenGroup:
         """Open a group with what the cache knows of it."""
         with self._changing() as may_write, self._lock:  # in this order, as everywhere
             known = self._known(name, folder)
@@ -229,10 +229,10 @@ class PeopleGroups:
                     group.enrolment.catch_up()
                     group.finish_changes()
             except BaseException:
-                group.enrolment.cache.close()
+                group.enrolment.close()
                 raise
             found = self._identity(folder)
-            opened = self._opened[name] = _Open(group, None if found is None else found.id)
+            opened = self._opened[name] = OpenGroup(group, None if found is None else found.id)
             return opened
 
     @contextmanager
@@ -256,8 +256,7 @@ class PeopleGroups:
         GroupNotFound, StorageError
         """
         group = self.get(name)
-        folder = group.enrolment.folder.root
-        found = self._identity(folder)
+        found = self._identity_of(group)
         return self._set_identity(group, lambda held: held or Identity.new()) if found is None else found
 
     def known_identity(self, name: str) -> Identity | None:
@@ -267,7 +266,10 @@ class PeopleGroups:
         ------
         GroupNotFound, StorageError
         """
-        return self._identity(self.get(name).enrolment.folder.root)
+        return self._identity_of(self.get(name))
+
+    def _identity_of(self, group: PeopleGroup) -> Identity | None:
+        return self._identity(group.enrolment.folder.root)
 
     def update(self, name: str, change: Callable[[Identity], Identity]) -> Identity:
         """Change what is stored about a group, while no other process does.
@@ -324,17 +326,10 @@ class PeopleGroups:
         Raises
         ------
         InvalidGroup, GroupTaken, StorageError
-        GroupFixed
-            People are in a database that servers share.
         """
-        name = names.normalise_group(name)
-        if self.root is None:
-            raise GroupFixed("groups are folders of one server: a database that servers share has the default group only")
-        if len(name) > MAX_NAME:
-            raise InvalidGroup(f"group: expected a name of at most {MAX_NAME} characters, got {len(name)}")
+        name = allowed_name(name)
+        assert self.root is not None, "groups have folders"
         taken = GroupTaken(f"there is a group {name!r} already", group=name)
-        if _is_default(name):
-            raise taken
         with self._changes.hold():
             if self._folder(name) is not None:
                 raise taken
@@ -376,12 +371,16 @@ class PeopleGroups:
             group.finish_changes()
             if group.erasures.pending:
                 raise StorageError("an earlier erasure in this group is not finished yet; try again later")
-            folder = group.enrolment.folder.root
-            self._drop(group.name)
-            self._audit.append("group_delete", group=group.name)
-            KnownFaces(folder.parent).remove_subject(folder.name)
-            self._erase_state(folder.name)
+            self._remove(group)
         return {"deleted": group.name, "people": len(people), "photos": photos}
+
+    def _remove(self, group: PeopleGroup) -> None:
+        """Remove a group in which nobody is left. Called under the write lock."""
+        folder = group.enrolment.folder.root
+        self._drop(group.name)
+        self._audit.append("group_delete", group=group.name)
+        KnownFaces(folder.parent).remove_subject(folder.name)
+        self._erase_state(folder.name)
 
     def _erase_state(self, name: str) -> None:
         """Erase what is kept about a group beside its folder. Called under the write lock."""
@@ -398,7 +397,7 @@ class PeopleGroups:
             opened = self._opened.pop(name, None)
         if opened is not None:
             opened.group.enrolment.interrupt()
-            opened.group.enrolment.cache.close()
+            opened.group.enrolment.close()
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -483,6 +482,23 @@ class PeopleGroups:
         return self.get(group if separator else None).subjects.delete(person)
 
 
+def allowed_name(name: str) -> str:
+    """A name for a new group, as it is written.
+
+    Raises
+    ------
+    InvalidGroup
+    GroupTaken
+        It is the default group's.
+    """
+    name = names.normalise_group(name)
+    if len(name) > MAX_NAME:
+        raise InvalidGroup(f"group: expected a name of at most {MAX_NAME} characters, got {len(name)}")
+    if is_default(name):
+        raise GroupTaken(f"there is a group {name!r} already", group=name)
+    return name
+
+
 def _written(folder: str) -> str | None:
     """The name of the group that a folder is for; None where no group can have it."""
     with suppress(InvalidName):
@@ -490,5 +506,6 @@ def _written(folder: str) -> str | None:
     return None
 
 
-def _is_default(name: str) -> bool:
+def is_default(name: str) -> bool:
+    """Whether a name is the default group's, or cannot be told from it."""
     return names.comparison_key(name) == names.DEFAULT_GROUP

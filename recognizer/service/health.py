@@ -78,7 +78,7 @@ def _database(service: Service) -> dict:
             "reachable": away is None,
             "away_since": None if away is None else round(away, 3),
             "node": shared.node,
-            "applied": shared.shared_gallery.applied,
+            "applied": shared.shared_gallery.copy.applied,
         }
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,14 +23,14 @@ class NodeWork:
     Parameters
     ----------
     enrolment : SharedEnrolment
-    holdings : sequence of Holding
-        Those of this node alone.
+    holdings : callable
+        Those of this node alone for the people of a group, which its enrolment tells.
     dim : int
         Length of templates.
     """
 
-    def __init__(self, enrolment: SharedEnrolment, holdings: Sequence[Holding], dim: int):
-        self._enrolment, self._holdings, self._dim = enrolment, Holdings(holdings), dim
+    def __init__(self, enrolment: SharedEnrolment, holdings: Callable[[SharedEnrolment], Sequence[Holding]], dim: int):
+        self._enrolment, self._holdings, self._dim = enrolment, holdings, dim
         self._lock = threading.Lock()
 
     def run(self) -> int:
@@ -50,15 +50,18 @@ class NodeWork:
         return finished
 
     def _do(self, about: dict[str, Any]) -> bool:
+        group = about.get("group")
+        whose_people = self._enrolment if group is None else self._enrolment.of_group(about["number"], group)
+        holdings = Holdings(self._holdings(whose_people))
         try:
             if "rename" in about:
-                failed = self._holdings.rename(about["rename"], about["to"])
+                failed = holdings.rename(about["rename"], about["to"])
             elif "erase_photo" in about:
                 whose = Whose("", tuple(about["photos"]))  # the name stays in use
-                failed = self._holdings.erase(whose).failed
+                failed = holdings.erase(whose).failed
             else:
                 vectors = np.frombuffer(base64.b64decode(about["templates"]), "<f4").reshape(-1, self._dim)
-                outcome = self._holdings.erase(Whose(about["erase"], tuple(about["photos"]), vectors.astype(np.float32)))
+                outcome = holdings.erase(Whose(about["erase"], tuple(about["photos"]), vectors.astype(np.float32)))
                 left = {place for place, count in outcome.left.items() if count and place != "leftovers"}
                 failed = {**dict.fromkeys(left, "something is left"), **outcome.failed}
         except RecognizerError as error:

@@ -35,6 +35,8 @@ NOTICE = (
 #: Why there can be no rules.
 SHARED = "nodes share a database here, and each has events of its own: let webhooks or a message broker decide instead"
 EVENTS_OFF = "no events are kept: the setting RECOGNIZER_EVENTS is off"
+#: Fields that say whom a rule is about.
+_NAMING = frozenset({"who", "people", "group"})
 #: Maximum time in seconds until a change by another process is noticed.
 _LOOK_SECONDS = 1.0
 
@@ -205,11 +207,11 @@ class KeptRules:
         StorageError
         """
         events = self._require()
+        checked = self._checked(make_rule("", given), given)  # before the file is locked: it waits for other locks
 
         def make(id_: str) -> Rule:
-            rule = self._checked(make_rule(id_, given), given)
             Cursor(events.folder / f"rule-{id_}.cursor", events.newest())  # begins now, whichever process follows it
-            return rule
+            return replace(checked, id=id_)
 
         rule = self.file.add(make)
         self._audit.append("rule_add", rule=rule.id, does=rule.action)
@@ -221,9 +223,11 @@ class KeptRules:
         from recognizer.rules.rule_delivery import forget
 
         events = self._require()
+        checked = self._checked(changed_rule(self.file.get(id_), given), given)  # before the file is locked
+        named = {name: getattr(checked, name) for name in ("people", "group") if _NAMING & given.keys()}
 
         def change(rule: Rule) -> Rule:
-            changed = self._checked(changed_rule(rule, given), given)
+            changed = changed_rule(rule, {**given, **named})
             if changed.enabled and not rule.enabled:  # nothing that happened meanwhile is reported
                 forget(events.folder, id_)
                 Cursor(events.folder / f"rule-{id_}.cursor", events.newest())
@@ -282,7 +286,7 @@ class KeptRules:
 
     def _checked(self, rule: Rule, given: Mapping[str, Any]) -> Rule:
         """The rule, if whom and what it names exists as far as that is given anew."""
-        if {"who", "people", "group"} & given.keys() and rule.who in ("people", "group"):
+        if _NAMING & given.keys() and rule.who in ("people", "group"):
             group = self._groups().get(rule.group)
             people = tuple(dict.fromkeys(group.subjects.person(normalise_lookup(name)).name for name in rule.people))
             rule = replace(rule, group=group.name, people=people)

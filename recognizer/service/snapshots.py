@@ -39,20 +39,20 @@ class SnapshotKeeper:
         """Save what little has changed, and end the thread."""
         self._ended.set()
         self._thread.join(5)
-        if not self._thread.is_alive() and self._enrolment.shared_gallery.unsaved <= _MOST_AT_THE_END:
+        if not self._thread.is_alive() and self._enrolment.shared_gallery.copy.unsaved <= _MOST_AT_THE_END:
             self._save()
 
     def _run(self) -> None:
         lower_thread_priority()
         while not self._ended.is_set():
-            self._enrolment.shared_gallery.expire()  # also while the database is away
+            self._enrolment.shared_gallery.copy.expire()  # also while the database is away
             self._save()
             self._ended.wait(SAVE_SECONDS)
 
     def _save(self) -> None:
-        gallery = self._enrolment.shared_gallery
-        change, saved = gallery.applied, time.monotonic()
-        if not gallery.unsaved and change == self._saved[0] and saved - self._saved[1] < CURRENT_SECONDS:
+        copy = self._enrolment.shared_gallery.copy
+        change, saved = copy.applied, time.monotonic()
+        if not copy.unsaved and change == self._saved[0] and saved - self._saved[1] < CURRENT_SECONDS:
             return
         try:
             if self._enrolment.save():

@@ -225,7 +225,7 @@ class SnapshotHolding:
 
     def find(self, whose: Whose) -> int:
         """What the enrolment does not have any longer."""
-        return self._enrolment.shared_gallery.stale(whose.name, whose.photos)
+        return self._enrolment.shared_gallery.copy.stale(self._enrolment.group, whose.name, whose.photos)
 
     def export(self, whose: Whose) -> Iterator[ExportedFile]:
         """Nothing that the photos' own templates do not show."""

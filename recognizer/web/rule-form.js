@@ -142,7 +142,7 @@ export function editRule(rule, known) {
     const refuse = (name, words) => {
       problem.textContent = words;
       const node = fields[name];
-      if (node?.checkVisibility()) (node.setAttribute("aria-invalid", "true"), node.focus());
+      if (node && node.offsetParent !== null) (node.setAttribute("aria-invalid", "true"), node.focus());
       else problem.scrollIntoView({ block: "nearest" });
     };
     if (now.who === "people" && !now.people.length) return refuse("people", t("Enter a name."));

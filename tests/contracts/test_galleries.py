@@ -40,9 +40,12 @@ def make(request):
         def empty(dim=DIM):
             with database.transaction() as connection:
                 connection.execute("truncate subject, photo, template, change")
+                connection.execute("insert into people_group (id, name, folded) values (7, 'a', 'a') on conflict do nothing")
             gallery = PostgresGallery(database, ENGINE, dim)
-            gallery.load()
-            return gallery
+            gallery.copy.load()
+            vector = np.zeros(dim, np.float32)
+            gallery.add([template(name, "other", vector) for name in "abc"])  # of another group: never seen here
+            return gallery.of_group(7)
 
         empty.tried = lambda number: max(3, number // 50)  # each change is a transaction
         yield empty

@@ -47,6 +47,17 @@ def faces(photos: dict[str, Path]) -> dict[str, bytes]:
     return read
 
 
+@pytest.fixture(scope="module")
+def people_in(request, tmp_path_factory) -> dict[str, str]:
+    """Settings of a server whose people are in a folder; for a test that is `IN_FOLDER_AND_DATABASE`, also of a node."""
+    if getattr(request, "param", "folder") == "folder":
+        return {}
+    return {
+        "database_url": request.getfixturevalue("cluster").make_database(),
+        "photos": str(tmp_path_factory.mktemp("stored-photos")),
+    }
+
+
 @pytest.fixture(scope="session")
 def web() -> Iterator[Web]:
     with Web() as web:

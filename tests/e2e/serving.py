@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
 import requests
 from click.testing import Result
 
@@ -34,6 +35,10 @@ def altered(statements: str) -> tuple[str, ...]:
 
 #: A server that learns of changes in known_faces only because they are announced.
 ANNOUNCED = altered("from recognizer.enrolment import watcher\nwatcher.REGULAR = 3600.0")
+#: For tests with servers that have the settings `people_in`.
+IN_FOLDER_AND_DATABASE = pytest.mark.parametrize(
+    "people_in", ["folder", pytest.param("database", marks=pytest.mark.network)], indirect=True
+)
 _ADDRESS = re.compile(r"(https?://127\.0\.0\.1:\d+)")
 #: Starting may include fetching weights.
 START_SECONDS = 300

@@ -14,7 +14,7 @@ from recognizer.photos.objects import LABELS
 
 from . import pictures
 from .client_packages import ran
-from .serving import Server
+from .serving import IN_FOLDER_AND_DATABASE, Server
 
 SCRIPTS = Path(__file__).with_name("client_scripts.py")
 
@@ -22,8 +22,8 @@ pytestmark = [pytest.mark.network, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with Server(tmp_path_factory.mktemp("clients"), embedder="sface") as server:
+def server(tmp_path_factory, people_in):
+    with Server(tmp_path_factory.mktemp("clients"), embedder="sface", **people_in) as server:
         yield server
 
 
@@ -87,6 +87,7 @@ def test_compreface_sdk(ask, server):
     assert said["everybody"] == [{"deleted": 1}, {"subjects": []}] and server.files() == []
 
 
+@IN_FOLDER_AND_DATABASE
 def test_azure_cognitiveservices_vision_face(ask, server):
     said = ask("azure_cognitiveservices")
     assert said["group"] == {"name": "My friends", "user_data": "of mine", "person_group_id": "friends"}

@@ -146,6 +146,28 @@ def test_renamed_on_one_renamed_on_all(pair, faces):
     assert seeing(a, renamed.headers[CHANGE], faces["obama2"]) == ["The President"]
 
 
+def test_a_group_of_one_node_is_one_of_the_other(nodes, pair, faces):
+    a, b = pair
+    made = a.post("/groups", data={"name": "Night shift"})
+    assert made.status_code == 201
+    known = {"headers": {**b.always["headers"], CHANGE: made.headers[CHANGE]}}
+    form = {"files": {"file": faces["biden"]}, "data": {"subject": "Joe", "group": "Night shift"}}
+    done = b.request("POST", "/enroll", **form, **known)
+    assert done.status_code == 201, done.text
+    known["headers"][CHANGE] = done.headers[CHANGE]
+    asked = {"files": {"file": faces["trio"]}, "data": {"group": "Night shift"}}
+    found = a.request("POST", "/recognize", **asked, **known).json()["faces"]
+    assert sorted(each["subject"] or "" for each in found) == ["", "", "Joe"] and "Joe" not in a.people()
+    lines = a.get("/audit").json()["lines"]
+    assert [line["name"] for line in lines if line["action"] == "enroll"][-1] == "Night shift/Joe"
+    gone = b.request("DELETE", "/groups/Night%20shift")
+    assert gone.json() == {"deleted": "Night shift", "people": 1, "photos": 1}
+    known["headers"][CHANGE] = gone.headers[CHANGE]
+    assert code(a.request("POST", "/recognize", **asked, **known)) == "group_not_found"
+    assert not [path for path in nodes.photos.rglob("*") if path.is_file()]
+    a.wait_for(lambda: "Joe" not in nodes.texts())
+
+
 def test_two_nodes_that_change_the_same_person_at_once_end_alike(pair, faces):
     a, b = pair
     replies: list[int] = []
@@ -274,19 +296,27 @@ def test_people_of_a_folder_and_back(nodes, pair, faces, tmp_path):
     a.put("Barack Obama/.consent.json", b'{"consent": "said yes", "expires": "2999-01-01"}')
     a.put("Joe Biden/two.jpg", faces["biden"])
     a.put("Nobody/three.jpg", faces["nobody"])
-    for photos in (2, 0):  # what is there already is left out
+    a.put(".groups/staff/Joe/four.jpg", faces["biden"])
+    ids = {".group.json": "8b7a4a4e-0000-4000-8000-000000000001", "Joe/.person.json": "8b7a4a4e-0000-4000-8000-000000000002"}
+    for file, id_ in ids.items():
+        a.put(f".groups/staff/{file}", json.dumps({"id": id_, "made": "2026-11-30T00:00:00Z", "data": {}}).encode())
+    for photos in (3, 0):  # what is there already is left out
         loaded = a.cli("database", "load", "--json")
         assert loaded.exit_code == 0, loaded.stderr
         assert json.loads(loaded.stdout)["photos"] == photos
     b.wait_for(lambda: b.names(faces["obama2"]) == ["Barack Obama"])
     assert b.people()["Barack Obama"]["consent"] == "said yes"
     shown = json.loads(a.cli("database", "status", "--json").stdout)
-    assert (shown["people"], shown["photos"], shown["templates"]) == (2, 2, 2) and len(shown["nodes"]) >= 2
+    assert (shown["people"], shown["photos"], shown["templates"]) == (3, 3, 3) and len(shown["nodes"]) >= 2
+    assert shown["groups"] == 2
     dumped = b.cli("database", "dump", tmp_path / "dump")
     assert dumped.exit_code == 0, dumped.stderr
     files = {path.relative_to(tmp_path / "dump") for path in (tmp_path / "dump").rglob("*.jpg")}
-    assert {str(path.parent) for path in files} == {"Barack Obama", "Joe Biden"}
-    assert sorted(path.read_bytes() for path in (tmp_path / "dump").rglob("*.jpg")) == sorted([faces["obama"], faces["biden"]])
+    assert {str(path.parent) for path in files} == {"Barack Obama", "Joe Biden", ".groups/staff/Joe"}
+    stored = sorted(path.read_bytes() for path in (tmp_path / "dump").rglob("*.jpg"))
+    assert stored == sorted([faces["obama"], faces["biden"], faces["biden"]])
+    assert {file: json.loads((tmp_path / "dump/.groups/staff" / file).read_text())["id"] for file in ids} == ids
+    assert a.request("DELETE", "/groups/staff").status_code == 200
     assert "said yes" in (tmp_path / "dump" / "Barack Obama" / ".consent.json").read_text()
     assert b.cli("database", "dump", tmp_path / "dump").exit_code == 1  # not into a folder with files
     shutil.rmtree(a.known_faces)

@@ -14,20 +14,21 @@ from botocore.exceptions import ClientError
 
 from . import pictures
 from .client_packages import ran
-from .serving import Server
+from .serving import IN_FOLDER_AND_DATABASE, Server
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory, faces):
+def served(tmp_path_factory, faces, people_in):
     """A server that asks for signatures, and makes a client of boto3 for a role."""
-    server = Server(tmp_path_factory.mktemp("rekognition"), embedder="sface", dialects="rekognition", camera="none")
-    server.put("Joe Biden/one.jpg", faces["biden"])
+    folder = tmp_path_factory.mktemp("rekognition")
+    server = Server(folder, embedder="sface", dialects="rekognition", camera="none", **people_in)
     server.keys = {}
     for role in ("read", "write", "admin"):
         done = server.cli("--json", "keys", "add", role, "--role", role, "--signing")
         server.keys[role] = json.loads(done.stdout)["key"]
     server.always["headers"] = {"X-Api-Key": server.keys["admin"]}
     with server:
+        assert server.enroll("Joe Biden", faces["biden"]).status_code == 201
         yield server
 
 
@@ -69,6 +70,7 @@ def staff(served, faces):
     client(served, "admin").delete_collection(CollectionId="staff")  # the server may have another port now
 
 
+@IN_FOLDER_AND_DATABASE
 def test_collections_and_faces(served, staff, faces):
     admin, ids = staff
     assert set(admin.list_collections()["CollectionIds"]) == {"default", "staff"}
@@ -121,6 +123,7 @@ def test_a_photo_of_several_people(served, staff, faces):
     client(served, "admin").delete_collection(CollectionId="crowd")
 
 
+@IN_FOLDER_AND_DATABASE
 def test_users(served, staff, faces):
     admin, ids = staff
     admin.create_user(CollectionId="staff", UserId="barack")

@@ -196,6 +196,13 @@ def test_groups_are_told_apart_merged_hidden_and_enrolled(page, server):
     assert [each["id"] for each in people(server, hidden=True)] == [other["id"]]
     page.get_by_role("button", name="Undo").click()
     page.get_by_text("Undone: hiding").wait_for()
+    server.request("PATCH", f"/archive/people/{other['id']}", data={"hidden": "true"})
+    page.visit.open("#/archive")
+    page.get_by_role("button", name="Hidden people").click()
+    page.get_by_role("dialog", name="Hidden people").get_by_role("button", name="Show again").click()
+    page.locator(f'.stranger[data-group="{other["id"]}"]').wait_for()
+    page.visit.escape()
+    page.get_by_role("button", name="Hidden people").wait_for(state="detached")
 
     page.locator(".stranger", has_text="3 pictures").get_by_role("button", name="Name").click()
     page.get_by_role("dialog").get_by_label("Name", exact=True).fill("Barack Obama")

@@ -6,6 +6,7 @@ newer than the change that the list says, never older: whoever loads it reads th
 
 from __future__ import annotations
 
+import base64
 import json
 import struct
 import threading
@@ -13,7 +14,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,10 +27,28 @@ FOLDER = "snapshot"
 #: Subjects in a file.
 PER_FILE = 1024
 _LIST, _OWNER = "list.json", "owner.lock"
-_FORMAT = 1
+_FORMAT = 2
 _PURPOSE = "gallery snapshot "
 _HEAD = struct.Struct("<4sI")
 _MAGIC = b"RSN1"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRow:
+    """A group as the database has it.
+
+    Attributes
+    ----------
+    number : int
+        Never used again for another group.
+    name : str
+    identity : bytes or None
+        See `core.identity`; encrypted where there is a key.
+    """
+
+    number: int
+    name: str
+    identity: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +63,26 @@ class SnapshotState:
         When that change was made, by the database: another database has another time.
     written : float
         When the node was last in step with the database, in seconds since 1970.
-    forced : list of str
-        Photos whose enrolment was forced.
+    forced : list of (int, str)
+        Group and photo of those whose enrolment was forced.
+    groups : list of GroupRow
     """
 
     seq: int
     stamp: str
     written: float
-    forced: list[str]
+    forced: list[tuple[int, str]]
+    groups: list[GroupRow]
+
+
+class SnapshotSubject(NamedTuple):
+    """A subject of a file: number, group, name, when the consent ends in seconds since 1970, and how many rows are theirs."""
+
+    number: int
+    group: int
+    name: str
+    ends: float | None
+    rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +91,13 @@ class SnapshotRows:
 
     Attributes
     ----------
-    subjects : list of (int, str, float or None, int)
-        Number, name, when the consent ends in seconds since 1970, and how many rows are theirs, in their order.
+    subjects : list of SnapshotSubject
+        In the order of their rows.
     photos : list of str
     vectors : ndarray of float32, shape (n, dim)
     """
 
-    subjects: list[tuple[int, str, float | None, int]]
+    subjects: list[SnapshotSubject]
     photos: list[str]
     vectors: np.ndarray
 
@@ -171,11 +202,14 @@ class Snapshot:
         try:
             magic, length = _HEAD.unpack_from(data)
             held = json.loads(data[_HEAD.size : _HEAD.size + length])
-            subjects = [(int(number), str(name), end, int(count)) for number, name, end, count in held["subjects"]]
+            subjects = [
+                SnapshotSubject(int(number), int(group), str(name), end, int(count))
+                for number, group, name, end, count in held["subjects"]
+            ]
             photos = [str(photo) for photo in held["photos"]]
             vectors = np.frombuffer(data, "<f4", offset=_HEAD.size + length).astype(np.float32, copy=False)
             vectors = vectors.reshape(len(photos), self._dim)
-            if magic != _MAGIC or sum(subject[3] for subject in subjects) != len(photos):
+            if magic != _MAGIC or sum(subject.rows for subject in subjects) != len(photos):
                 raise ValueError
         except (ValueError, KeyError, TypeError, struct.error):
             raise StorageError("the snapshot cannot be read: a file is damaged") from None
@@ -199,6 +233,10 @@ class Snapshot:
                 "stamp": state.stamp,
                 "written": state.written,
                 "forced": state.forced,
+                "groups": [
+                    (each.number, each.name, None if each.identity is None else base64.b64encode(each.identity).decode())
+                    for each in state.groups
+                ],
                 "files": self.keys(),
             }
         ).encode()
@@ -211,7 +249,12 @@ class Snapshot:
             same = (held["format"], held["engine"], held["dim"]) == (_FORMAT, self._engine, self._dim)
             if not same or not set(held["files"]) <= set(self.keys()):
                 return None
-            return SnapshotState(int(held["seq"]), str(held["stamp"]), float(held["written"]), list(held["forced"]))
+            forced = [(int(group), str(photo)) for group, photo in held["forced"]]
+            groups = [
+                GroupRow(int(number), str(name), None if about is None else base64.b64decode(about))
+                for number, name, about in held["groups"]
+            ]
+            return SnapshotState(int(held["seq"]), str(held["stamp"]), float(held["written"]), forced, groups)
         except (OSError, ValueError, KeyError, TypeError, RecognizerError):
             return None
 
@@ -229,8 +272,8 @@ class Snapshot:
 
     # -- what is in the files -------------------------------------------------------------------------------------
 
-    def rows_about(self, name: str, photos: Collection[str]) -> Iterator[tuple[str, str]]:
-        """Name and photo of each row that is of a subject or a photo, as the files have them.
+    def rows_about(self, group: int, name: str, photos: Collection[str]) -> Iterator[tuple[tuple[int, str], str]]:
+        """Group and name, and the photo, of each row that is of a subject or a photo, as the files have them.
 
         Raises
         ------
@@ -239,15 +282,15 @@ class Snapshot:
         wanted = frozenset(photos)
         for key in self.keys():
             rows = self.get(key)
-            yield from ((owner, photo) for owner, photo in _pairs(rows) if owner == name or photo in wanted)
+            yield from ((owner, photo) for owner, photo in _pairs(rows) if owner == (group, name) or photo in wanted)
 
 
-def _pairs(rows: SnapshotRows) -> Iterable[tuple[str, str]]:
+def _pairs(rows: SnapshotRows) -> Iterable[tuple[tuple[int, str], str]]:
     at = 0
-    for _, name, _, count in rows.subjects:
-        for photo in rows.photos[at : at + count]:
-            yield name, photo
-        at += count
+    for each in rows.subjects:
+        for photo in rows.photos[at : at + each.rows]:
+            yield (each.group, each.name), photo
+        at += each.rows
 
 
 def remove_snapshot(folder: Path) -> None:

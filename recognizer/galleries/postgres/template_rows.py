@@ -28,12 +28,13 @@ _PURPOSE = "template "
 
 @dataclass(frozen=True, slots=True)
 class LoadedTemplates:
-    """All templates that count; see `MemoryGallery.load`. `subjects` are the numbers of `names`."""
+    """All templates that count; see `MemoryGallery.load`. `subjects` are the numbers of `names`, `groups` their groups."""
 
     vectors: np.ndarray
     owners: np.ndarray
     names: list[str]
     subjects: list[int]
+    groups: list[int]
     photos: list[str]
 
 
@@ -116,11 +117,13 @@ class TemplateRows:
 
     def all(self, connection: Connection[Any]) -> LoadedTemplates:
         """Everything that counts, read by COPY; call it in a transaction of the level ``repeatable read``."""
-        held = dict(connection.execute("select id, name from subject").fetchall())
+        rows = connection.execute("select id, people_group, name from subject").fetchall()
+        held = {number: (group, name) for number, group, name in rows}
         numbers, photos, vectors = self._copied(connection) if self.vault is None else self._opened(connection)
         unique, owners = np.unique(numbers, return_inverse=True)
         subjects = unique.tolist()
-        return LoadedTemplates(vectors, owners, [held[each] for each in subjects], subjects, photos)
+        groups, names = [held[each][0] for each in subjects], [held[each][1] for each in subjects]
+        return LoadedTemplates(vectors, owners, names, subjects, groups, photos)
 
     def _copied(self, connection: Connection[Any]) -> tuple[np.ndarray, list[str], np.ndarray]:
         """Numbers of subjects, photos and vectors."""

@@ -304,16 +304,16 @@ def _add_persons(route: AzureRouter, site: Site, kind: GroupKind) -> None:
 
 
 def _free_name(group: PeopleGroup, given: str) -> str:
-    """The name of a folder for somebody: as given, or with a number where somebody has it.
+    """The name for somebody: as given, or with a number where somebody has it.
 
     Raises
     ------
     InvalidName
-        No folder can have it.
+        Nobody can have it.
     """
-    name, folder = normalise(given), group.enrolment.folder
+    name = normalise(given)
     for number in range(2, _MOST_OF_A_NAME):
-        if folder.subject_folder(name) is None and folder.clash(name) is None:
+        if group.enrolment.is_free(name):
             return name
         name = normalise(f"{given} ({number})")
     raise InvalidName(f"there are {_MOST_OF_A_NAME} people of this name")

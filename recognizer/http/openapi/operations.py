@@ -212,9 +212,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "DELETE /unsorted/{unsorted}": Operation("People", _json("DeletedFile"), (PhotoNotFound, GroupNotFound, StorageError)),
     "GET /groups": Operation("Groups", _json("Groups"), (StorageError,)),
-    "POST /groups": Operation(
-        "Groups", _json("Group", 201), (InvalidGroup, GroupTaken, GroupFixed, StorageError, BodyTooLarge)
-    ),
+    "POST /groups": Operation("Groups", _json("Group", 201), (InvalidGroup, GroupTaken, StorageError, BodyTooLarge)),
     "GET /groups/{group}": Operation("Groups", _json("Group"), (GroupNotFound, StorageError)),
     "DELETE /groups/{group}": Operation("Groups", _json("DeletedGroup"), (GroupNotFound, GroupFixed, StorageError)),
     "GET /settings": Operation("Settings", _json("Settings")),
