@@ -15,7 +15,7 @@ from recognizer.core import errors
 from recognizer.core.settings import Settings
 from recognizer.enrolment.cache import photo_id
 from recognizer.http import bodies, hug_adapter, openapi, server
-from recognizer.http.hug_adapter import described_routes
+from recognizer.http.hug_adapter import described_routes, switch
 from recognizer.http.openapi.operations import OPERATIONS, PARAMETERS, PHOTO_FIELDS
 from recognizer.http.openapi.schemas import PHOTO_ID, SCHEMAS
 from recognizer.http.statuses import status_of
@@ -215,3 +215,17 @@ def test_no_meaning_is_left_over():
 
 def test_example_ids_look_like_real_ones():
     assert len(PHOTO_ID) == len(photo_id(b"a photo")) and set(PHOTO_ID) <= set("0123456789abcdef")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(True, True), (False, False), (1, True), (0, False), ("true", True), ("False", False), ("1", True), ("0", False)],
+)
+def test_switches(value, expected):
+    assert switch(value) is expected
+
+
+@pytest.mark.parametrize("value", ["on", "", "t", "yes", 2, None, [], {}])
+def test_what_is_no_switch_is_refused_with_what_is_expected(value):
+    with pytest.raises(ValueError, match="expected true or false, got"):
+        switch(value)

@@ -62,12 +62,15 @@ people_order_type = hug.types.one_of(["name", "photos", "seen", "expires"])
 role_type = hug.types.one_of(ROLES)
 
 
-@hug.type(extend=hug.types.smart_boolean)
+@hug.type()
 def switch(value):
     """true or false, or 1 or 0"""
-    if isinstance(value, str) and value.lower() not in ("true", "false", "1", "0"):
-        raise ValueError(f"expected true or false, got {brief(value)!r}")
-    return value
+    said = value.lower() if isinstance(value, str) else value
+    if said in (True, "true", "1"):
+        return True
+    if said in (False, "false", "0"):
+        return False
+    raise ValueError(f"expected true or false, got {brief(value)!r}")
 
 
 @hug.type()
