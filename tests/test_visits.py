@@ -13,6 +13,7 @@ from recognizer.core.settings import Settings
 from recognizer.core.times import iso_time
 from recognizer.core.types import Box, Face, Match
 from recognizer.core.vault import Vault, new_key
+from recognizer.enrolment.examination import EnrolmentRules
 from recognizer.events.presence import as_csv, presence
 from recognizer.events.visit_file import VISITS_FILE, KeptVisit, VisitFile
 from recognizer.events.visit_shots import SeenVisit, VisitShots
@@ -20,6 +21,7 @@ from recognizer.photos import images
 from recognizer.photos.quality import Quality
 from recognizer.photos.results import SeenFace
 from recognizer.service import make_service
+from recognizer.service.visit_service import KeptVisits
 from recognizer.strangers.model import StrangerShot
 from recognizer.video.frames import Frame, FrameResult, TrackedFace
 
@@ -63,6 +65,36 @@ def test_only_known_people_are_offered_where_that_is_set_and_only_those_who_were
         shots(Door(), result(now, None, track=2, match=False))
     shots.stopped(Door())
     assert not seen and not shots._tracks
+
+
+@pytest.mark.parametrize("is_followed", [True, False], ids=["still there", "waiting"])
+def test_visits_that_are_not_stored_yet_follow_an_erasure_and_a_renaming(tmp_path, is_followed):
+    clock = [1000.0]
+    enrolled = {"Eve", "Mia", "Ada"}
+    visits = KeptVisits(
+        tmp_path, "all", lambda: 1e9, None, None, EnrolmentRules(), None, enrolled.__contains__, lambda: clock[0]
+    )
+    began = [SeenVisit(f"door/{each}", "door", 990.0, 999.0, each, None) for each in ("Ada", "Bob", "Eve", "Gus")]
+    shown = StrangerShot(np.zeros((8, 8, 3), np.uint8), 999.0, 0.5)
+    began.append(SeenVisit("door/?", "door", 990.0, 999.0, None, shown))  # perhaps the one who is erased
+    if not is_followed:
+        assert all(map(visits.offer, began))
+        assert visits.waiting("Ada") == 1
+    visits.rename("Bob", "Zoe")
+    clock[0] = 1001.0
+    visits.rename("Zoe", "Mia")
+    visits.erase("Ada", np.zeros((0, 2), np.float32))
+    assert visits.waiting("Ada") == visits.waiting("Bob") == 0
+    if is_followed:
+        assert all(map(visits.offer, began))  # True, so that the picture is not held until there is room
+    clock[0] = 1010.0
+    assert visits.offer(SeenVisit("door/new", "door", 1005.0, 1009.0, "Ada", None))  # another one of the name
+    visits.start()
+    visits.close()
+    file = VisitFile(tmp_path / VISITS_FILE)
+    # nobody knows a "Gus" any more: another process erased him
+    assert {(each.id, each.subject) for each in file.find()} == {("door/Bob", "Mia"), ("door/Eve", "Eve"), ("door/new", "Ada")}
+    file.close()
 
 
 def visit(id_: str, subject: str | None, at: float, vector=(1.0, 0.0), quality: float = 0.5, camera: str = "door") -> KeptVisit:

@@ -226,6 +226,7 @@ class Service:
             self.matcher,
             rules,
             self.vault,
+            self._is_enrolled,
         )
         #: Batches of photos that are worked off in the background.
         self.jobs = KeptJobs(

@@ -465,18 +465,13 @@ class VisitsHolding:
             yield as_json("visits.json", shown, "visits")
 
     def rename(self, old: str, new: str) -> None:
-        if self._visits.exists:
-            self._visits.file.rename(self._prefix + old, self._prefix + new)
+        self._visits.rename(self._prefix + old, self._prefix + new)
 
     def erase(self, whose: Whose) -> None:
-        if self._visits.exists:
-            self._visits.file.leave_out_broken()  # which nobody can tell whose it is
-        found = self._visits.about(self._prefix + whose.name, whose.templates)
-        if found:
-            self._visits.file.erase(each.number for each in found)
+        self._visits.erase(self._prefix + whose.name, whose.templates)
 
     def verify(self, whose: Whose) -> dict[str, int]:
-        return {"visits": self.find(whose)}
+        return {"visits": self.find(whose) + self._visits.waiting(self._prefix + whose.name)}
 
 
 class ArchiveHolding:

@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -29,6 +30,8 @@ from recognizer.strangers.inbox import LONG_SIDE
 QUEUED = 32
 _HOUSEKEEPING = 600.0
 _QUALITY, _DAY = 90, 86_400.0
+#: Seconds that an erasure waits for the visit that is being examined.
+_EXAMINED_SECONDS = 10.0
 
 
 class KeptVisits:
@@ -47,6 +50,10 @@ class KeptVisits:
     rules : EnrolmentRules
         Limits for pictures.
     vault : Vault, optional
+    enrolled : callable
+        Whether a name is enrolled; visits of others, whom another process erased, are not stored.
+    now : callable
+        Seconds since 1970.
     """
 
     def __init__(
@@ -58,7 +65,12 @@ class KeptVisits:
         matcher: Matcher,
         rules: EnrolmentRules,
         vault: Vault | None,
+        enrolled: Callable[[str], bool] = lambda name: True,
+        now: Callable[[], float] = time.time,
     ):
+        self._enrolled, self._now = enrolled, now
+        self._changed: dict[str, tuple[float, str | None]] = {}  # by name: when it was erased or changed, and the new one
+        self._erased = 0.0  # when somebody was last erased
         self._path, self.kept, self._days, self._vault = state / VISITS_FILE, kept, days, vault
         self._engine, self._matcher, self._rules = engine, matcher, rules
         self._lock = threading.Lock()
@@ -112,7 +124,8 @@ class KeptVisits:
 
     def offer(self, visit: SeenVisit) -> bool:
         """Queue a visit without waiting; returns whether there was room."""
-        return self._queue.offer(visit)
+        current = self._current(visit)
+        return current is None or self._queue.offer(current)
 
     def _tidy(self) -> None:
         if time.monotonic() >= self._tidy_at:
@@ -121,7 +134,10 @@ class KeptVisits:
 
     def take(self, visit: SeenVisit) -> None:
         """Examine and store a visit. One of an unknown person whose picture cannot be compared is not stored."""
-        jpeg, vector = None, None
+        current = self._current(visit)
+        if current is None or (current.subject is not None and not self._enrolled(current.subject)):
+            return
+        visit, jpeg, vector = current, None, None
         if visit.shot is not None:
             jpeg = images.encode_jpeg(images.resize(visit.shot.pixels, LONG_SIDE), quality=_QUALITY)
             with contextlib.suppress(ImageError, FaceError):
@@ -257,6 +273,45 @@ class KeptVisits:
         limit = self._matcher.threshold_now(max(1, len(templates)))
         near = _nearest(templates, [each for each in nameless if each.vector is not None])
         return [*named, *(each for each in nameless if near.get(each.number, np.inf) <= limit)]
+
+    def rename(self, old: str, new: str) -> None:
+        """Give somebody another name, also in visits that are not over or wait."""
+        self._note_changed(old, new)
+        if self.exists:
+            self.file.rename(old, new)
+
+    def erase(self, subject: str, templates: np.ndarray) -> None:
+        """Erase somebody's visits, and what is damaged; of those that are not over or wait, nothing is stored."""
+        self._note_changed(subject, None)
+        if self.exists:
+            self.file.leave_out_broken()  # which nobody can tell whose it is
+        found = self.about(subject, templates)
+        if found:
+            self.file.erase(each.number for each in found)
+
+    def waiting(self, subject: str) -> int:
+        """How many visits with a name wait to be examined."""
+        return sum(each.subject == subject for each in self._queue.waiting())
+
+    def _note_changed(self, name: str, to: str | None) -> None:
+        now = self._now()
+        with self._lock:
+            recent = {each: change for each, change in self._changed.items() if now - change[0] < _DAY}
+            self._changed = {**recent, name: (now, to)}
+            self._erased = now if to is None else self._erased
+        self._queue.change(self._current, _EXAMINED_SECONDS)
+
+    def _current(self, visit: SeenVisit) -> SeenVisit | None:
+        """A visit with the name that is valid now. None for that of somebody who was erased since it began, and for a picture
+        from before an erasure that shows nobody knows whom."""
+        name, since = visit.subject, visit.first
+        if name is None:
+            return None if visit.shot is not None and visit.shot.time < self._erased else visit
+        while (change := self._changed.get(name)) is not None and change[0] > since:
+            since, name = change
+            if name is None:
+                return None
+        return visit if name == visit.subject else replace(visit, subject=name)
 
 
 def _nearest(probes: np.ndarray, visits: Sequence[KeptVisit]) -> dict[int, float]:
