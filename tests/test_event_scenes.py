@@ -17,6 +17,7 @@ from recognizer.events.event_hub import Events
 from recognizer.events.event_log import EventLog
 from recognizer.photos import images
 from recognizer.service.event_service import KeptEvents
+from recognizer.video.camera_settings import parse_settings
 
 from .scenes import face, frame
 from .streams import wait_for
@@ -139,5 +140,22 @@ def test_the_whole_picture_is_stored_if_it_is_wanted(tmp_path, scenes):
         with pytest.raises(EventNotFound):
             events.scene(1)
         assert not list(Path(tmp_path).rglob("*-scene.jpg"))
+    finally:
+        events.close()
+
+
+@pytest.mark.slow
+def test_faces_outside_of_the_zones_are_not_on_the_picture(tmp_path):
+    settings = parse_settings({"zones": [{"points": [[0, 0], [0.3, 0], [0.3, 1], [0, 1]]}]})
+    events = Events(tmp_path / "events", STAYING, scenes=True)
+    try:
+        pixels = np.full((600, 1000, 3), 200, np.uint8)
+        ada, bob = face(1, "Ada", 100, size=100), face(2, "Bob", 700, size=100)  # Bob gives no event that an erasure could find
+        events(DOOR, settings.noted(frame(1, ada, bob, time=time.time(), pixels=pixels)))
+        wait_for(lambda: len(events.page()) >= 1)
+        assert events.page()[0]["scene_faces"] == 1
+        shown = images.decode(events.scene(1)).pixels
+        assert shown[50:150, 700:800].max() < 20 and shown[50:150, 100:200].min() > 180 and shown[400:].min() > 180
+        assert pixels.min() == 200  # others still use it
     finally:
         events.close()

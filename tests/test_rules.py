@@ -200,6 +200,12 @@ def test_somebody_who_is_erased_is_in_no_rule():
     assert without(make_rule("01", {"action": "mqtt", "topic": "home/Ada", "payload": "1"}), "Ada") is None
     switch = make_rule("01", {"action": "mqtt", "topic": "home/light", "payload": "ON"})
     assert without(switch, "ON") == switch
+    assert without(spoken, "") is spoken  # erasing one photo
+    for topic in ("home/ada_lovelace/set", "home/sensor_ada-lovelace", "ADA LOVELACE"):  # as machines write names
+        named = make_rule("01", {"action": "mqtt", "topic": topic, "payload": "1"})
+        assert without(named, "Ada Lovelace") is None and without(named, "Love") == without(named, "lace") == named
+    told = make_rule("01", {"action": "notify", "url": "ntfy://x", "message": "zoe\u0308 is back"})  # two characters for one
+    assert without(told, "Zo\u00eb").message is None and renamed(told, "Zo\u00eb", "Ada").message == "Ada is back"
 
 
 def test_somebody_who_is_renamed_is_renamed_in_rules():

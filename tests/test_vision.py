@@ -84,6 +84,16 @@ def test_a_camera_may_have_a_least_face_and_a_stranger_rate_of_its_own(people, o
     assert vision.decide(match.candidates, 1e-6).threshold == match.threshold
 
 
+def test_a_camera_with_a_stranger_rate_of_its_own_keeps_it_where_the_threshold_is_fixed(people, obama, monkeypatch):
+    vision, matcher = people.service.video.vision, people.service.matcher
+    faces = vision.detect(obama)
+    vectors, _ = vision.describe(obama, faces, vision.qualities(obama, faces))
+    monkeypatch.setattr(matcher, "_fixed", matcher.threshold_now())
+    monkeypatch.setattr(cohort, "lowerings", lambda apart, *_: np.full(len(apart), 0.1))
+    (fixed,), (own,) = vision.match(vectors), vision.match(vectors, 0.01)
+    assert own.threshold == matcher.threshold_at(0.01) and own.distance == pytest.approx(fixed.distance + 0.1)
+
+
 def test_a_picture_is_looked_at_once_whatever_is_in_it(people, monkeypatch):
     """A second, larger look at an empty room would cost four times as much for every picture."""
     sizes = []

@@ -38,6 +38,8 @@ log = logging.getLogger("recognizer.events")
 
 #: Long side of the picture of a scene, in pixels.
 SCENE_SIDE = 1280
+#: Pixels that are blackened around a face outside of the camera's zones, in sides of its box.
+_COVERED = 0.3
 #: Maximum number of queued results, each with its frame: 2.8 MB at 720p.
 QUEUED_RESULTS = 24
 QUEUED_STATES = 1000
@@ -511,7 +513,7 @@ class Events:
                 shown["thumbnail"] = thumbnail_url(told.told)
             picture = None if event.kind == "left" else _jpeg(event.picture)
             if self._scenes and result is not None and event.kind in ("appeared", "unknown"):
-                scene = scene or images.encode_jpeg(images.resize(result.frame.pixels, SCENE_SIDE), quality=80)
+                scene = scene or images.encode_jpeg(images.resize(_scene(result), SCENE_SIDE), quality=80)
                 shown["scene_faces"] = len(result.faces)
             self._show_present()  # receivers publish it with the event
             try:
@@ -537,6 +539,19 @@ class Events:
             shown |= {name: event[name] for name in ("since", "thumbnail", "box") if name in event}
             with suppress(StorageError):
                 self.log.append([shown])
+
+
+def _scene(result: FrameResult) -> np.ndarray:
+    """The whole picture, RGB uint8 (H, W, 3), without the faces that give no events: no erasure could find it by them."""
+    if not result.outside:
+        return result.frame.pixels
+    pixels = result.frame.pixels.copy()
+    for box in result.outside:
+        reach = _COVERED * max(box.width, box.height)
+        top, bottom = max(0, int(box.top - reach)), max(0, int(box.bottom + reach))
+        left, right = max(0, int(box.left - reach)), max(0, int(box.right + reach))
+        pixels[top:bottom, left:right] = 0
+    return pixels
 
 
 def _jpeg(picture: np.ndarray | None) -> bytes | None:

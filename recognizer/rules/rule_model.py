@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timedelta, tzinfo
@@ -296,7 +297,7 @@ def renamed(rule: Rule, old: str, new: str) -> Rule:
         names = (now if rule.prefix + each == old else each for each in rule.people)
         rule = replace(rule, people=tuple(dict.fromkeys(names)))
     if rule.message is not None and mentions(rule.message, was):
-        text = _word(was).sub(lambda _: now, rule.message)
+        text = _word(was).sub(lambda _: now, unicodedata.normalize("NFC", rule.message))
         rule = replace(rule, message=text if len(text) <= _LONGEST_TEXT else None)
     return rule
 
@@ -309,12 +310,13 @@ def is_about(rule: Rule, name: str) -> bool:
 
 
 def mentions(text: str | None, name: str) -> bool:
-    """Whether a text contains a name, as words of their own."""
-    return text is not None and _word(name).search(text) is not None
+    """Whether a text contains a name as words of their own, also as machines write it: ``ada_lovelace/home``."""
+    return text is not None and name != "" and _word(name).search(unicodedata.normalize("NFC", text)) is not None
 
 
 def _word(name: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
+    words = r"[\s_-]+".join(map(re.escape, unicodedata.normalize("NFC", name).split()))
+    return re.compile(rf"(?<![^\W_]){words}(?![^\W_])", re.IGNORECASE)
 
 
 def _sent(rule: Rule) -> Iterator[str]:

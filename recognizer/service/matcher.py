@@ -96,9 +96,10 @@ class Matcher:
             matches.append(match if verdict.comparable else matching.withheld(match))
         return matches
 
-    def lowerings(self, vectors: np.ndarray) -> list[float]:
-        """By how much the threshold of each embedding, float32 (n, dim), is lowered, see `cohort`; by 0 where it is fixed."""
-        if not len(vectors) or self._fixed is not None:
+    def lowerings(self, vectors: np.ndarray, stranger_rate: float | None = None) -> list[float]:
+        """By how much the threshold of each embedding, float32 (n, dim), is lowered, see `cohort`. By 0 where it is fixed,
+        unless it is the one of `threshold_at` for a stranger rate."""
+        if not len(vectors) or (self._fixed is not None and stranger_rate is None):
             return [0.0] * len(vectors)
         found = cohort.lowerings(self._gallery.cohort(vectors), *self._usual, self.one_to_one)
         return [float(each) for each in found]

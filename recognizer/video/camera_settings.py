@@ -121,7 +121,9 @@ class CameraSettings:
             return replace(result, faces=()) if result.faces else result
         if not self.zones or not result.faces:
             return result
-        return replace(result, faces=tuple(face for each in result.faces if (face := self._in_zones(each, result)) is not None))
+        found = [(each, self._in_zones(each, result)) for each in result.faces]
+        inside = tuple(face for _, face in found if face is not None)
+        return replace(result, faces=inside, outside=tuple(each.box for each, face in found if face is None))
 
     def _in_zones(self, face: TrackedFace, result: FrameResult) -> TrackedFace | None:
         x, y = face.box.centre

@@ -133,6 +133,8 @@ class FrameResult:
         Whether face detection has run since the beginning and since the last cut.
     still : bool
         Whether the picture shows what the one that was examined last shows, so that its faces are those of that one.
+    outside : tuple of Box
+        Faces on the picture that are not in `faces`, because they are in no zone of the camera.
     """
 
     frame: Frame
@@ -143,6 +145,7 @@ class FrameResult:
     timing_ms: dict[str, float] = field(default_factory=dict)
     searched: bool = True
     still: bool = False
+    outside: tuple[Box, ...] = ()
 
 
 class Vision(Protocol):

@@ -44,8 +44,8 @@ class EngineVision:
     reader : callable, optional
         Returns what reads attributes; it may have to be fetched first.
     lowerings : callable
-        By how much the threshold of each embedding is lowered, see `Matcher.lowerings`. Candidates' distances are raised by it
-        instead, since those of several pictures are combined.
+        By how much the threshold of each embedding is lowered, with a camera's own stranger rate or None; see
+        `Matcher.lowerings`. Candidates' distances are raised by it instead, since those of several pictures are combined.
     threshold_at : callable, optional
         The same for a stranger rate of a camera's own.
     forced : callable
@@ -61,7 +61,7 @@ class EngineVision:
         min_face: int | None = None,
         reader: Callable[[], AttributeReader] | None = None,
         forced: Callable[[str | None], bool] = lambda photo: False,
-        lowerings: Callable[[np.ndarray], Sequence[float]] = lambda vectors: [0.0] * len(vectors),
+        lowerings: Callable[[np.ndarray, float | None], Sequence[float]] = lambda vectors, rate: [0.0] * len(vectors),
         threshold_at: Callable[[float], float] | None = None,
     ):
         self._threshold_at = threshold_at
@@ -94,7 +94,7 @@ class EngineVision:
         ]
         limit = self._limit(stranger_rate)
         within = [i for i, candidates in enumerate(found) if candidates and candidates[0].distance <= limit]
-        for i, lowering in zip(within, self._lowerings(vectors[within]), strict=True):
+        for i, lowering in zip(within, self._lowerings(vectors[within], stranger_rate), strict=True):
             if lowering:
                 found[i] = [replace(each, distance=each.distance + lowering) for each in found[i]]
         return [self.decide(candidates, stranger_rate) for candidates in found]
