@@ -1,11 +1,12 @@
 """How far the networks are from what this processor can do: arithmetic, processor time, and share of the measured peak.
 
-    python benchmarks/limits.py [--quick] [--json FILE]
+    python benchmarks/limits.py [--data DIR] [--quick] [--json FILE]
 
 The peaks of one core are measured in the same run: a product of two matrices of float32 for arithmetic, a copy of an array that
 no cache holds for memory. Each network runs on one thread, on an input of the size that live video and photos give it; its
 multiplications and additions are counted from its graph. A network far below the peak has room; one near it becomes faster only
-by less arithmetic or smaller numbers. The steps on a picture are compared with a copy of its pixels.
+by less arithmetic or smaller numbers. The steps on a picture are compared with a copy of its pixels. At last, whole requests
+are divided into the libraries' own work (networks, decoding, scaling and cutting, dlib's points) and ours between them.
 """
 
 from __future__ import annotations
@@ -14,9 +15,13 @@ import os
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
+import io
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import report
@@ -120,8 +125,110 @@ def pictures(rate: float, rounds: int) -> list[dict]:
     return rows
 
 
+class PartTimes:
+    """The processor time that is spent within the libraries' own code, by kind of work. A context manager."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._before: list[tuple[Any, str, Any]] = []
+
+    def __enter__(self) -> PartTimes:
+        import cv2
+        import simplejpeg
+
+        from recognizer.engines import joined
+        from recognizer.engines.dlib import onnx as dlib_onnx
+
+        for owner, name, kind in (
+            (runtime.NetworkSession, "infer", "networks"),
+            (simplejpeg, "decode_jpeg", "decoding"),
+            (cv2, "resize", "resizing, chips"),
+            (cv2, "warpAffine", "resizing, chips"),
+            (joined, "shapes", "dlib's points"),
+            (dlib_onnx, "_cut", "resizing, chips"),
+        ):
+            inner = getattr(owner, name)
+            self._before.append((owner, name, inner))
+            setattr(owner, name, self._timed(inner, kind))
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for owner, name, inner in self._before:
+            setattr(owner, name, inner)
+
+    def _timed(self, inner: Callable[..., Any], kind: str) -> Callable[..., Any]:
+        def timed(*args: Any, **named: Any) -> Any:
+            begun = time.thread_time()
+            try:
+                return inner(*args, **named)
+            finally:
+                self.seconds[kind] = self.seconds.get(kind, 0.0) + time.thread_time() - begun
+
+        return timed
+
+
+def asked(data: bytes) -> Callable[[], object]:
+    """What posts a photo to our server, without a connection."""
+    import hug
+
+    import api
+
+    api.site.load()
+    app = hug.API(api.__name__).http.server()
+    head = {"REQUEST_METHOD": "POST", "PATH_INFO": "/recognize", "QUERY_STRING": "", "CONTENT_TYPE": "image/jpeg"}
+    head |= {"CONTENT_LENGTH": str(len(data)), "SERVER_NAME": "127.0.0.1", "SERVER_PORT": "80", "HTTP_HOST": "127.0.0.1"}
+    head |= {"REMOTE_ADDR": "127.0.0.1", "SERVER_PROTOCOL": "HTTP/1.1", "wsgi.url_scheme": "http", "wsgi.multithread": True}
+
+    def ask() -> object:
+        said: list[str] = []
+        reply = app({**head, "wsgi.input": io.BytesIO(data), "wsgi.errors": sys.stderr}, lambda status, *_: said.append(status))
+        body = b"".join(reply)
+        if not said[0].startswith("200"):
+            raise SystemExit(f"{said[0]}: {body.decode()}")
+        return body
+
+    return ask
+
+
+def requests(data: Path, rounds: int) -> list[dict]:
+    """What a photo costs from the request to the reply, and what of it is ours."""
+    rows = []
+    for name in ("obama-480p.jpg", "obama-1080p.jpg"):
+        photo = report.need(data, "people", name).read_bytes()
+        ask = asked(photo)
+        ask()
+        found = []
+        for _ in range(3 * rounds):
+            with PartTimes() as parts:
+                begun = time.process_time()
+                ask()
+                found.append((time.process_time() - begun, parts.seconds))
+        total, least_parts = sorted(found, key=lambda each: each[0])[len(found) // 2]
+        ours = total - sum(least_parts.values())
+        row: dict[str, Any] = {"photo": name, "cpu ms": 1000 * total}
+        row |= {kind: 1000 * seconds for kind, seconds in sorted(least_parts.items(), key=lambda each: -each[1])}
+        rows.append({**row, "ours": 1000 * ours, "ours, share": ours / total})
+    return rows
+
+
+def of_an_own_server(options) -> list[dict]:
+    """`requests`, with one person enrolled in a folder that is deleted afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        known = Path(folder, "known_faces", "obama")
+        known.mkdir(parents=True)
+        (known / "obama.jpg").write_bytes(report.need(options.data, "people", "obama2.jpg").read_bytes())
+        os.environ |= {"RECOGNIZER_KNOWN_FACES": str(known.parent), "RECOGNIZER_STATE_DIR": f"{folder}/state"}
+        os.environ |= {"RECOGNIZER_LOG_LEVEL": "warning"}
+        try:
+            return requests(options.data, 5 if options.quick else 30)
+        finally:
+            import api
+
+            api.site.close()
+
+
 def main() -> None:
-    options = report.parser(__doc__).parse_args()
+    options = report.parser(__doc__, data=True).parse_args()
     report.need_packages("onnx")
     rounds = 5 if options.quick else 30
     arithmetic, memory = peaks(rounds)
@@ -133,7 +240,9 @@ def main() -> None:
     report.table(nets, "Networks of the default engine, float32, one thread")
     steps = pictures(memory, rounds)
     report.table(steps, "A picture of 1080p")
-    report.save(options, peak_gflops=arithmetic, peak_gbs=memory, networks=nets, pictures=steps)
+    asked_for = of_an_own_server(options)
+    report.table(asked_for, "A request with a photo, one after the other: the libraries' own work, and the rest, which is ours")
+    report.save(options, requests=asked_for, peak_gflops=arithmetic, peak_gbs=memory, networks=nets, pictures=steps)
 
 
 if __name__ == "__main__":

@@ -104,13 +104,13 @@ def attribute_weights() -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def recipe(models_dir) -> dict:
     """What makes the quick engine of the tests that enrol."""
     return {"detector": "yunet", "embedder": "sface", "models_dir": models_dir}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def engine(recipe):
     from recognizer.engines import make_engine
 

@@ -8,18 +8,22 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class PlayedFrigate:
-    """Frigate's API, as far as it is asked: snapshots, and sub labels of events that it knows."""
+    """Frigate's API, as far as it is asked: its configuration, snapshots, and sub labels of events that it knows."""
 
     def __init__(self, snapshots: dict[str, bytes] | None = None):
         self.snapshots = snapshots or {}
         self.labels: list[tuple[str, dict]] = []
         self.asked: list[str] = []
         self.status = 200
+        self.config: object = {"cameras": {"door": {"detect": {"width": 1280, "height": 720}}}}
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
                 outer.asked.append(self.path)
+                if self.path == "/api/config":
+                    self._answer(json.dumps(outer.config).encode())
+                    return
                 event = self.path.split("/")[3]
                 self._answer(outer.snapshots.get(event, b"\xff\xd8\xff" + event.encode()))
 

@@ -189,14 +189,20 @@ def test_erasing_somebody_leaves_nothing_of_them_in_the_index(home):
     engine = held._rows("SELECT engine FROM photos")[0][0]
     theirs = {each.key: each.vector for id_ in held.named("Barack Obama") for each in held.faces_of(id_)}
     others = {each.key for each in held.all_faces(engine)} - set(theirs)
+    pictures_of = {key: b"\xff\xd8\xff" + os.urandom(5000) for key in (*theirs, *others)}
+    for key, jpeg in pictures_of.items():
+        held.put_thumbnail(key, jpeg)
+    decisions.name_person(held, held.named("Barack Obama")[0], "Barack Obama")  # which could be undone
     held.close()
     assert len(theirs) == 3
     home.json("people", "delete", "Barack Obama", "--yes")
     held = ArchiveFile(home.state / ARCHIVE_FILE)
     assert {each.key for each in held.all_faces(engine)} == others and not held.mentions("Barack Obama")
     held.close()
-    data = b"".join(file.read_bytes() for file in home.state.glob("photos.sqlite*"))
+    data = b"".join(file.read_bytes() for file in home.state.rglob("*") if file.is_file())
     assert b"Barack Obama" not in data and not any(vector.tobytes() in data for vector in theirs.values())
+    there = {key for key, jpeg in pictures_of.items() if jpeg[3:40] in data or jpeg[-40:] in data}
+    assert there == others  # no thumbnail of theirs is left, not even in what the file does not use any more
     assert home.json("archive", "update")["update"]["processed"] == 0  # the photos are known, and are not read again
     assert home.json("archive", "list")["status"]["faces"] == len(others)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import struct
 import threading
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from recognizer.archive.archive_file import ARCHIVE_FILE, ArchiveFile
 from recognizer.archive.photo_faces import PhotoFace
 from recognizer.archive.updating import ArchiveUpdate
 from recognizer.archive.video_scenes import VideoFace, scenes, with_faces
+from recognizer.archive.video_time import recorded_time
 from recognizer.core.errors import BrokenVideo, DecoderUnavailable, PhotoNotFound
 from recognizer.core.types import Box
 from recognizer.photos import images
@@ -119,6 +122,32 @@ def test_a_person_is_kept_once_in_a_take_with_the_best_picture():
     assert len(two) == 2  # two faces of one frame are two people, however alike
 
 
+def box(kind: bytes, content: bytes, *, large: bool = False) -> bytes:
+    if large:
+        return struct.pack(">I4sQ", 1, kind, 16 + len(content)) + content
+    return struct.pack(">I4s", 8 + len(content), kind) + content
+
+
+def test_the_time_of_a_recording_is_read_from_its_file(tmp_path):
+    path, at = tmp_path / "a.mp4", 1_600_000_000
+    short = box(b"mvhd", struct.pack(">II", 0, at + 2_082_844_800) + bytes(80))
+    long = box(b"mvhd", struct.pack(">IQ", 1 << 24, at + 2_082_844_800) + bytes(80))
+    start = box(b"ftyp", b"mp42") + box(b"mdat", bytes(1000), large=True)
+    for content, expected in (
+        (start + box(b"moov", box(b"free", b"") + short), at),
+        (start + box(b"moov", long), at),
+        (start + struct.pack(">I4s", 0, b"moov") + short, at),
+        (start + box(b"moov", box(b"mvhd", bytes(80))), None),  # 1904: the clock was never set
+        (start + box(b"moov", b""), None),
+        (start + box(b"moov", short)[:20], None),
+        (start + struct.pack(">I4s", 3, b"odd "), None),
+        (b"RIFF....AVI LIST", None),
+        (b"", None),
+    ):
+        path.write_bytes(content)
+        assert recorded_time(path) == expected, content[-40:]
+
+
 @pytest.fixture
 def home(tmp_path, models_dir, photos) -> Home:
     made = Home(tmp_path, models_dir)
@@ -181,7 +210,9 @@ def test_people_are_found_in_videos_with_the_time(home, monkeypatch):
     assert left == [(1 - key.number,)] and kept == (0,)
     home.environ["RECOGNIZER_ARCHIVE_VIDEO_MINUTES"] = "0"
     film(home.album / "later.mp4", [(pictures.nobody(), 1)])
-    assert home.json("archive", "update")["update"]["found"] == 2  # no new video is read
+    os.utime(home.album / "broken.mov")
+    none = home.json("archive", "update")["update"]
+    assert (none["found"], none["read"], none["other_files"]) == (2, 0, 1)  # no video is read, and what is known stays
 
 
 @pytest.mark.slow

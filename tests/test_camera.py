@@ -200,6 +200,29 @@ def test_asyncio_gets_frames_and_the_loop_is_never_kept_waiting(cameras):
     assert got == sorted(set(got))
 
 
+def test_frames_that_are_left_out_are_not_decoded_and_are_no_loss(cameras, monkeypatch):
+    decoded = []
+    taken = camera_module.ShotPixels.of
+    monkeypatch.setattr(camera_module.ShotPixels, "of", lambda pixels, shot: decoded.append(shot) or taken(pixels, shot))
+    camera = cameras("test:64x64@60")
+
+    async def main():
+        camera.start()
+        after, got, idle = (await camera.next(-1)).number, [], 0
+        dropped, before, read = camera.counts["dropped"], len(decoded), camera.counts["read"]
+        while len(got) < 10:
+            idle += camera.counts["read"] - read  # while nobody waited, as on a busy machine
+            after = (await camera.next(after + 3)).number
+            read = camera.counts["read"]
+            got.append(after)
+        return got, camera.counts["dropped"] - dropped, len(decoded) - before, idle
+
+    got, dropped, count, idle = ends(asyncio.run, main())
+    assert all(later - earlier >= 4 for earlier, later in zip(got, got[1:], strict=False))
+    assert count <= len(got) + dropped + 2, "decoded that nobody wanted"
+    assert dropped <= got[-1] - got[0] - 4 * (len(got) - 1) + idle + 2, "counted what nobody wanted"
+
+
 def test_one_loop_follows_several_cameras_and_a_cancelled_wait_leaves_nothing(cameras):
     several = [cameras(f"test:64x64@{rate}") for rate in (40, 60)]
 

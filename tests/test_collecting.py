@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import weakref
+from contextvars import copy_context
 
 import pytest
 
@@ -48,3 +51,40 @@ def test_a_collector_that_was_off_stays_off():
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_commands_build_the_service_without_collecting_and_freeze_in_their_own_process_only(monkeypatch):
+    import click
+
+    from recognizer import service
+    from recognizer.commands import common
+    from recognizer.core import logs
+
+    found = []
+
+    class Made:
+        def close(self) -> None:
+            found.append((gc.isenabled(), gc.get_freeze_count() > 0))
+
+    def make(settings, progress):
+        found.append((gc.isenabled(), False))
+        return Made()
+
+    def run() -> None:
+        with click.Context(click.Command("anything")), common.service(started=False):
+            pass
+
+    monkeypatch.setattr(service, "make_service", make)
+    monkeypatch.setattr(logs, "configure", lambda *how: None)
+    for own in (False, True):
+        monkeypatch.setattr(common.CommandState, "own_process", own)
+        copy_context().run(run)
+    assert found == [(False, False), (True, False), (False, False), (True, True)]
+
+
+def test_what_names_a_photo_loads_nothing_of_cameras_events_and_urls():
+    code = "import sys, recognizer.cli, recognizer.people, recognizer.service, recognizer.http.replies; print(*sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    later = {"recognizer.video.sources.cameras", "recognizer.events.event_hub", "recognizer.events.mqtt", "asyncio"}
+    later |= {"recognizer.fetching.fetcher", "http.client", "ssl", "cv2", "onnxruntime", "dlib", "PIL", "hug"}
+    assert "recognizer.service" in found and not later & set(found)

@@ -329,6 +329,7 @@ def test_an_erasure_is_true_and_takes_what_was_set_aside(service, settings, kind
 
 
 @pytest.mark.slow
+@pytest.mark.file_times
 def test_health_says_which_files_were_damaged_and_what_was_set_aside_expires(service, settings):
     places = reseal.Places(settings.known_faces, settings.state_dir, settings.groups_dir)
     for number, name in enumerate(sorted(STORES)):

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 from recognizer.core.errors import BrokenImage, SettingsError
@@ -13,10 +14,11 @@ from recognizer.core.settings import Settings
 from recognizer.events.appearances import EventRules
 from recognizer.events.double_take_topics import LookedAt, NamedFace, messages, result, sensors, topic_part
 from recognizer.events.event_hub import Events
-from recognizer.events.frigate import MOST_LOOKS, Frigate, FrigateApi, FrigateOptions, inside, read_report
+from recognizer.events.frigate import MOST_LOOKS, Frigate, FrigateApi, FrigateOptions, read_report
 from recognizer.events.mqtt import Mqtt, MqttOptions
 from recognizer.events.mqtt_broker import Broker as Where
 from recognizer.fetching.fetcher import Fetcher
+from recognizer.photos import images
 from recognizer.service.delivering import frigate_api
 
 from .brokers import MISSING, MOSQUITTO, Broker, Listener
@@ -85,6 +87,7 @@ def test_sensors_of_home_assistant():
     made = sensors("ha", ["Ada Lovelace"], ["door"], "recognizer/status")
     ada = made["ha/sensor/double-take/ada-lovelace/config"]
     assert ada["unique_id"] == ada["object_id"] == "double_take_ada_lovelace" and ada["expire_after"] == 600
+    assert ada["default_entity_id"] == "sensor.double_take_ada_lovelace"
     assert (
         ada["state_topic"] == "ha/sensor/double-take/ada-lovelace/state" and ada["value_template"] == "{{ value_json.camera }}"
     )
@@ -135,9 +138,11 @@ def test_who_appears_is_published_and_no_name_is_retained(hub, broker):
     wait_for(lambda: listener.held()["double-take/cameras/door/person"] == b"1")
     mqtt.tell([STRANGER], LookedAt("x", "manual", "2026-11-30T00:00:00.000Z", "manual"))
     wait_for(lambda: listener.of("double-take/matches/unknown"))
+    before = len(listener.of("recognizer/status"))
     people.remove("Ada")
     hub.erase("Ada")
     wait_for(lambda: "homeassistant/sensor/double-take/ada/config" not in listener.held())
+    wait_for(lambda: len(listener.of("recognizer/status")) > before)  # the last of what is published again
     late = Listener(broker, "double-take/#", "homeassistant/sensor/double-take/#")
     wait_for(lambda: {"double-take/available", "double-take/cameras/door/person"} <= set(late.held()))
     assert set(late.held()) == {"double-take/available", "double-take/cameras/door/person"}
@@ -227,9 +232,10 @@ def test_events_of_frigate_get_sub_labels(hub, broker, frigate):
 
 def test_only_reports_about_people_with_a_snapshot_are_read():
     assert read_report(json.dumps(report()).encode())["after"]["camera"] == "door"
+    assert read_report(json.dumps(report(has_snapshot=False)).encode())  # none is kept, but there is one now
     for wrong in (
         report(label="car"),
-        report(has_snapshot=False),
+        report(kind="end", has_snapshot=False),
         report(false_positive=True),
         report(kind="other"),
         report(id=""),
@@ -242,12 +248,36 @@ def test_only_reports_about_people_with_a_snapshot_are_read():
     assert read_report(b"\xff") is None and read_report(b"[" * 100_000) is None
 
 
-def test_whose_face_it_is():
-    found = [ADA, STRANGER]
-    assert inside(found, report()["after"]) == found
-    assert inside(found, report(snapshot={"box": [390, 40, 500, 500]})["after"]) == [STRANGER]
+def picture(width: int, height: int) -> bytes:
+    return images.encode_jpeg(np.zeros((height, width, 3), np.uint8))
+
+
+def test_whose_face_it_is(frigate):
+    api, found = FrigateApi(frigate.url, Fetcher(allow=["127.0.0.1"])), [ADA, STRANGER]
+    whole = picture(1280, 720)
+
+    def whose(photo: bytes, *box: float) -> list[NamedFace]:
+        return api.of_person(found, report(snapshot={"box": list(box)})["after"], photo)
+
+    assert api.of_person(found, report()["after"], whole) == found
     for odd in ({"box": [1, 2]}, {"box": "x"}, {"box": [1, 2, 3, None]}, None, []):
-        assert inside(found, report(snapshot=odd)["after"]) == found
+        assert api.of_person(found, report(snapshot=odd)["after"], whole) == found
+    assert whose(whole, 390, 40, 500, 500) == whose(b"no photo", 390, 40, 500, 500) == [STRANGER]
+    assert whose(whole, 90, 40, 220, 600) == [ADA] and whose(whole, 700, 40, 800, 600) == []
+    # as high as the camera's settings say: the box is still about the whole frame
+    assert whose(picture(640, 360), 780, 80, 1000, 700) == [STRANGER] == whose(picture(641, 360), 780, 80, 1000, 700)
+    # cut to the person, who is the largest on it
+    assert whose(picture(480, 480), 780, 80, 1000, 700) == [ADA]
+    assert frigate.asked.count("/api/config") == 1
+
+
+@pytest.mark.parametrize("config", [{}, {"cameras": {"yard": {}, "door": {"detect": {"width": "x"}}}}, {"cameras": 7}, [], 0])
+def test_whose_face_it_is_where_frigate_does_not_tell_its_sizes(frigate, config):
+    frigate.config = config
+    api, found = FrigateApi(frigate.url, Fetcher(allow=["127.0.0.1"])), [ADA, STRANGER]
+    beside = report(snapshot={"box": [390, 40, 500, 500]})["after"]
+    assert api.of_person(found, beside, picture(1280, 720)) == [STRANGER]
+    assert api.of_person(found, beside, picture(480, 270)) == [ADA]  # the box is not on it
 
 
 def test_long_sub_labels_are_cut_at_a_name(frigate):

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from recognizer.engines import make_engine
 from recognizer.enrolment.cache import Encoding, photo_id
 from recognizer.enrolment.duplicates import PictureGroups, same_picture
 from recognizer.enrolment.examination import EnrolmentRules, examine
@@ -114,6 +115,11 @@ def test_one_after_the_other_or_all_at_once_is_the_same():
 @pytest.fixture(scope="module")
 def recipe(models_dir) -> dict:
     return {"detector": "yunet", "embedder": "dlib+sface", "models_dir": models_dir}
+
+
+@pytest.fixture(scope="module")
+def engine(recipe):
+    return make_engine(**recipe)
 
 
 @pytest.fixture(scope="module")

@@ -238,6 +238,22 @@ def test_a_repair_that_the_disk_refuses_is_tried_again_by_the_next_call(path):
         cache.photos()
 
 
+def test_a_file_that_another_process_made_anew_is_opened(path):
+    one = EncodingsCache(path)
+    one.remember_files([("s/p.jpg", STAMP, "p")])
+    before = one.version()
+    for suffix in ("", "-wal", "-shm"):  # what a repair does
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
+    other = EncodingsCache(path)
+    other.remember_files([("s/q.jpg", STAMP, "q")])
+    assert one.version() != before
+    assert set(one.files()) == {"s/q.jpg"}
+    one.remember_files([("s/r.jpg", STAMP, "r")])
+    assert set(other.files()) == {"s/q.jpg", "s/r.jpg"}
+    one.close()
+    other.close()
+
+
 def test_the_version_tells_what_other_connections_changed(path):
     one, other = EncodingsCache(path), EncodingsCache(path)
     before = one.version()

@@ -30,7 +30,7 @@ def test_every_file_of_the_folder_is_served_with_its_type(pages):
     for name in names - {"index.html", "docs.html"}:
         reply = pages.asset(pages.version, name, {})
         assert reply.status == 200 and reply.headers["Content-Type"] == TYPES[name[name.rindex(".") :]]
-        assert reply.body == (FOLDER / name).read_bytes()
+        assert reply.body == (FOLDER / name).read_bytes().replace(b"@version@", pages.version.encode())
 
 
 def test_the_page_weighs_little(pages):
@@ -78,6 +78,15 @@ def test_the_manifest_leads_to_the_page_and_names_icons_of_their_sizes(pages):
         assert icon["type"] == TYPES[icon["src"][icon["src"].rindex(".") :]]
         if icon["sizes"] != "any":
             assert "x".join(map(str, Image.open(io.BytesIO(data)).size)) == icon["sizes"]
+
+
+def test_the_worker_may_answer_for_the_page_and_ask_this_server_only(pages):
+    worker = pages.asset(pages.version, "service-worker.js", {})
+    base = f"https://example.org/faces/web/{pages.version}/service-worker.js"
+    assert urljoin(base, worker.headers["Service-Worker-Allowed"]) == "https://example.org/faces/"
+    assert worker.headers["Content-Security-Policy"] == "default-src 'none'; connect-src 'self'"
+    assert f"{pages.version}`".encode() in worker.body and b"@version@" not in worker.body
+    assert "Service-Worker-Allowed" not in pages.asset(pages.version, "app.js", {}).headers
 
 
 def test_compressed_for_who_can_read_it(pages):

@@ -304,6 +304,41 @@ def test_while_faces_are_in_sight_a_quick_camera_is_examined_fifteen_times_a_sec
         assert result.faces[0].box.centre[0] == pytest.approx(40 + result.frame.number, abs=4)
 
 
+def test_while_a_face_is_followed_and_nobody_watches_only_what_is_examined_is_taken():
+    """Somebody comes after two seconds, and goes after five."""
+
+    def coming():
+        return Vision([Actor(ADA, lambda n: (40 + n, 90, 60) if 60 <= n < 150 else None)], {"ada": ADA})
+
+    watched, unwatched = coming(), coming()
+    every = run(Camera(600, rate=30), watched)
+    some = run(Camera(600, rate=30), unwatched, wants=lambda: Wants(every_picture=False))
+    assert [result.frame.number for result in every] == list(range(600))
+    numbers = [result.frame.number for result in some]
+    assert numbers[:60] == list(range(60)) and numbers[-100:] == list(range(500, 600)), "without a face, every picture is taken"
+    between = [number for number in numbers if 70 <= number < 150]
+    assert set(np.diff(between)) == {2}
+    assert not any(result.dropped for result in some)
+    assert abs(unwatched.calls["detect"] - watched.calls["detect"]) <= 10
+    for results in (every, some):
+        assert story(results) == ["appeared ada", "left ada"]
+        assert next(result.frame.number for result in results if result.faces) == 60
+    for result in some[40:]:
+        for face in result.faces if result.frame.number in between else ():
+            assert face.box.centre[0] == pytest.approx(40 + result.frame.number, abs=4)
+
+
+def test_where_somebody_watches_from_then_on_every_picture_is_taken():
+    vision, taken = Vision([Actor(ADA, lambda n: (40 + n, 90, 60))], {"ada": ADA}), []
+
+    def wants() -> Wants:
+        taken.append(0)
+        return Wants(every_picture=len(taken) > 200)
+
+    numbers = [result.frame.number for result in run(Camera(240, rate=30), vision, wants=wants)]
+    assert 2 in np.diff(numbers[:80]) and set(np.diff(numbers[-40:])) == {1}
+
+
 def test_a_person_who_went_is_not_shown_once_a_pass_has_missed_them():
     vision = Vision([Actor(ADA, lambda n: (80, 90, 60) if n < 240 else None)], {"ada": ADA}, slow=takes(1.0))
     results = run(Camera(600, rate=12), vision)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import stat
 import time
+import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from recognizer.backup import reseal
 from recognizer.core.errors import (
     ActionFailed,
     ActionOff,
@@ -26,6 +30,7 @@ from recognizer.core.errors import (
 from recognizer.core.settings import Settings
 from recognizer.core.vault import Vault, new_key
 from recognizer.events.appearances import iso
+from recognizer.events.event_hub import Events
 from recognizer.events.event_log import EventLog
 from recognizer.events.mqtt_broker import Broker as BrokerAddress
 from recognizer.fetching.fetcher import Fetcher
@@ -234,6 +239,22 @@ def test_a_damaged_file_is_reported_and_not_overwritten(tmp_path):
     with pytest.raises(StorageError, match=r"rules\.json is damaged"):
         RuleFile(file).add(lambda id_: make_rule(id_, HOOK))
     assert "nobody" in file.read_text()
+    RuleFile(file).erase("Ada")  # whom it may name
+    assert RuleFile(file).all() == []
+
+
+def test_rules_are_encrypted_with_a_new_key_and_are_in_backups(service):  # noqa: F811
+    made = service.rules.add(HOOK).rule
+    with service.backup() as file, zipfile.ZipFile(file) as backup:
+        paths = {each["path"] for each in json.loads(backup.read("manifest.json"))["members"]}
+    assert {"state/rules.json", f"state/events/rule-{made.id}.cursor"} <= paths
+    service.close()
+    settings, vault = service.settings, Vault([new_key()])
+    reseal.reseal(reseal.Places(settings.known_faces, settings.state_dir), None, vault)
+    file = settings.state_dir / "rules.json"
+    assert b"hidden" not in file.read_bytes() and RuleFile(file, vault).all() == [made]
+    reseal.reseal(reseal.Places(settings.known_faces, settings.state_dir), vault, None)
+    assert RuleFile(file).all() == [made]
 
 
 def test_there_is_a_maximum(tmp_path, monkeypatch):
@@ -433,7 +454,7 @@ def test_a_switch_is_on_for_a_time_also_when_the_server_stops_meanwhile(log, fol
         first = follow(made, doing(address), now=lambda: now[0])
         put(log, "Ada")
         wait_for(lambda: first.counts["delivered"] == 1)
-        assert listener.of("home/light/set") == [b"ON"]
+        wait_for(lambda: listener.of("home/light/set") == [b"ON"])
         first.stop()
         now[0] += 61
         second = follow(made, doing(address), now=lambda: now[0])
@@ -537,3 +558,53 @@ def test_another_process_follows_what_this_one_changes(service, receiver):  # no
     other.remove(made.rule.id)
     folder = service.settings.state_dir / "events"
     wait_for(lambda: not list(folder.glob("rule-*")))
+
+
+@pytest.mark.slow
+def test_the_process_that_takes_over_the_events_takes_over_the_rules(tmp_path, receiver):
+    first, second = Events(tmp_path / "events"), Events(tmp_path / "events")
+    one, other = (RuleDelivery(hub.log, to(receiver, apart_minutes=0.0), doing()) for hub in (first, second))
+    first.add_sink(one)
+    second.add_sink(other)
+    assert one.started and not other.started
+    first.log.append([event(subject="Ada")])
+    wait_for(lambda: one.counts["delivered"] == 1)
+    first.close()
+    wait_for(lambda: other.started)  # by itself
+    second.log.append([event(subject="Bob")])
+    wait_for(lambda: other.counts["delivered"] == 1)
+    assert [each["event"]["subject"] for each in bodies(receiver)] == ["Ada", "Bob"]
+    second.remove_sink(other)
+    other.end()
+    second.log.append([event(subject="Cleo")])
+    assert second.sinks == [] and not list((tmp_path / "events").glob("rule-*"))
+    second.close()
+
+
+@pytest.mark.slow
+def test_the_picture_of_somebody_who_left_is_that_of_when_they_came(log, receiver, follow):
+    made = make_rule("01", {"url": f"json://127.0.0.1:{receiver.port}/", "kind": "leaves", "sure": "sure", "picture": True})
+    followed = follow(made)
+    came = log.append([event(false_match_rate=1e-7)], [b"\xff\xd8 a picture"])
+    log.append([event(kind="left", false_match_rate=None, appearance=came)])
+    wait_for(lambda: followed.counts["delivered"] == 1, 60)
+    [body] = bodies(receiver)
+    assert base64.b64decode(body["attachments"][0]["base64"]) == b"\xff\xd8 a picture"
+
+
+def test_nothing_else_is_waited_for_while_the_file_is_locked(service, tmp_path):  # noqa: F811
+    """Erasures hold the lock of all changes and wait for the file: whoever locked the file must not wait for that lock."""
+    with ThreadPoolExecutor(1) as other:
+
+        def groups():
+            other.submit(rules.file.all).result(10)  # fails if this thread holds the file
+            return service.groups
+
+        def actions():
+            other.submit(rules.file.all).result(10)
+            return doing()
+
+        rules = KeptRules(tmp_path / "other", service.events, actions, dict, groups, service.audit)
+        made = rules.add({**HOOK, "who": "group", "group": "default"})
+        assert rules.change(made.rule.id, {"who": "known", "days": ("mon",)}).rule.days == ("mon",)
+        assert rules.change(made.rule.id, {"who": "group"}).rule.group == "default"

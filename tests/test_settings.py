@@ -221,7 +221,7 @@ def test_settings_may_stand_in_a_toml_file(config, toml, name, value):
         ('cors = ["*"]', "expected an origin"),
         ('rate_key = "5 a day"', "expected a number per second"),
         ('admin_key = "short-and-secret"', "admin_key in recognizer.toml: its value is not valid"),
-        ('tls_key = "x.pem"', "expected tls_certificate to be set as well"),
+        ('tls_key = "x.pem"', "tls_certificate must be set as well"),
     ],
 )
 def test_a_toml_file_that_cannot_be_used(config, toml, message):

@@ -162,6 +162,7 @@ def test_every_file_that_a_life_writes_is_of_a_known_kind(service, faces, tmp_pa
         happened(service, event(subject="Ada"), event(subject="Bob"))
         service.strangers.people.all()
         service.subjects.set_consent("Ada", "signed", "2090-01-01")
+        service.rules.add({"action": "webhook", "url": "https://example.org/", "who": "people", "people": ("Ada", "Bob")})
         service.groups.add("staff").subjects.enrol("Ada", faces["obama"])
         service.groups.get("staff").subjects.rename("Ada", "Ada L")
         service.groups.get("staff").subjects.delete("Ada L")

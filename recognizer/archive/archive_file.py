@@ -144,7 +144,8 @@ class ArchivePhoto:
     taken : float or None
         Seconds since 1970, on the camera's clock as if that showed UTC.
     clock : str or None
-        Where `taken` comes from: ``camera``, or ``file`` for the file's time.
+        Where `taken` comes from: ``camera``; ``video`` for the time in a video, which is in UTC and is shown on this machine's
+        clock; or ``file`` for the file's time.
     faces : int
     problem, message : str or None
         Why the photo cannot be used: an error's code and text.

@@ -33,6 +33,7 @@ from recognizer.archive.archive_file import (
 from recognizer.archive.photo_faces import find_faces
 from recognizer.archive.photo_index import TEMPORARY, FaceKey, files_below, is_photo
 from recognizer.archive.video_scenes import find_video_faces, is_video, video_id
+from recognizer.archive.video_time import recorded_time
 from recognizer.core.disk import disk_reason
 from recognizer.core.errors import ImageError, InUse, RecognizerError
 from recognizer.core.files import is_special
@@ -260,11 +261,12 @@ class ArchiveUpdate:
         for path in files_below(root, lambda path, _: unreadable.append(os.path.relpath(path, root) + os.sep)):
             name = os.path.relpath(path, root)
             before = known.get(stored_path(name))
+            skipped = is_video(path) and not self._video_seconds
             try:
                 if is_special(path):
                     continue
                 stamp = FileStamp.of(path.stat())
-                if before is None and not (self._video_seconds and is_video(path)) and not is_photo(path):
+                if before is None and (skipped or not (is_video(path) or is_photo(path))):
                     self._report.other_files += 1
                     continue
             except OSError:
@@ -273,7 +275,7 @@ class ArchiveUpdate:
                 continue
             seen.add(stored_path(name))
             again = before is None or before.stamp != stamp or before.problem in TEMPORARY or before.photo in outdated
-            if again:
+            if again and not skipped:
                 wanted.append(_Found(folder, name, stamp))
         self._report.found += len(seen)
         vanished = [name for name in known if name not in seen and not any(map(name.startswith, unreadable))]
@@ -347,7 +349,8 @@ class ArchiveUpdate:
                 ended=self._ended,
                 going_on=going_on,
             )
-            taken = _local(found.file.stat().st_mtime)
+            recorded = recorded_time(found.file)
+            taken = _local(found.file.stat().st_mtime if recorded is None else recorded)
         except OSError:
             problem, message = "unreadable", "the file cannot be read"
         except RecognizerError as error:
@@ -361,7 +364,7 @@ class ArchiveUpdate:
                 shown.width,
                 shown.height,
                 taken,
-                "file",
+                "file" if recorded is None else "video",
                 len(shown.faces),
                 seconds=shown.seconds,
             )

@@ -235,7 +235,7 @@ class AuditLog:
                 try:
                     held.enter_context(FairLock(self.folder / "audit.lock").hold(_LOCK_TIMEOUT))
                 except TimeoutError:
-                    raise StorageError("the audit log cannot be written: another process holds its lock") from None
+                    raise StorageError("the audit log cannot be written: another process has it locked") from None
                 yield
 
     def _append_with_names(self, action: str, subject: str | None, details: dict[str, Any], names: dict[str, str]) -> AuditLine:
@@ -358,7 +358,7 @@ class AuditLog:
             data = (self.folder / "names.json").read_bytes()
             names = json.loads(data if self._vault is None else self._vault.open_or_plain(data, NAMES))
             if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
-                raise ValueError("not names by id")
+                raise ValueError("expected names by their ids")
             return names
         except FileNotFoundError:
             return {}

@@ -57,7 +57,7 @@ class FairLock:
         try:
             self._acquire(time.monotonic() + patience)
         except Timeout:
-            raise TimeoutError(f"{self._file.lock_file} is held by others") from None
+            raise TimeoutError(f"{self._file.lock_file} is locked by another process") from None
         try:
             yield
         finally:

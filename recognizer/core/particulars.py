@@ -136,5 +136,5 @@ def parsed_tags(given: str | Iterable[str]) -> tuple[str, ...]:
         raise InvalidParameter(f"tags: expected at most {MAX_TAGS}, got {len(tags)}")
     for tag in tags:
         if len(tag) > MAX_TAG or _CONTROL.search(tag):
-            raise InvalidParameter(f"tags: expected at most {MAX_TAG} characters each, without control characters")
+            raise InvalidParameter(f"tags: expected at most {MAX_TAG} characters in each, and no control characters")
     return tags

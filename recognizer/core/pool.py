@@ -120,7 +120,7 @@ class Pool:
         if not self._places.acquire(blocking=False):
             with self._lock:
                 self.refused += 1
-            raise Busy(f"{self.workers + self.queue} photos are being processed or waiting already; try again shortly")
+            raise Busy(f"{self.workers + self.queue} photos are being processed or waiting; try again shortly")
         with self._lock:
             self._inside += 1
         try:

@@ -218,7 +218,7 @@ class SealedSqlite:
         connection.execute("PRAGMA synchronous = FULL")
         found = connection.execute("PRAGMA user_version").fetchone()[0]
         if found > tables.version:
-            raise StorageError(f"{tables.what} of a later release (version {found})")
+            raise StorageError(f"{tables.what} from a later release (version {found}), which this one cannot read")
         for table, added in tables.added.items():
             there = _columns_of(connection, table)
             for name in added if there else ():
@@ -342,7 +342,7 @@ class SealedSqlite:
             try:
                 held.enter_context(FairLock(Path(f"{self._path}.lock")).hold(_LOCKED_SECONDS))
             except TimeoutError:
-                raise StorageError(f"{self._tables.things} cannot be used now: another process repairs the file") from None
+                raise StorageError(f"{self._tables.things} cannot be used yet: another process is repairing the file") from None
             self._connection = self._sound()
             if self._connection is not None and self._inode == before:
                 if isinstance(error, sqlite3.OperationalError):
@@ -462,7 +462,7 @@ class SealedSqlite:
         if held == wanted:
             return
         if held is not None and (self.vault is None or held not in self.vault.ids):
-            raise KeyMissing(f"{self._tables.what} encrypted with the key {held}, which is not there", key=held)
+            raise KeyMissing(f"{self._tables.what} encrypted with the key {held}, which is missing", key=held)
         self._reseal(connection, held, plain=False)
 
     def decrypt(self) -> None:

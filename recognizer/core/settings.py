@@ -686,14 +686,14 @@ class Settings:
                 raise SettingsError(f"{item.name}: expected at most {rule['most']}, got {value}")
         for name in ("tls_key", "tls_key_password", "tls_client_ca"):
             if getattr(self, name) is not None and self.tls_certificate is None:
-                raise SettingsError(f"{name}: expected tls_certificate to be set as well")
+                raise SettingsError(f"{name}: tls_certificate must be set as well")
         unknown = [name for name in self.attributes if name not in ATTRIBUTES]
         if unknown:
             raise SettingsError(f"attributes: expected some of {', '.join(ATTRIBUTES)}, got {unknown[0]!r}")
         if self.database_url and self.keep_photos and self.photos is None:
-            raise SettingsError("photos: expected a folder that all nodes see, or a bucket, because database_url is set")
+            raise SettingsError("photos: must be set, because database_url is: a folder that all nodes share, or a bucket")
         if not self.keep_photos and self.strangers != "off":
-            raise SettingsError("strangers: expected off because keep_photos is off, and strangers are stored with pictures")
+            raise SettingsError("strangers: must be off while keep_photos is off, because strangers are stored with pictures")
 
     @property
     def groups_dir(self) -> Path:
@@ -814,7 +814,7 @@ def read_values(environ: Mapping[str, str] | None = None) -> dict[str, FoundSett
         if not texts[variable]:
             continue
         if name in found:
-            raise SettingsError(f"{variable}: expected it or {PREFIX}{name.upper()}, got both")
+            raise SettingsError(f"{variable}: expected only one of it and {PREFIX}{name.upper()}, got both")
         text = _file(variable, Path(texts[variable])).strip()
         if not text:
             raise SettingsError(f"{variable}: the file it names is empty")

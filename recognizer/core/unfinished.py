@@ -132,7 +132,7 @@ class Unfinished:
     def _read(self, file: Path) -> UnfinishedWork | None:
         data = file.read_bytes()
         if self._vault is None and is_sealed(data):
-            raise StorageError("the notes of unfinished changes are encrypted, and there is no key")
+            raise StorageError("the notes of unfinished changes are encrypted, and no key is set")
         try:
             return _work(file.stem, json.loads(data if self._vault is None else self._vault.open_or_plain(data, PURPOSE)))
         except (ValueError, KeyError, TypeError):

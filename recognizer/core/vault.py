@@ -234,7 +234,7 @@ def read_keys(text: str) -> list[bytes]:
             raise SettingsError("the encryption key: expected 32 bytes in base64, as `encryption init` writes them")
         keys.append(key)
     if not keys:
-        raise SettingsError("the encryption key: expected a key, got none")
+        raise SettingsError("the encryption key: the setting or the file is empty")
     return list(dict.fromkeys(keys))
 
 
@@ -275,7 +275,7 @@ def open_vault(key: str | None, file: Path | None) -> Vault | None:
         Both are given, or the keys are invalid.
     """
     if key is not None and file is not None:
-        raise SettingsError("the encryption key: expected it as a setting or in a file, got both")
+        raise SettingsError("the encryption key: expected encryption_key or encryption_key_file, got both")
     if file is not None:
         return Vault(read_key_file(file))
     return None if key is None else Vault(read_keys(key))

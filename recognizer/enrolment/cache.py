@@ -186,6 +186,7 @@ class EncodingsCache:
         self._refusal: str | None = None  # why there is only a copy in memory
         self._lock = threading.Lock()
         self._openings = 0
+        self._inode: int | None = None
         self._closed = False
         # None after a repair that failed: then the next call opens the file again
         self._connection: sqlite3.Connection | None = self._open()
@@ -211,11 +212,19 @@ class EncodingsCache:
                 own_folder(Path(self._path).parent)
         with _storage_errors():
             try:
-                return self._connect()
+                opened = self._connect()
             except sqlite3.DatabaseError as error:
                 if not means_damage(error):
                     raise
-                return self._open_anew(error)
+                opened = self._open_anew(error)
+        self._inode = self._inode_now()
+        return opened
+
+    def _inode_now(self) -> int | None:
+        try:
+            return os.stat(self._path).st_ino
+        except OSError:
+            return None
 
     def _copied(self) -> sqlite3.Connection:
         """A copy in memory of what can be read of the file, without thumbnails, which are made again when they are wanted."""
@@ -315,12 +324,16 @@ class EncodingsCache:
                         raise
                     self._disconnect()
                     self._connection = repair(error)
+                    self._inode = self._inode_now()
             return _decoded(work, self._connected())
 
     def _connected(self) -> sqlite3.Connection:
-        """The open file; opened again if the last repair failed, as when the disk refused."""
+        """The open file; opened again if the last repair failed, as when the disk refused, or if another process has put a new
+        file in its place."""
         if self._closed:
             raise sqlite3.ProgrammingError("it is closed")
+        if self._refusal is None and self._inode_now() not in (None, self._inode):
+            self._disconnect()
         if self._connection is None:
             self._connection = self._open()
         return self._connection

@@ -168,6 +168,7 @@ def _sensor(discovery: str, name: str, value: str, availability: str) -> dict[st
         "name": name,
         "unique_id": ident,
         "object_id": ident,
+        "default_entity_id": f"sensor.{ident}",  # in its place from Home Assistant 2026.4 on; both together since 2025.10
         "icon": "mdi:account",
         "state_topic": state,
         "json_attributes_topic": state,

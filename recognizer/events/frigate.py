@@ -30,6 +30,7 @@ from recognizer.events.double_take_topics import LookedAt, NamedFace
 from recognizer.events.event_log import EventLog
 from recognizer.events.mqtt_broker import Broker
 from recognizer.fetching.fetcher import Fetcher
+from recognizer.photos.image_headers import read_jpeg
 
 log = logging.getLogger("recognizer.events")
 
@@ -39,6 +40,8 @@ MOST_LOOKS, LEAST_SECONDS = 10, 1.0
 _REMEMBERED, _WAITING = 1000, 100
 #: Longest sub label that Frigate takes, and longest message about an event that is read.
 _LABEL, _MESSAGE = 100, 100_000
+#: How long Frigate's sizes of frames are remembered.
+_SIZES_SECONDS = 600.0
 #: By how much of its size Frigate's box of a person is enlarged: heads stick out of it.
 _MARGIN = 0.15
 _CONNECT_SECONDS = (1, 60)
@@ -65,15 +68,54 @@ class FrigateApi:
     def __init__(self, url: str, fetcher: Fetcher):
         fetcher.check(url)
         self._url, self._fetcher = url.rstrip("/"), fetcher
+        self._sizes: dict[str, tuple[float, float]] = {}  # of each camera's frames; replaced
+        self._sizes_until = float("-inf")
 
     def snapshot(self, after: Mapping[str, Any]) -> bytes:
-        """The best picture of an event's person so far, a JPEG of the whole frame without drawings.
+        """The best picture of an event's person so far, a JPEG.
+
+        It is the whole frame without drawings while the event lasts. Of one that has ended, versions before 0.18 have only what
+        the camera's settings made of it, perhaps cut, smaller and drawn on; 0.18 makes it as small as these say at any time.
 
         Raises
         ------
         FetchError
         """
         return self._fetcher.get(f"{self._event(after)}/snapshot.jpg?bbox=0&timestamp=0&crop=0&quality=95")
+
+    def of_person(self, findings: Sequence[NamedFace], after: Mapping[str, Any], snapshot: bytes) -> list[NamedFace]:
+        """The faces of the person whom an event follows, on its snapshot: others may be on it as well.
+
+        Parameters
+        ----------
+        findings : sequence of NamedFace
+            The faces on the snapshot, the largest first.
+        """
+        box, found = _box_of(after), list(findings)
+        if box is None or not found:
+            return found
+        try:
+            header = read_jpeg(snapshot)
+        except ImageError:
+            return inside(found, box)
+        width, height = header.width, header.height
+        frame = self._frame_size(after["camera"])
+        if frame is None:
+            return inside(found, box) if box[2] <= width and box[3] <= height else found[:1]
+        if abs(width * frame[1] - height * frame[0]) > max(frame):  # more than rounding: it is cut to the person
+            return found[:1]
+        scale = width / frame[0]
+        return inside(found, (box[0] * scale, box[1] * scale, box[2] * scale, box[3] * scale))
+
+    def _frame_size(self, camera: str) -> tuple[float, float] | None:
+        """Width and height of the frames in which Frigate finds people, which boxes refer to; None if it does not tell."""
+        if time.monotonic() > self._sizes_until:
+            self._sizes_until = time.monotonic() + _SIZES_SECONDS
+            try:
+                self._sizes = _sizes_in(json.loads(self._fetcher.get(f"{self._url}/api/config")))
+            except (FetchError, ValueError, RecursionError):
+                self._sizes = {}
+        return self._sizes.get(camera)
 
     def set_label(self, after: Mapping[str, Any], named: Sequence[NamedFace]) -> None:
         """Give an event the names of the faces as its sub label.
@@ -251,7 +293,8 @@ class Frigate(Delivery):
     def _look(self, after: Mapping[str, Any], state: _Followed) -> None:
         state.last, begun = time.monotonic(), time.perf_counter()
         try:
-            findings = inside(self._named(self._api.snapshot(after)), after)
+            snapshot = self._api.snapshot(after)
+            findings = self._api.of_person(self._named(snapshot), after, snapshot)
         except (ImageError, FaceError, Busy) as error:
             log.debug("a snapshot of Frigate's was not looked at: %s", error.message)
             self.counts["retried"] += 1
@@ -303,11 +346,8 @@ class Frigate(Delivery):
                 client.publish(topic, data, qos=0)
 
 
-def inside(findings: Sequence[NamedFace], after: Mapping[str, Any]) -> list[NamedFace]:
-    """The faces of the person whom an event follows, on its snapshot: others may be on it as well."""
-    box = _box_of(after)
-    if box is None:
-        return list(findings)
+def inside(findings: Sequence[NamedFace], box: tuple[float, float, float, float]) -> list[NamedFace]:
+    """The faces in Frigate's box of a person (left, top, right, bottom)."""
     left, top, right, bottom = box
     dx, dy = _MARGIN * (right - left), _MARGIN * (bottom - top)
     centres = [((each.box[0] + each.box[2]) / 2, (each.box[1] + each.box[3]) / 2) for each in findings]
@@ -334,14 +374,27 @@ def checked_report(report: object) -> dict[str, Any] | None:
     if not isinstance(after, dict) or report.get("type") not in ("new", "update", "end"):
         return None
     texts = all(isinstance(after.get(name), str) and 0 < len(after[name]) <= 200 for name in ("id", "camera", "label"))
-    if not texts or after["label"] != "person" or after.get("false_positive") is True or after.get("has_snapshot") is False:
+    if not texts or after["label"] != "person" or after.get("false_positive") is True:
         return None
-    return report
+    # whether a snapshot is going to be kept, which it is not by default: there is one as long as the event lasts
+    return None if report["type"] == "end" and after.get("has_snapshot") is False else report
 
 
 def _has_other_name(after: Mapping[str, Any]) -> bool:
     """Whether the event has a sub label already: Frigate's own, or somebody's."""
     return bool(after.get("sub_label"))
+
+
+def _sizes_in(config: object) -> dict[str, tuple[float, float]]:
+    """The sizes of the frames that Frigate detects on, by camera, in its configuration."""
+    cameras = config.get("cameras") if isinstance(config, dict) else None
+    sizes: dict[str, tuple[float, float]] = {}
+    for name, camera in cameras.items() if isinstance(cameras, dict) else ():
+        detect = camera.get("detect") if isinstance(camera, dict) else None
+        width, height = (detect.get("width"), detect.get("height")) if isinstance(detect, dict) else (None, None)
+        if isinstance(width, (int, float)) and isinstance(height, (int, float)) and width > 0 and height > 0:
+            sizes[name] = width, height
+    return sizes
 
 
 def _box_of(after: Mapping[str, Any]) -> tuple[float, float, float, float] | None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from recognizer.events.event_log import EventLog
+if TYPE_CHECKING:
+    from recognizer.events.event_log import EventLog
 
 _KINDS = ("appeared", "left")
 

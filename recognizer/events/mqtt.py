@@ -312,7 +312,8 @@ class Mqtt(Delivery):
                 return
             late = time.time() - seconds(stored["time"]) > LATE_SECONDS
             payload = json.dumps({"event_type": stored["kind"], **stored, "late": late}, ensure_ascii=False).encode()
-            last = self._news(self._last(stored["camera"], stored)) if stored["kind"] in PEOPLE_KINDS else {}
+            last = self._news(self._needed(self._last(stored["camera"], stored))) if stored["kind"] in PEOPLE_KINDS else {}
+            self._note_announced(self._announced | last.keys())
             try:
                 event_topic = self.topics.camera(stored["camera"], "event")
                 self._send([(event_topic, payload, False), *self._as_double_take(stored, late), *_retained(last)])
@@ -454,8 +455,14 @@ class Mqtt(Delivery):
         newest = self.events.newest_of(cameras, PEOPLE_KINDS, self._cursor.after)
         wanted: dict[str, bytes] = {}
         for camera in cameras:
-            wanted |= self._last(camera, newest.get(camera))
+            wanted |= self._needed(self._last(camera, newest.get(camera)))
+        self._note_announced(self._announced | wanted.keys())
         self._retain(wanted)
+        self._note_announced(self._announced - {topic for topic, data in wanted.items() if not data})
+
+    def _needed(self, wanted: Mapping[str, bytes]) -> dict[str, bytes]:
+        """The same without empty messages where nothing can be retained: Home Assistant takes one for a new picture."""
+        return {topic: data for topic, data in wanted.items() if data or topic in self._announced}
 
     def _all_cameras(self) -> list[tuple[str, str]]:
         return sorted(self.hub.camera_names().items() if self._cameras is None else self._cameras())
@@ -479,7 +486,8 @@ class Mqtt(Delivery):
         topics: set[str] = set()
         for camera, name in self._all_cameras():
             wanted[self.topics.camera_config(camera)] = camera_config(self.topics, camera, name, self.version)
-            topics |= {self.topics.camera(camera, leaf) for leaf in ("state", "last", "picture")}
+            topics.add(self.topics.camera(camera, "state"))
+            topics |= {self.topics.camera(camera, leaf) for leaf in ("last", "picture")} & self._announced
         for person in self._all_people():
             wanted[self.topics.person_config(person)] = person_config(self.topics, person, self.version)
             topics.add(self.topics.person(person))

@@ -25,16 +25,20 @@ TYPES = {
     ".webmanifest": "application/manifest+json",
     ".json": "application/json",
 }
-#: Scripts, styles and pictures from this server alone; no inline script, no inline style, and nothing that takes HTML.
+#: Scripts, styles and pictures from this server alone; no inline script, no inline style, and nothing that takes HTML. The
+#: policy `shell` of app.js makes one address, that of the service worker.
 POLICY = (
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
     "connect-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
-    "require-trusted-types-for 'script'; trusted-types 'none'"
+    "require-trusted-types-for 'script'; trusted-types shell"
 )
 #: The same for the viewer of the API, which builds its page from HTML that it makes safe itself.
 DOCS_POLICY = POLICY.partition("; require-trusted-types")[0]
 FOR_GOOD, ASK_AGAIN = "private, max-age=31536000, immutable", "no-cache"
 _MARK = b"@version@"
+_WORKER = "service-worker.js"
+#: The worker may answer for the page, two folders up, and ask this server only.
+_WORKER_HEADERS = {"Service-Worker-Allowed": "../../", "Content-Security-Policy": "default-src 'none'; connect-src 'self'"}
 _WORTH = 200
 _GONE = "there is no such part of the page; load the page again"
 
@@ -114,7 +118,8 @@ class Pages:
             return self._other(name).reply(request, **{"Cache-Control": ASK_AGAIN})
         if name not in self.files:
             raise UnknownRoute(_GONE)
-        return self.files[name].reply(request, **{"Cache-Control": FOR_GOOD})
+        more = _WORKER_HEADERS if name == _WORKER else {}
+        return self.files[name].reply(request, **{"Cache-Control": FOR_GOOD, **more})
 
     def _other(self, name: str) -> File:
         path = self._others[name]()

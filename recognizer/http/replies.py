@@ -23,7 +23,6 @@ from recognizer.photos import quality
 from recognizer.photos.plain import box, face_quality, found_object, rounded, seen_face, significant, timing
 from recognizer.photos.results import Seen, SeenObjects
 from recognizer.strangers.model import Stranger
-from recognizer.video.sources.cameras import plain_state
 
 if TYPE_CHECKING:
     from recognizer.access.access_file import ApiKey
@@ -248,6 +247,8 @@ def key(held: ApiKey, now: float) -> dict:
 
 def camera(entry: CameraEntry) -> dict:
     """A camera of the list and its state; its source without secrets."""
+    from recognizer.video.sources.cameras import plain_state
+
     seen = (entry.elsewhere and entry.elsewhere.state) or plain_state(entry)
     return {
         "id": entry.id,

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from recognizer.core.errors import RecognizerError
 from recognizer.core.files import write_durably
@@ -32,6 +31,8 @@ _MOST_SENT = 1000
 _REFUSALS = {400, 413, 415, 422}
 _TRIES_REFUSED = 3
 _HOUR = 3600.0
+#: Stands for whom an event was about that is no longer stored.
+_GONE = object()
 
 
 class Sent:
@@ -106,7 +107,14 @@ class RuleDelivery(Delivery):
         #: When a message was last sent, in seconds since 1970; None if none was since the start.
         self.last_sent: float | None = None
         self._failures = 0
+        self._edition: object = None  # of the log, when `_subjects` were read from it
+        self._subjects: dict[int, object] = {}
         self._off_failures, self._off_again = 0, 0.0
+
+    @property
+    def started(self) -> bool:
+        """Whether this process does what the rule says: the one that writes the events does."""
+        return self._thread is not None
 
     def start(self) -> None:
         self._sent = Sent(self.events.folder / f"{self.name}.sent")
@@ -128,7 +136,7 @@ class RuleDelivery(Delivery):
                 self.counts["held_back"] += 1
                 return
             try:
-                self._actions.do(rule, event, self.events.thumbnail(event["id"]) if rule.picture else None)
+                self._actions.do(rule, event, self._picture(event) if rule.picture else None)
             except RecognizerError as error:
                 self._failures += 1
                 refusals += error.details.get("status") in _REFUSALS
@@ -174,6 +182,10 @@ class RuleDelivery(Delivery):
             self._note(why(error))
             return False
 
+    def _picture(self, event: dict) -> bytes | None:
+        """The picture of the face; of somebody who left, that of when they appeared."""
+        return self.events.thumbnail(event["id"]) or self.events.thumbnail(event.get("appearance", event["id"]))
+
     def _rate(self, event: dict) -> float | None:
         """The false-match rate with which a person was recognised; of somebody who left, when they appeared."""
         if event["kind"] == "left" and event.get("false_match_rate") is None and "appearance" in event:
@@ -185,12 +197,17 @@ class RuleDelivery(Delivery):
         if sum(moment > now - _HOUR for moment in self._sent.events.values()) >= rule.most_per_hour:
             return True
         recent = (number for number, moment in self._sent.events.items() if moment > now - rule.apart_minutes * 60)
-        return any(self._is_same(self.events.get(number), event) for number in recent)
+        return any(self._is_about(number, event.get("subject")) for number in recent)
 
-    @staticmethod
-    def _is_same(other: dict[str, Any] | None, event: dict) -> bool:
-        """Whether two events are about the same person; all unknown people count as one."""
-        return other is not None and other.get("subject") == event.get("subject")
+    def _is_about(self, number: int, subject: str | None) -> bool:
+        """Whether an event that was reported is about a person; all unknown people count as one."""
+        edition = self.events.edition
+        if edition != self._edition or len(self._subjects) > 2 * _MOST_SENT:  # somebody was erased or renamed
+            self._subjects, self._edition = {}, edition
+        if number not in self._subjects:
+            stored = self.events.get(number)
+            self._subjects[number] = _GONE if stored is None else stored.get("subject")
+        return self._subjects[number] == subject
 
     def _note(self, problem: str | None) -> None:
         """Log once that a rule cannot be followed, and once that it can be again."""

@@ -12,14 +12,14 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from recognizer.core.brief import brief
 from recognizer.core.disk import StatStamp, disk_errors
-from recognizer.core.errors import InvalidParameter, KeyMissing, RuleNotFound, StorageError, TooManyRules
+from recognizer.core.errors import InvalidParameter, KeyMissing, RuleNotFound, SealBroken, StorageError, TooManyRules
 from recognizer.core.fair_lock import FairLock
-from recognizer.core.files import own_folder, replace_erasing, write_durably
+from recognizer.core.files import own_folder, remove_erasing, replace_erasing, write_durably
 from recognizer.core.vault import Vault, is_sealed
 from recognizer.rules.rule_model import Rule, is_about, parsed, plain, renamed, without
 
@@ -30,6 +30,10 @@ RULES_FILE = "rules.json"
 PURPOSE = "rules"
 MOST_RULES = 50
 _LOCK_SECONDS = 10.0
+
+
+class DamagedRules(StorageError):
+    """The file of the rules cannot be understood."""
 
 
 class RuleFile:
@@ -135,11 +139,20 @@ class RuleFile:
     def erase(self, name: str) -> None:
         """Take a person out of every rule; rules about nobody else are removed.
 
+        A damaged file is deleted, because it may name the person.
+
         Raises
         ------
-        StorageError
+        StorageError, KeyMissing
         """
-        if self.find(name):
+        try:
+            found = self.find(name)
+        except DamagedRules as error:
+            log.error("all rules are deleted, because somebody is erased whom they may name: %s", error.message)
+            with disk_errors("the damaged file of the rules cannot be deleted"), suppress(FileNotFoundError):
+                remove_erasing(self._file)
+            return
+        if found:
             with self._changing():
                 left = {id_: without(each, name) for id_, each in self._rules.items()}
                 self._write({id_: each for id_, each in left.items() if each is not None})
@@ -171,11 +184,14 @@ class RuleFile:
         if is_sealed(data):
             if self._vault is None:
                 raise KeyMissing("the rules are encrypted, and there is no key")
-            data = self._vault.open(data, PURPOSE)
+            try:
+                data = self._vault.open(data, PURPOSE)
+            except SealBroken as error:
+                raise DamagedRules(f"{self._file.name} is damaged: {error.message}") from error
         try:
             rules = [parsed(each) for each in json.loads(data)["rules"]]
         except (ValueError, TypeError, KeyError, InvalidParameter) as error:
-            raise StorageError(f"{self._file.name} is damaged ({type(error).__name__}): repair or delete it") from error
+            raise DamagedRules(f"{self._file.name} is damaged ({type(error).__name__}): repair or delete it") from error
         self._rules, self._stamp = {each.id: each for each in rules}, stamp
 
     def _write(self, rules: Mapping[str, Rule]) -> None:

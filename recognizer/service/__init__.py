@@ -7,14 +7,16 @@ force, `events`, `strangers` and `video` are about cameras, `health` reports the
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from recognizer import __version__
 from recognizer.backup import reseal
@@ -61,7 +63,6 @@ from recognizer.enrolment.watcher import Watcher
 from recognizer.events.appearances import EventRules
 from recognizer.events.event_erasing import Retention
 from recognizer.events.sightings import SightingRules
-from recognizer.fetching.fetcher import Fetcher
 from recognizer.galleries.contract import Gallery
 from recognizer.galleries.memory import MemoryGallery
 from recognizer.galleries.postgres import snapshot
@@ -81,7 +82,7 @@ from recognizer.service.group_audit import GroupAudit, SharedGroupAudit
 from recognizer.service.group_follower import GroupFollower
 from recognizer.service.group_vision import GroupVision
 from recognizer.service.groups import SEPARATOR, PeopleGroup, PeopleGroups
-from recognizer.service.job_service import JobLimits, KeptJobs
+from recognizer.service.job_service import JobLimits, JobPlace, JobTools, KeptJobs
 from recognizer.service.matcher import Matcher
 from recognizer.service.node_work import NodeWork
 from recognizer.service.object_finder import ObjectFinder
@@ -108,18 +109,19 @@ from recognizer.service.subject_holdings import (
     VisitsHolding,
     WaitingPicturesHolding,
 )
-from recognizer.service.subjects import Subjects
+from recognizer.service.subjects import ChangeRecords, Subjects
 from recognizer.service.tuning import Tuning
 from recognizer.service.video_service import Video
 from recognizer.service.visit_service import KeptVisits
 from recognizer.video.sources.camera_settings_file import CameraSettingsFile
-from recognizer.video.sources.cameras import Cameras
-from recognizer.video.sources.reach import Reach
-from recognizer.video.sources.shared_cameras import SharedCameras
 from recognizer.video.sources.source import parse_source
 from recognizer.video.tracking.vision import EngineVision
 from recognizer.video.tracking.workers import cores
 from recognizer.weights import manifest
+
+if TYPE_CHECKING:
+    from recognizer.fetching.fetcher import Fetcher
+    from recognizer.video.sources.cameras import Cameras
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +141,7 @@ class Service:
         settings: Settings,
         enrolment: Enrolment,
         pool: Pool,
-        fetcher: Fetcher,
+        fetcher: Callable[[], Fetcher],
         audit: AuditLog,
         presence: EncryptionPresence,
         changes: WriteLock,
@@ -230,16 +232,10 @@ class Service:
         )
         #: Batches of photos that are worked off in the background.
         self.jobs = KeptJobs(
-            state,
-            enrolment.database if isinstance(enrolment, SharedEnrolment) else None,
+            JobPlace(state, enrolment.database if isinstance(enrolment, SharedEnrolment) else None, self.vault),
             _job_limits(settings, pool.workers),
-            lambda: self.groups,
-            self.attribute_finder,
-            pool,
-            fetcher,
-            self.others.learn,
+            JobTools(lambda: self.groups, self.attribute_finder, pool, fetcher, self.others.learn),
             audit,
-            self.vault,
         )
         #: What happens when people come or go at the cameras.
         self.rules = KeptRules(
@@ -275,12 +271,8 @@ class Service:
             self.recognition,
             self.matcher,
             pool,
-            self.erasures,
-            audit,
-            changes,
-            other_caches,
+            ChangeRecords(changes, audit, self.erasures, other_caches, deletions),
             metrics,
-            deletions,
         )
         ids = (
             SharedIdentities(enrolment, changes.hold)
@@ -392,12 +384,8 @@ class Service:
             recognition,
             matcher,
             self.pool,
-            erasures,
-            audit,
-            self._changes,
-            self._other_caches,
+            ChangeRecords(self._changes, audit, erasures, self._other_caches, deletions),
             self._metrics,
-            deletions,
         )
         return PeopleGroup(name, enrolment, matcher, recognition, subjects, erasures, holdings, ids)
 
@@ -460,6 +448,11 @@ class Service:
         return self.finder.detector().find(pixels, threshold)
 
     def _listed_cameras(self) -> Cameras:
+        # a command that looks at photos needs none of this
+        from recognizer.video.sources.cameras import Cameras
+        from recognizer.video.sources.reach import Reach
+        from recognizer.video.sources.shared_cameras import SharedCameras
+
         settings, shared = self.settings, self.enrolment
         options: dict[str, Any] = {
             "default": settings.camera,
@@ -646,7 +639,7 @@ class Service:
         if not self._fetches.acquire(blocking=False):
             raise Busy("too many URLs are being fetched; try again shortly")
         try:
-            return self._fetcher.get(url)
+            return self._fetcher().get(url)
         finally:
             self._fetches.release()
 
@@ -855,7 +848,13 @@ def _assemble(
     else:
         cache.close()
         enrolment = _shared_enrolment(settings, database, options, vault)
-    fetcher = Fetcher(allow=settings.fetch_allow, timeout=settings.fetch_timeout, max_bytes=settings.max_image_bytes)
+
+    @functools.cache
+    def fetcher() -> Fetcher:  # what it imports, such as TLS, a command without URLs does not need
+        from recognizer.fetching.fetcher import Fetcher
+
+        return Fetcher(allow=settings.fetch_allow, timeout=settings.fetch_timeout, max_bytes=settings.max_image_bytes)
+
     audit = open_audit(settings.state_dir, vault, database)
     copy = LocalCopy(settings.state_dir / "settings-copy.json", lambda: vault, settings.snapshot_hours if settings.watch else 0)
     adjustments = open_adjustments(settings.state_dir, CHANGEABLE, database, copy)

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 from recognizer import __version__
 from recognizer.core.errors import RecognizerError, SettingsError
 from recognizer.core.settings import Settings
-from recognizer.events.double_take_topics import NamedFace
-from recognizer.fetching.fetcher import Fetcher, FetchHooks
 from recognizer.galleries.contract import Gallery
 from recognizer.galleries.similarity import similarity
 from recognizer.photos.results import Seen
@@ -22,6 +20,7 @@ from recognizer.service.video_service import Video
 
 if TYPE_CHECKING:
     from recognizer.events.delivery import Delivery
+    from recognizer.events.double_take_topics import NamedFace
     from recognizer.events.event_log import EventLog
     from recognizer.events.frigate import FrigateApi
     from recognizer.events.mqtt_broker import Broker
@@ -42,6 +41,7 @@ def deliver(
     from recognizer.events.frigate import Frigate, FrigateOptions
     from recognizer.events.mqtt import Mqtt, MqttOptions
     from recognizer.events.webhooks import Webhook, WebhookRules, key_of
+    from recognizer.fetching.fetcher import Fetcher
 
     if settings.frigate_url:
         frigate_api(settings)
@@ -87,6 +87,7 @@ def rule_actions(settings: Settings, camera_names: Callable[[], dict[str, str]])
     SettingsError
     """
     from recognizer.events.webhooks import key_of
+    from recognizer.fetching.fetcher import Fetcher
     from recognizer.rules.rule_actions import RuleActions
 
     secret = _secret(settings.webhook_secret, settings.webhook_secret_file, "webhook_secret")
@@ -142,6 +143,7 @@ def frigate_api(settings: Settings) -> FrigateApi:
     SettingsError
     """
     from recognizer.events.frigate import FrigateApi
+    from recognizer.fetching.fetcher import Fetcher, FetchHooks
 
     anywhere = FetchHooks(permit=lambda address: True)
     permitted = Fetcher(timeout=settings.fetch_timeout, max_bytes=settings.max_image_bytes, hooks=anywhere)
@@ -159,6 +161,8 @@ def findings(seen: Seen, matcher: Matcher) -> list[NamedFace]:
     seen : Seen
         From `Recognition.recognize` or `Recognition.describe`.
     """
+    from recognizer.events.double_take_topics import NamedFace
+
     found = []
     for face in sorted(seen.faces, key=lambda face: -face.box.area):
         match, alike = face.match, 0.0

@@ -7,19 +7,21 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from recognizer.core.errors import EventNotFound, EventsOff, RecognizerError, StorageError
 from recognizer.core.vault import Vault
 from recognizer.events.appearances import EventRules
-from recognizer.events.double_take_topics import LookedAt, NamedFace
 from recognizer.events.event_erasing import Retention, open_requests
-from recognizer.events.event_hub import Events
-from recognizer.events.event_log import EventLog
 from recognizer.events.event_sealing import find_events, read_thumbnail
 from recognizer.events.last_seen import LastSeen, SeenPerson
-from recognizer.events.mqtt import Mqtt
 from recognizer.events.mqtt_announced import forget_topics, topics_about
 from recognizer.events.visit_file import KeptVisit
+
+if TYPE_CHECKING:
+    from recognizer.events.double_take_topics import LookedAt, NamedFace
+    from recognizer.events.event_hub import Events
+    from recognizer.events.event_log import EventLog
 
 log = logging.getLogger("recognizer.events")
 
@@ -81,6 +83,8 @@ class KeptEvents:
         """
         if not self.wanted:
             raise EventsOff("no events are kept: the setting RECOGNIZER_EVENTS is off")
+        from recognizer.events.event_hub import Events
+
         with self._lock:
             if self._hub is None:
                 self._hub = Events(
@@ -123,6 +127,8 @@ class KeptEvents:
 
     def tell(self, findings: Sequence[NamedFace], picture: LookedAt) -> None:
         """Publish what was found on a picture by Double Take's topics, if this process is connected to a broker."""
+        from recognizer.events.mqtt import Mqtt
+
         hub = self._made()
         for sink in () if hub is None else list(hub.sinks):
             if isinstance(sink, Mqtt):
@@ -276,4 +282,6 @@ class KeptEvents:
             return self._hub
 
     def _log(self) -> EventLog:
+        from recognizer.events.event_log import EventLog
+
         return EventLog(self._folder, self._retention, vault=self._vault)

@@ -37,7 +37,6 @@ from recognizer.core.wording import plural
 from recognizer.database.connection import Database
 from recognizer.enrolment.enrolled import EnrolledPhoto
 from recognizer.enrolment.face_choice import check as check_face
-from recognizer.fetching.fetcher import Fetcher
 from recognizer.jobs import job_store
 from recognizer.jobs.job_file import JOBS_FILE, JobFile
 from recognizer.jobs.job_model import (
@@ -60,6 +59,7 @@ from recognizer.service.attribute_finder import AttributeFinder
 from recognizer.service.recognition import MAX_CANDIDATES, MAX_THRESHOLD
 
 if TYPE_CHECKING:
+    from recognizer.fetching.fetcher import Fetcher
     from recognizer.service.groups import PeopleGroup, PeopleGroups
 
 log = logging.getLogger("recognizer.jobs")
@@ -121,43 +121,63 @@ class JobLimits:
     max_bytes: int
 
 
+@dataclass(frozen=True)
+class JobPlace:
+    """Where jobs are stored.
+
+    Attributes
+    ----------
+    state : Path
+        The state folder.
+    database : Database or None
+        Where they are stored instead, with nodes that share it.
+    vault : Vault or None
+    """
+
+    state: Path
+    database: Database | None
+    vault: Vault | None
+
+
+@dataclass(frozen=True)
+class JobTools:
+    """What works jobs off.
+
+    Attributes
+    ----------
+    groups : callable
+        Returns the groups.
+    attribute_finder : AttributeFinder
+    pool : Pool
+    fetcher : callable
+        Returns the `Fetcher` for URLs.
+    learn : callable
+        Called before a photo is processed: learns what other processes changed.
+    """
+
+    groups: Callable[[], PeopleGroups]
+    attribute_finder: AttributeFinder
+    pool: Pool
+    fetcher: Callable[[], Fetcher]
+    learn: Callable[[], object]
+
+
 class KeptJobs:
     """Owns the jobs of an installation, and the threads that work them off. Any thread may call.
 
     Parameters
     ----------
-    state : Path
-        The state folder.
-    database : Database or None
-        Where jobs are stored instead, with nodes that share it.
+    place : JobPlace
     limits : JobLimits
-    groups : callable
-        Returns the groups.
-    attribute_finder : AttributeFinder
-    pool : Pool
-    fetcher : Fetcher
-    learn : callable
-        Called before a photo is processed: learns what other processes changed.
+    tools : JobTools
     audit_log : AuditLog
-    vault : Vault, optional
     """
 
-    def __init__(
-        self,
-        state: Path,
-        database: Database | None,
-        limits: JobLimits,
-        groups: Callable[[], PeopleGroups],
-        attribute_finder: AttributeFinder,
-        pool: Pool,
-        fetcher: Fetcher,
-        learn: Callable[[], object],
-        audit_log: AuditLog,
-        vault: Vault | None,
-    ):
-        self._path, self._database, self.limits, self._groups = state / JOBS_FILE, database, limits, groups
-        self._attribute_finder, self._pool, self._fetcher, self._learn = attribute_finder, pool, fetcher, learn
-        self._audit, self._vault = audit_log, vault
+    def __init__(self, place: JobPlace, limits: JobLimits, tools: JobTools, audit_log: AuditLog):
+        self._path, self._database, self._vault = place.state / JOBS_FILE, place.database, place.vault
+        self._groups, self._attribute_finder, self._pool = tools.groups, tools.attribute_finder, tools.pool
+        self._fetcher, self._learn = tools.fetcher, tools.learn
+        self.limits, self._audit = limits, audit_log
         self._worker = f"w-{secrets.token_hex(8)}"
         self._lock, self._wake, self._stop = threading.Lock(), threading.Condition(), threading.Event()
         self._share = threading.BoundedSemaphore(max(1, limits.workers))
@@ -240,7 +260,7 @@ class KeptJobs:
             raise InvalidParameter(f"subject: only for the operation {ENROLL}")
         for each in photos:
             if "url" in each.source:
-                self._fetcher.check(each.source["url"])
+                self._fetcher().check(each.source["url"])
         self._check_room(sum(len(each.photo) for each in photos if each.photo is not None))
         made = self.store.add(
             operation,
@@ -500,7 +520,7 @@ class KeptJobs:
         if photo.photo is not None:
             return photo.photo
         if "url" in photo.source:
-            return self._fetcher.get(photo.source["url"])
+            return self._fetcher().get(photo.source["url"])
         if "path" in photo.source and taken.job.prefix is not None:
             return self._files(taken.job).read(photo.source["path"], self.limits.max_bytes)
         raise StorageError("the photo is not there any longer, or cannot be decrypted")

@@ -16,13 +16,13 @@ from recognizer.core.times import iso_time
 from recognizer.core.vault import Vault
 from recognizer.events.delivery import Cursor
 from recognizer.events.event_log import EventLog
-from recognizer.rules.rule_actions import RuleActions
-from recognizer.rules.rule_delivery import RuleDelivery, forget
 from recognizer.rules.rule_file import RULES_FILE, RuleFile
 from recognizer.rules.rule_model import Rule, changed_rule, make_rule, shown
 from recognizer.service.event_service import KeptEvents
 
 if TYPE_CHECKING:
+    from recognizer.rules.rule_actions import RuleActions
+    from recognizer.rules.rule_delivery import RuleDelivery
     from recognizer.service.groups import PeopleGroups
 
 log = logging.getLogger("recognizer.rules")
@@ -35,6 +35,8 @@ NOTICE = (
 #: Why there can be no rules.
 SHARED = "nodes share a database here, and each has events of its own: let webhooks or a message broker decide instead"
 EVENTS_OFF = "no events are kept: the setting RECOGNIZER_EVENTS is off"
+#: Fields that say whom a rule is about.
+_NAMING = frozenset({"who", "people", "group"})
 #: Maximum time in seconds until a change by another process is noticed.
 _LOOK_SECONDS = 1.0
 
@@ -163,6 +165,8 @@ class KeptRules:
             log.exception("following the rules failed")
 
     def _follow_only(self, rules: list[Rule]) -> None:
+        from recognizer.rules.rule_delivery import RuleDelivery
+
         wanted = {each.id: each for each in rules}
         for id_ in self._running.keys() - wanted.keys():
             delivery = self._running.pop(id_)
@@ -203,11 +207,11 @@ class KeptRules:
         StorageError
         """
         events = self._require()
+        checked = self._checked(make_rule("", given), given)  # before the file is locked: it waits for other locks
 
         def make(id_: str) -> Rule:
-            rule = self._checked(make_rule(id_, given), given)
             Cursor(events.folder / f"rule-{id_}.cursor", events.newest())  # begins now, whichever process follows it
-            return rule
+            return replace(checked, id=id_)
 
         rule = self.file.add(make)
         self._audit.append("rule_add", rule=rule.id, does=rule.action)
@@ -216,10 +220,14 @@ class KeptRules:
 
     def change(self, id_: str, given: Mapping[str, Any]) -> RuleState:
         """Change a rule; raises as `add` does, and `RuleNotFound`."""
+        from recognizer.rules.rule_delivery import forget
+
         events = self._require()
+        checked = self._checked(changed_rule(self.file.get(id_), given), given)  # before the file is locked
+        named = {name: getattr(checked, name) for name in ("people", "group") if _NAMING & given.keys()}
 
         def change(rule: Rule) -> Rule:
-            changed = self._checked(changed_rule(rule, given), given)
+            changed = changed_rule(rule, {**given, **named})
             if changed.enabled and not rule.enabled:  # nothing that happened meanwhile is reported
                 forget(events.folder, id_)
                 Cursor(events.folder / f"rule-{id_}.cursor", events.newest())
@@ -278,7 +286,7 @@ class KeptRules:
 
     def _checked(self, rule: Rule, given: Mapping[str, Any]) -> Rule:
         """The rule, if whom and what it names exists as far as that is given anew."""
-        if {"who", "people", "group"} & given.keys() and rule.who in ("people", "group"):
+        if _NAMING & given.keys() and rule.who in ("people", "group"):
             group = self._groups().get(rule.group)
             people = tuple(dict.fromkeys(group.subjects.person(normalise_lookup(name)).name for name in rule.people))
             rule = replace(rule, group=group.name, people=people)
@@ -294,6 +302,8 @@ class KeptRules:
         names = self._camera_names()
         with self._lock:
             running = self._running.get(rule.id)
+        if running is not None and not running.started:  # another process writes the events
+            running = None
         problem = None if running is None else running.problem
         if problem is None and rule.enabled:
             problem = self._obstacle(rule, names)

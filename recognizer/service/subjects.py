@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -62,6 +62,30 @@ EXTENSIONS = {"jpeg": "jpg", "tiff": "tif"}
 _SAME_FACE = 0.5
 
 
+@dataclass(frozen=True)
+class ChangeRecords:
+    """What every change of people goes through.
+
+    Attributes
+    ----------
+    changes : WriteLock
+        The lock of every write.
+    audit : AuditLog
+    erasures : Erasures
+        Erases and renames in every holding.
+    other_caches : OtherCachesHolding
+        May contain results for photos that are erased.
+    bin : Bin or None
+        Where deletions wait that can be undone; None where all are final.
+    """
+
+    changes: WriteLock
+    audit: AuditLog
+    erasures: Erasures
+    other_caches: OtherCachesHolding
+    bin: Bin | None = None
+
+
 class Subjects:
     """Enrols, shows, renames and erases people. Names are as `names.normalise` writes them; any thread may call.
 
@@ -75,16 +99,8 @@ class Subjects:
     matcher : Matcher
     pool : Pool
         Examines photos.
-    erasures : Erasures
-        Erases and renames in every holding.
-    audit : AuditLog
-    changes : WriteLock
-        The lock of every write.
-    other_caches : OtherCachesHolding
-        May contain results for photos that are erased.
+    records : ChangeRecords
     metrics : Metrics, optional
-    bin : Bin, optional
-        Where deletions wait that can be undone; None where all are final.
     """
 
     def __init__(
@@ -93,18 +109,14 @@ class Subjects:
         recognition: Recognition,
         matcher: Matcher,
         pool: Pool,
-        erasures: Erasures,
-        audit: AuditLog,
-        changes: WriteLock,
-        other_caches: OtherCachesHolding,
+        records: ChangeRecords,
         metrics: Metrics | None = None,
-        bin: Bin | None = None,
     ):
-        self.bin = bin
+        self.bin = records.bin
         self._enrolment, self._recognition, self._matcher, self._pool = enrolment, recognition, matcher, pool
         self._engine, self._rules = enrolment.options.engine, enrolment.options.rules
-        self._erasures, self._audit = erasures, audit
-        self._changes, self._other_caches, self._metrics = changes, other_caches, metrics
+        self._erasures, self._audit = records.erasures, records.audit
+        self._changes, self._other_caches, self._metrics = records.changes, records.other_caches, metrics
         self._review = Review(enrolment, matcher.one_to_one, matcher.threshold_now)
 
     @contextmanager

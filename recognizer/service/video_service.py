@@ -18,7 +18,6 @@ from recognizer.service.stranger_service import KeptStrangers
 from recognizer.service.visit_service import KeptVisits
 from recognizer.video.camera_settings import PLAIN, CameraSettings
 from recognizer.video.sources.camera_settings_file import CameraSettingsFile
-from recognizer.video.sources.cameras import Cameras
 from recognizer.video.tracking.camera_vision import CameraVision
 from recognizer.video.tracking.vision import EngineVision
 from recognizer.video.tracking.workers import Workers, cores, sensible
@@ -26,7 +25,7 @@ from recognizer.video.tracking.workers import Workers, cores, sensible
 if TYPE_CHECKING:
     from recognizer.video.frames import Vision
     from recognizer.video.output.live import Live
-    from recognizer.video.sources.cameras import CameraEntry
+    from recognizer.video.sources.cameras import CameraEntry, Cameras
 
 log = logging.getLogger("recognizer")
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 
-from recognizer.core.errors import EventNotFound, FaceError, ImageError, InvalidParameter, SightingsOff, StorageError
-from recognizer.core.priorities import lower_thread_priority
+from recognizer.core.errors import EventNotFound, FaceError, ImageError, InvalidParameter, SightingsOff
 from recognizer.core.sealed_sqlite import remove_old_set_aside
 from recognizer.core.times import iso_seconds
 from recognizer.core.vault import Vault
+from recognizer.core.work_queue import WorkQueue
 from recognizer.engines import Engine
 from recognizer.enrolment.examination import EnrolmentRules, examine
 from recognizer.events.visit_file import VISITS_FILE, KeptVisit, VisitFile
@@ -27,11 +25,9 @@ from recognizer.photos import images
 from recognizer.service.matcher import Matcher
 from recognizer.strangers.inbox import LONG_SIDE
 
-log = logging.getLogger("recognizer.events")
-
 #: Maximum number of visits that wait to be examined, each with a picture.
 QUEUED = 32
-_TICK, _HOUSEKEEPING = 1.0, 600.0
+_HOUSEKEEPING = 600.0
 _QUALITY, _DAY = 90, 86_400.0
 
 
@@ -65,12 +61,9 @@ class KeptVisits:
     ):
         self._path, self.kept, self._days, self._vault = state / VISITS_FILE, kept, days, vault
         self._engine, self._matcher, self._rules = engine, matcher, rules
-        self._lock, self._wake = threading.Lock(), threading.Condition()
+        self._lock = threading.Lock()
         self._file: VisitFile | None = None
-        self._queue: deque[SeenVisit] = deque()
-        self._thread: threading.Thread | None = None
-        self._working = self._closing = False
-        self._counts = dict.fromkeys(("offered", "dropped", "unfit", "failed"), 0)
+        self._queue: WorkQueue[SeenVisit] = WorkQueue("visits", "visit", QUEUED, self.take, idle=self._tidy, counts=("unfit",))
         self._tidy_at = 0.0
 
     @property
@@ -111,48 +104,20 @@ class KeptVisits:
 
     def start(self) -> None:
         """Examine visits from now on; without the setting, only delete what has expired."""
-        if self.wanted and self._thread is None:
+        if self.wanted:
             self.file  # noqa: B018, made here
-            self._thread = threading.Thread(target=self._run, name="visits", daemon=True)
-            self._thread.start()
+            self._queue.start()
         elif self.exists:
             self.purge()
 
     def offer(self, visit: SeenVisit) -> bool:
         """Queue a visit without waiting; returns whether there was room."""
-        with self._wake:
-            self._counts["offered"] += 1
-            if len(self._queue) >= QUEUED or self._closing:
-                self._counts["dropped"] += 1
-                return False
-            self._queue.append(visit)
-            self._wake.notify()
-            return True
+        return self._queue.offer(visit)
 
-    def _run(self) -> None:
-        lower_thread_priority()
-        while True:
-            with self._wake:
-                if not self._queue and not self._closing:
-                    self._wake.wait(_TICK)
-                if not self._queue and self._closing:
-                    return
-                visit = self._queue.popleft() if self._queue else None
-                self._working = visit is not None
-            try:
-                if visit is not None:
-                    self.take(visit)
-                if time.monotonic() >= self._tidy_at:
-                    self._tidy_at = time.monotonic() + _HOUSEKEEPING
-                    self.purge()
-            except StorageError as error:
-                self._counts["failed"] += 1
-                log.warning("a visit is lost: %s", error.message)
-            except Exception:
-                self._counts["failed"] += 1
-                log.exception("a visit could not be processed")
-            with self._wake:
-                self._working = False
+    def _tidy(self) -> None:
+        if time.monotonic() >= self._tidy_at:
+            self._tidy_at = time.monotonic() + _HOUSEKEEPING
+            self.purge()
 
     def take(self, visit: SeenVisit) -> None:
         """Examine and store a visit. One of an unknown person whose picture cannot be compared is not stored."""
@@ -162,7 +127,7 @@ class KeptVisits:
             with contextlib.suppress(ImageError, FaceError):
                 vector = examine(self._engine, jpeg, self._rules, "largest").encoding.vector
         if vector is None and visit.subject is None and visit.shot is not None:
-            self._counts["unfit"] += 1
+            self._queue.count("unfit")
             return
         worth = 0.0 if visit.shot is None else visit.shot.worth
         kept = KeptVisit(0, visit.id, visit.camera, visit.first, visit.last, visit.subject, worth, vector)
@@ -177,16 +142,11 @@ class KeptVisits:
         """Counts since the start, visits that wait, and visits that are stored; None if none are."""
         if not self.exists:
             return None
-        with self._wake:
-            return {**self._counts, "waiting": len(self._queue) + self._working, "stored": self.file.count()}
+        return {**self._queue.counts(), "stored": self.file.count()}
 
     def close(self) -> None:
         """Examine what waits, end the thread, close the file."""
-        with self._wake:
-            self._closing = True
-            self._wake.notify()
-        if self._thread is not None:
-            self._thread.join(30.0)
+        self._queue.close()
         with self._lock:
             if self._file is not None:
                 self._file.close()

@@ -22,7 +22,7 @@
 // Never use HTML strings; the Content-Security-Policy forbids inline code: no innerHTML, style="..." or onclick="...".
 // app.css defines the spacing, type and colour tokens, and has one section of rules per view.
 
-import { announce, button, confirm, el, fill, icon, toast } from "./dom.js";
+import { announce, button, confirm, el, fill, here, icon, toast } from "./dom.js";
 import { encodingBar, endActivity, followActivity, lookedAtStrangers } from "./activity.js";
 import { chooseLanguage, justChosen, language, LANGUAGES, t } from "./i18n.js";
 import { reportDrop } from "./photos.js";
@@ -35,6 +35,7 @@ const VIEWS = [
   { name: "strangers", label: t("Strangers"), icon: "stranger", role: "write", load: () => import("./view-strangers.js") },
   { name: "archive", label: t("Archive"), icon: "image", role: "read", load: () => import("./view-archive.js") },
   { name: "import", within: "people", role: "write", load: () => import("./view-import.js") },
+  { name: "rules", within: "live", role: "admin", load: () => import("./view-rules.js") },
   { name: "settings", label: t("Settings"), icon: "settings", role: "read", load: () => import("./view-settings.js") },
 ];
 
@@ -242,6 +243,20 @@ async function boot() {
   frame();
   await route(true);
   if (justChosen()) document.querySelector(".language select")?.focus();
+  keepPage();
+}
+
+/** Lets the browser keep the page's files (service-worker.js), where it can: over HTTPS and on this machine. */
+function keepPage() {
+  if (!navigator.serviceWorker) return;
+  const script = new URL("service-worker.js", import.meta.url).href;
+  let allowed = script;
+  try {
+    allowed = window.trustedTypes?.createPolicy("shell", { createScriptURL: () => script }).createScriptURL("") ?? script;
+  } catch {
+    return; // it was made before, by an attempt that failed
+  }
+  navigator.serviceWorker.register(allowed, { scope: here("/") }).catch(() => {}); // the page works without
 }
 
 document.querySelector(".skip").textContent = t("Skip to content");

@@ -4,6 +4,8 @@
 import { t } from "./i18n.js";
 
 export const REFUSALS = {
+  action_failed: t("The receiver could not be reached, or refused it."),
+  action_off: t("The server lacks a package or a setting for this."),
   address_refused: t("The server may not fetch from this address."),
   archive_group_not_found: t("This group no longer exists."),
   attributes_off: t("How faces look is not reported by this server."),
@@ -51,6 +53,8 @@ export const REFUSALS = {
   rate_limited: t("Too many requests."),
   role_required: t("This key may not do that."),
   setting_fixed: t("This is set where the server was started and cannot be changed here."),
+  rule_not_found: t("This rule no longer exists."),
+  rules_off: t("Rules are not possible where several servers share a database."),
   several_faces: t("Several faces"),
   sightings_off: t("Visits are not kept by this server."),
   starting: t("The server is starting"),
@@ -59,6 +63,7 @@ export const REFUSALS = {
   strangers_off: t("Strangers are switched off"),
   subject_not_found: t("This person no longer exists."),
   too_many_cameras: t("The server cannot have more cameras."),
+  too_many_rules: t("The server cannot have more rules."),
   unlike_others: t("Differs from the other photos"),
   unreadable: t("The photo could not be read."),
   unsupported_image: t("Not a supported format"),

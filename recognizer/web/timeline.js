@@ -2,7 +2,7 @@
 
 import { announce, button, dialog, el, empty, fill, icon } from "./dom.js";
 import { api, explain, link, may } from "./api.js";
-import { t } from "./i18n.js";
+import { isolated, t } from "./i18n.js";
 import { clock, day, exactly, lasting, moment } from "./times.js";
 
 const PAGE = 60;
@@ -147,6 +147,7 @@ export class Timeline {
       visit.camera = event.camera;
       visit.subject = event.subject ?? visit.subject ?? null;
       visit.thumbnail = event.thumbnail ?? visit.thumbnail ?? null;
+      visit.zones = event.zones ?? visit.zones ?? [];
       visit.scene = event.scene ?? visit.scene ?? null;
       if (event.kind in CAMERA_WORDS) visit.reason = event.reason;
       this.visits.set(id, visit);
@@ -209,7 +210,7 @@ export class Timeline {
       : inbox ? el("a", { class: "visit-name unknown", href: "#/strangers" }, t("Unknown person")) : el("span", { class: "visit-name unknown" }, t("Unknown person"));
     const time = el("time", { class: "number", datetime: visit.began.toISOString(), title: exactly(visit.began) }, clock(visit.began));
     const stay = here ? el("span", { class: "tag good" }, t("Here now")) : el("span", { class: "muted small number", title: visit.reason }, t("for {time}", { time: lasting(visit.seconds ?? (visit.ended - visit.began) / 1000) }));
-    return el("li", { class: "visit", data: this.data(visit) }, face, el("div", { class: "visit-who" }, name, el("span", { class: "muted small" }, this.names(visit.camera))), el("div", { class: "visit-when" }, time, stay));
+    return el("li", { class: "visit", data: this.data(visit) }, face, el("div", { class: "visit-who" }, name, el("span", { class: "muted small" }, [this.names(visit.camera), ...visit.zones].map(isolated).join(" · "))), el("div", { class: "visit-when" }, time, stay));
   }
 
   showScene(visit) {

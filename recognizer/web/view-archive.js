@@ -230,8 +230,9 @@ class Archive {
   async showPeople(offset = 0) {
     this.searched = false;
     fill(this.results);
-    const [suggested, found] = await Promise.all([
+    const [suggested, hidden, found] = await Promise.all([
       offset ? { people: [] } : api("/archive/people", { query: { suggested: true, limit: 24 }, signal: this.signal }),
+      offset ? { people: [] } : api("/archive/people", { query: { hidden: true, limit: PEOPLE }, signal: this.signal }),
       api("/archive/people", { query: { suggested: false, offset, limit: PEOPLE }, signal: this.signal }),
     ]);
     const next = offset + found.people.length;
@@ -250,7 +251,21 @@ class Archive {
         el("ul", { class: "strangers", "aria-label": t("Suggestions") }, suggested.people.map((each) => this.person(each))),
       ],
       el("h2", null, t("People")), found.total ? [this.list, this.foot] : el("p", { class: "muted" }, t("No faces are grouped yet.")),
+      hidden.total > 0 && may("write") && el("div", { class: "row" }, button(t("Hidden people"), () => this.showHidden(hidden.people), { icon: "mute" })),
     );
+  }
+
+  showHidden(people) {
+    return dialog(t("Hidden people"), () => el("ul", { class: "archive-grid" }, people.map((each) => {
+      const label = each.subject ?? t("Group {id}", { id: String(each.id) });
+      return el(
+        "li", { class: "archive-face" }, thumbnail(link(each.pictures[0]?.thumbnail ?? ""), label), el("span", { class: "small" }, label),
+        button(t("Show again"), this.told(async (event) => {
+          await api(`/archive/people/${each.id}`, { method: "PATCH", json: { hidden: false } });
+          event.target.closest("li")?.remove();
+          await this.showPeople();
+        }), { class: "little" }));
+    })));
   }
 
   person(each) {

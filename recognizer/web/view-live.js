@@ -153,7 +153,7 @@ export async function show(main, { parts, signal, go }) {
   const heading = alone ? el("span", null, el("a", { class: "back", href: "#/live" }, icon("back"), el("span", null, t("All cameras"))), name) : name;
   fill(
     main,
-    el("div", { class: "view-head" }, el("div", null, heading, count), switches, canFill && !alone && (filling = button(t("Full screen"), () => fillScreen(wall.node), { icon: "fullscreen" })), !alone && may("admin") && button(t("Add a camera"), add, { icon: "add" })),
+    el("div", { class: "view-head" }, el("div", null, heading, count), switches, canFill && !alone && (filling = button(t("Full screen"), () => fillScreen(wall.node), { icon: "fullscreen" })), !alone && may("admin") && el("div", { class: "row" }, button(t("Rules"), () => go("rules"), { icon: "bolt" }), button(t("Add a camera"), add, { icon: "add" }))),
     el(
       "div", { class: "live" },
       el("div", { class: "live-cameras" }, nothing, wall.node),

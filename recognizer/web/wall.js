@@ -120,6 +120,12 @@ export class Wall {
     this.settling = setTimeout(() => this.connect({ key, ids: new Set(ids) }, query), first ? 0 : SETTLED);
   }
 
+  /** Another node reads this camera from now on: whether it is in the connection has to be asked again. */
+  moved(id) {
+    this.left.delete(id);
+    if (this.asked) this.asked.key = null;
+  }
+
   disconnect() {
     clearTimeout(this.settling);
     clearTimeout(this.retry);
@@ -187,7 +193,9 @@ class Card {
   tell(camera) {
     const before = this.camera;
     this.camera = camera;
-    if (before && before.source !== camera.source) this.halt(), queueMicrotask(() => this.wall.arrange());
+    const moved = before && before.node !== camera.node; // another node reads it now
+    if (moved) this.wall.moved(this.id);
+    if (before && (moved || before.source !== camera.source)) this.halt(), queueMicrotask(() => this.wall.arrange());
     if (!before || before.name !== camera.name) {
       this.name.textContent = camera.name;
       this.picture.alt = t("View from {name}", { name: camera.name });

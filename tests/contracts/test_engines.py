@@ -24,6 +24,8 @@ from recognizer.engines.dlib.onnx import DlibOnnxEmbedder, face_chips
 from recognizer.engines.yunet import YunetDetector
 from recognizer.photos import images
 
+from .. import fuzz
+
 ROOT = Path(__file__).resolve().parents[2]
 PEOPLE = {"obama.jpg": "Obama", "obama2.jpg": "Obama", "obama3.jpg": "Obama", "biden.jpg": "Biden", "astronaut.png": "Collins"}
 PARTIAL = ("obama_partial_face.jpg", "obama_partial_face2.jpg")
@@ -561,7 +563,8 @@ def everything_real(photos) -> dict[str, np.ndarray]:
         groups, lfw = folder("groups"), folder("lfw-dev")
     except pytest.skip.Exception:
         return pictures
-    files = sorted(groups.glob("0*_*.jpg"))[:14] + sorted(lfw.glob("images/*/*.jpg"))[:8000:400]
+    files = sorted(groups.glob("0*_*.jpg"))[: 4 * fuzz.factor()]
+    files += sorted(lfw.glob("images/*/*.jpg"))[: 8000 : max(100, 1600 // fuzz.factor())]
     return pictures | {file.name: images.resize(images.decode(file.read_bytes()).pixels, 900) for file in files}
 
 

@@ -24,6 +24,8 @@ CHROMIUM = next(filter(None, map(shutil.which, _BROWSERS)), None)
 DESKTOP, PHONE = {"width": 1280, "height": 860}, {"width": 360, "height": 740}
 #: What a browser says by itself of an answer that is a refusal.
 _REFUSAL = "Failed to load resource: the server responded with a status of 4"
+#: What Playwright says where a test wants no service worker, which would answer instead of the server.
+_BLOCKED = "Service Worker registration blocked by Playwright"
 _WORST = ("serious", "critical")
 #: No claim on how fast the page is: the machine may be busy.
 _PATIENCE_MS = 60_000
@@ -75,6 +77,7 @@ class Visit:
     def __init__(self, browser, url: str, size: dict = DESKTOP, theme: str = "light", **how):
         self.url = url
         how = {"permissions": ["clipboard-read", "clipboard-write"], "reduced_motion": "reduce", **how}
+        how = {"service_workers": "block", **how}
         self.context = browser.new_context(viewport=size, color_scheme=theme, **how)
         self.context.set_default_timeout(_PATIENCE_MS)
         self.page = self.context.new_page()
@@ -84,7 +87,7 @@ class Visit:
         self.page.on("dialog", self.refuse_window)
 
     def _hear(self, message) -> None:
-        if message.type in ("error", "warning") and not message.text.startswith(_REFUSAL):
+        if message.type in ("error", "warning") and not message.text.startswith((_REFUSAL, _BLOCKED)):
             self.said.append(f"{message.type}: {message.text}")
 
     def refuse_window(self, window) -> None:
@@ -171,7 +174,8 @@ class Visit:
         spec = importlib.util.find_spec("axe_playwright_python")
         if spec is None:
             pytest.skip("axe-playwright-python is not installed (requirements-dev.txt)")
-        self.page.evaluate((Path(spec.origin).parent / "axe.min.js").read_text("utf-8"))
+        if not self.page.evaluate("'axe' in window"):  # half a megabyte, which a view keeps
+            self.page.evaluate((Path(spec.origin).parent / "axe.min.js").read_text("utf-8"))
         options = {"resultTypes": ["violations"]} | ({"runOnly": list(rules)} if rules else {})
         found = self.page.evaluate("options => axe.run(document, options)", options)
         return [

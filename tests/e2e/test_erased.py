@@ -64,6 +64,8 @@ def test_no_byte_is_left_of_somebody_who_is_erased_during_a_visit(tmp_path, face
         server.wait_for(lambda: FIRST in _subjects(server))
         server.request("PATCH", f"/people/{FIRST}", data={"name": LAST, "consent": "signed by Quuxworth"})
         server.wait_for(lambda: FIRST not in _subjects(server))
+        rule = {"people": [LAST, "Bob Other"], "action": "mqtt", "topic": "home/hall/set", "payload": "ON"}
+        assert server.post("/rules", json=rule).status_code == 201
         # a photo archive, grouped
         archive = tmp_path / "archive"
         archive.mkdir()
@@ -102,6 +104,7 @@ def test_no_byte_is_left_of_somebody_who_is_erased_during_a_visit(tmp_path, face
         assert not [number for number, part in enumerate(theirs) if part in held]
         assert not [number for number, vector in enumerate(vectors) if vector in held]
         assert not {FIRST, LAST} & set(_subjects(server))
+        assert [each["people"] for each in server.get("/rules").json()["rules"]] == [["Bob Other"]]
         assert server.get("/health").json()["retention"]["pending"] == 0
         assert b"Bob Other" in held
         # and at the broker

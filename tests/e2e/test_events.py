@@ -282,7 +282,7 @@ def test_a_server_that_cannot_tell_of_events_says_so_and_ends(tmp_path, settings
 
 
 def test_what_happens_before_a_camera_is_told_everywhere(tmp_path, faces):
-    receiver = Receiver()
+    receiver, notified = Receiver(), Receiver()
     broker = Broker(tmp_path / "broker").start() if MOSQUITTO else None
     listener = Listener(broker) if broker else None
     url = f"mqtt://{broker.user}:{quote(broker.password, safe='')}@127.0.0.1:{broker.port}" if broker else ""
@@ -303,6 +303,10 @@ def test_what_happens_before_a_camera_is_told_everywhere(tmp_path, faces):
         stream = Stream(server)
         login = camera.url(login="user:hidden@")
         made = server.post("/cameras", data={"source": login, "name": "Front door", "always": "1"}).json()
+        known = {"people": ["Barack Obama"], "cameras": [made["id"]], "sure": "sure", "picture": True}
+        known |= {"action": "notify", "url": f"json://127.0.0.1:{notified.port}/hidden"}
+        unknown = {"who": "unknown", "kind": "leaves", "action": "webhook", "url": notified.url}
+        rules = [server.post("/rules", json=each).json()["id"] for each in (known, unknown)]
         assert stream.next()["event"] == "camera_live"
         camera.hold(faces["obama2"])
         appeared = json.loads(stream.next()["data"])
@@ -321,6 +325,12 @@ def test_what_happens_before_a_camera_is_told_everywhere(tmp_path, faces):
         stream.close()
         ids = [appeared["id"] - 1, appeared["id"], left["id"], unknown["id"], unknown["id"] + 1]
         server.wait_for(lambda: receiver.ids == ids)
+        # and by rules: a notification with the picture, and a webhook when somebody unknown left
+        server.wait_for(lambda: len(notified.taken) == 2, 60)
+        message, called = (json.loads(body) for _, body in notified.taken)
+        assert message["message"].startswith("Barack Obama is at Front door (")
+        assert message["attachments"][0]["base64"] and called["rule"] == rules[1] and called["event"]["kind"] == "left"
+        server.wait_for(lambda: [each["counts"]["delivered"] for each in server.get("/rules").json()["rules"]] == [1, 1])
         counts = server.get("/health").json()["events"]
         assert counts["dropped_events"] == counts["dropped_states"] == 0 and counts["observed"] > 20
         if listener:
@@ -333,5 +343,6 @@ def test_what_happens_before_a_camera_is_told_everywhere(tmp_path, faces):
             listener.close()
         assert "hidden" not in server.log() + server.get("/events?format=json").text
     receiver.close()
+    notified.close()
     if broker:
         broker.kill()

@@ -126,6 +126,61 @@ def test_the_page_below_a_path(behind, proxy, chromium):
         visit.context.close()
 
 
+KEPT = """async () => {
+  const found = [];
+  for (const name of await caches.keys()) {
+    const cache = await caches.open(name);
+    for (const request of await cache.keys()) {
+      const reply = await cache.match(request, { ignoreVary: true });
+      found.push([name, request.url, reply.headers.get("Content-Type"), await reply.text()]);
+    }
+  }
+  return found;
+}"""
+
+
+@pytest.mark.browser
+def test_the_browser_keeps_the_page_and_no_photo_and_no_answer(behind, chromium):
+    proxy = Proxy(behind.port, True)
+    visit = Visit(chromium, proxy.url + "/", service_workers="allow")
+    try:
+        page = visit.page
+        page.goto(proxy.url + "/")
+        page.get_by_label("Key").fill(behind.key)
+        page.keyboard.press("Enter")
+        page.locator(".tabs a").first.wait_for()
+        page.wait_for_function("() => navigator.serviceWorker.controller")
+        scope = page.evaluate("navigator.serviceWorker.ready.then((registration) => registration.scope)")
+        assert scope == proxy.url + "/"
+        page.goto(proxy.url + "/#/people")
+        page.reload()
+        page.wait_for_function("() => [...document.querySelectorAll('.person img')].some((image) => image.naturalWidth)")
+        page.goto(proxy.url + "/#/live")
+        page.wait_for_function("() => [...document.querySelectorAll('.watch img')].some((image) => image.naturalWidth)")
+        page.reload()
+        page.locator(".watch").wait_for()
+        kept = page.evaluate(KEPT)
+        files = f"{proxy.url}/web/"
+        assert len(kept) > 10 and len({name for name, *_ in kept}) == 1
+        assert all(url == proxy.url + "/" or url.startswith(files) for _, url, *_ in kept), [each[1] for each in kept]
+        assert {kind.split(";")[0] for _, _, kind, _ in kept} <= {
+            "text/html",
+            "text/javascript",
+            "text/css",
+            "application/json",
+            "image/svg+xml",
+            "image/png",
+            "application/manifest+json",
+        }
+        assert not any("Obama" in text or behind.key in text for *_, text in kept)
+        proxy.close()  # the server is away
+        page.reload()
+        page.get_by_role("heading", name="The server cannot be reached").wait_for()
+    finally:
+        visit.context.close()
+        proxy.close()
+
+
 @pytest.mark.parametrize("prefix", ["face", "/a b", "//evil.example", "/a/../b?", "/" + "a" * 300, "/<script>"])
 def test_a_prefix_that_is_none_is_refused(behind, prefix):
     headers = {"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Prefix": prefix, "X-Api-Key": behind.key}

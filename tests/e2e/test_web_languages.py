@@ -16,6 +16,7 @@ VIEWS = {
     "#/people": ".person img.crop",
     "#/people/Barack%20Obama": ".photo .tag.bad",
     "#/live": ".watch-state.good",
+    "#/rules": ".empty",
     "#/strangers": ".strangers-off",
     "#/archive": ".empty",
     "#/import": ".drop",
@@ -74,7 +75,8 @@ def test_every_view_is_translated_and_fits_and_axe_finds_no_barrier(chromium, se
                 page.set_viewport_size(size)
                 faults += [(address, size["width"], each) for each in (visit.overflow(), *page.evaluate(CUT_OFF)) if each]
                 visit.shoot(f"{address.replace('/', '_')}-{size['width']}")
-            faults += [(address, each) for each in visit.barriers()] if address in CHECKED else []
+            if language == "ar" and address in CHECKED:  # the other direction; the language itself changes only words
+                faults += [(address, each) for each in visit.barriers()]
             page.set_viewport_size(WIDE)
             if language == "ar":
                 read = [FOREIGN.sub("", text) for text in page.evaluate(READ)]

@@ -227,6 +227,19 @@ def test_who_comes_is_told_as_it_happens_and_that_they_went(visit, server, stage
     assert page.locator(".visit", has_text="Barack Obama").count() == before + 1  # coming and going are one visit
 
 
+def test_a_visit_says_in_which_zones_it_was(visit, server, stage, faces):
+    zones = [{"name": "Entrance", "points": [[0, 0], [1, 0], [1, 1], [0, 1]]}]
+    assert server.request("PUT", "/cameras/door/settings", json={"zones": zones}).status_code == 200
+    try:
+        page, _ = come(visit, stage, faces["obama2"], "Barack Obama")
+        page.locator(".visit", has_text="Barack Obama").first.get_by_text("Door · Entrance").wait_for()
+        newest = server.get("/events?format=json&kind=appeared&limit=1").json()["events"][-1]
+        assert newest["zones"] == ["Entrance"]
+    finally:
+        stage.hold(None)
+        server.request("PUT", "/cameras/door/settings", json={})
+
+
 def test_the_stream_of_events_goes_on_where_it_was_after_the_tab_was_hidden(visit, server, stage, faces):
     stage.hold(None)
     page = visit.open("#/live")
@@ -276,7 +289,7 @@ def test_visits_of_one_person_or_one_camera(visit):
     page.locator(".visit", has_text="Visitor 69").wait_for()
     page.get_by_label("Filter by camera").select_option("Door")
     page.locator(".visit", has_text="Visitor 69").wait_for(state="detached")
-    assert set(page.locator(".visit-who .small").all_inner_texts()) <= {"Door"}
+    assert {each.split(" · ")[0] for each in page.locator(".visit-who .small").all_inner_texts()} <= {"Door"}
 
 
 def test_cameras_are_added_changed_and_removed_with_errors_in_words(visit, server):

@@ -250,6 +250,7 @@ def installation(folder: Path) -> Iterator[tuple[Server, Stage, Broker, dict]]:
             event_left_seconds=2,
             event_unknown_seconds=1.5,
             mqtt_url=url,
+            mqtt_double_take="on",
         )
         server.put(f"{_PERSON}/one.jpg", shown["obama.jpg"])
         with server:
@@ -268,12 +269,21 @@ def try_everything(home: HomeAssistant, server: Server, stage: Stage, broker: Br
         f"event.{_CAMERA}_event": "unknown",
         f"image.{_CAMERA}_last_person": "unknown",
         _OBAMA: "off",
+        "sensor.double_take_barack_obama": "unavailable",  # until there is a sighting: it expires
     }
 
     def are(wanted: dict[str, str]) -> Callable[[], bool]:
+        differing: dict[str, str | None] = {}
+
         def so() -> bool:
-            states = home.states()
-            return all(states.get(entity, {}).get("state") == state for entity, state in wanted.items())
+            states, before = home.states(), dict(differing)
+            differing.clear()
+            for entity, state in wanted.items():
+                if (found := states.get(entity, {}).get("state")) != state:
+                    differing[entity] = found
+            if differing and differing != before:
+                print("    not yet:", differing, flush=True)
+            return not differing
 
         return so
 
@@ -306,9 +316,10 @@ def try_everything(home: HomeAssistant, server: Server, stage: Stage, broker: Br
     assert home.attributes(f"sensor.{_CAMERA}_last_person")["device_class"] == "timestamp"
     assert home.state(f"sensor.{_CAMERA}_last_person")[:4].isdigit()
     wait_for("the blueprint", lambda: ("doorbell", {"who": _PERSON, "camera": shown["camera"]}) in home.fired)
+    wait_for("Double Take's sensor", are({"sensor.double_take_barack_obama": shown["camera"]}))
     wait_for("the lock of docs/video.md", lambda: ("front_door_unlocked", {}) in home.fired)
     stage.hold(None)
-    states = {entity: state for entity, state in entities.items() if state != "unknown"}
+    states = {entity: state for entity, state in entities.items() if state not in ("unknown", "unavailable")}
     wait_for("the states when the person has left", are(states))
 
     print("somebody unknown comes and goes")
@@ -353,12 +364,15 @@ def try_everything(home: HomeAssistant, server: Server, stage: Stage, broker: Br
     home.stop()
     home.start()
     wait_for("after a restart of Home Assistant as well", are({f"binary_sensor.{_CAMERA}_camera": "on", _OBAMA: "off"}))
+    attributes = lambda: home.attributes("sensor.double_take_barack_obama")  # noqa: E731
+    wait_for("Double Take's sensor is announced again", lambda: "restored" not in attributes())
     time.sleep(5)  # what comes by mistake comes now
     assert home.fired == before and (home.folder / "told").read_bytes() == told, home.fired[len(before) :]
 
     print("what is removed here is removed there")
     assert server.request("DELETE", f"/people/{quote(_PERSON)}").status_code == 200
     wait_for("the person", lambda: home.state(_OBAMA) is None)
+    wait_for("Double Take's sensor", lambda: home.state("sensor.double_take_barack_obama") is None)
     assert server.request("DELETE", f"/cameras/{shown['camera']}").status_code == 200
     wait_for("the camera", lambda: not [entity for entity in home.states() if _CAMERA in entity and "lock" not in entity])
     listener.close()

@@ -24,7 +24,7 @@ from recognizer.core.errors import (
 from recognizer.core.names import comparison_key, normalise
 from recognizer.events.appearances import PEOPLE_KINDS, iso
 from recognizer.events.double_take_topics import UNKNOWN, LookedAt, NamedFace, result, topic_part
-from recognizer.events.frigate import checked_report, inside
+from recognizer.events.frigate import FrigateApi, checked_report
 from recognizer.http.dialect_requests import DialectRequest
 from recognizer.http.hug_adapter import DialectReply, DialectRouter
 from recognizer.http.site import Site
@@ -48,6 +48,8 @@ def add_routes(route: DialectRouter, site: Site) -> None:
 
 
 def _add_recognition(route: DialectRouter, site: Site) -> None:
+    apis: list[FrigateApi] = []  # made with the first event; it remembers Frigate's sizes
+
     @route.add("GET", "/api/recognize")
     def by_url(asked: DialectRequest) -> dict:
         """Everybody on the photo behind a URL."""
@@ -72,8 +74,11 @@ def _add_recognition(route: DialectRouter, site: Site) -> None:
             raise InvalidParameter("expected an event of a person, as Frigate reports it")
         if not site.settings.frigate_url:
             raise SettingsError("where Frigate is, is not known here: RECOGNIZER_FRIGATE_URL")
-        after, begun, api = report["after"], time.perf_counter(), frigate_api(site.settings)
-        found = inside(findings(site.service.recognition.describe(api.snapshot(after)), site.service.matcher), after)
+        if not apis:
+            apis.append(frigate_api(site.settings))
+        after, begun, api = report["after"], time.perf_counter(), apis[0]
+        snapshot = api.snapshot(after)
+        found = api.of_person(findings(site.service.recognition.describe(snapshot), site.service.matcher), after, snapshot)
         named = [each for each in found if each.name is not None]
         if named and not after.get("sub_label"):
             api.set_label(after, named)

@@ -1249,7 +1249,7 @@ SCHEMAS: dict[str, dict] = {
             "width": optional(COUNT),
             "height": optional(COUNT),
             "taken": about(optional(TEXT), "On the camera's clock, without a time zone."),
-            "clock": about(optional(TEXT), "Whose clock: camera, or file for the file's time."),
+            "clock": about(optional(TEXT), "Whose clock: camera, video (the server's), or file for the file's time."),
             "files": about(array(TEXT), "All files with this content: the folder's name, and the path below it."),
             "group_id": optional(COUNT),
             "subject": optional(TEXT),

@@ -92,7 +92,7 @@ class _Channel:
         """What the views show, and `attributes` that others want."""
         layers = frozenset().union(*(key.layers for key in list(self.views)))
         looks = attributes | layers.intersection(ATTRIBUTES)
-        return Wants(landmarks_68="landmarks68" in layers, objects="objects" in layers, attributes=looks)
+        return Wants("landmarks68" in layers, "objects" in layers, attributes=looks, every_picture=bool(self.views))
 
 
 class Live:

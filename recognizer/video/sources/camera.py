@@ -36,6 +36,8 @@ FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 MOST_BROKEN = 25
 #: Seconds of pictures of a single value after which the state of a live source reports it.
 BLANK_AFTER = 3.0
+#: No more frames than this are left out on purpose.
+_MOST_LEFT_OUT = 100
 #: A glance costs half of decoding, so while the picture moves only one of so many shots is glanced at.
 _MOST_UNSEEN = 8
 _TICK = 0.5
@@ -201,7 +203,8 @@ class Camera:
         self._times: deque[tuple[float, int]] = deque(maxlen=256)
         self._counts = {"read": 0, "dropped": 0, "broken": 0, "connects": 0}
         self._watchers: list[Callable[[CameraState], None]] = []
-        self._waiters: set[tuple[asyncio.AbstractEventLoop, asyncio.Future]] = set()
+        self._waiters: dict[tuple[asyncio.AbstractEventLoop, asyncio.Future], int] = {}  # and after which frame each waits
+        self._unwanted = -1  # number of the last frame that whoever takes them asked to leave out
         self._stopper: Stopper | None = None
         self._thread: threading.Thread | None = None
         self._broken_in_a_row = 0
@@ -310,6 +313,7 @@ class Camera:
     async def next(self, after: int) -> Frame | None:
         """The newest frame once its number is greater than `after`; None when the source has ended or `stop` was called.
 
+        `after` may be the number of a frame that is still to come: those up to it are not decoded, and not counted as dropped.
         Never blocks the event loop: pixels are copied or decoded elsewhere.
         """
         loop = asyncio.get_running_loop()
@@ -320,13 +324,15 @@ class Camera:
                     if self._over:
                         return None
                     waiter = (loop, loop.create_future())
-                    self._waiters.add(waiter)
+                    self._waiters[waiter] = after
+                    if after <= self._number + _MOST_LEFT_OUT:
+                        self._unwanted = max(self._unwanted, after)
             if kept is None:
                 try:
                     await waiter[1]
                 finally:
                     with self._lock:
-                        self._waiters.discard(waiter)
+                        self._waiters.pop(waiter, None)
                 continue
             frame = await loop.run_in_executor(None, self._take, kept)
             if frame is not None:
@@ -374,7 +380,7 @@ class Camera:
     def _wake(self) -> None:
         """Wake all waiting callers; the lock is held."""
         self._changed.notify_all()
-        waiters, self._waiters = self._waiters, set()
+        waiters, self._waiters = self._waiters, {}
         for loop, future in waiters:
             with contextlib.suppress(RuntimeError):  # its loop is closed
                 loop.call_soon_threadsafe(_settle, future)
@@ -492,7 +498,7 @@ class Camera:
             self._counts["dropped"] += shot.skipped
             self._times.append((time.perf_counter(), self._number))
             before, kept = self._kept, _Kept(shot, self._number, self._pixels)
-            wanted = bool(self._waiters)
+            wanted = any(self._number > after for after in self._waiters.values())
         if wanted:
             kept.frame()  # a caller waits for it: decoding it here saves a change of threads
         with self._changed:
@@ -503,7 +509,7 @@ class Camera:
             self._wake()
         if before is not None and before.drop():  # without the lock: it waits for whoever decodes it at the moment
             with self._lock:
-                self._counts["dropped"] += 1
+                self._counts["dropped"] += before.number > self._unwanted
         if not self.paced:
             with stopper.calling(self._wake_locked), self._changed:
                 while not kept.taken and self._stopper is stopper and not stopper.stopped:

@@ -53,12 +53,16 @@ ENOUGH_PASSES = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Wants:
-    """What the viewers of the results need now besides faces and names."""
+    """What the viewers of the results need now besides faces and names.
+
+    Without `every_picture`, pictures between two detection passes are left out while somebody is in sight.
+    """
 
     landmarks_68: bool = False
     objects: bool = False
     objects_threshold: float = 0.5
     attributes: frozenset[str] = frozenset()
+    every_picture: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +163,9 @@ class Pipeline:
         """The results, one per request; for a live source, that of its newest picture."""
         last = -1
         try:
-            while (frame := await self.camera.next(last)) is not None:
-                dropped, last = max(0, frame.number - last - 1) if last >= 0 else 0, frame.number
+            while (frame := await self.camera.next(last + (left_out := self._left_out()))) is not None:
+                dropped, last = max(0, frame.number - last - left_out - 1) if last >= 0 else 0, frame.number
+                self._since_detection += left_out
                 yield await self._result(frame, dropped)
         finally:
             await self._end_jobs()
@@ -289,6 +294,12 @@ class Pipeline:
         """Whether a picture shows what the one shows that was examined a moment ago."""
         before = self._examined
         return before is not None and 0 <= now - before.time < SAFETY and alike(copy, before.copy)
+
+    def _left_out(self) -> int:
+        """How many of the next pictures need not be looked at: a face is followed, and nobody watches."""
+        if self._complete or self._still or self._since_detection or "detect" in self._jobs or self._wants().every_picture:
+            return 0
+        return (self._detect_every or max(self.pace.every, self._enough())) - 1 if self._scene.tracker.tracks else 0
 
     def _enough(self) -> int:
         """On one of so many pictures detection has to run while faces are in sight."""

@@ -1,0 +1,47 @@
+// A rule in words: whole sentences, since the order of words differs between languages.
+
+import { listed, locale, n, t } from "./i18n.js";
+
+export const DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+const NAMES = new Intl.DateTimeFormat(locale, { weekday: "long", timeZone: "UTC" });
+
+/** "Monday" for "mon". */
+export const dayName = (day) => NAMES.format(Date.UTC(2024, 0, 1 + DAYS.indexOf(day))); // 1 January 2024 was a Monday
+
+/** The sentences that say what a rule does. `cameras` has the names of cameras by id; of an address only what may be shown is said. */
+export function ruleWords(rule, cameras) {
+  const who = whom(rule);
+  const where = rule.cameras.length ? listed(rule.cameras.map((id) => cameras.get(id) ?? id)) : t("any camera");
+  const deed = whatHappens(rule);
+  return [
+    rule.kind === "leaves" ? t("When {who} leaves {where}, {deed}.", { who, where, deed }) : t("When {who} comes to {where}, {deed}.", { who, where, deed }),
+    rule.days.length > 0 && t("Only on {days}.", { days: listed(rule.days.map(dayName)) }),
+    rule.start && t("Only from {start} to {end}.", { start: rule.start, end: rule.end }),
+    rule.sure === "sure" && rule.who !== "unknown" && t("Only if the name is sure."),
+    rule.apart_minutes > 0 && n(rule.apart_minutes, "At least {count} minute between two messages about the same person.", "At least {count} minutes between two messages about the same person."),
+    n(rule.most_per_hour, "At most {count} message an hour.", "At most {count} messages an hour."),
+  ].filter(Boolean);
+}
+
+function whom({ who, people, group }) {
+  if (who === "people") return people.length ? listed(people) : "…";
+  if (who === "group") return group === "default" ? t("somebody enrolled") : t("somebody of the group {group}", { group });
+  return { known: t("somebody with a name"), unknown: t("somebody unknown"), anybody: t("anybody") }[who];
+}
+
+function whatHappens(rule) {
+  const address = rule.url || "…";
+  if (rule.action === "webhook") return t("{address} is called", { address });
+  if (rule.action === "notify") return rule.picture ? t("a notification with a picture goes to {address}", { address }) : t("a notification goes to {address}", { address });
+  const values = { payload: rule.payload || "…", topic: rule.topic || "…", off: rule.off_payload ?? "", seconds: rule.off_seconds };
+  return rule.off_seconds > 0 ? t("“{payload}” is published to {topic}, and “{off}” after {seconds} s", values) : t("“{payload}” is published to {topic}", values);
+}
+
+/** The text of a notification in the language of the page, for whoever did not write one. */
+export function usualMessage({ kind, who }) {
+  if (who === "unknown") return kind === "leaves" ? t("Somebody unknown left {camera} ({time})") : t("Somebody unknown is at {camera} ({time})");
+  return kind === "leaves" ? t("{who} left {camera} ({time})") : t("{who} is at {camera} ({time})");
+}
+
+/** What everybody who makes a rule must know. */
+export const NOTICE = t("A face is no key: a printed photo held before the camera, or a screen that shows one, is recognised like the person. Open nothing by a rule that a photo must not open.");

@@ -1,0 +1,190 @@
+"""The view Rules, in a real browser: a rule is made in plain words, read back, tested, paused, changed and removed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ..brokers import MISSING, MOSQUITTO, Broker, Listener
+from ..test_webhooks import Receiver
+from .browsing import PHONE, Visit
+from .serving import Server, code
+
+WIDE = {"width": 1440, "height": 900}
+
+
+@pytest.fixture(scope="module")
+def receiver():
+    made = Receiver()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory):
+    if MOSQUITTO is None:
+        pytest.skip(MISSING)
+    with Broker(tmp_path_factory.mktemp("broker"), password="secret") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, faces, broker):
+    server = Server(
+        tmp_path_factory.mktemp("web-rules"),
+        camera="test:320x180@5",
+        watch="off",
+        webhook_allow="127.0.0.1",
+        mqtt_url=f"mqtt://{broker.user}:secret@127.0.0.1:{broker.port}",
+        mqtt_discovery="none",
+    )
+    server.put("Joe Biden/one.jpg", faces["biden"])
+    with server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def no_rules(server):
+    for rule in server.get("/rules").json()["rules"]:
+        assert server.request("DELETE", f"/rules/{rule['id']}").status_code == 200
+
+
+def test_a_rule_is_made_read_back_tested_paused_changed_and_removed(visit, server, receiver):
+    page = visit.open("#/live")
+    page.get_by_role("button", name="Rules").click()
+    page.get_by_role("heading", name="No rules yet").wait_for()
+    page.get_by_text("A face is no key").wait_for()
+    page.get_by_role("button", name="Add a rule").click()
+    page.get_by_label("Who", exact=True).select_option("Certain people")
+    page.get_by_label("Names", exact=True).fill("Joe Biden")
+    page.keyboard.press("Enter")
+    page.get_by_label("From", exact=True).fill("22:00")
+    page.get_by_label("Until", exact=True).fill("06:00")
+    page.get_by_label("Saturday").check()
+    page.get_by_label("Then", exact=True).select_option("Call a webhook")
+    page.get_by_role("button", name="Add", exact=True).click()
+    page.get_by_text("Enter an address.").wait_for()
+    page.get_by_label("Address").fill("ftp://x")
+    page.keyboard.press("Enter")
+    page.locator("dialog .field-error", has_text="expected http:// or https://").wait_for()
+    page.get_by_label("Address").fill(receiver.url)
+    shown = page.locator("dialog .rule-words")
+    assert shown.get_by_text("Only on Saturday.").is_visible() and shown.get_by_text("Only from 22:00 to 06:00.").is_visible()
+    page.keyboard.press("Enter")
+    row = page.locator(".rule")
+    row.get_by_text(f"When Joe Biden comes to any camera, http://127.0.0.1:{receiver.port} is called.").wait_for()
+    assert "token" not in page.content()
+
+    row.get_by_role("button", name="Test").click()
+    page.get_by_text("The test was carried out").wait_for()
+    body = json.loads(receiver.taken[-1][1])
+    assert body["test"] is True and body["event"]["subject"] == "Joe Biden"
+    receiver.answers = [500]
+    row.get_by_role("button", name="Test").click()
+    page.locator(".toast.bad", has_text="500").wait_for()
+    visit.said = [each for each in visit.said if "status of 502" not in each]  # the browser's own words about that answer
+
+    row.get_by_label("On", exact=True).uncheck()
+    page.locator(".rule.paused").wait_for()
+    assert server.get("/rules").json()["rules"][0]["enabled"] is False
+    row.get_by_label("On", exact=True).check()
+    page.locator(".rule:not(.paused)").wait_for()
+
+    row.get_by_role("button", name="Edit").click()
+    page.get_by_label("When", exact=True).select_option("Somebody leaves")
+    page.get_by_role("button", name="Remove Joe Biden").click()
+    page.get_by_role("button", name="Save").click()
+    page.get_by_text("Enter a name.").wait_for()
+    page.get_by_label("Names", exact=True).fill("Nobody At All")
+    page.get_by_role("button", name="Save").click()
+    page.locator("dialog .field-error", has_text="enrolled").wait_for()
+    page.get_by_label("Who", exact=True).select_option("Somebody unknown")
+    page.get_by_role("button", name="Save").click()
+    row.get_by_text("When somebody unknown leaves any camera").wait_for()
+    row.get_by_role("button", name="Test").click()  # the address was kept
+    page.get_by_text("The test was carried out").last.wait_for()
+    assert json.loads(receiver.taken[-1][1])["event"]["kind"] == "left"
+
+    row.get_by_role("button", name="Remove").click()
+    page.get_by_role("heading", name="Remove this rule?").wait_for()
+    page.locator(".dialog-foot").get_by_role("button", name="Remove").click()
+    page.get_by_role("heading", name="No rules yet").wait_for()
+    assert server.get("/rules").json()["rules"] == []
+
+
+def test_a_switch_is_made_with_the_keyboard_alone(visit, server, broker):
+    listener = Listener(broker, "home/#")
+    page = visit.open("#/rules")
+    page.get_by_role("button", name="Add a rule").focus()
+    page.keyboard.press("Enter")
+    page.get_by_label("Then", exact=True).focus()
+    page.keyboard.type("Publish")
+    page.get_by_label("Topic").wait_for()
+    page.keyboard.press("Tab")
+    page.keyboard.type("recognizer/light")
+    page.keyboard.press("Enter")
+    page.locator("dialog .field-error", has_text="choose another one").wait_for()
+    page.get_by_label("Topic").fill("home/light/set")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.type("OFF")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("30")
+    page.keyboard.press("Enter")
+    page.get_by_text("“ON” is published to home/light/set, and “OFF” after 30 s").first.wait_for()
+    page.get_by_role("button", name="Test").focus()
+    page.keyboard.press("Enter")
+    page.get_by_text("The test was carried out").wait_for()
+    server.wait_for(lambda: listener.of("home/light/set") == [b"ON", b"OFF"])
+    listener.close()
+
+
+@pytest.mark.parametrize(
+    ("size", "theme", "language"), [(PHONE, "dark", "ar"), (WIDE, "light", "de")], ids=["phone-dark-ar", "wide-light-de"]
+)
+def test_the_view_and_the_form_fit_and_axe_finds_no_barrier(chromium, server, size, theme, language):
+    given = {"who": "people", "people": ["Joe Biden"], "action": "notify", "url": "ntfy://hidden-topic", "days": ["mon", "sun"]}
+    assert server.post("/rules", json=given).status_code == 201
+    with Visit(chromium, server.url, size=size, theme=theme, locale=language) as visit:
+        page = visit.open("#/rules")
+        page.locator(".rule").wait_for()
+        assert visit.overflow() <= 0 and visit.barriers() == []
+        page.locator(".rule .button").nth(1).click()
+        page.locator("dialog .rule-words p").first.wait_for()
+        visit.shoot("form")
+        assert visit.overflow() <= 0 and visit.barriers() == [] and "hidden-topic" not in page.content()
+        page.locator("dialog .button.primary").click()
+        page.locator("dialog").wait_for(state="detached")
+    stored = server.get("/rules").json()["rules"][0]
+    # who wrote no text gets messages in the language of the page
+    assert ("عند" if language == "ar" else "ist bei") in stored["message"] and stored["days"] == ["mon", "sun"]
+
+
+def test_rules_over_http_refuse_what_is_wrong_and_show_no_secret(server, receiver):
+    made = server.post("/rules", data={"who": "unknown", "action": "webhook", "url": receiver.url, "days": "sat,sun"})
+    assert made.status_code == 201 and made.json()["url"] == f"http://127.0.0.1:{receiver.port}"
+    id_ = made.json()["id"]
+    for body, status, said in (
+        ({"cameras": []}, 400, "invalid_parameter"),
+        ({"cameras": ["attic"]}, 404, "camera_not_found"),
+        ({"people": ["Nobody"], "who": "people"}, 404, "subject_not_found"),
+        ({"group": "none-such", "who": "group"}, 404, "group_not_found"),
+        ({"action": "mqtt", "topic": "recognizer/x", "payload": "1"}, 409, "action_off"),
+        ({}, 400, "invalid_parameter"),
+    ):
+        reply = server.request("PATCH", f"/rules/{id_}", json=body)
+        assert (reply.status_code, code(reply)) == (status, said), reply.text
+    changed = server.request("PATCH", f"/rules/{id_}", json={"days": "all", "start": "08:00", "end": "17:00"}).json()
+    assert (changed["days"], changed["start"]) == ([], "08:00")
+    cleared = server.request("PATCH", f"/rules/{id_}", json={"start": "none", "end": "none"}).json()
+    assert cleared["start"] is None and cleared["counts"]["delivered"] == 0
+    assert server.post(f"/rules/{id_}/test").json() == {"tested": id_, "action": "webhook"}
+    listed = server.get("/rules").json()
+    assert listed["off"] is None and listed["broker"].startswith("mqtt://127.0.0.1") and "photo" in listed["notice"]
+    assert "token" not in json.dumps(listed) + server.log()
+    shown = server.cli("--json", "rules")
+    assert json.loads(shown.stdout)["rules"][0]["id"] == id_ and "token" not in shown.output
+    assert server.request("DELETE", f"/rules/{id_}").json() == {"deleted": id_}
+    assert code(server.request("DELETE", f"/rules/{id_}")) == "rule_not_found"
