@@ -90,6 +90,8 @@ def test_settings_are_plain_data_and_back():
         ({"events": "no"}, "events"),
         ({"min_face": 7}, "min_face"),
         ({"min_face": 40.5}, "min_face"),
+        ({"min_face": 10**400}, "min_face"),  # more than a float can be
+        ({"zones": [{"points": [*LEFT[:3], [0.5, 10**400]]}]}, "zones"),
         ({"stranger_rate": 0}, "stranger_rate"),
         ({"stranger_rate": True}, "stranger_rate"),
         ({"unknown_quality": float("inf")}, "unknown_quality"),

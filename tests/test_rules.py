@@ -142,6 +142,7 @@ def test_times_are_those_of_the_rules_zone():
         ({"timezone": "../../etc/passwd"}, "timezone: expected a time zone"),
         ({"apart_minutes": float("nan")}, "apart_minutes: expected a number from 0"),
         ({"most_per_hour": 0}, "most_per_hour: expected a number from 1 to 600"),
+        ({"most_per_hour": 10**400}, "most_per_hour: expected a number from 1 to 600"),
         ({"url": "ftp://hidden"}, "url: expected http:// or https://"),
         ({"url": "https://[hidden"}, "url: expected http:// or https://"),
         ({"action": "notify", "url": "hidden"}, "url: expected SERVICE://"),

@@ -97,6 +97,31 @@ def test_visits_that_are_not_stored_yet_follow_an_erasure_and_a_renaming(tmp_pat
     file.close()
 
 
+def test_a_correction_outlasts_the_visit_that_goes_on(tmp_path):
+    clock = [1000.0]
+    visits = KeptVisits(
+        tmp_path, "all", lambda: 1e9, None, None, EnrolmentRules(), None, {"Ada", "Bob"}.__contains__, lambda: clock[0]
+    )
+
+    def going_on(until: float) -> list[tuple[str | None, float]]:
+        for each in ("one", "two"):
+            visits.take(SeenVisit(each, "door" if each == "one" else "yard", 990.0, until, "Ada", None))
+        return [(each.subject, each.last) for each in visits.file.find()]
+
+    assert going_on(999.0) == [("Ada", 999.0)] * 2
+    visits.name(1, "Cleo")  # nobody is enrolled by this name
+    visits.name(2, None)
+    assert going_on(1010.0) == [("Cleo", 1010.0), (None, 1010.0)]
+    clock[0] = 1020.0
+    visits.rename("Cleo", "Zoe")
+    assert going_on(1030.0) == [("Zoe", 1030.0), (None, 1030.0)]
+    clock[0] = 1040.0
+    visits.file.erase([1])
+    visits._note_changed("Zoe", None)
+    assert going_on(1050.0) == [(None, 1050.0)]
+    visits.close()
+
+
 def visit(id_: str, subject: str | None, at: float, vector=(1.0, 0.0), quality: float = 0.5, camera: str = "door") -> KeptVisit:
     return KeptVisit(0, id_, camera, at, at + 5, subject, quality, np.array(vector, np.float32))
 

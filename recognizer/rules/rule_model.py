@@ -414,7 +414,7 @@ def _one_of(name: str, value: object, allowed: Sequence[str]) -> None:
 
 def _within(name: str, value: float, least: float, most: float) -> None:
     if not least <= value <= most:  # also for NaN
-        raise InvalidParameter(f"{name}: expected a number from {least:g} to {most:g}, got {value:g}")
+        raise InvalidParameter(f"{name}: expected a number from {least:g} to {most:g}, got {brief(value)}")
 
 
 def _short(name: str, value: str | None, most: int) -> None:

@@ -32,6 +32,8 @@ _HOUSEKEEPING = 600.0
 _QUALITY, _DAY = 90, 86_400.0
 #: Seconds that an erasure waits for the visit that is being examined.
 _EXAMINED_SECONDS = 10.0
+#: How many corrections are remembered while their visits may go on.
+_MOST_CORRECTED = 100
 
 
 class KeptVisits:
@@ -71,6 +73,7 @@ class KeptVisits:
         self._enrolled, self._now = enrolled, now
         self._changed: dict[str, tuple[float, str | None]] = {}  # by name: when it was erased or changed, and the new one
         self._erased = 0.0  # when somebody was last erased
+        self._corrected: dict[str, tuple[float, str | None]] = {}  # by the visit's id: when, and to which name
         self._path, self.kept, self._days, self._vault = state / VISITS_FILE, kept, days, vault
         self._engine, self._matcher, self._rules = engine, matcher, rules
         self._lock = threading.Lock()
@@ -135,7 +138,9 @@ class KeptVisits:
     def take(self, visit: SeenVisit) -> None:
         """Examine and store a visit. One of an unknown person whose picture cannot be compared is not stored."""
         current = self._current(visit)
-        if current is None or (current.subject is not None and not self._enrolled(current.subject)):
+        if current is None:
+            return
+        if current.subject is not None and current.id not in self._corrected and not self._enrolled(current.subject):
             return
         visit, jpeg, vector = current, None, None
         if visit.shot is not None:
@@ -236,7 +241,10 @@ class KeptVisits:
             There is no such visit.
         SightingsOff
         """
-        self.get(number)
+        id_ = self.get(number).id
+        with self._lock:
+            self._corrected = dict([*self._corrected.items(), (id_, (self._now(), subject))][-_MOST_CORRECTED:])
+        self._queue.change(self._current, _EXAMINED_SECONDS)
         self.file.name([number], subject)
         return self.get(number)
 
@@ -304,7 +312,9 @@ class KeptVisits:
     def _current(self, visit: SeenVisit) -> SeenVisit | None:
         """A visit with the name that is valid now. None for that of somebody who was erased since it began, and for a picture
         from before an erasure that shows nobody knows whom."""
-        name, since = visit.subject, visit.first
+        since, name = self._corrected.get(visit.id, (visit.first, visit.subject))
+        if name is None and visit.subject is not None:
+            visit = replace(visit, subject=None)
         if name is None:
             return None if visit.shot is not None and visit.shot.time < self._erased else visit
         while (change := self._changed.get(name)) is not None and change[0] > since:

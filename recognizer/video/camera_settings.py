@@ -262,7 +262,8 @@ def _corners(what: str, said: Any) -> Corners:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether this is a number; of integers also one that no float can be."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and (isinstance(value, int) or math.isfinite(value))
 
 
 def _is_fraction(value: Any) -> bool:
