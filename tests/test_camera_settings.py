@@ -188,7 +188,22 @@ def test_a_file_that_cannot_be_read_is_not_replaced_and_what_was_read_stays(file
     with pytest.raises(StorageError):
         settings.set("yard", parse_settings({"events": False}))
     assert file.read_text() == content
-    assert CameraSettingsFile(file).get("door") is PLAIN
+    afresh = CameraSettingsFile(file)  # after a restart, nobody knows what the masks were to hide
+    covered = afresh.get("door")
+    assert not covered.erased(np.full((50, 80, 3), 200, np.uint8)).any() and not covered.watches_at(0)
+    assert "all cameras are black" in caplog.text
+    afresh.forget("yard")  # a camera that is removed
+    file.unlink()
+    assert afresh.get("door") is PLAIN
+
+
+def test_a_file_that_cannot_be_read_for_a_moment_is_read_again(file, at_once, monkeypatch):
+    CameraSettingsFile(file).set("door", parse_settings(ALL))
+    settings = CameraSettingsFile(file)
+    with monkeypatch.context() as patched:
+        patched.setattr(module.Path, "read_text", lambda *_: (_ for _ in ()).throw(OSError("too many open files")))
+        assert not settings.get("door").events
+    assert settings.get("door") == parse_settings(ALL)
 
 
 def test_a_place_that_cannot_be_written_is_an_error_and_changes_nothing(tmp_path):

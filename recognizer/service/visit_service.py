@@ -138,7 +138,7 @@ class KeptVisits:
     def take(self, visit: SeenVisit) -> None:
         """Examine and store a visit. One of an unknown person whose picture cannot be compared is not stored."""
         current = self._current(visit)
-        if current is None:
+        if current is None or (current.subject is None and self.kept == "known"):
             return
         if current.subject is not None and current.id not in self._corrected and not self._enrolled(current.subject):
             return

@@ -153,6 +153,8 @@ class CameraSettings:
 
 #: What a camera has for which nothing is set.
 PLAIN = CameraSettings()
+#: What a camera has while nobody can tell what is set: nothing of its picture is shown, recognised or stored.
+COVERED = CameraSettings(masks=(((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)),), events=False)
 
 
 def contains(corners: Corners, x: float, y: float) -> bool:

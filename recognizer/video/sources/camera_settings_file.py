@@ -18,7 +18,7 @@ from recognizer.core.disk import StatStamp, disk_errors
 from recognizer.core.errors import InvalidParameter, StorageError
 from recognizer.core.fair_lock import FairLock
 from recognizer.core.files import own_folder, write_durably
-from recognizer.video.camera_settings import PLAIN, CameraSettings, parse_settings, plain_settings
+from recognizer.video.camera_settings import COVERED, PLAIN, CameraSettings, parse_settings, plain_settings
 
 #: Maximum time in seconds until a change by another process is noticed.
 NOTICED_SECONDS = 1.0
@@ -42,15 +42,18 @@ class CameraSettingsFile:
         self._settings: Mapping[str, CameraSettings] = MappingProxyType({})
         self._revisions: dict[str, int] = {}
         self._stamp: StatStamp | None = None
-        self._broken = False
+        self._broken = self._known = False  # whether the file can be used now, and whether it could be
         self._refreshed = float("-inf")
 
     def get(self, camera: str) -> CameraSettings:
-        """The settings of a camera, by its id; those of a camera for which nothing was set are `PLAIN`."""
+        """The settings of a camera, by its id; those of a camera for which nothing was set are `PLAIN`.
+
+        While the file cannot be read, those from before hold; where there are none, every camera is `COVERED`.
+        """
         if time.monotonic() - self._refreshed >= NOTICED_SECONDS:
             with self._lock:
                 self._refresh()
-        return self._settings.get(camera, PLAIN)
+        return self._settings.get(camera, COVERED if self._broken and not self._known else PLAIN)
 
     def revision(self, camera: str) -> int:
         """Increases whenever the settings of a camera change."""
@@ -79,6 +82,7 @@ class CameraSettingsFile:
                         write_durably(self._file, json.dumps(content, ensure_ascii=False, indent=1).encode() + b"\n")
                         self._stamp = StatStamp.from_path(self._file)
                         self._take_over(changed)
+                        self._known = True
             except TimeoutError:
                 raise StorageError("another process holds the settings of cameras") from None
 
@@ -89,7 +93,8 @@ class CameraSettingsFile:
         ------
         StorageError
         """
-        if self.get(camera) != PLAIN:
+        self.get(camera)  # as they are now
+        if camera in self._settings:
             self.set(camera, PLAIN)
 
     def _refresh(self) -> None:
@@ -98,17 +103,22 @@ class CameraSettingsFile:
         stamp = StatStamp.from_path(self._file)
         if stamp == self._stamp:
             return
-        self._stamp, self._broken = stamp, False
+        before, self._stamp, self._broken = self._broken, stamp, False
         if stamp is None:
             self._take_over({})
             return
         try:
             stored: dict[str, Any] = json.loads(self._file.read_text("utf-8"))
             self._take_over({str(id): parse_settings(said) for id, said in stored.items()})
+            self._known = True
         except (OSError, ValueError, TypeError, AttributeError, InvalidParameter) as error:
             self._broken = True
-            reason = error.message if isinstance(error, InvalidParameter) else type(error).__name__
-            log.error("%s cannot be read (%s): mend or remove it; what it says is ignored", self._file.name, reason)
+            if isinstance(error, OSError):  # perhaps for a moment only
+                self._stamp = None
+            if not before:
+                reason = error.message if isinstance(error, InvalidParameter) else type(error).__name__
+                effect = "the settings from before hold" if self._known else "all cameras are black and give no events"
+                log.error("%s cannot be read (%s), so %s: mend or remove it", self._file.name, reason, effect)
 
     def _take_over(self, settings: dict[str, CameraSettings]) -> None:
         before = self._settings
