@@ -45,6 +45,8 @@ def test_no_byte_is_left_of_somebody_who_is_erased_during_a_visit(tmp_path, face
         tmp_path / "home",
         camera_allow="127.0.0.1",
         strangers="cameras",
+        sightings="all",
+        event_scenes=True,
         event_shown_seconds=0.3,
         event_unknown_seconds=1,
         event_left_seconds=1,
