@@ -191,6 +191,33 @@ def test_a_rule_reads_as_a_sentence_and_shows_no_secret():
 # -- people in rules --------------------------------------------------------------------------------------------------
 
 
+class NotedActions:
+    """Actions that only note what they would publish."""
+
+    broker = "there is one"
+
+    def __init__(self, fails: bool = False):
+        self.published: list[tuple] = []
+        self._fails = fails
+
+    def publish(self, topic, payload, retain) -> None:
+        self.published.append((topic, payload, retain))
+        if self._fails:
+            raise ActionFailed("no connection to the broker could be made")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_broker_does_not_retain_the_name_of_somebody_who_is_erased(tmp_path, fails):
+    actions = NotedActions(fails)
+    rules = KeptRules(tmp_path, None, lambda: actions, dict, None, None)
+    for topic, payload, retain in (("home/who", "Ada", True), ("home/ada", "1", False), ("home/lamp", "ON", True)):
+        given = {"action": "mqtt", "topic": topic, "payload": payload, "retain": retain}
+        rules.file.add(lambda id_, given=given: make_rule(id_, given))
+    rules.erase("Ada")
+    assert actions.published == [("home/who", "", True)]
+    assert [each.topic for each in rules.file.all()] == ["home/lamp"]
+
+
 def test_somebody_who_is_erased_is_in_no_rule():
     both = rule(who="people", people=["Ada", "Bob"])
     assert without(both, "Ada").people == ("Bob",) and without(both, "staff/Ada") == both

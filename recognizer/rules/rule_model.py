@@ -280,7 +280,7 @@ def changed_rule(rule: Rule, given: Mapping[str, Any]) -> Rule:
 def without(rule: Rule, name: str) -> Rule | None:
     """A rule that does not mention a person any more, by the name in events. None if nothing of it would be left."""
     own = name.rpartition(SEPARATOR)[2]
-    if any(mentions(text, own) for text in _sent(rule)):
+    if sends(rule, name):
         return None
     if rule.who == "people" and name in rule.names():
         left = tuple(each for each in rule.people if rule.prefix + each != name)
@@ -306,7 +306,12 @@ def is_about(rule: Rule, name: str) -> bool:
     """Whether a rule mentions a person, by the name in events."""
     own = name.rpartition(SEPARATOR)[2]
     listed = rule.who == "people" and name in rule.names()
-    return listed or mentions(rule.message, own) or any(mentions(text, own) for text in _sent(rule))
+    return listed or mentions(rule.message, own) or sends(rule, name)
+
+
+def sends(rule: Rule, name: str) -> bool:
+    """Whether a rule sends a person's name to machines; the name is as in events."""
+    return any(mentions(text, name.rpartition(SEPARATOR)[2]) for text in _sent(rule))
 
 
 def mentions(text: str | None, name: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,8 @@ from recognizer.core.times import iso_time
 from recognizer.core.vault import Vault
 from recognizer.events.delivery import Cursor
 from recognizer.events.event_log import EventLog
-from recognizer.rules.rule_file import RULES_FILE, RuleFile
-from recognizer.rules.rule_model import Rule, changed_rule, make_rule, shown
+from recognizer.rules.rule_file import RULES_FILE, DamagedRules, RuleFile
+from recognizer.rules.rule_model import Rule, changed_rule, make_rule, sends, shown
 from recognizer.service.event_service import KeptEvents
 
 if TYPE_CHECKING:
@@ -336,6 +337,15 @@ class KeptRules:
         self._changed()
 
     def erase(self, name: str) -> None:
-        """Take a person out of every rule."""
+        """Take a person out of every rule, and the name off the broker where a rule let it retain that."""
+        retained = []
+        with suppress(DamagedRules):
+            retained = [each for each in self.file.find(name) if each.retain and sends(each, name)]
         self.file.erase(name)
         self._changed()
+        for rule in retained:
+            try:
+                if self.actions().broker is not None:
+                    self.actions().publish(rule.topic or "", "", retain=True)  # which ends that a message is retained
+            except RecognizerError as error:
+                log.warning("a broker may still retain what a rule sent about somebody who was erased: %s", error.message)
