@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from recognizer.core.errors import ImageTooLarge, SealBroken, SettingsError, StorageError
 from recognizer.core.vault import Vault, new_key
 from recognizer.enrolment.cache import photo_id
-from recognizer.enrolment.photo_store import StoredPhotos, open_store
+from recognizer.enrolment.photo_store import FolderPhotos, StoredPhotos, open_store
 
 pytestmark = pytest.mark.network
 
@@ -54,6 +55,42 @@ def test_a_photo_is_stored_once_under_its_id(store):
     assert list(store.photos()) == photos[1:]
     store.remove(photos[1])
     assert list(store.photos()) == []
+
+
+def put_dropped(store, path: str, data: bytes) -> None:
+    """Put a file below `people`, as other programs do."""
+    if isinstance(store, FolderPhotos):
+        file = store._root / "people" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+        os.utime(file, (1_000_000_000, 1_000_000_000))
+    else:
+        store._files.pipe_file(f"{store._root}/people/{path}", data)
+
+
+def test_files_that_are_dropped_beside_the_photos(store):
+    assert list(store.dropped()) == []
+    put_dropped(store, "Ann Lovelace/ä+1.jpg", b"first")
+    put_dropped(store, f".groups/staff/Bob/{photo_id(b'x')}", b"second")
+    bob, ann = sorted(store.dropped(), key=lambda each: each.path)
+    assert (ann.path, ann.size, bob.size) == ("Ann Lovelace/ä+1.jpg", 5, 6) and list(store.photos()) == []
+    assert store.read_dropped(ann.path) == b"first" and store.is_dropped(ann)
+    put_dropped(store, ann.path, b"other, larger")
+    assert not store.is_dropped(ann)
+    store.remove_dropped(ann)  # it is another one now
+    (now,) = (each for each in store.dropped() if each.path == ann.path)
+    assert now.stamp != ann.stamp and store.read_dropped(now.path) == b"other, larger"
+    store.move_dropped(now, "Ada/1.jpg")
+    store.move_dropped(now, "Ada/2.jpg")  # which is not there any longer
+    store.remove_dropped(bob)
+    store.remove_dropped(bob)
+    assert [each.path for each in store.dropped()] == ["Ada/1.jpg"]
+    with pytest.raises(FileNotFoundError):
+        store.read_dropped(now.path)
+    store.remove_dropped(now, changed=True)
+    (left,) = store.dropped()
+    store.remove_dropped(left, changed=True)
+    assert list(store.dropped()) == [] and not store.is_dropped(left)
 
 
 def test_of_many_who_store_one_photo_at_once_each_succeeds(store):

@@ -43,7 +43,7 @@ def init():
 @database.command()
 @shared_options("json")
 def migrate():
-    """Bring the tables up to date after an update of this program. All nodes may go on until they are restarted."""
+    """Bring the tables up to date after an update of this program. Stop the nodes first: an earlier version misreads newer tables."""
     from recognizer.database import schema
 
     if schema.version(_database()) is None:

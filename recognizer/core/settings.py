@@ -235,6 +235,14 @@ class Settings:
         "`s3://bucket/prefix`. Required with a database unless photos are not kept.",
         shown="none",
     )
+    dropped_seconds: float = _setting(
+        30.0,
+        float,
+        "Seconds between two looks of a node for photos that were put below `people/` in `RECOGNIZER_PHOTOS` (docs/scale.md). "
+        "`0` for none.",
+        least=0,
+        most=86_400,
+    )
     node_url: str | None = _setting(
         None,
         _node_url,

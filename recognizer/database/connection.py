@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from psycopg import Connection
     from psycopg_pool import ConnectionPool
 
-#: Numbers of the advisory locks: of every write, of the order of changes, of the audit log, of the cameras.
-WRITES, CHANGES, AUDIT, CAMERAS = 0x7265636F01, 0x7265636F02, 0x7265636F03, 0x7265636F04
+#: Numbers of the advisory locks: of every write, of the order of changes, of the audit log, of the cameras, of dropped photos.
+WRITES, CHANGES, AUDIT, CAMERAS, DROPPED = (0x7265636F00 + number for number in range(1, 6))
 #: The channel that wakes the nodes.
 CHANNEL = "recognizer_change"
 #: Seconds that a write waits for the writes of others.

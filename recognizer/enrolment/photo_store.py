@@ -2,12 +2,17 @@
 
 A photo is written under its name only if nothing is there yet. If something is, it is the same photo, because the name is a
 hash of the content. Nothing is ever renamed or changed; who has which photo is in the database.
+
+Beside the photos there is the folder `people`, into which people drop files; see `service.dropped_photos`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +24,29 @@ from recognizer.core.vault import Vault, most_sealed
 #: Binds an encrypted photo to its purpose; the photo's id follows.
 _PURPOSE = "shared photo "
 _CHECK = "recognizer-check"
+#: The folder or prefix below which files are dropped.
+DROPPED = "people"
+#: Age in seconds from which a file in a folder counts as completely written.
+SETTLED = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedFile:
+    """A file that somebody put below `people`.
+
+    Attributes
+    ----------
+    path : str
+        Below `people`, with slashes.
+    stamp : str
+        Another one for other content.
+    size : int
+        In bytes.
+    """
+
+    path: str
+    stamp: str
+    size: int
 
 
 class PhotoStore(Protocol):
@@ -50,6 +78,46 @@ class PhotoStore(Protocol):
 
     def photos(self) -> Iterator[str]:
         """The ids of all photos that are stored."""
+
+    def dropped(self, settled: bool = True) -> Iterator[DroppedFile]:
+        """The files below `people`; with `settled`, only those that are completely written.
+
+        Raises
+        ------
+        StorageError
+        """
+
+    def read_dropped(self, path: str) -> bytes:
+        """The bytes of a file below `people`.
+
+        Raises
+        ------
+        FileNotFoundError, StorageError
+        """
+
+    def is_dropped(self, file: DroppedFile) -> bool:
+        """Whether a file is there, and has not changed.
+
+        Raises
+        ------
+        StorageError
+        """
+
+    def remove_dropped(self, file: DroppedFile, changed: bool = False) -> None:
+        """Remove a file below `people`, if it is there and, unless `changed`, as it was.
+
+        Raises
+        ------
+        StorageError
+        """
+
+    def move_dropped(self, file: DroppedFile, path: str) -> None:
+        """Give a file below `people` another path there; a file of that path is replaced.
+
+        Raises
+        ------
+        StorageError
+        """
 
 
 class FolderPhotos:
@@ -97,6 +165,55 @@ class FolderPhotos:
             for path in self._root.glob("??/*"):
                 if len(path.name) == 32:
                     yield path.name
+
+    def dropped(self, settled: bool = True) -> Iterator[DroppedFile]:
+        root = self._root / DROPPED
+        with disk_errors("the dropped photos cannot be listed"):
+            for folder, _, files in os.walk(root):
+                for name in sorted(files):
+                    found = self._dropped(str((Path(folder) / name).relative_to(root)), settled)
+                    if found is not None:
+                        yield found
+
+    def _dropped(self, path: str, settled: bool = False) -> DroppedFile | None:
+        try:
+            status = (self._root / DROPPED / path).stat()
+        except FileNotFoundError:
+            return None
+        if settled and 0 <= time.time() - status.st_mtime < SETTLED:
+            return None
+        return DroppedFile(path.replace(os.sep, "/"), f"{status.st_ino}-{status.st_mtime_ns}-{status.st_size}", status.st_size)
+
+    def read_dropped(self, path: str) -> bytes:
+        try:
+            return (self._root / DROPPED / path).read_bytes()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise StorageError(f"a dropped photo cannot be read: {disk_reason(error)}") from error
+
+    def is_dropped(self, file: DroppedFile) -> bool:
+        with disk_errors("a dropped photo cannot be read"):
+            return self._dropped(file.path) == file
+
+    def remove_dropped(self, file: DroppedFile, changed: bool = False) -> None:
+        path = self._root / DROPPED / file.path
+        with disk_errors("a dropped photo cannot be removed"), contextlib.suppress(FileNotFoundError):
+            if changed or self._dropped(file.path) == file:
+                remove_erasing(path)
+                self._remove_empty(path.parent)
+
+    def _remove_empty(self, folder: Path) -> None:
+        """Remove the folder of somebody whose last photo was enrolled."""
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+    def move_dropped(self, file: DroppedFile, path: str) -> None:
+        old, new = self._root / DROPPED / file.path, self._root / DROPPED / path
+        with disk_errors("a dropped photo cannot be moved"), contextlib.suppress(FileNotFoundError):
+            new.parent.mkdir(parents=True, exist_ok=True)
+            old.replace(new)
+            self._remove_empty(old.parent)
 
 
 class BucketPhotos:
@@ -152,9 +269,47 @@ class BucketPhotos:
     def photos(self) -> Iterator[str]:
         with _bucket_errors("the photos cannot be listed"):
             for path in self._files.find(self._root):
-                name = path.rpartition("/")[2]
-                if len(name) == 32:
+                *_, folder, name = path.split("/")
+                if len(name) == 32 and folder == name[:2]:
                     yield name
+
+    def _dropped_path(self, path: str) -> str:
+        return f"{self._root}/{DROPPED}/{path}"
+
+    def dropped(self, settled: bool = True) -> Iterator[DroppedFile]:
+        root = self._dropped_path("")
+        with _bucket_errors("the dropped photos cannot be listed"):
+            found = self._files.find(root.rstrip("/"), detail=True, refresh=True)
+        for path, about in sorted(found.items()):
+            if path.startswith(root) and not path.endswith("/"):
+                yield _as_dropped(path[len(root) :], about)
+
+    def read_dropped(self, path: str) -> bytes:
+        with _bucket_errors("a dropped photo cannot be read"):
+            data: bytes = self._files.cat_file(self._dropped_path(path))
+            return data
+
+    def is_dropped(self, file: DroppedFile) -> bool:
+        with _bucket_errors("a dropped photo cannot be read"), contextlib.suppress(FileNotFoundError):
+            return _as_dropped(file.path, self._files.info(self._dropped_path(file.path), refresh=True)) == file
+        return False
+
+    def remove_dropped(self, file: DroppedFile, changed: bool = False) -> None:
+        if changed or self.is_dropped(file):
+            with _bucket_errors("a dropped photo cannot be removed"), contextlib.suppress(FileNotFoundError):
+                self._files.rm_file(self._dropped_path(file.path))
+
+    def move_dropped(self, file: DroppedFile, path: str) -> None:
+        with _bucket_errors("a dropped photo cannot be moved"), contextlib.suppress(FileNotFoundError):
+            self._files.cp_file(self._dropped_path(file.path), self._dropped_path(path))
+            self._files.rm_file(self._dropped_path(file.path))
+
+
+def _as_dropped(path: str, about: dict[str, Any]) -> DroppedFile:
+    """What a listing says of an object: providers' packages call the hash of the content by several names."""
+    size = int(about.get("size") or 0)
+    hashed = next((about[key] for key in ("ETag", "etag", "md5Hash", "content_md5", "LastModified") if about.get(key)), "")
+    return DroppedFile(path, f"{str(hashed).strip(chr(34))}-{size}", size)
 
 
 @contextlib.contextmanager

@@ -59,7 +59,7 @@ _JOINED = (
 
 
 class PhotoNotes:
-    """Which photos are forced, and which are copies, of all groups: few are either. Safe from any thread.
+    """Which photos are forced, which are copies, and how many dropped ones cannot be used, of all groups. Safe from any thread.
 
     Parameters
     ----------
@@ -71,6 +71,7 @@ class PhotoNotes:
         self._read_at = -1  # the change up to which they were read
         self.forced: frozenset[tuple[int, str]] = frozenset()
         self.copies: dict[tuple[int, str, str], str] = {}
+        self.problems: dict[int, int] = {}
 
     def start_alone(self, forced: Collection[tuple[int, str]]) -> None:
         """Go on with what a snapshot has until the database is there."""
@@ -91,6 +92,10 @@ class PhotoNotes:
         self.forced = frozenset(forced)
         self.copies = {(group, subject, photo): original for group, subject, photo, original in copies}
         self._read_at = applied
+
+    def count_problems(self) -> None:
+        """Count the dropped photos that cannot be used."""
+        self.problems = dict(self._database.rows("select people_group, count(*) from dropped group by people_group"))
 
 
 class SharedEnrolment(Enrolment):
@@ -130,7 +135,7 @@ class SharedEnrolment(Enrolment):
         self._vault = vault
         self._same_picture = DISTANCE_SHARE * options.engine.info.calibration.threshold
         self._engine = options.engine.info.id
-        self._notes = notes or PhotoNotes(database)
+        self.notes = notes or PhotoNotes(database)
         self._expired: dict[str, float] = {}
         #: Whether the node started while the database was away, and has not been accepted there since; see `joined`.
         self.started_alone = False
@@ -139,7 +144,7 @@ class SharedEnrolment(Enrolment):
         """The enrolment of another group; the default one's is the one to be closed."""
         gallery = self.shared_gallery.of_group(group)
         return SharedEnrolment(
-            self.database, gallery, self.photos, self.options, self._vault, self.node, name, notes=self._notes
+            self.database, gallery, self.photos, self.options, self._vault, self.node, name, notes=self.notes
         )
 
     @property
@@ -173,7 +178,7 @@ class SharedEnrolment(Enrolment):
     def start_alone(self, forced: Collection[tuple[int, str]]) -> None:
         """Go on with a snapshot, of which these photos, by their group, were enrolled by force, until `joined`."""
         self.started_alone = True
-        self._notes.start_alone(forced)
+        self.notes.start_alone(forced)
 
     def joined(self) -> None:
         """Note that the database is there, and accepts the node."""
@@ -181,12 +186,12 @@ class SharedEnrolment(Enrolment):
 
     def save(self) -> bool:
         """Bring the snapshot in step; see `TemplateCopy.save`."""
-        return self.shared_gallery.copy.save(self._notes.forced)
+        return self.shared_gallery.copy.save(self.notes.forced)
 
     def catch_up(self, *subjects: str) -> bool:
         copy = self.shared_gallery.copy
         changed = copy.catch_up()
-        self._notes.catch_up(copy.applied)
+        self.notes.catch_up(copy.applied)
         return changed
 
     def others_changed(self) -> bool:
@@ -620,13 +625,13 @@ class SharedEnrolment(Enrolment):
         return found
 
     def is_forced(self, photo: str | None) -> bool:
-        return (self.group, photo) in self._notes.forced
+        return (self.group, photo) in self.notes.forced
 
     def entries_so_far(self, subject: str) -> list[Entry]:
         return self._entries("s.name = %(name)s", name=subject)
 
     def original_of(self, subject: str, photo: str) -> str | None:
-        return self._notes.copies.get((self.group, subject, photo))
+        return self.notes.copies.get((self.group, subject, photo))
 
     def left_of(self, subject: str, photos: list[str]) -> dict[str, int]:
         stored = self.database.rows(
@@ -646,10 +651,11 @@ class SharedEnrolment(Enrolment):
 
     @property
     def problem_count(self) -> int:
-        return 0
+        return self.notes.problems.get(self.group, 0)
 
     def problems(self) -> list[Problem]:
-        return []
+        statement = "select subject, place, code, message from dropped where people_group = %s order by place"
+        return [Problem(*row) for row in self.database.rows(statement, [self.group])]
 
 
 def seal_identity(held: Identity, vault: Vault | None) -> bytes:

@@ -75,6 +75,7 @@ from recognizer.service.attribute_finder import AttributeFinder
 from recognizer.service.delivering import deliver, rule_actions
 from recognizer.service.detected_faces import FaceStore
 from recognizer.service.dlib_descriptions import DlibDescriptions
+from recognizer.service.dropped_photos import DroppedHolding, DroppedPhotos
 from recognizer.service.erasures import Erasures
 from recognizer.service.event_service import KeptEvents
 from recognizer.service.group_audit import GroupAudit, SharedGroupAudit
@@ -159,6 +160,8 @@ class Service:
         #: Follows known_faces, and erases what has expired; None until `start`, or if the settings disable it.
         self.watcher: Watcher | Feed | None = None
         self.group_follower: GroupFollower | None = None
+        #: Enrols photos that were dropped, where nodes share a database.
+        self.dropped: DroppedPhotos | None = None
         #: Stores a copy of the templates, where nodes share a database.
         self.snapshots: SnapshotKeeper | None = None
         self.sweep: Sweep | None = None
@@ -255,6 +258,7 @@ class Service:
             [
                 EnrolledHolding(enrolment, rules.max_bytes),
                 BinHolding(deletions, rules.max_bytes, self.vault),
+                *self._of_the_nodes(enrolment),
                 *self._of_this_node(enrolment),
                 JobsHolding(self.jobs),
                 AuditNamesHolding(audit),
@@ -307,6 +311,10 @@ class Service:
         )
         if metrics is not None:
             health.show(self, metrics)
+
+    def _of_the_nodes(self, enrolment: Enrolment) -> list[Holding]:
+        """The holdings that nodes have together, for the people of a group; none where there is one server."""
+        return [DroppedHolding(enrolment, enrolment.photos.store)] if isinstance(enrolment, SharedEnrolment) else []
 
     def _of_this_node(self, enrolment: Enrolment, prefix: str = "") -> list[Holding]:
         """The holdings that each node has for itself, for the people of a group; `prefix` is before their names."""
@@ -363,6 +371,7 @@ class Service:
             [
                 EnrolledHolding(enrolment, most),
                 BinHolding(deletions, most, self.vault),
+                *self._of_the_nodes(enrolment),
                 *self._of_this_node(enrolment, name + SEPARATOR),
                 JobsHolding(self.jobs, prefix=name + SEPARATOR),
                 AuditNamesHolding(audit),
@@ -568,6 +577,11 @@ class Service:
         except StorageError as error:
             log.warning("no visits are kept: %s", error.message)
         self.jobs.start()
+        shared, seconds = self.enrolment, self.settings.dropped_seconds
+        if isinstance(shared, SharedEnrolment) and shared.photos.store is not None and seconds:
+            store = shared.photos.store
+            self.dropped = DroppedPhotos(shared, self.groups, store, self.settings.max_image_bytes, seconds)
+            self.dropped.start()
         self.video.start()
 
     def close(self) -> None:
@@ -583,6 +597,8 @@ class Service:
             self.group_follower = None
         if self.sweep:
             self.sweep.close()
+        if self.dropped:
+            self.dropped.close()
         self.jobs.close()
         self.video.end_live()
         self.rules.close()

@@ -145,6 +145,7 @@ class Subjects:
         *,
         face: str = "only",
         force: bool = False,
+        alike: bool = False,
         confirm: Callable[[], None] = lambda: None,
         file: str | None = None,
         taken: str | None = None,
@@ -159,6 +160,8 @@ class Subjects:
         force : bool
             Enrol even if the face looks like another subject's, or is not comparable. A template of a face that is not
             comparable stays marked.
+        alike : bool
+            Enrol even if the face looks like another subject's, as files in known_faces are.
         confirm : callable
             Called before anything is stored, while nobody can be erased or renamed; what it raises is raised.
         file : str, optional
@@ -180,7 +183,7 @@ class Subjects:
         with self._change(subject):  # under the lock: of two requests that enrol one face at once, the second is refused
             confirm()
             self._erasures.require_finished(subject)
-            warnings = self._compare_with_enrolled(subject, examined, force)
+            warnings = self._compare_with_enrolled(subject, examined, force or alike)
             entry, new = self._enrolment.add(
                 subject,
                 photo,

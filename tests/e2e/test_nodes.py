@@ -47,6 +47,7 @@ class Nodes:
 
     def node(self, name: str, **settings) -> Server:
         settings = {"database_url": self.url, "photos": self.photos, "camera": "none", "admin_key": KEY, **settings}
+        settings.setdefault("dropped_seconds", 0.5)
         server = Server(self.folder / name, altered(f"{SAVING}\n{QUICK}"), **settings)
         server.always = {"headers": {"Authorization": f"Bearer {KEY}"}}
         return server
@@ -112,6 +113,21 @@ def test_who_is_enrolled_on_one_node_is_named_by_the_other_at_once(pair, faces):
     assert CHANGE not in a.get("/people").headers
     shown = b.get("/people/Barack%20Obama").json()
     assert b.get(f"/people/Barack%20Obama/photos/{shown['photos'][0]['id']}").content == faces["obama"]
+
+
+def test_a_photo_that_is_dropped_is_enrolled_by_one_of_the_nodes(nodes, pair, faces):
+    a, b = pair
+    folder = nodes.photos / "people" / "Eileen Collins"
+    folder.mkdir(parents=True)
+    (folder / "1.jpg").write_bytes(faces["collins"])
+    (folder / "2.jpg").write_bytes(faces["nobody"])
+    for server in (a, b):
+        server.wait_for(lambda server=server: server.names(faces["collins"]) == ["Eileen Collins"])
+        server.wait_for(lambda server=server: len(server.get("/people").json()["problems"]) == 1)
+    assert [(each["subject"], each["code"]) for each in b.get("/people").json()["problems"]] == [("Eileen Collins", "no_face")]
+    assert [file.name for file in folder.iterdir()] == ["2.jpg"]
+    gone = b.request("DELETE", "/people/Eileen%20Collins").json()
+    assert not any(gone["left"].values()) and not [path for path in nodes.photos.rglob("*") if path.is_file()]
 
 
 def test_a_number_that_no_node_has_yet_is_refused_after_a_second(pair, faces):

@@ -1,0 +1,266 @@
+"""Photos that somebody puts beside the photos of nodes, below `people/`: they are enrolled, as files in known_faces are.
+
+One node at a time looks; the lock that it holds ends with its connection. What is enrolled is stored as every photo is, and
+the dropped file is removed. What cannot be used stays where it is, and is listed among the problems until it is replaced.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from recognizer.core import audit, names
+from recognizer.core.errors import (
+    Busy,
+    DatabaseAway,
+    GroupNotFound,
+    GroupTaken,
+    ImageTooLarge,
+    InvalidName,
+    RecognizerError,
+    StorageError,
+)
+from recognizer.core.holdings import ExportedFile, Whose
+from recognizer.core.priorities import lower_thread_priority
+from recognizer.database.connection import DROPPED
+from recognizer.enrolment.cache import FORCED
+from recognizer.enrolment.photo_marks import wanted_face
+from recognizer.enrolment.photo_store import DroppedFile, PhotoStore
+from recognizer.enrolment.shared_enrolment import SharedEnrolment
+from recognizer.service.groups import PeopleGroup, PeopleGroups
+
+log = logging.getLogger("recognizer.nodes")
+
+#: Who the audit log says enrolled a dropped photo.
+ACTOR = "dropped"
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedPlace:
+    """Whose photo a dropped file is, by its path: ``<person>/<file>``, or ``.groups/<group>/<person>/<file>``."""
+
+    group: str | None
+    person: str
+    name: str
+
+
+def place_of(path: str) -> DroppedPlace | None:
+    """What a path says; None for a file that is not a photo of somebody."""
+    parts = path.split("/")
+    group = None
+    if parts[0] == names.GROUPS_FOLDER:
+        if len(parts) != 4:
+            return None
+        group, parts = parts[1], parts[2:]
+    if len(parts) != 2 or any(not each or each.startswith(".") for each in parts):
+        return None
+    return DroppedPlace(group, *parts)
+
+
+class DroppedPhotos:
+    """Enrols dropped photos, on a thread.
+
+    Parameters
+    ----------
+    enrolment : SharedEnrolment
+        Of the default group.
+    groups : PeopleGroups
+    store : PhotoStore
+    max_bytes : int
+        Size of the largest photo that is read.
+    seconds : float
+        Between two looks.
+    """
+
+    def __init__(self, enrolment: SharedEnrolment, groups: PeopleGroups, store: PhotoStore, max_bytes: int, seconds: float):
+        self._enrolment, self._groups, self._store = enrolment, groups, store
+        self._database, self._most, self._seconds = enrolment.database, max_bytes, seconds
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Look from now on."""
+        self._thread = threading.Thread(target=self._run, name="dropped", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread, after the photo that is being enrolled."""
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join(30)
+
+    def _run(self) -> None:
+        lower_thread_priority()
+        while not self._ended.is_set():
+            try:
+                self.look()
+            except RecognizerError as error:  # tried again at the next look
+                log.debug("dropped photos are not looked for: %s", error.message)
+            except Exception:
+                log.exception("dropped photos are not looked for")
+            self._ended.wait(self._seconds)
+
+    @contextmanager
+    def _alone(self) -> Iterator[bool]:
+        """Whether no other node looks; none does within the block then."""
+        with self._database.connect() as connection:
+            with self._database.errors():
+                found = connection.execute("select pg_try_advisory_lock(%s)", [DROPPED]).fetchone()
+            yield found == (True,)
+
+    def look(self) -> int:
+        """Enrol what was dropped, unless another node does so now; how many photos were enrolled.
+
+        Raises
+        ------
+        DatabaseAway, Busy, StorageError
+        """
+        enrolled = 0
+        with self._alone() as alone:
+            if alone:
+                files = list(self._store.dropped())
+                rows = self._database.rows("select place, stamp from dropped")
+                known = dict(rows)
+                self._forget(known.keys() - {file.path for file in files})
+                for file in files:
+                    if self._ended.is_set():
+                        break
+                    if known.get(file.path) != file.stamp:
+                        enrolled += self._take_in(file)
+        self._enrolment.notes.count_problems()
+        return enrolled
+
+    def _take_in(self, file: DroppedFile) -> bool:
+        place = place_of(file.path)
+        if place is None:
+            return False
+        try:
+            if file.size > self._most:
+                raise ImageTooLarge(f"the photo has more than {self._most} bytes")
+            group = self._group(place.group)
+            photo = self._store.read_dropped(file.path)
+            with audit.acting(ACTOR):
+                group.subjects.enrol(
+                    place.person,
+                    photo,
+                    face=wanted_face(place.name).removesuffix(FORCED),
+                    force=wanted_face(place.name).endswith(FORCED),
+                    alike=True,
+                    confirm=lambda: self._require(file),
+                )
+        except FileNotFoundError:  # somebody removed it, or erased the person
+            return False
+        except (Busy, DatabaseAway, StorageError):
+            raise
+        except RecognizerError as error:
+            self._note(file, place, error)
+            return False
+        self._store.remove_dropped(file)
+        self._forget([file.path])
+        return True
+
+    def _require(self, file: DroppedFile) -> None:
+        if not self._store.is_dropped(file):
+            raise FileNotFoundError(file.path)
+
+    def _group(self, name: str | None) -> PeopleGroup:
+        """The group of a dropped photo; it is made as a folder in `.groups` makes one."""
+        try:
+            return self._groups.get(name)
+        except GroupNotFound:
+            assert name is not None  # the default one is there
+        try:
+            with audit.acting(ACTOR):
+                return self._groups.add(name)
+        except GroupTaken:  # made by another node a moment ago
+            self._enrolment.catch_up()
+            return self._groups.get(name)
+
+    def _note(self, file: DroppedFile, place: DroppedPlace, error: RecognizerError) -> None:
+        group = 0
+        if place.group is not None:
+            try:
+                found = self._groups.get(place.group).enrolment
+                group = found.group if isinstance(found, SharedEnrolment) else 0
+            except GroupNotFound:  # its name is not allowed: shown with the default group's
+                pass
+        with self._database.transaction() as connection:
+            connection.execute(
+                "insert into dropped (place, stamp, people_group, subject, code, message) values (%s, %s, %s, %s, %s, %s) "
+                "on conflict (place) do update set stamp = excluded.stamp, people_group = excluded.people_group, "
+                "code = excluded.code, message = excluded.message",
+                (file.path, file.stamp, group, place.person, error.code, error.message),
+            )
+
+    def _forget(self, places: Collection[str]) -> None:
+        if places:
+            with self._database.transaction() as connection:
+                connection.execute("delete from dropped where place = any(%s)", [list(places)])
+
+
+class DroppedHolding:
+    """Photos of somebody that were dropped and not enrolled yet, or cannot be used.
+
+    Parameters
+    ----------
+    enrolment : SharedEnrolment
+    store : PhotoStore or None
+        None where no photos are kept, and so none are dropped.
+    """
+
+    label = "dropped photos"
+
+    def __init__(self, enrolment: SharedEnrolment, store: PhotoStore | None):
+        self._enrolment, self._store = enrolment, store
+
+    def _files(self, name: str) -> list[DroppedFile]:
+        return [] if self._store is None else [each for each in self._store.dropped(settled=False) if self._is_of(each, name)]
+
+    def _is_of(self, file: DroppedFile, name: str) -> bool:
+        place = place_of(file.path)
+        return place is not None and place.group == self._enrolment.group_name and _same(place.person, name)
+
+    def find(self, whose: Whose) -> int:
+        """Those that cannot be used; the listing is not read for this."""
+        rows = self._enrolment.database.rows("select subject from dropped where people_group = %s", [self._enrolment.group])
+        return sum(_same(subject, whose.name) for (subject,) in rows)
+
+    def export(self, whose: Whose) -> Iterator[ExportedFile]:
+        for file in self._files(whose.name):
+            assert self._store is not None
+            yield ExportedFile(f"dropped/{file.path.rpartition('/')[2]}", self._store.read_dropped(file.path), "dropped_photos")
+
+    def rename(self, old: str, new: str) -> None:
+        for file in self._files(old):
+            assert self._store is not None
+            folder, _, name = file.path.rpartition("/")
+            self._store.move_dropped(file, f"{folder.rpartition('/')[0]}/{new}/{name}".lstrip("/"))
+        self._forget(old)
+
+    def erase(self, whose: Whose) -> None:
+        if whose.again:  # what is there now may be of somebody else
+            return
+        for file in self._files(whose.name):
+            assert self._store is not None
+            self._store.remove_dropped(file, changed=True)
+        self._forget(whose.name)
+
+    def verify(self, whose: Whose) -> dict[str, int]:
+        return {"files": 0 if whose.again else len(self._files(whose.name))}
+
+    def _forget(self, name: str) -> None:
+        with self._enrolment.database.transaction() as connection:
+            rows = connection.execute("select place, subject from dropped where people_group = %s", [self._enrolment.group])
+            gone = [place for place, subject in rows.fetchall() if _same(subject, name)]
+            connection.execute("delete from dropped where place = any(%s)", [gone])
+
+
+def _same(written: str, name: str) -> bool:
+    """Whether the name of a folder is a person's."""
+    try:
+        return names.normalise(written) == name
+    except InvalidName:
+        return False
