@@ -43,7 +43,7 @@ def init():
 @database.command()
 @shared_options("json")
 def migrate():
-    """Bring the tables up to date after an update of this program. Stop the nodes first: an earlier version misreads newer tables."""
+    """Bring the tables up to date after an update. Stop all nodes first: an earlier version misreads new tables."""
     from recognizer.database import schema
 
     if schema.version(_database()) is None:
