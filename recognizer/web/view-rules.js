@@ -17,6 +17,8 @@ export async function show(main, { signal }) {
   const nothing = el("div");
   const rows = new Map(); // id -> {text, fresh}
   const add = button(t("Add a rule"), () => edit(null), { icon: "add", kind: "primary" });
+  add.hidden = true; // until it is known whether there are rules: without any, the empty list has this button
+  let lack; // why nothing is listed, as it is shown
   fill(
     main,
     el("div", { class: "view-head" },
@@ -34,9 +36,16 @@ export async function show(main, { signal }) {
   }
 
   function draw({ rules, off }) {
-    if (off !== null) fill(nothing, empty("bolt", t("Rules cannot be used here"), t("Events are switched off, or several servers share a database.")));
-    else if (rules.length === 0) fill(nothing, empty("bolt", t("No rules yet"), t("A rule sends a message to your phone, calls another program or switches something."), button(t("Add a rule"), () => edit(null), { icon: "add", kind: "primary" })));
+    const lacks = off !== null ? "off" : rules.length === 0 ? "none" : "";
+    if (lacks === lack) return drawRows(rules); // the button stays, and with it the keyboard's place
+    lack = lacks;
+    if (lacks === "off") fill(nothing, empty("bolt", t("Rules cannot be used here"), t("Events are switched off, or several servers share a database.")));
+    else if (lacks === "none") fill(nothing, empty("bolt", t("No rules yet"), t("A rule sends a message to your phone, calls another program or switches something."), button(t("Add a rule"), () => edit(null), { icon: "add", kind: "primary" })));
     else fill(nothing);
+    drawRows(rules);
+  }
+
+  function drawRows(rules) {
     const there = new Set(rules.map((each) => each.id));
     for (const [id, { node }] of rows) if (!there.has(id)) (node.remove(), rows.delete(id));
     for (const rule of rules) {
