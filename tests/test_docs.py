@@ -18,6 +18,8 @@ from recognizer.core.settings import PREFIX, SETTINGS
 from recognizer.events.appearances import KINDS
 from recognizer.events.home_assistant import Topics
 
+from .e2e.homes import NOTHING_LEFT
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 README_LINES = 150
@@ -65,6 +67,12 @@ def test_the_list_of_errors_is_complete():
     codes = {kind.code for kind in kinds if not kind.__subclasses__()} | {"conflict"}
     listed = re.findall(r"`(\w+)`", (ROOT / "docs" / "http.md").read_text("utf-8").split("\n## Errors")[1])
     assert codes - set(listed) == NOT_OVER_HTTP
+
+
+def test_what_an_erasure_counts_is_explained():
+    table = (ROOT / "docs" / "http.md").read_text("utf-8").split("| in `left` | what |")[1].split("\n\n")[0]
+    rows = [row.split("|")[1] for row in table.splitlines()[2:]]
+    assert set(re.findall(r"`(\w+)`", "".join(rows))) == set(NOTHING_LEFT)
 
 
 #: Pages that promise something, and end with a table of the tests that hold each promise.
