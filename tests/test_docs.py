@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import inspect
 import json
 import re
 from pathlib import Path
@@ -12,12 +13,15 @@ import pytest
 
 from recognizer.access import gate as auth
 from recognizer.cli import main as cli
+from recognizer.core import errors
 from recognizer.core.settings import PREFIX, SETTINGS
 from recognizer.events.appearances import KINDS
 from recognizer.events.home_assistant import Topics
 
+from .e2e.homes import NOTHING_LEFT
+
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "howto").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 README_LINES = 150
 
 
@@ -45,8 +49,30 @@ def test_links_within_the_documentation_lead_somewhere(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_scripts_and_tests_that_the_documentation_names_exist(page):
-    for path in re.findall(r"\b(?:benchmarks|tests)/[\w/]+\.py\b", page.read_text("utf-8")):
+    for path in re.findall(r"\b(?:(?:benchmarks|tests)/[\w/]+\.py|findings/[\w-]+\.sh)\b", page.read_text("utf-8")):
         assert (ROOT / path).is_file(), f"{page.name}: {path} does not exist"
+
+
+def test_every_finding_is_named_where_it_matters():
+    text = "".join(page.read_text("utf-8") for page in PAGES)
+    assert [script.name for script in (ROOT / "findings").glob("*.sh") if f"findings/{script.name}" not in text] == []
+
+
+#: Errors that no reply has: commands and programs in Python see them.
+NOT_OVER_HTTP = {"backup_broken", "engine_mismatch", "exif_tool_missing", "not_empty", "unreadable"}
+
+
+def test_the_list_of_errors_is_complete():
+    kinds = [kind for kind in vars(errors).values() if inspect.isclass(kind) and issubclass(kind, errors.RecognizerError)]
+    codes = {kind.code for kind in kinds if not kind.__subclasses__()} | {"conflict"}
+    listed = re.findall(r"`(\w+)`", (ROOT / "docs" / "http.md").read_text("utf-8").split("\n## Errors")[1])
+    assert codes - set(listed) == NOT_OVER_HTTP
+
+
+def test_what_an_erasure_counts_is_explained():
+    table = (ROOT / "docs" / "http.md").read_text("utf-8").split("| in `left` | what |")[1].split("\n\n")[0]
+    rows = [row.split("|")[1] for row in table.splitlines()[2:]]
+    assert set(re.findall(r"`(\w+)`", "".join(rows))) == set(NOTHING_LEFT)
 
 
 #: Pages that promise something, and end with a table of the tests that hold each promise.

@@ -539,6 +539,8 @@ def test_rules_are_followed_renamed_exported_and_erased_with_their_people(servic
     ):
         with pytest.raises(error):
             rules.add({**about, **wrong})
+    with pytest.raises(CameraNotFound, match="^cameras: there is no camera 'attic'"):  # the page marks the field by its name
+        rules.add({**about, "who": "known", "cameras": ("attic",)})
     service.events.hub.log.append([event(subject="Ada")])
     wait_for(lambda: bodies(receiver))
     wait_for(lambda: rules.all()[0].counts["delivered"] == 1)

@@ -238,8 +238,8 @@ class Settings:
     dropped_seconds: float = _setting(
         30.0,
         float,
-        "Seconds between two looks of a node for photos that were put below `people/` in `RECOGNIZER_PHOTOS` (docs/scale.md). "
-        "`0` for none.",
+        "Seconds after which a node looks again for photos that were put below `people/` in `RECOGNIZER_PHOTOS` "
+        "(docs/scale.md). `0` disables this.",
         least=0,
         most=86_400,
     )

@@ -7,11 +7,13 @@ import io
 from collections.abc import Iterable
 
 #: The columns: fields of events; a field that an event lacks is empty.
-COLUMNS = ("id", "time", "kind", "camera", "subject", "since", "seconds", "distance", "false_match_rate", "reason")
+COLUMNS = ("id", "time", "kind", "camera", "subject", "since", "seconds", "distance", "false_match_rate", "reason", "zones")
 
 
 def cell(value: object) -> object:
-    """A value as a cell. A text that a spreadsheet would compute begins with an apostrophe."""
+    """A value as a cell: a list as one text. A text that a spreadsheet would compute begins with an apostrophe."""
+    if isinstance(value, list):
+        value = "; ".join(value)
     return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value
 
 

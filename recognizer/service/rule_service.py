@@ -30,8 +30,8 @@ log = logging.getLogger("recognizer.rules")
 
 #: What everybody who makes a rule must know.
 NOTICE = (
-    "A face is no key: a printed photo, or a screen that shows one, is recognised like the person. Open or unlock nothing by a "
-    "rule that a photo must not open."
+    "A face is no key: a printed photo, or a screen that shows one, is recognised like the person. Do not let a rule open or "
+    "unlock anything that a photo must not open."
 )
 #: Why there can be no rules.
 SHARED = "nodes share a database here, and each has events of its own: let webhooks or a message broker decide instead"
@@ -294,7 +294,7 @@ class KeptRules:
         names = self._camera_names() if "cameras" in given else {}
         for camera in rule.cameras if "cameras" in given else ():
             if camera not in names:
-                raise CameraNotFound("cameras: one of these ids is no camera's")
+                raise CameraNotFound(f"cameras: there is no camera {camera!r}"[:200])
         if rule.enabled:
             self.actions().check(rule)
         return rule

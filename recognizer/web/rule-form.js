@@ -15,7 +15,7 @@ const KINDS = [["comes", t("Somebody comes")], ["leaves", t("Somebody leaves")]]
 const WHO = [
   ["people", t("Certain people")], ["group", t("Everybody of a group")], ["known", t("Anybody with a name")], ["unknown", t("Somebody unknown")], ["anybody", t("Anybody")],
 ];
-const SURE = [["likely", t("Whoever gets a name")], ["sure", t("Only if the name is sure")]];
+const SURE = [["likely", t("Anybody who gets a name")], ["sure", t("Only if the name is sure")]];
 const ACTIONS = [["notify", t("Send a notification")], ["webhook", t("Call a webhook")], ["mqtt", t("Publish an MQTT message")]];
 /** Field of the API -> the element that a message about it belongs to. */
 const ABOUT = { people: "people", group: "group", start: "start", end: "end", url: "url", message: "message", topic: "topic", payload: "payload", off_payload: "off", off_seconds: "seconds", apart_minutes: "apart", most_per_hour: "most" };
@@ -97,7 +97,7 @@ export function editRule(rule, known) {
     url: text("url", t("Address"), "", { type: "url", placeholder: rule?.url ?? "", autocomplete: "off" }, keep),
     notify: el("div", { class: "stack" },
       el("p", { class: "muted small" }, mixed("As Apprise writes it, such as {example}: phones, e-mail and a hundred other services. Whoever knows a public topic can read it.", { example })),
-      text("message", t("Message"), now.message, { maxlength: "500", placeholder: usualMessage(now) }, el("p", { class: "muted small" }, t("{who}, {camera} and {time} are replaced."))),
+      text("message", t("Message"), now.message, { maxlength: "500", placeholder: usualMessage(now) }, el("p", { class: "muted small" }, t("{who}, {camera} and {time} are filled in."))),
       toggle(t("With the picture of the face"), now.picture, (on) => ((now.picture = on), draw()))),
     webhook: el("p", { class: "muted small" }, t("It gets the event as JSON.")),
     mqtt: el("div", { class: "stack" },

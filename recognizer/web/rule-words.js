@@ -44,4 +44,4 @@ export function usualMessage({ kind, who }) {
 }
 
 /** What everybody who makes a rule must know. */
-export const NOTICE = t("A face is no key: a printed photo held before the camera, or a screen that shows one, is recognised like the person. Open nothing by a rule that a photo must not open.");
+export const NOTICE = t("A face is no key: a printed photo held up to the camera, or a screen that shows one, is recognised like the person. Do not let a rule open anything that a photo must not open.");

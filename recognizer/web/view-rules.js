@@ -17,6 +17,8 @@ export async function show(main, { signal }) {
   const nothing = el("div");
   const rows = new Map(); // id -> {text, fresh}
   const add = button(t("Add a rule"), () => edit(null), { icon: "add", kind: "primary" });
+  add.hidden = true; // until it is known whether there are rules: without any, the empty list has this button
+  let lack; // why nothing is listed, as it is shown
   fill(
     main,
     el("div", { class: "view-head" },
@@ -34,9 +36,16 @@ export async function show(main, { signal }) {
   }
 
   function draw({ rules, off }) {
-    if (off !== null) fill(nothing, empty("bolt", t("There can be no rules here"), t("Events are switched off, or several servers share a database.")));
-    else if (rules.length === 0) fill(nothing, empty("bolt", t("No rules yet"), t("A rule sends a message to your phone, calls another program or switches something."), button(t("Add a rule"), () => edit(null), { icon: "add", kind: "primary" })));
+    const lacks = off !== null ? "off" : rules.length === 0 ? "none" : "";
+    if (lacks === lack) return drawRows(rules); // the button stays, and with it the keyboard's place
+    lack = lacks;
+    if (lacks === "off") fill(nothing, empty("bolt", t("Rules cannot be used here"), t("Events are switched off, or several servers share a database.")));
+    else if (lacks === "none") fill(nothing, empty("bolt", t("No rules yet"), t("A rule sends a message to your phone, calls another program or switches something."), button(t("Add a rule"), () => edit(null), { icon: "add", kind: "primary" })));
     else fill(nothing);
+    drawRows(rules);
+  }
+
+  function drawRows(rules) {
     const there = new Set(rules.map((each) => each.id));
     for (const [id, { node }] of rows) if (!there.has(id)) (node.remove(), rows.delete(id));
     for (const rule of rules) {
@@ -70,7 +79,7 @@ export async function show(main, { signal }) {
         n(counts.delivered, "{count} message sent", "{count} messages sent"), counts.held_back > 0 && n(counts.held_back, "{count} held back", "{count} held back"),
         counts.dropped > 0 && n(counts.dropped, "{count} given up", "{count} given up"), rule.last_sent && t("last {time}", { time: when(moment(rule.last_sent)) }),
       ].filter(Boolean).join(" · "));
-      trouble.textContent = rule.enabled && rule.problem ? t("It cannot be followed: {reason}.", { reason: rule.problem }) : "";
+      trouble.textContent = rule.enabled && rule.problem ? t("This rule does not work: {reason}.", { reason: rule.problem }) : "";
     };
     return { node, tell };
   }

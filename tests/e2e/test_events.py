@@ -105,8 +105,8 @@ def test_pages(served):
     table = server.get("/events", params={"format": "csv", "after": first - 1, "camera": "door", "subject": "Zoë"})
     assert table.headers["Content-Type"] == "text/csv; charset=utf-8" and "events.csv" in table.headers["Content-Disposition"]
     assert table.content.decode().split("\r\n")[:2] == [
-        "id,time,kind,camera,subject,since,seconds,distance,false_match_rate,reason",
-        f"{first},2026-11-21T10:00:00.000Z,appeared,door,Zoë,,,0.4,1e-06,",
+        "id,time,kind,camera,subject,since,seconds,distance,false_match_rate,reason,zones",
+        f"{first},2026-11-21T10:00:00.000Z,appeared,door,Zoë,,,0.4,1e-06,,",
     ]
     assert server.get("/events", headers={"Accept": "text/csv"}).content.startswith(b"id,time")
     page = server.get("/events", headers={"Accept": "application/json"}).json()

@@ -117,6 +117,9 @@ def test_a_switch_is_made_with_the_keyboard_alone(visit, server, broker):
     listener = Listener(broker, "home/#")
     page = visit.open("#/rules")
     page.get_by_role("button", name="Add a rule").focus()
+    with page.expect_response(lambda reply: reply.url.endswith("/rules")):
+        pass  # what is read again leaves the keyboard where it is
+    page.evaluate("new Promise(requestAnimationFrame)")
     page.keyboard.press("Enter")
     page.get_by_label("Then", exact=True).focus()
     page.keyboard.type("Publish")
