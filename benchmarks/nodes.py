@@ -116,7 +116,7 @@ def node_is_ready(url: str, count: int, folder: str, answers) -> None:
     vectors = drawn(min(BLOCK, count), DIM, 0)
     probes = probes_for(vectors, "faces", 40)
     resident = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-    rows = gallery._memory._rows
+    rows = gallery.copy.memory(gallery.group)._rows
     photos = [rows.photos[row] for row in range(rows.count)]
     memory.load(rows.store.rows(0, rows.count), rows.owners[: rows.count].copy(), list(rows.names), photos)
     memory.settle()
