@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 
 import pytest
@@ -33,6 +34,31 @@ def test_what_is_set_is_there_after_a_restart_and_can_be_forgotten(tmp_path):
     first.set("rate", None)
     assert first.get("rate") is None and held(tmp_path).get("rate") is None
     assert [path.name for path in (tmp_path / "state").iterdir()] == ["settings.json"]
+
+
+def test_what_another_process_wrote_at_the_same_moment_is_noticed(tmp_path, monkeypatch):
+    one, other = held(tmp_path), held(tmp_path)
+    write = adjustments.write_durably
+
+    def overtaken(file, data):
+        write(file, data)
+        monkeypatch.setattr(adjustments, "write_durably", write)
+        other.set("rate", 0.7)
+
+    monkeypatch.setattr(adjustments, "write_durably", overtaken)
+    one.set("rate", 0.2)
+    assert one.get("rate") == other.get("rate") == held(tmp_path).get("rate") == 0.7
+
+
+def test_a_file_that_is_replaced_twice_within_the_clocks_granularity_is_noticed(tmp_path):
+    one, other = held(tmp_path), held(tmp_path)
+    one.set("rate", 0.2)
+    assert other.get("rate") == 0.2
+    file = tmp_path / "state" / "settings.json"
+    before = file.stat()
+    file.write_text(file.read_text().replace("0.2", "0.3"))  # the same size, and the same number of the file
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert other.get("rate") == 0.3
 
 
 def test_another_process_notices(tmp_path):

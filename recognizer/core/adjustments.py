@@ -17,6 +17,11 @@ from recognizer.core.files import own_folder, write_durably
 
 #: Maximum time in seconds until a change by another process is noticed.
 NOTICED_SECONDS = 1.0
+#: A file that is younger than this may be replaced once more and look the same, since the clock of a file system is coarse and
+#: numbers of files are given again: it is read again.
+_YOUNG_NS = 100_000_000
+#: The stamp of no file.
+_UNREAD = StatStamp(-1, -1, -1)
 
 log = logging.getLogger("recognizer")
 
@@ -61,8 +66,7 @@ class Adjustments:
             with disk_errors("the changed setting cannot be stored"):
                 own_folder(self._file.parent)
                 write_durably(self._file, json.dumps(values, indent=1).encode() + b"\n")
-                self._stamp = StatStamp.from_path(self._file)
-            self._values = values
+            self._values, self._stamp = values, _UNREAD  # another process may have replaced the file meanwhile
 
     def _refresh(self) -> None:
         """Read the file if it has changed."""
@@ -70,7 +74,8 @@ class Adjustments:
         stamp = StatStamp.from_path(self._file)
         if stamp == self._stamp:
             return
-        self._stamp = stamp
+        young = stamp is not None and abs(time.time_ns() - stamp.modified_ns) < _YOUNG_NS
+        self._stamp = _UNREAD if young else stamp
         if stamp is None:
             self._values = {}
             return
