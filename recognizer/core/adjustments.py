@@ -12,16 +12,11 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
-from recognizer.core.disk import StatStamp, disk_errors
+from recognizer.core.disk import SeenFile, disk_errors
 from recognizer.core.files import own_folder, write_durably
 
 #: Maximum time in seconds until a change by another process is noticed.
 NOTICED_SECONDS = 1.0
-#: A file that is younger than this may be replaced once more and look the same, since the clock of a file system is coarse and
-#: numbers of files are given again: it is read again.
-_YOUNG_NS = 100_000_000
-#: The stamp of no file.
-_UNREAD = StatStamp(-1, -1, -1)
 
 log = logging.getLogger("recognizer")
 
@@ -41,7 +36,7 @@ class Adjustments:
         self._file, self._names = file, frozenset(names)
         self._lock = threading.Lock()
         self._values: dict[str, float] = {}
-        self._stamp: StatStamp | None = None
+        self._seen = SeenFile(file)
         self._refreshed = float("-inf")
 
     def get(self, name: str) -> float | None:
@@ -66,17 +61,15 @@ class Adjustments:
             with disk_errors("the changed setting cannot be stored"):
                 own_folder(self._file.parent)
                 write_durably(self._file, json.dumps(values, indent=1).encode() + b"\n")
-            self._values, self._stamp = values, _UNREAD  # another process may have replaced the file meanwhile
+            self._seen.forget()  # another process may have replaced the file meanwhile
+            self._values = values
 
     def _refresh(self) -> None:
         """Read the file if it has changed."""
         self._refreshed = time.monotonic()
-        stamp = StatStamp.from_path(self._file)
-        if stamp == self._stamp:
+        if not self._seen.changed():
             return
-        young = stamp is not None and abs(time.time_ns() - stamp.modified_ns) < _YOUNG_NS
-        self._stamp = _UNREAD if young else stamp
-        if stamp is None:
+        if self._seen.missing:
             self._values = {}
             return
         try:

@@ -151,16 +151,8 @@ class SealedSqlite:
         self._connection: sqlite3.Connection | None = None
         self._inode: int | None = None
         self._suspect = False
-        if self._in_memory:
-            self._connection = self._connect()
-            return
         with self._lock, self._errors():
-            try:
-                self._connection = self._connect()
-            except sqlite3.DatabaseError as error:
-                if not means_damage(error):
-                    raise
-                self._repair(error)
+            self._connected()
 
     @property
     def _in_memory(self) -> bool:

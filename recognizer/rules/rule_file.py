@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from recognizer.core.brief import brief
-from recognizer.core.disk import StatStamp, disk_errors
+from recognizer.core.disk import SeenFile, disk_errors
 from recognizer.core.errors import InvalidParameter, KeyMissing, RuleNotFound, SealBroken, StorageError, TooManyRules
 from recognizer.core.fair_lock import FairLock
 from recognizer.core.files import own_folder, remove_erasing, replace_erasing, write_durably
@@ -50,7 +50,7 @@ class RuleFile:
         self._file, self._vault = file, vault
         self._lock = threading.RLock()
         self._rules: dict[str, Rule] = {}
-        self._stamp: StatStamp | None = None
+        self._seen = SeenFile(file)
         self._file_lock = FairLock(file.with_name(f"{file.name}.lock"))
 
     def all(self) -> list[Rule]:
@@ -173,12 +173,15 @@ class RuleFile:
 
     def _refresh(self) -> None:
         """Read the file if it has changed."""
-        stamp = StatStamp.from_path(self._file)
-        if stamp == self._stamp:
+        if not self._seen.changed():
             return
-        if stamp is None:
-            self._rules, self._stamp = {}, None
-            return
+        try:
+            self._rules = {} if self._seen.missing else {each.id: each for each in self._read()}
+        except BaseException:
+            self._seen.forget()
+            raise
+
+    def _read(self) -> list[Rule]:
         with disk_errors("the rules cannot be read"):
             data = self._file.read_bytes()
         if is_sealed(data):
@@ -189,10 +192,9 @@ class RuleFile:
             except SealBroken as error:
                 raise DamagedRules(f"{self._file.name} is damaged: {error.message}") from error
         try:
-            rules = [parsed(each) for each in json.loads(data)["rules"]]
+            return [parsed(each) for each in json.loads(data)["rules"]]
         except (ValueError, TypeError, KeyError, InvalidParameter) as error:
             raise DamagedRules(f"{self._file.name} is damaged ({type(error).__name__}): repair or delete it") from error
-        self._rules, self._stamp = {each.id: each for each in rules}, stamp
 
     def _write(self, rules: Mapping[str, Rule]) -> None:
         data = json.dumps({"version": 1, "rules": [plain(each) for each in rules.values()]}, ensure_ascii=False).encode()
@@ -203,4 +205,5 @@ class RuleFile:
                 raise StorageError("the rules were changed by hand at the same time; try again")
         except FileNotFoundError:
             write_durably(self._file, data, mode=0o600)
-        self._rules, self._stamp = dict(rules), StatStamp.from_path(self._file)
+        self._rules = dict(rules)
+        self._seen.forget()

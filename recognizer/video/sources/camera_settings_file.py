@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from recognizer.core.disk import StatStamp, disk_errors
+from recognizer.core.disk import SeenFile, disk_errors
 from recognizer.core.errors import InvalidParameter, StorageError
 from recognizer.core.fair_lock import FairLock
 from recognizer.core.files import own_folder, write_durably
@@ -41,7 +41,7 @@ class CameraSettingsFile:
         self._lock = threading.RLock()
         self._settings: Mapping[str, CameraSettings] = MappingProxyType({})
         self._revisions: dict[str, int] = {}
-        self._stamp: StatStamp | None = None
+        self._seen = SeenFile(self._file)
         self._broken = self._known = False  # whether the file can be used now, and whether it could be
         self._refreshed = float("-inf")
 
@@ -80,7 +80,7 @@ class CameraSettingsFile:
                     if changed != dict(self._settings):
                         content = {id: plain_settings(each) for id, each in changed.items()}
                         write_durably(self._file, json.dumps(content, ensure_ascii=False, indent=1).encode() + b"\n")
-                        self._stamp = StatStamp.from_path(self._file)
+                        self._seen.forget()
                         self._take_over(changed)
                         self._known = True
             except TimeoutError:
@@ -100,11 +100,10 @@ class CameraSettingsFile:
     def _refresh(self) -> None:
         """Read the file if it has changed. What cannot be read changes nothing. The lock is held."""
         self._refreshed = time.monotonic()
-        stamp = StatStamp.from_path(self._file)
-        if stamp == self._stamp:
+        if not self._seen.changed():
             return
-        before, self._stamp, self._broken = self._broken, stamp, False
-        if stamp is None:
+        before, self._broken = self._broken, False
+        if self._seen.missing:
             self._take_over({})
             return
         try:
@@ -114,7 +113,7 @@ class CameraSettingsFile:
         except (OSError, ValueError, TypeError, AttributeError, InvalidParameter) as error:
             self._broken = True
             if isinstance(error, OSError):  # perhaps for a moment only
-                self._stamp = None
+                self._seen.forget()
             if not before:
                 reason = error.message if isinstance(error, InvalidParameter) else type(error).__name__
                 effect = "the settings from before hold" if self._known else "all cameras are black and give no events"
