@@ -82,12 +82,6 @@ def tool(name: str, package: str) -> str:
     return found
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def wait_for(condition, seconds: float = PATIENCE, what: str = ""):
     until = time.monotonic() + seconds
     while not (value := condition()):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from ..brokers import free_port
 from .serving import ROOT, Server
 from .test_access import READ, make_key
 
@@ -40,12 +41,6 @@ http {{
 
 #: Where a server is found: the host, and the path below which it is.
 AT_THE_ROOT, BELOW_A_PATH = ("faces.example.org", ""), ("www.example.org", "/face")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Nginx:

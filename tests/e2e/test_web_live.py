@@ -14,7 +14,8 @@ from PIL import Image
 from recognizer.events.event_erasing import Retention
 from recognizer.events.event_log import EventLog
 from recognizer.video.sources import pattern
-from tests.streams import HttpCamera, clip, free_port
+from tests.brokers import free_port
+from tests.streams import HttpCamera, clip
 
 from .browsing import PHONE, Visit
 from .serving import Server

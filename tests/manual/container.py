@@ -27,8 +27,8 @@ from pathlib import Path
 import requests
 
 from .. import photos as real_photos
+from ..brokers import free_port
 from ..e2e.serving import ROOT
-from ..streams import free_port
 
 #: Some user whom no system has, as Kubernetes and OpenShift may choose one.
 USER = 54321
