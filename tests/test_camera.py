@@ -32,6 +32,7 @@ from recognizer.video.sources.reach import Reach
 from recognizer.video.sources.source import parse_source
 
 from . import streams
+from .brokers import free_port
 from .streams import (
     PATIENCE,
     HttpCamera,
@@ -40,7 +41,6 @@ from .streams import (
     decoders,
     ends,
     ffmpeg_clip,
-    free_port,
     jpeg,
     rtsp_server,
     tool,
