@@ -9,15 +9,24 @@ from undamaged photos by their signals and their embedding; the limit is where `
 divided into three parts, and each is tested with the model of the others; what is written is fitted to all. With --kinds, the
 model has not seen the kind of damage either. FNMR of damaged copies is that against the undamaged photo itself. --look only
 looks at photos, which can be interrupted and continued; results are kept in the folder --work.
+
+Photos of people of all ages, each taken for another person, are judged as well; those of the smallest children count as a kind
+of damage, because embeddings hardly tell them apart. Another network is fitted to how far the nearest strangers of an embedding
+are (`recognizer.engines.crowding`): undamaged photos of all these people, against one of everybody else.
 """
 
 from __future__ import annotations
 
+import csv
 import json
+import os
 import pickle
 import sys
 from datetime import date
 from pathlib import Path
+
+# steps of a few rows: threads of BLAS would wait for each other
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 import report
@@ -25,7 +34,7 @@ import report
 from recognizer.core import geometry
 from recognizer.core.settings import Settings
 from recognizer.core.types import Box, Face
-from recognizer.engines import calibration, central, make_engine, signals
+from recognizer.engines import calibration, central, crowding, largest, make_engine, signals
 from recognizer.engines.comparability import FILE, MOST, NETWORKS
 from recognizer.engines.dlib import native
 from recognizer.engines.joined import DLIB_WEIGHT
@@ -53,12 +62,27 @@ LEAST_FACTOR, MOST_FACTOR = 0.15, 4.5
 KINDS_DIFFER = 1.3
 #: Signals that dlib's detectors and points do not give, or not well.
 NOT_OF_DLIB = ("score", "stretch", "agreement", "direction")
+DAMAGED = tuple(each.name(strength) for each, strength in degradations())
+#: Groups of labelled people, by age in years; the first is a kind of its own, the others count as plain.
+AGES = {"small children": (0, 2), "children": (3, 12), "13 to 17": (13, 17), "18 to 59": (18, 59), "60 and older": (60, 120)}
+SMALL_CHILDREN = next(iter(AGES))
+#: Two photos nearer than this are the same photo.
+SAME_PHOTO = 0.3
+#: Nearest others that make the distance of the nearest strangers, from one photo of each; the first ones may be a relative, or
+#: the same person under two names.
+STRANGERS = slice(2, 10)
+#: Share of plain photos whose strangers are expected to be nearer than usual, and how many times the difference the threshold
+#: is lowered, by embedder: so much that hardly any pair of plain photos of one person is lost.
+NEARER = {"dlib": 0.05, "sface": 0.3, "dlib+sface": 0.3}
+STRENGTH = {"dlib": 2.0, "sface": 3.0, "dlib+sface": 3.0}
+#: How much a labelled photo counts beside one without a label, when that distance is fitted.
+LABELLED_COUNT = 2.0
 #: Share of strangers who may be named.
 STRANGER_RATE = 0.01
 #: Parts of the people for cross-validation.
 PARTS = 3
 #: Share of undamaged photos whose doubt is so low that no factor is applied.
-USUAL = 0.99
+USUAL = 0.9925
 NO_MEAN = np.zeros(signals.SMALL[0] * signals.SMALL[1], np.float32)
 
 
@@ -69,17 +93,20 @@ def people_of(data: Path) -> list[Path]:
     return sorted(order, key=lambda folder: len(list(folder.iterdir())) < 2)
 
 
-def look(engine, folder: Path, damaged: bool) -> list[dict]:
-    """Rows of a person's first photo and its copies; undamaged only: of the first two photos."""
-    rows = []
+def look(engine, folder: Path, damaged: bool, known: list[dict]) -> list[dict]:
+    """Rows of a person's first photo and its copies, without the `known` ones; undamaged only: of the first two photos."""
+    rows, there = [], {row["name"] for row in known}
     for path in sorted(folder.glob("*.jpg"))[: 1 if damaged else 2]:
         pixels = images.decode(path.read_bytes()).pixels
         faces = engine.find(images.from_array(pixels))
         if not len(faces):
             continue
         face = faces[central(faces, pixels.shape[1], pixels.shape[0])]
-        rows.append({"kind": PLAIN, "name": PLAIN, "person": folder.name, **described(engine, pixels, face.box.centre)})
+        if PLAIN not in there:
+            rows.append({"kind": PLAIN, "name": PLAIN, "person": folder.name, **described(engine, pixels, face.box.centre)})
         for each, strength in degradations() if damaged else ():
+            if each.name(strength) in there:
+                continue
             found = described(engine, *each.apply(pixels, face, strength))
             rows.append({"kind": each.kind, "name": each.name(strength), "person": folder.name, **found})
     return rows
@@ -115,6 +142,22 @@ def described(engine, pixels: np.ndarray, centre) -> dict:
     }
 
 
+def look_at_labelled(engine, data: Path) -> list[dict]:
+    """Rows of the people whose age is known, each photo taken for another person."""
+    folder, rows = report.need(data, "attributes-dev"), []
+    with report.need(folder, "labels.csv").open(newline="") as file:
+        labelled = [row for row in csv.DictReader(file) if row["age"]]
+    for row in labelled:
+        pixels = images.decode((folder / "images" / row["photo"]).read_bytes()).pixels
+        faces = engine.find(images.from_array(pixels))
+        if len(faces):
+            group = next(name for name, (low, high) in AGES.items() if low <= float(row["age"]) <= high)
+            named = {"kind": SMALL_CHILDREN if group == SMALL_CHILDREN else PLAIN, "name": f"{group}, set {row['set']}"}
+            found = described(engine, pixels, faces[largest(faces)].box.centre)
+            rows.append({**named, "person": row["photo"], **found})
+    return rows
+
+
 def look_at_all(options) -> list[dict]:
     """The rows of everybody, from the work folder as far as they are there; one file for each person."""
     kept = options.work / "comparability"
@@ -128,13 +171,20 @@ def look_at_all(options) -> list[dict]:
     rows = []
     for done, (folder, damaged) in enumerate(wanted):
         file = kept / f"{folder.name}.{'damaged' if damaged else 'plain'}"
-        if not file.exists() and not options.kept:
-            file.with_suffix(".new").write_bytes(pickle.dumps(look(engine, folder, damaged)))
+        known = pickle.loads(file.read_bytes()) if file.exists() else []
+        missing = set(DAMAGED) - {row["name"] for row in known} if damaged else not file.exists()
+        if missing and not options.kept:
+            file.with_suffix(".new").write_bytes(pickle.dumps(known + look(engine, folder, damaged, known)))
             file.with_suffix(".new").replace(file)
             if damaged or done % 50 == 0:
                 print(f"{done + 1} of {len(wanted)}", file=sys.stderr, flush=True)
         if not options.look and file.exists():
             rows += pickle.loads(file.read_bytes())
+    file = options.work / "labelled"
+    if not file.exists() and not options.kept:
+        file.write_bytes(pickle.dumps(look_at_labelled(engine, options.data)))
+    if not options.look and file.exists():
+        rows += pickle.loads(file.read_bytes())
     return rows
 
 
@@ -168,9 +218,11 @@ class Table:
         values = [[row[scheme].get(name, 0.0) for name in names] for row in found]
         self.values = np.array(values)
         self.values[:, names.index("likeness")] = small @ self.mean_face
-        self.calibration = calibration("yunet", embedder)
+        self.embedder, self.calibration = embedder, calibration("yunet", embedder)
         self.threshold = self.calibration.threshold
         self.curve = Curve(self.calibration.distances, self.calibration.rates)
+        #: Photos as they were taken.
+        self.undamaged = (self.kinds == PLAIN) | (self.kinds == SMALL_CHILDREN)
         plain = {person: i for i, person in enumerate(self.people) if self.kinds[i] == PLAIN}
         self.own = np.array(
             [np.linalg.norm(self.vectors[i] - self.vectors[plain[p]]) if p in plain else 0.0 for i, p in enumerate(self.people)]
@@ -183,7 +235,7 @@ class Table:
         plain = np.flatnonzero(self.kinds == PLAIN)
         for name in np.unique(self.names):
             here = np.flatnonzero(self.names == name)
-            for there in (here, plain) if name != PLAIN else (plain,):
+            for there in (here, plain) if self.kinds[here[0]] != PLAIN else (plain,):
                 others = self.people[here][:, None] != self.people[there][None]
                 close = distances(self.vectors[here], self.vectors[there]) <= self.threshold
                 near[here] = np.maximum(near[here], (close & others).sum(axis=1) / np.maximum(1, others.sum(axis=1)))
@@ -196,12 +248,16 @@ def distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 class Net:
-    """A network with one hidden layer, fitted by Adam to weighted logistic loss, with dropout and weight decay."""
+    """A network with one hidden layer, fitted by Adam, with dropout and weight decay.
 
-    HIDDEN, DECAY, EPOCHS, BATCH, RATE = 32, 1e-3, 40, 128, 2e-3
+    Its loss is weighted: the logistic one of a truth of 0 or 1, or, if it is `measured`, the squared one of a number.
+    """
+
+    HIDDEN, DECAY, EPOCHS, BATCH, RATE = 128, 3e-4, 80, 128, 2e-3
     DROP_INPUT, DROP_HIDDEN = 0.1, 0.3
 
-    def __init__(self, rows: np.ndarray, truth: np.ndarray, weights: np.ndarray, seed: int):
+    def __init__(self, rows: np.ndarray, truth: np.ndarray, weights: np.ndarray, seed: int, measured: bool = False):
+        self._measured = measured
         random, (count, size) = np.random.default_rng(seed), rows.shape
         self.first = (random.normal(size=(size, self.HIDDEN)) / np.sqrt(size)).astype(np.float32)
         self.second = (random.normal(size=self.HIDDEN) / np.sqrt(self.HIDDEN)).astype(np.float32)
@@ -225,8 +281,10 @@ class Net:
         rows = rows * _kept(rows.shape, self.DROP_INPUT, random)
         before, keep = rows @ self.first + self.biases, _kept((len(rows), self.HIDDEN), self.DROP_HIDDEN, random)
         hidden = np.maximum(before, 0) * keep
-        chance = 1 / (1 + np.exp(-np.clip(hidden @ self.second + self.bias, -30, 30)))
-        error = (weights * (chance - truth) / len(rows)).astype(np.float32)
+        found = hidden @ self.second + self.bias
+        if not self._measured:
+            found = 1 / (1 + np.exp(-np.clip(found, -30, 30)))
+        error = (weights * (found - truth) / len(rows)).astype(np.float32)
         back = np.outer(error, self.second) * keep * (before > 0)
         return [
             rows.T @ back + self.DECAY * self.first,
@@ -237,7 +295,55 @@ class Net:
 
 
 def _kept(shape: tuple[int, ...], dropped: float, random: np.random.Generator) -> np.ndarray:
-    return (random.random(shape) >= dropped).astype(np.float32) / np.float32(1 - dropped)
+    return (random.random(shape, np.float32) >= dropped).astype(np.float32) / np.float32(1 - dropped)
+
+
+class Crowds:
+    """How far the nearest strangers of an embedding are: the mean of several networks that see the embedding."""
+
+    def __init__(self, table: Table, use: np.ndarray, nets: int = 3):
+        here = np.flatnonzero(use & table.undamaged)
+        vectors, people = table.vectors[here], table.people[here]
+        _, first = np.unique(people, return_index=True)  # one photo of each
+        apart = distances(vectors, vectors[first])
+        apart[(people[:, None] == people[first][None]) | (apart < SAME_PHOTO)] = np.inf
+        far = np.sort(apart, axis=1)[:, STRANGERS].mean(axis=1)
+        self.mean, self.deviation, self.scale = far.mean(), far.std(), vectors.std(axis=0)
+        weights = np.where(table.names[here] == PLAIN, 1.0, LABELLED_COUNT)
+        rows = (vectors / self.scale).astype(np.float32)
+        truth = ((far - self.mean) / self.deviation).astype(np.float32)
+        self.nets = [Net(rows, truth, weights, seed, measured=True) for seed in range(nets)]
+        #: Most plain photos have strangers that are further away than that.
+        self.usual = float(np.quantile(self.expected(table.vectors[use & (table.names == PLAIN)]), NEARER[table.embedder]))
+
+    def expected(self, vectors: np.ndarray) -> np.ndarray:
+        rows = (vectors / self.scale).astype(np.float32)
+        each = [np.maximum(rows @ net.first + net.biases, 0) @ net.second + net.bias for net in self.nets]
+        return self.mean + self.deviation * np.mean(each, axis=0).astype(float)
+
+    def factors(self, table: Table) -> np.ndarray:
+        """The rate factor of every row."""
+        lowered = crowding.lowered(self.expected(table.vectors), self.usual, STRENGTH[table.embedder], table.threshold)
+        return np.asarray(10 ** np.interp(lowered, *self._factors(table)))
+
+    @staticmethod
+    def _factors(table: Table) -> np.ndarray:
+        """Lowerings of the threshold, and log10 of the factor by which the false-match rate falls there, shape (2, n)."""
+        by = np.linspace(0, crowding.MOST * table.threshold, 41)
+        rates = np.array([table.curve.rate(table.threshold - each) for each in by])
+        return np.array([by, np.log10(rates[0] / rates)])
+
+    def content(self, table: Table) -> dict[str, np.ndarray]:
+        """What crowding.npz has of it: the networks as one, for embeddings as they are; it gives the distance itself."""
+        second = self.deviation * np.concatenate([net.second for net in self.nets]) / len(self.nets)
+        bias = self.mean + self.deviation * np.mean([net.bias for net in self.nets])
+        return {
+            "first": (np.hstack([net.first for net in self.nets]) / self.scale[:, None]).astype(np.float16),
+            "biases": np.concatenate([net.biases for net in self.nets]).astype(np.float16),
+            "second": second.astype(np.float16),
+            "levels": np.array([float(np.squeeze(bias)), self.usual, STRENGTH[table.embedder], table.threshold]),
+            "factors": self._factors(table).astype(np.float32),
+        }
 
 
 class Model:
@@ -317,7 +423,7 @@ def held_out(table: Table, kinds: bool = False) -> tuple[np.ndarray, np.ndarray]
     parts, doubts, factors = parts_of(table, 1), np.zeros(len(table.people)), np.ones(len(table.people))
     for part in range(PARTS):
         here = parts == part
-        model = fitted(table, ~here)
+        model, crowds = fitted(table, ~here), Crowds(table, ~here)
         doubts[here] = model.doubts(table)[here]
         for kind in np.unique(table.kinds) if kinds else ():
             if kind != PLAIN:
@@ -328,6 +434,7 @@ def held_out(table: Table, kinds: bool = False) -> tuple[np.ndarray, np.ndarray]
                 rows = here & (table.kinds == kind)
                 doubts[rows] = other.doubts(table)[rows]
         factors[here] = 10 ** np.round(np.interp(doubts[here], DOUBTS, model.factors), 2)
+        factors[here] = np.maximum(factors[here], np.round(crowds.factors(table)[here], 1))
     return doubts, factors
 
 
@@ -335,7 +442,7 @@ def tested(table: Table, kinds: bool = False) -> list[dict]:
     """Rates per kind and strength, before and after withholding; every person is judged by a model fitted to others."""
     doubts, factors = held_out(table, kinds)
     limits = degrade.limits_of(factors, table.curve, table.curve.rate(table.threshold))
-    plain = np.flatnonzero(table.kinds == PLAIN)
+    plain = np.flatnonzero(table.names == PLAIN)
     rows = []
     for name in dict.fromkeys(table.names):
         here = np.flatnonzero(table.names == name)
@@ -343,6 +450,7 @@ def tested(table: Table, kinds: bool = False) -> list[dict]:
         for side, there in (("both", here), ("one", plain)):
             others = table.people[here][:, None] != table.people[there][None]
             apart = distances(table.vectors[here], table.vectors[there])
+            others &= apart > SAME_PHOTO
             usable = (doubts[here] <= 0)[:, None] & (doubts[there] <= 0)[None] & others
             near = apart <= np.minimum(limits[here][:, None], limits[there][None])
             row[f"FMR, {side} before"] = 100 * ((apart <= table.threshold) & others).sum() / max(1, others.sum())
@@ -357,7 +465,7 @@ def tested(table: Table, kinds: bool = False) -> list[dict]:
                 100 * float((apart[same] > limit).mean())
                 for limit in (table.threshold, np.minimum(limits[here][:, None], limits[plain][None])[same])
             )
-        else:
+        elif name in DAMAGED:
             row["FNMR before"] = 100 * float((table.own[here] > table.threshold).mean())
             row["FNMR"] = 100 * float(((table.own[here] > limits[here]) | (doubts[here] > 0)).mean())
         rows.append(row)
@@ -400,9 +508,11 @@ def main() -> None:
     rows = look_at_all(options)
     if options.look:
         return
-    content, tables, networks = json.loads(FILE.read_text()), {}, {}
+    content, tables, networks, crowds = json.loads(FILE.read_text()), {}, {}, {}
     if NETWORKS.exists():
         networks = dict(np.load(NETWORKS))
+    if crowding.FILE.exists():
+        crowds = dict(np.load(crowding.FILE))
     for name in options.models.split(","):
         scheme, _, embedder = name.partition("+")
         table = Table(rows, scheme, embedder)
@@ -412,7 +522,7 @@ def main() -> None:
             tables[name], f"{name}: people in three parts, each person{kinds} judged by a model of others, in per cent"
         )
         means = {
-            column: float(np.mean([row[column] for row in tables[name][1:]]))
+            column: float(np.mean([row[column] for row in tables[name] if row["photos"] in DAMAGED]))
             for column in tables[name][1]
             if column[:3] in ("FMR", "nam")
         }
@@ -421,16 +531,20 @@ def main() -> None:
             model = fitted(table, np.ones(len(table.people), bool))
             content["models"][name] = model.entry()
             networks |= {f"{name}/{part}": values.astype(np.float16) for part, values in model.weights().items()}
+            if scheme == SCHEMES[0]:  # the same for both
+                found = Crowds(table, np.ones(len(table.people), bool)).content(table)
+                crowds |= {f"{embedder}/{part}": values for part, values in found.items()}
             content["models"][name]["mean_face"] = [round(float(x), 4) for x in table.mean_face]
     content["provenance"] = {
-        "data_set": "LFW development view: statistics of plain photos and of damaged copies",
+        "data_set": "LFW development view: statistics of plain photos and of damaged copies; photos of 900 people of all ages",
         "date": date.today().isoformat(),
         "share_of_plain_photos_withheld": SHARE,
     }
     if options.write:
         FILE.write_text(json.dumps(content) + "\n")
         np.savez_compressed(NETWORKS, **networks)
-        print(f"\nwritten: {FILE.relative_to(report.ROOT)}")
+        np.savez_compressed(crowding.FILE, **crowds)
+        print(f"\nwritten: {', '.join(str(file.relative_to(report.ROOT)) for file in (FILE, NETWORKS, crowding.FILE))}")
     report.save(options, **{name.replace("+", "_"): shown for name, shown in tables.items()})
 
 

@@ -169,7 +169,7 @@ def test_evaluation_measures_with_the_lowered_limit():
     limit = matcher(people).threshold_now()
     probes = Photos(np.array([50]), stranger(0.98 * limit)[None], np.ones(1, bool))
 
-    def lowerings(apart):
+    def lowerings(vectors, apart):
         return cohort.lowerings(apart, CALIBRATION.cohort_sizes, CALIBRATION.cohort_distances, CALIBRATION.threshold)
 
     named = [

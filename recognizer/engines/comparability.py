@@ -65,7 +65,7 @@ class Judge:
         #: The share of plain photos that are withheld, and where that was measured.
         self.provenance: Mapping[str, Any] = table["provenance"]
 
-    def judge(self, pixels: np.ndarray, face: Face, evidence: Evidence, found: Quality) -> Comparability:
+    def judge(self, pixels: np.ndarray, face: Face, evidence: Evidence, found: Quality, crowded: float = 1.0) -> Comparability:
         """Judge one face.
 
         Parameters
@@ -77,12 +77,15 @@ class Judge:
         evidence : Evidence
             What the embedder made of it, with dlib's landmarks in these pixels if it has them.
         found : Quality
+        crowded : float
+            How many times as often as usual strangers are near its embedding; see `Crowding.rate_factors`.
         """
         signals = picture_signals(pixels, face, self._mean_face, evidence.points)
         signals |= {"strength": evidence.strength, "disagreement": evidence.disagreement}
         doubt = self._doubt(np.array([signals[name] for name in self._signals], np.float32), evidence.vector)
         factor = 10 ** float(np.interp(doubt, *self._factors))
-        return Comparability(doubt <= 0, doubt, factor, remarks(found, signals, doubt > 0))
+        said = remarks(found, signals, doubt > 0)
+        return Comparability(doubt <= 0, doubt, max(factor, crowded), said, factor)
 
     def _doubt(self, signals: np.ndarray, vector: np.ndarray) -> float:
         measured = np.clip((signals - self._mean) / self._scale, -MOST, MOST)

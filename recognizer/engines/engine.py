@@ -10,6 +10,7 @@ import numpy as np
 from recognizer.core.types import Face, Faces
 from recognizer.engines import tiling, turning
 from recognizer.engines.comparability import judge
+from recognizer.engines.crowding import crowding
 from recognizer.engines.protocols import Described, Detector, Embedder, EngineInfo
 from recognizer.photos import images, quality
 from recognizer.photos.quality import Quality
@@ -204,12 +205,13 @@ class Engine:
             return JudgedFaces(faces, described.vectors, (), ())
         near, scaled = self.aligned(image, faces)
         judge_of = judge(faces.scheme, self.embedder.name)
+        crowded = crowding(self.embedder.name).rate_factors(described.vectors)
         verdicts = [
-            judge_of.judge(near.pixels, face, evidence, found)
-            for face, evidence, found in zip(scaled, described.each(), qualities, strict=True)
+            judge_of.judge(near.pixels, face, evidence, found, float(factor))
+            for face, evidence, found, factor in zip(scaled, described.each(), qualities, crowded, strict=True)
         ]
         judged = JudgedFaces(faces, described.vectors, tuple(qualities), tuple(verdicts))
-        doubtful = [i for i, each in enumerate(verdicts) if not each.comparable or each.rate_factor >= MOST_FACTOR]
+        doubtful = [i for i, each in enumerate(verdicts) if not each.comparable or each.picture_factor >= MOST_FACTOR]
         if again and doubtful and faces.scheme == "yunet5":
             for i in sorted(doubtful, key=lambda i: -faces[i].box.area)[: turning.MOST]:
                 judged = self._judged_turned(image, near, scaled[i], judged, i)
@@ -229,6 +231,11 @@ class Engine:
         again = self.judged(image, one, described, self.qualities(image, one), again=False)
         verdict = again.verdicts[0]
         return judged.replaced(which, again) if verdict.comparable and verdict.doubt < judged.verdicts[which].doubt else judged
+
+    def crowded(self, vectors: np.ndarray) -> np.ndarray:
+        """By how much the threshold of each embedding, float32 (m, dim), is lowered because strangers are expected to be near:
+        float64, shape (m,); see `Crowding.lowerings`."""
+        return crowding(self.embedder.name).lowerings(vectors)
 
     def landmarks_68(self, image: images.Image, faces: Faces) -> np.ndarray:
         """68 landmarks of each face, in pixels of the original photo; float32, shape (n, 68, 2); see `dlib.native`."""

@@ -188,6 +188,13 @@ def _side_light(pixels: np.ndarray, box: Box, darkest: float) -> np.ndarray:
     return pixels * light[None, :, None]
 
 
+def _light_from(pixels: np.ndarray, box: Box, darkest: float, sign: int) -> np.ndarray:
+    """Light from above (1) or from below (-1)."""
+    y = sign * (np.arange(pixels.shape[0]) - box.centre[1])
+    light = darkest + (1 - darkest) / (1 + np.exp(y / (0.07 * box.size)))
+    return pixels * light[:, None, None]
+
+
 # -- texture --------------------------------------------------------------------------------------------------------
 
 
@@ -211,6 +218,18 @@ def _shaken(pixels: np.ndarray, box: Box, share: float) -> np.ndarray:
 
     length = max(3, round(share * box.size))
     return cv2.filter2D(pixels, -1, np.full((1, length), 1 / length, np.float32))
+
+
+def _shaken_upwards(pixels: np.ndarray, box: Box, share: float) -> np.ndarray:
+    return _shaken(pixels.transpose(1, 0, 2), box, share).transpose(1, 0, 2)
+
+
+def _swollen(pixels: np.ndarray, box: Box, share: float) -> np.ndarray:
+    """Bright parts grow, or, if negative, dark ones."""
+    import cv2
+
+    size = max(3, round(abs(share) * box.size) | 1)
+    return (cv2.dilate if share > 0 else cv2.erode)(pixels, np.ones((size, size), np.uint8))
 
 
 def _noisy(pixels: np.ndarray, box: Box, sigma: float) -> np.ndarray:
@@ -277,6 +296,14 @@ def _barred(pixels: np.ndarray, box: Box, share: float) -> np.ndarray:
     return made
 
 
+def _brow_covered(pixels: np.ndarray, face: Face, share: float) -> tuple[np.ndarray, Point]:
+    """Grey from the top down to a height: that of the eyes (0), or above it if negative, in distances eye to mouth."""
+    made = pixels.copy()
+    eyes, mouth = face.landmarks[:2, 1].mean(), face.landmarks[3:, 1].mean()
+    made[: max(0, int(eyes + share * (mouth - eyes)))] = 128
+    return made, face.box.centre
+
+
 def _eyes_covered(pixels: np.ndarray, face: Face, share: float) -> tuple[np.ndarray, Point]:
     made, box = pixels.copy(), face.box
     eyes = float(face.landmarks[:2, 1].mean())
@@ -320,7 +347,12 @@ DEGRADATIONS: tuple[Degradation, ...] = (
     Degradation("false colours", (1, 2, 3), "table {:g}", _in_place(_false_colours)),
     Degradation("tinted", (0.5, 0.8, 1), "{:.0%}", _in_place(_tinted)),
     Degradation("side light", (0.2, 0.08, 0.02), "darkest x {:g}", _in_place(_side_light)),
+    Degradation("lit from above", (0.15, 0.05, 0.02), "darkest x {:g}", _in_place(lambda p, b, s: _light_from(p, b, s, 1))),
+    Degradation("lit from below", (0.15, 0.05, 0.02), "darkest x {:g}", _in_place(lambda p, b, s: _light_from(p, b, s, -1))),
     Degradation("shaken", (0.15, 0.3, 0.45), "{:.0%} of the face", _in_place(_shaken)),
+    Degradation("shaken upwards", (0.1, 0.15, 0.3), "{:.0%} of the face", _in_place(_shaken_upwards)),
+    Degradation("bright parts grown", (0.05, 0.1, 0.15), "{:.0%} of the face", _in_place(_swollen)),
+    Degradation("dark parts grown", (-0.05, -0.1, -0.15), "{:.0%} of the face", _in_place(_swollen)),
     Degradation("noisy", (40, 80, 140), "sigma {:g}", _in_place(_noisy)),
     Degradation("speckled", (0.15, 0.35, 0.6), "{:.0%} of the pixels", _in_place(_speckled)),
     Degradation("mosaic", (16, 11, 8), "{:g} cells", _in_place(_mosaic)),
@@ -331,6 +363,7 @@ DEGRADATIONS: tuple[Degradation, ...] = (
     Degradation("interlaced", (0.06, 0.12, 0.2), "{:.0%} of the face", _in_place(_interlaced)),
     Degradation("barred", (0.25, 0.5, 0.65), "{:.0%} covered", _in_place(_barred)),
     Degradation("eyes covered", (0.15, 0.25, 0.4), "{:.0%} of the height", _eyes_covered),
+    Degradation("brow covered", (-0.3, -0.15, 0.1), "{:+.0%} from the eyes", _brow_covered),
     Degradation("mouth covered", (0.35, 0.45, 0.55), "{:.0%} of the height", _mouth_covered),
 )
 

@@ -25,11 +25,12 @@ _DET_FPIRS = np.geomspace(1e-4, 0.5, 40)
 _BLOCK = 512
 
 Threshold = Callable[[int], float]
-#: Distances of probes from a cohort, (m, c) -> by how much the threshold is lowered for each, (m,); see `cohort.lowerings`.
-Lowerings = Callable[[np.ndarray], np.ndarray]
+#: Embeddings of probes, (m, dim), and their distances from a cohort, (m, c) -> by how much the threshold is lowered for each,
+#: (m,); see `cohort.lowerings` and `engines.crowding`.
+Lowerings = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-def no_lowerings(apart: np.ndarray) -> np.ndarray:
+def no_lowerings(vectors: np.ndarray, apart: np.ndarray) -> np.ndarray:
     """The threshold is the same for every probe, as where it is fixed."""
     return np.zeros(len(apart))
 
@@ -108,7 +109,7 @@ def search(
 def _lowered(probes: np.ndarray, enrolled: Photos, lowerings: Lowerings) -> np.ndarray:
     _, first = np.unique(enrolled.people, return_index=True)
     chosen = first[np.unique(np.linspace(0, len(first) - 1, min(cohort.SIZE, len(first))).round().astype(int))]
-    return lowerings(matching.distances_between(probes, enrolled.vectors[chosen]))
+    return lowerings(probes, matching.distances_between(probes, enrolled.vectors[chosen]))
 
 
 def _nearest(probes: np.ndarray, enrolled: Photos) -> tuple[np.ndarray, np.ndarray]:

@@ -70,12 +70,14 @@ class Bench:
             return self.fixed
         return self.curve.distance(rate_per_comparison(self.stranger_rate, templates))
 
-    def lowerings(self, apart: np.ndarray) -> np.ndarray:
-        """By how much the threshold of each probe is lowered, by its distances (m, c) from a cohort."""
+    def lowerings(self, vectors: np.ndarray, apart: np.ndarray) -> np.ndarray:
+        """By how much the threshold of each probe is lowered, by its embedding and its distances (m, c) from a cohort."""
         if self.fixed is not None:
-            return identification.no_lowerings(apart)
+            return identification.no_lowerings(vectors, apart)
         points = self.source.engine.info.calibration
-        return cohort.lowerings(apart, points.cohort_sizes, points.cohort_distances, points.threshold)
+        return self.source.engine.crowded(vectors) + cohort.lowerings(
+            apart, points.cohort_sizes, points.cohort_distances, points.threshold
+        )
 
     def encode(self, paths: Sequence[Path]) -> Vectors:
         """See `encode.encode`."""

@@ -18,12 +18,15 @@ SENTENCES: dict[str, str] = {
     "few_tones": "The picture has few tones: use the photo that it was made from.",
     "distorted": "The face is stretched or bent: use a photo with its true proportions.",
     "uneven": "One half of the face is dark, covered or missing: use a photo that shows both halves.",
-    "unusual": "The picture is too unlike a plain photo of a face to say whose it is: use one in colour, from the front.",
+    "unusual": (
+        "The picture is too unlike a plain photo of a face, or the face is a small child's: such faces cannot be told apart. "
+        "Use a photo in colour, from the front."
+    ),
 }
 
 
-#: At this `Comparability.rate_factor` strangers are alike so often that it is in doubt whose face a picture shows. On a photo
-#: the face is looked for on turned copies; above this factor the picture does not count in live video.
+#: At this `Comparability.picture_factor` strangers are alike so often that it is in doubt whose face a picture shows. On a
+#: photo the face is looked for on turned copies; above this factor the picture does not count in live video.
 MOST_FACTOR = 10.0
 
 
@@ -41,14 +44,18 @@ class Comparability:
         Logarithm of the odds that it is not, minus the limit of the engine: above 0 for a face that is not comparable.
     rate_factor : float
         How many times as often as plain faces of strangers such faces lie within a distance of each other; 1 for a plain face.
+        It is the larger one of two: that of pictures like this one, and that of faces like this one, whatever the picture.
     remarks : tuple of str
         Keys of `SENTENCES`. For a face that is not comparable at least one: why. Others: what could be better.
+    picture_factor : float
+        The first one of the two that make the `rate_factor`.
     """
 
     comparable: bool = True
     doubt: float = 0.0
     rate_factor: float = 1.0
     remarks: tuple[str, ...] = ()
+    picture_factor: float = 1.0
 
     def sentences(self) -> list[dict[str, str]]:
         """The remarks as plain data: ``code`` and ``message``."""

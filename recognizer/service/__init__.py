@@ -177,7 +177,7 @@ class Service:
 
         state, info, font = settings.state_dir, engine.info, manifest.path("font", settings.models_dir)
         self.tuning = Tuning(settings, audit, adjustments or open_adjustments(state, CHANGEABLE, None))
-        self.matcher = Matcher(info, self.gallery, settings.threshold, lambda: self.tuning.stranger_rate)
+        self.matcher = Matcher(info, self.gallery, settings.threshold, lambda: self.tuning.stranger_rate, self.engine.crowded)
         self.strangers = KeptStrangers(
             state / "strangers",
             settings.strangers,
@@ -366,7 +366,8 @@ class Service:
         self, name: str, enrolment: Enrolment, audit: AuditLog, state: Path, deletions: Bin | None, ids: Identities
     ) -> PeopleGroup:
         settings, most = self.settings, enrolment.options.rules.max_bytes
-        matcher = Matcher(self.engine.info, enrolment.gallery, settings.threshold, lambda: self.tuning.stranger_rate)
+        rate = lambda: self.tuning.stranger_rate  # noqa: E731
+        matcher = Matcher(self.engine.info, enrolment.gallery, settings.threshold, rate, self.engine.crowded)
         recognition = self.recognition.among(enrolment.gallery, matcher)
         holdings = Holdings(
             [
@@ -404,7 +405,7 @@ class Service:
             self._find_objects,
             reader=self.attribute_finder.reader if self.settings.attributes else None,
             forced=group.enrolment.is_forced,
-            lowerings=group.matcher.lowerings,
+            lowerings=group.matcher.live_lowerings,
             threshold_at=group.matcher.threshold_at,
         )
 

@@ -29,9 +29,20 @@ class Matcher:
         Maximum distance of a match, however many people are enrolled.
     stranger_rate : callable
         Returns the probability that a stranger gets a name, as it is set now; called if `fixed` is None.
+    crowded : callable, optional
+        By how much the threshold of each embedding, float32 (m, dim), is lowered because strangers are expected to be near; see
+        `engines.crowding`.
     """
 
-    def __init__(self, info: EngineInfo, gallery: Gallery, fixed: float | None, stranger_rate: Callable[[], float]):
+    def __init__(
+        self,
+        info: EngineInfo,
+        gallery: Gallery,
+        fixed: float | None,
+        stranger_rate: Callable[[], float],
+        crowded: Callable[[np.ndarray], np.ndarray] | None = None,
+    ):
+        self._crowded = crowded
         self._gallery, self._fixed, self._stranger_rate = gallery, fixed, stranger_rate
         points = info.calibration
         self.curve = thresholds.Curve(points.distances, points.rates)
@@ -103,6 +114,13 @@ class Matcher:
             return [0.0] * len(vectors)
         found = cohort.lowerings(self._gallery.cohort(vectors), *self._usual, self.one_to_one)
         return [float(each) for each in found]
+
+    def live_lowerings(self, vectors: np.ndarray, stranger_rate: float | None = None) -> list[float]:
+        """`lowerings` for embeddings without a verdict: with what the `rate_factor` of a verdict contains of `crowded`."""
+        found = self.lowerings(vectors, stranger_rate)
+        if self._crowded is None or not found or (self._fixed is not None and stranger_rate is None):
+            return found
+        return [one + float(other) for one, other in zip(found, self._crowded(vectors), strict=True)]
 
     def _limit(self, rate_factor: float) -> float:
         if self._fixed is not None or rate_factor <= 1:

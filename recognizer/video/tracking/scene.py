@@ -138,7 +138,7 @@ class TrackedScene:
         track = self._track(due.track)
         if track is None:
             return
-        comparable = verdict is None or (verdict.comparable and verdict.rate_factor <= MOST_FACTOR)
+        comparable = verdict is None or (verdict.comparable and verdict.picture_factor <= MOST_FACTOR)
         description = Description(vector, due.weight, match, due.time, generation, comparable)
         self._known[track.id].comparability = verdict
         if comparable and self._is_another(track, description):

@@ -45,7 +45,7 @@ class EngineVision:
         Returns what reads attributes; it may have to be fetched first.
     lowerings : callable
         By how much the threshold of each embedding is lowered, with a camera's own stranger rate or None; see
-        `Matcher.lowerings`. Candidates' distances are raised by it instead, since those of several pictures are combined.
+        `Matcher.live_lowerings`. Candidates' distances are raised by it instead, since those of several pictures are combined.
     threshold_at : callable, optional
         The same for a stranger rate of a camera's own.
     forced : callable

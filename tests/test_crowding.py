@@ -1,0 +1,134 @@
+"""Where strangers lie near an embedding, the threshold is lower: `engines.crowding`, and who uses it."""
+
+from __future__ import annotations
+
+import csv
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from recognizer.engines import EMBEDDERS, calibration, crowding, largest, make_engine
+from recognizer.galleries.thresholds import Curve
+from recognizer.photos import images
+from recognizer.photos.remarks import MOST_FACTOR, Comparability
+from recognizer.service.matcher import Matcher
+
+from .data import folder as data_folder
+
+
+@pytest.fixture(scope="module")
+def engine(models_dir):
+    return make_engine(models_dir=models_dir)
+
+
+def judged(engine, image):
+    faces, image = engine.find_with_image(image)
+    one = faces.select([largest(faces)])
+    return engine.judged(image, one, engine.described_all([(image, one)])[0], engine.qualities(image, one))
+
+
+def crowded_vector(engine) -> np.ndarray:
+    """An embedding near which strangers are expected: downhill from a usual one, at the same length."""
+    found = crowding.crowding(engine.embedder.name)
+    random = np.random.default_rng(5)
+    best = vector = random.normal(size=engine.info.dim).astype(np.float32)
+    for _ in range(300):
+        tried = vector + random.normal(size=(64, engine.info.dim)).astype(np.float32) * 0.1
+        tried *= np.linalg.norm(vector) / np.linalg.norm(tried, axis=1, keepdims=True)
+        best = tried[int(found.expected(tried).argmin())]
+        vector = best
+    return best
+
+
+# -- by how much ------------------------------------------------------------------------------------------------------
+
+
+def test_the_threshold_is_lowered_where_strangers_are_nearer_than_usual_and_only_so_far():
+    found = crowding.lowered(np.array([1.5, 1.3, 1.25, 0.2]), usual=1.3, strength=2.0, threshold=1.2)
+    assert found[:2].tolist() == [0, 0]
+    assert found[2] == pytest.approx(0.05 * 2.0) and found[3] == pytest.approx(crowding.MOST * 1.2)
+
+
+@pytest.mark.parametrize("embedder", EMBEDDERS)
+def test_factor_and_lowering_of_every_embedder_say_the_same(embedder):
+    points, found = calibration("yunet", embedder), crowding.crowding(embedder)
+    curve, dim = Curve(points.distances, points.rates), len(found._first)
+    vectors = np.random.default_rng(2).normal(size=(300, dim)).astype(np.float32)
+    vectors *= np.random.default_rng(3).uniform(0.05, 1.5, (300, 1)).astype(np.float32)
+    lowerings, factors = found.lowerings(vectors), found.rate_factors(vectors)
+    assert (lowerings > 0).any() and (factors[lowerings == 0] == 1).all() and (factors >= 1).all()
+    assert (lowerings <= crowding.MOST * points.threshold + 1e-9).all()
+    for lowering, factor in zip(lowerings, factors, strict=True):
+        limit = curve.distance(curve.rate(points.threshold) / factor)
+        assert limit == pytest.approx(points.threshold - lowering, abs=0.01 * points.threshold)
+
+
+# -- who uses it ------------------------------------------------------------------------------------------------------
+
+
+def test_a_verdict_has_the_larger_one_of_both_factors(engine, photos, monkeypatch):
+    image = images.decode(photos["obama.jpg"].read_bytes())
+    (before,) = judged(engine, image).verdicts
+    assert before.comparable and before.rate_factor < 10
+    monkeypatch.setattr(crowding.Crowding, "lowerings", lambda self, vectors: np.full(len(vectors), 0.3))
+    (after,) = judged(engine, image).verdicts
+    assert after.rate_factor > 100 * before.rate_factor and after.picture_factor == before.picture_factor
+    assert (after.comparable, after.doubt, after.remarks) == (before.comparable, before.doubt, before.remarks)
+
+
+def test_a_face_among_strangers_is_not_looked_for_on_turned_copies(engine, photos, monkeypatch):
+    monkeypatch.setattr(crowding.Crowding, "lowerings", lambda self, vectors: np.full(len(vectors), 0.4))
+    monkeypatch.setattr("recognizer.engines.turning.found_turned", lambda *_: pytest.fail("it is upright"))
+    (verdict,) = judged(engine, images.decode(photos["obama.jpg"].read_bytes())).verdicts
+    assert verdict.rate_factor > MOST_FACTOR > verdict.picture_factor
+
+
+class _Gallery:
+    """Nobody is enrolled."""
+
+    def __len__(self):
+        return 1
+
+    def cohort(self, vectors):
+        return np.zeros((len(vectors), 0))
+
+
+def test_live_video_lowers_the_threshold_by_the_same_unless_it_is_fixed(engine):
+    vectors = np.array([crowded_vector(engine), np.zeros(engine.info.dim, np.float32)])
+    expected = engine.crowded(vectors)
+    assert expected[0] > 0.2
+    asked = Matcher(engine.info, _Gallery(), None, lambda: 0.01, engine.crowded)
+    assert asked.live_lowerings(vectors) == pytest.approx(expected.tolist()) and asked.lowerings(vectors) == [0, 0]
+    assert asked.live_lowerings(vectors[:0]) == []
+    fixed = Matcher(engine.info, _Gallery(), 0.5, lambda: 0.01, engine.crowded)
+    assert fixed.live_lowerings(vectors) == [0, 0]
+    assert fixed.live_lowerings(vectors, 0.01) == pytest.approx(expected.tolist())  # a camera with a rate of its own
+    limit = asked.verification_limit(
+        [Comparability(rate_factor=float(crowding.crowding(engine.embedder.name).rate_factors(vectors)[0]))]
+    )
+    assert limit == pytest.approx(asked.one_to_one - expected[0], abs=0.01)
+
+
+# -- measured ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_small_children_who_are_strangers_do_not_match(engine):
+    """Without lowering, most pairs of them would."""
+    folder = data_folder("attributes-dev")
+    with (folder / "labels.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["age"] and float(row["age"]) <= 2][:30]
+    found = []
+    for row in rows:
+        each = judged(engine, images.decode((folder / "images" / row["photo"]).read_bytes()))
+        found.append((each.vectors[0], each.verdicts[0]))
+    limit, curve = engine.info.calibration.threshold, Curve(engine.info.calibration.distances, engine.info.calibration.rates)
+    alike = same = 0
+    for (one, first), (other, second) in combinations(found, 2):
+        apart = float(np.linalg.norm(one - other))
+        factor = max(first.rate_factor, second.rate_factor)
+        alike += apart <= limit
+        same += first.comparable and second.comparable and apart <= curve.distance(curve.rate(limit) / factor)
+    pairs = len(found) * (len(found) - 1) / 2
+    assert alike > 0.5 * pairs and same <= 0.01 * pairs
