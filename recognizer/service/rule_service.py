@@ -279,7 +279,7 @@ class KeptRules:
         """
         rule = self.file.get(id_)
         subject = {"people": "".join(rule.names()[:1]), "group": f"{rule.prefix}Somebody", "known": "Somebody"}.get(rule.who)
-        event = {
+        event: dict[str, Any] = {
             "id": 0,
             "kind": "left" if rule.kind == "leaves" else "unknown" if subject is None else "appeared",
             "camera": next(iter(rule.cameras or self._camera_names()), "default"),
