@@ -6,7 +6,7 @@ import { listed, mixed, n, t } from "./i18n.js";
 
 const EVERY = 5000;
 const KINDS = {
-  appeared: t("Somebody with a name comes"), unknown: t("Somebody unknown comes"), left: t("Somebody leaves"), camera_live: t("A camera is live"),
+  appeared: t("Somebody with a name comes"), unknown: t("Somebody unknown comes"), left: t("Somebody leaves"), entered: t("Somebody enters a zone"), camera_live: t("A camera is live"),
   camera_lost: t("A camera is disconnected"), camera_frozen: t("A camera's picture is frozen"), camera_ended: t("A recording has ended"),
 };
 const LEAST_SECRET = 24; // bytes of a secret that is made here

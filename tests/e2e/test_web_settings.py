@@ -157,7 +157,13 @@ def test_a_webhook_is_added_tested_limited_signed_and_removed_without_a_restart(
     visit.said = [each for each in visit.said if "status of 502" not in each]  # the browser's own words about that answer
 
     card.get_by_role("button", name="What is sent").click()
-    for label in ("A camera is live", "A camera is disconnected", "A camera's picture is frozen", "A recording has ended"):
+    for label in (
+        "Somebody enters a zone",
+        "A camera is live",
+        "A camera is disconnected",
+        "A camera's picture is frozen",
+        "A recording has ended",
+    ):
         page.get_by_label(label).uncheck()
     visit.copied(page.get_by_role("button", name="Make one"))
     assert page.get_by_label("Secret that signs requests").input_value().startswith("whsec_")

@@ -21,7 +21,7 @@ language_type = hug.types.one_of(LANGUAGES)
 
 #: What a text is taken away by; an empty text does as well.
 _NONE = ("", "none")
-#: What stands for every camera, and for every day.
+#: What stands for every camera, for the whole picture, and for every day.
 _ALL = ["all"]
 _REMOVABLE = ("start", "end", "timezone", "message", "off_payload")
 
@@ -49,6 +49,7 @@ def add_routes(route: Router, site: Site) -> None:
         people: ids = None,
         group: text = None,
         cameras: ids = None,
+        zones: ids = None,
         days: ids = None,
         start: text = None,
         end: text = None,
@@ -84,6 +85,7 @@ def add_routes(route: Router, site: Site) -> None:
         people: ids = None,
         group: text = None,
         cameras: ids = None,
+        zones: ids = None,
         days: ids = None,
         start: text = None,
         end: text = None,
@@ -104,7 +106,7 @@ def add_routes(route: Router, site: Site) -> None:
         off_seconds: fraction = None,
         enabled: switch = None,
     ):
-        """Change a rule; what is not given stays. `none` removes a text, `all` stands for every camera or day."""
+        """Change a rule; what is not given stays. `none` removes a text, `all` stands for every camera, zone or day."""
         given = _given(locals())
         if not given:
             raise InvalidParameter("expected what is to be changed")
@@ -130,7 +132,7 @@ def _given(arguments: dict[str, Any]) -> dict[str, Any]:
     for name in _REMOVABLE:
         if given.get(name) in _NONE:
             given[name] = None
-    for name in ("cameras", "days"):
+    for name in ("cameras", "zones", "days"):
         if name in given and not given[name]:  # an empty list must not mean everything
             raise InvalidParameter(f"{name}: expected some, or all")
         if given.get(name) == _ALL:
