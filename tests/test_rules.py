@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from recognizer.backup import reseal
+from recognizer.core.catalogues import LANGUAGES, MESSAGES, translated
 from recognizer.core.errors import (
     ActionFailed,
     ActionOff,
@@ -68,6 +69,20 @@ def rule(**given) -> Rule:
 
 def concerns(made: Rule, found: dict) -> bool:
     return made.concerns(found, found.get("false_match_rate"))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_message_is_in_the_rules_language_also_about_somebody_unknown(language):
+    made = make_rule("01", {"action": "notify", "url": "ntfy://x", "language": language, "timezone": "UTC"})
+    told = made.notification(event(subject=None, moment=NIGHT), "Front door")
+    assert "Front door" in told and "22:30" in told and ("unknown" in told) == (language == "en") and "{" not in told
+    assert "Ada" in made.notification(event(moment=NIGHT), "Front door")
+    own = changed_rule(made, {"message": "{who}!"})
+    assert own.notification(event(subject=None), "x") == translated("Somebody unknown", language) + "!"
+    assert all(translated(text, language) != text for text in MESSAGES if language != "en")
+    assert changed_rule(made, {"action": "webhook", "url": "https://example.org/"}).language == "en"  # it has no message
+    with pytest.raises(InvalidParameter, match="language: expected one of en, de"):
+        changed_rule(made, {"language": "tlh"})
 
 
 # -- what a rule is about ---------------------------------------------------------------------------------------------
