@@ -322,6 +322,18 @@ def test_a_verdict_is_the_same_with_landmarks_at_hand_and_without(models_dir, pi
     assert [each.doubt for each in with_points] == pytest.approx([each.doubt for each in without])
 
 
+@pytest.mark.parametrize("scheme", ["yunet5", "dlib5"])
+def test_a_verdict_is_the_same_with_qualities_at_hand_and_without(models_dir, pictures, found, scheme):
+    """Where they are measured for the verdict, the aligned face is shared."""
+    engine = engine_of(models_dir, "yunet" if scheme == "yunet5" else "hog", "dlib+sface")
+    image, faces = images.from_array(pictures["obama2.jpg"]), found[scheme]["obama2.jpg"]
+    described = engine.described_all([(image, faces)])[0]
+    qualities = tuple(engine.qualities(image, faces))
+    given, measured = engine.judged(image, faces, described, qualities), engine.judged(image, faces, described)
+    assert [*map(repr, measured.qualities)] == [*map(repr, qualities)]  # NaN is not equal to itself
+    assert measured.verdicts == given.verdicts
+
+
 # --- engines ---------------------------------------------------------------------------------------------------------
 
 
