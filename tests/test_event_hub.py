@@ -61,6 +61,21 @@ def test_results_become_events_with_pictures(make):
     assert events.present() == {} and events.counts()["written"] == 3
 
 
+def test_whoever_enters_a_zone_has_the_picture_of_when_they_came_and_leaves_later(make):
+    events = make(EventRules(0, 1))
+    for number, zones in enumerate((("Path",), ("Path", "Porch"))):
+        there = dataclasses.replace(face(1, "Ada", size=200), zones=zones)
+        events(DOOR, frame(number, there, time=time.time()))
+    wait_for(lambda: len(events.page()) == 2)
+    events.close()
+    events = make()
+    appeared, entered, left = events.page()
+    assert (entered["kind"], entered["zones"], entered["appearance"]) == ("entered", ["Porch"], appeared["id"])
+    assert entered["thumbnail"] == left["thumbnail"] == appeared["thumbnail"] == "/events/1/thumbnail.jpg"
+    assert left["appearance"] == appeared["id"] and left["zones"] == ["Path", "Porch"]
+    assert events.erase("Ada") == 3 and {each["thumbnail"] for each in events.page()} == {None}
+
+
 @pytest.mark.slow
 def test_a_name_that_comes_late_names_what_it_replaces(make):
     events = make(STAYING)

@@ -299,7 +299,7 @@ class EventEraser:
 
 def _is_unknown(event: dict) -> bool:
     """Whether an event is about a person without a name."""
-    return event.get("subject") is None and event.get("kind") in ("unknown", "left", "appeared")
+    return event.get("subject") is None and event.get("kind") in ("unknown", "left", "appeared", "entered")
 
 
 # -- requests to the process that writes ------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ import numpy as np
 
 from recognizer.core.errors import EventNotFound, RecognizerError, StorageError
 from recognizer.core.vault import Vault
-from recognizer.events.appearances import THUMBNAIL, Appearances, Event, EventRules, plain
+from recognizer.events.appearances import ENTERED, THUMBNAIL, Appearances, Event, EventRules, plain
 from recognizer.events.delivery import Delivery
 from recognizer.events.event_erasing import Retention
 from recognizer.events.event_files import thumbnail_url
@@ -514,9 +514,10 @@ class Events:
         for event in made:
             told = event.presence
             shown = plain(event)
-            if event.kind == "left" and told is not None and told.pictured:
+            follows = event.kind in ("left", ENTERED)  # another event, which has the picture
+            if follows and told is not None and told.pictured:
                 shown["thumbnail"] = thumbnail_url(told.told)
-            picture = None if event.kind == "left" else _jpeg(event.picture)
+            picture = None if follows else _jpeg(event.picture)
             if self._scenes and result is not None and event.kind in ("appeared", "unknown"):
                 scene = scene or images.encode_jpeg(images.resize(_scene(result), SCENE_SIDE), quality=80)
                 shown["scene_faces"] = len(result.faces)
@@ -526,7 +527,7 @@ class Events:
             except StorageError as error:
                 self._note_lost(f"event {event.kind} at {event.camera}", error)
                 continue
-            if told is not None and event.kind != "left":
+            if told is not None and not follows:
                 told.told, told.pictured = number, shown["thumbnail"] is not None
 
     def _close_what_was_left_open(self) -> None:

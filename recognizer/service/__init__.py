@@ -248,6 +248,7 @@ class Service:
             audit,
             self.vault,
             self.is_shared,
+            lambda camera: self.video.settings_of(camera).zone_names(),
         )
         #: What other nodes erased and renamed, still to be done here; None where there is one server.
         self.node_work: NodeWork | None = None
