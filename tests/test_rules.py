@@ -7,7 +7,6 @@ import json
 import stat
 import time
 import zipfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -45,9 +44,9 @@ from recognizer.service.rule_service import KeptRules
 from recognizer.video.camera_settings import PLAIN, CameraSettings, parse_settings, renamed_zones
 
 from .brokers import MISSING, MOSQUITTO, Broker, Listener
+from .receivers import Receiver
 from .streams import wait_for
 from .test_erasures import service  # noqa: F401, a fixture
-from .test_webhooks import Receiver
 
 needs_broker = pytest.mark.skipif(MOSQUITTO is None, reason=MISSING)
 HOOK = {"action": "webhook", "url": "https://example.org/hook?token=hidden"}
@@ -349,20 +348,6 @@ def test_there_is_a_maximum(tmp_path, monkeypatch):
 
 
 # -- what happens -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    made = Receiver()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def log(tmp_path) -> Iterator[EventLog]:
-    made = EventLog(tmp_path / "events")
-    yield made
-    made.close()
 
 
 def doing(broker: BrokerAddress | None = None, allow=("127.0.0.1",)) -> RuleActions:
