@@ -46,6 +46,7 @@ from recognizer.database.connection import Database
 from recognizer.database.local_copy import LocalCopy
 from recognizer.database.opening import open_adjustments, open_audit, open_database, open_lock
 from recognizer.engines import make_engine, weights_for
+from recognizer.engines.runtime import release_memory
 from recognizer.enrolment import bin_folder
 from recognizer.enrolment.bin_folder import Bin
 from recognizer.enrolment.bulk import BulkSettings
@@ -500,6 +501,7 @@ class Service:
                 self._purge,
                 self.settings.expiry_grace_days,
             )
+        release_memory()
         self.ready = True
 
     def _purge(self) -> int:
