@@ -65,7 +65,6 @@ STATUSES = {
         "TooManyCameras",
         "TooManyJobs",
         "TooManyRules",
-        "RulesOff",
         "ActionOff",
         "InUse",
         "NotEmpty",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import unicodedata
 from pathlib import Path
 
 import click
@@ -141,9 +142,9 @@ def forget(node):
 @database.command()
 @shared_options("json", "folder", "engine")
 def load():
-    """Enrol everybody of known_faces and its groups in the database, and add the cameras of the state folder.
+    """Enrol everybody of known_faces and its groups in the database, and add the cameras and rules of the state folder.
 
-    What is there already is left out, so it may be repeated.
+    The settings of these cameras are added too. What is there already is left out, so it may be repeated.
     """
     from recognizer.service import make_service
 
@@ -160,17 +161,21 @@ def load():
                 for new in _load_group(group, source.groups, made.groups, settings.max_image_bytes):
                     people, photos = people + (new > 0), photos + new
                 problems += group.enrolment.problem_count
-            cameras = _load_cameras(source.video.cameras.all(), made.video.cameras)
+            cameras, ids = _load_cameras(source.video.cameras.all(), made.video.cameras)
+            _load_camera_settings(source.camera_settings, made.camera_settings, ids)
+            rules = _load_rules(source.rules.store, made.rules.store, ids)
             if photos:
                 made.audit.append("database_load", people=people, photos=photos)
         finally:
             made.close()
     if state().json:
-        emit({"people": people, "photos": photos, "problems": problems, "cameras": cameras})
+        emit({"people": people, "photos": photos, "problems": problems, "cameras": cameras, "rules": rules})
         return
     click.echo(f"{plural(people, 'person', 'people')} with {plural(photos, 'photo')} were enrolled in the database")
     if cameras:
         click.echo(f"{plural(cameras, 'camera')} were added")
+    if rules:
+        click.echo(f"{plural(rules, 'rule')} were added")
     if problems:
         say(f"{plural(problems, 'file')} cannot be used; `people problems` lists them")
 
@@ -206,9 +211,10 @@ def _load_group(source, groups, target_groups, most):
         yield new
 
 
-def _load_cameras(found, shared) -> int:
-    """Add cameras whose names are not taken in the database; how many."""
+def _load_cameras(found, shared) -> tuple[int, dict[str, str]]:
+    """Add cameras whose names are not taken in the database: how many, and the id of each there by its id here."""
     from recognizer.core.errors import NameTaken, RecognizerError
+    from recognizer.video.sources.cameras import DEFAULT
 
     added = 0
     for each in (each for each in found if not each.fixed):
@@ -219,7 +225,25 @@ def _load_cameras(found, shared) -> int:
             pass
         except RecognizerError as error:
             say(f"the camera {plain(each.name)} is left out: {error.message}")
-    return added
+    key = lambda entry: unicodedata.normalize("NFKC", entry.name).casefold()  # noqa: E731
+    there = {key(each): each.id for each in shared.all() if not each.fixed}
+    ids = {each.id: there[key(each)] for each in found if not each.fixed and key(each) in there}
+    return added, {**ids, DEFAULT: DEFAULT}
+
+
+def _load_camera_settings(found, shared, ids: dict[str, str]) -> None:
+    """Store what is set for cameras for which nothing is set in the database."""
+    there = shared.all()
+    for camera, settings in found.all().items():
+        if camera in ids and ids[camera] not in there:
+            shared.set(ids[camera], settings)
+
+
+def _load_rules(found, shared, ids: dict[str, str]) -> int:
+    """Add rules that are not in the database; how many. Cameras have the ids that they have there."""
+    from dataclasses import replace
+
+    return shared.take_in(replace(each, cameras=tuple(ids.get(id_, id_) for id_ in each.cameras)) for each in found.all())
 
 
 @database.command()

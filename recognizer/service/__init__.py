@@ -69,6 +69,9 @@ from recognizer.galleries.postgres import snapshot
 from recognizer.galleries.postgres.feed import Feed
 from recognizer.galleries.postgres.gallery import PostgresGallery
 from recognizer.photos import sandbox
+from recognizer.rules.rule_file import RULES_FILE, RuleFile
+from recognizer.rules.rule_reports import SharedReports
+from recognizer.rules.rule_table import RuleTable
 from recognizer.service import health
 from recognizer.service.archive_service import KeptArchive
 from recognizer.service.attribute_finder import AttributeFinder
@@ -114,6 +117,8 @@ from recognizer.service.tuning import Tuning
 from recognizer.service.video_service import Video
 from recognizer.service.visit_service import KeptVisits
 from recognizer.video.sources.camera_settings_file import CameraSettingsFile
+from recognizer.video.sources.camera_settings_store import CameraSettingsStore
+from recognizer.video.sources.camera_settings_table import CameraSettingsTable
 from recognizer.video.sources.source import parse_source
 from recognizer.video.tracking.vision import EngineVision
 from recognizer.video.tracking.workers import cores
@@ -208,7 +213,16 @@ class Service:
             self.strangers.offer,
         )
         self.dlib_descriptions = DlibDescriptions(engine, pool, rules, settings.provider)
-        self.camera_settings = None if self.is_shared else CameraSettingsFile(state / "camera-settings.json")
+        shared = enrolment if isinstance(enrolment, SharedEnrolment) else None
+        copied_hours = settings.snapshot_hours if settings.watch else 0
+        #: What is set for each camera.
+        self.camera_settings: CameraSettingsStore = (
+            CameraSettingsFile(state / "camera-settings.json")
+            if shared is None
+            else CameraSettingsTable(
+                shared.database, LocalCopy(state / "camera-settings-copy.json", lambda: self.vault, copied_hours)
+            )
+        )
         self.events = KeptEvents(
             state / "events",
             settings.events,
@@ -240,14 +254,13 @@ class Service:
         )
         #: What happens when people come or go at the cameras.
         self.rules = KeptRules(
-            state,
+            RuleFile(state / RULES_FILE, self.vault) if shared is None else RuleTable(shared.database, self.vault),
             self.events,
             lambda: rule_actions(settings, self._camera_names),
             self._camera_names,
             lambda: self.groups,
             audit,
-            self.vault,
-            self.is_shared,
+            None if shared is None else SharedReports(shared.database, shared.node),
         )
         #: What other nodes erased and renamed, still to be done here; None where there is one server.
         self.node_work: NodeWork | None = None
@@ -261,6 +274,7 @@ class Service:
                 BinHolding(deletions, rules.max_bytes, self.vault),
                 *self._of_the_nodes(enrolment),
                 *self._of_this_node(enrolment),
+                RulesHolding(self.rules),
                 JobsHolding(self.jobs),
                 AuditNamesHolding(audit),
             ]
@@ -326,7 +340,6 @@ class Service:
             self._other_caches,
             *([] if shared is None else [SnapshotHolding(shared)]),
             EventsHolding(self.events, prefix=prefix),
-            RulesHolding(self.rules, prefix=prefix),
             WaitingPicturesHolding(self.strangers, lambda: self.video.sightings),
             StrangersHolding(self.strangers, lambda: self.matcher.one_to_one),
             DetectedFacesHolding(self.detected_faces, lambda: self.matcher.one_to_one),
@@ -374,6 +387,7 @@ class Service:
                 BinHolding(deletions, most, self.vault),
                 *self._of_the_nodes(enrolment),
                 *self._of_this_node(enrolment, name + SEPARATOR),
+                RulesHolding(self.rules, prefix=name + SEPARATOR),
                 JobsHolding(self.jobs, prefix=name + SEPARATOR),
                 AuditNamesHolding(audit),
             ]

@@ -7,23 +7,22 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recognizer.core.audit import AuditLog
-from recognizer.core.errors import CameraNotFound, RecognizerError, RulesOff
+from recognizer.core.errors import CameraNotFound, DatabaseAway, RecognizerError
 from recognizer.core.names import normalise_lookup
 from recognizer.core.times import iso_time
-from recognizer.core.vault import Vault
 from recognizer.events.delivery import Cursor
 from recognizer.events.event_log import EventLog
-from recognizer.rules.rule_file import RULES_FILE, DamagedRules, RuleFile
 from recognizer.rules.rule_model import Rule, changed_rule, make_rule, sends, shown
+from recognizer.rules.rule_store import DamagedRules, RuleStore
 from recognizer.service.event_service import KeptEvents
 
 if TYPE_CHECKING:
     from recognizer.rules.rule_actions import RuleActions
     from recognizer.rules.rule_delivery import RuleDelivery
+    from recognizer.rules.rule_reports import SharedReports
     from recognizer.service.groups import PeopleGroups
 
 log = logging.getLogger("recognizer.rules")
@@ -34,12 +33,13 @@ NOTICE = (
     "unlock anything that a photo must not open."
 )
 #: Why there can be no rules.
-SHARED = "nodes share a database here, and each has events of its own: let webhooks or a message broker decide instead"
 EVENTS_OFF = "no events are kept: the setting RECOGNIZER_EVENTS is off"
 #: Fields that say whom a rule is about.
 _NAMING = frozenset({"who", "people", "group"})
 #: Maximum time in seconds until a change by another process is noticed.
 _LOOK_SECONDS = 1.0
+#: How many of the newest events are compared with a rule that another node made a moment ago.
+_RECENT = 200
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,12 @@ class RuleState:
 
 
 class KeptRules:
-    """Owns the rules' file and the threads that follow rules. Any thread may call.
+    """Owns the rules and the threads that follow them. Any thread may call.
 
     Parameters
     ----------
-    state : Path
-        The state folder.
+    store : RuleStore
+        Where they are stored.
     events : KeptEvents
     make_actions : callable
         Returns what does what rules say; called when that is first needed.
@@ -87,26 +87,23 @@ class KeptRules:
     groups : callable
         Returns all groups of people.
     audit : AuditLog
-    vault : Vault, optional
-        Encrypts the rules.
-    is_shared : bool
-        Whether nodes share a database: then there are no rules.
+    shared : SharedReports, optional
+        What other nodes reported, where nodes share a database.
     """
 
     def __init__(
         self,
-        state: Path,
+        store: RuleStore,
         events: KeptEvents,
         make_actions: Callable[[], RuleActions],
         camera_names: Callable[[], dict[str, str]],
         groups: Callable[[], PeopleGroups],
         audit: AuditLog,
-        vault: Vault | None = None,
-        is_shared: bool = False,
+        shared: SharedReports | None = None,
     ):
-        self.file = RuleFile(state / RULES_FILE, vault)
+        self.store = store
         self._events, self._make_actions, self._camera_names, self._groups = events, make_actions, camera_names, groups
-        self._audit, self._is_shared = audit, is_shared
+        self._audit, self._shared = audit, shared
         self._lock = threading.RLock()
         self._made_actions: RuleActions | None = None
         self._running: dict[str, RuleDelivery] = {}
@@ -123,7 +120,7 @@ class KeptRules:
         ------
         SettingsError
         """
-        if self._is_shared or not self._events.wanted:
+        if not self._events.wanted:
             return
         self.actions()  # reports what is wrong with the settings
         self._look()
@@ -156,8 +153,10 @@ class KeptRules:
         """Follow exactly the rules that are stored and enabled."""
         try:
             with self._lock:
-                self._follow_only([each for each in self.file.all() if each.enabled])
+                self._follow_only([each for each in self.store.all() if each.enabled])
             self._problem = None
+        except DatabaseAway:  # what was followed goes on
+            log.debug("changes of rules are not known: the database cannot be reached")
         except RecognizerError as error:
             if error.message != self._problem:
                 log.error("the rules cannot be followed: %s", error.message)
@@ -175,11 +174,21 @@ class KeptRules:
             delivery.end()
         for id_, rule in wanted.items():
             if id_ in self._running:
-                self._running[id_].rule = rule
+                self._running[id_].rule, self._running[id_].since = rule, self.store.since(id_)
                 continue
-            delivery = RuleDelivery(self._events.hub.log, rule, self.actions())
+            delivery = RuleDelivery(self._events.hub.log, rule, self.actions(), shared=self._shared)
+            delivery.since = self.store.since(id_)
+            if delivery.since:  # it may have been made a moment ago, on another node
+                events = self._events.hub.log
+                self._begin(events, id_, max(events.first - 1, events.newest() - _RECENT))
             self._events.hub.add_sink(delivery)
             self._running[id_] = delivery
+
+    def _begin(self, events: EventLog, id_: str, after: int) -> None:
+        """Let a rule begin after an event, unless it has read the events of this server before."""
+        cursor = events.folder / f"rule-{id_}.cursor"
+        if not cursor.exists():
+            Cursor(cursor, after)
 
     def _changed(self) -> None:
         """Follow a change at once, where this process follows rules at all."""
@@ -195,7 +204,7 @@ class KeptRules:
         ------
         StorageError, KeyMissing
         """
-        return [] if self._is_shared else [self._state(each) for each in self.file.all()]
+        return [self._state(each) for each in self.store.all()]
 
     def add(self, given: Mapping[str, Any]) -> RuleState:
         """Store a new rule, which is followed from now on.
@@ -203,18 +212,18 @@ class KeptRules:
         Raises
         ------
         InvalidParameter, InvalidUrl, SubjectNotFound, GroupNotFound, CameraNotFound, EventsOff
-        ActionOff, TooManyRules, RulesOff
+        ActionOff, TooManyRules
             See the classes.
         StorageError
         """
-        events = self._require()
+        events = self._events.hub.log
         checked = self._checked(make_rule("", given), given)  # before the file is locked: it waits for other locks
 
         def make(id_: str) -> Rule:
-            Cursor(events.folder / f"rule-{id_}.cursor", events.newest())  # begins now, whichever process follows it
+            self._begin(events, id_, events.newest())  # now, whichever process follows it
             return replace(checked, id=id_)
 
-        rule = self.file.add(make)
+        rule = self.store.add(make)
         self._audit.append("rule_add", rule=rule.id, does=rule.action)
         self._changed()
         return self._state(rule)
@@ -223,18 +232,18 @@ class KeptRules:
         """Change a rule; raises as `add` does, and `RuleNotFound`."""
         from recognizer.rules.rule_delivery import forget
 
-        events = self._require()
-        checked = self._checked(changed_rule(self.file.get(id_), given), given)  # before the file is locked
+        events = self._events.hub.log
+        checked = self._checked(changed_rule(self.store.get(id_), given), given)  # before the file is locked
         named = {name: getattr(checked, name) for name in ("people", "group") if _NAMING & given.keys()}
 
         def change(rule: Rule) -> Rule:
             changed = changed_rule(rule, {**given, **named})
             if changed.enabled and not rule.enabled:  # nothing that happened meanwhile is reported
                 forget(events.folder, id_)
-                Cursor(events.folder / f"rule-{id_}.cursor", events.newest())
+                self._begin(events, id_, events.newest())
             return changed
 
-        rule = self.file.change(id_, change)
+        rule = self.store.change(id_, change)
         self._audit.append("rule_change", rule=id_, does=rule.action)
         self._changed()
         return self._state(rule)
@@ -246,7 +255,7 @@ class KeptRules:
         ------
         RuleNotFound, StorageError
         """
-        self.file.remove(id_)
+        self.store.remove(id_)
         self._audit.append("rule_remove", rule=id_)
         self._changed()
 
@@ -257,7 +266,7 @@ class KeptRules:
         ------
         RuleNotFound, ActionOff, ActionFailed, InvalidUrl, StorageError
         """
-        rule = self.file.get(id_)
+        rule = self.store.get(id_)
         subject = {"people": "".join(rule.names()[:1]), "group": f"{rule.prefix}Somebody", "known": "Somebody"}.get(rule.who)
         event = {
             "id": 0,
@@ -276,14 +285,7 @@ class KeptRules:
     @property
     def off(self) -> str | None:
         """Why there can be no rules here."""
-        if self._is_shared:
-            return SHARED
         return None if self._events.wanted else EVENTS_OFF
-
-    def _require(self) -> EventLog:
-        if self._is_shared:
-            raise RulesOff(SHARED)
-        return self._events.hub.log
 
     def _checked(self, rule: Rule, given: Mapping[str, Any]) -> Rule:
         """The rule, if whom and what it names exists as far as that is given anew."""
@@ -329,19 +331,19 @@ class KeptRules:
 
     def find(self, name: str) -> list[RuleState]:
         """The rules that mention a person, by the name in events."""
-        return [RuleState(each, each.sentence({})) for each in self.file.find(name)]
+        return [RuleState(each, each.sentence({})) for each in self.store.find(name)]
 
     def rename(self, old: str, new: str) -> None:
         """Give a person another name in all rules."""
-        self.file.rename(old, new)
+        self.store.rename(old, new)
         self._changed()
 
     def erase(self, name: str) -> None:
         """Take a person out of every rule, and the name off the broker where a rule let it retain that."""
         retained = []
         with suppress(DamagedRules):
-            retained = [each for each in self.file.find(name) if each.retain and sends(each, name)]
-        self.file.erase(name)
+            retained = [each for each in self.store.find(name) if each.retain and sends(each, name)]
+        self.store.erase(name)
         self._changed()
         for rule in retained:
             try:

@@ -47,7 +47,6 @@ from recognizer.core.errors import (
     PictureNotFound,
     RecognizerError,
     RuleNotFound,
-    RulesOff,
     SealBroken,
     SettingFixed,
     SightingsOff,
@@ -133,7 +132,7 @@ _CAMERA: Errors = (InvalidSource, AddressRefused, NameTaken, GroupNotFound, TooM
 _STRANGER: Errors = (StrangerNotFound, StrangersOff, StorageError)
 
 #: What adding or changing a rule may be refused with.
-_RULE: Errors = (InvalidUrl, SubjectNotFound, GroupNotFound, CameraNotFound, EventsOff, ActionOff, RulesOff, StorageError)
+_RULE: Errors = (InvalidUrl, SubjectNotFound, GroupNotFound, CameraNotFound, EventsOff, ActionOff, StorageError)
 
 #: What a decision about a group of the archive may be refused with.
 _ARCHIVE_GROUP: Errors = (ArchiveGroupNotFound, StorageError, BodyTooLarge)
@@ -231,7 +230,7 @@ OPERATIONS: dict[str, Operation] = {
     "DELETE /cameras/{camera}": Operation("Cameras", _json("DeletedCamera"), (CameraNotFound, CameraFixed, StorageError)),
     "GET /cameras/{camera}/settings": Operation("Cameras", _json("CameraSettings"), (CameraNotFound, StorageError)),
     "PUT /cameras/{camera}/settings": Operation(
-        "Cameras", _json("CameraSettings"), (CameraNotFound, Conflict, StorageError, BodyTooLarge), bodiless=True
+        "Cameras", _json("CameraSettings"), (CameraNotFound, StorageError, BodyTooLarge), bodiless=True
     ),
     "GET /wall": Operation(
         "Cameras", {200: {"multipart/mixed": "Stream"}}, (CameraNotFound, CameraElsewhere, AttributesOff, Busy)

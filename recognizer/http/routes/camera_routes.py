@@ -60,7 +60,7 @@ def add_routes(route: Router, site: Site) -> None:
     def get_camera_settings(camera: text):
         """A camera's zones, masks and schedule, and its own limits."""
         entry = site.service.video.cameras.get(camera)
-        return plain_settings(site.service.video.settings_of(entry.id))
+        return plain_settings(site.service.video.current_settings(entry.id))
 
     @route.put("/cameras/{camera}/settings")
     def replace_camera_settings(
