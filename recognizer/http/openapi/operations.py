@@ -18,7 +18,6 @@ from recognizer.core.errors import (
     CameraFixed,
     CameraNotFound,
     CameraUnavailable,
-    Conflict,
     EventNotFound,
     EventsOff,
     FaceError,
@@ -177,7 +176,7 @@ OPERATIONS: dict[str, Operation] = {
     "PATCH /people/{person}": Operation(
         "People",
         _json("Person"),
-        (SubjectNotFound, PhotoNotFound, GroupNotFound, InvalidName, NameTaken, Conflict, StorageError, BodyTooLarge),
+        (SubjectNotFound, PhotoNotFound, GroupNotFound, InvalidName, NameTaken, StorageError, BodyTooLarge),
     ),
     "DELETE /people/{person}": Operation(
         "People", _json("DeletedPerson"), (SubjectNotFound, GroupNotFound, BinOff, StorageError)
