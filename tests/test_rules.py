@@ -40,6 +40,7 @@ from recognizer.rules.rule_delivery import RuleDelivery
 from recognizer.rules.rule_file import RuleFile
 from recognizer.rules.rule_model import Rule, changed_rule, make_rule, renamed, shown, without
 from recognizer.service.rule_service import KeptRules
+from recognizer.video.camera_settings import PLAIN, CameraSettings, parse_settings, renamed_zones
 
 from .brokers import MISSING, MOSQUITTO, Broker, Listener
 from .streams import wait_for
@@ -94,6 +95,39 @@ def test_where_and_what_a_rule_is_about():
     assert concerns(leaves, event(kind="left")) and not concerns(leaves, event())
     assert not concerns(leaves, event(kind="left", subject=None, same_as=3))  # nobody left: a track got a name
     assert not concerns(comes, event(kind="camera_lost", subject=None))
+
+
+def test_in_which_zones_of_a_camera_a_rule_holds():
+    made = rule(cameras=["door", "yard"], zones=["door/Porch", "door/steps, left"])
+    assert concerns(made, event(zones=["drive", "porch"])) and concerns(made, event(zones=["steps, left"]))
+    assert not concerns(made, event(zones=["drive"])) and not concerns(made, event())
+    assert concerns(made, event(camera="yard")) and not concerns(made, event(camera="attic", zones=["porch"]))
+    # who came to the camera elsewhere and then enters the zone has come there; without zones that is no news
+    assert concerns(made, event(kind="entered", zones=["porch"])) and not concerns(made, event(kind="entered", zones=["drive"]))
+    assert not concerns(made, event(kind="entered", camera="yard", zones=["gate"]))
+    assert not concerns(rule(), event(kind="entered", zones=["porch"]))
+    leaves = rule(kind="leaves", zones=["door/porch"])
+    assert concerns(leaves, event(kind="left", zones=["drive", "porch"])) and not concerns(leaves, event(kind="entered"))
+    assert not concerns(leaves, event(kind="left", zones=["drive"]))
+
+
+def test_zones_bring_their_cameras_and_never_contradict_them():
+    made = rule(zones=["door/porch", "door/steps", "yard/gate"])
+    assert made.cameras == ("door", "yard") and made.zones_at("door") == ("porch", "steps")
+    assert "comes to Front door (only in porch or steps) or yard (only in gate), call" in made.sentence({"door": "Front door"})
+    assert changed_rule(made, {"zones": ()}).cameras == ("door", "yard")
+    assert changed_rule(made, {"cameras": ("yard",), "zones": ("yard/gate",)}).zones == ("yard/gate",)
+    for change, said in (
+        ({"cameras": ("yard",)}, "zones: expected zones of the rule's cameras, which are yard, got 'door/porch'"),
+        ({"cameras": ()}, "cameras: every camera contradicts the zones of door and yard; zones=all removes them"),
+        ({"zones": ("porch",)}, "zones: expected CAMERA/ZONE, such as door/porch, got 'porch'"),
+        ({"zones": ("door/",)}, "zones: expected CAMERA/ZONE"),
+        ({"zones": ("door/" + 200 * "x",)}, "zones: expected printable text"),
+        ({"zones": tuple(f"door/{each}" for each in range(65))}, "zones: expected at most 64, got 65"),
+    ):
+        with pytest.raises(InvalidParameter) as caught:
+            changed_rule(made, change)
+        assert said in caught.value.message
 
 
 def test_how_sure_a_name_must_be():
@@ -572,6 +606,50 @@ def test_what_cannot_be_followed_says_why(service):  # noqa: F811
     service.video.cameras.remove(camera)
     assert service.rules.all()[0].problem == "none of its cameras exists any longer"
     assert service.rules.change(made.rule.id, {"enabled": False}).problem is None
+
+
+def zoned(**areas: float) -> CameraSettings:
+    """Zones by name: their tops, as fractions of the picture."""
+    return parse_settings({"zones": [{"name": name, "points": [[0, y], [1, y], [1, 1]]} for name, y in areas.items()]})
+
+
+def test_a_rule_knows_the_zones_of_its_cameras(service):  # noqa: F811
+    camera = service.video.cameras.add("test:", "Yard").id
+    with pytest.raises(InvalidParameter, match="^zones: the camera yard has no zone 'gate'; it has none with a name$"):
+        service.rules.add({**HOOK, "zones": (f"{camera}/gate",)})
+    service.video.configure(camera, zoned(Gate=0.1, Path=0.2))
+    with pytest.raises(InvalidParameter, match="has no zone 'steps'; it has Gate, Path$"):
+        service.rules.add({**HOOK, "zones": (f"{camera}/steps",)})
+    with pytest.raises(CameraNotFound, match="^zones: there is no camera 'attic'"):
+        service.rules.add({**HOOK, "zones": ("attic/gate",)})
+    made = service.rules.add({**HOOK, "zones": (f"{camera}/ gate", f"{camera}/GATE", f"{camera}/path")})
+    assert made.rule.zones == ("yard/Gate", "yard/Path") and made.rule.cameras == ("yard",)
+    assert made.problem is None and made.as_json()["lost_zones"] == []
+
+
+def test_zones_that_are_renamed_are_followed_and_those_that_are_removed_are_said(service):  # noqa: F811
+    camera = service.video.cameras.add("test:", "Yard").id
+    service.video.configure(camera, zoned(gate=0.1, path=0.2))
+    made = service.rules.add({**HOOK, "zones": ("yard/gate", "yard/path")}).rule
+    before, after = service.video.settings_of(camera), zoned(Entrance=0.1, path=0.2)
+    service.video.configure(camera, after)
+    service.rules.zones_changed(camera, renamed_zones(before, after))
+    assert service.rules.store.get(made.id).zones == ("yard/Entrance", "yard/path")
+    service.video.configure(camera, zoned(path=0.2))
+    [state] = service.rules.all()
+    assert (state.lost_zones, state.problem) == (("yard/Entrance",), None)  # it is followed in the other one
+    # what is gone stays when the rule is saved again, until somebody takes it out
+    again = service.rules.change(made.id, {"zones": ("yard/Entrance", "yard/path"), "days": ("mon",)})
+    assert again.rule.zones == ("yard/Entrance", "yard/path")
+    service.video.configure(camera, PLAIN)
+    assert service.rules.all()[0].problem == "none of its zones exists any longer"
+    assert service.rules.change(made.id, {"zones": ()}).problem is None
+
+
+def test_renamed_zones_are_told_from_new_ones():
+    before = zoned(gate=0.1, path=0.2)
+    assert renamed_zones(before, zoned(door=0.1, path=0.2)) == {"gate": "door"}
+    assert renamed_zones(before, zoned(door=0.5, path=0.2)) == renamed_zones(before, zoned(path=0.1, gate=0.2)) == {}
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from recognizer.core.identity import Identity
     from recognizer.core.particulars import Particulars
     from recognizer.database.connection import Database
+    from recognizer.rules.rule_model import Rule
     from recognizer.service import Service
     from recognizer.service.groups import PeopleGroup, PeopleGroups
 
@@ -156,6 +157,13 @@ def _load_camera_settings(found, shared, ids: dict[str, str]) -> None:
 
 def _load_rules(found, shared, ids: dict[str, str]) -> int:
     """Add rules that are not in the database; how many. Cameras have the ids that they have there."""
-    from dataclasses import replace
+    return shared.take_in(_with_cameras(each, ids) for each in found.all())
 
-    return shared.take_in(replace(each, cameras=tuple(ids.get(id_, id_) for id_ in each.cameras)) for each in found.all())
+
+def _with_cameras(rule: Rule, ids: dict[str, str]) -> Rule:
+    """A rule about the same cameras where these have other ids."""
+    from recognizer.rules.rule_model import ZONE_SEPARATOR, zone_parts
+
+    zones = ((ids.get(camera, camera), zone) for camera, zone in map(zone_parts, rule.zones))
+    named = tuple(f"{camera}{ZONE_SEPARATOR}{zone}" for camera, zone in zones)
+    return replace(rule, cameras=tuple(ids.get(id_, id_) for id_ in rule.cameras), zones=named)

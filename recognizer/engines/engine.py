@@ -33,12 +33,17 @@ class DetectionSizes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JudgedFaces:
-    """Faces of a photo with their embeddings, (n, dim), qualities, and verdicts whether they can be compared."""
+    """Faces of a photo with their embeddings, (n, dim), qualities, and verdicts whether they can be compared.
+
+    `points` are dlib's five landmarks of each face in pixels of the original photo, float64, (n, 5, 2), where they were found
+    for the embedding; else None.
+    """
 
     faces: Faces
     vectors: np.ndarray
     qualities: tuple[Quality, ...]
     verdicts: tuple[Comparability, ...]
+    points: np.ndarray | None = None
 
     def replaced(self, which: int, other: JudgedFaces) -> JudgedFaces:
         """The same with the only face of `other` in the place of one."""
@@ -47,7 +52,17 @@ class JudgedFaces:
         vectors, qualities, verdicts = self.vectors.copy(), list(self.qualities), list(self.verdicts)
         vectors[which], qualities[which], verdicts[which] = other.vectors[0], other.qualities[0], other.verdicts[0]
         faces = Faces(boxes, scores, points, self.faces.scheme)
-        return JudgedFaces(faces, vectors, tuple(qualities), tuple(verdicts))
+        if self.points is None or other.points is None:
+            return JudgedFaces(faces, vectors, tuple(qualities), tuple(verdicts))
+        dlibs = self.points.copy()
+        dlibs[which] = other.points[0]
+        return JudgedFaces(faces, vectors, tuple(qualities), tuple(verdicts), dlibs)
+
+    def points_on(self, near: images.Image) -> np.ndarray | None:
+        """`points` as dlib gives them, in whole pixels of a decoded photo."""
+        if self.points is None:
+            return None
+        return np.rint(self.points * (near.scale_x, near.scale_y))
 
 
 class Engine:
@@ -208,7 +223,10 @@ class Engine:
             judge_of.judge(near.pixels, face, evidence, found)
             for face, evidence, found in zip(scaled, described.each(), qualities, strict=True)
         ]
-        judged = JudgedFaces(faces, described.vectors, tuple(qualities), tuple(verdicts))
+        points = None
+        if described.points is not None and faces.scheme != "dlib5":  # else they may be those of a smaller copy
+            points = described.points.astype(np.float64) / (near.scale_x, near.scale_y)
+        judged = JudgedFaces(faces, described.vectors, tuple(qualities), tuple(verdicts), points)
         doubtful = [i for i, each in enumerate(verdicts) if not each.comparable or each.rate_factor >= MOST_FACTOR]
         if again and doubtful and faces.scheme == "yunet5":
             for i in sorted(doubtful, key=lambda i: -faces[i].box.area)[: turning.MOST]:

@@ -443,7 +443,8 @@ class Mqtt(Delivery):
         shown, picture = b"", None
         if event is not None:
             kept = {name: event.get(name) for name in ("id", "kind", "camera", "time")}
-            shown = _dumped({**kept, "known": event.get("subject") is not None})
+            zones = {"zones": event["zones"]} if "zones" in event else {}
+            shown = _dumped({**kept, "known": event.get("subject") is not None, **zones})
             number = event.get("appearance") if event["kind"] == "left" else event["id"]
             picture = self.events.thumbnail(number) if number and event.get("thumbnail") else None
         return {self.topics.camera(camera, "last"): shown, self.topics.camera(camera, "picture"): picture or b""}

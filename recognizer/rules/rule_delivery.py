@@ -208,12 +208,13 @@ class RuleDelivery(Delivery):
             return False
 
     def _picture(self, event: dict) -> bytes | None:
-        """The picture of the face; of somebody who left, that of when they appeared."""
+        """The picture of the face; of somebody who left or entered a zone, that of when they appeared."""
         return self.events.thumbnail(event["id"]) or self.events.thumbnail(event.get("appearance", event["id"]))
 
     def _rate(self, event: dict) -> float | None:
-        """The false-match rate with which a person was recognised; of somebody who left, when they appeared."""
-        if event["kind"] == "left" and event.get("false_match_rate") is None and "appearance" in event:
+        """The false-match rate with which a person was recognised; of somebody who left or entered a zone, when they
+        appeared."""
+        if event["kind"] in ("left", "entered") and event.get("false_match_rate") is None and "appearance" in event:
             event = self.events.get(event["appearance"]) or event
         return event.get("false_match_rate")
 

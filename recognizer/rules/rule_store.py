@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 
 from recognizer.core.brief import brief
 from recognizer.core.errors import RuleNotFound, StorageError, TooManyRules
-from recognizer.rules.rule_model import Rule, is_about, renamed, without
+from recognizer.rules.rule_model import Rule, is_about, renamed, with_renamed_zones, without
 
 log = logging.getLogger("recognizer.rules")
 
@@ -110,6 +110,17 @@ class RuleStore(ABC):
             rule = self.get(id_)
             self._write({key: each for key, each in self._rules.items() if key != id_})
             return rule
+
+    def rename_zones(self, camera: str, names: Mapping[str, str]) -> None:
+        """Store the new names of a camera's zones, `names` by the old ones, in the rules that are about them.
+
+        Raises
+        ------
+        StorageError, KeyMissing
+        """
+        if any(with_renamed_zones(each, camera, names) != each for each in self.all()):
+            with self._changing():
+                self._write({id_: with_renamed_zones(each, camera, names) for id_, each in self._rules.items()})
 
     # -- one person ---------------------------------------------------------------------------------------------
 

@@ -262,6 +262,7 @@ class Service:
             lambda: self.groups,
             audit,
             None if shared is None else SharedReports(shared.database, shared.node),
+            lambda camera: self.video.current_settings(camera).zone_names(),
         )
         #: What other nodes erased and renamed, still to be done here; None where there is one server.
         self.node_work: NodeWork | None = None

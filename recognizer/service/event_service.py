@@ -220,7 +220,7 @@ class KeptEvents:
             left = self._left_of(name)
             if not any(left.values()) or time.monotonic() >= until or self._waits_for_a_broker(left):
                 return left
-            time.sleep(0.1)
+            time.sleep(0.02)
 
     def _waits_for_a_broker(self, left: dict[str, int]) -> bool:
         """Whether all that is left is at a broker to which this process has no connection."""

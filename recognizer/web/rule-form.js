@@ -3,11 +3,11 @@
 import { button, dialog, el, fill, icon, toggle } from "./dom.js";
 import { api, explain } from "./api.js";
 import { language, mixed, t } from "./i18n.js";
-import { DAYS, dayName, NOTICE, ruleWords, usualMessage } from "./rule-words.js";
+import { DAYS, dayName, NOTICE, ruleWords, usualMessage, zoneParts } from "./rule-words.js";
 
 const TYPING = 250;
 const NEW = {
-  kind: "comes", who: "unknown", people: [], group: "default", cameras: [], days: [], start: null, end: null, sure: "likely",
+  kind: "comes", who: "unknown", people: [], group: "default", cameras: [], zones: [], days: [], start: null, end: null, sure: "likely",
   apart_minutes: 5, most_per_hour: 60, action: "notify", url: "", message: null, picture: false, topic: "", payload: "ON", off_payload: null, off_seconds: 0,
 };
 const EXAMPLES = ["ntfy://my-secret-topic", "home/light/set"];
@@ -20,7 +20,7 @@ const ACTIONS = [["notify", t("Send a notification")], ["webhook", t("Call a web
 /** Field of the API -> the element that a message about it belongs to. */
 const ABOUT = { people: "people", group: "group", start: "start", end: "end", url: "url", message: "message", topic: "topic", payload: "payload", off_payload: "off", off_seconds: "seconds", apart_minutes: "apart", most_per_hour: "most" };
 
-/** Makes a rule, or changes `rule`. `known`: {cameras, groups, canNotify, broker}. Resolves with the rule as stored, or undefined. */
+/** Makes a rule, or changes `rule`. `known`: {cameras, zones, groups, canNotify, broker}. Resolves with the rule as stored, or undefined. */
 export function editRule(rule, known) {
   const now = { ...NEW, ...rule };
   const id = (name) => `rule-${name}`;
@@ -30,6 +30,7 @@ export function editRule(rule, known) {
   const draw = () => {
     take();
     for (const [name, node] of Object.entries(parts)) if (node) node.hidden = !SHOWN[name](now);
+    showZones();
     hint.hidden = !(missing.textContent = lack());
     fill(words, ruleWords({ ...now, url: now.url || rule?.url }, known.cameras).map((each) => el("p", null, each)));
   };
@@ -82,6 +83,7 @@ export function editRule(rule, known) {
     }, TYPING);
   });
   const cameras = ticks(t("Where"), t("None chosen: every camera."), [...known.cameras], now.cameras);
+  const areas = zoneTicks(ticks, now, known);
   const days = ticks(t("Days"), t("None chosen: every day."), DAYS.map((day) => [day, dayName(day)]), now.days);
   const missing = el("span");
   const hint = el("p", { class: "notice warn" }, icon("warning"), missing);
@@ -109,6 +111,13 @@ export function editRule(rule, known) {
     url: (it) => it.action !== "mqtt", notify: (it) => it.action === "notify", webhook: (it) => it.action === "webhook", mqtt: (it) => it.action === "mqtt",
   };
 
+  /** Zones of a camera that is not chosen are not offered. */
+  function showZones() {
+    const boxes = [...areas[0].querySelectorAll("input")];
+    for (const box of boxes) box.parentNode.hidden = now.cameras.length > 0 && !now.cameras.includes(zoneParts(box.value)[0]);
+    areas[0].hidden = boxes.every((box) => box.parentNode.hidden);
+  }
+
   /** Reads the form into `now`. */
   function take() {
     const value = (name) => fields[name]?.value.trim() ?? "";
@@ -118,12 +127,15 @@ export function editRule(rule, known) {
       message: value("message") || null, topic: value("topic"), payload: fields.payload.value, off_payload: fields.off.value || null, off_seconds: fields.off.value ? Number(value("seconds")) : 0,
     });
     fields.message.placeholder = usualMessage(now);
+    const ticked = cameras[1]();
+    const zones = areas[1]().filter((zone) => !ticked.length || ticked.includes(zoneParts(zone)[0]));
+    Object.assign(now, { zones, cameras: ticked.length ? ticked : [...new Set(zones.map((zone) => zoneParts(zone)[0]))] });
   }
 
   /** The rule as the API takes it. */
   function said() {
     const { kind, who: whom, group, people, sure, apart_minutes, most_per_hour, action } = now;
-    const given = { kind, who: whom, sure, apart_minutes, most_per_hour, action, cameras: now.cameras.length ? now.cameras : ["all"], days: now.days.length ? now.days : ["all"] };
+    const given = { kind, who: whom, sure, apart_minutes, most_per_hour, action, cameras: now.cameras.length ? now.cameras : ["all"], zones: now.zones.length ? now.zones : ["all"], days: now.days.length ? now.days : ["all"] };
     Object.assign(given, { start: now.start ?? "none", end: now.end ?? "none", timezone: Intl.DateTimeFormat().resolvedOptions().timeZone });
     if (whom === "people" || whom === "group") given.group = group;
     if (whom === "people") given.people = people;
@@ -165,7 +177,7 @@ export function editRule(rule, known) {
       const form = el(
         "form", { class: "stack", novalidate: true },
         el("p", { class: "notice warn" }, icon("warning"), el("span", null, NOTICE)),
-        choice("kind", t("When"), KINDS, now.kind), who, parts.group, parts.people, parts.sure, cameras[0], days[0],
+        choice("kind", t("When"), KINDS, now.kind), who, parts.group, parts.people, parts.sure, cameras[0], areas[0], days[0],
         el("div", { class: "rule-pair" }, field("start", t("From"), el("input", { type: "time", value: now.start ?? "" })), field("end", t("Until"), el("input", { type: "time", value: now.end ?? "" }))),
         choice("action", t("Then"), ACTIONS, now.action), hint, parts.url, parts.notify, parts.webhook, parts.mqtt,
         el("div", { class: "rule-pair" }, count("apart", t("Minutes between two messages about the same person"), now.apart_minutes, { max: "10080" }), count("most", t("Messages an hour, at most"), now.most_per_hour, { min: "1", max: "600", step: "1" })),
@@ -180,4 +192,11 @@ export function editRule(rule, known) {
     (close) => [button(t("Cancel"), () => close()), (save = button(rule ? t("Save") : t("Add"), () => send(close), { kind: "primary" }))],
     { wide: true },
   );
+}
+
+/** Boxes for the zones of all cameras, and for those of the rule that are no longer there. */
+function zoneTicks(ticks, now, known) {
+  const there = [...known.zones].flatMap(([id, zones]) => zones.map((zone) => [`${id}/${zone}`, t("{camera}: {zone}", { camera: known.cameras.get(id), zone })]));
+  const gone = (now.lost_zones ?? []).map((each) => [each, t("{zone} (no longer there)", { zone: zoneParts(each)[1] })]);
+  return ticks(t("Zones"), t("None chosen: the whole picture."), [...there, ...gone], now.zones);
 }

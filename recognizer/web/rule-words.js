@@ -11,7 +11,7 @@ export const dayName = (day) => NAMES.format(Date.UTC(2024, 0, 1 + DAYS.indexOf(
 /** The sentences that say what a rule does. `cameras` has the names of cameras by id; of an address only what may be shown is said. */
 export function ruleWords(rule, cameras) {
   const who = whom(rule);
-  const where = rule.cameras.length ? listed(rule.cameras.map((id) => cameras.get(id) ?? id)) : t("any camera");
+  const where = rule.cameras.length ? listed(rule.cameras.map((id) => place(rule, id, cameras))) : t("any camera");
   const deed = whatHappens(rule);
   return [
     rule.kind === "leaves" ? t("When {who} leaves {where}, {deed}.", { who, where, deed }) : t("When {who} comes to {where}, {deed}.", { who, where, deed }),
@@ -21,6 +21,15 @@ export function ruleWords(rule, cameras) {
     rule.apart_minutes > 0 && n(rule.apart_minutes, "At least {count} minute between two messages about the same person.", "At least {count} minutes between two messages about the same person."),
     n(rule.most_per_hour, "At most {count} message an hour.", "At most {count} messages an hour."),
   ].filter(Boolean);
+}
+
+/** [id of the camera, name of the zone] of a zone as rules have it. */
+export const zoneParts = (zone) => [zone.slice(0, zone.indexOf("/")), zone.slice(zone.indexOf("/") + 1)];
+
+function place(rule, id, cameras) {
+  const zones = (rule.zones ?? []).map(zoneParts).filter(([camera]) => camera === id).map(([, zone]) => zone);
+  const camera = cameras.get(id) ?? id;
+  return zones.length ? t("{camera} (only in {zones})", { camera, zones: listed(zones) }) : camera;
 }
 
 function whom({ who, people, group }) {

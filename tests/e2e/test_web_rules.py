@@ -113,6 +113,36 @@ def test_a_rule_is_made_read_back_tested_paused_changed_and_removed(visit, serve
     assert server.get("/rules").json()["rules"] == []
 
 
+def test_a_rule_for_a_zone_follows_its_name_and_says_when_it_is_gone(visit, server):
+    def zones(**names: float) -> None:
+        said = [{"name": name, "points": [[0, top], [1, top], [1, 1]]} for name, top in names.items()]
+        assert server.request("PUT", "/cameras/default/settings", json={"zones": said}).status_code == 200
+
+    zones(Porch=0.1, Path=0.5)
+    page = visit.open("#/rules")
+    page.get_by_role("button", name="Add a rule").click()
+    page.get_by_label("Camera: Porch").check()
+    page.get_by_label("Then", exact=True).select_option("Publish an MQTT message")
+    page.get_by_label("Topic").fill("home/porch")
+    page.get_by_role("button", name="Add", exact=True).click()
+    row = page.locator(".rule")
+    row.get_by_text("comes to Camera (only in Porch)").wait_for()
+    assert server.get("/rules").json()["rules"][0]["zones"] == ["default/Porch"]
+    zones(Steps=0.1, Path=0.5)  # the same area with another name
+    row.get_by_text("comes to Camera (only in Steps)").wait_for()
+    zones(Path=0.5)
+    row.get_by_text("No longer there: Camera: Steps.").wait_for()
+    row.get_by_text("none of its zones exists any longer").wait_for()
+    row.get_by_role("button", name="Edit").click()
+    assert page.get_by_label("Steps (no longer there)").is_checked()
+    page.get_by_label("Camera: Path").check()
+    page.get_by_role("button", name="Save").click()
+    row.get_by_text("comes to Camera (only in Path and Steps)").wait_for()
+    assert server.get("/rules").json()["rules"][0]["problem"] is None
+    refused = server.post("/rules", json={"zones": ["default/attic"], "action": "mqtt", "topic": "a", "payload": "b"})
+    assert code(refused) == "invalid_parameter" and "it has Path" in refused.json()["error"]["message"]
+
+
 def test_a_switch_is_made_with_the_keyboard_alone(visit, server, broker):
     listener = Listener(broker, "home/#")
     page = visit.open("#/rules")

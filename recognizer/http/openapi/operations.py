@@ -399,6 +399,7 @@ PARAMETERS: dict[str, tuple[str, object]] = {
     "after": ("Only events with a higher id.", 16),
     "before": ("Only events with a lower id; for format=json.", 100),
     "kind": ("Only events of these kinds, separated by commas.", "appeared,left"),
+    "zone": ("Only events in the zone with this name, of any camera.", "porch"),
     "GET /events limit": ("Maximum number of events; for format=json.", 100),
     "GET /events camera": ("Only events of the camera with this id.", "door"),
     "GET /events subject": ("Only events of this person.", "Joe Biden"),
@@ -420,6 +421,8 @@ PARAMETERS: dict[str, tuple[str, object]] = {
         [{"name": "Entrance", "points": [[0.1, 0.2], [0.6, 0.2], [0.6, 0.9], [0.1, 0.9]]}],
     ),
     "masks": ("Areas that are blackened.", [{"points": [[0.0, 0.0], [0.2, 0.0], [0.2, 0.3]]}]),
+    "POST /rules zones": ("CAMERA/ZONE, separated by commas: of these cameras only these zones count.", ["door/porch"]),
+    "PATCH /rules/{rule} zones": ("CAMERA/ZONE, separated by commas; all for the whole picture.", ["door/porch"]),
     "schedule": (
         "Hours in which the camera gives events, on the server's clock.",
         [{"days": ["sat", "sun"], "from": "20:00", "to": "06:00"}],

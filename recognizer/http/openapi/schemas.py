@@ -130,6 +130,7 @@ _CAMERA = {
     "group": "default",
     "fixed": False,
     "node": None,
+    "zones": ["porch"],
     "state": {"name": "live", "reason": None, "since": 1795266000.125},
     "turn_wanted": 0,
     "fps": 25.0,
@@ -142,6 +143,7 @@ _RULE = {
     "people": [],
     "group": "default",
     "cameras": ["door"],
+    "zones": ["door/porch"],
     "days": ["sat", "sun"],
     "start": "22:00",
     "end": "06:00",
@@ -160,9 +162,10 @@ _RULE = {
     "off_payload": None,
     "off_seconds": 0.0,
     "enabled": True,
-    "sentence": "When somebody unknown comes to Door on Saturday or Sunday from 22:00 to 06:00, call https://example.org; "
-    "at most 60 times an hour, and 5 minutes apart for each person.",
+    "sentence": "When somebody unknown comes to Door (only in porch) on Saturday or Sunday from 22:00 to 06:00, "
+    "call https://example.org; at most 60 times an hour, and 5 minutes apart for each person.",
     "problem": None,
+    "lost_zones": [],
     "counts": {"delivered": 3, "retried": 0, "dropped": 0, "held_back": 1},
     "last_sent": "2026-11-20T22:02:09.900Z",
 }
@@ -788,6 +791,7 @@ SCHEMAS: dict[str, dict] = {
             "group": about(TEXT, "The group whose people are named."),
             "fixed": about(BOOLEAN, "Whether a setting names it."),
             "node": about(optional(TEXT), "Id of the node that reads it, where nodes share a database."),
+            "zones": about(array(TEXT), "Names of its zones."),
             "state": closed(
                 {
                     "name": {"type": "string", "enum": ["idle", "connecting", "live", "frozen", "lost", "ended"]},
@@ -821,6 +825,7 @@ SCHEMAS: dict[str, dict] = {
             "people": array(TEXT),
             "group": about(TEXT, "The group whose people are meant."),
             "cameras": about(array(TEXT), "Ids; empty for every camera."),
+            "zones": about(array(TEXT), "CAMERA/ZONE: of a camera that has some here, only these zones count."),
             "days": about(
                 array({"type": "string", "enum": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]}), "Empty for every day."
             ),
@@ -843,6 +848,7 @@ SCHEMAS: dict[str, dict] = {
             "enabled": BOOLEAN,
             "sentence": about(TEXT, "The rule in words."),
             "problem": about(optional(TEXT), "Why it cannot be followed."),
+            "lost_zones": about(array(TEXT), "Those of its zones that do not exist any longer."),
             "counts": about(
                 optional(closed({"delivered": COUNT, "retried": COUNT, "dropped": COUNT, "held_back": COUNT})),
                 "Messages since the start; null where another process follows the rule, or none does.",
@@ -902,6 +908,7 @@ SCHEMAS: dict[str, dict] = {
                     "appeared",
                     "left",
                     "unknown",
+                    "entered",
                     "camera_live",
                     "camera_lost",
                     "camera_frozen",

@@ -19,7 +19,7 @@ action_type = hug.types.one_of(rule_model.ACTIONS)
 
 #: What a text is taken away by; an empty text does as well.
 _NONE = ("", "none")
-#: What stands for every camera, and for every day.
+#: What stands for every camera, for the whole picture, and for every day.
 _ALL = ["all"]
 _REMOVABLE = ("start", "end", "timezone", "message", "off_payload")
 
@@ -47,6 +47,7 @@ def add_routes(route: Router, site: Site) -> None:
         people: ids = None,
         group: text = None,
         cameras: ids = None,
+        zones: ids = None,
         days: ids = None,
         start: text = None,
         end: text = None,
@@ -81,6 +82,7 @@ def add_routes(route: Router, site: Site) -> None:
         people: ids = None,
         group: text = None,
         cameras: ids = None,
+        zones: ids = None,
         days: ids = None,
         start: text = None,
         end: text = None,
@@ -100,7 +102,7 @@ def add_routes(route: Router, site: Site) -> None:
         off_seconds: fraction = None,
         enabled: switch = None,
     ):
-        """Change a rule; what is not given stays. `none` removes a text, `all` stands for every camera or day."""
+        """Change a rule; what is not given stays. `none` removes a text, `all` stands for every camera, zone or day."""
         given = _given(locals())
         if not given:
             raise InvalidParameter("expected what is to be changed")
@@ -126,7 +128,7 @@ def _given(arguments: dict[str, Any]) -> dict[str, Any]:
     for name in _REMOVABLE:
         if given.get(name) in _NONE:
             given[name] = None
-    for name in ("cameras", "days"):
+    for name in ("cameras", "zones", "days"):
         if name in given and not given[name]:  # an empty list must not mean everything
             raise InvalidParameter(f"{name}: expected some, or all")
         if given.get(name) == _ALL:
