@@ -47,7 +47,7 @@ def deliver(
         frigate_api(settings)
         if not settings.mqtt_url or not events.wanted:
             log.warning("Frigate's events are not followed: RECOGNIZER_MQTT_URL is not set, or RECOGNIZER_EVENTS is off")
-    receivers = (settings.webhooks, settings.mqtt_url, settings.amqp_url, settings.kafka_url)
+    receivers = (settings.webhooks, settings.mqtt_url, settings.amqp_url, settings.kafka_url, settings.nats_url)
     if not any(receivers) or not events.wanted:
         return
     hub = events.hub
@@ -117,6 +117,7 @@ def _queues(settings: Settings, events: EventLog) -> list[Delivery]:
     SettingsError
     """
     from recognizer.events.amqp import Amqp, AmqpOptions, parse_amqp
+    from recognizer.events.jetstream import JetStream, JetStreamOptions, parse_nats
     from recognizer.events.kafka import Kafka, KafkaOptions, parse_kafka
 
     sinks: list[Delivery] = []
@@ -128,6 +129,10 @@ def _queues(settings: Settings, events: EventLog) -> list[Delivery]:
         password = _secret(None, settings.kafka_password_file, "kafka_password")
         server = parse_kafka(settings.kafka_url, password, _path(settings.kafka_ca_file))
         sinks.append(Kafka(events, server, KafkaOptions(settings.kafka_topic, settings.events_key, settings.kafka_sasl)))
+    if settings.nats_url:
+        password = _secret(None, settings.nats_password_file, "nats_password")
+        server = parse_nats(settings.nats_url, password, _path(settings.nats_ca_file))
+        sinks.append(JetStream(events, server, JetStreamOptions(settings.nats_stream, settings.events_key)))
     return sinks
 
 
