@@ -81,7 +81,7 @@ class DeliveryTools:
         SettingsError
         """
         found = [*self._webhooks(settings), *self._mqtt(settings)]
-        queues = (settings.amqp_url, settings.kafka_url)
+        queues = (settings.amqp_url, settings.kafka_url, settings.nats_url)
         if any(queues):
             made = _queues(settings, self.events.hub.log)
             found += [WantedReceiver(each.name, queues, partial(_itself, each)) for each in made]
@@ -203,6 +203,7 @@ def _queues(settings: Settings, events: EventLog) -> list[Delivery]:
     SettingsError
     """
     from recognizer.events.amqp import Amqp, AmqpOptions, parse_amqp
+    from recognizer.events.jetstream import JetStream, JetStreamOptions, parse_nats
     from recognizer.events.kafka import Kafka, KafkaOptions, parse_kafka
 
     sinks: list[Delivery] = []
@@ -214,6 +215,10 @@ def _queues(settings: Settings, events: EventLog) -> list[Delivery]:
         password = _secret(None, settings.kafka_password_file, "kafka_password")
         server = parse_kafka(settings.kafka_url, password, _path(settings.kafka_ca_file))
         sinks.append(Kafka(events, server, KafkaOptions(settings.kafka_topic, settings.events_key, settings.kafka_sasl)))
+    if settings.nats_url:
+        password = _secret(None, settings.nats_password_file, "nats_password")
+        server = parse_nats(settings.nats_url, password, _path(settings.nats_ca_file))
+        sinks.append(JetStream(events, server, JetStreamOptions(settings.nats_stream, settings.events_key)))
     return sinks
 
 
