@@ -7,13 +7,13 @@ import json
 import stat
 import time
 import zipfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from recognizer.backup import reseal
+from recognizer.core.catalogues import LANGUAGES, MESSAGES, translated
 from recognizer.core.errors import (
     ActionFailed,
     ActionOff,
@@ -41,11 +41,12 @@ from recognizer.rules.rule_delivery import RuleDelivery
 from recognizer.rules.rule_file import RuleFile
 from recognizer.rules.rule_model import Rule, changed_rule, make_rule, renamed, shown, without
 from recognizer.service.rule_service import KeptRules
+from recognizer.video.camera_settings import PLAIN, CameraSettings, parse_settings, renamed_zones
 
 from .brokers import MISSING, MOSQUITTO, Broker, Listener
+from .receivers import Receiver
 from .streams import wait_for
 from .test_erasures import service  # noqa: F401, a fixture
-from .test_webhooks import Receiver
 
 needs_broker = pytest.mark.skipif(MOSQUITTO is None, reason=MISSING)
 HOOK = {"action": "webhook", "url": "https://example.org/hook?token=hidden"}
@@ -67,6 +68,20 @@ def rule(**given) -> Rule:
 
 def concerns(made: Rule, found: dict) -> bool:
     return made.concerns(found, found.get("false_match_rate"))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_message_is_in_the_rules_language_also_about_somebody_unknown(language):
+    made = make_rule("01", {"action": "notify", "url": "ntfy://x", "language": language, "timezone": "UTC"})
+    told = made.notification(event(subject=None, moment=NIGHT), "Front door")
+    assert "Front door" in told and "22:30" in told and ("unknown" in told) == (language == "en") and "{" not in told
+    assert "Ada" in made.notification(event(moment=NIGHT), "Front door")
+    own = changed_rule(made, {"message": "{who}!"})
+    assert own.notification(event(subject=None), "x") == translated("Somebody unknown", language) + "!"
+    assert all(translated(text, language) != text for text in MESSAGES if language != "en")
+    assert changed_rule(made, {"action": "webhook", "url": "https://example.org/"}).language == "en"  # it has no message
+    with pytest.raises(InvalidParameter, match="language: expected one of en, de"):
+        changed_rule(made, {"language": "tlh"})
 
 
 # -- what a rule is about ---------------------------------------------------------------------------------------------
@@ -95,6 +110,39 @@ def test_where_and_what_a_rule_is_about():
     assert concerns(leaves, event(kind="left")) and not concerns(leaves, event())
     assert not concerns(leaves, event(kind="left", subject=None, same_as=3))  # nobody left: a track got a name
     assert not concerns(comes, event(kind="camera_lost", subject=None))
+
+
+def test_in_which_zones_of_a_camera_a_rule_holds():
+    made = rule(cameras=["door", "yard"], zones=["door/Porch", "door/steps, left"])
+    assert concerns(made, event(zones=["drive", "porch"])) and concerns(made, event(zones=["steps, left"]))
+    assert not concerns(made, event(zones=["drive"])) and not concerns(made, event())
+    assert concerns(made, event(camera="yard")) and not concerns(made, event(camera="attic", zones=["porch"]))
+    # who came to the camera elsewhere and then enters the zone has come there; without zones that is no news
+    assert concerns(made, event(kind="entered", zones=["porch"])) and not concerns(made, event(kind="entered", zones=["drive"]))
+    assert not concerns(made, event(kind="entered", camera="yard", zones=["gate"]))
+    assert not concerns(rule(), event(kind="entered", zones=["porch"]))
+    leaves = rule(kind="leaves", zones=["door/porch"])
+    assert concerns(leaves, event(kind="left", zones=["drive", "porch"])) and not concerns(leaves, event(kind="entered"))
+    assert not concerns(leaves, event(kind="left", zones=["drive"]))
+
+
+def test_zones_bring_their_cameras_and_never_contradict_them():
+    made = rule(zones=["door/porch", "door/steps", "yard/gate"])
+    assert made.cameras == ("door", "yard") and made.zones_at("door") == ("porch", "steps")
+    assert "comes to Front door (only in porch or steps) or yard (only in gate), call" in made.sentence({"door": "Front door"})
+    assert changed_rule(made, {"zones": ()}).cameras == ("door", "yard")
+    assert changed_rule(made, {"cameras": ("yard",), "zones": ("yard/gate",)}).zones == ("yard/gate",)
+    for change, said in (
+        ({"cameras": ("yard",)}, "zones: expected zones of the rule's cameras, which are yard, got 'door/porch'"),
+        ({"cameras": ()}, "cameras: every camera contradicts the zones of door and yard; zones=all removes them"),
+        ({"zones": ("porch",)}, "zones: expected CAMERA/ZONE, such as door/porch, got 'porch'"),
+        ({"zones": ("door/",)}, "zones: expected CAMERA/ZONE"),
+        ({"zones": ("door/" + 200 * "x",)}, "zones: expected printable text"),
+        ({"zones": tuple(f"door/{each}" for each in range(65))}, "zones: expected at most 64, got 65"),
+    ):
+        with pytest.raises(InvalidParameter) as caught:
+            changed_rule(made, change)
+        assert said in caught.value.message
 
 
 def test_how_sure_a_name_must_be():
@@ -300,20 +348,6 @@ def test_there_is_a_maximum(tmp_path, monkeypatch):
 
 
 # -- what happens -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    made = Receiver()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def log(tmp_path) -> Iterator[EventLog]:
-    made = EventLog(tmp_path / "events")
-    yield made
-    made.close()
 
 
 def doing(broker: BrokerAddress | None = None, allow=("127.0.0.1",)) -> RuleActions:
@@ -573,6 +607,50 @@ def test_what_cannot_be_followed_says_why(service):  # noqa: F811
     service.video.cameras.remove(camera)
     assert service.rules.all()[0].problem == "none of its cameras exists any longer"
     assert service.rules.change(made.rule.id, {"enabled": False}).problem is None
+
+
+def zoned(**areas: float) -> CameraSettings:
+    """Zones by name: their tops, as fractions of the picture."""
+    return parse_settings({"zones": [{"name": name, "points": [[0, y], [1, y], [1, 1]]} for name, y in areas.items()]})
+
+
+def test_a_rule_knows_the_zones_of_its_cameras(service):  # noqa: F811
+    camera = service.video.cameras.add("test:", "Yard").id
+    with pytest.raises(InvalidParameter, match="^zones: the camera yard has no zone 'gate'; it has none with a name$"):
+        service.rules.add({**HOOK, "zones": (f"{camera}/gate",)})
+    service.video.configure(camera, zoned(Gate=0.1, Path=0.2))
+    with pytest.raises(InvalidParameter, match="has no zone 'steps'; it has Gate, Path$"):
+        service.rules.add({**HOOK, "zones": (f"{camera}/steps",)})
+    with pytest.raises(CameraNotFound, match="^zones: there is no camera 'attic'"):
+        service.rules.add({**HOOK, "zones": ("attic/gate",)})
+    made = service.rules.add({**HOOK, "zones": (f"{camera}/ gate", f"{camera}/GATE", f"{camera}/path")})
+    assert made.rule.zones == ("yard/Gate", "yard/Path") and made.rule.cameras == ("yard",)
+    assert made.problem is None and made.as_json()["lost_zones"] == []
+
+
+def test_zones_that_are_renamed_are_followed_and_those_that_are_removed_are_said(service):  # noqa: F811
+    camera = service.video.cameras.add("test:", "Yard").id
+    service.video.configure(camera, zoned(gate=0.1, path=0.2))
+    made = service.rules.add({**HOOK, "zones": ("yard/gate", "yard/path")}).rule
+    before, after = service.video.settings_of(camera), zoned(Entrance=0.1, path=0.2)
+    service.video.configure(camera, after)
+    service.rules.zones_changed(camera, renamed_zones(before, after))
+    assert service.rules.file.get(made.id).zones == ("yard/Entrance", "yard/path")
+    service.video.configure(camera, zoned(path=0.2))
+    [state] = service.rules.all()
+    assert (state.lost_zones, state.problem) == (("yard/Entrance",), None)  # it is followed in the other one
+    # what is gone stays when the rule is saved again, until somebody takes it out
+    again = service.rules.change(made.id, {"zones": ("yard/Entrance", "yard/path"), "days": ("mon",)})
+    assert again.rule.zones == ("yard/Entrance", "yard/path")
+    service.video.configure(camera, PLAIN)
+    assert service.rules.all()[0].problem == "none of its zones exists any longer"
+    assert service.rules.change(made.id, {"zones": ()}).problem is None
+
+
+def test_renamed_zones_are_told_from_new_ones():
+    before = zoned(gate=0.1, path=0.2)
+    assert renamed_zones(before, zoned(door=0.1, path=0.2)) == {"gate": "door"}
+    assert renamed_zones(before, zoned(door=0.5, path=0.2)) == renamed_zones(before, zoned(path=0.1, gate=0.2)) == {}
 
 
 def test_several_servers_on_a_database_have_no_rules(service, tmp_path):  # noqa: F811

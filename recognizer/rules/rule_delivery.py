@@ -111,11 +111,6 @@ class RuleDelivery(Delivery):
         self._subjects: dict[int, object] = {}
         self._off_failures, self._off_again = 0, 0.0
 
-    @property
-    def started(self) -> bool:
-        """Whether this process does what the rule says: the one that writes the events does."""
-        return self._thread is not None
-
     def start(self) -> None:
         self._sent = Sent(self.events.folder / f"{self.name}.sent")
         super().start()
@@ -183,12 +178,13 @@ class RuleDelivery(Delivery):
             return False
 
     def _picture(self, event: dict) -> bytes | None:
-        """The picture of the face; of somebody who left, that of when they appeared."""
+        """The picture of the face; of somebody who left or entered a zone, that of when they appeared."""
         return self.events.thumbnail(event["id"]) or self.events.thumbnail(event.get("appearance", event["id"]))
 
     def _rate(self, event: dict) -> float | None:
-        """The false-match rate with which a person was recognised; of somebody who left, when they appeared."""
-        if event["kind"] == "left" and event.get("false_match_rate") is None and "appearance" in event:
+        """The false-match rate with which a person was recognised; of somebody who left or entered a zone, when they
+        appeared."""
+        if event["kind"] in ("left", "entered") and event.get("false_match_rate") is None and "appearance" in event:
             event = self.events.get(event["appearance"]) or event
         return event.get("false_match_rate")
 

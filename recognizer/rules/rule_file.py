@@ -21,7 +21,7 @@ from recognizer.core.errors import InvalidParameter, KeyMissing, RuleNotFound, S
 from recognizer.core.fair_lock import FairLock
 from recognizer.core.files import own_folder, remove_erasing, replace_erasing, write_durably
 from recognizer.core.vault import Vault, is_sealed
-from recognizer.rules.rule_model import Rule, is_about, parsed, plain, renamed, without
+from recognizer.rules.rule_model import Rule, is_about, parsed, plain, renamed, with_renamed_zones, without
 
 log = logging.getLogger("recognizer.rules")
 
@@ -113,6 +113,17 @@ class RuleFile:
             rule = self.get(id_)
             self._write({key: each for key, each in self._rules.items() if key != id_})
             return rule
+
+    def rename_zones(self, camera: str, names: Mapping[str, str]) -> None:
+        """Store the new names of a camera's zones, `names` by the old ones, in the rules that are about them.
+
+        Raises
+        ------
+        StorageError, KeyMissing
+        """
+        if any(with_renamed_zones(each, camera, names) != each for each in self.all()):
+            with self._changing():
+                self._write({id_: with_renamed_zones(each, camera, names) for id_, each in self._rules.items()})
 
     # -- one person ---------------------------------------------------------------------------------------------
 

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recognizer.core.audit import AuditLog
-from recognizer.core.errors import CameraNotFound, RecognizerError, RulesOff
+from recognizer.core.brief import brief
+from recognizer.core.catalogues import translated
+from recognizer.core.errors import CameraNotFound, InvalidParameter, RecognizerError, RulesOff
 from recognizer.core.names import normalise_lookup
 from recognizer.core.times import iso_time
 from recognizer.core.vault import Vault
 from recognizer.events.delivery import Cursor
 from recognizer.events.event_log import EventLog
 from recognizer.rules.rule_file import RULES_FILE, DamagedRules, RuleFile
-from recognizer.rules.rule_model import Rule, changed_rule, make_rule, sends, shown
+from recognizer.rules.rule_model import (
+    ZONE_SEPARATOR,
+    Rule,
+    changed_rule,
+    make_rule,
+    sends,
+    shown,
+    zone_parts,
+)
 from recognizer.service.event_service import KeptEvents
 
 if TYPE_CHECKING:
@@ -57,6 +67,8 @@ class RuleState:
         Messages since the start: delivered, retried, dropped, held_back; None where this process does not follow it.
     last_sent : float or None
         When the last message was sent since the start, in seconds since 1970.
+    lost_zones : tuple of str
+        Those of the rule's zones that its cameras do not have any longer.
     """
 
     rule: Rule
@@ -64,12 +76,14 @@ class RuleState:
     problem: str | None = None
     counts: Mapping[str, int] | None = field(default=None)
     last_sent: float | None = None
+    lost_zones: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """As replies show it: without secrets."""
         counts = None if self.counts is None else dict(self.counts)
         last = None if self.last_sent is None else iso_time(self.last_sent)
-        return {**shown(self.rule), "sentence": self.sentence, "problem": self.problem, "counts": counts, "last_sent": last}
+        followed = {"problem": self.problem, "lost_zones": list(self.lost_zones), "counts": counts, "last_sent": last}
+        return {**shown(self.rule), "sentence": self.sentence, **followed}
 
 
 class KeptRules:
@@ -84,6 +98,8 @@ class KeptRules:
         Returns what does what rules say; called when that is first needed.
     camera_names : callable
         Returns the names of all cameras, by id.
+    zone_names : callable
+        Returns the names of a camera's zones, by its id.
     groups : callable
         Returns all groups of people.
     audit : AuditLog
@@ -103,7 +119,9 @@ class KeptRules:
         audit: AuditLog,
         vault: Vault | None = None,
         is_shared: bool = False,
+        zone_names: Callable[[str], Sequence[str]] = lambda camera: (),
     ):
+        self._zone_names = zone_names
         self.file = RuleFile(state / RULES_FILE, vault)
         self._events, self._make_actions, self._camera_names, self._groups = events, make_actions, camera_names, groups
         self._audit, self._is_shared = audit, is_shared
@@ -147,6 +165,17 @@ class KeptRules:
             if self._made_actions is None:
                 self._made_actions = self._make_actions()
             return self._made_actions
+
+    def renew_actions(self) -> None:
+        """Follow changed settings.
+
+        Raises
+        ------
+        SettingsError
+        """
+        with self._lock:
+            if self._made_actions is not None:
+                self._made_actions.take_over(self._make_actions())
 
     def _follow(self) -> None:
         while not self._ending.wait(_LOOK_SECONDS):
@@ -203,6 +232,7 @@ class KeptRules:
         Raises
         ------
         InvalidParameter, InvalidUrl, SubjectNotFound, GroupNotFound, CameraNotFound, EventsOff
+            A zone that a camera does not have is an `InvalidParameter`, which lists those that it has.
         ActionOff, TooManyRules, RulesOff
             See the classes.
         StorageError
@@ -224,8 +254,10 @@ class KeptRules:
         from recognizer.rules.rule_delivery import forget
 
         events = self._require()
-        checked = self._checked(changed_rule(self.file.get(id_), given), given)  # before the file is locked
+        before = self.file.get(id_)
+        checked = self._checked(changed_rule(before, given), given, before.zones)  # before the file is locked
         named = {name: getattr(checked, name) for name in ("people", "group") if _NAMING & given.keys()}
+        named |= {"zones": checked.zones} if "zones" in given else {}
 
         def change(rule: Rule) -> Rule:
             changed = changed_rule(rule, {**given, **named})
@@ -258,8 +290,9 @@ class KeptRules:
         RuleNotFound, ActionOff, ActionFailed, InvalidUrl, StorageError
         """
         rule = self.file.get(id_)
-        subject = {"people": "".join(rule.names()[:1]), "group": f"{rule.prefix}Somebody", "known": "Somebody"}.get(rule.who)
-        event = {
+        somebody = translated("Somebody with a name", rule.language)
+        subject = {"people": "".join(rule.names()[:1]), "group": f"{rule.prefix}{somebody}", "known": somebody}.get(rule.who)
+        event: dict[str, Any] = {
             "id": 0,
             "kind": "left" if rule.kind == "leaves" else "unknown" if subject is None else "appeared",
             "camera": next(iter(rule.cameras or self._camera_names()), "default"),
@@ -267,6 +300,8 @@ class KeptRules:
             "subject": subject,
             "thumbnail": None,
         }
+        if zones := rule.zones_at(event["camera"]):
+            event["zones"] = list(zones[:1])
         self._audit.append("rule_test", rule=id_, does=rule.action)
         self.actions().do(rule, event, None, test=True)
         if rule.off_seconds:
@@ -285,19 +320,46 @@ class KeptRules:
             raise RulesOff(SHARED)
         return self._events.hub.log
 
-    def _checked(self, rule: Rule, given: Mapping[str, Any]) -> Rule:
-        """The rule, if whom and what it names exists as far as that is given anew."""
+    def _checked(self, rule: Rule, given: Mapping[str, Any], lost: Sequence[str] = ()) -> Rule:
+        """The rule, if whom and what it names exists as far as that is given anew; `lost` may stay, as zones that it had."""
         if _NAMING & given.keys() and rule.who in ("people", "group"):
             group = self._groups().get(rule.group)
             people = tuple(dict.fromkeys(group.subjects.person(normalise_lookup(name)).name for name in rule.people))
             rule = replace(rule, group=group.name, people=people)
-        names = self._camera_names() if "cameras" in given else {}
+        names = self._camera_names() if {"cameras", "zones"} & given.keys() else {}
         for camera in rule.cameras if "cameras" in given else ():
             if camera not in names:
                 raise CameraNotFound(f"cameras: there is no camera {camera!r}"[:200])
+        if "zones" in given:
+            zones = (each if each in lost else self._zone(each, names) for each in rule.zones)
+            rule = replace(rule, zones=tuple(dict.fromkeys(zones)))
         if rule.enabled:
             self.actions().check(rule)
         return rule
+
+    def _zone(self, zone: str, cameras: Mapping[str, str]) -> str:
+        """A zone as its camera has it, whatever the case of its letters.
+
+        Raises
+        ------
+        CameraNotFound, InvalidParameter
+        """
+        camera, name = zone_parts(zone)
+        if camera not in cameras:
+            raise CameraNotFound(f"zones: there is no camera {camera!r}"[:200])
+        there = self._zone_names(camera)
+        wanted = " ".join(name.split()).casefold()
+        found = next((each for each in there if each.casefold() == wanted), None)
+        if found is None:
+            has = f"it has {', '.join(there)}" if there else "it has none with a name"
+            raise InvalidParameter(f"zones: the camera {camera} has no zone {brief(name)!r}; {has}")
+        return f"{camera}{ZONE_SEPARATOR}{found}"
+
+    def _lost_zones(self, rule: Rule) -> tuple[str, ...]:
+        cameras = {zone_parts(each)[0] for each in rule.zones}
+        there = {camera: {each.casefold() for each in self._zone_names(camera)} for camera in cameras}
+        parts = ((each, *zone_parts(each)) for each in rule.zones)
+        return tuple(each for each, camera, name in parts if name.casefold() not in there.get(camera, ()))
 
     def _state(self, rule: Rule) -> RuleState:
         names = self._camera_names()
@@ -306,17 +368,21 @@ class KeptRules:
         if running is not None and not running.started:  # another process writes the events
             running = None
         problem = None if running is None else running.problem
+        lost = self._lost_zones(rule)
         if problem is None and rule.enabled:
-            problem = self._obstacle(rule, names)
+            problem = self._obstacle(rule, names, lost)
         counts = None if running is None else dict(running.counts)
-        return RuleState(rule, rule.sentence(names), problem, counts, None if running is None else running.last_sent)
+        return RuleState(rule, rule.sentence(names), problem, counts, None if running is None else running.last_sent, lost)
 
-    def _obstacle(self, rule: Rule, cameras: Mapping[str, str]) -> str | None:
-        """Why a rule cannot be followed as it is."""
+    def _obstacle(self, rule: Rule, cameras: Mapping[str, str], lost: Sequence[str]) -> str | None:
+        """Why a rule cannot be followed as it is; `lost` are zones that are gone."""
         if not self._events.wanted:
             return EVENTS_OFF
         if rule.cameras and not set(rule.cameras) & cameras.keys():
             return "none of its cameras exists any longer"
+        zones = {camera: [each for each in rule.zones if zone_parts(each)[0] == camera] for camera in rule.cameras}
+        if rule.cameras and all(each not in cameras or (own and set(own) <= set(lost)) for each, own in zones.items()):
+            return "none of its zones exists any longer"
         try:
             if rule.who in ("people", "group"):
                 self._groups().get(rule.group)
@@ -324,6 +390,19 @@ class KeptRules:
         except RecognizerError as error:
             return error.message
         return None
+
+    def zones_changed(self, camera: str, names: Mapping[str, str]) -> None:
+        """Follow that zones of a camera got other names: `names` has the new ones by the old ones.
+
+        Where the rules cannot be stored they keep the old names, which are then `RuleState.lost_zones`.
+        """
+        if not names or self._is_shared:
+            return
+        try:
+            self.file.rename_zones(camera, names)
+        except RecognizerError as error:
+            log.warning("the rules keep the old names of the zones of %s: %s", camera, error.message)
+        self._changed()
 
     # -- one person ---------------------------------------------------------------------------------------------
 
