@@ -720,6 +720,25 @@ class Settings:
         shown="none",
     )
     frigate_topic: str = _setting("frigate", _topic, "First levels of Frigate's MQTT topics.")
+    frigate_user: str | None = _setting(
+        None,
+        str,
+        "User of Frigate with the role admin, who logs in: for its port 8971. Its port 5000 asks for no login.",
+        shown="none",
+    )
+    frigate_password: str | None = _setting(None, str, "Password of that user.", shown="none", secret=True)
+    frigate_ca_file: Path | None = _setting(
+        None,
+        Path,
+        "PEM file with an additional trusted certificate authority for an `https://` address of Frigate.",
+        shown="none",
+    )
+    frigate_verify: bool = _setting(
+        True,
+        _switch,
+        "Check the certificate of an `https://` address of Frigate; `off` accepts any, such as the one that Frigate makes for "
+        "itself.",
+    )
     #: The values that came from the environment or from files, by setting; empty if a program passed the values.
     found: Mapping[str, FoundSetting] = field(default_factory=dict, repr=False, compare=False)
 

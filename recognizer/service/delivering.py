@@ -21,10 +21,12 @@ from recognizer.service.recognition import Recognition
 from recognizer.service.video_service import Video
 
 if TYPE_CHECKING:
+    import ssl
+
     from recognizer.events.delivery import Delivery
     from recognizer.events.double_take_topics import NamedFace
     from recognizer.events.event_log import EventLog
-    from recognizer.events.frigate import FrigateApi
+    from recognizer.events.frigate_api import FrigateApi
     from recognizer.events.mqtt_broker import Broker
     from recognizer.fetching.fetcher import Fetcher
     from recognizer.rules.rule_actions import RuleActions
@@ -233,15 +235,39 @@ def frigate_api(settings: Settings) -> FrigateApi:
     ------
     SettingsError
     """
-    from recognizer.events.frigate import FrigateApi
+    from recognizer.events.frigate_api import FrigateApi
+    from recognizer.events.frigate_login import FrigateRequests, FrigateUser
     from recognizer.fetching.fetcher import Fetcher, FetchHooks
 
-    anywhere = FetchHooks(permit=lambda address: True)
+    name, password = settings.frigate_user, settings.frigate_password
+    if (name is None) != (password is None):
+        given, other = ("password", "user") if name is None else ("user", "password")
+        raise SettingsError(f"frigate_{given}: frigate_{other} must be set as well")
+    user = None if name is None or password is None else FrigateUser(name, password)
+    anywhere = FetchHooks(permit=lambda address: True, tls=_frigate_tls(settings))
     permitted = Fetcher(timeout=settings.fetch_timeout, max_bytes=settings.max_image_bytes, hooks=anywhere)
     try:
-        return FrigateApi(settings.frigate_url or "", permitted)
+        return FrigateApi(FrigateRequests(settings.frigate_url or "", permitted, user))
     except RecognizerError as error:
         raise SettingsError(f"frigate_url: {error.message}") from None
+
+
+def _frigate_tls(settings: Settings) -> ssl.SSLContext | None:
+    """How Frigate's certificate is checked; None where it has none to show."""
+    if not (settings.frigate_url or "").lower().startswith("https:"):
+        return None
+    from recognizer.core.trust import accepting_context, trusting_context
+
+    if settings.frigate_ca_file is None:
+        return trusting_context() if settings.frigate_verify else accepting_context()
+    if not settings.frigate_verify:
+        raise SettingsError("frigate_ca_file: frigate_verify must be on, or no certificate is checked")
+    try:
+        return trusting_context(settings.frigate_ca_file)
+    except OSError:  # ssl.SSLError is one
+        raise SettingsError(
+            "frigate_ca_file: the file is missing, cannot be read, or holds no certificate in PEM form"
+        ) from None
 
 
 def findings(seen: Seen, matcher: Matcher) -> list[NamedFace]:
