@@ -65,7 +65,18 @@ class Judge:
         #: The share of plain photos that are withheld, and where that was measured.
         self.provenance: Mapping[str, Any] = table["provenance"]
 
+<<<<<<< HEAD
     def judge(self, pixels: np.ndarray, face: Face, evidence: Evidence, found: Quality, crowded: float = 1.0) -> Comparability:
+=======
+    def judge(
+        self,
+        pixels: np.ndarray,
+        face: Face,
+        evidence: Evidence,
+        found: Quality,
+        aligned: quality.AlignedFace | None = None,
+    ) -> Comparability:
+>>>>>>> main
         """Judge one face.
 
         Parameters
@@ -77,10 +88,15 @@ class Judge:
         evidence : Evidence
             What the embedder made of it, with dlib's landmarks in these pixels if it has them.
         found : Quality
+<<<<<<< HEAD
         crowded : float
             How many times as often as usual strangers are near its embedding; see `Crowding.rate_factors`.
+=======
+        aligned : quality.AlignedFace, optional
+            What `quality.align` makes of the face, if the caller has it.
+>>>>>>> main
         """
-        signals = picture_signals(pixels, face, self._mean_face, evidence.points)
+        signals = picture_signals(pixels, face, self._mean_face, evidence.points, aligned)
         signals |= {"strength": evidence.strength, "disagreement": evidence.disagreement}
         doubt = self._doubt(np.array([signals[name] for name in self._signals], np.float32), evidence.vector)
         factor = 10 ** float(np.interp(doubt, *self._factors))
