@@ -259,3 +259,24 @@ def test_real_photos_are_grouped_by_person(photos, models_dir):
         frozenset({"biden.jpg"}),
         frozenset({"astronaut.png"}),
     }
+
+
+def test_faces_near_which_strangers_are_expected_are_neighbours_only_where_they_are_nearer():
+    vectors = np.array([[0, 0], [0, 0.5], [0, 0.9], [3, 0], [3, 0.9]], np.float32)
+    lowered = np.array([0.4, 0, 0, 0, 0], np.float32)
+    pairs = {(int(one), int(other)) for one, other in neighbours(vectors, vectors, 1.0, lowered=(lowered, lowered))}
+    assert {(i, i) for i in range(5)} <= pairs and {(0, 1), (1, 0), (1, 2), (2, 1), (3, 4), (4, 3)} <= pairs
+    assert not {(0, 2), (2, 0)} & pairs  # 0.9 apart: too far for the first, whose limit is 0.6
+    groups = Groups(1.0, lowered=lambda those: np.where(those[:, 0] > 2, 0.2, 0.0).astype(np.float32))
+    groups.add_faces("ab", np.array([[0, 0], [0, 0.9]], np.float32))
+    groups.add_faces("cd", np.array([[3, 0], [3, 0.9]], np.float32))
+    assert groups.group_of("a") == groups.group_of("b") and groups.group_of("c") != groups.group_of("d")
+    stored = Groups(1.0, groups.groups(), lowered=lambda those: np.where(those[:, 0] > 2, 0.2, 0.0).astype(np.float32))
+    stored.add_faces("e", np.array([[3, 1.5]], np.float32))
+    assert stored.group_of("e") == stored.group_of("d") != stored.group_of("c")
+
+
+def test_a_face_whose_limit_is_lowered_to_nothing_stays_its_own_neighbour():
+    vectors = np.random.default_rng(1).normal(size=(50, 256)).astype(np.float32)
+    lowered = np.full(50, 2.0, np.float32)
+    assert len(neighbours(vectors, vectors, 1.0, lowered=(lowered, lowered))) == 50

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from recognizer.archive.photo_index import FaceKey, PhotoIndex
-from recognizer.galleries.clustering import Group, Groups
+from recognizer.galleries.clustering import Group, Groups, nothing_lowered
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,10 @@ class PersonGroup:
 
 
 def group_faces(
-    faces: Mapping[FaceKey, np.ndarray], before: Mapping[int, Sequence[FaceKey]], limit: Callable[[int], float]
+    faces: Mapping[FaceKey, np.ndarray],
+    before: Mapping[int, Sequence[FaceKey]],
+    limit: Callable[[int], float],
+    lowered: Callable[[np.ndarray], np.ndarray] = nothing_lowered,
 ) -> Groups[FaceKey, int]:
     """Group faces by person. The groups of an earlier run grow and keep their ids.
 
@@ -43,11 +46,13 @@ def group_faces(
         Id of each group of the earlier run -> its faces; faces that no longer exist are ignored.
     limit : callable
         Number of faces -> largest distance of neighbours.
+    lowered : callable
+        By how much that is lowered for each vector; see `clustering.Groups`.
     """
     stored: dict[int, Group[FaceKey, int]] = {
         id_: Group({key: faces[key] for key in keys if key in faces}) for id_, keys in before.items()
     }
-    groups = Groups(limit(len(faces)), {id_: each for id_, each in stored.items() if each.faces})
+    groups = Groups(limit(len(faces)), {id_: each for id_, each in stored.items() if each.faces}, lowered=lowered)
     placed = {key for each in stored.values() for key in each.faces}
     new = [key for key in faces if key not in placed]
     groups.add_faces(new, np.array([faces[key] for key in new]))

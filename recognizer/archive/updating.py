@@ -39,7 +39,7 @@ from recognizer.core.errors import ImageError, InUse, RecognizerError
 from recognizer.core.files import is_special
 from recognizer.enrolment.bulk import BulkSettings, in_batches
 from recognizer.enrolment.cache import FileStamp, photo_id
-from recognizer.galleries.clustering import Group, Groups
+from recognizer.galleries.clustering import Group, Groups, nothing_lowered
 from recognizer.photos import images
 from recognizer.photos.capture_time import capture_time
 
@@ -199,6 +199,8 @@ class ArchiveUpdate:
         Ends the update early, after the current batch or within a video; nothing is lost.
     video_seconds : float
         How much of each video is read; 0 for no videos.
+    lowered : callable
+        By how much that is lowered for each vector; see `clustering.Groups`.
     """
 
     def __init__(
@@ -209,8 +211,9 @@ class ArchiveUpdate:
         progress: Callable[..., None] = lambda *_: None,
         ended: threading.Event | None = None,
         video_seconds: float = 0.0,
+        lowered: Callable[[np.ndarray], np.ndarray] = nothing_lowered,
     ):
-        self._video_seconds = video_seconds
+        self._video_seconds, self._lowered = video_seconds, lowered
         self._file, self._settings, self._limit, self._progress = file, settings, limit, progress
         self._ended = ended or threading.Event()
         self._report = UpdateReport()
@@ -243,7 +246,7 @@ class ArchiveUpdate:
                 if vanished:
                     self._report.forgotten += self._file.remove_files(folder.id, vanished)
                     self._report.removed += len(vanished)
-            self._report.grouped = group_new_faces(self._file, self._settings.key, self._limit)
+            self._report.grouped = group_new_faces(self._file, self._settings.key, self._limit, self._lowered)
         self._report.complete = not self._ended.is_set()
         self._report.seconds = time.monotonic() - begun
         return self._report
@@ -477,7 +480,12 @@ def _local(seconds: float) -> float:
 # -- groups -----------------------------------------------------------------------------------------------------------
 
 
-def group_new_faces(file: ArchiveFile, engine: str, limit: Callable[[int], float]) -> int:
+def group_new_faces(
+    file: ArchiveFile,
+    engine: str,
+    limit: Callable[[int], float],
+    lowered: Callable[[np.ndarray], np.ndarray] = nothing_lowered,
+) -> int:
     """Group the faces that have no group yet; how many those are."""
     new = file.ungrouped(engine)
     if not new:
@@ -489,7 +497,7 @@ def group_new_faces(file: ArchiveFile, engine: str, limit: Callable[[int], float
             members.setdefault(face.person, {})[face.key] = face.vector
     total = len(new) + sum(map(len, members.values()))
     with file.change():
-        groups = grown_groups(limit(total), members, people, file.next_person)
+        groups = grown_groups(limit(total), members, people, file.next_person, lowered)
         changed = groups.add_faces([face.key for face in new], np.array([face.vector for face in new]))
         store_groups(file, groups, changed, people)
     return len(new)
@@ -500,6 +508,7 @@ def grown_groups(
     members: Mapping[int, Mapping[FaceKey, np.ndarray]],
     people: Mapping[int, ArchivePerson],
     new_id: Callable[[], int],
+    lowered: Callable[[np.ndarray], np.ndarray] = nothing_lowered,
 ) -> Groups[FaceKey, int]:
     """The groups in the form in which they can grow. Whoever was named by a person is never taken apart, and groups that
     `kept_apart` names never become one.
@@ -514,13 +523,15 @@ def grown_groups(
         The same groups by id.
     new_id : callable
         Returns an id that was never used.
+    lowered : callable
+        By how much that is lowered for each vector; see `clustering.Groups`.
     """
     apart = kept_apart({id_: people[id_] for id_ in members})
     groups = {
         id_: Group(faces, people[id_].fixed or people[id_].decided or bool(apart[id_]), people[id_].apart | apart[id_])
         for id_, faces in members.items()
     }
-    return Groups(limit, groups, new_id)
+    return Groups(limit, groups, new_id, lowered)
 
 
 def kept_apart(people: Mapping[int, ArchivePerson]) -> dict[int, frozenset[int]]:

@@ -69,7 +69,8 @@ def group(folder, out, thumbnails, fresh):
                 raise UnreadableImage(f"there is no photo in {folder}")
             before = {} if fresh else _before(data, source.key)
             curve = thresholds.Curve(points.distances, points.rates)
-            groups = photo_groups.group_faces(looked.vectors, before, lambda faces: clustering.limit_for(faces, curve.distance))
+            limit = lambda faces: clustering.limit_for(faces, curve.distance)  # noqa: E731
+            groups = photo_groups.group_faces(looked.vectors, before, limit, made.engine.crowded)
             rate = made.matcher.stranger_rate
             people = photo_groups.name_groups(
                 groups, looked, lambda faces: group_names.names_of(faces, made.gallery, curve, rate)

@@ -65,9 +65,6 @@ class Judge:
         #: The share of plain photos that are withheld, and where that was measured.
         self.provenance: Mapping[str, Any] = table["provenance"]
 
-<<<<<<< HEAD
-    def judge(self, pixels: np.ndarray, face: Face, evidence: Evidence, found: Quality, crowded: float = 1.0) -> Comparability:
-=======
     def judge(
         self,
         pixels: np.ndarray,
@@ -75,8 +72,8 @@ class Judge:
         evidence: Evidence,
         found: Quality,
         aligned: quality.AlignedFace | None = None,
+        crowded: float = 1.0,
     ) -> Comparability:
->>>>>>> main
         """Judge one face.
 
         Parameters
@@ -88,13 +85,10 @@ class Judge:
         evidence : Evidence
             What the embedder made of it, with dlib's landmarks in these pixels if it has them.
         found : Quality
-<<<<<<< HEAD
-        crowded : float
-            How many times as often as usual strangers are near its embedding; see `Crowding.rate_factors`.
-=======
         aligned : quality.AlignedFace, optional
             What `quality.align` makes of the face, if the caller has it.
->>>>>>> main
+        crowded : float
+            How many times as often as usual strangers are near its embedding; see `Crowding.rate_factors`.
         """
         signals = picture_signals(pixels, face, self._mean_face, evidence.points, aligned)
         signals |= {"strength": evidence.strength, "disagreement": evidence.disagreement}

@@ -223,28 +223,19 @@ class Engine:
             return JudgedFaces(faces, described.vectors, (), ())
         near, scaled = self.aligned(image, faces)
         judge_of = judge(faces.scheme, self.embedder.name)
-<<<<<<< HEAD
-        crowded = crowding(self.embedder.name).rate_factors(described.vectors)
-        verdicts = [
-            judge_of.judge(near.pixels, face, evidence, found, float(factor))
-            for face, evidence, found, factor in zip(scaled, described.each(), qualities, crowded, strict=True)
-        ]
-        judged = JudgedFaces(faces, described.vectors, tuple(qualities), tuple(verdicts))
-        doubtful = [i for i, each in enumerate(verdicts) if not each.comparable or each.picture_factor >= MOST_FACTOR]
-=======
         aligned = [quality.align(near.pixels, face) for face in scaled]
         if qualities is None:
             qualities = _measured(near, scaled, faces, aligned)
+        crowded = crowding(self.embedder.name).rate_factors(described.vectors)
         verdicts = [
-            judge_of.judge(near.pixels, face, evidence, found, chip)
-            for face, evidence, found, chip in zip(scaled, described.each(), qualities, aligned, strict=True)
+            judge_of.judge(near.pixels, face, evidence, found, chip, float(factor))
+            for face, evidence, found, chip, factor in zip(scaled, described.each(), qualities, aligned, crowded, strict=True)
         ]
         points = None
         if described.points is not None and faces.scheme != "dlib5":  # else they may be those of a smaller copy
             points = described.points.astype(np.float64) / (near.scale_x, near.scale_y)
         judged = JudgedFaces(faces, described.vectors, tuple(qualities), tuple(verdicts), points)
-        doubtful = [i for i, each in enumerate(verdicts) if not each.comparable or each.rate_factor >= MOST_FACTOR]
->>>>>>> main
+        doubtful = [i for i, each in enumerate(verdicts) if not each.comparable or each.picture_factor >= MOST_FACTOR]
         if again and doubtful and faces.scheme == "yunet5":
             for i in sorted(doubtful, key=lambda i: -faces[i].box.area)[: turning.MOST]:
                 judged = self._judged_turned(image, near, scaled[i], judged, i)

@@ -29,6 +29,8 @@ LEAST_FACES, MOST_FACES = 300, 5000
 NEIGHBOURS = 64
 #: Rows whose distances to all others are computed at once, and at most so many distances.
 _BLOCK, _DISTANCES = 256, 1 << 23
+#: The square of a distance that rounding can make of 0.
+_SAME = 1e-5
 #: Edges that are handed to dlib at once, unless one connected part has more: as Python objects each takes 120 bytes.
 _EDGES = 1 << 18
 
@@ -48,7 +50,18 @@ def limit_for(faces: int, distance_of: Callable[[float], float]) -> float:
     return distance_of(FALSE_NEIGHBOURS / min(max(faces, LEAST_FACES), MOST_FACES))
 
 
-def neighbours(vectors: np.ndarray, others: np.ndarray, limit: float, most: int = NEIGHBOURS) -> np.ndarray:
+def nothing_lowered(vectors: np.ndarray) -> np.ndarray:
+    """The limit is the same for every face."""
+    return np.zeros(len(vectors), np.float32)
+
+
+def neighbours(
+    vectors: np.ndarray,
+    others: np.ndarray,
+    limit: float,
+    most: int = NEIGHBOURS,
+    lowered: tuple[np.ndarray, np.ndarray] | None = None,
+) -> np.ndarray:
     """Which of `others` are neighbours of each of `vectors`.
 
     Parameters
@@ -59,6 +72,8 @@ def neighbours(vectors: np.ndarray, others: np.ndarray, limit: float, most: int 
         Largest Euclidean distance of neighbours.
     most : int
         Number of nearest neighbours that each row has at most.
+    lowered : tuple of ndarray of float, shapes (m,) and (n,), optional
+        By how much the limit is lowered for each of `vectors` and of `others`; for a pair the larger one counts.
 
     Returns
     -------
@@ -75,6 +90,11 @@ def neighbours(vectors: np.ndarray, others: np.ndarray, limit: float, most: int 
         squared += np.einsum("ij,ij->i", block, block)[:, None]
         near = np.flatnonzero(squared <= limit**2)
         rows, columns = np.divmod(near, len(others))
+        if lowered is not None:
+            within = np.maximum(0, limit - np.maximum(lowered[0][rows + start], lowered[1][columns]))
+            # a vector stays its own neighbour, whatever rounding makes of its distance
+            kept = squared.reshape(-1)[near] <= np.maximum(within**2, _SAME)
+            near, rows, columns = near[kept], rows[kept], columns[kept]
         ends = np.searchsorted(rows, np.arange(len(block) + 1))
         if len(near) and np.diff(ends).max() > most:
             apart, kept = squared.reshape(-1)[near], np.ones(len(near), bool)
@@ -173,6 +193,8 @@ class Groups(Generic[FaceT, GroupT]):
         Id of each group -> `Group`, as `groups` returned them.
     new_id : callable, optional
         Returns an id that was never used. Default: integers above the existing ids.
+    lowered : callable
+        By how much the limit is lowered for each vector, (m, d) -> (m,); see `engines.crowding`.
     """
 
     def __init__(
@@ -180,8 +202,10 @@ class Groups(Generic[FaceT, GroupT]):
         limit: float,
         groups: Mapping[GroupT, Group[FaceT, GroupT]] | None = None,
         new_id: Callable[[], GroupT] | None = None,
+        lowered: Callable[[np.ndarray], np.ndarray] = nothing_lowered,
     ):
-        groups = groups or {}
+        groups, self._lower = groups or {}, lowered
+        self._lowered = np.empty(0, np.float32)  # as long as `_vectors`
         self.limit = limit
         self._new_id = new_id or cast("Callable[[], GroupT]", _integers_above(groups))
         self._vectors = np.empty((0, 0), np.float32)  # (capacity, d); d is known once there are faces
@@ -246,7 +270,8 @@ class Groups(Generic[FaceT, GroupT]):
         if not fresh:
             return set()
         old = self._rows_in_use(fresh[0])
-        near = neighbours(self._vectors[fresh], self._vectors[old], self.limit)[:, 1]
+        lowered = self._lowered[fresh], self._lowered[old]
+        near = neighbours(self._vectors[fresh], self._vectors[old], self.limit, lowered=lowered)[:, 1]
         touched = {self._group_of_row[row] for row in old[np.unique(near)].tolist()}
         rows = sorted(row for id_ in touched for row in self._members[id_]) + fresh
         return self._regroup(rows, touched)
@@ -303,11 +328,11 @@ class Groups(Generic[FaceT, GroupT]):
 
         A fixed group is contracted to one vertex of the graph, so that the algorithm cannot take it apart.
         """
-        vectors = self._vectors[rows]
+        vectors, lowered = self._vectors[rows], self._lowered[rows]
         fixed = [id_ for id_ in touched if id_ in self._fixed]
         vertices = self._vertices(rows, fixed)
         forbidden = self._forbidden_pairs(fixed)
-        edges = _without(forbidden, vertices[neighbours(vectors, vectors, self.limit)])
+        edges = _without(forbidden, vertices[neighbours(vectors, vectors, self.limit, lowered=(lowered, lowered))])
         labels = whispers(len(fixed) + len(rows), edges)[vertices]
         labels = _part_forbidden(forbidden, labels, vertices, vectors)
         order = np.argsort(labels, kind="stable")
@@ -381,7 +406,9 @@ class Groups(Generic[FaceT, GroupT]):
             if begin:
                 larger[:begin] = self._vectors[:begin]
             self._vectors = larger
+            self._lowered = np.concatenate([self._lowered[:begin], np.zeros(len(larger) - begin, np.float32)])
         self._vectors[begin : begin + len(keys)] = vectors
+        self._lowered[begin : begin + len(keys)] = self._lower(vectors)
         self._keys += keys
         rows = list(range(begin, begin + len(keys)))
         self._rows.update(zip(keys, rows, strict=True))

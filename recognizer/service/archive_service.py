@@ -317,6 +317,7 @@ class KeptArchive:
                     ProgressRate(report),
                     self._ended,
                     self._video_minutes * 60.0,
+                    self._matcher.crowded,
                 )
                 found = made.run(only)
                 if found.complete:

@@ -10,6 +10,7 @@ from recognizer.core.types import Candidate, Match
 from recognizer.engines.protocols import EngineInfo
 from recognizer.enrolment.closeness import CurvePoint, GalleryCalibration, Measurement
 from recognizer.galleries import cohort, matching, thresholds
+from recognizer.galleries.clustering import nothing_lowered
 from recognizer.galleries.contract import Gallery
 from recognizer.photos.remarks import Comparability
 
@@ -29,7 +30,7 @@ class Matcher:
         Maximum distance of a match, however many people are enrolled.
     stranger_rate : callable
         Returns the probability that a stranger gets a name, as it is set now; called if `fixed` is None.
-    crowded : callable, optional
+    crowded : callable
         By how much the threshold of each embedding, float32 (m, dim), is lowered because strangers are expected to be near; see
         `engines.crowding`.
     """
@@ -40,9 +41,10 @@ class Matcher:
         gallery: Gallery,
         fixed: float | None,
         stranger_rate: Callable[[], float],
-        crowded: Callable[[np.ndarray], np.ndarray] | None = None,
+        crowded: Callable[[np.ndarray], np.ndarray] = nothing_lowered,
     ):
-        self._crowded = crowded
+        #: By how much a limit is lowered for each embedding, (m, dim) -> (m,).
+        self.crowded = crowded
         self._gallery, self._fixed, self._stranger_rate = gallery, fixed, stranger_rate
         points = info.calibration
         self.curve = thresholds.Curve(points.distances, points.rates)
@@ -118,9 +120,9 @@ class Matcher:
     def live_lowerings(self, vectors: np.ndarray, stranger_rate: float | None = None) -> list[float]:
         """`lowerings` for embeddings without a verdict: with what the `rate_factor` of a verdict contains of `crowded`."""
         found = self.lowerings(vectors, stranger_rate)
-        if self._crowded is None or not found or (self._fixed is not None and stranger_rate is None):
+        if not found or (self._fixed is not None and stranger_rate is None):
             return found
-        return [one + float(other) for one, other in zip(found, self._crowded(vectors), strict=True)]
+        return [one + float(other) for one, other in zip(found, self.crowded(vectors), strict=True)]
 
     def _limit(self, rate_factor: float) -> float:
         if self._fixed is not None or rate_factor <= 1:

@@ -104,7 +104,9 @@ class KeptStrangers:
         def limit(faces: int) -> float:
             return clustering.limit_for(faces, self._matcher.curve.distance)
 
-        return Strangers(self._folder, self._engine.info.id, limit, vault=self._vault, days=self._days)
+        return Strangers(
+            self._folder, self._engine.info.id, limit, vault=self._vault, days=self._days, lowered=self._matcher.crowded
+        )
 
     def look_after(self) -> None:
         """Process sightings from now on; if strangers are no longer stored, delete those that have expired. Only servers do

@@ -26,11 +26,19 @@ class StrangerGroups:
         By id.
     limit : callable
         Number of faces -> largest distance of neighbours; see `clustering.limit_for`.
+    lowered : callable
+        By how much that is lowered for each vector; see `clustering.Groups`.
     most_pictures : int
         Pictures that are stored of a stranger. The worst others are dropped, and counted in `dropped_pictures`.
     """
 
-    def __init__(self, strangers: Mapping[str, Stranger], limit: Callable[[int], float], most_pictures: int):
+    def __init__(
+        self,
+        strangers: Mapping[str, Stranger],
+        limit: Callable[[int], float],
+        lowered: Callable[[np.ndarray], np.ndarray],
+        most_pictures: int,
+    ):
         self.dropped_pictures = 0
         self._strangers, self._most_pictures = strangers, most_pictures
         groups = {
@@ -38,7 +46,7 @@ class StrangerGroups:
             for each in strangers.values()
         }
         faces = sum(len(group.faces) for group in groups.values())
-        self._groups: Groups = Groups(limit(faces), groups, lambda: secrets.token_hex(5))
+        self._groups: Groups = Groups(limit(faces), groups, lambda: secrets.token_hex(5), lowered)
 
     def add_sighting(
         self, sighting: Sighting, pictures: Mapping[str, Picture], known: Collection[str]

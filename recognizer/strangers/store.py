@@ -22,6 +22,7 @@ from recognizer.core.errors import InvalidParameter, KeyMissing, PictureNotFound
 from recognizer.core.types import Match
 from recognizer.core.vault import Vault
 from recognizer.enrolment.cache import photo_id
+from recognizer.galleries.clustering import nothing_lowered
 from recognizer.strangers.grouping import StrangerGroups
 from recognizer.strangers.model import Bounds, Fresh, Picture, Sighting, Stranger
 from recognizer.strangers.stranger_files import StrangerFolder
@@ -47,6 +48,8 @@ class Strangers:
         Seconds since the epoch.
     vault : Vault, optional
         Encrypts the stored data.
+    lowered : callable
+        By how much that is lowered for each vector; see `clustering.Groups`.
 
     Raises
     ------
@@ -63,11 +66,12 @@ class Strangers:
         now: Callable[[], float] = time.time,
         vault: Vault | None = None,
         days: Callable[[], float] | None = None,
+        lowered: Callable[[np.ndarray], np.ndarray] = nothing_lowered,
     ):
         self.bounds = held = bounds or Bounds()
         self._days = days or (lambda: held.days)
         self.counts = dict.fromkeys(("kept", "never", "dropped_strangers", "dropped_pictures", "purged", "recognised"), 0)
-        self._limit, self._now = limit, now
+        self._limit, self._lowered, self._now = limit, lowered, now
         self._files = StrangerFolder(Path(folder), engine, vault)
 
     # -- what there is ------------------------------------------------------------------------------------------
@@ -294,7 +298,7 @@ class Strangers:
             self.counts["dropped_strangers"] += len(gone)
 
     def _groups(self) -> StrangerGroups:
-        return StrangerGroups(self._files.own(), self._limit, self.bounds.pictures)
+        return StrangerGroups(self._files.own(), self._limit, self._lowered, self.bounds.pictures)
 
     def _count_dropped(self, groups: StrangerGroups) -> None:
         self.counts["dropped_pictures"] += groups.dropped_pictures

@@ -263,7 +263,9 @@ def add_routes(route: AzureRouter, site: Site) -> None:
         if usable:
             vectors = np.array([found[row].vector for row in usable])
             limit = clustering.limit_for(len(usable), site.service.matcher.curve.distance)
-            marks = clustering.whispers(len(usable), clustering.neighbours(vectors, vectors, limit))
+            lowered = site.service.matcher.crowded(vectors)
+            pairs = clustering.neighbours(vectors, vectors, limit, lowered=(lowered, lowered))
+            marks = clustering.whispers(len(usable), pairs)
             for row, mark in zip(usable, marks.tolist(), strict=True):
                 labels.setdefault(mark, []).append(ids[row])
         groups = sorted((each for each in labels.values() if len(each) > 1), key=len, reverse=True)
