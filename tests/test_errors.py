@@ -49,6 +49,7 @@ STATUSES = {
         "ArchiveGroupNotFound",
         "JobNotFound",
         "RuleNotFound",
+        "ReceiverNotFound",
     },
     405: {"MethodNotAllowed"},
     409: {

@@ -126,11 +126,6 @@ class RuleDelivery(Delivery):
         self._off_failures, self._off_again = 0, 0.0
         self._look_again = 0.0  # for what other nodes did not switch off
 
-    @property
-    def started(self) -> bool:
-        """Whether this process does what the rule says: the one that writes the events does."""
-        return self._thread is not None
-
     def start(self) -> None:
         self._sent = Sent(self.events.folder / f"{self.name}.sent")
         super().start()

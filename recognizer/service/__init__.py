@@ -45,6 +45,7 @@ from recognizer.database.connection import Database
 from recognizer.database.local_copy import LocalCopy
 from recognizer.database.opening import open_adjustments, open_audit, open_database, open_lock
 from recognizer.engines import make_engine, weights_for
+from recognizer.engines.runtime import release_memory
 from recognizer.enrolment import bin_folder
 from recognizer.enrolment.bin_folder import Bin
 from recognizer.enrolment.bin_store import BinStore
@@ -76,7 +77,7 @@ from recognizer.rules.rule_table import RuleTable
 from recognizer.service import health
 from recognizer.service.archive_service import KeptArchive
 from recognizer.service.attribute_finder import AttributeFinder
-from recognizer.service.delivering import deliver, rule_actions
+from recognizer.service.delivering import DeliveryTools, rule_actions
 from recognizer.service.detected_faces import FaceStore
 from recognizer.service.dlib_descriptions import DlibDescriptions
 from recognizer.service.dropped_photos import DroppedHolding, DroppedPhotos
@@ -91,6 +92,7 @@ from recognizer.service.matcher import Matcher
 from recognizer.service.node_work import NodeWork
 from recognizer.service.object_finder import ObjectFinder
 from recognizer.service.other_servers import OtherServers
+from recognizer.service.receivers import Receivers
 from recognizer.service.recognition import Recognition
 from recognizer.service.rule_service import KeptRules
 from recognizer.service.shared_groups import SharedGroups
@@ -231,7 +233,7 @@ class Service:
             _retention(settings),
             self.vault,
             self._is_enrolled,
-            announced=settings.events and settings.mqtt_url is not None,
+            announced=lambda: settings.events and self.receivers.in_force().mqtt_url is not None,
             scenes=settings.event_scenes,
             unknown_quality=lambda camera: self.video.settings_of(camera).unknown_quality,
         )
@@ -253,11 +255,14 @@ class Service:
             JobTools(lambda: self.groups, self.attribute_finder, pool, fetcher, self.others.learn),
             audit,
         )
+        #: Where events are sent.
+        self.receivers = Receivers(settings, self.events, audit, self.vault, self.is_shared, lambda: self.rules.renew_actions())
+        self.tuning.follow(self.receivers)
         #: What happens when people come or go at the cameras.
         self.rules = KeptRules(
             RuleFile(state / RULES_FILE, self.vault) if shared is None else RuleTable(shared.database, self.vault),
             self.events,
-            lambda: rule_actions(settings, self._camera_names),
+            lambda: rule_actions(self.receivers.in_force(), self._camera_names, self.receivers.permits),
             self._camera_names,
             lambda: self.groups,
             audit,
@@ -512,6 +517,7 @@ class Service:
                 self._purge,
                 self.settings.expiry_grace_days,
             )
+        release_memory()
         self.ready = True
 
     def _purge(self) -> int:
@@ -584,7 +590,8 @@ class Service:
         ------
         SettingsError, StorageError
         """
-        deliver(self.settings, self.events, self.video, self.gallery, self.recognition, self.matcher)
+        permits = self.receivers.permits
+        self.receivers.start(DeliveryTools(self.events, self.video, self.gallery, self.recognition, self.matcher, permits))
         self.rules.start()
         try:
             self.strangers.look_after()
@@ -620,6 +627,7 @@ class Service:
         self.jobs.close()
         self.video.end_live()
         self.rules.close()
+        self.receivers.close()
         self.events.close()  # after the cameras: their people leave now
         self.strangers.close()
         self.visits.close()

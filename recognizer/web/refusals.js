@@ -53,6 +53,7 @@ export const REFUSALS = {
   rate_limited: t("Too many requests."),
   role_required: t("This key may not do that."),
   setting_fixed: t("This is set where the server was started and cannot be changed here."),
+  receiver_not_found: t("This receiver no longer exists."),
   rule_not_found: t("This rule no longer exists."),
   several_faces: t("Several faces"),
   sightings_off: t("Visits are not kept by this server."),
