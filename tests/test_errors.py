@@ -66,7 +66,6 @@ STATUSES = {
         "TooManyCameras",
         "TooManyJobs",
         "TooManyRules",
-        "RulesOff",
         "ActionOff",
         "InUse",
         "NotEmpty",

@@ -36,8 +36,8 @@ from recognizer.events.receiver_file import PURPOSE as RECEIVERS_PURPOSE
 from recognizer.events.receiver_file import RECEIVERS_FILE
 from recognizer.events.visit_file import VISITS_FILE, VisitFile
 from recognizer.jobs.job_file import JOBS_FILE, JobFile
-from recognizer.rules.rule_file import PURPOSE as RULES_PURPOSE
 from recognizer.rules.rule_file import RULES_FILE
+from recognizer.rules.rule_store import PURPOSE as RULES_PURPOSE
 from recognizer.strangers import stranger_files
 
 if TYPE_CHECKING:

@@ -77,7 +77,6 @@
     │   ├── TooManyCameras          the maximum number of cameras is reached
     │   ├── TooManyJobs             the maximum number of jobs, or of bytes that wait, is reached
     │   ├── TooManyRules            the maximum number of rules is reached
-    │   ├── RulesOff                rules cannot be kept, because nodes share a database
     │   └── ActionOff               what a rule does needs a setting or a package that is missing
     ├── ActionFailed                what a rule does failed: the receiver was not reached, or refused
     ├── CameraUnavailable           the camera delivers no picture now
@@ -582,12 +581,6 @@ class TooManyRules(Conflict):
     """The maximum number of rules is reached."""
 
     code = "too_many_rules"
-
-
-class RulesOff(Conflict):
-    """Rules cannot be kept: nodes share a database, and each has events of its own."""
-
-    code = "rules_off"
 
 
 class ActionOff(Conflict):

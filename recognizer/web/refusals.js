@@ -55,7 +55,6 @@ export const REFUSALS = {
   setting_fixed: t("This is set where the server was started and cannot be changed here."),
   receiver_not_found: t("This receiver no longer exists."),
   rule_not_found: t("This rule no longer exists."),
-  rules_off: t("Rules are not possible where several servers share a database."),
   several_faces: t("Several faces"),
   sightings_off: t("Visits are not kept by this server."),
   starting: t("The server is starting"),

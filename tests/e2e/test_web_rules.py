@@ -7,7 +7,7 @@ import json
 import pytest
 
 from ..brokers import MISSING, MOSQUITTO, Broker, Listener
-from ..test_webhooks import Receiver
+from ..receivers import Receiver
 from .browsing import PHONE, Visit
 from .serving import Server, code
 

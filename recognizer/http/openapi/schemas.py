@@ -1263,6 +1263,7 @@ SCHEMAS: dict[str, dict] = {
                             "stage": TEXT,
                             "done": COUNT,
                             "total": COUNT,
+                            "share": about(optional(NUMBER), "Of a video that is being read, how much of it was read; 0 to 1."),
                             "per_second": optional(NUMBER),
                             "seconds_left": optional(COUNT),
                             "process": COUNT,
