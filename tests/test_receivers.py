@@ -36,8 +36,9 @@ from recognizer.service.event_service import KeptEvents
 from recognizer.service.receivers import MOST_WEBHOOKS, Receivers
 
 from .brokers import MISSING, MOSQUITTO, Broker, Listener
+from .receivers import Receiver
 from .streams import wait_for
-from .test_webhooks import SECRET, Receiver, put
+from .test_webhooks import SECRET, put
 
 
 @pytest.fixture
