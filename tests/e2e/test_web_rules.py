@@ -219,6 +219,21 @@ def test_how_late_a_message_may_be_follows_what_the_rule_does(visit):
     assert late.input_value() == "3" and page.get_by_label("Language of the message").input_value() == "en"
 
 
+def test_a_broker_of_the_environment_is_shown_and_cannot_be_changed_on_the_page(visit, server, broker):
+    page = visit.open("#/settings")
+    card = page.locator("section", has=page.get_by_role("heading", name="Where events are sent"))
+    card.get_by_text(f"mqtt://{broker.user}@127.0.0.1:{broker.port}").wait_for()
+    card.get_by_text("Set in the environment by RECOGNIZER_MQTT_URL, and can only be changed there.").wait_for()
+    assert card.get_by_role("button", name="Remove mqtt").count() == 0
+    card.get_by_role("button", name="Change", exact=True).click()  # the beginning of topics
+    assert page.get_by_label("All topics begin with").is_visible() and page.get_by_label("Host name or address").count() == 0
+    visit.escape()
+    card.get_by_role("button", name="Send a test to").click()
+    page.get_by_text("The test event was sent and accepted").wait_for()
+    assert code(server.request("PATCH", "/receivers", json={"mqtt_url": "none"})) == "setting_fixed"
+    page.locator(".audit strong", has_text="Rule removed").first.wait_for()  # in words
+
+
 def test_rules_over_http_refuse_what_is_wrong_and_show_no_secret(server, receiver):
     made = server.post("/rules", data={"who": "unknown", "action": "webhook", "url": receiver.url, "days": "sat,sun"})
     assert made.status_code == 201 and made.json()["url"] == f"http://127.0.0.1:{receiver.port}"
