@@ -61,6 +61,21 @@ def test_results_become_events_with_pictures(make):
     assert events.present() == {} and events.counts()["written"] == 3
 
 
+def test_whoever_enters_a_zone_has_the_picture_of_when_they_came_and_leaves_later(make):
+    events = make(EventRules(0, 1))
+    for number, zones in enumerate((("Path",), ("Path", "Porch"))):
+        there = dataclasses.replace(face(1, "Ada", size=200), zones=zones)
+        events(DOOR, frame(number, there, time=time.time()))
+    wait_for(lambda: len(events.page()) == 2)
+    events.close()
+    events = make()
+    appeared, entered, left = events.page()
+    assert (entered["kind"], entered["zones"], entered["appearance"]) == ("entered", ["Porch"], appeared["id"])
+    assert entered["thumbnail"] == left["thumbnail"] == appeared["thumbnail"] == "/events/1/thumbnail.jpg"
+    assert left["appearance"] == appeared["id"] and left["zones"] == ["Path", "Porch"]
+    assert events.erase("Ada") == 3 and {each["thumbnail"] for each in events.page()} == {None}
+
+
 @pytest.mark.slow
 def test_a_name_that_comes_late_names_what_it_replaces(make):
     events = make(STAYING)
@@ -338,6 +353,26 @@ def test_what_another_process_asks_for_reaches_who_is_at_a_camera(make, tmp_path
     other.close()
     events.close()
     assert b"Ada" not in b"".join(path.read_bytes() for path in (tmp_path / "events").glob("*") if path.is_file())
+
+
+def test_another_process_waits_for_the_next_tick_only(tmp_path):
+    """It holds the lock of every change meanwhile: all who change people, at all servers, wait as well."""
+    from recognizer.events.event_log import EventLog
+
+    now = [100.0]
+    events = Events(tmp_path / "events", QUICK, clock=lambda: now[0])
+    other = EventLog(tmp_path / "events")
+    try:
+        events.log.append([{"id": 0, "kind": "left", "camera": "door", "time": "", "subject": "Ada"}])
+        for camera in ("door", "yard"):  # the second is noted after the first look for requests
+            events.state(Camera(camera), State("live"))
+            wait_for(lambda camera=camera: camera in events.camera_states())
+        other.erase("Ada")
+        now[0] += 0.25
+        wait_for(lambda: other.verify("Ada") == 0)
+    finally:
+        other.close()
+        events.close()
 
 
 def test_a_request_that_was_left_while_nobody_wrote_comes_before_the_left(make, tmp_path):

@@ -29,3 +29,15 @@ def test_a_face_that_was_taken_for_two_people_does_not_join_them():
 def test_events_without_a_track_are_not_joined():
     log = [event(1, None, None, None), event(2, "Ada", None, None)]
     assert event_links.about("Ada", log) == {2}
+
+
+def test_whoever_enters_a_zone_has_not_left():
+    times = {"since": "2026-11-21T10:00:00Z"}
+    log = [
+        event(1, "Ada", kind="appeared", time="2026-11-21T10:00:01Z", **times),
+        event(2, "Ada", kind="entered", time="2026-11-21T10:00:09Z", appearance=1, **times),
+    ]
+    ((begin, end),) = event_links.stays({1, 2}, log)["door"]
+    assert end == float("inf")
+    log.append(event(3, "Ada", kind="left", time="2026-11-21T10:01:00Z", appearance=1, **times))
+    assert {later - begin for _, later in event_links.stays({1, 2, 3}, log)["door"]} == {60.0}

@@ -23,8 +23,21 @@ def in_zones(face, *zones):
 def test_an_event_names_the_zones_in_which_the_person_was_seen():
     scene = Scene().show(0.3, in_zones(face(1, ADA), "Path")).show(2, in_zones(face(1, ADA), "Door", "Path"))
     scene.show(2, in_zones(face(1, ADA), "Hall")).show(1, face(1, ADA)).show(10)
-    assert [plain(event)["zones"] for event in scene.events] == [["Path", "Door"], ["Path", "Door", "Hall"]]
+    assert [plain(event)["zones"] for event in scene.events] == [["Path", "Door"], ["Hall"], ["Path", "Door", "Hall"]]
     assert "zones" not in plain(Scene().show(2, face(1, ADA)).events[0])
+
+
+def test_entering_another_zone_is_an_event_once_in_a_visit():
+    scene = Scene().show(1, in_zones(face(1, ADA), "Path"))
+    for zone in ("Door", "Path", "Door"):
+        scene.show(0.5, in_zones(face(1, ADA), zone))
+    scene.show(1, face(1, ADA)).wait(6)
+    assert scene.story == ["appeared Ada", "entered Ada", "left Ada"]
+    entered = plain(scene.events[1])
+    assert (entered["zones"], entered["appearance"], entered["since"]) == (["Door"], 1, plain(scene.events[0])["since"])
+    assert entered["false_match_rate"] == 1e-6 and "seconds" not in entered
+    unknown = Scene().show(4, in_zones(face(1, None), "Path")).show(1, in_zones(face(1, None), "Door"))
+    assert unknown.story == ["unknown", "entered"]
 
 
 def test_zones_of_an_unknown_person_who_gets_a_name_are_kept():
@@ -310,7 +323,7 @@ def test_an_event_as_plain_data():
         "since": "2026-11-21T10:00:00.000Z",
     }
     assert shown[1]["appearance"] == 1 and shown[1]["seconds"] == 0.9
-    assert {*KINDS} == {"appeared", "left", "unknown", *CAMERA_KINDS.values()}
+    assert {*KINDS} == {"appeared", "left", "unknown", "entered", *CAMERA_KINDS.values()}
 
 
 def test_rules_can_be_changed():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import json
 import logging
@@ -78,12 +79,14 @@ def test_an_appearance_reaches_a_subscriber(hub, broker):
     wait_for(lambda: listener.held().get("recognizer/status") == b"online")
     assert "recognizer/cameras/door/state" in listener.held()  # an outdated state is never shown as current
     hub.state(DOOR, State("live"))
+    faces = [dataclasses.replace(each, zones=("Porch",)) for each in (face(1, "Ada Lovelace"), face(2, None, 250))]
     for number in range(6):
-        hub(DOOR, frame(number, face(1, "Ada Lovelace"), face(2, None, 250), time=time.time()))
+        hub(DOOR, frame(number, *faces, time=time.time()))
         time.sleep(0.03)
     wait_for(lambda: len(listener.of("recognizer/cameras/door/event")) == 5)
     events = [json.loads(payload) for payload in listener.of("recognizer/cameras/door/event")]
     assert [each["event_type"] for each in events] == ["camera_live", "appeared", "unknown", "left", "left"]
+    assert events[1]["zones"] == ["Porch"]
     assert events[1]["subject"] == "Ada Lovelace" and events[1]["kind"] == "appeared" and events[1]["box"]["left"] == 100
     states = [json.loads(payload) for payload in listener.of("recognizer/cameras/door/state")]
     both = {"person": "ON", "known": "ON", "count": 2, "people": ["Ada Lovelace"], "unknown": 1, "live": "ON", "camera": "live"}
@@ -94,6 +97,7 @@ def test_an_appearance_reaches_a_subscriber(hub, broker):
     wait_for(lambda: json.loads(listener.held()[person])["present"] == "OFF")
     assert listener.held()["recognizer/cameras/door/picture"].startswith(b"\xff\xd8")
     wait_for(lambda: json.loads(listener.held()["recognizer/cameras/door/last"])["kind"] == "left")
+    assert json.loads(listener.held()["recognizer/cameras/door/last"])["zones"] == ["Porch"]
     wait_for(lambda: mqtt.counts["delivered"] == 5)  # noted after the broker passed it on
     assert mqtt.counts["dropped"] == 0 and mqtt.problem is None
     late = Listener(broker)  # what is retained tells how it is, and no event again

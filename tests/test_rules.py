@@ -7,13 +7,13 @@ import json
 import stat
 import time
 import zipfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from recognizer.backup import reseal
+from recognizer.core.catalogues import LANGUAGES, MESSAGES, translated
 from recognizer.core.errors import (
     ActionFailed,
     ActionOff,
@@ -22,7 +22,6 @@ from recognizer.core.errors import (
     InvalidParameter,
     KeyMissing,
     RuleNotFound,
-    RulesOff,
     StorageError,
     SubjectNotFound,
     TooManyRules,
@@ -34,18 +33,19 @@ from recognizer.events.event_hub import Events
 from recognizer.events.event_log import EventLog
 from recognizer.events.mqtt_broker import Broker as BrokerAddress
 from recognizer.fetching.fetcher import Fetcher
-from recognizer.rules import rule_actions, rule_file
+from recognizer.rules import rule_actions, rule_store
 from recognizer.rules.apprise_process import harmless
 from recognizer.rules.rule_actions import RuleActions
 from recognizer.rules.rule_delivery import RuleDelivery
 from recognizer.rules.rule_file import RuleFile
 from recognizer.rules.rule_model import Rule, changed_rule, make_rule, renamed, shown, without
 from recognizer.service.rule_service import KeptRules
+from recognizer.video.camera_settings import PLAIN, CameraSettings, parse_settings, renamed_zones
 
 from .brokers import MISSING, MOSQUITTO, Broker, Listener
+from .receivers import Receiver
 from .streams import wait_for
 from .test_erasures import service  # noqa: F401, a fixture
-from .test_webhooks import Receiver
 
 needs_broker = pytest.mark.skipif(MOSQUITTO is None, reason=MISSING)
 HOOK = {"action": "webhook", "url": "https://example.org/hook?token=hidden"}
@@ -67,6 +67,20 @@ def rule(**given) -> Rule:
 
 def concerns(made: Rule, found: dict) -> bool:
     return made.concerns(found, found.get("false_match_rate"))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_message_is_in_the_rules_language_also_about_somebody_unknown(language):
+    made = make_rule("01", {"action": "notify", "url": "ntfy://x", "language": language, "timezone": "UTC"})
+    told = made.notification(event(subject=None, moment=NIGHT), "Front door")
+    assert "Front door" in told and "22:30" in told and ("unknown" in told) == (language == "en") and "{" not in told
+    assert "Ada" in made.notification(event(moment=NIGHT), "Front door")
+    own = changed_rule(made, {"message": "{who}!"})
+    assert own.notification(event(subject=None), "x") == translated("Somebody unknown", language) + "!"
+    assert all(translated(text, language) != text for text in MESSAGES if language != "en")
+    assert changed_rule(made, {"action": "webhook", "url": "https://example.org/"}).language == "en"  # it has no message
+    with pytest.raises(InvalidParameter, match="language: expected one of en, de"):
+        changed_rule(made, {"language": "tlh"})
 
 
 # -- what a rule is about ---------------------------------------------------------------------------------------------
@@ -95,6 +109,39 @@ def test_where_and_what_a_rule_is_about():
     assert concerns(leaves, event(kind="left")) and not concerns(leaves, event())
     assert not concerns(leaves, event(kind="left", subject=None, same_as=3))  # nobody left: a track got a name
     assert not concerns(comes, event(kind="camera_lost", subject=None))
+
+
+def test_in_which_zones_of_a_camera_a_rule_holds():
+    made = rule(cameras=["door", "yard"], zones=["door/Porch", "door/steps, left"])
+    assert concerns(made, event(zones=["drive", "porch"])) and concerns(made, event(zones=["steps, left"]))
+    assert not concerns(made, event(zones=["drive"])) and not concerns(made, event())
+    assert concerns(made, event(camera="yard")) and not concerns(made, event(camera="attic", zones=["porch"]))
+    # who came to the camera elsewhere and then enters the zone has come there; without zones that is no news
+    assert concerns(made, event(kind="entered", zones=["porch"])) and not concerns(made, event(kind="entered", zones=["drive"]))
+    assert not concerns(made, event(kind="entered", camera="yard", zones=["gate"]))
+    assert not concerns(rule(), event(kind="entered", zones=["porch"]))
+    leaves = rule(kind="leaves", zones=["door/porch"])
+    assert concerns(leaves, event(kind="left", zones=["drive", "porch"])) and not concerns(leaves, event(kind="entered"))
+    assert not concerns(leaves, event(kind="left", zones=["drive"]))
+
+
+def test_zones_bring_their_cameras_and_never_contradict_them():
+    made = rule(zones=["door/porch", "door/steps", "yard/gate"])
+    assert made.cameras == ("door", "yard") and made.zones_at("door") == ("porch", "steps")
+    assert "comes to Front door (only in porch or steps) or yard (only in gate), call" in made.sentence({"door": "Front door"})
+    assert changed_rule(made, {"zones": ()}).cameras == ("door", "yard")
+    assert changed_rule(made, {"cameras": ("yard",), "zones": ("yard/gate",)}).zones == ("yard/gate",)
+    for change, said in (
+        ({"cameras": ("yard",)}, "zones: expected zones of the rule's cameras, which are yard, got 'door/porch'"),
+        ({"cameras": ()}, "cameras: every camera contradicts the zones of door and yard; zones=all removes them"),
+        ({"zones": ("porch",)}, "zones: expected CAMERA/ZONE, such as door/porch, got 'porch'"),
+        ({"zones": ("door/",)}, "zones: expected CAMERA/ZONE"),
+        ({"zones": ("door/" + 200 * "x",)}, "zones: expected printable text"),
+        ({"zones": tuple(f"door/{each}" for each in range(65))}, "zones: expected at most 64, got 65"),
+    ):
+        with pytest.raises(InvalidParameter) as caught:
+            changed_rule(made, change)
+        assert said in caught.value.message
 
 
 def test_how_sure_a_name_must_be():
@@ -209,13 +256,13 @@ class NotedActions:
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_broker_does_not_retain_the_name_of_somebody_who_is_erased(tmp_path, fails):
     actions = NotedActions(fails)
-    rules = KeptRules(tmp_path, None, lambda: actions, dict, None, None)
+    rules = KeptRules(RuleFile(tmp_path / "rules.json"), None, lambda: actions, dict, None, None)
     for topic, payload, retain in (("home/who", "Ada", True), ("home/ada", "1", False), ("home/lamp", "ON", True)):
         given = {"action": "mqtt", "topic": topic, "payload": payload, "retain": retain}
-        rules.file.add(lambda id_, given=given: make_rule(id_, given))
+        rules.store.add(lambda id_, given=given: make_rule(id_, given))
     rules.erase("Ada")
     assert actions.published == [("home/who", "", True)]
-    assert [each.topic for each in rules.file.all()] == ["home/lamp"]
+    assert [each.topic for each in rules.store.all()] == ["home/lamp"]
 
 
 def test_somebody_who_is_erased_is_in_no_rule():
@@ -292,7 +339,7 @@ def test_rules_are_encrypted_with_a_new_key_and_are_in_backups(service):  # noqa
 
 
 def test_there_is_a_maximum(tmp_path, monkeypatch):
-    monkeypatch.setattr(rule_file, "MOST_RULES", 1)
+    monkeypatch.setattr(rule_store, "MOST_RULES", 1)
     file = RuleFile(tmp_path / "rules.json")
     file.add(lambda id_: make_rule(id_, HOOK))
     with pytest.raises(TooManyRules):
@@ -300,20 +347,6 @@ def test_there_is_a_maximum(tmp_path, monkeypatch):
 
 
 # -- what happens -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    made = Receiver()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def log(tmp_path) -> Iterator[EventLog]:
-    made = EventLog(tmp_path / "events")
-    yield made
-    made.close()
 
 
 def doing(broker: BrokerAddress | None = None, allow=("127.0.0.1",)) -> RuleActions:
@@ -554,7 +587,7 @@ def test_rules_are_followed_renamed_exported_and_erased_with_their_people(servic
     assert [each.counts is None for each in rules.all()] == [True, False]
     service.events.hub.log.append([event(subject="Ada L")])
     rules.change(ada.rule.id, {"enabled": True})  # what happened meanwhile is not reported
-    assert rules.file.get(ada.rule.id).url == receiver.url  # which was not given again
+    assert rules.store.get(ada.rule.id).url == receiver.url  # which was not given again
     done = service.subjects.delete("Ada L")
     assert done["left"]["rules"] == 0 and [each.rule.id for each in rules.all()] == [both.rule.id]
     assert len(bodies(receiver)) == 2
@@ -575,19 +608,56 @@ def test_what_cannot_be_followed_says_why(service):  # noqa: F811
     assert service.rules.change(made.rule.id, {"enabled": False}).problem is None
 
 
-def test_several_servers_on_a_database_have_no_rules(service, tmp_path):  # noqa: F811
-    shared = KeptRules(tmp_path, service.events, lambda: doing(), dict, lambda: service.groups, service.audit, is_shared=True)
-    shared.start()
-    assert shared.all() == [] and "nodes share a database" in shared.off
-    with pytest.raises(RulesOff, match="let webhooks or a message broker decide"):
-        shared.add(HOOK)
-    shared.close()
+def zoned(**areas: float) -> CameraSettings:
+    """Zones by name: their tops, as fractions of the picture."""
+    return parse_settings({"zones": [{"name": name, "points": [[0, y], [1, y], [1, 1]]} for name, y in areas.items()]})
+
+
+def test_a_rule_knows_the_zones_of_its_cameras(service):  # noqa: F811
+    camera = service.video.cameras.add("test:", "Yard").id
+    with pytest.raises(InvalidParameter, match="^zones: the camera yard has no zone 'gate'; it has none with a name$"):
+        service.rules.add({**HOOK, "zones": (f"{camera}/gate",)})
+    service.video.configure(camera, zoned(Gate=0.1, Path=0.2))
+    with pytest.raises(InvalidParameter, match="has no zone 'steps'; it has Gate, Path$"):
+        service.rules.add({**HOOK, "zones": (f"{camera}/steps",)})
+    with pytest.raises(CameraNotFound, match="^zones: there is no camera 'attic'"):
+        service.rules.add({**HOOK, "zones": ("attic/gate",)})
+    made = service.rules.add({**HOOK, "zones": (f"{camera}/ gate", f"{camera}/GATE", f"{camera}/path")})
+    assert made.rule.zones == ("yard/Gate", "yard/Path") and made.rule.cameras == ("yard",)
+    assert made.problem is None and made.as_json()["lost_zones"] == []
+
+
+def test_zones_that_are_renamed_are_followed_and_those_that_are_removed_are_said(service):  # noqa: F811
+    camera = service.video.cameras.add("test:", "Yard").id
+    service.video.configure(camera, zoned(gate=0.1, path=0.2))
+    made = service.rules.add({**HOOK, "zones": ("yard/gate", "yard/path")}).rule
+    before, after = service.video.settings_of(camera), zoned(Entrance=0.1, path=0.2)
+    service.video.configure(camera, after)
+    service.rules.zones_changed(camera, renamed_zones(before, after))
+    assert service.rules.store.get(made.id).zones == ("yard/Entrance", "yard/path")
+    service.video.configure(camera, zoned(path=0.2))
+    [state] = service.rules.all()
+    assert (state.lost_zones, state.problem) == (("yard/Entrance",), None)  # it is followed in the other one
+    # what is gone stays when the rule is saved again, until somebody takes it out
+    again = service.rules.change(made.id, {"zones": ("yard/Entrance", "yard/path"), "days": ("mon",)})
+    assert again.rule.zones == ("yard/Entrance", "yard/path")
+    service.video.configure(camera, PLAIN)
+    assert service.rules.all()[0].problem == "none of its zones exists any longer"
+    assert service.rules.change(made.id, {"zones": ()}).problem is None
+
+
+def test_renamed_zones_are_told_from_new_ones():
+    before = zoned(gate=0.1, path=0.2)
+    assert renamed_zones(before, zoned(door=0.1, path=0.2)) == {"gate": "door"}
+    assert renamed_zones(before, zoned(door=0.5, path=0.2)) == renamed_zones(before, zoned(path=0.1, gate=0.2)) == {}
 
 
 @pytest.mark.slow
 def test_another_process_follows_what_this_one_changes(service, receiver):  # noqa: F811
     service.rules.start()
-    other = KeptRules(service.settings.state_dir, service.events, doing, dict, lambda: service.groups, service.audit)
+    other = KeptRules(
+        RuleFile(service.settings.state_dir / "rules.json"), service.events, doing, dict, lambda: service.groups, service.audit
+    )
     made = other.add({**HOOK, "url": receiver.url})
     service.events.hub.log.append([event(subject="Ada")])  # before it was noticed
     wait_for(lambda: bodies(receiver))
@@ -633,14 +703,14 @@ def test_nothing_else_is_waited_for_while_the_file_is_locked(service, tmp_path):
     with ThreadPoolExecutor(1) as other:
 
         def groups():
-            other.submit(rules.file.all).result(10)  # fails if this thread holds the file
+            other.submit(rules.store.all).result(10)  # fails if this thread holds the file
             return service.groups
 
         def actions():
-            other.submit(rules.file.all).result(10)
+            other.submit(rules.store.all).result(10)
             return doing()
 
-        rules = KeptRules(tmp_path / "other", service.events, actions, dict, groups, service.audit)
+        rules = KeptRules(RuleFile(tmp_path / "other" / "rules.json"), service.events, actions, dict, groups, service.audit)
         made = rules.add({**HOOK, "who": "group", "group": "default"})
         assert rules.change(made.rule.id, {"who": "known", "days": ("mon",)}).rule.days == ("mon",)
         assert rules.change(made.rule.id, {"who": "group"}).rule.group == "default"

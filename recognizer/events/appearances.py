@@ -13,6 +13,7 @@ enough (`EventRules.shown_frames`). Then:
   `left` follows for that `unknown`. If that person is at the camera already, the `unknown` gets a `left` whose `same_as` is
   the id of the person's `appeared`.
 - An `unknown` whose track had a name before has the `same_as` of that person, since its picture may show that person.
+- Somebody whose event is out and who then enters a named zone of the camera for the first time gives `entered`.
 - A person who was not seen for `EventRules.left_seconds` gets `left`. Coming back sooner is no event.
 - A camera's new state gives an event when it has lasted `EventRules.camera_seconds`.
 """
@@ -38,7 +39,9 @@ CAMERA_KINDS = {
     "frozen": "camera_frozen",
     "ended": "camera_ended",
 }
-KINDS = (*PEOPLE_KINDS, *CAMERA_KINDS.values())
+#: Somebody who is there enters a zone of the camera.
+ENTERED = "entered"
+KINDS = (*PEOPLE_KINDS, ENTERED, *CAMERA_KINDS.values())
 THUMBNAIL = 160
 _EDGES = ("left", "top", "right", "bottom")
 #: Maximum distance of a nameless face from an unknown person's last position to count as the same person, in face widths.
@@ -99,7 +102,7 @@ class Event:
     presence : CameraPresence or None
         The presence that begins or ends; the hub stores the event's id there.
     appearance : int or None
-        Of `left`: the id of the event that reported this person's arrival.
+        Of `left` and `entered`: the id of the event that reported this person's arrival.
     replaces : int or None
         Of `appeared`: the `unknown` that turned out to be this person.
     same_as : int or None
@@ -109,7 +112,7 @@ class Event:
     attributes : FaceAttributes or None
         How the person looked, decided so far.
     zones : tuple of str
-        Names of the camera's zones in which the person was seen so far, in this order.
+        Names of the camera's zones in which the person was seen so far, in this order; of `entered`, only the new ones.
     """
 
     kind: str
@@ -222,7 +225,7 @@ class Appearances:
         yield from self._states(camera, held, now)
         yield from self._left(camera, held, now, wall)
         for face in result.faces:
-            self._follow(held, face, result, now)
+            yield from self._follow(camera, held, face, result, now)
         yield from self._appeared(camera, held, now, wall)
 
     def state(self, camera: str, state: str, reason: str, now: float, wall: float) -> Iterator[Event]:
@@ -298,7 +301,7 @@ class Appearances:
 
     # -- faces --------------------------------------------------------------------------------------------------
 
-    def _follow(self, held: _Camera, face: TrackedFace, result: FrameResult, now: float) -> None:
+    def _follow(self, camera: str, held: _Camera, face: TrackedFace, result: FrameResult, now: float) -> Iterator[Event]:
         key = (face.track, face.since)  # numbers begin anew when a pipeline does
         track = held.tracks.get(key)
         if track is None:
@@ -319,8 +322,11 @@ class Appearances:
         presence = self._shown_by(held, track, face, now)
         if presence is not None:
             presence.attributes = track.attributes or presence.attributes
-            presence.zones = _joined(presence.zones, face.zones)
+            before, presence.zones = presence.zones, _joined(presence.zones, face.zones)
             presence.last, presence.last_wall, presence.box = now, result.frame.time, face.box
+            is_named_now = presence.subject is None and face.subject is not None  # `appeared` follows, with all zones
+            if presence.zones is not before and not is_named_now:
+                yield _entered(camera, presence, result.frame.time, presence.zones[len(before) :])
 
     def _shown_by(self, held: _Camera, track: _Track, face: TrackedFace, now: float) -> CameraPresence | None:
         """The person, among those present, whom this face keeps present, even if it has not lasted long enough for an event."""
@@ -459,6 +465,10 @@ def _left(camera: str, presence: CameraPresence, wall: float) -> Event:
         attributes=presence.attributes,
         zones=presence.zones,
     )
+
+
+def _entered(camera: str, presence: CameraPresence, wall: float, zones: tuple[str, ...]) -> Event:
+    return replace(_left(camera, presence, wall), kind=ENTERED, seconds=None, zones=zones)
 
 
 def _joined(zones: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:

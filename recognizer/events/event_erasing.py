@@ -299,7 +299,7 @@ class EventEraser:
 
 def _is_unknown(event: dict) -> bool:
     """Whether an event is about a person without a name."""
-    return event.get("subject") is None and event.get("kind") in ("unknown", "left", "appeared")
+    return event.get("subject") is None and event.get("kind") in ("unknown", "left", "appeared", "entered")
 
 
 # -- requests to the process that writes ------------------------------------------------------------------------------
@@ -321,7 +321,7 @@ class EventRequest:
 
 
 def leave_request(folder: Path, subject: str, to: str | None = None, vault: Vault | None = None) -> None:
-    """Ask the process that writes events to erase a person, or to rename one; it looks for requests every few seconds.
+    """Ask the process that writes events to erase a person, or to rename one; it looks for requests several times a second.
 
     Raises
     ------

@@ -25,7 +25,7 @@ import numpy as np
 
 from recognizer.core.errors import EventNotFound, RecognizerError, StorageError
 from recognizer.core.vault import Vault
-from recognizer.events.appearances import THUMBNAIL, Appearances, Event, EventRules, plain
+from recognizer.events.appearances import ENTERED, THUMBNAIL, Appearances, Event, EventRules, plain
 from recognizer.events.delivery import Delivery
 from recognizer.events.event_erasing import Retention
 from recognizer.events.event_files import thumbnail_url
@@ -44,7 +44,10 @@ _COVERED = 0.3
 QUEUED_RESULTS = 24
 QUEUED_STATES = 1000
 _TICK = 0.25
-_LOOK = 2.0
+#: Seconds between two attempts to become the process that writes events, if another one is.
+_TAKE_OVER = 2.0
+#: Seconds between two looks for requests of other processes, which hold the lock of every change while they wait.
+_LOOK = 0.1
 _HOUSEKEEPING = 60.0
 #: Seconds that closing waits for the events that are being written.
 _LAST_WRITES = 5.0
@@ -140,7 +143,7 @@ class Events:
         self._present: dict[str, list[tuple[str | None, float]]] = {}
         self._camera_states: dict[str, str] = {}
         self._followers = 0
-        self._tidy_at = self._look_at = 0.0
+        self._tidy_at = self._look_at = self._take_over_at = 0.0
         if self.log.writable:
             self._fulfil_requests()
             self._close_what_was_left_open()
@@ -463,9 +466,11 @@ class Events:
         if closing:
             self._keep(self._appearances.end(self._wall(), "the server stopped"))
         self._show_present()
+        if self._clock() >= self._take_over_at:
+            self._take_over_at = self._clock() + _TAKE_OVER
+            self._take_over()
         if self._clock() >= self._look_at:
             self._look_at = self._clock() + _LOOK
-            self._take_over()
             self._fulfil_requests()
         if self._clock() >= self._tidy_at:
             self._tidy_at = self._clock() + _HOUSEKEEPING
@@ -509,9 +514,10 @@ class Events:
         for event in made:
             told = event.presence
             shown = plain(event)
-            if event.kind == "left" and told is not None and told.pictured:
+            follows = event.kind in ("left", ENTERED)  # another event, which has the picture
+            if follows and told is not None and told.pictured:
                 shown["thumbnail"] = thumbnail_url(told.told)
-            picture = None if event.kind == "left" else _jpeg(event.picture)
+            picture = None if follows else _jpeg(event.picture)
             if self._scenes and result is not None and event.kind in ("appeared", "unknown"):
                 scene = scene or images.encode_jpeg(images.resize(_scene(result), SCENE_SIDE), quality=80)
                 shown["scene_faces"] = len(result.faces)
@@ -521,7 +527,7 @@ class Events:
             except StorageError as error:
                 self._note_lost(f"event {event.kind} at {event.camera}", error)
                 continue
-            if told is not None and event.kind != "left":
+            if told is not None and not follows:
                 told.told, told.pictured = number, shown["thumbnail"] is not None
 
     def _close_what_was_left_open(self) -> None:

@@ -59,7 +59,7 @@ def stays(theirs: Collection[int], events: Collection[dict]) -> dict[str, list[t
     events : collection of dict
         All events of the log.
     """
-    ends = {event["appearance"]: seconds(event.get("time")) for event in events if event.get("appearance")}
+    ends = {event["appearance"]: seconds(event.get("time")) for event in events if _ends(event)}
     follows = {event["replaces"]: event["id"] for event in events if event.get("replaces")}
     found: dict[str, list[tuple[float, float]]] = {}
     for event in events:
@@ -73,3 +73,8 @@ def stays(theirs: Collection[int], events: Collection[dict]) -> dict[str, list[t
             end = ends.get(number, float("inf"))
         found.setdefault(event["camera"], []).append((begin, end))
     return found
+
+
+def _ends(event: dict) -> bool:
+    """Whether an event ends the visit that another one began; whoever enters a zone stays."""
+    return bool(event.get("appearance")) and event.get("kind") != "entered"

@@ -23,9 +23,10 @@ def selection(
     kinds: str | None = None,
     since: float | None = None,
     until: float | None = None,
+    zone: str | None = None,
 ) -> Callable[[dict], bool]:
     """Whether an event is wanted: of one camera, of one subject, of some kinds (separated by commas), of a time (seconds since
-    1970, both included).
+    1970, both included), of a zone by its name.
 
     Raises
     ------
@@ -37,6 +38,8 @@ def selection(
     if unknown:
         raise InvalidParameter(f"kind: there is no {unknown[0]!r}; there are {', '.join(KINDS)}")
 
+    place = None if zone is None else " ".join(zone.split()).casefold()
+
     def wanted(event: dict) -> bool:
         return (
             (camera is None or event["camera"] == camera)
@@ -44,6 +47,7 @@ def selection(
             and (chosen is None or event["kind"] in chosen)
             and (since is None or seconds(event["time"]) >= since)
             and (until is None or seconds(event["time"]) <= until)
+            and (place is None or place in map(str.casefold, event.get("zones") or ()))
         )
 
     return wanted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -13,7 +14,7 @@ from recognizer.core.names import DEFAULT_GROUP
 from recognizer.core.particulars import Particulars
 from recognizer.core.times import iso_time
 from recognizer.core.types import Candidate
-from recognizer.enrolment.bin_folder import BinItem
+from recognizer.enrolment.bin_store import BinItem
 from recognizer.enrolment.cache import Encoding
 from recognizer.enrolment.enrolled import EnrolledPhoto, Person, PersonPhoto
 from recognizer.enrolment.folder import Problem
@@ -245,8 +246,8 @@ def key(held: ApiKey, now: float) -> dict:
     }
 
 
-def camera(entry: CameraEntry) -> dict:
-    """A camera of the list and its state; its source without secrets."""
+def camera(entry: CameraEntry, zones: Sequence[str]) -> dict:
+    """A camera of the list, its state, and the names of its zones; its source without secrets."""
     from recognizer.video.sources.cameras import plain_state
 
     seen = (entry.elsewhere and entry.elsewhere.state) or plain_state(entry)
@@ -259,6 +260,7 @@ def camera(entry: CameraEntry) -> dict:
         "group": entry.group or DEFAULT_GROUP,
         "fixed": entry.fixed,
         "node": entry.node,
+        "zones": list(zones),
         **seen,
     }
 

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from recognizer.core.brief import brief
+from recognizer.core.catalogues import ENGLISH, LANGUAGES, translated
 from recognizer.core.errors import InvalidParameter
 from recognizer.core.names import DEFAULT_GROUP
 from recognizer.events.event_files import seconds
@@ -24,12 +25,19 @@ DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 SURE_RATE = 1e-5
 #: Between the name of a group and that of a person in events.
 SEPARATOR = "/"
-MOST_PEOPLE, MOST_CAMERAS = 100, 64
-_LONGEST_URL, _LONGEST_TEXT, _LONGEST_TOPIC = 2000, 500, 200
+#: Between the id of a camera, which has none, and the name of one of its zones.
+ZONE_SEPARATOR = "/"
+MOST_PEOPLE, MOST_CAMERAS, MOST_ZONES = 100, 64, 64
+_LONGEST_URL, _LONGEST_TEXT, _LONGEST_TOPIC, _LONGEST_ZONE = 2000, 500, 200, 200
 _TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 _PLACE = re.compile(r"\{(who|camera|time)\}")
 #: What is sent where a rule has no message of its own.
 _TEXTS = {"comes": "{who} is at {camera} ({time})", "leaves": "{who} left {camera} ({time})"}
+#: The same about somebody unknown: a sentence of its own, since in some languages it is not the same one.
+_UNKNOWN_TEXTS = {
+    "comes": "Somebody unknown is at {camera} ({time})",
+    "leaves": "Somebody unknown left {camera} ({time})",
+}
 _UNKNOWN = "Somebody unknown"
 _DAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 #: Minutes for which a message may still be sent, by action: a switch that is moved late is worse than one that is not.
@@ -54,6 +62,8 @@ class Rule:
         Whose people `people` and ``who="group"`` mean.
     cameras : tuple of str
         Ids; empty for every camera.
+    zones : tuple of str
+        ``CAMERA/ZONE``: of a camera that has some here, only what happens in these zones counts. Each camera is in `cameras`.
     days : tuple of str
         Of `DAYS`; empty for every day. Hours that pass midnight belong to the day on which they begin.
     start, end : str or None
@@ -74,6 +84,8 @@ class Rule:
         Secret: where the notification goes, as Apprise writes it, or the webhook's URL.
     message : str or None
         Text of a notification, with the places {who}, {camera} and {time}.
+    language : str
+        One of `catalogues.LANGUAGES`: of the default message, and of what stands for somebody unknown.
     picture : bool
         Whether a notification contains the picture of the face.
     topic, payload : str or None
@@ -92,6 +104,7 @@ class Rule:
     people: tuple[str, ...] = ()
     group: str = DEFAULT_GROUP
     cameras: tuple[str, ...] = ()
+    zones: tuple[str, ...] = ()
     days: tuple[str, ...] = ()
     start: str | None = None
     end: str | None = None
@@ -103,6 +116,7 @@ class Rule:
     action: str = "notify"
     url: str | None = field(default=None, repr=False)
     message: str | None = None
+    language: str = ENGLISH
     picture: bool = False
     topic: str | None = None
     payload: str | None = None
@@ -130,10 +144,23 @@ class Rule:
         rate : float or None
             The false-match rate with which the person was recognised.
         """
-        kinds = ("left",) if self.kind == "leaves" else ("appeared", "unknown")
-        if event["kind"] not in kinds or (self.cameras and event["camera"] not in self.cameras) or "same_as" in event:
+        kinds = ("left",) if self.kind == "leaves" else ("appeared", "unknown", "entered")
+        if event["kind"] not in kinds or "same_as" in event or not self._is_place(event):
             return False
         return self._means(event.get("subject"), rate) and self.is_time(seconds(event["time"]))
+
+    def zones_at(self, camera: str) -> tuple[str, ...]:
+        """The names of the zones of a camera, by its id, that the rule is about; empty for the whole picture."""
+        return tuple(zone for each in self.zones for at, zone in [zone_parts(each)] if at == camera)
+
+    def _is_place(self, event: Mapping[str, Any]) -> bool:
+        """Whether an event is at one of the rule's cameras, and in one of the zones there if the rule names some."""
+        if self.cameras and event["camera"] not in self.cameras:
+            return False
+        wanted = {each.casefold() for each in self.zones_at(event["camera"])}
+        if not wanted:
+            return event["kind"] != "entered"  # whoever enters a zone has come to the camera before
+        return any(each.casefold() in wanted for each in event.get("zones") or ())
 
     def _means(self, subject: str | None, rate: float | None) -> bool:
         if subject is None:
@@ -176,11 +203,12 @@ class Rule:
         """
         subject = event.get("subject")
         values = {
-            "who": _UNKNOWN if subject is None else subject.rpartition(SEPARATOR)[2],
+            "who": translated(_UNKNOWN, self.language) if subject is None else subject.rpartition(SEPARATOR)[2],
             "camera": camera,
             "time": self.local_time(seconds(event["time"])).strftime("%H:%M"),
         }
-        return _PLACE.sub(lambda place: values[place[1]], self.message or _TEXTS[self.kind])
+        usual = (_UNKNOWN_TEXTS if subject is None else _TEXTS)[self.kind]
+        return _PLACE.sub(lambda place: values[place[1]], self.message or translated(usual, self.language))
 
     def sentence(self, cameras: Mapping[str, str]) -> str:
         """The rule in a sentence; `cameras` has their names by id."""
@@ -192,7 +220,7 @@ class Rule:
             "anybody": "anybody",
         }[self.who]
         verb = "comes to" if self.kind == "comes" else "leaves"
-        said = f"When {words} {verb} {_listed([cameras.get(each, each) for each in self.cameras], 'or') or 'any camera'}"
+        said = f"When {words} {verb} {_listed([self._place(each, cameras) for each in self.cameras], 'or') or 'any camera'}"
         if self.days:
             said += f" on {_listed([_DAY_NAMES[DAYS.index(each)] for each in self.days], 'or')}"
         if self.start is not None:
@@ -204,6 +232,10 @@ class Rule:
         if self.apart_minutes:
             often += f", and {_number(self.apart_minutes)} minutes apart for each person"
         return f"{said}; {often}."
+
+    def _place(self, camera: str, cameras: Mapping[str, str]) -> str:
+        zones, name = self.zones_at(camera), cameras.get(camera, camera)
+        return f"{name} (only in {_listed(zones, 'or')})" if zones else name
 
     def _deed(self) -> str:
         if self.action == "mqtt":
@@ -259,7 +291,7 @@ def make_rule(id_: str, given: Mapping[str, Any]) -> Rule:
     """
     action = given.get("action", "notify")
     late = _LATE_MINUTES.get(action, 1440.0)
-    return _of_its_kind(_checked(replace(Rule(id_, late_minutes=late), **given)))
+    return _of_its_kind(_checked(_placed(replace(Rule(id_, late_minutes=late), **given), given)))
 
 
 def changed_rule(rule: Rule, given: Mapping[str, Any]) -> Rule:
@@ -274,7 +306,7 @@ def changed_rule(rule: Rule, given: Mapping[str, Any]) -> Rule:
     changes = dict(given)
     if action != rule.action:
         changes = {"url": None, "late_minutes": _LATE_MINUTES.get(action, 1440.0), **changes}
-    return _of_its_kind(_checked(replace(rule, **changes)))
+    return _of_its_kind(_checked(_placed(replace(rule, **changes), given)))
 
 
 def without(rule: Rule, name: str) -> Rule | None:
@@ -300,6 +332,18 @@ def renamed(rule: Rule, old: str, new: str) -> Rule:
         text = _word(was).sub(lambda _: now, unicodedata.normalize("NFC", rule.message))
         rule = replace(rule, message=text if len(text) <= _LONGEST_TEXT else None)
     return rule
+
+
+def zone_parts(zone: str) -> tuple[str, str]:
+    """The camera's id and the zone's name of ``CAMERA/ZONE``."""
+    camera, _, name = zone.partition(ZONE_SEPARATOR)
+    return camera, name
+
+
+def with_renamed_zones(rule: Rule, camera: str, names: Mapping[str, str]) -> Rule:
+    """A rule after zones of a camera got other names: `names` has the new ones by the old ones."""
+    new = {f"{camera}{ZONE_SEPARATOR}{old}".casefold(): f"{camera}{ZONE_SEPARATOR}{now}" for old, now in names.items()}
+    return replace(rule, zones=tuple(dict.fromkeys(new.get(each.casefold(), each) for each in rule.zones)))
 
 
 def is_about(rule: Rule, name: str) -> bool:
@@ -334,12 +378,40 @@ def _sent(rule: Rule) -> Iterator[str]:
 # -- checks -----------------------------------------------------------------------------------------------------------
 
 
+def _placed(rule: Rule, given: Mapping[str, Any]) -> Rule:
+    """The rule with the cameras of its zones, if it has no other cameras.
+
+    Raises
+    ------
+    InvalidParameter
+    """
+    if not rule.zones:
+        return rule
+    for each in rule.zones:
+        if not all(zone_parts(each)):
+            raise InvalidParameter(f"zones: expected CAMERA/ZONE, such as door/porch, got {brief(each)!r}")
+    cameras = tuple(dict.fromkeys(zone_parts(each)[0] for each in rule.zones))
+    if rule.cameras:
+        astray = next((each for each in rule.zones if zone_parts(each)[0] not in rule.cameras), None)
+        if astray is not None:
+            raise InvalidParameter(
+                f"zones: expected zones of the rule's cameras, which are {_listed(rule.cameras, 'and')}, got {brief(astray)!r}"
+            )
+        return rule
+    if "cameras" in given:
+        raise InvalidParameter(
+            f"cameras: every camera contradicts the zones of {_listed(cameras, 'and')}; zones=all removes them"
+        )
+    return replace(rule, cameras=cameras)
+
+
 def _checked(rule: Rule, zone: bool = True) -> Rule:
     """The rule itself; see `make_rule`."""
     _one_of("kind", rule.kind, KINDS)
     _one_of("who", rule.who, WHO)
     _one_of("sure", rule.sure, CERTAINTIES)
     _one_of("action", rule.action, ACTIONS)
+    _one_of("language", rule.language, LANGUAGES)
     for day in rule.days:
         _one_of("days", day, DAYS)
     if rule.who == "people" and not rule.people:
@@ -348,6 +420,10 @@ def _checked(rule: Rule, zone: bool = True) -> Rule:
         raise InvalidParameter(f"people: expected at most {MOST_PEOPLE} names, got {len(rule.people)}")
     if len(rule.cameras) > MOST_CAMERAS:
         raise InvalidParameter(f"cameras: expected at most {MOST_CAMERAS} ids, got {len(rule.cameras)}")
+    if len(rule.zones) > MOST_ZONES:
+        raise InvalidParameter(f"zones: expected at most {MOST_ZONES}, got {len(rule.zones)}")
+    for each in rule.zones:
+        _short("zones", each, _LONGEST_ZONE)
     if (rule.start is None) != (rule.end is None):
         raise InvalidParameter("start: expected start and end, or neither")
     for name, value in (("start", rule.start), ("end", rule.end)):
@@ -389,7 +465,7 @@ def _of_its_kind(rule: Rule) -> Rule:
             raise InvalidParameter("url: expected where the message goes")
         _check_url(rule)
         rule = replace(rule, topic=None, payload=None, retain=False, off_payload=None, off_seconds=0.0)
-        return rule if rule.action == "notify" else replace(rule, message=None, picture=False)
+        return rule if rule.action == "notify" else replace(rule, message=None, picture=False, language=ENGLISH)
     if not rule.topic or rule.payload is None:
         raise InvalidParameter("topic: expected a topic, and a payload")
     if set("+#\0") & set(rule.topic) or rule.topic.startswith(("$", "/")):
@@ -398,7 +474,7 @@ def _of_its_kind(rule: Rule) -> Rule:
         )
     if (rule.off_payload is None) != (rule.off_seconds == 0):
         raise InvalidParameter("off_payload: expected it together with off_seconds, or neither")
-    return replace(rule, url=None, message=None, picture=False)
+    return replace(rule, url=None, message=None, picture=False, language=ENGLISH)
 
 
 def _check_url(rule: Rule) -> None:

@@ -108,6 +108,10 @@ class CameraSettings:
         """The zones that contain a point, in fractions of the picture."""
         return tuple(zone for zone in self.zones if contains(zone.points, x, y))
 
+    def zone_names(self) -> tuple[str, ...]:
+        """The names of the zones that have one."""
+        return tuple(zone.name for zone in self.zones if zone.name)
+
     def watches_at(self, when: float) -> bool:
         """Whether the camera gives events about people at a time, in seconds since the epoch."""
         if not self.events or not self.schedule:
@@ -155,6 +159,17 @@ class CameraSettings:
 PLAIN = CameraSettings()
 #: What a camera has while nobody can tell what is set: nothing of its picture is shown, recognised or stored.
 COVERED = CameraSettings(masks=(((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)),), events=False)
+
+
+def renamed_zones(before: CameraSettings, after: CameraSettings) -> dict[str, str]:
+    """The zones that got another name: new names by old ones. Their corners are the same, and no zone has the old name."""
+    left = {zone.name.casefold() for zone in after.zones}
+    now = {zone.points: zone.name for zone in after.zones if zone.name}
+    return {
+        zone.name: now[zone.points]
+        for zone in before.zones
+        if zone.name and zone.name.casefold() not in left and zone.points in now
+    }
 
 
 def contains(corners: Corners, x: float, y: float) -> bool:

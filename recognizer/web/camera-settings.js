@@ -3,7 +3,7 @@
 import { AreaEditor } from "./area-editor.js";
 import { button, confirm, dialog, el, fill, toast, toggle } from "./dom.js";
 import { api, explain } from "./api.js";
-import { locale, number, t } from "./i18n.js";
+import { locale, n, number, t } from "./i18n.js";
 
 const DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 const WEEKDAYS = DAYS.slice(0, 5);
@@ -50,6 +50,7 @@ export async function configureCamera(camera, signal) {
       await api(`${address}/settings`, { method: "PUT", json });
       toast(t("The settings of {name} were saved", { name: camera.name }));
       close(true);
+      tellOfRules(camera);
     } catch (error) {
       wrong.textContent = explain(error);
       wrong.scrollIntoView({ block: "nearest" });
@@ -71,6 +72,13 @@ export async function configureCamera(camera, signal) {
     { wide: true, mayDismiss: () => !dirty || leave() },
   );
   return done === true;
+}
+
+/** Says so if a rule is about a zone that this camera does not have any longer. */
+async function tellOfRules(camera) {
+  const { rules } = await api("/rules").catch(() => ({ rules: [] })); // the view Rules says it as well
+  const count = rules.filter((rule) => rule.lost_zones.some((zone) => zone.startsWith(`${camera.id}/`))).length;
+  if (count) toast(n(count, "{count} rule is about a zone that is no longer there: see Rules.", "{count} rules are about zones that are no longer there: see Rules."), { kind: "bad" });
 }
 
 const leave = () => confirm(t("Discard the changes?"), t("The settings of the camera stay as they were."), t("Discard"));

@@ -7,7 +7,7 @@ import { clock, day, exactly, lasting, moment } from "./times.js";
 
 const PAGE = 60;
 const MOST_SHOWN = 600;
-const KINDS = ["appeared", "unknown", "left", "camera_live", "camera_lost", "camera_frozen", "camera_ended"];
+const KINDS = ["appeared", "unknown", "entered", "left", "camera_live", "camera_lost", "camera_frozen", "camera_ended"];
 const CAMERA_WORDS = {
   camera_live: (camera) => t("{camera} is live", { camera }), camera_lost: (camera) => t("{camera} is disconnected", { camera }),
   camera_frozen: (camera) => t("{camera} is frozen", { camera }), camera_ended: (camera) => t("{camera} has ended", { camera }),
@@ -17,7 +17,7 @@ const AGAIN = 4000;
 export class Timeline {
   /** `names(id)` returns the name of a camera; `heard` is called with each live event. */
   constructor({ signal, names, heard, camera = "" }) {
-    Object.assign(this, { signal, names, heard, camera, subject: "", since: "", until: "" });
+    Object.assign(this, { signal, names, heard, camera, subject: "", zone: "", since: "", until: "" });
     this.visits = new Map();
     this.list = el("ol", { class: "visits", "aria-label": t("Visits") });
     this.foot = el("div", { class: "visits-foot" });
@@ -28,9 +28,9 @@ export class Timeline {
   }
 
   /** Reloads the visits that match the filters, newest first. */
-  async begin({ subject = this.subject, camera = this.camera, since = this.since, until = this.until } = {}) {
+  async begin({ subject = this.subject, camera = this.camera, zone = this.zone, since = this.since, until = this.until } = {}) {
     this.hush();
-    Object.assign(this, { subject, camera, since, until });
+    Object.assign(this, { subject, camera, zone, since, until });
     this.pulse.hidden = Boolean(until); // of days that are over there is no news
     const mine = (this.turn = (this.turn ?? 0) + 1);
     let page;
@@ -60,8 +60,8 @@ export class Timeline {
   }
 
   filters() {
-    const { subject, camera, since, until } = this;
-    return { subject, camera, since, until };
+    const { subject, camera, zone, since, until } = this;
+    return { subject, camera, zone, since, until };
   }
 
   /** The address of the same events as a table. */
@@ -93,7 +93,7 @@ export class Timeline {
 
   listen() {
     if (this.signal.aborted || document.hidden || this.source || this.last === undefined || this.until) return;
-    const source = new EventSource(link("/events", { after: this.last, subject: this.subject, camera: this.camera }));
+    const source = new EventSource(link("/events", { after: this.last, subject: this.subject, camera: this.camera, zone: this.zone }));
     this.source = source;
     this.say(t("Connecting"), "");
     source.addEventListener("open", () => this.say(t("Live"), "good"));
@@ -139,15 +139,16 @@ export class Timeline {
   take(events) {
     for (const event of events) {
       this.oldest = Math.min(this.oldest ?? event.id, event.id);
-      const id = event.kind === "left" ? (event.appearance ?? event.id) : event.id;
+      const follows = event.kind === "left" || event.kind === "entered";
+      const id = follows ? (event.appearance ?? event.id) : event.id;
       const visit = this.visits.get(id) ?? { id, began: moment(event.since ?? event.time) };
       if (event.kind === "left") Object.assign(visit, { ended: moment(event.time), seconds: event.seconds, reason: event.reason });
-      else visit.kind = event.kind;
+      else if (!follows) visit.kind = event.kind;
       if (event.kind === "appeared" && event.replaces) this.drop(event.replaces);
       visit.camera = event.camera;
       visit.subject = event.subject ?? visit.subject ?? null;
       visit.thumbnail = event.thumbnail ?? visit.thumbnail ?? null;
-      visit.zones = event.zones ?? visit.zones ?? [];
+      visit.zones = [...new Set([...(visit.zones ?? []), ...(event.zones ?? [])])];
       visit.scene = event.scene ?? visit.scene ?? null;
       if (event.kind in CAMERA_WORDS) visit.reason = event.reason;
       this.visits.set(id, visit);

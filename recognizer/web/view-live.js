@@ -7,7 +7,7 @@ import { editCamera, removeCamera } from "./camera-form.js";
 import { configureCamera } from "./camera-settings.js";
 import { n, t } from "./i18n.js";
 import { Timeline } from "./timeline.js";
-import { Wall } from "./wall.js";
+import { stateWords, Wall } from "./wall.js";
 import { ATTRIBUTES, cameraNames } from "./words.js";
 
 export const title = t("Live");
@@ -74,15 +74,17 @@ export async function show(main, { parts, signal, go }) {
       wall.doubt(t("The server is not responding"));
       return;
     }
-    const before = cameras.map((each) => `${each.id} ${each.name}`).join("\n");
+    const marks = (list) => list.map((each) => `${each.id} ${each.name} ${each.zones.join("\t")}`).join("\n");
+    const before = marks(cameras);
     cameras = found;
     const shown = alone ? found.filter((each) => each.id === alone) : found;
     wall.update(shown);
     if (failed) wall.restart();
     failed = false;
-    if (before !== found.map((each) => `${each.id} ${each.name}`).join("\n")) rename();
+    if (before !== marks(found)) rename();
     const live = found.filter((each) => each.state.name === "live").length;
-    count.textContent = found.length ? n(found.length, "{count} camera, {live} live", "{count} cameras, {live} live", { live }) : "\u00a0";
+    if (alone) count.textContent = shown.length ? stateWords(shown[0].state)[0] : "\u00a0";
+    else count.textContent = found.length ? n(found.length, "{count} camera, {live} live", "{count} cameras, {live} live", { live }) : "\u00a0";
     if (alone && shown.length) name.textContent = shown[0].name;
     switches.hidden = !shown.length;
     if (filling) filling.hidden = !shown.length;
@@ -122,7 +124,8 @@ export async function show(main, { parts, signal, go }) {
 
   const known = el("datalist", { id: "timeline-people" });
   const person = el("input", { type: "search", list: "timeline-people", placeholder: t("Anyone"), "aria-label": t("Filter by person"), autocomplete: "off", spellcheck: "false" });
-  const place = el("select", { "aria-label": t("Filter by camera"), on: { change: () => timeline.begin({ camera: place.value }) } });
+  const place = el("select", { "aria-label": t("Filter by camera"), on: { change: () => (offerZones(), timeline.begin({ camera: place.value, zone: zone.value })) } });
+  const zone = el("select", { "aria-label": t("Filter by zone"), hidden: true, on: { change: () => timeline.begin({ zone: zone.value }) } });
   const days = [["since", t("From day")], ["until", t("To day")]].map(([edge, label]) => el("input", { type: "date", "aria-label": label, title: label, on: { change: (event) => timeline.begin({ [edge]: event.target.value }) } }));
   const table = button(t("Download CSV"), () => (location.href = timeline.table()), { icon: "download", class: "little" });
   let typing;
@@ -146,6 +149,17 @@ export async function show(main, { parts, signal, go }) {
     const chosen = timeline.camera;
     fill(place, el("option", { value: "" }, t("All cameras")), cameras.map((each) => el("option", { value: each.id }, each.name)));
     place.value = cameras.some((each) => each.id === chosen) ? chosen : "";
+    offerZones();
+    if (timeline.zone !== zone.value) timeline.begin({ zone: zone.value }); // there is no such zone any longer
+  }
+
+  /** The zones of the chosen camera, or of all. */
+  function offerZones() {
+    const names = new Set(cameras.filter((each) => !(alone ?? place.value) || each.id === (alone ?? place.value)).flatMap((each) => each.zones));
+    const chosen = zone.value;
+    fill(zone, el("option", { value: "" }, t("All zones")), [...names].map((each) => el("option", { value: each }, each)));
+    zone.value = names.has(chosen) ? chosen : "";
+    zone.hidden = !names.size;
   }
 
   rename();
@@ -161,7 +175,7 @@ export async function show(main, { parts, signal, go }) {
         "section", { class: "live-timeline card", "aria-label": t("Timeline") },
         el("div", { class: "timeline-head" }, el("div", { class: "spread" }, el("h2", null, t("Visits")), timeline.pulse,
             button(t("Presence"), () => showPresence(), { icon: "people", class: "little" })),
-          el("div", { class: "timeline-filters" }, el("div", { class: "with-icon" }, icon("search"), person), !alone && place, days, table, known)),
+          el("div", { class: "timeline-filters" }, el("div", { class: "with-icon" }, icon("search"), person), !alone && place, zone, days, table, known)),
         timeline.node,
       ),
     ),

@@ -2,9 +2,9 @@
 
 import { button, confirm, el, empty, fill, icon, toast, toggle } from "./dom.js";
 import { api, explain } from "./api.js";
-import { n, t } from "./i18n.js";
+import { listed, n, t } from "./i18n.js";
 import { editRule } from "./rule-form.js";
-import { NOTICE, ruleWords } from "./rule-words.js";
+import { NOTICE, ruleWords, zoneParts } from "./rule-words.js";
 import { moment, when } from "./times.js";
 
 export const title = t("Rules");
@@ -12,7 +12,7 @@ export const title = t("Rules");
 const EVERY = 5000;
 
 export async function show(main, { signal }) {
-  const known = { cameras: new Map(), groups: [], canNotify: true, broker: null };
+  const known = { cameras: new Map(), zones: new Map(), groups: [], canNotify: true, broker: null };
   const list = el("ul", { class: "rules" });
   const nothing = el("div");
   const rows = new Map(); // id -> {text, fresh}
@@ -29,8 +29,8 @@ export async function show(main, { signal }) {
   );
 
   async function load() {
-    const [found, listed, { groups }] = await Promise.all([api("/rules", { signal }), api("/cameras", { signal }), api("/groups", { signal })]);
-    Object.assign(known, { cameras: new Map(listed.cameras.map((each) => [each.id, each.name])), groups, canNotify: found.can_notify, broker: found.broker });
+    const [found, held, { groups }] = await Promise.all([api("/rules", { signal }), api("/cameras", { signal }), api("/groups", { signal })]);
+    Object.assign(known, { cameras: new Map(held.cameras.map((each) => [each.id, each.name])), zones: new Map(held.cameras.map((each) => [each.id, each.zones])), groups, canNotify: found.can_notify, broker: found.broker });
     add.hidden = found.off !== null || found.rules.length === 0;
     draw(found);
   }
@@ -79,7 +79,11 @@ export async function show(main, { signal }) {
         n(counts.delivered, "{count} message sent", "{count} messages sent"), counts.held_back > 0 && n(counts.held_back, "{count} held back", "{count} held back"),
         counts.dropped > 0 && n(counts.dropped, "{count} given up", "{count} given up"), rule.last_sent && t("last {time}", { time: when(moment(rule.last_sent)) }),
       ].filter(Boolean).join(" · "));
-      trouble.textContent = rule.enabled && rule.problem ? t("This rule does not work: {reason}.", { reason: rule.problem }) : "";
+      const lost = rule.lost_zones.map(zoneParts).map(([camera, zone]) => t("{camera}: {zone}", { camera: known.cameras.get(camera) ?? camera, zone }));
+      fill(trouble, [
+        rule.enabled && rule.problem && t("This rule does not work: {reason}.", { reason: rule.problem }),
+        lost.length > 0 && t("No longer there: {zones}. Nothing is reported from such zones.", { zones: listed(lost) }),
+      ].filter(Boolean).join(" "));
     };
     return { node, tell };
   }

@@ -17,7 +17,7 @@ from recognizer.events.event_log import EventLog
 from recognizer.photos import images
 
 from ..brokers import MOSQUITTO, Broker, Listener
-from ..test_webhooks import Receiver
+from ..receivers import Receiver
 from .homes import PICTURE
 from .serving import Server, code
 from .stages import Stage
@@ -109,8 +109,13 @@ def test_pages(served):
         f"{first},2026-11-21T10:00:00.000Z,appeared,door,Zoë,,,0.4,1e-06,,",
     ]
     assert server.get("/events", headers={"Accept": "text/csv"}).content.startswith(b"id,time")
+    there = log.append([event() | {"zones": ["Path", "Front porch"]}, event("entered") | {"zones": ["Gate"]}]) - 1
+    assert ids(zone="front  PORCH") == [there - first] and ids(zone="gate", kind="entered") == [there + 1 - first]
+    assert ids(zone="porch") == []
+    rows = server.get("/events", params={"format": "csv", "zone": "Path"}).content.decode().split("\r\n")
+    assert len(rows) == 3 and rows[1].endswith(",Path; Front porch")
     page = server.get("/events", headers={"Accept": "application/json"}).json()
-    assert page["last"] == first + 4 and page["first"] == 1
+    assert page["last"] == there + 1 and page["first"] == 1
     assert server.get(f"/events/{first}").json() == event() | {"id": first}
 
 

@@ -236,6 +236,9 @@ def test_a_visit_says_in_which_zones_it_was(visit, server, stage, faces):
         page.locator(".visit", has_text="Barack Obama").first.get_by_text("Door · Entrance").wait_for()
         newest = server.get("/events?format=json&kind=appeared&limit=1").json()["events"][-1]
         assert newest["zones"] == ["Entrance"]
+        page.get_by_label("Filter by zone").select_option("Entrance")
+        page.locator(".visit", has_text="Barack Obama").get_by_text("Door · Entrance").wait_for()
+        page.wait_for_function("document.querySelectorAll('.visit').length === 1")
     finally:
         stage.hold(None)
         server.request("PUT", "/cameras/door/settings", json={})

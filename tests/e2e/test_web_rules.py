@@ -7,7 +7,7 @@ import json
 import pytest
 
 from ..brokers import MISSING, MOSQUITTO, Broker, Listener
-from ..test_webhooks import Receiver
+from ..receivers import Receiver
 from .browsing import PHONE, Visit
 from .serving import Server, code
 
@@ -113,6 +113,36 @@ def test_a_rule_is_made_read_back_tested_paused_changed_and_removed(visit, serve
     assert server.get("/rules").json()["rules"] == []
 
 
+def test_a_rule_for_a_zone_follows_its_name_and_says_when_it_is_gone(visit, server):
+    def zones(**names: float) -> None:
+        said = [{"name": name, "points": [[0, top], [1, top], [1, 1]]} for name, top in names.items()]
+        assert server.request("PUT", "/cameras/default/settings", json={"zones": said}).status_code == 200
+
+    zones(Porch=0.1, Path=0.5)
+    page = visit.open("#/rules")
+    page.get_by_role("button", name="Add a rule").click()
+    page.get_by_label("Camera: Porch").check()
+    page.get_by_label("Then", exact=True).select_option("Publish an MQTT message")
+    page.get_by_label("Topic").fill("home/porch")
+    page.get_by_role("button", name="Add", exact=True).click()
+    row = page.locator(".rule")
+    row.get_by_text("comes to Camera (only in Porch)").wait_for()
+    assert server.get("/rules").json()["rules"][0]["zones"] == ["default/Porch"]
+    zones(Steps=0.1, Path=0.5)  # the same area with another name
+    row.get_by_text("comes to Camera (only in Steps)").wait_for()
+    zones(Path=0.5)
+    row.get_by_text("No longer there: Camera: Steps.").wait_for()
+    row.get_by_text("none of its zones exists any longer").wait_for()
+    row.get_by_role("button", name="Edit").click()
+    assert page.get_by_label("Steps (no longer there)").is_checked()
+    page.get_by_label("Camera: Path").check()
+    page.get_by_role("button", name="Save").click()
+    row.get_by_text("comes to Camera (only in Path and Steps)").wait_for()
+    assert server.get("/rules").json()["rules"][0]["problem"] is None
+    refused = server.post("/rules", json={"zones": ["default/attic"], "action": "mqtt", "topic": "a", "payload": "b"})
+    assert code(refused) == "invalid_parameter" and "it has Path" in refused.json()["error"]["message"]
+
+
 def test_a_switch_is_made_with_the_keyboard_alone(visit, server, broker):
     listener = Listener(broker, "home/#")
     page = visit.open("#/rules")
@@ -135,12 +165,20 @@ def test_a_switch_is_made_with_the_keyboard_alone(visit, server, broker):
     page.keyboard.press("Tab")
     page.keyboard.press("Control+a")
     page.keyboard.type("30")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")  # the broker keeps it
+    page.get_by_label("Minutes after which it is no longer sent").fill("2.5")
+    page.get_by_text("The broker keeps the last message for clients that connect later.").wait_for()
     page.keyboard.press("Enter")
     page.get_by_text("“ON” is published to home/light/set, and “OFF” after 30 s").first.wait_for()
     page.get_by_role("button", name="Test").focus()
     page.keyboard.press("Enter")
     page.get_by_text("The test was carried out").wait_for()
     server.wait_for(lambda: listener.of("home/light/set") == [b"ON", b"OFF"])
+    made = server.get("/rules").json()["rules"][0]
+    assert (made["retain"], made["late_minutes"]) == (True, 2.5) and page.get_by_text(
+        "Not more than 2.5 minutes late."
+    ).is_visible()
     listener.close()
 
 
@@ -160,9 +198,25 @@ def test_the_view_and_the_form_fit_and_axe_finds_no_barrier(chromium, server, si
         assert visit.overflow() <= 0 and visit.barriers() == [] and "hidden-topic" not in page.content()
         page.locator("dialog .button.primary").click()
         page.locator("dialog").wait_for(state="detached")
-    stored = server.get("/rules").json()["rules"][0]
-    # who wrote no text gets messages in the language of the page
-    assert ("عند" if language == "ar" else "ist bei") in stored["message"] and stored["days"] == ["mon", "sun"]
+        page.locator(".view-head .button.primary, .empty .button.primary").first.click()
+        page.locator("#rule-url").fill("ntfy://hidden-topic")
+        page.locator("dialog .button.primary").click()
+        page.locator("dialog").wait_for(state="detached")
+    old, new = server.get("/rules").json()["rules"]
+    # who wrote no text gets messages in the language of the page in which the rule was made
+    assert (old["language"], new["language"], new["message"]) == ("en", language, None) and old["days"] == ["mon", "sun"]
+
+
+def test_how_late_a_message_may_be_follows_what_the_rule_does(visit):
+    page = visit.open("#/rules")
+    page.get_by_role("button", name="Add a rule").click()
+    late = page.get_by_label("Minutes after which it is no longer sent")
+    assert late.input_value() == "1440"
+    page.get_by_label("Then", exact=True).select_option("Publish an MQTT message")
+    assert late.input_value() == "1"
+    late.fill("3")
+    page.get_by_label("Then", exact=True).select_option("Send a notification")
+    assert late.input_value() == "3" and page.get_by_label("Language of the message").input_value() == "en"
 
 
 def test_rules_over_http_refuse_what_is_wrong_and_show_no_secret(server, receiver):

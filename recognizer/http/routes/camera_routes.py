@@ -9,21 +9,25 @@ from recognizer.http import replies
 from recognizer.http.forwarding import forwarded
 from recognizer.http.hug_adapter import Router, areas, fraction, ids, number, over, periods, switch, text
 from recognizer.http.site import Site
-from recognizer.video.camera_settings import parse_settings, plain_settings
+from recognizer.video.camera_settings import parse_settings, plain_settings, renamed_zones
 from recognizer.video.output import mjpeg, wall
 from recognizer.video.output.mjpeg import view_key
 from recognizer.video.sources.cameras import DEFAULT as DEFAULT_CAMERA
+from recognizer.video.sources.cameras import CameraEntry
 
 
 def add_routes(route: Router, site: Site) -> None:
     """Add these routes to the API."""
+
+    def shown(entry: CameraEntry) -> dict:
+        return replies.camera(entry, site.service.video.settings_of(entry.id).zone_names())
 
     @route.get("/cameras")
     def list_cameras():
         """Every camera and its state."""
         listed = site.service.video.cameras
         removed = [{"id": id_, "name": name} for id_, name in listed.removed().items()]
-        return {"cameras": [replies.camera(entry) for entry in listed.all()], "removed": removed}
+        return {"cameras": [shown(entry) for entry in listed.all()], "removed": removed}
 
     @route.post("/cameras")
     def add_camera(response, source: text, name: text = None, always: switch = False, group: text = None):
@@ -32,12 +36,12 @@ def add_routes(route: Router, site: Site) -> None:
         entry = site.service.video.cameras.add(source, name, always, named)
         site.service.audit.append("camera_add", camera=entry.id)
         response.status = falcon.HTTP_201
-        return replies.camera(entry)
+        return shown(entry)
 
     @route.get("/cameras/{camera}")
     def get_camera(camera: text):
         """One camera and its state."""
-        return replies.camera(site.service.video.cameras.get(camera))
+        return shown(site.service.video.cameras.get(camera))
 
     @route.patch("/cameras/{camera}")
     def update_camera(camera: text, name: text = None, source: text = None, always: switch = None, group: text = None):
@@ -47,7 +51,7 @@ def add_routes(route: Router, site: Site) -> None:
         named = None if group is None else site.service.groups.get(group).name
         entry = site.service.video.cameras.change(camera, name=name, source=source, always=always, group=named)
         site.service.audit.append("camera_change", camera=entry.id)
-        return replies.camera(entry)
+        return shown(entry)
 
     @route.delete("/cameras/{camera}")
     def delete_camera(camera: text):
@@ -60,7 +64,7 @@ def add_routes(route: Router, site: Site) -> None:
     def get_camera_settings(camera: text):
         """A camera's zones, masks and schedule, and its own limits."""
         entry = site.service.video.cameras.get(camera)
-        return plain_settings(site.service.video.settings_of(entry.id))
+        return plain_settings(site.service.video.current_settings(entry.id))
 
     @route.put("/cameras/{camera}/settings")
     def replace_camera_settings(
@@ -77,8 +81,10 @@ def add_routes(route: Router, site: Site) -> None:
         entry = site.service.video.cameras.get(camera)
         said = {"zones": zones, "masks": masks, "schedule": schedule, "events": events, "min_face": min_face}
         settings = parse_settings({**said, "stranger_rate": stranger_rate, "unknown_quality": unknown_quality})
+        before = site.service.video.current_settings(entry.id)
         site.service.video.configure(entry.id, settings)
         site.service.audit.append("camera_settings", camera=entry.id)
+        site.service.rules.zones_changed(entry.id, renamed_zones(before, settings))
         return plain_settings(settings)
 
     @route.get("/wall", examples="cameras=default,door&width=480")

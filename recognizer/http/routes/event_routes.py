@@ -28,11 +28,12 @@ def add_routes(route: Router, site: Site) -> None:
         kind: text = None,
         since: text = None,
         until: text = None,
+        zone: text = None,
         format: events_format_type = None,
     ):
         """Who appeared and left at the cameras: live as Server-Sent Events, or past events with `format=json` or `csv`."""
         begin, end = day_or_time(since, "since"), day_or_time(until, "until", end=True)
-        wanted = sse.selection(camera, subject, kind, begin, end)
+        wanted = sse.selection(camera, subject, kind, begin, end, zone)
         held = site.service.events.hub
         chosen = events_format(request, format)
         if chosen == "csv":

@@ -6,6 +6,7 @@ from typing import Any
 import falcon
 import hug
 
+from recognizer.core.catalogues import LANGUAGES
 from recognizer.core.errors import InvalidParameter
 from recognizer.http.hug_adapter import Router, fraction, ids, number, switch, text
 from recognizer.http.site import Site
@@ -16,10 +17,11 @@ kind_type = hug.types.one_of(rule_model.KINDS)
 who_type = hug.types.one_of(rule_model.WHO)
 certainty_type = hug.types.one_of(rule_model.CERTAINTIES)
 action_type = hug.types.one_of(rule_model.ACTIONS)
+language_type = hug.types.one_of(LANGUAGES)
 
 #: What a text is taken away by; an empty text does as well.
 _NONE = ("", "none")
-#: What stands for every camera, and for every day.
+#: What stands for every camera, for the whole picture, and for every day.
 _ALL = ["all"]
 _REMOVABLE = ("start", "end", "timezone", "message", "off_payload")
 
@@ -30,7 +32,7 @@ def add_routes(route: Router, site: Site) -> None:
     @route.get("/rules")
     def list_rules():
         """What happens when people come or go at the cameras, and what can be done on this server."""
-        broker = None if not site.settings.mqtt_url else site.service.rules.actions().broker
+        broker = site.service.rules.actions().broker if site.service.rules.off is None else None
         return {
             "rules": [each.as_json() for each in site.service.rules.all()],
             "notice": NOTICE,
@@ -47,6 +49,7 @@ def add_routes(route: Router, site: Site) -> None:
         people: ids = None,
         group: text = None,
         cameras: ids = None,
+        zones: ids = None,
         days: ids = None,
         start: text = None,
         end: text = None,
@@ -58,6 +61,7 @@ def add_routes(route: Router, site: Site) -> None:
         action: action_type = None,
         url: text = None,
         message: text = None,
+        language: language_type = None,
         picture: switch = None,
         topic: text = None,
         payload: text = None,
@@ -81,6 +85,7 @@ def add_routes(route: Router, site: Site) -> None:
         people: ids = None,
         group: text = None,
         cameras: ids = None,
+        zones: ids = None,
         days: ids = None,
         start: text = None,
         end: text = None,
@@ -92,6 +97,7 @@ def add_routes(route: Router, site: Site) -> None:
         action: action_type = None,
         url: text = None,
         message: text = None,
+        language: language_type = None,
         picture: switch = None,
         topic: text = None,
         payload: text = None,
@@ -100,7 +106,7 @@ def add_routes(route: Router, site: Site) -> None:
         off_seconds: fraction = None,
         enabled: switch = None,
     ):
-        """Change a rule; what is not given stays. `none` removes a text, `all` stands for every camera or day."""
+        """Change a rule; what is not given stays. `none` removes a text, `all` stands for every camera, zone or day."""
         given = _given(locals())
         if not given:
             raise InvalidParameter("expected what is to be changed")
@@ -126,7 +132,7 @@ def _given(arguments: dict[str, Any]) -> dict[str, Any]:
     for name in _REMOVABLE:
         if given.get(name) in _NONE:
             given[name] = None
-    for name in ("cameras", "days"):
+    for name in ("cameras", "zones", "days"):
         if name in given and not given[name]:  # an empty list must not mean everything
             raise InvalidParameter(f"{name}: expected some, or all")
         if given.get(name) == _ALL:
