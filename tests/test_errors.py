@@ -49,6 +49,7 @@ STATUSES = {
         "ArchiveGroupNotFound",
         "JobNotFound",
         "RuleNotFound",
+        "ReceiverNotFound",
     },
     405: {"MethodNotAllowed"},
     409: {
@@ -65,7 +66,6 @@ STATUSES = {
         "TooManyCameras",
         "TooManyJobs",
         "TooManyRules",
-        "RulesOff",
         "ActionOff",
         "InUse",
         "NotEmpty",

@@ -60,7 +60,8 @@
     │   ├── FolderNotFound          no such folder is in the archive
     │   ├── ArchiveGroupNotFound    no group of the archive has that id
     │   ├── JobNotFound             no job has that id, or it was deleted
-    │   └── RuleNotFound            no rule has that id, or it was deleted
+    │   ├── RuleNotFound            no rule has that id, or it was deleted
+    │   └── ReceiverNotFound        no webhook has that id, or it was removed
     ├── Conflict                    conflicts with the current state
     │   ├── NameTaken               the name, or a similar one, is in use
     │   │   └── GroupTaken          a group has the name, or a similar one
@@ -76,7 +77,6 @@
     │   ├── TooManyCameras          the maximum number of cameras is reached
     │   ├── TooManyJobs             the maximum number of jobs, or of bytes that wait, is reached
     │   ├── TooManyRules            the maximum number of rules is reached
-    │   ├── RulesOff                rules cannot be kept, because nodes share a database
     │   └── ActionOff               what a rule does needs a setting or a package that is missing
     ├── ActionFailed                what a rule does failed: the receiver was not reached, or refused
     ├── CameraUnavailable           the camera delivers no picture now
@@ -487,6 +487,12 @@ class RuleNotFound(NotFound):
     code = "rule_not_found"
 
 
+class ReceiverNotFound(NotFound):
+    """No webhook has that id, or it was removed."""
+
+    code = "receiver_not_found"
+
+
 class Conflict(RecognizerError):
     """The request conflicts with the current state."""
 
@@ -575,12 +581,6 @@ class TooManyRules(Conflict):
     """The maximum number of rules is reached."""
 
     code = "too_many_rules"
-
-
-class RulesOff(Conflict):
-    """Rules cannot be kept: nodes share a database, and each has events of its own."""
-
-    code = "rules_off"
 
 
 class ActionOff(Conflict):

@@ -192,13 +192,16 @@ class Engine:
         if not len(faces):
             return []
         near, scaled = self.aligned(image, faces)
-        return [
-            replace(quality.measure(near.pixels, face), size=original.box.size)
-            for face, original in zip(scaled, faces, strict=True)
-        ]
+        return _measured(near, scaled, faces, [None] * len(faces))
 
     def judged(
-        self, image: images.Image, faces: Faces, described: Described, qualities: Sequence[Quality], *, again: bool = True
+        self,
+        image: images.Image,
+        faces: Faces,
+        described: Described,
+        qualities: Sequence[Quality] | None = None,
+        *,
+        again: bool = True,
     ) -> JudgedFaces:
         """Whether each face can be compared with others.
 
@@ -209,8 +212,8 @@ class Engine:
             Found in `image`.
         described : Described
             What `described_all` made of them.
-        qualities : sequence of Quality
-            What `qualities` made of them.
+        qualities : sequence of Quality, optional
+            What `qualities` made of them, if the caller has that. Measured here, they cost less.
         again : bool
             Whether a face in doubt is looked for on turned copies, and described again where it is found there: one that is not
             comparable, or of a kind on which strangers are alike `remarks.MOST_FACTOR` times as often as on plain photos.
@@ -219,9 +222,12 @@ class Engine:
             return JudgedFaces(faces, described.vectors, (), ())
         near, scaled = self.aligned(image, faces)
         judge_of = judge(faces.scheme, self.embedder.name)
+        aligned = [quality.align(near.pixels, face) for face in scaled]
+        if qualities is None:
+            qualities = _measured(near, scaled, faces, aligned)
         verdicts = [
-            judge_of.judge(near.pixels, face, evidence, found)
-            for face, evidence, found in zip(scaled, described.each(), qualities, strict=True)
+            judge_of.judge(near.pixels, face, evidence, found, chip)
+            for face, evidence, found, chip in zip(scaled, described.each(), qualities, aligned, strict=True)
         ]
         points = None
         if described.points is not None and faces.scheme != "dlib5":  # else they may be those of a smaller copy
@@ -244,7 +250,7 @@ class Engine:
         one = Faces(np.array([tuple(found.box)]), np.array([found.score]), found.landmarks[None], found.scheme)
         one = one.scaled(near.width / width, near.height / height)
         described = self.described_all([(image, one)])[0]
-        again = self.judged(image, one, described, self.qualities(image, one), again=False)
+        again = self.judged(image, one, described, again=False)
         verdict = again.verdicts[0]
         return judged.replaced(which, again) if verdict.comparable and verdict.doubt < judged.verdicts[which].doubt else judged
 
@@ -258,6 +264,14 @@ class Engine:
         height, width = near.pixels.shape[:2]
         points = landmarks_68(near.pixels, scaled) * np.array([image.width / width, image.height / height], np.float32)
         return points.astype(np.float32, copy=False)
+
+
+def _measured(near: images.Image, scaled: Faces, faces: Faces, aligned: Sequence[quality.AlignedFace | None]) -> list[Quality]:
+    """The qualities of `scaled`, faces in pixels of `near`, with the sizes that they have in the original photo."""
+    return [
+        replace(quality.measure(near.pixels, face, chip), size=original.box.size)
+        for face, original, chip in zip(scaled, faces, aligned, strict=True)
+    ]
 
 
 def _of_size(faces: Faces, least: int) -> Faces:

@@ -281,7 +281,7 @@ class Recognition:
                 (yield _Question(image, faces, clock)) if len(faces) else self._engine.described_all([(image, faces)])[0]
             )
             clock.lap("embed")
-            judged = self._engine.judged(image, faces, described, self._engine.qualities(image, faces))
+            judged = self._engine.judged(image, faces, described)
             faces, qualities, verdicts, vectors = judged.faces, judged.qualities, judged.verdicts, judged.vectors
             clock.lap("quality")
             matches = self._matcher.match(judged.vectors, asked.top_k, asked.threshold, verdicts)
@@ -363,7 +363,7 @@ class Recognition:
         face = faces.select([largest(faces)])
         described = self._engine.described_all([(image, face)])[0]
         clock.lap("embed")
-        judged = self._engine.judged(image, face, described, self._engine.qualities(image, face))
+        judged = self._engine.judged(image, face, described)
         clock.lap("quality")
         return _inside(judged.faces[0], image), judged.vectors[0], judged.verdicts[0]
 

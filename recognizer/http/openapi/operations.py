@@ -18,7 +18,6 @@ from recognizer.core.errors import (
     CameraFixed,
     CameraNotFound,
     CameraUnavailable,
-    Conflict,
     EventNotFound,
     EventsOff,
     FaceError,
@@ -45,9 +44,9 @@ from recognizer.core.errors import (
     NothingToUndo,
     PhotoNotFound,
     PictureNotFound,
+    ReceiverNotFound,
     RecognizerError,
     RuleNotFound,
-    RulesOff,
     SealBroken,
     SettingFixed,
     SightingsOff,
@@ -133,7 +132,7 @@ _CAMERA: Errors = (InvalidSource, AddressRefused, NameTaken, GroupNotFound, TooM
 _STRANGER: Errors = (StrangerNotFound, StrangersOff, StorageError)
 
 #: What adding or changing a rule may be refused with.
-_RULE: Errors = (InvalidUrl, SubjectNotFound, GroupNotFound, CameraNotFound, EventsOff, ActionOff, RulesOff, StorageError)
+_RULE: Errors = (InvalidUrl, SubjectNotFound, GroupNotFound, CameraNotFound, EventsOff, ActionOff, StorageError)
 
 #: What a decision about a group of the archive may be refused with.
 _ARCHIVE_GROUP: Errors = (ArchiveGroupNotFound, StorageError, BodyTooLarge)
@@ -178,7 +177,7 @@ OPERATIONS: dict[str, Operation] = {
     "PATCH /people/{person}": Operation(
         "People",
         _json("Person"),
-        (SubjectNotFound, PhotoNotFound, GroupNotFound, InvalidName, NameTaken, Conflict, StorageError, BodyTooLarge),
+        (SubjectNotFound, PhotoNotFound, GroupNotFound, InvalidName, NameTaken, StorageError, BodyTooLarge),
     ),
     "DELETE /people/{person}": Operation(
         "People", _json("DeletedPerson"), (SubjectNotFound, GroupNotFound, BinOff, StorageError)
@@ -231,7 +230,7 @@ OPERATIONS: dict[str, Operation] = {
     "DELETE /cameras/{camera}": Operation("Cameras", _json("DeletedCamera"), (CameraNotFound, CameraFixed, StorageError)),
     "GET /cameras/{camera}/settings": Operation("Cameras", _json("CameraSettings"), (CameraNotFound, StorageError)),
     "PUT /cameras/{camera}/settings": Operation(
-        "Cameras", _json("CameraSettings"), (CameraNotFound, Conflict, StorageError, BodyTooLarge), bodiless=True
+        "Cameras", _json("CameraSettings"), (CameraNotFound, StorageError, BodyTooLarge), bodiless=True
     ),
     "GET /wall": Operation(
         "Cameras", {200: {"multipart/mixed": "Stream"}}, (CameraNotFound, CameraElsewhere, AttributesOff, Busy)
@@ -275,6 +274,18 @@ OPERATIONS: dict[str, Operation] = {
         "Rules",
         _json("TestedRule"),
         (RuleNotFound, ActionOff, ActionFailed, InvalidUrl, StorageError, BodyTooLarge),
+        bodiless=True,
+    ),
+    "GET /receivers": Operation("Receivers", _json("Receivers"), (StorageError, KeyMissing)),
+    "PATCH /receivers": Operation(
+        "Receivers",
+        _json("Receivers"),
+        (SettingFixed, InvalidUrl, AddressRefused, StorageError, KeyMissing, BodyTooLarge),
+    ),
+    "POST /receivers/{receiver}/test": Operation(
+        "Receivers",
+        _json("TestedReceiver"),
+        (ReceiverNotFound, ActionOff, ActionFailed, StorageError, BodyTooLarge),
         bodiless=True,
     ),
     "POST /events/search": Operation(
@@ -531,12 +542,26 @@ PARAMETERS: dict[str, tuple[str, object]] = {
         "Text of a notification, with the places {who}, {camera} and {time}; none for the default.",
         "{who} is at {camera}",
     ),
+    "POST /rules language": ("Language of the default message.", "en"),
+    "PATCH /rules/{rule} language": ("Language of the default message.", "en"),
     "topic": ("Topic of an MQTT message.", "home/light/set"),
     "payload": ("The MQTT message.", "ON"),
     "retain": ("Whether the broker retains the message.", False),
     "off_payload": ("What is published off_seconds later; none for nothing.", "OFF"),
     "off_seconds": ("After how many seconds off_payload is published; 0 for never.", 30),
     "enabled": ("Whether the rule is followed.", True),
+    "receiver": ("Id of a webhook, or mqtt.", "mqtt"),
+    "PATCH /receivers webhooks": (
+        "URLs that events are posted to, all of them, or ids of webhooks that stay.",
+        ["https://example.org/hook"],
+    ),
+    "PATCH /receivers webhook_secret": ("Secret that signs webhooks; none for no signature.", "whsec_bXktc2VjcmV0"),
+    "PATCH /receivers webhook_events": ("Kinds of events that webhooks get; all for every kind.", ["appeared", "left"]),
+    "PATCH /receivers mqtt_url": ("URL of the MQTT broker; none for no broker.", "mqtt://user@192.168.1.2:1883"),
+    "PATCH /receivers mqtt_password": ("Password of the broker; none for none.", "secret"),
+    "PATCH /receivers mqtt_prefix": ("First levels of all MQTT topics.", "recognizer"),
+    "PATCH /receivers mqtt_discovery": ("Home Assistant's discovery prefix; none for no discovery.", "homeassistant"),
+    "PATCH /receivers mqtt_double_take": ("Whether Double Take's topics are published as well.", False),
     "POST /rules kind": ("What happens: somebody comes, or leaves.", "comes"),
     "PATCH /rules/{rule} kind": ("What happens: somebody comes, or leaves.", "comes"),
     "POST /rules who": (
