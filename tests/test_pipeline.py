@@ -22,7 +22,7 @@ from recognizer.events.appearances import Appearances
 from recognizer.video.camera_settings import PLAIN, parse_settings
 from recognizer.video.output.watching import watch
 from recognizer.video.tracking import pipeline as pipeline_module
-from recognizer.video.tracking.pipeline import DESCRIBED_AT_ONCE, PERMANENT, Pipeline, Wants
+from recognizer.video.tracking.pipeline import DESCRIBED_AT_ONCE, PERMANENT, Pipeline, Thoroughness, Wants
 from recognizer.video.tracking.workers import Workers, sensible
 
 from . import simulated
@@ -46,8 +46,9 @@ def run(camera, vision, *, threads: int = 1, **options) -> list:
             pipeline = Pipeline(camera, vision, executor=simulated.Threads(threads), clock=clock, **options)
             await pipeline.run(found.append)
             return found
+        options.setdefault("thoroughness", Thoroughness(complete=True))
         with ThreadPoolExecutor(threads) as executor:
-            await Pipeline(camera, vision, executor=executor, complete=True, **options).run(found.append)
+            await Pipeline(camera, vision, executor=executor, **options).run(found.append)
         return found
 
     return simulated.run(collect()) if camera.paced else asyncio.run(collect())
@@ -114,7 +115,7 @@ def test_a_better_picture_is_described_soon():
 
 def test_in_between_faces_are_carried_on():
     vision = Vision([Actor(ADA, lambda number: (40 + 4 * number, 90, 60))], {"ada": ADA})
-    results = run(Camera(40), vision, detect_every=4)
+    results = run(Camera(40), vision, thoroughness=Thoroughness(4, complete=True))
     assert vision.calls["detect"] == 10
     assert [result.faces[0].detected for result in results[3:11]] == [True, False, False, False] * 2
     for result in results[20:]:
@@ -211,7 +212,7 @@ def test_only_what_is_wanted_is_done(wants):
 
 def test_landmarks_move_with_a_carried_face():
     vision = Vision([Actor(ADA, lambda n: (40 + 4 * n, 90, 60))])
-    results = run(Camera(30), vision, detect_every=3, wants=lambda: Wants(landmarks_68=True))
+    results = run(Camera(30), vision, thoroughness=Thoroughness(3, complete=True), wants=lambda: Wants(landmarks_68=True))
     assert len(results) == 30
     for result in results[15:]:
         face = result.faces[0]
@@ -453,7 +454,13 @@ def test_the_loop_is_never_blocked(complete):
     async def together() -> None:
         with ThreadPoolExecutor(2) as executor:
             pipelines = [
-                Pipeline(camera, vision, executor=executor, complete=complete, wants=lambda: Wants(True, True))
+                Pipeline(
+                    camera,
+                    vision,
+                    executor=executor,
+                    thoroughness=Thoroughness(complete=complete),
+                    wants=lambda: Wants(True, True),
+                )
                 for camera in (Camera(10_000, rate=100), Camera(10_000, rate=100))
             ]
             await asyncio.gather(*map(follow, pipelines))
@@ -519,7 +526,7 @@ def test_without_objects_the_faces_go_on(caplog, monkeypatch):
     assert len(results) == 40 and names(results[-1]) == [(1, "ada")]
     assert vision.calls["objects"] == 1
     with pytest.raises(ModelMissing):
-        run(Camera(40), vision, wants=lambda: Wants(objects=True), strict=True)
+        run(Camera(40), vision, wants=lambda: Wants(objects=True), thoroughness=Thoroughness(complete=True, strict=True))
 
 
 def test_who_stops_iterating_leaves_nothing_behind():
