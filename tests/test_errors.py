@@ -49,6 +49,7 @@ STATUSES = {
         "ArchiveGroupNotFound",
         "JobNotFound",
         "RuleNotFound",
+        "SubscriptionNotFound",
     },
     405: {"MethodNotAllowed"},
     409: {
@@ -65,6 +66,7 @@ STATUSES = {
         "TooManyCameras",
         "TooManyJobs",
         "TooManyRules",
+        "TooManySubscriptions",
         "RulesOff",
         "ActionOff",
         "InUse",

@@ -133,7 +133,7 @@ def write(
                 step("events")
                 _events(copy, places.events)
                 _strangers(copy, places.strangers)
-                for name in ("cameras.json", "camera-settings.json", "settings.json", "rules.json"):
+                for name in ("cameras.json", "camera-settings.json", "settings.json", "rules.json", "push.json"):
                     _file(copy, STATE + name, places.state / name)
                 with audit.exclusive():
                     _audit(copy, places.audit)

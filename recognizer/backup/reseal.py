@@ -34,6 +34,8 @@ from recognizer.enrolment.folder import CONSENT, PHOTO
 from recognizer.events import event_sealing
 from recognizer.events.visit_file import VISITS_FILE, VisitFile
 from recognizer.jobs.job_file import JOBS_FILE, JobFile
+from recognizer.rules.push_file import PURPOSE as PUSH_PURPOSE
+from recognizer.rules.push_file import PUSH_FILE
 from recognizer.rules.rule_file import PURPOSE as RULES_PURPOSE
 from recognizer.rules.rule_file import RULES_FILE
 from recognizer.strangers import stranger_files
@@ -192,6 +194,7 @@ def check(places: Places, vault: Vault | None) -> None:
         "audit/names.json",
         "strangers",
         RULES_FILE,
+        PUSH_FILE,
         UNFINISHED,
         GROUPS,
     )
@@ -336,8 +339,9 @@ def reseal(places: Places, old: Vault | None, new: Vault | None, step: Callable[
         _reseal_file(word, "event erasure", old, new, wanted)
     if places.signing.exists():
         _reseal_file(places.signing, SIGNING_PURPOSE, old, new, wanted)
-    if (places.state / RULES_FILE).exists():
-        _reseal_file(places.state / RULES_FILE, RULES_PURPOSE, old, new, wanted)
+    for name, purpose in ((RULES_FILE, RULES_PURPOSE), (PUSH_FILE, PUSH_PURPOSE)):
+        if (places.state / name).exists():
+            _reseal_file(places.state / name, purpose, old, new, wanted)
     step("unfinished changes")
     for folder in places.unfinished_folders():
         for file, purpose in unfinished.sealable(folder):

@@ -41,6 +41,7 @@ _REPLACED = (
     "camera-settings.json",
     "settings.json",
     "rules.json",
+    "push.json",
     "strangers",
     "events",
     "audit",
@@ -50,7 +51,7 @@ _REPLACED = (
 )
 _JOURNALS = ("-wal", "-shm", "-journal")
 #: Files that only their owner may read.
-_PRIVATE = ("access.sqlite", "cameras.json", "rules.json", "audit/names.json")
+_PRIVATE = ("access.sqlite", "cameras.json", "rules.json", "push.json", "audit/names.json")
 
 Step = Callable[[str], None]
 

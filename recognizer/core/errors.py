@@ -60,7 +60,8 @@
     │   ├── FolderNotFound          no such folder is in the archive
     │   ├── ArchiveGroupNotFound    no group of the archive has that id
     │   ├── JobNotFound             no job has that id, or it was deleted
-    │   └── RuleNotFound            no rule has that id, or it was deleted
+    │   ├── RuleNotFound            no rule has that id, or it was deleted
+    │   └── SubscriptionNotFound    no subscribed browser has that id, or it was removed
     ├── Conflict                    conflicts with the current state
     │   ├── NameTaken               the name, or a similar one, is in use
     │   │   └── GroupTaken          a group has the name, or a similar one
@@ -76,6 +77,7 @@
     │   ├── TooManyCameras          the maximum number of cameras is reached
     │   ├── TooManyJobs             the maximum number of jobs, or of bytes that wait, is reached
     │   ├── TooManyRules            the maximum number of rules is reached
+    │   ├── TooManySubscriptions    the maximum number of browsers that get notifications is reached
     │   ├── RulesOff                rules cannot be kept, because nodes share a database
     │   └── ActionOff               what a rule does needs a setting or a package that is missing
     ├── ActionFailed                what a rule does failed: the receiver was not reached, or refused
@@ -487,6 +489,12 @@ class RuleNotFound(NotFound):
     code = "rule_not_found"
 
 
+class SubscriptionNotFound(NotFound):
+    """No browser that gets notifications has that id, or it was removed."""
+
+    code = "subscription_not_found"
+
+
 class Conflict(RecognizerError):
     """The request conflicts with the current state."""
 
@@ -575,6 +583,12 @@ class TooManyRules(Conflict):
     """The maximum number of rules is reached."""
 
     code = "too_many_rules"
+
+
+class TooManySubscriptions(Conflict):
+    """The maximum number of browsers that get notifications is reached."""
+
+    code = "too_many_subscriptions"
 
 
 class RulesOff(Conflict):

@@ -1,4 +1,4 @@
-"""What rules do: a notification by Apprise, a webhook, or a message to the MQTT broker, done once."""
+"""What rules do: a notification by Apprise or in browsers, a webhook, or a message to the MQTT broker, done once."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ from recognizer.events.mqtt_broker import Broker
 from recognizer.events.webhooks import signature
 from recognizer.fetching.fetcher import Fetcher
 from recognizer.rules.apprise_process import REFUSED
+from recognizer.rules.push_sender import PushMessage, PushSender
 from recognizer.rules.rule_model import Rule
 
 NOTIFY_MISSING = "notifications need the package Apprise: pip install 'recognizer[notify]'"
 BROKER_MISSING = "there is no MQTT broker: RECOGNIZER_MQTT_URL is not set"
+PUSH_MISSING = "notifications in browsers are not available here"
 _TITLE = "Recognizer"
 #: What the process of a notification runs: with this one's path, wherever it is started.
 _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from recognizer.rules import apprise_process as a; a.main()"
@@ -47,6 +49,8 @@ class RuleActions:
         First levels of the topics that this server publishes itself.
     camera_name : callable
         The name of a camera, by its id.
+    push : PushSender, optional
+        Sends to browsers.
     """
 
     def __init__(
@@ -57,7 +61,9 @@ class RuleActions:
         broker: Broker | None = None,
         reserved: Sequence[str] = (),
         camera_name: Callable[[str], str] = str,
+        push: PushSender | None = None,
     ):
+        self._push = push
         self._fetcher, self._allow, self._key, self.broker = fetcher, tuple(allow), key, broker
         self._reserved, self._camera_name = tuple(reserved), camera_name
 
@@ -73,6 +79,9 @@ class RuleActions:
         if rule.action == "notify":
             if not can_notify():
                 raise ActionOff(NOTIFY_MISSING)
+        elif rule.action == "push":
+            if self._push is None:
+                raise ActionOff(PUSH_MISSING)
         elif rule.action == "webhook":
             self._fetcher.check(rule.url or "")
         else:
@@ -102,6 +111,11 @@ class RuleActions:
         if rule.action == "notify":
             text = rule.notification(event, self._camera_name(event["camera"]))
             notify(rule.url or "", f"{_TITLE}: test" if test else _TITLE, text, picture if rule.picture else None, self._allow)
+        elif rule.action == "push":
+            text = rule.notification(event, self._camera_name(event["camera"]))
+            number = secrets.token_hex(4) if test else event["id"]
+            assert self._push is not None  # `check` says so
+            self._push.send(PushMessage(f"{_TITLE}: test" if test else _TITLE, text, f"rule-{rule.id}-{number}"))
         elif rule.action == "webhook":
             self._post(rule, event, test)
         else:

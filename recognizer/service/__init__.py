@@ -87,6 +87,7 @@ from recognizer.service.matcher import Matcher
 from recognizer.service.node_work import NodeWork
 from recognizer.service.object_finder import ObjectFinder
 from recognizer.service.other_servers import OtherServers
+from recognizer.service.push_service import KeptPush
 from recognizer.service.recognition import Recognition
 from recognizer.service.rule_service import KeptRules
 from recognizer.service.shared_groups import SharedGroups
@@ -238,11 +239,14 @@ class Service:
             JobTools(lambda: self.groups, self.attribute_finder, pool, fetcher, self.others.learn),
             audit,
         )
+        #: The browsers that get notifications.
+        self.push = KeptPush(state, settings.webhook_allow, settings.fetch_timeout, audit, self.vault, self.is_shared)
+        self.strangers.heard = self.push.tell_of_stranger
         #: What happens when people come or go at the cameras.
         self.rules = KeptRules(
             state,
             self.events,
-            lambda: rule_actions(settings, self._camera_names),
+            lambda: rule_actions(settings, self._camera_names, None if self.is_shared else self.push.sender),
             self._camera_names,
             lambda: self.groups,
             audit,
@@ -604,6 +608,7 @@ class Service:
         self.jobs.close()
         self.video.end_live()
         self.rules.close()
+        self.push.close()
         self.events.close()  # after the cameras: their people leave now
         self.strangers.close()
         self.visits.close()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from recognizer.events.event_log import EventLog
     from recognizer.events.frigate import FrigateApi
     from recognizer.events.mqtt_broker import Broker
+    from recognizer.rules.push_sender import PushSender
     from recognizer.rules.rule_actions import RuleActions
 
 log = logging.getLogger("recognizer.events")
@@ -79,7 +80,7 @@ def deliver(
     hub.deliver_to([*sinks, *_queues(settings, hub.log)])
 
 
-def rule_actions(settings: Settings, camera_names: Callable[[], dict[str, str]]) -> RuleActions:
+def rule_actions(settings: Settings, camera_names: Callable[[], dict[str, str]], push: PushSender | None = None) -> RuleActions:
     """What does what rules say, by these settings.
 
     Raises
@@ -99,6 +100,7 @@ def rule_actions(settings: Settings, camera_names: Callable[[], dict[str, str]])
         _broker(settings) if settings.mqtt_url else None,
         reserved,
         lambda camera: camera_names().get(camera, camera),
+        push,
     )
 
 

@@ -279,15 +279,16 @@ class KeptRules:
         """
         rule = self.file.get(id_)
         subject = {"people": "".join(rule.names()[:1]), "group": f"{rule.prefix}Somebody", "known": "Somebody"}.get(rule.who)
-        event = {
+        camera = next(iter(rule.cameras or self._camera_names()), "default")
+        event: dict[str, Any] = {
             "id": 0,
             "kind": "left" if rule.kind == "leaves" else "unknown" if subject is None else "appeared",
-            "camera": next(iter(rule.cameras or self._camera_names()), "default"),
+            "camera": camera,
             "time": iso_time(),
             "subject": subject,
             "thumbnail": None,
         }
-        if zones := rule.zones_at(event["camera"]):
+        if zones := rule.zones_at(camera):
             event["zones"] = list(zones[:1])
         self._audit.append("rule_test", rule=id_, does=rule.action)
         self.actions().do(rule, event, None, test=True)

@@ -70,6 +70,8 @@ STORED_FILES = (
     StoredFiles("events/*.sent", "recognizer.rules.rule_delivery"),
     StoredFiles("rules.json", "recognizer.rules.rule_file", RulesHolding.label),
     StoredFiles("rules.json.lock*", "recognizer.core.fair_lock"),
+    StoredFiles("push.json", "recognizer.rules.push_file"),
+    StoredFiles("push.json.lock*", "recognizer.core.fair_lock"),
     StoredFiles("events/mqtt-announced.json", "recognizer.events.mqtt_announced"),
     StoredFiles("events/*.lock", "recognizer.events.event_log"),
     StoredFiles("strangers/*.json", "recognizer.strangers.stranger_files", StrangersHolding.label),

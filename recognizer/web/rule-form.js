@@ -16,11 +16,11 @@ const WHO = [
   ["people", t("Certain people")], ["group", t("Everybody of a group")], ["known", t("Anybody with a name")], ["unknown", t("Somebody unknown")], ["anybody", t("Anybody")],
 ];
 const SURE = [["likely", t("Anybody who gets a name")], ["sure", t("Only if the name is sure")]];
-const ACTIONS = [["notify", t("Send a notification")], ["webhook", t("Call a webhook")], ["mqtt", t("Publish an MQTT message")]];
+const ACTIONS = [["notify", t("Send a notification")], ["push", t("Notify browsers")], ["webhook", t("Call a webhook")], ["mqtt", t("Publish an MQTT message")]];
 /** Field of the API -> the element that a message about it belongs to. */
 const ABOUT = { people: "people", group: "group", start: "start", end: "end", url: "url", message: "message", topic: "topic", payload: "payload", off_payload: "off", off_seconds: "seconds", apart_minutes: "apart", most_per_hour: "most" };
 
-/** Makes a rule, or changes `rule`. `known`: {cameras, zones, groups, canNotify, broker}. Resolves with the rule as stored, or undefined. */
+/** Makes a rule, or changes `rule`. `known`: {cameras, zones, groups, canNotify, browsers, broker}. Resolves with the rule as stored, or undefined. */
 export function editRule(rule, known) {
   const now = { ...NEW, ...rule };
   const id = (name) => `rule-${name}`;
@@ -31,6 +31,7 @@ export function editRule(rule, known) {
     take();
     for (const [name, node] of Object.entries(parts)) if (node) node.hidden = !SHOWN[name](now);
     showZones();
+    for (const node of parts.notify.querySelectorAll("[data-only]")) node.hidden = node.dataset.only !== now.action;
     hint.hidden = !(missing.textContent = lack());
     fill(words, ruleWords({ ...now, url: now.url || rule?.url }, known.cameras).map((each) => el("p", null, each)));
   };
@@ -87,7 +88,7 @@ export function editRule(rule, known) {
   const days = ticks(t("Days"), t("None chosen: every day."), DAYS.map((day) => [day, dayName(day)]), now.days);
   const missing = el("span");
   const hint = el("p", { class: "notice warn" }, icon("warning"), missing);
-  const lack = () => (now.action === "notify" && !known.canNotify ? t("The server lacks the package Apprise, which sends notifications: docs/rules.md.") : now.action === "mqtt" && !known.broker ? t("The server has no MQTT broker: RECOGNIZER_MQTT_URL.") : "");
+  const lack = () => (now.action === "push" && !known.browsers ? t("No browser gets notifications yet: switch on “Notify this browser” below the rules.") : now.action === "notify" && !known.canNotify ? t("The server lacks the package Apprise, which sends notifications: docs/rules.md.") : now.action === "mqtt" && !known.broker ? t("The server has no MQTT broker: RECOGNIZER_MQTT_URL.") : "");
   const keep = rule?.url && el("p", { class: "muted small" }, t("Leave empty to keep the current address."));
   const example = el("code", null, EXAMPLES[0]);
 
@@ -98,9 +99,10 @@ export function editRule(rule, known) {
     sure: choice("sure", t("How sure"), SURE, now.sure),
     url: text("url", t("Address"), "", { type: "url", placeholder: rule?.url ?? "", autocomplete: "off" }, keep),
     notify: el("div", { class: "stack" },
-      el("p", { class: "muted small" }, mixed("As Apprise writes it, such as {example}: phones, e-mail and a hundred other services. Whoever knows a public topic can read it.", { example })),
+      el("p", { class: "muted small", data: { only: "push" } }, t("Every browser shows it in which “Notify this browser” is on, also on a locked screen. It has a name only if you write {who} below.", { who: "{who}" })),
+      el("p", { class: "muted small", data: { only: "notify" } }, mixed("As Apprise writes it, such as {example}: phones, e-mail and a hundred other services. Whoever knows a public topic can read it.", { example })),
       text("message", t("Message"), now.message, { maxlength: "500", placeholder: usualMessage(now) }, el("p", { class: "muted small" }, t("{who}, {camera} and {time} are filled in."))),
-      toggle(t("With the picture of the face"), now.picture, (on) => ((now.picture = on), draw()))),
+      el("div", { data: { only: "notify" } }, toggle(t("With the picture of the face"), now.picture, (on) => ((now.picture = on), draw())))),
     webhook: el("p", { class: "muted small" }, t("It gets the event as JSON.")),
     mqtt: el("div", { class: "stack" },
       text("topic", t("Topic"), now.topic, { placeholder: EXAMPLES[1] }), text("payload", t("What is published"), now.payload),
@@ -108,7 +110,7 @@ export function editRule(rule, known) {
   };
   const SHOWN = {
     group: (it) => ["people", "group"].includes(it.who), people: (it) => it.who === "people", sure: (it) => it.who !== "unknown",
-    url: (it) => it.action !== "mqtt", notify: (it) => it.action === "notify", webhook: (it) => it.action === "webhook", mqtt: (it) => it.action === "mqtt",
+    url: (it) => hasAddress(it), notify: (it) => ["notify", "push"].includes(it.action), webhook: (it) => it.action === "webhook", mqtt: (it) => it.action === "mqtt",
   };
 
   /** Zones of a camera that is not chosen are not offered. */
@@ -140,6 +142,7 @@ export function editRule(rule, known) {
     if (whom === "people" || whom === "group") given.group = group;
     if (whom === "people") given.people = people;
     if (action === "mqtt") return { ...given, topic: now.topic, payload: now.payload, off_payload: now.off_payload ?? "none", off_seconds: now.off_seconds };
+    if (action === "push") return { ...given, message: now.message ?? (language === "en" ? "none" : usualMessage(now)) };
     if (now.url) given.url = now.url;
     if (action === "notify") Object.assign(given, { picture: now.picture, message: now.message ?? (language === "en" ? "none" : usualMessage(now)) });
     return given;
@@ -158,7 +161,7 @@ export function editRule(rule, known) {
       else problem.scrollIntoView({ block: "nearest" });
     };
     if (now.who === "people" && !now.people.length) return refuse("people", t("Enter a name."));
-    if (now.action !== "mqtt" && !now.url && !(rule?.url && rule.action === now.action)) return refuse("url", t("Enter an address."));
+    if (hasAddress(now) && !now.url && !(rule?.url && rule.action === now.action)) return refuse("url", t("Enter an address."));
     if (now.action === "mqtt" && !now.topic) return refuse("topic", t("Enter a topic."));
     save.disabled = true;
     try {
@@ -193,6 +196,8 @@ export function editRule(rule, known) {
     { wide: true },
   );
 }
+
+const hasAddress = ({ action }) => ["notify", "webhook"].includes(action);
 
 /** Boxes for the zones of all cameras, and for those of the rule that are no longer there. */
 function zoneTicks(ticks, now, known) {

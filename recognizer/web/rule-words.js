@@ -40,6 +40,7 @@ function whom({ who, people, group }) {
 
 function whatHappens(rule) {
   const address = rule.url || "…";
+  if (rule.action === "push") return t("the subscribed browsers are notified");
   if (rule.action === "webhook") return t("{address} is called", { address });
   if (rule.action === "notify") return rule.picture ? t("a notification with a picture goes to {address}", { address }) : t("a notification goes to {address}", { address });
   const values = { payload: rule.payload || "…", topic: rule.topic || "…", off: rule.off_payload ?? "", seconds: rule.off_seconds };
@@ -47,8 +48,9 @@ function whatHappens(rule) {
 }
 
 /** The text of a notification in the language of the page, for whoever did not write one. */
-export function usualMessage({ kind, who }) {
+export function usualMessage({ kind, who, action }) {
   if (who === "unknown") return kind === "leaves" ? t("Somebody unknown left {camera} ({time})") : t("Somebody unknown is at {camera} ({time})");
+  if (action === "push") return kind === "leaves" ? t("Somebody left {camera} ({time})") : t("Somebody is at {camera} ({time})");
   return kind === "leaves" ? t("{who} left {camera} ({time})") : t("{who} is at {camera} ({time})");
 }
 
