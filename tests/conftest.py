@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,13 @@ import pytest
 from recognizer.core import audit
 from recognizer.core.errors import ModelMissing
 from recognizer.core.settings import Settings
+from recognizer.events.event_log import EventLog
 from recognizer.weights import manifest
 
 from . import clusters, enrolling, fuzz, markers, signals
 from . import photos as real_photos
 from .certificates import authority  # noqa: F401, a fixture
+from .receivers import Receiver
 
 
 def pytest_addoption(parser):
@@ -77,6 +80,22 @@ def cluster(tmp_path_factory, request):
 def database_url(cluster) -> str:
     """The URL of a new, empty database with the tables."""
     return cluster.make_database()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """An HTTP server that takes webhooks, and answers as the test says."""
+    made = Receiver()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def log(tmp_path) -> Iterator[EventLog]:
+    """An empty log of events."""
+    made = EventLog(tmp_path / "events")
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

@@ -358,6 +358,10 @@ def test_progress_has_a_rate_and_the_time_that_is_left():
     now[0] = 50.0
     report("photos", 100, 100)
     assert [(e["done"], e["per_second"], e["seconds_left"]) for e in shown] == [(0, None, None), (10, 2.0, 45), (100, 2.0, 0)]
+    report("again", 0, 2, 0.0)
+    now[0] = 60.0
+    report("again", 0, 2, 0.25)  # within a video
+    assert [(e["share"], e["seconds_left"]) for e in shown] == [(None, None), (None, 45), (None, 0), (0.0, None), (0.25, 70)]
 
 
 # -- who is not whom ---------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import pytest
 from recognizer.core.errors import InvalidParameter, PoorPhoto
 from recognizer.core.settings import PREFIX, Settings
 from recognizer.engines import make_engine
+from recognizer.engines.dlib import native
 from recognizer.evaluation import degrade
 from recognizer.evaluation.degradations import DEGRADATIONS, degradations
 from recognizer.galleries.thresholds import Curve
@@ -116,6 +117,21 @@ def test_a_photo_upside_down_whose_face_passes_for_an_upright_one(engine, photos
     _, upright, _ = seen(engine, pixels, (width / 2, height / 3))
     face, vector, verdict = seen(engine, np.ascontiguousarray(pixels[::-1, ::-1]), (width / 2, height * 2 / 3))
     assert verdict.remarks[0] == "upside_down" and np.linalg.norm(vector - upright) < 0.7 * engine.info.calibration.threshold
+
+
+@pytest.mark.parametrize("degrees", [0, 180])
+def test_landmarks_of_the_embedding_are_those_that_would_be_found_anew(engine, photos, degrees):
+    """In whole pixels of the decoded photo, also of one that is decoded at a reduced scale, and of a face that was described on
+    a turned copy: attributes are aligned by them."""
+    pixels = np.ascontiguousarray(np.rot90(images.decode(photos["obama2.jpg"].read_bytes()).pixels, degrees // 90))
+    large = np.ascontiguousarray(pixels.repeat(3, axis=0).repeat(3, axis=1))
+    image = images.decode(images.encode_jpeg(large), long_side=engine.decode_size)
+    faces, image = engine.find_with_image(image)
+    judged = engine.judged(image, faces, engine.described_all([(image, faces)])[0], engine.qualities(image, faces))
+    near, scaled = engine.aligned(image, judged.faces)
+    assert near.scale_x < 1 and judged.verdicts[0].comparable
+    anew = native.points_array(native.shapes(near.pixels, scaled))
+    assert np.array_equal(judged.points_on(near), anew)
 
 
 # -- the product ----------------------------------------------------------------------------------------------------

@@ -709,6 +709,51 @@ def test_systemd_would_take_the_service(tmp_path):
     assert done.returncode == 0 and UNIT.name not in done.stderr, done.stderr
 
 
+# -- Ansible -----------------------------------------------------------------------------------------------------------
+
+ROLE = DEPLOY / "ansible" / "roles" / "recognizer"
+HOWTO = ROOT / "docs" / "howto" / "ansible.md"
+
+
+def test_every_variable_of_the_role_is_documented_and_used():
+    (defaults,) = load(ROLE / "defaults" / "main.yml")
+    documented = re.findall(r"^\| `(\w+)` \|", HOWTO.read_text("utf-8"), re.M)
+    assert sorted(documented) == sorted(defaults)
+    texts = "\n".join(path.read_text("utf-8") for folder in ("tasks", "templates") for path in (ROLE / folder).iterdir())
+    assert not [name for name in defaults if not re.search(rf"\b{name}\b", texts)]
+
+
+def test_the_role_installs_what_the_unit_starts():
+    unit_text, tasks = UNIT.read_text("utf-8"), {path.stem: load(path)[0] for path in (ROLE / "tasks").glob("*.yml")}
+    (copied,) = (each["ansible.builtin.copy"] for each in tasks["service"] if "role_path" in str(each))
+    assert (ROLE / copied["src"].removeprefix("{{ role_path }}/")).resolve() == UNIT
+    (pip, _) = (each["ansible.builtin.pip"] for each in tasks["program"] if "ansible.builtin.pip" in each)
+    assert f"ExecStart={pip['virtualenv']}/bin/recognizer" in unit_text
+    (folders,) = (each for each in tasks["program"] if each["name"] == "Folders of the server")
+    # systemd would change what is otherwise there
+    assert folders["loop"] == ["/var/lib/recognizer", "/var/cache/recognizer"]
+    found = unit()
+    assert found["StateDirectoryMode"] == found["CacheDirectoryMode"] == [folders["ansible.builtin.file"]["mode"]]
+    (settings,) = (each for each in tasks["settings"] if "ansible.builtin.template" in each)
+    assert found["EnvironmentFile"] == [f"-{settings['ansible.builtin.template']['dest']}"]
+    (_, tables) = (each for each in tasks["tables"])
+    assert tables["environment"].count("RECOGNIZER_STATE_DIR") == 1
+    assert f"Environment=RECOGNIZER_STATE_DIR={re.findall(r'/var/lib/[a-z/]+', tables['environment'])[0]}\n" in unit_text
+
+
+def test_changed_parts_restart_the_service():
+    (handlers,) = load(ROLE / "handlers" / "main.yml")
+    names = {each["name"] for each in handlers}
+    for path in (ROLE / "tasks").glob("*.yml"):
+        for task in load(path)[0]:
+            assert task.get("notify") in {None, *names}, task["name"]
+            writes = str(task.get("ansible.builtin.template", task.get("ansible.builtin.copy", "")))
+            if any(place in writes for place in ("/etc/recognizer", "/etc/systemd")):
+                assert task.get("notify") == "Restart the server", task["name"]
+            if "recognizer_secrets" in str(task.get("loop")):
+                assert task["no_log"] is True
+
+
 # -- Prometheus and Grafana ------------------------------------------------------------------------------------------
 
 

@@ -166,7 +166,7 @@ DAMAGE = {
     "not a database": lambda data: b"garbage " * 5000,
     "header only": lambda data: data[:100],
     "cut in half": lambda data: data[: len(data) // 2],
-    "cut by a page": lambda data: data[:-4096],
+    "cut by a page": lambda data: data[:-8192],
     "first page zeroed": lambda data: bytes(4096) + data[4096:],
     "schema damaged": lambda data: data[:100] + b"\xff" * 3000 + data[3100:],
     "a later version": other_version,

@@ -50,6 +50,7 @@ STATUSES = {
         "JobNotFound",
         "RuleNotFound",
         "SubscriptionNotFound",
+        "ReceiverNotFound",
     },
     405: {"MethodNotAllowed"},
     409: {

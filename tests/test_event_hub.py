@@ -355,6 +355,26 @@ def test_what_another_process_asks_for_reaches_who_is_at_a_camera(make, tmp_path
     assert b"Ada" not in b"".join(path.read_bytes() for path in (tmp_path / "events").glob("*") if path.is_file())
 
 
+def test_another_process_waits_for_the_next_tick_only(tmp_path):
+    """It holds the lock of every change meanwhile: all who change people, at all servers, wait as well."""
+    from recognizer.events.event_log import EventLog
+
+    now = [100.0]
+    events = Events(tmp_path / "events", QUICK, clock=lambda: now[0])
+    other = EventLog(tmp_path / "events")
+    try:
+        events.log.append([{"id": 0, "kind": "left", "camera": "door", "time": "", "subject": "Ada"}])
+        for camera in ("door", "yard"):  # the second is noted after the first look for requests
+            events.state(Camera(camera), State("live"))
+            wait_for(lambda camera=camera: camera in events.camera_states())
+        other.erase("Ada")
+        now[0] += 0.25
+        wait_for(lambda: other.verify("Ada") == 0)
+    finally:
+        other.close()
+        events.close()
+
+
 def test_a_request_that_was_left_while_nobody_wrote_comes_before_the_left(make, tmp_path):
     events = make()
     put(events, "camera_live")

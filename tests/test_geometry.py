@@ -122,6 +122,18 @@ def test_similarity_finds_the_turn_that_was_made(source, scale, angle, dx, dy):
     assert np.allclose(geometry.similarity(source, target), made, atol=1e-6 * (1 + scale))
 
 
+@given(st.lists(st.tuples(finite, finite), min_size=5, max_size=5), st.sampled_from(sorted(geometry.REFERENCE_POINTS)))
+def test_a_roll_is_the_direction_of_the_similarity_from_an_upright_face(landmarks, scheme):
+    landmarks = np.array(landmarks, float)
+    if not np.ptp(landmarks, axis=0).any():
+        assert geometry.roll(landmarks, scheme) == 0
+        return
+    real, imaginary = geometry.similarity(geometry.REFERENCE_POINTS[scheme], landmarks)[:, 0]
+    assume(np.hypot(real, imaginary) > 1e-6)
+    apart = geometry.roll(landmarks, scheme) - np.degrees(np.arctan2(imaginary, real))
+    assert (apart + 180) % 360 - 180 == pytest.approx(0, abs=1e-6)
+
+
 def test_similarity_agrees_with_opencv():
     rng = np.random.default_rng(3)
     for _ in range(50):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import sys
 import threading
 import time
 from contextlib import closing
@@ -408,6 +410,25 @@ def test_jobs_take_no_more_than_their_share_and_let_requests_go_first(service, m
     wait_for(lambda: at_once == [1])
     let.set()
     assert ended(service, job).failed == 4 and most == [1]
+
+
+@pytest.mark.slow
+def test_photos_of_jobs_take_no_worker_of_requests_and_leave_them_the_processor(service, faces, monkeypatch):
+    engine, seen = service.engine, []
+    whole = type(engine).find_with_image
+
+    def noted(self, *args, **kwargs):
+        seen.append((threading.current_thread().name, service.pool.inside, os.getpriority(os.PRIO_PROCESS, 0)))
+        return whole(self, *args, **kwargs)
+
+    monkeypatch.setattr(type(engine), "find_with_image", noted)
+    service.jobs.start()
+    for operation, subject in (("recognize", None), ("enroll", "Ada")):
+        job = service.jobs.add(operation, [JobPhoto({"upload": 0}, faces["obama"], subject)])
+        assert ended(service, job).done == 1
+    assert len(seen) == 2 and all(name.startswith("jobs-") and inside == 0 for name, inside, _ in seen)
+    if sys.platform == "linux":
+        assert all(niceness > os.getpriority(os.PRIO_PROCESS, os.getpid()) for _, _, niceness in seen)
 
 
 @pytest.mark.slow

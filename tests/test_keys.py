@@ -200,6 +200,26 @@ def test_a_damaged_file_locks_everybody_out_and_says_so(keys, file):
     assert wait_for(lambda: not failure(keys.check, text))
 
 
+def test_no_wrong_byte_makes_a_file_without_keys(file):
+    """What a page says about itself: with another count of its rows, the table would be empty, and everybody let in."""
+    keys = Keys(AccessFile(file))
+    keys.add("a", "read")
+    whole, size = file.read_bytes(), 4096
+    damaged = 0
+    for page in range(0, len(whole), size):
+        begin = page + (100 if page == 0 else 0)  # after the file's own header
+        for place in range(begin, begin + 12):
+            for value in {0, 1, 255} - {whole[place]}:
+                file.write_bytes(whole[:place] + bytes([value]) + whole[place + 1 :])
+                try:
+                    assert Keys(AccessFile(file)).required(), (place, value)
+                except StorageError:
+                    damaged += 1
+                    with pytest.raises(StorageError):
+                        AccessFile(file).revoke_key("nobody", 1.0)  # nor is anything written into it
+    assert damaged > 20
+
+
 @pytest.mark.parametrize("begun", [False, True])
 def test_a_file_of_nothing_opens_nothing(file, begun):
     """It is never made empty: its keys were lost."""

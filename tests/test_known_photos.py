@@ -6,15 +6,18 @@ import os
 import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from recognizer.core.vault import Vault
-from recognizer.enrolment import folder_sync
-from recognizer.enrolment.cache import Encoding, FileStamp, photo_id
+from recognizer.enrolment import folder_sync, known_photos
+from recognizer.enrolment.cache import Encoding, EncodingsCache, FileStamp, photo_id
 from recognizer.enrolment.entries import Entry
+from recognizer.enrolment.known_photos import photo_of
+from recognizer.enrolment.photo_uses import PhotoUses
 
 from .enrolling import Home
 
@@ -216,3 +219,82 @@ def test_the_folder_of_somebody_erased_is_not_in_the_cache(stopped):
     enrolment.rename("Person 07", "Somebody")
     gone = {f"Person {number:02d}" for number in (5, 6, 7)}
     assert enrolment.cache.folders().keys() == {f"Person {number:02d}" for number in range(PEOPLE)} - gone
+
+
+def test_of_names_that_some_systems_cannot_tell_apart_a_start_uses_the_first(stopped):
+    """Also if that one came while no server ran: the other one, whose folder did not change, is trusted no longer."""
+    stopped.home.put("PERSON 01/1.jpg", b"no photo")
+    enrolment, _ = trusting(stopped.home)
+    assert enrolment.names() == started(stopped.home).names() and "Person 01" not in enrolment.gallery.subjects()
+    assert {(each.path, each.code) for each in enrolment.problems()} >= {("Person 01", "name_taken")}
+
+
+def test_rows_that_lack_something_are_left_out_of_what_is_read_at_once(filled):
+    cache, engine = filled.home.enrolment().cache, filled.home.engine.info
+    odd = replace(filled.encodings[0], score=None)
+    cache.put([odd])
+    photos, _ = filled.home.known.scan()
+    known = known_photos.read(cache, engine.id, engine.dim, photos)
+    assert known.paths == [path for path, *_ in filled.files[1:]]
+    assert [photo_of(each) for each in known.packed] == [photo for *_, photo in filled.files[1:]]
+    assert all(np.array_equal(row, each.vector) for row, each in zip(known.vectors, filled.encodings[1:], strict=True))
+
+
+def test_files_with_one_photo_are_all_read(filled):
+    """Ten people with the same file, and one whose photo has an id that no photo gets."""
+    cache, info = filled.home.enrolment().cache, filled.home.engine.info
+    paths = [f"Person {number:02d}/same.jpg" for number in range(10)]
+    stamp, photo = FileStamp(1, 2, 3), filled.files[0][2]
+    unusual = replace(filled.encodings[1], photo="unusual")
+    cache.put([unusual])
+    cache.remember_files([(path, stamp, photo) for path in paths] + [("Person 11/odd.jpg", stamp, "unusual")])
+    subjects = {f"Person {number:02d}": f"Person {number:02d}" for number in range(PEOPLE)}
+    known = known_photos.in_folders(cache, info.id, info.dim, subjects)
+    assert sorted(known.paths) == sorted([path for path, *_ in filled.files] + paths)
+    rows = [known.paths.index(path) for path in paths]
+    assert {known.vectors[row].tobytes() for row in rows} == {filled.encodings[0].vector.tobytes()}
+    assert {photo_of(known.packed[row]) for row in rows} == {photo} and next(known.files()).stamp != stamp
+
+
+def test_uses_of_photos():
+    uses, ids = PhotoUses(), [f"{number:032x}" for number in (1, 2, 2, 255 << 64, 256)]
+    uses.load(bytes.fromhex(each) for each in ids)
+    uses.add(ids[0])
+    uses.add("unusual")
+    assert [uses[each] for each in (*ids, "unusual", f"{3:032x}")] == [2, 2, 2, 1, 1, 1, 0]
+    uses.load([bytes.fromhex(ids[0])])
+    for each in (ids[1], ids[1], ids[0], "unusual"):
+        uses.remove(each)
+    assert [uses[each] for each in (*ids, "unusual")] == [2, 0, 0, 1, 1, 0]
+
+
+def test_files_in_a_folder_are_counted_also_where_a_subject_has_two(filled):
+    table = started(filled.home)._table
+    with table.lock:
+        [entry] = [each for each in table.entries("Person 01") if each.path.endswith("/0.jpg")]
+        assert table.count_in("Person 01") == EACH
+        table.record(replace(entry, path="Person  01/0.jpg"))
+        assert (table.count_in("Person 01"), table.count_in("Person  01"), table.count_in("Nobody")) == (EACH, 1, 0)
+        table.forget(entry.path)
+        assert (table.count_in("Person 01"), table.count_in("Person  01")) == (EACH - 1, 1)
+
+
+def test_a_new_cache_has_a_page_for_each_template_and_an_older_one_goes_on(tmp_path):
+    vector = np.arange(256, dtype=np.float32)
+    encodings = [
+        Encoding(f"{i:032x}", "engine", "only", vector, None, None, (1.0, 2.0, 3.0, 4.0), 0.5, 6, 7) for i in range(400)
+    ]
+    sizes = {}
+    for name, page in (("new", None), ("older", 4096)):
+        file = tmp_path / name
+        with closing(sqlite3.connect(file)) as connection, connection:
+            if page is not None:
+                connection.execute(f"PRAGMA page_size = {page}")
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA user_version = 0")
+        cache = EncodingsCache(file)
+        cache.put(encodings)
+        assert list(cache.encodings("engine").values()) == encodings
+        cache.close()
+        sizes[name] = file.stat().st_size
+    assert sizes["new"] < sizes["older"] / 2

@@ -6,13 +6,14 @@ import re
 
 import pytest
 
+from recognizer.core.catalogues import LANGUAGES, MESSAGES
 from recognizer.http.pages import FOLDER
 
 from .texts import Text, calls_without_literal, catalogues, modules, texts, untranslated
 
 MODULES = modules()
 CATALOGUES = catalogues()
-TEXTS = {text.key: text for code in MODULES.values() for text in texts(code)}
+TEXTS = {text: Text(text) for text in MESSAGES} | {text.key: text for code in MODULES.values() for text in texts(code)}
 #: The plural forms of whole numbers (CLDR). French, Spanish and Portuguese have one more for millions, which may be missing.
 FORMS = {
     "de": {"one", "other"},
@@ -34,7 +35,7 @@ def form(language: str, key: str) -> tuple[str, str | None]:
 
 def test_the_page_the_catalogues_and_this_test_agree_on_the_languages():
     offered = re.search(r'data-languages="([\w ]+)"', (FOLDER / "index.html").read_text("utf-8"))[1].split()
-    assert set(offered) == {"en", *CATALOGUES}
+    assert set(offered) == {"en", *CATALOGUES} == set(LANGUAGES)
     named = re.search(r"LANGUAGES = \{(.*?)\}", (FOLDER / "i18n.js").read_text("utf-8"), re.DOTALL)[1]
     assert set(offered) <= set(re.findall(r"(\w+): ", named)) <= {"en", *FORMS}
 

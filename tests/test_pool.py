@@ -10,6 +10,7 @@ import pytest
 
 from recognizer.core.errors import Busy
 from recognizer.core.pool import MAX_BATCH, Pool
+from recognizer.core.priorities import giving_way
 
 from .streams import wait_for
 
@@ -210,3 +211,25 @@ def test_who_waits_when_the_pool_closes_or_comes_later_is_turned_away():
         with pytest.raises(Busy, match="shutting down"):
             ask()
     assert pool.inside == 0
+
+
+def test_work_that_gives_way_takes_no_place():
+    pool, together = Pool(1, 0), Doubling()
+    gate = Gate(pool)
+    try:
+        with pytest.raises(Busy):
+            pool.run_batched(asks(1), together)
+        with giving_way():
+            here = threading.current_thread().name
+            assert pool.run_inference(lambda: (threading.current_thread().name, pool.inside)) == ((here, 1), 0.0)
+            assert pool.run_batched(asks(4), together) == ((8, "", here), 0.0)
+            with pytest.raises(ZeroDivisionError):
+                pool.run_inference(lambda: 1 / 0)
+        with pytest.raises(Busy):
+            pool.run_batched(asks(1), together)
+    finally:
+        gate.open()
+        pool.close()
+    with giving_way(), pytest.raises(Busy, match="shutting down"):
+        pool.run_inference(lambda: None)
+    assert pool.refused == 2

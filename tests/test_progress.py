@@ -69,6 +69,18 @@ def test_a_download_of_unknown_size_counts_megabytes(total):
     assert lines(stream) == ["fetching sface: 0.0 MB", "fetching sface: 10.0 MB", "fetching sface: 20.0 MB"]
 
 
+def test_one_long_video_gets_a_line_after_each_part_too():
+    stream = io.StringIO()
+    with Progress("reading photos", stream) as progress:
+        for percent in (0, 4, 19, 60, 100):
+            progress.photos_at_rate(1, 2, 0.5, 2.0, share=percent / 100)
+        progress.photos_at_rate(2, 2, 0.5, 0.0)
+    first, second, third, last = lines(stream)
+    assert first.startswith("reading photos: 1 of 2 and 0 % of the next, 0.5 per second") and first.endswith("(50 %)")
+    assert "and 60 %" in second and second.endswith("(80 %)")
+    assert "and 100 %" in third and last == "reading photos: 2 of 2 (100 %)"
+
+
 def test_the_standard_error_is_the_default(capsys):
     with Progress() as progress:
         progress.photos(1, 1)

@@ -35,7 +35,7 @@ from .certificates import authority  # noqa: F401, a fixture
 from .push_services import Browser, PushService
 from .streams import wait_for
 from .test_erasures import service  # noqa: F401, a fixture
-from .test_rules import event, follow, log, settings  # noqa: F401, fixtures
+from .test_rules import event, follow, settings  # noqa: F401, fixtures
 
 HELLO = PushMessage("Recognizer", "Somebody is at the door", "rule-1-7")
 #: The example of RFC 8291, section 5.
@@ -214,6 +214,8 @@ def test_a_rule_tells_browsers_and_names_nobody_unless_its_message_does(pushes, 
     actions = RuleActions(Fetcher(), (), camera_name={"door": "Front door"}.get, push=sender)
     rule = make_rule("01", {"action": "push", "timezone": "UTC", "apart_minutes": 0.0, "picture": True, "url": "ntfy://x"})
     assert (rule.url, rule.picture, rule.late_minutes) == (None, False, 60.0)
+    german = changed_rule(rule, {"language": "de"})
+    assert german.notification(event(1, "Ada"), "Tür").startswith("Jemand ist bei Tür (")
     assert rule.sentence({}).startswith("When anybody comes to any camera, notify the subscribed browsers;")
     followed = follow(rule, actions)
     pushes.answers = {browser.path: [500]}
@@ -226,7 +228,7 @@ def test_a_rule_tells_browsers_and_names_nobody_unless_its_message_does(pushes, 
     quiet, named, test = (browser.read(body) for _, body in pushes.of(browser.path))
     assert quiet["body"].startswith("Somebody is at Front door (") and quiet["tag"] == "rule-01-1"
     assert named["body"] == "Ada is back" and followed.counts["retried"] == 1
-    assert test["title"] == "Recognizer: test" and test["body"].startswith("Somebody unknown is at Front door")
+    assert test["title"] == "Recognizer: only a test" and test["body"].startswith("Somebody unknown is at Front door")
     with pytest.raises(ActionOff):
         RuleActions(Fetcher(), ()).check(rule)
 

@@ -7,13 +7,13 @@ import json
 import stat
 import time
 import zipfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from recognizer.backup import reseal
+from recognizer.core.catalogues import LANGUAGES, MESSAGES, translated
 from recognizer.core.errors import (
     ActionFailed,
     ActionOff,
@@ -44,9 +44,9 @@ from recognizer.service.rule_service import KeptRules
 from recognizer.video.camera_settings import PLAIN, CameraSettings, parse_settings, renamed_zones
 
 from .brokers import MISSING, MOSQUITTO, Broker, Listener
+from .receivers import Receiver
 from .streams import wait_for
 from .test_erasures import service  # noqa: F401, a fixture
-from .test_webhooks import Receiver
 
 needs_broker = pytest.mark.skipif(MOSQUITTO is None, reason=MISSING)
 HOOK = {"action": "webhook", "url": "https://example.org/hook?token=hidden"}
@@ -68,6 +68,20 @@ def rule(**given) -> Rule:
 
 def concerns(made: Rule, found: dict) -> bool:
     return made.concerns(found, found.get("false_match_rate"))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_message_is_in_the_rules_language_also_about_somebody_unknown(language):
+    made = make_rule("01", {"action": "notify", "url": "ntfy://x", "language": language, "timezone": "UTC"})
+    told = made.notification(event(subject=None, moment=NIGHT), "Front door")
+    assert "Front door" in told and "22:30" in told and ("unknown" in told) == (language == "en") and "{" not in told
+    assert "Ada" in made.notification(event(moment=NIGHT), "Front door")
+    own = changed_rule(made, {"message": "{who}!"})
+    assert own.notification(event(subject=None), "x") == translated("Somebody unknown", language) + "!"
+    assert all(translated(text, language) != text for text in MESSAGES if language != "en")
+    assert changed_rule(made, {"action": "webhook", "url": "https://example.org/"}).language == "en"  # it has no message
+    with pytest.raises(InvalidParameter, match="language: expected one of en, de"):
+        changed_rule(made, {"language": "tlh"})
 
 
 # -- what a rule is about ---------------------------------------------------------------------------------------------
@@ -334,20 +348,6 @@ def test_there_is_a_maximum(tmp_path, monkeypatch):
 
 
 # -- what happens -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    made = Receiver()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def log(tmp_path) -> Iterator[EventLog]:
-    made = EventLog(tmp_path / "events")
-    yield made
-    made.close()
 
 
 def doing(broker: BrokerAddress | None = None, allow=("127.0.0.1",)) -> RuleActions:

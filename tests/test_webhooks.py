@@ -5,12 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import http.server
 import json
 import logging
-import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -20,68 +17,11 @@ from recognizer.events.event_log import EventLog
 from recognizer.events.webhooks import Webhook, WebhookRules, key_of, shown
 from recognizer.fetching.fetcher import Fetcher
 
+from .receivers import Receiver
 from .streams import ends, wait_for
 
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
 QUICK = {"least": 0.02, "most": 0.1}
-
-
-class Receiver:
-    """An HTTP server that takes what is posted and answers as it is told."""
-
-    def __init__(self, port: int = 0):
-        self.answers: list[int | tuple[int, dict]] = []  # 200 when there is none
-        self.taken: list[tuple[dict, bytes]] = []
-        self.asked = 0
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                outer.asked += 1
-                answer = outer.answers.pop(0) if outer.answers else 200
-                status, headers = answer if isinstance(answer, tuple) else (answer, {})
-                if status < 300:
-                    outer.taken.append((dict(self.headers), body))
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *args):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        self.port = self.server.server_address[1]
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        self.thread.start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/hook?token=hidden"
-
-    @property
-    def ids(self) -> list[int]:
-        return [json.loads(body)["id"] for _, body in self.taken]
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    made = Receiver()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def log(tmp_path) -> Iterator[EventLog]:
-    made = EventLog(tmp_path / "events")
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -160,6 +160,7 @@ class AccessFile:
         """
         self._make()
         with _storage_errors(), self._connect() as connection:
+            _check(connection)
             connection.executescript(_TABLES)
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -187,6 +188,7 @@ class AccessFile:
             if connection.execute("SELECT name FROM sqlite_master").fetchone() is None:
                 # It is never made so: somebody emptied it, or its disk lost it.
                 raise StorageError("the file of keys is empty; restore it from a backup, or delete it if there were no keys")
+            _check(connection)
             held = [ApiKey(*row) for row in connection.execute("SELECT id, name, role, hash, made, expires, revoked FROM keys")]
             rows = connection.execute("SELECT token, key, proof, expires FROM sessions")
             return Held({key.id: key for key in held}, {row[0]: CookieSession(*row) for row in rows})
@@ -238,9 +240,22 @@ class AccessFile:
             connection.close()
 
 
+def _check(connection: sqlite3.Connection) -> None:
+    """Refuse a file whose pages contradict themselves: one wrong byte can hide all keys, and everybody would be let in.
+
+    Raises
+    ------
+    StorageError
+    """
+    found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if found != "ok":
+        raise StorageError(f"the file of keys is damaged; restore it from a backup ({found.splitlines()[-1]})")
+
+
 @contextlib.contextmanager
 def _storage_errors() -> Iterator[None]:
     try:
         yield
-    except sqlite3.Error as error:
-        raise StorageError(f"the file of keys cannot be used: {error}") from error
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the second, if SQLite's message quotes a damaged part
+        reason = "it is damaged" if isinstance(error, UnicodeDecodeError) else error
+        raise StorageError(f"the file of keys cannot be used: {reason}") from error

@@ -33,7 +33,7 @@ from recognizer.archive.archive_file import (
 from recognizer.archive.photo_faces import find_faces
 from recognizer.archive.photo_index import TEMPORARY, FaceKey, files_below, is_photo
 from recognizer.archive.video_scenes import find_video_faces, is_video, video_id
-from recognizer.archive.video_time import recorded_time
+from recognizer.archive.video_time import video_times
 from recognizer.core.disk import disk_reason
 from recognizer.core.errors import ImageError, InUse, RecognizerError
 from recognizer.core.files import is_special
@@ -119,7 +119,8 @@ class ProgressRate:
         self._begun, self._reported = clock(), float("-inf")
         self._stage: str | None = None
 
-    def __call__(self, stage: str, done: int, total: int) -> None:
+    def __call__(self, stage: str, done: int, total: int, share: float | None = None) -> None:
+        """Report that so many are done, and `share` of the next one, if that is a video whose length is known."""
         now = self._clock()
         if done < total and stage == self._stage and now - self._reported < 1.0:
             return
@@ -127,13 +128,15 @@ class ProgressRate:
             self._stage, self._begun = stage, now
         self._reported = now
         seconds = now - self._begun
-        rate = done / seconds if seconds > 0 and done else None
-        left = None if rate is None else (total - done) / rate
+        passed = done + (share or 0.0)
+        rate = passed / seconds if seconds > 0 and passed else None
+        left = None if rate is None else (total - passed) / rate
         self._report(
             {
                 "stage": stage,
                 "done": done,
                 "total": total,
+                "share": None if share is None else round(share, 3),
                 "per_second": None if rate is None else round(rate, 2),
                 "seconds_left": None if left is None else round(left),
                 "process": os.getpid(),
@@ -190,7 +193,8 @@ class ArchiveUpdate:
     limit : callable
         Number of faces -> largest distance of neighbours for grouping; see `clustering.limit_for`.
     progress : callable
-        Called with a stage, and how much of how much is done.
+        Called with a stage, how much of how much is done, and within a video with the share of it that was read, None if its
+        length is not known.
     ended : threading.Event, optional
         Ends the update early, after the current batch or within a video; nothing is lost.
     video_seconds : float
@@ -202,7 +206,7 @@ class ArchiveUpdate:
         file: ArchiveFile,
         settings: BulkSettings,
         limit: Callable[[int], float],
-        progress: Callable[[str, int, int], None] = lambda *_: None,
+        progress: Callable[..., None] = lambda *_: None,
         ended: threading.Event | None = None,
         video_seconds: float = 0.0,
     ):
@@ -303,7 +307,7 @@ class ArchiveUpdate:
             done += not self._ended.is_set()
             self._progress("photos", done, len(wanted))
 
-    def _process_video(self, found: _Found, going_on: Callable[[], None]) -> None:
+    def _process_video(self, found: _Found, going_on: Callable[[float | None], None]) -> None:
         """Read a video, and store what it shows in one transaction; nothing if the update is ended before that."""
         problem: tuple[str, str] | None = None
         video: str | None = None
@@ -337,19 +341,21 @@ class ArchiveUpdate:
             self._report.faces += len(made[1])
 
     def _examine_video(
-        self, video: str, found: _Found, going_on: Callable[[], None]
+        self, video: str, found: _Found, going_on: Callable[[float | None], None]
     ) -> tuple[tuple[ArchivePhoto, list[ArchiveFace]] | None, dict[FaceKey, bytes]]:
         """A video with its faces, and their thumbnails: making them later would mean decoding it again."""
         try:
+            times = video_times(found.file)
+            length = None if times.seconds is None else min(times.seconds, self._video_seconds)
             shown = find_video_faces(
                 self._settings,
                 found.file,
                 most_seconds=self._video_seconds,
                 same=self._limit(0),
                 ended=self._ended,
-                going_on=going_on,
+                going_on=lambda seconds: going_on(None if length is None else min(1.0, seconds / length)),
             )
-            recorded = recorded_time(found.file)
+            recorded = times.recorded
             taken = _local(found.file.stat().st_mtime if recorded is None else recorded)
         except OSError:
             problem, message = "unreadable", "the file cannot be read"

@@ -127,7 +127,7 @@ def find_video_faces(
     most_seconds: float,
     same: float,
     ended: threading.Event,
-    going_on: Callable[[], None] = lambda: None,
+    going_on: Callable[[float], None] = lambda seconds: None,
 ) -> VideoFaces | None:
     """The faces in a video; None if `ended` came first.
 
@@ -141,7 +141,7 @@ def find_video_faces(
         Distance of templates up to which two faces of a take are one person's.
     ended : threading.Event
     going_on : callable
-        Called for every frame that is read.
+        Called with the seconds of every frame that is read.
 
     Raises
     ------
@@ -159,7 +159,7 @@ def find_video_faces(
                 if seconds > most_seconds:
                     return
                 size, last = size if last else (pixels.shape[1], pixels.shape[0]), seconds
-                going_on()
+                going_on(seconds)
                 yield seconds, pixels
 
     for number, scene in enumerate(scenes(read())):

@@ -25,10 +25,10 @@ class _FaceApi:
     def __init__(self, name: str, tensors: Mapping[str, np.ndarray], side: int):
         self.graph, self._tensors = GraphBuilder(name), tensors
         chips = self.graph.input("chips", UINT8, ("n", side, side, 3))
-        pixels = self.graph.node("Cast", [chips], to=FLOAT)
-        centred = self.graph.node("Sub", [pixels, self.graph.constant(MEAN)])
-        scaled = self.graph.node("Mul", [centred, self.graph.constant(np.float32(1 / 255).reshape(1))])
-        self.pixels = self.graph.node("Transpose", [scaled], perm=(0, 3, 1, 2))
+        # planes first: subtracting three numbers in turn from neighbours takes ONNX Runtime sixteen times as long
+        pixels = self.graph.node("Cast", [self.graph.node("Transpose", [chips], perm=(0, 3, 1, 2))], to=FLOAT)
+        centred = self.graph.node("Sub", [pixels, self.graph.constant(MEAN.reshape(3, 1, 1))])
+        self.pixels = self.graph.node("Mul", [centred, self.graph.constant(np.float32(1 / 255).reshape(1))])
 
     def tensor(self, name: str) -> np.ndarray:
         return self._tensors[name]

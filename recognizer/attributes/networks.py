@@ -6,6 +6,7 @@ these networks.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +19,8 @@ from recognizer.weights import manifest
 
 #: dlib's padding of a chip.
 PADDING = 0.2
+#: Chips that a network is given at once: more are not faster, and a photo of a crowd would need hundreds of megabytes.
+TOGETHER = 8
 
 
 class AttributeNetwork(Protocol):
@@ -48,7 +51,7 @@ class AgeGenderNetwork:
         self._session = NetworkSession(graphs.age_gender_graph(shards.read_shard(self.key, data), self.side))
 
     def run(self, chips: np.ndarray) -> np.ndarray:
-        return np.concatenate(self._session.infer(_checked(chips, self.side)), axis=1).astype(np.float64)
+        return _in_parts(lambda part: np.concatenate(self._session.infer(part), axis=1), _checked(chips, self.side))
 
 
 class DlibGenderNetwork:
@@ -60,8 +63,11 @@ class DlibGenderNetwork:
         self._session = NetworkSession(manifest.path(self.key, models_dir))
 
     def run(self, chips: np.ndarray) -> np.ndarray:
-        pixels = (_checked(chips, self.side).astype(np.float32) - graphs.MEAN) / np.float32(256)
-        return self._session.infer(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))[0].astype(np.float64)
+        return _in_parts(self._of_part, _checked(chips, self.side))
+
+    def _of_part(self, chips: np.ndarray) -> np.ndarray:
+        pixels = (chips.astype(np.float32) - graphs.MEAN) / np.float32(256)
+        return self._session.infer(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))[0]
 
 
 class ExpressionNetwork:
@@ -74,7 +80,7 @@ class ExpressionNetwork:
         self._session = NetworkSession(graphs.expression_graph(shards.read_shard(self.key, data), self.side))
 
     def run(self, chips: np.ndarray) -> np.ndarray:
-        return self._session.infer(_checked(chips, self.side))[0].astype(np.float64)
+        return _in_parts(lambda part: self._session.infer(part)[0], _checked(chips, self.side))
 
 
 class FerExpressionNetwork:
@@ -90,7 +96,7 @@ class FerExpressionNetwork:
         self._session = NetworkSession(graphs.fer_graph(model, self.side))
 
     def run(self, chips: np.ndarray) -> np.ndarray:
-        return self._session.infer(_checked(chips, self.side))[0][:, self._ORDER].astype(np.float64)
+        return _in_parts(lambda part: self._session.infer(part)[0], _checked(chips, self.side))[:, self._ORDER]
 
 
 #: The order of both expression networks' outputs.
@@ -123,3 +129,9 @@ def _checked(chips: np.ndarray, side: int) -> np.ndarray:
     if chips.dtype != np.uint8 or chips.ndim != 4 or chips.shape[1:] != (side, side, 3):
         raise ValueError(f"expected uint8 chips of shape (n, {side}, {side}, 3), got {chips.dtype} {chips.shape}")
     return np.ascontiguousarray(chips)
+
+
+def _in_parts(run: Callable[[np.ndarray], np.ndarray], chips: np.ndarray) -> np.ndarray:
+    """The outputs of `run`, as float64, for so many chips at once."""
+    parts = [run(chips[start : start + TOGETHER]) for start in range(0, len(chips), TOGETHER)]
+    return np.concatenate(parts).astype(np.float64)

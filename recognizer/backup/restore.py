@@ -42,6 +42,7 @@ _REPLACED = (
     "settings.json",
     "rules.json",
     "push.json",
+    "receivers.json",
     "strangers",
     "events",
     "audit",
@@ -51,7 +52,7 @@ _REPLACED = (
 )
 _JOURNALS = ("-wal", "-shm", "-journal")
 #: Files that only their owner may read.
-_PRIVATE = ("access.sqlite", "cameras.json", "rules.json", "push.json", "audit/names.json")
+_PRIVATE = ("access.sqlite", "cameras.json", "rules.json", "receivers.json", "push.json", "audit/names.json")
 
 Step = Callable[[str], None]
 

@@ -267,7 +267,8 @@ def _updated(made, only):
 
         def show(shown: dict) -> None:
             if shown["stage"] == "photos":
-                progress.photos_at_rate(shown["done"], shown["total"], shown["per_second"], shown["seconds_left"])
+                rate, left = shown["per_second"], shown["seconds_left"]
+                progress.photos_at_rate(shown["done"], shown["total"], rate, left, share=shown["share"])
 
         return made.archive.update(only, show)
 

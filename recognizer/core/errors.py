@@ -61,6 +61,7 @@
     │   ├── ArchiveGroupNotFound    no group of the archive has that id
     │   ├── JobNotFound             no job has that id, or it was deleted
     │   ├── RuleNotFound            no rule has that id, or it was deleted
+    │   ├── ReceiverNotFound        no webhook has that id, or it was removed
     │   └── SubscriptionNotFound    no subscribed browser has that id, or it was removed
     ├── Conflict                    conflicts with the current state
     │   ├── NameTaken               the name, or a similar one, is in use
@@ -487,6 +488,12 @@ class RuleNotFound(NotFound):
     """No rule has that id, or it was deleted."""
 
     code = "rule_not_found"
+
+
+class ReceiverNotFound(NotFound):
+    """No webhook has that id, or it was removed."""
+
+    code = "receiver_not_found"
 
 
 class SubscriptionNotFound(NotFound):

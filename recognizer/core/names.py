@@ -94,6 +94,8 @@ def normalise_group_lookup(name: str) -> str:
 
 def comparison_key(name: str) -> str:
     """A key that is equal for names that file systems or readers cannot tell apart: without case and joiners."""
+    if name.isascii():
+        return name.lower()
     visible = name.translate(dict.fromkeys(map(ord, _JOINERS)))
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", visible).casefold())
 

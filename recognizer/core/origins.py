@@ -5,14 +5,19 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*")
 _PORT = re.compile(r"[0-9]{1,5}")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
+#: Addresses and hosts of requests that are remembered, since parsing one takes as long as JSON of a reply; a client asks again
+#: and again.
+_REMEMBERED = 256
 
 
+@lru_cache(_REMEMBERED)
 def parse_address(text: str) -> Address:
     """Parse an IP address; an IPv4-mapped IPv6 address becomes the IPv4 address.
 
@@ -24,6 +29,7 @@ def parse_address(text: str) -> Address:
     return getattr(found, "ipv4_mapped", None) or found
 
 
+@lru_cache(_REMEMBERED)
 def _split(authority: str) -> tuple[str, str]:
     """Split ``host[:port]`` into the host, an IPv6 address without brackets, and the port or an empty text."""
     text = authority.strip().lower()
@@ -81,6 +87,7 @@ def origin_of_url(url: str) -> str:
     return normal_origin(f"{parts.scheme}://{parts.netloc}")
 
 
+@lru_cache(_REMEMBERED)
 def is_address(host: str) -> bool:
     """Whether a host, as returned by `normal_host`, is an IP address, which unlike a name cannot be redirected."""
     try:

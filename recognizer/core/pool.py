@@ -12,6 +12,7 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any, Generic, Protocol, TypeVar
 
 from recognizer.core.errors import Busy
+from recognizer.core.priorities import gives_way
 
 Result = TypeVar("Result")
 Returned = TypeVar("Returned")
@@ -35,7 +36,8 @@ class BatchFunction(Protocol):
 class Pool:
     """Threads that do the work of requests.
 
-    Owns its threads and the number of waiting calls.
+    Owns its threads and the number of waiting calls. Work that gives way (`priorities.giving_way`) is done on the thread that
+    calls, beside them, and is not counted.
 
     Parameters
     ----------
@@ -78,6 +80,8 @@ class Pool:
         Busy
             The queue is full, or the pool is closed.
         """
+        if gives_way():
+            return self._aside(work, *args, **kwargs), 0.0
         entered = time.perf_counter()
 
         def timed() -> tuple[float, Result]:
@@ -95,6 +99,10 @@ class Pool:
         waiting that the other threads do not run out of work.
         """
         call = _Call(work)
+        if gives_way():
+            if self._aside(call.start):
+                _answer([call], batch)
+            return call.future.result(), 0.0
 
         def submit() -> Future[Result]:
             with self._lock:
@@ -104,6 +112,11 @@ class Pool:
             return call.future
 
         return self._wait_for(submit), call.waited
+
+    def _aside(self, work: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
+        if self._closed:
+            raise Busy("the server is shutting down")
+        return work(*args, **kwargs)
 
     def _submit(self, work: Callable[..., Returned], *args: Any) -> Future[Returned]:
         with self._lock:

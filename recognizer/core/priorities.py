@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from collections.abc import Iterator
+from contextvars import ContextVar
 
 #: Unix niceness of work whose results are watched, such as live video: below requests, above background work.
 VIDEO = 5
@@ -30,3 +32,21 @@ def lower_process_priority(niceness: int = BACKGROUND) -> None:
     if hasattr(os, "setpriority"):
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, 0, niceness)
+
+
+_GIVES_WAY: ContextVar[bool] = ContextVar("gives_way", default=False)
+
+
+def gives_way() -> bool:
+    """Whether this is work for which no request may wait."""
+    return _GIVES_WAY.get()
+
+
+@contextlib.contextmanager
+def giving_way() -> Iterator[None]:
+    """Within the block, inference stays on the calling thread, with its low priority, and takes no request's place."""
+    before = _GIVES_WAY.set(True)
+    try:
+        yield
+    finally:
+        _GIVES_WAY.reset(before)

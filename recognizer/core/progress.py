@@ -65,7 +65,7 @@ class Progress:
         self._stream.write(line + "\n")
         self._stream.flush()
 
-    def _show(self, label: str, done: int, total: int | None, words: str) -> None:
+    def _show(self, label: str, done: float, total: int | None, words: str) -> None:
         self.now = f"{label}: {words}"
         self._display.show(label, done, total, words)
 
@@ -85,15 +85,20 @@ class Progress:
         if total >= self._least:
             self._show(self._label, done, total, f"{done} of {total}")
 
-    def photos_at_rate(self, done: int, total: int, per_second: float | None, seconds_left: float | None) -> None:
-        """Show `done` of `total` photos, how many are done in a second, and how long the rest may take."""
+    def photos_at_rate(
+        self, done: int, total: int, per_second: float | None, seconds_left: float | None, share: float | None = None
+    ) -> None:
+        """Show `done` of `total` photos, how many are done in a second, and how long the rest may take; and which share of the
+        next one is done, if it is a long video."""
         if total >= self._least:
             words = f"{done} of {total}"
+            if share is not None and done < total:
+                words += f" and {share * 100:.0f} % of the next"
             if per_second is not None and seconds_left is not None and done < total:
                 minutes, seconds = divmod(round(seconds_left), 60)
                 hours, minutes = divmod(minutes, 60)
                 words += f", {per_second:.1f} per second, {hours}:{minutes:02}:{seconds:02} left"
-            self._show(self._label, done, total, words)
+            self._show(self._label, done + min(share or 0.0, 0.99), total, words)
 
 
 class _Bars:
@@ -104,7 +109,7 @@ class _Bars:
         self._bars: RichProgress | None = None
         self._tasks: dict[str, TaskID] = {}
 
-    def show(self, label: str, done: int, total: int | None, words: str) -> None:
+    def show(self, label: str, done: float, total: int | None, words: str) -> None:
         if self._bars is None:
             self._bars = self._start()
         if label not in self._tasks:
@@ -134,11 +139,11 @@ class _Lines:
         self._write = write
         self._parts: dict[str, int] = {}
 
-    def show(self, label: str, done: int, total: int | None, words: str) -> None:
-        part = done * PARTS // total if total else done // (10 * _MB)
+    def show(self, label: str, done: float, total: int | None, words: str) -> None:
+        part = int(done * PARTS / total if total else done / (10 * _MB))
         if part > self._parts.get(label, -1):
             self._parts[label] = part
-            share = f" ({done * 100 // total} %)" if total else ""
+            share = f" ({int(done * 100 / total)} %)" if total else ""
             self._write(f"{label}: {words}{share}")
 
     def close(self) -> None:

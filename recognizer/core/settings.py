@@ -30,6 +30,17 @@ PREFIX = "RECOGNIZER_"
 DEFAULT, ENVIRONMENT, FILE, CONFIG, OPTION, PAGE = "default", "environment", "file", "config", "option", "page"
 #: Settings that may be changed while the server runs, unless the environment or the configuration file has a value.
 CHANGEABLE = ("stranger_rate", "sightings_days", "strangers_days", "bin_days")
+#: Settings about where events are sent: the same holds for them, except where nodes share a database.
+RECEIVER_SETTINGS = (
+    "webhooks",
+    "webhook_secret",
+    "webhook_events",
+    "mqtt_url",
+    "mqtt_password",
+    "mqtt_prefix",
+    "mqtt_discovery",
+    "mqtt_double_take",
+)
 _MAX_FILE_BYTES = 1_000_000
 
 
@@ -134,6 +145,14 @@ def _places(text: str) -> tuple[str, ...]:
     """Like `_networks`, and the words ``lan`` and ``public``."""
     words = tuple(part.lower() for part in _words(text))
     return tuple(word if word in ("lan", "public") else _networks(word)[0] for word in words)
+
+
+def _event_kinds(text: str) -> tuple[str, ...]:
+    """Kinds of events; ``all`` is every kind, which an empty tuple stands for. Which there are, `events.webhooks` knows."""
+    words = tuple(dict.fromkeys(_words(text.lower())))
+    if not all(re.fullmatch(r"[a-z_]{1,40}", word) for word in words):
+        raise ValueError("expected kinds of events such as appeared, or all")
+    return () if "all" in words else words
 
 
 def _attributes(text: str) -> tuple[str, ...]:
@@ -595,6 +614,12 @@ class Settings:
         None, str, "Secret for signing webhooks: `whsec_` followed by base64, or any text.", shown="none", secret=True
     )
     webhook_secret_file: Path | None = _setting(None, Path, "File with the webhook secret.", shown="none")
+    webhook_events: tuple[str, ...] = _setting(
+        (),
+        _event_kinds,
+        "Kinds of events that webhooks get, separated by commas, such as `appeared,unknown` (docs/video.md).",
+        shown="`all`",
+    )
     webhook_allow: tuple[str, ...] = _setting(
         (), _networks, "Private addresses or networks that webhooks and rules may access, separated by commas.", shown="none"
     )
@@ -607,6 +632,9 @@ class Settings:
         "MQTT broker that events are published to: `mqtt://user:password@host:1883`, or `mqtts://` for TLS.",
         shown="none",
         secret=True,
+    )
+    mqtt_password: str | None = _setting(
+        None, str, "The broker's password, if it is not in the URL.", shown="none", secret=True
     )
     mqtt_password_file: Path | None = _setting(None, Path, "File with the broker's password.", shown="none")
     mqtt_ca_file: Path | None = _setting(
@@ -759,7 +787,7 @@ class FoundSetting:
         The setting.
     text : str
     where : str
-        `ENVIRONMENT`, `FILE` or `CONFIG`.
+        `ENVIRONMENT`, `FILE`, `CONFIG` or `PAGE`.
     label : str
         The setting's name in the source, for messages.
     """
@@ -777,12 +805,23 @@ class FoundSetting:
         SettingsError
             The text is not a value of the setting.
         """
-        rule = _RULES[self.name]
-        try:
-            return rule["parse"](self.text)
-        except ValueError as error:
-            shown = "its value" if rule["secret"] else repr(self.text)
-            raise SettingsError(f"{self.label}: {shown} is not valid: {error}") from None
+        return parsed_value(self.name, self.text, self.label)
+
+
+def parsed_value(name: str, text: str, label: str | None = None) -> Any:
+    """The value of a setting that a text stands for; `label` is what messages call the setting.
+
+    Raises
+    ------
+    SettingsError
+        The text is not a value of the setting.
+    """
+    rule = _RULES[name]
+    try:
+        return rule["parse"](text)
+    except ValueError as error:
+        shown = "its value" if rule["secret"] else repr(text)
+        raise SettingsError(f"{label or name}: {shown} is not valid: {error}") from None
 
 
 _RULES = {item.name: item.metadata for item in SETTINGS}

@@ -65,7 +65,14 @@ class Judge:
         #: The share of plain photos that are withheld, and where that was measured.
         self.provenance: Mapping[str, Any] = table["provenance"]
 
-    def judge(self, pixels: np.ndarray, face: Face, evidence: Evidence, found: Quality) -> Comparability:
+    def judge(
+        self,
+        pixels: np.ndarray,
+        face: Face,
+        evidence: Evidence,
+        found: Quality,
+        aligned: quality.AlignedFace | None = None,
+    ) -> Comparability:
         """Judge one face.
 
         Parameters
@@ -77,8 +84,10 @@ class Judge:
         evidence : Evidence
             What the embedder made of it, with dlib's landmarks in these pixels if it has them.
         found : Quality
+        aligned : quality.AlignedFace, optional
+            What `quality.align` makes of the face, if the caller has it.
         """
-        signals = picture_signals(pixels, face, self._mean_face, evidence.points)
+        signals = picture_signals(pixels, face, self._mean_face, evidence.points, aligned)
         signals |= {"strength": evidence.strength, "disagreement": evidence.disagreement}
         doubt = self._doubt(np.array([signals[name] for name in self._signals], np.float32), evidence.vector)
         factor = 10 ** float(np.interp(doubt, *self._factors))

@@ -33,12 +33,17 @@ class DetectionSizes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JudgedFaces:
-    """Faces of a photo with their embeddings, (n, dim), qualities, and verdicts whether they can be compared."""
+    """Faces of a photo with their embeddings, (n, dim), qualities, and verdicts whether they can be compared.
+
+    `points` are dlib's five landmarks of each face in pixels of the original photo, float64, (n, 5, 2), where they were found
+    for the embedding; else None.
+    """
 
     faces: Faces
     vectors: np.ndarray
     qualities: tuple[Quality, ...]
     verdicts: tuple[Comparability, ...]
+    points: np.ndarray | None = None
 
     def replaced(self, which: int, other: JudgedFaces) -> JudgedFaces:
         """The same with the only face of `other` in the place of one."""
@@ -47,7 +52,17 @@ class JudgedFaces:
         vectors, qualities, verdicts = self.vectors.copy(), list(self.qualities), list(self.verdicts)
         vectors[which], qualities[which], verdicts[which] = other.vectors[0], other.qualities[0], other.verdicts[0]
         faces = Faces(boxes, scores, points, self.faces.scheme)
-        return JudgedFaces(faces, vectors, tuple(qualities), tuple(verdicts))
+        if self.points is None or other.points is None:
+            return JudgedFaces(faces, vectors, tuple(qualities), tuple(verdicts))
+        dlibs = self.points.copy()
+        dlibs[which] = other.points[0]
+        return JudgedFaces(faces, vectors, tuple(qualities), tuple(verdicts), dlibs)
+
+    def points_on(self, near: images.Image) -> np.ndarray | None:
+        """`points` as dlib gives them, in whole pixels of a decoded photo."""
+        if self.points is None:
+            return None
+        return np.rint(self.points * (near.scale_x, near.scale_y))
 
 
 class Engine:
@@ -177,13 +192,16 @@ class Engine:
         if not len(faces):
             return []
         near, scaled = self.aligned(image, faces)
-        return [
-            replace(quality.measure(near.pixels, face), size=original.box.size)
-            for face, original in zip(scaled, faces, strict=True)
-        ]
+        return _measured(near, scaled, faces, [None] * len(faces))
 
     def judged(
-        self, image: images.Image, faces: Faces, described: Described, qualities: Sequence[Quality], *, again: bool = True
+        self,
+        image: images.Image,
+        faces: Faces,
+        described: Described,
+        qualities: Sequence[Quality] | None = None,
+        *,
+        again: bool = True,
     ) -> JudgedFaces:
         """Whether each face can be compared with others.
 
@@ -194,8 +212,8 @@ class Engine:
             Found in `image`.
         described : Described
             What `described_all` made of them.
-        qualities : sequence of Quality
-            What `qualities` made of them.
+        qualities : sequence of Quality, optional
+            What `qualities` made of them, if the caller has that. Measured here, they cost less.
         again : bool
             Whether a face in doubt is looked for on turned copies, and described again where it is found there: one that is not
             comparable, or of a kind on which strangers are alike `remarks.MOST_FACTOR` times as often as on plain photos.
@@ -204,11 +222,17 @@ class Engine:
             return JudgedFaces(faces, described.vectors, (), ())
         near, scaled = self.aligned(image, faces)
         judge_of = judge(faces.scheme, self.embedder.name)
+        aligned = [quality.align(near.pixels, face) for face in scaled]
+        if qualities is None:
+            qualities = _measured(near, scaled, faces, aligned)
         verdicts = [
-            judge_of.judge(near.pixels, face, evidence, found)
-            for face, evidence, found in zip(scaled, described.each(), qualities, strict=True)
+            judge_of.judge(near.pixels, face, evidence, found, chip)
+            for face, evidence, found, chip in zip(scaled, described.each(), qualities, aligned, strict=True)
         ]
-        judged = JudgedFaces(faces, described.vectors, tuple(qualities), tuple(verdicts))
+        points = None
+        if described.points is not None and faces.scheme != "dlib5":  # else they may be those of a smaller copy
+            points = described.points.astype(np.float64) / (near.scale_x, near.scale_y)
+        judged = JudgedFaces(faces, described.vectors, tuple(qualities), tuple(verdicts), points)
         doubtful = [i for i, each in enumerate(verdicts) if not each.comparable or each.rate_factor >= MOST_FACTOR]
         if again and doubtful and faces.scheme == "yunet5":
             for i in sorted(doubtful, key=lambda i: -faces[i].box.area)[: turning.MOST]:
@@ -226,7 +250,7 @@ class Engine:
         one = Faces(np.array([tuple(found.box)]), np.array([found.score]), found.landmarks[None], found.scheme)
         one = one.scaled(near.width / width, near.height / height)
         described = self.described_all([(image, one)])[0]
-        again = self.judged(image, one, described, self.qualities(image, one), again=False)
+        again = self.judged(image, one, described, again=False)
         verdict = again.verdicts[0]
         return judged.replaced(which, again) if verdict.comparable and verdict.doubt < judged.verdicts[which].doubt else judged
 
@@ -240,6 +264,14 @@ class Engine:
         height, width = near.pixels.shape[:2]
         points = landmarks_68(near.pixels, scaled) * np.array([image.width / width, image.height / height], np.float32)
         return points.astype(np.float32, copy=False)
+
+
+def _measured(near: images.Image, scaled: Faces, faces: Faces, aligned: Sequence[quality.AlignedFace | None]) -> list[Quality]:
+    """The qualities of `scaled`, faces in pixels of `near`, with the sizes that they have in the original photo."""
+    return [
+        replace(quality.measure(near.pixels, face, chip), size=original.box.size)
+        for face, original, chip in zip(scaled, faces, aligned, strict=True)
+    ]
 
 
 def _of_size(faces: Faces, least: int) -> Faces:

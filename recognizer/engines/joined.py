@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from recognizer.core.priorities import gives_way
 from recognizer.core.types import Faces, check_pixels
 from recognizer.engines.dlib.native import points_array, shapes
 from recognizer.engines.dlib.onnx import DlibOnnxEmbedder
@@ -84,6 +85,9 @@ class JoinedEmbedder:
 
     @contextmanager
     def _alone(self) -> Iterator[bool]:
+        if gives_way():  # one thread, and those who do not wait for it go on as if it were not there
+            yield False
+            return
         with self._lock:
             self._inside += 1
             alone = self._inside == 1 and self.idle()

@@ -29,7 +29,11 @@ def reduced(grey: np.ndarray) -> np.ndarray:
 
 
 def picture_signals(
-    pixels: np.ndarray, face: Face, mean_face: np.ndarray, dlib_points: np.ndarray | None = None
+    pixels: np.ndarray,
+    face: Face,
+    mean_face: np.ndarray,
+    dlib_points: np.ndarray | None = None,
+    aligned: quality.AlignedFace | None = None,
 ) -> dict[str, float]:
     """Signals of the picture and the points of one face.
 
@@ -43,6 +47,8 @@ def picture_signals(
         The mean of `reduced` upright faces, of length 1.
     dlib_points : ndarray, shape (5, 2), optional
         dlib's landmarks of the face in these pixels, if the caller has them; they are found otherwise.
+    aligned : quality.AlignedFace, optional
+        What `quality.align` makes of the face, if the caller has it.
 
     Returns
     -------
@@ -55,26 +61,23 @@ def picture_signals(
         ``stretch``, logarithm of eye distance over the distance from eyes to mouth, relative to a mean face;
         ``agreement``, logarithm of the distance between the detector's points and dlib's.
     """
-    import cv2
-
-    colour = quality.aligned(pixels, face)
-    grey = cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    spread = max(float(grey.std()), 1.0)
+    aligned = quality.align(pixels, face) if aligned is None else aligned
+    grey, spread = aligned.grey, max(aligned.spread, 1.0)
     small = reduced(grey)
     mirrored = small.reshape(SMALL[::-1])[:, ::-1].ravel()
-    red, green, blue = (float(each) + 1 for each in colour.reshape(-1, 3).mean(axis=0))
+    red, green, blue = (float(each) + 1 for each in aligned.colour.reshape(-1, 3).mean(axis=0))
     return {
         "score": face.score,
         "size": math.log(max(face.box.size, 1.0)),
-        "sharpness": math.log(float(cv2.Laplacian(grey, cv2.CV_32F).var()) / spread**2 + 1e-3),
+        "sharpness": math.log(aligned.detail / spread**2 + 1e-3),
         "contrast": math.log(spread),
         "direction": direction(grey),
-        "clipped": float(((grey < 25) | (grey > 230)).mean()),
+        "clipped": aligned.clipped,
         "likeness": float(small @ mean_face),
         "evenness": float(small @ mirrored),
         "tones": _entropy(pixels, face),
         "warmth": (red - blue) / (red + green + blue),
-        **_point_signals(pixels, face, dlib_points),
+        **_point_signals(pixels, face, dlib_points, aligned.matrix),
     }
 
 
@@ -98,12 +101,11 @@ def _entropy(pixels: np.ndarray, face: Face) -> float:
     return float(-(shares * np.log2(shares)).sum())
 
 
-def _point_signals(pixels: np.ndarray, face: Face, dlib_points: np.ndarray | None) -> dict[str, float]:
-    if face.scheme != "yunet5":
-        reference = geometry.ARCFACE_DLIB_POINTS
-        return {"misfit": _misfit(face.landmarks, reference), "stretch": 0.0, "agreement": 0.0}
+def _point_signals(pixels: np.ndarray, face: Face, dlib_points: np.ndarray | None, matrix: np.ndarray) -> dict[str, float]:
+    """The signals of a face's points; `matrix` places them on those of an upright face."""
     points = np.asarray(face.landmarks, float)
-    matrix = geometry.similarity(points, geometry.ARCFACE_POINTS)
+    if face.scheme != "yunet5":
+        return {"misfit": _misfit(points, geometry.ARCFACE_DLIB_POINTS, matrix), "stretch": 0.0, "agreement": 0.0}
     if dlib_points is None:
         (dlib_points,) = native.points_array(native.shapes(np.ascontiguousarray(pixels), _single(face)))
     dlibs = dlib_points.astype(float) @ matrix[:, :2].T + matrix[:, 2]
@@ -111,7 +113,7 @@ def _point_signals(pixels: np.ndarray, face: Face, dlib_points: np.ndarray | Non
     eyes = float(np.hypot(*(points[1] - points[0])))
     down = float(np.hypot(*(points[3:].mean(axis=0) - points[:2].mean(axis=0))))
     return {
-        "misfit": _misfit(points, geometry.ARCFACE_POINTS),
+        "misfit": _misfit(points, geometry.ARCFACE_POINTS, matrix),
         "stretch": math.log(max(eyes, 1e-3) / max(down, 1e-3) / 0.867),
         "agreement": math.log(apart + 0.5),
     }
@@ -121,7 +123,6 @@ def _single(face: Face) -> Faces:
     return Faces(np.array([tuple(face.box)]), np.array([face.score]), face.landmarks[None], face.scheme)
 
 
-def _misfit(points: np.ndarray, reference: np.ndarray) -> float:
-    matrix = geometry.similarity(points, reference)
-    placed = np.asarray(points, float) @ matrix[:, :2].T + matrix[:, 2]
+def _misfit(points: np.ndarray, reference: np.ndarray, matrix: np.ndarray) -> float:
+    placed = points @ matrix[:, :2].T + matrix[:, 2]
     return math.log(float(np.sqrt(((placed - reference) ** 2).sum(axis=1).mean())) + 0.5)

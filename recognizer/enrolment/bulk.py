@@ -96,7 +96,7 @@ def judged_on(settings: BulkSettings, image: images.Image) -> tuple[images.Image
         return image, None
     image = engine.aligned(image, faces)[0]
     described = engine.described_all([(image, faces)])[0]
-    return image, engine.judged(image, faces, described, engine.qualities(image, faces))
+    return image, engine.judged(image, faces, described)
 
 
 def in_batches(

@@ -16,6 +16,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -60,6 +61,11 @@ CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT, checksum INT
 #: Binds an encrypted thumbnail to its purpose; the photo's id follows.
 _THUMBNAIL = "thumbnail "
 _SCHEMA = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name"
+#: Bytes of a page of a new file: in the usual ones of 4,096, the row of a template of 256 numbers does not fit into a page of
+#: its tree, so that it takes a second one, and the file is four times as large.
+_PAGE = 8192
+#: Rows that are read at once where all are read.
+_AT_ONCE = 500
 #: Bytes of the file that are mapped at most while all of it is read.
 _MAPPED = 1 << 40
 _COLUMNS = "photo, engine, face, problem, message, vector, left, top, right, bottom, score, width, height, checksum"
@@ -261,6 +267,7 @@ class EncodingsCache:
         connection = sqlite3.connect(self._path, timeout=LOCKED_SECONDS, check_same_thread=False, isolation_level=None)
         try:
             connection.execute("PRAGMA secure_delete = ON")  # a deleted face is overwritten, not only unlinked
+            connection.execute(f"PRAGMA page_size = {_PAGE}")  # of a file that is made now
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             if connection.execute("PRAGMA auto_vacuum").fetchone()[0]:  # never set here; SQLite would find the disk full
@@ -491,9 +498,19 @@ class EncodingsCache:
 
         Rows that are damaged are left out; `files` deals with them.
         """
+        found: dict[str, tuple[int, int, int, str]] = {}
+
+        def work(connection: sqlite3.Connection) -> None:
+            found.clear()
+            for row in connection.execute("SELECT path, size, mtime_ns, inode, photo, checksum FROM files"):
+                if _is_sound_file(row):
+                    found[row[0]] = row[1:5]
+
         with self._mapped():
-            rows = self._read("SELECT path, size, mtime_ns, inode, photo, checksum FROM files")
-        return {path: row[1:5] for path, row in self._by_path(row for row in rows if _is_sound_file(row))}
+            self._run(work)
+        if self._vault is None:
+            return found
+        return {path: row[1:] for path, row in self._by_path((mark, *row) for mark, row in found.items())}
 
     def _by_path(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[str, tuple[Any, ...]]]:
         """Rows, each with the path or name that it begins with."""
@@ -504,11 +521,12 @@ class EncodingsCache:
             with _as_if_not_there():
                 yield self._path_of(row[0]), row
 
-    def each_usable(self, engine: str, take: Callable[[str, str, bytes, tuple[Any, ...]], object]) -> None:
-        """Call `take` with every usable encoding of `engine`, by photo; with some of them twice if the file is repaired then.
+    def each_usable(self, engine: str, take: Callable[[list[tuple[Any, ...]]], object]) -> None:
+        """Call `take` with every usable encoding of `engine`, some hundreds at a time, by photo; with some of them twice if the
+        file is repaired then.
 
-        Its arguments are the photo's id, the face, the float32 numbers of the vector, little-endian, and box, score, width and
-        height. All are plain values: there may be hundreds of thousands.
+        Each is a tuple of plain values, since there may be hundreds of thousands: the photo's id, the face, the float32 numbers
+        of the vector, little-endian, left, top, right and bottom of the box, score, width and height.
 
         Rows that are damaged are left out; `encodings` deals with them.
         """
@@ -516,19 +534,20 @@ class EncodingsCache:
             WHERE engine = ? AND problem IS NULL AND message IS NULL AND vector IS NOT NULL ORDER BY photo, engine, face"""
 
         def work(connection: sqlite3.Connection) -> None:
-            for row in connection.execute(query, (engine,)):
-                if not _is_sound_encoding(engine, row):
-                    continue
-                photo, face, vector = row[:3]
-                if self._vault is not None:
-                    try:
-                        vector = self._vault.open(vector, _purpose(photo, engine, face))
-                    except SealBroken:
-                        continue
-                take(photo, face, vector, row[3:10])
+            cursor, middle = connection.execute(query, (engine,)), _middle_of_encodings(engine)
+            while rows := cursor.fetchmany(_AT_ONCE):
+                sound = [row[:10] for row in rows if _is_sound_encoding(engine, middle, row)]
+                take(sound if self._vault is None else list(self._opened(engine, sound)))
 
         with self._mapped():
             self._run(work)
+
+    def _opened(self, engine: str, rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+        """Usable encodings with their vectors decrypted, without those whose vectors are not what was encrypted."""
+        assert self._vault is not None
+        for photo, face, vector, *rest in rows:
+            with suppress(SealBroken):
+                yield photo, face, self._vault.open(vector, _purpose(photo, engine, face)), *rest
 
     @contextmanager
     def _mapped(self) -> Iterator[None]:
@@ -539,9 +558,25 @@ class EncodingsCache:
         finally:
             self._read("PRAGMA mmap_size = 0")
 
-    def paths(self) -> dict[str, str]:
-        """The photo's id of every path that is stored, whether its row is sound or not."""
-        return {path: row[1] for path, row in self._by_path(self._read("SELECT path, photo FROM files"))}
+    def paths(self, without: AbstractSet[str] = frozenset()) -> dict[str, str]:
+        """The photo's id of every path that is stored, whether its row is sound or not.
+
+        Parameters
+        ----------
+        without : set of str
+            Paths that are left out.
+        """
+        found: dict[str, str] = {}
+        known = without if self._vault is None else {self._vault.mark(path) for path in without}
+
+        def work(connection: sqlite3.Connection) -> None:
+            found.clear()
+            cursor = connection.execute("SELECT path, photo FROM files")
+            while rows := cursor.fetchmany(_AT_ONCE):
+                found.update([row for row in rows if row[0] not in known])
+
+        self._run(work)
+        return found if self._vault is None else {path: row[1] for path, row in self._by_path(found.items())}
 
     def without_file(self) -> set[str]:
         """The ids of photos with a stored row that no stored file has."""
@@ -556,7 +591,7 @@ class EncodingsCache:
 
     def folders(self) -> dict[str, KnownFolder]:
         """What is known of the folders of which every file is known, by name."""
-        rows = (row for row in self._read("SELECT * FROM folders") if _is_sound(row))
+        rows = (row for row in self._read("SELECT * FROM folders") if _is_sound_folder(row))
         return {name: KnownFolder(*row[1:7]) for name, row in self._by_path(rows)}
 
     def remember_folders(self, folders: Mapping[str, KnownFolder]) -> None:
@@ -731,15 +766,30 @@ def _is_sound_file(row: Sequence[Any]) -> bool:
     """`_is_sound` of a row of `files`, in a third of the time if all values have their usual types."""
     path, size, mtime_ns, inode, photo, checksum = row
     text = f"str{path!r}int{size}int{mtime_ns}int{inode}str{photo!r}"
-    return zlib.crc32(text.encode("utf-8", "surrogatepass")) == checksum or _is_sound(row)
+    return zlib.crc32(text.encode()) == checksum or _is_sound(row)  # text that was read has no surrogates
 
 
-def _is_sound_encoding(engine: str, row: Sequence[Any]) -> bool:
+def _is_sound_folder(row: Sequence[Any]) -> bool:
+    """The same of a row of `folders`."""
+    name, mtime_ns, inode, files, note_size, note_mtime_ns, note_inode, checksum = row
+    note = "NoneTypeNoneNoneTypeNoneNoneTypeNone"
+    if note_size is not None:
+        note = f"int{note_size}int{note_mtime_ns}int{note_inode}"
+    text = f"str{name!r}int{mtime_ns}int{inode}int{files}{note}"
+    return zlib.crc32(text.encode()) == checksum or _is_sound(row)
+
+
+def _middle_of_encodings(engine: str) -> str:
+    """What the text behind the checksum of a usable row of `encodings` has between its photo and its face."""
+    return f"str{engine!r}str"
+
+
+def _is_sound_encoding(engine: str, middle: str, row: Sequence[Any]) -> bool:
     """The same of a usable row of `encodings`: photo, face, vector, and the columns behind it."""
     photo, face, vector, left, top, right, bottom, score, width, height, checksum = row
-    head = f"str{photo!r}str{engine!r}str{face!r}NoneTypeNoneNoneTypeNonebytes"
+    head = f"str{photo!r}{middle}{face!r}NoneTypeNoneNoneTypeNonebytes"
     tail = f"float{left}float{top}float{right}float{bottom}float{score}int{width}int{height}"
-    if zlib.crc32(tail.encode(), zlib.crc32(vector, zlib.crc32(head.encode("utf-8", "surrogatepass")))) == checksum:
+    if zlib.crc32(tail.encode(), zlib.crc32(vector, zlib.crc32(head.encode()))) == checksum:
         return True
     return _is_sound((photo, engine, face, None, None, *row[2:]))
 

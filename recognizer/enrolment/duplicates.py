@@ -165,13 +165,19 @@ def like_another(vectors: np.ndarray, owners: np.ndarray, distance: float) -> np
     """
     behind = np.append(np.flatnonzero(np.diff(owners)), len(owners) - 1)  # the last row of each owner
     left = np.repeat(behind, np.diff(behind, prepend=-1)) - np.arange(len(owners))  # rows of the same owner that follow
+    squares = np.einsum("ij,ij->i", vectors, vectors)
     found, least = [], 1.01 * distance**2  # `_alike` rounds otherwise
     rows, apart = np.flatnonzero(left > 0), 1
     while len(rows):
         for start in range(0, len(rows), _PAIRS):
             some = rows[start : start + _PAIRS]
-            between = vectors[some + apart] - vectors[some]
-            found.append(owners[some[np.einsum("ij,ij->i", between, between) <= least]])
+            others = some + apart
+            if some[-1] - some[0] < 2 * len(some):  # nearly all of the rows between, which need not be copied
+                between = slice(some[0], some[-1] + 1), slice(others[0], others[-1] + 1)
+                products = np.einsum("ij,ij->i", vectors[between[0]], vectors[between[1]])[some - some[0]]
+            else:
+                products = np.einsum("ij,ij->i", vectors[some], vectors[others])
+            found.append(owners[some[squares[some] + squares[others] - 2 * products <= least]])
         apart += 1
         rows = rows[left[rows] >= apart]
     return np.unique(np.concatenate(found)) if found else owners[:0]

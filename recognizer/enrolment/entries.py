@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left, insort
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from recognizer.enrolment.duplicates import Change, PictureGroups, like_another
 from recognizer.enrolment.folder import KnownFaces, PhotoFile, Problem
 from recognizer.enrolment.known_photos import PACKED, PACKED_ID, STAMP, KnownPhotos, photo_of
 from recognizer.enrolment.photo_marks import FORCED_MARK, wanted_face
+from recognizer.enrolment.photo_uses import PhotoUses
 from recognizer.galleries.contract import Gallery
 from recognizer.galleries.memory import MemoryGallery
 from recognizer.galleries.photo_ids import PhotoIds, as_bytes
@@ -70,7 +71,8 @@ class EntryTable:
         self._by_subject: dict[str, dict[str, Entry | bytes]] = defaultdict(dict)
         self._subject_of: dict[str, str] = {}  # by folder, as it is written on the disk
         self._count = 0
-        self._uses: Counter[str | bytes] = Counter()  # files that hold a photo; see `_key`
+        self._several: set[str] = set()  # subjects with files in more than one folder, perhaps
+        self._uses = PhotoUses()
         self._forced: set[str] = set()
         self._unusable: dict[str, Entry] = {}
         self._by_name: list[tuple[str, str]] | None = None  # comparison keys and subjects, in order
@@ -133,7 +135,14 @@ class EntryTable:
 
     def count_in(self, folder: str) -> int:
         """The number of files read from a folder, as it is written on the disk."""
-        return len(self.paths_in(folder))
+        subject = self._subject_of.get(folder)
+        if subject is None:
+            return 0
+        return len(self.paths_in(folder)) if subject in self._several else len(self._by_subject[subject])
+
+    def known_paths(self) -> AbstractSet[str]:
+        """The paths of all files that were read."""
+        return {path for held in self._by_subject.values() for path in held}
 
     def unusable_entries(self) -> Collection[Entry]:
         """The files that enrol nobody."""
@@ -150,7 +159,7 @@ class EntryTable:
 
     def entry_of(self, photo: str) -> Entry | None:
         """The file that holds a usable photo, the first by path whoever's it is; None where there is none."""
-        if not self._uses.get(_key(photo)):
+        if not self._uses[photo]:
             return None
         found = [path for held in self._by_subject.values() for path, each in held.items() if _photo(each) == photo]
         entries = [entry for entry in map(self.get, sorted(found)) if entry is not None and entry.encoding.vector is not None]
@@ -267,41 +276,48 @@ class EntryTable:
         if not isinstance(gallery, MemoryGallery):
             return
         with self.lock:
-            new = [i for i, file in enumerate(known.files) if not self._is_taken(file.subject)]
-            known = known.select(new)
-            numbers: dict[str, int] = {}
-            owners = np.array([numbers.setdefault(file.subject, len(numbers)) for file in known.files], int)
-            odd = set(like_another(known.vectors, owners, self._pictures.distance).tolist())
-            plain = [i for i, owner in enumerate(owners.tolist()) if owner not in odd]
-            self._load(gallery, known.select(plain))
-            if odd:
-                self._enrol_packed(known.select([i for i, owner in enumerate(owners.tolist()) if owner in odd]))
+            taken = self._by_subject.keys() | self._hidden
+            if taken:
+                known = known.select([i for i, subject in enumerate(known.subjects) if subject not in taken])
+            subjects, owners = _numbered(known.subjects)
+            odd = like_another(known.vectors, owners, self._pictures.distance)
+            if not len(odd):
+                self._load(gallery, known, subjects, owners)
+                return
+            is_odd = np.isin(owners, odd)
+            plain = known.select(np.flatnonzero(~is_odd).tolist())
+            self._load(gallery, plain, *_numbered(plain.subjects))
+            self._enrol_packed(known.select(np.flatnonzero(is_odd).tolist()))
 
-    def _is_taken(self, subject: str) -> bool:
-        return subject in self._by_subject or subject in self._hidden
-
-    def _load(self, gallery: MemoryGallery, known: KnownPhotos) -> None:
-        numbers: dict[str, int] = {}
-        owners = np.array([numbers.setdefault(file.subject, len(numbers)) for file in known.files], int)
-        ids = np.frombuffer(b"".join([each[PACKED_ID] for each in known.packed]), np.uint8)
-        gallery.load(known.vectors, owners, list(numbers), ids.reshape(-1, PhotoIds.BYTES))
+    def _load(self, gallery: MemoryGallery, known: KnownPhotos, subjects: list[str], owners: np.ndarray) -> None:
+        photos = [each[PACKED_ID] for each in known.packed]
+        ids = np.frombuffer(b"".join(photos), np.uint8)
+        gallery.load(known.vectors, owners, subjects, ids.reshape(-1, PhotoIds.BYTES))
         self.revision += 1
         self._by_name = None
-        subject = None
-        for file, packed in zip(known.files, known.packed, strict=True):
-            if file.subject != subject:
-                subject, held = file.subject, self._by_subject[file.subject]
-            held[file.path] = packed
-            self._subject_of[_folder_of(file.path)] = subject
-            if FORCED_MARK in file.path and wanted_face(file.path).endswith(FORCED):
+        folder, held = None, {}
+        for subject, path, packed in zip(known.subjects, known.paths, known.packed, strict=True):
+            name = _folder_of(path)
+            if name != folder:
+                folder, held = name, self._held_by(subject, name)
+            held[path] = packed
+            if FORCED_MARK in path and wanted_face(path).endswith(FORCED):
                 self._forced.add(photo_of(packed))
-        self._uses.update([each[PACKED_ID] for each in known.packed])
-        self._count += len(known.files)
+        self._uses.load(photos)
+        self._count += len(photos)
+
+    def _held_by(self, subject: str, folder: str) -> dict[str, Entry | bytes]:
+        """The entries of a subject, who has some in this folder from now on."""
+        held = self._by_subject[subject]
+        if held and self._subject_of.get(folder) != subject:
+            self._several.add(subject)
+        self._subject_of[folder] = subject
+        return held
 
     def _enrol_packed(self, known: KnownPhotos) -> None:
         """Enrol files the usual way, which looks for copies."""
         pairs, encodings = [], {}
-        for file, packed, vector in zip(known.files, known.packed, known.vectors, strict=True):
+        for file, packed, vector in zip(known.files(), known.packed, known.vectors, strict=True):
             entry = self._complete(file.subject, file.path, packed, {photo_of(packed): vector})
             pairs.append((file, entry.photo))
             encodings[entry.photo, entry.encoding.face] = entry.encoding
@@ -352,10 +368,9 @@ class EntryTable:
         self.forget(entry.path)
         if entry.subject not in self._by_subject and self._by_name is not None:
             insort(self._by_name, (names.comparison_key(entry.subject), entry.subject))
-        self._by_subject[entry.subject][entry.path] = entry
-        self._subject_of[_folder_of(entry.path)] = entry.subject
+        self._held_by(entry.subject, _folder_of(entry.path))[entry.path] = entry
         self._count += 1
-        self._uses[_key(entry.photo)] += 1
+        self._uses.add(entry.photo)
         if entry.encoding.forced:
             self._forced.add(entry.photo)
         if entry.encoding.problem is not None:
@@ -386,13 +401,12 @@ class EntryTable:
             del self._subject_of[folder]
         if not self._by_subject[subject]:
             del self._by_subject[subject]
+            self._several.discard(subject)
             if self._by_name is not None:
                 name = names.comparison_key(subject), subject
                 del self._by_name[bisect_left(self._by_name, name)]
-        key = _key(photo)
-        self._uses[key] -= 1
-        if self._uses[key] <= 0:
-            del self._uses[key]
+        self._uses.remove(photo)
+        if photo in self._forced and not self._uses[photo]:
             self._forced.discard(photo)
         return True
 
@@ -434,7 +448,7 @@ class EntryTable:
 
     def unused(self, photos: set[str]) -> set[str]:
         """Those of these photos that no file of the folder contains, including files that another process has enrolled."""
-        unused = {photo for photo in photos if photo and not self._uses.get(_key(photo))}
+        unused = {photo for photo in photos if photo and not self._uses[photo]}
         elsewhere = {photo for path, stamp, photo in self._cache.files_of(unused) if self._folder.stamp(path) == stamp}
         return unused - elsewhere
 
@@ -508,9 +522,11 @@ def _folder_of(path: str) -> str:
     return path.partition("/")[0]
 
 
-def _key(photo: str) -> str | bytes:
-    """A photo's id as it is counted: in half the memory."""
-    return as_bytes(photo) or photo
+def _numbered(subjects: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """Each subject once, and of every row the index of its subject."""
+    numbers: dict[str, int] = {}
+    owners = np.fromiter((numbers.setdefault(subject, len(numbers)) for subject in subjects), int, len(subjects))
+    return list(numbers), owners
 
 
 def _photo(held: Entry | bytes) -> str:

@@ -199,7 +199,12 @@ class KnownFaces:
 
     # -- reading ------------------------------------------------------------------------------------------------
 
-    def look(self, marks: Mapping[str, FolderMark | None], only: Iterable[str] | None = None) -> FolderLook:
+    def look(
+        self,
+        marks: Mapping[str, FolderMark | None],
+        only: Iterable[str] | None = None,
+        trusted: Collection[str] = frozenset(),
+    ) -> FolderLook:
         """What is in the folder that may have changed.
 
         Parameters
@@ -208,6 +213,8 @@ class KnownFaces:
             By folder, the mark of an earlier look: a folder that still has it is not read again. None reads it in any case.
         only : iterable of str, optional
             Names in the folder that changed; without it, all names are listed.
+        trusted : collection of str, optional
+            Folders that `unchanged` has just found to be as they were: of those that are still listed, nothing more is asked.
 
         Raises
         ------
@@ -222,7 +229,10 @@ class KnownFaces:
                 self._index.refresh()
                 entries = [_Entry(self.root, name) for name in self._with_alike(only)]
             for entry in entries:
-                self._look_at(entry, marks, found)
+                if entry.name in trusted and entry.is_dir(follow_symlinks=False):
+                    found.folders.add(entry.name)
+                else:
+                    self._look_at(entry, marks, found)
         found.photos.sort(key=lambda photo: photo.path)
         return found
 
@@ -258,14 +268,15 @@ class KnownFaces:
         found.read[name] = seen
 
     def unchanged(self, marks: Mapping[str, FolderMark]) -> dict[str, str]:
-        """The subjects of those of these folders that have the same mark as then, by folder."""
-        found = {}
+        """The subjects of those of these folders that have the same mark as then, by folder; without those that are not used
+        because some systems cannot tell their names from another's."""
+        found, root = {}, f"{self.root}/"
         with _disk():
             self._index.refresh()
-        there = dict(self._index.subjects())  # which are no links
-        for name in marks.keys() & there.keys():
-            if marks[name] == _mark(f"{self.root}/{name}"):
-                found[name] = there[name]
+        for name, subject in self._index.counting():  # which are no links
+            mark = marks.get(name)
+            if mark is not None and mark == _mark(root + name):
+                found[name] = subject
         return found
 
     def scan(self, consents: dict[str, FileStamp] | None = None) -> tuple[list[PhotoFile], list[Problem]]:

@@ -121,6 +121,13 @@ class FolderIndex:
                 return parts[0]
         return None
 
+    def counting(self) -> Iterator[tuple[str, str]]:
+        """The same without the folders whose names some systems cannot tell from another one that counts."""
+        for same in list(self._by_key.values()):
+            parts = self._subjects.get(same[0])
+            if parts is not None:
+                yield same[0], parts[0]
+
     def subjects(self) -> Iterator[tuple[str, str]]:
         """Folder and subject of each, in no order."""
         for name, parts in list(self._subjects.items()):

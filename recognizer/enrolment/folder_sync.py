@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 
@@ -90,9 +91,8 @@ class FolderSync:
             self._encoder.check_interrupted()
             version, is_first = self._cache.version(), self._known_version is None and self._keep_photos
             with known_photos.uncollected() if is_first else nullcontext():
-                if trusting and is_first and not len(self._table):
-                    self._trust()
-                look = self._look(changed)
+                trusted = self._trust() if trusting and is_first and not len(self._table) else frozenset()
+                look = self._look(changed, trusted)
                 if not look.whole and self._lacks_somebody(look):  # whose folder may be there under another name
                     look = self._look(None)
                 new = [photo for photo in look.photos if not self._table.is_known(photo)] if is_first else []
@@ -132,11 +132,17 @@ class FolderSync:
         with self._table.lock:
             return [name for name, each in self._read.items() if each.left_over]
 
-    def _trust(self) -> None:
-        """Enrol what the cache knows of folders that have not changed, without a look at their files: that comes later."""
+    def _trust(self) -> AbstractSet[str]:
+        """Enrol what the cache knows of folders that have not changed, without a look at their files: that comes later.
+
+        Returns
+        -------
+        set of str
+            Those of which every file is enrolled.
+        """
         known = self._remembered = self._cache.folders()
         if len(known) <= FEW:
-            return
+            return frozenset()
         marks = {name: FolderMark(*each[:2]) for name, each in known.items()}
         subjects = self._folder.unchanged(marks)
         noted = {subjects[name]: each.note for name, each in known.items() if name in subjects}
@@ -147,8 +153,9 @@ class FolderSync:
                 if self._table.count_in(name) == known[name].files:
                     self._read[name] = ReadFolder(subject, marks[name], known[name].note)
             self._turn, self._checks = list(self._read), bool(self._read)
+            return set(self._read)
 
-    def _look(self, changed: Collection[str] | None) -> FolderLook:
+    def _look(self, changed: Collection[str] | None, trusted: AbstractSet[str] = frozenset()) -> FolderLook:
         """What may have changed; notes of consent and problems of the folder are up to date afterwards."""
         with self._table.lock:
             marks = {name: each.mark for name, each in self._read.items()}
@@ -156,10 +163,12 @@ class FolderSync:
                 marks[path.partition("/")[0]] = None
             marks.update(dict.fromkeys(changed or ()))
             if changed is None or self._checks:
-                marks.update(dict.fromkeys(self._next_in_turn()))
+                in_turn = dict.fromkeys(self._next_in_turn())
+                marks.update(in_turn)
+                trusted = trusted - in_turn.keys()
             only = None if changed is None else {*changed, *(name for name, mark in marks.items() if mark is None)}
         begun = time.thread_time()
-        look = self._folder.look(marks, only)
+        look = self._folder.look(marks, only, trusted)
         if look.whole and len(look.read) < len(look.folders):
             self.look_seconds = time.thread_time() - begun
         with self._table.lock:
@@ -245,7 +254,7 @@ class FolderSync:
         known = known_photos.read(self._cache, self._engine, self._dim, photos)
         self._encoder.check_interrupted()
         if self._cache.version() != version:
-            files = known.files
+            files = known.files()
             known = known.select([i for i, file in enumerate(files) if self._folder.stamp(file.path) == file.stamp])
         self._table.load(known)
 
@@ -410,20 +419,25 @@ class FolderSync:
     def tidy(self) -> None:
         """See `Enrolment.tidy`."""
         self._tidies = True
-        files = self._cache.paths()
+        version = self._cache.version()
         with self._table.lock:
-            gone = [(path, photo) for path, photo in files.items() if not self._table.has(path)]
+            gone = self._gone_from_cache()
         owners: list[tuple[str, str, str]] = []
-        for path, photo in gone:
+        for path, photo in gone.items():
             with suppress(InvalidName):
                 owners.append((names.normalise(_folder_of_path(path)), path, photo))
         self._report_renamed(owners)  # while no server ran
         with self._writing.locked() as writable:
             if writable:
-                self._writing.attempt(self._tidy_cache)
+                if gone or self._cache.version() != version:  # another process may have changed it, or the folder
+                    gone = self._gone_from_cache()
+                self._writing.attempt(lambda: self._tidy_cache(gone))
 
-    def _tidy_cache(self) -> None:
-        gone = {path: photo for path, photo in self._cache.paths().items() if not self._table.has(path)}
+    def _gone_from_cache(self) -> dict[str, str]:
+        """The files that the cache knows and that are not in the folder, each with its photo. Call with the table's lock."""
+        return self._cache.paths(self._table.known_paths())
+
+    def _tidy_cache(self, gone: Mapping[str, str]) -> None:
         self._table.erase_rows(gone, self._cache.without_file().union(gone.values()))
         self._cache.forget_other_engines(self._engine)
         self._remember_folders()
@@ -449,7 +463,7 @@ class FolderSync:
             self._cache.put([each.encoding for each in missing if each.encoding.problem not in PASSING])
             self._cache.remember_files([(each.path, each.stamp, each.photo) for each in missing])
             if self._tidies:
-                self._tidy_cache()
+                self._tidy_cache(self._gone_from_cache())
             self._writing.recovered()
 
         with self._writing.locked() as writable:

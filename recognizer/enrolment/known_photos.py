@@ -28,27 +28,40 @@ def photo_of(packed: bytes) -> str:
     return packed[PACKED_ID].hex()
 
 
+def stamp_of(packed: bytes) -> FileStamp:
+    """The stamp of the file of something packed."""
+    return FileStamp(*STAMP.unpack_from(packed))
+
+
 @dataclass(frozen=True, slots=True)
 class KnownPhotos:
-    """Files, each with its encoding.
+    """Files, each with its encoding, in columns: objects for hundreds of thousands would take seconds to make.
 
     Attributes
     ----------
-    files : list of PhotoFile
+    subjects, paths : list of str
+        Whose each file is, and where.
     packed : list of bytes
-        See `PACKED`.
+        See `PACKED`; it begins with the file's stamp.
     vectors : ndarray of float32, shape (n, dim)
     """
 
-    files: list[PhotoFile]
+    subjects: list[str]
+    paths: list[str]
     packed: list[bytes]
     vectors: np.ndarray
 
     def select(self, which: Sequence[int]) -> KnownPhotos:
         """Some of them, by index."""
-        if len(which) == len(self.files):
+        if len(which) == len(self.paths):
             return self
-        return KnownPhotos([self.files[i] for i in which], [self.packed[i] for i in which], self.vectors[list(which)])
+        columns = [[column[i] for i in which] for column in (self.subjects, self.paths)]
+        return KnownPhotos(columns[0], columns[1], [self.packed[i] for i in which], self.vectors[list(which)])
+
+    def files(self) -> Iterator[PhotoFile]:
+        """The files, without their encodings."""
+        for subject, path, packed in zip(self.subjects, self.paths, self.packed, strict=True):
+            yield PhotoFile(subject, path, stamp_of(packed))
 
 
 @contextmanager
@@ -72,12 +85,15 @@ def in_folders(cache: EncodingsCache, engine: str, dim: int, subjects: Mapping[s
         By folder.
     """
     known = cache.known_files()
-    files = [
-        PhotoFile(subjects[folder], path, FileStamp(*row[:3]))
-        for path, row in sorted(known.items())
-        if (folder := path.partition("/")[0]) in subjects
-    ]
-    return _read(cache, engine, dim, files, known)
+    owners, paths = [], []
+    for path in sorted(known):
+        subject = subjects.get(path.partition("/")[0])
+        if subject is not None:
+            owners.append(subject)
+            paths.append(path)
+    rows = list(map(known.__getitem__, paths))
+    del known
+    return _read(cache, engine, dim, owners, paths, rows)
 
 
 def read(cache: EncodingsCache, engine: str, dim: int, files: Sequence[PhotoFile]) -> KnownPhotos:
@@ -85,39 +101,71 @@ def read(cache: EncodingsCache, engine: str, dim: int, files: Sequence[PhotoFile
 
     Files are left out about which anything is unusual.
     """
-    return _read(cache, engine, dim, files, cache.known_files())
+    known = cache.known_files()
+    owners, paths, rows = [], [], []
+    for file in files:
+        row, stamp = known.get(file.path), file.stamp
+        if row is not None and row[:3] == (stamp.size, stamp.mtime_ns, stamp.inode):
+            owners.append(file.subject)
+            paths.append(file.path)
+            rows.append(row)
+    del known
+    return _read(cache, engine, dim, owners, paths, rows)
 
 
 def _read(
-    cache: EncodingsCache, engine: str, dim: int, files: Sequence[PhotoFile], known: dict[str, tuple[int, int, int, str]]
+    cache: EncodingsCache,
+    engine: str,
+    dim: int,
+    owners: list[str],
+    paths: list[str],
+    rows: list[tuple[int, int, int, str]],
 ) -> KnownPhotos:
-    places: dict[str, int | list[int]] = {}  # by photo, the indices of its files; nearly always one
-    for i, file in enumerate(files):
-        row, stamp = known.get(file.path), file.stamp
-        if row is not None and row[:3] == (stamp.size, stamp.mtime_ns, stamp.inode):
-            before = places.setdefault(row[3], i)
-            if before is not i:
-                places[row[3]] = [*([before] if isinstance(before, int) else before), i]
-    known.clear()
-    length = 4 * dim
-    vectors = np.zeros((len(files), dim), "<f4")
+    """What the cache knows of files: of each its subject, its path, and its row in `EncodingsCache.known_files`."""
+    count, length = len(paths), 4 * dim
+    first = dict(zip([row[3] for row in rows], range(count), strict=True))  # by photo, the index of its file
+    others: dict[str, list[int]] = {}  # the other files that hold the same photo; there is hardly ever one
+    if len(first) < count:
+        for i, row in enumerate(rows):
+            if first[row[3]] != i:
+                others.setdefault(row[3], []).append(i)
+    ids = _ids([row[3] for row in rows])
+    vectors = np.zeros((count, dim), "<f4")
     room = vectors.reshape(-1).view(np.uint8).data
-    packed: list[bytes | None] = [None] * len(files)
+    packed: list[bytes | None] = [None] * count
+    pack = PACKED.pack
 
-    def take(photo: str, face: str, vector: bytes, rest: tuple[Any, ...]) -> None:
-        found, data = places.get(photo), as_bytes(photo)
-        if found is None or data is None or len(vector) != length or None in rest:
-            return
-        for i in (found,) if isinstance(found, int) else found:
-            file = files[i]
-            if wanted_face(file.path) == face:
-                stamp = file.stamp
-                packed[i] = PACKED.pack(stamp.size, stamp.mtime_ns, stamp.inode, data, *rest)
-                room[i * length : (i + 1) * length] = vector
+    def take(encodings: list[tuple[Any, ...]]) -> None:
+        for photo, face, vector, *rest in encodings:
+            place = first.get(photo)
+            if place is None or len(vector) != length:
+                continue
+            for i in (place, *others[photo]) if photo in others else (place,):
+                if wanted_face(paths[i]) == face:
+                    size, mtime_ns, inode, _ = rows[i]
+                    try:
+                        packed[i] = pack(size, mtime_ns, inode, ids[i], *rest)
+                    except struct.error:  # something is missing that every usable photo has, or its id is unusual
+                        continue
+                    room[i * length : (i + 1) * length] = vector
 
     cache.each_usable(engine, take)
-    chosen = [i for i, each in enumerate(packed) if each is not None]
-    taken = vectors if len(chosen) == len(files) else vectors[chosen]
-    return KnownPhotos(
-        [files[i] for i in chosen], [each for each in packed if each is not None], taken.astype(np.float32, copy=False)
-    )
+    found = [each for each in packed if each is not None]
+    if len(found) < count:
+        chosen = [i for i, each in enumerate(packed) if each is not None]
+        owners, paths, vectors = [owners[i] for i in chosen], [paths[i] for i in chosen], vectors[chosen]
+    return KnownPhotos(owners, paths, found, vectors.astype(np.float32, copy=False))
+
+
+def _ids(photos: list[str]) -> list[bytes | None]:
+    """Each id as bytes, and None for one that cannot be written so."""
+    joined = "".join(photos)
+    size = PhotoIds.BYTES
+    if len(joined) == 2 * size * len(photos):
+        try:
+            data = bytes.fromhex(joined)
+        except ValueError:
+            data = b""
+        if data.hex() == joined and all(len(photo) == 2 * size for photo in photos):
+            return [data[start : start + size] for start in range(0, len(data), size)]
+    return [as_bytes(photo) for photo in photos]

@@ -126,7 +126,7 @@ def _described(engine: Engine, pixels: np.ndarray, centre: tuple[float, float]) 
         if apart[nearest] <= _ELSEWHERE * max(faces[nearest].box.width, faces[nearest].box.height):
             one = faces.select([nearest])
             described = engine.described_all([(image, one)])[0]
-            judged = engine.judged(image, one, described, engine.qualities(image, one))
+            judged = engine.judged(image, one, described)
             verdict = judged.verdicts[0]
             return True, verdict.comparable, judged.vectors[0], verdict.rate_factor
     return False, False, np.zeros(engine.info.dim, np.float32), 1.0

@@ -100,11 +100,26 @@ class Delivery:
         while self._thread is not None and self.waiting and not self.problem and time.monotonic() < until:
             time.sleep(0.02)
 
+    def stop_soon(self) -> None:
+        """Begin nothing more; `stop` then waits less."""
+        self._stop.set()
+
     def stop(self, seconds: float = 5.0) -> None:
         """End; a delivery that runs may take so many seconds."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join(seconds)
+
+    def forget(self) -> None:
+        """Forget how far the events were read, after `stop`: the receiver is not used any longer."""
+        if self._thread is not None:
+            with suppress(OSError):
+                (self.events.folder / f"{self.name}.cursor").unlink(missing_ok=True)
+
+    @property
+    def started(self) -> bool:
+        """Whether this process delivers: the one that writes the events does."""
+        return self._thread is not None
 
     @property
     def waiting(self) -> int:

@@ -321,7 +321,7 @@ class EventRequest:
 
 
 def leave_request(folder: Path, subject: str, to: str | None = None, vault: Vault | None = None) -> None:
-    """Ask the process that writes events to erase a person, or to rename one; it looks for requests every few seconds.
+    """Ask the process that writes events to erase a person, or to rename one; it looks for requests several times a second.
 
     Raises
     ------

@@ -44,7 +44,10 @@ _COVERED = 0.3
 QUEUED_RESULTS = 24
 QUEUED_STATES = 1000
 _TICK = 0.25
-_LOOK = 2.0
+#: Seconds between two attempts to become the process that writes events, if another one is.
+_TAKE_OVER = 2.0
+#: Seconds between two looks for requests of other processes, which hold the lock of every change while they wait.
+_LOOK = 0.1
 _HOUSEKEEPING = 60.0
 #: Seconds that closing waits for the events that are being written.
 _LAST_WRITES = 5.0
@@ -140,7 +143,7 @@ class Events:
         self._present: dict[str, list[tuple[str | None, float]]] = {}
         self._camera_states: dict[str, str] = {}
         self._followers = 0
-        self._tidy_at = self._look_at = 0.0
+        self._tidy_at = self._look_at = self._take_over_at = 0.0
         if self.log.writable:
             self._fulfil_requests()
             self._close_what_was_left_open()
@@ -463,9 +466,11 @@ class Events:
         if closing:
             self._keep(self._appearances.end(self._wall(), "the server stopped"))
         self._show_present()
+        if self._clock() >= self._take_over_at:
+            self._take_over_at = self._clock() + _TAKE_OVER
+            self._take_over()
         if self._clock() >= self._look_at:
             self._look_at = self._clock() + _LOOK
-            self._take_over()
             self._fulfil_requests()
         if self._clock() >= self._tidy_at:
             self._tidy_at = self._clock() + _HOUSEKEEPING

@@ -37,7 +37,7 @@ from recognizer.events.event_files import seconds
 from recognizer.events.event_hub import Events
 from recognizer.events.home_assistant import LATE_SECONDS, Topics, camera_config, person_config
 from recognizer.events.mqtt_announced import read_announced, write_announced
-from recognizer.events.mqtt_broker import Broker, parse_broker
+from recognizer.events.mqtt_broker import Broker, NotPermitted, parse_broker
 
 __all__ = ["MOST_PEOPLE", "Broker", "Mqtt", "parse_broker"]
 
@@ -50,6 +50,8 @@ MOST_PEOPLE = 200
 _UNACKNOWLEDGED = 50
 #: Seconds without an acknowledgement after which the connection counts as lost, and after which connecting has failed.
 _ACKNOWLEDGE_SECONDS, _CONNECT_SECONDS = 30.0, 10.0
+#: Seconds in which everything that a broker retains must be taken back.
+_LEAVE_SECONDS = 10.0
 #: How often an event is sent if the connection is lost each time: perhaps the broker does not accept it.
 _TRIES = 10
 
@@ -133,6 +135,8 @@ class Mqtt(Delivery):
         self._announced = read_announced(self.events.folder)  # topics that the broker may retain from any connection; replaced
         self._looked = 0.0
         self._edition: object = None  # of the log, when the newest event of each camera was published
+        #: Whether the broker is not used any longer once this has stopped: then nothing stays there.
+        self.leaves = False
         self.client: Any = None  # paho's; None before the first connection and after `stop`
 
     # -- life ---------------------------------------------------------------------------------------------------
@@ -142,7 +146,9 @@ class Mqtt(Delivery):
         client, self.client = self.client, None
         if client is None:
             return
-        if self._connected.is_set():
+        if self.leaves:
+            self._take_back(client)
+        elif self._connected.is_set():
             with suppress(ValueError, RuntimeError, OSError):  # the connection is lost: then the broker says offline
                 for topic, data in self._news(self._states()).items():
                     client.publish(topic, data, qos=1, retain=True)
@@ -151,6 +157,23 @@ class Mqtt(Delivery):
                 client.publish(self.topics.status, b"offline", qos=1, retain=True).wait_for_publish(1.0)
         client.disconnect()
         client.loop_stop()
+
+    def _take_back(self, client: Any) -> None:
+        """Take back everything that the broker retains, so that no name stays there."""
+        topics = sorted(self._announced, key=lambda topic: not topic.endswith("/config"))
+        topics += [self.topics.status, *([double_take_topics.AVAILABLE] if self._double_take else [])]
+        taken = False
+        with suppress(ValueError, RuntimeError, OSError):
+            if self._connected.is_set():
+                sent = [client.publish(topic, b"", qos=1, retain=True) for topic in dict.fromkeys(topics)]
+                until = time.monotonic() + _LEAVE_SECONDS
+                for each in sent:
+                    each.wait_for_publish(max(0.0, until - time.monotonic()))
+                taken = all(each.is_published() for each in sent)
+        if taken:
+            self._note_announced(set())
+        else:
+            log.warning("%s cannot be reached: it may still retain names of people", self.label)
 
     # -- the connection -----------------------------------------------------------------------------------------
 
@@ -184,7 +207,10 @@ class Mqtt(Delivery):
         self._answered.clear()
         self.client = client = self._new_client()
         try:
-            client.connect(self.broker.host, self.broker.port, keepalive=30)
+            self.broker.connect(client)
+        except NotPermitted as error:
+            self._lost(str(error))
+            return
         except (OSError, ValueError):
             self._lost("no connection could be made")
             return

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import secrets
+import threading
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
-from recognizer.core.errors import SettingsError
+from recognizer.core.errors import ActionFailed, FetchError, SettingsError
+from recognizer.fetching.addresses import Address, resolve
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
+#: Seconds that a single message may take.
+_ONCE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class Broker:
-    """Where the broker is. The representation contains no credentials."""
+    """Where the broker is. The representation contains no credentials.
+
+    Attributes
+    ----------
+    cafile : str or None
+        PEM file of certificate authorities to trust in addition.
+    permit : callable, optional
+        Given an address, whether a connection to it is allowed; all are without it. The broker that the environment names may
+        be anywhere.
+    """
 
     host: str
     port: int
@@ -21,12 +37,43 @@ class Broker:
     user: str | None = None
     password: str | None = field(default=None, repr=False)
     cafile: str | None = None
+    permit: Callable[[Address], bool] | None = field(default=None, repr=False, compare=False)
 
     @property
     def shown(self) -> str:
         """Its URL without credentials."""
+        return f"{self._scheme}://{self._place}"
+
+    @property
+    def url(self) -> str:
+        """Its URL with the user, and without the password."""
+        return f"{self._scheme}://{quote(self.user, safe='') + '@' if self.user else ''}{self._place}"
+
+    @property
+    def _scheme(self) -> str:
+        return "mqtts" if self.tls else "mqtt"
+
+    @property
+    def _place(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'mqtts' if self.tls else 'mqtt'}://{host}:{self.port}"
+        return f"{host}:{self.port}"
+
+    def connect(self, client: Any) -> None:
+        """Let a client of `new_client` connect.
+
+        Raises
+        ------
+        OSError, ValueError
+            No connection can be made, or none is allowed.
+        """
+        if self.permit is not None:
+            try:
+                addresses = resolve(self.host, self.port, _ONCE_SECONDS)
+            except FetchError as error:
+                raise OSError(error.message) from None
+            if not all(map(self.permit, addresses)):
+                raise NotPermitted("its address is not allowed; RECOGNIZER_WEBHOOK_ALLOW lists those that are")
+        client.connect(self.host, self.port, keepalive=30)
 
     def new_client(self, client_id: str, *, reconnect: bool = True) -> Any:
         """A client of paho's that has the credentials, and trusts the right authorities; it is not connected."""
@@ -50,6 +97,47 @@ class Broker:
                 context.load_verify_locations(file)
             client.tls_set_context(context)
         return client
+
+
+class NotPermitted(OSError):
+    """No connection to the broker's address is allowed; the message says so."""
+
+
+def publish_once(broker: Broker, topic: str, payload: str, retain: bool = False) -> None:
+    """Connect, publish a message, and return when the broker has it.
+
+    Raises
+    ------
+    ActionFailed
+    """
+    client = broker.new_client(f"recognizer-once-{secrets.token_hex(4)}", reconnect=False)
+    answered, refusal = threading.Event(), []
+
+    def on_connect(client, userdata, flags, reason_code, properties) -> None:
+        if reason_code.is_failure:
+            refusal.append(str(reason_code))
+        answered.set()
+
+    client.on_connect = on_connect
+    try:
+        broker.connect(client)
+        client.loop_start()
+        if not answered.wait(_ONCE_SECONDS):
+            raise ActionFailed("the broker does not answer")
+        if refusal:
+            raise ActionFailed(f"the broker refuses the connection: {refusal[0]}")
+        sent = client.publish(topic, payload.encode(), qos=1, retain=retain)
+        sent.wait_for_publish(_ONCE_SECONDS)
+        if not sent.is_published():
+            raise ActionFailed("the broker did not confirm the message")
+    except NotPermitted as error:
+        raise ActionFailed(f"no connection to the broker could be made: {error}") from None
+    except (OSError, ValueError, RuntimeError):
+        raise ActionFailed("no connection to the broker could be made") from None
+    finally:
+        with suppress(OSError, ValueError, RuntimeError):
+            client.disconnect()
+            client.loop_stop()
 
 
 def parse_broker(url: str, password: str | None = None, cafile: str | None = None) -> Broker:

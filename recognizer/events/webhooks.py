@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from recognizer.core.errors import AddressRefused, FetchError, InvalidUrl, RecognizerError, SettingsError
+from recognizer.events.appearances import KINDS
 from recognizer.events.delivery import Delivery, backoff, message_body, message_id
 from recognizer.events.event_files import seconds
 from recognizer.events.event_log import EventLog
@@ -45,6 +46,13 @@ class WebhookRules:
         Maximum number of events that wait for a receiver.
     least, most : float
         Seconds before the second try, and the longest wait between two.
+    kinds : tuple of str
+        Kinds of events that are sent; empty for all.
+
+    Raises
+    ------
+    SettingsError
+        There is no such kind.
     """
 
     secret: bytes | None = None
@@ -52,6 +60,12 @@ class WebhookRules:
     backlog: int = 10_000
     least: float = 1.0
     most: float = 300.0
+    kinds: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        unknown = [kind for kind in self.kinds if kind not in KINDS]
+        if unknown:
+            raise SettingsError(f"webhook_events: there is no {unknown[0]!r}; there are {', '.join(KINDS)}, and all")
 
 
 def key_of(secret: str) -> bytes:
@@ -82,6 +96,31 @@ def shown(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
+def webhook_id(url: str) -> str:
+    """What a receiver is called where its URL, which is secret, must not be repeated: 16 hexadecimal digits."""
+    return hashlib.sha256(url.encode()).hexdigest()[:16]
+
+
+def post_message(fetcher: Fetcher, url: str, message_id: str, timestamp: int, body: bytes, key: bytes | None) -> None:
+    """Post a message once, signed if there is a key.
+
+    Raises
+    ------
+    FetchError, InvalidUrl
+    """
+    headers = {"Content-Type": "application/json", "webhook-id": message_id, "webhook-timestamp": str(timestamp)}
+    if key:
+        headers["webhook-signature"] = signature(key, message_id, timestamp, body)
+    fetcher.post(url, body, headers)
+
+
+def why_refused(error: Exception) -> str:
+    """Why a message was not taken, without the URL."""
+    if isinstance(error, AddressRefused):
+        return "its address is not allowed; RECOGNIZER_WEBHOOK_ALLOW lists private ones that are"
+    return error.message if isinstance(error, RecognizerError) else type(error).__name__
+
+
 class Webhook(Delivery):
     """One receiver.
 
@@ -102,7 +141,7 @@ class Webhook(Delivery):
         self, events: EventLog, url: str, fetcher: Fetcher, rules: WebhookRules | None = None, now: Callable = time.time
     ):
         self.rules = rules or WebhookRules()
-        super().__init__(events, f"webhook-{hashlib.sha256(url.encode()).hexdigest()[:16]}", self.rules.backlog)
+        super().__init__(events, f"webhook-{webhook_id(url)}", self.rules.backlog)
         fetcher.check(url)
         self._url, self.shown, self._fetcher, self._now = url, shown(url), fetcher, now
         self.label = self.shown
@@ -110,6 +149,8 @@ class Webhook(Delivery):
 
     def deliver(self, event: dict) -> None:
         """Send an event until it is accepted or given up."""
+        if self.rules.kinds and event["kind"] not in self.rules.kinds:
+            return
         refusals = 0
         while True:
             try:
@@ -117,11 +158,11 @@ class Webhook(Delivery):
             except (FetchError, InvalidUrl) as error:
                 self._failures += 1
                 refusals += error.details.get("status") in _REFUSALS
-                self._note(self._why(error))
+                self._note(why_refused(error))
                 if refusals < _TRIES_REFUSED:
                     self.pause(max(error.retry_after or 0.0, backoff(self._failures, self.rules.least, self.rules.most)))
                 if refusals >= _TRIES_REFUSED or self._now() - seconds(event["time"]) > self.rules.retry_seconds:
-                    log.warning("webhook %s: event %d is dropped: %s", self.shown, event["id"], self._why(error))
+                    log.warning("webhook %s: event %d is dropped: %s", self.shown, event["id"], why_refused(error))
                     self.counts["dropped"] += 1
                     return
                 self.counts["retried"] += 1
@@ -145,17 +186,4 @@ class Webhook(Delivery):
         self.problem = problem
 
     def _send(self, event: dict) -> None:
-        body, number, timestamp = message_body(event), message_id(event), int(self._now())
-        headers = {
-            "Content-Type": "application/json",
-            "webhook-id": number,
-            "webhook-timestamp": str(timestamp),
-        }
-        if self.rules.secret:
-            headers["webhook-signature"] = signature(self.rules.secret, number, timestamp, body)
-        self._fetcher.post(self._url, body, headers)
-
-    def _why(self, error: Exception) -> str:
-        if isinstance(error, AddressRefused):
-            return "its address is not allowed; RECOGNIZER_WEBHOOK_ALLOW lists private ones that are"
-        return error.message if isinstance(error, RecognizerError) else type(error).__name__
+        post_message(self._fetcher, self._url, message_id(event), int(self._now()), message_body(event), self.rules.secret)

@@ -23,7 +23,8 @@ MEASURED, MEASURED_PER_SUBJECT = 2_000, 32
 _PIECES = 128
 #: Rows of one index, and of the newest ones that are measured without codes until there are enough to be added at once.
 _SEGMENT, _TAIL = 1 << 20, 1 << 10
-_SAMPLE = 1 << 16
+#: Of how many rows the pieces are learned, at most twice as many: faiss takes 4,096 of them.
+_SAMPLE = 1 << 13
 _ROWS_AT_ONCE = 32
 _ADDED_AT_ONCE = 1 << 14
 

@@ -161,6 +161,7 @@ class MemoryGallery:
                 self._rows.photos.put(start, photos)
             self._fill(start, vectors, numbers[owners])
             self._publish(end)
+            self._rows.store.release()
 
     def _append(self, vectors: np.ndarray, subjects: Sequence[str], photos: Sequence[str]) -> None:
         owners = np.array([self._id(subject) for subject in subjects], np.int32)
@@ -175,9 +176,11 @@ class MemoryGallery:
         rows.store.write(start, vectors)
         rows.owners[start:end] = owners
         rows.squares[start:end] = np.einsum("ij,ij->i", vectors, vectors)
-        for row, owner in enumerate(owners.tolist(), start):
-            self._before[row] = self._last[owner]
-            self._last[owner] = row
+        order = np.argsort(owners, kind="stable")  # one subject after the other, each in the order of rows
+        ordered, there = owners[order], (order + start).astype(np.int32)
+        is_first, is_last = np.diff(ordered, prepend=_NONE) != 0, np.diff(ordered, append=_NONE) != 0
+        self._before[there] = np.where(is_first, self._last[ordered], np.concatenate([there[-1:], there[:-1]]))
+        self._last[ordered[is_last]] = there[is_last]
         np.add.at(self._counts, owners, 1)
         self._living += len(vectors)
 
@@ -254,6 +257,7 @@ class MemoryGallery:
                     self._sketching = None
                     return
                 sketch.extend(self._rows.count)
+                rows.store.release()
                 sketch.clear(np.flatnonzero(np.isinf(self._rows.squares[: sketch.count])))  # removed in the meantime
                 self._sketch, self._sketching = sketch, None
                 return

@@ -82,6 +82,15 @@ def ids(value):
     return [part.strip() for part in parts if part.strip()]
 
 
+@hug.type()
+def urls(value):
+    """URLs or ids, as a list or separated by spaces"""
+    parts = value if isinstance(value, list) else value.split()
+    if not all(isinstance(part, str) for part in parts):
+        raise ValueError("expected URLs or ids")
+    return [part.strip() for part in parts if part.strip()]
+
+
 #: What may be said of a photo of a batch, besides its URL.
 _BATCH_FIELDS = ("id", "subject")
 
@@ -128,7 +137,7 @@ def periods(value):
 
 
 #: Types of parameters whose values may be lists.
-_LISTS = (ids, batch, areas, periods)
+_LISTS = (ids, urls, batch, areas, periods)
 
 
 # -- forms of replies and errors ---------------------------------------------------------------------------------
@@ -397,7 +406,7 @@ def schema_of(kind) -> dict:
         return {"type": "integer", "minimum": kind.lower, "maximum": kind.upper - 1}
     if isinstance(kind, hug.types.OneOf):
         return {"type": "string", "enum": sorted(kind.values)}
-    if kind is ids:
+    if kind in (ids, urls):
         return {"type": "array", "items": {"type": "string"}}
     if kind is batch:
         fields = {name: {"type": "string"} for name in ("url", *_BATCH_FIELDS)}

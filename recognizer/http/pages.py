@@ -10,7 +10,8 @@ import gzip
 import hashlib
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from recognizer.core.errors import UnknownRoute
@@ -58,15 +59,17 @@ class File:
 
     name: str
     plain: bytes
-    packed: bytes | None = field(repr=False)
     digest: str
 
     @classmethod
     def of(cls, name: str, data: bytes) -> File:
-        packed = gzip.compress(data, 9, mtime=0) if len(data) >= _WORTH else None
-        if packed is not None and len(packed) >= len(data):
-            packed = None
-        return cls(name, data, packed, hashlib.sha256(data).hexdigest()[:20])
+        return cls(name, data, hashlib.sha256(data).hexdigest()[:20])
+
+    @cached_property
+    def packed(self) -> bytes | None:
+        """Compressed when it is first asked for: compressing all files would be a twentieth of the work of a start."""
+        packed = gzip.compress(self.plain, 9, mtime=0) if len(self.plain) >= _WORTH else None
+        return packed if packed is not None and len(packed) < len(self.plain) else None
 
     def reply(self, request: Mapping[str, str | None], **headers: str) -> Reply:
         """Answer a request according to its headers Accept-Encoding and If-None-Match."""
@@ -126,7 +129,9 @@ class Pages:
         with self._lock:  # compressing a large one once is enough
             if name not in self._read:
                 self._read[name] = File.of(name, path.read_bytes())
-            return self._read[name]
+            file = self._read[name]
+            _ = file.packed
+            return file
 
 
 def _version(contents: Iterable[bytes]) -> str:

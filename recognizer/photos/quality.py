@@ -21,6 +21,9 @@ LEAST_VALUE = 0.01
 #: the eyes. x and y are `geometry.ARCFACE_POINTS`; the depths are rounded values for adults.
 MEAN_HEAD = np.array([[-0.5, 0, 0], [0.5, 0, 0], [0, 0.57, 0.5], [-0.41, 1.15, 0.1], [0.41, 1.15, 0.1]])
 _DARK, _BRIGHT = 25, 230
+_CENTRED_HEAD = MEAN_HEAD - MEAN_HEAD.mean(axis=0)
+#: What the centred points of a face are multiplied by for the least-squares fit of `pose`.
+_FIT = np.linalg.pinv(_CENTRED_HEAD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,34 @@ class Quality:
     contrast: float
     clipped: float
     score: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AlignedFace:
+    """An aligned face, upright, from eyebrows to chin, and what is measured on it.
+
+    Attributes
+    ----------
+    colour : ndarray of uint8, shape (82, 72, 3)
+        RGB.
+    grey : ndarray of float32, shape (82, 72)
+        0 to 255.
+    matrix : ndarray, shape (2, 3)
+        From the photo to the chip of 112 pixels that this is a part of.
+    spread : float
+        Standard deviation of `grey`.
+    detail : float
+        Variance of the Laplacian of `grey`.
+    clipped : float
+        Share of `grey` that is nearly black or nearly white.
+    """
+
+    colour: np.ndarray
+    grey: np.ndarray
+    matrix: np.ndarray
+    spread: float
+    detail: float
+    clipped: float
 
 
 #: Remarks on a face's picture, code -> test; their limits are where errors rise in benchmarks/quality.py. They explain why a
@@ -99,7 +130,7 @@ def picture_value(quality: Quality, full_size: float = 60) -> float:
     return max(LEAST_VALUE, size * sharp * frontal * whole * lit * certain)
 
 
-def measure(pixels: np.ndarray, face: Face) -> Quality:
+def measure(pixels: np.ndarray, face: Face, aligned: AlignedFace | None = None) -> Quality:
     """Measure the picture of one face.
 
     Parameters
@@ -108,41 +139,41 @@ def measure(pixels: np.ndarray, face: Face) -> Quality:
         The photo, RGB.
     face : Face
         In pixels of the photo.
+    aligned : AlignedFace, optional
+        What `align` makes of both, if the caller has it already.
     """
-    import cv2
-
-    grey = aligned_grey(check_pixels(pixels), face)
-    spread = float(grey.std())
-    edges = float(cv2.Laplacian(grey, cv2.CV_32F).var())
+    aligned = align(check_pixels(pixels), face) if aligned is None else aligned
     yaw, pitch, roll = pose(face.landmarks, face.scheme)
     return Quality(
         face.box.size,
-        edges / max(spread**2, 1.0),
+        aligned.detail / max(aligned.spread**2, 1.0),
         yaw,
         pitch,
         roll,
         cut_off(face, pixels.shape[1], pixels.shape[0]),
-        float(grey.mean()),
-        spread,
-        float(((grey < _DARK) | (grey > _BRIGHT)).mean()),
+        float(aligned.grey.mean()),
+        aligned.spread,
+        aligned.clipped,
         face.score,
     )
 
 
-def aligned_grey(pixels: np.ndarray, face: Face) -> np.ndarray:
-    """The aligned face in grey; float32, shape (82, 72), 0 to 255."""
-    import cv2
-
-    return cv2.cvtColor(aligned(pixels, face), cv2.COLOR_RGB2GRAY).astype(np.float32)
-
-
-def aligned(pixels: np.ndarray, face: Face) -> np.ndarray:
-    """The aligned face, upright, from eyebrows to chin; uint8 RGB, shape (82, 72, 3)."""
+def align(pixels: np.ndarray, face: Face) -> AlignedFace:
+    """The aligned face of a photo, RGB uint8 (H, W, 3)."""
     import cv2
 
     matrix = geometry.similarity(face.landmarks, geometry.REFERENCE_POINTS[face.scheme])
     chip = cv2.warpAffine(pixels, matrix, (CHIP, CHIP), borderMode=cv2.BORDER_REPLICATE)
-    return chip[24:106, 20:92]
+    colour = chip[24:106, 20:92]
+    grey = cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    detail = float(cv2.Laplacian(grey, cv2.CV_32F).var())
+    clipped = float(((grey < _DARK) | (grey > _BRIGHT)).mean())
+    return AlignedFace(colour, grey, matrix, float(grey.std()), detail, clipped)
+
+
+def aligned_grey(pixels: np.ndarray, face: Face) -> np.ndarray:
+    """The aligned face in grey; float32, shape (82, 72), 0 to 255."""
+    return align(pixels, face).grey
 
 
 def cut_off(face: Face, width: int, height: int) -> float:
@@ -172,17 +203,18 @@ def pose(landmarks: np.ndarray, scheme: str) -> tuple[float, float, float]:
     if scheme != "yunet5":
         right, left = points[0:2].mean(axis=0), points[2:4].mean(axis=0)
         return float("nan"), float("nan"), float(np.degrees(np.arctan2(*(right - left)[::-1])))
-    rows = np.linalg.lstsq(MEAN_HEAD - MEAN_HEAD.mean(axis=0), points - points.mean(axis=0), rcond=None)[0].T
+    rows = (_FIT @ (points - points.mean(axis=0))).T
     lengths = np.linalg.norm(rows, axis=1)
     if (lengths <= 0).any():
         return float("nan"), float("nan"), float("nan")
     across, down = rows / lengths[:, None]
-    towards = np.cross(across, down)
+    (x, y, z), (a, b, c) = across.tolist(), down.tolist()
+    towards = y * c - z * b, z * a - x * c, x * b - y * a  # np.cross takes as long as everything else
     # the rotation nearest to the three rows
-    u, _, v = np.linalg.svd(np.stack([across, down, towards]))
-    turn = u @ v
+    u, _, v = np.linalg.svd(np.array([across, down, towards]))
+    turn = (u @ v).tolist()
     # the order of rotations: yaw, then pitch, then roll
-    yaw = np.degrees(np.arctan2(-turn[2, 0], turn[2, 2]))
-    pitch = np.degrees(np.arcsin(np.clip(turn[2, 1], -1, 1)))
-    roll = np.degrees(np.arctan2(-turn[0, 1], turn[1, 1]))
-    return float(yaw), float(pitch), float(roll)
+    yaw = math.atan2(-turn[2][0], turn[2][2])
+    pitch = math.asin(max(-1.0, min(1.0, turn[2][1])))
+    roll = math.atan2(-turn[0][1], turn[1][1])
+    return math.degrees(yaw), math.degrees(pitch), math.degrees(roll)

@@ -61,8 +61,8 @@ class PushSubscription:
     made : float
         Seconds since 1970.
     key, session : str or None
-        Id of the key with which it was made, and name of the session that removes it when somebody signs out; both None while the
-        server has no keys.
+        Id of the key with which it was made, and name of the session that removes it when somebody signs out. Both are None
+        while the server has no keys.
     """
 
     id: str

@@ -9,28 +9,29 @@ import os
 import secrets
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
+from recognizer.core.catalogues import translated
 from recognizer.core.children import child_environment
 from recognizer.core.errors import ActionFailed, ActionOff, AddressRefused, FetchError, RecognizerError
-from recognizer.events.mqtt_broker import Broker
-from recognizer.events.webhooks import signature
+from recognizer.events.mqtt_broker import Broker, publish_once
+from recognizer.events.webhooks import post_message
 from recognizer.fetching.fetcher import Fetcher
 from recognizer.rules.apprise_process import REFUSED
 from recognizer.rules.push_sender import PushMessage, PushSender
 from recognizer.rules.rule_model import Rule
 
 NOTIFY_MISSING = "notifications need the package Apprise: pip install 'recognizer[notify]'"
-BROKER_MISSING = "there is no MQTT broker: RECOGNIZER_MQTT_URL is not set"
+BROKER_MISSING = "there is no MQTT broker: it is set on the page, under Settings, or by RECOGNIZER_MQTT_URL"
 PUSH_MISSING = "notifications in browsers are not available here"
 _TITLE = "Recognizer"
+#: What is in the title of a message that is a test.
+_TEST = "only a test"
 #: What the process of a notification runs: with this one's path, wherever it is started.
 _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from recognizer.rules import apprise_process as a; a.main()"
-_NOTIFY_SECONDS, _BROKER_SECONDS = 45.0, 10.0
+_NOTIFY_SECONDS = 45.0
 
 
 class RuleActions:
@@ -66,6 +67,11 @@ class RuleActions:
         self._push = push
         self._fetcher, self._allow, self._key, self.broker = fetcher, tuple(allow), key, broker
         self._reserved, self._camera_name = tuple(reserved), camera_name
+
+    def take_over(self, other: RuleActions) -> None:
+        """Do everything as another one does from now on: the settings behind it have changed."""
+        self._fetcher, self._allow, self._key, self.broker = other._fetcher, other._allow, other._key, other.broker
+        self._reserved, self._camera_name, self._push = other._reserved, other._camera_name, other._push
 
     def check(self, rule: Rule) -> None:
         """See that a rule's action can be done here, and goes where it may.
@@ -110,12 +116,14 @@ class RuleActions:
         self.check(rule)
         if rule.action == "notify":
             text = rule.notification(event, self._camera_name(event["camera"]))
-            notify(rule.url or "", f"{_TITLE}: test" if test else _TITLE, text, picture if rule.picture else None, self._allow)
+            title = f"{_TITLE}: {translated(_TEST, rule.language)}" if test else _TITLE
+            notify(rule.url or "", title, text, picture if rule.picture else None, self._allow)
         elif rule.action == "push":
             text = rule.notification(event, self._camera_name(event["camera"]))
+            title = f"{_TITLE}: {translated(_TEST, rule.language)}" if test else _TITLE
             number = secrets.token_hex(4) if test else event["id"]
             assert self._push is not None  # `check` says so
-            self._push.send(PushMessage(f"{_TITLE}: test" if test else _TITLE, text, f"rule-{rule.id}-{number}"))
+            self._push.send(PushMessage(title, text, f"rule-{rule.id}-{number}"))
         elif rule.action == "webhook":
             self._post(rule, event, test)
         else:
@@ -135,12 +143,8 @@ class RuleActions:
     def _post(self, rule: Rule, event: Mapping[str, Any], test: bool) -> None:
         body = json.dumps({"rule": rule.id, "test": test, "event": event}, ensure_ascii=False, separators=(",", ":")).encode()
         id_ = f"recognizer-rule-{rule.id}-{secrets.token_hex(4) if test else event['id']}"
-        timestamp = int(time.time())
-        headers = {"Content-Type": "application/json", "webhook-id": id_, "webhook-timestamp": str(timestamp)}
-        if self._key:
-            headers["webhook-signature"] = signature(self._key, id_, timestamp, body)
         try:
-            self._fetcher.post(rule.url or "", body, headers)
+            post_message(self._fetcher, rule.url or "", id_, int(time.time()), body, self._key)
         except FetchError as error:
             said = REFUSED if isinstance(error, AddressRefused) else error.message
             failed = ActionFailed(f"the webhook was not called: {said}", **error.details)
@@ -155,32 +159,7 @@ class RuleActions:
         ActionFailed
         """
         assert self.broker is not None
-        client = self.broker.new_client(f"recognizer-rule-{secrets.token_hex(4)}", reconnect=False)
-        answered, refusal = threading.Event(), []
-
-        def on_connect(client, userdata, flags, reason_code, properties) -> None:
-            if reason_code.is_failure:
-                refusal.append(str(reason_code))
-            answered.set()
-
-        client.on_connect = on_connect
-        try:
-            client.connect(self.broker.host, self.broker.port, keepalive=30)
-            client.loop_start()
-            if not answered.wait(_BROKER_SECONDS):
-                raise ActionFailed("the broker does not answer")
-            if refusal:
-                raise ActionFailed(f"the broker refuses the connection: {refusal[0]}")
-            sent = client.publish(topic, payload.encode(), qos=1, retain=retain)
-            sent.wait_for_publish(_BROKER_SECONDS)
-            if not sent.is_published():
-                raise ActionFailed("the broker did not confirm the message")
-        except (OSError, ValueError, RuntimeError):
-            raise ActionFailed("no connection to the broker could be made") from None
-        finally:
-            with suppress(OSError, ValueError, RuntimeError):
-                client.disconnect()
-                client.loop_stop()
+        publish_once(self.broker, topic, payload, retain)
 
 
 def can_notify() -> bool:

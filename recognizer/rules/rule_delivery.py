@@ -111,11 +111,6 @@ class RuleDelivery(Delivery):
         self._subjects: dict[int, object] = {}
         self._off_failures, self._off_again = 0, 0.0
 
-    @property
-    def started(self) -> bool:
-        """Whether this process does what the rule says: the one that writes the events does."""
-        return self._thread is not None
-
     def start(self) -> None:
         self._sent = Sent(self.events.folder / f"{self.name}.sent")
         super().start()

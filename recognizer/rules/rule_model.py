@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from recognizer.core.brief import brief
+from recognizer.core.catalogues import ENGLISH, LANGUAGES, translated
 from recognizer.core.errors import InvalidParameter
 from recognizer.core.names import DEFAULT_GROUP
 from recognizer.events.event_files import seconds
@@ -34,6 +35,11 @@ _PLACE = re.compile(r"\{(who|camera|time)\}")
 _TEXTS = {"comes": "{who} is at {camera} ({time})", "leaves": "{who} left {camera} ({time})"}
 #: The same for browsers: a name on a locked screen is only there for whoever wants it.
 _NAMELESS_TEXTS = {"comes": "Somebody is at {camera} ({time})", "leaves": "Somebody left {camera} ({time})"}
+#: The same about somebody unknown: a sentence of its own, since in some languages it is not the same one.
+_UNKNOWN_TEXTS = {
+    "comes": "Somebody unknown is at {camera} ({time})",
+    "leaves": "Somebody unknown left {camera} ({time})",
+}
 _UNKNOWN = "Somebody unknown"
 _DAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 #: Minutes for which a message may still be sent, by action: a switch that is moved late is worse than one that is not.
@@ -80,6 +86,8 @@ class Rule:
         Secret: where the notification goes, as Apprise writes it, or the webhook's URL.
     message : str or None
         Text of a notification, with the places {who}, {camera} and {time}. Without one, browsers show no name.
+    language : str
+        One of `catalogues.LANGUAGES`: of the default message, and of what stands for somebody unknown.
     picture : bool
         Whether a notification contains the picture of the face.
     topic, payload : str or None
@@ -110,6 +118,7 @@ class Rule:
     action: str = "notify"
     url: str | None = field(default=None, repr=False)
     message: str | None = None
+    language: str = ENGLISH
     picture: bool = False
     topic: str | None = None
     payload: str | None = None
@@ -196,12 +205,13 @@ class Rule:
         """
         subject = event.get("subject")
         values = {
-            "who": _UNKNOWN if subject is None else subject.rpartition(SEPARATOR)[2],
+            "who": translated(_UNKNOWN, self.language) if subject is None else subject.rpartition(SEPARATOR)[2],
             "camera": camera,
             "time": self.local_time(seconds(event["time"])).strftime("%H:%M"),
         }
-        texts = _NAMELESS_TEXTS if self.action == "push" and subject is not None else _TEXTS
-        return _PLACE.sub(lambda place: values[place[1]], self.message or texts[self.kind])
+        named = _NAMELESS_TEXTS if self.action == "push" else _TEXTS
+        usual = (_UNKNOWN_TEXTS if subject is None else named)[self.kind]
+        return _PLACE.sub(lambda place: values[place[1]], self.message or translated(usual, self.language))
 
     def sentence(self, cameras: Mapping[str, str]) -> str:
         """The rule in a sentence; `cameras` has their names by id."""
@@ -406,6 +416,7 @@ def _checked(rule: Rule, zone: bool = True) -> Rule:
     _one_of("who", rule.who, WHO)
     _one_of("sure", rule.sure, CERTAINTIES)
     _one_of("action", rule.action, ACTIONS)
+    _one_of("language", rule.language, LANGUAGES)
     for day in rule.days:
         _one_of("days", day, DAYS)
     if rule.who == "people" and not rule.people:
@@ -462,7 +473,7 @@ def _of_its_kind(rule: Rule) -> Rule:
             raise InvalidParameter("url: expected where the message goes")
         _check_url(rule)
         rule = replace(rule, topic=None, payload=None, retain=False, off_payload=None, off_seconds=0.0)
-        return rule if rule.action == "notify" else replace(rule, message=None, picture=False)
+        return rule if rule.action == "notify" else replace(rule, message=None, picture=False, language=ENGLISH)
     if not rule.topic or rule.payload is None:
         raise InvalidParameter("topic: expected a topic, and a payload")
     if set("+#\0") & set(rule.topic) or rule.topic.startswith(("$", "/")):
@@ -471,7 +482,7 @@ def _of_its_kind(rule: Rule) -> Rule:
         )
     if (rule.off_payload is None) != (rule.off_seconds == 0):
         raise InvalidParameter("off_payload: expected it together with off_seconds, or neither")
-    return replace(rule, url=None, message=None, picture=False)
+    return replace(rule, url=None, message=None, picture=False, language=ENGLISH)
 
 
 def _check_url(rule: Rule) -> None:

@@ -46,6 +46,7 @@ from recognizer.database.connection import Database
 from recognizer.database.local_copy import LocalCopy
 from recognizer.database.opening import open_adjustments, open_audit, open_database, open_lock
 from recognizer.engines import make_engine, weights_for
+from recognizer.engines.runtime import release_memory
 from recognizer.enrolment import bin_folder
 from recognizer.enrolment.bin_folder import Bin
 from recognizer.enrolment.bulk import BulkSettings
@@ -72,7 +73,7 @@ from recognizer.photos import sandbox
 from recognizer.service import health
 from recognizer.service.archive_service import KeptArchive
 from recognizer.service.attribute_finder import AttributeFinder
-from recognizer.service.delivering import deliver, rule_actions
+from recognizer.service.delivering import DeliveryTools, rule_actions
 from recognizer.service.detected_faces import FaceStore
 from recognizer.service.dlib_descriptions import DlibDescriptions
 from recognizer.service.dropped_photos import DroppedHolding, DroppedPhotos
@@ -88,6 +89,7 @@ from recognizer.service.node_work import NodeWork
 from recognizer.service.object_finder import ObjectFinder
 from recognizer.service.other_servers import OtherServers
 from recognizer.service.push_service import KeptPush
+from recognizer.service.receivers import Receivers
 from recognizer.service.recognition import Recognition
 from recognizer.service.rule_service import KeptRules
 from recognizer.service.shared_groups import SharedGroups
@@ -217,7 +219,7 @@ class Service:
             _retention(settings),
             self.vault,
             self._is_enrolled,
-            announced=settings.events and settings.mqtt_url is not None,
+            announced=lambda: settings.events and self.receivers.in_force().mqtt_url is not None,
             scenes=settings.event_scenes,
             unknown_quality=lambda camera: self.video.settings_of(camera).unknown_quality,
         )
@@ -242,11 +244,19 @@ class Service:
         #: The browsers that get notifications.
         self.push = KeptPush(state, settings.webhook_allow, settings.fetch_timeout, audit, self.vault, self.is_shared)
         self.strangers.heard = self.push.tell_of_stranger
+        #: Where events are sent.
+        self.receivers = Receivers(settings, self.events, audit, self.vault, self.is_shared, lambda: self.rules.renew_actions())
+        self.tuning.follow(self.receivers)
         #: What happens when people come or go at the cameras.
         self.rules = KeptRules(
             state,
             self.events,
-            lambda: rule_actions(settings, self._camera_names, None if self.is_shared else self.push.sender),
+            lambda: rule_actions(
+                self.receivers.in_force(),
+                self._camera_names,
+                self.receivers.permits,
+                None if self.is_shared else self.push.sender,
+            ),
             self._camera_names,
             lambda: self.groups,
             audit,
@@ -500,6 +510,7 @@ class Service:
                 self._purge,
                 self.settings.expiry_grace_days,
             )
+        release_memory()
         self.ready = True
 
     def _purge(self) -> int:
@@ -572,7 +583,8 @@ class Service:
         ------
         SettingsError, StorageError
         """
-        deliver(self.settings, self.events, self.video, self.gallery, self.recognition, self.matcher)
+        permits = self.receivers.permits
+        self.receivers.start(DeliveryTools(self.events, self.video, self.gallery, self.recognition, self.matcher, permits))
         self.rules.start()
         try:
             self.strangers.look_after()
@@ -609,6 +621,7 @@ class Service:
         self.video.end_live()
         self.rules.close()
         self.push.close()
+        self.receivers.close()
         self.events.close()  # after the cameras: their people leave now
         self.strangers.close()
         self.visits.close()

@@ -1,15 +1,17 @@
-"""Where events are sent: the webhooks and brokers of the settings; and Frigate, whose events get names."""
+"""What delivers events to the webhooks and brokers of the settings; and Frigate, whose events get names."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recognizer import __version__
 from recognizer.core.errors import RecognizerError, SettingsError
-from recognizer.core.settings import Settings
+from recognizer.core.origins import Address
+from recognizer.core.settings import PAGE, Settings
 from recognizer.galleries.contract import Gallery
 from recognizer.galleries.similarity import similarity
 from recognizer.photos.results import Seen
@@ -24,91 +26,178 @@ if TYPE_CHECKING:
     from recognizer.events.event_log import EventLog
     from recognizer.events.frigate import FrigateApi
     from recognizer.events.mqtt_broker import Broker
+    from recognizer.fetching.fetcher import Fetcher
     from recognizer.rules.push_sender import PushSender
     from recognizer.rules.rule_actions import RuleActions
 
-log = logging.getLogger("recognizer.events")
+#: Key of the broker that gets events by MQTT.
+MQTT = "mqtt"
 
 
-def deliver(
-    settings: Settings, events: KeptEvents, video: Video, gallery: Gallery, recognition: Recognition, matcher: Matcher
-) -> None:
-    """Send events to the webhooks and brokers from now on, and follow Frigate.
+@dataclass(frozen=True)
+class WantedReceiver:
+    """Somebody who is to get events.
 
-    Raises
-    ------
-    SettingsError, StorageError
+    Attributes
+    ----------
+    key : str
+        Tells receivers apart.
+    recipe : tuple
+        What the receiver is made of: if that changes, another one takes its place. Contains secrets.
+    make : callable
+        Makes what delivers to it.
     """
-    from recognizer.events.frigate import Frigate, FrigateOptions
-    from recognizer.events.mqtt import Mqtt, MqttOptions
-    from recognizer.events.webhooks import Webhook, WebhookRules, key_of
-    from recognizer.fetching.fetcher import Fetcher
 
-    if settings.frigate_url:
-        frigate_api(settings)
-        if not settings.mqtt_url or not events.wanted:
-            log.warning("Frigate's events are not followed: RECOGNIZER_MQTT_URL is not set, or RECOGNIZER_EVENTS is off")
-    receivers = (settings.webhooks, settings.mqtt_url, settings.amqp_url, settings.kafka_url)
-    if not any(receivers) or not events.wanted:
-        return
-    hub = events.hub
-    sinks: list[Delivery] = []
-    secret = _secret(settings.webhook_secret, settings.webhook_secret_file, "webhook_secret")
-    rules = WebhookRules(key_of(secret) if secret else None, settings.webhook_retry_hours * 3600)
-    fetcher = Fetcher(allow=settings.webhook_allow, timeout=settings.fetch_timeout)
-    for number, url in enumerate(settings.webhooks, 1):
-        try:
-            sinks.append(Webhook(hub.log, url, fetcher, rules))
-        except RecognizerError as error:
-            raise SettingsError(f"webhooks: URL {number} cannot be used: {error.message}") from None
-    if settings.mqtt_url:
-        broker = _broker(settings)
+    key: str
+    recipe: tuple[Any, ...] = field(repr=False)
+    make: Callable[[], Delivery] = field(repr=False, compare=False)
+
+
+class DeliveryTools:
+    """What is needed to deliver events, besides settings.
+
+    Parameters
+    ----------
+    permit : callable
+        Whether a connection to an address of a broker is allowed that the page names.
+    """
+
+    def __init__(
+        self,
+        events: KeptEvents,
+        video: Video,
+        gallery: Gallery,
+        recognition: Recognition,
+        matcher: Matcher,
+        permit: Callable[[Address], bool],
+    ):
+        self.events, self.permit = events, permit
+        self._video, self._gallery, self._recognition, self._matcher = video, gallery, recognition, matcher
+
+    def wanted(self, settings: Settings) -> list[WantedReceiver]:
+        """Who is to get events by these settings.
+
+        Raises
+        ------
+        SettingsError
+        """
+        found = [*self._webhooks(settings), *self._mqtt(settings)]
+        queues = (settings.amqp_url, settings.kafka_url)
+        if any(queues):
+            made = _queues(settings, self.events.hub.log)
+            found += [WantedReceiver(each.name, queues, partial(_itself, each)) for each in made]
+        return found
+
+    def _webhooks(self, settings: Settings) -> list[WantedReceiver]:
+        from recognizer.events.webhooks import Webhook, WebhookRules, webhook_id
+
+        rules = WebhookRules(webhook_key(settings), settings.webhook_retry_hours * 3600, kinds=settings.webhook_events)
+        fetcher = webhook_fetcher(settings)
+        found = []
+        for number, url in enumerate(dict.fromkeys(settings.webhooks), 1):
+            try:
+                fetcher.check(url)
+            except RecognizerError as error:
+                raise SettingsError(f"webhooks: URL {number} cannot be used: {error.message}") from None
+
+            def make(url: str = url) -> Delivery:
+                return Webhook(self.events.hub.log, url, fetcher, rules)
+
+            found.append(WantedReceiver(webhook_id(url), (url, rules), make))
+        return found
+
+    def _mqtt(self, settings: Settings) -> list[WantedReceiver]:
+        from recognizer.events.frigate import Frigate, FrigateOptions
+        from recognizer.events.mqtt import Mqtt, MqttOptions
+
+        if not settings.mqtt_url:
+            return []
+        broker = broker_of(settings, self.permit)
         discovery = "" if settings.mqtt_discovery == "none" else settings.mqtt_discovery
-        twice = settings.mqtt_double_take
+        twice, matcher = settings.mqtt_double_take, self._matcher
         options = MqttOptions(settings.mqtt_prefix, discovery, __version__, double_take=twice)
 
         def alike(distance: float, known: bool) -> float:
             limit = matcher.threshold_now()  # the decision was made over several frames: it stands
             return similarity(min(distance, limit) if known else max(distance, limit + 1e-6), limit, matcher.curve)
 
-        sinks.append(Mqtt(hub, broker, options, cameras=video.names, people=gallery.subjects, alike=alike))
-        if settings.frigate_url:
-            api = frigate_api(settings)
+        def mqtt() -> Delivery:
+            return Mqtt(self.events.hub, broker, options, cameras=self._video.names, people=self._gallery.subjects, alike=alike)
+
+        def frigate() -> Delivery:
             following = FrigateOptions(settings.frigate_topic, twice, discovery)
-            look = lambda photo: findings(recognition.describe(photo), matcher)  # noqa: E731
-            sinks.append(Frigate(hub.log, broker, api, look, following))
-    hub.deliver_to([*sinks, *_queues(settings, hub.log)])
+            look = lambda photo: findings(self._recognition.describe(photo), matcher)  # noqa: E731
+            return Frigate(self.events.hub.log, broker, frigate_api(settings), look, following)
+
+        found = [WantedReceiver(MQTT, (broker, options), mqtt)]
+        if settings.frigate_url:
+            found.append(WantedReceiver("frigate", (broker, twice, discovery), frigate))
+        return found
 
 
-def rule_actions(settings: Settings, camera_names: Callable[[], dict[str, str]], push: PushSender | None = None) -> RuleActions:
+def _itself(delivery: Delivery) -> Delivery:
+    return delivery
+
+
+def rule_actions(
+    settings: Settings,
+    camera_names: Callable[[], dict[str, str]],
+    permit: Callable[[Address], bool] = lambda address: True,
+    push: PushSender | None = None,
+) -> RuleActions:
     """What does what rules say, by these settings.
 
     Raises
     ------
     SettingsError
     """
-    from recognizer.events.webhooks import key_of
-    from recognizer.fetching.fetcher import Fetcher
     from recognizer.rules.rule_actions import RuleActions
 
-    secret = _secret(settings.webhook_secret, settings.webhook_secret_file, "webhook_secret")
     reserved = [settings.mqtt_prefix, *([] if settings.mqtt_discovery == "none" else [settings.mqtt_discovery])]
     return RuleActions(
-        Fetcher(allow=settings.webhook_allow, timeout=settings.fetch_timeout),
+        webhook_fetcher(settings),
         settings.webhook_allow,
-        key_of(secret) if secret else None,
-        _broker(settings) if settings.mqtt_url else None,
+        webhook_key(settings),
+        broker_of(settings, permit) if settings.mqtt_url else None,
         reserved,
         lambda camera: camera_names().get(camera, camera),
         push,
     )
 
 
-def _broker(settings: Settings) -> Broker:
+def webhook_fetcher(settings: Settings) -> Fetcher:
+    """What posts to webhooks; private addresses only where a setting lists them."""
+    from recognizer.fetching.fetcher import Fetcher
+
+    return Fetcher(allow=settings.webhook_allow, timeout=settings.fetch_timeout)
+
+
+def webhook_key(settings: Settings) -> bytes | None:
+    """The key that signs webhooks.
+
+    Raises
+    ------
+    SettingsError
+    """
+    from recognizer.events.webhooks import key_of
+
+    secret = _secret(settings.webhook_secret, settings.webhook_secret_file, "webhook_secret")
+    return key_of(secret) if secret else None
+
+
+def broker_of(settings: Settings, permit: Callable[[Address], bool]) -> Broker:
+    """The MQTT broker of the settings; `permit` says where one may be that was named on the page.
+
+    Raises
+    ------
+    SettingsError
+    """
     from recognizer.events.mqtt_broker import parse_broker
 
-    password = _secret(None, settings.mqtt_password_file, "mqtt_password")
-    return parse_broker(settings.mqtt_url or "", password, _path(settings.mqtt_ca_file))
+    password = _secret(settings.mqtt_password, settings.mqtt_password_file, "mqtt_password")
+    broker = parse_broker(settings.mqtt_url or "", password, _path(settings.mqtt_ca_file))
+    found = settings.found.get("mqtt_url")
+    return replace(broker, permit=permit) if found is not None and found.where == PAGE else broker
 
 
 def _queues(settings: Settings, events: EventLog) -> list[Delivery]:

@@ -141,7 +141,7 @@ class DlibDescriptions:
     def _comparable(self, image: images.Image, faces: Faces, vectors: np.ndarray) -> Sequence[bool]:
         judging = Engine(self._engine.detector, self._network(), self._engine.info, self._engine.sizes)
         described = Described(vectors, np.zeros(len(vectors), np.float32))
-        judged = judging.judged(image, faces, described, judging.qualities(image, faces), again=False)
+        judged = judging.judged(image, faces, described, again=False)
         return [each.comparable for each in judged.verdicts]
 
     def _network(self) -> DlibOnnxEmbedder:

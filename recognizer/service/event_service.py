@@ -47,7 +47,7 @@ class KeptEvents:
         Whether a name is enrolled.
     unknown_quality : callable
         Returns the least quality of an unknown person's picture at a camera, by its id; None for that of the rules.
-    announced : bool
+    announced : callable
         Whether an MQTT broker retains who is present: then the process that is connected to it removes topics with names.
     scenes : bool
         Whether events get a picture of the whole scene.
@@ -61,7 +61,7 @@ class KeptEvents:
         retention: Retention,
         vault: Vault | None,
         enrolled: Callable[[str], bool] | None = None,
-        announced: bool = False,
+        announced: Callable[[], bool] = lambda: False,
         scenes: bool = False,
         unknown_quality: Callable[[str], float | None] = lambda camera: None,
     ):
@@ -220,7 +220,7 @@ class KeptEvents:
             left = self._left_of(name)
             if not any(left.values()) or time.monotonic() >= until or self._waits_for_a_broker(left):
                 return left
-            time.sleep(0.1)
+            time.sleep(0.02)
 
     def _waits_for_a_broker(self, left: dict[str, int]) -> bool:
         """Whether all that is left is at a broker to which this process has no connection."""
@@ -239,7 +239,7 @@ class KeptEvents:
 
     def _forget_topics(self, name: str) -> None:
         """Forget topics that were announced before MQTT was disabled: no process will remove them at the broker."""
-        if not self._announced and forget_topics(self._folder, name):
+        if not self._announced() and forget_topics(self._folder, name):
             log.warning("a broker that is no longer used may still retain the name of somebody who was erased or renamed")
 
     def _change(self, change: Callable[[Events | EventLog], object]) -> None:

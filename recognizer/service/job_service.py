@@ -30,7 +30,7 @@ from recognizer.core.errors import (
 )
 from recognizer.core.geometry import inside
 from recognizer.core.pool import Pool
-from recognizer.core.priorities import lower_thread_priority
+from recognizer.core.priorities import giving_way, lower_thread_priority
 from recognizer.core.sealed_sqlite import remove_old_set_aside
 from recognizer.core.vault import Vault
 from recognizer.core.wording import plural
@@ -511,7 +511,8 @@ class KeptJobs:
             until = time.monotonic() + PATIENCE
             while self._pool.inside >= self._pool.workers and time.monotonic() < until:
                 self._pause(0.005)
-            yield
+            with giving_way():
+                yield
         finally:
             self._share.release()
 

@@ -19,6 +19,7 @@ from recognizer.core.names import normalise_lookup
 from recognizer.core.pool import Pool
 from recognizer.core.types import Box, Face, Faces
 from recognizer.engines import Engine, largest
+from recognizer.engines.engine import JudgedFaces
 from recognizer.engines.protocols import Described
 from recognizer.enrolment.examination import TOGETHER, EnrolmentRules, fill_memory
 from recognizer.galleries import matching
@@ -274,12 +275,13 @@ class Recognition:
         qualities: Sequence = [None] * len(faces)
         verdicts: Sequence = [None] * len(faces)
         vectors: Sequence | np.ndarray = [None] * len(faces)
+        judged: JudgedFaces | None = None
         if asked.compared:
             described = (
                 (yield _Question(image, faces, clock)) if len(faces) else self._engine.described_all([(image, faces)])[0]
             )
             clock.lap("embed")
-            judged = self._engine.judged(image, faces, described, self._engine.qualities(image, faces))
+            judged = self._engine.judged(image, faces, described)
             faces, qualities, verdicts, vectors = judged.faces, judged.qualities, judged.verdicts, judged.vectors
             clock.lap("quality")
             matches = self._matcher.match(judged.vectors, asked.top_k, asked.threshold, verdicts)
@@ -295,7 +297,8 @@ class Recognition:
         if reader is not None and len(faces):
             near, scaled = self._engine.aligned(image, faces)
             codes = [_unfit(*each) for each in zip(qualities, verdicts, strict=True)]
-            read = reader.read(near.pixels, scaled, codes, asked.attributes)
+            aligned_by = None if judged is None else judged.points_on(near)
+            read = reader.read(near.pixels, scaled, codes, asked.attributes, aligned_by)
             clock.lap("attributes")
         shown = [_inside(face, image) for face in faces]
         found = tuple(SeenFace(*each) for each in zip(shown, points, matches, qualities, vectors, read, verdicts, strict=True))
@@ -360,7 +363,7 @@ class Recognition:
         face = faces.select([largest(faces)])
         described = self._engine.described_all([(image, face)])[0]
         clock.lap("embed")
-        judged = self._engine.judged(image, face, described, self._engine.qualities(image, face))
+        judged = self._engine.judged(image, face, described)
         clock.lap("quality")
         return _inside(judged.faces[0], image), judged.vectors[0], judged.verdicts[0]
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from recognizer.core.audit import AuditLog
 from recognizer.core.brief import brief
+from recognizer.core.catalogues import translated
 from recognizer.core.errors import CameraNotFound, InvalidParameter, RecognizerError, RulesOff
 from recognizer.core.names import normalise_lookup
 from recognizer.core.times import iso_time
@@ -165,6 +166,17 @@ class KeptRules:
                 self._made_actions = self._make_actions()
             return self._made_actions
 
+    def renew_actions(self) -> None:
+        """Follow changed settings.
+
+        Raises
+        ------
+        SettingsError
+        """
+        with self._lock:
+            if self._made_actions is not None:
+                self._made_actions.take_over(self._make_actions())
+
     def _follow(self) -> None:
         while not self._ending.wait(_LOOK_SECONDS):
             self._look()
@@ -278,7 +290,8 @@ class KeptRules:
         RuleNotFound, ActionOff, ActionFailed, InvalidUrl, StorageError
         """
         rule = self.file.get(id_)
-        subject = {"people": "".join(rule.names()[:1]), "group": f"{rule.prefix}Somebody", "known": "Somebody"}.get(rule.who)
+        somebody = translated("Somebody with a name", rule.language)
+        subject = {"people": "".join(rule.names()[:1]), "group": f"{rule.prefix}{somebody}", "known": somebody}.get(rule.who)
         camera = next(iter(rule.cameras or self._camera_names()), "default")
         event: dict[str, Any] = {
             "id": 0,

@@ -72,6 +72,8 @@ STORED_FILES = (
     StoredFiles("rules.json.lock*", "recognizer.core.fair_lock"),
     StoredFiles("push.json", "recognizer.rules.push_file"),
     StoredFiles("push.json.lock*", "recognizer.core.fair_lock"),
+    StoredFiles("receivers.json", "recognizer.events.receiver_file"),
+    StoredFiles("receivers.json.lock*", "recognizer.core.fair_lock"),
     StoredFiles("events/mqtt-announced.json", "recognizer.events.mqtt_announced"),
     StoredFiles("events/*.lock", "recognizer.events.event_log"),
     StoredFiles("strangers/*.json", "recognizer.strangers.stranger_files", StrangersHolding.label),

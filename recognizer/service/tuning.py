@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 from recognizer.core.adjustments import Adjustments
 from recognizer.core.audit import AuditLog
 from recognizer.core.errors import InvalidParameter, SettingFixed, SettingsError
-from recognizer.core.settings import CHANGEABLE, DEFAULT, PAGE, PREFIX, SETTINGS, Settings, default_of
+from recognizer.core.settings import CHANGEABLE, DEFAULT, PAGE, PREFIX, RECEIVER_SETTINGS, SETTINGS, Settings, default_of
 from recognizer.video.sources.source import parse_source
+
+if TYPE_CHECKING:
+    from recognizer.service.receivers import Receivers
 
 log = logging.getLogger("recognizer")
 
 
 class Tuning:
-    """The settings, and those that were changed at run time, which `adjustments.Adjustments` owns."""
+    """The settings, and those that were changed at run time, which `adjustments.Adjustments` and `Receivers` own."""
 
     def __init__(self, settings: Settings, audit: AuditLog, adjustments: Adjustments):
         self._settings, self._audit = settings, audit
         self._adjustments = adjustments
+        self._receivers: Receivers | None = None
+
+    def follow(self, receivers: Receivers) -> None:
+        """Report the settings about receivers of events as they are in force."""
+        self._receivers = receivers
 
     @property
     def stranger_rate(self) -> float:
@@ -41,9 +50,13 @@ class Tuning:
     def one(self, name: str) -> dict:
         """One of `all`."""
         rule = next(item.metadata for item in SETTINGS if item.name == name)
-        source, label = self._settings.source(name)
-        fixed = self._fixed_by(name) if name in CHANGEABLE else None
-        value = self._settings.shown(name)
+        settings, place, fixed = self._settings, None, None
+        if name in CHANGEABLE:
+            place, fixed = "/settings", self._fixed_by(name)
+        elif name in RECEIVER_SETTINGS and self._receivers is not None and self._receivers.file is not None:
+            place, fixed, settings = "/receivers", self._receivers.fixed_by(name), self._receivers.in_force()
+        source, label = settings.source(name)
+        value = settings.shown(name)
         if name == "camera":
             value = parse_source(self._settings.camera).shown
         if name in CHANGEABLE and fixed is None and self._adjustments.get(name) is not None:
@@ -56,6 +69,7 @@ class Tuning:
             "source": source,
             "label": label,
             "changeable": name in CHANGEABLE and fixed is None,
+            "changed_at": place if fixed is None else None,
             "fixed_by": fixed,
             "help": rule["help"],
         }

@@ -187,7 +187,8 @@ def photo_rows(worker: PhotoWorker, source: str | None, data: bytes | Recognizer
             remarks(quality) + ([] if verdict.comparable else ["not_comparable"])
             for quality, verdict in zip(judged.qualities, judged.verdicts, strict=True)
         ]
-        looks = [_looks(each.answers) for each in worker.reader.read(near.pixels, scaled, codes)]
+        read = worker.reader.read(near.pixels, scaled, codes, points=judged.points_on(near))
+        looks = [_looks(each.answers) for each in read]
     rows = []
     for number, (face, vector, quality, verdict) in enumerate(
         zip(judged.faces, judged.vectors, judged.qualities, judged.verdicts, strict=True)

@@ -54,6 +54,7 @@ export const REFUSALS = {
   role_required: t("This key may not do that."),
   setting_fixed: t("This is set where the server was started and cannot be changed here."),
   subscription_not_found: t("This browser gets no notifications any more."),
+  receiver_not_found: t("This receiver no longer exists."),
   rule_not_found: t("This rule no longer exists."),
   rules_off: t("Rules are not possible where several servers share a database."),
   several_faces: t("Several faces"),

@@ -2,13 +2,13 @@
 
 import { button, dialog, el, fill, icon, toggle } from "./dom.js";
 import { api, explain } from "./api.js";
-import { language, mixed, t } from "./i18n.js";
-import { DAYS, dayName, NOTICE, ruleWords, usualMessage, zoneParts } from "./rule-words.js";
+import { language, LANGUAGES, mixed, t } from "./i18n.js";
+import { DAYS, dayName, LATE, NOTICE, ruleWords, usualMessage, zoneParts } from "./rule-words.js";
 
 const TYPING = 250;
 const NEW = {
   kind: "comes", who: "unknown", people: [], group: "default", cameras: [], zones: [], days: [], start: null, end: null, sure: "likely",
-  apart_minutes: 5, most_per_hour: 60, action: "notify", url: "", message: null, picture: false, topic: "", payload: "ON", off_payload: null, off_seconds: 0,
+  apart_minutes: 5, most_per_hour: 60, action: "notify", url: "", message: null, picture: false, topic: "", payload: "ON", off_payload: null, off_seconds: 0, retain: false, language,
 };
 const EXAMPLES = ["ntfy://my-secret-topic", "home/light/set"];
 const KINDS = [["comes", t("Somebody comes")], ["leaves", t("Somebody leaves")]];
@@ -18,17 +18,19 @@ const WHO = [
 const SURE = [["likely", t("Anybody who gets a name")], ["sure", t("Only if the name is sure")]];
 const ACTIONS = [["notify", t("Send a notification")], ["push", t("Notify browsers")], ["webhook", t("Call a webhook")], ["mqtt", t("Publish an MQTT message")]];
 /** Field of the API -> the element that a message about it belongs to. */
-const ABOUT = { people: "people", group: "group", start: "start", end: "end", url: "url", message: "message", topic: "topic", payload: "payload", off_payload: "off", off_seconds: "seconds", apart_minutes: "apart", most_per_hour: "most" };
+const ABOUT = { people: "people", group: "group", start: "start", end: "end", url: "url", message: "message", topic: "topic", payload: "payload", off_payload: "off", off_seconds: "seconds", apart_minutes: "apart", most_per_hour: "most", late_minutes: "late" };
 
 /** Makes a rule, or changes `rule`. `known`: {cameras, zones, groups, canNotify, browsers, broker}. Resolves with the rule as stored, or undefined. */
 export function editRule(rule, known) {
-  const now = { ...NEW, ...rule };
+  const now = { late_minutes: LATE[rule?.action ?? NEW.action], ...NEW, ...rule };
   const id = (name) => `rule-${name}`;
   const problem = el("p", { id: id("problem"), class: "field-error", role: "alert" });
   const words = el("div", { class: "rule-words", role: "status" });
   const fields = {};
   const draw = () => {
+    const before = LATE[now.action];
     take();
+    if (now.late_minutes === before) fields.late.value = String((now.late_minutes = LATE[now.action]));
     for (const [name, node] of Object.entries(parts)) if (node) node.hidden = !SHOWN[name](now);
     showZones();
     for (const node of parts.notify.querySelectorAll("[data-only]")) node.hidden = node.dataset.only !== now.action;
@@ -88,7 +90,7 @@ export function editRule(rule, known) {
   const days = ticks(t("Days"), t("None chosen: every day."), DAYS.map((day) => [day, dayName(day)]), now.days);
   const missing = el("span");
   const hint = el("p", { class: "notice warn" }, icon("warning"), missing);
-  const lack = () => (now.action === "push" && !known.browsers ? t("No browser gets notifications yet: switch on “Notify this browser” below the rules.") : now.action === "notify" && !known.canNotify ? t("The server lacks the package Apprise, which sends notifications: docs/rules.md.") : now.action === "mqtt" && !known.broker ? t("The server has no MQTT broker: RECOGNIZER_MQTT_URL.") : "");
+  const lack = () => (now.action === "push" && !known.browsers ? t("No browser gets notifications yet: switch on “Notify this browser” below the rules.") : now.action === "notify" && !known.canNotify ? t("The server lacks the package Apprise, which sends notifications: docs/rules.md.") : now.action === "mqtt" && !known.broker ? t("There is no MQTT broker yet: connect one under Settings.") : "");
   const keep = rule?.url && el("p", { class: "muted small" }, t("Leave empty to keep the current address."));
   const example = el("code", null, EXAMPLES[0]);
 
@@ -102,11 +104,13 @@ export function editRule(rule, known) {
       el("p", { class: "muted small", data: { only: "push" } }, t("Every browser shows it in which “Notify this browser” is on, also on a locked screen. It has a name only if you write {who} below.", { who: "{who}" })),
       el("p", { class: "muted small", data: { only: "notify" } }, mixed("As Apprise writes it, such as {example}: phones, e-mail and a hundred other services. Whoever knows a public topic can read it.", { example })),
       text("message", t("Message"), now.message, { maxlength: "500", placeholder: usualMessage(now) }, el("p", { class: "muted small" }, t("{who}, {camera} and {time} are filled in."))),
+      choice("language", t("Language of the message"), Object.entries(LANGUAGES), now.language),
       el("div", { data: { only: "notify" } }, toggle(t("With the picture of the face"), now.picture, (on) => ((now.picture = on), draw())))),
     webhook: el("p", { class: "muted small" }, t("It gets the event as JSON.")),
     mqtt: el("div", { class: "stack" },
       text("topic", t("Topic"), now.topic, { placeholder: EXAMPLES[1] }), text("payload", t("What is published"), now.payload),
-      el("div", { class: "rule-pair" }, text("off", t("What is published later, if anything"), now.off_payload, { placeholder: "OFF" }), count("seconds", t("After how many seconds"), now.off_seconds))),
+      el("div", { class: "rule-pair" }, text("off", t("What is published later, if anything"), now.off_payload, { placeholder: "OFF" }), count("seconds", t("After how many seconds"), now.off_seconds)),
+      toggle(t("Let the broker keep it for clients that connect later"), now.retain, (on) => ((now.retain = on), draw()))),
   };
   const SHOWN = {
     group: (it) => ["people", "group"].includes(it.who), people: (it) => it.who === "people", sure: (it) => it.who !== "unknown",
@@ -126,9 +130,9 @@ export function editRule(rule, known) {
     Object.assign(now, {
       kind: value("kind"), who: value("who"), people: [...chosen], group: fields.group ? value("group") : now.group, sure: value("sure"), cameras: cameras[1](), days: days[1](),
       start: value("start") || null, end: value("end") || null, apart_minutes: Number(value("apart")), most_per_hour: Number(value("most")), action: value("action"), url: value("url"),
-      message: value("message") || null, topic: value("topic"), payload: fields.payload.value, off_payload: fields.off.value || null, off_seconds: fields.off.value ? Number(value("seconds")) : 0,
+      message: value("message") || null, topic: value("topic"), payload: fields.payload.value, off_payload: fields.off.value || null, off_seconds: fields.off.value ? Number(value("seconds")) : 0, late_minutes: Number(value("late")), language: value("language"),
     });
-    fields.message.placeholder = usualMessage(now);
+    fields.message.placeholder = now.language === language ? usualMessage(now) : "";
     const ticked = cameras[1]();
     const zones = areas[1]().filter((zone) => !ticked.length || ticked.includes(zoneParts(zone)[0]));
     Object.assign(now, { zones, cameras: ticked.length ? ticked : [...new Set(zones.map((zone) => zoneParts(zone)[0]))] });
@@ -136,15 +140,15 @@ export function editRule(rule, known) {
 
   /** The rule as the API takes it. */
   function said() {
-    const { kind, who: whom, group, people, sure, apart_minutes, most_per_hour, action } = now;
-    const given = { kind, who: whom, sure, apart_minutes, most_per_hour, action, cameras: now.cameras.length ? now.cameras : ["all"], zones: now.zones.length ? now.zones : ["all"], days: now.days.length ? now.days : ["all"] };
+    const { kind, who: whom, group, people, sure, apart_minutes, most_per_hour, late_minutes, action } = now;
+    const given = { kind, who: whom, sure, apart_minutes, most_per_hour, late_minutes, action, cameras: now.cameras.length ? now.cameras : ["all"], zones: now.zones.length ? now.zones : ["all"], days: now.days.length ? now.days : ["all"] };
     Object.assign(given, { start: now.start ?? "none", end: now.end ?? "none", timezone: Intl.DateTimeFormat().resolvedOptions().timeZone });
     if (whom === "people" || whom === "group") given.group = group;
     if (whom === "people") given.people = people;
-    if (action === "mqtt") return { ...given, topic: now.topic, payload: now.payload, off_payload: now.off_payload ?? "none", off_seconds: now.off_seconds };
-    if (action === "push") return { ...given, message: now.message ?? (language === "en" ? "none" : usualMessage(now)) };
+    if (action === "mqtt") return { ...given, topic: now.topic, payload: now.payload, retain: now.retain, off_payload: now.off_payload ?? "none", off_seconds: now.off_seconds };
+    if (action === "push") return { ...given, message: now.message ?? "none", language: now.language };
     if (now.url) given.url = now.url;
-    if (action === "notify") Object.assign(given, { picture: now.picture, message: now.message ?? (language === "en" ? "none" : usualMessage(now)) });
+    if (action === "notify") Object.assign(given, { picture: now.picture, message: now.message ?? "none", language: now.language });
     return given;
   }
 
@@ -184,6 +188,7 @@ export function editRule(rule, known) {
         el("div", { class: "rule-pair" }, field("start", t("From"), el("input", { type: "time", value: now.start ?? "" })), field("end", t("Until"), el("input", { type: "time", value: now.end ?? "" }))),
         choice("action", t("Then"), ACTIONS, now.action), hint, parts.url, parts.notify, parts.webhook, parts.mqtt,
         el("div", { class: "rule-pair" }, count("apart", t("Minutes between two messages about the same person"), now.apart_minutes, { max: "10080" }), count("most", t("Messages an hour, at most"), now.most_per_hour, { min: "1", max: "600", step: "1" })),
+        count("late", t("Minutes after which it is no longer sent"), now.late_minutes, { min: "0.1", max: "10080" }),
         words, problem,
       );
       form.addEventListener("submit", (event) => (event.preventDefault(), send(close)));

@@ -3,6 +3,8 @@
 import { listed, locale, n, t } from "./i18n.js";
 
 export const DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+/** Minutes for which a message may still be sent where nothing else is said, by action; as on the server. */
+export const LATE = { notify: 1440, push: 60, webhook: 1440, mqtt: 1 };
 const NAMES = new Intl.DateTimeFormat(locale, { weekday: "long", timeZone: "UTC" });
 
 /** "Monday" for "mon". */
@@ -19,6 +21,8 @@ export function ruleWords(rule, cameras) {
     rule.start && t("Only from {start} to {end}.", { start: rule.start, end: rule.end }),
     rule.sure === "sure" && rule.who !== "unknown" && t("Only if the name is sure."),
     rule.apart_minutes > 0 && n(rule.apart_minutes, "At least {count} minute between two messages about the same person.", "At least {count} minutes between two messages about the same person."),
+    rule.action === "mqtt" && rule.retain && t("The broker keeps the last message for clients that connect later."),
+    rule.late_minutes > 0 && rule.late_minutes !== LATE[rule.action] && n(rule.late_minutes, "Not more than {count} minute late.", "Not more than {count} minutes late."),
     n(rule.most_per_hour, "At most {count} message an hour.", "At most {count} messages an hour."),
   ].filter(Boolean);
 }
@@ -47,7 +51,7 @@ function whatHappens(rule) {
   return rule.off_seconds > 0 ? t("“{payload}” is published to {topic}, and “{off}” after {seconds} s", values) : t("“{payload}” is published to {topic}", values);
 }
 
-/** The text of a notification in the language of the page, for whoever did not write one. */
+/** The text of a notification where none was written, in the language of the page. */
 export function usualMessage({ kind, who, action }) {
   if (who === "unknown") return kind === "leaves" ? t("Somebody unknown left {camera} ({time})") : t("Somebody unknown is at {camera} ({time})");
   if (action === "push") return kind === "leaves" ? t("Somebody left {camera} ({time})") : t("Somebody is at {camera} ({time})");

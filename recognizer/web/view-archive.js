@@ -89,10 +89,11 @@ class Archive {
     this.signal.addEventListener("abort", () => clearTimeout(this.timer), { once: true });
   }
 
-  bar({ stage, done, total, per_second: rate, seconds_left: left }) {
-    const words = stage === "photos" ? t("Reading photos: {done} of {total}", { done, total }) : t("Looking for photos");
+  bar({ stage, done, total, share, per_second: rate, seconds_left: left }) {
+    const within = share == null ? "" : ` (+ ${number(share, { style: "percent" })})`;
+    const words = (stage === "photos" ? t("Reading photos: {done} of {total}", { done, total }) : t("Looking for photos")) + within;
     const rest = rate && left ? `, ${t("{rate} per second, {left} left", { rate: number(rate, { maximumFractionDigits: 1 }), left: minutes(left) })}` : "";
-    return el("div", { class: "stack", role: "status" }, el("p", null, words + rest), el("progress", { max: total || 1, value: done, "aria-label": words }));
+    return el("div", { class: "stack", role: "status" }, el("p", null, words + rest), el("progress", { max: total || 1, value: done + (share ?? 0), "aria-label": words }));
   }
 
   async update() {

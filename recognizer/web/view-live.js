@@ -7,7 +7,7 @@ import { editCamera, removeCamera } from "./camera-form.js";
 import { configureCamera } from "./camera-settings.js";
 import { n, t } from "./i18n.js";
 import { Timeline } from "./timeline.js";
-import { Wall } from "./wall.js";
+import { stateWords, Wall } from "./wall.js";
 import { ATTRIBUTES, cameraNames } from "./words.js";
 
 export const title = t("Live");
@@ -83,7 +83,8 @@ export async function show(main, { parts, signal, go }) {
     failed = false;
     if (before !== marks(found)) rename();
     const live = found.filter((each) => each.state.name === "live").length;
-    count.textContent = found.length ? n(found.length, "{count} camera, {live} live", "{count} cameras, {live} live", { live }) : "\u00a0";
+    if (alone) count.textContent = shown.length ? stateWords(shown[0].state)[0] : "\u00a0";
+    else count.textContent = found.length ? n(found.length, "{count} camera, {live} live", "{count} cameras, {live} live", { live }) : "\u00a0";
     if (alone && shown.length) name.textContent = shown[0].name;
     switches.hidden = !shown.length;
     if (filling) filling.hidden = !shown.length;

@@ -6,6 +6,7 @@ import { auditSection } from "./audit.js";
 import { mixed, n, number, t } from "./i18n.js";
 import { keysSection } from "./keys.js";
 import { rateSection } from "./rate.js";
+import { receiversSection } from "./receivers.js";
 import { lasting } from "./times.js";
 import { oneIn } from "./words.js";
 
@@ -32,7 +33,8 @@ export async function show(main, { signal }) {
       if (error.name !== "AbortError") fill(server, el("h2", { id: "server-title" }, t("Server")), el("p", { class: "field-error", role: "alert" }, explain(error)));
     }
   };
-  const sections = admin ? [(rate = rateSection(signal)), keysSection(signal), auditSection(signal), allSettings(signal)] : [];
+  const all = admin && allSettings(signal);
+  const sections = admin ? [(rate = rateSection(signal)), receiversSection(signal, all.load), keysSection(signal), auditSection(signal), all] : [];
   await Promise.all([look(), ...sections.map((each) => each.ready)]); // shown together, to avoid layout shifts
   if (signal.aborted) return;
   const left = sections.map((each) => each.node);
@@ -85,28 +87,29 @@ function allSettings(signal) {
     el("p", { class: "muted" },
       mixed("Set these in the server's environment, or in the file named by {setting}, then restart the server. Those with a button are changed here and take effect at once.",
         { setting: el("code", null, "RECOGNIZER_CONFIG") })), changed, list);
-  const ready = api("/settings", { signal }).then(
+  let rows = [];
+  const find = () => {
+    const words = search.value.trim().toLowerCase().split(/\s+/);
+    let left = 0;
+    for (const { setting, node: each } of rows) {
+      const text = `${setting.variable} ${setting.help} ${setting.source}`.toLowerCase();
+      each.hidden = !words.every((word) => text.includes(word));
+      left += !each.hidden;
+    }
+    const said = rows.filter(({ setting }) => setting.source !== "default").length;
+    if (search.value.trim()) changed.textContent = left ? t("{count} found", { count: left }) : t("No matches");
+    else changed.textContent = n(rows.length, "{count} setting, {said} set explicitly", "{count} settings, {said} set explicitly", { said });
+  };
+  search.addEventListener("input", find);
+  const load = () => api("/settings", { signal }).then(
     ({ settings }) => {
-      const rows = settings.map((setting) => ({ setting, node: settingRow(setting) }));
-      const said = settings.filter((each) => each.source !== "default").length;
-      list.append(...rows.map((each) => each.node));
-      const count = () => (changed.textContent = n(settings.length, "{count} setting, {said} set explicitly", "{count} settings, {said} set explicitly", { said }));
-      count();
-      search.addEventListener("input", () => {
-        const words = search.value.trim().toLowerCase().split(/\s+/);
-        let left = 0;
-        for (const { setting, node: each } of rows) {
-          const text = `${setting.variable} ${setting.help} ${setting.source}`.toLowerCase();
-          each.hidden = !words.every((word) => text.includes(word));
-          left += !each.hidden;
-        }
-        if (search.value.trim()) changed.textContent = left ? t("{count} found", { count: left }) : t("No matches");
-        else count();
-      });
+      rows = settings.map((setting) => ({ setting, node: settingRow(setting) }));
+      fill(list, rows.map((each) => each.node));
+      find();
     },
     (error) => error.name === "AbortError" || fill(list, el("li", { class: "field-error" }, explain(error))),
   );
-  return { node, ready };
+  return { node, load, ready: load() };
 }
 
 const plainHelp = (setting) => setting.help.replace(/\x60/g, "");
@@ -154,7 +157,7 @@ function settingRow(setting) {
     "li", null,
     el("div", { class: "setting-name" }, el("code", null, setting.variable), setting.source !== "default" && el("span", { class: `tag ${kind}`, title: t("Set by {what}", { what: `${words}${where}` }) }, words)),
     el("code", { class: "setting-value" }, value === "" ? t("none") : String(value)),
-    el("p", { class: "muted small" }, plainHelp(setting), setting.changeable && setting.name === "stranger_rate" && ` ${t("It can be changed above.")}`,
+    el("p", { class: "muted small" }, plainHelp(setting), (setting.changed_at === "/receivers" || (setting.changeable && setting.name === "stranger_rate")) && ` ${t("It can be changed above.")}`,
       setting.fixed_by && setting.name !== "stranger_rate" && ` ${t("It is set by {variable}, and can only be changed there.", { variable: setting.fixed_by })}`),
     setting.changeable && setting.name !== "stranger_rate" && el("div", null, button(t("Change"), change, { class: "little", icon: "edit", "aria-label": t("Change {variable}", { variable: setting.variable }) })),
   );

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -16,11 +17,13 @@ from data import folder
 
 from recognizer.core import geometry
 from recognizer.core.errors import InvalidParameter, ModelMissing
+from recognizer.core.priorities import giving_way
 from recognizer.core.types import LANDMARK_SCHEMES, PARTS_68, Faces
 from recognizer.engines import DETECTORS, EMBEDDERS, Choice, Detector, Embedder, central, largest, make_engine, weights_for
 from recognizer.engines.dlib import native
 from recognizer.engines.dlib.native import DlibEmbedder, HogDetector, landmarks_68
 from recognizer.engines.dlib.onnx import DlibOnnxEmbedder, face_chips
+from recognizer.engines.joined import JoinedEmbedder
 from recognizer.engines.yunet import YunetDetector
 from recognizer.photos import images
 
@@ -319,6 +322,18 @@ def test_a_verdict_is_the_same_with_landmarks_at_hand_and_without(models_dir, pi
     assert [each.doubt for each in with_points] == pytest.approx([each.doubt for each in without])
 
 
+@pytest.mark.parametrize("scheme", ["yunet5", "dlib5"])
+def test_a_verdict_is_the_same_with_qualities_at_hand_and_without(models_dir, pictures, found, scheme):
+    """Where they are measured for the verdict, the aligned face is shared."""
+    engine = engine_of(models_dir, "yunet" if scheme == "yunet5" else "hog", "dlib+sface")
+    image, faces = images.from_array(pictures["obama2.jpg"]), found[scheme]["obama2.jpg"]
+    described = engine.described_all([(image, faces)])[0]
+    qualities = tuple(engine.qualities(image, faces))
+    given, measured = engine.judged(image, faces, described, qualities), engine.judged(image, faces, described)
+    assert [*map(repr, measured.qualities)] == [*map(repr, qualities)]  # NaN is not equal to itself
+    assert measured.verdicts == given.verdicts
+
+
 # --- engines ---------------------------------------------------------------------------------------------------------
 
 
@@ -600,3 +615,18 @@ def test_hog_and_dlib_are_face_recognition_to_the_last_bit(photos, models_dir, t
         named = [{part: [face[i] for i in indices] for part, indices in PARTS_68} for face in found]
         assert named == theirs[name]["points_68"], name
     assert count >= 8
+
+
+def test_photos_that_give_way_use_no_second_thread_and_leave_it_to_others():
+    joined = JoinedEmbedder(SimpleNamespace(dim=1), SimpleNamespace(dim=1))
+    with giving_way(), joined._alone() as second:
+        assert not second
+        with ThreadPoolExecutor(1) as other:
+
+            def asked() -> bool:
+                with joined._alone() as alone:
+                    return alone
+
+            assert other.submit(asked).result(10)
+    with joined._alone() as first, joined._alone() as second:
+        assert first and not second

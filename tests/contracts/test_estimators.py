@@ -9,12 +9,12 @@ import pytest
 
 from recognizer.attributes import graphs, shards, tflite
 from recognizer.attributes.estimators import ESTIMATORS, calibrations
-from recognizer.attributes.networks import EXPRESSIONS, NETWORKS, PADDING, load_network
+from recognizer.attributes.networks import EXPRESSIONS, NETWORKS, PADDING, TOGETHER, load_network
 from recognizer.attributes.reader import UNFIT, AttributeReader, answered, cut_chips, needed_networks
 from recognizer.core.answers import ATTRIBUTES, AgeAnswer, ExpressionAnswer, GenderAnswer
 from recognizer.core.errors import ModelCorrupt, ModelMissing
 from recognizer.core.types import Faces
-from recognizer.engines.dlib.native import shapes
+from recognizer.engines.dlib.native import points_array, shapes
 from recognizer.engines.dlib.onnx import drawn_face
 from recognizer.engines.yunet import YunetDetector
 from recognizer.photos import images
@@ -65,7 +65,8 @@ def test_gives_what_the_original_gives(network):
 
 
 def test_a_face_gets_the_same_alone_and_in_a_batch(network):
-    given = chips(network.side)
+    given = np.concatenate([chips(network.side), chips(network.side)[::-1]])
+    assert len(given) > TOGETHER
     together = network.run(given)
     alone = np.concatenate([network.run(given[index : index + 1]) for index in range(len(given))])
     assert together.shape[0] == len(given) and together.dtype == np.float64
@@ -191,6 +192,17 @@ def test_only_what_is_wanted_is_read_and_loaded(attribute_weights, tmp_path, pic
 def test_no_faces_no_answers(reader, pictured):
     assert reader.read(pictured[0], Faces.empty(), []) == []
     assert cut_chips(pictured[0], Faces.empty(), {32})[32].shape == (0, 32, 32, 3)
+
+
+def test_landmarks_at_hand_are_not_found_again_and_give_the_same(reader, pictured, monkeypatch):
+    """Also of fewer faces than have landmarks: those about which nothing is said are left out."""
+    pixels, faces = pictured
+    points = points_array(shapes(pixels, faces))
+    anew, without_first = reader.evidence(pixels, faces), reader.read(pixels, faces, [["small"], []])
+    monkeypatch.setattr("recognizer.attributes.reader.shapes", None)
+    found = reader.evidence(pixels, faces, points=points)
+    assert all(np.array_equal(one[name], other[name]) for one, other in zip(anew, found, strict=True) for name in ATTRIBUTES)
+    assert reader.read(pixels, faces, [["small"], []], points=points) == without_first
 
 
 def test_chips_cut_together_are_dlibs_own_to_the_last_bit(pictured):

@@ -7,6 +7,7 @@ where either is missing.
 from __future__ import annotations
 
 import base64
+import contextlib
 import importlib.util
 import io
 import os
@@ -45,24 +46,54 @@ def clip(path: Path, photo: bytes, frames: int = 25, size: tuple[int, int] = (64
     return path
 
 
+class SharedBrowser:
+    """The browser that tests of modules in a row share: a start takes longer than many a test.
+
+    It ends before a module whose first test drives no browser: Playwright's loop runs in the thread of the tests, which all
+    that uses asyncio would notice.
+    """
+
+    def __init__(self) -> None:
+        self._running = contextlib.ExitStack()
+        self._browser = None
+
+    def get(self, film: Path):
+        """The browser, whose camera shows a film if it is started now."""
+        if self._browser is None:
+            playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+            driver = self._running.enter_context(playwright.sync_playwright())
+            driver.selectors.set_test_id_attribute("id")
+            flags = [
+                "--no-sandbox",
+                "--use-fake-ui-for-media-stream",
+                "--use-fake-device-for-media-stream",
+                f"--use-file-for-fake-video-capture={film}",
+            ]
+            self._browser = driver.chromium.launch(executable_path=CHROMIUM, args=flags)
+            self._running.callback(self._browser.close)
+        return self._browser
+
+    def end_before(self, item: pytest.Item, following: pytest.Item | None) -> None:
+        """End it after a test if the one that follows is in another module and drives no browser."""
+        if following is None or (following.path != item.path and following.get_closest_marker("browser") is None):
+            self._browser = None
+            self._running.close()
+
+
+SHARED_BROWSER = SharedBrowser()
+
+
+@pytest.fixture(scope="session")
+def film(tmp_path_factory, faces) -> Path:
+    return clip(tmp_path_factory.mktemp("film") / "clip.mjpeg", faces["biden"])
+
+
 @pytest.fixture(scope="module")
-def chromium(tmp_path_factory, faces):
+def chromium(film):
     """A browser whose camera shows Joe Biden."""
     if not CHROMIUM:
         pytest.skip("chromium is not installed")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    film = clip(tmp_path_factory.mktemp("film") / "clip.mjpeg", faces["biden"])
-    flags = [
-        "--no-sandbox",
-        "--use-fake-ui-for-media-stream",
-        "--use-fake-device-for-media-stream",
-        f"--use-file-for-fake-video-capture={film}",
-    ]
-    with playwright.sync_playwright() as driver:
-        driver.selectors.set_test_id_attribute("id")
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield browser
-        browser.close()
+    return SHARED_BROWSER.get(film)
 
 
 class Visit:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from . import pictures
-from .browsing import chromium, visit  # noqa: F401, fixtures
+from .browsing import SHARED_BROWSER, chromium, film, visit  # noqa: F401, fixtures
 from .client_packages import clients, node_clients  # noqa: F401, fixtures
 from .homes import home, inhabited  # noqa: F401, fixtures
 from .serving import ANNOUNCED, Server
@@ -27,6 +27,14 @@ def pytest_runtest_makereport(item):
             if isinstance(value, Server):
                 report.sections.append((f"log of the server {name!r}", value.log()[-8000:]))
     return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item, nextitem):
+    try:
+        return (yield)
+    finally:
+        SHARED_BROWSER.end_before(item, nextitem)
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,8 @@ from ..commands import run_command
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
-HUG = (str(BIN / "hug"), "-f", "api.py", "-p", "0")
+#: Without reloading: looking at all files each second is half of the work of an idle server, and many are idle.
+HUG = (str(BIN / "hug"), "-f", "api.py", "-i", "3600", "-p", "0")
 GUNICORN = (str(BIN / "gunicorn"), "-b", "127.0.0.1:0", "api:__hug_wsgi__")
 
 

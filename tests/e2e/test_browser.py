@@ -11,10 +11,7 @@ from PIL import Image
 
 from recognizer.video.sources import pattern
 
-from .browsing import CHROMIUM
 from .serving import Server
-
-pytestmark = pytest.mark.browser
 
 SIZE = (640, 360)
 
@@ -25,20 +22,9 @@ def server(tmp_path_factory):
         yield server
 
 
-@pytest.fixture(scope="module")
-def browser():
-    if not CHROMIUM:
-        pytest.skip("chromium is not installed")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--force-device-scale-factor=1"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def page(browser):
-    page = browser.new_page(viewport={"width": SIZE[0], "height": SIZE[1]})
+def page(chromium):
+    page = chromium.new_page(viewport={"width": SIZE[0], "height": SIZE[1]}, device_scale_factor=1)
     yield page
     page.close()
 
@@ -96,8 +82,8 @@ def test_the_stream_by_itself_in_a_tab(server, page):
         time.sleep(0.2)
 
 
-def test_closing_the_page_ends_the_stream(server, browser):
-    page = browser.new_page()
+def test_closing_the_page_ends_the_stream(server, chromium):
+    page = chromium.new_page()
     show(page, server, "<img src='/stream'><img src='/stream?width=160'>")
     server.wait_for(lambda: server.get("/health").json()["video"]["viewers"] == 2)
     page.close()

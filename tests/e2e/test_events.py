@@ -17,7 +17,7 @@ from recognizer.events.event_log import EventLog
 from recognizer.photos import images
 
 from ..brokers import MOSQUITTO, Broker, Listener
-from ..test_webhooks import Receiver
+from ..receivers import Receiver
 from .homes import PICTURE
 from .serving import Server, code
 from .stages import Stage

@@ -9,7 +9,7 @@ import pytest
 from ..brokers import MISSING, MOSQUITTO, Broker, Listener
 from ..certificates import authority  # noqa: F401, a fixture
 from ..push_services import Browser, PushService
-from ..test_webhooks import Receiver
+from ..receivers import Receiver
 from .browsing import PHONE, Visit
 from .serving import Server, code
 
@@ -197,7 +197,7 @@ def test_a_browser_is_notified_by_a_rule_and_removed(chromium, server, pushes):
         row.get_by_role("button", name="Test").click()
         page.get_by_text("The test was carried out").wait_for()
         sent = browser.read(pushes.taken[-1][2])
-        assert sent["title"] == "Recognizer: test" and sent["body"].startswith("Somebody unknown is at Camera (")
+        assert sent["title"] == "Recognizer: only a test" and sent["body"].startswith("Somebody unknown is at Camera (")
 
         worker = visit.context.service_workers[0]
         worker.evaluate(NOTING)
@@ -252,12 +252,20 @@ def test_a_switch_is_made_with_the_keyboard_alone(visit, server, broker):
     page.keyboard.press("Tab")
     page.keyboard.press("Control+a")
     page.keyboard.type("30")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")  # the broker keeps it
+    page.get_by_label("Minutes after which it is no longer sent").fill("2.5")
+    page.get_by_text("The broker keeps the last message for clients that connect later.").wait_for()
     page.keyboard.press("Enter")
     page.get_by_text("“ON” is published to home/light/set, and “OFF” after 30 s").first.wait_for()
     page.get_by_role("button", name="Test").focus()
     page.keyboard.press("Enter")
     page.get_by_text("The test was carried out").wait_for()
     server.wait_for(lambda: listener.of("home/light/set") == [b"ON", b"OFF"])
+    made = server.get("/rules").json()["rules"][0]
+    assert (made["retain"], made["late_minutes"]) == (True, 2.5) and page.get_by_text(
+        "Not more than 2.5 minutes late."
+    ).is_visible()
     listener.close()
 
 
@@ -277,9 +285,25 @@ def test_the_view_and_the_form_fit_and_axe_finds_no_barrier(chromium, server, si
         assert visit.overflow() <= 0 and visit.barriers() == [] and "hidden-topic" not in page.content()
         page.locator("dialog .button.primary").click()
         page.locator("dialog").wait_for(state="detached")
-    stored = server.get("/rules").json()["rules"][0]
-    # who wrote no text gets messages in the language of the page
-    assert ("عند" if language == "ar" else "ist bei") in stored["message"] and stored["days"] == ["mon", "sun"]
+        page.locator(".view-head .button.primary, .empty .button.primary").first.click()
+        page.locator("#rule-url").fill("ntfy://hidden-topic")
+        page.locator("dialog .button.primary").click()
+        page.locator("dialog").wait_for(state="detached")
+    old, new = server.get("/rules").json()["rules"]
+    # who wrote no text gets messages in the language of the page in which the rule was made
+    assert (old["language"], new["language"], new["message"]) == ("en", language, None) and old["days"] == ["mon", "sun"]
+
+
+def test_how_late_a_message_may_be_follows_what_the_rule_does(visit):
+    page = visit.open("#/rules")
+    page.get_by_role("button", name="Add a rule").click()
+    late = page.get_by_label("Minutes after which it is no longer sent")
+    assert late.input_value() == "1440"
+    page.get_by_label("Then", exact=True).select_option("Publish an MQTT message")
+    assert late.input_value() == "1"
+    late.fill("3")
+    page.get_by_label("Then", exact=True).select_option("Send a notification")
+    assert late.input_value() == "3" and page.get_by_label("Language of the message").input_value() == "en"
 
 
 def test_rules_over_http_refuse_what_is_wrong_and_show_no_secret(server, receiver):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 
+from ..test_webhooks import Receiver
 from .browsing import PHONE, Visit
 from .serving import Server, code
 
@@ -14,7 +16,7 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, faces):
-    server = Server(tmp_path_factory.mktemp("web-settings"), camera="none", min_face=25, watch="off")
+    server = Server(tmp_path_factory.mktemp("web-settings"), camera="none", min_face=25, watch="off", webhook_allow="127.0.0.1")
     server.put("Barack Obama/one.jpg", faces["obama"])
     server.put("Barack Obama/two.jpg", faces["obama2"])
     server.put("Joe Biden/one.jpg", faces["biden"])
@@ -121,6 +123,95 @@ def test_a_setting_is_changed_on_the_page_and_bad_values_are_explained(visit, se
         and page.locator(".all-settings li", has_text="RECOGNIZER_QUEUE").get_by_role("button").count() == 0
     )
     assert server.request("PATCH", "/settings", json={"bin_days": 7}).status_code == 200
+
+
+@pytest.fixture(scope="module")
+def receiver():
+    made = Receiver()
+    yield made
+    made.close()
+
+
+def receivers(page):
+    return page.locator("section", has=page.get_by_role("heading", name="Where events are sent"))
+
+
+def test_a_webhook_is_added_tested_limited_signed_and_removed_without_a_restart(visit, server, receiver):
+    page = visit.open("#/settings")
+    card = receivers(page)
+    card.get_by_role("button", name="Add a webhook").click()
+    page.get_by_role("button", name="Add", exact=True).click()
+    page.locator("dialog .field-error", has_text="Enter an address.").wait_for()
+    page.get_by_label("Address").fill("ftp://x")
+    page.keyboard.press("Enter")
+    page.locator("dialog .field-error", has_text="http://").wait_for()
+    page.get_by_label("Address").fill(receiver.url)
+    page.keyboard.press("Enter")
+    card.get_by_text(f"http://127.0.0.1:{receiver.port}").wait_for()
+    card.get_by_role("button", name="Send a test to").click()
+    page.get_by_text("The test event was sent and accepted").wait_for()
+    assert json.loads(receiver.taken[-1][1])["kind"] == "test" and "token=" not in page.content()
+    receiver.answers = [500]
+    card.get_by_role("button", name="Send a test to").click()
+    page.locator(".toast.bad", has_text="500").wait_for()
+    visit.said = [each for each in visit.said if "status of 502" not in each]  # the browser's own words about that answer
+
+    card.get_by_role("button", name="What is sent").click()
+    for label in (
+        "Somebody enters a zone",
+        "A camera is live",
+        "A camera is disconnected",
+        "A camera's picture is frozen",
+        "A recording has ended",
+    ):
+        page.get_by_label(label).uncheck()
+    visit.copied(page.get_by_role("button", name="Make one"))
+    assert page.get_by_label("Secret that signs requests").input_value().startswith("whsec_")
+    assert visit.barriers() == []
+    page.get_by_role("button", name="Save", exact=True).last.click()
+    card.get_by_text("Requests are signed with your secret.").wait_for()
+    said = server.get("/receivers").json()
+    assert said["webhook_events"] == ["appeared", "left", "unknown"] and said["webhook_signed"] is True
+    row = page.locator(".all-settings li", has_text="RECOGNIZER_WEBHOOK_EVENTS")
+    row.get_by_text("this page").wait_for()
+    assert row.get_by_text("It can be changed above.").is_visible()
+
+    card.get_by_role("button", name="Remove http").click()
+    page.locator(".dialog-foot").get_by_role("button", name="Remove").click()
+    card.get_by_text("None. A webhook is a web address").wait_for()
+    assert server.get("/receivers").json()["webhooks"] == []
+
+
+def test_a_broker_is_set_with_the_keyboard_and_what_is_wrong_is_said(visit, server):
+    page = visit.open("#/settings")
+    card = receivers(page)
+    card.get_by_role("button", name="Connect a broker").focus()
+    page.keyboard.press("Enter")
+    page.get_by_label("Host name or address").focus()
+    page.keyboard.type("127.0.0.2")
+    page.keyboard.press("Enter")
+    page.locator("dialog .field-error", has_text="RECOGNIZER_WEBHOOK_ALLOW").wait_for()
+    page.get_by_label("Host name or address").fill("127.0.0.1")
+    page.get_by_label("Port").fill("1")
+    page.get_by_label("User").fill("me")
+    page.get_by_label("Password").fill("hidden")
+    page.keyboard.press("Enter")
+    card.get_by_text("mqtt://me@127.0.0.1:1").wait_for()
+    card.locator(".field-error", has_text="no connection could be made").wait_for()
+    card.get_by_role("button", name="Send a test to").click()
+    page.locator(".toast.bad", has_text="no connection to the broker").wait_for()
+    visit.said = [each for each in visit.said if "status of 502" not in each]
+    card.get_by_role("button", name="Change", exact=True).click()
+    assert page.get_by_label("User").input_value() == "me" and page.get_by_label("Password").input_value() == ""
+    page.get_by_label("Port").fill("2")
+    page.keyboard.press("Enter")
+    page.locator("dialog .field-error", has_text="it would go to another broker").wait_for()
+    assert page.get_by_label("Password").get_attribute("aria-invalid") == "true"
+    visit.escape()
+    card.get_by_role("button", name="Remove mqtt").click()
+    page.locator(".dialog-foot").get_by_role("button", name="Remove").click()
+    card.get_by_text("None. With a broker").wait_for()
+    assert server.get("/receivers").json()["mqtt"] is None and "hidden" not in server.log()
 
 
 def test_how_the_server_is(visit, server):

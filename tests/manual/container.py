@@ -73,12 +73,16 @@ class Images:
         self.buildah("rm", made)
         archive.unlink()
 
-    def build(self) -> tuple[Path, dict]:
-        """Build the image; its root, mounted, and its configuration."""
-        file = ROOT / "deploy" / "Dockerfile"
+    def build_image(self, *names: str) -> None:
+        """Build the image with the packages for PostgreSQL, under these names."""
+        file, tags = ROOT / "deploy" / "Dockerfile", [word for name in names for word in ("-t", name)]
         # the health check is not in OCI's format
         extras = ("--build-arg", "EXTRAS=postgres")
-        self.buildah("bud", "--layers", "--pull-never", "--format", "docker", *extras, "-f", file, "-t", "recognizer", ROOT)
+        self.buildah("bud", "--layers", "--pull-never", "--format", "docker", *extras, "-f", file, *tags, ROOT)
+
+    def build(self) -> tuple[Path, dict]:
+        """Build the image; its root, mounted, and its configuration."""
+        self.build_image("recognizer")
         made = self.buildah("from", "--pull-never", "recognizer")
         told = json.loads(self.buildah("inspect", "--type", "image", "recognizer"))
         return Path(self.buildah("mount", made)), told["Docker"]["config"]

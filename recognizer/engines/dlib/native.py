@@ -88,6 +88,16 @@ def points_of(shape: Shape) -> list[tuple[int, int]]:
     return [(part.x, part.y) for part in shape.parts()]
 
 
+def shapes_at(faces: Faces, points: np.ndarray) -> list[Shape]:
+    """What `shapes` gave, made again from its points, (n, 5, 2)."""
+    import dlib
+
+    return [
+        dlib.full_object_detection(_rectangle(box), [dlib.point(int(x), int(y)) for x, y in each])
+        for box, each in zip(faces.boxes, points, strict=True)
+    ]
+
+
 def points_array(made: Sequence[Shape]) -> np.ndarray:
     """The five landmarks of each shape; float32, shape (n, 5, 2)."""
     return np.array([points_of(shape) for shape in made], np.float32).reshape(-1, 5, 2)

@@ -5,6 +5,7 @@ Objects are closed: a field that a reply has and its schema has not is an error,
 
 from __future__ import annotations
 
+from recognizer.core.catalogues import LANGUAGES
 from recognizer.photos.remarks import SENTENCES
 
 PICTURE_ID = "8c1d2e3f4a5b6c7d8e9fa0b1c2d3e4f5"
@@ -155,6 +156,7 @@ _RULE = {
     "action": "webhook",
     "url": "https://example.org",
     "message": None,
+    "language": "en",
     "picture": False,
     "topic": None,
     "payload": None,
@@ -198,6 +200,22 @@ _KEY = {
     "expires": 1826802000.125,
     "revoked": None,
 }
+_RECEIVER_STATE = {"delivered": 12, "retried": 0, "dropped": 0, "waiting": 0, "problem": None}
+#: Null where another process delivers, or none does.
+_STATE = optional(ref("ReceiverState"))
+_RECEIVERS = {
+    "off": None,
+    "webhooks": [{"id": "9f86d081884c7d65", "url": "https://example.org", "state": _RECEIVER_STATE}],
+    "webhook_signed": True,
+    "webhook_events": [],
+    "event_kinds": ["appeared", "left", "unknown", "entered", "camera_live", "camera_lost", "camera_frozen", "camera_ended"],
+    "mqtt": {"url": "mqtt://user@192.168.1.2:1883", "password": True, "state": _RECEIVER_STATE},
+    "mqtt_prefix": "recognizer",
+    "mqtt_discovery": "homeassistant",
+    "mqtt_double_take": False,
+    "others": [],
+    "fixed": {},
+}
 _SETTING = {
     "name": "stranger_rate",
     "variable": "RECOGNIZER_STRANGER_RATE",
@@ -206,6 +224,7 @@ _SETTING = {
     "source": "default",
     "label": "RECOGNIZER_STRANGER_RATE",
     "changeable": True,
+    "changed_at": "/settings",
     "fixed_by": None,
     "help": "Chance that somebody who is not enrolled gets any name.",
 }
@@ -709,6 +728,7 @@ SCHEMAS: dict[str, dict] = {
             "source": {"type": "string", "enum": ["default", "environment", "file", "config", "option", "page"]},
             "label": about(TEXT, "What it is called where it is said."),
             "changeable": about(BOOLEAN, "Whether PATCH /settings takes it."),
+            "changed_at": about(optional(TEXT), "The route whose PATCH takes it now: /settings or /receivers; else null."),
             "fixed_by": about(optional(TEXT), "Why it does not, of one that it otherwise takes: where it is said."),
             "help": TEXT,
         },
@@ -847,6 +867,7 @@ SCHEMAS: dict[str, dict] = {
             "action": {"type": "string", "enum": ["notify", "push", "webhook", "mqtt"]},
             "url": about(optional(TEXT), "Without what is secret."),
             "message": about(optional(TEXT), "Text of a notification; null for the default."),
+            "language": about({"type": "string", "enum": list(LANGUAGES)}, "Of the default message."),
             "picture": BOOLEAN,
             "topic": optional(TEXT),
             "payload": optional(TEXT),
@@ -911,6 +932,50 @@ SCHEMAS: dict[str, dict] = {
     ),
     "DeletedPushSubscription": closed({"deleted": TEXT}, example={"deleted": "3f9a0c1b72"}),
     "TestedPushSubscription": closed({"tested": TEXT}, example={"tested": "3f9a0c1b72"}),
+    "Receivers": closed(
+        {
+            "off": about(optional(TEXT), "Why no events are sent at all."),
+            "webhooks": array(closed({"id": TEXT, "url": about(TEXT, "Without what is secret."), "state": _STATE})),
+            "webhook_signed": about(BOOLEAN, "Whether there is a secret that signs webhooks."),
+            "webhook_events": about(array(TEXT), "Kinds of events that webhooks get; empty for all."),
+            "event_kinds": about(array(TEXT), "All kinds of events."),
+            "mqtt": about(
+                {
+                    "anyOf": [
+                        closed(
+                            {
+                                "url": about(TEXT, "With the user, and without the password."),
+                                "password": about(BOOLEAN, "Whether there is a password."),
+                                "state": _STATE,
+                            }
+                        ),
+                        {"type": "null"},
+                    ]
+                },
+                "The broker; null without one.",
+            ),
+            "mqtt_prefix": TEXT,
+            "mqtt_discovery": TEXT,
+            "mqtt_double_take": BOOLEAN,
+            "others": about(array(closed({"name": TEXT, "state": _STATE})), "AMQP, Kafka and Frigate, set by the environment."),
+            "fixed": about(
+                {"type": "object", "additionalProperties": TEXT},
+                "By the name of a setting that cannot be changed here: where it is set, or why.",
+            ),
+        },
+        example=_RECEIVERS,
+    ),
+    "ReceiverState": closed(
+        {
+            "delivered": about(COUNT, "Events since the start."),
+            "retried": COUNT,
+            "dropped": COUNT,
+            "waiting": COUNT,
+            "problem": optional(TEXT),
+        },
+        example=_RECEIVER_STATE,
+    ),
+    "TestedReceiver": closed({"tested": TEXT}, example={"tested": "mqtt"}),
     "CameraSettings": closed(
         {
             "zones": about(array(CAMERA_AREA), "Only faces whose centre lies in one give events; none for the whole picture."),
@@ -1231,6 +1296,7 @@ SCHEMAS: dict[str, dict] = {
                             "stage": TEXT,
                             "done": COUNT,
                             "total": COUNT,
+                            "share": about(optional(NUMBER), "Of a video that is being read, how much of it was read; 0 to 1."),
                             "per_second": optional(NUMBER),
                             "seconds_left": optional(COUNT),
                             "process": COUNT,

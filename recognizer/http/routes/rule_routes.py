@@ -6,6 +6,7 @@ from typing import Any
 import falcon
 import hug
 
+from recognizer.core.catalogues import LANGUAGES
 from recognizer.core.errors import InvalidParameter
 from recognizer.http.hug_adapter import Router, fraction, ids, number, switch, text
 from recognizer.http.site import Site
@@ -16,6 +17,7 @@ kind_type = hug.types.one_of(rule_model.KINDS)
 who_type = hug.types.one_of(rule_model.WHO)
 certainty_type = hug.types.one_of(rule_model.CERTAINTIES)
 action_type = hug.types.one_of(rule_model.ACTIONS)
+language_type = hug.types.one_of(LANGUAGES)
 
 #: What a text is taken away by; an empty text does as well.
 _NONE = ("", "none")
@@ -30,7 +32,7 @@ def add_routes(route: Router, site: Site) -> None:
     @route.get("/rules")
     def list_rules():
         """What happens when people come or go at the cameras, and what can be done on this server."""
-        broker = None if not site.settings.mqtt_url else site.service.rules.actions().broker
+        broker = site.service.rules.actions().broker if site.service.rules.off is None else None
         return {
             "rules": [each.as_json() for each in site.service.rules.all()],
             "notice": NOTICE,
@@ -59,6 +61,7 @@ def add_routes(route: Router, site: Site) -> None:
         action: action_type = None,
         url: text = None,
         message: text = None,
+        language: language_type = None,
         picture: switch = None,
         topic: text = None,
         payload: text = None,
@@ -94,6 +97,7 @@ def add_routes(route: Router, site: Site) -> None:
         action: action_type = None,
         url: text = None,
         message: text = None,
+        language: language_type = None,
         picture: switch = None,
         topic: text = None,
         payload: text = None,
