@@ -68,7 +68,6 @@ STATUSES = {
         "TooManyJobs",
         "TooManyRules",
         "TooManySubscriptions",
-        "RulesOff",
         "ActionOff",
         "InUse",
         "NotEmpty",

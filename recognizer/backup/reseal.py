@@ -38,8 +38,8 @@ from recognizer.events.visit_file import VISITS_FILE, VisitFile
 from recognizer.jobs.job_file import JOBS_FILE, JobFile
 from recognizer.rules.push_file import PURPOSE as PUSH_PURPOSE
 from recognizer.rules.push_file import PUSH_FILE
-from recognizer.rules.rule_file import PURPOSE as RULES_PURPOSE
 from recognizer.rules.rule_file import RULES_FILE
+from recognizer.rules.rule_store import PURPOSE as RULES_PURPOSE
 from recognizer.strangers import stranger_files
 
 if TYPE_CHECKING:

@@ -79,7 +79,6 @@
     │   ├── TooManyJobs             the maximum number of jobs, or of bytes that wait, is reached
     │   ├── TooManyRules            the maximum number of rules is reached
     │   ├── TooManySubscriptions    the maximum number of browsers that get notifications is reached
-    │   ├── RulesOff                rules cannot be kept, because nodes share a database
     │   └── ActionOff               what a rule does needs a setting or a package that is missing
     ├── ActionFailed                what a rule does failed: the receiver was not reached, or refused
     ├── CameraUnavailable           the camera delivers no picture now
@@ -596,12 +595,6 @@ class TooManySubscriptions(Conflict):
     """The maximum number of browsers that get notifications is reached."""
 
     code = "too_many_subscriptions"
-
-
-class RulesOff(Conflict):
-    """Rules cannot be kept: nodes share a database, and each has events of its own."""
-
-    code = "rules_off"
 
 
 class ActionOff(Conflict):

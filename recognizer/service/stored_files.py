@@ -99,6 +99,7 @@ STORED_FILES = (
     StoredFiles("snapshot/owner.lock", "recognizer.galleries.postgres.snapshot"),
     StoredFiles("access-copy.json", "recognizer.database.local_copy"),
     StoredFiles("settings-copy.json", "recognizer.database.local_copy"),
+    StoredFiles("camera-settings-copy.json", "recognizer.database.local_copy"),
     StoredFiles("encryption.json", "recognizer.backup.reseal"),
     StoredFiles("encryption.lock", "recognizer.backup.reseal"),
     StoredFiles("running/*.lock", "recognizer.backup.reseal"),

@@ -56,7 +56,6 @@ export const REFUSALS = {
   subscription_not_found: t("This browser gets no notifications any more."),
   receiver_not_found: t("This receiver no longer exists."),
   rule_not_found: t("This rule no longer exists."),
-  rules_off: t("Rules are not possible where several servers share a database."),
   several_faces: t("Several faces"),
   sightings_off: t("Visits are not kept by this server."),
   starting: t("The server is starting"),

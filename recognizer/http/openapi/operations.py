@@ -18,7 +18,6 @@ from recognizer.core.errors import (
     CameraFixed,
     CameraNotFound,
     CameraUnavailable,
-    Conflict,
     EventNotFound,
     EventsOff,
     FaceError,
@@ -48,7 +47,6 @@ from recognizer.core.errors import (
     ReceiverNotFound,
     RecognizerError,
     RuleNotFound,
-    RulesOff,
     SealBroken,
     SettingFixed,
     SightingsOff,
@@ -136,7 +134,7 @@ _CAMERA: Errors = (InvalidSource, AddressRefused, NameTaken, GroupNotFound, TooM
 _STRANGER: Errors = (StrangerNotFound, StrangersOff, StorageError)
 
 #: What adding or changing a rule may be refused with.
-_RULE: Errors = (InvalidUrl, SubjectNotFound, GroupNotFound, CameraNotFound, EventsOff, ActionOff, RulesOff, StorageError)
+_RULE: Errors = (InvalidUrl, SubjectNotFound, GroupNotFound, CameraNotFound, EventsOff, ActionOff, StorageError)
 
 #: What a decision about a group of the archive may be refused with.
 _ARCHIVE_GROUP: Errors = (ArchiveGroupNotFound, StorageError, BodyTooLarge)
@@ -181,7 +179,7 @@ OPERATIONS: dict[str, Operation] = {
     "PATCH /people/{person}": Operation(
         "People",
         _json("Person"),
-        (SubjectNotFound, PhotoNotFound, GroupNotFound, InvalidName, NameTaken, Conflict, StorageError, BodyTooLarge),
+        (SubjectNotFound, PhotoNotFound, GroupNotFound, InvalidName, NameTaken, StorageError, BodyTooLarge),
     ),
     "DELETE /people/{person}": Operation(
         "People", _json("DeletedPerson"), (SubjectNotFound, GroupNotFound, BinOff, StorageError)
@@ -234,7 +232,7 @@ OPERATIONS: dict[str, Operation] = {
     "DELETE /cameras/{camera}": Operation("Cameras", _json("DeletedCamera"), (CameraNotFound, CameraFixed, StorageError)),
     "GET /cameras/{camera}/settings": Operation("Cameras", _json("CameraSettings"), (CameraNotFound, StorageError)),
     "PUT /cameras/{camera}/settings": Operation(
-        "Cameras", _json("CameraSettings"), (CameraNotFound, Conflict, StorageError, BodyTooLarge), bodiless=True
+        "Cameras", _json("CameraSettings"), (CameraNotFound, StorageError, BodyTooLarge), bodiless=True
     ),
     "GET /wall": Operation(
         "Cameras", {200: {"multipart/mixed": "Stream"}}, (CameraNotFound, CameraElsewhere, AttributesOff, Busy)
