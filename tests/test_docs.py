@@ -14,7 +14,7 @@ import pytest
 from recognizer.access import gate as auth
 from recognizer.cli import main as cli
 from recognizer.core import errors
-from recognizer.core.settings import PREFIX, SETTINGS
+from recognizer.core.settings import PREFIX, SETTINGS, secret_file
 from recognizer.events.appearances import KINDS
 from recognizer.events.home_assistant import Topics
 
@@ -171,7 +171,7 @@ def is_command(words: str) -> bool:
 @pytest.mark.parametrize("page", HOWTOS, ids=lambda page: page.name)
 def test_settings_routes_topics_and_commands_of_how_tos_exist(page):
     text = page.read_text("utf-8")
-    assert settings_named(text) <= {PREFIX + item.name.upper() for item in SETTINGS}
+    assert settings_named(text) <= {name for item in SETTINGS for name in (PREFIX + item.name.upper(), secret_file(item.name))}
     assert not {(method, path) for method, path in routes_named(text) if not is_route(method, path)}
     assert not {topic for topic in topics_named(text) if not is_topic(topic)}
     assert not {words for words in commands_named(text) if not is_command(words)}

@@ -14,7 +14,9 @@ from recognizer.core.settings import Settings
 from recognizer.events.appearances import EventRules
 from recognizer.events.double_take_topics import LookedAt, NamedFace, messages, result, sensors, topic_part
 from recognizer.events.event_hub import Events
-from recognizer.events.frigate import MOST_LOOKS, Frigate, FrigateApi, FrigateOptions, read_report
+from recognizer.events.frigate import MOST_LOOKS, Frigate, FrigateOptions, has_picture, read_report
+from recognizer.events.frigate_api import FrigateApi
+from recognizer.events.frigate_login import FrigateRequests
 from recognizer.events.mqtt import Mqtt, MqttOptions
 from recognizer.events.mqtt_broker import Broker as Where
 from recognizer.fetching.fetcher import Fetcher
@@ -111,6 +113,10 @@ def hub(tmp_path) -> Iterator[Events]:
     made.close()
 
 
+def api_of(frigate: PlayedFrigate) -> FrigateApi:
+    return FrigateApi(FrigateRequests(frigate.url, Fetcher(allow=["127.0.0.1"])))
+
+
 def where(broker: Broker) -> Where:
     return Where("127.0.0.1", broker.port, user=broker.user, password=broker.password)
 
@@ -178,9 +184,8 @@ def test_events_of_frigate_get_sub_labels(hub, broker, frigate):
             raise BrokenImage("it is broken")
         return known[photo[3:]]
 
-    fetcher = Fetcher(allow=["127.0.0.1"])
     options = FrigateOptions(double_take=True, discovery="homeassistant", seconds=0)
-    watch = Frigate(hub.log, where(broker), FrigateApi(frigate.url, fetcher), look, options)
+    watch = Frigate(hub.log, where(broker), api_of(frigate), look, options)
     listener = Listener(broker, "double-take/#")
     hub.deliver_to([watch])
     wait_for(lambda: watch.problem is None)
@@ -199,8 +204,10 @@ def test_events_of_frigate_get_sub_labels(hub, broker, frigate):
     publish(id="car", label="car")
     listener.client.publish("frigate/events", b"{no json", qos=1)
     publish(id="broken")
-    for kind in ("new", "update", "end"):
-        publish(id="stranger", kind=kind)
+    publish(id="stranger")
+    wait_for(lambda: b"stranger" in looked)  # an end that came before would take the place of what waits
+    publish(id="stranger", kind="update")
+    publish(id="stranger", kind="end", has_snapshot=False)  # as with Frigate's default
     (unknown,) = wait_for(lambda: listener.of("double-take/matches/unknown"))
     assert json.loads(unknown)["id"] == "stranger"
     publish(id="gone")
@@ -232,10 +239,10 @@ def test_events_of_frigate_get_sub_labels(hub, broker, frigate):
 
 def test_only_reports_about_people_with_a_snapshot_are_read():
     assert read_report(json.dumps(report()).encode())["after"]["camera"] == "door"
-    assert read_report(json.dumps(report(has_snapshot=False)).encode())  # none is kept, but there is one now
+    assert has_picture(read_report(json.dumps(report(has_snapshot=False)).encode()))  # none is kept, but there is one now
+    assert not has_picture(read_report(json.dumps(report(kind="end", has_snapshot=False)).encode()))
     for wrong in (
         report(label="car"),
-        report(kind="end", has_snapshot=False),
         report(false_positive=True),
         report(kind="other"),
         report(id=""),
@@ -253,7 +260,7 @@ def picture(width: int, height: int) -> bytes:
 
 
 def test_whose_face_it_is(frigate):
-    api, found = FrigateApi(frigate.url, Fetcher(allow=["127.0.0.1"])), [ADA, STRANGER]
+    api, found = api_of(frigate), [ADA, STRANGER]
     whole = picture(1280, 720)
 
     def whose(photo: bytes, *box: float) -> list[NamedFace]:
@@ -274,14 +281,14 @@ def test_whose_face_it_is(frigate):
 @pytest.mark.parametrize("config", [{}, {"cameras": {"yard": {}, "door": {"detect": {"width": "x"}}}}, {"cameras": 7}, [], 0])
 def test_whose_face_it_is_where_frigate_does_not_tell_its_sizes(frigate, config):
     frigate.config = config
-    api, found = FrigateApi(frigate.url, Fetcher(allow=["127.0.0.1"])), [ADA, STRANGER]
+    api, found = api_of(frigate), [ADA, STRANGER]
     beside = report(snapshot={"box": [390, 40, 500, 500]})["after"]
     assert api.of_person(found, beside, picture(1280, 720)) == [STRANGER]
     assert api.of_person(found, beside, picture(480, 270)) == [ADA]  # the box is not on it
 
 
 def test_long_sub_labels_are_cut_at_a_name(frigate):
-    api = FrigateApi(frigate.url, Fetcher(allow=["127.0.0.1"]))
+    api = api_of(frigate)
     api.set_label(report("a/b")["after"], [NamedFace(letter * 60, 0.9, (0, 0, 1, 1)) for letter in "ab"])
     path, body = frigate.labels[0]
     assert path == "/api/events/a%2Fb/sub_label" and body["subLabel"] == "a" * 60

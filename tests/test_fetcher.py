@@ -15,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from recognizer.core.errors import AddressRefused, FetchFailed, FetchTimeout, FetchTooLarge, InvalidUrl
-from recognizer.fetching.fetcher import Fetcher
+from recognizer.core.trust import accepting_context
+from recognizer.fetching.fetcher import Fetcher, FetchHooks
 
 pytestmark = pytest.mark.filterwarnings("error")
 LOOPBACK = ("127.0.0.1/32",)
@@ -386,6 +387,18 @@ def test_a_fourth_redirect_is_not_followed(serve):
     assert len(server.requests) == 4
 
 
+def test_additional_headers_stay_with_their_host(serve):
+    other = serve(answer())
+    first = serve(chain)
+    cookie = {"Cookie": "token=secret"}
+    fetcher = Fetcher(allow=LOOPBACK)
+    assert fetcher.get(f"http://127.0.0.1:{first.port}/1", cookie) == BODY
+    assert all("\r\nCookie: token=secret\r\n" in request for request in first.requests) and len(first.requests) == 2
+    away = serve(answer("302 Found", b"", Location=f"http://127.0.0.1:{other.port}/"))
+    assert fetcher.get(f"http://127.0.0.1:{away.port}/", cookie) == BODY
+    assert "Cookie" in away.requests[0] and "Cookie" not in other.requests[0]
+
+
 @pytest.mark.parametrize("status", ["301 Moved", "303 See Other", "307 Temporary", "308 Permanent"])
 def test_every_kind_of_redirect_with_an_unencoded_place(serve, status):
     def reply(request, connection):
@@ -623,6 +636,12 @@ def test_a_certificate_of_a_trusted_authority_is_accepted_for_its_names_only(sec
     assert server.server_names == ["photos.example", "photos.example", None]
     with pytest.raises(FetchFailed, match="not trusted"):
         fetcher.get(f"https://other.example:{server.port}/")
+
+
+def test_any_certificate_can_be_accepted(secure):
+    server = secure(answer())
+    fetcher = Fetcher(allow=LOOPBACK, hooks=FetchHooks(tls=accepting_context()))
+    assert fetcher.get(f"https://127.0.0.1:{server.port}/") == BODY
 
 
 def test_caps_and_deadline_hold_over_tls(secure, authority):

@@ -28,6 +28,17 @@ def trusting_context(*cafiles: str | PathLike[str]) -> ssl.SSLContext:
     return context
 
 
+def accepting_context() -> ssl.SSLContext:
+    """A client's TLS context that accepts every certificate: of encrypted connections to a server that cannot show a good one.
+
+    Whoever can redirect such a connection can read it.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 def trusting_session() -> Session:
     """A session of `requests` whose connections trust the system's authorities as well as certifi's, as pip does since 24.2."""
     import requests

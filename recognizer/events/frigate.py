@@ -20,7 +20,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote
 
 from recognizer.core.errors import Busy, FaceError, FetchError, ImageError, RecognizerError
 from recognizer.events import double_take_topics
@@ -28,9 +27,8 @@ from recognizer.events.appearances import iso
 from recognizer.events.delivery import Delivery
 from recognizer.events.double_take_topics import LookedAt, NamedFace
 from recognizer.events.event_log import EventLog
+from recognizer.events.frigate_api import FrigateApi
 from recognizer.events.mqtt_broker import Broker
-from recognizer.fetching.fetcher import Fetcher
-from recognizer.photos.image_headers import read_jpeg
 
 log = logging.getLogger("recognizer.events")
 
@@ -38,102 +36,14 @@ log = logging.getLogger("recognizer.events")
 MOST_LOOKS, LEAST_SECONDS = 10, 1.0
 #: Events that are remembered, and that wait to be looked at.
 _REMEMBERED, _WAITING = 1000, 100
-#: Longest sub label that Frigate takes, and longest message about an event that is read.
-_LABEL, _MESSAGE = 100, 100_000
-#: How long Frigate's sizes of frames are remembered.
-_SIZES_SECONDS = 600.0
-#: By how much of its size Frigate's box of a person is enlarged: heads stick out of it.
-_MARGIN = 0.15
+#: Longest message about an event that is read.
+_MESSAGE = 100_000
 _CONNECT_SECONDS = (1, 60)
+#: Seconds until Frigate's API is tried again after it could not be used.
+_CHECK_SECONDS = 60.0
 
 #: Compares the faces of a photo (JPEG) with the enrolled.
 Look = Callable[[bytes], Sequence[NamedFace]]
-
-
-class FrigateApi:
-    """What is asked of Frigate's API.
-
-    Parameters
-    ----------
-    url : str
-        Of Frigate, without ``/api``.
-    fetcher : Fetcher
-        Must be allowed to reach it.
-
-    Raises
-    ------
-    InvalidUrl
-    """
-
-    def __init__(self, url: str, fetcher: Fetcher):
-        fetcher.check(url)
-        self._url, self._fetcher = url.rstrip("/"), fetcher
-        self._sizes: dict[str, tuple[float, float]] = {}  # of each camera's frames; replaced
-        self._sizes_until = float("-inf")
-
-    def snapshot(self, after: Mapping[str, Any]) -> bytes:
-        """The best picture of an event's person so far, a JPEG.
-
-        It is the whole frame without drawings while the event lasts. Of one that has ended, versions before 0.18 have only what
-        the camera's settings made of it, perhaps cut, smaller and drawn on; 0.18 makes it as small as these say at any time.
-
-        Raises
-        ------
-        FetchError
-        """
-        return self._fetcher.get(f"{self._event(after)}/snapshot.jpg?bbox=0&timestamp=0&crop=0&quality=95")
-
-    def of_person(self, findings: Sequence[NamedFace], after: Mapping[str, Any], snapshot: bytes) -> list[NamedFace]:
-        """The faces of the person whom an event follows, on its snapshot: others may be on it as well.
-
-        Parameters
-        ----------
-        findings : sequence of NamedFace
-            The faces on the snapshot, the largest first.
-        """
-        box, found = _box_of(after), list(findings)
-        if box is None or not found:
-            return found
-        try:
-            header = read_jpeg(snapshot)
-        except ImageError:
-            return inside(found, box)
-        width, height = header.width, header.height
-        frame = self._frame_size(after["camera"])
-        if frame is None:
-            return inside(found, box) if box[2] <= width and box[3] <= height else found[:1]
-        if abs(width * frame[1] - height * frame[0]) > max(frame):  # more than rounding: it is cut to the person
-            return found[:1]
-        scale = width / frame[0]
-        return inside(found, (box[0] * scale, box[1] * scale, box[2] * scale, box[3] * scale))
-
-    def _frame_size(self, camera: str) -> tuple[float, float] | None:
-        """Width and height of the frames in which Frigate finds people, which boxes refer to; None if it does not tell."""
-        if time.monotonic() > self._sizes_until:
-            self._sizes_until = time.monotonic() + _SIZES_SECONDS
-            try:
-                self._sizes = _sizes_in(json.loads(self._fetcher.get(f"{self._url}/api/config")))
-            except (FetchError, ValueError, RecursionError):
-                self._sizes = {}
-        return self._sizes.get(camera)
-
-    def set_label(self, after: Mapping[str, Any], named: Sequence[NamedFace]) -> None:
-        """Give an event the names of the faces as its sub label.
-
-        Raises
-        ------
-        FetchError
-        """
-        names = list(dict.fromkeys(each.name for each in named if each.name is not None))
-        while len(names) > 1 and len(", ".join(names)) > _LABEL:
-            names.pop()
-        score = round(min(each.similarity for each in named), 4)
-        body = {"subLabel": ", ".join(names)[:_LABEL], "subLabelScore": score, "camera": after["camera"]}
-        data = json.dumps(body, ensure_ascii=False).encode()
-        self._fetcher.post(f"{self._event(after)}/sub_label", data, {"Content-Type": "application/json"})
-
-    def _event(self, after: Mapping[str, Any]) -> str:
-        return f"{self._url}/api/events/{quote(after['id'], safe='')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +97,9 @@ class Frigate(Delivery):
     def __init__(self, events: EventLog, broker: Broker, api: FrigateApi, look: Look, options: FrigateOptions | None = None):
         super().__init__(events, "frigate", 0)
         self.label = f"frigate at {broker.shown}"
-        self.problem = "not connected yet"
+        self._problems = {"broker": "not connected yet", "api": None}  # each written by one thread
+        self.problem = self._problems["broker"]
+        self._check_at = float("-inf")  # when Frigate's API is checked the next time
         self.options = options or FrigateOptions()
         self._broker, self._api, self._named = broker, api, look
         self._followed: OrderedDict[str, _Followed] = OrderedDict()
@@ -228,6 +140,8 @@ class Frigate(Delivery):
         client.connect_async(self._broker.host, self._broker.port, keepalive=30)
         client.loop_start()
         while not self._stop.is_set():
+            if time.monotonic() >= self._check_at:
+                self._check()
             with self._wake:
                 if not self._waiting:
                     self._wake.wait(0.5)
@@ -242,14 +156,14 @@ class Frigate(Delivery):
 
     def _on_connect(self, client, userdata, flags, reason_code, properties) -> None:
         if reason_code.is_failure:
-            self._note(f"the broker refuses the connection: {reason_code}")
+            self._note("broker", f"the broker refuses the connection: {reason_code}")
             return
         client.subscribe(f"{self.options.topic}/events", qos=0)
-        self._note(None)
+        self._note("broker", None)
 
     def _on_disconnect(self, client, userdata, flags, reason_code, properties) -> None:
         if not self._stop.is_set():
-            self._note("the connection was lost")
+            self._note("broker", "the connection was lost")
 
     def _on_message(self, client, userdata, message) -> None:
         if message.retain or len(message.payload) > _MESSAGE:
@@ -265,13 +179,24 @@ class Frigate(Delivery):
                 self.counts["dropped"] += 1
             self._wake.notify()
 
-    def _note(self, problem: str | None) -> None:
-        """Log once that something is wrong, and once that it works again."""
-        if problem and problem != self.problem:
+    def _note(self, part: str, problem: str | None) -> None:
+        """Log once that something is wrong with the broker or the API, and once that both work again."""
+        if problem and problem != self._problems[part]:
             log.warning("%s: %s; it is tried again", self.label, problem)
-        elif self.problem and not problem:
+        self._problems[part] = problem
+        before, self.problem = self.problem, self._problems["broker"] or self._problems["api"]
+        if before and not self.problem:
             log.info("%s is followed", self.label)
-        self.problem = problem
+
+    def _check(self) -> None:
+        """Find out whether Frigate's API can be used, before the first event needs it and after a failure."""
+        self._check_at = float("inf")
+        try:
+            self._api.check()
+        except FetchError as error:
+            self._cannot_be_used(error)
+        else:
+            self._note("api", None)
 
     # -- one event ----------------------------------------------------------------------------------------------
 
@@ -282,12 +207,12 @@ class Frigate(Delivery):
         while len(self._followed) > _REMEMBERED:
             self._followed.popitem(last=False)
         ended = report["type"] == "end"
-        if not state.done and not _has_other_name(after) and state.looks < MOST_LOOKS:
+        if not state.done and not _has_other_name(after) and state.looks < MOST_LOOKS and has_picture(report):
             if ended or time.monotonic() - state.last >= self.options.seconds:
                 self._look(after, state)
         if ended and not state.done:
             state.done = True
-            if state.strangers:
+            if state.strangers and not _has_other_name(after):
                 self._publish(after, state, state.strangers, 0.0)
 
     def _look(self, after: Mapping[str, Any], state: _Followed) -> None:
@@ -314,17 +239,18 @@ class Frigate(Delivery):
             return
         state.done = True
         self.counts["delivered"] += 1
-        self._note(None)
+        self._note("api", None)
         self._publish(after, state, findings, time.perf_counter() - begun)
 
     def _failed(self, error: RecognizerError) -> None:
         """Count a failure; an event that Frigate does not know (any longer) is none of Frigate as a whole."""
         self.counts["retried"] += 1
-        status = error.details.get("status")
-        if status in (401, 403):
-            self._note("Frigate refuses this: its API needs the role admin, which its port 5000 has")
-        elif status != 404:
-            self._note(f"Frigate's API cannot be used: {error.message}")
+        if error.details.get("status") != 404:
+            self._cannot_be_used(error)
+
+    def _cannot_be_used(self, error: RecognizerError) -> None:
+        self._check_at = time.monotonic() + _CHECK_SECONDS
+        self._note("api", f"Frigate's API cannot be used: {error.message}")
 
     def _publish(self, after: Mapping[str, Any], state: _Followed, findings: Sequence[NamedFace], seconds: float) -> None:
         client = self._client
@@ -346,18 +272,6 @@ class Frigate(Delivery):
                 client.publish(topic, data, qos=0)
 
 
-def inside(findings: Sequence[NamedFace], box: tuple[float, float, float, float]) -> list[NamedFace]:
-    """The faces in Frigate's box of a person (left, top, right, bottom)."""
-    left, top, right, bottom = box
-    dx, dy = _MARGIN * (right - left), _MARGIN * (bottom - top)
-    centres = [((each.box[0] + each.box[2]) / 2, (each.box[1] + each.box[3]) / 2) for each in findings]
-    return [
-        each
-        for each, (x, y) in zip(findings, centres, strict=True)
-        if left - dx <= x <= right + dx and top - dy <= y <= bottom + dy
-    ]
-
-
 def read_report(payload: bytes) -> dict[str, Any] | None:
     """A message about an event of a person, with `type` and `after`; None if it is something else."""
     try:
@@ -376,31 +290,15 @@ def checked_report(report: object) -> dict[str, Any] | None:
     texts = all(isinstance(after.get(name), str) and 0 < len(after[name]) <= 200 for name in ("id", "camera", "label"))
     if not texts or after["label"] != "person" or after.get("false_positive") is True:
         return None
-    # whether a snapshot is going to be kept, which it is not by default: there is one as long as the event lasts
-    return None if report["type"] == "end" and after.get("has_snapshot") is False else report
+    return report
+
+
+def has_picture(report: Mapping[str, Any]) -> bool:
+    """Whether Frigate has a snapshot of an event now: that of one that has ended is not kept by default."""
+    return report["type"] != "end" or report["after"].get("has_snapshot") is not False
 
 
 def _has_other_name(after: Mapping[str, Any]) -> bool:
     """Whether the event has a sub label already: Frigate's own, or somebody's."""
-    return bool(after.get("sub_label"))
-
-
-def _sizes_in(config: object) -> dict[str, tuple[float, float]]:
-    """The sizes of the frames that Frigate detects on, by camera, in its configuration."""
-    cameras = config.get("cameras") if isinstance(config, dict) else None
-    sizes: dict[str, tuple[float, float]] = {}
-    for name, camera in cameras.items() if isinstance(cameras, dict) else ():
-        detect = camera.get("detect") if isinstance(camera, dict) else None
-        width, height = (detect.get("width"), detect.get("height")) if isinstance(detect, dict) else (None, None)
-        if isinstance(width, (int, float)) and isinstance(height, (int, float)) and width > 0 and height > 0:
-            sizes[name] = width, height
-    return sizes
-
-
-def _box_of(after: Mapping[str, Any]) -> tuple[float, float, float, float] | None:
-    """Where the person is on the snapshot, if Frigate says so."""
-    snapshot = after.get("snapshot")
-    box = snapshot.get("box") if isinstance(snapshot, dict) else None
-    if not isinstance(box, list) or len(box) != 4 or not all(type(edge) in (int, float) for edge in box):
-        return None
-    return box[0], box[1], box[2], box[3]
+    label = after.get("sub_label")  # a name and its score; no name and no score, if it was taken away; text before 0.12
+    return bool(label[0] if isinstance(label, list) and label else label)

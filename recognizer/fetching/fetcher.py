@@ -19,6 +19,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from email.message import Message
 from typing import Any
 from urllib.parse import urljoin
 
@@ -51,6 +52,21 @@ class Fetched:
     content: bytes
     content_type: str
     url: str
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The reply to a POST request that succeeded.
+
+    Attributes
+    ----------
+    status : int
+        2xx.
+    headers : Message
+    """
+
+    status: int
+    headers: Message
 
 
 #: Returns the value of ``Authorization``, given the challenges of a reply 401 and the path of the request.
@@ -106,11 +122,14 @@ class FetchHooks:
         Called with each socket before it is waited for, so that another thread can shut it down.
     interruption : callable
         Lets another thread end the wait for the resolver; see `addresses.resolve`.
+    tls : SSLContext or None
+        For https, instead of one that trusts the system's and certifi's authorities; this `Fetcher` alone must use it.
     """
 
     permit: Callable[[Address], bool] | None = None
     on_socket: Callable[[socket.socket], object] = lambda _: None
     interruption: Interruption = nullcontext
+    tls: ssl.SSLContext | None = None
 
 
 class Fetcher:
@@ -150,12 +169,18 @@ class Fetcher:
         self._tls: ssl.SSLContext | None = None
         self._tls_lock = threading.Lock()
 
-    def get(self, url: str) -> bytes:
-        """The body of the reply from `url`; raises the same errors as `fetch`."""
-        return self.fetch(url).content
+    def get(self, url: str, headers: Mapping[str, str] | None = None) -> bytes:
+        """The body of the reply from `url`; takes and raises the same as `fetch`."""
+        return self.fetch(url, headers).content
 
-    def fetch(self, url: str) -> Fetched:
+    def fetch(self, url: str, headers: Mapping[str, str] | None = None) -> Fetched:
         """Fetch `url`, following redirects.
+
+        Parameters
+        ----------
+        url : str
+        headers : mapping, optional
+            Additional headers. They are sent to the host of `url` only, not to others that a redirect leads to.
 
         Raises
         ------
@@ -171,9 +196,10 @@ class Fetcher:
             It took longer than `timeout`.
         """
         deadline = time.monotonic() + self.timeout
+        first = parse_url(url)
         for _ in range(self.max_redirects + 1):
             target = parse_url(url)
-            outcome = self._fetch_once(target, deadline)
+            outcome = self._fetch_once(target, deadline, (headers or {}) if _same_host(target, first) else {})
             if isinstance(outcome, Fetched):
                 return outcome
             url = outcome
@@ -181,6 +207,13 @@ class Fetcher:
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
         """Send `body` to `url` and return the status, which is 2xx.
+
+        Takes and raises the same as `submit`.
+        """
+        return self.submit(url, body, headers).status
+
+    def submit(self, url: str, body: bytes, headers: Mapping[str, str]) -> Accepted:
+        """Send `body` to `url` and return the status, which is 2xx, and the headers of the reply.
 
         Redirects are not followed, and the reply's body is not read.
 
@@ -194,9 +227,9 @@ class Fetcher:
         with self._network_errors(target):
             connection = self._connect(target, deadline)
             try:
-                response = self._request(connection, target, "identity", None, post=(headers, body))
+                response = self._request(connection, target, "identity", None, headers, body)
                 try:
-                    return _accepted_status(response, target)
+                    return Accepted(_accepted_status(response, target), response.headers)
                 finally:
                     response.close()
             finally:
@@ -232,7 +265,7 @@ class Fetcher:
         authorization: str | None = None
         for _ in range(self.max_redirects + 2):
             target = parse_url(url)
-            same_host = (target.scheme, target.authority) == (first.scheme, first.authority)
+            same_host = _same_host(target, first)
             with self._network_errors(target):
                 outcome = self._open_once(target, deadline, silence, authorization if same_host else None)
             if isinstance(outcome, Stream):
@@ -273,12 +306,12 @@ class Fetcher:
                     response.close()
                 connection.close()
 
-    def _fetch_once(self, target: WebUrl, deadline: float) -> Fetched | str:
+    def _fetch_once(self, target: WebUrl, deadline: float, headers: Mapping[str, str]) -> Fetched | str:
         """One request of `fetch`: the reply, or the URL of a redirect."""
         with self._network_errors(target):
             connection = self._connect(target, deadline)
             try:
-                response = self._request(connection, target, "gzip", None)
+                response = self._request(connection, target, "gzip", None, headers)
                 try:
                     return self._read_reply(response, target)
                 finally:
@@ -369,7 +402,7 @@ class Fetcher:
     def _tls_context(self) -> ssl.SSLContext:
         with self._tls_lock:
             if self._tls is None:
-                context = trusting_context(*filter(None, (self._cafile,)))
+                context = self._hooks.tls or trusting_context(*filter(None, (self._cafile,)))
                 context.sslsocket_class = GuardedTlsSocket
                 self._tls = context
             return self._tls
@@ -382,10 +415,11 @@ class Fetcher:
         target: WebUrl,
         encoding: str,
         authorization: str | None,
-        post: tuple[Mapping[str, str], bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
     ) -> http.client.HTTPResponse:
-        """Send a GET request, or with `post` (headers, body) a POST request; the reply with its headers read."""
-        headers, body = ({"Accept": "image/*,*/*;q=0.5"}, None) if post is None else post
+        """Send a GET request, or with a body a POST request; the reply with its headers read."""
+        headers = {**({"Accept": "image/*,*/*;q=0.5"} if body is None else {}), **(headers or {})}
         length = None if body is None else str(len(body))
         request = http.client.HTTPConnection(target.host, target.port)
         request.sock, request.auto_open = connection, 0
@@ -437,6 +471,11 @@ class Fetcher:
         if not body:
             raise FetchFailed(f"{target.authority} sent an empty reply", status=response.status)
         return bytes(body)
+
+
+def _same_host(url: WebUrl, other: WebUrl) -> bool:
+    """Whether two URLs lead to the same server."""
+    return (url.scheme, url.authority) == (other.scheme, other.authority)
 
 
 def _accepted_status(response: http.client.HTTPResponse, target: WebUrl) -> int:

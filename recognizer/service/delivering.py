@@ -21,12 +21,15 @@ from recognizer.service.recognition import Recognition
 from recognizer.service.video_service import Video
 
 if TYPE_CHECKING:
+    import ssl
+
     from recognizer.events.delivery import Delivery
     from recognizer.events.double_take_topics import NamedFace
     from recognizer.events.event_log import EventLog
-    from recognizer.events.frigate import FrigateApi
+    from recognizer.events.frigate_api import FrigateApi
     from recognizer.events.mqtt_broker import Broker
     from recognizer.fetching.fetcher import Fetcher
+    from recognizer.rules.push_sender import PushSender
     from recognizer.rules.rule_actions import RuleActions
 
 #: Key of the broker that gets events by MQTT.
@@ -81,7 +84,7 @@ class DeliveryTools:
         SettingsError
         """
         found = [*self._webhooks(settings), *self._mqtt(settings)]
-        queues = (settings.amqp_url, settings.kafka_url)
+        queues = (settings.amqp_url, settings.kafka_url, settings.nats_url)
         if any(queues):
             made = _queues(settings, self.events.hub.log)
             found += [WantedReceiver(each.name, queues, partial(_itself, each)) for each in made]
@@ -139,7 +142,10 @@ def _itself(delivery: Delivery) -> Delivery:
 
 
 def rule_actions(
-    settings: Settings, camera_names: Callable[[], dict[str, str]], permit: Callable[[Address], bool] = lambda address: True
+    settings: Settings,
+    camera_names: Callable[[], dict[str, str]],
+    permit: Callable[[Address], bool] = lambda address: True,
+    push: PushSender | None = None,
 ) -> RuleActions:
     """What does what rules say, by these settings.
 
@@ -157,6 +163,7 @@ def rule_actions(
         broker_of(settings, permit) if settings.mqtt_url else None,
         reserved,
         lambda camera: camera_names().get(camera, camera),
+        push,
     )
 
 
@@ -203,6 +210,7 @@ def _queues(settings: Settings, events: EventLog) -> list[Delivery]:
     SettingsError
     """
     from recognizer.events.amqp import Amqp, AmqpOptions, parse_amqp
+    from recognizer.events.jetstream import JetStream, JetStreamOptions, parse_nats
     from recognizer.events.kafka import Kafka, KafkaOptions, parse_kafka
 
     sinks: list[Delivery] = []
@@ -214,6 +222,10 @@ def _queues(settings: Settings, events: EventLog) -> list[Delivery]:
         password = _secret(None, settings.kafka_password_file, "kafka_password")
         server = parse_kafka(settings.kafka_url, password, _path(settings.kafka_ca_file))
         sinks.append(Kafka(events, server, KafkaOptions(settings.kafka_topic, settings.events_key, settings.kafka_sasl)))
+    if settings.nats_url:
+        password = _secret(None, settings.nats_password_file, "nats_password")
+        server = parse_nats(settings.nats_url, password, _path(settings.nats_ca_file))
+        sinks.append(JetStream(events, server, JetStreamOptions(settings.nats_stream, settings.events_key)))
     return sinks
 
 
@@ -228,15 +240,39 @@ def frigate_api(settings: Settings) -> FrigateApi:
     ------
     SettingsError
     """
-    from recognizer.events.frigate import FrigateApi
+    from recognizer.events.frigate_api import FrigateApi
+    from recognizer.events.frigate_login import FrigateRequests, FrigateUser
     from recognizer.fetching.fetcher import Fetcher, FetchHooks
 
-    anywhere = FetchHooks(permit=lambda address: True)
+    name, password = settings.frigate_user, settings.frigate_password
+    if (name is None) != (password is None):
+        given, other = ("password", "user") if name is None else ("user", "password")
+        raise SettingsError(f"frigate_{given}: frigate_{other} must be set as well")
+    user = None if name is None or password is None else FrigateUser(name, password)
+    anywhere = FetchHooks(permit=lambda address: True, tls=_frigate_tls(settings))
     permitted = Fetcher(timeout=settings.fetch_timeout, max_bytes=settings.max_image_bytes, hooks=anywhere)
     try:
-        return FrigateApi(settings.frigate_url or "", permitted)
+        return FrigateApi(FrigateRequests(settings.frigate_url or "", permitted, user))
     except RecognizerError as error:
         raise SettingsError(f"frigate_url: {error.message}") from None
+
+
+def _frigate_tls(settings: Settings) -> ssl.SSLContext | None:
+    """How Frigate's certificate is checked; None where it has none to show."""
+    if not (settings.frigate_url or "").lower().startswith("https:"):
+        return None
+    from recognizer.core.trust import accepting_context, trusting_context
+
+    if settings.frigate_ca_file is None:
+        return trusting_context() if settings.frigate_verify else accepting_context()
+    if not settings.frigate_verify:
+        raise SettingsError("frigate_ca_file: frigate_verify must be on, or no certificate is checked")
+    try:
+        return trusting_context(settings.frigate_ca_file)
+    except OSError:  # ssl.SSLError is one
+        raise SettingsError(
+            "frigate_ca_file: the file is missing, cannot be read, or holds no certificate in PEM form"
+        ) from None
 
 
 def findings(seen: Seen, matcher: Matcher) -> list[NamedFace]:

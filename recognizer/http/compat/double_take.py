@@ -24,7 +24,8 @@ from recognizer.core.errors import (
 from recognizer.core.names import comparison_key, normalise
 from recognizer.events.appearances import PEOPLE_KINDS, iso
 from recognizer.events.double_take_topics import UNKNOWN, LookedAt, NamedFace, result, topic_part
-from recognizer.events.frigate import FrigateApi, checked_report
+from recognizer.events.frigate import checked_report, has_picture
+from recognizer.events.frigate_api import FrigateApi
 from recognizer.http.dialect_requests import DialectRequest
 from recognizer.http.hug_adapter import DialectReply, DialectRouter
 from recognizer.http.site import Site
@@ -70,8 +71,8 @@ def _add_recognition(route: DialectRouter, site: Site) -> None:
     def of_frigate(asked: DialectRequest) -> dict:
         """The person of an event of Frigate's, who gets the name there as well."""
         report = checked_report(asked.body.content)
-        if report is None:
-            raise InvalidParameter("expected an event of a person, as Frigate reports it")
+        if report is None or not has_picture(report):
+            raise InvalidParameter("expected an event of a person, as Frigate reports it, with a snapshot")
         if not site.settings.frigate_url:
             raise SettingsError("where Frigate is, is not known here: RECOGNIZER_FRIGATE_URL")
         if not apis:
