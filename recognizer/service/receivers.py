@@ -399,7 +399,7 @@ class Receivers:
             "others": [
                 {"name": each.delivery.label, "state": _state(each)}
                 for each in running.values()
-                if each.delivery.name.startswith(("amqp", "kafka", "frigate"))
+                if each.wanted.key != MQTT and not each.delivery.name.startswith("webhook-")
             ],
             "fixed": dict.fromkeys(fixed, SHARED)
             if self.file is None

@@ -957,7 +957,9 @@ SCHEMAS: dict[str, dict] = {
             "mqtt_prefix": TEXT,
             "mqtt_discovery": TEXT,
             "mqtt_double_take": BOOLEAN,
-            "others": about(array(closed({"name": TEXT, "state": _STATE})), "AMQP, Kafka and Frigate, set by the environment."),
+            "others": about(
+                array(closed({"name": TEXT, "state": _STATE})), "AMQP, Kafka, NATS and Frigate, set by the environment."
+            ),
             "fixed": about(
                 {"type": "object", "additionalProperties": TEXT},
                 "By the name of a setting that cannot be changed here: where it is set, or why.",
