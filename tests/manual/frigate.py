@@ -386,7 +386,7 @@ def try_everything(real: RealFrigate, broker: Broker, folder: Path) -> Recorder:
         wait_for("strangers are published", lambda: sorted(unknown()) == ["door", "yard"])
         shown_names = {topic for topic, _, _ in listener.messages if topic.startswith("double-take/matches")}
         assert shown_names == {"double-take/matches/barack-obama", "double-take/matches/unknown"}, shown_names
-        event = {"type": "new", "after": reports(listener)[-1]["after"]}
+        event = {"type": "new", "after": next(each["after"] for each in reports(listener) if each["after"]["has_snapshot"])}
         print("    by Double Take's API:", server.post("/api/recognize", json=event).status_code, flush=True)
 
     print("through port 8971")

@@ -28,6 +28,7 @@ from recognizer.video.output.mjpeg import Encoded, View, Viewer, ViewKey
 from recognizer.video.output.wall import WallViewer
 from recognizer.video.sources.camera import Camera, CameraState
 from recognizer.video.sources.cameras import CameraEntry, Cameras
+from recognizer.video.spare_pixels import SparePixels
 from recognizer.video.tracking.pipeline import Pipeline, Wants
 
 #: Seconds for which a camera goes on after it is no longer needed.
@@ -171,6 +172,7 @@ class Live:
         self._snapshots = threading.BoundedSemaphore(SNAPSHOTS)
         self._unsubscribe = cameras.subscribe(self._camera_changed)
         self._executor = executor
+        self._spare = SparePixels()  # for drawn pictures, which are encoded at once
         self._encoders = ThreadPoolExecutor(options.encoders, thread_name_prefix="video-out")
 
     # -- watching -----------------------------------------------------------------------------------------------
@@ -482,7 +484,7 @@ class Live:
                 channel.drawn[view] = frame.taken, shown
 
     def _draw(self, result: FrameResult, key: ViewKey, fps: float) -> np.ndarray:
-        return overlay.draw(result, layers=key.layers, font=self.font, width=key.width, fps=fps)
+        return overlay.draw(result, layers=key.layers, font=self.font, width=key.width, fps=fps, spare=self._spare)
 
     def _card(self, size: tuple[int, int], title: str, reason: str, now: float, fps: float) -> np.ndarray:
         width, height = size

@@ -31,7 +31,7 @@ from recognizer.video.stillness import SAFETY, alike, small_copy
 from recognizer.video.tracking.cuts import Cuts
 from recognizer.video.tracking.lying import LyingFaces
 from recognizer.video.tracking.pace import Pace
-from recognizer.video.tracking.scene import Due, TrackedScene, single
+from recognizer.video.tracking.scene import ENOUGH_PASSES, Due, TrackedScene, single
 
 log = logging.getLogger(__name__)
 
@@ -46,9 +46,6 @@ RESTS = 10.0
 LEISURE = FIRST = 0.25
 #: Seconds between two object detections in a live source, and for which their objects are shown.
 OBJECTS_EVERY, OBJECTS_SHOWN = 0.15, 1.0
-#: Detection passes per second while faces are in sight, which the tracker follows between two passes; without a face every
-#: picture is examined, so that whoever enters is found in the first one.
-ENOUGH_PASSES = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +158,7 @@ class Pipeline:
         self._rests: dict[str, float] = {}
         self._offset, self._now = 0.0, float("-inf")
         self._since_detection = 0
+        self._passes = ENOUGH_PASSES
         self._searched_at, self._cut_at = -1.0, 0.0  # on the same clock
         self._cuts = Cuts()
         self._examined: _Examined | None = None
@@ -331,7 +329,7 @@ class Pipeline:
         """On one of so many pictures detection has to run while faces are in sight."""
         if self.pace.interval is None or not self._scene.tracker.tracks:
             return 1
-        return max(1, int(1 / (ENOUGH_PASSES * self.pace.interval) + 0.1))
+        return max(1, int(1 / (self._passes * self.pace.interval) + 0.1))
 
     def _know_again(self, frame: Frame, now: float, wants: Wants) -> None:
         """The faces of the picture that was examined last are those of this one."""
@@ -385,6 +383,7 @@ class Pipeline:
 
     def _take(self, looked: _Looked) -> None:
         self._scene.detected(looked.faces, looked.qualities, looked.time, looked.frame)
+        self._passes = self._scene.passes_wanted(looked.time)
         self._searched_at = looked.time
 
     async def _describe(self, looked: _Looked, due: Sequence[Due]) -> None:
