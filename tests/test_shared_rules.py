@@ -26,9 +26,9 @@ from recognizer.video.camera_settings import COVERED, PLAIN, parse_settings
 from recognizer.video.sources import camera_settings_table
 from recognizer.video.sources.camera_settings_table import CameraSettingsTable
 
+from .receivers import Receiver
 from .streams import wait_for
 from .test_rules import HOOK, bodies, doing, event
-from .test_webhooks import Receiver
 
 pytestmark = pytest.mark.network
 
