@@ -12,6 +12,8 @@ Frigate refuses is said. Ends with 0 if all of it is so.
 
 ``--record`` writes what Frigate answered and published into `tests/frigate_replies.json`, which other tests use.
 
+For 0.16, put joserfc 1.0 and peewee_migrate 1.13, which it pins, into an environment of its own.
+
 Needs git, Mosquitto and nginx, Linux (Frigate's two ports are taken at 127.0.0.2), and Python 3.11 for Frigate.
 """
 
@@ -47,7 +49,7 @@ VERSION, PYTHON = "v0.17.2", "python3.11"
 INTERNAL, EXTERNAL = "http://127.0.0.2:5000", "https://127.0.0.2:8971"
 RECORD = ROOT / "tests" / "frigate_replies.json"
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-#: What the parts that are started need, as Frigate pins it (0.16 to 0.18).
+#: What the parts that are started need, as Frigate pins it (0.17 and 0.18).
 _PACKAGES = (
     "aiofiles==24.1.*",
     "fastapi==0.116.*",
