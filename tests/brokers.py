@@ -1,4 +1,4 @@
-"""Real brokers for the tests, as processes on the loopback: Mosquitto and RabbitMQ."""
+"""Real brokers for the tests, as processes on the loopback: Mosquitto, RabbitMQ and NATS."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ PASSWD = shutil.which("mosquitto_passwd") or shutil.which("mosquitto_passwd", pa
 MISSING = "needs the broker: apt-get install mosquitto"
 RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 MISSING_RABBITMQ = "needs the broker: apt-get install rabbitmq-server"
+NATS = shutil.which("nats-server") or shutil.which("nats-server", path="/usr/sbin")
+MISSING_NATS = "needs the server: apt-get install nats-server"
 
 
 def free_port() -> int:
@@ -195,3 +197,68 @@ class RabbitMq:
             found.append(taken)
         connection.close()
         return found
+
+
+class NatsServer:
+    """A NATS server with one user, which keeps its streams in a folder of its own."""
+
+    def __init__(self, folder: Path, certificate: Path | None = None):
+        self.folder, self.port = folder, free_port()
+        self.user, self.password = "cam", "s3cr%t/@:"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "nats.conf").write_text(
+            f'listen: "127.0.0.1:{self.port}"\nauthorization {{ user: {self.user}, password: "{self.password}" }}\n'
+            f'jetstream {{ store_dir: "{folder}" }}\n'
+            + (f'tls {{ cert_file: "{certificate}", key_file: "{certificate}" }}\n' if certificate else "")
+        )
+        self.process: subprocess.Popen | None = None
+
+    def __enter__(self) -> NatsServer:
+        return self.start()
+
+    def __exit__(self, *_) -> None:
+        self.kill()
+
+    def start(self) -> NatsServer:
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [NATS, "-c", self.folder / "nats.conf"], stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
+        end = time.monotonic() + 30
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return self
+            except OSError:
+                assert self.process.poll() is None and time.monotonic() < end, (self.folder / "log").read_text()
+                time.sleep(0.05)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def ask(self, question):
+        """What `question`, a coroutine function, finds out with JetStream."""
+        import asyncio
+
+        import nats
+
+        async def asked():
+            client = await nats.connect(f"nats://127.0.0.1:{self.port}", user=self.user, password=self.password)
+            try:
+                return await question(client.jetstream())
+            finally:
+                await client.close()
+
+        return asyncio.run(asked())
+
+    def messages(self, stream: str) -> list:
+        """What a stream holds, oldest first: subject, headers and data of each."""
+
+        async def read(jetstream):
+            state = (await jetstream.stream_info(stream)).state
+            return [await jetstream.get_msg(stream, seq=number) for number in range(state.first_seq, state.last_seq + 1)]
+
+        return self.ask(read)

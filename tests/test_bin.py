@@ -13,7 +13,8 @@ from recognizer.backup.reseal import Places
 from recognizer.core.consent import Consent
 from recognizer.core.errors import BinItemNotFound, BinOff, PhotoNotFound, StorageError, SubjectNotFound
 from recognizer.core.vault import Vault, new_key
-from recognizer.enrolment.bin_folder import NOTE_FILE, PERSON_KIND, PHOTO_KIND, Bin
+from recognizer.enrolment.bin_folder import NOTE_FILE, Bin
+from recognizer.enrolment.bin_store import PERSON_KIND, PHOTO_KIND
 from recognizer.service import make_service
 
 from .e2e.homes import event

@@ -9,9 +9,8 @@ from datetime import datetime
 import numpy as np
 import pytest
 
-from recognizer.core.errors import Conflict, InvalidParameter, StorageError
+from recognizer.core.errors import InvalidParameter, StorageError
 from recognizer.core.types import Faces
-from recognizer.service.video_service import Video
 from recognizer.video.camera_settings import DAYS, PLAIN, CameraSettings, contains, parse_settings, plain_settings
 from recognizer.video.sources import camera_settings_file as module
 from recognizer.video.sources.camera_settings_file import CameraSettingsFile
@@ -212,13 +211,6 @@ def test_a_place_that_cannot_be_written_is_an_error_and_changes_nothing(tmp_path
     with pytest.raises(StorageError):
         settings.set("door", parse_settings(ALL))
     assert settings.get("door") is PLAIN
-
-
-def test_where_nodes_share_a_database_nothing_is_set_and_nothing_is_lost():
-    video = Video(lambda: None, *[None] * 7)
-    assert video.settings_of("door") is PLAIN
-    with pytest.raises(Conflict):
-        video.configure("door", parse_settings(ALL))
 
 
 class Base:

@@ -58,6 +58,41 @@ def test_more_rows_than_a_block_are_all_looked_at(monkeypatch):
     assert neighbours(vectors, vectors, LIMIT).tolist() == whole.tolist()
 
 
+@pytest.mark.parametrize("distances", [1 << 23, 100])
+def test_neighbours_are_those_of_a_plain_search(monkeypatch, distances):
+    monkeypatch.setattr(clustering, "_DISTANCES", distances)
+    vectors = np.random.default_rng(3).standard_normal((60, 4)).astype(np.float32)
+    apart = np.linalg.norm(vectors[:, None].astype(float) - vectors[None], axis=2)
+    for limit, most in ((0.01, 5), (1.2, 5), (1.2, 60), (9.0, 7)):
+        found = neighbours(vectors, vectors, limit, most)
+        plain = [
+            (row, int(other))
+            for row in range(60)
+            for other in sorted(np.argsort(apart[row])[:most].tolist())
+            if apart[row, other] <= limit
+        ]
+        assert [tuple(pair) for pair in found.tolist()] == plain, (limit, most)
+
+
+def test_many_edges_are_whispered_in_parts_that_are_not_connected(monkeypatch):
+    chance = np.random.default_rng(5)
+    number, parts = 300, np.split(np.random.default_rng(4).permutation(300), [2, 50, 51, 140, 290])
+    chains = [np.stack([part[:-1], part[1:]], axis=1) for part in parts if len(part) > 1]  # as far across as can be
+    edges = np.concatenate([*chains, *[each[:, ::-1] for each in chains]])
+    edges = edges[chance.permutation(len(edges))]
+    for most in (10**6, 300, 1):
+        monkeypatch.setattr(clustering, "_EDGES", most)
+        made = list(clustering._connected_parts(number, edges))
+        assert sorted(map(tuple, np.concatenate(made).tolist())) == sorted(map(tuple, edges.tolist()))
+        assert len(made) == {10**6: 1, 300: 2, 1: 5}[most]
+        vertices = [set(each.ravel().tolist()) for each in made]
+        assert sum(map(len, vertices)) == len(set().union(*vertices))
+    full = np.concatenate([[(a, b) for a in part for b in part] for part in parts])
+    labels = whispers(number, full)
+    assert all(len(set(labels[part].tolist())) == 1 for part in parts) and len(set(labels.tolist())) == len(parts)
+    assert list(clustering._connected_parts(number, edges[:0])) == []
+
+
 def test_whispers_put_neighbours_together_and_leave_others_alone():
     edges = np.array([[0, 1], [1, 2], [2, 0], [4, 5], [3, 3]])
     labels = whispers(7, edges)

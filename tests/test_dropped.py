@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing
+from contextlib import closing, nullcontext
 from types import SimpleNamespace
 
 import pytest
 
+from recognizer.core.consent import Consent
 from recognizer.core.errors import NoFace, StorageError
 from recognizer.core.holdings import Whose
 from recognizer.core.settings import Settings
@@ -58,7 +59,11 @@ def dropped(node, stored, tried: list) -> DroppedPhotos:
         confirm()
         node.add(subject, photo, "jpg", encoding(photo, UP))
 
-    group = SimpleNamespace(enrolment=node, subjects=SimpleNamespace(enrol=enrol))
+    def set_consent(subject, note, expires):
+        node.set_consent(subject, node.consent(subject).changed(note, expires))
+
+    subjects = SimpleNamespace(enrol=enrol, set_consent=set_consent, changing=lambda name: nullcontext())
+    group = SimpleNamespace(enrolment=node, subjects=subjects)
     return DroppedPhotos(node, SimpleNamespace(get=lambda name: group), FolderPhotos(stored), 100, 3600)
 
 
@@ -69,7 +74,10 @@ def dropped(node, stored, tried: list) -> DroppedPhotos:
         (".groups/staff/Ann/1.jpg", ("staff", "Ann", "1.jpg")),
         ("1.jpg", None),
         ("Ann/more/1.jpg", None),
-        ("Ann/.consent.json", None),
+        ("Ann/.consent.json", (None, "Ann", ".consent.json")),
+        (".groups/staff/Ann/.consent.json", ("staff", "Ann", ".consent.json")),
+        (".consent.json", None),
+        ("Ann/.other.json", None),
         (".hidden/1.jpg", None),
         (".groups/staff/1.jpg", None),
     ],
@@ -139,6 +147,29 @@ def test_whoever_is_erased_or_renamed_is_so_in_what_was_dropped(node, stored):
     holding.erase(Whose("Anna"))
     assert waiting(stored) == ["Bob/4.jpg"] and holding.verify(Whose("Anna")) == {"files": 0}
     assert [each.subject for each in node.problems()] == ["Bob"] and holding.find(Whose("Anna")) == 0
+
+
+def test_a_note_of_consent_is_stored_with_the_photos_of_its_person(node, stored):
+    looking = dropped(node, stored, [])
+    drop(stored, "Ann/.consent.json", b'{"consent": "signed", "expires": "2999-01-01"}')
+    drop(stored, "Bob/.consent.json", b'{"consent": "signed"}')
+    assert looking.look() == 0 and len(waiting(stored)) == 2 and not node.problems()  # nobody is there yet
+    drop(stored, "Ann/1.jpg", b"first")
+    assert looking.look() == 1 and waiting(stored) == ["Bob/.consent.json"]
+    assert node.consent("Ann") == Consent("signed", "2999-01-01")
+    drop(stored, "Ann/.consent.json", b'{"expires": "2998-01-01"}')  # instead of what was agreed before
+    looking.look()
+    assert node.consent("Ann") == Consent(None, "2998-01-01")
+    drop(stored, "Ann/.consent.json", b'{"expires": "some day"}')
+    looking.look()
+    (problem,) = node.problems()
+    assert (problem.subject, problem.path, problem.code) == ("Ann", "Ann/.consent.json", "consent_unreadable")
+    assert "some day" in problem.message and node.consent("Ann") == Consent(None, "2998-01-01")
+    holding = DroppedHolding(node, FolderPhotos(stored))
+    assert [each.path for each in holding.export(Whose("Bob"))] == ["dropped/.consent.json"]
+    holding.erase(Whose("Bob"))
+    holding.erase(Whose("Ann"))
+    assert waiting(stored) == [] and node.problems() == []
 
 
 def test_a_store_that_fails_loses_nothing(node, stored):

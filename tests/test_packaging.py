@@ -129,7 +129,7 @@ def test_the_package_needs_what_the_checkout_needs():
 
 
 @pytest.mark.parametrize(
-    "extra", ["amqp", "export", "int8", "jxl", "kafka", "notify", "openvino", "otel", "postgres", "raw", "spark"]
+    "extra", ["amqp", "export", "int8", "jxl", "kafka", "nats", "notify", "openvino", "otel", "postgres", "raw", "spark"]
 )
 def test_an_extra_is_its_requirements_file(extra):
     wanted = [normal(line) for line in requirements(f"requirements-{extra}.txt")]

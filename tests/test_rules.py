@@ -22,7 +22,6 @@ from recognizer.core.errors import (
     InvalidParameter,
     KeyMissing,
     RuleNotFound,
-    RulesOff,
     StorageError,
     SubjectNotFound,
     TooManyRules,
@@ -34,7 +33,7 @@ from recognizer.events.event_hub import Events
 from recognizer.events.event_log import EventLog
 from recognizer.events.mqtt_broker import Broker as BrokerAddress
 from recognizer.fetching.fetcher import Fetcher
-from recognizer.rules import rule_actions, rule_file
+from recognizer.rules import rule_actions, rule_store
 from recognizer.rules.apprise_process import harmless
 from recognizer.rules.rule_actions import RuleActions
 from recognizer.rules.rule_delivery import RuleDelivery
@@ -257,13 +256,13 @@ class NotedActions:
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_broker_does_not_retain_the_name_of_somebody_who_is_erased(tmp_path, fails):
     actions = NotedActions(fails)
-    rules = KeptRules(tmp_path, None, lambda: actions, dict, None, None)
+    rules = KeptRules(RuleFile(tmp_path / "rules.json"), None, lambda: actions, dict, None, None)
     for topic, payload, retain in (("home/who", "Ada", True), ("home/ada", "1", False), ("home/lamp", "ON", True)):
         given = {"action": "mqtt", "topic": topic, "payload": payload, "retain": retain}
-        rules.file.add(lambda id_, given=given: make_rule(id_, given))
+        rules.store.add(lambda id_, given=given: make_rule(id_, given))
     rules.erase("Ada")
     assert actions.published == [("home/who", "", True)]
-    assert [each.topic for each in rules.file.all()] == ["home/lamp"]
+    assert [each.topic for each in rules.store.all()] == ["home/lamp"]
 
 
 def test_somebody_who_is_erased_is_in_no_rule():
@@ -340,7 +339,7 @@ def test_rules_are_encrypted_with_a_new_key_and_are_in_backups(service):  # noqa
 
 
 def test_there_is_a_maximum(tmp_path, monkeypatch):
-    monkeypatch.setattr(rule_file, "MOST_RULES", 1)
+    monkeypatch.setattr(rule_store, "MOST_RULES", 1)
     file = RuleFile(tmp_path / "rules.json")
     file.add(lambda id_: make_rule(id_, HOOK))
     with pytest.raises(TooManyRules):
@@ -588,7 +587,7 @@ def test_rules_are_followed_renamed_exported_and_erased_with_their_people(servic
     assert [each.counts is None for each in rules.all()] == [True, False]
     service.events.hub.log.append([event(subject="Ada L")])
     rules.change(ada.rule.id, {"enabled": True})  # what happened meanwhile is not reported
-    assert rules.file.get(ada.rule.id).url == receiver.url  # which was not given again
+    assert rules.store.get(ada.rule.id).url == receiver.url  # which was not given again
     done = service.subjects.delete("Ada L")
     assert done["left"]["rules"] == 0 and [each.rule.id for each in rules.all()] == [both.rule.id]
     assert len(bodies(receiver)) == 2
@@ -635,7 +634,7 @@ def test_zones_that_are_renamed_are_followed_and_those_that_are_removed_are_said
     before, after = service.video.settings_of(camera), zoned(Entrance=0.1, path=0.2)
     service.video.configure(camera, after)
     service.rules.zones_changed(camera, renamed_zones(before, after))
-    assert service.rules.file.get(made.id).zones == ("yard/Entrance", "yard/path")
+    assert service.rules.store.get(made.id).zones == ("yard/Entrance", "yard/path")
     service.video.configure(camera, zoned(path=0.2))
     [state] = service.rules.all()
     assert (state.lost_zones, state.problem) == (("yard/Entrance",), None)  # it is followed in the other one
@@ -653,19 +652,12 @@ def test_renamed_zones_are_told_from_new_ones():
     assert renamed_zones(before, zoned(door=0.5, path=0.2)) == renamed_zones(before, zoned(path=0.1, gate=0.2)) == {}
 
 
-def test_several_servers_on_a_database_have_no_rules(service, tmp_path):  # noqa: F811
-    shared = KeptRules(tmp_path, service.events, lambda: doing(), dict, lambda: service.groups, service.audit, is_shared=True)
-    shared.start()
-    assert shared.all() == [] and "nodes share a database" in shared.off
-    with pytest.raises(RulesOff, match="let webhooks or a message broker decide"):
-        shared.add(HOOK)
-    shared.close()
-
-
 @pytest.mark.slow
 def test_another_process_follows_what_this_one_changes(service, receiver):  # noqa: F811
     service.rules.start()
-    other = KeptRules(service.settings.state_dir, service.events, doing, dict, lambda: service.groups, service.audit)
+    other = KeptRules(
+        RuleFile(service.settings.state_dir / "rules.json"), service.events, doing, dict, lambda: service.groups, service.audit
+    )
     made = other.add({**HOOK, "url": receiver.url})
     service.events.hub.log.append([event(subject="Ada")])  # before it was noticed
     wait_for(lambda: bodies(receiver))
@@ -711,14 +703,14 @@ def test_nothing_else_is_waited_for_while_the_file_is_locked(service, tmp_path):
     with ThreadPoolExecutor(1) as other:
 
         def groups():
-            other.submit(rules.file.all).result(10)  # fails if this thread holds the file
+            other.submit(rules.store.all).result(10)  # fails if this thread holds the file
             return service.groups
 
         def actions():
-            other.submit(rules.file.all).result(10)
+            other.submit(rules.store.all).result(10)
             return doing()
 
-        rules = KeptRules(tmp_path / "other", service.events, actions, dict, groups, service.audit)
+        rules = KeptRules(RuleFile(tmp_path / "other" / "rules.json"), service.events, actions, dict, groups, service.audit)
         made = rules.add({**HOOK, "who": "group", "group": "default"})
         assert rules.change(made.rule.id, {"who": "known", "days": ("mon",)}).rule.days == ("mon",)
         assert rules.change(made.rule.id, {"who": "group"}).rule.group == "default"

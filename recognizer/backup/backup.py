@@ -120,20 +120,21 @@ def write(
     made = datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
     audit.append("backup")
     try:
-        with _scratch(places.state) as scratch, Writer(file, vault) as writer:
+        with scratch_folder(places.state) as scratch, Writer(file, vault) as writer:
             copy = _Copy(writer)
             step("photos")
             for path, found, stamp in (*_everybody(places)[0], *_pictures(places.events)):
                 copy.take(path, found, stamp)
             with changes.hold():
                 _settle(copy, places)
-                people, photos = _counted(copy.writer.paths)
+                people, photos = counted(copy.writer.paths)
                 step("state")
                 engines = _databases(copy, places.state, scratch)
                 step("events")
                 _events(copy, places.events)
                 _strangers(copy, places.strangers)
-                for name in ("cameras.json", "camera-settings.json", "settings.json", "rules.json", "receivers.json"):
+                names = ("cameras.json", "camera-settings.json", "settings.json", "rules.json", "receivers.json", "push.json")
+                for name in names:
                     _file(copy, STATE + name, places.state / name)
                 with audit.exclusive():
                     _audit(copy, places.audit)
@@ -158,13 +159,13 @@ def write(
 @contextmanager
 def spool(state: Path) -> Iterator[BinaryIO]:
     """A file without a name in the state folder, for a backup that is sent; the caller closes it, and then it is gone."""
-    with _scratch(state) as scratch:
+    with scratch_folder(state) as scratch:
         handle = os.open(scratch / "backup", os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
         yield open(handle, "w+b")
 
 
 @contextmanager
-def _scratch(state: Path) -> Iterator[Path]:
+def scratch_folder(state: Path) -> Iterator[Path]:
     """A temporary folder for a backup; folders that a killed process left are deleted."""
     for old in state.glob(SCRATCH + "*"):
         with suppress(OSError):
@@ -257,7 +258,7 @@ def _settle(copy: _Copy, places: Places) -> None:
     copy.left_out |= {each.encode("utf-8", "backslashreplace").decode() for each in others}
 
 
-def _counted(paths: set[str]) -> tuple[int, int]:
+def counted(paths: set[str]) -> tuple[int, int]:
     """How many people, and how many photos or templates of them."""
     photos = [path for path in paths if path.startswith((FACES, GROUPS)) and not path.rpartition("/")[2].startswith(".")]
     return len({path.rpartition("/")[0] for path in photos}), len(photos)

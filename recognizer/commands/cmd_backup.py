@@ -6,15 +6,19 @@ from pathlib import Path
 
 import click
 
-from recognizer.commands.common import emit, folder_settings, plain, say, shared_options, state
+from recognizer.commands.common import emit, plain, say, service, shared_options, state
+from recognizer.core.errors import NotEmpty
 from recognizer.core.wording import plural
+
+#: What of a backup has no place in a database: each node keeps its own.
+_PER_NODE = ("events", "strangers", "visits.sqlite", "photos.sqlite")
 
 
 def _places():
     from recognizer.backup.reseal import Places
     from recognizer.core.vault import open_vault
 
-    settings = folder_settings()
+    settings = state().settings()
     vault = open_vault(settings.encryption_key, settings.encryption_key_file)
     return Places(settings.known_faces, settings.state_dir, settings.groups_dir), vault
 
@@ -31,6 +35,9 @@ def backup(file):
 
     A server may keep running. FILE is replaced when the backup is complete. If an encryption key is set, the backup is
     encrypted with it; the key itself is not included.
+
+    Where servers share a database, FILE gets what is in it, and the photos; not what each server keeps for itself, such as
+    events and strangers.
     """
     from recognizer import __version__
     from recognizer.backup import backup as work
@@ -40,14 +47,20 @@ def backup(file):
     from recognizer.core.files import new_file
     from recognizer.core.lock import WriteLock
 
-    places, vault = _places()
-    presence = EncryptionPresence(places)
-    try:
-        stored = disk_errors("the backup cannot be written")
-        with audit.acting(audit.command_line_actor()), stored, new_file(file) as opened:
-            done = work.write(places, opened, vault, WriteLock(places.state), __version__, _step)
-    finally:
-        presence.close()
+    stored = disk_errors("the backup cannot be written")
+    if state().settings().database_url:
+        from recognizer.service import node_backup
+
+        with service(started=False) as made, stored, new_file(file) as opened:
+            done = node_backup.write(made, opened, _step)
+    else:
+        places, vault = _places()
+        presence = EncryptionPresence(places)
+        try:
+            with audit.acting(audit.command_line_actor()), stored, new_file(file) as opened:
+                done = work.write(places, opened, vault, WriteLock(places.state), __version__, _step)
+        finally:
+            presence.close()
     if state().json:
         emit({"file": str(file), **done})
         return
@@ -68,6 +81,9 @@ def restore(file, replace, check):
     """Restore a backup. The server must be stopped.
 
     If an encryption key is set, the restored data is encrypted with it, even if it was not encrypted before.
+
+    Where servers share a database, it must have been created by `database init` and be empty. What a backup of a single server
+    has of events, strangers, visits and the photo archive is left out.
     """
     from recognizer.backup import restore as work
     from recognizer.core import audit
@@ -75,6 +91,10 @@ def restore(file, replace, check):
     places, vault = _places()
     if check:
         done = work.check(file, vault)
+    elif state().settings().database_url:
+        if replace:
+            raise click.UsageError("--replace does not work with a database: create an empty one, and restore into that")
+        done = _restore_to_database(file, vault)
     else:
         with audit.acting(audit.command_line_actor()):
             done = work.restore(file, places, vault, replace=replace, step=_step)
@@ -84,6 +104,58 @@ def restore(file, replace, check):
     click.echo(f"{plain(str(file))} {'is whole' if check else 'is restored'}: {_people(done)}, of {plain(str(done['made']))}")
     for problem in done.get("audit_problems", ()):
         say(f"the audit log: {plain(problem)}")
+
+
+def _restore_to_database(file: Path, vault) -> dict:
+    """Restore a backup into an empty database; what it is."""
+    from recognizer.backup import backup as writing
+    from recognizer.backup import restore as work
+    from recognizer.backup.reseal import Places
+    from recognizer.commands.loading import load_access, load_all
+    from recognizer.core.files import own_folder
+    from recognizer.database import schema
+    from recognizer.service import make_service
+
+    settings, database = state().settings(), state().database()
+    assert database is not None  # the caller saw its setting
+    schema.require_current(database)
+    _require_empty(database)
+    own_folder(settings.state_dir)
+    with writing.scratch_folder(settings.state_dir) as scratch:
+        places = Places(scratch / "known_faces", scratch / "state")
+        places.state.mkdir()
+        done = work.restore(file, places, vault, step=_step)
+        _step("enrolling everybody")
+        folders = {"known_faces": places.known_faces, "groups": None, "state_dir": places.state}
+        alone = settings.replace(**folders, database_url=None, watch=False)
+        source = make_service(alone)
+        try:
+            source.start()
+            with service(started=True) as made:
+                load_access(places.state, made, database)
+                loaded = load_all(source, made, settings.max_image_bytes)
+        finally:
+            source.close()
+        left_out = [name.partition(".")[0] for name in _PER_NODE if (places.state / name).exists()]
+    if loaded.problems:
+        say(f"{plural(loaded.problems, 'file')} cannot be used and are left out")
+    if left_out:
+        say(f"left out, since each node keeps its own: {', '.join(left_out)}")
+    return {**done, "people": loaded.people, "photos": loaded.photos, "problems": loaded.problems, "left_out": left_out}
+
+
+def _require_empty(database) -> None:
+    """Refuse a database in which anything is stored."""
+    for table, what in (
+        ("subject", "people"),
+        ("bin", "deletions that can be undone"),
+        ("camera", "cameras"),
+        ("rule", "rules"),
+        ("access_key", "keys"),
+        ("audit_line", "an audit log"),
+    ):
+        if database.rows(f"select 1 from {table} limit 1"):
+            raise NotEmpty(f"there are {what} in the database already: create an empty one with `database init`")
 
 
 def _people(done: dict) -> str:

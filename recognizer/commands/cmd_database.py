@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -141,13 +142,13 @@ def forget(node):
 @database.command()
 @shared_options("json", "folder", "engine")
 def load():
-    """Enrol everybody of known_faces and its groups in the database, and add the cameras of the state folder.
+    """Enrol everybody of known_faces and its groups in the database, and add the cameras and rules of the state folder.
 
-    What is there already is left out, so it may be repeated.
+    The settings of these cameras are added too. What is there already is left out, so it may be repeated.
     """
+    from recognizer.commands.loading import load_all
     from recognizer.service import make_service
 
-    people = photos = problems = 0
     settings = state().settings()
     _database()
     state().overrides["database_url"] = ""  # the folder, as a single server has it
@@ -155,71 +156,22 @@ def load():
         made = make_service(settings.replace(watch=False))
         try:
             made.start()
-            for name in source.groups.names():
-                group = source.groups.get(name)
-                for new in _load_group(group, source.groups, made.groups, settings.max_image_bytes):
-                    people, photos = people + (new > 0), photos + new
-                problems += group.enrolment.problem_count
-            cameras = _load_cameras(source.video.cameras.all(), made.video.cameras)
-            if photos:
-                made.audit.append("database_load", people=people, photos=photos)
+            loaded = load_all(source, made, settings.max_image_bytes)
+            if loaded.photos:
+                made.audit.append("database_load", people=loaded.people, photos=loaded.photos)
         finally:
             made.close()
     if state().json:
-        emit({"people": people, "photos": photos, "problems": problems, "cameras": cameras})
+        emit(asdict(loaded))
         return
-    click.echo(f"{plural(people, 'person', 'people')} with {plural(photos, 'photo')} were enrolled in the database")
-    if cameras:
-        click.echo(f"{plural(cameras, 'camera')} were added")
-    if problems:
-        say(f"{plural(problems, 'file')} cannot be used; `people problems` lists them")
-
-
-def _load_group(source, groups, target_groups, most):
-    """Enrol the people of a group that are not there; yields how many photos of each are new."""
-    from recognizer.core.errors import GroupNotFound
-    from recognizer.enrolment import template_file
-    from recognizer.enrolment.examination import Examined
-
-    try:
-        made = target_groups.get(source.name)
-    except GroupNotFound:
-        made = target_groups.add(source.name)
-    known = groups.known_identity(source.name)
-    if known is not None and not made.enrolment.folder_names():
-        target_groups.update(source.name, lambda held: known)  # clients know the group by this id
-    for name in source.enrolment.folder_names():
-        new, enrolment = 0, source.enrolment
-        identity, consent = source.ids.known(name), enrolment.consent(name)
-        with made.subjects.changing(name):
-            for entry in (each for each in enrolment.entries_so_far(name) if each.encoding.vector is not None):
-                data = enrolment.read(entry.path, most)
-                kept = None if template_file.is_template(data) else enrolment.thumbnail(entry.photo)
-                extension = entry.path.rpartition(".")[2]
-                new += made.enrolment.add(name, data, extension, Examined(entry.encoding, kept))[1]
-            if identity is not None and made.enrolment.is_free(name):  # without photos
-                made.enrolment.make_folder(name)
-            if new and consent:
-                made.enrolment.set_consent(name, consent)
-            if identity is not None and made.enrolment.has_folder(name) and made.ids.known(name) is None:
-                made.ids.update(name, lambda held, identity=identity: identity)
-        yield new
-
-
-def _load_cameras(found, shared) -> int:
-    """Add cameras whose names are not taken in the database; how many."""
-    from recognizer.core.errors import NameTaken, RecognizerError
-
-    added = 0
-    for each in (each for each in found if not each.fixed):
-        try:
-            shared.add(each.text, each.name, each.always, each.group)
-            added += 1
-        except NameTaken:
-            pass
-        except RecognizerError as error:
-            say(f"the camera {plain(each.name)} is left out: {error.message}")
-    return added
+    enrolled = f"{plural(loaded.people, 'person', 'people')} with {plural(loaded.photos, 'photo')}"
+    click.echo(f"{enrolled} were enrolled in the database")
+    if loaded.cameras:
+        click.echo(f"{plural(loaded.cameras, 'camera')} were added")
+    if loaded.rules:
+        click.echo(f"{plural(loaded.rules, 'rule')} were added")
+    if loaded.problems:
+        say(f"{plural(loaded.problems, 'file')} cannot be used; `people problems` lists them")
 
 
 @database.command()
@@ -273,11 +225,13 @@ def _dump_group(group, identity, folder, vault, most) -> tuple[int, int]:
                 data = enrolment.read(entry.path, most)
             target.add(name, entry.photo + marks(entry.encoding.face), extension, data)
             photos += 1
-        consent, person = enrolment.consent(name), group.ids.known(name)
+        consent, person, about = enrolment.consent(name), group.ids.known(name), enrolment.particulars(name)
         if consent:
             target.set_consent(name, consent)
         if person is not None:
             target.set_identity(name, person)
+        if about:
+            target.set_particulars(name, about)
     return len(everybody), photos
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from recognizer.commands.common import emit, folder_settings, shared_options, state, table
+from recognizer.commands.common import emit, shared_options, state, table
 
 
 @click.group(invoke_without_command=True)
@@ -29,12 +29,18 @@ def list_():
 
 def _list() -> None:
     from recognizer.core.vault import open_vault
+    from recognizer.database import schema
     from recognizer.rules.rule_file import RULES_FILE, RuleFile
     from recognizer.rules.rule_model import shown
+    from recognizer.rules.rule_table import RuleTable
 
-    settings = folder_settings()
+    settings = state().settings()
     vault = open_vault(settings.encryption_key, settings.encryption_key_file)
-    found = RuleFile(settings.state_dir / RULES_FILE, vault).all()
+    database = state().database()
+    if database is not None:
+        schema.require_current(database)
+    store = RuleFile(settings.state_dir / RULES_FILE, vault) if database is None else RuleTable(database, vault)
+    found = store.all()
     if state().json:
         emit({"rules": [{**shown(each), "sentence": each.sentence({})} for each in found]})
     elif not found:

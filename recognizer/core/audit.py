@@ -26,7 +26,7 @@ import json
 import os
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -35,9 +35,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from recognizer.core.disk import disk_errors, storage_error
-from recognizer.core.errors import AuditBroken, StorageError
+from recognizer.core.errors import AuditBroken, NotEmpty, StorageError
 from recognizer.core.fair_lock import FairLock
-from recognizer.core.files import new_file, own_folder, remove_parts, sync_folder
+from recognizer.core.files import new_file, own_folder, remove_parts, sync_folder, write_durably
 from recognizer.core.times import iso_time
 from recognizer.core.vault import Vault
 
@@ -384,6 +384,45 @@ class AuditLog:
             os.fsync(file.fileno())
             yield
 
+    def take_in(self, lines: Iterable[AuditLine], names: dict[str, str]) -> None:
+        """Begin an empty log with the lines of another one, as they are, and its names of subjects.
+
+        Parameters
+        ----------
+        lines : iterable of dict
+            As `stored_lines` gives them.
+
+        Raises
+        ------
+        NotEmpty, StorageError
+        """
+        with self.exclusive():
+            if self._files():
+                raise NotEmpty("the audit log has lines already")
+            parts: list[bytes] = []
+            begin, size, last = 1, 0, None
+            for line in lines:
+                if size >= self._file_bytes:
+                    self._store_lines(begin, parts)
+                    parts, size = [], 0
+                if not parts:
+                    begin = line["seq"]
+                parts.append(_bytes(line))
+                size, last = size + len(parts[-1]), line
+            if last is not None:
+                self._store_lines(begin, parts)
+                self._begun.touch(mode=0o600)
+                self._set_head(last["seq"], last["hash"])
+            self._store_names(names)
+
+    def _store_lines(self, begin: int, lines: list[bytes]) -> None:
+        write_durably(self._path(begin), b"".join(lines))
+
+    def stored_lines(self) -> Iterator[AuditLine]:
+        """Every line as it is stored, oldest first: with ids and without names."""
+        for line in self.lines():
+            yield {key: value for key, value in line.items() if key != "name"}
+
     def reseal(self, vault: Vault | None) -> None:
         """Rewrite the names file, encrypted with `vault`, or unencrypted."""
         with self.exclusive():
@@ -507,6 +546,11 @@ def sealed_line(line: AuditLine) -> tuple[AuditLine, bytes]:
     """A line with its hash, and its bytes as they are stored."""
     line = line | {"hash": _hash(line)}
     return line, _bytes(line)
+
+
+def line_bytes(line: AuditLine) -> bytes:
+    """A line as it is stored."""
+    return _bytes(line)
 
 
 def parsed_line(data: bytes) -> AuditLine | None:

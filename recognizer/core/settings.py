@@ -128,6 +128,13 @@ def _queue_name(text: str) -> str:
     return text
 
 
+def _stream_name(text: str) -> str:
+    """The name of a stream of NATS, which is also the first part of subjects."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,200}", text):
+        raise ValueError("expected letters, digits, hyphens and underscores")
+    return text
+
+
 def _traces(text: str) -> str:
     """``off``, ``on``, or the URL of a receiver."""
     if text.lower() in ("on", "off"):
@@ -656,7 +663,7 @@ class Settings:
     events_key: str = _setting(
         "camera",
         str,
-        "What events on AMQP and Kafka are keyed by: the camera, or the name of the person.",
+        "What events on AMQP, Kafka and NATS are keyed by: the camera, or the name of the person.",
         choices=("camera", "person"),
     )
     amqp_url: str | None = _setting(
@@ -689,6 +696,21 @@ class Settings:
     kafka_topic: str = _setting("recognizer", _queue_name, "Topic of events.")
     kafka_sasl: str = _setting(
         "PLAIN", str, "SASL mechanism, used with a user.", choices=("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+    )
+    nats_url: str | None = _setting(
+        None,
+        str,
+        "NATS server with JetStream that events are published to: `nats://user:password@host:4222`, `nats://token@host`, or "
+        "`tls://` for TLS.",
+        shown="none",
+        secret=True,
+    )
+    nats_password_file: Path | None = _setting(None, Path, "File with the password of NATS.", shown="none")
+    nats_ca_file: Path | None = _setting(
+        None, Path, "PEM file with an additional trusted certificate authority for `tls://`.", shown="none"
+    )
+    nats_stream: str = _setting(
+        "recognizer", _stream_name, "Stream of events, and first part of their subjects; it is declared if it does not exist."
     )
     frigate_url: str | None = _setting(
         None,

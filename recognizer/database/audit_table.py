@@ -7,8 +7,8 @@ encrypted where there is a key, in a form that is equal for equal names.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,13 @@ from recognizer.core.audit import (
     AuditLine,
     AuditLog,
     Verified,
+    line_bytes,
     new_id,
     parsed_line,
     sealed_line,
     wrong_line,
 )
+from recognizer.core.errors import NotEmpty, SealBroken
 from recognizer.core.times import iso_time
 from recognizer.core.vault import Vault
 from recognizer.database.connection import AUDIT, Database
@@ -55,11 +57,22 @@ class AuditTable(AuditLog):
     def _mark(self, name: str) -> bytes:
         return (name if self._vault is None else self._vault.mark(name)).encode()
 
+    def _marks(self, name: str) -> list[bytes]:
+        """A name as it may be stored: encrypted with any of the keys."""
+        return [name.encode()] if self._vault is None else [self._vault.mark(name, key).encode() for key in self._vault.ids]
+
     def _unmark(self, mark: bytes) -> str:
-        return mark.decode() if self._vault is None else self._vault.unmark(mark.decode())
+        if self._vault is None:
+            return mark.decode()
+        *others, last = self._vault.ids
+        for key in others:
+            with suppress(SealBroken):  # it is encrypted with another one
+                return self._vault.unmark(mark.decode(), key)
+        return self._vault.unmark(mark.decode(), last)
 
     def _id(self, name: str) -> str | None:
-        found = self._database.rows("select about from audit_name where name = %s order by about limit 1", [self._mark(name)])
+        statement = "select about from audit_name where name = any(%s) order by about limit 1"
+        found = self._database.rows(statement, [self._marks(name)])
         return found[0][0] if found else None
 
     def _name(self, about: str, name: str) -> None:
@@ -96,7 +109,7 @@ class AuditTable(AuditLog):
         with self.exclusive():
             about, into = self._id_of(old), self._id_of(new) if merge else None
             with self._database.transaction() as connection:
-                connection.execute("update audit_name set name = %s where name = %s", (self._mark(new), self._mark(old)))
+                connection.execute("update audit_name set name = %s where name = any(%s)", (self._mark(new), self._marks(old)))
             self._append("merge" if merge else "rename", about, {} if into is None else {"into": into})
 
     def forget(self, name: str) -> None:
@@ -104,7 +117,7 @@ class AuditTable(AuditLog):
 
     def _forget(self, name: str) -> None:
         with self._database.transaction() as connection:
-            connection.execute("delete from audit_name where name = %s", [self._mark(name)])
+            connection.execute("delete from audit_name where name = any(%s)", [self._marks(name)])
 
     def erase_photo(self, name: str, *, last: bool) -> None:
         with self.exclusive():
@@ -128,6 +141,17 @@ class AuditTable(AuditLog):
         with self._database.transaction() as connection:
             connection.execute("insert into audit_line (seq, line) values (%s, %s)", (line["seq"], data))
         return line
+
+    def take_in(self, lines: Iterable[AuditLine], names: dict[str, str]) -> None:
+        with self.exclusive(), self._database.transaction() as connection:
+            if self.head() is not None:
+                raise NotEmpty("the audit log has lines already")
+            with connection.cursor() as cursor:
+                cursor.executemany(
+                    "insert into audit_line (seq, line) values (%s, %s)", ((line["seq"], line_bytes(line)) for line in lines)
+                )
+            for about, name in names.items():
+                self._name(about, name)
 
     def reseal(self, vault: Vault | None) -> None:
         with self.exclusive():

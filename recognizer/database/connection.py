@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from psycopg import Connection
     from psycopg_pool import ConnectionPool
 
-#: Numbers of the advisory locks: of every write, of the order of changes, of the audit log, of the cameras, of dropped photos.
-WRITES, CHANGES, AUDIT, CAMERAS, DROPPED = (0x7265636F00 + number for number in range(1, 6))
+#: Numbers of the advisory locks: of every write, of the order of changes, of the audit log, of the cameras, of dropped photos,
+#: of the rules.
+WRITES, CHANGES, AUDIT, CAMERAS, DROPPED, RULES = (0x7265636F00 + number for number in range(1, 7))
 #: The channel that wakes the nodes.
 CHANNEL = "recognizer_change"
 #: Seconds that a write waits for the writes of others.

@@ -12,133 +12,55 @@ A folder without a readable note is what an interruption left, and is erased wit
 
 from __future__ import annotations
 
-import base64
-import json
 import os
 import re
 import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from recognizer.core import consent, identity, particulars
 from recognizer.core.consent import Consent
 from recognizer.core.disk import disk_errors
-from recognizer.core.errors import BinItemNotFound, KeyMissing, SealBroken
+from recognizer.core.errors import KeyMissing, PhotoNotFound, SealBroken, SubjectNotFound
 from recognizer.core.files import open_regular, remove_erasing, sync_folder, write_durably
 from recognizer.core.vault import Vault, is_sealed
-from recognizer.enrolment.folder import CONSENT, PHOTO
+from recognizer.enrolment.bin_store import NOTE_PURPOSE, PERSON_KIND, PHOTO_KIND, BinItem, BinStore, preview, vectors_of
+from recognizer.enrolment.enrolment import Enrolment
+from recognizer.enrolment.entries import Entry
+from recognizer.enrolment.folder import CONSENT, PHOTO, read_photo
 
 #: Name of the folder of a bin, beside the cache of the people whose deletions it keeps.
 BIN = "bin"
-#: Name of the note in each folder, and what it is encrypted for.
-NOTE_FILE, NOTE_PURPOSE = ".binned.json", "bin note"
+#: Name of the note in each folder.
+NOTE_FILE = ".binned.json"
 _PURPOSES = {
     NOTE_FILE: NOTE_PURPOSE,
     consent.FILE: CONSENT,
     identity.PERSON_FILE: identity.PERSON,
     particulars.FILE: particulars.PURPOSE,
 }
-PHOTO_KIND, PERSON_KIND = "photo", "person"
 _ID = re.compile(r"[0-9a-f]{16}")
 _FAILURE = "the bin cannot be used"
-_DAY = 86_400.0
 #: Age in seconds from which on a folder without a note is left over: no deletion takes as long.
 _LEFTOVER = 600.0
 
 
-@dataclass(frozen=True, eq=False)
-class BinItem:
-    """One deletion.
-
-    Attributes
-    ----------
-    id : str
-    kind : str
-        ``photo`` or ``person``.
-    subject : str
-    deleted : float
-        When, in seconds since 1970.
-    files : tuple of str
-        Names of the files, without the note.
-    photos : tuple of str
-        Ids of the photos.
-    templates : (n, d) float32 array
-        Of those photos.
-    consent_ends : float or None
-        When the consent ends, in seconds since 1970.
-    thumbnail : bytes or None
-        A small JPEG of the face.
-    """
-
-    id: str
-    kind: str
-    subject: str
-    deleted: float
-    files: tuple[str, ...] = ()
-    photos: tuple[str, ...] = ()
-    templates: np.ndarray = field(default_factory=lambda: np.empty((0, 0), np.float32))
-    consent_ends: float | None = None
-    thumbnail: bytes | None = None
-
-    def as_bytes(self) -> bytes:
-        """The contents of the note, JSON."""
-        shown: dict[str, Any] = {
-            "kind": self.kind,
-            "subject": self.subject,
-            "deleted": self.deleted,
-            "files": list(self.files),
-            "photos": list(self.photos),
-            "dim": self.templates.shape[1] if len(self.templates) else 0,
-            "templates": base64.b64encode(np.ascontiguousarray(self.templates, "<f4").tobytes()).decode(),
-            "consent_ends": self.consent_ends,
-            "thumbnail": None if self.thumbnail is None else base64.b64encode(self.thumbnail).decode(),
-        }
-        return json.dumps(shown, ensure_ascii=False).encode()
-
-    @classmethod
-    def from_bytes(cls, id_: str, data: bytes) -> BinItem:
-        """Parse a note that `as_bytes` wrote.
-
-        Raises
-        ------
-        ValueError, KeyError, TypeError
-        """
-        held = json.loads(data)
-        templates = np.frombuffer(base64.b64decode(held["templates"]), "<f4").astype(np.float32)
-        picture = held["thumbnail"]
-        return cls(
-            id_,
-            held["kind"],
-            held["subject"],
-            float(held["deleted"]),
-            tuple(held["files"]),
-            tuple(held["photos"]),
-            templates.reshape(-1, held["dim"]) if held["dim"] else np.empty((0, 0), np.float32),
-            held["consent_ends"],
-            None if picture is None else base64.b64decode(picture),
-        )
-
-
-class Bin:
-    """The deletions of one group. Callers hold the lock of every write for everything that changes something.
+class Bin(BinStore):
+    """The deletions of one group, in a folder. Callers hold the lock of every write for everything that changes something.
 
     Parameters
     ----------
     folder : Path
         Created with the first deletion.
-    days : callable
-        For how many days a deletion can be undone.
-    grace_days : float
-        Days after the end of a consent for which anything of that person may be kept.
+    days, grace_days, now
+        See `BinStore`.
     vault : Vault, optional
-    now : callable
-        Seconds since 1970.
+    enrolment : Enrolment, optional
+        Whose people are deleted and restored.
     """
 
     def __init__(
@@ -148,47 +70,22 @@ class Bin:
         grace_days: float = 0.0,
         vault: Vault | None = None,
         now: Callable[[], float] = time.time,
+        enrolment: Enrolment | None = None,
     ):
-        self.folder, self._days = folder, days
-        self._grace, self._vault, self._now = grace_days * _DAY, vault, now
-
-    @property
-    def days(self) -> float:
-        """For how many days a deletion can be undone; 0 where deletions are final."""
-        return self._days()
+        super().__init__(days, grace_days, now)
+        self.folder, self._vault, self._enrolment = folder, vault, enrolment
 
     # -- reading ------------------------------------------------------------------------------------------------
 
     def all(self) -> list[BinItem]:
-        """Every deletion, the latest first."""
         found = [item for id_ in self._ids() if (item := self._read(id_)) is not None]
         return sorted(found, key=lambda item: item.deleted, reverse=True)
 
-    def of(self, subject: str) -> list[BinItem]:
-        """Those of one subject, the latest first."""
-        return [item for item in self.all() if item.subject == subject]
+    def _find(self, id_: str) -> BinItem | None:
+        return self._read(id_) if _ID.fullmatch(id_) else None
 
-    def get(self, id_: str) -> BinItem:
-        """One deletion.
-
-        Raises
-        ------
-        BinItemNotFound
-        """
-        item = self._read(id_) if _ID.fullmatch(id_) else None
-        if item is None:
-            raise BinItemNotFound("the bin has no such item, or no longer", item=id_[:40])
-        return item
-
-    def until(self, item: BinItem) -> float:
-        """When a deletion becomes final, in seconds since 1970: earlier where the consent ends."""
-        until = item.deleted + self.days * _DAY
-        return until if item.consent_ends is None else min(until, item.consent_ends + self._grace)
-
-    def due(self) -> list[BinItem]:
-        """The deletions that are final by now, the oldest first."""
-        now = self._now()
-        return [item for item in reversed(self.all()) if self.until(item) <= now]
+    def read(self, item: BinItem, name: str, max_bytes: int) -> bytes:
+        return read_photo(self.file(item, name), max_bytes, self._vault)
 
     def file(self, item: BinItem, name: str) -> Path:
         """Where a file of a deletion is; it is encrypted as it was among the photos."""
@@ -210,6 +107,61 @@ class Bin:
             return None
 
     # -- changing -----------------------------------------------------------------------------------------------
+
+    def discard(self, name: str, noted: Callable[[], object]) -> BinItem:
+        enrolment = self._enrolled
+        entries = enrolment.entries_so_far(name)
+        folder = enrolment.folder.subject_folder(name)
+        if folder is None:
+            raise SubjectNotFound(f"nobody called {name!r} is enrolled")
+        item = self._put(PERSON_KIND, name, sorted(file for file in folder.iterdir() if _is_kept(file)), entries)
+        try:
+            enrolment.remove_subject(name)
+            noted()
+        except BaseException:
+            if enrolment.has_folder(name):
+                self.remove(item)
+            raise
+        return item
+
+    def discard_photo(self, name: str, photo: str, noted: Callable[[], object]) -> BinItem:
+        enrolment = self._enrolled
+        everything = enrolment.entries(name)
+        entries = [entry for entry in everything if entry.photo == photo]
+        if not entries:
+            raise PhotoNotFound(f"{name!r} has no photo {photo!r}")
+        files = [enrolment.folder.file(entry.path) for entry in entries]
+        if len(entries) == len(everything):  # the folder goes with its last photo, and what is beside it
+            folder = files[0].parent
+            files += [file for file in (folder / consent.FILE, folder / particulars.FILE) if file.exists()]
+        item = self._put(PHOTO_KIND, name, files, entries)
+        try:
+            enrolment.remove_photo(name, photo, noted=lambda last: noted())
+        except BaseException:
+            self.remove(item)
+            raise
+        return item
+
+    def take_back(self, item: BinItem, noted: Callable[[], object]) -> Sequence[str] | None:
+        folder = self._enrolled.folder
+        folder.take_in(item.subject, [self.file(item, name) for name in item.files])
+        try:
+            noted()
+        finally:  # the files are back: what is in the bin now is a second copy
+            self.remove(item)
+        found = folder.subject_folder(item.subject)
+        return None if found is None else [found.name]
+
+    @property
+    def _enrolled(self) -> Enrolment:
+        assert self._enrolment is not None, "this bin was made without an enrolment"
+        return self._enrolment
+
+    def _put(self, kind: str, name: str, files: Sequence[Path], entries: Sequence[Entry]) -> BinItem:
+        enrolment = self._enrolled
+        photos = [entry.photo for entry in entries if entry.photo]
+        picture = preview(enrolment, entries)
+        return self.put(kind, name, files, photos, vectors_of(entries), enrolment.consent(name), picture)
 
     def put(
         self,
@@ -258,22 +210,10 @@ class Bin:
         """A file as it is kept: one that somebody copied among the photos may be in plain form still."""
         return data if self._vault is None or is_sealed(data) else self._vault.seal(data, _purpose(name))
 
-    def remove(self, item: BinItem) -> None:
-        """Erase a deletion for good.
-
-        Raises
-        ------
-        StorageError
-        """
+    def remove(self, item: BinItem, whole: bool = False) -> None:
         self._erase(item.id)
 
     def rename(self, old: str, new: str) -> None:
-        """Give a subject another name in the notes.
-
-        Raises
-        ------
-        StorageError
-        """
         for item in self.of(old):
             note = BinItem(**{**vars(item), "subject": new}).as_bytes()
             with disk_errors(_FAILURE):
@@ -281,18 +221,11 @@ class Bin:
                 write_durably(path, note if self._vault is None else self._vault.seal(note, NOTE_PURPOSE))
 
     def erase_unreadable(self, age: float = 0.0) -> None:
-        """Erase folders whose note cannot be read and that are older than `age` seconds: they may be about anybody.
-
-        Raises
-        ------
-        StorageError
-        """
         for id_ in self._ids():
             if self._read(id_) is None and self._older(id_, age):
                 self._erase(id_)
 
     def purge_leftovers(self) -> None:
-        """Erase what interrupted deletions left; a note that a missing key hides stays."""
         for id_ in self._ids():
             if not os.path.lexists(self.folder / id_ / NOTE_FILE) and self._older(id_, _LEFTOVER):
                 self._erase(id_)
@@ -314,8 +247,13 @@ class Bin:
                 sync_folder(self.folder)
 
     def count_unreadable(self) -> int:
-        """How many folders have a note that cannot be read."""
         return sum(self._read(id_) is None for id_ in self._ids())
+
+
+def _is_kept(file: Path) -> bool:
+    """Whether a file of a subject's folder can come back from the bin: a photo, or what is stored beside photos."""
+    ours = file.name in (consent.FILE, identity.PERSON_FILE, particulars.FILE) or not file.name.startswith(".")
+    return ours and file.is_file() and not file.is_symlink()
 
 
 def _purpose(name: str) -> str:

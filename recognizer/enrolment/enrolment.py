@@ -262,6 +262,10 @@ class Enrolment:
         """What is stored about a subject besides photos."""
         return self._particulars.of(subject)
 
+    def about_all(self, subjects: Collection[str]) -> dict[str, tuple[Consent, Particulars]]:
+        """The consent of several subjects, and what is known about them besides photos; those without any may be missing."""
+        return {name: (self.consent(name), self.particulars(name)) for name in subjects}
+
     def change_particulars(self, subject: str, change: Callable[[Particulars], Particulars]) -> Particulars:
         """Change what is stored about a subject; durable on return.
 

@@ -17,7 +17,6 @@ import numpy as np
 from recognizer.core import identity, names
 from recognizer.core.consent import Consent
 from recognizer.core.errors import (
-    Conflict,
     DatabaseAway,
     KeyMissing,
     NameTaken,
@@ -48,6 +47,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _THUMBNAIL, _NOTE, _WORK, _IDENTITY = "shared thumbnail ", "shared consent", "work of a node", "shared identity"
+_ABOUT = "shared about person"
 _COLUMNS = (
     "s.name, p.photo, p.face, p.extension, p.size, extract(epoch from p.added)::float8, p.box, p.score, p.width, p.height, "
     "vector_send(t.v), t.sealed"
@@ -270,11 +270,12 @@ class SharedEnrolment(Enrolment):
 
     def set_consent(self, subject: str, consent: Consent) -> None:
         with self.database.write() as changes:
-            number = self._number(changes.connection, subject)
-            self._write_consent(changes, number, consent)
+            number = self.number_of(changes.connection, subject)
+            self.write_consent(changes, number, consent)
         self.catch_up()
 
-    def _write_consent(self, changes: ChangeWriter, number: int, consent: Consent) -> None:
+    def write_consent(self, changes: ChangeWriter, number: int, consent: Consent) -> None:
+        """Store the consent of a subject, by its number, within a transaction."""
         note = None if consent.note is None else self._seal(consent.note.encode(), _NOTE)
         changes.connection.execute(
             "update subject set note = %s, expires = %s, ends = to_timestamp(%s) where id = %s",
@@ -283,13 +284,33 @@ class SharedEnrolment(Enrolment):
         changes.note("subject", number)
 
     def particulars(self, subject: str) -> Particulars:
-        return Particulars()
+        rows = self._about("about", subject)
+        return self._opened_particulars(rows[0][0]) if rows else Particulars()
+
+    def _opened_particulars(self, data: bytes | None) -> Particulars:
+        return Particulars() if data is None else Particulars.from_bytes(self._open(data, _ABOUT))
 
     def change_particulars(self, subject: str, change: Callable[[Particulars], Particulars]) -> Particulars:
-        changed = change(Particulars())
-        if changed:
-            raise Conflict("tags, covers and file names are not stored in a database that servers share")
+        with self.database.transaction() as connection:
+            number = self.number_of(connection, subject)
+            row = connection.execute("select about from subject where id = %s for update", [number]).fetchone()
+            held = self._opened_particulars(None if row is None else row[0])
+            changed = change(held)
+            if changed != held:
+                self.write_particulars(connection, number, changed)
         return changed
+
+    def write_particulars(self, connection: Connection[Any], number: int, about: Particulars) -> None:
+        """Store what is known about a subject besides photos, by its number, within a transaction."""
+        data = self._seal(about.as_bytes(), _ABOUT) if about else None
+        connection.execute("update subject set about = %s where id = %s", (data, number))
+
+    def about_all(self, subjects: Collection[str]) -> dict[str, tuple[Consent, Particulars]]:
+        rows = self.database.rows(
+            "select name, note, expires, about from subject where people_group = %s and name = any(%s)",
+            (self.group, list(subjects)),
+        )
+        return {name: (self._consent(note, expires), self._opened_particulars(about)) for name, note, expires, about in rows}
 
     def expired(self, now: float | None = None) -> dict[str, float]:
         try:
@@ -308,13 +329,19 @@ class SharedEnrolment(Enrolment):
 
     # -- changes ------------------------------------------------------------------------------------------------
 
-    def _number(self, connection: Connection[Any], subject: str) -> int:
+    def number_of(self, connection: Connection[Any], subject: str) -> int:
+        """The number of a subject of this group.
+
+        Raises
+        ------
+        SubjectNotFound
+        """
         found = find_subject(connection, self.group, subject)
         if found is None:
             raise SubjectNotFound(f"nobody called {subject!r} is enrolled")
         return found
 
-    def _require_free(self, connection: Connection[Any], name: str) -> None:
+    def require_free(self, connection: Connection[Any], name: str) -> None:
         """Refuse a name that readers cannot tell from another one that is there."""
         statement = "select name from subject where people_group = %s and folded = %s and name <> %s"
         found = connection.execute(statement, (self.group, names.comparison_key(name), name)).fetchone()
@@ -334,7 +361,7 @@ class SharedEnrolment(Enrolment):
                 known = self._entries("s.name = %(name)s and p.photo = %(photo)s", name=subject, photo=photo)
                 if known:
                     return known[0], False
-                self._require_free(changes.connection, subject)
+                self.require_free(changes.connection, subject)
                 number = subject_number(changes.connection, self.group, subject)
                 kept = not is_template(data) and self.photos.put(photo, data)
                 picture = examined.thumbnail if kept else None
@@ -358,7 +385,7 @@ class SharedEnrolment(Enrolment):
                 changes.connection.execute("delete from orphan where photo = %s", [photo])
                 self.shared_gallery.copy.rows.put(changes.connection, [(number, photo, encoding.vector)])
                 changes.note("photo", number, photo)
-                self._sort_anew(changes, number)
+                self.sort_copies(changes, number)
                 noted()
         except BaseException:
             if kept:
@@ -367,7 +394,7 @@ class SharedEnrolment(Enrolment):
         self.catch_up()
         return self._entries("s.name = %(name)s and p.photo = %(photo)s", name=subject, photo=photo)[0], True
 
-    def _sort_anew(self, changes: ChangeWriter, number: int) -> None:
+    def sort_copies(self, changes: ChangeWriter, number: int) -> None:
         """Decide anew which photos of a subject are copies of which, after its photos have changed."""
         rows = changes.connection.execute(
             f"select {_COLUMNS}, p.copy_of from {_JOINED} where p.subject = %(subject)s order by p.added, p.photo",
@@ -392,22 +419,22 @@ class SharedEnrolment(Enrolment):
 
     def remove_photo(self, subject: str, photo: str, noted: Callable[[bool], object] = lambda last: None) -> int:
         with self.database.write() as changes:
-            number = self._number(changes.connection, subject)
+            number = self.number_of(changes.connection, subject)
             held = [
                 row[0] for row in changes.connection.execute("select photo from photo where subject = %s", [number]).fetchall()
             ]
             if photo not in held:
                 raise PhotoNotFound(f"{subject!r} has no photo {photo!r}")
             changes.connection.execute("delete from photo where subject = %s and photo = %s", (number, photo))
-            self._note_orphans(changes, [photo])
+            self.note_orphans(changes, [photo])
             last = held == [photo]
             if last:  # whom other services' clients know by an id stays, without photos
                 changes.connection.execute("delete from subject where id = %s and person is null", [number])
                 changes.note("subject", number)
             else:
                 changes.note("photo", number, photo)
-                self._sort_anew(changes, number)
-            self._give_work(changes, {"erase_photo": subject, "photos": [photo]})
+                self.sort_copies(changes, number)
+            self.give_work(changes, {"erase_photo": subject, "photos": [photo]})
             noted(last)
         self.catch_up()
         self.remove_orphans()
@@ -421,17 +448,17 @@ class SharedEnrolment(Enrolment):
 
     def remove_subject(self, subject: str) -> list[str]:
         with self.database.write() as changes:
-            number = self._number(changes.connection, subject)
+            number = self.number_of(changes.connection, subject)
             found = self.shared_gallery.copy.rows.stored(changes.connection, number)
             photos = [
                 row[0] for row in changes.connection.execute("select photo from photo where subject = %s", [number]).fetchall()
             ]
             changes.connection.execute("delete from subject where id = %s", [number])
-            self._note_orphans(changes, photos)
+            self.note_orphans(changes, photos)
             changes.note("subject", number)
             vectors = np.array(list(found.values()), "<f4")
             work = {"erase": subject, "photos": photos, "templates": base64.b64encode(vectors.tobytes()).decode()}
-            self._give_work(changes, work)
+            self.give_work(changes, work)
         self.catch_up()
         self.remove_orphans()
         return sorted(photos)
@@ -442,8 +469,8 @@ class SharedEnrolment(Enrolment):
             return
         with self.database.write() as changes:
             execute = changes.connection.execute
-            number = self._number(changes.connection, old)
-            statement = "select id, note, expires from subject where people_group = %s and name = %s"
+            number = self.number_of(changes.connection, old)
+            statement = "select id, note, expires, about from subject where people_group = %s and name = %s"
             taken = execute(statement, (self.group, new)).fetchone()
             if taken is not None and not merge:
                 raise NameTaken(f"{new!r} exists already; merge them if both are the same person", subject=new)
@@ -454,29 +481,33 @@ class SharedEnrolment(Enrolment):
             if clash is not None:
                 raise NameTaken(f"{new!r} cannot be told from {clash[0]!r}, who is enrolled", subject=clash[0])
             if taken is not None:
-                mine = execute("select note, expires from subject where id = %s", [number]).fetchone()
+                mine = execute("select note, expires, about from subject where id = %s", [number]).fetchone()
                 assert mine is not None  # it was found above
-                joined = self._consent(taken[1], taken[2]).joined(self._consent(*mine))
+                joined = self._consent(taken[1], taken[2]).joined(self._consent(*mine[:2]))
+                about = self._opened_particulars(taken[3]).joined(self._opened_particulars(mine[2]))
                 rename_subject(changes, self.group, old, new, self._engine)
-                self._write_consent(changes, taken[0], joined)
-                self._sort_anew(changes, taken[0])
+                self.write_consent(changes, taken[0], joined)
+                self.write_particulars(changes.connection, taken[0], about)
+                self.sort_copies(changes, taken[0])
             else:
                 rename_subject(changes, self.group, old, new, self._engine)
-            self._give_work(changes, {"rename": old, "to": new})
+            self.give_work(changes, {"rename": old, "to": new})
             noted()
         self.catch_up()
 
     def make_folder(self, name: str) -> None:
         with self.database.write() as changes:
-            self._require_free(changes.connection, name)
+            self.require_free(changes.connection, name)
             subject_number(changes.connection, self.group, name)
 
     # -- photos without a row -----------------------------------------------------------------------------------
 
-    def _note_orphans(self, changes: ChangeWriter, photos: Sequence[str]) -> None:
+    def note_orphans(self, changes: ChangeWriter, photos: Sequence[str]) -> None:
+        """Note which of these photos no row needs any longer, within a transaction."""
         changes.connection.execute(
             "insert into orphan (photo) select each from unnest(%s::text[]) each "
-            "where not exists (select 1 from photo where photo = each) on conflict do nothing",
+            "where not exists (select 1 from photo where photo = each) "
+            "and not exists (select 1 from bin_photo where photo = each) on conflict do nothing",
             [list(photos)],
         )
 
@@ -499,7 +530,10 @@ class SharedEnrolment(Enrolment):
         """Remove what a change stored that failed, unless somebody else has it."""
         for photo in photos:
             try:
-                if not self.database.rows("select 1 from photo where photo = %s limit 1", [photo]):
+                if not self.database.rows(
+                    "select 1 from photo where photo = %s union all select 1 from bin_photo where photo = %s limit 1",
+                    (photo, photo),
+                ):
                     self.photos.remove(photo)
             except (StorageError, Exception):
                 log.warning("a photo whose enrolment failed stays stored until it is swept", exc_info=False)
@@ -510,7 +544,7 @@ class SharedEnrolment(Enrolment):
         if store is None:
             return 0
         with self.database.hold():
-            known = {row[0] for row in self.database.rows("select photo from photo")}
+            known = {row[0] for row in self.database.rows("select photo from photo union select photo from bin_photo")}
             strays = [photo for photo in store.photos() if photo not in known]
             for photo in strays:
                 store.remove(photo)
@@ -518,8 +552,8 @@ class SharedEnrolment(Enrolment):
 
     # -- what the other nodes have to do --------------------------------------------------------------------------
 
-    def _give_work(self, changes: ChangeWriter, work: dict[str, Any]) -> None:
-        """Let every other node do the same in what it stores for itself: events, strangers, caches."""
+    def give_work(self, changes: ChangeWriter, work: dict[str, Any]) -> None:
+        """Within a transaction, let every other node do the same in what it stores for itself: events, strangers, caches."""
         if self.group_name is not None:
             work = {**work, "group": self.group_name, "number": self.group}
         about = self._seal(json.dumps(work, ensure_ascii=False).encode(), _WORK)
@@ -593,7 +627,7 @@ class SharedEnrolment(Enrolment):
         """
         data = seal_identity(held, self._vault)
         with self.database.transaction() as connection:
-            number = self._number(connection, subject)
+            number = self.number_of(connection, subject)
             connection.execute("update subject set person = %s, identity = %s where id = %s", (held.id, data, number))
 
     def name_of(self, id_: str) -> str | None:

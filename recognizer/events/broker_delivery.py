@@ -1,4 +1,4 @@
-"""What the message queues AMQP and Kafka have in common: where the broker is, and events repeated until it confirms them."""
+"""What the queues AMQP, Kafka and NATS have in common: where the broker is, and events repeated until it confirms them."""
 
 from __future__ import annotations
 

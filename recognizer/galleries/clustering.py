@@ -11,7 +11,7 @@ benchmarks/clustering.py compares the algorithm with others, and measures increm
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Generic, TypeVar, cast
@@ -27,7 +27,10 @@ FALSE_NEIGHBOURS = 0.005
 LEAST_FACES, MOST_FACES = 300, 5000
 #: Most nearest neighbours of a face: a person with thousands of photos must not need millions of edges.
 NEIGHBOURS = 64
-_BLOCK = 256
+#: Rows whose distances to all others are computed at once, and at most so many distances.
+_BLOCK, _DISTANCES = 256, 1 << 23
+#: Edges that are handed to dlib at once, unless one connected part has more: as Python objects each takes 120 bytes.
+_EDGES = 1 << 18
 
 FaceT = TypeVar("FaceT", bound=Hashable)
 GroupT = TypeVar("GroupT", bound=Hashable)
@@ -62,16 +65,24 @@ def neighbours(vectors: np.ndarray, others: np.ndarray, limit: float, most: int 
     ndarray of int, shape (pairs, 2)
         Row of `vectors`, row of `others`. A vector that is among the others is its own neighbour too.
     """
-    squares, found = (others**2).sum(axis=1), [np.zeros((0, 2), int)]
-    for start in range(0, len(vectors), _BLOCK):
-        block = vectors[start : start + _BLOCK]
-        squared = (block**2).sum(axis=1)[:, None] + squares - 2 * block @ others.T
-        if squared.shape[1] > most:
-            furthest = np.partition(squared, most - 1, axis=1)[:, most - 1 : most]
-            near = squared <= np.minimum(furthest, limit**2)
-        else:
-            near = squared <= limit**2
-        found.append(np.argwhere(near) + (start, 0))
+    squares, found = np.einsum("ij,ij->i", others, others), [np.zeros((0, 2), int)]
+    size = max(1, min(_BLOCK, _DISTANCES // max(1, len(others))))
+    for start in range(0, len(vectors), size):
+        block = vectors[start : start + size]
+        squared = block @ others.T
+        squared *= -2
+        squared += squares
+        squared += np.einsum("ij,ij->i", block, block)[:, None]
+        near = np.flatnonzero(squared <= limit**2)
+        rows, columns = np.divmod(near, len(others))
+        ends = np.searchsorted(rows, np.arange(len(block) + 1))
+        if len(near) and np.diff(ends).max() > most:
+            apart, kept = squared.reshape(-1)[near], np.ones(len(near), bool)
+            for row in np.flatnonzero(np.diff(ends) > most):
+                part = slice(ends[row], ends[row + 1])
+                kept[part] = apart[part] <= np.partition(apart[part], most - 1)[most - 1]
+            rows, columns = rows[kept], columns[kept]
+        found.append(np.stack([rows + start, columns], axis=1))
     return np.concatenate(found)
 
 
@@ -93,13 +104,43 @@ def whispers(number: int, edges: np.ndarray) -> np.ndarray:
 
     labels = np.arange(number)
     edges = edges[edges[:, 0] != edges[:, 1]]
-    if len(edges):
-        used, rows = np.unique(edges, return_inverse=True)
-        rows = rows.reshape(edges.shape)
+    following = number
+    for part in _connected_parts(number, edges):
+        used, rows = np.unique(part, return_inverse=True)
+        rows = rows.reshape(part.shape)
         found = np.array(dlib.chinese_whispers(list(zip(rows[:, 0].tolist(), rows[:, 1].tolist(), strict=True))))
-        labels[used] = number + found
+        labels[used] = following + found
+        following += int(found.max()) + 1
     numbered: np.ndarray = np.unique(labels, return_inverse=True)[1]
     return numbered
+
+
+def _connected_parts(number: int, edges: np.ndarray) -> Iterator[np.ndarray]:
+    """The edges in parts that have no vertex in common, of about `_EDGES` each: what is not connected is labelled alike."""
+    if len(edges) <= _EDGES:
+        if len(edges):
+            yield edges
+        return
+    lowest = np.arange(number)  # of each vertex the lowest one that it is known to be connected with
+    while True:
+        before = lowest.copy()
+        least = np.minimum(lowest[edges[:, 0]], lowest[edges[:, 1]])
+        for side in (0, 1):
+            np.minimum.at(lowest, edges[:, side], least)
+            np.minimum.at(lowest, before[edges[:, side]], least)
+        lowest = lowest[lowest]
+        if np.array_equal(lowest, before):
+            break
+    of_edge = lowest[edges[:, 0]]
+    order = np.argsort(of_edge, kind="stable")
+    edges, of_edge = edges[order], of_edge[order]
+    begin = 0
+    while begin < len(edges):
+        end = min(len(edges), begin + _EDGES)
+        cut = int(np.searchsorted(of_edge, of_edge[end - 1])) if end < len(edges) else end
+        end = cut if cut > begin else int(np.searchsorted(of_edge, of_edge[begin], "right"))
+        yield edges[begin:end]
+        begin = end
 
 
 @dataclass(frozen=True)
@@ -269,7 +310,9 @@ class Groups(Generic[FaceT, GroupT]):
         edges = _without(forbidden, vertices[neighbours(vectors, vectors, self.limit)])
         labels = whispers(len(fixed) + len(rows), edges)[vertices]
         labels = _part_forbidden(forbidden, labels, vertices, vectors)
-        clusters = [[rows[i] for i in np.flatnonzero(labels == label)] for label in np.unique(labels)]
+        order = np.argsort(labels, kind="stable")
+        parts = np.split(np.array(rows)[order], np.flatnonzero(np.diff(labels[order])) + 1)
+        clusters: list[list[int]] = [part.tolist() for part in parts]
         return self._replace(touched, clusters)
 
     def _vertices(self, rows: list[int], fixed: list[GroupT]) -> np.ndarray:
@@ -279,7 +322,8 @@ class Groups(Generic[FaceT, GroupT]):
 
     def _forbidden_pairs(self, fixed: list[GroupT]) -> set[tuple[int, int]]:
         """Pairs of vertices, in both orders, whose groups people split from each other."""
-        return {(fixed.index(other), i) for i, id_ in enumerate(fixed) for other in self._apart[id_] if other in fixed}
+        place = {id_: i for i, id_ in enumerate(fixed)}
+        return {(place[other], i) for i, id_ in enumerate(fixed) for other in self._apart[id_] if other in place}
 
     def _replace(self, touched: set[GroupT], clusters: list[list[int]]) -> set[GroupT]:
         """Replace the groups `touched` by `clusters`; return the ids of all groups that were formed, changed or dissolved."""
@@ -317,9 +361,11 @@ class Groups(Generic[FaceT, GroupT]):
             in_common = Counter(self._group_of_row[row] for row in cluster if row in self._group_of_row)
             claims += [(-rows, age[id_], number, id_) for id_, rows in in_common.items()]
         inherited: dict[int, GroupT] = {}
+        given: set[GroupT] = set()
         for _, _, number, id_ in sorted(claims, key=lambda claim: claim[:3]):
-            if number not in inherited and id_ not in inherited.values():
+            if number not in inherited and id_ not in given:
                 inherited[number] = id_
+                given.add(id_)
         return [inherited.get(number) for number in range(len(clusters))]
 
     # -- bookkeeping --------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from recognizer.events.event_files import seconds
 from recognizer.events.event_log import EventLog
 from recognizer.rules.rule_actions import RuleActions, why
 from recognizer.rules.rule_model import Rule
+from recognizer.rules.rule_reports import SharedReports
 
 log = logging.getLogger("recognizer.rules")
 
@@ -31,6 +32,8 @@ _MOST_SENT = 1000
 _REFUSALS = {400, 413, 415, 422}
 _TRIES_REFUSED = 3
 _HOUR = 3600.0
+#: Seconds between two looks for what other nodes did not switch off.
+_LOOK_SECONDS = 5.0
 #: Stands for whom an event was about that is no longer stored.
 _GONE = object()
 
@@ -90,6 +93,13 @@ class RuleDelivery(Delivery):
         Seconds since 1970.
     least, most : float
         Seconds before the second try, and the longest wait between two.
+    shared : SharedReports, optional
+        What the rule reported on other nodes; while that cannot be read, only what it reported here counts.
+
+    Attributes
+    ----------
+    since : float
+        Events before this are not reported, in seconds since 1970.
     """
 
     def __init__(
@@ -100,16 +110,21 @@ class RuleDelivery(Delivery):
         now: Callable[[], float] = time.time,
         least: float = 2.0,
         most: float = 300.0,
+        shared: SharedReports | None = None,
     ):
         super().__init__(events, f"rule-{rule.id}", _BACKLOG)
         self.rule, self._actions, self._now, self._waits = rule, actions, now, (least, most)
         self.counts["held_back"] = 0
+        self.since = 0.0
+        self._shared = shared
+        self._claimed: int | None = None  # the event that counts as reported on all nodes
         #: When a message was last sent, in seconds since 1970; None if none was since the start.
         self.last_sent: float | None = None
         self._failures = 0
         self._edition: object = None  # of the log, when `_subjects` were read from it
         self._subjects: dict[int, object] = {}
         self._off_failures, self._off_again = 0, 0.0
+        self._look_again = 0.0  # for what other nodes did not switch off
 
     def start(self) -> None:
         self._sent = Sent(self.events.folder / f"{self.name}.sent")
@@ -117,19 +132,29 @@ class RuleDelivery(Delivery):
 
     def deliver(self, event: dict) -> None:
         """Do what the rule says about an event, if it is about it, until that is done or given up."""
+        if seconds(event["time"]) < self.since:
+            return
+        if not self._report(event) and self._claimed == event["id"] and self._shared is not None:
+            self._shared.give_back(self.rule, event)
+        self._claimed = None
+
+    def _report(self, event: dict) -> bool:
+        """Whether an event is reported now, or was before."""
         refusals = 0
         while True:
             rule = self.rule
-            if event["id"] in self._sent.events or not self._concerns(rule, event):
-                return
+            if event["id"] in self._sent.events:
+                return True
+            if not self._concerns(rule, event):
+                return False
             age = self._now() - seconds(event["time"])
             if age > rule.late_minutes * 60:
                 log.warning("rule %s: event %d is dropped: it was %d s ago", rule.id, event["id"], age)
                 self.counts["dropped"] += 1
-                return
+                return False
             if self._is_held_back(rule, event):
                 self.counts["held_back"] += 1
-                return
+                return False
             try:
                 self._actions.do(rule, event, self._picture(event) if rule.picture else None)
             except RecognizerError as error:
@@ -139,17 +164,17 @@ class RuleDelivery(Delivery):
                 if refusals >= _TRIES_REFUSED:
                     log.warning("rule %s: event %d is dropped: %s", rule.id, event["id"], why(error))
                     self.counts["dropped"] += 1
-                    return
+                    return False
                 self.counts["retried"] += 1
                 self._wait(rule, max(error.retry_after or 0.0, backoff(self._failures, *self._waits)))
                 stored = self.renewed(event)  # its person may have been erased or renamed meanwhile
                 if stored is None:
                     self.counts["dropped"] += 1
-                    return
+                    return False
                 event = stored
             else:
                 self._done(rule, event)
-                return
+                return True
 
     def _wait(self, rule: Rule, wanted: float) -> None:
         """Wait so many seconds, or until the rule is changed.
@@ -166,6 +191,9 @@ class RuleDelivery(Delivery):
         now = self._now()
         off_at = now + rule.off_seconds if rule.off_seconds else self._sent.off_at
         self._sent.note(event["id"], now, max(_HOUR, rule.apart_minutes * 60), off_at)
+        if rule.off_seconds and self._shared is not None:
+            with suppress(RecognizerError):  # then several nodes switch off, each when it thinks it is time
+                self._shared.note_switched_on(rule)
         self.counts["delivered"] += 1
         self.last_sent, self._failures = now, 0
         self._note(None)
@@ -193,7 +221,17 @@ class RuleDelivery(Delivery):
         if sum(moment > now - _HOUR for moment in self._sent.events.values()) >= rule.most_per_hour:
             return True
         recent = (number for number, moment in self._sent.events.items() if moment > now - rule.apart_minutes * 60)
-        return any(self._is_about(number, event.get("subject")) for number in recent)
+        if any(self._is_about(number, event.get("subject")) for number in recent):
+            return True
+        if self._shared is None or self._claimed == event["id"]:
+            return False
+        try:
+            allowed = self._shared.claim(rule, event)
+        except RecognizerError as error:
+            log.debug("rule %s: what other nodes reported is not known: %s", rule.id, error.message)
+            return False
+        self._claimed = event["id"] if allowed else None
+        return not allowed
 
     def _is_about(self, number: int, subject: str | None) -> bool:
         """Whether an event that was reported is about a person; all unknown people count as one."""
@@ -222,9 +260,11 @@ class RuleDelivery(Delivery):
     def _switch_off(self) -> None:
         """Publish what ends the rule's action, once it is time."""
         now = self._now()
+        if self._sent.off_at is None and self._takes_over():
+            self._sent.off_at = now
         if self._sent.off_at is None or now < max(self._sent.off_at, self._off_again):
             return
-        if self.rule.off_seconds:
+        if self.rule.off_seconds and self._is_last():
             try:
                 self._actions.switch_off(self.rule)
             except RecognizerError as error:
@@ -232,8 +272,30 @@ class RuleDelivery(Delivery):
                 self._off_again = now + backoff(self._off_failures, *self._waits)
                 self._note(why(error))
                 return
+            if self._shared is not None:
+                with suppress(RecognizerError):  # then another node switches it off once more
+                    self._shared.note_switched_off(self.rule)
         self._off_failures = 0
         self._sent.switched_off()
+
+    def _takes_over(self) -> bool:
+        """Whether another node is gone, and what it switched on is to be switched off here."""
+        if self._shared is None or not self.rule.off_seconds or time.monotonic() < self._look_again:
+            return False
+        self._look_again = time.monotonic() + _LOOK_SECONDS
+        try:
+            return self._shared.take_over(self.rule)
+        except RecognizerError:
+            return False
+
+    def _is_last(self) -> bool:
+        """Whether no other node switched the same on since this one did; not while that cannot be known."""
+        if self._shared is None:
+            return True
+        try:
+            return self._shared.switches_off(self.rule)
+        except RecognizerError:
+            return True
 
     def end(self) -> None:
         """Stop for good: switch off at once what is on, and forget how far the events were read."""

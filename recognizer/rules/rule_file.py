@@ -7,37 +7,25 @@ Several processes may share it: each reads what another one changed, and changes
 from __future__ import annotations
 
 import json
-import logging
 import os
-import secrets
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from recognizer.core.brief import brief
 from recognizer.core.disk import SeenFile, disk_errors
-from recognizer.core.errors import InvalidParameter, KeyMissing, RuleNotFound, SealBroken, StorageError, TooManyRules
+from recognizer.core.errors import InvalidParameter, KeyMissing, SealBroken, StorageError
 from recognizer.core.fair_lock import FairLock
 from recognizer.core.files import own_folder, remove_erasing, replace_erasing, write_durably
 from recognizer.core.vault import Vault, is_sealed
-from recognizer.rules.rule_model import Rule, is_about, parsed, plain, renamed, with_renamed_zones, without
-
-log = logging.getLogger("recognizer.rules")
+from recognizer.rules.rule_model import Rule, parsed, plain
+from recognizer.rules.rule_store import PURPOSE, DamagedRules, RuleStore
 
 RULES_FILE = "rules.json"
-#: What the encrypted file is for.
-PURPOSE = "rules"
-MOST_RULES = 50
 _LOCK_SECONDS = 10.0
 
 
-class DamagedRules(StorageError):
-    """The file of the rules cannot be understood."""
-
-
-class RuleFile:
-    """All rules as they are stored. Any thread may call.
+class RuleFile(RuleStore):
+    """The rules of an installation with a state folder. Any thread may call.
 
     Parameters
     ----------
@@ -47,132 +35,13 @@ class RuleFile:
     """
 
     def __init__(self, file: Path, vault: Vault | None = None):
+        super().__init__()
         self._file, self._vault = file, vault
-        self._lock = threading.RLock()
-        self._rules: dict[str, Rule] = {}
         self._seen = SeenFile(file)
         self._file_lock = FairLock(file.with_name(f"{file.name}.lock"))
 
-    def all(self) -> list[Rule]:
-        """Every rule, in the order in which they were made.
-
-        Raises
-        ------
-        StorageError, KeyMissing, SealBroken
-        """
-        with self._lock:
-            self._refresh()
-            return list(self._rules.values())
-
-    def get(self, id_: str) -> Rule:
-        """One rule.
-
-        Raises
-        ------
-        RuleNotFound, StorageError
-        """
-        found = next((each for each in self.all() if each.id == id_), None)
-        if found is None:
-            raise RuleNotFound(f"there is no rule {brief(id_)!r}", rule=brief(id_))
-        return found
-
-    def add(self, make: Callable[[str], Rule]) -> Rule:
-        """Store a new rule, which `make` makes of its id; durable on return.
-
-        Raises
-        ------
-        TooManyRules, StorageError
-        """
-        with self._changing():
-            if len(self._rules) >= MOST_RULES:
-                raise TooManyRules(f"there are {MOST_RULES} rules already, which is the maximum", rules=MOST_RULES)
-            rule = make(secrets.token_hex(5))
-            self._write({**self._rules, rule.id: rule})
-            return rule
-
-    def change(self, id_: str, change: Callable[[Rule], Rule]) -> Rule:
-        """Store a rule as `change` returns it; durable on return.
-
-        Raises
-        ------
-        RuleNotFound, StorageError
-        """
-        with self._changing():
-            rule = change(self.get(id_))
-            self._write({**self._rules, id_: rule})
-            return rule
-
-    def remove(self, id_: str) -> Rule:
-        """Remove a rule, and return it.
-
-        Raises
-        ------
-        RuleNotFound, StorageError
-        """
-        with self._changing():
-            rule = self.get(id_)
-            self._write({key: each for key, each in self._rules.items() if key != id_})
-            return rule
-
-    def rename_zones(self, camera: str, names: Mapping[str, str]) -> None:
-        """Store the new names of a camera's zones, `names` by the old ones, in the rules that are about them.
-
-        Raises
-        ------
-        StorageError, KeyMissing
-        """
-        if any(with_renamed_zones(each, camera, names) != each for each in self.all()):
-            with self._changing():
-                self._write({id_: with_renamed_zones(each, camera, names) for id_, each in self._rules.items()})
-
-    # -- one person ---------------------------------------------------------------------------------------------
-
-    def find(self, name: str) -> list[Rule]:
-        """The rules that mention a person, by the name in events.
-
-        Raises
-        ------
-        StorageError
-        """
-        return [each for each in self.all() if is_about(each, name)]
-
-    def rename(self, old: str, new: str) -> None:
-        """Give a person another name.
-
-        Raises
-        ------
-        StorageError
-        """
-        if self.find(old):
-            with self._changing():
-                self._write({id_: renamed(each, old, new) for id_, each in self._rules.items()})
-
-    def erase(self, name: str) -> None:
-        """Take a person out of every rule; rules about nobody else are removed.
-
-        A damaged file is deleted, because it may name the person.
-
-        Raises
-        ------
-        StorageError, KeyMissing
-        """
-        try:
-            found = self.find(name)
-        except DamagedRules as error:
-            log.error("all rules are deleted, because somebody is erased whom they may name: %s", error.message)
-            with disk_errors("the damaged file of the rules cannot be deleted"), suppress(FileNotFoundError):
-                remove_erasing(self._file)
-            return
-        if found:
-            with self._changing():
-                left = {id_: without(each, name) for id_, each in self._rules.items()}
-                self._write({id_: each for id_, each in left.items() if each is not None})
-
-    # -- the file -----------------------------------------------------------------------------------------------
-
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        """No other process changes the rules inside, and what others changed is known."""
         with self._lock, disk_errors("the rules cannot be stored"):
             own_folder(self._file.parent)
             try:
@@ -183,7 +52,6 @@ class RuleFile:
                 raise StorageError("the rules are in use by another process") from None
 
     def _refresh(self) -> None:
-        """Read the file if it has changed."""
         if not self._seen.changed():
             return
         try:
@@ -218,3 +86,7 @@ class RuleFile:
             write_durably(self._file, data, mode=0o600)
         self._rules = dict(rules)
         self._seen.forget()
+
+    def _delete_damaged(self) -> None:
+        with disk_errors("the damaged file of the rules cannot be deleted"), suppress(FileNotFoundError):
+            remove_erasing(self._file)

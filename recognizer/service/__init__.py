@@ -14,7 +14,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -26,7 +26,6 @@ from recognizer.core.adjustments import Adjustments
 from recognizer.core.audit import AuditLog
 from recognizer.core.errors import (
     Busy,
-    Conflict,
     DatabaseAway,
     EngineMismatch,
     InvalidSource,
@@ -49,6 +48,8 @@ from recognizer.engines import make_engine, weights_for
 from recognizer.engines.runtime import release_memory
 from recognizer.enrolment import bin_folder
 from recognizer.enrolment.bin_folder import Bin
+from recognizer.enrolment.bin_store import BinStore
+from recognizer.enrolment.bin_table import BinTable
 from recognizer.enrolment.bulk import BulkSettings
 from recognizer.enrolment.cache import EncodingsCache
 from recognizer.enrolment.closeness import GalleryCalibration, Measurement
@@ -70,6 +71,9 @@ from recognizer.galleries.postgres import snapshot
 from recognizer.galleries.postgres.feed import Feed
 from recognizer.galleries.postgres.gallery import PostgresGallery
 from recognizer.photos import sandbox
+from recognizer.rules.rule_file import RULES_FILE, RuleFile
+from recognizer.rules.rule_reports import SharedReports
+from recognizer.rules.rule_table import RuleTable
 from recognizer.service import health
 from recognizer.service.archive_service import KeptArchive
 from recognizer.service.attribute_finder import AttributeFinder
@@ -88,6 +92,7 @@ from recognizer.service.matcher import Matcher
 from recognizer.service.node_work import NodeWork
 from recognizer.service.object_finder import ObjectFinder
 from recognizer.service.other_servers import OtherServers
+from recognizer.service.push_service import KeptPush
 from recognizer.service.receivers import Receivers
 from recognizer.service.recognition import Recognition
 from recognizer.service.rule_service import KeptRules
@@ -116,6 +121,8 @@ from recognizer.service.tuning import Tuning
 from recognizer.service.video_service import Video
 from recognizer.service.visit_service import KeptVisits
 from recognizer.video.sources.camera_settings_file import CameraSettingsFile
+from recognizer.video.sources.camera_settings_store import CameraSettingsStore
+from recognizer.video.sources.camera_settings_table import CameraSettingsTable
 from recognizer.video.sources.source import parse_source
 from recognizer.video.tracking.vision import EngineVision
 from recognizer.video.tracking.workers import cores
@@ -210,7 +217,16 @@ class Service:
             self.strangers.offer,
         )
         self.dlib_descriptions = DlibDescriptions(engine, pool, rules, settings.provider)
-        self.camera_settings = None if self.is_shared else CameraSettingsFile(state / "camera-settings.json")
+        shared = enrolment if isinstance(enrolment, SharedEnrolment) else None
+        copied_hours = settings.snapshot_hours if settings.watch else 0
+        #: What is set for each camera.
+        self.camera_settings: CameraSettingsStore = (
+            CameraSettingsFile(state / "camera-settings.json")
+            if shared is None
+            else CameraSettingsTable(
+                shared.database, LocalCopy(state / "camera-settings-copy.json", lambda: self.vault, copied_hours)
+            )
+        )
         self.events = KeptEvents(
             state / "events",
             settings.events,
@@ -240,33 +256,41 @@ class Service:
             JobTools(lambda: self.groups, self.attribute_finder, pool, fetcher, self.others.learn),
             audit,
         )
+        #: The browsers that get notifications.
+        self.push = KeptPush(state, settings.webhook_allow, settings.fetch_timeout, audit, self.vault, self.is_shared)
+        self.strangers.heard = self.push.tell_of_stranger
         #: Where events are sent.
         self.receivers = Receivers(settings, self.events, audit, self.vault, self.is_shared, lambda: self.rules.renew_actions())
         self.tuning.follow(self.receivers)
         #: What happens when people come or go at the cameras.
         self.rules = KeptRules(
-            state,
+            RuleFile(state / RULES_FILE, self.vault) if shared is None else RuleTable(shared.database, self.vault),
             self.events,
-            lambda: rule_actions(self.receivers.in_force(), self._camera_names, self.receivers.permits),
+            lambda: rule_actions(
+                self.receivers.in_force(),
+                self._camera_names,
+                self.receivers.permits,
+                None if self.is_shared else self.push.sender,
+            ),
             self._camera_names,
             lambda: self.groups,
             audit,
-            self.vault,
-            self.is_shared,
-            lambda camera: self.video.settings_of(camera).zone_names(),
+            None if shared is None else SharedReports(shared.database, shared.node),
+            lambda camera: self.video.current_settings(camera).zone_names(),
         )
         #: What other nodes erased and renamed, still to be done here; None where there is one server.
         self.node_work: NodeWork | None = None
         if isinstance(enrolment, SharedEnrolment):
             self.node_work = NodeWork(enrolment, self._of_this_node, engine.info.dim)
-        deletions = None if self.is_shared else self._bin(state)
+        deletions = self._bin(state, enrolment)
         #: Every keeper of what is stored about people; see `holdings`.
         self.holdings = Holdings(
             [
                 EnrolledHolding(enrolment, rules.max_bytes),
-                BinHolding(deletions, rules.max_bytes, self.vault),
+                BinHolding(deletions, rules.max_bytes),
                 *self._of_the_nodes(enrolment),
                 *self._of_this_node(enrolment),
+                RulesHolding(self.rules),
                 JobsHolding(self.jobs),
                 AuditNamesHolding(audit),
             ]
@@ -332,7 +356,6 @@ class Service:
             self._other_caches,
             *([] if shared is None else [SnapshotHolding(shared)]),
             EventsHolding(self.events, prefix=prefix),
-            RulesHolding(self.rules, prefix=prefix),
             WaitingPicturesHolding(self.strangers, lambda: self.video.sightings),
             StrangersHolding(self.strangers, lambda: self.matcher.one_to_one),
             DetectedFacesHolding(self.detected_faces, lambda: self.matcher.one_to_one),
@@ -359,27 +382,27 @@ class Service:
         )
         audit = GroupAudit(self.audit.folder, self.vault, name)
         ids = Identities(enrolment.folder, self._changes.hold)
-        return self._group_of(name, enrolment, audit, state, self._bin(state), ids)
+        return self._group_of(name, enrolment, audit, state, ids)
 
     def _make_shared_group(self, enrolment: SharedEnrolment, state: Path) -> PeopleGroup:
         """The same of a group in a database."""
         name = enrolment.group_name
         assert name is not None, "this is not the default group"
         audit = SharedGroupAudit(enrolment.database, self.vault, name)
-        return self._group_of(name, enrolment, audit, state, None, SharedIdentities(enrolment, self._changes.hold))
+        return self._group_of(name, enrolment, audit, state, SharedIdentities(enrolment, self._changes.hold))
 
-    def _group_of(
-        self, name: str, enrolment: Enrolment, audit: AuditLog, state: Path, deletions: Bin | None, ids: Identities
-    ) -> PeopleGroup:
+    def _group_of(self, name: str, enrolment: Enrolment, audit: AuditLog, state: Path, ids: Identities) -> PeopleGroup:
         settings, most = self.settings, enrolment.options.rules.max_bytes
+        deletions = self._bin(state, enrolment)
         matcher = Matcher(self.engine.info, enrolment.gallery, settings.threshold, lambda: self.tuning.stranger_rate)
         recognition = self.recognition.among(enrolment.gallery, matcher)
         holdings = Holdings(
             [
                 EnrolledHolding(enrolment, most),
-                BinHolding(deletions, most, self.vault),
+                BinHolding(deletions, most),
                 *self._of_the_nodes(enrolment),
                 *self._of_this_node(enrolment, name + SEPARATOR),
+                RulesHolding(self.rules, prefix=name + SEPARATOR),
                 JobsHolding(self.jobs, prefix=name + SEPARATOR),
                 AuditNamesHolding(audit),
             ]
@@ -396,10 +419,12 @@ class Service:
         )
         return PeopleGroup(name, enrolment, matcher, recognition, subjects, erasures, holdings, ids)
 
-    def _bin(self, state: Path) -> Bin:
-        """The bin of a group, in the folder of what is kept about the group."""
-        days = lambda: self.tuning.value("bin_days")  # noqa: E731
-        return Bin(state / bin_folder.BIN, days, self.settings.expiry_grace_days, self.vault)
+    def _bin(self, state: Path, enrolment: Enrolment) -> BinStore:
+        """The bin of a group: in the folder of what is kept about the group, or in the database."""
+        days, grace = lambda: self.tuning.value("bin_days"), self.settings.expiry_grace_days
+        if isinstance(enrolment, SharedEnrolment):
+            return BinTable(enrolment, days, grace)
+        return Bin(state / bin_folder.BIN, days, grace, self.vault, enrolment=enrolment)
 
     def vision_of(self, group: PeopleGroup) -> EngineVision:
         """What finds and names the people of a group on frames."""
@@ -611,6 +636,7 @@ class Service:
         self.jobs.close()
         self.video.end_live()
         self.rules.close()
+        self.push.close()
         self.receivers.close()
         self.events.close()  # after the cameras: their people leave now
         self.strangers.close()
@@ -686,6 +712,10 @@ class Service:
         )
         return {"lines": self.audit.page(after, limit, wanted, before), "head": self.audit.head()}
 
+    def changing_everything(self) -> AbstractContextManager[None]:
+        """Within the block, nobody else changes people, in this process or another one."""
+        return self._changes.hold()
+
     def backup(self) -> BinaryIO:
         """A backup of everything that is stored, as a file without a name, positioned at its beginning; see `backup`.
 
@@ -693,21 +723,21 @@ class Service:
         ------
         Busy
             One is being made already.
-        Conflict
-            People are in a database.
-        StorageError
+        DatabaseAway, StorageError
         """
-        if self.settings.database_url:
-            raise Conflict("people are in a database here: back up the database and the photos with their own tools")
         if not self._backing_up.acquire(blocking=False):
             raise Busy("a backup is being made already; try again when that is done")
         try:
             from recognizer.backup import backup
+            from recognizer.service import node_backup
 
             places = reseal.Places(self.settings.known_faces, self.settings.state_dir, self.settings.groups_dir)
             with backup.spool(places.state) as file:
                 try:
-                    backup.write(places, file, self.vault, self._changes, __version__)
+                    if self.is_shared:
+                        node_backup.write(self, file)
+                    else:
+                        backup.write(places, file, self.vault, self._changes, __version__)
                     file.seek(0)
                 except BaseException:
                     file.close()

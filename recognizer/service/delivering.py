@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from recognizer.events.frigate_api import FrigateApi
     from recognizer.events.mqtt_broker import Broker
     from recognizer.fetching.fetcher import Fetcher
+    from recognizer.rules.push_sender import PushSender
     from recognizer.rules.rule_actions import RuleActions
 
 #: Key of the broker that gets events by MQTT.
@@ -83,7 +84,7 @@ class DeliveryTools:
         SettingsError
         """
         found = [*self._webhooks(settings), *self._mqtt(settings)]
-        queues = (settings.amqp_url, settings.kafka_url)
+        queues = (settings.amqp_url, settings.kafka_url, settings.nats_url)
         if any(queues):
             made = _queues(settings, self.events.hub.log)
             found += [WantedReceiver(each.name, queues, partial(_itself, each)) for each in made]
@@ -141,7 +142,10 @@ def _itself(delivery: Delivery) -> Delivery:
 
 
 def rule_actions(
-    settings: Settings, camera_names: Callable[[], dict[str, str]], permit: Callable[[Address], bool] = lambda address: True
+    settings: Settings,
+    camera_names: Callable[[], dict[str, str]],
+    permit: Callable[[Address], bool] = lambda address: True,
+    push: PushSender | None = None,
 ) -> RuleActions:
     """What does what rules say, by these settings.
 
@@ -159,6 +163,7 @@ def rule_actions(
         broker_of(settings, permit) if settings.mqtt_url else None,
         reserved,
         lambda camera: camera_names().get(camera, camera),
+        push,
     )
 
 
@@ -205,6 +210,7 @@ def _queues(settings: Settings, events: EventLog) -> list[Delivery]:
     SettingsError
     """
     from recognizer.events.amqp import Amqp, AmqpOptions, parse_amqp
+    from recognizer.events.jetstream import JetStream, JetStreamOptions, parse_nats
     from recognizer.events.kafka import Kafka, KafkaOptions, parse_kafka
 
     sinks: list[Delivery] = []
@@ -216,6 +222,10 @@ def _queues(settings: Settings, events: EventLog) -> list[Delivery]:
         password = _secret(None, settings.kafka_password_file, "kafka_password")
         server = parse_kafka(settings.kafka_url, password, _path(settings.kafka_ca_file))
         sinks.append(Kafka(events, server, KafkaOptions(settings.kafka_topic, settings.events_key, settings.kafka_sasl)))
+    if settings.nats_url:
+        password = _secret(None, settings.nats_password_file, "nats_password")
+        server = parse_nats(settings.nats_url, password, _path(settings.nats_ca_file))
+        sinks.append(JetStream(events, server, JetStreamOptions(settings.nats_stream, settings.events_key)))
     return sinks
 
 

@@ -1,7 +1,8 @@
 """Photos that somebody puts beside the photos of nodes, below `people/`: they are enrolled, as files in known_faces are.
 
 One node at a time looks; the lock that it holds ends with its connection. What is enrolled is stored as every photo is, and
-the dropped file is removed. What cannot be used stays where it is, and is listed among the problems until it is replaced.
+the dropped file is removed. What cannot be used stays where it is, and is listed among the problems until it is replaced. A
+note of consent beside the photos is stored once its person is enrolled.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from recognizer.core import audit, names
+from recognizer.core import audit, consent, names
+from recognizer.core.consent import Consent
 from recognizer.core.errors import (
     Busy,
     DatabaseAway,
@@ -22,6 +24,7 @@ from recognizer.core.errors import (
     InvalidName,
     RecognizerError,
     StorageError,
+    SubjectNotFound,
 )
 from recognizer.core.holdings import ExportedFile, Whose
 from recognizer.core.priorities import lower_thread_priority
@@ -36,28 +39,42 @@ log = logging.getLogger("recognizer.nodes")
 
 #: Who the audit log says enrolled a dropped photo.
 ACTOR = "dropped"
+#: Bytes of a note of consent at most.
+_MOST_CONSENT = 65_536
 
 
 @dataclass(frozen=True, slots=True)
 class DroppedPlace:
-    """Whose photo a dropped file is, by its path: ``<person>/<file>``, or ``.groups/<group>/<person>/<file>``."""
+    """Whose photo, or note of consent, a file is by its path: ``<person>/<file>``, or ``.groups/<group>/<person>/<file>``."""
 
     group: str | None
     person: str
     name: str
 
+    @property
+    def is_consent(self) -> bool:
+        """Whether it is a note of consent."""
+        return self.name == consent.FILE
+
 
 def place_of(path: str) -> DroppedPlace | None:
-    """What a path says; None for a file that is not a photo of somebody."""
+    """What a path says; None for a file that is neither a photo of somebody nor a note of consent."""
     parts = path.split("/")
     group = None
     if parts[0] == names.GROUPS_FOLDER:
         if len(parts) != 4:
             return None
         group, parts = parts[1], parts[2:]
-    if len(parts) != 2 or any(not each or each.startswith(".") for each in parts):
+    if len(parts) != 2 or not all(parts) or parts[0].startswith("."):
         return None
-    return DroppedPlace(group, *parts)
+    place = DroppedPlace(group, *parts)
+    return place if place.is_consent or not place.name.startswith(".") else None
+
+
+def _in_order(file: DroppedFile) -> tuple[str, bool]:
+    """Notes of consent come after the photos of their person."""
+    folder, _, name = file.path.rpartition("/")
+    return folder, name == consent.FILE
 
 
 class DroppedPhotos:
@@ -121,22 +138,24 @@ class DroppedPhotos:
         enrolled = 0
         with self._alone() as alone:
             if alone:
-                files = list(self._store.dropped())
+                files = sorted(self._store.dropped(), key=_in_order)
                 rows = self._database.rows("select place, stamp from dropped")
                 known = dict(rows)
                 self._forget(known.keys() - {file.path for file in files})
                 for file in files:
                     if self._ended.is_set():
                         break
-                    if known.get(file.path) != file.stamp:
-                        enrolled += self._take_in(file)
+                    place = place_of(file.path)
+                    if place is None or known.get(file.path) == file.stamp:
+                        continue
+                    if place.is_consent:
+                        self._take_consent(file, place)
+                    else:
+                        enrolled += self._take_in(file, place)
         self._enrolment.notes.count_problems()
         return enrolled
 
-    def _take_in(self, file: DroppedFile) -> bool:
-        place = place_of(file.path)
-        if place is None:
-            return False
+    def _take_in(self, file: DroppedFile, place: DroppedPlace) -> bool:
         try:
             if file.size > self._most:
                 raise ImageTooLarge(f"the photo has more than {self._most} bytes")
@@ -156,11 +175,46 @@ class DroppedPhotos:
         except (Busy, DatabaseAway, StorageError):
             raise
         except RecognizerError as error:
-            self._note(file, place, error)
+            self._note(file, place, error.code, error.message)
             return False
         self._store.remove_dropped(file)
         self._forget([file.path])
         return True
+
+    def _take_consent(self, file: DroppedFile, place: DroppedPlace) -> None:
+        """Store a note of consent, instead of what was agreed before; it waits until its person is enrolled."""
+        try:
+            subjects = self._groups.get(place.group).subjects
+            name = names.normalise(place.person)
+            if not self._groups.get(place.group).enrolment.has_files(name):
+                return
+            agreed = self._read_consent(file)
+            with audit.acting(ACTOR), subjects.changing(name):
+                self._require(file)
+                subjects.set_consent(name, agreed.note or "none", agreed.expires or "none")
+        except (FileNotFoundError, GroupNotFound, SubjectNotFound):  # removed or erased, or nobody is there yet
+            return
+        except ValueError as error:
+            self._note(file, place, "consent_unreadable", f"this note of consent cannot be read: {error}")
+            return
+        except (Busy, DatabaseAway, StorageError):
+            raise
+        except RecognizerError as error:
+            self._note(file, place, error.code, error.message)
+            return
+        self._store.remove_dropped(file)
+        self._forget([file.path])
+
+    def _read_consent(self, file: DroppedFile) -> Consent:
+        """A note of consent.
+
+        Raises
+        ------
+        ValueError, FileNotFoundError, StorageError
+        """
+        if file.size > _MOST_CONSENT:
+            raise ValueError(f"expected at most {_MOST_CONSENT} bytes")
+        return Consent.from_bytes(self._store.read_dropped(file.path))
 
     def _require(self, file: DroppedFile) -> None:
         if not self._store.is_dropped(file):
@@ -179,7 +233,7 @@ class DroppedPhotos:
             self._enrolment.catch_up()
             return self._groups.get(name)
 
-    def _note(self, file: DroppedFile, place: DroppedPlace, error: RecognizerError) -> None:
+    def _note(self, file: DroppedFile, place: DroppedPlace, code: str, message: str) -> None:
         group = 0
         if place.group is not None:
             try:
@@ -192,7 +246,7 @@ class DroppedPhotos:
                 "insert into dropped (place, stamp, people_group, subject, code, message) values (%s, %s, %s, %s, %s, %s) "
                 "on conflict (place) do update set stamp = excluded.stamp, people_group = excluded.people_group, "
                 "code = excluded.code, message = excluded.message",
-                (file.path, file.stamp, group, place.person, error.code, error.message),
+                (file.path, file.stamp, group, place.person, code, message),
             )
 
     def _forget(self, places: Collection[str]) -> None:
@@ -202,7 +256,7 @@ class DroppedPhotos:
 
 
 class DroppedHolding:
-    """Photos of somebody that were dropped and not enrolled yet, or cannot be used.
+    """Photos of somebody, and notes of consent, that were dropped and not enrolled yet, or cannot be used.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from recognizer.core.errors import RecognizerError, StorageError, SubjectNotFoun
 from recognizer.core.holdings import Erasure, Holdings, Whose
 from recognizer.core.lock import WriteLock
 from recognizer.core.unfinished import Unfinished, UnfinishedWork
-from recognizer.enrolment.bin_folder import Bin
+from recognizer.enrolment.bin_store import BinStore
 from recognizer.enrolment.enrolment import Enrolment
 
 log = logging.getLogger("recognizer.erasures")
@@ -35,7 +35,7 @@ class Erasures:
     audit : AuditLog
     unfinished : Unfinished
     changes : WriteLock
-    bin : Bin, optional
+    bin : BinStore, optional
         Has photos and templates of what somebody deleted and can restore.
     """
 
@@ -46,7 +46,7 @@ class Erasures:
         audit: AuditLog,
         unfinished: Unfinished,
         changes: WriteLock,
-        bin: Bin | None = None,
+        bin: BinStore | None = None,
     ):
         self.holdings, self._bin = holdings, bin
         self._enrolment, self._audit, self._unfinished, self._changes = enrolment, audit, unfinished, changes

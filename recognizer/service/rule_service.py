@@ -7,19 +7,16 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recognizer.core.audit import AuditLog
 from recognizer.core.brief import brief
 from recognizer.core.catalogues import translated
-from recognizer.core.errors import CameraNotFound, InvalidParameter, RecognizerError, RulesOff
+from recognizer.core.errors import CameraNotFound, DatabaseAway, InvalidParameter, RecognizerError
 from recognizer.core.names import normalise_lookup
 from recognizer.core.times import iso_time
-from recognizer.core.vault import Vault
 from recognizer.events.delivery import Cursor
 from recognizer.events.event_log import EventLog
-from recognizer.rules.rule_file import RULES_FILE, DamagedRules, RuleFile
 from recognizer.rules.rule_model import (
     ZONE_SEPARATOR,
     Rule,
@@ -29,11 +26,13 @@ from recognizer.rules.rule_model import (
     shown,
     zone_parts,
 )
+from recognizer.rules.rule_store import DamagedRules, RuleStore
 from recognizer.service.event_service import KeptEvents
 
 if TYPE_CHECKING:
     from recognizer.rules.rule_actions import RuleActions
     from recognizer.rules.rule_delivery import RuleDelivery
+    from recognizer.rules.rule_reports import SharedReports
     from recognizer.service.groups import PeopleGroups
 
 log = logging.getLogger("recognizer.rules")
@@ -44,12 +43,13 @@ NOTICE = (
     "unlock anything that a photo must not open."
 )
 #: Why there can be no rules.
-SHARED = "nodes share a database here, and each has events of its own: let webhooks or a message broker decide instead"
 EVENTS_OFF = "no events are kept: the setting RECOGNIZER_EVENTS is off"
 #: Fields that say whom a rule is about.
 _NAMING = frozenset({"who", "people", "group"})
 #: Maximum time in seconds until a change by another process is noticed.
 _LOOK_SECONDS = 1.0
+#: How many of the newest events are compared with a rule that another node made a moment ago.
+_RECENT = 200
 
 
 @dataclass(frozen=True)
@@ -87,12 +87,12 @@ class RuleState:
 
 
 class KeptRules:
-    """Owns the rules' file and the threads that follow rules. Any thread may call.
+    """Owns the rules and the threads that follow them. Any thread may call.
 
     Parameters
     ----------
-    state : Path
-        The state folder.
+    store : RuleStore
+        Where they are stored.
     events : KeptEvents
     make_actions : callable
         Returns what does what rules say; called when that is first needed.
@@ -103,28 +103,25 @@ class KeptRules:
     groups : callable
         Returns all groups of people.
     audit : AuditLog
-    vault : Vault, optional
-        Encrypts the rules.
-    is_shared : bool
-        Whether nodes share a database: then there are no rules.
+    shared : SharedReports, optional
+        What other nodes reported, where nodes share a database.
     """
 
     def __init__(
         self,
-        state: Path,
+        store: RuleStore,
         events: KeptEvents,
         make_actions: Callable[[], RuleActions],
         camera_names: Callable[[], dict[str, str]],
         groups: Callable[[], PeopleGroups],
         audit: AuditLog,
-        vault: Vault | None = None,
-        is_shared: bool = False,
+        shared: SharedReports | None = None,
         zone_names: Callable[[str], Sequence[str]] = lambda camera: (),
     ):
         self._zone_names = zone_names
-        self.file = RuleFile(state / RULES_FILE, vault)
+        self.store = store
         self._events, self._make_actions, self._camera_names, self._groups = events, make_actions, camera_names, groups
-        self._audit, self._is_shared = audit, is_shared
+        self._audit, self._shared = audit, shared
         self._lock = threading.RLock()
         self._made_actions: RuleActions | None = None
         self._running: dict[str, RuleDelivery] = {}
@@ -141,7 +138,7 @@ class KeptRules:
         ------
         SettingsError
         """
-        if self._is_shared or not self._events.wanted:
+        if not self._events.wanted:
             return
         self.actions()  # reports what is wrong with the settings
         self._look()
@@ -185,8 +182,10 @@ class KeptRules:
         """Follow exactly the rules that are stored and enabled."""
         try:
             with self._lock:
-                self._follow_only([each for each in self.file.all() if each.enabled])
+                self._follow_only([each for each in self.store.all() if each.enabled])
             self._problem = None
+        except DatabaseAway:  # what was followed goes on
+            log.debug("changes of rules are not known: the database cannot be reached")
         except RecognizerError as error:
             if error.message != self._problem:
                 log.error("the rules cannot be followed: %s", error.message)
@@ -204,11 +203,21 @@ class KeptRules:
             delivery.end()
         for id_, rule in wanted.items():
             if id_ in self._running:
-                self._running[id_].rule = rule
+                self._running[id_].rule, self._running[id_].since = rule, self.store.since(id_)
                 continue
-            delivery = RuleDelivery(self._events.hub.log, rule, self.actions())
+            delivery = RuleDelivery(self._events.hub.log, rule, self.actions(), shared=self._shared)
+            delivery.since = self.store.since(id_)
+            if delivery.since:  # it may have been made a moment ago, on another node
+                events = self._events.hub.log
+                self._begin(events, id_, max(events.first - 1, events.newest() - _RECENT))
             self._events.hub.add_sink(delivery)
             self._running[id_] = delivery
+
+    def _begin(self, events: EventLog, id_: str, after: int) -> None:
+        """Let a rule begin after an event, unless it has read the events of this server before."""
+        cursor = events.folder / f"rule-{id_}.cursor"
+        if not cursor.exists():
+            Cursor(cursor, after)
 
     def _changed(self) -> None:
         """Follow a change at once, where this process follows rules at all."""
@@ -224,7 +233,7 @@ class KeptRules:
         ------
         StorageError, KeyMissing
         """
-        return [] if self._is_shared else [self._state(each) for each in self.file.all()]
+        return [self._state(each) for each in self.store.all()]
 
     def add(self, given: Mapping[str, Any]) -> RuleState:
         """Store a new rule, which is followed from now on.
@@ -233,18 +242,18 @@ class KeptRules:
         ------
         InvalidParameter, InvalidUrl, SubjectNotFound, GroupNotFound, CameraNotFound, EventsOff
             A zone that a camera does not have is an `InvalidParameter`, which lists those that it has.
-        ActionOff, TooManyRules, RulesOff
+        ActionOff, TooManyRules
             See the classes.
         StorageError
         """
-        events = self._require()
+        events = self._events.hub.log
         checked = self._checked(make_rule("", given), given)  # before the file is locked: it waits for other locks
 
         def make(id_: str) -> Rule:
-            Cursor(events.folder / f"rule-{id_}.cursor", events.newest())  # begins now, whichever process follows it
+            self._begin(events, id_, events.newest())  # now, whichever process follows it
             return replace(checked, id=id_)
 
-        rule = self.file.add(make)
+        rule = self.store.add(make)
         self._audit.append("rule_add", rule=rule.id, does=rule.action)
         self._changed()
         return self._state(rule)
@@ -253,8 +262,8 @@ class KeptRules:
         """Change a rule; raises as `add` does, and `RuleNotFound`."""
         from recognizer.rules.rule_delivery import forget
 
-        events = self._require()
-        before = self.file.get(id_)
+        events = self._events.hub.log
+        before = self.store.get(id_)
         checked = self._checked(changed_rule(before, given), given, before.zones)  # before the file is locked
         named = {name: getattr(checked, name) for name in ("people", "group") if _NAMING & given.keys()}
         named |= {"zones": checked.zones} if "zones" in given else {}
@@ -263,10 +272,10 @@ class KeptRules:
             changed = changed_rule(rule, {**given, **named})
             if changed.enabled and not rule.enabled:  # nothing that happened meanwhile is reported
                 forget(events.folder, id_)
-                Cursor(events.folder / f"rule-{id_}.cursor", events.newest())
+                self._begin(events, id_, events.newest())
             return changed
 
-        rule = self.file.change(id_, change)
+        rule = self.store.change(id_, change)
         self._audit.append("rule_change", rule=id_, does=rule.action)
         self._changed()
         return self._state(rule)
@@ -278,7 +287,7 @@ class KeptRules:
         ------
         RuleNotFound, StorageError
         """
-        self.file.remove(id_)
+        self.store.remove(id_)
         self._audit.append("rule_remove", rule=id_)
         self._changed()
 
@@ -289,18 +298,19 @@ class KeptRules:
         ------
         RuleNotFound, ActionOff, ActionFailed, InvalidUrl, StorageError
         """
-        rule = self.file.get(id_)
+        rule = self.store.get(id_)
         somebody = translated("Somebody with a name", rule.language)
         subject = {"people": "".join(rule.names()[:1]), "group": f"{rule.prefix}{somebody}", "known": somebody}.get(rule.who)
+        camera = next(iter(rule.cameras or self._camera_names()), "default")
         event: dict[str, Any] = {
             "id": 0,
             "kind": "left" if rule.kind == "leaves" else "unknown" if subject is None else "appeared",
-            "camera": next(iter(rule.cameras or self._camera_names()), "default"),
+            "camera": camera,
             "time": iso_time(),
             "subject": subject,
             "thumbnail": None,
         }
-        if zones := rule.zones_at(event["camera"]):
+        if zones := rule.zones_at(camera):
             event["zones"] = list(zones[:1])
         self._audit.append("rule_test", rule=id_, does=rule.action)
         self.actions().do(rule, event, None, test=True)
@@ -311,14 +321,7 @@ class KeptRules:
     @property
     def off(self) -> str | None:
         """Why there can be no rules here."""
-        if self._is_shared:
-            return SHARED
         return None if self._events.wanted else EVENTS_OFF
-
-    def _require(self) -> EventLog:
-        if self._is_shared:
-            raise RulesOff(SHARED)
-        return self._events.hub.log
 
     def _checked(self, rule: Rule, given: Mapping[str, Any], lost: Sequence[str] = ()) -> Rule:
         """The rule, if whom and what it names exists as far as that is given anew; `lost` may stay, as zones that it had."""
@@ -396,10 +399,10 @@ class KeptRules:
 
         Where the rules cannot be stored they keep the old names, which are then `RuleState.lost_zones`.
         """
-        if not names or self._is_shared:
+        if not names:
             return
         try:
-            self.file.rename_zones(camera, names)
+            self.store.rename_zones(camera, names)
         except RecognizerError as error:
             log.warning("the rules keep the old names of the zones of %s: %s", camera, error.message)
         self._changed()
@@ -408,19 +411,19 @@ class KeptRules:
 
     def find(self, name: str) -> list[RuleState]:
         """The rules that mention a person, by the name in events."""
-        return [RuleState(each, each.sentence({})) for each in self.file.find(name)]
+        return [RuleState(each, each.sentence({})) for each in self.store.find(name)]
 
     def rename(self, old: str, new: str) -> None:
         """Give a person another name in all rules."""
-        self.file.rename(old, new)
+        self.store.rename(old, new)
         self._changed()
 
     def erase(self, name: str) -> None:
         """Take a person out of every rule, and the name off the broker where a rule let it retain that."""
         retained = []
         with suppress(DamagedRules):
-            retained = [each for each in self.file.find(name) if each.retain and sends(each, name)]
-        self.file.erase(name)
+            retained = [each for each in self.store.find(name) if each.retain and sends(each, name)]
+        self.store.erase(name)
         self._changed()
         for rule in retained:
             try:

@@ -21,13 +21,11 @@ from recognizer.core.files import PART, remove_erasing
 from recognizer.core.holdings import ExportedFile, Whose
 from recognizer.core.sealed_sqlite import remove_set_aside, set_aside_files
 from recognizer.core.times import iso_time
-from recognizer.core.vault import Vault
-from recognizer.enrolment.bin_folder import Bin, BinItem
+from recognizer.enrolment.bin_store import BinItem, BinStore
 from recognizer.enrolment.cache import EncodingsCache
 from recognizer.enrolment.enrolment import Enrolment
 from recognizer.enrolment.entries import Entry
 from recognizer.enrolment.face_choice import thumbnail_key
-from recognizer.enrolment.folder import read_photo
 from recognizer.enrolment.shared_enrolment import SharedEnrolment
 from recognizer.events.sightings import Sightings
 from recognizer.galleries import matching
@@ -115,17 +113,16 @@ class BinHolding:
 
     Parameters
     ----------
-    bin : Bin or None
+    bin : BinStore or None
         None where deletions are final.
     max_bytes : int
         Size of the largest photo that is read.
-    vault : Vault, optional
     """
 
     label = "bin"
 
-    def __init__(self, bin: Bin | None, max_bytes: int, vault: Vault | None = None):
-        self._bin, self._max_bytes, self._vault = bin, max_bytes, vault
+    def __init__(self, bin: BinStore | None, max_bytes: int):
+        self._bin, self._max_bytes = bin, max_bytes
 
     def _items(self, whose: Whose) -> list[BinItem]:
         items = [] if self._bin is None else self._bin.of(whose.name)
@@ -140,8 +137,7 @@ class BinHolding:
             assert self._bin is not None
             for name in item.files:
                 if not name.startswith("."):
-                    data = read_photo(self._bin.file(item, name), self._max_bytes, self._vault)
-                    yield ExportedFile(f"bin/{item.id}/{name}", data, "bin_photos")
+                    yield ExportedFile(f"bin/{item.id}/{name}", self._bin.read(item, name, self._max_bytes), "bin_photos")
         if items:
             shown = [
                 {
@@ -160,7 +156,7 @@ class BinHolding:
     def erase(self, whose: Whose) -> None:
         if self._bin is not None:
             for item in self._items(whose):
-                self._bin.remove(item)
+                self._bin.remove(item, whole=not whose.again)
             self._bin.erase_unreadable()
 
     def verify(self, whose: Whose) -> dict[str, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from recognizer.core import consent, geometry, identity, names, particulars
+from recognizer.core import geometry, names
 from recognizer.core.audit import AuditLog
+from recognizer.core.consent import Consent
 from recognizer.core.errors import (
     BinItemNotFound,
     BinOff,
-    Conflict,
     InvalidParameter,
     LooksLikeAnother,
     NameTaken,
@@ -34,7 +34,7 @@ from recognizer.core.pool import Pool
 from recognizer.core.times import iso_time
 from recognizer.core.types import Box
 from recognizer.enrolment import face_choice, subject_export, template_file
-from recognizer.enrolment.bin_folder import PERSON_KIND, PHOTO_KIND, Bin, BinItem
+from recognizer.enrolment.bin_store import BinItem, BinStore
 from recognizer.enrolment.cache import FORCED
 from recognizer.enrolment.enrolled import EnrolledPhoto, Person, PersonPhoto
 from recognizer.enrolment.enrolment import Enrolment
@@ -75,7 +75,7 @@ class ChangeRecords:
         Erases and renames in every holding.
     other_caches : OtherCachesHolding
         May contain results for photos that are erased.
-    bin : Bin or None
+    bin : BinStore or None
         Where deletions wait that can be undone; None where all are final.
     """
 
@@ -83,7 +83,7 @@ class ChangeRecords:
     audit: AuditLog
     erasures: Erasures
     other_caches: OtherCachesHolding
-    bin: Bin | None = None
+    bin: BinStore | None = None
 
 
 class Subjects:
@@ -221,7 +221,7 @@ class Subjects:
         """Change what is stored beside photos, after they were changed: a failure does not undo that."""
         try:
             self._enrolment.change_particulars(subject, change)
-        except (Conflict, StorageError, SubjectNotFound) as error:
+        except (StorageError, SubjectNotFound) as error:
             log.warning("what is known about a photo was not stored: %s", error.message)
 
     def _examine(self, photo: bytes, face: str, force: bool) -> Examined:
@@ -255,7 +255,11 @@ class Subjects:
 
     def all(self) -> list[Person]:
         """Everybody with a folder, by name; suspicious photos are not searched for (see `odd_photos` and `person`)."""
-        return [self._person(name, entries) for name, entries in self._enrolment.subjects().items()]
+        return self._people(self._enrolment.subjects())
+
+    def _people(self, found: Mapping[str, Sequence[Entry]]) -> list[Person]:
+        about = self._enrolment.about_all(found)
+        return [self._person(name, entries, about=about.get(name)) for name, entries in found.items()]
 
     def page(
         self,
@@ -277,9 +281,9 @@ class Subjects:
         """
         if tag is None and order is None:
             chosen, total = self._enrolment.page(offset, limit, search)
-            return [self._person(name, entries) for name, entries in chosen.items()], total
+            return self._people(chosen), total
         found, _ = self._enrolment.page(0, None, search)
-        people = [self._person(name, entries) for name, entries in found.items()]
+        people = self._people(found)
         if tag is not None:
             wanted = tag.strip().casefold()
             people = [each for each in people if wanted in (held.casefold() for held in each.particulars.tags)]
@@ -316,7 +320,13 @@ class Subjects:
             self._enrolment.learn(name)
         return self._enrolment.entries(name)
 
-    def _person(self, name: str, entries: Sequence[Entry], odd: Warnings | None = None) -> Person:
+    def _person(
+        self,
+        name: str,
+        entries: Sequence[Entry],
+        odd: Warnings | None = None,
+        about: tuple[Consent, Particulars] | None = None,
+    ) -> Person:
         originals = {entry.photo: self._enrolment.original_of(name, entry.photo) for entry in entries}
         photos = []
         for entry in entries:
@@ -331,8 +341,8 @@ class Subjects:
             for photo in photos
             if photo.encoding.vector is not None and photo.id is not None and originals[photo.id] is None
         }
-        consent_held, about = self._enrolment.consent(name), self._enrolment.particulars(name)
-        return Person(name, len(used), tuple(photos), consent_held, about)
+        consent, particulars = about or (self._enrolment.consent(name), self._enrolment.particulars(name))
+        return Person(name, len(used), tuple(photos), consent, particulars)
 
     def problems(self) -> list[Problem]:
         """The files in known_faces that are not used, and the reasons."""
@@ -460,13 +470,13 @@ class Subjects:
 
     # -- the bin ------------------------------------------------------------------------------------------------
 
-    def _usable_bin(self) -> Bin:
+    def _usable_bin(self) -> BinStore:
         if self.bin is None or not self.bin.days:
             raise BinOff("deletions cannot be undone here: delete for good instead")
         return self.bin
 
     def discard(self, name: str) -> BinItem:
-        """Put a subject's folder into the bin: the subject is no longer recognised, and can be restored.
+        """Put what is enrolled of a subject into the bin: the subject is no longer recognised, and can be restored.
 
         What else is stored about the subject stays until the deletion is final; see `empty_bin`.
 
@@ -476,19 +486,7 @@ class Subjects:
         """
         bin, name = self._usable_bin(), names.normalise_lookup(name)
         with self._change(name):
-            entries = self._enrolment.entries_so_far(name)
-            folder = self._enrolment.folder.subject_folder(name)
-            if folder is None:
-                raise SubjectNotFound(f"nobody called {name!r} is enrolled")
-            item = self._put(PERSON_KIND, name, sorted(file for file in folder.iterdir() if _is_kept(file)), entries)
-            try:
-                self._enrolment.remove_subject(name)
-                self._audit.append("bin_put", name)
-            except BaseException:
-                if self._enrolment.has_folder(name):
-                    bin.remove(item)
-                raise
-        return item
+            return bin.discard(name, noted=lambda: self._audit.append("bin_put", name))
 
     def discard_photo(self, name: str, photo: str) -> BinItem:
         """Put one photo of a subject into the bin; see `discard`.
@@ -499,36 +497,7 @@ class Subjects:
         """
         bin, name = self._usable_bin(), names.normalise_lookup(name)
         with self._change(name):
-            everything = self._enrolment.entries(name)
-            entries = [entry for entry in everything if entry.photo == photo]
-            if not entries:
-                raise PhotoNotFound(f"{name!r} has no photo {photo!r}")
-            files = [self._enrolment.folder.file(entry.path) for entry in entries]
-            if len(entries) == len(everything):  # the folder goes with its last photo, and what is beside it
-                folder = files[0].parent
-                files += [file for file in (folder / consent.FILE, folder / particulars.FILE) if file.exists()]
-            item = self._put(PHOTO_KIND, name, files, entries)
-            try:
-                self._enrolment.remove_photo(name, photo, noted=lambda last: self._audit.append("bin_put", name, photos=1))
-            except BaseException:
-                bin.remove(item)
-                raise
-        return item
-
-    def _put(self, kind: str, name: str, files: Sequence[Path], entries: Sequence[Entry]) -> BinItem:
-        vectors = [entry.encoding.vector for entry in entries if entry.encoding.vector is not None]
-        picture = None
-        for entry in entries:
-            picture = picture or self._enrolment.thumbnail(thumbnail_key(entry.photo, entry.encoding.face))
-        return self._usable_bin().put(
-            kind,
-            name,
-            files,
-            [entry.photo for entry in entries if entry.photo],
-            np.array(vectors, np.float32) if vectors else np.empty((0, 0), np.float32),
-            self._enrolment.consent(name),
-            picture,
-        )
+            return bin.discard_photo(name, photo, noted=lambda: self._audit.append("bin_put", name, photos=1))
 
     def restore(self, id_: str) -> Person:
         """Take a deletion back: its photos are enrolled again, also where somebody has the name again by now.
@@ -542,13 +511,9 @@ class Subjects:
             item = bin.get(id_)
             self._enrolment.catch_up(item.subject)
             self._erasures.require_finished(item.subject)
-            self._enrolment.folder.take_in(item.subject, [bin.file(item, name) for name in item.files])
-            try:
-                self._audit.append("bin_restore", item.subject, photos=len(item.photos))
-            finally:  # the files are back: what is in the bin now is a second copy
-                bin.remove(item)
-            folder = self._enrolment.folder.subject_folder(item.subject)
-        self._enrolment.sync(changed=None if folder is None else [folder.name])
+            noted = lambda: self._audit.append("bin_restore", item.subject, photos=len(item.photos))  # noqa: E731
+            changed = bin.take_back(item, noted)
+        self._enrolment.sync(changed=changed)
         return self.person(item.subject)
 
     def empty_bin(self, id_: str | None = None) -> int:
@@ -736,9 +701,3 @@ def _origin(photo: bytes, file: str | None, taken: str | None) -> PhotoOrigin:
         given = day_or_time(taken, "taken")
         date = None if given is None else iso_time(given, "seconds")
     return PhotoOrigin(file_name(file), date, iso_time(None, "seconds"))
-
-
-def _is_kept(file: Path) -> bool:
-    """Whether a file of a subject's folder can come back from the bin: a photo, or what is stored beside photos."""
-    ours = file.name in (consent.FILE, identity.PERSON_FILE, particulars.FILE) or not file.name.startswith(".")
-    return ours and file.is_file() and not file.is_symlink()

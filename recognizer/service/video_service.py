@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recognizer.core.errors import Conflict, StorageError
+from recognizer.core.errors import StorageError
 from recognizer.core.metrics import CameraSample, Metrics
 from recognizer.events.sightings import SightingRules, Sightings
 from recognizer.events.visit_shots import VisitShots
@@ -17,7 +17,7 @@ from recognizer.service.event_service import KeptEvents
 from recognizer.service.stranger_service import KeptStrangers
 from recognizer.service.visit_service import KeptVisits
 from recognizer.video.camera_settings import PLAIN, CameraSettings
-from recognizer.video.sources.camera_settings_file import CameraSettingsFile
+from recognizer.video.sources.camera_settings_store import CameraSettingsStore
 from recognizer.video.tracking.camera_vision import CameraVision
 from recognizer.video.tracking.vision import EngineVision
 from recognizer.video.tracking.workers import Workers, cores, sensible
@@ -58,7 +58,7 @@ class Video:
         What events contain about how people look.
     vision_of : callable, optional
         Returns the vision of a group, by its name; without it all cameras have `vision`.
-    settings : CameraSettingsFile, optional
+    settings : CameraSettingsStore, optional
         What is set for each camera; without it nothing is.
     """
 
@@ -74,7 +74,7 @@ class Video:
         metrics: Metrics | None,
         attributes: frozenset[str] = frozenset(),
         vision_of: Callable[[str], Vision] | None = None,
-        settings: CameraSettingsFile | None = None,
+        settings: CameraSettingsStore | None = None,
     ):
         self._settings = settings
         self._vision_of = vision_of
@@ -110,17 +110,19 @@ class Video:
         """The server's video."""
         with self._lock:
             if self._live is None:
-                from recognizer.video.output.live import Live  # brings asyncio, which commands do not need
+                from recognizer.video.output.live import Live, LiveOptions  # brings asyncio, which commands do not need
 
                 self._live = Live(
                     self.cameras,
                     self.vision,
                     executor=self.workers,
-                    font=self._font,
-                    encoders=max(2, cores() // 2),
+                    options=LiveOptions(
+                        font=self._font,
+                        encoders=max(2, cores() // 2),
+                        attributes=self._attributes if self._events.wanted else frozenset(),
+                    ),
                     observers=self._observers(),
                     timed=_untimed if self._metrics is None else self._metrics.video_stage,
-                    attributes=self._attributes if self._events.wanted else frozenset(),
                     vision_of=self.vision_at,
                     settings_of=self.settings_of,
                 )
@@ -133,20 +135,26 @@ class Video:
         return vision if kept is None else CameraVision(vision, partial(kept.get, entry.id), partial(kept.revision, entry.id))
 
     def settings_of(self, camera: str) -> CameraSettings:
-        """What is set for a camera, by its id."""
+        """What is set for a camera, by its id, as this server uses it now."""
         return PLAIN if self._settings is None else self._settings.get(camera)
+
+    def current_settings(self, camera: str) -> CameraSettings:
+        """What is set for a camera, by its id, also if another server changed it a moment ago.
+
+        Raises
+        ------
+        DatabaseAway
+        """
+        return PLAIN if self._settings is None else self._settings.current(camera)
 
     def configure(self, camera: str, settings: CameraSettings) -> None:
         """Change what is set for a camera, by its id; in force within a frame, durable on return.
 
         Raises
         ------
-        Conflict
-            Nodes share a database here.
-        StorageError
+        StorageError, DatabaseAway
         """
-        if self._settings is None:
-            raise Conflict("settings of single cameras are not available where nodes share a database")
+        assert self._settings is not None  # the service has them
         self._settings.set(camera, settings)
 
     def remove(self, camera: str) -> CameraEntry:
@@ -217,6 +225,8 @@ class Video:
             cameras, self._cameras = self._cameras, None
         if cameras is not None:
             cameras.close()
+        if self._settings is not None:
+            self._settings.close()
 
     def end_workers(self) -> None:
         """End the shared threads; call it last."""

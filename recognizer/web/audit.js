@@ -6,6 +6,19 @@ import { mixed, t } from "./i18n.js";
 import { exactly, moment, when } from "./times.js";
 
 const PAGE = 30;
+/** Actions in words; others are shown as the API calls them. */
+const ACTIONS = {
+  enroll: t("Photo enrolled"), rename: t("Renamed"), merge: t("Merged"), consent: t("Consent changed"),
+  describe: t("Tags or cover changed"), move_photo: t("Photo moved"), bin_put: t("Moved to the bin"), bin_restore: t("Restored from the bin"),
+  export: t("Exported"), delete_photo: t("Photo deleted"), delete_file: t("File deleted"), delete: t("Erased"),
+  camera_add: t("Camera added"), camera_change: t("Camera changed"), camera_remove: t("Camera removed"), camera_settings: t("Camera settings changed"),
+  key_add: t("Key created"), key_revoke: t("Key revoked"), key_refused: t("Key refused"), setting_change: t("Setting changed"),
+  receiver_test: t("Test event sent"), rule_add: t("Rule added"), rule_change: t("Rule changed"), rule_remove: t("Rule removed"),
+  rule_test: t("Rule tested"), stranger_join: t("Strangers joined"), stranger_split: t("Stranger split"), stranger_dismiss: t("Stranger dismissed"),
+  visit_name: t("Visit corrected"), archive_folder_add: t("Archive folder added"), archive_folder_remove: t("Archive folder removed"), archive_name: t("Named in the archive"),
+  archive_undo: t("Archive decision undone"), sign_in: t("Signed in"), sign_out: t("Signed out"), backup: t("Backup made"),
+  restore: t("Backup restored"),
+};
 
 export function auditSection(signal) {
   const list = el("ul", { class: "audit", "aria-label": t("Audit log entries, newest first") });
@@ -32,7 +45,7 @@ function row(line) {
   const details = Object.entries(line.details ?? {}).map(([name, value]) => `${name.replaceAll("_", " ")} ${typeof value === "object" ? JSON.stringify(value) : value}`).join(", ");
   return el(
     "li", null, el("time", { class: "muted small number", datetime: line.time, title: exactly(time) }, when(time)),
-    el("span", { class: "audit-what" }, el("strong", null, line.action.replaceAll("_", " ")), (line.name || line.subject) && el("span", null, ` ${line.name ?? line.subject}`), details && el("span", { class: "muted" }, ` (${details})`)),
+    el("span", { class: "audit-what" }, el("strong", { title: line.action }, ACTIONS[line.action] ?? line.action.replaceAll("_", " ")), (line.name || line.subject) && [" ", el("bdi", null, line.name ?? line.subject)], details && el("span", { class: "muted" }, " ", el("bdi", null, `(${details})`))),
     el("span", { class: "muted small" }, line.actor),
   );
 }

@@ -15,11 +15,12 @@ const LEAST_SECRET = 24; // bytes of a secret that is made here
 export function receiversSection(signal, changed) {
   const webhooks = el("div", { class: "stack" });
   const mqtt = el("div", { class: "stack" });
+  const others = el("ul", { class: "receivers", "aria-label": t("Other receivers") });
   const off = el("div");
   const node = el("section", { class: "card stack", "aria-labelledby": "receivers-title" },
     el("h2", { id: "receivers-title" }, t("Where events are sent")),
     el("p", { class: "muted" }, mixed("Everything that happens at the cameras is sent there. For a message about certain people, places or times, by phone or e-mail, make a {rule}.", { rule: el("a", { href: "#/rules" }, t("rule")) })),
-    off, webhooks, mqtt,
+    off, webhooks, mqtt, others,
     el("p", { class: "muted small" }, t("Set in the server's environment, see below: AMQP, Kafka and Frigate, private addresses that webhooks may reach, and an authority of your own for TLS.")));
   let now; // what the server said last
   let drawn;
@@ -35,6 +36,8 @@ export function receiversSection(signal, changed) {
     fill(off, said.off && el("p", { class: "notice warn" }, icon("warning"), el("span", null, t("No events are recorded, so none are sent: RECOGNIZER_EVENTS is off."))));
     drawWebhooks();
     drawMqtt();
+    others.hidden = !said.others.length;
+    fill(others, said.others.map((each) => el("li", null, el("div", { class: "receiver-about" }, el("code", null, each.name), stateWords(each.state)))));
     if (place && node.isConnected) node.querySelector(`[data-place="${place}"]`)?.focus();
   }
 
@@ -92,10 +95,10 @@ export function receiversSection(signal, changed) {
 
   const stored = (json, said) => store(json, said).catch((error) => toast(explain(error), { kind: "bad" }));
   const kindNames = () => now.event_kinds.map((kind) => [kind, KINDS[kind] ?? kind]);
-  const others = (without) => now.webhooks.filter((each) => each.id !== without).map((each) => each.id);
+  const kept = (without) => now.webhooks.filter((each) => each.id !== without).map((each) => each.id);
 
   async function removeWebhook(each) {
-    if (await confirm(t("Remove this webhook?"), t("{name} gets no more events.", { name: each.url }), t("Remove"))) await stored({ webhooks: others(each.id) }, t("The webhook was removed"));
+    if (await confirm(t("Remove this webhook?"), t("{name} gets no more events.", { name: each.url }), t("Remove"))) await stored({ webhooks: kept(each.id) }, t("The webhook was removed"));
   }
 
   async function removeBroker() {
@@ -107,7 +110,7 @@ export function receiversSection(signal, changed) {
   ], async (form) => {
     const url = form.value("webhooks");
     if (!url) return form.refuse("webhooks", t("Enter an address."));
-    await store({ webhooks: [...others(), url] }, t("The webhook was added; it gets events from now on"));
+    await store({ webhooks: [...kept(), url] }, t("The webhook was added; it gets events from now on"));
     return true;
   });
 
@@ -115,7 +118,7 @@ export function receiversSection(signal, changed) {
     const chosen = now.webhook_events.length ? now.webhook_events : now.event_kinds;
     const boxes = kindNames().map(([kind, words]) => el("label", { class: "rule-tick" }, el("input", { type: "checkbox", value: kind, checked: chosen.includes(kind) }), el("span", null, words)));
     const kinds = el("fieldset", { class: "rule-ticks column" }, el("legend", null, t("Kinds of events")), boxes);
-    const secret = el("input", { autocomplete: "off", spellcheck: "false", autocapitalize: "off", placeholder: now.webhook_signed ? t("Leave empty to keep the current one.") : "whsec_…" });
+    const secret = el("input", { autocomplete: "off", spellcheck: "false", autocapitalize: "off", placeholder: now.webhook_signed ? t("unchanged") : "" });
     let unsigned = false;
     const make = button(t("Make one"), () => {
       secret.value = `whsec_${btoa(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(LEAST_SECRET))))}`;
@@ -154,7 +157,7 @@ export function receiversSection(signal, changed) {
       !now.fixed.mqtt_url && [
         el("div", { class: "rule-pair" }, form.field("mqtt_url", t("Host name or address"), text(old ? old.hostname.replace(/^\[|\]$/g, "") : "", { placeholder: "192.168.1.5", required: true })), form.field("port", t("Port"), port)),
         secure,
-        el("div", { class: "rule-pair" }, form.field("user", t("User"), text(old ? decodeURIComponent(old.username) : "")), form.field("mqtt_password", t("Password"), el("input", { type: "password", autocomplete: "new-password", placeholder: now.mqtt?.password ? t("Leave empty to keep the current one.") : "" }))),
+        el("div", { class: "rule-pair" }, form.field("user", t("User"), text(old ? decodeURIComponent(old.username) : "")), form.field("mqtt_password", t("Password"), el("input", { type: "password", autocomplete: "new-password", placeholder: now.mqtt?.password ? t("unchanged") : "" }))),
       ],
       !now.fixed.mqtt_prefix && form.field("mqtt_prefix", t("All topics begin with"), text(now.mqtt_prefix), t("Two servers on one broker need two different beginnings.")),
       !now.fixed.mqtt_discovery && toggle(t("Let Home Assistant find cameras and people"), announced, (on) => (announced = on)),
@@ -188,6 +191,7 @@ export function receiversSection(signal, changed) {
 
 function stateWords(state) {
   if (!state) return el("span", { class: "muted small" }, t("Another process of this server delivers to it."));
+  if (/^not connected yet$/.test(state.problem)) return el("span", { class: "muted small" }, t("Connecting"));
   if (state.problem) return el("span", { class: "field-error" }, t("It does not work: {reason}", { reason: state.problem }));
   return el("span", { class: "muted small" }, [
     n(state.delivered, "{count} event sent", "{count} events sent"), state.waiting > 0 && n(state.waiting, "{count} waiting", "{count} waiting"), state.dropped > 0 && n(state.dropped, "{count} given up", "{count} given up"),

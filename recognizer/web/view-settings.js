@@ -33,12 +33,12 @@ export async function show(main, { signal }) {
       if (error.name !== "AbortError") fill(server, el("h2", { id: "server-title" }, t("Server")), el("p", { class: "field-error", role: "alert" }, explain(error)));
     }
   };
-  const all = admin && allSettings(signal);
-  const sections = admin ? [(rate = rateSection(signal)), receiversSection(signal, all.load), keysSection(signal), auditSection(signal), all] : [];
-  await Promise.all([look(), ...sections.map((each) => each.ready)]); // shown together, to avoid layout shifts
+  const all = admin ? allSettings(signal) : null;
+  const sections = admin ? [(rate = rateSection(signal)), receiversSection(signal, all.load), keysSection(signal), auditSection(signal)] : [];
+  await Promise.all([look(), all?.ready, ...sections.map((each) => each.ready)]); // shown together, to avoid layout shifts
   if (signal.aborted) return;
   const left = sections.map((each) => each.node);
-  main.append(el("div", { class: `settings ${admin ? "" : "plain"}` }, el("div", { class: "stack" }, left), el("div", { class: "stack" }, server, admin && backup())));
+  main.append(el("div", { class: `settings ${admin ? "" : "plain"}` }, el("div", { class: "stack" }, left), el("div", { class: "stack" }, server, admin && backup()), all?.node));
   const timer = setInterval(() => document.hidden || look(), EVERY);
   signal.addEventListener("abort", () => clearInterval(timer));
 }
@@ -121,7 +121,7 @@ function askValue(setting) {
   return dialog(setting.variable, (close) => {
     const save = el("button", { type: "submit", class: "button primary" }, t("Save"));
     const form = el("form", { class: "stack" },
-      el("p", { class: "muted" }, plainHelp(setting)),
+      el("p", { class: "muted" }, el("bdi", { lang: "en" }, plainHelp(setting))),
       el("div", { class: "field" }, el("label", { for: "setting-value" }, t("Value")), field, problem),
       el("div", { class: "row end" }, button(t("Cancel"), () => close()), save));
     form.addEventListener("submit", async (event) => {
@@ -151,13 +151,13 @@ function settingRow(setting) {
     toast(t("{variable} is {value} now", { variable: now.variable, value: number(now.value) }));
   };
   const [words, kind] = SOURCES[setting.source] ?? [setting.source, ""];
-  const value = Array.isArray(setting.value) ? setting.value.join(", ") : typeof setting.value === "boolean" ? (setting.value ? t("on") : t("off")) : (setting.value ?? "");
+  const value = setting.secret && setting.name !== "camera" ? (setting.value === "set" ? t("set") : t("not set")) : Array.isArray(setting.value) ? setting.value.join(", ") : typeof setting.value === "boolean" ? (setting.value ? t("on") : t("off")) : (setting.value ?? "");
   const where = setting.source === "config" || setting.label !== setting.variable ? `: ${setting.label}` : "";
   const node = el(
     "li", null,
     el("div", { class: "setting-name" }, el("code", null, setting.variable), setting.source !== "default" && el("span", { class: `tag ${kind}`, title: t("Set by {what}", { what: `${words}${where}` }) }, words)),
     el("code", { class: "setting-value" }, value === "" ? t("none") : String(value)),
-    el("p", { class: "muted small" }, plainHelp(setting), (setting.changed_at === "/receivers" || (setting.changeable && setting.name === "stranger_rate")) && ` ${t("It can be changed above.")}`,
+    el("p", { class: "muted small" }, el("bdi", { lang: "en" }, plainHelp(setting)), (setting.changed_at === "/receivers" || (setting.changeable && setting.name === "stranger_rate")) && ` ${t("It can be changed above.")}`,
       setting.fixed_by && setting.name !== "stranger_rate" && ` ${t("It is set by {variable}, and can only be changed there.", { variable: setting.fixed_by })}`),
     setting.changeable && setting.name !== "stranger_rate" && el("div", null, button(t("Change"), change, { class: "little", icon: "edit", "aria-label": t("Change {variable}", { variable: setting.variable }) })),
   );

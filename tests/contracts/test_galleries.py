@@ -39,7 +39,7 @@ def make(request):
 
         def empty(dim=DIM):
             with database.transaction() as connection:
-                connection.execute("truncate subject, photo, template, change")
+                connection.execute("truncate subject, photo, template, rule_report, change")
                 connection.execute("insert into people_group (id, name, folded) values (7, 'a', 'a') on conflict do nothing")
             gallery = PostgresGallery(database, ENGINE, dim)
             gallery.copy.load()

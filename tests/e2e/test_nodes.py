@@ -43,7 +43,7 @@ class Nodes:
             schema.migrate(database)
         self.photos = folder / "photos"
         self.photos.mkdir()
-        self.a, self.b = self.node("a"), self.node("b")
+        self.a, self.b = (self.node(name, node_cameras="off") for name in ("a", "b"))  # else they may take those of others
 
     def node(self, name: str, **settings) -> Server:
         settings = {"database_url": self.url, "photos": self.photos, "camera": "none", "admin_key": KEY, **settings}
@@ -337,6 +337,35 @@ def test_people_of_a_folder_and_back(nodes, pair, faces, tmp_path):
     assert b.cli("database", "dump", tmp_path / "dump").exit_code == 1  # not into a folder with files
     shutil.rmtree(a.known_faces)
     a.known_faces.mkdir()
+
+
+def test_what_is_set_on_one_node_holds_on_the_other_and_is_in_a_backup(nodes, pair, faces, tmp_path):
+    a, b = pair
+    assert a.enroll("Joe Biden", faces["biden"]).status_code == 201
+    rule = {"who": "people", "people": ["Joe Biden"], "action": "webhook", "url": "https://example.org/hook"}
+    assert a.post("/rules", json=rule).status_code == 201
+    assert [each["people"] for each in b.get("/rules").json()["rules"]] == [["Joe Biden"]]
+    changed = b.request("PATCH", "/people/Joe%20Biden", json={"name": "Joe", "tags": "office"})
+    assert changed.status_code == 200, changed.text
+    assert [each["people"] for each in a.get("/rules").json()["rules"]] == [["Joe"]] and a.people()["Joe"]["tags"] == ["office"]
+    assert b.post("/cameras", json={"source": "test:320x240", "name": "Yard"}).status_code == 201
+    mask = {"masks": [{"points": [[0, 0], [0.5, 0], [0.5, 1]]}]}
+    assert a.request("PUT", "/cameras/yard/settings", json=mask).status_code == 200
+    assert b.get("/cameras/yard/settings").json()["masks"] == mask["masks"]
+    binned = b.request("DELETE", "/people/Joe", params={"bin": "true"}).json()["bin"]
+    a.wait_for(lambda: a.names(faces["biden"]) == [None])
+    assert a.post(f"/bin/{binned}/restore").status_code == 200
+    b.wait_for(lambda: b.names(faces["biden"]) == ["Joe"])
+    backup = b.get("/backup")
+    assert backup.status_code == 200, backup.text
+    (tmp_path / "backup.zip").write_bytes(backup.content)
+    alone = Server(tmp_path / "alone")
+    restored = alone.cli("restore", tmp_path / "backup.zip")
+    assert restored.exit_code == 0, restored.stderr
+    listed = json.loads(alone.cli("people", "list", "--json").stdout)["people"]
+    assert [(each["name"], each["tags"]) for each in listed] == [("Joe", ["office"])]
+    assert b.request("DELETE", "/people/Joe").json()["left"]["rules"] == 0 and a.get("/rules").json()["rules"] == []
+    assert a.request("DELETE", "/cameras/yard").status_code == 200 and "Joe" not in nodes.texts()
 
 
 def test_a_node_with_another_engine_is_refused(nodes, pair):

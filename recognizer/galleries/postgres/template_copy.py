@@ -20,6 +20,7 @@ from recognizer.core.types import Embedding, Template
 from recognizer.core.vault import Vault
 from recognizer.database.connection import Database
 from recognizer.galleries.memory import MemoryGallery
+from recognizer.galleries.postgres.owners import Owners
 from recognizer.galleries.postgres.snapshot import (
     PER_FILE,
     GroupRow,
@@ -72,7 +73,7 @@ class TemplateCopy:
         self._memories: dict[int, MemoryGallery] = {}  # by group; none for a group without templates
         self._empty = MemoryGallery(engine, dim)
         self._generations: dict[int, int] = {}  # of the galleries of a group before this one
-        self._names: dict[int, tuple[int, str]] = {}  # group and name of every subject that has templates here
+        self._names = Owners()  # every subject that has templates here
         self._ends: dict[int, float] = {}  # when the consent of such a subject ends, in seconds since 1970
         self._applying = threading.Lock()
         self._snapshot: Snapshot | None = None
@@ -130,7 +131,7 @@ class TemplateCopy:
             found = self.rows.all(connection)
             self._read_groups(connection)
             ends = connection.execute("select id, extract(epoch from ends) from subject where ends is not null").fetchall()
-        self._names = dict(zip(found.subjects, zip(found.groups, found.names, strict=True), strict=True))
+        self._names = Owners(dict(zip(found.subjects, zip(found.groups, found.names, strict=True), strict=True)))
         self._ends = {number: float(end) for number, end in ends if number in self._names}
         self._replace_memories(self._sorted_by_group(found.vectors, found.owners, found.groups, found.names, found.photos))
         self._advance(last[0])
@@ -288,7 +289,7 @@ class TemplateCopy:
             log.warning("the snapshot cannot be used: %s", error)
             return False
         self._replace_memories(fresh)
-        self._names, self._ends, self._unsaved = names, ends, set()
+        self._names, self._ends, self._unsaved = Owners(names), ends, set()
         self.groups = {each.number: each for each in state.groups}
         for number in ended:
             self._drop(number)
@@ -346,7 +347,7 @@ class TemplateCopy:
         photos: list[str] = []
         vectors: list[np.ndarray] = []
         for number in range(key * PER_FILE, (key + 1) * PER_FILE):
-            group, name = self._names.get(number, (0, None))
+            group, name = self._names.get(number) or (0, None)
             held = [] if name is None else self.memory(group).templates(name)
             if name is not None and held:
                 subjects.append(SnapshotSubject(number, group, name, self._ends.get(number), len(held)))
@@ -410,7 +411,8 @@ class TemplateCopy:
         for (group, name), photo in gone:
             self._own_memory(group).remove(name, photo)
         self._unsaved |= {number // PER_FILE for number in touched}
-        self._names |= there
+        for number, owner in there.items():
+            self._names.set(number, owner)
         for number, _, _, ends in found:
             if ends is None:
                 self._ends.pop(number, None)
@@ -432,7 +434,7 @@ class TemplateCopy:
         return more, [(owner, photo) for photo in held if photo not in wanted]
 
     def _merge(self, subject: int, other: int) -> None:
-        owner, into = self._names.pop(subject, None), self._names.get(other)
+        owner, into = self._names.pop(subject), self._names.get(other)
         self._ends.pop(subject, None)
         if owner is not None and into is not None:  # of one group
             self._own_memory(owner[0]).rename(owner[1], into[1])
@@ -441,29 +443,26 @@ class TemplateCopy:
 
     def _rename(self, now: dict[int, tuple[int, str]]) -> set[int]:
         """Give subjects their new names; the numbers of those that have to be read as a whole."""
-        renamed = {number: owner for number, owner in now.items() if self._names.get(number, owner) != owner}
-        owners = {owner: number for number, owner in self._names.items()} if renamed else {}
         again: set[int] = set()
-        for number, (group, name) in renamed.items():
-            old = self._names[number]
-            if owners.get((group, name), number) == number:
+        for number, (group, name) in now.items():
+            old, other = self._names.get(number), self._names.number((group, name))
+            if old is None or old == (group, name):
+                continue
+            if other is None or other == number:
                 self._own_memory(group).rename(old[1], name)
             else:  # somebody else had this name a moment ago, and is gone or has another one now
                 again.add(number)
                 self._own_memory(group).remove(old[1])
-                other = owners[group, name]
                 if now.get(other) != (group, name):
                     again.add(other)
                     self._own_memory(group).remove(name)
-            owners.pop(old, None)
-            owners[group, name] = number
-            self._names[number] = group, name
+            self._names.set(number, (group, name))
         return again & now.keys()
 
     def _drop(self, number: int) -> None:
         """Forget a subject's templates, unless somebody else has the name by now."""
         self._unsaved.add(number // PER_FILE)
-        owner = self._names.pop(number, None)
+        owner = self._names.pop(number)
         self._ends.pop(number, None)
-        if owner is not None and owner not in self._names.values():
+        if owner is not None and self._names.number(owner) is None:
             self._own_memory(owner[0]).remove(owner[1])

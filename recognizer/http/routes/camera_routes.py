@@ -64,7 +64,7 @@ def add_routes(route: Router, site: Site) -> None:
     def get_camera_settings(camera: text):
         """A camera's zones, masks and schedule, and its own limits."""
         entry = site.service.video.cameras.get(camera)
-        return plain_settings(site.service.video.settings_of(entry.id))
+        return plain_settings(site.service.video.current_settings(entry.id))
 
     @route.put("/cameras/{camera}/settings")
     def replace_camera_settings(
@@ -81,7 +81,7 @@ def add_routes(route: Router, site: Site) -> None:
         entry = site.service.video.cameras.get(camera)
         said = {"zones": zones, "masks": masks, "schedule": schedule, "events": events, "min_face": min_face}
         settings = parse_settings({**said, "stranger_rate": stranger_rate, "unknown_quality": unknown_quality})
-        before = site.service.video.settings_of(entry.id)
+        before = site.service.video.current_settings(entry.id)
         site.service.video.configure(entry.id, settings)
         site.service.audit.append("camera_settings", camera=entry.id)
         site.service.rules.zones_changed(entry.id, renamed_zones(before, settings))

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from recognizer.core.disk import SeenFile, disk_errors
 from recognizer.core.errors import InvalidParameter, StorageError
 from recognizer.core.fair_lock import FairLock
 from recognizer.core.files import own_folder, write_durably
-from recognizer.video.camera_settings import COVERED, PLAIN, CameraSettings, parse_settings, plain_settings
+from recognizer.video.camera_settings import PLAIN, CameraSettings, parse_settings, plain_settings
+from recognizer.video.sources.camera_settings_store import CameraSettingsStore
 
 #: Maximum time in seconds until a change by another process is noticed.
 NOTICED_SECONDS = 1.0
@@ -27,8 +25,8 @@ _LOCK_SECONDS = 10
 log = logging.getLogger("recognizer.video")
 
 
-class CameraSettingsFile:
-    """The settings of all cameras. Every method may be called from any thread.
+class CameraSettingsFile(CameraSettingsStore):
+    """The settings of all cameras, in a file. Every method may be called from any thread.
 
     Parameters
     ----------
@@ -37,36 +35,17 @@ class CameraSettingsFile:
     """
 
     def __init__(self, file: Path):
+        super().__init__()
         self._file = Path(file)
-        self._lock = threading.RLock()
-        self._settings: Mapping[str, CameraSettings] = MappingProxyType({})
-        self._revisions: dict[str, int] = {}
         self._seen = SeenFile(self._file)
-        self._broken = self._known = False  # whether the file can be used now, and whether it could be
         self._refreshed = float("-inf")
 
-    def get(self, camera: str) -> CameraSettings:
-        """The settings of a camera, by its id; those of a camera for which nothing was set are `PLAIN`.
-
-        While the file cannot be read, those from before hold; where there are none, every camera is `COVERED`.
-        """
+    def _look(self) -> None:
         if time.monotonic() - self._refreshed >= NOTICED_SECONDS:
             with self._lock:
                 self._refresh()
-        return self._settings.get(camera, COVERED if self._broken and not self._known else PLAIN)
-
-    def revision(self, camera: str) -> int:
-        """Increases whenever the settings of a camera change."""
-        self.get(camera)
-        return self._revisions.get(camera, 0)
 
     def set(self, camera: str, settings: CameraSettings) -> None:
-        """Change the settings of a camera; durable on return.
-
-        Raises
-        ------
-        StorageError
-        """
         with self._lock, disk_errors("the settings of the camera cannot be stored"):
             own_folder(self._file.parent)
             try:
@@ -87,12 +66,6 @@ class CameraSettingsFile:
                 raise StorageError("another process holds the settings of cameras") from None
 
     def forget(self, camera: str) -> None:
-        """Remove the settings of a camera that was removed.
-
-        Raises
-        ------
-        StorageError
-        """
         self.get(camera)  # as they are now
         if camera in self._settings:
             self.set(camera, PLAIN)
@@ -118,10 +91,3 @@ class CameraSettingsFile:
                 reason = error.message if isinstance(error, InvalidParameter) else type(error).__name__
                 effect = "the settings from before hold" if self._known else "all cameras are black and give no events"
                 log.error("%s cannot be read (%s), so %s: mend or remove it", self._file.name, reason, effect)
-
-    def _take_over(self, settings: dict[str, CameraSettings]) -> None:
-        before = self._settings
-        for camera in {*before, *settings}:
-            if before.get(camera, PLAIN) != settings.get(camera, PLAIN):
-                self._revisions[camera] = self._revisions.get(camera, 0) + 1
-        self._settings = MappingProxyType(settings)

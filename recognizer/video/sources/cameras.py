@@ -488,9 +488,9 @@ class Cameras:
         if self._default is not None and default is None:
             gone.append(self._default)
         removed = dict(list((self._removed | {each.id: each.name for each in gone}).items())[-MOST_REMOVED:])
-        kept: dict[str, Any] = {"cameras": [_plain(each) for each in entries.values()], "removed": removed}
+        kept: dict[str, Any] = {"cameras": [plain_camera(each) for each in entries.values()], "removed": removed}
         if default != self._set:
-            kept[DEFAULT] = {"setting": self._setting, **({"removed": True} if default is None else _plain(default))}
+            kept[DEFAULT] = {"setting": self._setting, **({"removed": True} if default is None else plain_camera(default))}
         data = json.dumps(kept, ensure_ascii=False, indent=1).encode() + b"\n"
         write_durably(self._file, data, mode=0o600)
         self._removed = removed
@@ -498,7 +498,8 @@ class Cameras:
         self._stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
 
 
-def _plain(entry: CameraEntry) -> dict[str, Any]:
+def plain_camera(entry: CameraEntry) -> dict[str, Any]:
+    """A camera of the list as it is stored."""
     kept = {"id": entry.id, "name": entry.name, "source": entry.text, "always": entry.always}
     return kept if entry.group is None else {**kept, "group": entry.group}
 
