@@ -324,8 +324,9 @@ def record_replies(real: RealFrigate, recorder: Recorder, event: str, users: dic
                 name, session.request(method, f"{EXTERNAL}/api/{path}", **how, **more)
             )
             ask(f"login of {user}", "POST", "login", json={"user": user, "password": password})
+            ask(f"{user} profile without X-Cache-Bypass", "GET", "profile")
             for path in ("profile", "version", "config"):
-                ask(f"{user} {path}", "GET", path)
+                ask(f"{user} {path}", "GET", path, headers={"X-Cache-Bypass": "1"})
             ask(f"{user} snapshot", "GET", f"events/{event}/snapshot.jpg")
             ask(f"{user} label", "POST", f"events/{event}/sub_label", json=label)
     note("internal label taken away", requests.post(f"{INTERNAL}/api/events/{event}/sub_label", json={"subLabel": ""}, **how))
