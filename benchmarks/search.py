@@ -99,7 +99,7 @@ def inside(count: int, folder: str) -> None:
     probes, best, nearest = None, np.full(CHECKED, np.inf), np.zeros(CHECKED, int)
     for first in range(0, count, part):
         begun = time.process_time()
-        vectors = drawn(part, dim, 100 + first // part)
+        vectors = drawn(min(part, count - first), dim, 100 + first // part)
         if probes is None:
             probes = probes_for(vectors, "faces", CHECKED)
         apart = np.einsum("ij,ij->i", vectors, vectors)[None] - 2 * (probes @ vectors.T)
@@ -233,14 +233,16 @@ def profile(count: int, dim: int) -> None:
 def main() -> None:
     parser = report.parser(__doc__)
     parser.add_argument("--profile", action="store_true", help="print where a search among the largest number spends its time")
-    parser.add_argument("--millions", metavar="N", type=int, nargs="+", help="only this: so many million templates, in a file")
+    parser.add_argument(
+        "--millions", metavar="N", type=float, nargs="+", help="only this: so many million templates, in a file"
+    )
     parser.add_argument("--inside", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inside:
         inside(int(options.inside[0]), options.inside[1])
         return
     if options.millions:
-        rows = [in_a_process(millions * 1_000_000) for millions in options.millions]
+        rows = [in_a_process(round(millions * 1_000_000)) for millions in options.millions]
         report.table(rows, "One probe at a time, on one thread; times are the process's own")
         report.save(options, millions=rows)
         return

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
+import sys
 import threading as sketch_thread
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from recognizer.core.types import Embedding, Template
-from recognizer.galleries import codes
+from recognizer.galleries import codes, vector_store
 from recognizer.galleries import sketch as sketch_module
 from recognizer.galleries.memory import MemoryGallery
 from recognizer.galleries.sketch import MEASURED, MEASURED_PER_SUBJECT, PARTS, Sketch
@@ -233,9 +236,11 @@ def test_codes_in_several_segments_and_rows_that_have_none_yet(kind, monkeypatch
 
 
 class TestVectorStore:
-    @pytest.fixture(params=["memory", "file"])
-    def store(self, request, tmp_path) -> VectorStore:
-        return VectorStore(4, tmp_path / "state", 3 * BLOCK // 2 if request.param == "file" else 10**9)
+    @pytest.fixture(params=["memory", "file", "large file"])
+    def store(self, request, tmp_path, monkeypatch) -> VectorStore:
+        if request.param == "large file":
+            monkeypatch.setattr(vector_store, "_READ_FROM", 1)
+        return VectorStore(4, tmp_path / "state", 10**9 if request.param == "memory" else 3 * BLOCK // 2)
 
     def test_rows_across_blocks_are_as_they_were_written(self, store):
         rows = np.random.default_rng(1).normal(size=(3 * BLOCK, 4)).astype(np.float32)
@@ -252,8 +257,27 @@ class TestVectorStore:
         assert not store.take(np.array([BLOCK + 3])).any() and np.array_equal(
             store.take(np.array([BLOCK + 4])), rows[[BLOCK + 4]]
         )
+        store.write(BLOCK + 3, rows[:2])  # what was written last is read, whichever way
+        assert np.array_equal(store.take(np.array([BLOCK + 4, 0, BLOCK + 3])), rows[[1, 0, 0]])
         first = FirstRows(store, 2 * BLOCK + 1)
         assert len(first) == 2 * BLOCK + 1 and len(first[slice(2 * BLOCK, 3 * BLOCK)]) == 1
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux what is mapped")
+    def test_single_rows_of_a_large_file_are_not_mapped(self, tmp_path, monkeypatch):
+        def mapped() -> int:
+            return int(Path("/proc/self/statm").read_text().split()[2]) * mmap.PAGESIZE
+
+        store = VectorStore(64, tmp_path, 1)
+        rows = np.random.default_rng(1).normal(size=(2 * BLOCK, 64)).astype(np.float32)
+        store.reserve(len(rows))
+        store.write(0, rows)
+        chosen = np.random.default_rng(2).integers(0, len(rows), 250)
+        monkeypatch.setattr(vector_store, "_READ_FROM", 1)
+        store.release()
+        before = mapped()
+        assert np.array_equal(store.take(chosen), rows[chosen]) and mapped() - before < 1 << 20
+        monkeypatch.setattr(vector_store, "_READ_FROM", 10**9)
+        assert np.array_equal(store.take(chosen), rows[chosen]) and mapped() - before > 4 << 20
 
     def test_the_file_has_no_name(self, store, tmp_path):
         store.reserve(2 * BLOCK)

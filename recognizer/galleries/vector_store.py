@@ -23,6 +23,9 @@ BLOCK = 1 << 16
 _MAPPED_PER_ROW, _MAPPED_BY_READING = 48, 1 << 16
 #: No less than so many bytes are mapped before, or half of a smaller file.
 _MAPPED_LEAST = 1 << 28
+#: Number of rows from which on single rows of a file are read by system calls. A search takes 0.3 ms longer by that, but
+#: reading a row that is mapped may map a megabyte around it: newer versions of Linux map all that they keep in one piece.
+_READ_FROM = 1 << 18
 
 
 class VectorStore:
@@ -128,9 +131,20 @@ class VectorStore:
         edges = np.searchsorted(ordered, np.arange(len(self._blocks) + 1) * BLOCK)
         for number in np.flatnonzero(np.diff(edges)):
             part = slice(edges[number], edges[number + 1])
-            found[order[part]] = self._blocks[number][ordered[part] % BLOCK]
-        self._note_read(len(rows))
+            if number < len(self._maps) and len(self) >= _READ_FROM and hasattr(os, "preadv"):
+                self._read_rows(ordered[part], found, order[part])
+            else:
+                found[order[part]] = self._blocks[number][ordered[part] % BLOCK]
+                self._note_read(int(edges[number + 1] - edges[number]))
         return found
+
+    def _read_rows(self, rows: np.ndarray, found: np.ndarray, places: np.ndarray) -> None:
+        """Read rows from the file into these places of `found`, without mapping them."""
+        assert self._file is not None
+        descriptor, size, room = self._file.fileno(), self.dim * 4, found.reshape(-1).view(np.uint8).data
+        for row, place in zip(rows.tolist(), places.tolist(), strict=True):
+            if os.preadv(descriptor, (room[place * size : (place + 1) * size],), row * size) != size:
+                raise OSError("the file of the vectors was cut off")
 
     def _note_read(self, count: int) -> None:
         if self._file is not None:
