@@ -278,5 +278,6 @@ def test_faces_near_which_strangers_are_expected_are_neighbours_only_where_they_
 
 def test_a_face_whose_limit_is_lowered_to_nothing_stays_its_own_neighbour():
     vectors = np.random.default_rng(1).normal(size=(50, 256)).astype(np.float32)
+    vectors *= 1.5 / np.linalg.norm(vectors, axis=1, keepdims=True)
     lowered = np.full(50, 2.0, np.float32)
     assert len(neighbours(vectors, vectors, 1.0, lowered=(lowered, lowered))) == 50
