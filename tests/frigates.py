@@ -66,7 +66,9 @@ class PlayedFrigate:
                     self._send(200, b"0.0.0-played")
                 elif self.path == "/api/profile":
                     if outer.profile == b"as recorded":
-                        self._answer(f"{who} profile")
+                        cached = f"{who} profile without X-Cache-Bypass"  # of whoever asked before
+                        fresh = "X-Cache-Bypass" in self.headers or cached not in outer.replies
+                        self._answer(f"{who} profile" if fresh else cached)
                     else:
                         self._send(404 if outer.profile is None else 200, outer.profile or b"")
                 else:

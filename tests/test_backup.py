@@ -53,6 +53,7 @@ def places(tmp_path) -> Places:
     places.state.mkdir()
     (places.state / "cameras.json").write_text("{}")
     (places.state / "settings.json").write_text('{"stranger_rate": 0.02}')
+    (places.state / "receivers.json").write_text('{"version": 1, "settings": {"mqtt_prefix": "house"}}')
     (places.state / "camera-settings.json").write_text('{"door": {"events": false}}')
     (places.strangers / "pictures").mkdir(parents=True)
     (places.strangers / "3f9a0c1b72.json").write_text("{}")

@@ -455,7 +455,7 @@ def test_mjpeg(cameras, web, lengths):
 def test_of_mjpeg_only_what_is_taken_is_decoded(cameras, web, monkeypatch):
     web.rate = 100
     decoded = []
-    monkeypatch.setattr(http_camera, "decode_jpeg", lambda data: decoded.append(1) or decode_jpeg(data))
+    monkeypatch.setattr(http_camera, "decode_jpeg", lambda data, spare: decoded.append(1) or decode_jpeg(data, spare))
     camera = cameras(web.url())
     camera.start()
     wait_for(lambda: camera.counts["read"] > 30)

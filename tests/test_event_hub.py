@@ -61,6 +61,7 @@ def test_results_become_events_with_pictures(make):
     assert events.present() == {} and events.counts()["written"] == 3
 
 
+@pytest.mark.file_times
 def test_whoever_enters_a_zone_has_the_picture_of_when_they_came_and_leaves_later(make):
     events = make(EventRules(0, 1))
     for number, zones in enumerate((("Path",), ("Path", "Porch"))):

@@ -22,7 +22,7 @@ from recognizer.events.appearances import Appearances
 from recognizer.video.camera_settings import PLAIN, parse_settings
 from recognizer.video.output.watching import watch
 from recognizer.video.tracking import pipeline as pipeline_module
-from recognizer.video.tracking.pipeline import DESCRIBED_AT_ONCE, PERMANENT, Pipeline, Wants
+from recognizer.video.tracking.pipeline import DESCRIBED_AT_ONCE, PERMANENT, Pipeline, Thoroughness, Wants
 from recognizer.video.tracking.workers import Workers, sensible
 
 from . import simulated
@@ -46,8 +46,9 @@ def run(camera, vision, *, threads: int = 1, **options) -> list:
             pipeline = Pipeline(camera, vision, executor=simulated.Threads(threads), clock=clock, **options)
             await pipeline.run(found.append)
             return found
+        options.setdefault("thoroughness", Thoroughness(complete=True))
         with ThreadPoolExecutor(threads) as executor:
-            await Pipeline(camera, vision, executor=executor, complete=True, **options).run(found.append)
+            await Pipeline(camera, vision, executor=executor, **options).run(found.append)
         return found
 
     return simulated.run(collect()) if camera.paced else asyncio.run(collect())
@@ -114,7 +115,7 @@ def test_a_better_picture_is_described_soon():
 
 def test_in_between_faces_are_carried_on():
     vision = Vision([Actor(ADA, lambda number: (40 + 4 * number, 90, 60))], {"ada": ADA})
-    results = run(Camera(40), vision, detect_every=4)
+    results = run(Camera(40), vision, thoroughness=Thoroughness(4, complete=True))
     assert vision.calls["detect"] == 10
     assert [result.faces[0].detected for result in results[3:11]] == [True, False, False, False] * 2
     for result in results[20:]:
@@ -211,7 +212,7 @@ def test_only_what_is_wanted_is_done(wants):
 
 def test_landmarks_move_with_a_carried_face():
     vision = Vision([Actor(ADA, lambda n: (40 + 4 * n, 90, 60))])
-    results = run(Camera(30), vision, detect_every=3, wants=lambda: Wants(landmarks_68=True))
+    results = run(Camera(30), vision, thoroughness=Thoroughness(3, complete=True), wants=lambda: Wants(landmarks_68=True))
     assert len(results) == 30
     for result in results[15:]:
         face = result.faces[0]
@@ -297,11 +298,23 @@ def test_who_stands_still_gets_the_name_that_is_enrolled_meanwhile():
 
 
 def test_while_faces_are_in_sight_a_quick_camera_is_examined_fifteen_times_a_second():
-    vision = Vision([Actor(ADA, lambda number: (40 + number, 90, 60))], {"ada": ADA})
+    vision = Vision([Actor(ADA, lambda number: (40 + 2 * number, 90, 60))], {"ada": ADA})
     results = run(Camera(120, rate=60), vision)
     assert 25 <= vision.calls["detect"] <= 45
     for result in results[20:]:
-        assert result.faces[0].box.centre[0] == pytest.approx(40 + result.frame.number, abs=4)
+        assert result.faces[0].box.centre[0] == pytest.approx(40 + 2 * result.frame.number, abs=8)
+
+
+def test_a_known_face_that_moves_slowly_is_examined_ten_times_a_second_and_whoever_else_comes_is_found():
+    """Bob comes in the middle: he is found at once, and from then on both are examined more often until he is known."""
+    ada, bob = Actor(ADA, lambda number: (80, 90, 60)), Actor(BOB, lambda number: (240, 90, 60) if number >= 300 else None)
+    vision = Vision([ada, bob], {"ada": ADA, "bob": BOB})
+    results = run(Camera(600, rate=60), vision)
+    assert 100 <= vision.calls["detect"] <= 120
+    assert names(results[-1]) == [(1, "ada"), (2, "bob")]
+    found = next(result.frame.number for result in results if len(result.faces) == 2)
+    assert found <= 300 + 7
+    assert story(results) == ["appeared ada", "appeared bob"]
 
 
 def test_while_a_face_is_followed_and_nobody_watches_only_what_is_examined_is_taken():
@@ -317,7 +330,7 @@ def test_while_a_face_is_followed_and_nobody_watches_only_what_is_examined_is_ta
     numbers = [result.frame.number for result in some]
     assert numbers[:60] == list(range(60)) and numbers[-100:] == list(range(500, 600)), "without a face, every picture is taken"
     between = [number for number in numbers if 70 <= number < 150]
-    assert set(np.diff(between)) == {2}
+    assert set(np.diff(between)) <= {2, 3} and set(np.diff(between[-15:])) == {3}
     assert not any(result.dropped for result in some)
     assert abs(unwatched.calls["detect"] - watched.calls["detect"]) <= 10
     for results in (every, some):
@@ -333,10 +346,10 @@ def test_where_somebody_watches_from_then_on_every_picture_is_taken():
 
     def wants() -> Wants:
         taken.append(0)
-        return Wants(every_picture=len(taken) > 200)
+        return Wants(every_picture=len(taken) > 100)
 
     numbers = [result.frame.number for result in run(Camera(240, rate=30), vision, wants=wants)]
-    assert 2 in np.diff(numbers[:80]) and set(np.diff(numbers[-40:])) == {1}
+    assert 3 in np.diff(numbers[:40]) and set(np.diff(numbers[-40:])) == {1}
 
 
 def test_a_person_who_went_is_not_shown_once_a_pass_has_missed_them():
@@ -365,7 +378,7 @@ def story(results) -> list[str]:
 
 def test_a_quick_engine_sees_every_picture():
     vision = Vision([Actor(ADA, still(80))], {"ada": ADA}, slow=takes(0.002))
-    results = run(Camera(40, rate=25), vision)
+    results = run(Camera(40, rate=15), vision)
     assert len(results) == 40 and all(face.detected for result in results for face in result.faces)
 
 
@@ -441,7 +454,13 @@ def test_the_loop_is_never_blocked(complete):
     async def together() -> None:
         with ThreadPoolExecutor(2) as executor:
             pipelines = [
-                Pipeline(camera, vision, executor=executor, complete=complete, wants=lambda: Wants(True, True))
+                Pipeline(
+                    camera,
+                    vision,
+                    executor=executor,
+                    thoroughness=Thoroughness(complete=complete),
+                    wants=lambda: Wants(True, True),
+                )
                 for camera in (Camera(10_000, rate=100), Camera(10_000, rate=100))
             ]
             await asyncio.gather(*map(follow, pipelines))
@@ -507,7 +526,7 @@ def test_without_objects_the_faces_go_on(caplog, monkeypatch):
     assert len(results) == 40 and names(results[-1]) == [(1, "ada")]
     assert vision.calls["objects"] == 1
     with pytest.raises(ModelMissing):
-        run(Camera(40), vision, wants=lambda: Wants(objects=True), strict=True)
+        run(Camera(40), vision, wants=lambda: Wants(objects=True), thoroughness=Thoroughness(complete=True, strict=True))
 
 
 def test_who_stops_iterating_leaves_nothing_behind():

@@ -15,7 +15,7 @@ from recognizer.database import nodes
 from recognizer.database.connection import Database
 from recognizer.database.local_copy import LocalCopy
 from recognizer.events.event_hub import Events
-from recognizer.rules import rule_store
+from recognizer.rules import rule_delivery, rule_store
 from recognizer.rules.rule_delivery import RuleDelivery
 from recognizer.rules.rule_model import Rule, make_rule
 from recognizer.rules.rule_reports import SharedReports
@@ -26,9 +26,9 @@ from recognizer.video.camera_settings import COVERED, PLAIN, parse_settings
 from recognizer.video.sources import camera_settings_table
 from recognizer.video.sources.camera_settings_table import CameraSettingsTable
 
+from .receivers import Receiver
 from .streams import wait_for
 from .test_rules import HOOK, bodies, doing, event
-from .test_webhooks import Receiver
 
 pytestmark = pytest.mark.network
 
@@ -249,6 +249,26 @@ def test_what_is_given_up_may_be_reported_by_another_node(database, tmp_path, re
     hub.log.append([event(0, None)])
     wait_for(lambda: delivery.counts["dropped"] == 1 and delivery.waiting == 0)
     assert SharedReports(database, "b").claim(rule, event(1, None))
+    delivery.stop()
+    hub.close()
+
+
+@pytest.mark.slow
+def test_what_a_killed_node_switched_on_is_switched_off_by_another_one(database, tmp_path, monkeypatch):
+    monkeypatch.setattr(rule_delivery, "_LOOK_SECONDS", 0.0)
+    given = {"action": "mqtt", "topic": "light", "payload": "ON", "off_payload": "OFF", "off_seconds": 60.0}
+    rule = RuleTable(database).add(with_id(make_rule("x", given)))
+    SharedReports(database, "a").note_switched_on(rule)  # and then it was killed
+    off = []
+    actions = SimpleNamespace(switch_off=lambda rule: off.append(rule.id))
+    hub, reports = Events(tmp_path / "events"), SharedReports(database, "b")
+    delivery = RuleDelivery(hub.log, rule, actions, shared=reports)
+    delivery.start()
+    assert not reports.take_over(rule) and not off  # it has time
+    database.rows("update rule set off_at = now() - interval '16 seconds' returning id")
+    wait_for(lambda: off == [rule.id])
+    wait_for(lambda: database.rows("select off_by, off_at from rule") == [("b", None)])
+    assert not SharedReports(database, "a").switches_off(rule)  # when it comes back
     delivery.stop()
     hub.close()
 

@@ -167,6 +167,7 @@ def test_every_file_that_a_life_writes_is_of_a_known_kind(service, faces, tmp_pa
         service.groups.get("staff").subjects.rename("Ada", "Ada L")
         service.groups.get("staff").subjects.delete("Ada L")
         service.tuning.change("stranger_rate", 0.02)
+        service.receivers.change({"webhooks": ["https://example.org/"]})
         service.video.cameras.add("test:", "yard")
         service.subjects.restore(service.subjects.discard("Ada").id)
         service.subjects.discard("Bob")

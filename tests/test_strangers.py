@@ -105,6 +105,17 @@ def test_most_pictures_of_a_stranger_have_to_resemble_somebody(kept):
     assert found[2].distance == pytest.approx(near / 2) and strangers.resembles([]) == []
 
 
+def test_whoever_is_seen_for_the_first_time_is_reported_once(inbox):
+    heard: list[str] = []
+    inbox.strangers.arrived = heard.append
+    first = inbox.see(1)
+    inbox.see(1)
+    second = inbox.see(2)
+    assert heard == [first, second]
+    inbox.strangers.dismiss(first, never=True)
+    assert inbox.see(1) is not None and heard == [first, second]
+
+
 def test_at_first_there_is_nobody(inbox):
     assert inbox.strangers.all() == []
     for work in (

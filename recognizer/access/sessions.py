@@ -74,6 +74,11 @@ class Sessions:
         self._file.end_session(_hash(token))
 
 
+def session_name(token: str) -> str:
+    """What a session is called where its token must not be kept."""
+    return _hash(token)
+
+
 def csrf_token(token: str) -> str:
     """What a page has to show besides the cookie: only a page that this server answered can know it."""
     return hmac.new(token.encode(), b"page", "sha256").hexdigest()[:43]

@@ -133,7 +133,8 @@ def write(
                 step("events")
                 _events(copy, places.events)
                 _strangers(copy, places.strangers)
-                for name in ("cameras.json", "camera-settings.json", "settings.json", "rules.json", "receivers.json"):
+                names = ("cameras.json", "camera-settings.json", "settings.json", "rules.json", "receivers.json", "push.json")
+                for name in names:
                     _file(copy, STATE + name, places.state / name)
                 with audit.exclusive():
                     _audit(copy, places.audit)

@@ -45,7 +45,7 @@ CHUNK = 1 << 20
 _MOST_MANIFEST, _MOST_ROW = 1 << 20, 1 << 12
 _SEALED_MANIFEST = "backup manifest"
 _STATE_FILES = re.compile(
-    r"(groups/[^./\\:\x00][^/\\:\x00]{0,254}/)?encodings\.sqlite|access\.sqlite|photos\.sqlite|visits\.sqlite|cameras\.json|(camera-)?settings\.json|rules\.json|receivers\.json|audit/(\d{12}\.jsonl|head\.json|names\.json)"
+    r"(groups/[^./\\:\x00][^/\\:\x00]{0,254}/)?encodings\.sqlite|access\.sqlite|photos\.sqlite|visits\.sqlite|cameras\.json|(camera-)?settings\.json|(rules|receivers|push)\.json|audit/(\d{12}\.jsonl|head\.json|names\.json)"
     r"|strangers/([0-9a-f]{1,40}\.json|pictures/[0-9a-f]{1,64}\.jpg)"
     r"|events/(\d{12}\.jsonl|\d{12}/\d{1,15}(-scene)?\.jpg|[A-Za-z0-9_-]{1,100}\.(cursor|forget|sent)|mqtt-announced\.json)"
 )

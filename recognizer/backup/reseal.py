@@ -36,6 +36,8 @@ from recognizer.events.receiver_file import PURPOSE as RECEIVERS_PURPOSE
 from recognizer.events.receiver_file import RECEIVERS_FILE
 from recognizer.events.visit_file import VISITS_FILE, VisitFile
 from recognizer.jobs.job_file import JOBS_FILE, JobFile
+from recognizer.rules.push_file import PURPOSE as PUSH_PURPOSE
+from recognizer.rules.push_file import PUSH_FILE
 from recognizer.rules.rule_file import RULES_FILE
 from recognizer.rules.rule_store import PURPOSE as RULES_PURPOSE
 from recognizer.strangers import stranger_files
@@ -194,6 +196,7 @@ def check(places: Places, vault: Vault | None) -> None:
         "audit/names.json",
         "strangers",
         RULES_FILE,
+        PUSH_FILE,
         RECEIVERS_FILE,
         UNFINISHED,
         GROUPS,
@@ -339,7 +342,8 @@ def reseal(places: Places, old: Vault | None, new: Vault | None, step: Callable[
         _reseal_file(word, "event erasure", old, new, wanted)
     if places.signing.exists():
         _reseal_file(places.signing, SIGNING_PURPOSE, old, new, wanted)
-    for name, purpose in ((RULES_FILE, RULES_PURPOSE), (RECEIVERS_FILE, RECEIVERS_PURPOSE)):
+    sealed = ((RULES_FILE, RULES_PURPOSE), (RECEIVERS_FILE, RECEIVERS_PURPOSE), (PUSH_FILE, PUSH_PURPOSE))
+    for name, purpose in sealed:
         if (places.state / name).exists():
             _reseal_file(places.state / name, purpose, old, new, wanted)
     step("unfinished changes")

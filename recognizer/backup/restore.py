@@ -41,6 +41,7 @@ _REPLACED = (
     "camera-settings.json",
     "settings.json",
     "rules.json",
+    "push.json",
     "receivers.json",
     "strangers",
     "events",
@@ -51,7 +52,7 @@ _REPLACED = (
 )
 _JOURNALS = ("-wal", "-shm", "-journal")
 #: Files that only their owner may read.
-_PRIVATE = ("access.sqlite", "cameras.json", "rules.json", "receivers.json", "audit/names.json")
+_PRIVATE = ("access.sqlite", "cameras.json", "rules.json", "receivers.json", "push.json", "audit/names.json")
 
 Step = Callable[[str], None]
 

@@ -20,6 +20,8 @@ MESSAGES = (
     "Somebody unknown left {camera} ({time})",
     "{who} is at {camera} ({time})",
     "{who} left {camera} ({time})",
+    "Somebody is at {camera} ({time})",
+    "Somebody left {camera} ({time})",
     "only a test",
 )
 FOLDER = Path(__file__).resolve().parents[1] / "web"

@@ -61,7 +61,8 @@
     │   ├── ArchiveGroupNotFound    no group of the archive has that id
     │   ├── JobNotFound             no job has that id, or it was deleted
     │   ├── RuleNotFound            no rule has that id, or it was deleted
-    │   └── ReceiverNotFound        no webhook has that id, or it was removed
+    │   ├── ReceiverNotFound        no webhook has that id, or it was removed
+    │   └── SubscriptionNotFound    no subscribed browser has that id, or it was removed
     ├── Conflict                    conflicts with the current state
     │   ├── NameTaken               the name, or a similar one, is in use
     │   │   └── GroupTaken          a group has the name, or a similar one
@@ -77,6 +78,7 @@
     │   ├── TooManyCameras          the maximum number of cameras is reached
     │   ├── TooManyJobs             the maximum number of jobs, or of bytes that wait, is reached
     │   ├── TooManyRules            the maximum number of rules is reached
+    │   ├── TooManySubscriptions    the maximum number of browsers that get notifications is reached
     │   └── ActionOff               what a rule does needs a setting or a package that is missing
     ├── ActionFailed                what a rule does failed: the receiver was not reached, or refused
     ├── CameraUnavailable           the camera delivers no picture now
@@ -493,6 +495,12 @@ class ReceiverNotFound(NotFound):
     code = "receiver_not_found"
 
 
+class SubscriptionNotFound(NotFound):
+    """No browser that gets notifications has that id, or it was removed."""
+
+    code = "subscription_not_found"
+
+
 class Conflict(RecognizerError):
     """The request conflicts with the current state."""
 
@@ -581,6 +589,12 @@ class TooManyRules(Conflict):
     """The maximum number of rules is reached."""
 
     code = "too_many_rules"
+
+
+class TooManySubscriptions(Conflict):
+    """The maximum number of browsers that get notifications is reached."""
+
+    code = "too_many_subscriptions"
 
 
 class ActionOff(Conflict):

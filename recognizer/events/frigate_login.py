@@ -16,6 +16,8 @@ from recognizer.fetching.fetcher import Fetcher
 RETRY_SECONDS = 60.0
 
 _JSON: Mapping[str, str] = {"Content-Type": "application/json"}
+#: Frigate's nginx keeps replies for some seconds, before 0.17 also for other users than the one who asked.
+_FRESH: Mapping[str, str] = {"X-Cache-Bypass": "1"}
 _T = TypeVar("_T")
 
 
@@ -68,7 +70,7 @@ class FrigateRequests:
         FetchError
             The message says what is to be done where Frigate refuses the login.
         """
-        return self._sent(lambda headers: self._fetcher.get(f"{self._url}/api{path}", headers))
+        return self._sent(lambda headers: self._fetcher.get(f"{self._url}/api{path}", {**_FRESH, **headers}))
 
     def post(self, path: str, content: object) -> None:
         """Send JSON to a path below ``/api``.

@@ -139,6 +139,10 @@ class Mqtt(Delivery):
         self.leaves = False
         self.client: Any = None  # paho's; None before the first connection and after `stop`
 
+    def has_same_topics(self, broker: Broker, options: MqttOptions) -> bool:
+        """Whether what is published by these options takes the place of what this has published."""
+        return (broker.shown, options.prefix) == (self.broker.shown, self.topics.prefix)
+
     # -- life ---------------------------------------------------------------------------------------------------
 
     def stop(self, seconds: float = 5.0) -> None:

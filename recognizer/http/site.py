@@ -30,6 +30,7 @@ from recognizer.database import schema
 from recognizer.database.local_copy import LocalCopy
 from recognizer.database.opening import open_audit, open_database
 from recognizer.http.pages import Pages
+from recognizer.rules.push_file import PushSubscription
 from recognizer.service import Service, make_service, needed_files
 from recognizer.weights import manifest
 
@@ -163,9 +164,16 @@ class Site:
         if self._made is None:
             with collecting_later(freeze=False):
                 self._made = make_service(self.settings, progress.download, self.metrics, self.database)
+            self._made.push.may_get = self._may_still_get
         if self._closing:
             self._made.groups.interrupt()
         return self._made
+
+    def _may_still_get(self, subscription: PushSubscription) -> bool:
+        """Whether a browser may get notifications: whether its key is still good."""
+        if subscription.key is not None:
+            return self.keys.living(subscription.key) is not None
+        return not self.keys.required()
 
     @contextlib.contextmanager
     def _loading(self) -> Iterator[Progress]:

@@ -1,4 +1,4 @@
-"""What rules do: a notification by Apprise, a webhook, or a message to the MQTT broker, done once."""
+"""What rules do: a notification by Apprise or in browsers, a webhook, or a message to the MQTT broker, done once."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ from recognizer.events.mqtt_broker import Broker, publish_once
 from recognizer.events.webhooks import post_message
 from recognizer.fetching.fetcher import Fetcher
 from recognizer.rules.apprise_process import REFUSED
+from recognizer.rules.push_sender import PushMessage, PushSender
 from recognizer.rules.rule_model import Rule
 
 NOTIFY_MISSING = "notifications need the package Apprise: pip install 'recognizer[notify]'"
 BROKER_MISSING = "there is no MQTT broker: it is set on the page, under Settings, or by RECOGNIZER_MQTT_URL"
+PUSH_MISSING = "notifications in browsers are not available here"
 _TITLE = "Recognizer"
 #: What is in the title of a message that is a test.
 _TEST = "only a test"
@@ -48,6 +50,8 @@ class RuleActions:
         First levels of the topics that this server publishes itself.
     camera_name : callable
         The name of a camera, by its id.
+    push : PushSender, optional
+        Sends to browsers.
     """
 
     def __init__(
@@ -58,14 +62,16 @@ class RuleActions:
         broker: Broker | None = None,
         reserved: Sequence[str] = (),
         camera_name: Callable[[str], str] = str,
+        push: PushSender | None = None,
     ):
+        self._push = push
         self._fetcher, self._allow, self._key, self.broker = fetcher, tuple(allow), key, broker
         self._reserved, self._camera_name = tuple(reserved), camera_name
 
     def take_over(self, other: RuleActions) -> None:
         """Do everything as another one does from now on: the settings behind it have changed."""
         self._fetcher, self._allow, self._key, self.broker = other._fetcher, other._allow, other._key, other.broker
-        self._reserved, self._camera_name = other._reserved, other._camera_name
+        self._reserved, self._camera_name, self._push = other._reserved, other._camera_name, other._push
 
     def check(self, rule: Rule) -> None:
         """See that a rule's action can be done here, and goes where it may.
@@ -79,6 +85,9 @@ class RuleActions:
         if rule.action == "notify":
             if not can_notify():
                 raise ActionOff(NOTIFY_MISSING)
+        elif rule.action == "push":
+            if self._push is None:
+                raise ActionOff(PUSH_MISSING)
         elif rule.action == "webhook":
             self._fetcher.check(rule.url or "")
         else:
@@ -107,13 +116,14 @@ class RuleActions:
         self.check(rule)
         if rule.action == "notify":
             text = rule.notification(event, self._camera_name(event["camera"]))
-            notify(
-                rule.url or "",
-                f"{_TITLE}: {translated(_TEST, rule.language)}" if test else _TITLE,
-                text,
-                picture if rule.picture else None,
-                self._allow,
-            )
+            title = f"{_TITLE}: {translated(_TEST, rule.language)}" if test else _TITLE
+            notify(rule.url or "", title, text, picture if rule.picture else None, self._allow)
+        elif rule.action == "push":
+            text = rule.notification(event, self._camera_name(event["camera"]))
+            title = f"{_TITLE}: {translated(_TEST, rule.language)}" if test else _TITLE
+            number = secrets.token_hex(4) if test else event["id"]
+            assert self._push is not None  # `check` says so
+            self._push.send(PushMessage(title, text, f"rule-{rule.id}-{number}"))
         elif rule.action == "webhook":
             self._post(rule, event, test)
         else:

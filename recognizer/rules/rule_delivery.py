@@ -32,6 +32,8 @@ _MOST_SENT = 1000
 _REFUSALS = {400, 413, 415, 422}
 _TRIES_REFUSED = 3
 _HOUR = 3600.0
+#: Seconds between two looks for what other nodes did not switch off.
+_LOOK_SECONDS = 5.0
 #: Stands for whom an event was about that is no longer stored.
 _GONE = object()
 
@@ -122,6 +124,7 @@ class RuleDelivery(Delivery):
         self._edition: object = None  # of the log, when `_subjects` were read from it
         self._subjects: dict[int, object] = {}
         self._off_failures, self._off_again = 0, 0.0
+        self._look_again = 0.0  # for what other nodes did not switch off
 
     def start(self) -> None:
         self._sent = Sent(self.events.folder / f"{self.name}.sent")
@@ -257,6 +260,8 @@ class RuleDelivery(Delivery):
     def _switch_off(self) -> None:
         """Publish what ends the rule's action, once it is time."""
         now = self._now()
+        if self._sent.off_at is None and self._takes_over():
+            self._sent.off_at = now
         if self._sent.off_at is None or now < max(self._sent.off_at, self._off_again):
             return
         if self.rule.off_seconds and self._is_last():
@@ -267,8 +272,21 @@ class RuleDelivery(Delivery):
                 self._off_again = now + backoff(self._off_failures, *self._waits)
                 self._note(why(error))
                 return
+            if self._shared is not None:
+                with suppress(RecognizerError):  # then another node switches it off once more
+                    self._shared.note_switched_off(self.rule)
         self._off_failures = 0
         self._sent.switched_off()
+
+    def _takes_over(self) -> bool:
+        """Whether another node is gone, and what it switched on is to be switched off here."""
+        if self._shared is None or not self.rule.off_seconds or time.monotonic() < self._look_again:
+            return False
+        self._look_again = time.monotonic() + _LOOK_SECONDS
+        try:
+            return self._shared.take_over(self.rule)
+        except RecognizerError:
+            return False
 
     def _is_last(self) -> bool:
         """Whether no other node switched the same on since this one did; not while that cannot be known."""

@@ -18,7 +18,7 @@ from recognizer.events.event_files import seconds
 
 KINDS = ("comes", "leaves")
 WHO = ("people", "group", "known", "unknown", "anybody")
-ACTIONS = ("notify", "webhook", "mqtt")
+ACTIONS = ("notify", "push", "webhook", "mqtt")
 CERTAINTIES = ("likely", "sure")
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 #: Of pairs of different people, the share that is as similar as a pair that counts as `sure`; the page's words use the same.
@@ -33,6 +33,8 @@ _TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 _PLACE = re.compile(r"\{(who|camera|time)\}")
 #: What is sent where a rule has no message of its own.
 _TEXTS = {"comes": "{who} is at {camera} ({time})", "leaves": "{who} left {camera} ({time})"}
+#: The same for browsers: a name on a locked screen is only there for whoever wants it.
+_NAMELESS_TEXTS = {"comes": "Somebody is at {camera} ({time})", "leaves": "Somebody left {camera} ({time})"}
 #: The same about somebody unknown: a sentence of its own, since in some languages it is not the same one.
 _UNKNOWN_TEXTS = {
     "comes": "Somebody unknown is at {camera} ({time})",
@@ -41,7 +43,7 @@ _UNKNOWN_TEXTS = {
 _UNKNOWN = "Somebody unknown"
 _DAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 #: Minutes for which a message may still be sent, by action: a switch that is moved late is worse than one that is not.
-_LATE_MINUTES = {"notify": 1440.0, "webhook": 1440.0, "mqtt": 1.0}
+_LATE_MINUTES = {"notify": 1440.0, "push": 60.0, "webhook": 1440.0, "mqtt": 1.0}
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Rule:
     url : str or None
         Secret: where the notification goes, as Apprise writes it, or the webhook's URL.
     message : str or None
-        Text of a notification, with the places {who}, {camera} and {time}.
+        Text of a notification, with the places {who}, {camera} and {time}. Without one, browsers show no name.
     language : str
         One of `catalogues.LANGUAGES`: of the default message, and of what stands for somebody unknown.
     picture : bool
@@ -207,7 +209,8 @@ class Rule:
             "camera": camera,
             "time": self.local_time(seconds(event["time"])).strftime("%H:%M"),
         }
-        usual = (_UNKNOWN_TEXTS if subject is None else _TEXTS)[self.kind]
+        named = _NAMELESS_TEXTS if self.action == "push" else _TEXTS
+        usual = (_UNKNOWN_TEXTS if subject is None else named)[self.kind]
         return _PLACE.sub(lambda place: values[place[1]], self.message or translated(usual, self.language))
 
     def sentence(self, cameras: Mapping[str, str]) -> str:
@@ -241,6 +244,8 @@ class Rule:
         if self.action == "mqtt":
             said = f"publish {self.payload!r} to {self.topic}"
             return f"{said}, and {self.off_payload!r} {_number(self.off_seconds)} seconds later" if self.off_seconds else said
+        if self.action == "push":
+            return "notify the subscribed browsers"
         if self.action == "webhook":
             return f"call {shown_url(self.url)}"
         return f"notify {shown_url(self.url)}{' with a picture' if self.picture else ''}"
@@ -460,6 +465,9 @@ def _of_its_kind(rule: Rule) -> Rule:
     if rule.who == "unknown":
         rule = replace(rule, sure="likely")
     rule = replace(rule, days=tuple(day for day in DAYS if day in rule.days) if len(set(rule.days)) < len(DAYS) else ())
+    if rule.action == "push":
+        rule = replace(rule, url=None, picture=False)
+        return replace(rule, topic=None, payload=None, retain=False, off_payload=None, off_seconds=0.0)
     if rule.action != "mqtt":
         if not rule.url:
             raise InvalidParameter("url: expected where the message goes")

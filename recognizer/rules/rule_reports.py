@@ -16,6 +16,8 @@ from recognizer.database.connection import Database
 from recognizer.rules.rule_model import SEPARATOR, Rule
 
 _HOUR = 3600.0
+#: Seconds after which a node counts as gone that should have switched something off.
+PATIENCE_FOR_OTHERS = 15.0
 
 
 class SharedReports:
@@ -89,7 +91,10 @@ class SharedReports:
         DatabaseAway, StorageError
         """
         with self._database.transaction() as connection:
-            connection.execute("update rule set off_by = %s where id = %s", (self._node, rule.id))
+            connection.execute(
+                "update rule set off_by = %s, off_at = now() + make_interval(secs => %s) where id = %s",
+                (self._node, rule.off_seconds, rule.id),
+            )
 
     def switches_off(self, rule: Rule) -> bool:
         """Whether this node is to switch off what a rule switched on: no other node has switched it on since.
@@ -100,3 +105,28 @@ class SharedReports:
         """
         rows = self._database.rows("select off_by from rule where id = %s", [rule.id])
         return not rows or rows[0][0] in (None, self._node)
+
+    def note_switched_off(self, rule: Rule) -> None:
+        """Note that this node has switched off what a rule switched on.
+
+        Raises
+        ------
+        DatabaseAway, StorageError
+        """
+        with self._database.transaction() as connection:
+            connection.execute("update rule set off_at = null where id = %s and off_by = %s", (rule.id, self._node))
+
+    def take_over(self, rule: Rule) -> bool:
+        """Whether this node is to switch off, from now on, what a node switched on that has not ended it in time.
+
+        Raises
+        ------
+        DatabaseAway, StorageError
+        """
+        return bool(
+            self._database.rows(
+                "update rule set off_by = %s, off_at = now() where id = %s and off_by <> %s "
+                "and off_at < now() - make_interval(secs => %s) returning id",
+                (self._node, rule.id, self._node, PATIENCE_FOR_OTHERS),
+            )
+        )

@@ -49,7 +49,9 @@ class RuleTable(RuleStore):
         rows = self._database.rows("select id, content, since from rule order by position")
         if rows == self._rows:
             return
-        self._rules = {id_: self._parsed(id_, bytes(content)) for id_, content, _ in rows}
+        read = {id_: self._parsed(id_, bytes(content)) for id_, content, _ in rows}
+        before = self._rules  # one that is the same stays the same object: whoever waits for its change waits on
+        self._rules = {id_: before[id_] if before.get(id_) == rule else rule for id_, rule in read.items()}
         self._since = {id_: since for id_, _, since in rows}
         self._rows = rows
 

@@ -92,6 +92,7 @@ from recognizer.service.matcher import Matcher
 from recognizer.service.node_work import NodeWork
 from recognizer.service.object_finder import ObjectFinder
 from recognizer.service.other_servers import OtherServers
+from recognizer.service.push_service import KeptPush
 from recognizer.service.receivers import Receivers
 from recognizer.service.recognition import Recognition
 from recognizer.service.rule_service import KeptRules
@@ -255,6 +256,9 @@ class Service:
             JobTools(lambda: self.groups, self.attribute_finder, pool, fetcher, self.others.learn),
             audit,
         )
+        #: The browsers that get notifications.
+        self.push = KeptPush(state, settings.webhook_allow, settings.fetch_timeout, audit, self.vault, self.is_shared)
+        self.strangers.heard = self.push.tell_of_stranger
         #: Where events are sent.
         self.receivers = Receivers(settings, self.events, audit, self.vault, self.is_shared, lambda: self.rules.renew_actions())
         self.tuning.follow(self.receivers)
@@ -262,7 +266,12 @@ class Service:
         self.rules = KeptRules(
             RuleFile(state / RULES_FILE, self.vault) if shared is None else RuleTable(shared.database, self.vault),
             self.events,
-            lambda: rule_actions(self.receivers.in_force(), self._camera_names, self.receivers.permits),
+            lambda: rule_actions(
+                self.receivers.in_force(),
+                self._camera_names,
+                self.receivers.permits,
+                None if self.is_shared else self.push.sender,
+            ),
             self._camera_names,
             lambda: self.groups,
             audit,
@@ -627,6 +636,7 @@ class Service:
         self.jobs.close()
         self.video.end_live()
         self.rules.close()
+        self.push.close()
         self.receivers.close()
         self.events.close()  # after the cameras: their people leave now
         self.strangers.close()

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from recognizer.events.frigate_api import FrigateApi
     from recognizer.events.mqtt_broker import Broker
     from recognizer.fetching.fetcher import Fetcher
+    from recognizer.rules.push_sender import PushSender
     from recognizer.rules.rule_actions import RuleActions
 
 #: Key of the broker that gets events by MQTT.
@@ -141,7 +142,10 @@ def _itself(delivery: Delivery) -> Delivery:
 
 
 def rule_actions(
-    settings: Settings, camera_names: Callable[[], dict[str, str]], permit: Callable[[Address], bool] = lambda address: True
+    settings: Settings,
+    camera_names: Callable[[], dict[str, str]],
+    permit: Callable[[Address], bool] = lambda address: True,
+    push: PushSender | None = None,
 ) -> RuleActions:
     """What does what rules say, by these settings.
 
@@ -159,6 +163,7 @@ def rule_actions(
         broker_of(settings, permit) if settings.mqtt_url else None,
         reserved,
         lambda camera: camera_names().get(camera, camera),
+        push,
     )
 
 

@@ -121,7 +121,8 @@ class Receivers:
         self._running: dict[str, _Running] = {}  # replaced, never changed
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
-        self._problem: str | None = None
+        self._problem: str | None = None  # why what was set while the server ran cannot be read
+        self._obstacle: str | None = None  # why it cannot be followed
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -141,7 +142,12 @@ class Receivers:
             return
         tools.wanted(settings)  # what the environment says must be right; what is stored is only logged
         self._tools = tools
-        self._look()
+        try:
+            self._apply()
+        except RecognizerError as error:
+            if self.in_force() == settings:
+                raise
+            self._note(error)  # of what was set while the server ran: the rest of the server works without
         if self.file is not None:
             self._thread = threading.Thread(target=self._follow, name="receivers", daemon=True)
             self._thread.start()
@@ -157,21 +163,28 @@ class Receivers:
             self._look()
 
     def _look(self) -> None:
-        """Deliver to exactly those that the settings in force name."""
+        """Deliver to exactly those that the settings in force name; failures are noted, and tried again."""
         try:
-            with self._lock:
-                settings = self.in_force()
-                if settings == self._applied or self._tools is None or self._ending.is_set():
-                    return
-                self._changed()
-                self._deliver_to(self._tools.wanted(settings))
-                self._applied = settings
+            self._apply()
         except RecognizerError as error:
-            if error.message != self._problem:
-                log.error("where events are sent cannot be changed: %s", error.message)
-            self._problem = error.message
+            self._note(error)
         except Exception:  # an unexpected error must not end the thread
             log.exception("changing where events are sent failed")
+
+    def _apply(self) -> None:
+        with self._lock:
+            settings = self.in_force()
+            if settings == self._applied or self._tools is None or self._ending.is_set():
+                return
+            self._changed()
+            self._deliver_to(self._tools.wanted(settings))
+            self._applied, self._obstacle = settings, None
+
+    def _note(self, error: RecognizerError) -> None:
+        """Log once why the settings in force are not followed."""
+        if error.message != self._obstacle:
+            log.error("where events are sent cannot be changed: %s", error.message)
+        self._obstacle = error.message
 
     def _deliver_to(self, receivers: list[WantedReceiver]) -> None:
         wanted = {each.key: each for each in receivers}
@@ -194,7 +207,7 @@ class Receivers:
 
         self._events.hub.remove_sink(delivery)
         if isinstance(delivery, Mqtt):
-            delivery.leaves = successor is None or successor.recipe[0].shown != delivery.broker.shown
+            delivery.leaves = successor is None or not delivery.has_same_topics(*successor.recipe)
         delivery.stop()
         if successor is None:
             delivery.forget()
@@ -386,7 +399,7 @@ class Receivers:
             "others": [
                 {"name": each.delivery.label, "state": _state(each)}
                 for each in running.values()
-                if each.delivery.name.startswith(("amqp", "kafka", "frigate"))
+                if each.wanted.key != MQTT and not each.delivery.name.startswith("webhook-")
             ],
             "fixed": dict.fromkeys(fixed, SHARED)
             if self.file is None

@@ -301,15 +301,16 @@ class KeptRules:
         rule = self.store.get(id_)
         somebody = translated("Somebody with a name", rule.language)
         subject = {"people": "".join(rule.names()[:1]), "group": f"{rule.prefix}{somebody}", "known": somebody}.get(rule.who)
+        camera = next(iter(rule.cameras or self._camera_names()), "default")
         event: dict[str, Any] = {
             "id": 0,
             "kind": "left" if rule.kind == "leaves" else "unknown" if subject is None else "appeared",
-            "camera": next(iter(rule.cameras or self._camera_names()), "default"),
+            "camera": camera,
             "time": iso_time(),
             "subject": subject,
             "thumbnail": None,
         }
-        if zones := rule.zones_at(event["camera"]):
+        if zones := rule.zones_at(camera):
             event["zones"] = list(zones[:1])
         self._audit.append("rule_test", rule=id_, does=rule.action)
         self.actions().do(rule, event, None, test=True)

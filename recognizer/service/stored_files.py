@@ -70,6 +70,8 @@ STORED_FILES = (
     StoredFiles("events/*.sent", "recognizer.rules.rule_delivery"),
     StoredFiles("rules.json", "recognizer.rules.rule_file", RulesHolding.label),
     StoredFiles("rules.json.lock*", "recognizer.core.fair_lock"),
+    StoredFiles("push.json", "recognizer.rules.push_file"),
+    StoredFiles("push.json.lock*", "recognizer.core.fair_lock"),
     StoredFiles("receivers.json", "recognizer.events.receiver_file"),
     StoredFiles("receivers.json.lock*", "recognizer.core.fair_lock"),
     StoredFiles("events/mqtt-announced.json", "recognizer.events.mqtt_announced"),

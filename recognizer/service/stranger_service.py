@@ -65,6 +65,8 @@ class KeptStrangers:
     ):
         self._folder, self._kept, self._days, self._vault = folder, kept, days, vault
         self._engine, self._gallery, self._matcher, self._rules = engine, gallery, matcher, rules
+        #: Called when somebody is seen for the first time.
+        self.heard: Callable[[], object] = lambda: None
         self._inbox: Inbox | None = None
         self._lock = threading.Lock()
 
@@ -104,7 +106,9 @@ class KeptStrangers:
         def limit(faces: int) -> float:
             return clustering.limit_for(faces, self._matcher.curve.distance)
 
-        return Strangers(self._folder, self._engine.info.id, limit, vault=self._vault, days=self._days)
+        made = Strangers(self._folder, self._engine.info.id, limit, vault=self._vault, days=self._days)
+        made.arrived = lambda stranger: self.heard()
+        return made
 
     def look_after(self) -> None:
         """Process sightings from now on; if strangers are no longer stored, delete those that have expired. Only servers do

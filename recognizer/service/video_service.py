@@ -110,17 +110,19 @@ class Video:
         """The server's video."""
         with self._lock:
             if self._live is None:
-                from recognizer.video.output.live import Live  # brings asyncio, which commands do not need
+                from recognizer.video.output.live import Live, LiveOptions  # brings asyncio, which commands do not need
 
                 self._live = Live(
                     self.cameras,
                     self.vision,
                     executor=self.workers,
-                    font=self._font,
-                    encoders=max(2, cores() // 2),
+                    options=LiveOptions(
+                        font=self._font,
+                        encoders=max(2, cores() // 2),
+                        attributes=self._attributes if self._events.wanted else frozenset(),
+                    ),
                     observers=self._observers(),
                     timed=_untimed if self._metrics is None else self._metrics.video_stage,
-                    attributes=self._attributes if self._events.wanted else frozenset(),
                     vision_of=self.vision_at,
                     settings_of=self.settings_of,
                 )

@@ -67,6 +67,8 @@ class Strangers:
         self.bounds = held = bounds or Bounds()
         self._days = days or (lambda: held.days)
         self.counts = dict.fromkeys(("kept", "never", "dropped_strangers", "dropped_pictures", "purged", "recognised"), 0)
+        #: Called with the id of a stranger who is new, by the thread that stores them.
+        self.arrived: Callable[[str], object] = lambda stranger: None
         self._limit, self._now = limit, now
         self._files = StrangerFolder(Path(folder), engine, vault)
 
@@ -133,7 +135,7 @@ class Strangers:
                 for id_, each in jpegs.items()
                 if id_ not in known
             }
-            groups = self._groups()
+            groups, before = self._groups(), set(self._files.all())
             added = groups.add_sighting(sighting, pictures, jpegs.keys() & known)
             self._count_dropped(groups)
             if added is None:
@@ -147,7 +149,9 @@ class Strangers:
                 self.counts["kept"] += 1
             self._files.save(made)
             self._limit_number(keep=home)
-            return home
+        if home not in before and not made[home].never:
+            self.arrived(home)
+        return home
 
     def forget_visit(self, visit: str) -> None:
         """Erase the pictures of a visit: the person was identified."""

@@ -26,6 +26,7 @@ import { announce, button, confirm, el, fill, here, icon, toast } from "./dom.js
 import { encodingBar, endActivity, followActivity, lookedAtStrangers } from "./activity.js";
 import { chooseLanguage, justChosen, language, LANGUAGES, t } from "./i18n.js";
 import { reportDrop } from "./photos.js";
+import { renewSubscription } from "./notify.js";
 import { ApiError, explain, may, refreshSession, session, signIn, signOut, whenSignedOut } from "./api.js";
 
 const VIEWS = [
@@ -172,7 +173,10 @@ function mark(view) {
 }
 
 function frame() {
-  if (session.role) followActivity();
+  if (session.role) {
+    followActivity();
+    renewSubscription();
+  }
   const tabs = VIEWS.filter((view) => may(view.role) && !view.within);
   fill(
     document.querySelector(".tabs"),

@@ -21,7 +21,7 @@ export function receiversSection(signal, changed) {
     el("h2", { id: "receivers-title" }, t("Where events are sent")),
     el("p", { class: "muted" }, mixed("Everything that happens at the cameras is sent there. For a message about certain people, places or times, by phone or e-mail, make a {rule}.", { rule: el("a", { href: "#/rules" }, t("rule")) })),
     off, webhooks, mqtt, others,
-    el("p", { class: "muted small" }, t("Set in the server's environment, see below: AMQP, Kafka and Frigate, private addresses that webhooks may reach, and an authority of your own for TLS.")));
+    el("p", { class: "muted small" }, t("Set in the server's environment, see below: AMQP, Kafka, NATS and Frigate, private addresses that webhooks may reach, and an authority of your own for TLS.")));
   let now; // what the server said last
   let drawn;
 

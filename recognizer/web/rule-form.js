@@ -16,11 +16,11 @@ const WHO = [
   ["people", t("Certain people")], ["group", t("Everybody of a group")], ["known", t("Anybody with a name")], ["unknown", t("Somebody unknown")], ["anybody", t("Anybody")],
 ];
 const SURE = [["likely", t("Anybody who gets a name")], ["sure", t("Only if the name is sure")]];
-const ACTIONS = [["notify", t("Send a notification")], ["webhook", t("Call a webhook")], ["mqtt", t("Publish an MQTT message")]];
+const ACTIONS = [["notify", t("Send a notification")], ["push", t("Notify browsers")], ["webhook", t("Call a webhook")], ["mqtt", t("Publish an MQTT message")]];
 /** Field of the API -> the element that a message about it belongs to. */
 const ABOUT = { people: "people", group: "group", start: "start", end: "end", url: "url", message: "message", topic: "topic", payload: "payload", off_payload: "off", off_seconds: "seconds", apart_minutes: "apart", most_per_hour: "most", late_minutes: "late" };
 
-/** Makes a rule, or changes `rule`. `known`: {cameras, zones, groups, canNotify, broker}. Resolves with the rule as stored, or undefined. */
+/** Makes a rule, or changes `rule`. `known`: {cameras, zones, groups, canNotify, browsers, broker}. Resolves with the rule as stored, or undefined. */
 export function editRule(rule, known) {
   const now = { late_minutes: LATE[rule?.action ?? NEW.action], ...NEW, ...rule };
   const id = (name) => `rule-${name}`;
@@ -33,6 +33,7 @@ export function editRule(rule, known) {
     if (now.late_minutes === before) fields.late.value = String((now.late_minutes = LATE[now.action]));
     for (const [name, node] of Object.entries(parts)) if (node) node.hidden = !SHOWN[name](now);
     showZones();
+    for (const node of parts.notify.querySelectorAll("[data-only]")) node.hidden = node.dataset.only !== now.action;
     hint.hidden = !(missing.textContent = lack());
     fill(words, ruleWords({ ...now, url: now.url || rule?.url }, known.cameras).map((each) => el("p", null, each)));
   };
@@ -89,7 +90,7 @@ export function editRule(rule, known) {
   const days = ticks(t("Days"), t("None chosen: every day."), DAYS.map((day) => [day, dayName(day)]), now.days);
   const missing = el("span");
   const hint = el("p", { class: "notice warn" }, icon("warning"), missing);
-  const lack = () => (now.action === "notify" && !known.canNotify ? t("The server lacks the package Apprise, which sends notifications: docs/rules.md.") : now.action === "mqtt" && !known.broker ? t("There is no MQTT broker yet: connect one under Settings.") : "");
+  const lack = () => (now.action === "push" && !known.browsers ? t("No browser gets notifications yet: switch on “Notify this browser” below the rules.") : now.action === "notify" && !known.canNotify ? t("The server lacks the package Apprise, which sends notifications: docs/rules.md.") : now.action === "mqtt" && !known.broker ? t("There is no MQTT broker yet: connect one under Settings.") : "");
   const keep = rule?.url && el("p", { class: "muted small" }, t("Leave empty to keep the current address."));
   const example = el("code", null, EXAMPLES[0]);
 
@@ -100,10 +101,11 @@ export function editRule(rule, known) {
     sure: choice("sure", t("How sure"), SURE, now.sure),
     url: text("url", t("Address"), "", { type: "url", placeholder: rule?.url ?? "", autocomplete: "off" }, keep),
     notify: el("div", { class: "stack" },
-      el("p", { class: "muted small" }, mixed("As Apprise writes it, such as {example}: phones, e-mail and a hundred other services. Whoever knows a public topic can read it.", { example })),
+      el("p", { class: "muted small", data: { only: "push" } }, t("Every browser shows it in which “Notify this browser” is on, also on a locked screen. It has a name only if you write {who} below.", { who: "{who}" })),
+      el("p", { class: "muted small", data: { only: "notify" } }, mixed("As Apprise writes it, such as {example}: phones, e-mail and a hundred other services. Whoever knows a public topic can read it.", { example })),
       text("message", t("Message"), now.message, { maxlength: "500", placeholder: usualMessage(now) }, el("p", { class: "muted small" }, t("{who}, {camera} and {time} are filled in."))),
       choice("language", t("Language of the message"), Object.entries(LANGUAGES), now.language),
-      toggle(t("With the picture of the face"), now.picture, (on) => ((now.picture = on), draw()))),
+      el("div", { data: { only: "notify" } }, toggle(t("With the picture of the face"), now.picture, (on) => ((now.picture = on), draw())))),
     webhook: el("p", { class: "muted small" }, t("It gets the event as JSON.")),
     mqtt: el("div", { class: "stack" },
       text("topic", t("Topic"), now.topic, { placeholder: EXAMPLES[1] }), text("payload", t("What is published"), now.payload),
@@ -112,7 +114,7 @@ export function editRule(rule, known) {
   };
   const SHOWN = {
     group: (it) => ["people", "group"].includes(it.who), people: (it) => it.who === "people", sure: (it) => it.who !== "unknown",
-    url: (it) => it.action !== "mqtt", notify: (it) => it.action === "notify", webhook: (it) => it.action === "webhook", mqtt: (it) => it.action === "mqtt",
+    url: (it) => hasAddress(it), notify: (it) => ["notify", "push"].includes(it.action), webhook: (it) => it.action === "webhook", mqtt: (it) => it.action === "mqtt",
   };
 
   /** Zones of a camera that is not chosen are not offered. */
@@ -144,6 +146,7 @@ export function editRule(rule, known) {
     if (whom === "people" || whom === "group") given.group = group;
     if (whom === "people") given.people = people;
     if (action === "mqtt") return { ...given, topic: now.topic, payload: now.payload, retain: now.retain, off_payload: now.off_payload ?? "none", off_seconds: now.off_seconds };
+    if (action === "push") return { ...given, message: now.message ?? "none", language: now.language };
     if (now.url) given.url = now.url;
     if (action === "notify") Object.assign(given, { picture: now.picture, message: now.message ?? "none", language: now.language });
     return given;
@@ -162,7 +165,7 @@ export function editRule(rule, known) {
       else problem.scrollIntoView({ block: "nearest" });
     };
     if (now.who === "people" && !now.people.length) return refuse("people", t("Enter a name."));
-    if (now.action !== "mqtt" && !now.url && !(rule?.url && rule.action === now.action)) return refuse("url", t("Enter an address."));
+    if (hasAddress(now) && !now.url && !(rule?.url && rule.action === now.action)) return refuse("url", t("Enter an address."));
     if (now.action === "mqtt" && !now.topic) return refuse("topic", t("Enter a topic."));
     save.disabled = true;
     try {
@@ -198,6 +201,8 @@ export function editRule(rule, known) {
     { wide: true },
   );
 }
+
+const hasAddress = ({ action }) => ["notify", "webhook"].includes(action);
 
 /** Boxes for the zones of all cameras, and for those of the rule that are no longer there. */
 function zoneTicks(ticks, now, known) {

@@ -4,7 +4,7 @@ import { listed, locale, n, t } from "./i18n.js";
 
 export const DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 /** Minutes for which a message may still be sent where nothing else is said, by action; as on the server. */
-export const LATE = { notify: 1440, webhook: 1440, mqtt: 1 };
+export const LATE = { notify: 1440, push: 60, webhook: 1440, mqtt: 1 };
 const NAMES = new Intl.DateTimeFormat(locale, { weekday: "long", timeZone: "UTC" });
 
 /** "Monday" for "mon". */
@@ -44,6 +44,7 @@ function whom({ who, people, group }) {
 
 function whatHappens(rule) {
   const address = rule.url || "…";
+  if (rule.action === "push") return t("the subscribed browsers are notified");
   if (rule.action === "webhook") return t("{address} is called", { address });
   if (rule.action === "notify") return rule.picture ? t("a notification with a picture goes to {address}", { address }) : t("a notification goes to {address}", { address });
   const values = { payload: rule.payload || "…", topic: rule.topic || "…", off: rule.off_payload ?? "", seconds: rule.off_seconds };
@@ -51,8 +52,9 @@ function whatHappens(rule) {
 }
 
 /** The text of a notification where none was written, in the language of the page. */
-export function usualMessage({ kind, who }) {
+export function usualMessage({ kind, who, action }) {
   if (who === "unknown") return kind === "leaves" ? t("Somebody unknown left {camera} ({time})") : t("Somebody unknown is at {camera} ({time})");
+  if (action === "push") return kind === "leaves" ? t("Somebody left {camera} ({time})") : t("Somebody is at {camera} ({time})");
   return kind === "leaves" ? t("{who} left {camera} ({time})") : t("{who} is at {camera} ({time})");
 }
 

@@ -1,5 +1,5 @@
 // Keeps the files of the page, so that it opens while the server is away and can be installed. Nothing else is kept or answered
-// here: no photo, no video and no reply of the API passes through this worker.
+// here: no photo, no video and no reply of the API passes through this worker. It shows the notifications that the server sends.
 
 /** The folder of the page's files, of one version, and the address of the page, which a proxy may have put below a path. */
 const FILES = new URL("./", self.location).href;
@@ -28,6 +28,32 @@ self.addEventListener("fetch", (event) => {
   if (request.mode === "navigate" && address === PAGE) event.respondWith(page(request));
   else if (address.startsWith(FILES) && FILE.test(address.slice(FILES.length))) event.respondWith(file(request));
 });
+
+self.addEventListener("push", (event) => {
+  let said = {};
+  try {
+    said = event.data.json();
+  } catch {
+    // not a message of this server: a browser requires that something is shown
+  }
+  const { title = "Recognizer", body = "", tag, view } = said;
+  event.waitUntil(self.registration.showNotification(title, { body, tag, icon: `${FILES}icon-192.png`, data: { view } }));
+});
+
+self.addEventListener("notificationclick", (event) => {
+  event.notification.close();
+  event.waitUntil(open(event.notification.data?.view));
+});
+
+/** Shows a view of the page: in a window that is open, or a new one. */
+async function open(view) {
+  const address = `${PAGE}${/^#\/\w+$/.test(view) ? view : "#/live"}`;
+  const windows = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
+  const there = windows.find((each) => each.url.split("#")[0] === PAGE);
+  if (!there) return self.clients.openWindow(address);
+  await there.navigate(address).catch(() => {}); // a window that this worker does not control stays where it is
+  return there.focus();
+}
 
 /** The page as the server has it; the one that was kept if the server is away. */
 async function page(request) {

@@ -3,6 +3,7 @@
 import { button, confirm, el, empty, fill, icon, toast, toggle } from "./dom.js";
 import { api, explain } from "./api.js";
 import { listed, n, t } from "./i18n.js";
+import { notifyCard } from "./notify.js";
 import { editRule } from "./rule-form.js";
 import { NOTICE, ruleWords, zoneParts } from "./rule-words.js";
 import { moment, when } from "./times.js";
@@ -12,7 +13,7 @@ export const title = t("Rules");
 const EVERY = 5000;
 
 export async function show(main, { signal }) {
-  const known = { cameras: new Map(), zones: new Map(), groups: [], canNotify: true, broker: null };
+  const known = { cameras: new Map(), zones: new Map(), groups: [], canNotify: true, browsers: 0, broker: null };
   const list = el("ul", { class: "rules" });
   const nothing = el("div");
   const rows = new Map(); // id -> {text, fresh}
@@ -25,7 +26,7 @@ export async function show(main, { signal }) {
       el("div", null, el("span", null, el("a", { class: "back", href: "#/live" }, icon("back"), el("span", null, t("Live"))), el("h1", null, t("Rules"))), el("p", null, t("What happens when somebody comes or leaves"))),
       add),
     el("p", { class: "notice warn" }, icon("warning"), el("span", null, NOTICE)),
-    nothing, list,
+    nothing, list, notifyCard({ signal, changed: (count) => (known.browsers = count) }),
   );
 
   async function load() {

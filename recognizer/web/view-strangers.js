@@ -1,8 +1,9 @@
 // Strangers: people seen by cameras or in uploaded photos who are not enrolled, until they are named or dismissed.
 
 import { announce, button, confirm, copy, dialog, el, empty, fill, icon, toast } from "./dom.js";
-import { api, explain, told } from "./api.js";
+import { api, explain, may, told } from "./api.js";
 import { decimal, language, mixed, n, t } from "./i18n.js";
+import { notifyCard } from "./notify.js";
 import { day, exactly, isToday, moment, when } from "./times.js";
 import { cameraNames } from "./words.js";
 
@@ -36,7 +37,7 @@ export async function show(main, { signal, go }) {
   let total = 0;
   let busy = false;
 
-  fill(main, el("div", { class: "view-head" }, el("div", null, el("h1", null, t("Strangers")), count), fresh), nothing, list, bar);
+  fill(main, el("div", { class: "view-head" }, el("div", null, el("h1", null, t("Strangers")), count), fresh), nothing, list, !may("admin") && notifyCard({ signal }), bar);
 
   const at = (stranger) => stranger.cameras.map(nameOf).join(", ");
 

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,6 +33,8 @@ PACKAGES = (
     "requests-oauthlib==2.0.0",
     "oauthlib==4.0.1",
 )
+#: Whose source distributions carry programs that show how they are used.
+SAMPLES = ("azure-ai-vision-face==1.0.0b2",)
 #: The same for Node.
 NODE_PACKAGES = (
     "@exadel/compreface-js-sdk@1.0.0",
@@ -70,6 +73,30 @@ def clients() -> Path:
     """The Python clients."""
     pip = (sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--disable-pip-version-check", "--target")
     return installed(PACKAGES, *pip)
+
+
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory) -> Path:
+    """The programs of `SAMPLES`, as their makers published them."""
+    pip = (
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "-q",
+        "--no-deps",
+        "--no-binary",
+        ":all:",
+        "--disable-pip-version-check",
+        "-d",
+    )
+    (packed,) = installed(SAMPLES, *pip).glob("*.tar.gz")
+    folder = tmp_path_factory.mktemp("samples")
+    with tarfile.open(packed) as archive:
+        archive.extractall(folder, filter="data")
+    (found,) = folder.glob("*/samples")
+    (found / "dotenv.py").write_text("find_dotenv = load_dotenv = lambda *_: None\n")  # they look for a file .env
+    return found
 
 
 @pytest.fixture(scope="session")

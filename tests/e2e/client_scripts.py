@@ -206,5 +206,43 @@ def compreface_sdk(port: str, folder: Path) -> dict:
     return said
 
 
+def azure_ai_samples(port: str, folder: Path) -> dict:
+    """The programs that the package carries, which are in the folder ``samples``; what each logged, in one text."""
+    import logging
+    import os
+
+    sys.path.insert(0, str(folder / "samples"))
+    from shared.constants import TestImages
+
+    os.environ |= {"AZURE_FACE_API_ENDPOINT": f"http://127.0.0.1:{port}", "AZURE_FACE_API_ACCOUNT_KEY": "what-a-user-had"}
+    TestImages.DEFAULT_IMAGE_URL = (folder / "url").read_text()  # instead of one on the Internet
+    said: dict[str, str] = {}
+    for module, made, methods in (
+        ("sample_authentication", "FaceAuthentication", ["authentication_by_api_key"]),
+        ("sample_face_detection", "DetectFaces", ["detect", "detect_from_url"]),
+        ("sample_face_grouping", "GroupFaces", ["group"]),
+        ("sample_stateless_face_verification", "StatelessFaceVerification", ["verify_face_to_face"]),
+        (
+            "sample_find_similar_faces",
+            "FindSimilarFaces",
+            ["find_similar_from_face_ids", "find_similar_from_large_face_list"],
+        ),
+        (
+            "sample_verify_and_identify_from_large_person_group",
+            "VerifyAndIdentifyFromLargePersonGroup",
+            ["verify_and_identify_from_large_person_group"],
+        ),
+    ):
+        program = getattr(__import__(module), made)()
+        lines: list[str] = []
+        program.logger.handlers = [logging.Handler()]
+        program.logger.handlers[0].emit = lambda record, lines=lines: lines.append(record.getMessage())  # type: ignore[method-assign]
+        for method in methods:
+            lines.clear()
+            getattr(program, method)()
+            said[method] = "\n".join(lines)
+    return said
+
+
 if __name__ == "__main__":
     print(json.dumps(globals()[sys.argv[1]](sys.argv[2], Path(sys.argv[3]))))

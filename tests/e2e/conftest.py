@@ -9,7 +9,7 @@ import pytest
 
 from . import pictures
 from .browsing import SHARED_BROWSER, chromium, film, visit  # noqa: F401, fixtures
-from .client_packages import clients, node_clients  # noqa: F401, fixtures
+from .client_packages import clients, node_clients, samples  # noqa: F401, fixtures
 from .homes import home, inhabited  # noqa: F401, fixtures
 from .serving import ANNOUNCED, Server
 from .stages import stage  # noqa: F401, a fixture

@@ -211,6 +211,33 @@ def test_the_life_of_a_session(locked):
     assert locked.get("/people", cookies=cookies).status_code == 401
 
 
+def test_signing_out_and_revoking_a_key_end_notifications_in_browsers(locked):
+    p256dh = "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4"
+    given = {"p256dh": p256dh, "auth": "BTBZMqHH6r4Tts7J_aSIgg"}
+
+    def subscribe(name: str, **how) -> None:
+        reply = locked.post(
+            "/push/subscriptions", json={**given, "endpoint": f"https://push.example/{name}", "label": name}, **how
+        )
+        assert reply.status_code == 201
+
+    def listed() -> list[str]:
+        found = locked.get("/push", headers=shows(locked.keys[WRITE])).json()["subscriptions"]
+        return [each["label"] for each in found]
+
+    cookies, headers = begin(locked)
+    key = make_key(locked, WRITE)
+    subscribe("session", cookies=cookies, headers=headers)
+    subscribe("own", headers=shows(key))
+    subscribe("other", headers=shows(locked.keys[WRITE]))
+    assert listed() == ["session", "own", "other"]
+    assert "push.example/" not in locked.get("/push", headers=shows(locked.keys[WRITE])).text
+    assert locked.request("DELETE", "/session", cookies=cookies, headers=headers).status_code == 200
+    assert listed() == ["own", "other"]
+    assert locked.cli("keys", "revoke", key[3:11]).exit_code == 0
+    locked.wait_for(lambda: listed() == ["other"], NOTICED)
+
+
 def test_a_session_has_no_more_than_its_keys_role(locked):
     cookies, page = begin(locked, READ)
     assert locked.get("/people", cookies=cookies).status_code == 200

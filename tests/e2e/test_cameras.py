@@ -51,6 +51,7 @@ def test_adding_changing_and_removing(server):
         "node": None,
         "state": None,
         "turn_wanted": 0,
+        "zones": [],
         "fps": 0.0,
         "frames": {"read": 0, "dropped": 0, "broken": 0, "connects": 0},
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -146,6 +147,43 @@ def test_azure_ai_vision_face(ask):
     assert "(LargePersonGroupEmpty)" in said["empty"] and said["status"] == "succeeded"
     assert said["known"] is True and said["stranger"] == [] and said["same"] is False
     assert said["missing"] == [404, "LargePersonGroupNotFound"] and said["left"] == 1
+
+
+def test_the_programs_that_azure_ai_vision_face_carries(ask, samples, album, faces, web):
+    """As published; only their photos are others, and the one on the Internet is on this machine."""
+    smaller = {name: pictures.smaller(faces[name], 600) for name in ("obama", "biden", "collins")}
+    photos = {
+        "Family1-Dad1": faces["obama"], "Family1-Dad2": smaller["obama"], "Family1-Dad3": faces["obama2"],
+        "Family1-Mom1": faces["collins"], "Family1-Mom2": smaller["collins"],
+        "Family1-Son1": faces["biden"], "Family1-Son2": smaller["biden"], "Family3-Man1": faces["biden"],
+        "Family2-Lady1": faces["obama"], "Family2-Lady2": smaller["obama"], "Family3-Lady1": faces["biden"],
+        "findsimilar": faces["obama2"], "detection1": faces["collins"], "detection5": faces["obama2"],
+    }  # fmt: skip
+    images = samples / "images"
+    images.mkdir()
+    for name, photo in photos.items():
+        (images / f"{name}.jpg").write_bytes(photo)
+    several = pictures.side_by_side([faces["obama"], faces["obama2"], faces["biden"], faces["collins"]])
+    (images / "nine-faces.png").write_bytes(pictures.converted(several, "PNG"))
+    (album / "samples").symlink_to(samples)
+    (album / "url").write_text(web.url("/sample.jpg", faces["obama2"]))
+    said = ask("azure_ai_samples")
+    assert "faceRectangle" in said["authentication_by_api_key"]
+    assert '"qualityForRecognition": "high"' in said["detect"] and '"headPose"' in said["detect"]
+    assert "Detection result: #1" in said["detect_from_url"]
+    groups = json.loads(said["group"].partition("Group result: ")[2])
+    assert [len(each) for each in groups["groups"]] == [2] and len(groups["messyGroup"]) == 2
+    assert (
+        said["verify_face_to_face"].count('"isIdentical": true')
+        == said["verify_face_to_face"].count('"isIdentical": false')
+        == 1
+    )
+    assert said["find_similar_from_face_ids"].count('"confidence"') == 2
+    assert said["find_similar_from_large_face_list"].count('"persistedFaceId"') == 3
+    verified, _, identified = said["verify_and_identify_from_large_person_group"].partition("Identify the face")
+    bill, clare = verified.split("Verify the face with ")[1:]
+    assert '"isIdentical": true' in bill and '"isIdentical": false' in clare and '"personId"' in identified
+    assert "Remove the LargePersonGroup" in identified
 
 
 def test_compreface_js_sdk(node_clients, server, album):

@@ -126,6 +126,19 @@ def test_a_full_queue(hall, faces, speaker: Speaker):
             assert speaker.names(reply) == ["Barack Obama", "Joe Biden", None]
 
 
+def test_too_many_requests(tmp_path):
+    """Refused before a dialect is asked, and in its form all the same."""
+    with Server(tmp_path, embedder="sface", dialects="all", rate_address="40/hour") as server:
+        key = json.loads(server.cli("--json", "keys", "add", "reader", "--role", "read", "--signing").stdout)["key"]
+        server.wait_for(lambda: server.get("/people").status_code == 401)
+        for _ in range(45):
+            server.get("/people", headers={"X-Api-Key": key})
+        for speaker in SPEAKERS:
+            reply = speaker.recognize(server, b"no photo", key)
+            assert reply.status_code == 429 and speaker.error(reply), reply.text
+            assert int(reply.headers["Retry-After"]) >= 1
+
+
 # -- who may ask -------------------------------------------------------------------------------------------------------
 
 

@@ -43,7 +43,7 @@ class Nodes:
             schema.migrate(database)
         self.photos = folder / "photos"
         self.photos.mkdir()
-        self.a, self.b = self.node("a"), self.node("b")
+        self.a, self.b = (self.node(name, node_cameras="off") for name in ("a", "b"))  # else they may take those of others
 
     def node(self, name: str, **settings) -> Server:
         settings = {"database_url": self.url, "photos": self.photos, "camera": "none", "admin_key": KEY, **settings}

@@ -344,6 +344,8 @@ def test_a_lost_camera_says_since_when_and_why(visit, server):
         page.locator(".watch-why", has_text="no connection").wait_for()
         page.locator(".visit", has_text="Garden is disconnected").first.wait_for()
         assert page.get_by_role("link", name="All cameras").is_visible()
+        said = page.locator(".view-head p").inner_text()  # of this camera alone, not how many there are
+        assert said.startswith("Disconnected since") and "cameras" not in said
     finally:
         server.request("DELETE", f"/cameras/{lost}")
     page.get_by_role("heading", name="Camera not found").wait_for()

@@ -7,11 +7,33 @@ import json
 import pytest
 
 from ..brokers import MISSING, MOSQUITTO, Broker, Listener
+from ..certificates import authority  # noqa: F401, a fixture
+from ..push_services import Browser, PushService
 from ..receivers import Receiver
 from .browsing import PHONE, Visit
 from .serving import Server, code
 
 WIDE = {"width": 1440, "height": 900}
+#: Stands for what needs the browser maker's service, which is on the internet, and a screen: without one, Chromium allows no
+#: notifications.
+SUBSCRIBING = """
+    Object.defineProperty(Notification, "permission", { value: "granted" });
+    const { endpoint, keys } = %s;
+    let own = null;
+    PushManager.prototype.getSubscription = async () => own;
+    PushManager.prototype.subscribe = async ({ userVisibleOnly, applicationServerKey }) => {
+      if (!userVisibleOnly || applicationServerKey.length !== 65) throw new TypeError("a browser refuses this");
+      const options = { applicationServerKey: applicationServerKey.buffer };
+      own = { endpoint, options, toJSON: () => ({ endpoint, keys }), unsubscribe: async () => ((own = null), true) };
+      return own;
+    };
+"""
+#: The same for the worker: what it would show is noted.
+NOTING = """() => {
+  self.shown = [];
+  const note = async (title, { body, tag, data }) => self.shown.push([title, body, tag, data.view]);
+  ServiceWorkerRegistration.prototype.showNotification = note;
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +52,14 @@ def broker(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory, faces, broker):
+def pushes(authority):  # noqa: F811
+    made = PushService(authority / "server.pem")
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, faces, broker, authority):  # noqa: F811
     server = Server(
         tmp_path_factory.mktemp("web-rules"),
         camera="test:320x180@5",
@@ -40,8 +69,10 @@ def server(tmp_path_factory, faces, broker):
         mqtt_discovery="none",
     )
     server.put("Joe Biden/one.jpg", faces["biden"])
-    with server:
-        yield server
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(authority / "ca.pem"))  # the push service's
+        with server:
+            yield server
 
 
 @pytest.fixture(autouse=True)
@@ -143,6 +174,62 @@ def test_a_rule_for_a_zone_follows_its_name_and_says_when_it_is_gone(visit, serv
     assert code(refused) == "invalid_parameter" and "it has Path" in refused.json()["error"]["message"]
 
 
+def test_a_browser_is_notified_by_a_rule_and_removed(chromium, server, pushes):
+    browser = Browser(pushes.url)
+    with Visit(chromium, server.url, permissions=["notifications"], service_workers="allow") as visit:
+        given = {"endpoint": browser.endpoint, "keys": {"p256dh": browser.p256dh, "auth": browser.auth}}
+        visit.context.add_init_script(SUBSCRIBING % json.dumps(given))
+        page = visit.open("#/rules")
+        page.evaluate("navigator.serviceWorker.ready.then(() => true)")
+        page.get_by_label("Notify this browser").check()
+        page.get_by_role("button", name="Send a test").click()
+        page.get_by_text("Sent: it appears in a moment.").wait_for()
+        assert browser.read(pushes.taken[-1][2])["body"] == "Notifications work."
+        page.get_by_label("Also when somebody new is among the strangers").check()
+        server.wait_for(lambda: server.get("/push").json()["subscriptions"][0]["strangers"])
+
+        page.get_by_role("button", name="Add a rule").click()
+        page.get_by_label("Then", exact=True).select_option("Notify browsers")
+        assert page.get_by_label("Address").is_hidden() and page.get_by_label("With the picture").is_hidden()
+        page.get_by_role("button", name="Add", exact=True).click()
+        row = page.locator(".rule")
+        row.get_by_text("the subscribed browsers are notified").wait_for()
+        row.get_by_role("button", name="Test").click()
+        page.get_by_text("The test was carried out").wait_for()
+        sent = browser.read(pushes.taken[-1][2])
+        assert sent["title"] == "Recognizer: only a test" and sent["body"].startswith("Somebody unknown is at Camera (")
+
+        worker = visit.context.service_workers[0]
+        worker.evaluate(NOTING)
+        tools = visit.context.new_cdp_session(page)
+        found = []
+        tools.on("ServiceWorker.workerRegistrationUpdated", lambda told: found.extend(told["registrations"]))
+        tools.send("ServiceWorker.enable")
+        server.wait_for(lambda: page.evaluate("1") and found)
+        for data in (json.dumps(sent), "not of this server"):
+            message = {"origin": server.url, "registrationId": found[0]["registrationId"], "data": data}
+            tools.send("ServiceWorker.deliverPushMessage", message)
+        server.wait_for(lambda: worker.evaluate("shown.length") == 2)
+        shown = worker.evaluate("shown")
+        assert [sent["title"], sent["body"], sent["tag"], "#/live"] in shown and ["Recognizer", "", None, None] in shown
+        worker.evaluate(
+            """() => {
+              const notification = { close() {}, data: { view: "#/live" } };
+              self.dispatchEvent(Object.assign(new ExtendableEvent("notificationclick"), { notification }));
+            }"""
+        )
+        page.wait_for_url("**/#/live")
+
+        page = visit.open("#/rules")
+        page.get_by_label("Browsers that get notifications").get_by_role("button").click()
+        page.locator(".dialog-foot").get_by_role("button", name="Remove").click()
+        page.get_by_label("Browsers that get notifications").wait_for(state="detached")
+        assert server.get("/push").json()["subscriptions"] == []
+        wrong = server.post("/push/subscriptions", json={**given["keys"], "endpoint": "http://127.0.0.1:1/x"})
+        assert code(wrong) == "invalid_parameter"
+        assert code(server.request("DELETE", "/push/subscriptions/0123456789")) == "subscription_not_found"
+
+
 def test_a_switch_is_made_with_the_keyboard_alone(visit, server, broker):
     listener = Listener(broker, "home/#")
     page = visit.open("#/rules")
@@ -217,6 +304,21 @@ def test_how_late_a_message_may_be_follows_what_the_rule_does(visit):
     late.fill("3")
     page.get_by_label("Then", exact=True).select_option("Send a notification")
     assert late.input_value() == "3" and page.get_by_label("Language of the message").input_value() == "en"
+
+
+def test_a_broker_of_the_environment_is_shown_and_cannot_be_changed_on_the_page(visit, server, broker):
+    page = visit.open("#/settings")
+    card = page.locator("section", has=page.get_by_role("heading", name="Where events are sent"))
+    card.get_by_text(f"mqtt://{broker.user}@127.0.0.1:{broker.port}").wait_for()
+    card.get_by_text("Set in the environment by RECOGNIZER_MQTT_URL, and can only be changed there.").wait_for()
+    assert card.get_by_role("button", name="Remove mqtt").count() == 0
+    card.get_by_role("button", name="Change", exact=True).click()  # the beginning of topics
+    assert page.get_by_label("All topics begin with").is_visible() and page.get_by_label("Host name or address").count() == 0
+    visit.escape()
+    card.get_by_role("button", name="Send a test to").click()
+    page.get_by_text("The test event was sent and accepted").wait_for()
+    assert code(server.request("PATCH", "/receivers", json={"mqtt_url": "none"})) == "setting_fixed"
+    page.locator(".audit strong", has_text="Rule removed").first.wait_for()  # in words
 
 
 def test_rules_over_http_refuse_what_is_wrong_and_show_no_secret(server, receiver):

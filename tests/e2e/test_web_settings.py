@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from ..test_webhooks import Receiver
+from ..receivers import Receiver
 from .browsing import PHONE, Visit
 from .serving import Server, code
 

@@ -92,6 +92,8 @@ def test_two_photos_are_compared(chromium, server, faces, size, theme):
         assert page.get_by_role("heading", name="The same person", exact=True).is_visible()
         said = server.post("/verify", files={"file": faces["obama"], "other": faces["obama2"]}).json()
         assert f"{said['distance']:.2f}" in page.locator(".compare-result dd").first.inner_text()
+        facts = page.locator(".compare-result .facts")  # what is said has room, however long the words before it are
+        assert facts.locator("dd").first.bounding_box()["width"] > 0.3 * facts.bounding_box()["width"]
         visit.shoot("same")
         assert visit.overflow() <= 0 and visit.barriers() == []
         visit.choose(page.get_by_role("button", name="Choose the second photo"), ("trio.jpg", faces["trio"]))

@@ -12,6 +12,8 @@ Frigate refuses is said. Ends with 0 if all of it is so.
 
 ``--record`` writes what Frigate answered and published into `tests/frigate_replies.json`, which other tests use.
 
+For 0.16, put joserfc 1.0 and peewee_migrate 1.13, which it pins, into an environment of its own.
+
 Needs git, Mosquitto and nginx, Linux (Frigate's two ports are taken at 127.0.0.2), and Python 3.11 for Frigate.
 """
 
@@ -47,7 +49,7 @@ VERSION, PYTHON = "v0.17.2", "python3.11"
 INTERNAL, EXTERNAL = "http://127.0.0.2:5000", "https://127.0.0.2:8971"
 RECORD = ROOT / "tests" / "frigate_replies.json"
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-#: What the parts that are started need, as Frigate pins it (0.16 to 0.18).
+#: What the parts that are started need, as Frigate pins it (0.17 and 0.18).
 _PACKAGES = (
     "aiofiles==24.1.*",
     "fastapi==0.116.*",
@@ -322,8 +324,9 @@ def record_replies(real: RealFrigate, recorder: Recorder, event: str, users: dic
                 name, session.request(method, f"{EXTERNAL}/api/{path}", **how, **more)
             )
             ask(f"login of {user}", "POST", "login", json={"user": user, "password": password})
+            ask(f"{user} profile without X-Cache-Bypass", "GET", "profile")
             for path in ("profile", "version", "config"):
-                ask(f"{user} {path}", "GET", path)
+                ask(f"{user} {path}", "GET", path, headers={"X-Cache-Bypass": "1"})
             ask(f"{user} snapshot", "GET", f"events/{event}/snapshot.jpg")
             ask(f"{user} label", "POST", f"events/{event}/sub_label", json=label)
     note("internal label taken away", requests.post(f"{INTERNAL}/api/events/{event}/sub_label", json={"subLabel": ""}, **how))
@@ -386,7 +389,7 @@ def try_everything(real: RealFrigate, broker: Broker, folder: Path) -> Recorder:
         wait_for("strangers are published", lambda: sorted(unknown()) == ["door", "yard"])
         shown_names = {topic for topic, _, _ in listener.messages if topic.startswith("double-take/matches")}
         assert shown_names == {"double-take/matches/barack-obama", "double-take/matches/unknown"}, shown_names
-        event = {"type": "new", "after": reports(listener)[-1]["after"]}
+        event = {"type": "new", "after": next(each["after"] for each in reports(listener) if each["after"]["has_snapshot"])}
         print("    by Double Take's API:", server.post("/api/recognize", json=event).status_code, flush=True)
 
     print("through port 8971")

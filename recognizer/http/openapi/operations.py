@@ -54,9 +54,11 @@ from recognizer.core.errors import (
     StrangerNotFound,
     StrangersOff,
     SubjectNotFound,
+    SubscriptionNotFound,
     TooManyCameras,
     TooManyJobs,
     TooManyRules,
+    TooManySubscriptions,
     UnknownRoute,
 )
 from recognizer.http.openapi.schemas import PHOTO_ID, PICTURE_ID
@@ -270,6 +272,21 @@ OPERATIONS: dict[str, Operation] = {
     "POST /rules": Operation("Rules", _json("Rule", 201), (*_RULE, TooManyRules, BodyTooLarge)),
     "PATCH /rules/{rule}": Operation("Rules", _json("Rule"), (*_RULE, RuleNotFound, BodyTooLarge)),
     "DELETE /rules/{rule}": Operation("Rules", _json("DeletedRule"), (RuleNotFound, StorageError)),
+    "GET /push": Operation("Rules", _json("Push"), (StorageError, KeyMissing)),
+    "POST /push/subscriptions": Operation(
+        "Rules",
+        _json("PushSubscription", 201),
+        (ActionOff, TooManySubscriptions, StorageError, KeyMissing, BodyTooLarge),
+    ),
+    "DELETE /push/subscriptions/{subscription}": Operation(
+        "Rules", _json("DeletedPushSubscription"), (SubscriptionNotFound, StorageError, KeyMissing)
+    ),
+    "POST /push/subscriptions/{subscription}/test": Operation(
+        "Rules",
+        _json("TestedPushSubscription"),
+        (SubscriptionNotFound, ActionFailed, StorageError, KeyMissing, BodyTooLarge),
+        bodiless=True,
+    ),
     "POST /rules/{rule}/test": Operation(
         "Rules",
         _json("TestedRule"),
@@ -358,6 +375,10 @@ OPERATIONS: dict[str, Operation] = {
     "GET /metrics": Operation("Server", {200: {"text/plain": "Metrics"}}),
     "GET /openapi.json": Operation("Server", _json("Document")),
 }
+
+#: The example of RFC 8291.
+_ENDPOINT = "https://push.example.net/push/JzLQ3raZJfFBR0aqvOMsLrt54w4rJUsV"
+_P256DH = "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4"
 
 #: Parameter, or ``METHOD /path parameter`` where a parameter has another meaning there: description and example.
 PARAMETERS: dict[str, tuple[str, object]] = {
@@ -542,6 +563,16 @@ PARAMETERS: dict[str, tuple[str, object]] = {
         "Text of a notification, with the places {who}, {camera} and {time}; none for the default.",
         "{who} is at {camera}",
     ),
+    "subscription": ("The browser's id, as in the list of subscriptions.", "3f9a0c1b72"),
+    "endpoint": ("PushSubscription.endpoint: where the browser's push service takes messages. No reply shows it.", _ENDPOINT),
+    "p256dh": ("The browser's public key, PushSubscription.getKey('p256dh'), as base64url.", _P256DH),
+    "auth": ("The browser's secret, PushSubscription.getKey('auth'), as base64url.", "BTBZMqHH6r4Tts7J_aSIgg"),
+    "label": ("What the browser is called in the list.", "Firefox, Android"),
+    "POST /push/subscriptions strangers": (
+        "What a notification about new strangers says, in the language of the browser; without it there is none.",
+        "Somebody new was seen.",
+    ),
+    "POST /push/subscriptions/{subscription}/test message": ("The text.", "Notifications work."),
     "POST /rules language": ("Language of the default message.", "en"),
     "PATCH /rules/{rule} language": ("Language of the default message.", "en"),
     "topic": ("Topic of an MQTT message.", "home/light/set"),

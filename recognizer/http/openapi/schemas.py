@@ -171,6 +171,14 @@ _RULE = {
     "counts": {"delivered": 3, "retried": 0, "dropped": 0, "held_back": 1},
     "last_sent": "2026-11-20T22:02:09.900Z",
 }
+_BROWSER = {
+    "id": "3f9a0c1b72",
+    "label": "Firefox, Android",
+    "service": "updates.push.services.mozilla.com",
+    "made": "2026-11-20T17:02:09.900Z",
+    "key": "7c3mz4qp",
+    "strangers": True,
+}
 _EVENT = {
     "id": 17,
     "kind": "appeared",
@@ -856,7 +864,7 @@ SCHEMAS: dict[str, dict] = {
             "apart_minutes": NUMBER,
             "most_per_hour": COUNT,
             "late_minutes": NUMBER,
-            "action": {"type": "string", "enum": ["notify", "webhook", "mqtt"]},
+            "action": {"type": "string", "enum": ["notify", "push", "webhook", "mqtt"]},
             "url": about(optional(TEXT), "Without what is secret."),
             "message": about(optional(TEXT), "Text of a notification; null for the default."),
             "language": about({"type": "string", "enum": list(LANGUAGES)}, "Of the default message."),
@@ -896,9 +904,34 @@ SCHEMAS: dict[str, dict] = {
     ),
     "DeletedRule": closed({"deleted": TEXT}, example={"deleted": "3f9a0c1b72"}),
     "TestedRule": closed(
-        {"tested": TEXT, "action": {"type": "string", "enum": ["notify", "webhook", "mqtt"]}},
+        {"tested": TEXT, "action": {"type": "string", "enum": ["notify", "push", "webhook", "mqtt"]}},
         example={"tested": "3f9a0c1b72", "action": "webhook"},
     ),
+    "PushSubscription": closed(
+        {
+            "id": TEXT,
+            "label": about(TEXT, "What the browser calls itself."),
+            "service": about(TEXT, "Host of the push service."),
+            "made": TEXT,
+            "key": about(optional(TEXT), "Id of the key with which it was subscribed."),
+            "strangers": about(BOOLEAN, "Whether it also gets word of new strangers."),
+        },
+        example=_BROWSER,
+    ),
+    "Push": closed(
+        {
+            "public_key": about(optional(TEXT), "The server's key, as PushManager.subscribe takes it."),
+            "off": about(optional(TEXT), "Why browsers cannot be subscribed on this server."),
+            "subscriptions": array(ref("PushSubscription")),
+        },
+        example={
+            "public_key": "BP4z9KsN6nGRTbVYI_c7VJSPQTBtkgcy27mlmlMoZIIgDll6e3vCYLocInmYWAmS6TlzAC8wEqKK6PBru3jl7A8",
+            "off": None,
+            "subscriptions": [_BROWSER],
+        },
+    ),
+    "DeletedPushSubscription": closed({"deleted": TEXT}, example={"deleted": "3f9a0c1b72"}),
+    "TestedPushSubscription": closed({"tested": TEXT}, example={"tested": "3f9a0c1b72"}),
     "Receivers": closed(
         {
             "off": about(optional(TEXT), "Why no events are sent at all."),
@@ -924,7 +957,9 @@ SCHEMAS: dict[str, dict] = {
             "mqtt_prefix": TEXT,
             "mqtt_discovery": TEXT,
             "mqtt_double_take": BOOLEAN,
-            "others": about(array(closed({"name": TEXT, "state": _STATE})), "AMQP, Kafka and Frigate, set by the environment."),
+            "others": about(
+                array(closed({"name": TEXT, "state": _STATE})), "AMQP, Kafka, NATS and Frigate, set by the environment."
+            ),
             "fixed": about(
                 {"type": "object", "additionalProperties": TEXT},
                 "By the name of a setting that cannot be changed here: where it is set, or why.",

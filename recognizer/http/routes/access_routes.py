@@ -6,7 +6,7 @@ import time
 import falcon
 
 from recognizer.access import gate
-from recognizer.access.sessions import csrf_token
+from recognizer.access.sessions import csrf_token, session_name
 from recognizer.core import audit
 from recognizer.core.errors import InvalidParameter, RecognizerError
 from recognizer.http import replies
@@ -58,6 +58,8 @@ def add_routes(route: Router, site: Site) -> None:
         visit = site.gate.admit(request.env)
         if visit.session:
             site.gate.sessions.end(visit.session)
+            if site.loaded:
+                site.service.push.forget_session(session_name(visit.session))
             site.access_log.append("sign_out")
         response.append_header("Set-Cookie", gate.set_cookie(visit, None))
         return {"ended": visit.session is not None}

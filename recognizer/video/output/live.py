@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from recognizer.video.output.mjpeg import Encoded, View, Viewer, ViewKey
 from recognizer.video.output.wall import WallViewer
 from recognizer.video.sources.camera import Camera, CameraState
 from recognizer.video.sources.cameras import CameraEntry, Cameras
+from recognizer.video.spare_pixels import SparePixels
 from recognizer.video.tracking.pipeline import Pipeline, Wants
 
 #: Seconds for which a camera goes on after it is no longer needed.
@@ -95,6 +96,28 @@ class _Channel:
         return Wants("landmarks68" in layers, "objects" in layers, attributes=looks, every_picture=bool(self.views))
 
 
+@dataclass(frozen=True, slots=True)
+class LiveOptions:
+    """How live video is made.
+
+    Attributes
+    ----------
+    font : path, optional
+        For names.
+    encoders : int
+        Number of pictures that are encoded at once.
+    linger : float
+        Seconds for which a camera goes on after it was last needed.
+    attributes : frozenset of str
+        What observers need of each face, whoever watches.
+    """
+
+    font: Path | None = None
+    encoders: int = 2
+    linger: float = LINGER
+    attributes: frozenset[str] = frozenset()
+
+
 class Live:
     """Cameras' pipelines on one asyncio loop, and the views of them.
 
@@ -109,21 +132,14 @@ class Live:
         Detects and recognises on their frames.
     executor : Executor
         Runs the work on frames; its maker shuts it down, after this is closed.
-    font : path, optional
-        For names.
-    encoders : int
-        Number of pictures that are encoded at once.
+    options : LiveOptions
     observers : sequence of callable
         Each is called with the camera's entry and each of its results, less the faces that the camera's settings exclude,
         on the loop's thread: it must not take longer than a millisecond. Where it has a method `state`, that is called with
         the entry and each new `CameraState`; where it has a method `stopped`, that is called with the entry once the camera
         is stopped or removed.
-    linger : float
-        Seconds for which a camera goes on after it was last needed.
     timed : callable
         Called, from any thread, with the name of each stage that was completed for a picture, and its seconds.
-    attributes : frozenset of str
-        What observers need of each face, whoever watches.
     vision_of : callable, optional
         Returns the vision of one camera, instead of `vision`.
     settings_of : callable
@@ -136,21 +152,18 @@ class Live:
         vision: Vision,
         *,
         executor: Executor,
-        font: Path | None = None,
-        encoders: int = 2,
+        options: LiveOptions = LiveOptions(),
         observers: Sequence[Observer] = (),
-        linger: float = LINGER,
         timed: Callable[[str, float], None] = lambda stage, seconds: None,
-        attributes: frozenset[str] = frozenset(),
         vision_of: Callable[[CameraEntry], Vision] | None = None,
         settings_of: Callable[[str], CameraSettings] = lambda camera: PLAIN,
     ):
         self._settings_of = settings_of
-        self.attributes = attributes
         self._vision_of = vision_of or (lambda entry: vision)
-        self.cameras, self.vision, self.font = cameras, vision, font
+        self.cameras, self.vision = cameras, vision
+        self.font, self.linger, self.attributes = options.font, options.linger, options.attributes
         self.observers = tuple(observers)
-        self.linger, self._timed = linger, timed
+        self._timed = timed
         self._lock = threading.Lock()
         self._channels: dict[str, _Channel] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -159,7 +172,8 @@ class Live:
         self._snapshots = threading.BoundedSemaphore(SNAPSHOTS)
         self._unsubscribe = cameras.subscribe(self._camera_changed)
         self._executor = executor
-        self._encoders = ThreadPoolExecutor(encoders, thread_name_prefix="video-out")
+        self._spare = SparePixels()  # for drawn pictures, which are encoded at once
+        self._encoders = ThreadPoolExecutor(options.encoders, thread_name_prefix="video-out")
 
     # -- watching -----------------------------------------------------------------------------------------------
 
@@ -470,7 +484,7 @@ class Live:
                 channel.drawn[view] = frame.taken, shown
 
     def _draw(self, result: FrameResult, key: ViewKey, fps: float) -> np.ndarray:
-        return overlay.draw(result, layers=key.layers, font=self.font, width=key.width, fps=fps)
+        return overlay.draw(result, layers=key.layers, font=self.font, width=key.width, fps=fps, spare=self._spare)
 
     def _card(self, size: tuple[int, int], title: str, reason: str, now: float, fps: float) -> np.ndarray:
         width, height = size

@@ -32,6 +32,7 @@ from recognizer.photos.annotate import (
 )
 from recognizer.photos.results import FoundObject
 from recognizer.video.frames import FrameResult, TrackedFace
+from recognizer.video.spare_pixels import SparePixels
 
 #: The layers that can be drawn.
 LAYERS = ("faces", "landmarks", "landmarks68", "objects", "clock", "fps", *ATTRIBUTES)
@@ -71,6 +72,7 @@ def draw(
     width: int | None = None,
     clock: float | None = None,
     fps: float | None = None,
+    spare: SparePixels | None = None,
 ) -> np.ndarray:
     """The frame of `result`, with the layers drawn on it.
 
@@ -87,13 +89,15 @@ def draw(
         Seconds since the epoch that the clock shows; by default the frame's own time.
     fps : float, optional
         The rate that the layer of this name shows.
+    spare : SparePixels, optional
+        Memory for the picture.
 
     Returns
     -------
     ndarray of uint8, shape (H, W, 3)
-        RGB, a new array.
+        RGB, an array that nobody else has.
     """
-    picture, factor = _scaled(result.frame.pixels, width)
+    picture, factor = _scaled(result.frame.pixels, width, SparePixels(0) if spare is None else spare)
     size = (picture.shape[1], picture.shape[0])
     letters = letter_size(size)
     taken: list[tuple[float, float, float, float]] = []
@@ -284,16 +288,20 @@ def _wrapped(text: str, face, room: float, most: int) -> list[str]:
 # -- pixels ----------------------------------------------------------------------------------------------------------
 
 
-def _scaled(pixels: np.ndarray, width: int | None) -> tuple[np.ndarray, float]:
-    """A copy, at most so wide, and the factor between them."""
+def _scaled(pixels: np.ndarray, width: int | None, spare: SparePixels) -> tuple[np.ndarray, float]:
+    """A copy, at most so wide, in memory of `spare`, and the factor between them."""
     import cv2
 
-    if width is None or width >= pixels.shape[1]:
-        return pixels.copy(), 1.0
-    factor = width / pixels.shape[1]
-    size = (width, max(1, round(pixels.shape[0] * factor)))
+    height, whole = pixels.shape[:2]
+    if width is None or width >= whole:
+        copy = spare.take(height, whole)
+        copy[...] = pixels
+        return copy, 1.0
+    factor = width / whole
+    copy = spare.take(max(1, round(height * factor)), width)
     how = cv2.INTER_AREA if factor <= 0.6 else cv2.INTER_LINEAR  # averaging takes five times as long, and is visible below
-    return cv2.resize(pixels, size, interpolation=how), factor
+    cv2.resize(pixels, copy.shape[1::-1], dst=copy, interpolation=how)
+    return copy, factor
 
 
 def _times(box: Box, factor: float) -> Box:

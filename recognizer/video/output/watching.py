@@ -12,7 +12,7 @@ from recognizer.core.errors import InvalidParameter, InvalidSource
 from recognizer.video.frames import FrameResult, Vision
 from recognizer.video.sources.camera import Camera
 from recognizer.video.sources.source import CameraSource, parse_source
-from recognizer.video.tracking.pipeline import Pipeline, Wants
+from recognizer.video.tracking.pipeline import Pipeline, Thoroughness, Wants
 from recognizer.video.tracking.workers import Workers, cores, sensible
 
 
@@ -97,9 +97,7 @@ async def _watch(
             vision,
             executor=workers,
             wants=lambda: wants,
-            detect_every=detect_every,
-            complete=not camera.paced,
-            strict=True,
+            thoroughness=Thoroughness(detect_every, complete=not camera.paced, strict=True),
         )
         none = True
         async with aclosing(pipeline.results()) as results:

@@ -25,6 +25,7 @@ from recognizer.video.sources.jpeg_stream import MOST_JPEG, JpegStream
 from recognizer.video.sources.process import MOST_PIXELS, ProcessReader, pipe_config
 from recognizer.video.sources.reach import Reach, refusal
 from recognizer.video.sources.source import CameraSource, StreamUrl, split_url
+from recognizer.video.spare_pixels import SparePixels
 
 #: Seconds between two pictures of a camera that gives one per request.
 SNAPSHOT_SECONDS = 1.0
@@ -232,15 +233,15 @@ def _reason(error: FetchError) -> str:
     return f"the camera answered with status {status}" if status else error.message
 
 
-def decode_picture(data: bytes) -> np.ndarray:
-    """The RGB pixels of a picture that a camera gave, upright.
+def decode_picture(data: bytes, spare: SparePixels | None = None) -> np.ndarray:
+    """The RGB pixels of a picture that a camera gave, upright; in memory of `spare` where that is given.
 
     Raises
     ------
     BrokenShot
     """
     if data.startswith(b"\xff\xd8\xff"):
-        return decode_jpeg(data)
+        return decode_jpeg(data, spare)
     from recognizer.photos import images
 
     try:
@@ -249,8 +250,9 @@ def decode_picture(data: bytes) -> np.ndarray:
         raise BrokenShot from None
 
 
-def decode_jpeg(data: bytes) -> np.ndarray:
-    """The RGB pixels of a camera's JPEG, upright. It may be odd, and lack its end marker, but not be cut short.
+def decode_jpeg(data: bytes, spare: SparePixels | None = None) -> np.ndarray:
+    """The RGB pixels of a camera's JPEG, upright; in memory of `spare` where that is given. It may be odd, and lack its end
+    marker, but not be cut short.
 
     Raises
     ------
@@ -265,7 +267,8 @@ def decode_jpeg(data: bytes) -> np.ndarray:
         height, width = simplejpeg.decode_jpeg_header(data, strict=False)[:2]
         if height * width > MOST_PIXELS or not height * width:
             raise BrokenShot
-        pixels = simplejpeg.decode_jpeg(data, "RGB", fastdct=True, fastupsample=True, strict=not whole)
+        into = None if spare is None else spare.take(height, width)
+        pixels = simplejpeg.decode_jpeg(data, "RGB", fastdct=True, fastupsample=True, buffer=into, strict=not whole)
     except (ValueError, KeyError):  # the second for colours that it does not know
         raise BrokenShot from None
     return pixels if b"Exif\0\0" not in data[:1024] else _upright(pixels, data)
@@ -282,9 +285,9 @@ def _upright(pixels: np.ndarray, data: bytes) -> np.ndarray:
     return np.ascontiguousarray(images.upright(pixels, orientation))
 
 
-def _shot(data: bytes, skipped: int, same: bool) -> Shot:
+def _shot(data: bytes, skipped: int, same: bool, spare: SparePixels) -> Shot:
     return Shot(
-        lambda: decode_picture(data),
+        lambda: decode_picture(data, spare),
         time.time(),
         time.perf_counter(),
         None,
@@ -329,6 +332,7 @@ class _Threaded:
         self._changed = threading.Condition()
         self._shot: Shot | None = None
         self._skipped = 0
+        self._spare = SparePixels()
         self._end: SourceLost | None = None
         self.closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="http-camera", daemon=True)
@@ -352,7 +356,7 @@ class _Threaded:
     def put(self, data: bytes, same: bool) -> None:
         with self._changed:
             self._skipped += self._shot is not None
-            self._shot = _shot(data, self._skipped, same)
+            self._shot = _shot(data, self._skipped, same, self._spare)
             self._changed.notify_all()
 
     def read(self, timeout: float) -> Shot | None:

@@ -25,6 +25,7 @@ from recognizer.video.sources.base import Shot, SourceEnded, SourceLost, Stopper
 from recognizer.video.sources.confined import OUTSIDE, OutsideFolder, open_file
 from recognizer.video.sources.reach import Reach
 from recognizer.video.sources.source import CameraSource, split_url
+from recognizer.video.spare_pixels import SparePixels
 
 #: The program of a decoder.
 PROGRAM = Path(__file__).with_name("decoder.py")
@@ -186,6 +187,7 @@ class ProcessReader:
         self._stopper = stopper
         self._changed = threading.Condition()
         self._shots: deque[Shot] = deque()
+        self._spare = SparePixels()
         self._end: Exception | None = None
         self._begun = time.monotonic()
         self._open_by: float | None = self._begun + config["timeout"] + 2
@@ -286,7 +288,9 @@ class ProcessReader:
 
         def load() -> np.ndarray:
             flat = np.frombuffer(memory, np.uint8, height * width * 3, start)
-            return flat.reshape(height, width, 3).copy()
+            pixels = self._spare.take(height, width)
+            pixels[...] = flat.reshape(height, width, 3)
+            return pixels
 
         return Shot(
             load, said["time"], said["taken"], said["position"], said["skipped"], said["same"], lambda: self._give_back(slot)

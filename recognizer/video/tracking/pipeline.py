@@ -31,7 +31,7 @@ from recognizer.video.stillness import SAFETY, alike, small_copy
 from recognizer.video.tracking.cuts import Cuts
 from recognizer.video.tracking.lying import LyingFaces
 from recognizer.video.tracking.pace import Pace
-from recognizer.video.tracking.scene import Due, TrackedScene, single
+from recognizer.video.tracking.scene import ENOUGH_PASSES, Due, TrackedScene, single
 
 log = logging.getLogger(__name__)
 
@@ -46,9 +46,6 @@ RESTS = 10.0
 LEISURE = FIRST = 0.25
 #: Seconds between two object detections in a live source, and for which their objects are shown.
 OBJECTS_EVERY, OBJECTS_SHOWN = 0.15, 1.0
-#: Detection passes per second while faces are in sight, which the tracker follows between two passes; without a face every
-#: picture is examined, so that whoever enters is found in the first one.
-ENOUGH_PASSES = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +84,33 @@ class _Examined:
     since: float
 
 
+@dataclass(frozen=True, slots=True)
+class Thoroughness:
+    """How much a pipeline does with each picture.
+
+    Attributes
+    ----------
+    detect_every : int, optional
+        Detect faces on every n-th picture, instead of as often as speed allows.
+    complete : bool
+        Complete all work on each picture before the next one is taken, however long it takes.
+    strict : bool
+        Raise an error if landmarks or objects cannot be detected at all, instead of continuing without them.
+
+    Raises
+    ------
+    InvalidParameter
+    """
+
+    detect_every: int | None = None
+    complete: bool = False
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        if self.detect_every is not None and self.detect_every < 1:
+            raise InvalidParameter(f"detect_every: expected at least 1, got {self.detect_every}")
+
+
 class Pipeline:
     """The work for one camera, in `watch` and in the server. Owns the camera's scene and its jobs in the executor.
 
@@ -99,12 +123,7 @@ class Pipeline:
         May be shared by many pipelines: each has at most one job of a kind in it.
     wants : callable
         Called for each picture.
-    detect_every : int, optional
-        Detect faces on every n-th picture, instead of as often as speed allows.
-    complete : bool
-        Complete all work on each picture before the next one is taken, however long it takes.
-    strict : bool
-        Raise an error if landmarks or objects cannot be detected at all, instead of continuing without them.
+    thoroughness : Thoroughness
     timed : callable
         Called with the name of each completed stage, and its seconds.
     clock : callable
@@ -120,21 +139,17 @@ class Pipeline:
         *,
         executor: Executor,
         wants: Callable[[], Wants] = Wants,
-        detect_every: int | None = None,
-        complete: bool = False,
-        strict: bool = False,
+        thoroughness: Thoroughness = Thoroughness(),
         timed: Callable[[str, float], None] = lambda stage, seconds: None,
         clock: Callable[[], float] = time.perf_counter,
         settings: Callable[[], CameraSettings] = lambda: PLAIN,
     ):
-        if detect_every is not None and detect_every < 1:
-            raise InvalidParameter(f"detect_every: expected at least 1, got {detect_every}")
         self.camera, self.vision = camera, vision
         self.pace = Pace()
         self._settings = settings
         self._erased: tuple[np.ndarray, CameraSettings, np.ndarray] | None = None  # pixels, settings, and pixels without masks
-        self._executor, self._wants, self._strict, self._timed = executor, wants, strict, timed
-        self._detect_every, self._complete, self._seconds = detect_every, complete, clock
+        self._executor, self._wants, self._timed, self._seconds = executor, wants, timed, clock
+        self._thoroughness = thoroughness
         self._scene = TrackedScene(vision.decide, vision.same_within, vision.other_beyond)
         self._jobs: dict[str, asyncio.Task] = {}  # by kind; one of each
         self._closing = False
@@ -143,6 +158,7 @@ class Pipeline:
         self._rests: dict[str, float] = {}
         self._offset, self._now = 0.0, float("-inf")
         self._since_detection = 0
+        self._passes = ENOUGH_PASSES
         self._searched_at, self._cut_at = -1.0, 0.0  # on the same clock
         self._cuts = Cuts()
         self._examined: _Examined | None = None
@@ -192,7 +208,7 @@ class Pipeline:
             self._scene.cut(now)
             self._cut_at, self._examined = now, None
         self._since_detection += 1
-        if self._complete:
+        if self._thoroughness.complete:
             await self._look_completely(frame, now, wants)
         else:
             await self._look_in_passing(frame, now, wants)
@@ -216,7 +232,7 @@ class Pipeline:
 
     def _clock(self, frame: Frame) -> float:
         """Seconds on the tracker's clock, never backwards: a recording's own if it is not played at its own speed."""
-        if not self._complete or frame.position is None:
+        if not self._thoroughness.complete or frame.position is None:
             return frame.taken
         if frame.position + self._offset <= self._now:  # the recording started over
             self._offset = self._now + 1 / 30 - frame.position
@@ -224,7 +240,7 @@ class Pipeline:
         return self._now
 
     async def _look_completely(self, frame: Frame, now: float, wants: Wants) -> None:
-        if self._since_detection >= (self._detect_every or 1):
+        if self._since_detection >= (self._thoroughness.detect_every or 1):
             looked = await self._try("detect", self._detect, frame, now)
             if looked is not None:
                 self._since_detection = 0
@@ -245,7 +261,7 @@ class Pipeline:
         if "detect" not in self._jobs:
             copy = self._copy_of(frame)
             self._still = self._shows_the_same(copy, now)
-            every = self._detect_every or max(self.pace.every, self._enough())
+            every = self._thoroughness.detect_every or max(self.pace.every, self._enough())
             if self._still:
                 self._know_again(frame, now, wants)
             elif self._since_detection >= every:
@@ -297,15 +313,23 @@ class Pipeline:
 
     def _left_out(self) -> int:
         """How many of the next pictures need not be looked at: a face is followed, and nobody watches."""
-        if self._complete or self._still or self._since_detection or "detect" in self._jobs or self._wants().every_picture:
+        if (
+            self._thoroughness.complete
+            or self._still
+            or self._since_detection
+            or "detect" in self._jobs
+            or self._wants().every_picture
+        ):
             return 0
-        return (self._detect_every or max(self.pace.every, self._enough())) - 1 if self._scene.tracker.tracks else 0
+        return (
+            (self._thoroughness.detect_every or max(self.pace.every, self._enough())) - 1 if self._scene.tracker.tracks else 0
+        )
 
     def _enough(self) -> int:
         """On one of so many pictures detection has to run while faces are in sight."""
         if self.pace.interval is None or not self._scene.tracker.tracks:
             return 1
-        return max(1, int(1 / (ENOUGH_PASSES * self.pace.interval) + 0.1))
+        return max(1, int(1 / (self._passes * self.pace.interval) + 0.1))
 
     def _know_again(self, frame: Frame, now: float, wants: Wants) -> None:
         """The faces of the picture that was examined last are those of this one."""
@@ -340,7 +364,7 @@ class Pipeline:
     def _detect(self, frame: Frame, now: float) -> _Looked:
         image = images.from_array(frame.pixels)
         faces = self._settings().unmasked(single(self.vision.detect(image)), frame.width, frame.height)
-        if not self._complete:
+        if not self._thoroughness.complete:
             self._notice_lying(frame.pixels, faces, now)
         return _Looked(frame, now, image, faces, self.vision.qualities(image, faces))
 
@@ -359,6 +383,7 @@ class Pipeline:
 
     def _take(self, looked: _Looked) -> None:
         self._scene.detected(looked.faces, looked.qualities, looked.time, looked.frame)
+        self._passes = self._scene.passes_wanted(looked.time)
         self._searched_at = looked.time
 
     async def _describe(self, looked: _Looked, due: Sequence[Due]) -> None:
@@ -433,7 +458,7 @@ class Pipeline:
             self._logged.add((stage, type(error)))
             log.warning("a picture could not be worked on (%s); going on", stage, exc_info=error)
         for_good = isinstance(error, ModelError) or count >= PERMANENT
-        if for_good and (self._strict or not optional):
+        if for_good and (self._thoroughness.strict or not optional):
             raise error
         if optional:
             self._rests[stage] = self._seconds() + RESTS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -14,7 +15,7 @@ from recognizer.photos.results import SeenFace
 from recognizer.video.frames import DetectedIn, Frame, TrackedFace
 from recognizer.video.tracking.looks import Looks, is_good
 from recognizer.video.tracking.naming import Description, Naming
-from recognizer.video.tracking.tracker import Track, Tracker
+from recognizer.video.tracking.tracker import BLINK, Track, Tracker
 
 #: Seconds after which a face that has a name, and one that has none, is described again; the latter sooner at first: by so
 #: many seconds per description that there is.
@@ -35,6 +36,9 @@ COVERED = 0.4
 WITHIN, LIKE = 0.7, 4.0
 #: A track may be joined with an older one as long as it has at most so many descriptions.
 STILL_NEW = 3
+#: Detection passes per second while faces are in sight, which the tracker follows between two passes; and while all of them are
+#: known and move by less than `SLOW` of their own sizes a second.
+ENOUGH_PASSES, CALM_PASSES, SLOW = 15.0, 10.0, 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -223,6 +227,23 @@ class TrackedScene:
         for id, each in zip(tracks, evidence, strict=True):
             if id in self._known:
                 self._known[id].looks.take(each, self._known[id].weight, time)
+
+    def passes_wanted(self, time: float) -> float:
+        """How many detection passes a second are enough after the one of `time`; infinity if it should run again at once.
+
+        Fewer while every face in sight is known and moves slowly. A known face that was just missed is looked for at once:
+        after `tracker.BLINK` it would have to be described again.
+        """
+        wanted = CALM_PASSES
+        in_sight = [track for track in self.tracker.tracks if time - track.seen <= self.tracker.shown]
+        for track in in_sight:
+            missed = time - track.seen
+            known = self.naming.of(track.id).ripe and not track.doubtful
+            if known and 0 < missed < BLINK:
+                return math.inf
+            if not known or missed or track.speed > SLOW:
+                wanted = ENOUGH_PASSES
+        return wanted if in_sight else ENOUGH_PASSES
 
     # -- what is known ------------------------------------------------------------------------------------------
 

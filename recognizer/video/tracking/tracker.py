@@ -149,6 +149,12 @@ class Track:
         """Predicted centre x, centre y, width and height at `time`."""
         return self._motion.at(time)
 
+    @property
+    def speed(self) -> float:
+        """How fast the face's centre moves, in sizes of the face per second."""
+        across, down, *_ = self._motion.speed
+        return math.hypot(across, down) / max(1.0, (self.face.box.width + self.face.box.height) / 2)
+
     def see(self, face: Face, time: float, doubtful: bool) -> None:
         if doubtful:
             self._motion = _Motion(_place(face.box), time)  # its velocity is unknown

@@ -7,12 +7,13 @@ down_revision = "0005"
 
 _TABLES = """
 -- content: see recognizer/rules/rule_model.py, encrypted where there is a key; since: events before this are not reported, in
--- seconds since 1970; off_by: the node that will end what the rule switched on
+-- seconds since 1970; off_by: the node that will end what the rule switched on, off_at: when
 create table rule (
     id text primary key,
     content bytea not null,
     since double precision not null,
     off_by text,
+    off_at timestamptz,
     position bigint generated always as identity
 );
 

@@ -1,0 +1,235 @@
+"""Where web push is stored: the server's key, and the browsers that get messages, in one JSON file in the state folder.
+
+The key is made once; every browser is subscribed with it. The file's mode is 0600, it is encrypted where there is a key for
+that, and it is replaced in one step. Several processes may share it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from recognizer.core.brief import brief
+from recognizer.core.disk import SeenFile, disk_errors
+from recognizer.core.errors import (
+    KeyMissing,
+    SealBroken,
+    StorageError,
+    SubscriptionNotFound,
+    TooManySubscriptions,
+)
+from recognizer.core.fair_lock import FairLock
+from recognizer.core.files import own_folder, replace_erasing, write_durably
+from recognizer.core.vault import Vault, is_sealed
+from recognizer.rules import web_push
+
+log = logging.getLogger("recognizer.rules")
+
+PUSH_FILE = "push.json"
+#: What the encrypted file is for.
+PURPOSE = "push"
+MOST_SUBSCRIPTIONS = 50
+_LOCK_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class PushSubscription:
+    """One browser that gets messages.
+
+    Attributes
+    ----------
+    id : str
+        Ten hexadecimal digits.
+    endpoint : str
+        Secret: where the browser's push service takes messages for it.
+    p256dh, auth : str
+        The browser's keys, base64url; secret.
+    label : str
+        What the browser calls itself.
+    strangers : str or None
+        What a message about new strangers says; None for no such messages.
+    contact : str
+        An ``https:`` URI of this server, for the push service.
+    made : float
+        Seconds since 1970.
+    key, session : str or None
+        Id of the key with which it was made, and name of the session that removes it when somebody signs out. Both are None
+        while the server has no keys.
+    """
+
+    id: str
+    endpoint: str = field(repr=False)
+    p256dh: str = field(repr=False)
+    auth: str = field(repr=False)
+    label: str
+    strangers: str | None
+    contact: str
+    made: float
+    key: str | None = None
+    session: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What is in the file."""
+
+    key: str = field(repr=False)
+    subscriptions: Mapping[str, PushSubscription] = field(default_factory=dict)
+
+
+class PushFile:
+    """The server's key and all subscriptions. Any thread may call.
+
+    Parameters
+    ----------
+    file : Path
+        May be missing; the first use of the key creates it.
+    vault : Vault, optional
+    """
+
+    def __init__(self, file: Path, vault: Vault | None = None):
+        self._file, self._vault = file, vault
+        self._lock = threading.RLock()
+        self._kept: _Kept | None = None
+        self._seen = SeenFile(file)
+        self._file_lock = FairLock(file.with_name(f"{file.name}.lock"))
+
+    def key(self) -> str:
+        """The server's private key, which is made by the first call.
+
+        Raises
+        ------
+        StorageError, KeyMissing
+        """
+        with self._lock:
+            kept = self._refresh()
+            if kept is not None:
+                return kept.key
+        with self._changing() as kept:
+            return kept.key
+
+    def all(self) -> list[PushSubscription]:
+        """Every subscription, in the order in which they were made.
+
+        Raises
+        ------
+        StorageError, KeyMissing
+        """
+        with self._lock:
+            kept = self._refresh()
+            return [] if kept is None else list(kept.subscriptions.values())
+
+    def get(self, id_: str) -> PushSubscription:
+        """One subscription.
+
+        Raises
+        ------
+        SubscriptionNotFound, StorageError, KeyMissing
+        """
+        found = next((each for each in self.all() if each.id == id_), None)
+        if found is None:
+            raise SubscriptionNotFound(f"there is no subscribed browser {brief(id_)!r}", subscription=brief(id_))
+        return found
+
+    def add(self, given: PushSubscription) -> PushSubscription:
+        """Store a subscription, in place of one with the same endpoint, whose id it gets; durable on return.
+
+        Raises
+        ------
+        TooManySubscriptions, StorageError, KeyMissing
+        """
+        with self._changing() as kept:
+            before = next((each for each in kept.subscriptions.values() if each.endpoint == given.endpoint), None)
+            if before is None and len(kept.subscriptions) >= MOST_SUBSCRIPTIONS:
+                said = f"there are {MOST_SUBSCRIPTIONS} subscribed browsers already, which is the maximum"
+                raise TooManySubscriptions(said, subscriptions=MOST_SUBSCRIPTIONS)
+            made = replace(given, id=before.id, made=before.made) if before else replace(given, id=secrets.token_hex(5))
+            self._write(replace(kept, subscriptions={**kept.subscriptions, made.id: made}))
+            return made
+
+    def remove(self, unwanted: Callable[[PushSubscription], bool]) -> list[PushSubscription]:
+        """Remove subscriptions, and return them.
+
+        Raises
+        ------
+        StorageError, KeyMissing
+        """
+        if not any(map(unwanted, self.all())):
+            return []
+        with self._changing() as kept:
+            gone = [each for each in kept.subscriptions.values() if unwanted(each)]
+            left = {id_: each for id_, each in kept.subscriptions.items() if each not in gone}
+            self._write(replace(kept, subscriptions=left))
+            return gone
+
+    # -- the file -----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _changing(self) -> Iterator[_Kept]:
+        """No other process changes the file inside, and there is one."""
+        with self._lock, disk_errors("the subscriptions cannot be stored"):
+            own_folder(self._file.parent)
+            try:
+                with self._file_lock.hold(_LOCK_SECONDS):
+                    kept = self._refresh()
+                    if kept is None:
+                        self._write(kept := _Kept(web_push.new_key()))
+                    yield kept
+            except TimeoutError:
+                raise StorageError("the subscriptions are in use by another process") from None
+
+    def _refresh(self) -> _Kept | None:
+        """What is stored; None if nothing is. Read again if the file has changed."""
+        if self._seen.changed():
+            try:
+                self._kept = None if self._seen.missing else self._read()
+            except BaseException:
+                self._seen.forget()
+                raise
+        return self._kept
+
+    def _read(self) -> _Kept:
+        with disk_errors("the subscriptions cannot be read"):
+            data = self._file.read_bytes()
+        if is_sealed(data):
+            if self._vault is None:
+                raise KeyMissing("the subscriptions are encrypted, and there is no key")
+            try:
+                data = self._vault.open(data, PURPOSE)
+            except SealBroken as error:
+                raise StorageError(f"{self._file.name} is damaged: {error.message}; restore or delete it") from error
+        try:
+            stored = json.loads(data)
+            web_push.public_key(stored["key"])
+            return _Kept(stored["key"], {each["id"]: _parsed(each) for each in stored["subscriptions"]})
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            said = f"{self._file.name} is damaged ({type(error).__name__}): restore or delete it; browsers then subscribe again"
+            raise StorageError(said) from error
+
+    def _write(self, kept: _Kept) -> None:
+        plain = {"version": 1, "key": kept.key, "subscriptions": [asdict(each) for each in kept.subscriptions.values()]}
+        data = json.dumps(plain, ensure_ascii=False).encode()
+        if self._vault is not None:
+            data = self._vault.seal(data, PURPOSE)
+        try:  # what is replaced held addresses, perhaps of a browser that was removed
+            if replace_erasing(self._file, data, expected=os.stat(self._file)) is None:
+                raise StorageError("the subscriptions were changed by hand at the same time; try again")
+        except FileNotFoundError:
+            write_durably(self._file, data, mode=0o600)
+        self._kept = kept
+        self._seen.forget()
+
+
+def _parsed(stored: Mapping[str, Any]) -> PushSubscription:
+    known = {each.name for each in fields(PushSubscription)}
+    found = PushSubscription(**{name: value for name, value in stored.items() if name in known})
+    web_push.check_subscription(found.p256dh, found.auth)
+    return found

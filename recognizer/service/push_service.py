@@ -1,0 +1,212 @@
+"""The browsers that get notifications: subscribed and removed here, and told of new strangers."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from recognizer.core.audit import AuditLog
+from recognizer.core.brief import brief
+from recognizer.core.errors import ActionOff, InvalidParameter, RecognizerError
+from recognizer.core.times import iso_time
+from recognizer.core.vault import Vault
+from recognizer.rules.push_file import PUSH_FILE, PushFile, PushSubscription
+
+if TYPE_CHECKING:
+    from recognizer.rules.push_sender import PushSender
+
+log = logging.getLogger("recognizer.rules")
+
+#: Least time in seconds between two messages about new strangers.
+STRANGERS_APART = 600.0
+SHARED = "nodes share a database here: notifications in browsers are not available"
+_LONGEST_ENDPOINT, _LONGEST_LABEL, _LONGEST_TEXT = 2000, 80, 300
+#: What push services are told where no page of this server is reached over HTTPS.
+_NO_CONTACT = "https://localhost"
+
+
+class KeptPush:
+    """Owns the file of subscriptions. Any thread may call.
+
+    Parameters
+    ----------
+    state : Path
+        The state folder.
+    allow : sequence of str
+        Private networks that messages may be sent to, as for webhooks.
+    timeout : float
+        Seconds for one message to one browser.
+    audit : AuditLog
+    vault : Vault, optional
+        Encrypts the file.
+    is_shared : bool
+        Whether nodes share a database: then browsers cannot be subscribed.
+    """
+
+    def __init__(
+        self,
+        state: Path,
+        allow: Sequence[str],
+        timeout: float,
+        audit: AuditLog,
+        vault: Vault | None = None,
+        is_shared: bool = False,
+    ):
+        self.file = PushFile(state / PUSH_FILE, vault)
+        self._allow, self._timeout, self._audit, self._is_shared = allow, timeout, audit, is_shared
+        self._lock = threading.Lock()
+        self._sender: PushSender | None = None
+        self._timer: threading.Timer | None = None
+        self._told = float("-inf")
+        self._closed = False
+        #: Whether a subscription still holds; who serves requests knows.
+        self.may_get: Callable[[PushSubscription], bool] = lambda subscription: True
+
+    @property
+    def sender(self) -> PushSender:
+        """What sends; made when it is first used."""
+        from recognizer.fetching.fetcher import Fetcher
+        from recognizer.rules.push_sender import PushSender
+
+        with self._lock:
+            if self._sender is None:
+                fetcher = Fetcher(allow=self._allow, timeout=self._timeout)
+                self._sender = PushSender(self.file, fetcher, lambda each: self.may_get(each))
+            return self._sender
+
+    def close(self) -> None:
+        """Send nothing about strangers any more."""
+        with self._lock:
+            self._closed = True
+            if self._timer is not None:
+                self._timer.cancel()
+
+    # -- subscriptions ------------------------------------------------------------------------------------------
+
+    def as_json(self) -> dict[str, Any]:
+        """The server's public key, and the subscribed browsers, without secrets. The first call makes the key.
+
+        Raises
+        ------
+        StorageError, KeyMissing
+        """
+        from recognizer.rules import web_push
+
+        if self._is_shared:
+            return {"public_key": None, "off": SHARED, "subscriptions": []}
+        key = web_push.public_key(self.file.key())
+        return {"public_key": key, "off": None, "subscriptions": [shown(each) for each in self.sender.living()]}
+
+    def add(self, given: PushSubscription) -> dict[str, Any]:
+        """Subscribe a browser; one that is subscribed already keeps its id.
+
+        Raises
+        ------
+        InvalidParameter, TooManySubscriptions, ActionOff, StorageError, KeyMissing
+        """
+        from recognizer.rules import web_push
+
+        if self._is_shared:
+            raise ActionOff(SHARED)
+        for name, value, most in (
+            ("endpoint", given.endpoint, _LONGEST_ENDPOINT),
+            ("label", given.label, _LONGEST_LABEL),
+            ("strangers", given.strangers, _LONGEST_TEXT),
+        ):
+            if value is not None and (len(value) > most or not value.isprintable()):
+                raise InvalidParameter(f"{name}: expected printable text of at most {most} characters")
+        self.sender.check(given.endpoint)
+        try:
+            web_push.check_subscription(given.p256dh, given.auth)
+        except ValueError:
+            raise InvalidParameter("p256dh: expected it and auth as the browser's PushSubscription gives them") from None
+        made = self.file.add(given)
+        self._audit.append("push_add", browser=made.id)
+        return shown(made)
+
+    def remove(self, id_: str) -> None:
+        """Remove a browser.
+
+        Raises
+        ------
+        SubscriptionNotFound, StorageError, KeyMissing
+        """
+        self.file.get(id_)
+        self.file.remove(lambda each: each.id == id_)
+        self._audit.append("push_remove", browser=id_)
+
+    def forget_session(self, name: str) -> None:
+        """Remove the browsers of a session that ends.
+
+        Raises
+        ------
+        StorageError, KeyMissing
+        """
+        self.file.remove(lambda each: each.session == name)
+
+    def test(self, id_: str, text: str) -> None:
+        """Send a message to a browser.
+
+        Raises
+        ------
+        SubscriptionNotFound, InvalidParameter, ActionFailed, StorageError, KeyMissing
+        """
+        from recognizer.rules.push_sender import PushMessage
+
+        if len(text) > _LONGEST_TEXT or not text.isprintable():
+            raise InvalidParameter(f"message: expected printable text of at most {_LONGEST_TEXT} characters")
+        subscription = self.file.get(id_)
+        self._audit.append("push_test", browser=id_)
+        self.sender.send_to(subscription, PushMessage("Recognizer", text, "test", "#/rules"))
+
+    # -- strangers ----------------------------------------------------------------------------------------------
+
+    def tell_of_stranger(self) -> None:
+        """Send word of somebody who is new, soon: at once, or when `STRANGERS_APART` is over. Does not wait."""
+        with self._lock:
+            if self._is_shared or self._closed or (self._timer is not None and self._timer.is_alive()):
+                return
+            pause = max(0.0, self._told + STRANGERS_APART - time.monotonic())
+            self._timer = threading.Timer(pause, self._tell)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _tell(self) -> None:
+        from recognizer.rules.push_sender import PushMessage
+
+        self._told = time.monotonic()
+        try:
+            for each in self.sender.living() if self.file.all() else ():
+                if each.strangers is None:
+                    continue
+                try:
+                    self.sender.send_to(each, PushMessage("Recognizer", each.strangers, "strangers", "#/strangers"))
+                except RecognizerError as error:  # the page has a badge as well
+                    log.warning("the browser %s was not told of a new stranger: %s", each.id, error.message)
+        except RecognizerError as error:
+            log.warning("no browser was told of a new stranger: %s", error.message)
+        except Exception:  # an unexpected error is not lost
+            log.exception("telling browsers of a new stranger failed")
+
+
+def shown(subscription: PushSubscription) -> dict[str, Any]:
+    """A subscription as replies show it: of where its messages go, only the push service."""
+    return {
+        "id": subscription.id,
+        "label": subscription.label,
+        "service": urlsplit(subscription.endpoint).hostname or "",
+        "made": iso_time(subscription.made),
+        "key": subscription.key,
+        "strangers": subscription.strangers is not None,
+    }
+
+
+def contact_of(origin: str | None) -> str:
+    """Whom push services may ask about the messages of this server: the origin of its page, if that is one of HTTPS."""
+    parts = urlsplit(brief(origin or ""))
+    return f"https://{parts.netloc}" if parts.scheme == "https" and parts.netloc else _NO_CONTACT
