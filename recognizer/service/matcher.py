@@ -124,6 +124,13 @@ class Matcher:
             return found
         return [one + float(other) for one, other in zip(found, self.crowded(vectors), strict=True)]
 
+    def limits(self, vectors: np.ndarray, plain: float) -> list[float]:
+        """The largest distances for embeddings without a verdict, float32 (n, dim): `plain`, lowered by `crowded` unless the
+        threshold is fixed."""
+        if self._fixed is not None or not len(vectors):
+            return [plain] * len(vectors)
+        return [max(0.0, plain - float(each)) for each in self.crowded(vectors)]
+
     def _limit(self, rate_factor: float) -> float:
         if self._fixed is not None or rate_factor <= 1:
             return self.threshold_now()
