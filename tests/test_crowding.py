@@ -121,6 +121,18 @@ def test_embeddings_without_a_verdict_have_a_lower_limit_where_strangers_are_nea
     assert Matcher(engine.info, _Gallery(), 0.5, lambda: 0.01, engine.crowded).limits(vectors, 0.5) == [0.5, 0.5]
 
 
+def test_strangers_without_a_verdict_are_recognised_at_the_lower_threshold(engine):
+    vectors = np.array([crowded_vector(engine), np.zeros(engine.info.dim, np.float32)])
+    gallery = _Gallery()
+    asked = Matcher(engine.info, gallery, None, lambda: 0.01, engine.crowded)
+    near = asked.threshold_now() - 0.01
+    gallery.search = lambda given, count: [[Candidate("Ada", near)] for _ in given]
+    found = asked.match(vectors)
+    assert [each.subject for each in found] == [None, "Ada"]
+    assert found[0].false_match_rate > found[1].false_match_rate
+    assert [each.subject for each in asked.match(vectors, threshold=near)] == ["Ada", "Ada"]
+
+
 def test_a_group_of_an_archive_gets_a_name_only_where_it_is_nearer_if_strangers_are_near():
     vectors, template = np.array([[0.0, 0.0], [0.2, 0.0]], np.float32), np.array([[0.6, 0.0]], np.float32)
     curve = Curve(np.array([0.2, 1.0]), np.array([1e-8, 1e-1]))
