@@ -167,7 +167,8 @@ def test_the_time_of_a_matroska_recording_is_in_its_tags_or_its_head(tmp_path):
     begin, video = element(0x1A45DFA3, b""), element(0x1F43B675, bytes(5000))
     unknown = b"\x01" + b"\xff" * 7
     date = element(0x4461, struct.pack(">q", (at - 978_307_200) * 10**9))
-    info = element(0x1549A966, date + element(0x4489, struct.pack(">d", 2500)))
+    length = element(0x4489, struct.pack(">d", 2500))
+    info = element(0x1549A966, date + length)
     recorded = tag("DATE_RECORDED", "2020-09-13 12:27:00.500")  # twenty and a half seconds later
     seek = element(0x4DBB, element(0x53AB, bytes.fromhex("1254c367")) + element(0x53AC, struct.pack(">I", 0)))
     seek_head = element(0x114D9B74, seek)
@@ -183,6 +184,7 @@ def test_the_time_of_a_matroska_recording_is_in_its_tags_or_its_head(tmp_path):
         (element(0x18538067, tag("DATE_RELEASED", "2020-09-13 12:27:00") + video), VideoTimes()),
         (element(0x18538067, element(0x1549A966, element(0x4461, bytes(7)) + element(0x4489, b"ab"))), VideoTimes()),
         (element(0x18538067, element(0x1549A966, element(0x4489, struct.pack(">f", float("nan"))))), VideoTimes()),
+        (element(0x18538067, element(0x1549A966, element(0x2AD7B1, b"\xff" * 200) + length)), VideoTimes()),
         (element(0x18538067, b"\0" * 50), VideoTimes()),
         (element(0x18538067, b"\x42"), VideoTimes()),
         (b"", VideoTimes()),

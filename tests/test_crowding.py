@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 from itertools import combinations
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from recognizer.archive import group_names
+from recognizer.core.types import Candidate
 from recognizer.engines import EMBEDDERS, calibration, crowding, largest, make_engine
 from recognizer.galleries.thresholds import Curve
 from recognizer.photos import images
@@ -108,6 +111,48 @@ def test_live_video_lowers_the_threshold_by_the_same_unless_it_is_fixed(engine):
         [Comparability(rate_factor=float(crowding.crowding(engine.embedder.name).rate_factors(vectors)[0]))]
     )
     assert limit == pytest.approx(asked.one_to_one - expected[0], abs=0.01)
+
+
+def test_embeddings_without_a_verdict_have_a_lower_limit_where_strangers_are_near(engine):
+    vectors = np.array([crowded_vector(engine), np.zeros(engine.info.dim, np.float32)])
+    asked = Matcher(engine.info, _Gallery(), None, lambda: 0.01, engine.crowded)
+    assert asked.limits(vectors, 1.0) == pytest.approx((1.0 - engine.crowded(vectors)).tolist())
+    assert asked.limits(vectors[:0], 1.0) == [] and asked.limits(vectors, 0.1)[0] == 0
+    assert Matcher(engine.info, _Gallery(), 0.5, lambda: 0.01, engine.crowded).limits(vectors, 0.5) == [0.5, 0.5]
+
+
+def test_strangers_without_a_verdict_are_recognised_at_the_lower_threshold(engine):
+    vectors = np.array([crowded_vector(engine), np.zeros(engine.info.dim, np.float32)])
+    gallery = _Gallery()
+    asked = Matcher(engine.info, gallery, None, lambda: 0.01, engine.crowded)
+    near = asked.threshold_now() - 0.01
+    gallery.search = lambda given, count: [[Candidate("Ada", near)] for _ in given]
+    found = asked.match(vectors)
+    assert [each.subject for each in found] == [None, "Ada"]
+    assert found[0].false_match_rate > found[1].false_match_rate
+    assert [each.subject for each in asked.match(vectors, threshold=near)] == ["Ada", "Ada"]
+
+
+def test_a_group_of_an_archive_gets_a_name_only_where_it_is_nearer_if_strangers_are_near():
+    vectors, template = np.array([[0.0, 0.0], [0.2, 0.0]], np.float32), np.array([[0.6, 0.0]], np.float32)
+    curve = Curve(np.array([0.2, 1.0]), np.array([1e-8, 1e-1]))
+    search = lambda probes, count: [[Candidate("Ada", 0.5)] for _ in probes]  # noqa: E731
+    plain, lowered = (
+        group_names.match_group(vectors, search, lambda subject: template, 10, curve, lowered=each)
+        for each in (lambda found: np.zeros(len(found)), lambda found: np.array([0.1, 0.3]))
+    )
+    assert lowered.distance == pytest.approx(plain.distance + 0.2) and lowered.rate > plain.rate
+
+
+def test_earlier_visits_get_a_name_only_where_they_are_nearer_if_strangers_are_near(tmp_path):
+    from recognizer.service.visit_service import KeptVisits
+
+    stored = [SimpleNamespace(number=number, id=str(number), vector=np.array([number, 0], np.float32)) for number in (0, 1)]
+    named: list[int] = []
+    file = SimpleNamespace(find=lambda *_: stored, name=lambda numbers, subject: named.extend(numbers))
+    matcher = SimpleNamespace(threshold_now=lambda count: 1.0, limits=lambda vectors, plain: [0.4, 1.0])
+    kept = SimpleNamespace(exists=True, file=file, _matcher=matcher)
+    assert KeptVisits.name_unknown(kept, "Ada", [], np.array([[0.5, 0]], np.float32)) == 1 and named == [1]
 
 
 # -- measured ---------------------------------------------------------------------------------------------------------

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
 
 from recognizer.core.errors import SettingsError
 from recognizer.core.settings import Settings
-from recognizer.events.broker_delivery import QueueServer
+from recognizer.events.broker_delivery import NotConfirmed, QueueServer
 from recognizer.events.delivery import message_body
 from recognizer.events.event_erasing import Retention
 from recognizer.events.event_log import EventLog
@@ -97,6 +99,30 @@ def test_a_name_is_one_part_of_a_subject(log, name, part):
     pytest.importorskip("nats")
     sink = JetStream(log, QueueServer((("127.0.0.1", 1),)), JetStreamOptions("s", "person"))
     assert sink.subject({"kind": "appeared", "camera": "door", "subject": name}) == f"s.appeared.{part}"
+
+
+def test_nothing_is_sent_without_tls_where_it_is_wanted(log):
+    pytest.importorskip("nats")
+    info = {"server_id": "a", "version": "2.10.0", "auth_required": True, "max_payload": 1000, "headers": True}
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(10)
+        sent: list[bytes] = []
+
+        def answer() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.settimeout(10)
+                connection.sendall(b"INFO " + json.dumps(info).encode() + b"\r\n")
+                sent.append(connection.recv(1000))
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        sink = JetStream(log, parse_nats(f"tls://cam:s3cret@127.0.0.1:{listening.getsockname()[1]}"))
+        with pytest.raises(NotConfirmed, match="no TLS"):
+            sink._connect()
+        sink._disconnect()
+        thread.join()
+    assert sent == [b""]
 
 
 @pytest.mark.network

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import ipaddress
 import json
 import logging
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from recognizer.core.errors import SettingsError
+from recognizer.events import mqtt_broker
 from recognizer.events.appearances import EventRules, iso
 from recognizer.events.event_erasing import Retention
 from recognizer.events.event_hub import Events
@@ -550,3 +553,30 @@ def test_an_event_that_the_broker_refuses_each_time_holds_up_no_other(tmp_path, 
         wait_for(lambda: ids(listener) == [2], seconds=60)
         assert mqtt.counts["dropped"] == 1
         listener.close()
+
+
+def test_nothing_is_sent_to_an_address_that_the_name_has_only_when_the_client_connects(monkeypatch):
+    monkeypatch.setattr(mqtt_broker, "resolve", lambda *_: [ipaddress.ip_address("203.0.113.5")])
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(5)
+        port = server.getsockname()[1]
+        where = Where("127.0.0.1", port, user="u", password="p", permit=lambda address: not address.is_loopback)
+        with pytest.raises(mqtt_broker.NotPermitted):
+            where.connect(where.new_client("a", reconnect=False))
+        following = where.new_client("b")  # as Frigate's events are followed
+        following.connect_async(where.host, where.port)
+        following.loop_start()
+        for _ in range(2):
+            connection, _ = server.accept()
+            with connection:
+                connection.settimeout(5)
+                assert connection.recv(1) == b""
+        following.disconnect()
+        following.loop_stop()
+        allowed = Where("127.0.0.1", port, permit=lambda address: True)
+        client = allowed.new_client("c", reconnect=False)
+        allowed.connect(client)
+        connection, _ = server.accept()
+        with connection:
+            assert connection.recv(1) == b"\x10"
+        client.disconnect()

@@ -125,6 +125,26 @@ def test_who_is_no_longer_subscribed_is_removed_and_who_was_not_reached_is_tried
         sender.send(HELLO)
 
 
+def test_a_browser_that_is_never_reached_keeps_nobody_else_waiting(pushes, sender):
+    dead, here = Browser(pushes.url, "dead"), Browser(pushes.url, "here")
+    for each in (dead, here):
+        sender.file.add(each.subscription())
+    pushes.answers = {dead.path: [503] * 7}
+    for _ in range(4):
+        with pytest.raises(ActionFailed, match="503"):
+            sender.send(HELLO)
+    assert sender.send(HELLO) == 1
+    assert sender.send(dataclasses.replace(HELLO, tag="next")) == 1
+    assert len(pushes.of(here.path)) == 2
+    sender.file.remove(lambda each: each.endpoint == here.endpoint)
+    with pytest.raises(ActionFailed, match="503"):
+        sender.send(dataclasses.replace(HELLO, tag="alone"))
+    assert sender.send(dataclasses.replace(HELLO, tag="back")) == 1 and len(pushes.of(dead.path)) == 1
+    pushes.answers = {dead.path: [503]}
+    with pytest.raises(ActionFailed, match="503"):  # it is waited for again
+        sender.send(dataclasses.replace(HELLO, tag="last"))
+
+
 def test_messages_go_to_public_services_over_https_only(pushes, authority, tmp_path):  # noqa: F811
     guarded = PushSender(PushFile(tmp_path / "push.json"), Fetcher(timeout=5, cafile=str(authority / "ca.pem")))
     for endpoint in ("http://push.example/x", "ftp://push.example/x", "https://", "https://a:99999/", "javascript:1"):

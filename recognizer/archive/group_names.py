@@ -24,6 +24,7 @@ import numpy as np
 
 from recognizer.archive.archive_file import ArchiveFile, ArchivePerson
 from recognizer.galleries import matching
+from recognizer.galleries.clustering import nothing_lowered
 from recognizer.galleries.contract import Gallery
 from recognizer.galleries.thresholds import Curve
 
@@ -49,7 +50,8 @@ class GroupMatch:
     ----------
     subject : str
     distance : float
-        Mean or median distance of the group's faces from the nearest template, whichever is larger.
+        Mean or median distance of the group's faces from the nearest template, whichever is larger; more where strangers are
+        expected to be near.
     rate : float
         Probability that a group of strangers is given any name at this distance.
     margin : float
@@ -75,6 +77,7 @@ def match_group(
     total: int,
     curve: Curve,
     refused: frozenset[str] = frozenset(),
+    lowered: Callable[[np.ndarray], np.ndarray] = nothing_lowered,
 ) -> GroupMatch | None:
     """The enrolled person who is nearest to a group.
 
@@ -92,6 +95,9 @@ def match_group(
         Of the engine.
     refused : frozenset of str
         Names that are out of the question.
+    lowered : callable
+        By how much the threshold of each vector is lowered, (m, d) -> (m,); see `engines.crowding`. The group's distance is
+        raised by the mean instead.
     """
     votes: Counter[str] = Counter()
     for candidates in search(vectors[:_LOOKED_UP], _CANDIDATES + len(refused)):
@@ -102,9 +108,11 @@ def match_group(
     if not found:
         return None
     distance, subject = found[0]
+    margin = found[1][0] - distance if len(found) > 1 else float("inf")
+    distance += float(lowered(vectors).mean())
     exponent = evidence(len(vectors))
     rate = min(1.0, total * float(np.exp(exponent * min(0.0, curve.log_rate(distance)))))
-    return GroupMatch(subject, distance, rate, found[1][0] - distance if len(found) > 1 else float("inf"))
+    return GroupMatch(subject, distance, rate, margin)
 
 
 def _group_distance(vectors: np.ndarray, templates: np.ndarray) -> float:
@@ -131,13 +139,21 @@ def limits(groups: int, stranger_rate: float | None) -> tuple[float, float]:
     )
 
 
-def names_of(members: Mapping[int, np.ndarray], gallery: Gallery, curve: Curve, stranger_rate: float | None) -> dict[int, str]:
+def names_of(
+    members: Mapping[int, np.ndarray],
+    gallery: Gallery,
+    curve: Curve,
+    stranger_rate: float | None,
+    lowered: Callable[[np.ndarray], np.ndarray] = nothing_lowered,
+) -> dict[int, str]:
     """The names of the groups that show enrolled people.
 
     Parameters
     ----------
     members : mapping
         Id of each group -> templates of its faces, float32 (n, d).
+    lowered : callable
+        See `match_group`.
     """
     total = len(gallery)
     if not total:
@@ -146,7 +162,7 @@ def names_of(members: Mapping[int, np.ndarray], gallery: Gallery, curve: Curve, 
     name_limit, likely_limit = limits(len(members), stranger_rate)
     found = {}
     for id_, vectors in members.items():
-        match = match_group(vectors, gallery.search, templates, total, curve)
+        match = match_group(vectors, gallery.search, templates, total, curve, lowered=lowered)
         person = decided(ArchivePerson(id_), match, name_limit, likely_limit, curve)
         if person.subject is not None:
             found[id_] = person.subject
@@ -165,8 +181,15 @@ def _templates_of(gallery: Gallery) -> Callable[[str], np.ndarray]:
     return templates
 
 
-def recognise_groups(file: ArchiveFile, engine: str, gallery: Gallery, curve: Curve, stranger_rate: float | None) -> int:
-    """Recognise enrolled people in the groups that no person named, and store names and suggestions.
+def recognise_groups(
+    file: ArchiveFile,
+    engine: str,
+    gallery: Gallery,
+    curve: Curve,
+    stranger_rate: float | None,
+    lowered: Callable[[np.ndarray], np.ndarray] = nothing_lowered,
+) -> int:
+    """Recognise enrolled people in the groups that no person named, and store names and suggestions; see `match_group`.
 
     Returns how many groups have a recognised name now. Names that people gave or refused are not touched.
     """
@@ -186,7 +209,7 @@ def recognise_groups(file: ArchiveFile, engine: str, gallery: Gallery, curve: Cu
         if total and members.get(id_):
             best = sorted(members[id_], key=lambda each: -each[0])
             vectors = np.array([vector for _, vector in best], np.float32)
-            match = match_group(vectors, gallery.search, templates, total, curve, refused_for(person, people))
+            match = match_group(vectors, gallery.search, templates, total, curve, refused_for(person, people), lowered)
         made[id_] = decided(person, match, name_limit, likely_limit, curve)
     for id_, after in made.items():
         rivals = [made[other] for other in after.apart if other in made]

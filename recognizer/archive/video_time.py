@@ -59,7 +59,7 @@ def video_times(path: Path) -> VideoTimes:
         try:
             begins = file.read(4)
             found = _of_matroska(file, size) if begins == _EBML.to_bytes(4, "big") else _of_mp4(file, size)
-        except (struct.error, IndexError):
+        except (struct.error, IndexError, OverflowError):  # the last, of a number that is larger than any length
             return VideoTimes()
     recorded, seconds = found.recorded, found.seconds
     if recorded is not None and not _FIRST <= recorded < _LAST:

@@ -73,7 +73,7 @@ def group(folder, out, thumbnails, fresh):
             groups = photo_groups.group_faces(looked.vectors, before, limit, made.engine.crowded)
             rate = made.matcher.stranger_rate
             people = photo_groups.name_groups(
-                groups, looked, lambda faces: group_names.names_of(faces, made.gallery, curve, rate)
+                groups, looked, lambda faces: group_names.names_of(faces, made.gallery, curve, rate, made.engine.crowded)
             )
             about = {"folder": str(folder.resolve()), "engine": source.key, "limit": round(groups.limit, 4)}
             title = f"{folder.resolve().name} by person"

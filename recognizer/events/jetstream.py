@@ -36,6 +36,7 @@ _CONNECT_SECONDS, _ANSWER_SECONDS = 10.0, 10.0
 _WINDOW = 3600.0
 #: A stream of this name is there with other properties.
 _NAME_IN_USE = 10058
+_NO_TLS = "the server offers no TLS, so nothing is sent to it: use nats:// where that is meant"
 #: Longest part of a subject, in characters.
 _LONGEST_PART = 200
 
@@ -118,7 +119,7 @@ class JetStream(BrokerDelivery):
         async def quietly(error: Exception) -> None:
             """What fails is reported once, where it is waited for."""
 
-        self._client = nats.NATS()
+        self._client = _client(server.tls)
         try:
             self._wait_for(
                 self._client.connect(
@@ -186,6 +187,23 @@ class JetStream(BrokerDelivery):
             raise NotConfirmed(_reason(error, "the connection was lost")) from None
 
 
+def _client(tls: bool) -> Any:
+    """nats-py's client; where `tls`, it sends nothing before the connection is encrypted.
+
+    By itself it encrypts only what the server asks to be encrypted: whoever is between could read the password and all names.
+    """
+    import nats
+
+    class Client(nats.NATS):
+        def _connect_command(self) -> bytes:
+            transport: Any = self._transport
+            if tls and transport._io_writer.get_extra_info("ssl_object") is None:
+                raise nats.errors.Error(_NO_TLS)
+            return super()._connect_command()
+
+    return Client()
+
+
 async def _ended(client: Any) -> None:
     """Close a client, whatever state it is in, and what it leaves behind."""
     with suppress(Exception):
@@ -213,6 +231,8 @@ def _reason(error: Exception, otherwise: str) -> str:
     from nats.js import errors
 
     text = str(error).lower()
+    if str(error) == _NO_TLS:
+        return _NO_TLS
     if "authorization violation" in text or "authentication" in text:
         return "the server refuses the user, the password or the token"
     if isinstance(error, errors.APIError):

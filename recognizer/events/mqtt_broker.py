@@ -11,11 +11,13 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from recognizer.core.errors import ActionFailed, FetchError, SettingsError
+from recognizer.core.origins import parse_address
 from recognizer.fetching.addresses import Address, resolve
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 #: Seconds that a single message may take.
 _ONCE_SECONDS = 10.0
+_NOT_ALLOWED = "its address is not allowed; RECOGNIZER_WEBHOOK_ALLOW lists those that are"
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Broker:
             except FetchError as error:
                 raise OSError(error.message) from None
             if not all(map(self.permit, addresses)):
-                raise NotPermitted("its address is not allowed; RECOGNIZER_WEBHOOK_ALLOW lists those that are")
+                raise NotPermitted(_NOT_ALLOWED)
         client.connect(self.host, self.port, keepalive=30)
 
     def new_client(self, client_id: str, *, reconnect: bool = True) -> Any:
@@ -85,6 +87,8 @@ class Broker:
             clean_session=True,
             reconnect_on_failure=reconnect,
         )
+        if self.permit is not None:
+            client.on_socket_open = self._check_connected
         if self.user:
             client.username_pw_set(self.user, self.password)
         if self.tls:
@@ -97,6 +101,16 @@ class Broker:
                 context.load_verify_locations(file)
             client.tls_set_context(context)
         return client
+
+    def _check_connected(self, client: Any, userdata: Any, connection: Any) -> None:
+        """See that the client is where it may be, before it sends anything: it resolves the name itself."""
+        try:
+            address = parse_address(connection.getpeername()[0])
+        except (OSError, ValueError):
+            address = None
+        if address is None or (self.permit is not None and not self.permit(address)):
+            connection.close()
+            raise NotPermitted(_NOT_ALLOWED)
 
 
 class NotPermitted(OSError):

@@ -27,6 +27,8 @@ _KEPT_SECONDS = 3600
 _AT_ONCE = 8
 #: How many messages are remembered, with the browsers that have them already.
 _REMEMBERED = 200
+#: Times in succession that a browser is not reached, after which no message to others waits for it any more.
+_PATIENCE = 5
 _LONGEST = {"title": 100, "body": 800}
 
 
@@ -78,6 +80,7 @@ class PushSender:
         self.file, self._fetcher, self._may_get, self._now = file, fetcher, may_get, now
         self._lock = threading.Lock()
         self._reached: OrderedDict[str, set[str]] = OrderedDict()  # tag -> ids of the browsers that have it
+        self._missed: dict[str, int] = {}  # how many times in succession each browser was not reached
 
     def check(self, endpoint: str) -> None:
         """See that an endpoint may be one; names are not resolved.
@@ -111,7 +114,8 @@ class PushSender:
         Raises
         ------
         ActionFailed
-            No browser is subscribed, or one could not be reached for the moment; the others have the message.
+            No browser is subscribed, or one could not be reached for the moment; the others have the message. One that could
+            not be reached for several times in succession counts only where nobody has it.
         StorageError, KeyMissing
         """
         everybody = self.living()
@@ -121,22 +125,29 @@ class PushSender:
             reached = self._reached.setdefault(message.tag, set())
             while len(self._reached) > _REMEMBERED:
                 self._reached.popitem(last=False)
+            self._missed = {each.id: self._missed.get(each.id, 0) for each in everybody}
+            missed = self._missed
         waiting = [each for each in everybody if each.id not in reached]
         failed: list[RecognizerError] = []
+        given_up: list[RecognizerError] = []
 
         def try_one(subscription: PushSubscription) -> None:
             try:
                 if self._send(subscription, message):
                     reached.add(subscription.id)
+                missed[subscription.id] = 0
             except RecognizerError as error:
-                failed.append(error)
+                missed[subscription.id] += 1
+                if missed[subscription.id] == _PATIENCE:
+                    log.warning("the browser %s is not waited for any more: %s", subscription.id, error.message)
+                (failed if missed[subscription.id] < _PATIENCE else given_up).append(error)
 
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             list(pool.map(try_one, waiting))
         if failed:
             raise failed[0]
-        if not reached:  # every subscription was over
-            raise ActionFailed(NOBODY)
+        if not reached:
+            raise given_up[0] if given_up else ActionFailed(NOBODY)  # every subscription was over
         return len(reached)
 
     def send_to(self, subscription: PushSubscription, message: PushMessage) -> None:

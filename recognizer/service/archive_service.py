@@ -372,7 +372,7 @@ class KeptArchive:
     def recognise(self) -> int:
         """Recognise enrolled people in the groups that no person named; how many groups have a name by that now."""
         return group_names.recognise_groups(
-            self.file, self.engine, self._gallery, self._matcher.curve, self._matcher.stranger_rate
+            self.file, self.engine, self._gallery, self._matcher.curve, self._matcher.stranger_rate, self._matcher.crowded
         )
 
     # -- search -------------------------------------------------------------------------------------------------

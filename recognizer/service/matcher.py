@@ -88,15 +88,22 @@ class Matcher:
         ----------
         verdicts : sequence of Comparability, optional
             Whether each face can be compared. One that cannot gets no name. For others the threshold follows from the stranger
-            rate divided by the `rate_factor`, unless it is given or fixed. Where much of the gallery is unusually near to a
-            face that would get a name, its threshold is lowered further, see `cohort`.
+            rate divided by the `rate_factor`, unless it is given or fixed; without verdicts it is lowered by `crowded`. Where
+            much of the gallery is unusually near to a face that would get a name, its threshold is lowered further, see
+            `cohort`.
         """
         if not len(vectors):
             return []
-        verdicts = [Comparability()] * len(vectors) if verdicts is None else verdicts
         found = self._gallery.search(vectors, max(2, top_k))
-        limits = [self._limit(each.rate_factor) if threshold is None else threshold for each in verdicts]
-        factors = [each.rate_factor for each in verdicts]
+        if verdicts is None and threshold is None:
+            plain = self.threshold_now()
+            limits = self.limits(vectors, plain)
+            factors = [self.curve.rate(plain) / self.curve.rate(each) if each < plain else 1.0 for each in limits]
+            verdicts = [Comparability()] * len(vectors)
+        else:
+            verdicts = [Comparability()] * len(vectors) if verdicts is None else verdicts
+            limits = [self._limit(each.rate_factor) if threshold is None else threshold for each in verdicts]
+            factors = [each.rate_factor for each in verdicts]
         if threshold is None:
             within = [i for i, each in enumerate(found) if verdicts[i].comparable and each and each[0].distance <= limits[i]]
             for i, lowering in zip(within, self.lowerings(vectors[within]), strict=True):
@@ -123,6 +130,13 @@ class Matcher:
         if not found or (self._fixed is not None and stranger_rate is None):
             return found
         return [one + float(other) for one, other in zip(found, self.crowded(vectors), strict=True)]
+
+    def limits(self, vectors: np.ndarray, plain: float) -> list[float]:
+        """The largest distances for embeddings without a verdict, float32 (n, dim): `plain`, lowered by `crowded` unless the
+        threshold is fixed."""
+        if self._fixed is not None or not len(vectors):
+            return [plain] * len(vectors)
+        return [max(0.0, plain - float(each)) for each in self.crowded(vectors)]
 
     def _limit(self, rate_factor: float) -> float:
         if self._fixed is not None or rate_factor <= 1:

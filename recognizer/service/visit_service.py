@@ -265,9 +265,14 @@ class KeptVisits:
         if not self.exists:
             return 0
         nameless, ids = self.file.find("subject ISNULL"), set(visits)
-        limit = self._matcher.threshold_now(max(1, len(templates)))
-        near = _nearest(templates, [each for each in nameless if each.vector is not None])
-        theirs = [each.number for each in nameless if each.id in ids or near.get(each.number, np.inf) <= limit]
+        compared = [each for each in nameless if each.vector is not None]
+        vectors = np.array([each.vector for each in compared], np.float32)
+        allowed = self._matcher.limits(vectors, self._matcher.threshold_now(max(1, len(templates))))
+        limits = {each.number: limit for each, limit in zip(compared, allowed, strict=True)}
+        near = _nearest(templates, compared)
+        theirs = [
+            each.number for each in nameless if each.id in ids or near.get(each.number, np.inf) <= limits.get(each.number, 0)
+        ]
         self.file.name(theirs, subject)
         return len(theirs)
 

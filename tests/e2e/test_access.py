@@ -238,6 +238,20 @@ def test_signing_out_and_revoking_a_key_end_notifications_in_browsers(locked):
     locked.wait_for(lambda: listed() == ["other"], NOTICED)
 
 
+def test_signing_out_ends_the_session_although_the_list_of_browsers_is_damaged(locked):
+    cookies, headers = begin(locked)
+    before = len(locked.get("/audit", params={"action": "sign_out"}, headers=shows(locked.keys[ADMIN])).json()["lines"])
+    file = locked.state / "push.json"
+    file.write_text("{")
+    try:
+        reply = locked.request("DELETE", "/session", cookies=cookies, headers=headers)
+        assert reply.status_code >= 500 and "Max-Age=0" in reply.headers["Set-Cookie"]
+        lines = locked.get("/audit", params={"action": "sign_out"}, headers=shows(locked.keys[ADMIN])).json()["lines"]
+        assert len(lines) == before + 1
+    finally:
+        file.unlink()
+
+
 def test_a_session_has_no_more_than_its_keys_role(locked):
     cookies, page = begin(locked, READ)
     assert locked.get("/people", cookies=cookies).status_code == 200

@@ -41,6 +41,7 @@ from recognizer.http.dialect_requests import DialectRequest
 from recognizer.http.hug_adapter import DialectReply, DialectRouter
 from recognizer.http.site import Site
 from recognizer.http.statuses import status_of
+from recognizer.photos.remarks import Comparability
 from recognizer.photos.results import Seen, SeenFace
 
 #: Error class -> CompreFace's number and status; the first that fits.
@@ -246,7 +247,7 @@ def _add_recognition(route: DialectRouter, site: Site) -> None:
         assert first[0].embedding is not None
         usable = first[0].comparable is not False
         chosen = options.chosen(target)
-        similar = _compared(site, first[0].embedding, chosen) if usable else [0.0] * len(chosen)
+        similar = _compared(site, first[0].embedding, chosen, first[0].comparability) if usable else [0.0] * len(chosen)
         matches = [{**options.shown(face, target), "similarity": each} for face, each in zip(chosen, similar, strict=True)]
         matches.sort(key=lambda each: -each["similarity"])
         shown = {"source_image_face": options.shown(first[0], source), "face_matches": matches}
@@ -272,14 +273,17 @@ def _subjects(site: Site, candidates: Sequence[Candidate], limit: float) -> list
     return [{"subject": each.subject, "similarity": alike(site, each.distance, limit)} for each in candidates]
 
 
-def _compared(site: Site, vector: Any, faces: Sequence[SeenFace]) -> list[float]:
-    """The similarity of an embedding and each of some faces; 0 of faces that are not comparable."""
-    limit = site.service.matcher.verification_threshold
+def _compared(site: Site, vector: Any, faces: Sequence[SeenFace], verdict: Comparability | None = None) -> list[float]:
+    """The similarity of an embedding, which may have a verdict, and each of some faces; 0 of faces that are not comparable."""
+    matcher = site.service.matcher
+    (own,) = matcher.limits(np.asarray(vector, np.float32)[None], matcher.verification_threshold)
     apart = matching.distances(np.asarray(vector, np.float64), np.array([face.embedding for face in faces]))
-    return [
-        0.0 if face.comparable is False else alike(site, float(distance), limit)
-        for face, distance in zip(faces, apart, strict=True)
-    ]
+    similar = []
+    for face, distance in zip(faces, apart, strict=True):
+        verdicts = [each for each in (verdict, face.comparability) if each is not None]
+        limit = min(own, matcher.verification_limit(verdicts))
+        similar.append(0.0 if face.comparable is False else alike(site, float(distance), limit))
+    return similar
 
 
 # -- the collection ---------------------------------------------------------------------------------------------------
@@ -456,12 +460,13 @@ def _add_embeddings(route: DialectRouter, site: Site) -> None:
         """The people nearest to embeddings that the plug-in calculator gave."""
         count = min(asked.whole("prediction_count", 1, 1, 1_000_000), _MOST_CANDIDATES)
         given = _embeddings(site, asked, "embeddings")
-        limit = site.service.matcher.threshold_now()
+        matcher = site.service.matcher
+        limits = matcher.limits(given, matcher.threshold_now())
         found = site.service.gallery.search(given, count)
         return {
             "result": [
                 {"embedding": [float(value) for value in each], "similarities": _subjects(site, candidates, limit)}
-                for each, candidates in zip(given, found, strict=True)
+                for each, candidates, limit in zip(given, found, limits, strict=True)
             ]
         }
 
@@ -480,12 +485,13 @@ def _add_embeddings(route: DialectRouter, site: Site) -> None:
         return compared(source[0], _embeddings(site, asked, "targets"))
 
     def compared(first: Any, others: np.ndarray) -> dict:
-        limit = site.service.matcher.verification_threshold
+        matcher = site.service.matcher
+        own, *limits = matcher.limits(np.array([first, *others], np.float32), matcher.verification_threshold)
         apart = matching.distances(np.asarray(first, np.float64), others)
         return {
             "result": [
-                {"embedding": [float(value) for value in each], "similarity": alike(site, float(distance), limit)}
-                for each, distance in zip(others, apart, strict=True)
+                {"embedding": [float(value) for value in each], "similarity": alike(site, float(distance), min(own, limit))}
+                for each, distance, limit in zip(others, apart, limits, strict=True)
             ]
         }
 

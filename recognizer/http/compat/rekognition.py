@@ -387,8 +387,9 @@ class _Faces:
     def search(self, given: Given) -> dict[str, Any]:
         group, least, most = self.collections.group(given), *_wanted(given, "Face", _MOST_FACES)
         face = self.known(group, given)
-        vector, limit = face.entry.encoding.vector, group.matcher.threshold_now()
+        vector = face.entry.encoding.vector
         assert vector is not None
+        limit = _stored_limit(group, vector)
         found = [each for each in similar_faces(group, vector, limit, least, most + 1) if each[1].id != face.id]
         return {"SearchedFaceId": face.id, "FaceMatches": _shown(found[:most]), "FaceModelVersion": MODEL}
 
@@ -499,7 +500,7 @@ class _Users:
         user = self.known(group, given)
         done: list[dict[str, Any]] = []
         failed: list[dict[str, Any]] = []
-        held, limit = self.of(group, user), group.matcher.threshold_now()
+        held = self.of(group, user)
         for id in _ids(given, "FaceIds"):
             face = face_of(group, id)
             owner = None if face is None else face.kept.get("user")
@@ -509,10 +510,8 @@ class _Users:
                 failed.append({"FaceId": id, "UserId": owner, "Reasons": ["ASSOCIATED_TO_A_DIFFERENT_USER"]})
             elif len(held) >= _MOST_OF_USER:
                 failed.append({"FaceId": id, "Reasons": ["USER_IS_FULL"]})
-            elif held and _likeness(group, face, held, limit) < least:
-                failed.append(
-                    {"FaceId": id, "Confidence": _likeness(group, face, held, limit), "Reasons": ["LOW_MATCH_CONFIDENCE"]}
-                )
+            elif held and (alike := _likeness(group, face, held)) < least:
+                failed.append({"FaceId": id, "Confidence": alike, "Reasons": ["LOW_MATCH_CONFIDENCE"]})
             else:
                 if owner is None:
                     _note_face(group, face.entry.subject, face.entry.photo, user=user)
@@ -545,12 +544,12 @@ class _Users:
         else:
             user = self.known(group, given)
             asked, shown = self.of(group, user), {"SearchedUser": {"UserId": user}}
-        limit = group.matcher.threshold_now()
         best: dict[str, float] = {}
         for face in asked:
             vector = face.entry.encoding.vector
             assert vector is not None
-            for each, alike in self.best(similar_faces(group, vector, limit, least, _MOST_FACES)).items():
+            near = similar_faces(group, vector, _stored_limit(group, vector), least, _MOST_FACES)
+            for each, alike in self.best(near).items():
                 best[each] = max(alike, best.get(each, 0.0))
         if given.get("UserId") is not None:
             best.pop(str(user), None)
@@ -581,11 +580,17 @@ class _Users:
         return best
 
 
-def _likeness(group: PeopleGroup, face: CollectionFace, others: list[CollectionFace], limit: float) -> float:
+def _stored_limit(group: PeopleGroup, vector: np.ndarray) -> float:
+    """The largest distance at which others are one person's with a stored face."""
+    return group.matcher.limits(vector[None], group.matcher.threshold_now())[0]
+
+
+def _likeness(group: PeopleGroup, face: CollectionFace, others: list[CollectionFace]) -> float:
     """The similarity of a stored face and the nearest of others, 0 to 100."""
-    vectors = np.array([each.entry.encoding.vector for each in others])
-    nearest = float(matching.distances(np.asarray(face.entry.encoding.vector, np.float64), vectors).min())
-    return percent(similarity(nearest, limit, group.matcher.curve))
+    vectors, vector = np.array([each.entry.encoding.vector for each in others]), face.entry.encoding.vector
+    assert vector is not None
+    nearest = float(matching.distances(vector.astype(np.float64), vectors).min())
+    return percent(similarity(nearest, _stored_limit(group, vector), group.matcher.curve))
 
 
 def _status(with_faces: bool) -> str:
