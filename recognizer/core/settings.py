@@ -250,7 +250,8 @@ class Settings:
         None,
         str,
         "PostgreSQL database that several nodes share (docs/scale.md): `postgresql://user:password@host/name`. It then has "
-        "what `known_faces` and the state folder have otherwise: people, cameras, rules, jobs, keys, sessions, changed settings and the audit log.",
+        "what `known_faces` and the state folder have otherwise: people, cameras, rules, jobs, keys, sessions, changed "
+        "settings and the audit log.",
         shown="none",
         secret=True,
     )
