@@ -11,6 +11,8 @@ import threading
 import time
 from pathlib import Path
 
+from recognizer.events.mqtt_broker import end_connection
+
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
 PASSWD = shutil.which("mosquitto_passwd") or shutil.which("mosquitto_passwd", path="/usr/sbin")
 MISSING = "needs the broker: apt-get install mosquitto"
@@ -106,8 +108,7 @@ class Listener:
         return {name: payload for name, payload in newest.items() if payload}
 
     def close(self) -> None:
-        self.client.disconnect()
-        self.client.loop_stop()
+        end_connection(self.client)
 
 
 class RabbitMq:
