@@ -93,7 +93,7 @@ class PushSender:
         if not endpoint.lower().startswith("https://"):
             raise InvalidParameter("endpoint: expected the https:// URL of a push service")
 
-    def living(self) -> list[PushSubscription]:
+    def valid(self) -> list[PushSubscription]:
         """The subscriptions that hold; the others are removed.
 
         Raises
@@ -114,7 +114,7 @@ class PushSender:
             No browser is subscribed, or one could not be reached for the moment; the others have the message.
         StorageError, KeyMissing
         """
-        everybody = self.living()
+        everybody = self.valid()
         if not everybody:
             raise ActionFailed(NOBODY)
         with self._lock:
