@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recognizer.archive import photo_names, video_scenes
+from recognizer.archive import photo_names, video_scenes, video_time
 from recognizer.archive.archive_file import ARCHIVE_FILE, ArchiveFile
 from recognizer.archive.photo_faces import PhotoFace
 from recognizer.archive.updating import ArchiveUpdate
@@ -185,12 +185,30 @@ def test_the_time_of_a_matroska_recording_is_in_its_tags_or_its_head(tmp_path):
         (element(0x18538067, element(0x1549A966, element(0x4461, bytes(7)) + element(0x4489, b"ab"))), VideoTimes()),
         (element(0x18538067, element(0x1549A966, element(0x4489, struct.pack(">f", float("nan"))))), VideoTimes()),
         (element(0x18538067, element(0x1549A966, element(0x2AD7B1, b"\xff" * 200) + length)), VideoTimes()),
+        (element(0x18538067, element(0x1549A966, b"\x44\x89" + b"\x40", b"\x83")), VideoTimes()),  # ends within a value's head
+        (element(0x18538067, element(0x1549A966, length[:2] + b"\x08" + bytes(20), b"\x83") + info), VideoTimes()),
         (element(0x18538067, b"\0" * 50), VideoTimes()),
         (element(0x18538067, b"\x42"), VideoTimes()),
         (b"", VideoTimes()),
     ):
         path.write_bytes(begin + content)
         assert video_times(path) == expected, content[:60]
+
+
+def test_a_file_full_of_tags_is_not_read_to_its_end(tmp_path, monkeypatch):
+    path, looked, read = tmp_path / "a.mkv", 0, video_time._elements
+
+    def counted(*given):
+        nonlocal looked
+        for each in read(*given):
+            looked += 1
+            yield each
+
+    monkeypatch.setattr(video_time, "_elements", counted)
+    simple = element(0x67C8, b"\xec\x80" * 500)
+    tags = element(0x1254C367, element(0x7373, simple * 50) * 100)
+    path.write_bytes(element(0x1A45DFA3, b"") + element(0x18538067, tags))
+    assert video_times(path) == VideoTimes() and looked < 110_000  # of 2.5 million
 
 
 @pytest.mark.parametrize("ending", [".mkv", ".webm", ".mp4"])

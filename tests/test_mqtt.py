@@ -54,8 +54,8 @@ def broker(_broker) -> Broker:
 
 
 @pytest.fixture
-def hub(tmp_path) -> Iterator[Events]:
-    made = Events(tmp_path / "events", QUICK)
+def hub(tmp_path, request) -> Iterator[Events]:
+    made = Events(tmp_path / "events", getattr(request, "param", QUICK))
     yield made
     made.close()
 
@@ -80,6 +80,7 @@ def ids(listener: Listener) -> list[int]:
 
 @pytest.mark.slow
 @needs_broker
+@pytest.mark.parametrize("hub", [dataclasses.replace(QUICK, left_seconds=3.0)], indirect=True)  # a busy machine pauses
 def test_an_appearance_reaches_a_subscriber(hub, broker):
     listener = Listener(broker)
     mqtt = sink(hub, broker)

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,8 +18,10 @@ from typing import BinaryIO
 _MP4_EPOCH, _MATROSKA_EPOCH = 2_082_844_800, 978_307_200
 #: Times before digital video and far in the future come from clocks that were never set.
 _FIRST, _LAST = 788_918_400, 7_258_118_400  # 1995, 2200
-#: Boxes or elements on one level that are looked at; more are no video.
+#: Boxes or elements on one level that are looked at; more are no video. Of tags, so many are looked at in all.
 _MOST_BOXES = 1000
+#: Elements that are looked at for the values of one.
+_MOST_VALUES = 100
 #: Bytes of a value that are read at most.
 _MOST_BYTES = 256
 
@@ -136,10 +139,10 @@ def _of_matroska(file: BinaryIO, size: int) -> VideoTimes:
     return VideoTimes(recorded, seconds)
 
 
-def _elements(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """The elements in a part of a file: kind, and where its contents begin and end."""
+def _elements(file: BinaryIO, start: int, end: int, most: int = _MOST_BOXES) -> Iterator[tuple[int, int, int]]:
+    """The elements in a part of a file, at most so many: kind, and where its contents begin and end."""
     at = start
-    for _ in range(_MOST_BOXES):
+    for _ in range(most):
         if at >= end:
             return
         file.seek(at)
@@ -151,6 +154,8 @@ def _elements(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int, 
         kind = int.from_bytes(head[:kind_length], "big")
         size = int.from_bytes(head[kind_length : kind_length + size_length], "big") - (1 << 7 * size_length)
         begin = at + kind_length + size_length
+        if begin > end:  # of the element around it only a part is there
+            return
         unknown = size == (1 << 7 * size_length) - 1  # a recording that was cut off or streamed
         at = end if unknown else begin + size
         yield kind, begin, min(at, end)
@@ -159,7 +164,7 @@ def _elements(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int, 
 def _values(file: BinaryIO, place: tuple[int, int] | None) -> dict[int, bytes]:
     """The short values in an element by kind, the first of each kind."""
     found: dict[int, bytes] = {}
-    for kind, begin, end in _elements(file, *place) if place else ():
+    for kind, begin, end in _elements(file, *place, _MOST_VALUES) if place else ():
         if kind not in found and end - begin <= _MOST_BYTES:
             file.seek(begin)
             found[kind] = file.read(end - begin)
@@ -176,9 +181,10 @@ def _listed(file: BinaryIO, place: tuple[int, int] | None) -> Iterator[tuple[int
 
 def _tagged(file: BinaryIO, place: tuple[int, int] | None) -> float | None:
     """When the video was recorded, by its tags."""
-    for kind, *tag in _elements(file, *place) if place else ():
-        for inner, *simple in _elements(file, *tag) if kind == _TAG else ():
-            values = _values(file, (simple[0], simple[1])) if inner == _SIMPLE_TAG else {}
+    tags = (tag for kind, *tag in _elements(file, *place) if kind == _TAG) if place else ()
+    for inner, *simple in islice((each for tag in tags for each in _elements(file, *tag)), _MOST_BOXES):
+        if inner == _SIMPLE_TAG:
+            values = _values(file, (simple[0], simple[1]))
             if values.get(_TAG_NAME) == b"DATE_RECORDED":
                 found = _moment(values.get(_TAG_STRING, b"").decode("utf-8", "replace"))
                 if found is not None:
