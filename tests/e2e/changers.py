@@ -138,7 +138,8 @@ def await_agreement(subject: Subject, server: Server, seconds: float = 60.0) -> 
     begun = time.monotonic()
     while (shown := subject.shown_by(server)) not in subject.possible:
         assert time.monotonic() < begun + seconds, (
-            f"{server.folder.name} shows {subject.label} as {shown}, which is none of {subject.possible}: {subject.told_by(server)}"
+            f"{server.folder.name} shows {subject.label} as {shown}, which is none of {subject.possible}: "
+            f"{subject.told_by(server)}"
         )
         time.sleep(0.02)
     subject.took.append(time.monotonic() - begun)
