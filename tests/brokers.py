@@ -10,6 +10,12 @@ import subprocess
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recognizer.events.mqtt_broker import end_connection
+
+if TYPE_CHECKING:  # Python 3.10 has no typing.Self
+    from typing_extensions import Self
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
 PASSWD = shutil.which("mosquitto_passwd") or shutil.which("mosquitto_passwd", path="/usr/sbin")
@@ -25,7 +31,40 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-class Broker:
+class _Server:
+    """A process that listens on a port of the loopback; `start` waits until it does."""
+
+    folder: Path
+    port: int
+    command: list
+    process: subprocess.Popen | None = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_) -> None:
+        self.kill()
+
+    def start(self) -> Self:
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        end = time.monotonic() + 30
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return self
+            except OSError:
+                assert self.process.poll() is None and time.monotonic() < end, (self.folder / "log").read_text()
+                time.sleep(0.05)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+class Broker(_Server):
     """Mosquitto with one user; it keeps nothing on the disk but that."""
 
     def __init__(
@@ -47,33 +86,7 @@ class Broker:
             f"persistence false\nuser root\n{options}"
             + (f"certfile {certificate}\nkeyfile {certificate}\n" if certificate else "")
         )
-        self.process: subprocess.Popen | None = None
-
-    def __enter__(self) -> Broker:
-        return self.start()
-
-    def __exit__(self, *_) -> None:
-        self.kill()
-
-    def start(self) -> Broker:
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [MOSQUITTO, "-c", self.folder / "mosquitto.conf"], stdout=log, stderr=log, stdin=subprocess.DEVNULL
-            )
-        end = time.monotonic() + 20
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return self
-            except OSError:
-                assert self.process.poll() is None and time.monotonic() < end, (self.folder / "log").read_text()
-                time.sleep(0.05)
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
+        self.command = [MOSQUITTO, "-c", folder / "mosquitto.conf"]
 
 
 class Listener:
@@ -106,8 +119,7 @@ class Listener:
         return {name: payload for name, payload in newest.items() if payload}
 
     def close(self) -> None:
-        self.client.disconnect()
-        self.client.loop_stop()
+        end_connection(self.client)
 
 
 class RabbitMq:
@@ -199,7 +211,7 @@ class RabbitMq:
         return found
 
 
-class NatsServer:
+class NatsServer(_Server):
     """A NATS server with one user, which keeps its streams in a folder of its own."""
 
     def __init__(self, folder: Path, certificate: Path | None = None):
@@ -211,33 +223,7 @@ class NatsServer:
             f'jetstream {{ store_dir: "{folder}" }}\n'
             + (f'tls {{ cert_file: "{certificate}", key_file: "{certificate}" }}\n' if certificate else "")
         )
-        self.process: subprocess.Popen | None = None
-
-    def __enter__(self) -> NatsServer:
-        return self.start()
-
-    def __exit__(self, *_) -> None:
-        self.kill()
-
-    def start(self) -> NatsServer:
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [NATS, "-c", self.folder / "nats.conf"], stdout=log, stderr=log, stdin=subprocess.DEVNULL
-            )
-        end = time.monotonic() + 30
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return self
-            except OSError:
-                assert self.process.poll() is None and time.monotonic() < end, (self.folder / "log").read_text()
-                time.sleep(0.05)
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
+        self.command = [NATS, "-c", folder / "nats.conf"]
 
     def ask(self, question):
         """What `question`, a coroutine function, finds out with JetStream."""

@@ -101,6 +101,13 @@ def test_every_promise_names_the_tests_that_hold_it(page):
     assert len(set(promises)) == len(promises)
 
 
+def test_the_list_of_actions_in_the_audit_log_is_complete():
+    package = "".join(file.read_text("utf-8") for file in (ROOT / "recognizer").rglob("*.py"))
+    noted = set(re.findall(r'\b(?:_?audit|log)\.append\(\s*"([a-z_]+)"', package))
+    (listed,) = re.findall(r"^- Actions: (.*?)\. A request", (ROOT / "docs" / "http.md").read_text("utf-8"), re.M | re.S)
+    assert len(noted) > 30 and noted <= set(re.findall("`([a-z_]+)`", listed))
+
+
 def test_the_scripts_behind_the_performance_figures_exist():
     named = set(re.findall(r"`(\w+\.py)\b[^`]*`", (ROOT / "docs" / "performance.md").read_text("utf-8")))
     assert {"pipeline.py", "http.py", "memory.py"} <= named

@@ -11,10 +11,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
+import paho.mqtt.client as paho
 import pytest
 
 from recognizer.core.errors import SettingsError
@@ -25,6 +28,7 @@ from recognizer.events.event_hub import Events
 from recognizer.events.home_assistant import topic_part
 from recognizer.events.mqtt import Broker as Where
 from recognizer.events.mqtt import Mqtt, MqttOptions, parse_broker
+from recognizer.events.mqtt_broker import end_connection
 
 from .brokers import MISSING, MOSQUITTO, Broker, Listener, free_port
 from .scenes import Camera, State, face, frame
@@ -50,8 +54,8 @@ def broker(_broker) -> Broker:
 
 
 @pytest.fixture
-def hub(tmp_path) -> Iterator[Events]:
-    made = Events(tmp_path / "events", QUICK)
+def hub(tmp_path, request) -> Iterator[Events]:
+    made = Events(tmp_path / "events", getattr(request, "param", QUICK))
     yield made
     made.close()
 
@@ -76,6 +80,7 @@ def ids(listener: Listener) -> list[int]:
 
 @pytest.mark.slow
 @needs_broker
+@pytest.mark.parametrize("hub", [dataclasses.replace(QUICK, left_seconds=3.0)], indirect=True)  # a busy machine pauses
 def test_an_appearance_reaches_a_subscriber(hub, broker):
     listener = Listener(broker)
     mqtt = sink(hub, broker)
@@ -254,6 +259,26 @@ def test_events_wait_through_a_restart_of_the_server(tmp_path, broker):
     assert second.counts()["sinks"][0]["dropped"] == 1
     second.close()
     listener.close()
+
+
+def test_a_thread_of_the_client_that_ends_while_it_is_stopped_is_no_error():
+    class Ending(paho.Client):
+        """Its thread is seen once, as by `loop_stop` at the moment at which it ends."""
+
+        looks: ClassVar[list[threading.Thread]] = []
+
+        @property
+        def _thread(self):
+            return self.looks.pop() if self.looks else None
+
+        @_thread.setter
+        def _thread(self, thread):
+            pass
+
+    client = Ending(paho.CallbackAPIVersion.VERSION2)
+    client.looks.append(threading.Thread())
+    end_connection(client)
+    assert client.looks == [] and client._thread_terminate
 
 
 @needs_broker

@@ -206,3 +206,17 @@ def test_with_a_new_key_first_everything_is_encrypted_with_that(database_url, tm
     with closing(make_service(alone)) as made:
         made.start()
         assert [each.name for each in made.subjects.all()] == ["Ada"]
+
+
+def test_what_nodes_do_not_share_is_reported_by_restore(database_url, tmp_path, models_dir, key):
+    alone = settings_of(tmp_path / "alone", models_dir, key, webhook_allow=("127.0.0.1",))
+    with closing(make_service(alone)) as made, open(tmp_path / "backup.zip", "wb") as file:
+        made.start()
+        made.receivers.change({"webhook_secret": "secret"})
+        made.push.file.key()
+        with made.backup() as opened:
+            file.write(opened.read())
+    ended = run(node(database_url, tmp_path / "node", models_dir, key), "restore", tmp_path / "backup.zip", "--json")
+    assert ended.exit_code == 0, ended.stderr
+    assert json.loads(ended.stdout)["left_out"] == ["receivers", "push"]
+    assert "nodes do not share them: receivers, push" in ended.stderr

@@ -257,13 +257,13 @@ def test_a_rule_tells_browsers_and_names_nobody_unless_its_message_does(pushes, 
 def test_word_of_new_strangers_is_sent_seldom(pushes, authority, service, tmp_path, caplog, monkeypatch):  # noqa: F811
     wanting, other = Browser(pushes.url), Browser(pushes.url, "other")
     push = kept(tmp_path, authority, service.audit)
-    push.tell_of_stranger()  # nobody is subscribed
+    push.notify_of_stranger()  # nobody is subscribed
     wait_for(lambda: not push._timer.is_alive())
     assert not push.file.all()
     push.file.add(wanting.subscription(strangers="Jemand Neues wurde gesehen."))
     push.file.add(other.subscription())
     monkeypatch.setattr(push_service, "STRANGERS_APART", 0.0)
-    push.tell_of_stranger()
+    push.notify_of_stranger()
     wait_for(lambda: pushes.taken)
     ((_, body),) = pushes.of(wanting.path)
     shown = wanting.read(body)
@@ -271,21 +271,21 @@ def test_word_of_new_strangers_is_sent_seldom(pushes, authority, service, tmp_pa
     wait_for(lambda: not push._timer.is_alive())
     pushes.answers = {wanting.path: [500]}
     with caplog.at_level(logging.WARNING, "recognizer.rules"):
-        push.tell_of_stranger()
-        wait_for(lambda: "was not told of a new stranger" in caplog.text)
+        push.notify_of_stranger()
+        wait_for(lambda: "got no message about a new stranger" in caplog.text)
     wait_for(lambda: not push._timer.is_alive())
     monkeypatch.setattr(push_service, "STRANGERS_APART", 600.0)
     for _ in range(3):
-        push.tell_of_stranger()
+        push.notify_of_stranger()
     assert len(pushes.taken) == 1 and push._timer.interval > 500
     push.close()
     wait_for(lambda: not push._timer.is_alive())
-    push.tell_of_stranger()
+    push.notify_of_stranger()
     assert not push._timer.is_alive()
 
 
 def test_browsers_are_subscribed_tried_and_removed(pushes, authority, service, tmp_path):  # noqa: F811
-    assert service.strangers.heard == service.push.tell_of_stranger
+    assert service.strangers.heard == service.push.notify_of_stranger
     push, browser = kept(tmp_path, authority, service.audit), Browser(pushes.url)
     assert push.as_json()["subscriptions"] == [] and push.as_json()["off"] is None
     made = push.add(browser.subscription(key="7c3mz4qp", strangers="x"))
@@ -325,7 +325,7 @@ def test_browsers_are_subscribed_tried_and_removed(pushes, authority, service, t
     assert shared.as_json()["public_key"] is None and "share a database" in shared.as_json()["off"]
     with pytest.raises(ActionOff):
         shared.add(browser.subscription())
-    shared.tell_of_stranger()
+    shared.notify_of_stranger()
     assert shared._timer is None and not (tmp_path / "shared").exists()
 
 

@@ -7,7 +7,6 @@ import hashlib
 import hmac
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -36,16 +35,8 @@ from recognizer.service.event_service import KeptEvents
 from recognizer.service.receivers import MOST_WEBHOOKS, Receivers
 
 from .brokers import MISSING, MOSQUITTO, Broker, Listener
-from .receivers import Receiver
 from .streams import wait_for
 from .test_webhooks import SECRET, put
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    made = Receiver()
-    yield made
-    made.close()
 
 
 @pytest.fixture

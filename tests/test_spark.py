@@ -397,6 +397,15 @@ def test_neighbours_are_those_of_the_clustering():
         assert group_faces.neighbours_of(vectors, start, stop, 1.0).tolist() == expected.tolist()
 
 
+def test_neighbours_are_those_of_the_clustering_where_the_limit_is_lowered():
+    vectors = np.random.default_rng(3).normal(size=(1500, 4)).astype(np.float32)
+    lowered = np.random.default_rng(4).choice([0.0, 0.0, 0.3], len(vectors)).astype(np.float32)
+    everything = clustering.neighbours(vectors, vectors, 1.0, lowered=(lowered, lowered))
+    assert 0 < len(everything) < len(clustering.neighbours(vectors, vectors, 1.0))
+    found = group_faces.neighbours_of(vectors, 0, len(vectors), 1.0, lowered=lowered)
+    assert found.tolist() == everything.tolist()
+
+
 @pytest.mark.parametrize("method", group_faces.METHODS)
 def test_faces_near_each_other_are_one_person(method):
     if method == "components":

@@ -17,6 +17,7 @@ PACKAGE = Path(recognizer.__file__).parent
 #: Functions and methods that create or change files.
 WRITERS = {
     *("write_durably", "new_file", "replace_erasing", "write_bytes", "write_text", "touch", "FileLock", "VideoWriter"),
+    "SealedFile",  # whoever has one writes it
     *("imwrite", "copyfile", "copy2", "copytree", "NamedTemporaryFile", "mkstemp", "mkdtemp"),
 }
 #: Modules that write files elsewhere, and where.
@@ -29,6 +30,7 @@ ELSEWHERE = {
     "recognizer.commands.cmd_backup": "the file that the command names",
     "recognizer.commands.cmd_encryption": "the key file",
     "recognizer.commands.cmd_photos": "the file that the command names",
+    "recognizer.core.sealed_file": "the files of the modules that use it",
     "recognizer.core.vault": "the key file",
     "recognizer.doctor": "a file without a name, to see whether the folder can be written to",
     "recognizer.engines.dlib.int8": "the folder of weights",

@@ -10,8 +10,8 @@ from recognizer.commands.common import emit, plain, say, service, shared_options
 from recognizer.core.errors import NotEmpty
 from recognizer.core.wording import plural
 
-#: What of a backup has no place in a database: each node keeps its own.
-_PER_NODE = ("events", "strangers", "visits.sqlite", "photos.sqlite")
+#: What of a single server's backup is not put into a database, by its name in the state folder.
+_PER_NODE = ("events", "strangers", "visits.sqlite", "photos.sqlite", "receivers.json", "push.json")
 
 
 def _places():
@@ -140,7 +140,7 @@ def _restore_to_database(file: Path, vault) -> dict:
     if loaded.problems:
         say(f"{plural(loaded.problems, 'file')} cannot be used and are left out")
     if left_out:
-        say(f"left out, since each node keeps its own: {', '.join(left_out)}")
+        say(f"left out, since nodes do not share them: {', '.join(left_out)}")
     return {**done, "people": loaded.people, "photos": loaded.photos, "problems": loaded.problems, "left_out": left_out}
 
 

@@ -550,13 +550,13 @@ class NotEmpty(Conflict):
 
 
 class SettingFixed(Conflict):
-    """The environment or the configuration file has a value for the setting."""
+    """The environment or the configuration file has a value for the setting, or it can only be set there."""
 
     code = "setting_fixed"
 
 
 class BinOff(Conflict):
-    """Deletions are final: the setting says so, or people are in a database that servers share."""
+    """Deletions are final: `RECOGNIZER_BIN_DAYS` is 0."""
 
     code = "bin_off"
 
@@ -598,13 +598,13 @@ class TooManySubscriptions(Conflict):
 
 
 class ActionOff(Conflict):
-    """What a rule does needs a setting or a package that is missing, or is done by the server itself."""
+    """What a rule does, or a message to a browser or receiver, needs something that is missing or disabled here."""
 
     code = "action_off"
 
 
 class ActionFailed(RecognizerError):
-    """What a rule does failed: the receiver could not be reached, or refused it."""
+    """A message of a rule, or a test, failed: the receiver could not be reached, or refused it."""
 
     code = "action_failed"
 

@@ -237,8 +237,8 @@ class Settings:
     state_dir: Path = _setting(
         Path(".recognizer"),
         Path,
-        "Folder for the server's own data. Cached templates and thumbnails can be rebuilt; keys, sessions, cameras, events, "
-        "strangers, the audit log and changed settings cannot.",
+        "Folder for the server's own data. Cached templates and thumbnails can be rebuilt; keys, sessions, cameras, rules, "
+        "events, strangers, the audit log and changed settings cannot.",
     )
     groups: Path | None = _setting(
         None,
@@ -250,7 +250,8 @@ class Settings:
         None,
         str,
         "PostgreSQL database that several nodes share (docs/scale.md): `postgresql://user:password@host/name`. It then has "
-        "what `known_faces` and the state folder have otherwise: people, keys, sessions, changed settings and the audit log.",
+        "what `known_faces` and the state folder have otherwise: people, cameras, rules, jobs, keys, sessions, changed "
+        "settings and the audit log.",
         shown="none",
         secret=True,
     )

@@ -163,7 +163,7 @@ def make_engine(
     name = f"{detector}+{embedder}" if detector != "hog" else f"hog{hog_upsample}+{embedder}"
     provider = runs_on(detector, embedder, provider)
     engine_id = f"{name}/{REVISIONS[embedder]}" + ("" if provider in EXACT else f"@{provider}")
-    info = EngineInfo(engine_id, made_embedder.dim, "euclidean", calibration(detector, embedder))
+    info = EngineInfo(engine_id, made_embedder.dim, "euclidean", calibration(detector, embedder), embedder)
     return Engine(made_detector, made_embedder, info, sizes, min_face)
 
 

@@ -55,12 +55,15 @@ class EngineInfo:
     metric : str
         Always ``"euclidean"``: embedders for cosine similarity return unit vectors, whose Euclidean distance ranks identically.
     calibration : Calibration
+    embedder : str
+        A key of `engines.EMBEDDERS`; empty if it is not known.
     """
 
     id: str
     dim: int
     metric: str
     calibration: Calibration
+    embedder: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -28,7 +28,7 @@ from recognizer.events.delivery import Delivery
 from recognizer.events.double_take_topics import LookedAt, NamedFace
 from recognizer.events.event_log import EventLog
 from recognizer.events.frigate_api import FrigateApi
-from recognizer.events.mqtt_broker import Broker
+from recognizer.events.mqtt_broker import Broker, end_connection
 
 log = logging.getLogger("recognizer.events")
 
@@ -120,8 +120,7 @@ class Frigate(Delivery):
         client, self._client = self._client, None
         if client is not None:
             with suppress(ValueError, RuntimeError, OSError):
-                client.disconnect()
-                client.loop_stop()
+                end_connection(client)
         super().stop(seconds)
 
     @property

@@ -37,7 +37,7 @@ from recognizer.events.event_files import seconds
 from recognizer.events.event_hub import Events
 from recognizer.events.home_assistant import LATE_SECONDS, Topics, camera_config, person_config
 from recognizer.events.mqtt_announced import read_announced, write_announced
-from recognizer.events.mqtt_broker import Broker, NotPermitted, parse_broker
+from recognizer.events.mqtt_broker import Broker, NotPermitted, end_connection, parse_broker
 
 __all__ = ["MOST_PEOPLE", "Broker", "Mqtt", "parse_broker"]
 
@@ -159,8 +159,7 @@ class Mqtt(Delivery):
                 if self._double_take:
                     client.publish(double_take_topics.AVAILABLE, b"offline", qos=1, retain=True)
                 client.publish(self.topics.status, b"offline", qos=1, retain=True).wait_for_publish(1.0)
-        client.disconnect()
-        client.loop_stop()
+        end_connection(client)
 
     def _take_back(self, client: Any) -> None:
         """Take back everything that the broker retains, so that no name stays there."""
@@ -237,8 +236,7 @@ class Mqtt(Delivery):
         client, self.client = self.client, None
         if client is not None:
             self._connected.clear()
-            client.disconnect()
-            client.loop_stop()
+            end_connection(client)
 
     def _lost(self, problem: str) -> None:
         self._connected.clear()

@@ -150,8 +150,15 @@ def publish_once(broker: Broker, topic: str, payload: str, retain: bool = False)
         raise ActionFailed("no connection to the broker could be made") from None
     finally:
         with suppress(OSError, ValueError, RuntimeError):
-            client.disconnect()
-            client.loop_stop()
+            end_connection(client)
+
+
+def end_connection(client: Any) -> None:
+    """Disconnect a client of `Broker.new_client`, and wait for its thread to end."""
+    client.disconnect()
+    # paho's thread forgets itself when it ends, perhaps between the moments at which `loop_stop` sees and joins it
+    with suppress(AttributeError):
+        client.loop_stop()
 
 
 def parse_broker(url: str, password: str | None = None, cafile: str | None = None) -> Broker:

@@ -16,6 +16,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from recognizer.core.errors import AddressRefused, FetchError, InvalidUrl, RecognizerError, SettingsError
@@ -23,7 +24,9 @@ from recognizer.events.appearances import KINDS
 from recognizer.events.delivery import Delivery, backoff, message_body, message_id
 from recognizer.events.event_files import seconds
 from recognizer.events.event_log import EventLog
-from recognizer.fetching.fetcher import Fetcher
+
+if TYPE_CHECKING:
+    from recognizer.fetching.fetcher import Fetcher
 
 log = logging.getLogger("recognizer.events")
 

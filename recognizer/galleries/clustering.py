@@ -91,9 +91,8 @@ def neighbours(
         near = np.flatnonzero(squared <= limit**2)
         rows, columns = np.divmod(near, len(others))
         if lowered is not None:
-            within = np.maximum(0, limit - np.maximum(lowered[0][rows + start], lowered[1][columns]))
-            # a vector stays its own neighbour, whatever rounding makes of its distance
-            kept = squared.reshape(-1)[near] <= np.maximum(within**2, _SAME)
+            larger = np.maximum(lowered[0][rows + start], lowered[1][columns])
+            kept = within_lowered(squared.reshape(-1)[near], limit, larger)
             near, rows, columns = near[kept], rows[kept], columns[kept]
         ends = np.searchsorted(rows, np.arange(len(block) + 1))
         if len(near) and np.diff(ends).max() > most:
@@ -104,6 +103,13 @@ def neighbours(
             rows, columns = rows[kept], columns[kept]
         found.append(np.stack([rows + start, columns], axis=1))
     return np.concatenate(found)
+
+
+def within_lowered(squared: np.ndarray, limit: float, lowered: np.ndarray) -> np.ndarray:
+    """Which pairs are within the limit less what it is lowered for each; a vector stays its own neighbour, whatever rounding
+    makes of its distance. `squared` distances, shape (n,) as `lowered`; bool, shape (n,)."""
+    within: np.ndarray = squared <= np.maximum(np.maximum(0, limit - lowered) ** 2, _SAME)
+    return within
 
 
 def whispers(number: int, edges: np.ndarray) -> np.ndarray:

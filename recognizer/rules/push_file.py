@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -18,17 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from recognizer.core.brief import brief
-from recognizer.core.disk import SeenFile, disk_errors
-from recognizer.core.errors import (
-    KeyMissing,
-    SealBroken,
-    StorageError,
-    SubscriptionNotFound,
-    TooManySubscriptions,
-)
-from recognizer.core.fair_lock import FairLock
-from recognizer.core.files import own_folder, replace_erasing, write_durably
-from recognizer.core.vault import Vault, is_sealed
+from recognizer.core.errors import SealBroken, StorageError, SubscriptionNotFound, TooManySubscriptions
+from recognizer.core.sealed_file import SealedFile
+from recognizer.core.vault import Vault
 from recognizer.rules import web_push
 
 log = logging.getLogger("recognizer.rules")
@@ -37,7 +28,6 @@ PUSH_FILE = "push.json"
 #: What the encrypted file is for.
 PURPOSE = "push"
 MOST_SUBSCRIPTIONS = 50
-_LOCK_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -96,11 +86,9 @@ class PushFile:
     """
 
     def __init__(self, file: Path, vault: Vault | None = None):
-        self._file, self._vault = file, vault
+        self._stored = SealedFile(file, "the subscriptions", PURPOSE, vault)
         self._lock = threading.RLock()
         self._kept: _Kept | None = None
-        self._seen = SeenFile(file)
-        self._file_lock = FairLock(file.with_name(f"{file.name}.lock"))
 
     def key(self) -> str:
         """The server's private key, which is made by the first call.
@@ -175,57 +163,38 @@ class PushFile:
     @contextmanager
     def _changing(self) -> Iterator[_Kept]:
         """No other process changes the file inside, and there is one."""
-        with self._lock, disk_errors("the subscriptions cannot be stored"):
-            own_folder(self._file.parent)
-            try:
-                with self._file_lock.hold(_LOCK_SECONDS):
-                    kept = self._refresh()
-                    if kept is None:
-                        self._write(kept := _Kept(web_push.new_key()))
-                    yield kept
-            except TimeoutError:
-                raise StorageError("the subscriptions are in use by another process") from None
+        with self._lock, self._stored.held():
+            kept = self._refresh()
+            if kept is None:
+                self._write(kept := _Kept(web_push.new_key()))
+            yield kept
 
     def _refresh(self) -> _Kept | None:
         """What is stored; None if nothing is. Read again if the file has changed."""
-        if self._seen.changed():
+        if self._stored.changed():
             try:
-                self._kept = None if self._seen.missing else self._read()
+                self._kept = None if self._stored.missing else self._read()
             except BaseException:
-                self._seen.forget()
+                self._stored.forget()
                 raise
         return self._kept
 
     def _read(self) -> _Kept:
-        with disk_errors("the subscriptions cannot be read"):
-            data = self._file.read_bytes()
-        if is_sealed(data):
-            if self._vault is None:
-                raise KeyMissing("the subscriptions are encrypted, and there is no key")
-            try:
-                data = self._vault.open(data, PURPOSE)
-            except SealBroken as error:
-                raise StorageError(f"{self._file.name} is damaged: {error.message}; restore or delete it") from error
+        name = self._stored.file.name
         try:
-            stored = json.loads(data)
+            stored = json.loads(self._stored.read())
             web_push.public_key(stored["key"])
             return _Kept(stored["key"], {each["id"]: _parsed(each) for each in stored["subscriptions"]})
+        except SealBroken as error:
+            raise StorageError(f"{name} is damaged: {error.message}; restore or delete it") from error
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            said = f"{self._file.name} is damaged ({type(error).__name__}): restore or delete it; browsers then subscribe again"
+            said = f"{name} is damaged ({type(error).__name__}): restore or delete it; browsers then subscribe again"
             raise StorageError(said) from error
 
     def _write(self, kept: _Kept) -> None:
         plain = {"version": 1, "key": kept.key, "subscriptions": [asdict(each) for each in kept.subscriptions.values()]}
-        data = json.dumps(plain, ensure_ascii=False).encode()
-        if self._vault is not None:
-            data = self._vault.seal(data, PURPOSE)
-        try:  # what is replaced held addresses, perhaps of a browser that was removed
-            if replace_erasing(self._file, data, expected=os.stat(self._file)) is None:
-                raise StorageError("the subscriptions were changed by hand at the same time; try again")
-        except FileNotFoundError:
-            write_durably(self._file, data, mode=0o600)
+        self._stored.write(json.dumps(plain, ensure_ascii=False).encode())
         self._kept = kept
-        self._seen.forget()
 
 
 def _parsed(stored: Mapping[str, Any]) -> PushSubscription:

@@ -96,7 +96,7 @@ class PushSender:
         if not endpoint.lower().startswith("https://"):
             raise InvalidParameter("endpoint: expected the https:// URL of a push service")
 
-    def living(self) -> list[PushSubscription]:
+    def valid(self) -> list[PushSubscription]:
         """The subscriptions that hold; the others are removed.
 
         Raises
@@ -118,7 +118,7 @@ class PushSender:
             not be reached for several times in succession counts only where nobody has it.
         StorageError, KeyMissing
         """
-        everybody = self.living()
+        everybody = self.valid()
         if not everybody:
             raise ActionFailed(NOBODY)
         with self._lock:

@@ -108,10 +108,10 @@ def authorization(private: str, endpoint: str, contact: str, now: float) -> str:
     parts = urlsplit(endpoint)
     claims = {"aud": f"{parts.scheme}://{parts.netloc}", "exp": int(now) + PROOF_SECONDS, "sub": contact}
     pieces = (json.dumps(each, separators=(",", ":")).encode() for each in ({"typ": "JWT", "alg": "ES256"}, claims))
-    told = ".".join(map(to_base64, pieces))
-    r, s = utils.decode_dss_signature(_private(private).sign(told.encode(), ec.ECDSA(hashes.SHA256())))
+    signed = ".".join(map(to_base64, pieces))
+    r, s = utils.decode_dss_signature(_private(private).sign(signed.encode(), ec.ECDSA(hashes.SHA256())))
     signature = r.to_bytes(_NUMBER, "big") + s.to_bytes(_NUMBER, "big")
-    return f"vapid t={told}.{to_base64(signature)}, k={public_key(private)}"
+    return f"vapid t={signed}.{to_base64(signature)}, k={public_key(private)}"
 
 
 def to_base64(data: bytes) -> str:

@@ -258,7 +258,7 @@ class Service:
         )
         #: The browsers that get notifications.
         self.push = KeptPush(state, settings.webhook_allow, settings.fetch_timeout, audit, self.vault, self.is_shared)
-        self.strangers.heard = self.push.tell_of_stranger
+        self.strangers.heard = self.push.notify_of_stranger
         #: Where events are sent.
         self.receivers = Receivers(settings, self.events, audit, self.vault, self.is_shared, lambda: self.rules.renew_actions())
         self.tuning.follow(self.receivers)

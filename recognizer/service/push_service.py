@@ -1,4 +1,4 @@
-"""The browsers that get notifications: subscribed and removed here, and told of new strangers."""
+"""The browsers that get notifications: subscribed, removed, and notified of new strangers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logging.getLogger("recognizer.rules")
 STRANGERS_APART = 600.0
 SHARED = "nodes share a database here: notifications in browsers are not available"
 _LONGEST_ENDPOINT, _LONGEST_LABEL, _LONGEST_TEXT = 2000, 80, 300
-#: What push services are told where no page of this server is reached over HTTPS.
+#: The contact for push services where no page of this server is reached over HTTPS.
 _NO_CONTACT = "https://localhost"
 
 
@@ -62,7 +62,7 @@ class KeptPush:
         self._lock = threading.Lock()
         self._sender: PushSender | None = None
         self._timer: threading.Timer | None = None
-        self._told = float("-inf")
+        self._last = float("-inf")
         self._closed = False
         #: Whether a subscription still holds; who serves requests knows.
         self.may_get: Callable[[PushSubscription], bool] = lambda subscription: True
@@ -100,7 +100,7 @@ class KeptPush:
         if self._is_shared:
             return {"public_key": None, "off": SHARED, "subscriptions": []}
         key = web_push.public_key(self.file.key())
-        return {"public_key": key, "off": None, "subscriptions": [shown(each) for each in self.sender.living()]}
+        return {"public_key": key, "off": None, "subscriptions": [shown(each) for each in self.sender.valid()]}
 
     def add(self, given: PushSubscription) -> dict[str, Any]:
         """Subscribe a browser; one that is subscribed already keeps its id.
@@ -166,32 +166,32 @@ class KeptPush:
 
     # -- strangers ----------------------------------------------------------------------------------------------
 
-    def tell_of_stranger(self) -> None:
-        """Send word of somebody who is new, soon: at once, or when `STRANGERS_APART` is over. Does not wait."""
+    def notify_of_stranger(self) -> None:
+        """Send a message about somebody who is new, soon: at once, or when `STRANGERS_APART` is over. Does not wait."""
         with self._lock:
             if self._is_shared or self._closed or (self._timer is not None and self._timer.is_alive()):
                 return
-            pause = max(0.0, self._told + STRANGERS_APART - time.monotonic())
-            self._timer = threading.Timer(pause, self._tell)
+            pause = max(0.0, self._last + STRANGERS_APART - time.monotonic())
+            self._timer = threading.Timer(pause, self._notify)
             self._timer.daemon = True
             self._timer.start()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         from recognizer.rules.push_sender import PushMessage
 
-        self._told = time.monotonic()
+        self._last = time.monotonic()
         try:
-            for each in self.sender.living() if self.file.all() else ():
+            for each in self.sender.valid() if self.file.all() else ():
                 if each.strangers is None:
                     continue
                 try:
                     self.sender.send_to(each, PushMessage("Recognizer", each.strangers, "strangers", "#/strangers"))
                 except RecognizerError as error:  # the page has a badge as well
-                    log.warning("the browser %s was not told of a new stranger: %s", each.id, error.message)
+                    log.warning("the browser %s got no message about a new stranger: %s", each.id, error.message)
         except RecognizerError as error:
-            log.warning("no browser was told of a new stranger: %s", error.message)
+            log.warning("no browser got a message about a new stranger: %s", error.message)
         except Exception:  # an unexpected error is not lost
-            log.exception("telling browsers of a new stranger failed")
+            log.exception("notifying browsers of a new stranger failed")
 
 
 def shown(subscription: PushSubscription) -> dict[str, Any]:

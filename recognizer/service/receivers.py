@@ -65,8 +65,6 @@ log = logging.getLogger("recognizer.events")
 #: Why receivers cannot be changed here.
 SHARED = "nodes share a database here, and each has events of its own: set it in each node's environment"
 MOST_WEBHOOKS = 20
-#: The settings that can be changed here.
-NAMES = RECEIVER_SETTINGS
 #: Settings that say the same thing as others, or belong to them: where one of them has a value, none can be changed.
 _TOGETHER = {
     "webhook_secret": ("webhook_secret", "webhook_secret_file"),

@@ -98,13 +98,13 @@ class KeptRules:
         Returns what does what rules say; called when that is first needed.
     camera_names : callable
         Returns the names of all cameras, by id.
-    zone_names : callable
-        Returns the names of a camera's zones, by its id.
     groups : callable
         Returns all groups of people.
     audit : AuditLog
     shared : SharedReports, optional
         What other nodes reported, where nodes share a database.
+    zone_names : callable, optional
+        Returns the names of a camera's zones, by its id; without it, no camera has zones.
     """
 
     def __init__(

@@ -44,9 +44,21 @@ _TABLE = "groups.parquet"
 
 @dataclass(frozen=True, slots=True)
 class GroupPlan:
-    """All that a worker needs to know: where the vectors are, float32 (n, dim), and the largest distance of neighbours."""
+    """All that a worker needs to know.
+
+    Attributes
+    ----------
+    vectors : str
+        A file: float32, shape (n, dim).
+    lowered : str
+        A file: by how much the limit is lowered for each of them, float32, shape (n,).
+    limit : float
+        Largest distance of neighbours.
+    mark : str
+    """
 
     vectors: str
+    lowered: str
     limit: float
     mark: str
 
@@ -66,12 +78,19 @@ class GroupingTotals:
 # -- in a worker ------------------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=1)
-def _mapped_vectors(file: str) -> np.ndarray:
+@lru_cache(maxsize=2)
+def _mapped(file: str) -> np.ndarray:
     return np.load(distributed(Path(file)), mmap_mode="r").view(np.ndarray)
 
 
-def neighbours_of(vectors: np.ndarray, start: int, stop: int, limit: float, most: int = clustering.NEIGHBOURS) -> np.ndarray:
+def neighbours_of(
+    vectors: np.ndarray,
+    start: int,
+    stop: int,
+    limit: float,
+    most: int = clustering.NEIGHBOURS,
+    lowered: np.ndarray | None = None,
+) -> np.ndarray:
     """The neighbours of some rows among all; see `clustering.neighbours`, of which this needs less memory.
 
     Parameters
@@ -81,6 +100,8 @@ def neighbours_of(vectors: np.ndarray, start: int, stop: int, limit: float, most
         The rows.
     limit : float
     most : int
+    lowered : ndarray of float32, shape (n,), optional
+        By how much the limit is lowered for each row.
 
     Returns
     -------
@@ -96,6 +117,10 @@ def neighbours_of(vectors: np.ndarray, start: int, stop: int, limit: float, most
             others = slice(other, other + _OTHERS)
             squared = squares[first : first + len(block), None] + squares[others] - 2 * block @ vectors[others].T
             near = np.nonzero(squared <= limit**2)
+            if lowered is not None:
+                larger = np.maximum(lowered[first + near[0]], lowered[other + near[1]])
+                kept = clustering.within_lowered(squared[near], limit, larger)
+                near = near[0][kept], near[1][kept]
             rows.append(near[0])
             columns.append(near[1] + other)
             distances.append(squared[near])
@@ -123,15 +148,14 @@ def write_pairs(plan: GroupPlan, dest: TablePlace, rows: tuple[int, int]) -> str
 
     name = f"pairs/{plan.mark}-{rows[0]:012}-{rows[1]:012}.parquet"
     if not dest.has(name):
-        pairs = neighbours_of(_mapped_vectors(plan.vectors), *rows, plan.limit)
-        pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+        pairs = find_pairs(plan, rows)
         dest.write(name, pa.table({"face": pairs[:, 0], "other": pairs[:, 1]}))
     return name
 
 
 def find_pairs(plan: GroupPlan, rows: tuple[int, int]) -> np.ndarray:
     """The pairs of some rows, sent back to the driver."""
-    pairs = neighbours_of(_mapped_vectors(plan.vectors), *rows, plan.limit)
+    pairs = neighbours_of(_mapped(plan.vectors), *rows, plan.limit, lowered=_mapped(plan.lowered))
     return pairs[pairs[:, 0] != pairs[:, 1]]
 
 
@@ -183,15 +207,20 @@ def unfit_of(comparable: Iterable[bool | None], remarks: Iterable[Sequence[str] 
 @contextmanager
 def _vectors_file(
     tables: Iterable[pa.Table], most: int, info: EngineInfo
-) -> Iterator[tuple[pa.Table, list[str | None], Path, str]]:
-    """The faces of tables: keys, why each is not grouped, and the file with the vectors of those that are; with a mark."""
+) -> Iterator[tuple[pa.Table, list[str | None], list[Path], str]]:
+    """The faces of tables: keys, why each is not grouped, the files with the vectors of those that are and with what the limit
+    is lowered for them; with a mark."""
     import pyarrow as pa
+
+    from recognizer.engines.crowding import crowding
+
+    lower = crowding(info.embedder).lowerings
 
     folder = Path(tempfile.mkdtemp(prefix="recognizer-faces-"))  # for this user only
     try:
         content = hashlib.sha256(info.id.encode())
         whole = np.lib.format.open_memmap(folder / "all.npy", "w+", np.float32, (max(1, most), info.dim))
-        keys, unfit, count = [], [], 0
+        keys, unfit, lowered, count = [], [], [np.zeros(0, np.float32)], 0
         for table in tables:
             table = table.filter(table["template"].is_valid())
             check_engine(info.id, table["engine"].unique().to_pylist())
@@ -200,16 +229,18 @@ def _vectors_file(
             fit = vectors[[each is None for each in wrong]]
             whole[count : count + len(fit)] = fit
             content.update(fit.tobytes())
+            lowered.append(lower(fit).astype(np.float32))
             count += len(fit)
             keys.append(table.select(list(FACE_KEY)))
             unfit += wrong
         whole.flush()
         mark = content.hexdigest()[:16]
-        file = folder / f"{mark}.npy"  # a name of its own, by which it is distributed
-        np.save(file, whole[:count])
+        files = [folder / f"{mark}.npy", folder / f"{mark}-lowered.npy"]  # names of their own, by which they are distributed
+        np.save(files[0], whole[:count])
+        np.save(files[1], np.concatenate(lowered))
         (folder / "all.npy").unlink()
         schema = arrow_schema({name: GROUP_COLUMNS[name] for name in FACE_KEY})
-        yield pa.concat_tables(keys) if keys else schema.empty_table(), unfit, file, mark
+        yield pa.concat_tables(keys) if keys else schema.empty_table(), unfit, files, mark
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -263,10 +294,10 @@ def group(frame: DataFrame, *, method: str = "whispers", limit: float | None = N
     session = frame.sparkSession
     info = engine_info(make_plan(settings_of(settings)))
     table = frame.select(*_NEEDED).filter(frame["template"].isNotNull()).toArrow()
-    with _vectors_file([table], table.num_rows, info) as (keys, unfit, file, mark):
+    with _vectors_file([table], table.num_rows, info) as (keys, unfit, files, mark):
         count = unfit.count(None)
-        plan = GroupPlan(str(file), limit or limit_of(count, info), mark)
-        distribute(session, [file])
+        plan = GroupPlan(str(files[0]), str(files[1]), limit or limit_of(count, info), mark)
+        distribute(session, files)
         ranges = _ranges(count, session.sparkContext.defaultParallelism)
         found: list[np.ndarray] = run_tasks(session, ranges, partial(find_pairs, plan), lambda _: None)
         labels = clusters(count, np.concatenate([np.zeros((0, 2), np.int64), *found]), method)
@@ -278,7 +309,9 @@ def engine_info(plan: Any) -> EngineInfo:
     from recognizer.engines import calibration
 
     chosen = dict(plan.recipe)
-    return EngineInfo(plan.engine, plan.dim, "euclidean", calibration(chosen["detector"], chosen["embedder"]))
+    return EngineInfo(
+        plan.engine, plan.dim, "euclidean", calibration(chosen["detector"], chosen["embedder"]), chosen["embedder"]
+    )
 
 
 def group_tables(
@@ -312,15 +345,16 @@ def group_tables(
     if strange:
         raise InvalidParameter(f"the destination has other tables, such as {strange[0]}: choose a place of its own")
     tables = (faces.read(name, _NEEDED) for name in faces.tables())
-    with _vectors_file(tables, most, info) as (keys, unfit, file, content):
+    with _vectors_file(tables, most, info) as (keys, unfit, files, content):
         count = unfit.count(None)
         chosen = limit or limit_of(count, info)
-        mark = hashlib.sha256(f"{content} {chosen!r}".encode()).hexdigest()[:16]
-        plan = GroupPlan(str(file), chosen, mark)
+        # the version of the pairs: 2, since limits are lowered
+        mark = hashlib.sha256(f"2 {content} {chosen!r}".encode()).hexdigest()[:16]
+        plan = GroupPlan(str(files[0]), str(files[1]), chosen, mark)
         for name in there.tables("pairs"):
             if not name.startswith(f"pairs/{mark}-"):
                 there.remove(name)
-        distribute(session, [file])
+        distribute(session, files)
         ranges = _ranges(count, session.sparkContext.defaultParallelism)
         written: list[str] = run_tasks(
             session, ranges, partial(write_pairs, plan, there), lambda tasks: report(tasks, len(ranges))

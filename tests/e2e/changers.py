@@ -64,6 +64,15 @@ class Subject:
         agree = [name for name in found if listed[name]["photos"]] == ([] if state[0] is None else [state[0]])
         return state if agree and seen == [state[0]] else None
 
+    def told_by(self, server: Server) -> dict:
+        """The answers that `shown_by` judges, for the message of a test that fails."""
+        listed = server.people()
+        return {
+            "listed": {name: listed[name]["photos"] for name in self.names | self.erased if name in listed},
+            "people": {name: server.get(f"/people/{name}").text[:500] for name in self.names | self.just_erased},
+            "recognised": server.names(next(iter(self.photos.values()))),
+        }
+
     def forget(self) -> None:
         """All names that were in use are erased."""
         self.erased |= self.names
@@ -129,7 +138,8 @@ def await_agreement(subject: Subject, server: Server, seconds: float = 60.0) -> 
     begun = time.monotonic()
     while (shown := subject.shown_by(server)) not in subject.possible:
         assert time.monotonic() < begun + seconds, (
-            f"{server.folder.name} shows {subject.label} as {shown}, which is none of {subject.possible}"
+            f"{server.folder.name} shows {subject.label} as {shown}, which is none of {subject.possible}: "
+            f"{subject.told_by(server)}"
         )
         time.sleep(0.02)
     subject.took.append(time.monotonic() - begun)

@@ -231,10 +231,20 @@ def test_axe_would_find_a_barrier(visit):
     assert any("button-name" in found for found in visit.barriers())
 
 
+#: Whether the page has noticed that its theme changed: its text is light, and the API's reference says so.
+IN_DARK = """() => {
+  const [red] = getComputedStyle(document.body).color.match(/\\d+/g).map(Number);
+  const { classList } = document.documentElement;
+  return red > 128 && (!document.querySelector(".swagger-ui") || classList.contains("dark-mode"));
+}"""
+
+
 def barriers(visit) -> list[str]:
     """What axe-core finds in both themes; the dark one changes only colours."""
     found = visit.barriers()
     visit.page.emulate_media(color_scheme="dark")
+    visit.page.wait_for_function(IN_DARK)
+    visit.page.evaluate("() => Promise.all(document.getAnimations().map((each) => each.finished))")
     found += [f"dark: {each}" for each in visit.barriers("color-contrast")]
     visit.page.emulate_media(color_scheme="light")
     return found

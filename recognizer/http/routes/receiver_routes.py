@@ -1,9 +1,9 @@
 """Where events are sent: webhooks, and an MQTT broker."""
 
 # Hug reads the annotations of parameters, so they must not be postponed.
+from recognizer.core.settings import RECEIVER_SETTINGS
 from recognizer.http.hug_adapter import Router, ids, switch, text, urls
 from recognizer.http.site import Site
-from recognizer.service.receivers import NAMES
 
 
 def add_routes(route: Router, site: Site) -> None:
@@ -27,7 +27,7 @@ def add_routes(route: Router, site: Site) -> None:
     ):
         """Change where events are sent, at once and permanently; what is not given stays."""
         values = locals()
-        given = {name: values[name] for name in NAMES if values[name] is not None}
+        given = {name: values[name] for name in RECEIVER_SETTINGS if values[name] is not None}
         site.service.receivers.change(given)
         return site.service.receivers.report()
 
