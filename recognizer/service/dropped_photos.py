@@ -214,7 +214,10 @@ class DroppedPhotos:
         """
         if file.size > _MOST_CONSENT:
             raise ValueError(f"expected at most {_MOST_CONSENT} bytes")
-        return Consent.from_bytes(self._store.read_dropped(file.path))
+        agreed = Consent.from_bytes(self._store.read_dropped(file.path))
+        if not agreed:  # perhaps a misspelt word: what was agreed before, and until when, must not end by that
+            raise ValueError("it has neither `consent` nor `expires`")
+        return agreed
 
     def _require(self, file: DroppedFile) -> None:
         if not self._store.is_dropped(file):
