@@ -280,14 +280,15 @@ def test_two_servers_are_killed_while_both_change_people(tmp_path, faces, way):
             others = [server for server in pair if server not in killed]
             changes = rng.randint(PAIR_CHANGES, 3 * PAIR_CHANGES)
             changed(pair, changes, lambda killed=killed: [each.stop(signal.SIGKILL) for each in killed])
+            since = time.monotonic()
             if others:  # the one that is left knows what was acknowledged, and goes on
                 for each in subjects:
-                    settle(each, others)
+                    settle(each, others, since)
                 changed(others, PAIR_CHANGES, lambda: None)
             for server in killed:
                 server.start()
             for each in subjects:
-                settle(each, pair)
+                settle(each, pair, since)
             one.wait_for(lambda: all(server.get("/health").json()["retention"]["pending"] == 0 for server in pair))
             assert all(server.get("/people").json()["problems"] == [] for server in pair)
             files = [file for file in one.known_faces.rglob("*") if file.is_file() and not file.name.startswith(".")]
