@@ -101,11 +101,15 @@ def test_every_promise_names_the_tests_that_hold_it(page):
     assert len(set(promises)) == len(promises)
 
 
-def test_the_list_of_actions_in_the_audit_log_is_complete():
+def test_the_lists_of_actions_in_the_audit_log_are_complete():
+    """That of the documentation, and the words that the page has for them."""
     package = "".join(file.read_text("utf-8") for file in (ROOT / "recognizer").rglob("*.py"))
     noted = set(re.findall(r'\b(?:_?audit|log)\.append\(\s*"([a-z_]+)"', package))
     (listed,) = re.findall(r"^- Actions: (.*?)\. A request", (ROOT / "docs" / "http.md").read_text("utf-8"), re.M | re.S)
-    assert len(noted) > 30 and noted <= set(re.findall("`([a-z_]+)`", listed))
+    actions = set(re.findall("`([a-z_]+)`", listed))
+    assert len(noted) > 30 and noted <= actions
+    words = (ROOT / "recognizer" / "web" / "audit.js").read_text("utf-8").split("const ACTIONS = {")[1].split("};")[0]
+    assert set(re.findall(r"(\w+): t\(", words)) == actions
 
 
 def test_the_scripts_behind_the_performance_figures_exist():

@@ -6,7 +6,7 @@ import { mixed, t } from "./i18n.js";
 import { exactly, moment, when } from "./times.js";
 
 const PAGE = 30;
-/** Actions in words; others are shown as the API calls them. */
+/** Actions in words; one of a newer server is shown as the API calls it. */
 const ACTIONS = {
   enroll: t("Photo enrolled"), rename: t("Renamed"), merge: t("Merged"), consent: t("Consent changed"),
   describe: t("Tags or cover changed"), move_photo: t("Photo moved"), bin_put: t("Moved to the bin"), bin_restore: t("Restored from the bin"),
@@ -18,6 +18,11 @@ const ACTIONS = {
   visit_name: t("Visit corrected"), archive_folder_add: t("Archive folder added"), archive_folder_remove: t("Archive folder removed"), archive_name: t("Named in the archive"),
   archive_undo: t("Archive decision undone"), sign_in: t("Signed in"), sign_out: t("Signed out"), backup: t("Backup made"),
   restore: t("Backup restored"),
+  damaged_file_delete: t("Damaged file deleted"), group_add: t("Group added"), group_delete: t("Group deleted"), job_add: t("Job added"),
+  job_delete: t("Job deleted"), push_add: t("Browser added"), push_remove: t("Browser removed"), push_test: t("Notification tested"),
+  archive_refuse: t("Name refused in the archive"), archive_hide: t("Hidden in the archive"), archive_join: t("Joined in the archive"), archive_apart: t("Told apart in the archive"),
+  archive_move: t("Face moved in the archive"), archive_no_face: t("Marked as no face"), archive_import_names: t("Names imported"), archive_export_names: t("Names exported"),
+  database_load: t("Database loaded"), database_dump: t("Database dumped"),
 };
 
 export function auditSection(signal) {
