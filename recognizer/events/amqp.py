@@ -94,16 +94,11 @@ class Amqp(BrokerDelivery):
         import pika
 
         tls = None
-        (host, port) = self.server.hosts[self._failures % len(self.server.hosts)]
+        host, port = self.next_host()
         if self.server.tls:
-            import ssl
+            from recognizer.core.trust import trusting_context
 
-            import certifi
-
-            context = ssl.create_default_context()
-            for file in filter(None, (certifi.where(), self.server.cafile)):
-                context.load_verify_locations(file)
-            tls = pika.SSLOptions(context, host)
+            tls = pika.SSLOptions(trusting_context(*filter(None, (self.server.cafile,))), host)
         credentials = pika.PlainCredentials(self.server.user or "guest", self.server.password or "guest", erase_on_connect=True)
         return pika.ConnectionParameters(
             host,

@@ -154,6 +154,10 @@ class BrokerDelivery(Delivery):
         self.problem = "not connected yet"
         self._wait, self._failures, self._connected = (least, most), 0, False
 
+    def next_host(self) -> tuple[str, int]:
+        """The host and port to connect to: after each failure the next one of the server's."""
+        return self.server.hosts[self._failures % len(self.server.hosts)]
+
     @abstractmethod
     def _connect(self) -> None:
         """Connect anew.

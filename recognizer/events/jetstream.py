@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import ssl
 from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -112,8 +111,10 @@ class JetStream(BrokerDelivery):
         elif server.user:
             names = {"user": server.user, "password": server.password}
         if server.tls:
-            names["tls"] = _trusting(server.cafile)
-        host, port = server.hosts[self._failures % len(server.hosts)]
+            from recognizer.core.trust import trusting_context
+
+            names["tls"] = trusting_context(*filter(None, (server.cafile,)))
+        host, port = self.next_host()
         place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
         async def quietly(error: Exception) -> None:
@@ -215,15 +216,6 @@ async def _ended(client: Any) -> None:
         task.cancel()
     await asyncio.gather(*left, return_exceptions=True)
     await asyncio.sleep(0.01)  # sockets are closed in the loop's next rounds
-
-
-def _trusting(cafile: str | None) -> ssl.SSLContext:
-    import certifi
-
-    context = ssl.create_default_context()
-    for file in filter(None, (certifi.where(), cafile)):
-        context.load_verify_locations(file)
-    return context
 
 
 def _reason(error: Exception, otherwise: str) -> str:

@@ -92,14 +92,9 @@ class Broker:
         if self.user:
             client.username_pw_set(self.user, self.password)
         if self.tls:
-            import ssl
+            from recognizer.core.trust import trusting_context
 
-            import certifi
-
-            context = ssl.create_default_context()
-            for file in filter(None, (certifi.where(), self.cafile)):
-                context.load_verify_locations(file)
-            client.tls_set_context(context)
+            client.tls_set_context(trusting_context(*filter(None, (self.cafile,))))
         return client
 
     def _check_connected(self, client: Any, userdata: Any, connection: Any) -> None:
