@@ -312,7 +312,7 @@ def main() -> None:
             enrolled.append(shown)
         report.table(enrolled, "Enrolments on one node, known on another after milliseconds")
         with closing(Database(url)) as database, database.transaction() as connection:
-            connection.execute("truncate subject, photo, template, change")
+            connection.execute("truncate subject, photo, template, change cascade")
         filled = fill(url, options.templates)
         context = multiprocessing.get_context("spawn")
         answers = context.Queue()
