@@ -230,10 +230,10 @@ def test_a_deletion_that_cannot_be_made_final_keeps_no_other_in_the_bin(home, mo
     later.now = bin.all()[0].deleted + 7 * DAY
     assert [item.subject for item in bin.all()] == ["Ada", "Bob"]  # the one that fails is tried first
 
-    def remove(item, real=bin.remove):
+    def remove(item, *, real=bin.remove, **named):
         if item.subject == "Ada":
             raise StorageError("the disk is full")
-        real(item)
+        real(item, **named)
 
     with monkeypatch.context() as patched:
         patched.setattr(bin, "remove", remove)
