@@ -492,21 +492,32 @@ class EncodingsCache:
         between = (folder + "/", folder + "0")  # the character after the slash
         return dict(self._read("SELECT path, photo FROM files WHERE path >= ? AND path < ?", between))
 
-    def known_files(self) -> dict[str, tuple[int, int, int, str]]:
+    def known_files(self, damaged: dict[str, str] | None = None) -> dict[str, tuple[int, int, int, str]]:
         """`files` in plain values, for starts with hundreds of thousands of them: path -> (size, mtime_ns, inode, photo id).
 
         Rows that are damaged are left out; `files` deals with them.
+
+        Parameters
+        ----------
+        damaged : dict of str, optional
+            Gets the photo of each damaged row, by path.
         """
         found: dict[str, tuple[int, int, int, str]] = {}
+        bad: dict[str, str] = {}
 
         def work(connection: sqlite3.Connection) -> None:
             found.clear()
+            bad.clear()
             for row in connection.execute("SELECT path, size, mtime_ns, inode, photo, checksum FROM files"):
                 if _is_sound_file(row):
                     found[row[0]] = row[1:5]
+                else:
+                    bad[row[0]] = row[4]
 
         with self._mapped():
             self._run(work)
+        if damaged is not None and bad:
+            damaged.update({path: row[1] for path, row in self._by_path(bad.items())})
         if self._vault is None:
             return found
         return {path: row[1:] for path, row in self._by_path((mark, *row) for mark, row in found.items())}
