@@ -419,6 +419,12 @@ class EntryTable:
         spared : collection of str
             Photos whose encodings stay in the cache.
         """
+        self._leave(entries)
+        if entries:
+            self.erase_rows([entry.path for entry in entries], {entry.photo for entry in entries}.difference(spared))
+
+    def _leave(self, entries: Collection[Entry]) -> None:
+        """Remove files that are gone from the table and the gallery."""
         gone: dict[str, set[str]] = defaultdict(set)
         subjects = dict.fromkeys(entry.subject for entry in entries)
         self._wake(*subjects)
@@ -432,25 +438,35 @@ class EntryTable:
         if entries:
             self._apply(changes)
             self._sleep(*subjects)
-            self.erase_rows([entry.path for entry in entries], {entry.photo for entry in entries}.difference(spared))
 
-    def drop_subject(self, subject: str, entries: Collection[Entry]) -> None:
-        """Remove a subject and these entries of it from the gallery and the cache."""
+    def drop_subject(self, subject: str, folder: str, entries: Collection[Entry]) -> set[str]:
+        """Remove a subject, its folder and these entries of it from the gallery and the cache; the ids of the photos."""
+        known = self._cache.files_below(folder)  # photos that were just being encoded as well
         self._wake(subject)
         self._gallery.remove(subject)
-        self.drop(entries)
+        self._leave(entries)
+        photos = {entry.photo for entry in entries} | set(known.values())
+        self.erase_rows({entry.path for entry in entries} | known.keys(), photos, [folder])
         self._pictures.forget_subject(subject)
+        return photos
 
-    def erase_rows(self, paths: Iterable[str], photos: set[str]) -> None:
-        """Erase these files from the cache, and those of these photos that no other file of the folder contains."""
-        self._cache.forget_files(paths)
-        self._cache.forget(sorted(self.unused(photos)))
+    def erase_rows(self, paths: Iterable[str], photos: set[str], folders: Iterable[str] = ()) -> None:
+        """Erase these files from the cache, those of these photos that no other file of the folder contains, and what is known
+        of these folders."""
+        gone = set(paths)
+        self._cache.erase(gone, sorted(self.unused(photos, gone)), folders)
 
-    def unused(self, photos: set[str]) -> set[str]:
-        """Those of these photos that no file of the folder contains, including files that another process has enrolled."""
+    def unused(self, photos: set[str], without: AbstractSet[str] = frozenset()) -> set[str]:
+        """Those of these photos that no file of the folder contains, including files that another process has enrolled.
+
+        Parameters
+        ----------
+        without : set of str
+            Paths of files that do not count.
+        """
         unused = {photo for photo in photos if photo and not self._uses[photo]}
-        elsewhere = {photo for path, stamp, photo in self._cache.files_of(unused) if self._folder.stamp(path) == stamp}
-        return unused - elsewhere
+        known = [each for each in self._cache.files_of(unused) if each[0] not in without]
+        return unused - {photo for path, stamp, photo in known if self._folder.stamp(path) == stamp}
 
     def take_back(self, entries: Collection[Entry]) -> None:
         """Enrol files again that could not be removed. Takes the lock itself."""

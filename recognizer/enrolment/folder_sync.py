@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import nullcontext, suppress
 from dataclasses import replace
+from functools import partial
 
 from recognizer.core import names
-from recognizer.core.errors import ImageError, InvalidName, KeyMissing, SealBroken
+from recognizer.core.errors import ImageError, InvalidName, KeyMissing, SealBroken, StorageError
 from recognizer.enrolment import known_photos
 from recognizer.enrolment.cache import FEW, Encoding, FileStamp, KnownFolder, photo_id
 from recognizer.enrolment.consents import Consents
@@ -27,6 +28,10 @@ from recognizer.enrolment.template_file import read as read_template
 SETTLE = 0.6
 #: Files in folders that did not change whose stamps each `sync` reads, in turn: some may have been written anew in place.
 IN_TURN = 4_000
+#: Number of enrolled files from which on `tidy` may leave something to the next `sync`.
+LATER_FROM = 10_000
+#: Folders that are remembered at once, while changes wait.
+_REMEMBERED_AT_ONCE = 2_000
 
 #: Of a file that the cache does not know.
 _NONE: tuple[None, None] = (None, None)
@@ -76,6 +81,9 @@ class FolderSync:
         self._turn: list[str] = []  # folders whose files are still to be looked at, although the folders did not change
         self._checks = False  # whether some of these were only trusted so far
         self._remembered: dict[str, KnownFolder] | None = None  # what the cache has of the folders, where this is known
+        self._is_untidy = False  # whether `tidy` has left something to the next `sync`
+        # files that the cache knew and that were not enrolled at once, each with its photo, and the cache's version then
+        self._unclaimed: tuple[dict[str, str], tuple[int, int]] | None = None
 
     # -- the folder ---------------------------------------------------------------------------------------------
 
@@ -124,6 +132,9 @@ class FolderSync:
             waits = len(ready) < len(fresh) or self._conversion.waits
             if not waits and look.whole:
                 self._known_version = version
+            if self._is_untidy:
+                self._tidy_rest()
+                self._is_untidy = False
             return waits or self._checks
 
     @property
@@ -140,6 +151,7 @@ class FolderSync:
         set of str
             Those of which every file is enrolled.
         """
+        version = self._cache.version()
         known = self._remembered = self._cache.folders()
         if len(known) <= FEW:
             return frozenset()
@@ -147,7 +159,9 @@ class FolderSync:
         subjects = self._folder.unchanged(marks)
         noted = {subjects[name]: each.note for name, each in known.items() if name in subjects}
         self._consents.read({subject: note for subject, note in noted.items() if note is not None})
-        self._table.load(known_photos.in_folders(self._cache, self._engine, self._dim, subjects))
+        rest: dict[str, str] = {}
+        self._table.load(known_photos.in_folders(self._cache, self._engine, self._dim, subjects, rest))
+        self._unclaimed = rest, version
         with self._table.lock:
             for name, subject in subjects.items():
                 if self._table.count_in(name) == known[name].files:
@@ -251,7 +265,9 @@ class FolderSync:
         version : tuple of int
             The cache's before the folder was looked at: while it is the same, no other process has erased anybody.
         """
-        known = known_photos.read(self._cache, self._engine, self._dim, photos)
+        rest: dict[str, str] = {}
+        known = known_photos.read(self._cache, self._engine, self._dim, photos, rest)
+        self._unclaimed = rest, version
         self._encoder.check_interrupted()
         if self._cache.version() != version:
             files = known.files()
@@ -416,7 +432,7 @@ class FolderSync:
 
     # -- the cache ----------------------------------------------------------------------------------------------
 
-    def tidy(self) -> None:
+    def tidy(self, later: bool) -> None:
         """See `Enrolment.tidy`."""
         self._tidies = True
         version = self._cache.version()
@@ -431,28 +447,52 @@ class FolderSync:
             if writable:
                 if gone or self._cache.version() != version:  # another process may have changed it, or the folder
                     gone = self._gone_from_cache()
-                self._writing.attempt(lambda: self._tidy_cache(gone))
+                self._writing.attempt(lambda: self._table.erase_rows(gone, set(gone.values())))
+        if later and len(self._table) >= LATER_FROM:
+            self._is_untidy = True
+        else:
+            self._tidy_rest()
 
     def _gone_from_cache(self) -> dict[str, str]:
         """The files that the cache knows and that are not in the folder, each with its photo. Call with the table's lock."""
+        unclaimed, self._unclaimed = self._unclaimed, None
+        if unclaimed is not None and unclaimed[1] == self._cache.version():  # what this process has added since is enrolled
+            return {path: photo for path, photo in unclaimed[0].items() if not self._table.has(path)}
         return self._cache.paths(self._table.known_paths())
 
-    def _tidy_cache(self, gone: Mapping[str, str]) -> None:
-        self._table.erase_rows(gone, self._cache.without_file().union(gone.values()))
-        self._cache.forget_other_engines(self._engine)
-        self._remember_folders()
+    def _tidy_rest(self) -> None:
+        """Erase rows that nothing refers to, and let the next start know which folders have not changed."""
+        with suppress(StorageError):
+            unused = self._cache.without_file()  # which takes long: each is looked at again before it is erased
+            with self._writing.locked() as writable:
+                if writable:
+                    self._writing.attempt(lambda: self._table.erase_rows((), unused))
+                    self._writing.attempt(lambda: self._cache.forget_other_engines(self._engine))
+            self._remember_folders()
 
     def _remember_folders(self) -> None:
-        """Let the next start know which folders have not changed."""
         before, self._remembered = self._cache.folders() if self._remembered is None else self._remembered, None
-        now: dict[str, KnownFolder] = {}
-        for name, each in self._read.items() if len(self._read) > FEW else ():
-            if each.mark is not None and not each.problems:
+        with self._table.lock:
+            read = list(self._read.items()) if len(self._read) > FEW else []
+        left = dict(before)
+        for start in range(0, len(read), _REMEMBERED_AT_ONCE):
+            self._encoder.check_interrupted()
+            with self._writing.locked() as writable:
+                now = dict(self._known_folders(read[start : start + _REMEMBERED_AT_ONCE]))
+                changed = {name: each for name, each in now.items() if left.pop(name, None) != each}
+                if writable and changed:
+                    self._writing.attempt(partial(self._cache.remember_folders, changed))
+        with self._writing.locked() as writable:
+            if writable and left:
+                self._writing.attempt(lambda: self._cache.forget_folders(left))
+
+    def _known_folders(self, read: Iterable[tuple[str, ReadFolder]]) -> Iterator[tuple[str, KnownFolder]]:
+        """Those of these folders that are still as they were read, as the cache keeps them."""
+        for name, each in read:
+            if each.mark is not None and not each.problems and self._read.get(name) is each:
                 note = each.consent
                 parts = () if note is None else (note.size, note.mtime_ns, note.inode)
-                now[name] = KnownFolder(*each.mark, self._table.count_in(name), *parts)
-        self._cache.forget_folders(before.keys() - now.keys())
-        self._cache.remember_folders({name: each for name, each in now.items() if before.get(name) != each})
+                yield name, KnownFolder(*each.mark, self._table.count_in(name), *parts)
 
     def _complete_cache(self) -> None:
         """Bring the cache up to date after the disk refused it, if it does so no longer."""
@@ -463,7 +503,9 @@ class FolderSync:
             self._cache.put([each.encoding for each in missing if each.encoding.problem not in PASSING])
             self._cache.remember_files([(each.path, each.stamp, each.photo) for each in missing])
             if self._tidies:
-                self._tidy_cache(self._gone_from_cache())
+                gone = self._gone_from_cache()
+                self._table.erase_rows(gone, set(gone.values()))
+                self._is_untidy = True
             self._writing.recovered()
 
         with self._writing.locked() as writable:

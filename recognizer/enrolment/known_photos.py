@@ -76,41 +76,64 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def in_folders(cache: EncodingsCache, engine: str, dim: int, subjects: Mapping[str, str]) -> KnownPhotos:
+def in_folders(
+    cache: EncodingsCache, engine: str, dim: int, subjects: Mapping[str, str], rest: dict[str, str] | None = None
+) -> KnownPhotos:
     """All files in folders that have not changed, without a look at them; by path.
 
     Parameters
     ----------
     subjects : mapping of str
         By folder.
+    rest : dict of str, optional
+        Gets the photo of every other file that the cache knows, by path.
     """
-    known = cache.known_files()
+    known = cache.known_files(rest)
     owners, paths = [], []
     for path in sorted(known):
         subject = subjects.get(path.partition("/")[0])
         if subject is not None:
             owners.append(subject)
             paths.append(path)
+    return _claimed(cache, engine, dim, known, owners, paths, rest)
+
+
+def _claimed(
+    cache: EncodingsCache,
+    engine: str,
+    dim: int,
+    known: dict[str, tuple[int, int, int, str]],
+    owners: list[str],
+    paths: list[str],
+    rest: dict[str, str] | None,
+) -> KnownPhotos:
     rows = list(map(known.__getitem__, paths))
-    del known
-    return _read(cache, engine, dim, owners, paths, rows)
+    if rest is not None and len(paths) < len(known):
+        chosen = set(paths)
+        rest.update({path: row[3] for path, row in known.items() if path not in chosen})
+    known.clear()
+    found = _read(cache, engine, dim, owners, paths, rows)
+    if rest is not None and len(found.paths) < len(paths):
+        enrolled = set(found.paths)
+        rest.update({path: row[3] for path, row in zip(paths, rows, strict=True) if path not in enrolled})
+    return found
 
 
-def read(cache: EncodingsCache, engine: str, dim: int, files: Sequence[PhotoFile]) -> KnownPhotos:
+def read(
+    cache: EncodingsCache, engine: str, dim: int, files: Sequence[PhotoFile], rest: dict[str, str] | None = None
+) -> KnownPhotos:
     """Those of `files` that have not changed since the cache got their encodings, in the same order.
 
-    Files are left out about which anything is unusual.
+    Files are left out about which anything is unusual. `rest` as in `in_folders`.
     """
-    known = cache.known_files()
-    owners, paths, rows = [], [], []
+    known = cache.known_files(rest)
+    owners, paths = [], []
     for file in files:
         row, stamp = known.get(file.path), file.stamp
         if row is not None and row[:3] == (stamp.size, stamp.mtime_ns, stamp.inode):
             owners.append(file.subject)
             paths.append(file.path)
-            rows.append(row)
-    del known
-    return _read(cache, engine, dim, owners, paths, rows)
+    return _claimed(cache, engine, dim, known, owners, paths, rest)
 
 
 def _read(

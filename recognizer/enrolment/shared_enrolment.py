@@ -203,7 +203,7 @@ class SharedEnrolment(Enrolment):
     def learn(self, subject: str) -> None:
         self.catch_up()
 
-    def tidy(self) -> None:
+    def tidy(self, later: bool = False) -> None:
         """Remove the photos that no row needs, and changes that every node has read."""
         self.remove_orphans()
         self.shared_gallery.copy.prune()

@@ -515,7 +515,7 @@ class Service:
             self.groups.default.finish_changes()
         if self.settings.watch:
             if not alone:
-                self.enrolment.tidy()
+                self.enrolment.tidy(later=True)
             self.groups.start(progress)
             if not self.is_shared:
                 self.group_follower = GroupFollower(self.groups, self.settings.watch_poll, self._changes.hold)
