@@ -2,7 +2,7 @@
 
 import { button, el, fill } from "./dom.js";
 import { api, explain } from "./api.js";
-import { mixed, t } from "./i18n.js";
+import { mixed, number, t } from "./i18n.js";
 import { ROLES } from "./keys.js";
 import { REFUSALS } from "./refusals.js";
 import { exactly, moment, when } from "./times.js";
@@ -77,6 +77,6 @@ function valueWords(name, value) {
   if (value === null) return "–";
   if (typeof value === "boolean") return value ? t("yes") : t("no");
   if (name === "role") return ROLES[value]?.[0] ?? value;
-  if (name === "reasons") return Object.entries(value).map(([code, count]) => `${(REFUSALS[code] ?? code).replace(/[.。]$/, "")} (${count})`).join(t(", "));
+  if (name === "reasons") return Object.entries(value).map(([code, count]) => `${(REFUSALS[code] ?? code).replace(/[.。]$/, "")} × ${number(count)}`).join(t(", "));
   return typeof value === "object" ? JSON.stringify(value) : value;
 }

@@ -154,16 +154,18 @@ export function editRule(rule, known) {
     return given;
   }
 
-  let save;
+  let save, form;
   const send = async (close) => {
     choose();
     take();
     problem.textContent = "";
     for (const node of Object.values(fields)) node.removeAttribute("aria-invalid");
     const refuse = (name, words) => {
-      problem.textContent = words;
       const node = fields[name];
-      if (node && node.offsetParent !== null) (node.setAttribute("aria-invalid", "true"), node.focus());
+      const seen = node && node.offsetParent !== null;
+      (seen ? node.closest(".field") : form).append(problem); // the form is longer than the window: the words are where the eyes are
+      problem.textContent = words;
+      if (seen) (node.setAttribute("aria-invalid", "true"), node.focus());
       else problem.scrollIntoView({ block: "nearest" });
     };
     if (now.who === "people" && !now.people.length) return refuse("people", t("Enter a name."));
@@ -183,7 +185,7 @@ export function editRule(rule, known) {
   return dialog(
     rule ? t("Edit rule") : t("Add a rule"),
     (close) => {
-      const form = el(
+      form = el(
         "form", { class: "stack", novalidate: true },
         el("p", { class: "notice warn" }, icon("warning"), el("span", null, NOTICE)),
         choice("kind", t("When"), KINDS, now.kind), who, parts.group, parts.people, parts.sure, cameras[0], areas[0], days[0],

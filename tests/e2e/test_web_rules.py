@@ -236,6 +236,8 @@ def test_refusals_and_problems_are_in_the_pages_language(chromium, server, langu
         if language != "en":
             assert "expected" not in page.locator("#rule-problem").inner_text()
         assert page.locator("#rule-most").get_attribute("aria-invalid") == "true"
+        assert page.locator(".field:has(#rule-most) #rule-problem").is_visible()  # where somebody looks
+        visit.shoot("number")
 
 
 def test_a_browser_is_notified_by_a_rule_and_removed(chromium, server, pushes):

@@ -324,12 +324,18 @@ def test_keys_are_made_used_and_revoked_and_the_first_one_locks_the_house(visit,
 @pytest.mark.parametrize(
     ("language", "said"),
     [
-        ("en", ["Rule added", "action webhook", "role Admin", "This key is not valid (1)", "command line, "]),
+        ("en", ["Rule added", "action webhook", "role Admin", "This key is not valid × 1", "command line, "]),
         (
             "de",
-            ["Regel hinzugefügt", "Aktion webhook", "Rolle Admin", "Dieser Schlüssel ist nicht gültig (1)", "Befehlszeile, "],
+            [
+                "Regel hinzugefügt",
+                "Aktion webhook",
+                "Rolle Verwalten",
+                "Dieser Schlüssel ist nicht gültig × 1",
+                "Befehlszeile, ",
+            ],
         ),
-        ("ar", ["الإجراء webhook", "هذا المفتاح غير صالح (1)", "سطر الأوامر، "]),
+        ("ar", ["الإجراء webhook", "هذا المفتاح غير صالح × 1", "سطر الأوامر، "]),
     ],
 )
 def test_the_audit_log_is_in_the_pages_language(chromium, tmp_path, language, said):
