@@ -108,6 +108,7 @@ export const REFUSALS = {
   zones_gone: t("None of its zones exists any longer."),
 };
 
+const SCHEMES = { plain: "http://", secure: "https://" };
 /** Field of the API -> what is expected in it; for refusals with the code invalid_parameter. */
 const FIELDS = {
   end: t("Enter two different times, or none."),
@@ -132,9 +133,9 @@ const FIELDS = {
   to: t("Enter somebody else's name."),
   topic: t("Enter a topic without + and #, which does not begin with $ or /, and what is published."),
   until: t("Enter a date such as 2027-12-31."),
-  url: t("Enter an address that begins with http:// or https://, or as Apprise writes it."),
+  url: t("Enter an address that begins with {plain} or {secure}, or as Apprise writes it.", SCHEMES),
   webhook_secret: t("After whsec_, a secret is written in base64."),
-  webhooks: t("Enter an address that begins with http:// or https://."),
+  webhooks: t("Enter an address that begins with {plain} or {secure}.", SCHEMES),
   zones: t("Each zone needs a name of its own, and must be one of the camera's."),
 };
 /** What the server's words say of any field. */
