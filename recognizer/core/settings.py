@@ -770,6 +770,11 @@ class Settings:
         """The folder of groups: the setting's, or else the one in `known_faces`."""
         return self.known_faces / GROUPS_FOLDER if self.groups is None else self.groups
 
+    @property
+    def accepts_any_frigate(self) -> bool:
+        """Whether Frigate is asked over TLS, and its certificate is not checked."""
+        return (self.frigate_url or "").lower().startswith("https:") and not self.frigate_verify
+
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
         """Read the settings from `environ` (default: the process's environment); `overrides` take precedence.

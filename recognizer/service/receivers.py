@@ -136,6 +136,8 @@ class Receivers:
         settings = self._settings
         if settings.frigate_url:
             frigate_api(settings)
+            if settings.accepts_any_frigate:
+                log.warning("RECOGNIZER_FRIGATE_VERIFY is off: whoever redirects the connection to Frigate reads the password")
             if not self.in_force().mqtt_url or not self._events.wanted:
                 log.warning("Frigate's events are not followed: RECOGNIZER_MQTT_URL is not set, or RECOGNIZER_EVENTS is off")
         if not self._events.wanted:
