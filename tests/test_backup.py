@@ -265,6 +265,28 @@ def test_a_photo_that_vanishes_takes_no_other_out_of_the_backup(places, tmp_path
     assert photos == {"known_faces/Ann/b.jpg", "known_faces/Zoë Ω/b c.jpg"}
 
 
+def test_a_folder_that_cannot_be_read_is_listed_and_everybody_else_is_in_the_backup(places, tmp_path, monkeypatch):
+    real = Path.iterdir
+
+    def iterdir(path):
+        if path.name == "Ann":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "iterdir", iterdir)
+        found = made(places, tmp_path / "backup.zip")
+    assert found["left_out"] == ["Ann"] and found["people"] == 1
+    with BackupReader(tmp_path / "backup.zip", None) as reader:
+        assert "known_faces/Zoë Ω/b c.jpg" in reader.members
+
+
+def test_a_group_that_is_deleted_meanwhile_does_not_end_the_backup(places, tmp_path, monkeypatch):
+    monkeypatch.setattr(Places, "group_folders", lambda self: [self.groups / "gone"])
+    monkeypatch.setattr(Path, "is_dir", lambda path, real=Path.is_dir: path.name == "gone" or real(path))  # until a moment ago
+    assert made(places, tmp_path / "backup.zip")["people"] == 2
+
+
 @pytest.mark.slow
 def test_a_photo_that_is_still_being_copied_into_the_folder_is_left_out(places, tmp_path, monkeypatch):
     monkeypatch.setattr(backup, "_PATIENCE", 1.0)

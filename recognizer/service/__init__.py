@@ -531,14 +531,16 @@ class Service:
         self.ready = True
 
     def _purge(self) -> int:
-        """Delete what is old; returns how many events these were."""
-        self.detected_faces.purge()
-        self.jobs.purge()
-        for group in (self.groups.default, *self.groups.opened()):
+        """Delete what is old; returns how many events these were. What fails prevents nothing else, and is tried again."""
+        purges: list[Callable[[], object]] = [self.detected_faces.purge, self.jobs.purge]
+        purges += [group.subjects.empty_bin for group in (self.groups.default, *self.groups.opened())]
+        for purge in (*purges, self.visits.purge_if_off, self.strangers.purge_if_off):
             try:
-                group.subjects.empty_bin()
-            except RecognizerError as error:  # tried again by the next sweep
-                log.warning("the bin could not be emptied: %s", error.message)
+                purge()
+            except RecognizerError as error:
+                log.warning("what is too old could not be deleted: %s", error.message)
+            except Exception:
+                log.exception("what is too old could not be deleted")
         return self.events.purge()
 
     def _follow(self) -> Watcher | Feed:

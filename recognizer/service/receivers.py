@@ -11,6 +11,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from recognizer.core.errors import (
     RecognizerError,
     SettingFixed,
     SettingsError,
+    StorageError,
 )
 from recognizer.core.origins import Address
 from recognizer.core.settings import (
@@ -131,7 +133,7 @@ class Receivers:
 
         Raises
         ------
-        SettingsError, StorageError
+        SettingsError
         """
         settings = self._settings
         if settings.frigate_url:
@@ -142,15 +144,18 @@ class Receivers:
                 log.warning("Frigate's events are not followed: RECOGNIZER_MQTT_URL is not set, or RECOGNIZER_EVENTS is off")
         if not self._events.wanted:
             return
-        tools.wanted(settings)  # what the environment says must be right; what is stored is only logged
+        with suppress(StorageError):  # which is met below
+            tools.wanted(settings)  # what the environment says must be right; what is stored is only logged
         self._tools = tools
         try:
             self._apply()
+        except StorageError as error:  # the events cannot be read or written for now: it is tried again
+            self._note(error)
         except RecognizerError as error:
             if self.in_force() == settings:
                 raise
             self._note(error)  # of what was set while the server ran: the rest of the server works without
-        if self.file is not None:
+        if self.file is not None or self._obstacle is not None:
             self._thread = threading.Thread(target=self._follow, name="receivers", daemon=True)
             self._thread.start()
 
