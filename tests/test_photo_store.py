@@ -20,7 +20,7 @@ def bucket():
     """A local S3 server with a bucket; the URL of a prefix in it."""
     server = pytest.importorskip("moto.server", reason="needs moto (requirements-dev.txt)")
     boto3 = pytest.importorskip("boto3", reason="needs boto3, which moto brings")
-    pytest.importorskip("s3fs", reason="needs s3fs (requirements-postgres.txt)")
+    s3fs = pytest.importorskip("s3fs", reason="needs s3fs (requirements-postgres.txt)")
     running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     running.start()
     url = "http://{}:{}".format(*running.get_host_and_port())
@@ -29,6 +29,7 @@ def bucket():
         for name, value in settings.items():
             patch.setenv(f"AWS_{name}", value)
         boto3.client("s3").create_bucket(Bucket="faces")
+        s3fs.S3FileSystem.clear_instance_cache()  # it knows the server of another module by the same address
         yield "s3://faces/some/prefix"
     running.stop()
 
