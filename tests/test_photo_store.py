@@ -6,6 +6,7 @@ import os
 import threading
 
 import pytest
+import requests
 
 from recognizer.core.errors import ImageTooLarge, SealBroken, SettingsError, StorageError
 from recognizer.core.vault import Vault, new_key
@@ -24,6 +25,7 @@ def bucket():
     running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     running.start()
     url = "http://{}:{}".format(*running.get_host_and_port())
+    requests.post(f"{url}/moto-api/reset", timeout=30)  # what it has is the process's, not the server's
     settings = {"ACCESS_KEY_ID": "test", "SECRET_ACCESS_KEY": "test", "ENDPOINT_URL": url, "DEFAULT_REGION": "us-east-1"}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in settings.items():

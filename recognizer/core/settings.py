@@ -818,6 +818,8 @@ class Settings:
         value = getattr(self, name)
         if _RULES[name]["secret"]:
             return "set" if value else "not set"
+        if name == "photos" and value is not None and "://" not in value:  # a folder, not a bucket
+            value = Path(value)
         if isinstance(value, Path):
             return str(value) if len(value.parts) < 2 else f".../{value.name}"
         return list(value) if isinstance(value, tuple) else value
