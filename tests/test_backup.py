@@ -28,8 +28,8 @@ from recognizer.core.lock import WriteLock
 from recognizer.core.vault import Vault, is_sealed
 from recognizer.events.event_log import EventLog
 from recognizer.events.event_sealing import read_all
-from recognizer.events.receiver_file import ReceiverFile
-from recognizer.rules.push_file import PushFile
+from recognizer.events.receiver_store import ReceiverStore
+from recognizer.rules.push_store import PushStore
 from recognizer.rules.rule_file import RuleFile
 from recognizer.rules.rule_model import make_rule
 from recognizer.strangers.stranger_files import sealable
@@ -535,12 +535,12 @@ def test_what_is_there_stays_unless_asked(places, tmp_path):
 NAMES = ("webhooks", "mqtt_url", "mqtt_password")
 
 
-def receiving(places: Places, vault: Vault | None) -> tuple[ReceiverFile, PushFile, RuleFile]:
+def receiving(places: Places, vault: Vault | None) -> tuple[ReceiverStore, PushStore, RuleFile]:
     """The files of an installation that say who gets messages."""
     state = places.state
     return (
-        ReceiverFile(state / "receivers.json", NAMES, vault),
-        PushFile(state / "push.json", vault),
+        ReceiverStore.in_file(state / "receivers.json", NAMES, vault),
+        PushStore.in_file(state / "push.json", vault),
         RuleFile(state / "rules.json", vault),
     )
 

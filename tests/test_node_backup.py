@@ -24,6 +24,8 @@ from recognizer.service import make_service, node_backup
 from recognizer.video.camera_settings import parse_settings
 
 from .commands import run_command
+from .push_services import Browser
+from .test_rules import event
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
 MASK = parse_settings({"masks": [{"points": [[0.0, 0.0], [0.5, 0.0], [0.5, 1.0]]}], "stranger_rate": 0.001})
@@ -72,6 +74,8 @@ def home(database_url, tmp_path, models_dir, key, faces, photos):
             {"who": "people", "people": ("Ada",), "cameras": (camera,), "action": "webhook", "url": "https://x.org/"}
         )
         made.tuning.change("stranger_rate", 0.05)
+        made.receivers.change({"webhooks": ["https://example.org/hook?token=hidden"], "webhook_secret": "hidden words"})
+        made.push.store.add(Browser("https://push.example").subscription(key="door"))
         with closing(Database(database_url)) as database:
             keys = Keys(AccessTables(database))
             keys.add("door", "read")
@@ -102,6 +106,8 @@ def told(service) -> dict:
         "settings": list(service.camera_settings.all().values()),
         "rules": [(each.id, each.people, each.url) for each in service.rules.store.all()],
         "rate": service.tuning.stranger_rate,
+        "receivers": service.receivers.store.all(),
+        "push": (service.push.store.key(), service.push.store.all()),
         "names": sorted(service.audit.names().values()),
     }
 
@@ -251,11 +257,10 @@ def test_what_nodes_do_not_share_is_reported_by_restore(database_url, tmp_path, 
     alone = settings_of(tmp_path / "alone", models_dir, key, webhook_allow=("127.0.0.1",))
     with closing(make_service(alone)) as made, open(tmp_path / "backup.zip", "wb") as file:
         made.start()
-        made.receivers.change({"webhook_secret": "secret"})
-        made.push.file.key()
+        made.events.hub.log.append([event(0, "Ada")])
         with made.backup() as opened:
             file.write(opened.read())
     ended = run(node(database_url, tmp_path / "node", models_dir, key), "restore", tmp_path / "backup.zip", "--json")
     assert ended.exit_code == 0, ended.stderr
-    assert json.loads(ended.stdout)["left_out"] == ["receivers", "push"]
-    assert "nodes do not share them: receivers, push" in ended.stderr
+    assert json.loads(ended.stdout)["left_out"] == ["events"]
+    assert "nodes do not share them: events" in ended.stderr

@@ -25,10 +25,11 @@ from recognizer.core.errors import (
     SettingsError,
     StorageError,
 )
-from recognizer.core.settings import DEFAULT, PAGE, Settings
+from recognizer.core.settings import DEFAULT, PAGE, RECEIVER_SETTINGS, Settings
 from recognizer.core.vault import Vault, is_sealed
 from recognizer.events.appearances import EventRules
 from recognizer.events.event_erasing import Retention
+from recognizer.events.receiver_store import RECEIVERS_FILE, ReceiverStore
 from recognizer.events.webhooks import webhook_id
 from recognizer.service.delivering import DeliveryTools
 from recognizer.service.event_service import KeptEvents
@@ -39,16 +40,20 @@ from .streams import wait_for
 from .test_webhooks import SECRET, put
 
 
+def stored_in(state: Path, vault: Vault | None = None) -> ReceiverStore:
+    return ReceiverStore.in_file(state / RECEIVERS_FILE, RECEIVER_SETTINGS, vault)
+
+
 @pytest.fixture
 def house(tmp_path):
     """Makes processes of one installation: each has events, and receivers that run if they are to."""
     made = []
 
-    def build(run: bool = True, vault: Vault | None = None, shared: bool = False, **settings) -> Receivers:
+    def build(run: bool = True, vault: Vault | None = None, **settings) -> Receivers:
         given = Settings(state_dir=tmp_path / "state", **{"webhook_allow": ("127.0.0.1",), **settings})
         events = KeptEvents(given.state_dir / "events", given.events, EventRules(), Retention(), vault)
         audit = AuditLog(given.state_dir / "audit", vault)
-        receivers = Receivers(given, events, audit, vault, shared)
+        receivers = Receivers(given, stored_in(given.state_dir, vault), events, audit)
         made.append(receivers)
         if run:
             video = SimpleNamespace(names=lambda: [("door", "Front door")])
@@ -270,7 +275,7 @@ def test_wrong_values_are_refused_and_nothing_is_stored(house, tmp_path, given, 
 def test_what_the_environment_sets_takes_precedence_and_cannot_be_changed(tmp_path, environment, fixed):
     settings = Settings.from_environment({"RECOGNIZER_STATE_DIR": str(tmp_path / "state"), **environment})
     events = KeptEvents(settings.state_dir / "events", True, EventRules(), Retention(), None)
-    receivers = Receivers(settings, events, AuditLog(settings.state_dir / "audit"))
+    receivers = Receivers(settings, stored_in(settings.state_dir), events, AuditLog(settings.state_dir / "audit"))
     assert {name: receivers.fixed_by(name) for name in fixed} == fixed
     for name, label in fixed.items():
         with pytest.raises(SettingFixed, match=label):
@@ -335,13 +340,6 @@ def test_the_audit_log_says_what_was_changed_without_secrets(house, receiver, tm
     ]
     assert [line["details"]["receiver"] for line in lines if line["action"] == "receiver_test"] == [webhook_id(receiver.url)]
     assert b"hidden" not in b"".join(file.read_bytes() for file in (tmp_path / "state" / "audit").rglob("*.jsonl"))
-
-
-def test_nodes_that_share_a_database_set_them_in_their_environment(house, tmp_path):
-    receivers = house(run=False, shared=True)
-    with pytest.raises(SettingFixed, match="share a database"):
-        receivers.change({"mqtt_prefix": "x"})
-    assert set(receivers.report()["fixed"]) >= {"webhooks", "mqtt_url"} and not (tmp_path / "state" / "receivers.json").exists()
 
 
 def test_without_events_the_settings_are_stored_and_the_report_says_that_none_are_sent(house):

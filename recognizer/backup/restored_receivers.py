@@ -13,9 +13,9 @@ from pathlib import Path
 
 from recognizer.core.errors import RecognizerError
 from recognizer.core.vault import Vault
-from recognizer.events.receiver_file import RECEIVERS_FILE, ReceiverFile
+from recognizer.events.receiver_store import RECEIVERS_FILE, ReceiverStore
 from recognizer.events.webhooks import shown, webhook_id
-from recognizer.rules.push_file import PUSH_FILE, PushFile
+from recognizer.rules.push_store import PUSH_FILE, PushStore
 from recognizer.rules.rule_file import RULES_FILE, RuleFile
 from recognizer.rules.rule_model import shown_url
 
@@ -51,7 +51,7 @@ def stored_receivers(state: Path, vault: Vault | None) -> list[StoredReceiver]:
 
 
 def _of_events(state: Path, vault: Vault | None) -> Iterator[StoredReceiver]:
-    stored = ReceiverFile(state / RECEIVERS_FILE, _SETTINGS, vault).all()
+    stored = ReceiverStore.in_file(state / RECEIVERS_FILE, _SETTINGS, vault).all()
     for url in stored.get("webhooks") or ():
         yield StoredReceiver(RECEIVERS_FILE, f"webhook {webhook_id(url)}", f"webhook {shown(url)}")
     if broker := stored.get("mqtt_url"):
@@ -59,7 +59,7 @@ def _of_events(state: Path, vault: Vault | None) -> Iterator[StoredReceiver]:
 
 
 def _of_push(state: Path, vault: Vault | None) -> Iterator[StoredReceiver]:
-    for each in PushFile(state / PUSH_FILE, vault).all():
+    for each in PushStore.in_file(state / PUSH_FILE, vault).all():
         yield StoredReceiver(PUSH_FILE, f"browser {each.id}", f"browser {each.label or each.id}")
 
 
@@ -81,7 +81,7 @@ def leave_out_receivers(state: Path, vault: Vault | None) -> None:
     StorageError
     """
     (state / RECEIVERS_FILE).unlink(missing_ok=True)
-    push, rules = PushFile(state / PUSH_FILE, vault), RuleFile(state / RULES_FILE, vault)
+    push, rules = PushStore.in_file(state / PUSH_FILE, vault), RuleFile(state / RULES_FILE, vault)
     try:
         push.remove(lambda each: True)
     except RecognizerError:  # damaged: nobody can use it, but somebody could repair it

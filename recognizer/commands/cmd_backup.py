@@ -11,7 +11,7 @@ from recognizer.core.errors import NotEmpty
 from recognizer.core.wording import plural
 
 #: What of a single server's backup is not put into a database, by its name in the state folder.
-_PER_NODE = ("events", "strangers", "visits.sqlite", "photos.sqlite", "receivers.json", "push.json")
+_PER_NODE = ("events", "strangers", "visits.sqlite", "photos.sqlite")
 
 
 def _places():
@@ -173,6 +173,7 @@ def _require_empty(database) -> None:
         ("bin", "deletions that can be undone"),
         ("camera", "cameras"),
         ("rule", "rules"),
+        ("kept", "receivers of events or browsers that get notifications"),
         ("access_key", "keys"),
         ("audit_line", "an audit log"),
     ):

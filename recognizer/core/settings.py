@@ -114,6 +114,14 @@ def _node_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _queue_url(text: str) -> str:
+    """The URL of a queue of Amazon SQS."""
+    found = urlsplit(text)
+    if found.scheme not in ("http", "https") or not found.hostname or "@" in found.netloc or not found.path.strip("/"):
+        raise ValueError("expected the URL of a queue, https://sqs.<region>.amazonaws.com/<account>/<name>")
+    return text
+
+
 def _topic(text: str) -> str:
     """One or more levels of an MQTT topic."""
     if not re.fullmatch(r"[^+#/$\s\0][^+#\s\0]*[^+#/\s\0]|[^+#/$\s\0]", text) or "//" in text:
@@ -269,6 +277,13 @@ class Settings:
         "(docs/scale.md). `0` disables this.",
         least=0,
         most=86_400,
+    )
+    dropped_queue: str | None = _setting(
+        None,
+        _queue_url,
+        "URL of an Amazon SQS queue that gets the notifications of the bucket in `RECOGNIZER_PHOTOS`, so that photos below "
+        "`people/` are looked at as soon as they are put there (docs/scale.md).",
+        shown="none",
     )
     node_url: str | None = _setting(
         None,
@@ -808,6 +823,8 @@ class Settings:
         value = getattr(self, name)
         if _RULES[name]["secret"]:
             return "set" if value else "not set"
+        if name == "photos" and value is not None and "://" not in value:  # a folder, not a bucket
+            value = Path(value)
         if isinstance(value, Path):
             return str(value) if len(value.parts) < 2 else f".../{value.name}"
         return list(value) if isinstance(value, tuple) else value

@@ -30,7 +30,7 @@ from recognizer.database import schema
 from recognizer.database.local_copy import LocalCopy
 from recognizer.database.opening import open_audit, open_database
 from recognizer.http.pages import Pages
-from recognizer.rules.push_file import PushSubscription
+from recognizer.rules.push_store import PushSubscription
 from recognizer.service import Service, make_service, needed_files
 from recognizer.weights import manifest
 

@@ -22,6 +22,7 @@ from recognizer.backup.backup_file import FACES, GROUPS, STATE, Writer
 from recognizer.core import consent, identity, names, particulars
 from recognizer.core.audit import AuditLog
 from recognizer.core.errors import GroupNotFound, StorageError
+from recognizer.core.settings import RECEIVER_SETTINGS
 from recognizer.core.vault import Vault
 from recognizer.enrolment import template_file
 from recognizer.enrolment.cache import Encoding, EncodingsCache
@@ -29,6 +30,8 @@ from recognizer.enrolment.face_choice import thumbnail_key
 from recognizer.enrolment.folder import CONSENT, PHOTO
 from recognizer.enrolment.photo_marks import marks
 from recognizer.enrolment.shared_enrolment import SharedEnrolment, StoredNotes
+from recognizer.events.receiver_store import RECEIVERS_FILE, ReceiverStore
+from recognizer.rules.push_store import PUSH_FILE, PushStore
 from recognizer.rules.rule_file import RULES_FILE, RuleFile
 from recognizer.video.camera_settings import plain_settings
 from recognizer.video.sources.cameras import plain_camera
@@ -261,7 +264,7 @@ class _NodeBackup:
             self._writer.add(path, backup.chunks(opened), file.stat().st_mtime_ns)
 
     def copy_state(self) -> dict | None:
-        """Copy cameras, rules, settings, keys and the audit log; the head of that."""
+        """Copy cameras, rules, receivers of events, browsers, settings, keys and the audit log; the head of that."""
         service, state = self._service, self._scratch / "state"
         state.mkdir(mode=0o700)
         cameras = service.video.cameras
@@ -273,6 +276,12 @@ class _NodeBackup:
         if rules:
             RuleFile(state / RULES_FILE, self._vault).take_in(rules)
             self._copy_file(STATE + RULES_FILE, state / RULES_FILE)
+        receivers = ReceiverStore.in_file(state / RECEIVERS_FILE, RECEIVER_SETTINGS, self._vault)
+        receivers.take_in(service.receivers.store.all())
+        PushStore.in_file(state / PUSH_FILE, self._vault).take_in(service.push.store)
+        for name in (RECEIVERS_FILE, PUSH_FILE):
+            if (state / name).exists():
+                self._copy_file(STATE + name, state / name)
         keys, access = AccessTables(self._database).held(fresh=True).keys.values(), AccessFile(state / "access.sqlite")
         for key in keys:
             access.add_key(key)

@@ -18,7 +18,7 @@ import requests
 
 from recognizer.access.sessions import session_name
 from recognizer.enrolment.cache import EncodingsCache
-from recognizer.rules.push_file import PushFile
+from recognizer.rules.push_store import PushStore
 
 from ..push_services import Browser
 from . import pictures
@@ -235,7 +235,7 @@ def test_who_signs_out_while_it_loads_is_notified_no_more(tmp_path, faces):
         page = {"Origin": url}
         begun = requests.post(f"{url}/session", json={"key": key["key"]}, headers=page, timeout=REPLY_SECONDS)
         page["X-CSRF-Token"] = begun.json()["csrf_token"]
-        push = PushFile(server.state / "push.json")
+        push = PushStore.in_file(server.state / "push.json")
         (token,) = begun.cookies.values()
         push.add(Browser("https://push.example").subscription(key=key["id"], session=session_name(token)))
         stays = push.add(Browser("https://push.example", "other").subscription(key=key["id"], session="of another"))

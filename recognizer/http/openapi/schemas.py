@@ -924,13 +924,11 @@ SCHEMAS: dict[str, dict] = {
     ),
     "Push": closed(
         {
-            "public_key": about(optional(TEXT), "The server's key, as PushManager.subscribe takes it."),
-            "off": about(optional(TEXT), "Why browsers cannot be subscribed on this server."),
+            "public_key": about(TEXT, "The server's key, as PushManager.subscribe takes it."),
             "subscriptions": array(ref("PushSubscription")),
         },
         example={
             "public_key": "BP4z9KsN6nGRTbVYI_c7VJSPQTBtkgcy27mlmlMoZIIgDll6e3vCYLocInmYWAmS6TlzAC8wEqKK6PBru3jl7A8",
-            "off": None,
             "subscriptions": [_BROWSER],
         },
     ),
@@ -1228,6 +1226,9 @@ SCHEMAS: dict[str, dict] = {
             "result": about(TEXT, "Path of the results."),
         },
         example=_JOB,
+    ),
+    "Notified": closed(
+        {"named": about(COUNT, "Photos and notes of consent below people/ that are looked at now.")}, example={"named": 1}
     ),
     "Jobs": closed({"total": COUNT, "jobs": about(array(ref("Job")), "Newest first.")}, example={"total": 1, "jobs": [_JOB]}),
     "JobResult": closed(
