@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 from copy import copy
 
@@ -12,7 +13,7 @@ import pytest
 from recognizer import engines, service
 from recognizer.commands import common
 from recognizer.core import logs
-from recognizer.core.ahead import Ahead
+from recognizer.core.ahead import SWITCH_SECONDS, Ahead, taking_turns
 from recognizer.core.errors import ModelCorrupt, ModelMissing
 from recognizer.core.settings import Settings
 from recognizer.http import early, server
@@ -44,6 +45,14 @@ def test_what_was_begun_is_given_once():
     assert ahead(detector="yunet") == {"detector": "yunet"}
     assert len(maker.calls) == 1 and maker.threads[0] is not threading.current_thread()
     assert ahead(detector="yunet") == {"detector": "yunet"} and len(maker.calls) == 2
+
+
+def test_threads_take_turns_within_the_block_only():
+    before = sys.getswitchinterval()
+    with pytest.raises(ValueError), taking_turns():
+        assert sys.getswitchinterval() <= SWITCH_SECONDS
+        raise ValueError
+    assert sys.getswitchinterval() == before
 
 
 def test_what_was_begun_with_other_values_is_not_given():
@@ -108,6 +117,7 @@ def test_a_server_begins_the_engine_before_the_rest_is_imported(monkeypatch, mod
     monkeypatch.setattr(logs, "configure", lambda *how: None)
     monkeypatch.setattr(server, "serving_by_command", serving)
     monkeypatch.setenv("RECOGNIZER_MODELS_DIR", str(models_dir))
+    monkeypatch.setattr(sys, "setswitchinterval", lambda seconds: None)
     with early.loading_early() as make:
         assert not gc.isenabled()
         assert (make is not None) == serving

@@ -161,10 +161,11 @@ def service(started: bool = True) -> Iterator:
     started : bool
         Whether the folder is looked at; new photos in it are encoded then.
     """
+    from recognizer.core.ahead import taking_turns
     from recognizer.core.collecting import collecting_later
 
     settings = state().settings()
-    with collecting_later(freeze=False):
+    with taking_turns(), collecting_later(freeze=False):
         from recognizer.core import audit, logs
         from recognizer.engines import engine_ahead
 

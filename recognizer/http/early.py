@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from recognizer.core import logs
+from recognizer.core.ahead import SWITCH_SECONDS
 from recognizer.core.collecting import collecting_later
 from recognizer.core.errors import SettingsError
 from recognizer.core.settings import Settings
@@ -29,5 +31,6 @@ def loading_early() -> Iterator[Callable[..., Engine] | None]:
                 pass
             else:
                 logs.configure(settings.log, settings.log_level)
+                sys.setswitchinterval(SWITCH_SECONDS)  # as while it serves
                 make = engine_ahead(settings.engine_recipe)
         yield make
