@@ -806,6 +806,20 @@ class Settings:
         found = {name: each for name, each in found.items() if overrides.get(name) is None}
         return cls(**values, found=found)
 
+    @property
+    def engine_recipe(self) -> dict[str, Any]:
+        """The keywords of `engines.make_engine`."""
+        return {
+            "detector": self.detector,
+            "embedder": self.embedder,
+            "models_dir": self.models_dir,
+            "detect_size": self.detect_size,
+            "detect_size_large": self.detect_size_large,
+            "min_face": self.min_face,
+            "hog_upsample": self.hog_upsample,
+            "provider": self.provider,
+        }
+
     def replace(self, **changes: Any) -> Settings:
         """A copy with other values."""
         return dataclasses.replace(self, **changes)

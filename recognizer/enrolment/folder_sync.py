@@ -176,10 +176,8 @@ class FolderSync:
             for path in (*list(self._conversion.due), *list(self._waiting)):
                 marks[path.partition("/")[0]] = None
             marks.update(dict.fromkeys(changed or ()))
-            if changed is None or self._checks:
-                in_turn = dict.fromkeys(self._next_in_turn())
-                marks.update(in_turn)
-                trusted = trusted - in_turn.keys()
+            if not trusted and (changed is None or self._checks):  # a start is ready sooner, and looks at them right afterwards
+                marks.update(dict.fromkeys(self._next_in_turn()))
             only = None if changed is None else {*changed, *(name for name, mark in marks.items() if mark is None)}
         begun = time.thread_time()
         look = self._folder.look(marks, only, trusted)
@@ -272,6 +270,7 @@ class FolderSync:
         if self._cache.version() != version:
             files = known.files()
             known = known.select([i for i, file in enumerate(files) if self._folder.stamp(file.path) == file.stamp])
+            known.unusable[:] = [each for each in known.unusable if self._folder.stamp(each[0].path) == each[0].stamp]
         self._table.load(known)
 
     def _take(

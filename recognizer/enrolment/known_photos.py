@@ -6,12 +6,12 @@ import gc
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from recognizer.enrolment.cache import EncodingsCache, FileStamp
+from recognizer.enrolment.cache import Encoding, EncodingsCache, FileStamp
 from recognizer.enrolment.folder import PhotoFile
 from recognizer.enrolment.photo_marks import wanted_face
 from recognizer.galleries.photo_ids import PhotoIds, as_bytes
@@ -44,19 +44,23 @@ class KnownPhotos:
     packed : list of bytes
         See `PACKED`; it begins with the file's stamp.
     vectors : ndarray of float32, shape (n, dim)
+    unusable : list of (PhotoFile, Encoding)
+        Besides, the files that enrol nobody, and why.
     """
 
     subjects: list[str]
     paths: list[str]
     packed: list[bytes]
     vectors: np.ndarray
+    unusable: list[tuple[PhotoFile, Encoding]] = field(default_factory=list)
 
     def select(self, which: Sequence[int]) -> KnownPhotos:
-        """Some of them, by index."""
+        """Some of them, by index, and all that enrol nobody."""
         if len(which) == len(self.paths):
             return self
         columns = [[column[i] for i in which] for column in (self.subjects, self.paths)]
-        return KnownPhotos(columns[0], columns[1], [self.packed[i] for i in which], self.vectors[list(which)])
+        packed, vectors = [self.packed[i] for i in which], self.vectors[list(which)]
+        return KnownPhotos(columns[0], columns[1], packed, vectors, self.unusable)
 
     def files(self) -> Iterator[PhotoFile]:
         """The files, without their encodings."""
@@ -172,12 +176,23 @@ def _read(
                         continue
                     room[i * length : (i + 1) * length] = vector
 
-    cache.each_usable(engine, take)
+    unusable: dict[int, Encoding] = {}
+
+    def take_unusable(encodings: list[Encoding]) -> None:
+        for encoding in encodings:
+            photo = encoding.photo
+            place = first.get(photo)
+            if place is not None:
+                places = (place, *others[photo]) if photo in others else (place,)
+                unusable.update({i: encoding for i in places if wanted_face(paths[i]) == encoding.face})
+
+    cache.each_encoding(engine, take, take_unusable)
+    files = [(PhotoFile(owners[i], paths[i], FileStamp(*rows[i][:3])), encoding) for i, encoding in sorted(unusable.items())]
     found = [each for each in packed if each is not None]
     if len(found) < count:
         chosen = [i for i, each in enumerate(packed) if each is not None]
         owners, paths, vectors = [owners[i] for i in chosen], [paths[i] for i in chosen], vectors[chosen]
-    return KnownPhotos(owners, paths, found, vectors.astype(np.float32, copy=False))
+    return KnownPhotos(owners, paths, found, vectors.astype(np.float32, copy=False), files)
 
 
 def _ids(photos: list[str]) -> list[bytes | None]:

@@ -29,6 +29,7 @@ from recognizer.core.vault import open_vault
 from recognizer.database import schema
 from recognizer.database.local_copy import LocalCopy
 from recognizer.database.opening import open_audit, open_database
+from recognizer.engines import Engine
 from recognizer.http.pages import Pages
 from recognizer.rules.push_store import PushSubscription
 from recognizer.service import Service, make_service, needed_files
@@ -52,6 +53,8 @@ class Site:
     Parameters
     ----------
     settings : Settings
+    make : callable, optional
+        Makes the engine; see `make_service`.
 
     Attributes
     ----------
@@ -70,8 +73,8 @@ class Site:
     pages : Pages
     """
 
-    def __init__(self, settings: Settings):
-        self.settings = settings
+    def __init__(self, settings: Settings, make: Callable[..., Engine] | None = None):
+        self.settings, self._make_engine = settings, make
         self.database = open_database(settings.database_url)
         copy = LocalCopy(
             settings.state_dir / "access-copy.json",
@@ -114,10 +117,10 @@ class Site:
         self._signing_out = threading.Lock()
 
     @classmethod
-    def from_environment(cls) -> Site:
+    def from_environment(cls, make: Callable[..., Engine] | None = None) -> Site:
         """The site that the environment's settings describe; the process ends with a sentence if they are wrong."""
         try:
-            return cls(Settings.from_environment())
+            return cls(Settings.from_environment(), make)
         except SettingsError as error:
             end_with(error)
 
@@ -167,7 +170,7 @@ class Site:
     def _make(self, progress: Progress) -> Service:
         if self._made is None:
             with collecting_later(freeze=False):
-                made = make_service(self.settings, progress.download, self.metrics, self.database)
+                made = make_service(self.settings, progress.download, self.metrics, self.database, self._make_engine)
             made.push.may_get = self._may_still_get
             with self._signing_out:
                 self._made, waiting = made, self._signed_out

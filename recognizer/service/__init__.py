@@ -44,7 +44,7 @@ from recognizer.database import nodes, schema
 from recognizer.database.connection import Database
 from recognizer.database.local_copy import LocalCopy
 from recognizer.database.opening import open_adjustments, open_audit, open_database, open_lock
-from recognizer.engines import make_engine, weights_for
+from recognizer.engines import Engine, make_engine, weights_for
 from recognizer.engines.runtime import release_memory
 from recognizer.enrolment import bin_folder
 from recognizer.enrolment.bin_folder import Bin
@@ -832,6 +832,7 @@ def make_service(
     download: manifest.Progress | None = None,
     metrics: Metrics | None = None,
     database: Database | None = None,
+    make: Callable[..., Engine] | None = None,
 ) -> Service:
     """Build the service that `settings` describe; `Service.start` makes it ready.
 
@@ -844,6 +845,8 @@ def make_service(
         Counts work and results.
     database : Database, optional
         The one of the settings, if it is open already.
+    make : callable, optional
+        Makes the engine instead of `make_engine`: one that began before, see `engines.engine_ahead`.
 
     Raises
     ------
@@ -878,7 +881,7 @@ def make_service(
         cache = EncodingsCache(settings.state_dir / "encodings.sqlite", vault, without_disk=True)
         opened.callback(cache.close)
         manifest.fetch(needed_files(settings), settings.models_dir, download)
-        made = _assemble(settings, folder, cache, vault, presence, metrics, database)
+        made = _assemble(settings, folder, cache, vault, presence, metrics, database, make)
         opened.pop_all()
         return made
 
@@ -891,18 +894,10 @@ def _assemble(
     presence: EncryptionPresence,
     metrics: Metrics | None,
     database: Database | None,
+    make: Callable[..., Engine] | None,
 ) -> Service:
-    recipe: dict[str, Any] = {
-        "detector": settings.detector,
-        "embedder": settings.embedder,
-        "models_dir": settings.models_dir,
-        "detect_size": settings.detect_size,
-        "detect_size_large": settings.detect_size_large,
-        "min_face": settings.min_face,
-        "hog_upsample": settings.hog_upsample,
-        "provider": settings.provider,
-    }
-    engine = make_engine(**recipe)
+    recipe = settings.engine_recipe
+    engine = (make or make_engine)(**recipe)
     rules = EnrolmentRules(
         settings.max_image_bytes,
         settings.max_image_pixels,
