@@ -14,7 +14,7 @@ from recognizer.core.settings import Settings
 from recognizer.events.event_log import EventLog
 from recognizer.weights import manifest
 
-from . import clusters, enrolling, fuzz, markers, signals
+from . import clusters, enrolling, fuzz, markers, signals, template
 from . import photos as real_photos
 from .certificates import authority  # noqa: F401, a fixture
 from .receivers import Receiver
@@ -28,6 +28,10 @@ def pytest_configure(config):
     fuzz.configure(config.getoption("--long"))
     markers.WATCH.install()
     signals.reach_children()
+
+
+def pytest_unconfigure():
+    template.TEMPLATE.close()
 
 
 @pytest.hookimpl(tryfirst=True)  # before tests are deselected by their markers
