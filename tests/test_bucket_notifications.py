@@ -185,10 +185,10 @@ def test_a_named_file_is_enrolled_long_before_the_next_look_at_everything(node, 
     monkeypatch.setattr(looker, "_seconds", 3600.0)
     looks: list = []
     everything = looker.look
-    monkeypatch.setattr(looker, "look", lambda: looks.append(1) or everything())
+    monkeypatch.setattr(looker, "look", lambda: (everything(), looks.append(1)))
     looker.start()
     try:
-        wait_for(lambda: looks)
+        wait_for(lambda: looks)  # and nobody looks any more
         drop(stored, "Ann/1.jpg", b"one")
         with looker._alone() as alone:  # another node looks
             assert alone
