@@ -176,6 +176,13 @@ def test_named_files_are_looked_at_and_no_others(node, stored, tmp_path, monkeyp
     assert node.database.rows("select count(*) from dropped") == [(0,)]
 
 
+def test_who_has_looked_keeps_nobody_from_looking_next(node, stored):  # noqa: F811
+    looker = dropped(node, stored, [])
+    for _ in range(30):
+        with looker._alone() as alone:
+            assert alone
+
+
 @pytest.mark.slow
 def test_a_named_file_is_enrolled_long_before_the_next_look_at_everything(node, stored, monkeypatch):  # noqa: F811
     tried: list = []
