@@ -25,6 +25,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    gc.disable()  # until all is collected: nothing of ten thousand tests can go before
     fuzz.configure(config.getoption("--long"))
     markers.WATCH.install()
     signals.reach_children()
@@ -41,6 +42,7 @@ def pytest_collection_modifyitems(items):
 
 def pytest_collection_finish():
     """What was collected stays until the end: who collects garbage does not look at it again, which took up to 0.3 s."""
+    gc.enable()
     gc.collect()
     gc.freeze()
 

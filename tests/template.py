@@ -96,9 +96,14 @@ def _forkable(words: list[str], how: Mapping[str, Any]) -> bool:
         return False
     if set(how) - {"cwd", "env", "stdin", "stdout", "stderr", "text", "bufsize"} or how.get("cwd") != ROOT:
         return False
-    if not (_is_script(words[0]) or (words[0] == sys.executable and words[1:2] in (["-c"], ["-m"]))):
+    if not (_is_script(words[0]) or (words[0] == sys.executable and _options(words)[1:2] in (["-c"], ["-m"]))):
         return False
     return _fixed(how.get("env", os.environ)) == TEMPLATE.environ
+
+
+def _options(words: list[str]) -> list[str]:
+    """The words of a command without the option for warnings that are errors."""
+    return [words[0], *words[3:]] if words[1:3] == ["-W", "error"] else words
 
 
 def _is_script(program: str) -> bool:
@@ -261,6 +266,9 @@ def _stream(number: int, name: str, usual: TextIOWrapper) -> TextIOWrapper:
 def _run(words: list[str]) -> None:
     """Run a command as the interpreter does. Its end is that of this process."""
     sys.orig_argv[:] = words if words[0] == sys.executable else [sys.executable, *words]
+    if words != _options(words):
+        words = _options(words)
+        warnings.simplefilter("error")
     kind, given = words[1:2], words[3:]
     if words[0] != sys.executable:
         sys.argv[:], sys.path[0] = words, str(Path(words[0]).parent)
