@@ -462,9 +462,7 @@ class EncodingsCache:
         self._write((_A_FILE, self._file_rows(files)))
 
     def _file_rows(self, files: Iterable[tuple[str, FileStamp, str]]) -> list[tuple[Any, ...]]:
-        return [
-            _checked((self._mark(path), stamp.size, stamp.mtime_ns, stamp.inode, photo)) for path, stamp, photo in files
-        ]
+        return [_checked((self._mark(path), stamp.size, stamp.mtime_ns, stamp.inode, photo)) for path, stamp, photo in files]
 
     def move_files(self, files: Iterable[tuple[str, str, FileStamp, str]]) -> None:
         """Files have another path now: the old path, the new one, the stamp, the photo id. One transaction."""
@@ -536,7 +534,7 @@ class EncodingsCache:
         file is repaired then.
 
         Each is a tuple of plain values, since there may be hundreds of thousands: the photo's id, the face, the float32 numbers
-        of the vector, little-endian, left, top, right and bottom of the box, score, width and height.
+        of the vector, little-endian, left, top, right and bottom of the box, score, width and height; more may follow.
 
         Rows that are damaged are left out; `encodings` deals with them.
         """
@@ -546,7 +544,7 @@ class EncodingsCache:
         def work(connection: sqlite3.Connection) -> None:
             cursor, middle = connection.execute(query, (engine,)), _middle_of_encodings(engine)
             while rows := cursor.fetchmany(_AT_ONCE):
-                sound = [row[:10] for row in rows if _is_sound_encoding(engine, middle, row)]
+                sound = [row for row in rows if _is_sound_encoding(engine, middle, row)]
                 take(sound if self._vault is None else list(self._opened(engine, sound)))
 
         with self._mapped():
