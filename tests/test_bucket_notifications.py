@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -176,11 +177,22 @@ def test_named_files_are_looked_at_and_no_others(node, stored, tmp_path, monkeyp
     assert node.database.rows("select count(*) from dropped") == [(0,)]
 
 
-def test_who_has_looked_keeps_nobody_from_looking_next(node, stored):  # noqa: F811
-    looker = dropped(node, stored, [])
-    for _ in range(30):
-        with looker._alone() as alone:
-            assert alone
+def test_who_has_looked_keeps_nobody_from_looking_next(node, stored, monkeypatch):  # noqa: F811
+    looker, connect, opened = dropped(node, stored, []), node.database.connect, []
+
+    @contextmanager
+    def ends_late():
+        opened.append(connect())
+        yield opened[-1]
+
+    monkeypatch.setattr(node.database, "connect", ends_late)
+    try:
+        for _ in range(2):
+            with looker._alone() as alone:
+                assert alone
+    finally:
+        for connection in opened:
+            connection.close()
 
 
 @pytest.mark.slow

@@ -139,6 +139,21 @@ class TestOwnChanges:
         index.refresh()
         assert [name for name, _ in index.subjects()] == ["Zo\u00eb"] and listings.count == 0
 
+    def test_that_go_on_for_long_are_known_without_listing_the_names(self, root, monkeypatch, never_verified, clock):
+        age(root)
+        index = FolderIndex(root)
+        index.refresh()
+        listings = Listings(root, monkeypatch)
+        with index.own_change(new=[".deleted-1"]):
+            (root / ".deleted-1").mkdir()
+        time.sleep(0.025)  # what is put into it is being written
+        with index.own_change(gone=[".deleted-1"], new=["ada"]):
+            (root / ".deleted-1").rename(root / "ada")
+        index.settle()
+        time.sleep(0.025)
+        index.refresh()
+        assert index.folder_of("ada") == "ada" and index.left_over == [] and listings.count == 0
+
     def test_do_not_hide_what_others_changed_before(self, root, never_verified, clock):
         index = FolderIndex(root)
         age(root)

@@ -140,6 +140,13 @@ class EntryTable:
             return 0
         return len(self.paths_in(folder)) if subject in self._several else len(self._by_subject[subject])
 
+    def counts(self) -> dict[str, int]:
+        """The number of files read from each folder."""
+        return {
+            name: self.count_in(name) if whose in self._several else len(self._by_subject[whose])
+            for name, whose in self._subject_of.items()
+        }
+
     def known_paths(self) -> AbstractSet[str]:
         """The paths of all files that were read."""
         return {path for held in self._by_subject.values() for path in held}

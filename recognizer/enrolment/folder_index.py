@@ -59,7 +59,7 @@ class FolderIndex:
         self._lock = threading.Lock()
         self._mark: _Mark | None = None  # of the folder that the index agrees with
         self._settles_at = 0  # when the mark can have no second meaning any more, so that the names must be listed again; or 0
-        self._is_own = False  # whether `_settles_at` is because of an own change that goes on
+        self._is_own = False  # whether that is an own change which goes on, so that no other process changes anything
         self._changes = 0
         self._verify_from = self._verify_at = 0  # see `_VERIFY_AFTER`; 0 while nothing is to be verified
         self._listing_ns = 0  # how long listing the names took
@@ -100,7 +100,7 @@ class FolderIndex:
         self._take_all(begun, there, left_over)
 
     def _is_due(self, now: int, verify: bool) -> bool:
-        if self._settles_at:
+        if self._settles_at and not self._is_own:
             return now >= self._settles_at
         at = self._verify_from if verify else self._verify_at
         return bool(at) and time.monotonic_ns() >= at

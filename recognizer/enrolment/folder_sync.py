@@ -77,6 +77,8 @@ class FolderSync:
         self._waiting: dict[str, tuple[FileStamp, float]] = {}  # files that may still be being written, and since when
         # under the table's lock, like what follows: by folder, what was last read from it
         self._read: dict[str, ReadFolder] = {}
+        self._unmarked: set[str] = set()  # those of them that are to be read again
+        self._troubled: set[str] = set()  # those in which something cannot be used
         self._root_problems: dict[str, Problem] = {}
         self._turn: list[str] = []  # folders whose files are still to be looked at, although the folders did not change
         self._checks = False  # whether some of these were only trusted so far
@@ -103,24 +105,26 @@ class FolderSync:
                 look = self._look(changed, trusted)
                 if not look.whole and self._lacks_somebody(look):  # whose folder may be there under another name
                     look = self._look(None)
-                new = [photo for photo in look.photos if not self._table.is_known(photo)] if is_first else []
+                new = look.photos if is_first else []
+                if len(self._table):
+                    new = [photo for photo in new if not self._table.is_known(photo)]
                 if len(new) > FEW:
                     self._take_known(new, version)
-            with self._table.lock:
-                seen, gone = self._compared(look)
-                self._conversion.forget_gone(look.changed, seen)
-                due = self._conversion.due
-                fresh = [photo for path, photo in seen.items() if path in due or not self._table.is_known(photo)]
+                with self._table.lock:
+                    seen, gone = self._compared(look)
+                    self._conversion.forget_gone(look.changed, seen)
+                    due = self._conversion.due
+                    fresh = [photo for path, photo in seen.items() if path in due or not self._table.is_known(photo)]
             moved = {entry.stamp: entry.photo for entry in gone}
             cached = self._cache.files_at([photo.path for photo in fresh])
             complete = {photo.path for photo in fresh if cached.get(photo.path, _NONE)[0] == photo.stamp} - due
             complete |= {photo.path for photo in fresh if photo.stamp in moved}
             ready = [photo for photo in fresh if not settle or photo.path in complete or self._is_settled(photo)]
-            unknown = {photo.path for photo in fresh}
+            unknown, changed_folders = {photo.path for photo in fresh}, look.changed
             self._waiting = {
                 path: since
                 for path, since in self._waiting.items()
-                if path in unknown or path.partition("/")[0] not in look.changed
+                if path in unknown or _folder_of_path(path) not in changed_folders
             }
             self._take(ready, moved, cached, report)
             if gone:
@@ -128,7 +132,7 @@ class FolderSync:
                 self._drop_gone(gone)
             if self._writing.was_refused:
                 self._complete_cache()
-            self._note_read(look)
+            self._note_read(look, fresh)
             waits = len(ready) < len(fresh) or self._conversion.waits
             if not waits and look.whole:
                 self._known_version = version
@@ -163,8 +167,9 @@ class FolderSync:
         self._table.load(known_photos.in_folders(self._cache, self._engine, self._dim, subjects, rest))
         self._unclaimed = rest, version
         with self._table.lock:
+            counts = self._table.counts()
             for name, subject in subjects.items():
-                if self._table.count_in(name) == known[name].files:
+                if counts.get(name, 0) == known[name].files:
                     self._read[name] = ReadFolder(subject, marks[name], known[name].note)
             self._turn, self._checks = list(self._read), bool(self._read)
             return set(self._read)
@@ -172,15 +177,13 @@ class FolderSync:
     def _look(self, changed: Collection[str] | None, trusted: AbstractSet[str] = frozenset()) -> FolderLook:
         """What may have changed; notes of consent and problems of the folder are up to date afterwards."""
         with self._table.lock:
-            marks = {name: each.mark for name, each in self._read.items()}
-            for path in (*list(self._conversion.due), *list(self._waiting)):
-                marks[path.partition("/")[0]] = None
-            marks.update(dict.fromkeys(changed or ()))
+            again = {_folder_of_path(path) for path in (*list(self._conversion.due), *list(self._waiting))}
+            again.update(changed or ())
             if not trusted and (changed is None or self._checks):  # a start is ready sooner, and looks at them right afterwards
-                marks.update(dict.fromkeys(self._next_in_turn()))
-            only = None if changed is None else {*changed, *(name for name, mark in marks.items() if mark is None)}
+                again.update(self._next_in_turn())
+            only = None if changed is None else again | self._unmarked
         begun = time.thread_time()
-        look = self._folder.look(marks, only, trusted)
+        look = self._folder.look(_Marks(self._read, again), only, trusted)
         if look.whole and len(look.read) < len(look.folders):
             self.look_seconds = time.thread_time() - begun
         with self._table.lock:
@@ -189,14 +192,18 @@ class FolderSync:
                 look.absent |= self._table.folders() - look.folders
             for name in look.absent:
                 self._read.pop(name, None)
+            self._unmarked -= look.absent
+            self._troubled -= look.absent
             for name in list(self._root_problems) if look.whole else (*look.absent, *look.folders):
                 self._root_problems.pop(name, None)
             self._root_problems |= look.root_problems
             for name, each in look.read.items():
                 self._read[name] = replace(each, mark=None)  # until all of its files are known
+                self._unmarked.add(name)
+                (self._troubled.add if each.problems else self._troubled.discard)(name)
             self._read_consents(look)
             if look.changed or look.whole:
-                within = [problem for each in self._read.values() for problem in each.problems]
+                within = [problem for name in sorted(self._troubled) for problem in self._read[name].problems]
                 self._table.folder_problems = [*self._root_problems.values(), *within]
         return look
 
@@ -226,15 +233,26 @@ class FolderSync:
 
     def _compared(self, look: FolderLook) -> tuple[dict[str, PhotoFile], list[Entry]]:
         """The files that were seen, by path, and the entries of those that are gone."""
-        seen = {photo.path: photo for photo in look.photos}
-        known = (path for name in look.changed for path in self._table.paths_in(name))
-        gone = [self._table.get(path) for path in known if path not in seen]
+        seen, changed = {photo.path: photo for photo in look.photos}, look.changed
+        if 2 * len(look.read) > len(self._table.folders()):  # most were read: asking for each of them would take longer
+            missing = self._table.known_paths() - seen.keys()
+            gone = [self._table.get(path) for path in sorted(missing) if _folder_of_path(path) in changed]
+        else:
+            known = (path for name in changed for path in self._table.paths_in(name))
+            gone = [self._table.get(path) for path in known if path not in seen]
         return seen, [entry for entry in gone if entry is not None]
 
-    def _note_read(self, look: FolderLook) -> None:
-        """Do not read a folder again, until it changes, of which every file is known."""
+    def _note_read(self, look: FolderLook, fresh: Sequence[PhotoFile] | None = None) -> None:
+        """Do not read a folder again, until it changes, of which every file is known.
+
+        Parameters
+        ----------
+        fresh : sequence of PhotoFile, optional
+            The files that were not known when they were looked at, where that is known.
+        """
         with self._table.lock:
-            unknown = {photo.path.partition("/")[0] for photo in look.photos if not self._table.is_known(photo)}
+            doubtful = look.photos if fresh is None else fresh
+            unknown = {photo.path.partition("/")[0] for photo in doubtful if not self._table.is_known(photo)}
             if self._waiting:
                 known = {photo.path for photo in look.photos if self._table.is_known(photo)} - self._conversion.due
                 self._waiting = {path: since for path, since in list(self._waiting.items()) if path not in known}
@@ -242,6 +260,7 @@ class FolderSync:
             for name, each in look.read.items():
                 if each.mark is not None and name in self._read and name not in unknown:
                     self._read[name] = each
+                    self._unmarked.discard(name)
 
     def _is_settled(self, photo: PhotoFile) -> bool:
         """Whether a file has been left alone for long enough to be complete."""
@@ -510,6 +529,22 @@ class FolderSync:
         with self._writing.locked() as writable:
             if writable:
                 self._writing.attempt(work)
+
+
+class _Marks(Mapping[str, FolderMark | None]):
+    """The marks of the folders that were read; of some of them None. There may be very many: nothing is copied."""
+
+    def __init__(self, read: Mapping[str, ReadFolder], again: AbstractSet[str]):
+        self._read, self._again = read, again
+
+    def __getitem__(self, name: str) -> FolderMark | None:
+        return None if name in self._again else self._read[name].mark
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._read.keys() | self._again)
+
+    def __len__(self) -> int:
+        return len(self._read.keys() | self._again)
 
 
 def _folder_of(entry: Entry) -> str:

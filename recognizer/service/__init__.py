@@ -548,8 +548,8 @@ class Service:
                 self._purge,
                 self.settings.expiry_grace_days,
             )
-        release_memory()
         self.ready = True
+        release_memory()
 
     def _purge(self) -> int:
         """Delete what is old; returns how many events these were. What fails prevents nothing else, and is tried again."""
