@@ -82,11 +82,25 @@ def examine(overrides: dict, port: int) -> list[Finding]:
         dlib_files,
         lambda: [folder("known faces", settings.known_faces, "RECOGNIZER_KNOWN_FACES")],
         lambda: [folder("state", settings.state_dir, "RECOGNIZER_STATE_DIR", own=True)],
-        lambda: [access(settings), encryption(settings), *frigate(settings)],
+        lambda: [access(settings)],
+        lambda: [encryption(settings)],
+        lambda: frigate(settings),
         lambda: [cache(settings.state_dir / "encodings.sqlite")],
-        lambda: [watching(settings), port_free(settings.host, port), clock(), memory(), disk(settings.state_dir)],
+        lambda: [watching(settings)],
+        lambda: [port_free(settings.host, port), clock(), memory()],
+        lambda: [disk(settings.state_dir)],
     ]
-    return [found for check in checks for found in check()]
+    return [found for check in checks for found in _findings(check)]
+
+
+def _findings(check: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    """What a check found; also if it met a file that may not even be looked for."""
+    try:
+        return list(check())
+    except OSError as error:
+        place = f"{error.filename} cannot be used" if error.filename else "a file cannot be used"
+        advice = "Give the user that runs the server rights to it, or change the setting that names it."
+        return [Finding("files", BROKEN, f"{place}: {disk_reason(error)}", advice)]
 
 
 def _settings(overrides: dict) -> tuple[Settings, Finding]:
@@ -215,9 +229,13 @@ def folder(name: str, path: Path, variable: str, *, own: bool = False) -> Findin
     """Whether a folder can be read and written, or created; whether its clock agrees; if `own`, whether others can read it."""
     shown = str(path.absolute())
     advice = f"Give the user that runs the server rights to {shown}, or set {variable} to another folder."
-    if path.exists() and not path.is_dir():
+    try:
+        there, is_folder = path.exists(), path.is_dir()
+    except OSError as error:  # a folder above may not be looked into
+        return Finding(name, BROKEN, f"{shown} cannot be used: {disk_reason(error)}", advice)
+    if there and not is_folder:
         return Finding(name, BROKEN, f"{shown} is not a folder", f"Move that file away, or set {variable}.")
-    if not path.exists():
+    if not there:
         parent = next(each for each in path.absolute().parents if each.exists())
         if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
             return Finding(name, BROKEN, f"{shown} is not there and cannot be made", advice)

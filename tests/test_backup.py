@@ -265,6 +265,11 @@ def test_a_photo_that_vanishes_takes_no_other_out_of_the_backup(places, tmp_path
     assert photos == {"known_faces/Ann/b.jpg", "known_faces/Zoë Ω/b c.jpg"}
 
 
+def test_a_state_folder_that_may_not_be_looked_into_is_an_error_with_a_reason(tmp_path):
+    with pytest.raises(StorageError, match="the state folder cannot be used: file name too long"):
+        EncryptionPresence(Places(tmp_path / "known_faces", tmp_path / ("x" * 300)))
+
+
 def test_a_folder_that_cannot_be_read_is_listed_and_everybody_else_is_in_the_backup(places, tmp_path, monkeypatch):
     real = Path.iterdir
 

@@ -231,6 +231,16 @@ def test_a_group_whose_changes_cannot_be_finished_does_not_keep_the_others_from_
     assert finished == ["family"]
 
 
+def test_groups_whose_folder_may_not_be_looked_into_are_not_gone(service, faces, tmp_path, monkeypatch):
+    service.groups.add("family").subjects.enrol("Ada", faces["obama"])
+    kept = everything(service.settings.state_dir / "groups")
+    monkeypatch.setattr(service.groups, "root", tmp_path / ("x" * 300))
+    for ask in (service.groups.names, service.groups.follow, service.groups.erase_orphans):
+        with pytest.raises(StorageError, match="the folder of groups cannot be used"):
+            ask()
+    assert everything(service.settings.state_dir / "groups") == kept and b"family" in kept
+
+
 def damage(service):
     """Make the events unusable; returns what repairs them."""
     (file,) = (service.settings.state_dir / "events").glob("*.jsonl")

@@ -259,12 +259,16 @@ class EncryptionPresence:
     ------
     InUse
         The key is being changed, or a backup was not wholly restored.
+    StorageError
+        The state folder is none, or may not be looked into.
     """
 
     def __init__(self, places: Places):
         from filelock import Timeout
 
-        if places.restoring.exists():
+        with disk_errors("the state folder cannot be used"):
+            half_restored = places.restoring.exists()
+        if half_restored:
             raise InUse("a backup was not wholly restored: run `python -m recognizer restore` with --replace again")
         self._held: BaseFileLock | None = None
         try:

@@ -165,8 +165,13 @@ class PeopleGroups:
     # -- which there are ----------------------------------------------------------------------------------------
 
     def names(self) -> list[str]:
-        """The names of all groups, the default first."""
-        if self.root is None or not self.root.is_dir():
+        """The names of all groups, the default first.
+
+        Raises
+        ------
+        StorageError
+        """
+        if self.root is None or not self._has_folder():
             return [names.DEFAULT_GROUP]
         found = {name for name in KnownFaces(self.root).names() if not is_default(name)}
         return [names.DEFAULT_GROUP, *sorted(found, key=names.comparison_key)]
@@ -200,8 +205,18 @@ class PeopleGroups:
                     opened.looked_at = True
         return opened.group
 
+    def _has_folder(self) -> bool:
+        """Whether there is a folder of groups. One that may not be looked into is an error: its groups are not gone.
+
+        Raises
+        ------
+        StorageError
+        """
+        with disk_errors("the folder of groups cannot be used"):
+            return self.root is not None and self.root.is_dir()
+
     def _folder(self, name: str) -> Path | None:
-        return None if self.root is None or not self.root.is_dir() else KnownFaces(self.root).subject_folder(name)
+        return None if self.root is None or not self._has_folder() else KnownFaces(self.root).subject_folder(name)
 
     def _known(self, name: str, folder: Path) -> OpenGroup | None:
         """A group that is open, if its folder is still the one that it was opened for."""
@@ -430,7 +445,7 @@ class PeopleGroups:
 
     def erase_orphans(self) -> None:
         """Erase what is kept about groups whose folders are gone: encodings are templates of people's faces."""
-        if self.root is None or not self.root.is_dir() or not self._state.is_dir():
+        if not self._has_folder() or not self._state.is_dir():
             return
         there = set(self.names())
         gone = [each.name for each in self._state.iterdir() if each.is_dir() and _written(each.name) not in there]

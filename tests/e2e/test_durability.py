@@ -180,17 +180,19 @@ def test_killed_at_random_moments(tmp_path, faces, way):
             stop = threading.Event()
             goal = truth.acknowledged + rng.randint(10, 40)
             with ThreadPoolExecutor(CLIENTS) as pool:
+                running = []
                 for name in names:
                     used = {photo for subject, photo in truth.there if subject == name}
                     left = [photo for photo in shares[name] if id_of(photo) not in used]
                     rng.shuffle(left)
-                    pool.submit(client, server, name, left, truth, stop, random.Random(rng.random())).add_done_callback(raised)
+                    running.append(pool.submit(client, server, name, left, truth, stop, random.Random(rng.random())))
+                    running[-1].add_done_callback(raised)
                 if settings:
                     for photo in photos_of(faces["obama2"], 4, 200 + kills):
                         server.put(f"{DROPPED}/{id_of(photo)}.jpg", photo)
                         photos[id_of(photo)] = photo
                         dropped.add(id_of(photo))
-                while truth.acknowledged < goal and server.process.poll() is None:
+                while truth.acknowledged < goal and server.process.poll() is None and not all(each.done() for each in running):
                     time.sleep(0.005)
                 time.sleep(rng.random() * 0.05)
                 assert server.process.poll() is None, "it ended by itself"
