@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -176,6 +177,24 @@ def test_named_files_are_looked_at_and_no_others(node, stored, tmp_path, monkeyp
     assert node.database.rows("select count(*) from dropped") == [(0,)]
 
 
+def test_who_has_looked_keeps_nobody_from_looking_next(node, stored, monkeypatch):  # noqa: F811
+    looker, connect, opened = dropped(node, stored, []), node.database.connect, []
+
+    @contextmanager
+    def ends_late():
+        opened.append(connect())
+        yield opened[-1]
+
+    monkeypatch.setattr(node.database, "connect", ends_late)
+    try:
+        for _ in range(2):
+            with looker._alone() as alone:
+                assert alone
+    finally:
+        for connection in opened:
+            connection.close()
+
+
 @pytest.mark.slow
 def test_a_named_file_is_enrolled_long_before_the_next_look_at_everything(node, stored, monkeypatch):  # noqa: F811
     tried: list = []
@@ -185,10 +204,10 @@ def test_a_named_file_is_enrolled_long_before_the_next_look_at_everything(node, 
     monkeypatch.setattr(looker, "_seconds", 3600.0)
     looks: list = []
     everything = looker.look
-    monkeypatch.setattr(looker, "look", lambda: looks.append(1) or everything())
+    monkeypatch.setattr(looker, "look", lambda: (everything(), looks.append(1)))
     looker.start()
     try:
-        wait_for(lambda: looks)
+        wait_for(lambda: looks)  # and nobody looks any more
         drop(stored, "Ann/1.jpg", b"one")
         with looker._alone() as alone:  # another node looks
             assert alone

@@ -217,6 +217,20 @@ def test_strangers_who_are_the_erased_person_are_erased_too(service, faces):
     assert faces["obama"] not in held and faces["biden"] in held
 
 
+def test_a_group_whose_changes_cannot_be_finished_does_not_keep_the_others_from_it(service, monkeypatch):
+    finished = []
+    group = service.groups.add("family")
+
+    def fails() -> int:
+        raise StorageError("the notes cannot be read")
+
+    monkeypatch.setattr(service.groups.default.erasures, "finish", fails)
+    monkeypatch.setattr(group.erasures, "finish", lambda: finished.append("family") or 1)
+    with pytest.raises(StorageError, match="notes"):
+        service.groups.finish()
+    assert finished == ["family"]
+
+
 def damage(service):
     """Make the events unusable; returns what repairs them."""
     (file,) = (service.settings.state_dir / "events").glob("*.jsonl")

@@ -178,6 +178,45 @@ def test_whoever_changes_meanwhile_is_complete_in_it_or_absent(home, tmp_path, f
     assert (done["people"], done["photos"]) == (3, 3)
 
 
+def test_tags_covers_and_ids_that_change_meanwhile_are_as_they_are_at_the_end(home, tmp_path, models_dir, key, monkeypatch):
+    copied = node_backup._NodeBackup.copy_people
+    ada = home.subjects.person("Ada")
+    staff = home.groups.get("staff")
+
+    def copy_and_change(self):
+        copied(self)
+        home.subjects.describe("Ada", tags=("garden", "house"), cover=ada.photos[1].id)
+        staff.subjects.describe("Zed", tags=("new",))
+        staff.ids.of("Zed")
+
+    monkeypatch.setattr(node_backup._NodeBackup, "copy_people", copy_and_change)
+    written(home, tmp_path / "backup.zip")
+    alone = settings_of(tmp_path / "alone", models_dir, key)
+    restore(tmp_path / "backup.zip", Places(alone.known_faces, alone.state_dir), home.vault)
+    with closing(make_service(alone)) as made:
+        made.start()
+        assert told(made) == told(home)
+        assert made.subjects.person("Ada").particulars.tags == ("garden", "house")
+        there = made.groups.get("staff")
+        assert there.subjects.person("Zed").particulars.tags == ("new",) and there.ids.known("Zed") == staff.ids.known("Zed")
+
+
+def test_tags_that_are_taken_away_meanwhile_are_not_in_it(home, tmp_path, monkeypatch):
+    copied = node_backup._NodeBackup.copy_people
+    staff = home.groups.get("staff").subjects
+    staff.describe("Zed", tags=("gone",))
+
+    def copy_and_change(self):
+        copied(self)
+        staff.describe("Zed", tags=())
+
+    monkeypatch.setattr(node_backup._NodeBackup, "copy_people", copy_and_change)
+    written(home, tmp_path / "backup.zip")
+    assert not staff.person("Zed").particulars
+    with BackupReader(tmp_path / "backup.zip", home.vault) as reader:
+        assert [each for each in reader.members if each.startswith("groups/staff/Zed/.")] == []
+
+
 def test_a_photo_that_is_lost_is_reported(home, tmp_path):
     photo = home.subjects.person("Ada").photos[0].id
     home.enrolment.photos.remove(photo)

@@ -23,6 +23,7 @@ from recognizer.core.errors import (
 )
 from recognizer.core.vault import Vault, new_key
 from recognizer.fetching.fetcher import Fetcher
+from recognizer.http.site import Site
 from recognizer.rules import push_store, web_push
 from recognizer.rules.push_sender import PushMessage, PushSender
 from recognizer.rules.push_store import PushStore
@@ -321,6 +322,33 @@ def test_browsers_are_subscribed_tried_and_removed(pushes, authority, service, t
     assert len(push.store.all()) == 1
     push.forget_session("s")
     assert push.store.all() == []
+
+
+def test_a_session_that_ends_before_there_is_a_service_ends_its_subscription_then(settings, caplog):  # noqa: F811
+    browser, other = Browser("https://push.example"), Browser("https://push.example", "other")
+    file = PushStore.in_file(settings.state_dir / "push.json")
+    file.add(browser.subscription(session="s"))
+    stays = file.add(other.subscription(session="t"))
+    site = Site(settings)
+    try:
+        site.forget_session("s")
+        assert len(file.all()) == 2  # nobody has opened the file yet
+        with site._loading() as progress:
+            site._make(progress)
+        assert file.all() == [stays]
+        site.forget_session("t")  # while it loads
+        assert file.all() == []
+    finally:
+        site.close()
+    damaged = Site(settings)
+    damaged.forget_session("s")
+    (settings.state_dir / "push.json").write_text("{")
+    try:
+        with damaged._loading() as progress:
+            damaged._make(progress)  # which the list of browsers does not stop
+        assert "are still subscribed" in caplog.text
+    finally:
+        damaged.close()
 
 
 def test_push_services_are_told_of_pages_over_https_only():

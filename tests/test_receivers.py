@@ -373,3 +373,10 @@ def test_a_file_with_what_cannot_be_followed_does_not_keep_the_server_from_start
     receivers.change({"webhooks": [receiver.url]})
     put(log_of(receivers))
     wait_for(lambda: len(receiver.taken) == 1)
+
+
+def test_a_frigate_whose_certificate_is_not_checked_is_logged_once(house, caplog):
+    house(frigate_url="http://127.0.0.1:1", frigate_verify=False)
+    assert "FRIGATE_VERIFY" not in caplog.text  # there is no certificate
+    house(frigate_url="https://127.0.0.1:1", frigate_verify=False)
+    assert caplog.text.count("RECOGNIZER_FRIGATE_VERIFY is off") == 1

@@ -785,6 +785,11 @@ class Settings:
         """The folder of groups: the setting's, or else the one in `known_faces`."""
         return self.known_faces / GROUPS_FOLDER if self.groups is None else self.groups
 
+    @property
+    def accepts_any_frigate(self) -> bool:
+        """Whether Frigate is asked over TLS, and its certificate is not checked."""
+        return (self.frigate_url or "").lower().startswith("https:") and not self.frigate_verify
+
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
         """Read the settings from `environ` (default: the process's environment); `overrides` take precedence.
@@ -800,6 +805,20 @@ class Settings:
         values.update({name: value for name, value in overrides.items() if value is not None})
         found = {name: each for name, each in found.items() if overrides.get(name) is None}
         return cls(**values, found=found)
+
+    @property
+    def engine_recipe(self) -> dict[str, Any]:
+        """The keywords of `engines.make_engine`."""
+        return {
+            "detector": self.detector,
+            "embedder": self.embedder,
+            "models_dir": self.models_dir,
+            "detect_size": self.detect_size,
+            "detect_size_large": self.detect_size_large,
+            "min_face": self.min_face,
+            "hog_upsample": self.hog_upsample,
+            "provider": self.provider,
+        }
 
     def replace(self, **changes: Any) -> Settings:
         """A copy with other values."""

@@ -44,7 +44,7 @@ from recognizer.database import nodes, schema
 from recognizer.database.connection import Database
 from recognizer.database.local_copy import LocalCopy
 from recognizer.database.opening import open_adjustments, open_audit, open_database, open_lock
-from recognizer.engines import make_engine, weights_for
+from recognizer.engines import Engine, make_engine, weights_for
 from recognizer.engines.runtime import release_memory
 from recognizer.enrolment import bin_folder
 from recognizer.enrolment.bin_folder import Bin
@@ -536,7 +536,7 @@ class Service:
             self.groups.default.finish_changes()
         if self.settings.watch:
             if not alone:
-                self.enrolment.tidy()
+                self.enrolment.tidy(later=True)
             self.groups.start(progress)
             if not self.is_shared:
                 self.group_follower = GroupFollower(self.groups, self.settings.watch_poll, self._changes.hold)
@@ -548,18 +548,20 @@ class Service:
                 self._purge,
                 self.settings.expiry_grace_days,
             )
-        release_memory()
         self.ready = True
+        release_memory()
 
     def _purge(self) -> int:
-        """Delete what is old; returns how many events these were."""
-        self.detected_faces.purge()
-        self.jobs.purge()
-        for group in (self.groups.default, *self.groups.opened()):
+        """Delete what is old; returns how many events these were. What fails prevents nothing else, and is tried again."""
+        purges: list[Callable[[], object]] = [self.detected_faces.purge, self.jobs.purge]
+        purges += [group.subjects.empty_bin for group in (self.groups.default, *self.groups.opened())]
+        for purge in (*purges, self.visits.purge_if_off, self.strangers.purge_if_off):
             try:
-                group.subjects.empty_bin()
-            except RecognizerError as error:  # tried again by the next sweep
-                log.warning("the bin could not be emptied: %s", error.message)
+                purge()
+            except RecognizerError as error:
+                log.warning("what is too old could not be deleted: %s", error.message)
+            except Exception:
+                log.exception("what is too old could not be deleted")
         return self.events.purge()
 
     def _follow(self) -> Watcher | Feed:
@@ -830,6 +832,7 @@ def make_service(
     download: manifest.Progress | None = None,
     metrics: Metrics | None = None,
     database: Database | None = None,
+    make: Callable[..., Engine] | None = None,
 ) -> Service:
     """Build the service that `settings` describe; `Service.start` makes it ready.
 
@@ -842,6 +845,8 @@ def make_service(
         Counts work and results.
     database : Database, optional
         The one of the settings, if it is open already.
+    make : callable, optional
+        Makes the engine instead of `make_engine`: one that began before, see `engines.engine_ahead`.
 
     Raises
     ------
@@ -876,7 +881,7 @@ def make_service(
         cache = EncodingsCache(settings.state_dir / "encodings.sqlite", vault, without_disk=True)
         opened.callback(cache.close)
         manifest.fetch(needed_files(settings), settings.models_dir, download)
-        made = _assemble(settings, folder, cache, vault, presence, metrics, database)
+        made = _assemble(settings, folder, cache, vault, presence, metrics, database, make)
         opened.pop_all()
         return made
 
@@ -889,18 +894,10 @@ def _assemble(
     presence: EncryptionPresence,
     metrics: Metrics | None,
     database: Database | None,
+    make: Callable[..., Engine] | None,
 ) -> Service:
-    recipe: dict[str, Any] = {
-        "detector": settings.detector,
-        "embedder": settings.embedder,
-        "models_dir": settings.models_dir,
-        "detect_size": settings.detect_size,
-        "detect_size_large": settings.detect_size_large,
-        "min_face": settings.min_face,
-        "hog_upsample": settings.hog_upsample,
-        "provider": settings.provider,
-    }
-    engine = make_engine(**recipe)
+    recipe = settings.engine_recipe
+    engine = (make or make_engine)(**recipe)
     rules = EnrolmentRules(
         settings.max_image_bytes,
         settings.max_image_pixels,

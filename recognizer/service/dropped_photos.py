@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from recognizer.core import audit, consent, names
@@ -190,7 +190,13 @@ class DroppedPhotos:
         with self._database.connect() as connection:
             with self._database.errors():
                 found = connection.execute("select pg_try_advisory_lock(%s)", [DROPPED]).fetchone()
-            yield found == (True,)
+            alone = found == (True,)
+            try:
+                yield alone
+            finally:
+                if alone:  # the server notices only after a moment that a connection has ended
+                    with suppress(DatabaseAway, Busy, StorageError), self._database.errors():
+                        connection.execute("select pg_advisory_unlock(%s)", [DROPPED])
 
     def look(self) -> int:
         """Enrol what was dropped, unless another node does so now; how many photos were enrolled.

@@ -442,8 +442,23 @@ class PeopleGroups:
                         self._erase_state(name)
 
     def finish(self) -> int:
-        """Continue the erasures and renamings of all groups; returns how many were finished."""
-        return self.default.erasures.finish() + sum(group.erasures.finish() for group in self.opened())
+        """Continue the erasures and renamings of all groups; returns how many were finished.
+
+        Raises
+        ------
+        Busy, StorageError
+            Those of a group cannot be finished for now; those of the others are.
+        """
+        finished = 0
+        failure: RecognizerError | None = None
+        for group in (self.default, *self.opened()):
+            try:
+                finished += group.erasures.finish()
+            except RecognizerError as error:
+                failure = error
+        if failure is not None:
+            raise failure
+        return finished
 
     @property
     def pending(self) -> int:

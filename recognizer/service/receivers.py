@@ -12,6 +12,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ from recognizer.core.errors import (
     RecognizerError,
     SettingFixed,
     SettingsError,
+    StorageError,
 )
 from recognizer.core.origins import Address
 from recognizer.core.settings import (
@@ -126,19 +128,24 @@ class Receivers:
 
         Raises
         ------
-        SettingsError, StorageError
+        SettingsError
         """
         settings = self._settings
         if settings.frigate_url:
             frigate_api(settings)
+            if settings.accepts_any_frigate:
+                log.warning("RECOGNIZER_FRIGATE_VERIFY is off: whoever redirects the connection to Frigate reads the password")
             if not self.in_force().mqtt_url or not self._events.wanted:
                 log.warning("Frigate's events are not followed: RECOGNIZER_MQTT_URL is not set, or RECOGNIZER_EVENTS is off")
         if not self._events.wanted:
             return
-        tools.wanted(settings)  # what the environment says must be right; what is stored is only logged
+        with suppress(StorageError):  # which is met below
+            tools.wanted(settings)  # what the environment says must be right; what is stored is only logged
         self._tools = tools
         try:
             self._apply()
+        except StorageError as error:  # the events cannot be read or written for now: it is tried again
+            self._note(error)
         except RecognizerError as error:
             if self.in_force() == settings:
                 raise

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -19,11 +18,11 @@ from recognizer.database import schema
 from recognizer.database.connection import Database
 from recognizer.enrolment.cache import photo_id
 
-from .. import clusters
+from .. import clusters, template
 from ..brokers import free_port
 from ..push_services import Browser
 from ..receivers import Receiver
-from .serving import ROOT, Server, altered, code, environment
+from .serving import Server, altered, code, environment
 from .web import Web
 
 CHANGE = "Recognizer-Change"
@@ -281,9 +280,7 @@ def test_searches_go_on_while_the_database_is_away_and_changes_are_refused(nodes
             assert server.get("/health/ready").status_code == 200
             assert server.get("/health").json()["database"]["reachable"] is False
         new = nodes.node("new")
-        ended = subprocess.run(
-            new.command, env=environment(**new.settings), cwd=ROOT, capture_output=True, text=True, timeout=120
-        )
+        ended = template.run(new.command, env=environment(**new.settings))
         assert ended.returncode == 1 and "cannot start: the database cannot be reached" in ended.stderr + ended.stdout
         b.process.kill()
         b.process.wait()
@@ -373,7 +370,7 @@ def test_what_is_set_on_one_node_holds_on_the_other_and_is_in_a_backup(nodes, pa
 
 def test_a_node_with_another_engine_is_refused(nodes, pair):
     other = nodes.node("other", embedder="sface")
-    ended = subprocess.run(other.command, env=environment(**other.settings), capture_output=True, text=True, timeout=120)
+    ended = template.run(other.command, env=environment(**other.settings))
     assert ended.returncode == 1
     assert "all nodes must have the same RECOGNIZER_DETECTOR" in ended.stderr + ended.stdout
 

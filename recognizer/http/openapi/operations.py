@@ -572,7 +572,7 @@ PARAMETERS: dict[str, tuple[str, object]] = {
         "https://example.org/hook",
     ),
     "message": (
-        "Text of a notification, with the places {who}, {camera} and {time}; none for the default.",
+        "Text of a notification, with the places {who}, {camera}, {zone} and {time}; none for the default.",
         "{who} is at {camera}",
     ),
     "subscription": ("The browser's id, as in the list of subscriptions.", "3f9a0c1b72"),

@@ -167,6 +167,7 @@ _RULE = {
     "sentence": "When somebody unknown comes to Door (only in porch) on Saturday or Sunday from 22:00 to 06:00, "
     "call https://example.org; at most 60 times an hour, and 5 minutes apart for each person.",
     "problem": None,
+    "problem_code": None,
     "lost_zones": [],
     "counts": {"delivered": 3, "retried": 0, "dropped": 0, "held_back": 1},
     "last_sent": "2026-11-20T22:02:09.900Z",
@@ -877,6 +878,9 @@ SCHEMAS: dict[str, dict] = {
             "enabled": BOOLEAN,
             "sentence": about(TEXT, "The rule in words."),
             "problem": about(optional(TEXT), "Why it cannot be followed."),
+            "problem_code": about(
+                optional(TEXT), "The same for programs: an error's code, events_off, cameras_gone or zones_gone."
+            ),
             "lost_zones": about(array(TEXT), "Those of its zones that do not exist any longer."),
             "counts": about(
                 optional(closed({"delivered": COUNT, "retried": COUNT, "dropped": COUNT, "held_back": COUNT})),
