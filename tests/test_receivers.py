@@ -342,6 +342,17 @@ def test_the_audit_log_says_what_was_changed_without_secrets(house, receiver, tm
     assert b"hidden" not in b"".join(file.read_bytes() for file in (tmp_path / "state" / "audit").rglob("*.jsonl"))
 
 
+def test_message_queues_are_made_once_whatever_else_is_changed(house, receiver):
+    pytest.importorskip("pika", reason="needs pika (requirements-amqp.txt)")
+    receivers = house(amqp_url="amqp://guest:guest@127.0.0.1:1", webhook_allow=("127.0.0.1",))
+    before = receivers._running["amqp"]
+    receivers.change({"webhooks": [receiver.url]})
+    receivers.change({"webhook_events": ["appeared"]})
+    assert receivers._running["amqp"] is before
+    made = {each.key: each.make() for each in receivers._tools.wanted(receivers.in_force())}
+    assert made["amqp"] is before.delivery
+
+
 def test_without_events_the_settings_are_stored_and_the_report_says_that_none_are_sent(house):
     receivers = house(events=False)
     receivers.change({"mqtt_prefix": "house"})

@@ -220,9 +220,12 @@ def held(listener: Listener, topic: str) -> SimpleNamespace:
 def test_nodes_publish_to_one_broker_without_disturbing_each_other(tmp_path, database):
     with Broker(tmp_path / "broker") as broker:
         listener, cameras = Listener(broker), {"door": "a", "yard": "b"}
+        listener.client.publish("recognizer/status", b"offline", qos=1, retain=True)  # of a server without a database
+        wait_for(lambda: "recognizer/status" in listener.held())
         one, two = (Publisher(tmp_path, name, broker, cameras) for name in ("a", "b"))
         for name in ("a", "b"):
             wait_for(lambda name=name: listener.held().get(f"recognizer/nodes/{name}/status") == b"online")
+        assert "recognizer/status" not in listener.held()
         config = json.loads(listener.held()[f"homeassistant/device/recognizer_{topic_part('door')}/config"])
         assert config["availability_topic"] == "recognizer/nodes/a/status"
         person = json.loads(listener.held()["homeassistant/binary_sensor/recognizer/Ada/config"])

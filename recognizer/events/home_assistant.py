@@ -49,7 +49,12 @@ class Topics:
 
     @property
     def status(self) -> str:
-        return f"{self.prefix}/status" if self.member is None else self.status_of(self.member)
+        return self.status_alone if self.member is None else self.status_of(self.member)
+
+    @property
+    def status_alone(self) -> str:
+        """The status of a server that shares no database."""
+        return f"{self.prefix}/status"
 
     def status_of(self, member: str) -> str:
         """The status of one of several nodes."""

@@ -476,7 +476,8 @@ class Mqtt(Delivery):
         self._publish_lasts()
         if self._double_take:
             self._send([(double_take_topics.AVAILABLE, b"online", True)])
-        self._send([(self.topics.status, b"online", True)])
+        alone = [] if self.topics.member is None else [(self.topics.status_alone, b"", True)]  # of a time without a database
+        self._send([*alone, (self.topics.status, b"online", True)])
 
     def _news(self, wanted: Mapping[str, bytes]) -> dict[str, bytes]:
         """What the broker does not have yet."""

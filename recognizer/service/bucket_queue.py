@@ -85,7 +85,7 @@ class BucketQueue:
     def read(self) -> int:
         """Read some messages and take them off the queue, but those that are no notifications; how many were taken off."""
         reply = self._client.receive_message(QueueUrl=self._url, MaxNumberOfMessages=_AT_ONCE, WaitTimeSeconds=WAIT_SECONDS)
-        taken = []
+        taken: list[dict[str, str]] = []
         for each in reply.get("Messages", ()):
             objects = _objects(each)
             if objects is not None:

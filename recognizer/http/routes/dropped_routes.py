@@ -19,7 +19,7 @@ def add_routes(route: Router, site: Site) -> None:
         if looker is None:
             raise ActionOff("no photos are taken from a bucket here; see RECOGNIZER_PHOTOS and RECOGNIZER_DROPPED_SECONDS")
         try:
-            objects = named_objects(notification)  # type: ignore[arg-type]  # hug's type makes a mapping of it
+            objects = named_objects(notification)
         except ValueError as error:
             raise InvalidParameter(f"notification: {error}") from None
         response.status = falcon.HTTP_202
