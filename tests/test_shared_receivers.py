@@ -15,6 +15,7 @@ from recognizer.core.settings import RECEIVER_SETTINGS, Settings
 from recognizer.database import nodes
 from recognizer.database.connection import Database
 from recognizer.events.appearances import EventRules, iso
+from recognizer.events.delivery import Delivery
 from recognizer.events.event_erasing import Retention
 from recognizer.events.event_hub import Events
 from recognizer.events.home_assistant import topic_part
@@ -130,6 +131,36 @@ def test_a_node_that_is_started_later_delivers_what_it_had_from_then_on(place, r
     wait_for(lambda: heard(receiver) == [("b", "Bob")])
 
 
+class Recorded(Delivery):
+    """Delivers to a list."""
+
+    def __init__(self, log, since: float):
+        super().__init__(log, "recorded", 1000)
+        self.since, self.got = since, []
+
+    def deliver(self, event: dict) -> None:
+        self.got.append(event["subject"])
+
+
+def test_what_was_before_the_receiver_is_passed_over_at_once(place):
+    node = place("a")
+    for moment, subject in ((100, "Ada"), (200, "Bob"), (400, "Cleo"), (300, "Dora"), (500, "Eve")):
+        node.happen(subject, moment)
+    made = Recorded(node.log, 400.0)
+    made.start()
+    assert made._cursor.after >= 2  # MQTT publishes the newest events up to here when it connects
+    wait_for(lambda: made.waiting == 0)
+    made.stop()
+    assert made.got == ["Cleo", "Eve"]
+    again = Recorded(node.log, 600.0)  # it was removed and set again while the node was off
+    node.happen("Fay", 550)
+    again.start()
+    node.happen("Gus", 599)  # made later, although it happened before
+    wait_for(lambda: again.waiting == 0)
+    again.stop()
+    assert again.got == ["Gus"]
+
+
 def test_while_the_database_is_away_each_node_goes_on_with_what_it_knows(place, receiver, database, monkeypatch):
     one = place("a").start()
     one.receivers.change({"webhooks": [receiver.url]})
@@ -175,11 +206,12 @@ def test_a_browser_that_was_subscribed_at_one_node_gets_what_all_send(database, 
     assert [each["tag"] for each in both] == ["rule-01-a-1", "rule-01-b-1"]  # none takes the place of the other
 
     one.notify_of_stranger()
-    two.notify_of_stranger()
-    wait_for(lambda: not one._timer.is_alive() or not two._timer.is_alive())
     wait_for(lambda: len(pushes.of(browser.path)) == 4)
+    two.notify_of_stranger()  # of another one, on the other node: not so soon
+    wait_for(lambda: two._timer.interval > 500)
     monkeypatch.setattr(push_service, "STRANGERS_APART", 0.0)
-    two.notify_of_stranger()
+    wait_for(lambda: not one._timer.is_alive())
+    one.notify_of_stranger()
     wait_for(lambda: len(pushes.of(browser.path)) == 5)
     two.remove(made["id"])
     assert one.as_json()["subscriptions"] == []

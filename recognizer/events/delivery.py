@@ -115,6 +115,9 @@ class Delivery:
             if not file.exists():
                 Cursor(file, max(self.events.first - 1, last - _RECENT))
         self._cursor = Cursor(file, last)
+        if self.since:
+            found, scanned = self.events.scan(self._cursor.after, 1, lambda event: not self._is_older(event))
+            self._cursor.move(found[0]["id"] - 1 if found else scanned)
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
         self._thread.start()
 
@@ -201,7 +204,7 @@ class Delivery:
         for event in found:
             if self.events.edition != edition:
                 return  # somebody was erased or renamed since these were read
-            if event["id"] <= self._doubtful and seconds(event["time"]) < self.since:
+            if event["id"] <= self._doubtful and self._is_older(event):
                 self._cursor.move(event["id"])
                 continue
             with tracing.span("deliver event", event_kind=event["kind"], event_id=event["id"], receiver=self._kind):
@@ -210,6 +213,10 @@ class Delivery:
         if scanned > self._cursor.after:  # the events at the end were deleted, or are damaged
             self._cursor.move(scanned)
         self.events.wait(self._cursor.after, 1.0)
+
+    def _is_older(self, event: dict) -> bool:
+        """Whether an event happened before the receiver was named."""
+        return bool(event["time"]) and seconds(event["time"]) < self.since
 
     def _pass_over(self) -> None:
         """Drop events that the log no longer stores, and those beyond the backlog."""

@@ -19,7 +19,7 @@ from recognizer.database.connection import Database
 from recognizer.enrolment.cache import photo_id
 
 from .. import clusters, template
-from ..brokers import free_port
+from ..brokers import MISSING, MOSQUITTO, Broker, Listener, free_port
 from ..push_services import Browser
 from ..receivers import Receiver
 from .serving import Server, altered, code, environment
@@ -599,3 +599,35 @@ def test_every_node_sends_its_events_to_a_webhook_that_was_set_once_and_none_is_
         assert holder.request("PATCH", "/receivers", json={"webhooks": []}).status_code == 200
     finally:
         receiver.close()
+
+
+@pytest.mark.skipif(MOSQUITTO is None, reason=MISSING)
+def test_all_nodes_publish_to_the_broker_that_was_set_once(watching, tmp_path):
+    holder, other = watching
+    first, second = own_id(holder), own_id(other)
+    with Broker(tmp_path / "broker") as broker:
+        listener = Listener(broker)
+        given = {"mqtt_url": f"mqtt://{broker.user}@127.0.0.1:{broker.port}", "mqtt_password": broker.password}
+        assert other.request("PATCH", "/receivers", json=given).status_code == 200
+        for server, node in ((holder, first), (other, second)):
+            server.wait_for(lambda node=node: listener.held().get(f"recognizer/nodes/{node}/status") == b"online")
+        config = "homeassistant/device/recognizer_hall/config"
+
+        def home() -> str:
+            return json.loads(listener.held()[config])["availability_topic"].split("/")[2]
+
+        holder.wait_for(lambda: config in listener.held())
+        assert home() == first
+        holder.process.kill()
+        holder.process.wait()
+        holder.process = None
+        other.wait_for(lambda: listener.held()[f"recognizer/nodes/{first}/status"] == b"offline")  # the broker says so
+        other.wait_for(lambda: home() == second)
+        live = lambda: [json.loads(each) for each in listener.of("recognizer/cameras/hall/event")]  # noqa: E731
+        other.wait_for(lambda: second in [each["node"] for each in live() if each["kind"] == "camera_live"])
+        holder.start()
+        holder.wait_for(lambda: listener.held()[f"recognizer/nodes/{first}/status"] == b"online")
+        assert home() == second and listener.held()[f"recognizer/nodes/{second}/status"] == b"online"  # nobody is thrown out
+        assert holder.request("PATCH", "/receivers", json={"mqtt_url": "none"}).status_code == 200
+        holder.wait_for(lambda: not [topic for topic in listener.held() if topic.startswith("homeassistant/")])
+        listener.close()
