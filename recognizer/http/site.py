@@ -35,6 +35,8 @@ from recognizer.rules.push_file import PushSubscription
 from recognizer.service import Service, make_service, needed_files
 from recognizer.weights import manifest
 
+log = logging.getLogger(__name__)
+
 #: Seconds that `Site.close` waits for a service that is still loading.
 CLOSE_SECONDS = 5.0
 
@@ -205,6 +207,16 @@ class Site:
         except RecognizerError as error:
             if not self._closing:  # an interrupted load is no failure
                 end_with(error)
+
+    def load_and_prepare(self) -> None:
+        """`load_or_end`, and then, while the server answers already, what the first photo would have to wait for."""
+        self.load_or_end()
+        made = self._service
+        if made is not None:
+            try:
+                made.engine.prepare()
+            except Exception:  # the first photo will meet it again, and report it
+                log.warning("preparing for the first photo failed", exc_info=True)
 
     def load_early(self) -> None:
         """Build the service on a thread while the routes are still being added.
