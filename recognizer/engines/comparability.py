@@ -39,10 +39,10 @@ def _table() -> dict[str, Any]:
     return table
 
 
-@cache
-def _networks() -> Mapping[str, np.ndarray]:
+def _network(name: str) -> list[np.ndarray]:
+    """The weights of one network, without reading the others."""
     with np.load(NETWORKS, allow_pickle=False) as file:
-        return {name: file[name].astype(np.float32) for name in file.files}
+        return [file[f"{name}/{part}"].astype(np.float32) for part in ("first", "biases", "second")]
 
 
 class Judge:
@@ -57,12 +57,12 @@ class Judge:
     """
 
     def __init__(self, scheme: str, embedder: str):
-        table, name, networks = _table(), f"{scheme}+{embedder}", _networks()
+        table, name = _table(), f"{scheme}+{embedder}"
         model = table["models"][name]
         self._mean_face = np.array(model.get("mean_face", table["mean_face"][scheme]), np.float32)
         self._signals = tuple(model["signals"])
         self._mean, self._scale = np.array(list(model["signals"].values()), np.float32).T
-        self._first, self._biases, self._second = (networks[f"{name}/{part}"] for part in ("first", "biases", "second"))
+        self._first, self._biases, self._second = _network(name)
         self._bias = float(model["bias"])
         self._factors = model["factors"]["doubts"], model["factors"]["log10"]
         #: The share of plain photos that are withheld, and where that was measured.

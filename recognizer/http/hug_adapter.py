@@ -506,7 +506,7 @@ class SiteHttp(ServedHttp):
     def __init__(self, api: hug.API, site: Site):
         options = server.Options(
             site.settings,
-            on_start=site.load_or_end,
+            on_start=site.load_and_prepare,
             on_stop=site.close,
             max_body=site.settings.max_body_bytes,
             check_host=site.gate.check_host,

@@ -232,6 +232,16 @@ class Site:
             if not self._closing:  # an interrupted load is no failure
                 end_with(error)
 
+    def load_and_prepare(self) -> None:
+        """`load_or_end`, and then, while the server answers already, what the first photo would have to wait for."""
+        self.load_or_end()
+        made = self._service
+        if made is not None:
+            try:
+                made.engine.prepare()
+            except Exception:  # the first photo will meet it again, and report it
+                log.warning("preparing for the first photo failed", exc_info=True)
+
     def load_early(self) -> None:
         """Build the service on a thread while the routes are still being added.
 
