@@ -63,12 +63,15 @@ class TestIndex:
         assert index.folder_of("person 3") is None and index.folder_of("person 4") == "person 4"
 
     @pytest.mark.file_times
-    def test_a_change_in_the_same_tick_is_seen_after_it(self, root):
+    def test_a_change_in_the_same_tick_is_seen_after_it(self, root, monkeypatch):
+        now = time.time_ns() // 1_000_000_000 * 1_000_000_000 + 123_456_789
+        monkeypatch.setattr(time, "time_ns", lambda: now)
+        os.utime(root, ns=(now, now))
         index = FolderIndex(root)
         index.refresh()
         (root / "late").mkdir()
-        os.utime(root, ns=(time.time_ns(), index._mark[2]))  # the mark that the index knows
-        time.sleep(0.025)
+        os.utime(root, ns=(now, now))  # the mark that the index knows
+        monkeypatch.setattr(time, "time_ns", lambda: now + 25_000_000)
         index.refresh()
         assert index.folder_of("late") == "late"
 

@@ -355,6 +355,10 @@ class KnownFaces:
         """
         return read_photo(self.root / path, max_bytes, self.vault, unsorted="/" not in path)
 
+    def mark(self, folder: str) -> FolderMark | None:
+        """The mark that a folder has now; None when it is gone."""
+        return _mark(os.path.join(self.root, folder))
+
     def stamp(self, path: str) -> FileStamp | None:
         """The file's stamp now; None when it is gone."""
         try:
@@ -947,7 +951,7 @@ def _name(entry: os.DirEntry[str]) -> str:
     return entry.name
 
 
-def _with_slash(entry: os.DirEntry[str]) -> str:
+def _with_slash(entry: _Named) -> str:
     return f"{entry.name}/"
 
 

@@ -505,9 +505,10 @@ class FolderSync:
                 self._writing.attempt(lambda: self._cache.forget_folders(left))
 
     def _known_folders(self, read: Iterable[tuple[str, ReadFolder]]) -> Iterator[tuple[str, KnownFolder]]:
-        """Those of these folders that are still as they were read, as the cache keeps them."""
+        """Those of these folders that are still as they were read, as the cache keeps them. Call with both locks: a folder that
+        was erased meanwhile is none of them."""
         for name, each in read:
-            if each.mark is not None and not each.problems and self._read.get(name) is each:
+            if each.mark is not None and not each.problems and each.mark == self._folder.mark(name):
                 note = each.consent
                 parts = () if note is None else (note.size, note.mtime_ns, note.inode)
                 yield name, KnownFolder(*each.mark, self._table.count_in(name), *parts)

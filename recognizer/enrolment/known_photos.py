@@ -215,7 +215,9 @@ class _Found:
         if encodings and not self._take_together(*list(zip(*encodings, strict=True))[:10]):
             self._take_one_by_one(encodings)
 
-    def _take_together(self, photos: Sequence[str], faces: Sequence[str], vectors: Sequence[bytes], *others: Sequence) -> bool:
+    def _take_together(
+        self, photos: Sequence[str], faces: Sequence[str], vectors: Sequence[bytes], *others: Sequence[Any]
+    ) -> bool:
         """Whether nothing about them is unusual, so that they could be taken at once."""
         columns, count = self._columns, len(photos)
         try:
