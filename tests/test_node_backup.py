@@ -201,6 +201,23 @@ def test_tags_covers_and_ids_that_change_meanwhile_are_as_they_are_at_the_end(ho
         assert there.subjects.person("Zed").particulars.tags == ("new",) and there.ids.known("Zed") == staff.ids.known("Zed")
 
 
+def test_a_restore_to_another_database_can_leave_out_who_gets_messages(home, tmp_path, models_dir, key, cluster):
+    server_key = home.push.store.key()
+    written(home, tmp_path / "backup.zip")
+    for more, count in (((), 0), (("--without", "receivers"), 3)):
+        there = node(cluster.make_database(), tmp_path / f"other {count}", models_dir, key)
+        ended = run(there, "restore", tmp_path / "backup.zip", "--json", *more)
+        assert ended.exit_code == 0, ended.stderr
+        told = json.loads(ended.stdout)
+        assert (len(told["receivers"]), len(told["receivers_left_out"])) == (3 - count, count)
+        assert "hidden" not in ended.stdout + ended.stderr
+        with closing(make_service(there)) as made:
+            made.start()
+            held = (bool(made.receivers.store.all()), len(made.push.store.all()), made.rules.store.all()[0].enabled)
+            assert held == ((False, 0, False) if more else (True, 1, True))
+            assert made.push.store.key() == server_key
+
+
 def test_tags_that_are_taken_away_meanwhile_are_not_in_it(home, tmp_path, monkeypatch):
     copied = node_backup._NodeBackup.copy_people
     staff = home.groups.get("staff").subjects

@@ -331,7 +331,14 @@ def try_everything(home: HomeAssistant, server: Server, stage: Stage, broker: Br
     wait_for("the blueprint with a zone", lambda: ("porch", {"who": _PERSON, "zone": "Porch"}) in home.fired)
     rings = [name for name, _ in home.fired].count("doorbell")
     for who, zone in (("Ada", "Path"), ("Eve", "Porch")):  # who were there before
-        entered = {"kind": "entered", "camera": shown["camera"], "subject": who, "zones": [zone], "late": False}
+        entered = {
+            "event_type": "entered",
+            "kind": "entered",
+            "camera": shown["camera"],
+            "subject": who,
+            "zones": [zone],
+            "late": False,
+        }
         listener.client.publish(f"recognizer/cameras/{shown['camera']}/event", json.dumps(entered), qos=1)
     wait_for("the blueprint when somebody enters a zone", lambda: ("porch", {"who": "Eve", "zone": "Porch"}) in home.fired)
     assert ("porch", {"who": "Ada", "zone": "Path"}) not in home.fired
