@@ -165,7 +165,7 @@ def test_verification_of_a_doubtful_and_a_plain_photo_has_the_plain_threshold(se
     monkeypatch.setattr("recognizer.engines.turning.found_turned", lambda *_: None)
     data, shown = [photos[file].read_bytes() for file in ("obama.jpg", "obama2.jpg")], []
     for doubts in ([-0.1, -0.1], [-0.1, -20.0], [-20.0, -0.1], [-20.0, -20.0]):
-        monkeypatch.setattr(comparability.Judge, "_doubt", lambda *_, each=iter(doubts): next(each))
+        monkeypatch.setattr(comparability.Judge, "_doubt", lambda *_, left=doubts: left.pop(0))
         shown.append(service.recognition.verify(*data))
     both, *others = (each.threshold for each in shown)
     assert both < 0.9 * engine.info.calibration.threshold and len({each.distance for each in shown}) == 1

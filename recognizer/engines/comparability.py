@@ -26,8 +26,8 @@ FILE = Path(__file__).with_name("comparability.json")
 NETWORKS = FILE.with_suffix(".npz")
 #: Degrees of tilt from which on a face is said to lie on its side, and to be upside down.
 ON_ITS_SIDE, UPSIDE_DOWN = 50.0, 130.0
-#: Where two pictures are compared, the one in less doubt decides, as if its doubt were higher by this. benchmarks/comparability.py
-#: has the table that it was chosen from.
+#: Where two pictures are compared, the one in less doubt decides, as if its doubt were higher by this. Chosen from the table
+#: that `benchmarks/comparability.py --rules` prints (docs/accuracy.md, "Two pictures").
 BOTH = 5.0
 #: Largest value of a signal that counts, in standard deviations from its mean over plain photos.
 MOST = 6.0
