@@ -469,7 +469,7 @@ def held_out(table: Table, kinds: bool = False) -> Held:
                 other.shift = float(np.median(model.doubts(table)[known]) - np.median(other.doubts(table)[known]))
                 rows = here & (table.kinds == kind)
                 doubts[rows] = other.doubts(table)[rows]
-        for factors, more in ((pictures, 0.0), (alike, BOTH)):
+        for factors, more in ((pictures, 0.0), (alike, BOTH[table.embedder])):
             factors[here] = model.factors_at(doubts[here] + more)
         crowded[here] = np.maximum(1, np.round(crowds.factors(table)[here], 1))
     return Held(doubts, pictures, alike, crowded, tuple(models))
