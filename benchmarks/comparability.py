@@ -1,14 +1,15 @@
 """Fits which faces can be compared, for every embedder, and writes recognizer/engines/comparability.json and .npz.
 
     python benchmarks/comparability.py [--data DIR] [--work DIR] [--people N] [--plain N] [--models NAMES] [--kinds]
-                                       [--look] [--kept] [--write] [--json FILE]
+                                       [--rules] [--look] [--kept] [--write] [--json FILE]
 
 Photos of LFW's development view are damaged in every way of recognizer/evaluation/degradations.py. A copy is meaningless if its
 embedding is not near that of the undamaged photo, or is near those of other people. Small networks tell meaningless copies
 from undamaged photos by their signals and their embedding; the limit is where `SHARE` of the latter are withheld. People are
 divided into three parts, and each is tested with the model of the others; what is written is fitted to all. With --kinds, the
-model has not seen the kind of damage either. FNMR of damaged copies is that against the undamaged photo itself. --look only
-looks at photos, which can be interrupted and continued; results are kept in the folder --work.
+model has not seen the kind of damage either. FNMR of damaged copies is that against the undamaged photo itself. --rules
+compares ways to combine the doubts of two pictures: the higher one, or the lower one as if it were higher by a number. --look
+only looks at photos, which can be interrupted and continued; results are kept in the folder --work.
 
 Photos of people of all ages, each taken for another person, are judged as well; those of the smallest children count as a kind
 of damage, because embeddings hardly tell them apart. Another network is fitted to how far the nearest strangers of an embedding
@@ -24,6 +25,7 @@ import pickle
 import sys
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 # steps of a few rows: threads of BLAS would wait for each other
@@ -82,6 +84,10 @@ LABELLED_COUNT = 2.0
 STRANGER_RATE = 0.01
 #: Parts of the people for cross-validation.
 PARTS = 3
+#: What --rules compares: the lower one of two doubts, higher by these, and the higher one with these shares as `USUAL`.
+HIGHER_BY, USUAL_SHARES = (2.0, 3.0, 4.0, 5.0, 6.0, 7.0), (0.99, 0.9925, 0.995, 0.9975)
+#: Fewest faces of a row that counts, and the rate that is twice the one that is set.
+LEAST_FACES, TWICE = 10, 0.2
 #: Share of undamaged photos whose doubt is so low that no factor is applied.
 USUAL = 0.9925
 NO_MEAN = np.zeros(signals.SMALL[0] * signals.SMALL[1], np.float32)
@@ -381,8 +387,9 @@ class Model:
         ordered = np.sort(doubts)[::-1]
         self.shift = -float(ordered[int(share * len(doubts))]) - MARGIN
 
-    def compare(self, table: Table, use: np.ndarray, doubts: np.ndarray) -> None:
+    def compare(self, table: Table, use: np.ndarray, doubts: np.ndarray, usual_share: float = USUAL) -> None:
         """Find how much more often than plain faces of strangers copies that are damaged alike lie near, by their doubt."""
+        self.held = doubts
         highest, apart = [], []
         for name in np.unique(table.names[table.kinds != PLAIN]):
             here = np.flatnonzero(use & (table.names == name))
@@ -395,8 +402,11 @@ class Model:
             ratios = [rate / table.curve.rate(np.quantile(near, rate)) for rate in RATES if rate * len(near) >= 4]
             found.append(float(np.log10(max(ratios, default=1.0))))
         found = np.maximum.accumulate(np.maximum(0, found))
-        usual = np.quantile(doubts[use & (table.kinds == PLAIN)], USUAL)
+        usual = np.quantile(doubts[use & (table.kinds == PLAIN)], usual_share)
         self.factors = np.minimum(KINDS_DIFFER * found, MOST_FACTOR) * (found >= LEAST_FACTOR) * (np.array(DOUBTS) > usual)
+
+    def factors_at(self, doubts: np.ndarray) -> np.ndarray:
+        return np.asarray(10 ** np.round(np.interp(doubts, DOUBTS, self.factors), 2))
 
     def entry(self) -> dict:
         """What comparability.json says of it."""
@@ -424,6 +434,8 @@ class Held:
     pictures: np.ndarray
     alike: np.ndarray
     crowded: np.ndarray
+    #: The model of each part of the people.
+    models: tuple[Model, ...]
 
     @property
     def one(self) -> np.ndarray:
@@ -443,9 +455,11 @@ def held_out(table: Table, kinds: bool = False) -> Held:
     """
     parts, doubts = parts_of(table, 1), np.zeros(len(table.people))
     pictures, alike, crowded = np.ones((3, len(parts)))
+    models = []
     for part in range(PARTS):
         here = parts == part
         model, crowds = fitted(table, ~here), Crowds(table, ~here)
+        models.append(model)
         doubts[here] = model.doubts(table)[here]
         for kind in np.unique(table.kinds) if kinds else ():
             if kind != PLAIN:
@@ -455,15 +469,64 @@ def held_out(table: Table, kinds: bool = False) -> Held:
                 other.shift = float(np.median(model.doubts(table)[known]) - np.median(other.doubts(table)[known]))
                 rows = here & (table.kinds == kind)
                 doubts[rows] = other.doubts(table)[rows]
-        for factors, more in ((pictures, 0.0), (alike, BOTH)):
-            factors[here] = 10 ** np.round(np.interp(doubts[here] + more, DOUBTS, model.factors), 2)
+        for factors, more in ((pictures, 0.0), (alike, BOTH[table.embedder])):
+            factors[here] = model.factors_at(doubts[here] + more)
         crowded[here] = np.maximum(1, np.round(crowds.factors(table)[here], 1))
-    return Held(doubts, pictures, alike, crowded)
+    return Held(doubts, pictures, alike, crowded, tuple(models))
 
 
-def tested(table: Table, kinds: bool = False) -> list[dict]:
+def rules(table: Table, held: Held) -> list[dict]:
+    """What ways to combine the doubts of two pictures make of damaged and of undamaged photos."""
+    parts, plain = parts_of(table, 1), np.flatnonzero(table.names == PLAIN)
+    usable, rows = held.doubts <= 0, []
+    pairs = {}  # those of which both are comparable and within the plain threshold: no other ones can match
+    for name in (PLAIN, *DAMAGED):
+        here = np.flatnonzero(table.names == name)
+        for side, there in (("both", here), ("one", plain)) if len(here) >= LEAST_FACES else ():
+            apart = distances(table.vectors[here], table.vectors[there])
+            others = (table.people[here][:, None] != table.people[there][None]) & (apart > SAME_PHOTO)
+            first, second = np.nonzero(others & (apart <= table.threshold) & usable[here][:, None] & usable[there][None])
+            pairs[name, side] = here[first], there[second], apart[first, second], others.sum()
+    same = np.triu(table.people[plain][:, None] == table.people[plain][None], 1)
+    first, second = (plain[each] for each in np.nonzero(same))
+    own = np.linalg.norm(table.vectors[first] - table.vectors[second], axis=1)
+    for usual in USUAL_SHARES:
+        for model, part in zip(held.models, range(PARTS), strict=True):
+            model.compare(table, parts != part, model.held, usual)
+        for more in (None, *HIGHER_BY) if usual == USUAL else (None,):
+            doubts, factors = held.doubts + (more or 0.0), np.ones(len(parts))
+            for model, part in zip(held.models, range(PARTS), strict=True):
+                factors[parts == part] = model.factors_at(doubts[parts == part])
+            matching = partial(_matching, table, held, factors, np.maximum if more is None else np.minimum)
+            rates = {key: 100 * matching(*pair).sum() / max(1, count) for key, (*pair, count) in pairs.items()}
+            both, one = ([rates[name, side] for name in DAMAGED if (name, side) in rates] for side in ("both", "one"))
+            rows.append(
+                {
+                    "doubt of two": "the higher one" if more is None else f"the lower one + {more:g}",
+                    "usual": usual,
+                    "rows": len(both),
+                    "rows above": int(np.sum(np.array(both) > TWICE)),
+                    "FMR, both": float(np.mean(both)),
+                    "highest": float(np.max(both)),
+                    "highest, one": float(np.max(one)),
+                    "FMR, plain": rates[PLAIN, "both"],
+                    "FNMR before, plain": 100 * float((own > table.threshold).mean()),
+                    "FNMR, plain": 100 * float((~matching(first, second, own)).mean()),
+                    "pairs": len(own),
+                }
+            )
+    return rows
+
+
+def _matching(table: Table, held: Held, factors: np.ndarray, combined: np.ufunc, one, other, apart) -> np.ndarray:
+    """Whether the rows `one` and `other` match, if the factors of both pictures are `combined`."""
+    crowded = np.maximum(held.crowded[one], held.crowded[other])
+    factor = np.maximum(combined(factors[one], factors[other]), crowded)
+    return apart <= degrade.limits_of(factor, table.curve, table.curve.rate(table.threshold))
+
+
+def tested(table: Table, held: Held) -> list[dict]:
     """Rates per kind and strength, before and after withholding; every person is judged by a model fitted to others."""
-    held = held_out(table, kinds)
     doubts, plain = held.doubts, np.flatnonzero(table.names == PLAIN)
     original = {person: i for i, person in enumerate(table.people) if table.names[i] == PLAIN}
     rows = []
@@ -528,6 +591,7 @@ def main() -> None:
     parser.add_argument("--models", default=",".join(f"{a}+{b}" for a in SCHEMES for b in EMBEDDERS), help="which to fit")
     parser.add_argument("--kinds", action="store_true", help="test with models that have not seen the kind of damage")
     parser.add_argument("--write", action="store_true", help=f"write {FILE.name} and {NETWORKS.name}")
+    parser.add_argument("--rules", action="store_true", help="only compare ways to combine the doubts of two pictures")
     options = parser.parse_args()
     rows = look_at_all(options)
     if options.look:
@@ -540,7 +604,12 @@ def main() -> None:
     for name in options.models.split(","):
         scheme, _, embedder = name.partition("+")
         table = Table(rows, scheme, embedder)
-        tables[name] = tested(table, options.kinds)
+        held = held_out(table, options.kinds)
+        if options.rules:
+            tables[name] = rules(table, held)
+            report.table(tables[name], f"{name}: two pictures, rates in per cent")
+            continue
+        tables[name] = tested(table, held)
         kinds = " and kind" if options.kinds else ""
         report.table(
             tables[name], f"{name}: people in three parts, each person{kinds} judged by a model of others, in per cent"

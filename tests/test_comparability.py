@@ -10,7 +10,7 @@ import pytest
 
 from recognizer.core.errors import InvalidParameter, PoorPhoto
 from recognizer.core.settings import PREFIX, Settings
-from recognizer.engines import comparability, make_engine
+from recognizer.engines import EMBEDDERS, comparability, make_engine
 from recognizer.engines.dlib import native
 from recognizer.evaluation import degrade
 from recognizer.evaluation.degradations import DEGRADATIONS, degradations
@@ -148,6 +148,15 @@ def test_a_picture_in_doubt_and_a_plain_one_are_compared_at_the_plain_threshold(
     assert factor_of_two([]) == factor_of_two([Comparability()]) == 1
 
 
+@pytest.mark.parametrize("scheme", ["yunet5", "dlib5"])
+@pytest.mark.parametrize("embedder", EMBEDDERS)
+def test_a_picture_counts_for_more_where_the_other_one_is_in_no_less_doubt(scheme, embedder):
+    """The factors of every engine rise with the doubt, and that of two pictures begins at a lower one."""
+    judged = comparability.judge(scheme, embedder)
+    one, two = (np.interp(np.linspace(-20, 0, 81) + more, *judged._factors) for more in (0, judged._both))
+    assert (np.diff(one) >= 0).all() and (two >= one).all() and (two > 0).sum() > (one > 0).sum() > 0
+
+
 def test_the_limit_of_verification_follows_from_both_verdicts(engine):
     doubtful, plain_one = Comparability(True, -1.0, 20.0, alike_factor=50.0), Comparability()
     asked = Matcher(engine.info, None, None, lambda: 0.01)
@@ -165,7 +174,7 @@ def test_verification_of_a_doubtful_and_a_plain_photo_has_the_plain_threshold(se
     monkeypatch.setattr("recognizer.engines.turning.found_turned", lambda *_: None)
     data, shown = [photos[file].read_bytes() for file in ("obama.jpg", "obama2.jpg")], []
     for doubts in ([-0.1, -0.1], [-0.1, -20.0], [-20.0, -0.1], [-20.0, -20.0]):
-        monkeypatch.setattr(comparability.Judge, "_doubt", lambda *_, each=iter(doubts): next(each))
+        monkeypatch.setattr(comparability.Judge, "_doubt", lambda *_, left=doubts: left.pop(0))
         shown.append(service.recognition.verify(*data))
     both, *others = (each.threshold for each in shown)
     assert both < 0.9 * engine.info.calibration.threshold and len({each.distance for each in shown}) == 1

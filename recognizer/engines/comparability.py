@@ -26,9 +26,9 @@ FILE = Path(__file__).with_name("comparability.json")
 NETWORKS = FILE.with_suffix(".npz")
 #: Degrees of tilt from which on a face is said to lie on its side, and to be upside down.
 ON_ITS_SIDE, UPSIDE_DOWN = 50.0, 130.0
-#: Where two pictures are compared, the one in less doubt decides, as if its doubt were higher by this. benchmarks/comparability.py
-#: has the table that it was chosen from.
-BOTH = 5.0
+#: Where two pictures are compared, the one in less doubt decides, as if its doubt were higher by this, by embedder: by as much
+#: as loses no pair of plain photos in what `benchmarks/comparability.py --rules` prints (docs/accuracy.md, "Two pictures").
+BOTH = {"dlib": 2.0, "sface": 5.0, "dlib+sface": 5.0}
 #: Largest value of a signal that counts, in standard deviations from its mean over plain photos.
 MOST = 6.0
 
@@ -64,7 +64,7 @@ class Judge:
         self._mean, self._scale = np.array(list(model["signals"].values()), np.float32).T
         self._first, self._biases, self._second = _network(name)
         self._bias = float(model["bias"])
-        self._factors = model["factors"]["doubts"], model["factors"]["log10"]
+        self._factors, self._both = (model["factors"]["doubts"], model["factors"]["log10"]), BOTH[embedder]
         #: The share of plain photos that are withheld, and where that was measured.
         self.provenance: Mapping[str, Any] = table["provenance"]
 
@@ -96,7 +96,7 @@ class Judge:
         signals = picture_signals(pixels, face, self._mean_face, evidence.points, aligned)
         signals |= {"strength": evidence.strength, "disagreement": evidence.disagreement}
         doubt = self._doubt(np.array([signals[name] for name in self._signals], np.float32), evidence.vector)
-        picture, alike = (10 ** float(np.interp(each, *self._factors)) for each in (doubt, doubt + BOTH))
+        picture, alike = (10 ** float(np.interp(each, *self._factors)) for each in (doubt, doubt + self._both))
         said = remarks(found, signals, doubt > 0)
         return Comparability(doubt <= 0, doubt, picture, said, crowded, alike)
 

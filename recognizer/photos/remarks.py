@@ -74,9 +74,9 @@ class Comparability:
 def factor_of_two(verdicts: Sequence[Comparability]) -> float:
     """How many times as often as usual two strangers with these verdicts lie within a distance of each other.
 
-    Pictures of strangers lie together where both are in doubt. Where one is plain, they match less often than two plain ones do,
-    so the picture in less doubt decides. A face near which strangers are expected is near to plain ones too, so the more crowded
-    one decides. Of one verdict alone it is the `Comparability.rate_factor`, because nothing is known of the other picture.
+    Pictures of strangers lie together where both are in doubt. Where one is plain, they match less often than two plain ones
+    do, so the picture in less doubt decides. A face near which strangers are expected is near to plain ones too, so the more
+    crowded one decides. Of one verdict alone it is the `Comparability.rate_factor`: nothing is known of the other picture.
     """
     if len(verdicts) < 2:
         return max((each.rate_factor for each in verdicts), default=1.0)
