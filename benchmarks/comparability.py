@@ -1,14 +1,15 @@
 """Fits which faces can be compared, for every embedder, and writes recognizer/engines/comparability.json and .npz.
 
     python benchmarks/comparability.py [--data DIR] [--work DIR] [--people N] [--plain N] [--models NAMES] [--kinds]
-                                       [--look] [--kept] [--write] [--json FILE]
+                                       [--rules] [--look] [--kept] [--write] [--json FILE]
 
 Photos of LFW's development view are damaged in every way of recognizer/evaluation/degradations.py. A copy is meaningless if its
 embedding is not near that of the undamaged photo, or is near those of other people. Small networks tell meaningless copies
 from undamaged photos by their signals and their embedding; the limit is where `SHARE` of the latter are withheld. People are
 divided into three parts, and each is tested with the model of the others; what is written is fitted to all. With --kinds, the
-model has not seen the kind of damage either. FNMR of damaged copies is that against the undamaged photo itself. --look only
-looks at photos, which can be interrupted and continued; results are kept in the folder --work.
+model has not seen the kind of damage either. FNMR of damaged copies is that against the undamaged photo itself. --rules
+compares ways to combine the doubts of two pictures: the higher one, or the lower one as if it were higher by a number. --look
+only looks at photos, which can be interrupted and continued; results are kept in the folder --work.
 
 Photos of people of all ages, each taken for another person, are judged as well; those of the smallest children count as a kind
 of damage, because embeddings hardly tell them apart. Another network is fitted to how far the nearest strangers of an embedding
@@ -22,7 +23,9 @@ import json
 import os
 import pickle
 import sys
+from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 # steps of a few rows: threads of BLAS would wait for each other
@@ -35,7 +38,7 @@ from recognizer.core import geometry
 from recognizer.core.settings import Settings
 from recognizer.core.types import Box, Face
 from recognizer.engines import calibration, central, crowding, largest, make_engine, signals
-from recognizer.engines.comparability import FILE, MOST, NETWORKS
+from recognizer.engines.comparability import BOTH, FILE, MOST, NETWORKS
 from recognizer.engines.dlib import native
 from recognizer.engines.joined import DLIB_WEIGHT
 from recognizer.evaluation import degrade
@@ -81,6 +84,10 @@ LABELLED_COUNT = 2.0
 STRANGER_RATE = 0.01
 #: Parts of the people for cross-validation.
 PARTS = 3
+#: What --rules compares: the lower one of two doubts, higher by these, and the higher one with these shares as `USUAL`.
+HIGHER_BY, USUAL_SHARES = (2.0, 3.0, 4.0, 5.0, 6.0, 7.0), (0.99, 0.9925, 0.995, 0.9975)
+#: Fewest faces of a row that counts, and the rate that is twice the one that is set.
+LEAST_FACES, TWICE = 10, 0.2
 #: Share of undamaged photos whose doubt is so low that no factor is applied.
 USUAL = 0.9925
 NO_MEAN = np.zeros(signals.SMALL[0] * signals.SMALL[1], np.float32)
@@ -380,8 +387,9 @@ class Model:
         ordered = np.sort(doubts)[::-1]
         self.shift = -float(ordered[int(share * len(doubts))]) - MARGIN
 
-    def compare(self, table: Table, use: np.ndarray, doubts: np.ndarray) -> None:
+    def compare(self, table: Table, use: np.ndarray, doubts: np.ndarray, usual_share: float = USUAL) -> None:
         """Find how much more often than plain faces of strangers copies that are damaged alike lie near, by their doubt."""
+        self.held = doubts
         highest, apart = [], []
         for name in np.unique(table.names[table.kinds != PLAIN]):
             here = np.flatnonzero(use & (table.names == name))
@@ -394,8 +402,11 @@ class Model:
             ratios = [rate / table.curve.rate(np.quantile(near, rate)) for rate in RATES if rate * len(near) >= 4]
             found.append(float(np.log10(max(ratios, default=1.0))))
         found = np.maximum.accumulate(np.maximum(0, found))
-        usual = np.quantile(doubts[use & (table.kinds == PLAIN)], USUAL)
+        usual = np.quantile(doubts[use & (table.kinds == PLAIN)], usual_share)
         self.factors = np.minimum(KINDS_DIFFER * found, MOST_FACTOR) * (found >= LEAST_FACTOR) * (np.array(DOUBTS) > usual)
+
+    def factors_at(self, doubts: np.ndarray) -> np.ndarray:
+        return np.asarray(10 ** np.round(np.interp(doubts, DOUBTS, self.factors), 2))
 
     def entry(self) -> dict:
         """What comparability.json says of it."""
@@ -415,15 +426,40 @@ class Model:
         return {"first": first, "biases": biases, "second": second}
 
 
-def held_out(table: Table, kinds: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """The doubt of every row by a model that was fitted to other people, and its rate factor.
+@dataclass(frozen=True)
+class Held:
+    """What models that were fitted to other people say of every row: its doubt, and the factors of `Comparability`."""
+
+    doubts: np.ndarray
+    pictures: np.ndarray
+    alike: np.ndarray
+    crowded: np.ndarray
+    #: The model of each part of the people.
+    models: tuple[Model, ...]
+
+    @property
+    def one(self) -> np.ndarray:
+        """The factor of every row against a face of which nothing is known."""
+        return np.maximum(self.pictures, self.crowded)
+
+    def limits(self, table: Table, here: np.ndarray, there: np.ndarray) -> np.ndarray:
+        """The threshold of verification of each of some rows with each of others."""
+        alike, crowded = ((of[here], of[there]) for of in (self.alike, self.crowded))
+        return degrade.limits_of_two(alike, crowded, table.curve, table.curve.rate(table.threshold))
+
+
+def held_out(table: Table, kinds: bool = False) -> Held:
+    """What models that were fitted to other people say of every row.
 
     With `kinds`, the model was fitted to other kinds of damage, too; limit and factors are those of the model of all kinds.
     """
-    parts, doubts, factors = parts_of(table, 1), np.zeros(len(table.people)), np.ones(len(table.people))
+    parts, doubts = parts_of(table, 1), np.zeros(len(table.people))
+    pictures, alike, crowded = np.ones((3, len(parts)))
+    models = []
     for part in range(PARTS):
         here = parts == part
         model, crowds = fitted(table, ~here), Crowds(table, ~here)
+        models.append(model)
         doubts[here] = model.doubts(table)[here]
         for kind in np.unique(table.kinds) if kinds else ():
             if kind != PLAIN:
@@ -433,16 +469,66 @@ def held_out(table: Table, kinds: bool = False) -> tuple[np.ndarray, np.ndarray]
                 other.shift = float(np.median(model.doubts(table)[known]) - np.median(other.doubts(table)[known]))
                 rows = here & (table.kinds == kind)
                 doubts[rows] = other.doubts(table)[rows]
-        factors[here] = 10 ** np.round(np.interp(doubts[here], DOUBTS, model.factors), 2)
-        factors[here] = np.maximum(factors[here], np.round(crowds.factors(table)[here], 1))
-    return doubts, factors
+        for factors, more in ((pictures, 0.0), (alike, BOTH[table.embedder])):
+            factors[here] = model.factors_at(doubts[here] + more)
+        crowded[here] = np.maximum(1, np.round(crowds.factors(table)[here], 1))
+    return Held(doubts, pictures, alike, crowded, tuple(models))
 
 
-def tested(table: Table, kinds: bool = False) -> list[dict]:
+def rules(table: Table, held: Held) -> list[dict]:
+    """What ways to combine the doubts of two pictures make of damaged and of undamaged photos."""
+    parts, plain = parts_of(table, 1), np.flatnonzero(table.names == PLAIN)
+    usable, rows = held.doubts <= 0, []
+    pairs = {}  # those of which both are comparable and within the plain threshold: no other ones can match
+    for name in (PLAIN, *DAMAGED):
+        here = np.flatnonzero(table.names == name)
+        for side, there in (("both", here), ("one", plain)) if len(here) >= LEAST_FACES else ():
+            apart = distances(table.vectors[here], table.vectors[there])
+            others = (table.people[here][:, None] != table.people[there][None]) & (apart > SAME_PHOTO)
+            first, second = np.nonzero(others & (apart <= table.threshold) & usable[here][:, None] & usable[there][None])
+            pairs[name, side] = here[first], there[second], apart[first, second], others.sum()
+    same = np.triu(table.people[plain][:, None] == table.people[plain][None], 1)
+    first, second = (plain[each] for each in np.nonzero(same))
+    own = np.linalg.norm(table.vectors[first] - table.vectors[second], axis=1)
+    for usual in USUAL_SHARES:
+        for model, part in zip(held.models, range(PARTS), strict=True):
+            model.compare(table, parts != part, model.held, usual)
+        for more in (None, *HIGHER_BY) if usual == USUAL else (None,):
+            doubts, factors = held.doubts + (more or 0.0), np.ones(len(parts))
+            for model, part in zip(held.models, range(PARTS), strict=True):
+                factors[parts == part] = model.factors_at(doubts[parts == part])
+            matching = partial(_matching, table, held, factors, np.maximum if more is None else np.minimum)
+            rates = {key: 100 * matching(*pair).sum() / max(1, count) for key, (*pair, count) in pairs.items()}
+            both, one = ([rates[name, side] for name in DAMAGED if (name, side) in rates] for side in ("both", "one"))
+            rows.append(
+                {
+                    "doubt of two": "the higher one" if more is None else f"the lower one + {more:g}",
+                    "usual": usual,
+                    "rows": len(both),
+                    "rows above": int(np.sum(np.array(both) > TWICE)),
+                    "FMR, both": float(np.mean(both)),
+                    "highest": float(np.max(both)),
+                    "highest, one": float(np.max(one)),
+                    "FMR, plain": rates[PLAIN, "both"],
+                    "FNMR before, plain": 100 * float((own > table.threshold).mean()),
+                    "FNMR, plain": 100 * float((~matching(first, second, own)).mean()),
+                    "pairs": len(own),
+                }
+            )
+    return rows
+
+
+def _matching(table: Table, held: Held, factors: np.ndarray, combined: np.ufunc, one, other, apart) -> np.ndarray:
+    """Whether the rows `one` and `other` match, if the factors of both pictures are `combined`."""
+    crowded = np.maximum(held.crowded[one], held.crowded[other])
+    factor = np.maximum(combined(factors[one], factors[other]), crowded)
+    return apart <= degrade.limits_of(factor, table.curve, table.curve.rate(table.threshold))
+
+
+def tested(table: Table, held: Held) -> list[dict]:
     """Rates per kind and strength, before and after withholding; every person is judged by a model fitted to others."""
-    doubts, factors = held_out(table, kinds)
-    limits = degrade.limits_of(factors, table.curve, table.curve.rate(table.threshold))
-    plain = np.flatnonzero(table.names == PLAIN)
+    doubts, plain = held.doubts, np.flatnonzero(table.names == PLAIN)
+    original = {person: i for i, person in enumerate(table.people) if table.names[i] == PLAIN}
     rows = []
     for name in dict.fromkeys(table.names):
         here = np.flatnonzero(table.names == name)
@@ -452,22 +538,23 @@ def tested(table: Table, kinds: bool = False) -> list[dict]:
             apart = distances(table.vectors[here], table.vectors[there])
             others &= apart > SAME_PHOTO
             usable = (doubts[here] <= 0)[:, None] & (doubts[there] <= 0)[None] & others
-            near = apart <= np.minimum(limits[here][:, None], limits[there][None])
+            limits = held.limits(table, here, there)
             row[f"FMR, {side} before"] = 100 * ((apart <= table.threshold) & others).sum() / max(1, others.sum())
-            row[f"FMR, {side}"] = 100 * (near & usable).sum() / max(1, others.sum())
+            row[f"FMR, {side}"] = 100 * ((apart <= limits) & usable).sum() / max(1, others.sum())
             for size in degrade.ENROLLED:
-                within = degrade.limits_of(factors[here], table.curve, STRANGER_RATE, size)
+                within = degrade.limits_of(held.one[here], table.curve, STRANGER_RATE, size)
                 row[f"named of {size}, {side}"] = 100 * degrade.named(apart, usable, within, size, table.calibration)
         row["not comparable"] = 100 * float((doubts[here] > 0).mean())
         if name == PLAIN:
             same = (table.people[here][:, None] == table.people[plain][None]) & (here[:, None] != plain[None])
             row["FNMR before"], row["FNMR"] = (
-                100 * float((apart[same] > limit).mean())
-                for limit in (table.threshold, np.minimum(limits[here][:, None], limits[plain][None])[same])
+                100 * float((apart[same] > limit).mean()) for limit in (table.threshold, limits[same])
             )
         elif name in DAMAGED:
             row["FNMR before"] = 100 * float((table.own[here] > table.threshold).mean())
-            row["FNMR"] = 100 * float(((table.own[here] > limits[here]) | (doubts[here] > 0)).mean())
+            originals = np.array([original.get(person, i) for i, person in zip(here, table.people[here], strict=True)])
+            limits = np.diagonal(held.limits(table, here, originals))
+            row["FNMR"] = 100 * float(((table.own[here] > limits) | (doubts[here] > 0)).mean())
         rows.append(row)
     return rows
 
@@ -504,6 +591,7 @@ def main() -> None:
     parser.add_argument("--models", default=",".join(f"{a}+{b}" for a in SCHEMES for b in EMBEDDERS), help="which to fit")
     parser.add_argument("--kinds", action="store_true", help="test with models that have not seen the kind of damage")
     parser.add_argument("--write", action="store_true", help=f"write {FILE.name} and {NETWORKS.name}")
+    parser.add_argument("--rules", action="store_true", help="only compare ways to combine the doubts of two pictures")
     options = parser.parse_args()
     rows = look_at_all(options)
     if options.look:
@@ -516,7 +604,12 @@ def main() -> None:
     for name in options.models.split(","):
         scheme, _, embedder = name.partition("+")
         table = Table(rows, scheme, embedder)
-        tables[name] = tested(table, options.kinds)
+        held = held_out(table, options.kinds)
+        if options.rules:
+            tables[name] = rules(table, held)
+            report.table(tables[name], f"{name}: two pictures, rates in per cent")
+            continue
+        tables[name] = tested(table, held)
         kinds = " and kind" if options.kinds else ""
         report.table(
             tables[name], f"{name}: people in three parts, each person{kinds} judged by a model of others, in per cent"

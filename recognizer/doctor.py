@@ -84,6 +84,7 @@ def examine(overrides: dict, port: int) -> list[Finding]:
         lambda: [folder("state", settings.state_dir, "RECOGNIZER_STATE_DIR", own=True)],
         lambda: [access(settings)],
         lambda: [encryption(settings)],
+        lambda: frigate(settings),
         lambda: [cache(settings.state_dir / "encodings.sqlite")],
         lambda: [watching(settings)],
         lambda: [port_free(settings.host, port), clock(), memory()],
@@ -333,6 +334,16 @@ def encryption(settings: Settings) -> Finding:
     if os.name == "posix" and file is not None and file.stat().st_mode & 0o077:
         return Finding("encryption", WARNING, "the key can be read by other users", f"Run `chmod 600 {file.absolute()}`.")
     return Finding("encryption", OK, f"the data is encrypted with the key {vault.current}")
+
+
+def frigate(settings: Settings) -> Iterator[Finding]:
+    """Whether Frigate's certificate is checked, where Frigate is asked over TLS."""
+    if settings.accepts_any_frigate:
+        found = "any certificate is accepted as Frigate's: whoever redirects the connection can read its password"
+        advice = "Name its certificate in RECOGNIZER_FRIGATE_CA_FILE, and unset RECOGNIZER_FRIGATE_VERIFY."
+        yield Finding("frigate", WARNING, found, advice)
+    elif (settings.frigate_url or "").lower().startswith("https:"):
+        yield Finding("frigate", OK, "its certificate is checked")
 
 
 def disk(path: Path) -> Finding:

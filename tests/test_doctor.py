@@ -305,3 +305,11 @@ def test_the_key_of_what_is_kept(tmp_path):
     create_key_file(both, keys)
     (settings.state_dir / "encryption.json").write_text(json.dumps({"version": 1, "keys": Vault(keys).ids}))
     assert "interrupted" in look(encryption_key_file=both).found
+
+
+def test_a_frigate_whose_certificate_is_not_checked():
+    assert list(doctor.frigate(Settings())) == list(doctor.frigate(Settings(frigate_url="http://frigate:5000"))) == []
+    (found,) = doctor.frigate(Settings(frigate_url="https://frigate:8971", frigate_verify=False))
+    assert is_sound(found) and found.state == doctor.WARNING
+    (found,) = doctor.frigate(Settings(frigate_url="https://frigate:8971"))
+    assert is_sound(found) and found.state == doctor.OK

@@ -180,6 +180,42 @@ def test_a_start_reads_no_folder_that_did_not_change(stopped, monkeypatch):
     assert len(stopped.read) == PEOPLE  # who does not follow the folder looks at every file
 
 
+def test_a_start_does_not_read_again_what_enrols_nobody(filled, monkeypatch):
+    """Photos without a face, with several, or of a kind that was never usable: the folder is as well known as any other."""
+    cache = filled.home.enrolment().cache
+    chosen = [3 * EACH, 3 * EACH + 2, 5 * EACH, *range(7 * EACH, 8 * EACH)]
+    for index in chosen:
+        shown_there = filled.encodings[index]
+        nothing = Encoding(shown_there.photo, shown_there.engine, shown_there.face, None, "no_face", "no face was found")
+        cache.put([nothing])
+    before = started(filled.home)
+    before.tidy()
+    problems = before.problems()
+    assert [each.path for each in problems] == sorted(filled.files[index][0] for index in chosen)
+    read, looked_up = [], []
+    monkeypatch.setattr(filled.home.known, "_scan_subject", lambda *_: read.append(_))
+    monkeypatch.setattr(EncodingsCache, "encodings", lambda *_: looked_up.append(_))
+    enrolment, more = trusting(filled.home)
+    assert more and read == [] and looked_up == []
+    assert enrolment.problems() == problems and enrolment.problem_count == len(chosen)
+    assert enrolment.names() == before.names() and templates(enrolment) == templates(before)
+    whole = [(name, entry.path, entry.stamp, entry.photo) for name, held in before.subjects().items() for entry in held]
+    assert whole == [
+        (name, entry.path, entry.stamp, entry.photo) for name, held in enrolment.subjects().items() for entry in held
+    ]
+
+
+def test_what_enrols_nobody_and_is_damaged_is_examined_again(filled):
+    cache = filled.home.enrolment().cache
+    odd = filled.encodings[0]
+    cache.put([Encoding(odd.photo, odd.engine, odd.face, None, "no_face", "no face was found")])
+    started(filled.home).tidy()
+    with closing(sqlite3.connect(filled.home.cache_file)) as connection, connection:
+        connection.execute("UPDATE encodings SET problem = 'several_faces' WHERE photo = ?", (odd.photo,))
+    enrolment, _ = trusting(filled.home)
+    assert [(each.path, each.code) for each in enrolment.problems()] == [(filled.files[0][0], "unsupported_image")]
+
+
 def test_a_start_sees_what_changed_meanwhile(stopped, monkeypatch):
     monkeypatch.setattr(folder_sync, "IN_TURN", 0)
     root = stopped.home.known.root
@@ -202,7 +238,8 @@ def test_files_that_were_written_anew_in_place_are_found_by_the_next_looks(stopp
         with open(stopped.home.known.root / path, "r+b") as file:
             file.write(b"another, longer content than before")
     enrolment, more = trusting(stopped.home)
-    looks = 1
+    assert more and stopped.read == [] and shown(enrolment) == stopped.before  # a start waits for none of them
+    looks = 0
     while more and looks < 10 and len(set(stopped.read)) < PEOPLE:
         more, looks = enrolment.sync(changed=[]), looks + 1
     assert {problem.path for problem in enrolment.problems()} == set(changed)
@@ -219,6 +256,54 @@ def test_the_folder_of_somebody_erased_is_not_in_the_cache(stopped):
     enrolment.rename("Person 07", "Somebody")
     gone = {f"Person {number:02d}" for number in (5, 6, 7)}
     assert enrolment.cache.folders().keys() == {f"Person {number:02d}" for number in range(PEOPLE)} - gone
+
+
+def test_what_takes_long_of_tidying_is_left_to_the_next_look(filled, monkeypatch):
+    monkeypatch.setattr(folder_sync, "LATER_FROM", PEOPLE)
+    monkeypatch.setattr(folder_sync, "_REMEMBERED_AT_ONCE", 20)
+    before = filled.home.enrolment().cache
+    before.put([replace(filled.encodings[0], photo="f" * 32), replace(filled.encodings[0], engine="another")])
+    before.remember_files([("Gone/1.jpg", FileStamp(1, 2, 3), "e" * 32)])
+    enrolment = started(filled.home)
+    enrolment.tidy(later=True)
+    assert "Gone/1.jpg" not in enrolment.cache.files() and "f" * 32 in enrolment.cache.photos()
+    assert not enrolment.cache.folders()
+    enrolment.sync(changed=[])
+    assert "f" * 32 not in enrolment.cache.photos() and not enrolment.cache.encodings("another")
+    assert len(enrolment.cache.folders()) == PEOPLE and len(enrolment.cache.photos()) == PEOPLE * EACH
+
+
+def test_somebody_erased_while_folders_are_remembered_is_not_among_them(filled, monkeypatch):
+    monkeypatch.setattr(folder_sync, "_REMEMBERED_AT_ONCE", 20)
+    enrolment = started(filled.home)
+    remember, gone = enrolment.cache.remember_folders, {"Person 01", "Person 69"}
+
+    def remembering(folders):
+        remember(folders)
+        for name in gone & set(enrolment.names()):
+            enrolment.remove_subject(name)
+
+    monkeypatch.setattr(enrolment.cache, "remember_folders", remembering)
+    enrolment.tidy()
+    assert enrolment.cache.folders().keys() == {f"Person {number:02d}" for number in range(PEOPLE)} - gone
+
+
+@pytest.mark.parametrize("changes", [False, True])
+def test_after_a_start_the_cache_has_nothing_of_folders_that_are_gone(stopped, changes):
+    """Also of a row that is damaged, and if another process has changed something since the cache was read."""
+    shutil.rmtree(stopped.home.known.root / "Person 01")
+    shutil.rmtree(stopped.home.known.root / "Person 02")
+    other = stopped.home.enrolment().cache
+    path = stopped.files[2 * EACH][0]
+    with closing(sqlite3.connect(stopped.home.cache_file)) as connection, connection:
+        connection.execute("UPDATE files SET size = size + 1 WHERE photo = ?", (stopped.files[2 * EACH][2],))
+    enrolment, _ = trusting(stopped.home)
+    if changes:
+        other.remember_files([("Nobody/1.jpg", FileStamp(1, 2, 3), "e" * 32)])
+    assert path not in enrolment.entries("Person 03")[0].path
+    enrolment.tidy()
+    assert not {name.partition("/")[0] for name in enrolment.cache.paths()} & {"Person 01", "Person 02", "Nobody"}
+    assert len(enrolment.cache.photos()) == (PEOPLE - 2) * EACH
 
 
 def test_of_names_that_some_systems_cannot_tell_apart_a_start_uses_the_first(stopped):
@@ -238,6 +323,25 @@ def test_rows_that_lack_something_are_left_out_of_what_is_read_at_once(filled):
     assert known.paths == [path for path, *_ in filled.files[1:]]
     assert [photo_of(each) for each in known.packed] == [photo for *_, photo in filled.files[1:]]
     assert all(np.array_equal(row, each.vector) for row, each in zip(known.vectors, filled.encodings[1:], strict=True))
+
+
+def test_rows_are_read_together_as_they_are_one_by_one(filled, monkeypatch):
+    cache, engine = filled.home.enrolment().cache, filled.home.engine.info
+    cache.put([replace(filled.encodings[4], face="largest", score=0.1), replace(filled.encodings[5], photo="a" * 32)])
+    photos, _ = filled.home.known.scan()
+    again = [replace(photo, subject="Copies", path=f"Copies/{i}.jpg") for i, photo in enumerate(photos[:5])]
+    cache.remember_files([(new.path, new.stamp, files[2]) for new, files in zip(again, filled.files, strict=False)])
+    asked = [replace(photos[0], path="never/there.jpg"), *again, *photos[:-3]]
+    rest = {}
+    together = known_photos.read(cache, engine.id, engine.dim, asked, rest)
+    assert rest == {path: photo for path, _, photo in filled.files[-3:]}
+    taken = []
+    monkeypatch.setattr(known_photos._Found, "_take_together", lambda self, *columns: taken.append(len(columns[0])))
+    alone = known_photos.read(cache, engine.id, engine.dim, asked)
+    assert sum(taken) == PEOPLE * EACH + 2
+    assert (together.subjects, together.paths, together.packed) == (alone.subjects, alone.paths, alone.packed)
+    assert np.array_equal(together.vectors, alone.vectors) and len(together.paths) == PEOPLE * EACH + 5 - 3
+    assert all(np.array_equal(row, each.vector) for row, each in zip(together.vectors[5:], filled.encodings, strict=False))
 
 
 def test_files_with_one_photo_are_all_read(filled):

@@ -32,12 +32,12 @@ from recognizer.enrolment.cache import EncodingsCache
 from recognizer.enrolment.conversion import WHOLE
 from recognizer.enrolment.folder import CONSENT, PHOTO
 from recognizer.events import event_sealing
-from recognizer.events.receiver_file import PURPOSE as RECEIVERS_PURPOSE
-from recognizer.events.receiver_file import RECEIVERS_FILE
+from recognizer.events.receiver_store import PURPOSE as RECEIVERS_PURPOSE
+from recognizer.events.receiver_store import RECEIVERS_FILE
 from recognizer.events.visit_file import VISITS_FILE, VisitFile
 from recognizer.jobs.job_file import JOBS_FILE, JobFile
-from recognizer.rules.push_file import PURPOSE as PUSH_PURPOSE
-from recognizer.rules.push_file import PUSH_FILE
+from recognizer.rules.push_store import PURPOSE as PUSH_PURPOSE
+from recognizer.rules.push_store import PUSH_FILE
 from recognizer.rules.rule_file import RULES_FILE
 from recognizer.rules.rule_store import PURPOSE as RULES_PURPOSE
 from recognizer.strangers import stranger_files

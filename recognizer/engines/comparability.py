@@ -26,6 +26,9 @@ FILE = Path(__file__).with_name("comparability.json")
 NETWORKS = FILE.with_suffix(".npz")
 #: Degrees of tilt from which on a face is said to lie on its side, and to be upside down.
 ON_ITS_SIDE, UPSIDE_DOWN = 50.0, 130.0
+#: Where two pictures are compared, the one in less doubt decides, as if its doubt were higher by this, by embedder: by as much
+#: as loses no pair of plain photos in what `benchmarks/comparability.py --rules` prints (docs/accuracy.md, "Two pictures").
+BOTH = {"dlib": 2.0, "sface": 5.0, "dlib+sface": 5.0}
 #: Largest value of a signal that counts, in standard deviations from its mean over plain photos.
 MOST = 6.0
 
@@ -36,10 +39,10 @@ def _table() -> dict[str, Any]:
     return table
 
 
-@cache
-def _networks() -> Mapping[str, np.ndarray]:
+def _network(name: str) -> list[np.ndarray]:
+    """The weights of one network, without reading the others."""
     with np.load(NETWORKS, allow_pickle=False) as file:
-        return {name: file[name].astype(np.float32) for name in file.files}
+        return [file[f"{name}/{part}"].astype(np.float32) for part in ("first", "biases", "second")]
 
 
 class Judge:
@@ -54,14 +57,14 @@ class Judge:
     """
 
     def __init__(self, scheme: str, embedder: str):
-        table, name, networks = _table(), f"{scheme}+{embedder}", _networks()
+        table, name = _table(), f"{scheme}+{embedder}"
         model = table["models"][name]
         self._mean_face = np.array(model.get("mean_face", table["mean_face"][scheme]), np.float32)
         self._signals = tuple(model["signals"])
         self._mean, self._scale = np.array(list(model["signals"].values()), np.float32).T
-        self._first, self._biases, self._second = (networks[f"{name}/{part}"] for part in ("first", "biases", "second"))
+        self._first, self._biases, self._second = _network(name)
         self._bias = float(model["bias"])
-        self._factors = model["factors"]["doubts"], model["factors"]["log10"]
+        self._factors, self._both = (model["factors"]["doubts"], model["factors"]["log10"]), BOTH[embedder]
         #: The share of plain photos that are withheld, and where that was measured.
         self.provenance: Mapping[str, Any] = table["provenance"]
 
@@ -93,9 +96,9 @@ class Judge:
         signals = picture_signals(pixels, face, self._mean_face, evidence.points, aligned)
         signals |= {"strength": evidence.strength, "disagreement": evidence.disagreement}
         doubt = self._doubt(np.array([signals[name] for name in self._signals], np.float32), evidence.vector)
-        factor = 10 ** float(np.interp(doubt, *self._factors))
+        picture, alike = (10 ** float(np.interp(each, *self._factors)) for each in (doubt, doubt + self._both))
         said = remarks(found, signals, doubt > 0)
-        return Comparability(doubt <= 0, doubt, max(factor, crowded), said, factor)
+        return Comparability(doubt <= 0, doubt, picture, said, crowded, alike)
 
     def _doubt(self, signals: np.ndarray, vector: np.ndarray) -> float:
         measured = np.clip((signals - self._mean) / self._scale, -MOST, MOST)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from recognizer.core import geometry
 from recognizer.core.types import Face, Faces
 from recognizer.engines import tiling, turning
 from recognizer.engines.comparability import judge
@@ -82,6 +83,19 @@ class Engine:
     def __init__(self, detector: Detector, embedder: Embedder, info: EngineInfo, sizes: DetectionSizes, min_face: int = 20):
         self.detector, self.embedder, self.info = detector, embedder, info
         self.sizes, self.min_face = sizes, min_face
+
+    def prepare(self) -> None:
+        """Do once what the first photo would have to wait for: packages and files that are loaded when they are first used, and
+        memory that grows to its size. It looks at a drawn face."""
+        from recognizer.engines.dlib.onnx import drawn_face
+
+        pixels = np.full((480, 640, 3), 96, np.uint8)
+        pixels[120:360, 200:440] = drawn_face(240)
+        image = images.decode(images.encode_jpeg(pixels), long_side=self.decode_size)
+        scheme = self.find_in_one_pass(image).scheme
+        points = geometry.REFERENCE_POINTS[scheme][None] * (140 / 112) + (250, 170)
+        faces = Faces(np.array([[250.0, 160.0, 390.0, 340.0]]), np.array([0.95]), points.astype(np.float32), scheme)
+        self.judged(image, faces, self.described_all([(image, faces)])[0], again=False)
 
     @property
     def decode_size(self) -> int:

@@ -459,18 +459,20 @@ class EncodingsCache:
 
     def remember_files(self, files: Iterable[tuple[str, FileStamp, str]]) -> None:
         """Store which photo each file contains."""
-        rows = [(self._mark(path), stamp.size, stamp.mtime_ns, stamp.inode, photo) for path, stamp, photo in files]
-        self._write(("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", map(_checked, rows)))
+        self._write((_A_FILE, self._file_rows(files)))
+
+    def _file_rows(self, files: Iterable[tuple[str, FileStamp, str]]) -> list[tuple[Any, ...]]:
+        return [_checked((self._mark(path), stamp.size, stamp.mtime_ns, stamp.inode, photo)) for path, stamp, photo in files]
 
     def move_files(self, files: Iterable[tuple[str, str, FileStamp, str]]) -> None:
         """Files have another path now: the old path, the new one, the stamp, the photo id. One transaction."""
         moved = list(files)
-        rows = [(self._mark(new), stamp.size, stamp.mtime_ns, stamp.inode, photo) for _, new, stamp, photo in moved]
+        rows = self._file_rows((new, stamp, photo) for _, new, stamp, photo in moved)
         folders = {_folder_of(path) for old, new, *_ in moved for path in (old, new)}
         self._write(
             (_NO_FOLDER, [(self._mark(name),) for name in folders]),
             ("DELETE FROM files WHERE path = ?", [(self._mark(old),) for old, *_ in moved]),
-            ("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", map(_checked, rows)),
+            (_A_FILE, rows),
         )
 
     def forget_files(self, paths: Iterable[str]) -> None:
@@ -481,33 +483,39 @@ class EncodingsCache:
             ("DELETE FROM files WHERE path = ?", [(self._mark(path),) for path in gone]),
         )
 
-    def forget_folder(self, folder: str) -> set[str]:
-        """Remove a folder and every file below it; returns the ids of their photos."""
-        self.forget_folders([folder])
+    def files_below(self, folder: str) -> dict[str, str]:
+        """The photo's id of every file that is known in a folder, by path."""
         if self._vault is not None:
-            below = {path: photo for path, (_, photo) in self.files().items() if path.startswith(folder + "/")}
-            self.forget_files(below)
-            return set(below.values())
+            return {path: photo for path, (_, photo) in self.files().items() if path.startswith(folder + "/")}
         between = (folder + "/", folder + "0")  # the character after the slash
-        held = self._read("SELECT photo FROM files WHERE path >= ? AND path < ?", between)
-        self._write(("DELETE FROM files WHERE path >= ? AND path < ?", [between]))
-        return {photo for (photo,) in held}
+        return dict(self._read("SELECT path, photo FROM files WHERE path >= ? AND path < ?", between))
 
-    def known_files(self) -> dict[str, tuple[int, int, int, str]]:
+    def known_files(self, damaged: dict[str, str] | None = None) -> dict[str, tuple[int, int, int, str]]:
         """`files` in plain values, for starts with hundreds of thousands of them: path -> (size, mtime_ns, inode, photo id).
 
         Rows that are damaged are left out; `files` deals with them.
+
+        Parameters
+        ----------
+        damaged : dict of str, optional
+            Gets the photo of each damaged row, by path.
         """
         found: dict[str, tuple[int, int, int, str]] = {}
+        bad: dict[str, str] = {}
 
         def work(connection: sqlite3.Connection) -> None:
             found.clear()
+            bad.clear()
             for row in connection.execute("SELECT path, size, mtime_ns, inode, photo, checksum FROM files"):
                 if _is_sound_file(row):
                     found[row[0]] = row[1:5]
+                else:
+                    bad[row[0]] = row[4]
 
         with self._mapped():
             self._run(work)
+        if damaged is not None and bad:
+            damaged.update({path: row[1] for path, row in self._by_path(bad.items())})
         if self._vault is None:
             return found
         return {path: row[1:] for path, row in self._by_path((mark, *row) for mark, row in found.items())}
@@ -521,23 +529,37 @@ class EncodingsCache:
             with _as_if_not_there():
                 yield self._path_of(row[0]), row
 
-    def each_usable(self, engine: str, take: Callable[[list[tuple[Any, ...]]], object]) -> None:
-        """Call `take` with every usable encoding of `engine`, some hundreds at a time, by photo; with some of them twice if the
-        file is repaired then.
+    def each_encoding(
+        self,
+        engine: str,
+        take: Callable[[list[tuple[Any, ...]]], object],
+        take_unusable: Callable[[list[Encoding]], object],
+    ) -> None:
+        """Call `take` with every usable encoding of `engine`, and `take_unusable` with those that enrol nobody, some hundreds
+        at a time, by photo; with some of them twice if the file is repaired then.
 
-        Each is a tuple of plain values, since there may be hundreds of thousands: the photo's id, the face, the float32 numbers
-        of the vector, little-endian, left, top, right and bottom of the box, score, width and height.
+        What `take` gets are tuples of plain values, since there may be hundreds of thousands: the photo's id, the face, the
+        float32 numbers of the vector, little-endian, left, top, right and bottom of the box, score, width and height; more may
+        follow.
 
         Rows that are damaged are left out; `encodings` deals with them.
         """
-        query = """SELECT photo, face, vector, left, top, right, bottom, score, width, height, checksum FROM encodings
-            WHERE engine = ? AND problem IS NULL AND message IS NULL AND vector IS NOT NULL ORDER BY photo, engine, face"""
+        query = """SELECT photo, face, vector, left, top, right, bottom, score, width, height, checksum, problem, message
+            FROM encodings WHERE engine = ? ORDER BY photo, engine, face"""
 
         def work(connection: sqlite3.Connection) -> None:
             cursor, middle = connection.execute(query, (engine,)), _middle_of_encodings(engine)
             while rows := cursor.fetchmany(_AT_ONCE):
-                sound = [row[:10] for row in rows if _is_sound_encoding(engine, middle, row)]
+                plain = [row for row in rows if row[11] is None and row[12] is None and row[2] is not None]
+                sound = [row for row in plain if _is_sound_encoding(engine, middle, row)]
                 take(sound if self._vault is None else list(self._opened(engine, sound)))
+                if len(plain) < len(rows):
+                    whole = [
+                        (photo, engine, face, problem, message, None, *rest)
+                        for photo, face, vector, *rest, problem, message in rows
+                        if problem is not None and vector is None
+                    ]
+                    take_unusable([_encoding(row, None) for row in whole if _is_sound(row)])
 
         with self._mapped():
             self._run(work)
@@ -618,14 +640,23 @@ class EncodingsCache:
                 found[row[0], row[2]] = _encoding(row, self._vault)
         return found
 
-    def put(self, encodings: Iterable[Encoding], thumbnails: dict[str, bytes] | None = None) -> None:
-        """Store encodings, and thumbnails (photo id -> JPEG); durable on return."""
+    def put(
+        self,
+        encodings: Iterable[Encoding],
+        thumbnails: dict[str, bytes] | None = None,
+        files: Iterable[tuple[str, FileStamp, str]] = (),
+    ) -> None:
+        """Store encodings, thumbnails (photo id -> JPEG), and which photo each file contains; durable on return."""
         insert = f"INSERT OR REPLACE INTO encodings ({_COLUMNS}) VALUES ({', '.join('?' * 14)})"
         rows = [_checked(_row(encoding, self._vault)) for encoding in encodings]
         pictures = list((thumbnails or {}).items())
         if self._vault is not None:
             pictures = [(photo, self._vault.seal(jpeg, _THUMBNAIL + photo)) for photo, jpeg in pictures]
-        self._write((insert, rows), ("INSERT OR REPLACE INTO thumbnails VALUES (?, ?, ?)", map(_checked, pictures)))
+        self._write(
+            (insert, rows),
+            ("INSERT OR REPLACE INTO thumbnails VALUES (?, ?, ?)", map(_checked, pictures)),
+            (_A_FILE, self._file_rows(files)),
+        )
 
     def thumbnail(self, photo: str) -> bytes | None:
         rows = self._read_sound("SELECT photo, jpeg, checksum FROM thumbnails WHERE photo = ?", (photo,))
@@ -654,8 +685,14 @@ class EncodingsCache:
 
     def forget(self, photos: Sequence[str]) -> None:
         """Erase everything about these photos, of every engine, from the file and from its journal."""
-        rows = [(photo,) for photo in photos]
+        self.erase((), photos)
+
+    def erase(self, paths: Iterable[str], photos: Sequence[str], folders: Iterable[str] = ()) -> None:
+        """The same, and erase these files and what is known of their folders, and of these folders."""
+        gone, rows = list(paths), [(photo,) for photo in photos]
         self._write(
+            (_NO_FOLDER, [(self._mark(name),) for name in {*folders, *map(_folder_of, gone)}]),
+            ("DELETE FROM files WHERE path = ?", [(self._mark(path),) for path in gone]),
             *((f"DELETE FROM {table} WHERE photo = ?", rows) for table in ("files", "encodings", "thumbnails")),
             (f"DELETE FROM thumbnails WHERE {_ONE_OF_SEVERAL}", [_several(photo) for photo in photos]),
         )
@@ -682,6 +719,7 @@ class EncodingsCache:
 
 
 _NO_FOLDER = "DELETE FROM folders WHERE name = ?"
+_A_FILE = "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)"
 
 
 def _folder_of(path: str) -> str:
@@ -785,13 +823,13 @@ def _middle_of_encodings(engine: str) -> str:
 
 
 def _is_sound_encoding(engine: str, middle: str, row: Sequence[Any]) -> bool:
-    """The same of a usable row of `encodings`: photo, face, vector, and the columns behind it."""
-    photo, face, vector, left, top, right, bottom, score, width, height, checksum = row
+    """The same of a usable row of `encodings`: photo, face, vector, and the columns behind it; more may follow."""
+    photo, face, vector, left, top, right, bottom, score, width, height, checksum, *_ = row
     head = f"str{photo!r}{middle}{face!r}NoneTypeNoneNoneTypeNonebytes"
     tail = f"float{left}float{top}float{right}float{bottom}float{score}int{width}int{height}"
     if zlib.crc32(tail.encode(), zlib.crc32(vector, zlib.crc32(head.encode()))) == checksum:
         return True
-    return _is_sound((photo, engine, face, None, None, *row[2:]))
+    return _is_sound((photo, engine, face, None, None, *row[2:11]))
 
 
 def _key_of(connection: sqlite3.Connection) -> str | None:

@@ -59,8 +59,7 @@ class EnrolmentChanges:
                     raise StorageError("the photo was removed while it was being stored")
                 picture = examined.thumbnail if self._keep_photos else None
                 thumbnails = {} if picture is None else {thumbnail_key(encoding.photo, encoding.face): picture}
-                self._cache.put([encoding], thumbnails)
-                self._cache.remember_files([(path, stamp, encoding.photo)])
+                self._cache.put([encoding], thumbnails, [(path, stamp, encoding.photo)])
                 noted()
             except BaseException:
                 self._folder.remove_files([path])
@@ -149,9 +148,7 @@ class EnrolmentChanges:
                 raise SubjectNotFound(f"nobody called {subject!r} is enrolled")
         try:
             with self._folder.subject_set_aside(subject), self._table.lock:
-                self._table.drop_subject(subject, entries)
-                photos = {entry.photo for entry in entries} | self._cache.forget_folder(folder.name if folder else subject)
-                self._table.erase_rows([], photos)  # of photos that were just being encoded as well
+                photos = self._table.drop_subject(subject, folder.name if folder else subject, entries)
         except BaseException:
             self._table.take_back(entries)
             raise

@@ -239,9 +239,16 @@ class Enrolment:
         """Enrol those photos of a subject that another process has encoded."""
         self._sync.learn(subject)
 
-    def tidy(self) -> None:
-        """Call after a complete `sync`: erase cache rows that no photo of the folder needs any longer."""
-        self._sync.tidy()
+    def tidy(self, later: bool = False) -> None:
+        """Call after a complete `sync`: erase cache rows that no photo of the folder needs any longer.
+
+        Parameters
+        ----------
+        later : bool
+            Leave to the next `sync` what takes long where many are enrolled: looking for rows of which nothing tells that
+            their photo is gone, and noting for the next start which folders have not changed.
+        """
+        self._sync.tidy(later)
 
     # -- consent ------------------------------------------------------------------------------------------------
 

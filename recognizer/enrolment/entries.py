@@ -140,6 +140,13 @@ class EntryTable:
             return 0
         return len(self.paths_in(folder)) if subject in self._several else len(self._by_subject[subject])
 
+    def counts(self) -> dict[str, int]:
+        """The number of files read from each folder."""
+        return {
+            name: self.count_in(name) if whose in self._several else len(self._by_subject[whose])
+            for name, whose in self._subject_of.items()
+        }
+
     def known_paths(self) -> AbstractSet[str]:
         """The paths of all files that were read."""
         return {path for held in self._by_subject.values() for path in held}
@@ -271,7 +278,8 @@ class EntryTable:
         self._sleep(subject)
 
     def load(self, known: KnownPhotos) -> None:
-        """Enrol files of subjects of whom nothing was read yet; the files of others are left out. Takes the lock itself."""
+        """Enrol files of subjects of whom nothing was read yet, and note those that enrol nobody; the files of others are left
+        out. Takes the lock itself."""
         gallery = self._gallery
         if not isinstance(gallery, MemoryGallery):
             return
@@ -279,15 +287,18 @@ class EntryTable:
             taken = self._by_subject.keys() | self._hidden
             if taken:
                 known = known.select([i for i, subject in enumerate(known.subjects) if subject not in taken])
+            unusable = [each for each in known.unusable if each[0].subject not in taken]
             subjects, owners = _numbered(known.subjects)
             odd = like_another(known.vectors, owners, self._pictures.distance)
-            if not len(odd):
+            if len(odd):
+                is_odd = np.isin(owners, odd)
+                plain = known.select(np.flatnonzero(~is_odd).tolist())
+                self._load(gallery, plain, *_numbered(plain.subjects))
+                self._enrol_packed(known.select(np.flatnonzero(is_odd).tolist()))
+            else:
                 self._load(gallery, known, subjects, owners)
-                return
-            is_odd = np.isin(owners, odd)
-            plain = known.select(np.flatnonzero(~is_odd).tolist())
-            self._load(gallery, plain, *_numbered(plain.subjects))
-            self._enrol_packed(known.select(np.flatnonzero(is_odd).tolist()))
+            for file, encoding in unusable:
+                self.record(Entry(file.subject, file.path, file.stamp, encoding.photo, encoding))
 
     def _load(self, gallery: MemoryGallery, known: KnownPhotos, subjects: list[str], owners: np.ndarray) -> None:
         photos = [each[PACKED_ID] for each in known.packed]
@@ -419,6 +430,12 @@ class EntryTable:
         spared : collection of str
             Photos whose encodings stay in the cache.
         """
+        self._leave(entries)
+        if entries:
+            self.erase_rows([entry.path for entry in entries], {entry.photo for entry in entries}.difference(spared))
+
+    def _leave(self, entries: Collection[Entry]) -> None:
+        """Remove files that are gone from the table and the gallery."""
         gone: dict[str, set[str]] = defaultdict(set)
         subjects = dict.fromkeys(entry.subject for entry in entries)
         self._wake(*subjects)
@@ -432,25 +449,35 @@ class EntryTable:
         if entries:
             self._apply(changes)
             self._sleep(*subjects)
-            self.erase_rows([entry.path for entry in entries], {entry.photo for entry in entries}.difference(spared))
 
-    def drop_subject(self, subject: str, entries: Collection[Entry]) -> None:
-        """Remove a subject and these entries of it from the gallery and the cache."""
+    def drop_subject(self, subject: str, folder: str, entries: Collection[Entry]) -> set[str]:
+        """Remove a subject, its folder and these entries of it from the gallery and the cache; the ids of the photos."""
+        known = self._cache.files_below(folder)  # photos that were just being encoded as well
         self._wake(subject)
         self._gallery.remove(subject)
-        self.drop(entries)
+        self._leave(entries)
+        photos = {entry.photo for entry in entries} | set(known.values())
+        self.erase_rows({entry.path for entry in entries} | known.keys(), photos, [folder])
         self._pictures.forget_subject(subject)
+        return photos
 
-    def erase_rows(self, paths: Iterable[str], photos: set[str]) -> None:
-        """Erase these files from the cache, and those of these photos that no other file of the folder contains."""
-        self._cache.forget_files(paths)
-        self._cache.forget(sorted(self.unused(photos)))
+    def erase_rows(self, paths: Iterable[str], photos: set[str], folders: Iterable[str] = ()) -> None:
+        """Erase these files from the cache, those of these photos that no other file of the folder contains, and what is known
+        of these folders."""
+        gone = set(paths)
+        self._cache.erase(gone, sorted(self.unused(photos, gone)), folders)
 
-    def unused(self, photos: set[str]) -> set[str]:
-        """Those of these photos that no file of the folder contains, including files that another process has enrolled."""
+    def unused(self, photos: set[str], without: AbstractSet[str] = frozenset()) -> set[str]:
+        """Those of these photos that no file of the folder contains, including files that another process has enrolled.
+
+        Parameters
+        ----------
+        without : set of str
+            Paths of files that do not count.
+        """
         unused = {photo for photo in photos if photo and not self._uses[photo]}
-        elsewhere = {photo for path, stamp, photo in self._cache.files_of(unused) if self._folder.stamp(path) == stamp}
-        return unused - elsewhere
+        known = [each for each in self._cache.files_of(unused) if each[0] not in without]
+        return unused - {photo for path, stamp, photo in known if self._folder.stamp(path) == stamp}
 
     def take_back(self, entries: Collection[Entry]) -> None:
         """Enrol files again that could not be removed. Takes the lock itself."""

@@ -22,19 +22,18 @@ from typing import NamedTuple, TypeAlias
 from recognizer.core import consent, identity, names, particulars
 from recognizer.core.consent import Consent
 from recognizer.core.errors import InvalidName, KeyMissing, NameTaken, SealBroken, StorageError, SubjectNotFound
-from recognizer.core.files import PART, open_regular, remove_erasing, sync_folder, write_durably
+from recognizer.core.files import open_regular, remove_erasing, sync_folder, write_durably
 from recognizer.core.identity import Identity
 from recognizer.core.outside_json import MOST_BYTES
 from recognizer.core.particulars import Particulars
 from recognizer.core.vault import Vault, is_sealed, most_sealed
 from recognizer.enrolment.cache import FileStamp
-from recognizer.enrolment.folder_index import FolderIndex
+from recognizer.enrolment.folder_index import TRASH, FolderIndex, is_left_over
 from recognizer.enrolment.photo_marks import LARGEST_MARK
 from recognizer.photos import images
 
 #: What encrypted files are for; see `vault`.
 PHOTO, CONSENT = "photo", "consent"
-_TRASH = ".deleted-"
 _MARKS = re.compile(r"(?:\.largest|\.at-\d{1,4}-\d{1,4})?(?:\.forced)?\Z")
 #: File systems whose clocks count whole seconds round to two.
 _TICK_NS = 2_000_000_000
@@ -179,23 +178,21 @@ class KnownFaces:
         Call it while holding the lock of every write: then no other process is in the middle of one. What cannot be removed
         stays until the next call.
         """
-        with _disk():
-            entries = list(os.scandir(self.root))
-        for entry in entries:
-            if entry.name.startswith(_TRASH) and entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path, ignore_errors=True)
-            elif entry.name.startswith((_TRASH, PART)):
-                with suppress(OSError):
-                    os.unlink(entry.path)
-            elif subject is not None or (folders is not None and entry.name not in folders):
-                continue
-            elif entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+        index = self._current_index()
+        for name in index.left_over:
+            with suppress(OSError), index.own_change(gone=[name]):
+                _remove(self.root / name)
+        self._index.settle()
+        if subject is not None:
+            folder = self.subject_folder(subject)
+            chosen = [] if folder is None else [folder.name]
+        else:
+            chosen = index.folders if folders is None else list(folders)
+        for name in chosen:
+            entry = _Entry(self.root, name)
+            if entry.is_dir():
                 with suppress(OSError):  # deleted while we look, or not ours to change
                     _sweep_folder(entry.path)
-        folder = None if subject is None else self.subject_folder(subject)
-        if folder is not None:
-            with suppress(OSError):
-                _sweep_folder(str(folder))
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -223,10 +220,15 @@ class KnownFaces:
         found = FolderLook(whole=only is None)
         with _disk():
             if only is None:
-                entries: list[_Named] = list(os.scandir(self.root))
-                self._index.refresh([(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries])
+                begun = self._index.begin()
+                entries: list[_Named] = sorted(os.scandir(self.root), key=_with_slash)  # so the photos are nearly in order
+                self._index.take(begun, [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries])
             else:
-                self._index.refresh()
+                only = set(only)
+                self._index.refresh(verify=True)
+                if not all(self._index.agrees(name, _Entry(self.root, name).is_dir()) for name in only):
+                    self._index.forget()  # something happened at the moment of an own change
+                    self._index.refresh()
                 entries = [_Entry(self.root, name) for name in self._with_alike(only)]
             for entry in entries:
                 if entry.name in trusted and entry.is_dir(follow_symlinks=False):
@@ -328,7 +330,7 @@ class KnownFaces:
                 if name == consent.FILE:
                     with suppress(FileNotFoundError):
                         seen.consent = FileStamp.of(entry.stat(follow_symlinks=False))
-                elif name.startswith((PART, _TRASH)):
+                elif is_left_over(name):
                     seen.left_over = True
                 continue
             path = f"{folder}/{name}"
@@ -352,6 +354,10 @@ class KnownFaces:
             It cannot be read.
         """
         return read_photo(self.root / path, max_bytes, self.vault, unsorted="/" not in path)
+
+    def mark(self, folder: str) -> FolderMark | None:
+        """The mark that a folder has now; None when it is gone."""
+        return _mark(os.path.join(self.root, folder))
 
     def stamp(self, path: str) -> FileStamp | None:
         """The file's stamp now; None when it is gone."""
@@ -428,9 +434,17 @@ class KnownFaces:
             folder = self.subject_folder(subject)
             if folder is None:
                 folder = self.root / subject
-                folder.mkdir(exist_ok=True)
-                sync_folder(self.root)
+                with self._index.own_change(new=[subject]):
+                    folder.mkdir(exist_ok=True)
+                self._sync_root()
         return folder
+
+    def _sync_root(self) -> None:
+        """What this process changed in the folder itself is durable, and no later change can be taken for it."""
+        try:
+            sync_folder(self.root)
+        finally:
+            self._index.settle()
 
     def _require_possible(self, subject: str) -> None:
         clash = self.clash(subject)
@@ -486,17 +500,20 @@ class KnownFaces:
 
     def _appears(self, subject: str, name: str, data: bytes) -> bool:
         """Store a file in a folder that gets the subject's name once it is durable; False if somebody made one meanwhile."""
-        new = self.root / f"{_TRASH}{secrets.token_hex(8)}"  # of these a start deletes what a killed process left
-        new.mkdir()
+        new = self.root / f"{TRASH}{secrets.token_hex(8)}"  # of these a start deletes what a killed process left
+        with self._index.own_change(new=[new.name]):
+            new.mkdir()
         try:
             write_durably(new / name, data)
-            new.rename(self.root / subject)
+            with self._index.own_change(gone=[new.name], new=[subject]):
+                new.rename(self.root / subject)
         except BaseException as error:
             shutil.rmtree(new, ignore_errors=True)
+            self._index.forget()
             if isinstance(error, OSError) and (self.root / subject).is_dir():
                 return False
             raise
-        sync_folder(self.root)
+        self._sync_root()
         return True
 
     def replace_with(self, path: str, stamp: FileStamp, extension: str, data: bytes, mark: str = "") -> str | None:
@@ -561,23 +578,26 @@ class KnownFaces:
         if folder is None:
             yield
             return
-        trash = self.root / f"{_TRASH}{secrets.token_hex(8)}"
-        with _disk():
+        trash = self.root / f"{TRASH}{secrets.token_hex(8)}"
+        with _disk(), self._index.own_change(gone=[folder.name], new=[trash.name]):
             folder.rename(trash)
         try:
             with _disk():
-                sync_folder(self.root)
+                self._sync_root()
             yield
         except BaseException:
             with _disk():
-                _put_back(trash, folder)
-                sync_folder(self.root)
+                with self._index.own_change(gone=[trash.name], new=[folder.name]):
+                    _put_back(trash, folder)
+                self._sync_root()
             raise
         with _disk():
-            while trash.exists():
-                with suppress(FileNotFoundError):  # another process that starts sweeps it as well
-                    shutil.rmtree(trash)
-            sync_folder(self.root)
+            _empty(trash)
+            with self._index.own_change(gone=[trash.name]):
+                while trash.exists():
+                    with suppress(FileNotFoundError):  # another process that starts sweeps it as well
+                        shutil.rmtree(trash)
+            self._sync_root()
 
     @contextmanager
     def files_set_aside(self, paths: Sequence[str]) -> Iterator[None]:
@@ -587,7 +607,7 @@ class KnownFaces:
             with _disk():
                 for path in paths:
                     file = self.root / path
-                    trash = file.with_name(f"{_TRASH}{secrets.token_hex(8)}")
+                    trash = file.with_name(f"{TRASH}{secrets.token_hex(8)}")
                     with suppress(FileNotFoundError):
                         file.rename(trash)
                         moved.append((file, trash))
@@ -610,13 +630,12 @@ class KnownFaces:
             if folder.is_dir():
                 sync_folder(folder)
                 # one whom clients know by an id stays, as in the services that they were written for
-                if set(os.listdir(folder)) <= {consent.FILE, particulars.FILE}:
+                if folder != self.root and set(os.listdir(folder)) <= {consent.FILE, particulars.FILE}:
                     for name in (consent.FILE, particulars.FILE):
                         (folder / name).unlink(missing_ok=True)
-                if folder != self.root:
-                    with suppress(OSError):  # it is not empty
+                    with suppress(OSError), self._index.own_change(gone=[folder.name]):  # unless something has come into it
                         folder.rmdir()
-        sync_folder(self.root)
+                    self._sync_root()
 
     def mark_largest(self, path: str) -> str:
         """Rename a photo so that it enrols its largest face; its new path."""
@@ -663,15 +682,17 @@ class KnownFaces:
     def _folder_renamed(self, folder: Path, to: Path) -> Iterator[dict[str, str]]:
         with _disk():
             files = os.listdir(folder)
-            folder.rename(to)
+            with self._index.own_change(gone=[folder.name], new=[to.name]):
+                folder.rename(to)
         try:
             with _disk():
-                sync_folder(self.root)
+                self._sync_root()
             yield {f"{folder.name}/{file}": f"{to.name}/{file}" for file in files}
         except BaseException:
             with _disk():
-                to.rename(folder)
-                sync_folder(self.root)
+                with self._index.own_change(gone=[to.name], new=[folder.name]):
+                    to.rename(folder)
+                self._sync_root()
             raise
 
     @contextmanager
@@ -712,9 +733,9 @@ class KnownFaces:
                 os.rename(folder / identity.PERSON_FILE, target / identity.PERSON_FILE)
                 sync_folder(target)
             (folder / identity.PERSON_FILE).unlink(missing_ok=True)
-            with suppress(OSError):  # something was put there meanwhile
+            with suppress(OSError), self._index.own_change(gone=[folder.name]):  # unless something was put there meanwhile
                 folder.rmdir()
-            sync_folder(self.root)
+            self._sync_root()
 
     # -- consent ------------------------------------------------------------------------------------------------
 
@@ -930,6 +951,10 @@ def _name(entry: os.DirEntry[str]) -> str:
     return entry.name
 
 
+def _with_slash(entry: _Named) -> str:
+    return f"{entry.name}/"
+
+
 def _mark(folder: str) -> FolderMark | None:
     try:
         status = os.stat(folder)
@@ -941,8 +966,34 @@ def _mark(folder: str) -> FolderMark | None:
 def _sweep_folder(folder: str) -> None:
     """Remove what an interrupted write or deletion left in a subject's folder."""
     for file in list(os.scandir(folder)):
-        if file.name.startswith((PART, _TRASH)) and not file.is_dir(follow_symlinks=False):
+        if is_left_over(file.name) and not file.is_dir(follow_symlinks=False):
             os.unlink(file.path)
+
+
+def _remove(place: Path) -> None:
+    """Delete a file, or a folder with everything in it; what cannot be deleted of it keeps nothing else from it.
+
+    Raises
+    ------
+    OSError
+        Some of it is left.
+    """
+    if place.is_symlink() or not place.is_dir():
+        place.unlink()
+        return
+    shutil.rmtree(place, ignore_errors=True)
+    if os.path.lexists(place):
+        raise OSError("a folder that was being deleted cannot be deleted")
+
+
+def _empty(folder: Path) -> None:
+    """Delete everything in a folder."""
+    with suppress(FileNotFoundError):
+        for each in list(os.scandir(folder)):
+            if each.is_dir(follow_symlinks=False):
+                shutil.rmtree(each.path)
+            else:
+                os.unlink(each.path)
 
 
 @contextmanager

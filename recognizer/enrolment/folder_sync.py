@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import nullcontext, suppress
 from dataclasses import replace
+from functools import partial
 
 from recognizer.core import names
-from recognizer.core.errors import ImageError, InvalidName, KeyMissing, SealBroken
+from recognizer.core.errors import ImageError, InvalidName, KeyMissing, SealBroken, StorageError
 from recognizer.enrolment import known_photos
 from recognizer.enrolment.cache import FEW, Encoding, FileStamp, KnownFolder, photo_id
 from recognizer.enrolment.consents import Consents
@@ -27,6 +28,10 @@ from recognizer.enrolment.template_file import read as read_template
 SETTLE = 0.6
 #: Files in folders that did not change whose stamps each `sync` reads, in turn: some may have been written anew in place.
 IN_TURN = 4_000
+#: Number of enrolled files from which on `tidy` may leave something to the next `sync`.
+LATER_FROM = 10_000
+#: Folders that are remembered at once, while changes wait.
+_REMEMBERED_AT_ONCE = 2_000
 
 #: Of a file that the cache does not know.
 _NONE: tuple[None, None] = (None, None)
@@ -72,10 +77,15 @@ class FolderSync:
         self._waiting: dict[str, tuple[FileStamp, float]] = {}  # files that may still be being written, and since when
         # under the table's lock, like what follows: by folder, what was last read from it
         self._read: dict[str, ReadFolder] = {}
+        self._unmarked: set[str] = set()  # those of them that are to be read again
+        self._troubled: set[str] = set()  # those in which something cannot be used
         self._root_problems: dict[str, Problem] = {}
         self._turn: list[str] = []  # folders whose files are still to be looked at, although the folders did not change
         self._checks = False  # whether some of these were only trusted so far
         self._remembered: dict[str, KnownFolder] | None = None  # what the cache has of the folders, where this is known
+        self._is_untidy = False  # whether `tidy` has left something to the next `sync`
+        # files that the cache knew and that were not enrolled at once, each with its photo, and the cache's version then
+        self._unclaimed: tuple[dict[str, str], tuple[int, int]] | None = None
 
     # -- the folder ---------------------------------------------------------------------------------------------
 
@@ -95,24 +105,26 @@ class FolderSync:
                 look = self._look(changed, trusted)
                 if not look.whole and self._lacks_somebody(look):  # whose folder may be there under another name
                     look = self._look(None)
-                new = [photo for photo in look.photos if not self._table.is_known(photo)] if is_first else []
+                new = look.photos if is_first else []
+                if len(self._table):
+                    new = [photo for photo in new if not self._table.is_known(photo)]
                 if len(new) > FEW:
                     self._take_known(new, version)
-            with self._table.lock:
-                seen, gone = self._compared(look)
-                self._conversion.forget_gone(look.changed, seen)
-                due = self._conversion.due
-                fresh = [photo for path, photo in seen.items() if path in due or not self._table.is_known(photo)]
+                with self._table.lock:
+                    seen, gone = self._compared(look)
+                    self._conversion.forget_gone(look.changed, seen)
+                    due = self._conversion.due
+                    fresh = [photo for path, photo in seen.items() if path in due or not self._table.is_known(photo)]
             moved = {entry.stamp: entry.photo for entry in gone}
             cached = self._cache.files_at([photo.path for photo in fresh])
             complete = {photo.path for photo in fresh if cached.get(photo.path, _NONE)[0] == photo.stamp} - due
             complete |= {photo.path for photo in fresh if photo.stamp in moved}
             ready = [photo for photo in fresh if not settle or photo.path in complete or self._is_settled(photo)]
-            unknown = {photo.path for photo in fresh}
+            unknown, changed_folders = {photo.path for photo in fresh}, look.changed
             self._waiting = {
                 path: since
                 for path, since in self._waiting.items()
-                if path in unknown or path.partition("/")[0] not in look.changed
+                if path in unknown or _folder_of_path(path) not in changed_folders
             }
             self._take(ready, moved, cached, report)
             if gone:
@@ -120,10 +132,13 @@ class FolderSync:
                 self._drop_gone(gone)
             if self._writing.was_refused:
                 self._complete_cache()
-            self._note_read(look)
+            self._note_read(look, fresh)
             waits = len(ready) < len(fresh) or self._conversion.waits
             if not waits and look.whole:
                 self._known_version = version
+            if self._is_untidy:
+                self._tidy_rest()
+                self._is_untidy = False
             return waits or self._checks
 
     @property
@@ -140,6 +155,7 @@ class FolderSync:
         set of str
             Those of which every file is enrolled.
         """
+        version = self._cache.version()
         known = self._remembered = self._cache.folders()
         if len(known) <= FEW:
             return frozenset()
@@ -147,10 +163,13 @@ class FolderSync:
         subjects = self._folder.unchanged(marks)
         noted = {subjects[name]: each.note for name, each in known.items() if name in subjects}
         self._consents.read({subject: note for subject, note in noted.items() if note is not None})
-        self._table.load(known_photos.in_folders(self._cache, self._engine, self._dim, subjects))
+        rest: dict[str, str] = {}
+        self._table.load(known_photos.in_folders(self._cache, self._engine, self._dim, subjects, rest))
+        self._unclaimed = rest, version
         with self._table.lock:
+            counts = self._table.counts()
             for name, subject in subjects.items():
-                if self._table.count_in(name) == known[name].files:
+                if counts.get(name, 0) == known[name].files:
                     self._read[name] = ReadFolder(subject, marks[name], known[name].note)
             self._turn, self._checks = list(self._read), bool(self._read)
             return set(self._read)
@@ -158,17 +177,13 @@ class FolderSync:
     def _look(self, changed: Collection[str] | None, trusted: AbstractSet[str] = frozenset()) -> FolderLook:
         """What may have changed; notes of consent and problems of the folder are up to date afterwards."""
         with self._table.lock:
-            marks = {name: each.mark for name, each in self._read.items()}
-            for path in (*list(self._conversion.due), *list(self._waiting)):
-                marks[path.partition("/")[0]] = None
-            marks.update(dict.fromkeys(changed or ()))
-            if changed is None or self._checks:
-                in_turn = dict.fromkeys(self._next_in_turn())
-                marks.update(in_turn)
-                trusted = trusted - in_turn.keys()
-            only = None if changed is None else {*changed, *(name for name, mark in marks.items() if mark is None)}
+            again = {_folder_of_path(path) for path in (*list(self._conversion.due), *list(self._waiting))}
+            again.update(changed or ())
+            if not trusted and (changed is None or self._checks):  # a start is ready sooner, and looks at them right afterwards
+                again.update(self._next_in_turn())
+            only = None if changed is None else again | self._unmarked
         begun = time.thread_time()
-        look = self._folder.look(marks, only, trusted)
+        look = self._folder.look(_Marks(self._read, again), only, trusted)
         if look.whole and len(look.read) < len(look.folders):
             self.look_seconds = time.thread_time() - begun
         with self._table.lock:
@@ -177,14 +192,18 @@ class FolderSync:
                 look.absent |= self._table.folders() - look.folders
             for name in look.absent:
                 self._read.pop(name, None)
+            self._unmarked -= look.absent
+            self._troubled -= look.absent
             for name in list(self._root_problems) if look.whole else (*look.absent, *look.folders):
                 self._root_problems.pop(name, None)
             self._root_problems |= look.root_problems
             for name, each in look.read.items():
                 self._read[name] = replace(each, mark=None)  # until all of its files are known
+                self._unmarked.add(name)
+                (self._troubled.add if each.problems else self._troubled.discard)(name)
             self._read_consents(look)
             if look.changed or look.whole:
-                within = [problem for each in self._read.values() for problem in each.problems]
+                within = [problem for name in sorted(self._troubled) for problem in self._read[name].problems]
                 self._table.folder_problems = [*self._root_problems.values(), *within]
         return look
 
@@ -214,15 +233,26 @@ class FolderSync:
 
     def _compared(self, look: FolderLook) -> tuple[dict[str, PhotoFile], list[Entry]]:
         """The files that were seen, by path, and the entries of those that are gone."""
-        seen = {photo.path: photo for photo in look.photos}
-        known = (path for name in look.changed for path in self._table.paths_in(name))
-        gone = [self._table.get(path) for path in known if path not in seen]
+        seen, changed = {photo.path: photo for photo in look.photos}, look.changed
+        if 2 * len(look.read) > len(self._table.folders()):  # most were read: asking for each of them would take longer
+            missing = self._table.known_paths() - seen.keys()
+            gone = [self._table.get(path) for path in sorted(missing) if _folder_of_path(path) in changed]
+        else:
+            known = (path for name in changed for path in self._table.paths_in(name))
+            gone = [self._table.get(path) for path in known if path not in seen]
         return seen, [entry for entry in gone if entry is not None]
 
-    def _note_read(self, look: FolderLook) -> None:
-        """Do not read a folder again, until it changes, of which every file is known."""
+    def _note_read(self, look: FolderLook, fresh: Sequence[PhotoFile] | None = None) -> None:
+        """Do not read a folder again, until it changes, of which every file is known.
+
+        Parameters
+        ----------
+        fresh : sequence of PhotoFile, optional
+            The files that were not known when they were looked at, where that is known.
+        """
         with self._table.lock:
-            unknown = {photo.path.partition("/")[0] for photo in look.photos if not self._table.is_known(photo)}
+            doubtful = look.photos if fresh is None else fresh
+            unknown = {photo.path.partition("/")[0] for photo in doubtful if not self._table.is_known(photo)}
             if self._waiting:
                 known = {photo.path for photo in look.photos if self._table.is_known(photo)} - self._conversion.due
                 self._waiting = {path: since for path, since in list(self._waiting.items()) if path not in known}
@@ -230,6 +260,7 @@ class FolderSync:
             for name, each in look.read.items():
                 if each.mark is not None and name in self._read and name not in unknown:
                     self._read[name] = each
+                    self._unmarked.discard(name)
 
     def _is_settled(self, photo: PhotoFile) -> bool:
         """Whether a file has been left alone for long enough to be complete."""
@@ -251,11 +282,14 @@ class FolderSync:
         version : tuple of int
             The cache's before the folder was looked at: while it is the same, no other process has erased anybody.
         """
-        known = known_photos.read(self._cache, self._engine, self._dim, photos)
+        rest: dict[str, str] = {}
+        known = known_photos.read(self._cache, self._engine, self._dim, photos, rest)
+        self._unclaimed = rest, version
         self._encoder.check_interrupted()
         if self._cache.version() != version:
             files = known.files()
             known = known.select([i for i, file in enumerate(files) if self._folder.stamp(file.path) == file.stamp])
+            known.unusable[:] = [each for each in known.unusable if self._folder.stamp(each[0].path) == each[0].stamp]
         self._table.load(known)
 
     def _take(
@@ -416,7 +450,7 @@ class FolderSync:
 
     # -- the cache ----------------------------------------------------------------------------------------------
 
-    def tidy(self) -> None:
+    def tidy(self, later: bool) -> None:
         """See `Enrolment.tidy`."""
         self._tidies = True
         version = self._cache.version()
@@ -431,28 +465,53 @@ class FolderSync:
             if writable:
                 if gone or self._cache.version() != version:  # another process may have changed it, or the folder
                     gone = self._gone_from_cache()
-                self._writing.attempt(lambda: self._tidy_cache(gone))
+                self._writing.attempt(lambda: self._table.erase_rows(gone, set(gone.values())))
+        if later and len(self._table) >= LATER_FROM:
+            self._is_untidy = True
+        else:
+            self._tidy_rest()
 
     def _gone_from_cache(self) -> dict[str, str]:
         """The files that the cache knows and that are not in the folder, each with its photo. Call with the table's lock."""
+        unclaimed, self._unclaimed = self._unclaimed, None
+        if unclaimed is not None and unclaimed[1] == self._cache.version():  # what this process has added since is enrolled
+            return {path: photo for path, photo in unclaimed[0].items() if not self._table.has(path)}
         return self._cache.paths(self._table.known_paths())
 
-    def _tidy_cache(self, gone: Mapping[str, str]) -> None:
-        self._table.erase_rows(gone, self._cache.without_file().union(gone.values()))
-        self._cache.forget_other_engines(self._engine)
-        self._remember_folders()
+    def _tidy_rest(self) -> None:
+        """Erase rows that nothing refers to, and let the next start know which folders have not changed."""
+        with suppress(StorageError):
+            unused = self._cache.without_file()  # which takes long: each is looked at again before it is erased
+            with self._writing.locked() as writable:
+                if writable:
+                    self._writing.attempt(lambda: self._table.erase_rows((), unused))
+                    self._writing.attempt(lambda: self._cache.forget_other_engines(self._engine))
+            self._remember_folders()
 
     def _remember_folders(self) -> None:
-        """Let the next start know which folders have not changed."""
         before, self._remembered = self._cache.folders() if self._remembered is None else self._remembered, None
-        now: dict[str, KnownFolder] = {}
-        for name, each in self._read.items() if len(self._read) > FEW else ():
-            if each.mark is not None and not each.problems:
+        with self._table.lock:
+            read = list(self._read.items()) if len(self._read) > FEW else []
+        left = dict(before)
+        for start in range(0, len(read), _REMEMBERED_AT_ONCE):
+            self._encoder.check_interrupted()
+            with self._writing.locked() as writable:
+                now = dict(self._known_folders(read[start : start + _REMEMBERED_AT_ONCE]))
+                changed = {name: each for name, each in now.items() if left.pop(name, None) != each}
+                if writable and changed:
+                    self._writing.attempt(partial(self._cache.remember_folders, changed))
+        with self._writing.locked() as writable:
+            if writable and left:
+                self._writing.attempt(lambda: self._cache.forget_folders(left))
+
+    def _known_folders(self, read: Iterable[tuple[str, ReadFolder]]) -> Iterator[tuple[str, KnownFolder]]:
+        """Those of these folders that are still as they were read, as the cache keeps them. Call with both locks: a folder that
+        was erased meanwhile is none of them."""
+        for name, each in read:
+            if each.mark is not None and not each.problems and each.mark == self._folder.mark(name):
                 note = each.consent
                 parts = () if note is None else (note.size, note.mtime_ns, note.inode)
-                now[name] = KnownFolder(*each.mark, self._table.count_in(name), *parts)
-        self._cache.forget_folders(before.keys() - now.keys())
-        self._cache.remember_folders({name: each for name, each in now.items() if before.get(name) != each})
+                yield name, KnownFolder(*each.mark, self._table.count_in(name), *parts)
 
     def _complete_cache(self) -> None:
         """Bring the cache up to date after the disk refused it, if it does so no longer."""
@@ -463,12 +522,30 @@ class FolderSync:
             self._cache.put([each.encoding for each in missing if each.encoding.problem not in PASSING])
             self._cache.remember_files([(each.path, each.stamp, each.photo) for each in missing])
             if self._tidies:
-                self._tidy_cache(self._gone_from_cache())
+                gone = self._gone_from_cache()
+                self._table.erase_rows(gone, set(gone.values()))
+                self._is_untidy = True
             self._writing.recovered()
 
         with self._writing.locked() as writable:
             if writable:
                 self._writing.attempt(work)
+
+
+class _Marks(Mapping[str, FolderMark | None]):
+    """The marks of the folders that were read; of some of them None. There may be very many: nothing is copied."""
+
+    def __init__(self, read: Mapping[str, ReadFolder], again: AbstractSet[str]):
+        self._read, self._again = read, again
+
+    def __getitem__(self, name: str) -> FolderMark | None:
+        return None if name in self._again else self._read[name].mark
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._read.keys() | self._again)
+
+    def __len__(self) -> int:
+        return len(self._read.keys() | self._again)
 
 
 def _folder_of(entry: Entry) -> str:

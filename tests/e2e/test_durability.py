@@ -33,10 +33,10 @@ from recognizer.core.particulars import FILE as ABOUT_FILE
 from recognizer.core.vault import Vault, create_key_file, new_key
 from recognizer.enrolment import template_file
 
-from .. import fuzz
+from .. import fuzz, template
 from .changers import Subject, drive, settle
 from .homes import bytes_by_file
-from .serving import ANNOUNCED, HUG, ROOT, Server, code, environment
+from .serving import ANNOUNCED, HUG, Server, code, environment
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="file systems are mounted and users changed as on Linux")
 #: Changes that the kills interrupt, kills at least, and the clients that make the changes.
@@ -585,13 +585,7 @@ def test_a_cache_that_is_ruined_while_it_is_used(tmp_path, faces):
 
 
 def cli(server: Server, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "recognizer", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env=environment(**server.settings),
-    )
+    done = template.run([sys.executable, "-m", "recognizer", *arguments], env=environment(**server.settings))
     assert done.returncode == 0, done.stderr
     return done.stdout
 

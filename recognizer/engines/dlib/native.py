@@ -28,12 +28,20 @@ PATCH = 400
 Shape: TypeAlias = Any
 
 
-@cache
 def predictor(points: int) -> Any:
     """dlib's shape predictor for 5 or 68 points; each file is loaded on first use."""
+    with _LOADING:  # a second thread waits instead of loading it too
+        return _predictor(points)
+
+
+@cache
+def _predictor(points: int) -> Any:
     import dlib
 
     return dlib.shape_predictor(str(manifest.dlib_file(f"shape_predictor_{points}_face_landmarks.dat")))
+
+
+_LOADING = threading.Lock()
 
 
 def _rectangle(box: np.ndarray) -> Any:
