@@ -5,25 +5,28 @@ photo with /recognize. These two routes are here; recognizer/http/routes/ has th
 """
 
 # Hug reads the annotations of parameters, so they must not be postponed.
-from recognizer.http import compat
-from recognizer.http.hug_adapter import (
-    Router,
-    adapt,
-    format_type,
-    fraction,
-    landmarks_type,
-    number,
-    switch,
-    text,
-    top_k_type,
-)
-from recognizer.http.photo_requests import all_photos, answer, enrol_photos, one_photo
-from recognizer.http.routes import add_all
-from recognizer.http.site import Site
-from recognizer.service.visit_service import day_or_time
+from recognizer.http.early import loading_early
+
+with loading_early() as make_engine:
+    from recognizer.http import compat
+    from recognizer.http.hug_adapter import (
+        Router,
+        adapt,
+        format_type,
+        fraction,
+        landmarks_type,
+        number,
+        switch,
+        text,
+        top_k_type,
+    )
+    from recognizer.http.photo_requests import all_photos, answer, enrol_photos, one_photo
+    from recognizer.http.routes import add_all
+    from recognizer.http.site import Site
+    from recognizer.service.visit_service import day_or_time
 
 # Importing this module reads the settings and prepares the process; see `Site` and `adapt` for what that includes.
-site = Site.from_environment()
+site = Site.from_environment(make_engine)
 route: Router = adapt(__name__, site)
 api = route.api
 

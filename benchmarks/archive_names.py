@@ -5,7 +5,8 @@
 All photos of LFW's development view are grouped. Some people with four photos or more are enrolled with three photos each,
 which leave the groups; everybody else is a stranger. "named" is the number of groups with a name over all repetitions,
 "wrong" those whose faces are not mostly that person's, "recall" the share of the enrolled people's groups that have their
-name, "suggested" the number of suggestions. The last columns are the rule that was used before: each face is matched on its
+name, "suggested" the number of suggestions. Groups and names are those of an archive: where strangers are expected to be near
+(`engines.crowding`), faces must be nearer. The last columns are the rule that was used before: each face is matched on its
 own, and half of a group's faces name it. The correlation is that of two faces of one group with regard to somebody else's
 template.
 """
@@ -23,6 +24,7 @@ from recognizer.archive.archive_file import ArchivePerson
 from recognizer.core.settings import Settings
 from recognizer.core.types import Embedding, Template
 from recognizer.engines import make_engine
+from recognizer.engines.crowding import crowding
 from recognizer.galleries import thresholds
 from recognizer.galleries.clustering import Groups, limit_for
 from recognizer.galleries.memory import MemoryGallery
@@ -46,7 +48,7 @@ def correlation(found: lfw.Vectors, pairs: int = 20_000) -> float:
     return float(np.corrcoef(np.array(distances).T)[0, 1])
 
 
-def trial(found: lfw.Vectors, groups: list[list[int]], enrolled: int, seed: int, curve: Curve, engine) -> Counter:
+def trial(found: lfw.Vectors, groups: list[list[int]], enrolled: int, seed: int, curve: Curve, engine, lowered) -> Counter:
     """Counts of one repetition."""
     random, people = np.random.default_rng(seed), found.people
     sizes = np.bincount(people)
@@ -67,7 +69,7 @@ def trial(found: lfw.Vectors, groups: list[list[int]], enrolled: int, seed: int,
     for rows in left:
         person, times = Counter(people[rows].tolist()).most_common(1)[0]
         true = str(person) if 2 * times >= len(rows) and person in who else None
-        match = group_names.match_group(found.vectors[rows], gallery.search, templates, len(gallery), curve)
+        match = group_names.match_group(found.vectors[rows], gallery.search, templates, len(gallery), curve, lowered=lowered)
         got = group_names.decided(ArchivePerson(1), match, name_limit, likely_limit, curve)
         counts["theirs"] += true is not None
         counts["named"] += got.subject is not None
@@ -92,7 +94,8 @@ def main() -> None:
     found = lfw.encode(options.data, options.work, detector)[options.engine]
     engine = make_engine(detector, embedder, models_dir=Settings.from_environment().models_dir).info
     curve = Curve(engine.calibration.distances, engine.calibration.rates)
-    grown: Groups[int, int] = Groups(limit_for(len(found.names), curve.distance))
+    lowered = crowding(embedder).lowerings
+    grown: Groups[int, int] = Groups(limit_for(len(found.names), curve.distance), lowered=lowered)
     grown.add_faces(list(range(len(found.names))), found.vectors)
     groups = [grown.faces(id_) for id_ in grown.groups()]
     several = int((np.bincount(found.people) >= LEAST_PHOTOS).sum())
@@ -102,7 +105,7 @@ def main() -> None:
         repetitions = max(2, min(10, 100 // number))
         total: Counter = Counter()
         for seed in range(repetitions):
-            total += trial(found, groups, number, seed, curve, engine)
+            total += trial(found, groups, number, seed, curve, engine, lowered)
         rows.append(
             {
                 "enrolled": number,

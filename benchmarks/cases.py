@@ -20,6 +20,7 @@ from recognizer.core.settings import Settings
 from recognizer.engines import central, largest, make_engine
 from recognizer.galleries.thresholds import Curve
 from recognizer.photos import images
+from recognizer.photos.remarks import factor_of_two
 
 #: Sides of its photos, in pixels.
 LFW_SIZE = 250
@@ -103,8 +104,7 @@ def _matching(engine, pairs: list) -> dict:
     for (one, first), (other, second) in pairs:
         apart = float(np.linalg.norm(one - other))
         if apart > SAME_PHOTO:
-            factor = max(first.rate_factor, second.rate_factor)
-            limit = min(points.threshold, curve.distance(curve.rate(points.threshold) / factor))
+            limit = min(points.threshold, curve.distance(curve.rate(points.threshold) / factor_of_two([first, second])))
             alike.append(apart <= points.threshold)
             same.append(apart <= limit and first.comparable and second.comparable)
     return {

@@ -22,6 +22,7 @@ import json
 import os
 import pickle
 import sys
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -35,7 +36,7 @@ from recognizer.core import geometry
 from recognizer.core.settings import Settings
 from recognizer.core.types import Box, Face
 from recognizer.engines import calibration, central, crowding, largest, make_engine, signals
-from recognizer.engines.comparability import FILE, MOST, NETWORKS
+from recognizer.engines.comparability import BOTH, FILE, MOST, NETWORKS
 from recognizer.engines.dlib import native
 from recognizer.engines.joined import DLIB_WEIGHT
 from recognizer.evaluation import degrade
@@ -415,12 +416,33 @@ class Model:
         return {"first": first, "biases": biases, "second": second}
 
 
-def held_out(table: Table, kinds: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """The doubt of every row by a model that was fitted to other people, and its rate factor.
+@dataclass(frozen=True)
+class Held:
+    """What models that were fitted to other people say of every row: its doubt, and the factors of `Comparability`."""
+
+    doubts: np.ndarray
+    pictures: np.ndarray
+    alike: np.ndarray
+    crowded: np.ndarray
+
+    @property
+    def one(self) -> np.ndarray:
+        """The factor of every row against a face of which nothing is known."""
+        return np.maximum(self.pictures, self.crowded)
+
+    def limits(self, table: Table, here: np.ndarray, there: np.ndarray) -> np.ndarray:
+        """The threshold of verification of each of some rows with each of others."""
+        alike, crowded = ((of[here], of[there]) for of in (self.alike, self.crowded))
+        return degrade.limits_of_two(alike, crowded, table.curve, table.curve.rate(table.threshold))
+
+
+def held_out(table: Table, kinds: bool = False) -> Held:
+    """What models that were fitted to other people say of every row.
 
     With `kinds`, the model was fitted to other kinds of damage, too; limit and factors are those of the model of all kinds.
     """
-    parts, doubts, factors = parts_of(table, 1), np.zeros(len(table.people)), np.ones(len(table.people))
+    parts, doubts = parts_of(table, 1), np.zeros(len(table.people))
+    pictures, alike, crowded = np.ones((3, len(parts)))
     for part in range(PARTS):
         here = parts == part
         model, crowds = fitted(table, ~here), Crowds(table, ~here)
@@ -433,16 +455,17 @@ def held_out(table: Table, kinds: bool = False) -> tuple[np.ndarray, np.ndarray]
                 other.shift = float(np.median(model.doubts(table)[known]) - np.median(other.doubts(table)[known]))
                 rows = here & (table.kinds == kind)
                 doubts[rows] = other.doubts(table)[rows]
-        factors[here] = 10 ** np.round(np.interp(doubts[here], DOUBTS, model.factors), 2)
-        factors[here] = np.maximum(factors[here], np.round(crowds.factors(table)[here], 1))
-    return doubts, factors
+        for factors, more in ((pictures, 0.0), (alike, BOTH)):
+            factors[here] = 10 ** np.round(np.interp(doubts[here] + more, DOUBTS, model.factors), 2)
+        crowded[here] = np.maximum(1, np.round(crowds.factors(table)[here], 1))
+    return Held(doubts, pictures, alike, crowded)
 
 
 def tested(table: Table, kinds: bool = False) -> list[dict]:
     """Rates per kind and strength, before and after withholding; every person is judged by a model fitted to others."""
-    doubts, factors = held_out(table, kinds)
-    limits = degrade.limits_of(factors, table.curve, table.curve.rate(table.threshold))
-    plain = np.flatnonzero(table.names == PLAIN)
+    held = held_out(table, kinds)
+    doubts, plain = held.doubts, np.flatnonzero(table.names == PLAIN)
+    original = {person: i for i, person in enumerate(table.people) if table.names[i] == PLAIN}
     rows = []
     for name in dict.fromkeys(table.names):
         here = np.flatnonzero(table.names == name)
@@ -452,22 +475,23 @@ def tested(table: Table, kinds: bool = False) -> list[dict]:
             apart = distances(table.vectors[here], table.vectors[there])
             others &= apart > SAME_PHOTO
             usable = (doubts[here] <= 0)[:, None] & (doubts[there] <= 0)[None] & others
-            near = apart <= np.minimum(limits[here][:, None], limits[there][None])
+            limits = held.limits(table, here, there)
             row[f"FMR, {side} before"] = 100 * ((apart <= table.threshold) & others).sum() / max(1, others.sum())
-            row[f"FMR, {side}"] = 100 * (near & usable).sum() / max(1, others.sum())
+            row[f"FMR, {side}"] = 100 * ((apart <= limits) & usable).sum() / max(1, others.sum())
             for size in degrade.ENROLLED:
-                within = degrade.limits_of(factors[here], table.curve, STRANGER_RATE, size)
+                within = degrade.limits_of(held.one[here], table.curve, STRANGER_RATE, size)
                 row[f"named of {size}, {side}"] = 100 * degrade.named(apart, usable, within, size, table.calibration)
         row["not comparable"] = 100 * float((doubts[here] > 0).mean())
         if name == PLAIN:
             same = (table.people[here][:, None] == table.people[plain][None]) & (here[:, None] != plain[None])
             row["FNMR before"], row["FNMR"] = (
-                100 * float((apart[same] > limit).mean())
-                for limit in (table.threshold, np.minimum(limits[here][:, None], limits[plain][None])[same])
+                100 * float((apart[same] > limit).mean()) for limit in (table.threshold, limits[same])
             )
         elif name in DAMAGED:
             row["FNMR before"] = 100 * float((table.own[here] > table.threshold).mean())
-            row["FNMR"] = 100 * float(((table.own[here] > limits[here]) | (doubts[here] > 0)).mean())
+            originals = np.array([original.get(person, i) for i, person in zip(here, table.people[here], strict=True)])
+            limits = np.diagonal(held.limits(table, here, originals))
+            row["FNMR"] = 100 * float(((table.own[here] > limits) | (doubts[here] > 0)).mean())
         rows.append(row)
     return rows
 

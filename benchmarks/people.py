@@ -78,6 +78,15 @@ class Running:
         return self.process.poll() is not None
 
     @property
+    def cpu_seconds(self) -> float | None:
+        """Processor time that the process has used so far."""
+        try:
+            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            return None
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    @property
     def peak_mb(self) -> float | None:
         try:
             lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()

@@ -3,7 +3,8 @@
     python benchmarks/pipeline.py [--data DIR] [--quick] [--json FILE]
 
 Every engine and face_recognition take turns on the same bytes, and each searches 1,000 people: the one on the photo and
-999 drawn at random as far from each other as strangers are. `cpu` is processor time of all threads.
+999 drawn at random as far from each other as strangers are. `cpu` is processor time of all threads. RECOGNIZER_PROVIDER chooses
+what the networks run on, as for the server.
 """
 
 from __future__ import annotations
@@ -94,7 +95,13 @@ def compare(data, quick: bool) -> list[dict]:
     known = report.need(data, "people", "obama2.jpg").read_bytes()
     sides: dict[str, Ours | Theirs] = {"face_recognition": Theirs(known)}
     for detector, embedder in ENGINES:
-        engine = make_engine(detector, embedder, models_dir=settings.models_dir, detect_size_large=settings.detect_size_large)
+        engine = make_engine(
+            detector,
+            embedder,
+            models_dir=settings.models_dir,
+            detect_size_large=settings.detect_size_large,
+            provider=settings.provider,
+        )
         sides[f"{detector}+{embedder}"] = Ours(engine, known)
     rows = []
     for size, photo in photos(data).items():

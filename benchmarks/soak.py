@@ -1,13 +1,15 @@
 """Many clients for a long time: what fails, what gets lost, how long /health takes meanwhile, and whether memory grows.
 
-    python benchmarks/soak.py [--data DIR] [--quick] [--json FILE] [--clients 64] [--seconds 600]
+    python benchmarks/soak.py [--data DIR] [--quick] [--json FILE] [--clients 64] [--slow 0] [--seconds 600] [--rate N]
 
 Each client, without a pause, recognises (of ten times, seven), enrols a photo of its own subject (one), deletes one of its
-photos again (one) or lists people (one). A 503 with Retry-After says that the queue is full; the client waits as long as it
-says. Before and during that, /health is asked for twenty times a second from a process of its own. In the end the server is
-killed (`kill -9`) and started again, and everything that was acknowledged is looked for. Ratios: of /health's times during the
-load over those before; of memory at the end over that after a fifth of the time. Exit status 1 says that something was lost or
-that there was another 5xx.
+photos again (one) or lists people (one). With --rate, all of them together make so many requests a second. A 503 with
+Retry-After says that the queue is full; the client waits as long as it says. So many of the clients as --slow says ask for
+/openapi.json ten times without waiting, and take 64 kB a second of the replies; they must get the whole of each. Before and
+during that, /health is asked for twenty times a second, or as often as --rate says, from a process of its own. In the end the
+server is killed (`kill -9`) and started again, and everything that was acknowledged is looked for. Ratios: of /health's times
+during the load over those before; of memory at the end over that after a fifth of the time. Exit status 1 says that something
+was lost or that there was another 5xx.
 """
 
 from __future__ import annotations
@@ -16,15 +18,18 @@ import http.client
 import json
 import multiprocessing
 import random
+import socket
 import statistics
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from hashlib import sha256
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
 import people
@@ -35,9 +40,40 @@ PROBES_PER_SECOND = 20
 QUICK_SECONDS = 25
 #: What a client does, drawn anew each time.
 CHOICES = ("recognize",) * 7 + ("enroll", "delete", "people")
+#: Bytes that a slow client takes at a time, the seconds between two times, and how many replies it asks for at once.
+SLOW_BYTES, SLOW_SECONDS, SLOW_REPLIES = 16_384, 0.25, 10
+#: Seconds without a request after which a client connects anew, as the server may close the connection then.
+IDLE_SECONDS = 5.0
 
 
-def probe(url: str, seconds: float) -> tuple[list[float], Counter]:
+class Pace:
+    """Lets one of `clients` make its share of `rate` requests a second; without a rate, it never waits.
+
+    A client that is behind makes up for nothing: it goes on at the same rate.
+    """
+
+    def __init__(
+        self,
+        rate: float | None,
+        clients: int,
+        first: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ):
+        self._interval = clients / rate if rate else 0.0
+        self._clock, self._sleep = clock, sleep
+        self._next = clock() + first * self._interval
+
+    def wait(self, until: float) -> bool:
+        """Wait for the client's turn; False if that comes after `until`, to which it then waits."""
+        now = self._clock()
+        self._sleep(max(0.0, min(self._next, until) - now))
+        late = self._next >= until or now >= until
+        self._next = max(self._next, now) + self._interval
+        return not late
+
+
+def probe(url: str, seconds: float, rate: float = PROBES_PER_SECOND) -> tuple[list[float], Counter]:
     """Milliseconds that each GET /health took, and how often it was answered with anything but 200."""
     took, failed = [], Counter()
     parts = urlsplit(url)
@@ -54,7 +90,7 @@ def probe(url: str, seconds: float) -> tuple[list[float], Counter]:
             failed[type(error).__name__] += 1
             connection.close()
         took.append(1000 * (time.monotonic() - begin))
-        time.sleep(max(0.0, 1 / PROBES_PER_SECOND - (time.monotonic() - begin)))
+        time.sleep(max(0.0, 1 / rate - (time.monotonic() - begin)))
     return took, failed
 
 
@@ -67,18 +103,19 @@ def variant(photo: bytes, number: int) -> bytes:
 class Client(threading.Thread):
     """One client; owns its subject, whose photos are in `there` when the server acknowledged them."""
 
-    def __init__(self, number: int, url: str, photo: bytes, until: float):
+    def __init__(self, number: int, url: str, photo: bytes, until: float, pace: Pace):
         super().__init__(daemon=True)
-        self.subject, self.photo, self.until = f"Client {number}", photo, until
+        self.subject, self.photo, self.until, self.pace = f"Client {number}", photo, until, pace
         self.number, self.random = number * 1_000_000, random.Random(number)
         parts = urlsplit(url)
         self.connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=300)
+        self.asked = time.monotonic()
         self.there: set[str] = set()
         self.counts: Counter[str] = Counter()
         self.latencies: list[float] = []
 
     def run(self):
-        while time.monotonic() < self.until:
+        while self.pace.wait(self.until):
             {"recognize": self.recognize, "enroll": self.enroll, "delete": self.delete, "people": self.people}[
                 self.random.choice(CHOICES)
             ]()
@@ -105,6 +142,9 @@ class Client(threading.Thread):
         self.ask("people", "GET", "/people?limit=20")
 
     def ask(self, what: str, method: str, path: str, body: bytes | None = None) -> int | None:
+        if time.monotonic() - self.asked > IDLE_SECONDS:
+            self.connection.close()
+        self.asked = time.monotonic()
         try:
             self.connection.request(method, path, body, {"Content-Type": "image/jpeg"} if body else {})
             answer = self.connection.getresponse()
@@ -121,12 +161,64 @@ class Client(threading.Thread):
         return answer.status
 
 
-def soak(server: people.Running, photo: bytes, clients: int, seconds: float, probers: ProcessPoolExecutor) -> dict:
+class SlowClient(threading.Thread):
+    """One client that takes its replies slowly, and sees that it gets all of each."""
+
+    def __init__(self, url: str, until: float, pace: Pace):
+        super().__init__(daemon=True)
+        parts = urlsplit(url)
+        self.place, self.until, self.pace = (parts.hostname, parts.port), until, pace
+        self.there: set[str] = set()
+        self.counts: Counter[str] = Counter()
+        self.latencies: list[float] = []
+
+    def run(self):
+        while self.pace.wait(self.until):
+            try:
+                self.counts[f"slow {self.ask()}"] += 1
+            except (OSError, http.client.HTTPException) as error:
+                self.counts[f"slow {type(error).__name__}"] += 1
+
+    def ask(self) -> str:
+        """Ask for some replies at once, and take all of each, slowly. The statuses that they have, which should be one.
+
+        Raises
+        ------
+        OSError, http.client.HTTPException
+            `IncompleteRead` if a reply ended early.
+        """
+        with socket.socket() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SLOW_BYTES)
+            connection.settimeout(60)
+            connection.connect(self.place)
+            connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * SLOW_REPLIES)
+            with connection.makefile("rb") as replies:
+                statuses = {self.take(replies) for _ in range(SLOW_REPLIES)}
+        return " ".join(sorted(statuses))
+
+    def take(self, replies: BinaryIO) -> str:
+        status = replies.readline(1000).split()
+        left = int(http.client.parse_headers(replies).get("Content-Length", 0))
+        if len(status) < 2:
+            raise http.client.IncompleteRead(b"")
+        while left and (piece := replies.read(min(left, SLOW_BYTES))):
+            left -= len(piece)
+            if time.monotonic() < self.until:  # else the rest is taken at once
+                time.sleep(SLOW_SECONDS)
+        if left:
+            raise http.client.IncompleteRead(b"", left)
+        return status[1].decode()
+
+
+def soak(server: people.Running, photo: bytes, options, seconds: float, probers: ProcessPoolExecutor) -> dict:
     """Load the server, and say how that went."""
+    probes = min(PROBES_PER_SECOND, options.rate or PROBES_PER_SECOND)
     idle, idle_failed = probers.submit(probe, server.url, 10 if seconds > QUICK_SECONDS else 5).result()
-    until = time.monotonic() + seconds
-    crowd = [Client(number, server.url, photo, until) for number in range(clients)]
-    probed = probers.submit(probe, server.url, seconds)
+    until, clients = time.monotonic() + seconds, options.clients
+    paces = [Pace(options.rate, clients, number / clients) for number in range(clients)]
+    crowd: list[Client | SlowClient] = [SlowClient(server.url, until, pace) for pace in paces[: options.slow]]
+    crowd += [Client(number, server.url, photo, until, pace) for number, pace in enumerate(paces[options.slow :])]
+    probed = probers.submit(probe, server.url, seconds, probes)
     for client in crowd:
         client.start()
     memory = []
@@ -139,7 +231,7 @@ def soak(server: people.Running, photo: bytes, clients: int, seconds: float, pro
     fifth = max(1, len(memory) // 5)
     return {
         "counts": sum((client.counts for client in crowd), Counter()),
-        "there": {client.subject: client.there for client in crowd},
+        "there": {client.subject: client.there for client in crowd if isinstance(client, Client)},
         "latencies": [each for client in crowd for each in client.latencies],
         "idle": idle,
         "loaded": loaded,
@@ -174,7 +266,7 @@ def measure(options) -> tuple[list[dict], bool]:
         known.mkdir(parents=True)
         (known / "photo.jpg").write_bytes(photo)
         with people.ours(folder, folder / "log") as server:
-            found = soak(server, photo, options.clients, seconds, probers)
+            found = soak(server, photo, options, seconds, probers)
             ended = server.ended
             server.process.kill()
             server.process.wait()
@@ -220,7 +312,9 @@ def rows(found: dict, seconds: float, clients: int, ended: bool, missing: int, t
 def main() -> None:
     parser = report.parser(__doc__, data=True)
     parser.add_argument("--clients", type=int, default=64)
+    parser.add_argument("--slow", type=int, default=0, help="how many of the clients take their replies slowly")
     parser.add_argument("--seconds", type=float, help=f"instead of 600, or {QUICK_SECONDS} with --quick")
+    parser.add_argument("--rate", type=float, help="requests a second of all clients together; as many as possible without it")
     options = parser.parse_args()
     table, well = measure(options)
     report.table(table, "Under load for a long time")

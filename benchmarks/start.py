@@ -1,12 +1,14 @@
 """How long the server takes to be ready with 5,000 photos: the first time, and again.
 
-    python benchmarks/start.py [--data DIR] [--work DIR] [--photos N] [--keep] [--profile] [--quick] [--json FILE]
+    python benchmarks/start.py [--against DIR] [--data DIR] [--work DIR] [--photos N] [--keep] [--profile] [--quick]
+        [--json FILE]
 
 The photos are LFW's, in folders of hard links. `cold` starts with no cache and encodes every photo; `warm` finds all in
 the cache; both last until GET /health says ready, from the start of the process. `service` is building and starting the
 service alone, without interpreter, imports of the routes and HTTP. face_recognition encodes a sample of the same photos in
 one process, as its examples do, and its time for all is extrapolated from that. --keep keeps the cache of an earlier run,
-so that only warm starts are measured.
+so that only warm starts are measured. --against names another checkout, whose warm starts take turns with ours; the least
+processor time until ready is what other work on the machine adds least to.
 """
 
 from __future__ import annotations
@@ -70,6 +72,29 @@ def face_recognition_seconds(files: list[Path], sample: int) -> float:
     return (time.perf_counter() - begun) / len(chosen)
 
 
+def warm_starts(work: Path, log: Path, checkouts: dict[str, Path], rounds: int) -> list[dict]:
+    """Rows of warm starts that take turns, by checkout. The files of each have been looked at once when it begins."""
+    found: dict[str, list[tuple[float, float, float | None]]] = {name: [] for name in checkouts}
+    for _ in range(rounds + 1):
+        for name, checkout in checkouts.items():
+            with people.ours(work, log, checkout=checkout) as server:
+                found[name].append((server.seconds, server.cpu_seconds or 0.0, server.peak_mb))
+    rows = []
+    for name, starts in found.items():
+        seconds, cpu, peaks = zip(*starts[1:], strict=True)
+        rows.append(
+            {
+                "warm starts of": name,
+                "least cpu s": min(cpu),
+                "median cpu s": statistics.median(cpu),
+                "least s": min(seconds),
+                "median s": statistics.median(seconds),
+                "peak MB": peaks[0],
+            }
+        )
+    return rows
+
+
 def measure(options) -> list[dict]:
     files = lfw.photos(options.data)[: options.photos or (150 if options.quick else 5000)]
     work = options.work / f"start-{len(files)}"
@@ -77,6 +102,11 @@ def measure(options) -> list[dict]:
     if not options.keep:
         shutil.rmtree(work / "state", ignore_errors=True)
     rows, count, log = [], len(files), work / "server.log"
+    if options.against is not None:
+        checkouts = {"this checkout": report.ROOT, "the other checkout": options.against.resolve()}
+        with people.ours(work, log):  # fills the cache
+            pass
+        return warm_starts(work, log, checkouts, 5 if options.quick else 15)
     theirs = face_recognition_seconds(files, 10 if options.quick else SAMPLE) * count
 
     def row(what: str, seconds: float, **more) -> None:
@@ -117,12 +147,14 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="measure warm starts only, with the cache that is there")
     parser.add_argument("--profile", action="store_true", help="print where a warm start spends its time")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--against", metavar="DIR", type=Path, help="another checkout: only warm starts of both are measured")
     options = parser.parse_args()
     if options.inside:
         inside(options.profile)
         return
     rows = measure(options)
-    report.table(rows, "Starting with enrolled photos; ratio is face_recognition's time for encoding them over this")
+    title = "Starting with enrolled photos; ratio is face_recognition's time for encoding them over this"
+    report.table(rows, title if options.against is None else "Warm starts until ready, in turns")
     report.save(options, start=rows)
 
 

@@ -82,11 +82,25 @@ def examine(overrides: dict, port: int) -> list[Finding]:
         dlib_files,
         lambda: [folder("known faces", settings.known_faces, "RECOGNIZER_KNOWN_FACES")],
         lambda: [folder("state", settings.state_dir, "RECOGNIZER_STATE_DIR", own=True)],
-        lambda: [access(settings), encryption(settings)],
+        lambda: [access(settings)],
+        lambda: [encryption(settings)],
+        lambda: frigate(settings),
         lambda: [cache(settings.state_dir / "encodings.sqlite")],
-        lambda: [watching(settings), port_free(settings.host, port), clock(), memory(), disk(settings.state_dir)],
+        lambda: [watching(settings)],
+        lambda: [port_free(settings.host, port), clock(), memory()],
+        lambda: [disk(settings.state_dir)],
     ]
-    return [found for check in checks for found in check()]
+    return [found for check in checks for found in _findings(check)]
+
+
+def _findings(check: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    """What a check found; also if it met a file that may not even be looked for."""
+    try:
+        return list(check())
+    except OSError as error:
+        place = f"{error.filename} cannot be used" if error.filename else "a file cannot be used"
+        advice = "Give the user that runs the server rights to it, or change the setting that names it."
+        return [Finding("files", BROKEN, f"{place}: {disk_reason(error)}", advice)]
 
 
 def _settings(overrides: dict) -> tuple[Settings, Finding]:
@@ -215,9 +229,13 @@ def folder(name: str, path: Path, variable: str, *, own: bool = False) -> Findin
     """Whether a folder can be read and written, or created; whether its clock agrees; if `own`, whether others can read it."""
     shown = str(path.absolute())
     advice = f"Give the user that runs the server rights to {shown}, or set {variable} to another folder."
-    if path.exists() and not path.is_dir():
+    try:
+        there, is_folder = path.exists(), path.is_dir()
+    except OSError as error:  # a folder above may not be looked into
+        return Finding(name, BROKEN, f"{shown} cannot be used: {disk_reason(error)}", advice)
+    if there and not is_folder:
         return Finding(name, BROKEN, f"{shown} is not a folder", f"Move that file away, or set {variable}.")
-    if not path.exists():
+    if not there:
         parent = next(each for each in path.absolute().parents if each.exists())
         if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
             return Finding(name, BROKEN, f"{shown} is not there and cannot be made", advice)
@@ -316,6 +334,16 @@ def encryption(settings: Settings) -> Finding:
     if os.name == "posix" and file is not None and file.stat().st_mode & 0o077:
         return Finding("encryption", WARNING, "the key can be read by other users", f"Run `chmod 600 {file.absolute()}`.")
     return Finding("encryption", OK, f"the data is encrypted with the key {vault.current}")
+
+
+def frigate(settings: Settings) -> Iterator[Finding]:
+    """Whether Frigate's certificate is checked, where Frigate is asked over TLS."""
+    if settings.accepts_any_frigate:
+        found = "any certificate is accepted as Frigate's: whoever redirects the connection can read its password"
+        advice = "Name its certificate in RECOGNIZER_FRIGATE_CA_FILE, and unset RECOGNIZER_FRIGATE_VERIFY."
+        yield Finding("frigate", WARNING, found, advice)
+    elif (settings.frigate_url or "").lower().startswith("https:"):
+        yield Finding("frigate", OK, "its certificate is checked")
 
 
 def disk(path: Path) -> Finding:

@@ -14,7 +14,7 @@ from recognizer.core.settings import Settings
 from recognizer.events.event_log import EventLog
 from recognizer.weights import manifest
 
-from . import clusters, enrolling, fuzz, markers, signals
+from . import clusters, enrolling, fuzz, markers, signals, template
 from . import photos as real_photos
 from .certificates import authority  # noqa: F401, a fixture
 from .receivers import Receiver
@@ -25,9 +25,14 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    gc.disable()  # until all is collected: nothing of ten thousand tests can go before
     fuzz.configure(config.getoption("--long"))
     markers.WATCH.install()
     signals.reach_children()
+
+
+def pytest_unconfigure():
+    template.TEMPLATE.close()
 
 
 @pytest.hookimpl(tryfirst=True)  # before tests are deselected by their markers
@@ -37,6 +42,7 @@ def pytest_collection_modifyitems(items):
 
 def pytest_collection_finish():
     """What was collected stays until the end: who collects garbage does not look at it again, which took up to 0.3 s."""
+    gc.enable()
     gc.collect()
     gc.freeze()
 

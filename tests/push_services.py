@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from recognizer.rules.push_file import PushSubscription
+from recognizer.rules.push_store import PushSubscription
 from recognizer.rules.web_push import to_base64
 
 AUTH = bytes(range(16))

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "recognizer"
 
 #: Packages and modules that may know the settings: those that put the parts together, and the entry points.
-SETTINGS_READERS = {"service", "people", "doctor", "spark", "commands", "cli", "api", "http/site.py"}
+SETTINGS_READERS = {"service", "people", "doctor", "spark", "commands", "cli", "api", "http/site.py", "http/early.py"}
 #: Who touches the process's environment, and what for.
 ENVIRONMENT = {
     "engines/runtime.py": "keeps ONNX Runtime from calling its makers, and OpenCV from spinning",

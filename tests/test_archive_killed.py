@@ -15,7 +15,7 @@ import pytest
 from recognizer.archive.archive_file import ARCHIVE_FILE, ArchiveFile
 from recognizer.core.vault import Vault, new_key
 
-from . import fuzz
+from . import fuzz, template
 
 ROOT = Path(__file__).resolve().parents[1]
 PHOTOS = 300
@@ -69,7 +69,7 @@ def contents(state: Path, vault: Vault) -> tuple[dict, set, dict]:
 
 def run(state: Path, album: Path, key: str, after: float) -> subprocess.CompletedProcess:
     command = [sys.executable, "-W", "error", "-c", PROGRAM, str(state), str(album), key, str(after)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    return template.run(command)
 
 
 @pytest.mark.slow

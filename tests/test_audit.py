@@ -15,6 +15,8 @@ import pytest
 from recognizer.core.audit import BEGINNING, AuditLog, acting, one_act, require_whole
 from recognizer.core.errors import AuditBroken, StorageError
 
+from . import template
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -225,7 +227,7 @@ for number in range(int(sys.argv[3])):
 
 
 def writer(folder: Path, name: str, count: int) -> subprocess.Popen:
-    return subprocess.Popen(
+    return template.start(
         [sys.executable, "-c", _WRITER, str(folder), name, str(count)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
 

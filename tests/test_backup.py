@@ -28,7 +28,14 @@ from recognizer.core.lock import WriteLock
 from recognizer.core.vault import Vault, is_sealed
 from recognizer.events.event_log import EventLog
 from recognizer.events.event_sealing import read_all
+from recognizer.events.receiver_store import ReceiverStore
+from recognizer.rules.push_store import PushStore
+from recognizer.rules.rule_file import RuleFile
+from recognizer.rules.rule_model import make_rule
 from recognizer.strangers.stranger_files import sealable
+
+from .commands import run_command
+from .push_services import Browser
 
 A, B = Vault([bytes(range(32))]), Vault([bytes(range(1, 33))])
 PHOTO, OTHER = b"\xff\xd8\xff photo " + os.urandom(5000), b"\xff\xd8\xff other " + os.urandom(700)
@@ -256,6 +263,33 @@ def test_a_photo_that_vanishes_takes_no_other_out_of_the_backup(places, tmp_path
     with BackupReader(tmp_path / "backup.zip", None) as reader:
         photos = {path for path in reader.members if path.startswith("known_faces/") and path.endswith(".jpg")}
     assert photos == {"known_faces/Ann/b.jpg", "known_faces/Zoë Ω/b c.jpg"}
+
+
+def test_a_state_folder_that_may_not_be_looked_into_is_an_error_with_a_reason(tmp_path):
+    with pytest.raises(StorageError, match="the state folder cannot be used: file name too long"):
+        EncryptionPresence(Places(tmp_path / "known_faces", tmp_path / ("x" * 300)))
+
+
+def test_a_folder_that_cannot_be_read_is_listed_and_everybody_else_is_in_the_backup(places, tmp_path, monkeypatch):
+    real = Path.iterdir
+
+    def iterdir(path):
+        if path.name == "Ann":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "iterdir", iterdir)
+        found = made(places, tmp_path / "backup.zip")
+    assert found["left_out"] == ["Ann"] and found["people"] == 1
+    with BackupReader(tmp_path / "backup.zip", None) as reader:
+        assert "known_faces/Zoë Ω/b c.jpg" in reader.members
+
+
+def test_a_group_that_is_deleted_meanwhile_does_not_end_the_backup(places, tmp_path, monkeypatch):
+    monkeypatch.setattr(Places, "group_folders", lambda self: [self.groups / "gone"])
+    monkeypatch.setattr(Path, "is_dir", lambda path, real=Path.is_dir: path.name == "gone" or real(path))  # until a moment ago
+    assert made(places, tmp_path / "backup.zip")["people"] == 2
 
 
 @pytest.mark.slow
@@ -501,6 +535,90 @@ def test_what_is_there_stays_unless_asked(places, tmp_path):
     last = [*AuditLog(there.audit).lines()][-1]
     assert last["action"] == "restore" and last["details"]["replaced"] == head
     assert not [*there.state.glob(".*")] and "Bob" not in json.dumps(AuditLog(there.audit).names())
+
+
+NAMES = ("webhooks", "mqtt_url", "mqtt_password")
+
+
+def receiving(places: Places, vault: Vault | None) -> tuple[ReceiverStore, PushStore, RuleFile]:
+    """The files of an installation that say who gets messages."""
+    state = places.state
+    return (
+        ReceiverStore.in_file(state / "receivers.json", NAMES, vault),
+        PushStore.in_file(state / "push.json", vault),
+        RuleFile(state / "rules.json", vault),
+    )
+
+
+def let_all_receive(places: Places, vault: Vault | None = None) -> None:
+    receivers, push, rules = receiving(places, vault)
+    given = {"webhooks": ["https://example.org/hidden"], "mqtt_url": "mqtt://home@broker:1883", "mqtt_password": "hidden"}
+    receivers.change(lambda stored: given)
+    push.add(Browser("https://push.example", "hidden").subscription())
+    rules.add(lambda id_: make_rule(id_, {"action": "notify", "url": "ntfy://hidden"}))
+    rules.add(lambda id_: make_rule(id_, {"action": "mqtt", "topic": "home/light", "payload": "ON", "enabled": False}))
+
+
+@KEYS
+def test_a_restore_says_who_gets_messages_again_and_whom_somebody_had_removed(places, tmp_path, vault):
+    let_all_receive(places)
+    made(places, tmp_path / "backup.zip", vault)
+    receivers, push, rules = receiving(places, None)
+    receivers.change(lambda stored: {**stored, "webhooks": None})
+    push.remove(lambda each: True)
+    (id_,) = [each.id for each in rules.all() if each.enabled]
+    told = restore.restore(tmp_path / "backup.zip", places, vault, replace=True)
+    assert [(each["what"], each["new"]) for each in told["receivers"]] == [
+        ("webhook https://example.org", True),
+        ("MQTT broker mqtt://broker:1883", False),
+        ("browser Firefox, Android", True),
+        (f"rule {id_}, which sends to ntfy://***", False),
+    ]
+    assert told["receivers_left_out"] == [] and "hidden" not in json.dumps(told)
+    receivers, push, rules = receiving(places, vault)
+    assert receivers.all()["mqtt_password"] == "hidden" and len(push.all()) == 1
+
+
+@KEYS
+def test_a_restore_without_receivers_sends_nothing_to_anybody(places, tmp_path, vault):
+    let_all_receive(places)
+    key = receiving(places, None)[1].key()
+    made(places, tmp_path / "backup.zip", vault)
+    there = other(tmp_path)
+    told = restore.restore(tmp_path / "backup.zip", there, vault, receivers=False)
+    assert told["receivers"] == [] and len(told["receivers_left_out"]) == 4
+    receivers, push, rules = receiving(there, vault)
+    assert receivers.all() == {} and push.all() == [] and [each.enabled for each in rules.all()] == [False, False]
+    assert push.key() == key  # browsers that want messages subscribe again with it
+    assert [each.url for each in rules.all()] == ["ntfy://hidden", None]
+    assert [*AuditLog(there.audit, vault).lines()][-1]["details"]["without"] == "receivers"
+    assert not [*there.state.glob("*.json.lock")]
+
+
+def test_the_command_says_who_gets_messages_again_and_who_does_not(places, tmp_path):
+    let_all_receive(places)
+    made(places, tmp_path / "backup.zip")
+    there = other(tmp_path)
+    settings = {"RECOGNIZER_KNOWN_FACES": str(there.known_faces), "RECOGNIZER_STATE_DIR": str(there.state)}
+    done = run_command(settings, "restore", tmp_path / "backup.zip")
+    assert done.exit_code == 0, done.stderr
+    assert "gets messages again: webhook https://example.org (not there before this restore)" in done.stderr
+    assert "restore with --without receivers" in done.stderr
+    done = run_command(settings, "restore", tmp_path / "backup.zip", "--replace", "--without", "receivers")
+    assert "left out, gets no messages: browser Firefox, Android" in done.stderr and "gets messages again" not in done.stderr
+    assert "hidden" not in done.stderr + done.stdout
+
+
+def test_damaged_files_of_receivers_are_restored_as_they_are_or_left_out(places, tmp_path):
+    for name in ("receivers.json", "push.json", "rules.json"):
+        (places.state / name).write_text("{")
+    made(places, tmp_path / "backup.zip")
+    there = other(tmp_path)
+    assert restore.restore(tmp_path / "backup.zip", there, None)["receivers"] == []
+    assert (there.state / "push.json").read_text() == "{"
+    restore.restore(tmp_path / "backup.zip", there, None, replace=True, receivers=False)
+    assert not (there.state / "push.json").exists() and not (there.state / "receivers.json").exists()
+    assert (there.state / "rules.json").read_text() == "{"  # which nobody follows, and somebody may repair
 
 
 def test_an_installation_that_was_only_started_counts_as_empty(places, tmp_path):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
+import importlib
 import json
 import re
+import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -29,6 +34,55 @@ def test_the_scripts_are_known():
 def test_every_script_takes_json_and_quick(name):
     source = (FOLDER / ("http_load.py" if name == "http.py" else name)).read_text()
     assert "report.parser(" in source and "report.save(" in source
+
+
+@pytest.fixture
+def soak(monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)
+    return importlib.import_module("soak")
+
+
+def test_clients_of_a_long_load_keep_to_the_rate_and_make_up_for_nothing(soak):
+    now = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    pace, times = soak.Pace(2.0, 8, 0.5, lambda: now, sleep), []
+    while pace.wait(60.0):
+        times.append(now)
+        sleep(9.5 if len(times) == 3 else 0.1)  # one reply takes longer than two turns
+    assert times == pytest.approx([2.0, 6.0, 10.0, *(19.5 + 4 * turn for turn in range(11))])
+    assert now == pytest.approx(60.0)
+    free = soak.Pace(None, 8, 0.5, lambda: now, sleep)
+    assert free.wait(61.0) and free.wait(61.0) and not free.wait(60.0)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_slow_client_sees_whether_it_gets_all_of_a_reply(soak, monkeypatch, whole):
+    monkeypatch.setattr(soak, "SLOW_SECONDS", 0.0)
+    reply = b"HTTP/1.1 200 OK\r\nContent-Length: 50000\r\n\r\n" + bytes(50_000)
+
+    def serve() -> None:
+        with listener.accept()[0] as connection:
+            connection.sendall((reply * soak.SLOW_REPLIES)[: None if whole else -1])
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(65536):
+                pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            client = soak.SlowClient(f"http://127.0.0.1:{listener.getsockname()[1]}", time.monotonic() + 60, None)
+            if whole:
+                assert client.ask() == "200"
+            else:
+                with pytest.raises(http.client.IncompleteRead):
+                    client.ask()
+        finally:
+            thread.join()
 
 
 @pytest.mark.slow

@@ -223,6 +223,45 @@ def test_after_a_week_nothing_is_left_not_even_the_name(home, faces):
 
 
 @pytest.mark.slow
+def test_a_deletion_that_cannot_be_made_final_keeps_no_other_in_the_bin(home, monkeypatch):
+    bin, later = home.subjects.bin, Clock()
+    home.subjects.discard("Bob")
+    home.subjects.discard_photo("Ada", home.subjects.person("Ada").photos[0].id)
+    later.now = bin.all()[0].deleted + 7 * DAY
+    assert [item.subject for item in bin.all()] == ["Ada", "Bob"]  # the one that fails is tried first
+
+    def remove(item, *, real=bin.remove, **named):
+        if item.subject == "Ada":
+            raise StorageError("the disk is full")
+        real(item, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bin, "remove", remove)
+        bin._now = later
+        with pytest.raises(StorageError, match="full"):
+            home.subjects.empty_bin()
+        assert [item.subject for item in bin.all()] == ["Ada"] and "Bob" not in home.audit.names().values()
+    assert home.subjects.empty_bin() == 1 and not bin.all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("failure", [StorageError("damaged"), OSError(5, "i/o")])
+def test_whatever_cannot_be_deleted_after_its_time_keeps_nothing_else(home, monkeypatch, failure):
+    done, later = [], Clock()
+
+    def fails() -> None:
+        raise failure
+
+    later.now = home.subjects.discard("Bob").deleted + 7 * DAY
+    home.subjects.bin._now = later
+    monkeypatch.setattr(home.jobs, "purge", fails)
+    for part in (home.visits, home.strangers):
+        monkeypatch.setattr(part, "purge_if_off", lambda part=part: done.append(part))
+    monkeypatch.setattr(home.events, "purge", lambda: 7)
+    assert home._purge() == 7 and done == [home.visits, home.strangers] and not home.subjects.bin.all()
+
+
+@pytest.mark.slow
 def test_one_deletion_is_made_final_at_once(home):
     item = home.subjects.discard("Bob")
     assert home.subjects.empty_bin(item.id) == 1 and not home.subjects.bin.all()

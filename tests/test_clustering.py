@@ -103,9 +103,10 @@ def test_whispers_put_neighbours_together_and_leave_others_alone():
 
 def test_the_limit_falls_as_faces_grow_in_number():
     curve = thresholds.Curve([0.9, 1.2, 1.5], [1e-6, 1e-4, 1e-2])
-    limits = [limit_for(number, curve.distance) for number in (1, 300, 3000, 5000, 30_000)]
-    assert limits[0] == limits[1] > limits[2] > limits[3] == limits[4] > 0
-    assert curve.rate(limits[2]) == pytest.approx(clustering.FALSE_NEIGHBOURS / 3000)
+    limits = [limit_for(number, curve.distance) for number in (1, 300, 3000, 5000, 30_000, 1_000_000, 2_000_000)]
+    assert limits[0] == limits[1] > limits[2] > limits[3] > limits[4] > limits[5] == limits[6] > 0
+    for number, limit in zip((3000, 30_000, 1_000_000), (limits[2], limits[4], limits[5]), strict=True):
+        assert curve.rate(limit) == pytest.approx(clustering.FALSE_NEIGHBOURS / number)
 
 
 # -- growing -----------------------------------------------------------------------------------------------------------

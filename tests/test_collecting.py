@@ -56,7 +56,7 @@ def test_a_collector_that_was_off_stays_off():
 def test_commands_build_the_service_without_collecting_and_freeze_in_their_own_process_only(monkeypatch):
     import click
 
-    from recognizer import service
+    from recognizer import engines, service
     from recognizer.commands import common
     from recognizer.core import logs
 
@@ -66,7 +66,7 @@ def test_commands_build_the_service_without_collecting_and_freeze_in_their_own_p
         def close(self) -> None:
             found.append((gc.isenabled(), gc.get_freeze_count() > 0))
 
-    def make(settings, progress):
+    def make(settings, progress, make):
         found.append((gc.isenabled(), False))
         return Made()
 
@@ -75,6 +75,7 @@ def test_commands_build_the_service_without_collecting_and_freeze_in_their_own_p
             pass
 
     monkeypatch.setattr(service, "make_service", make)
+    monkeypatch.setattr(engines, "engine_ahead", lambda recipe: None)
     monkeypatch.setattr(logs, "configure", lambda *how: None)
     for own in (False, True):
         monkeypatch.setattr(common.CommandState, "own_process", own)

@@ -10,14 +10,15 @@ import pytest
 
 from recognizer.core.errors import InvalidParameter, PoorPhoto
 from recognizer.core.settings import PREFIX, Settings
-from recognizer.engines import make_engine
+from recognizer.engines import comparability, make_engine
 from recognizer.engines.dlib import native
 from recognizer.evaluation import degrade
 from recognizer.evaluation.degradations import DEGRADATIONS, degradations
 from recognizer.galleries.thresholds import Curve
 from recognizer.photos import images, plain
-from recognizer.photos.remarks import SENTENCES
+from recognizer.photos.remarks import SENTENCES, Comparability, factor_of_two
 from recognizer.service import make_service
+from recognizer.service.matcher import Matcher
 
 from .commands import run_command
 
@@ -72,7 +73,7 @@ def test_strangers_who_are_damaged_alike_stay_strangers(engine, plain_faces, eac
     found = [seen(engine, *each.apply(pixels, face, each.strengths[-1])) for pixels, face in plain_faces.values()]
     for one, other in combinations([each for each in found if each is not None], 2):
         if one[2].comparable and other[2].comparable:
-            rate = points.false_match_rate / max(one[2].rate_factor, other[2].rate_factor)
+            rate = points.false_match_rate / factor_of_two([one[2], other[2]])
             assert np.linalg.norm(one[1] - other[1]) > curve.distance(rate)
 
 
@@ -132,6 +133,57 @@ def test_landmarks_of_the_embedding_are_those_that_would_be_found_anew(engine, p
     assert near.scale_x < 1 and judged.verdicts[0].comparable
     anew = native.points_array(native.shapes(near.pixels, scaled))
     assert np.array_equal(judged.points_on(near), anew)
+
+
+# -- two faces ------------------------------------------------------------------------------------------------------
+
+
+def test_a_picture_in_doubt_and_a_plain_one_are_compared_at_the_plain_threshold():
+    doubtful, worse = Comparability(True, -1.0, 20.0, alike_factor=50.0), Comparability(True, -0.5, 90.0, alike_factor=400.0)
+    crowded = Comparability(crowded_factor=7.0)
+    assert factor_of_two([doubtful, Comparability()]) == factor_of_two([Comparability(), doubtful]) == 1
+    assert factor_of_two([doubtful, worse]) == factor_of_two([worse, doubtful]) == 50
+    assert factor_of_two([crowded, Comparability()]) == factor_of_two([doubtful, crowded]) == 7
+    assert factor_of_two([worse]) == worse.rate_factor == 90 and factor_of_two([crowded]) == 7
+    assert factor_of_two([]) == factor_of_two([Comparability()]) == 1
+
+
+def test_the_limit_of_verification_follows_from_both_verdicts(engine):
+    doubtful, plain_one = Comparability(True, -1.0, 20.0, alike_factor=50.0), Comparability()
+    asked = Matcher(engine.info, None, None, lambda: 0.01)
+    assert asked.verification_limit([doubtful, plain_one]) == asked.verification_limit([plain_one, plain_one])
+    assert asked.verification_limit([plain_one, plain_one]) == asked.one_to_one
+    rate = asked.curve.rate(asked.one_to_one)
+    assert asked.verification_limit([doubtful, doubtful]) == pytest.approx(asked.curve.distance(rate / 50))
+    assert asked.verification_limit([doubtful]) == pytest.approx(asked.curve.distance(rate / 20))
+    fixed = Matcher(engine.info, None, 0.9, lambda: 0.01)
+    assert fixed.verification_limit([doubtful, doubtful]) == 0.9
+
+
+def test_verification_of_a_doubtful_and_a_plain_photo_has_the_plain_threshold(service, engine, photos, monkeypatch):
+    """`/verify` takes both verdicts into account, and says so in its threshold."""
+    monkeypatch.setattr("recognizer.engines.turning.found_turned", lambda *_: None)
+    data, shown = [photos[file].read_bytes() for file in ("obama.jpg", "obama2.jpg")], []
+    for doubts in ([-0.1, -0.1], [-0.1, -20.0], [-20.0, -0.1], [-20.0, -20.0]):
+        monkeypatch.setattr(comparability.Judge, "_doubt", lambda *_, each=iter(doubts): next(each))
+        shown.append(service.recognition.verify(*data))
+    both, *others = (each.threshold for each in shown)
+    assert both < 0.9 * engine.info.calibration.threshold and len({each.distance for each in shown}) == 1
+    assert others == pytest.approx([engine.info.calibration.threshold] * 3)
+
+
+def test_limits_of_two_are_those_of_verification(engine):
+    points, random = engine.info.calibration, np.random.default_rng(4)
+    curve = Curve(points.distances, points.rates)
+    rate = curve.rate(points.threshold)
+    faces = [[Comparability(alike_factor=10**a, crowded_factor=10**c) for a, c in random.uniform(0, 4, (n, 2))] for n in (5, 3)]
+    alike, crowded = (
+        tuple(np.array([getattr(each, name) for each in side]) for side in faces) for name in ("alike_factor", "crowded_factor")
+    )
+    limits = degrade.limits_of_two(alike, crowded, curve, rate)
+    for i, one in enumerate(faces[0]):
+        for j, other in enumerate(faces[1]):
+            assert limits[i, j] == pytest.approx(curve.distance(rate / factor_of_two([one, other])))
 
 
 # -- the product ----------------------------------------------------------------------------------------------------
@@ -239,7 +291,7 @@ def test_rates_are_those_of_a_brute_force_count(engine):
 
     def faces(name, comparable):
         vectors = random.normal(0, 0.057, (16, engine.info.dim)).astype(np.float32)
-        return degrade.DamagedFaces(name, name, 0, people, np.ones(16, bool), comparable, vectors, np.ones(16))
+        return degrade.DamagedFaces(name, name, 0, people, np.ones(16, bool), comparable, vectors, *np.ones((3, 16)))
 
     plain_ones, bad = faces("plain", np.ones(16, bool)), faces("bad", random.random(16) < 0.5)
     row = degrade.measure([plain_ones, bad], engine)[1]

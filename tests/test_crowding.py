@@ -14,7 +14,7 @@ from recognizer.core.types import Candidate
 from recognizer.engines import EMBEDDERS, calibration, crowding, largest, make_engine
 from recognizer.galleries.thresholds import Curve
 from recognizer.photos import images
-from recognizer.photos.remarks import MOST_FACTOR, Comparability
+from recognizer.photos.remarks import MOST_FACTOR, Comparability, factor_of_two
 from recognizer.service.matcher import Matcher
 
 from .data import folder as data_folder
@@ -108,7 +108,7 @@ def test_live_video_lowers_the_threshold_by_the_same_unless_it_is_fixed(engine):
     assert fixed.live_lowerings(vectors) == [0, 0]
     assert fixed.live_lowerings(vectors, 0.01) == pytest.approx(expected.tolist())  # a camera with a rate of its own
     limit = asked.verification_limit(
-        [Comparability(rate_factor=float(crowding.crowding(engine.embedder.name).rate_factors(vectors)[0]))]
+        [Comparability(crowded_factor=float(crowding.crowding(engine.embedder.name).rate_factors(vectors)[0]))]
     )
     assert limit == pytest.approx(asked.one_to_one - expected[0], abs=0.01)
 
@@ -172,8 +172,8 @@ def test_small_children_who_are_strangers_do_not_match(engine):
     alike = same = 0
     for (one, first), (other, second) in combinations(found, 2):
         apart = float(np.linalg.norm(one - other))
-        factor = max(first.rate_factor, second.rate_factor)
+        lowered = curve.distance(curve.rate(limit) / factor_of_two([first, second]))
         alike += apart <= limit
-        same += first.comparable and second.comparable and apart <= curve.distance(curve.rate(limit) / factor)
+        same += first.comparable and second.comparable and apart <= lowered
     pairs = len(found) * (len(found) - 1) / 2
     assert alike > 0.5 * pairs and same <= 0.01 * pairs

@@ -1,17 +1,22 @@
-"""Damaged SQLite files are set aside, what can be read of them is kept, and an erasure is true all the same."""
+"""Damaged SQLite files are set aside, what can be read of them is kept, and an erasure is true all the same.
+
+A damaged copy of the keys of nodes is not used.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import time
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from recognizer.access.access_file import ApiKey
 from recognizer.archive.archive_file import ARCHIVE_FILE, ArchiveFace, ArchiveFile, ArchivePerson, ArchivePhoto, KnownFile
 from recognizer.archive.photo_index import FaceKey
 from recognizer.backup import reseal
@@ -20,6 +25,7 @@ from recognizer.core.sealed_sqlite import set_aside_files
 from recognizer.core.settings import Settings
 from recognizer.core.types import Box
 from recognizer.core.vault import Vault, new_key
+from recognizer.database.local_copy import LocalCopy
 from recognizer.enrolment.cache import FileStamp
 from recognizer.events.visit_file import VISITS_FILE, KeptVisit, VisitFile
 from recognizer.jobs.job_file import JOBS_FILE, JobFile
@@ -347,3 +353,19 @@ def test_health_says_which_files_were_damaged_and_what_was_set_aside_expires(ser
     os.utime(aside, (time.time() - 400 * 86_400,) * 2)
     service.visits.purge()
     assert not aside.exists()
+
+
+def test_a_copy_of_keys_with_a_changed_byte_is_not_used(tmp_path):
+    """A later end or another role of a key: whatever a failing disk changes is noticed."""
+    copy = LocalCopy(tmp_path / "keys", lambda: None, 24.0)
+    copy.write(content := {"keys": [asdict(ApiKey("k1", "door", "read", "hash", 1.0, 2.5))], "sessions": []})
+    whole = (tmp_path / "keys").read_bytes()
+    assert copy.read() == content
+    for place in range(len(whole)):
+        for bit in (1, 4):
+            (tmp_path / "keys").write_bytes(whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :])
+            assert copy.read() in (None, content), place
+    held = json.loads(whole)
+    for value in ({**held, "digest": None}, [held], "held", 1):
+        (tmp_path / "keys").write_text(json.dumps(value))
+        assert copy.read() == (content if isinstance(value, dict) else None)  # earlier releases wrote no digest

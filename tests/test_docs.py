@@ -221,28 +221,44 @@ def test_the_blueprint_of_the_doorbell_fits_the_events():
     assert inputs["topic"]["default"] == Topics("recognizer", "homeassistant").camera("front-door", "event")
 
 
-def news_of(kind: str, subject: str | None, late: bool) -> dict:
-    return {"kind": kind, "subject": subject, "late": late, "camera": "door"}
+def news_of(kind: str, subject: str | None, late: bool = False, **more) -> dict:
+    return {"kind": kind, "subject": subject, "late": late, "camera": "door", **more}
+
+
+PORCH = {"zones": ["Porch"]}
 
 
 @pytest.mark.parametrize(
-    ("news", "people", "passes"),
+    ("news", "people", "zones", "passes"),
     [
-        (news_of("appeared", "Ada", False), [], True),
-        (news_of("appeared", "Ada", True), [], False),
-        (news_of("left", "Ada", False), [], False),
-        (news_of("appeared", "Ada", False), ["Joe"], False),
-        (news_of("appeared", "Joe", False), ["Joe"], True),
-        (news_of("unknown", None, False), ["Joe"], True),
+        (news_of("appeared", "Ada"), [], [], True),
+        (news_of("appeared", "Ada", late=True), [], [], False),
+        (news_of("left", "Ada"), [], [], False),
+        (news_of("appeared", "Ada"), ["Joe"], [], False),
+        (news_of("appeared", "Joe"), ["Joe"], [], True),
+        (news_of("unknown", None), ["Joe"], [], True),
+        (news_of("entered", "Ada", **PORCH), [], [], False),  # who was there before
+        (news_of("entered", "Ada", **PORCH), [], ["porch", "Gate"], True),
+        (news_of("entered", "Ada", **PORCH), ["Joe"], ["porch"], False),
+        (news_of("entered", None, **PORCH), ["Joe"], ["porch"], True),
+        (news_of("entered", "Ada", **PORCH), [], ["gate"], False),
+        (news_of("entered", "Ada", late=True, **PORCH), [], ["porch"], False),
+        (news_of("appeared", "Ada", zones=["Path", "Porch"]), [], ["porch"], True),
+        (news_of("appeared", "Ada", zones=["Path"]), [], ["porch"], False),
+        (news_of("appeared", "Ada"), [], ["porch"], False),
+        (news_of("left", "Ada", **PORCH), [], ["porch"], False),
     ],
 )
-def test_the_blueprint_lets_through_what_it_says(news, people, passes):
+def test_the_blueprint_lets_through_what_it_says(news, people, zones, passes):
     jinja2 = pytest.importorskip("jinja2")
     text = (ROOT / "docs" / "howto" / "doorbell-blueprint.yaml").read_text("utf-8")
     (condition,) = re.findall(r"value_template: >\n((?: {6}.*\n)+)", text)
-    trigger = {"payload_json": news}
-    shown = jinja2.Template(condition).render(trigger=trigger, kinds=["appeared", "unknown"], people=people)
-    assert shown.strip() == str(passes)
+    given = {"trigger": {"payload_json": news}, "kinds": ["appeared", "unknown"], "people": people, "zones": zones}
+    assert jinja2.Template(condition).render(given).strip() == str(passes)
+    only_known = jinja2.Template(condition).render({**given, "kinds": ["appeared"]}).strip()
+    assert only_known == str(passes and news["subject"] is not None)
+    (zone,) = re.findall(r'  zone: "(.*)"', text)
+    assert jinja2.Template(zone).render(given) == ", ".join(news.get("zones", []))
 
 
 def test_the_flow_for_node_red_is_connected():

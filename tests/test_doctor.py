@@ -158,6 +158,18 @@ def test_folders(tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.slow
+@pytest.mark.network
+def test_folders_that_may_not_even_be_looked_for(tmp_path):
+    """As in a folder that nobody else may look into; a name that is too long is refused to the superuser too."""
+    nowhere = tmp_path / ("x" * 300)
+    finding = doctor.folder("state", nowhere, "RECOGNIZER_STATE_DIR")
+    assert finding.state == doctor.BROKEN and is_sound(finding) and finding.found.endswith("too long")
+    found = doctor.examine({"state_dir": nowhere, "known_faces": nowhere, "models_dir": tmp_path}, _free_port())
+    assert all(map(is_sound, found)) and {"known faces", "state", "port", "memory"} <= {each.name for each in found}
+    assert [each.state for each in found if each.name in ("known faces", "state", "files")][:3] == [doctor.BROKEN] * 3
+
+
 @pytest.mark.file_times
 @pytest.mark.skipif(os.name != "posix", reason="permissions of others are told by POSIX")
 def test_a_folder_that_everybody_may_look_into(tmp_path):
@@ -293,3 +305,11 @@ def test_the_key_of_what_is_kept(tmp_path):
     create_key_file(both, keys)
     (settings.state_dir / "encryption.json").write_text(json.dumps({"version": 1, "keys": Vault(keys).ids}))
     assert "interrupted" in look(encryption_key_file=both).found
+
+
+def test_a_frigate_whose_certificate_is_not_checked():
+    assert list(doctor.frigate(Settings())) == list(doctor.frigate(Settings(frigate_url="http://frigate:5000"))) == []
+    (found,) = doctor.frigate(Settings(frigate_url="https://frigate:8971", frigate_verify=False))
+    assert is_sound(found) and found.state == doctor.WARNING
+    (found,) = doctor.frigate(Settings(frigate_url="https://frigate:8971"))
+    assert is_sound(found) and found.state == doctor.OK

@@ -15,6 +15,8 @@ from recognizer.core.errors import StorageError
 from recognizer.enrolment import cache as encodings
 from recognizer.enrolment.cache import Encoding, EncodingsCache, FileStamp, photo_id
 
+from . import template
+
 ROOT = Path(__file__).resolve().parents[1]
 STAMP = FileStamp(1234, 1_700_000_000_123_456_789, 42)
 
@@ -396,7 +398,7 @@ def test_processes_that_start_at_once_on_a_new_cache_lose_nothing(path):
     for turn in range(3):
         file = path.with_name(f"{turn}.sqlite")
         writers = [
-            subprocess.Popen(
+            template.start(
                 [sys.executable, "-c", WRITER, str(who), str(file)],
                 cwd=ROOT,
                 text=True,

@@ -26,6 +26,7 @@ from recognizer.enrolment.photo_marks import wanted_face
 from recognizer.enrolment.watcher import Watcher
 from recognizer.photos import images
 
+from . import template
 from .enrolling import Home, Spy, eventually, jpeg, portrait
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -696,7 +697,7 @@ enrolment.cache.close()
 def test_two_processes_on_one_folder_come_to_agree(home, faces, engine, models_dir):
     home.put("Biden/1.jpg", jpeg(faces["biden"]))
     command = [sys.executable, "-c", OTHER, home.known.root, home.cache_file, models_dir]
-    other = subprocess.Popen(command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    other = template.start(command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     enrolment = home.enrolment()
     enrolment.sync()
     watcher = Watcher(enrolment)

@@ -217,6 +217,30 @@ def test_strangers_who_are_the_erased_person_are_erased_too(service, faces):
     assert faces["obama"] not in held and faces["biden"] in held
 
 
+def test_a_group_whose_changes_cannot_be_finished_does_not_keep_the_others_from_it(service, monkeypatch):
+    finished = []
+    group = service.groups.add("family")
+
+    def fails() -> int:
+        raise StorageError("the notes cannot be read")
+
+    monkeypatch.setattr(service.groups.default.erasures, "finish", fails)
+    monkeypatch.setattr(group.erasures, "finish", lambda: finished.append("family") or 1)
+    with pytest.raises(StorageError, match="notes"):
+        service.groups.finish()
+    assert finished == ["family"]
+
+
+def test_groups_whose_folder_may_not_be_looked_into_are_not_gone(service, faces, tmp_path, monkeypatch):
+    service.groups.add("family").subjects.enrol("Ada", faces["obama"])
+    kept = everything(service.settings.state_dir / "groups")
+    monkeypatch.setattr(service.groups, "root", tmp_path / ("x" * 300))
+    for ask in (service.groups.names, service.groups.follow, service.groups.erase_orphans):
+        with pytest.raises(StorageError, match="the folder of groups cannot be used"):
+            ask()
+    assert everything(service.settings.state_dir / "groups") == kept and b"family" in kept
+
+
 def damage(service):
     """Make the events unusable; returns what repairs them."""
     (file,) = (service.settings.state_dir / "events").glob("*.jsonl")

@@ -21,6 +21,8 @@ from recognizer.events.event_files import seconds
 from recognizer.events.event_log import EventLog
 from recognizer.events.event_sealing import read_all
 
+from . import template
+
 ROOT = Path(__file__).resolve().parents[1]
 DAY = 86_400.0
 #: When the events of these tests happened, and the log's clock unless a test brings its own: no test depends on its day.
@@ -257,7 +259,7 @@ while True:
 def test_a_kill_loses_nothing_that_was_told(tmp_path):
     told = 0
     for _ in range(3):
-        process = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        process = template.start([sys.executable, "-c", WRITER, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
         for _ in range(40):
             told = int(process.stdout.readline())
         process.send_signal(signal.SIGKILL)

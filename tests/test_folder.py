@@ -18,6 +18,8 @@ from recognizer.enrolment import folder as folder_module
 from recognizer.enrolment.cache import FileStamp, photo_id
 from recognizer.enrolment.folder import KnownFaces
 
+from . import template
+
 ROOT = Path(__file__).resolve().parents[1]
 NFC, NFD = "Zo\u00eb", "Zoe\u0308"
 
@@ -342,7 +344,7 @@ def test_a_kill_at_any_moment_leaves_whole_photos_only_and_all_that_were_acknowl
     while turn < 20 or len(acknowledged) <= 20:  # a busy machine needs more turns
         turn += 1
         command = [sys.executable, "-c", ADDING, str(known.root), str(turn)]
-        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        with template.start(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout.readline() == "ready\n"
             time.sleep(rng.uniform(0.001, 0.15))
             process.send_signal(signal.SIGKILL)

@@ -220,6 +220,89 @@ def test_no_wrong_byte_makes_a_file_without_keys(file):
     assert damaged > 20
 
 
+def test_no_wrong_byte_makes_another_key_or_session(file, clock):
+    """Another role, a later end, or a revocation that is undone: whatever a failing disk changes within a row is noticed."""
+    keys = Keys(AccessFile(file), clock=clock)
+    guest, _ = keys.add("guest", "read", clock.now + 1000)
+    Sessions(AccessFile(file), keys, 100, clock).begin(guest)
+    keys.revoke(keys.add("gone", "admin")[0].id)
+    Sessions(AccessFile(file), keys, 100, clock).begin(guest)
+    held, whole = AccessFile(file).held(), bytearray(file.read_bytes())
+    assert len(held.keys) == 2 and len(held.sessions) == 2
+    refused = ended = 0
+    for what in (b"$argon2id$", next(iter(held.sessions)).encode()):
+        middle = whole.index(what)
+        for place in range(middle - 40, middle + 260):
+            for bit in (1, 32):
+                file.write_bytes(whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :])
+                try:
+                    found = AccessFile(file).held()
+                except StorageError:
+                    refused += 1
+                    continue
+                assert found.keys == held.keys, (place, bit)
+                assert found.sessions.items() <= held.sessions.items(), (place, bit)
+                ended += len(held.sessions) - len(found.sessions)
+    assert refused > 500 and ended > 100
+
+
+def changed(file: Path, *statements: str) -> None:
+    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+@pytest.mark.parametrize("value", ["role = 'admin'", "expires = expires + 1", "hash = 'x'", "name = 'b'", "made = 1"])
+def test_nothing_is_written_into_a_file_with_a_damaged_key(keys, file, clock, value):
+    made, text = keys.add("a", "read", clock.now + 100)
+    changed(file, f"UPDATE keys SET {value}")
+    with pytest.raises(StorageError, match="damaged"):
+        AccessFile(file).held()
+    wait_for(lambda: failure(keys.check, text))
+    for change in (lambda: keys.add("b", "admin"), lambda: AccessFile(file).revoke_key(made.id, 1.0)):
+        with pytest.raises(StorageError, match="damaged"):
+            change()
+
+
+def test_a_damaged_session_has_ended_and_leaves_the_disk(sessions, keys, file):
+    made, _ = keys.add("a", "write")
+    whole, damaged = sessions.begin(made)[0], sessions.begin(made)[0]
+    name = sessions_module.session_name(damaged)
+    changed(file, f"UPDATE sessions SET expires = expires + 1 WHERE token = '{name}'")
+    assert wait_for(lambda: sessions.find(damaged) is None) and sessions.find(whole) is not None
+    third = sessions.begin(made)[0]
+    assert sessions.find(whole) is not None and sessions.find(third) is not None
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("SELECT count(*) FROM sessions").fetchone() == (2,)
+
+
+#: The tables as releases before the digests made them.
+EARLIER = (
+    "CREATE TABLE keys (id TEXT PRIMARY KEY, name TEXT NOT NULL, role TEXT NOT NULL, hash TEXT NOT NULL, "
+    "made REAL NOT NULL, expires REAL, revoked REAL) WITHOUT ROWID",
+    "CREATE TABLE sessions (token TEXT PRIMARY KEY, key TEXT NOT NULL, proof TEXT NOT NULL, "
+    "expires REAL NOT NULL) WITHOUT ROWID",
+)
+
+
+def test_a_file_of_an_earlier_release_is_read_and_has_digests_once_it_is_written(file):
+    file.parent.mkdir()
+    changed(file, *EARLIER, "INSERT INTO keys VALUES ('abcdefgh', 'old', 'read', 'x', 1, 2, NULL)")
+    assert [key.id for key in Keys(AccessFile(file)).all()] == ["abcdefgh"]
+    made, _ = Keys(AccessFile(file)).add("new", "write")
+    # and that release, if it is used again
+    changed(
+        file,
+        f"UPDATE keys SET revoked = 3 WHERE id = '{made.id}'",
+        "INSERT INTO keys (id, name, role, hash, made) VALUES ('bbbbbbbb', 'newer', 'read', 'y', 4)",
+    )
+    assert {key.name: key.revoked for key in Keys(AccessFile(file)).all()} == {"old": None, "new": 3.0, "newer": None}
+    Keys(AccessFile(file)).revoke("bbbbbbbb")
+    changed(file, "UPDATE keys SET role = 'admin' WHERE id = 'abcdefgh'")
+    with pytest.raises(StorageError, match="damaged"):
+        Keys(AccessFile(file)).all()
+
+
 @pytest.mark.parametrize("begun", [False, True])
 def test_a_file_of_nothing_opens_nothing(file, begun):
     """It is never made empty: its keys were lost."""

@@ -180,6 +180,42 @@ def test_a_start_reads_no_folder_that_did_not_change(stopped, monkeypatch):
     assert len(stopped.read) == PEOPLE  # who does not follow the folder looks at every file
 
 
+def test_a_start_does_not_read_again_what_enrols_nobody(filled, monkeypatch):
+    """Photos without a face, with several, or of a kind that was never usable: the folder is as well known as any other."""
+    cache = filled.home.enrolment().cache
+    chosen = [3 * EACH, 3 * EACH + 2, 5 * EACH, *range(7 * EACH, 8 * EACH)]
+    for index in chosen:
+        shown_there = filled.encodings[index]
+        nothing = Encoding(shown_there.photo, shown_there.engine, shown_there.face, None, "no_face", "no face was found")
+        cache.put([nothing])
+    before = started(filled.home)
+    before.tidy()
+    problems = before.problems()
+    assert [each.path for each in problems] == sorted(filled.files[index][0] for index in chosen)
+    read, looked_up = [], []
+    monkeypatch.setattr(filled.home.known, "_scan_subject", lambda *_: read.append(_))
+    monkeypatch.setattr(EncodingsCache, "encodings", lambda *_: looked_up.append(_))
+    enrolment, more = trusting(filled.home)
+    assert more and read == [] and looked_up == []
+    assert enrolment.problems() == problems and enrolment.problem_count == len(chosen)
+    assert enrolment.names() == before.names() and templates(enrolment) == templates(before)
+    whole = [(name, entry.path, entry.stamp, entry.photo) for name, held in before.subjects().items() for entry in held]
+    assert whole == [
+        (name, entry.path, entry.stamp, entry.photo) for name, held in enrolment.subjects().items() for entry in held
+    ]
+
+
+def test_what_enrols_nobody_and_is_damaged_is_examined_again(filled):
+    cache = filled.home.enrolment().cache
+    odd = filled.encodings[0]
+    cache.put([Encoding(odd.photo, odd.engine, odd.face, None, "no_face", "no face was found")])
+    started(filled.home).tidy()
+    with closing(sqlite3.connect(filled.home.cache_file)) as connection, connection:
+        connection.execute("UPDATE encodings SET problem = 'several_faces' WHERE photo = ?", (odd.photo,))
+    enrolment, _ = trusting(filled.home)
+    assert [(each.path, each.code) for each in enrolment.problems()] == [(filled.files[0][0], "unsupported_image")]
+
+
 def test_a_start_sees_what_changed_meanwhile(stopped, monkeypatch):
     monkeypatch.setattr(folder_sync, "IN_TURN", 0)
     root = stopped.home.known.root
@@ -202,7 +238,8 @@ def test_files_that_were_written_anew_in_place_are_found_by_the_next_looks(stopp
         with open(stopped.home.known.root / path, "r+b") as file:
             file.write(b"another, longer content than before")
     enrolment, more = trusting(stopped.home)
-    looks = 1
+    assert more and stopped.read == [] and shown(enrolment) == stopped.before  # a start waits for none of them
+    looks = 0
     while more and looks < 10 and len(set(stopped.read)) < PEOPLE:
         more, looks = enrolment.sync(changed=[]), looks + 1
     assert {problem.path for problem in enrolment.problems()} == set(changed)

@@ -6,8 +6,10 @@ import re
 
 import pytest
 
+from recognizer.core import errors
 from recognizer.core.catalogues import LANGUAGES, MESSAGES
 from recognizer.http.pages import FOLDER
+from recognizer.photos.remarks import SENTENCES
 
 from .texts import Text, calls_without_literal, catalogues, modules, texts, untranslated
 
@@ -58,6 +60,28 @@ def test_a_translation_has_the_places_of_its_text(language):
         places, wanted = set(_PLACE.findall(said)), set(_PLACE.findall(stem))
         # "a photo", "two photos": forms of one number need not say it
         assert places == wanted or (name in ("zero", "one", "two") and places == wanted - {"count"}), (language, key)
+
+
+#: Codes of errors that the page does not meet: those of commands, and classes of which only others are made.
+NOT_ON_THE_PAGE = {
+    *("backup_broken", "engine_mismatch", "exif_tool_missing", "not_empty", "settings_error"),
+    *("access_error", "bad_request", "error", "face_error", "fetch_error", "image_error", "model_error", "not_found"),
+}
+
+
+def test_every_refusal_has_a_sentence_of_the_page_by_its_code():
+    def below(kind: type) -> set[str]:
+        return {kind.code}.union(*map(below, kind.__subclasses__()))
+
+    refusals = MODULES["refusals.js"]
+    table = refusals[refusals.index("REFUSALS = {") : refusals.index("\n};")]
+    there = set(re.findall(r"^  (\w+): t\(", table, re.MULTILINE))
+    instead = set(re.findall(r"^  (\w+): \(\{", MODULES["api.js"], re.MULTILINE))
+    codes = below(errors.RecognizerError) | {"cameras_gone", "internal", "no_usable_photo", "zones_gone", *SENTENCES}
+    assert codes - there - instead - {"invalid_parameter"} == NOT_ON_THE_PAGE
+    assert len(re.findall(r"^  \w+: t\(", table, re.MULTILINE)) == len(there)  # none is there twice
+    words = re.search(r"REMARKS = \{(.*?)\};", MODULES["words.js"], re.DOTALL)[1]
+    assert set(SENTENCES) == set(re.findall(r"(\w+): t\(", words))
 
 
 def test_every_text_can_be_read_by_this_test():

@@ -415,6 +415,24 @@ def test_a_pipeline_that_fails_is_told_and_begun_again(around, monkeypatch, capl
     assert len(begun) == 3 and caplog.text.count("a bug") >= 2
 
 
+def test_a_pipeline_that_fails_after_a_healthy_while_is_begun_again_after_the_shortest_pause(around, monkeypatch):
+    monkeypatch.setattr(module, "_RETRY_SECONDS", (0.01, 3600.0))
+    monkeypatch.setattr(module, "_HEALTHY_SECONDS", -1.0)
+    begun = []
+
+    class Failing(module.Pipeline):
+        async def run(self, publish):
+            begun.append(1)
+            if len(begun) < 4:
+                raise RuntimeError("a bug")
+            await super().run(publish)
+
+    monkeypatch.setattr(module, "Pipeline", Failing)
+    with around.live.view(ViewKey("default")) as view:
+        pictures(view, 2)
+    assert len(begun) == 4
+
+
 def test_observers_are_told_that_a_camera_stopped(around):
     stopped = []
 

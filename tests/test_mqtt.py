@@ -9,7 +9,6 @@ import json
 import logging
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -30,6 +29,7 @@ from recognizer.events.mqtt import Broker as Where
 from recognizer.events.mqtt import Mqtt, MqttOptions, parse_broker
 from recognizer.events.mqtt_broker import end_connection
 
+from . import template
 from .brokers import MISSING, MOSQUITTO, Broker, Listener, free_port
 from .scenes import Camera, State, face, frame
 from .streams import ends, wait_for
@@ -416,7 +416,7 @@ def test_nobody_seems_to_be_there_after_a_kill_and_a_start(tmp_path, broker):
     """The state of the person who was there when the server was killed is corrected before the server is online again."""
     listener = Listener(broker)
     arguments = [str(tmp_path / "events"), str(broker.port), broker.user, broker.password]
-    server = subprocess.Popen([sys.executable, "-c", SERVER, *arguments], cwd=ROOT)
+    server = template.start([sys.executable, "-c", SERVER, *arguments], cwd=ROOT)
     try:
         wait_for(lambda: shown(listener, "recognizer/people/Ada/state").get("present") == "ON")
     finally:

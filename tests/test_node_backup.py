@@ -24,6 +24,8 @@ from recognizer.service import make_service, node_backup
 from recognizer.video.camera_settings import parse_settings
 
 from .commands import run_command
+from .push_services import Browser
+from .test_rules import event
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
 MASK = parse_settings({"masks": [{"points": [[0.0, 0.0], [0.5, 0.0], [0.5, 1.0]]}], "stranger_rate": 0.001})
@@ -72,6 +74,8 @@ def home(database_url, tmp_path, models_dir, key, faces, photos):
             {"who": "people", "people": ("Ada",), "cameras": (camera,), "action": "webhook", "url": "https://x.org/"}
         )
         made.tuning.change("stranger_rate", 0.05)
+        made.receivers.change({"webhooks": ["https://example.org/hook?token=hidden"], "webhook_secret": "hidden words"})
+        made.push.store.add(Browser("https://push.example").subscription(key="door"))
         with closing(Database(database_url)) as database:
             keys = Keys(AccessTables(database))
             keys.add("door", "read")
@@ -102,6 +106,8 @@ def told(service) -> dict:
         "settings": list(service.camera_settings.all().values()),
         "rules": [(each.id, each.people, each.url) for each in service.rules.store.all()],
         "rate": service.tuning.stranger_rate,
+        "receivers": service.receivers.store.all(),
+        "push": (service.push.store.key(), service.push.store.all()),
         "names": sorted(service.audit.names().values()),
     }
 
@@ -172,6 +178,45 @@ def test_whoever_changes_meanwhile_is_complete_in_it_or_absent(home, tmp_path, f
     assert (done["people"], done["photos"]) == (3, 3)
 
 
+def test_tags_covers_and_ids_that_change_meanwhile_are_as_they_are_at_the_end(home, tmp_path, models_dir, key, monkeypatch):
+    copied = node_backup._NodeBackup.copy_people
+    ada = home.subjects.person("Ada")
+    staff = home.groups.get("staff")
+
+    def copy_and_change(self):
+        copied(self)
+        home.subjects.describe("Ada", tags=("garden", "house"), cover=ada.photos[1].id)
+        staff.subjects.describe("Zed", tags=("new",))
+        staff.ids.of("Zed")
+
+    monkeypatch.setattr(node_backup._NodeBackup, "copy_people", copy_and_change)
+    written(home, tmp_path / "backup.zip")
+    alone = settings_of(tmp_path / "alone", models_dir, key)
+    restore(tmp_path / "backup.zip", Places(alone.known_faces, alone.state_dir), home.vault)
+    with closing(make_service(alone)) as made:
+        made.start()
+        assert told(made) == told(home)
+        assert made.subjects.person("Ada").particulars.tags == ("garden", "house")
+        there = made.groups.get("staff")
+        assert there.subjects.person("Zed").particulars.tags == ("new",) and there.ids.known("Zed") == staff.ids.known("Zed")
+
+
+def test_tags_that_are_taken_away_meanwhile_are_not_in_it(home, tmp_path, monkeypatch):
+    copied = node_backup._NodeBackup.copy_people
+    staff = home.groups.get("staff").subjects
+    staff.describe("Zed", tags=("gone",))
+
+    def copy_and_change(self):
+        copied(self)
+        staff.describe("Zed", tags=())
+
+    monkeypatch.setattr(node_backup._NodeBackup, "copy_people", copy_and_change)
+    written(home, tmp_path / "backup.zip")
+    assert not staff.person("Zed").particulars
+    with BackupReader(tmp_path / "backup.zip", home.vault) as reader:
+        assert [each for each in reader.members if each.startswith("groups/staff/Zed/.")] == []
+
+
 def test_a_photo_that_is_lost_is_reported(home, tmp_path):
     photo = home.subjects.person("Ada").photos[0].id
     home.enrolment.photos.remove(photo)
@@ -212,11 +257,10 @@ def test_what_nodes_do_not_share_is_reported_by_restore(database_url, tmp_path, 
     alone = settings_of(tmp_path / "alone", models_dir, key, webhook_allow=("127.0.0.1",))
     with closing(make_service(alone)) as made, open(tmp_path / "backup.zip", "wb") as file:
         made.start()
-        made.receivers.change({"webhook_secret": "secret"})
-        made.push.file.key()
+        made.events.hub.log.append([event(0, "Ada")])
         with made.backup() as opened:
             file.write(opened.read())
     ended = run(node(database_url, tmp_path / "node", models_dir, key), "restore", tmp_path / "backup.zip", "--json")
     assert ended.exit_code == 0, ended.stderr
-    assert json.loads(ended.stdout)["left_out"] == ["receivers", "push"]
-    assert "nodes do not share them: receivers, push" in ended.stderr
+    assert json.loads(ended.stdout)["left_out"] == ["events"]
+    assert "nodes do not share them: events" in ended.stderr

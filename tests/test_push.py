@@ -23,9 +23,10 @@ from recognizer.core.errors import (
 )
 from recognizer.core.vault import Vault, new_key
 from recognizer.fetching.fetcher import Fetcher
-from recognizer.rules import push_file, web_push
-from recognizer.rules.push_file import PushFile
+from recognizer.http.site import Site
+from recognizer.rules import push_store, web_push
 from recognizer.rules.push_sender import PushMessage, PushSender
+from recognizer.rules.push_store import PushStore
 from recognizer.rules.rule_actions import RuleActions
 from recognizer.rules.rule_model import changed_rule, make_rule
 from recognizer.service import push_service
@@ -62,7 +63,7 @@ def pushes(authority):  # noqa: F811
 @pytest.fixture
 def sender(tmp_path, authority):  # noqa: F811
     fetcher = Fetcher(allow=["127.0.0.1"], timeout=10, cafile=str(authority / "ca.pem"))
-    return PushSender(PushFile(tmp_path / "state" / "push.json"), fetcher)
+    return PushSender(PushStore.in_file(tmp_path / "state" / "push.json"), fetcher)
 
 
 # -- a message --------------------------------------------------------------------------------------------------------
@@ -89,7 +90,7 @@ def test_every_browser_reads_its_message_and_the_service_can_check_who_sent_it(p
     jwt = pytest.importorskip("py_vapid.jwt")
     one, other = Browser(pushes.url), Browser(pushes.url, "other")
     for each in (one, other):
-        sender.file.add(each.subscription())
+        sender.store.add(each.subscription())
     long = dataclasses.replace(HELLO, body=900 * "\u00e4", tag="long")
     assert sender.send(HELLO) == sender.send(long) == 2
     for browser in (one, other):
@@ -99,7 +100,7 @@ def test_every_browser_reads_its_message_and_the_service_can_check_who_sent_it(p
         assert b"door" not in body
         assert headers["Content-Encoding"] == "aes128gcm" and int(headers["TTL"]) > 0 and headers["Urgency"] == "high"
         scheme, told, key = headers["Authorization"].replace(",", "").split()
-        assert scheme == "vapid" and key == f"k={web_push.public_key(sender.file.key())}"
+        assert scheme == "vapid" and key == f"k={web_push.public_key(sender.store.key())}"
         claims = jwt.decode(told.removeprefix("t="), key.removeprefix("k="))
         assert claims["aud"] == pushes.url and claims["sub"] == "https://home.example"
         assert time.time() + 3600 < claims["exp"] < time.time() + 86_400
@@ -110,17 +111,17 @@ def test_every_browser_reads_its_message_and_the_service_can_check_who_sent_it(p
 def test_who_is_no_longer_subscribed_is_removed_and_who_was_not_reached_is_tried_again(pushes, sender):
     gone, away, here = (Browser(pushes.url, name) for name in ("gone", "away", "here"))
     for each in (gone, away, here):
-        sender.file.add(each.subscription())
+        sender.store.add(each.subscription())
     pushes.answers = {gone.path: [410], away.path: [503]}
     with pytest.raises(ActionFailed, match="503"):
         sender.send(HELLO)
     assert sender.send(HELLO) == 2
     assert [len(pushes.of(each.path)) for each in (gone, away, here)] == [0, 1, 1]  # nobody has it twice
-    assert {each.endpoint for each in sender.file.all()} == {away.endpoint, here.endpoint}
+    assert {each.endpoint for each in sender.store.all()} == {away.endpoint, here.endpoint}
     pushes.answers = {away.path: [404], here.path: [410]}
     with pytest.raises(ActionFailed, match="no browser is subscribed"):
         sender.send(dataclasses.replace(HELLO, tag="rule-1-8"))
-    assert sender.file.all() == []
+    assert sender.store.all() == []
     with pytest.raises(ActionFailed, match="no browser is subscribed"):
         sender.send(HELLO)
 
@@ -128,7 +129,7 @@ def test_who_is_no_longer_subscribed_is_removed_and_who_was_not_reached_is_tried
 def test_a_browser_that_is_never_reached_keeps_nobody_else_waiting(pushes, sender):
     dead, here = Browser(pushes.url, "dead"), Browser(pushes.url, "here")
     for each in (dead, here):
-        sender.file.add(each.subscription())
+        sender.store.add(each.subscription())
     pushes.answers = {dead.path: [503] * 7}
     for _ in range(4):
         with pytest.raises(ActionFailed, match="503"):
@@ -136,7 +137,7 @@ def test_a_browser_that_is_never_reached_keeps_nobody_else_waiting(pushes, sende
     assert sender.send(HELLO) == 1
     assert sender.send(dataclasses.replace(HELLO, tag="next")) == 1
     assert len(pushes.of(here.path)) == 2
-    sender.file.remove(lambda each: each.endpoint == here.endpoint)
+    sender.store.remove(lambda each: each.endpoint == here.endpoint)
     with pytest.raises(ActionFailed, match="503"):
         sender.send(dataclasses.replace(HELLO, tag="alone"))
     assert sender.send(dataclasses.replace(HELLO, tag="back")) == 1 and len(pushes.of(dead.path)) == 1
@@ -146,24 +147,24 @@ def test_a_browser_that_is_never_reached_keeps_nobody_else_waiting(pushes, sende
 
 
 def test_messages_go_to_public_services_over_https_only(pushes, authority, tmp_path):  # noqa: F811
-    guarded = PushSender(PushFile(tmp_path / "push.json"), Fetcher(timeout=5, cafile=str(authority / "ca.pem")))
+    guarded = PushSender(PushStore.in_file(tmp_path / "push.json"), Fetcher(timeout=5, cafile=str(authority / "ca.pem")))
     for endpoint in ("http://push.example/x", "ftp://push.example/x", "https://", "https://a:99999/", "javascript:1"):
         with pytest.raises(InvalidParameter, match="^endpoint: expected the https:// URL"):
             guarded.check(endpoint)
-    subscription = guarded.file.add(Browser(pushes.url).subscription())
+    subscription = guarded.store.add(Browser(pushes.url).subscription())
     with pytest.raises(ActionFailed, match="RECOGNIZER_WEBHOOK_ALLOW") as refused:
         guarded.send_to(subscription, HELLO)
     assert pushes.taken == [] and "/push/" not in refused.value.message
-    assert guarded.file.all() == [subscription]  # what is refused here is not over
+    assert guarded.store.all() == [subscription]  # what is refused here is not over
 
 
 def test_who_may_not_look_any_more_gets_nothing(pushes, sender):
     kept, ended = Browser(pushes.url), Browser(pushes.url, "ended")
-    sender.file.add(kept.subscription(key="a"))
-    sender.file.add(ended.subscription(key="b"))
-    strict = PushSender(sender.file, sender._fetcher, lambda each: each.key == "a")
+    sender.store.add(kept.subscription(key="a"))
+    sender.store.add(ended.subscription(key="b"))
+    strict = PushSender(sender.store, sender._fetcher, lambda each: each.key == "a")
     assert strict.send(HELLO) == 1
-    assert [path for path, _, _ in pushes.taken] == [kept.path] and [each.key for each in sender.file.all()] == ["a"]
+    assert [path for path, _, _ in pushes.taken] == [kept.path] and [each.key for each in sender.store.all()] == ["a"]
 
 
 # -- what is stored ---------------------------------------------------------------------------------------------------
@@ -172,7 +173,7 @@ def test_who_may_not_look_any_more_gets_nothing(pushes, sender):
 @pytest.mark.parametrize("vault", [None, Vault([new_key()])], ids=["plain", "sealed"])
 def test_the_key_is_made_once_and_everything_is_for_its_owner_alone(tmp_path, vault):
     path, browser = tmp_path / "state" / "push.json", Browser("https://push.example")
-    first, second = PushFile(path, vault), PushFile(path, vault)
+    first, second = PushStore.in_file(path, vault), PushStore.in_file(path, vault)
     assert first.all() == [] and not path.exists()
     key = first.key()
     assert second.key() == key == first.key()
@@ -187,27 +188,27 @@ def test_the_key_is_made_once_and_everything_is_for_its_owner_alone(tmp_path, va
         first.get(made.id)
     if vault is not None:
         with pytest.raises(KeyMissing):
-            PushFile(path).key()
+            PushStore.in_file(path).key()
 
 
 def test_a_damaged_file_is_reported_and_not_overwritten(tmp_path, monkeypatch):
     path = tmp_path / "push.json"
-    file = PushFile(path)
+    file = PushStore.in_file(path)
     file.key()
-    monkeypatch.setattr(push_file, "MOST_SUBSCRIPTIONS", 1)
+    monkeypatch.setattr(push_store, "MOST_SUBSCRIPTIONS", 1)
     file.add(Browser("https://push.example").subscription())
     with pytest.raises(TooManySubscriptions):
         file.add(Browser("https://push.example", "other").subscription())
     for wrong in (b"{", b"[]", b'{"key": "", "subscriptions": []}', path.read_bytes().replace(b'"auth": "', b'"auth": "x')):
         path.write_bytes(wrong)
         with pytest.raises(StorageError, match=r"push\.json is damaged"):
-            PushFile(path).add(Browser("https://push.example").subscription())
+            PushStore.in_file(path).add(Browser("https://push.example").subscription())
         assert path.read_bytes() == wrong
 
 
 def test_subscriptions_are_in_backups_and_get_a_new_key_with_everything_else(service):  # noqa: F811
-    made = service.push.file.add(Browser("https://push.example").subscription())
-    key = service.push.file.key()
+    made = service.push.store.add(Browser("https://push.example").subscription())
+    key = service.push.store.key()
     with service.backup() as file, zipfile.ZipFile(file) as backup:
         assert "state/push.json" in {each["path"] for each in json.loads(backup.read("manifest.json"))["members"]}
     service.close()
@@ -215,22 +216,22 @@ def test_subscriptions_are_in_backups_and_get_a_new_key_with_everything_else(ser
     reseal.reseal(reseal.Places(found.known_faces, found.state_dir), None, vault)
     path = found.state_dir / "push.json"
     assert b"push.example" not in path.read_bytes()
-    assert PushFile(path, vault).key() == key and PushFile(path, vault).all() == [made]
+    assert PushStore.in_file(path, vault).key() == key and PushStore.in_file(path, vault).all() == [made]
 
 
 # -- what is sent -----------------------------------------------------------------------------------------------------
 
 
 def kept(tmp_path, authority, audit) -> KeptPush:  # noqa: F811
-    made = KeptPush(tmp_path / "state", ["127.0.0.1"], 10, audit)
-    made._sender = PushSender(made.file, Fetcher(allow=["127.0.0.1"], timeout=10, cafile=str(authority / "ca.pem")))
+    made = KeptPush(PushStore.in_file(tmp_path / "state" / "push.json"), ["127.0.0.1"], 10, audit)
+    made._sender = PushSender(made.store, Fetcher(allow=["127.0.0.1"], timeout=10, cafile=str(authority / "ca.pem")))
     return made
 
 
 @pytest.mark.slow
 def test_a_rule_tells_browsers_and_names_nobody_unless_its_message_does(pushes, sender, log, follow):  # noqa: F811
     browser = Browser(pushes.url)
-    sender.file.add(browser.subscription())
+    sender.store.add(browser.subscription())
     actions = RuleActions(Fetcher(), (), camera_name={"door": "Front door"}.get, push=sender)
     rule = make_rule("01", {"action": "push", "timezone": "UTC", "apart_minutes": 0.0, "picture": True, "url": "ntfy://x"})
     assert (rule.url, rule.picture, rule.late_minutes) == (None, False, 60.0)
@@ -259,9 +260,9 @@ def test_word_of_new_strangers_is_sent_seldom(pushes, authority, service, tmp_pa
     push = kept(tmp_path, authority, service.audit)
     push.notify_of_stranger()  # nobody is subscribed
     wait_for(lambda: not push._timer.is_alive())
-    assert not push.file.all()
-    push.file.add(wanting.subscription(strangers="Jemand Neues wurde gesehen."))
-    push.file.add(other.subscription())
+    assert not push.store.all()
+    push.store.add(wanting.subscription(strangers="Jemand Neues wurde gesehen."))
+    push.store.add(other.subscription())
     monkeypatch.setattr(push_service, "STRANGERS_APART", 0.0)
     push.notify_of_stranger()
     wait_for(lambda: pushes.taken)
@@ -287,7 +288,7 @@ def test_word_of_new_strangers_is_sent_seldom(pushes, authority, service, tmp_pa
 def test_browsers_are_subscribed_tried_and_removed(pushes, authority, service, tmp_path):  # noqa: F811
     assert service.strangers.heard == service.push.notify_of_stranger
     push, browser = kept(tmp_path, authority, service.audit), Browser(pushes.url)
-    assert push.as_json()["subscriptions"] == [] and push.as_json()["off"] is None
+    assert push.as_json()["subscriptions"] == []
     made = push.add(browser.subscription(key="7c3mz4qp", strangers="x"))
     assert made | {"id": "", "made": ""} == {
         "id": "",
@@ -318,15 +319,36 @@ def test_browsers_are_subscribed_tried_and_removed(pushes, authority, service, t
         push.remove(made["id"])
     push.add(browser.subscription(session="s"))
     push.forget_session("other")
-    assert len(push.file.all()) == 1
+    assert len(push.store.all()) == 1
     push.forget_session("s")
-    assert push.file.all() == []
-    shared = KeptPush(tmp_path / "shared", [], 10, service.audit, is_shared=True)
-    assert shared.as_json()["public_key"] is None and "share a database" in shared.as_json()["off"]
-    with pytest.raises(ActionOff):
-        shared.add(browser.subscription())
-    shared.notify_of_stranger()
-    assert shared._timer is None and not (tmp_path / "shared").exists()
+    assert push.store.all() == []
+
+
+def test_a_session_that_ends_before_there_is_a_service_ends_its_subscription_then(settings, caplog):  # noqa: F811
+    browser, other = Browser("https://push.example"), Browser("https://push.example", "other")
+    file = PushStore.in_file(settings.state_dir / "push.json")
+    file.add(browser.subscription(session="s"))
+    stays = file.add(other.subscription(session="t"))
+    site = Site(settings)
+    try:
+        site.forget_session("s")
+        assert len(file.all()) == 2  # nobody has opened the file yet
+        with site._loading() as progress:
+            site._make(progress)
+        assert file.all() == [stays]
+        site.forget_session("t")  # while it loads
+        assert file.all() == []
+    finally:
+        site.close()
+    damaged = Site(settings)
+    damaged.forget_session("s")
+    (settings.state_dir / "push.json").write_text("{")
+    try:
+        with damaged._loading() as progress:
+            damaged._make(progress)  # which the list of browsers does not stop
+        assert "are still subscribed" in caplog.text
+    finally:
+        damaged.close()
 
 
 def test_push_services_are_told_of_pages_over_https_only():

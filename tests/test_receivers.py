@@ -25,10 +25,11 @@ from recognizer.core.errors import (
     SettingsError,
     StorageError,
 )
-from recognizer.core.settings import DEFAULT, PAGE, Settings
+from recognizer.core.settings import DEFAULT, PAGE, RECEIVER_SETTINGS, Settings
 from recognizer.core.vault import Vault, is_sealed
 from recognizer.events.appearances import EventRules
 from recognizer.events.event_erasing import Retention
+from recognizer.events.receiver_store import RECEIVERS_FILE, ReceiverStore
 from recognizer.events.webhooks import webhook_id
 from recognizer.service.delivering import DeliveryTools
 from recognizer.service.event_service import KeptEvents
@@ -39,16 +40,20 @@ from .streams import wait_for
 from .test_webhooks import SECRET, put
 
 
+def stored_in(state: Path, vault: Vault | None = None) -> ReceiverStore:
+    return ReceiverStore.in_file(state / RECEIVERS_FILE, RECEIVER_SETTINGS, vault)
+
+
 @pytest.fixture
 def house(tmp_path):
     """Makes processes of one installation: each has events, and receivers that run if they are to."""
     made = []
 
-    def build(run: bool = True, vault: Vault | None = None, shared: bool = False, **settings) -> Receivers:
+    def build(run: bool = True, vault: Vault | None = None, **settings) -> Receivers:
         given = Settings(state_dir=tmp_path / "state", **{"webhook_allow": ("127.0.0.1",), **settings})
         events = KeptEvents(given.state_dir / "events", given.events, EventRules(), Retention(), vault)
         audit = AuditLog(given.state_dir / "audit", vault)
-        receivers = Receivers(given, events, audit, vault, shared)
+        receivers = Receivers(given, stored_in(given.state_dir, vault), events, audit)
         made.append(receivers)
         if run:
             video = SimpleNamespace(names=lambda: [("door", "Front door")])
@@ -270,7 +275,7 @@ def test_wrong_values_are_refused_and_nothing_is_stored(house, tmp_path, given, 
 def test_what_the_environment_sets_takes_precedence_and_cannot_be_changed(tmp_path, environment, fixed):
     settings = Settings.from_environment({"RECOGNIZER_STATE_DIR": str(tmp_path / "state"), **environment})
     events = KeptEvents(settings.state_dir / "events", True, EventRules(), Retention(), None)
-    receivers = Receivers(settings, events, AuditLog(settings.state_dir / "audit"))
+    receivers = Receivers(settings, stored_in(settings.state_dir), events, AuditLog(settings.state_dir / "audit"))
     assert {name: receivers.fixed_by(name) for name in fixed} == fixed
     for name, label in fixed.items():
         with pytest.raises(SettingFixed, match=label):
@@ -337,11 +342,15 @@ def test_the_audit_log_says_what_was_changed_without_secrets(house, receiver, tm
     assert b"hidden" not in b"".join(file.read_bytes() for file in (tmp_path / "state" / "audit").rglob("*.jsonl"))
 
 
-def test_nodes_that_share_a_database_set_them_in_their_environment(house, tmp_path):
-    receivers = house(run=False, shared=True)
-    with pytest.raises(SettingFixed, match="share a database"):
-        receivers.change({"mqtt_prefix": "x"})
-    assert set(receivers.report()["fixed"]) >= {"webhooks", "mqtt_url"} and not (tmp_path / "state" / "receivers.json").exists()
+def test_message_queues_are_made_once_whatever_else_is_changed(house, receiver):
+    pytest.importorskip("pika", reason="needs pika (requirements-amqp.txt)")
+    receivers = house(amqp_url="amqp://guest:guest@127.0.0.1:1", webhook_allow=("127.0.0.1",))
+    before = receivers._running["amqp"]
+    receivers.change({"webhooks": [receiver.url]})
+    receivers.change({"webhook_events": ["appeared"]})
+    assert receivers._running["amqp"] is before
+    made = {each.key: each.make() for each in receivers._tools.wanted(receivers.in_force())}
+    assert made["amqp"] is before.delivery
 
 
 def test_without_events_the_settings_are_stored_and_the_report_says_that_none_are_sent(house):
@@ -364,3 +373,10 @@ def test_a_file_with_what_cannot_be_followed_does_not_keep_the_server_from_start
     receivers.change({"webhooks": [receiver.url]})
     put(log_of(receivers))
     wait_for(lambda: len(receiver.taken) == 1)
+
+
+def test_a_frigate_whose_certificate_is_not_checked_is_logged_once(house, caplog):
+    house(frigate_url="http://127.0.0.1:1", frigate_verify=False)
+    assert "FRIGATE_VERIFY" not in caplog.text  # there is no certificate
+    house(frigate_url="https://127.0.0.1:1", frigate_verify=False)
+    assert caplog.text.count("RECOGNIZER_FRIGATE_VERIFY is off") == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import stat
 import time
 import zipfile
@@ -167,6 +168,42 @@ def test_how_sure_a_name_must_be():
 )
 def test_when_a_rule_holds(given, moments, expected):
     assert [rule(timezone="UTC", **given).is_time(each) for each in moments] == expected
+
+
+def test_a_message_says_in_which_zone_it_is():
+    told = make_rule("01", {"url": "ntfy://x", "message": "{who}: {camera} ({zone})", "timezone": "UTC"})
+    seen = {"moment": NIGHT, "zones": ["Path", "Porch"]}
+    assert told.notification(event(**seen), "Door") == "Ada: Door (Path, Porch)"
+    assert changed_rule(told, {"language": "ja"}).notification(event(**seen), "Door") == "Ada: Door (Path、Porch)"
+    porch = changed_rule(told, {"zones": ("door/porch", "yard/path")})
+    assert porch.notification(event(**seen), "Door") == "Ada: Door (Porch)"  # where the rule is about
+    for nowhere in (event(moment=NIGHT), event(moment=NIGHT, zones=[])):
+        assert told.notification(nowhere, "Door") == "Ada: Door"
+        for message, said in (
+            ("{who} at {camera}, {zone}, {time}", "Ada at Door, 22:30"),
+            ("{zone}, {camera}: {who}", "Door: Ada"),
+            ("{zone} {who}!", "Ada!"),
+            ("{who} is {zone} at {camera} [ {zone} ] ( {time})", "Ada is at Door (22:30)"),
+            ("{who}（{zone}）", "Ada"),
+            ("a  {who}", "a  Ada"),  # what somebody wrote stays
+        ):
+            assert changed_rule(told, {"message": message}).notification(nowhere, "Door") == said
+
+
+def test_somebody_who_enters_a_zone_is_told_in_words_of_their_own():
+    def entered(subject: str | None = "Ada", **more) -> dict:
+        return event(subject=subject, kind="entered", moment=NIGHT, **{"zones": ["Porch"], **more})
+
+    made = make_rule("01", {"url": "ntfy://x", "timezone": "UTC", "zones": ("door/porch",)})
+    assert made.notification(entered(), "Door") == "Ada entered Porch at Door (22:30)"
+    assert made.notification(entered(None), "Door") == "Somebody unknown entered Porch at Door (22:30)"
+    assert made.notification(event(moment=NIGHT, zones=["Porch"]), "Door") == "Ada is at Door (22:30)"
+    assert made.notification(entered(zones=["Path"]), "Door") == "Ada is at Door (22:30)"  # the rule was changed meanwhile
+    assert changed_rule(made, {"action": "push"}).notification(entered(), "Door") == "Somebody entered Porch at Door (22:30)"
+    assert changed_rule(made, {"message": "{who}: {zone}"}).notification(entered(), "Door") == "Ada: Porch"
+    for language in LANGUAGES:
+        said = changed_rule(made, {"language": language}).notification(entered(), "Tür")
+        assert all(each in said for each in ("Ada", "Porch", "Tür", "22:30")) and "{" not in said
 
 
 def test_times_are_those_of_the_rules_zone():
@@ -604,8 +641,36 @@ def test_what_cannot_be_followed_says_why(service):  # noqa: F811
     made = service.rules.add({**HOOK, "cameras": (camera,)})
     assert made.problem is None and "comes to Yard" in made.sentence
     service.video.cameras.remove(camera)
-    assert service.rules.all()[0].problem == "none of its cameras exists any longer"
-    assert service.rules.change(made.rule.id, {"enabled": False}).problem is None
+    gone = service.rules.all()[0]
+    assert (gone.problem, gone.problem_code) == ("none of its cameras exists any longer", "cameras_gone")
+    assert gone.as_json()["problem_code"] == "cameras_gone"
+    off = service.rules.change(made.rule.id, {"enabled": False})
+    assert off.problem is off.problem_code is None
+
+
+def test_what_is_gone_stays_in_a_rule_until_somebody_takes_it_out(service, faces):  # noqa: F811
+    service.subjects.enrol("Ada", faces["obama"])
+    cameras = service.video.cameras
+    yard, hall = (cameras.add("test:", name).id for name in ("Yard", "Hall"))
+    staff = service.groups.add("staff")
+    staff.subjects.enrol("Zed", faces["biden"])
+    made = service.rules.add({**HOOK, "cameras": (yard, hall), "who": "people", "people": ("Zed",), "group": "staff"}).rule
+    cameras.remove(yard)
+    shutil.rmtree(service.settings.groups_dir / "staff")  # not an erasure, which takes the rule along
+    service.groups.follow()
+    saved = {"cameras": (yard, hall), "who": "people", "people": ("Zed",), "group": "staff", "days": ("mon",)}
+    after = service.rules.change(made.id, saved).rule
+    assert (after.cameras, after.people, after.group, after.days) == ((yard, hall), ("Zed",), "staff", ("mon",))
+    for wrong, error in (
+        ({"cameras": (yard, "attic")}, CameraNotFound),
+        ({"people": ("Zed", "Eve"), "group": "staff"}, GroupNotFound),
+        ({"people": ("Eve",), "group": "default"}, SubjectNotFound),
+    ):
+        with pytest.raises(error):
+            service.rules.change(made.id, wrong)
+    assert service.rules.change(made.id, {"cameras": (hall,), "people": ("Ada",), "group": "default"}).rule.cameras == (hall,)
+    with pytest.raises(CameraNotFound):  # it was taken out
+        service.rules.change(made.id, {"cameras": (yard, hall)})
 
 
 def zoned(**areas: float) -> CameraSettings:
@@ -642,7 +707,8 @@ def test_zones_that_are_renamed_are_followed_and_those_that_are_removed_are_said
     again = service.rules.change(made.id, {"zones": ("yard/Entrance", "yard/path"), "days": ("mon",)})
     assert again.rule.zones == ("yard/Entrance", "yard/path")
     service.video.configure(camera, PLAIN)
-    assert service.rules.all()[0].problem == "none of its zones exists any longer"
+    [state] = service.rules.all()
+    assert (state.problem, state.problem_code) == ("none of its zones exists any longer", "zones_gone")
     assert service.rules.change(made.id, {"zones": ()}).problem is None
 
 

@@ -275,3 +275,9 @@ def test_secrets_are_in_no_message_and_no_representation(tmp_path):
             read(admin_key=wrong)
         assert wrong not in str(caught.value) and caught.value.__cause__ is None
     assert "RECOGNIZER_ADMIN_KEY_FILE" in markdown_table()
+
+
+def test_of_a_folder_of_photos_only_the_last_part_is_shown(tmp_path):
+    given = {"database_url": "postgresql://recognizer@127.0.0.1/x", "photos": str(tmp_path / "faces")}
+    assert Settings(**given).shown("photos") == ".../faces"
+    assert Settings(**{**given, "photos": "s3://faces/photos"}).shown("photos") == "s3://faces/photos"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -244,6 +245,21 @@ def test_whoever_was_not_seen_for_too_long_is_forgotten(inbox):
     assert inbox.strangers.purge() == 2
     assert os.listdir(inbox.folder / "pictures") == [] and not list(inbox.folder.glob("*.json"))
     assert inbox.strangers.counts["purged"] == 3
+
+
+def test_strangers_that_have_expired_go_also_where_none_are_kept_any_more(inbox):
+    inbox.now = 0.0
+    inbox.see(1)
+    engine, matcher = SimpleNamespace(info=SimpleNamespace(id="engine")), SimpleNamespace(crowded=None)
+    kept = KeptStrangers(inbox.folder, "off", lambda: 30, engine, None, matcher, None, None)
+    kept.look_after()
+    assert inbox.strangers.all() == []
+    inbox.see(2)  # as if its days had ended while the server runs
+    kept.purge_if_off()
+    assert len(inbox.strangers.all()) == 1  # it was looked for a moment ago
+    kept._purge_at = 0.0
+    kept.purge_if_off()
+    assert inbox.strangers.all() == []
 
 
 # -- what people say ---------------------------------------------------------------------------------------------------

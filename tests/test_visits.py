@@ -8,7 +8,7 @@ from datetime import datetime
 import numpy as np
 import pytest
 
-from recognizer.core.errors import EventNotFound, KeyMissing, SightingsOff
+from recognizer.core.errors import EventNotFound, KeyMissing, SightingsOff, StorageError
 from recognizer.core.settings import Settings
 from recognizer.core.times import iso_time
 from recognizer.core.types import Box, Face, Match
@@ -95,6 +95,34 @@ def test_visits_that_are_not_stored_yet_follow_an_erasure_and_a_renaming(tmp_pat
     # nobody knows a "Gus" any more: another process erased him
     assert {(each.id, each.subject) for each in file.find()} == {("door/Bob", "Mia"), ("door/Eve", "Eve"), ("door/new", "Ada")}
     file.close()
+
+
+def test_visits_are_kept_from_when_the_file_can_be_opened(tmp_path):
+    (tmp_path / VISITS_FILE).mkdir()
+    visits = KeptVisits(tmp_path, "all", lambda: 1e9, None, None, EnrolmentRules(), None)
+    with pytest.raises(StorageError):
+        visits.start()
+    (tmp_path / VISITS_FILE).rmdir()
+    assert visits.offer(SeenVisit("door/1", "door", 990.0, 999.0, "Ada", None))
+    visits.close()
+    assert [each.id for each in visits.file.find()] == ["door/1"]
+    visits.file.close()
+
+
+def test_visits_that_have_expired_go_also_where_none_are_kept_any_more(tmp_path):
+    def put(id_: str) -> None:
+        file = VisitFile(tmp_path / VISITS_FILE)
+        file.put(KeptVisit(0, id_, "door", 1e9, 1e9 + 5, "Ada", 0.5, None), None)
+        file.close()
+
+    put("one")
+    visits = KeptVisits(tmp_path, "off", lambda: 1.0, None, None, EnrolmentRules(), None)
+    visits.start()
+    assert visits.file.find() == []
+    put("two")  # as if it had expired while the server runs
+    visits.purge_if_off()
+    assert visits.file.find() == []
+    visits.file.close()
 
 
 def test_a_correction_outlasts_the_visit_that_goes_on(tmp_path):

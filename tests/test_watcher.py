@@ -2,6 +2,8 @@
 
 import shutil
 import threading
+import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -153,3 +155,34 @@ def test_an_error_in_one_look_is_followed_by_another(tmp_path, engine, recipe, f
     finally:
         watcher.close()
         home.close()
+
+
+def test_a_folder_that_is_polled_is_polled_too_while_a_consent_is_about_to_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(watcher_module, "POLL", 0.01)
+
+    class Expiring:
+        """Somebody's consent always ends in an hour."""
+
+        folder = SimpleNamespace(root=tmp_path)
+        look_seconds, looks = 0.0, 0
+
+        def next_expiry(self) -> float:
+            return time.time() + 3600
+
+        def sync(self, **options) -> bool:
+            self.looks += 1
+            return False
+
+        def others_changed(self) -> bool:
+            return False
+
+        def interrupt(self) -> None:
+            pass
+
+    monkeypatch.setattr(watcher_module, "REGULAR", 7200.0)
+    enrolment = Expiring()
+    watcher = Watcher(enrolment, poll=True)
+    try:
+        assert eventually(lambda: enrolment.looks >= 3)
+    finally:
+        watcher.close()

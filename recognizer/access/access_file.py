@@ -1,11 +1,15 @@
 """The file of keys and sessions: one SQLite database of mode 0600 in the state folder. No secret stands in it, only hashes.
 
 Readers get the file's contents of at most `NOTICED_SECONDS` ago, whichever process wrote it.
+
+Each row has a digest of its values, so that no failing disk makes another role, time or hash of them: with a damaged key,
+nobody gets in; a damaged session has ended. Digests are no protection against somebody who may write the file.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import sqlite3
 import tempfile
@@ -14,6 +18,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from recognizer.core.errors import StorageError
 from recognizer.core.files import own_folder, sync_folder
@@ -23,10 +28,17 @@ _LOCKED_SECONDS = 5.0
 _TABLES = """
 CREATE TABLE IF NOT EXISTS keys (
     id TEXT PRIMARY KEY, name TEXT NOT NULL, role TEXT NOT NULL, hash TEXT NOT NULL,
-    made REAL NOT NULL, expires REAL, revoked REAL) WITHOUT ROWID;
+    made REAL NOT NULL, expires REAL, revoked REAL, digest TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS sessions (
-    token TEXT PRIMARY KEY, key TEXT NOT NULL, proof TEXT NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
+    token TEXT PRIMARY KEY, key TEXT NOT NULL, proof TEXT NOT NULL, expires REAL NOT NULL, digest TEXT) WITHOUT ROWID;
 """
+#: Releases before the digests revoke keys, and leave them as they are: then the row has none.
+_TRIGGER = """
+CREATE TRIGGER IF NOT EXISTS key_revoked AFTER UPDATE OF revoked ON keys WHEN NEW.digest IS OLD.digest
+BEGIN UPDATE keys SET digest = NULL WHERE id = NEW.id; END;
+"""
+#: The columns of each table besides the digest, the first of which names a row.
+_COLUMNS = {"keys": "id, name, role, hash, made, expires, revoked", "sessions": "token, key, proof, expires"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +176,13 @@ class AccessFile:
             connection.executescript(_TABLES)
             connection.execute("BEGIN IMMEDIATE")
             try:
+                _add_digests(connection)
+                _sound_rows(connection, "keys")
+                sound = {row[0] for row in _sound_rows(connection, "sessions")}
+                damaged = [(token,) for (token,) in connection.execute("SELECT token FROM sessions") if token not in sound]
+                connection.executemany("DELETE FROM sessions WHERE token = ?", damaged)
                 yield connection
+                _note_digests(connection)
             except BaseException:
                 connection.rollback()
                 raise
@@ -189,9 +207,9 @@ class AccessFile:
                 # It is never made so: somebody emptied it, or its disk lost it.
                 raise StorageError("the file of keys is empty; restore it from a backup, or delete it if there were no keys")
             _check(connection)
-            held = [ApiKey(*row) for row in connection.execute("SELECT id, name, role, hash, made, expires, revoked FROM keys")]
-            rows = connection.execute("SELECT token, key, proof, expires FROM sessions")
-            return Held({key.id: key for key in held}, {row[0]: CookieSession(*row) for row in rows})
+            keys = [ApiKey(*row) for row in _sound_rows(connection, "keys")]
+            sessions = [CookieSession(*row) for row in _sound_rows(connection, "sessions")]
+            return Held({key.id: key for key in keys}, {session.token: session for session in sessions})
 
     def _make(self) -> None:
         """See that the file is there, with its tables, and is its owner's alone, before anything is written into it."""
@@ -250,6 +268,47 @@ def _check(connection: sqlite3.Connection) -> None:
     found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
         raise StorageError(f"the file of keys is damaged; restore it from a backup ({found.splitlines()[-1]})")
+
+
+def _has_digests(connection: sqlite3.Connection, table: str) -> bool:
+    return any(name == "digest" for _, name, *_ in connection.execute(f"PRAGMA table_info({table})"))
+
+
+def _add_digests(connection: sqlite3.Connection) -> None:
+    """Give a file of an earlier release its column of digests."""
+    for table in _COLUMNS:
+        if not _has_digests(connection, table):
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN digest TEXT")
+    connection.execute(_TRIGGER)
+
+
+def _sound_rows(connection: sqlite3.Connection, table: str) -> list[tuple[Any, ...]]:
+    """The rows of a table that are as they were written. A row without a digest was written by an earlier release.
+
+    Raises
+    ------
+    StorageError
+        A key is damaged.
+    """
+    digest = "digest" if _has_digests(connection, table) else "NULL"
+    rows = connection.execute(f"SELECT {digest}, {_COLUMNS[table]} FROM {table}").fetchall()
+    sound = [values for noted, *values in rows if noted is None or noted == _digest(values)]
+    if table == "keys" and len(sound) < len(rows):
+        raise StorageError("the file of keys is damaged; restore it from a backup (a key is not as it was written)")
+    return [tuple(values) for values in sound]
+
+
+def _note_digests(connection: sqlite3.Connection) -> None:
+    """Bring the digests up to date with what was changed."""
+    for table, columns in _COLUMNS.items():
+        rows = connection.execute(f"SELECT digest, {columns} FROM {table}").fetchall()
+        news = [(digest, values[0]) for noted, *values in rows if noted != (digest := _digest(values))]
+        connection.executemany(f"UPDATE {table} SET digest = ? WHERE {columns.partition(',')[0]} = ?", news)
+
+
+def _digest(values: list[Any]) -> str:
+    """Of the values of a row, as the file holds them."""
+    return hashlib.sha256(repr(values).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @contextlib.contextmanager

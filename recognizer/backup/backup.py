@@ -205,7 +205,7 @@ def _faces(root: Path, place: str) -> _Found:
     found: list[tuple[str, Path, FileStamp]] = []
     others: set[str] = set()
     newest = 0.0
-    for folder in sorted(root.iterdir()) if root.is_dir() else ():
+    for folder in _content(root):
         if folder.name.startswith("."):
             continue
         if folder.is_symlink() or not folder.is_dir():
@@ -216,6 +216,9 @@ def _faces(root: Path, place: str) -> _Found:
             newest = max(newest, _past(folder.stat().st_mtime))
             files = sorted(folder.iterdir())
         except FileNotFoundError:  # erased while we look
+            continue
+        except PermissionError:  # nobody here is enrolled from it either
+            others.add(folder.name)
             continue
         for file in files:
             path = f"{place}{folder.name}/{file.name}"
@@ -230,6 +233,14 @@ def _faces(root: Path, place: str) -> _Found:
             newest = max(newest, _past(status.st_mtime))
             found.append((path, file, FileStamp.of(status)))
     return found, others, newest
+
+
+def _content(root: Path) -> list[Path]:
+    """What lies in a folder; nothing where there is none, such as that of a group which was deleted while we look."""
+    try:
+        return sorted(root.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _past(seconds: float) -> float:

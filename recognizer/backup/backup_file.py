@@ -44,7 +44,7 @@ CHUNK = 1 << 20
 #: Bytes of a manifest at most, beside so many for each file in the backup: two names of two parts each, with escapes.
 _MOST_MANIFEST, _MOST_ROW = 1 << 20, 1 << 12
 _SEALED_MANIFEST = "backup manifest"
-_STATE_FILES = re.compile(
+_STATE_FILES = (
     r"(groups/[^./\\:\x00][^/\\:\x00]{0,254}/)?encodings\.sqlite|access\.sqlite|photos\.sqlite|visits\.sqlite|cameras\.json|(camera-)?settings\.json|(rules|receivers|push)\.json|audit/(\d{12}\.jsonl|head\.json|names\.json)"
     r"|strangers/([0-9a-f]{1,40}\.json|pictures/[0-9a-f]{1,64}\.jpg)"
     r"|events/(\d{12}\.jsonl|\d{12}/\d{1,15}(-scene)?\.jpg|[A-Za-z0-9_-]{1,100}\.(cursor|forget|sent)|mqtt-announced\.json)"
@@ -66,7 +66,7 @@ class Member:
 def belongs(path: str) -> bool:
     """Whether a file with this path is one that an installation keeps: nothing else is put into a backup or taken out of it."""
     if path.startswith(STATE):
-        return _STATE_FILES.fullmatch(path[len(STATE) :]) is not None
+        return re.fullmatch(_STATE_FILES, path[len(STATE) :]) is not None  # compiled when it is first needed, not by each start
     place, _, inside = path.partition("/")
     *folders, file = inside.split("/")
     if not file or any(each in _SEPARATORS for each in file):

@@ -32,12 +32,12 @@ from recognizer.enrolment.cache import EncodingsCache
 from recognizer.enrolment.conversion import WHOLE
 from recognizer.enrolment.folder import CONSENT, PHOTO
 from recognizer.events import event_sealing
-from recognizer.events.receiver_file import PURPOSE as RECEIVERS_PURPOSE
-from recognizer.events.receiver_file import RECEIVERS_FILE
+from recognizer.events.receiver_store import PURPOSE as RECEIVERS_PURPOSE
+from recognizer.events.receiver_store import RECEIVERS_FILE
 from recognizer.events.visit_file import VISITS_FILE, VisitFile
 from recognizer.jobs.job_file import JOBS_FILE, JobFile
-from recognizer.rules.push_file import PURPOSE as PUSH_PURPOSE
-from recognizer.rules.push_file import PUSH_FILE
+from recognizer.rules.push_store import PURPOSE as PUSH_PURPOSE
+from recognizer.rules.push_store import PUSH_FILE
 from recognizer.rules.rule_file import RULES_FILE
 from recognizer.rules.rule_store import PURPOSE as RULES_PURPOSE
 from recognizer.strangers import stranger_files
@@ -259,12 +259,16 @@ class EncryptionPresence:
     ------
     InUse
         The key is being changed, or a backup was not wholly restored.
+    StorageError
+        The state folder is none, or may not be looked into.
     """
 
     def __init__(self, places: Places):
         from filelock import Timeout
 
-        if places.restoring.exists():
+        with disk_errors("the state folder cannot be used"):
+            half_restored = places.restoring.exists()
+        if half_restored:
             raise InUse("a backup was not wholly restored: run `python -m recognizer restore` with --replace again")
         self._held: BaseFileLock | None = None
         try:

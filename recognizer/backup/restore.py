@@ -18,6 +18,7 @@ from pathlib import Path
 from recognizer.backup import reseal
 from recognizer.backup.backup_file import FACES, GROUPS, STATE, BackupReader, Member
 from recognizer.backup.reseal import Places
+from recognizer.backup.restored_receivers import leave_out_receivers, stored_receivers
 from recognizer.core import identity
 from recognizer.core.audit import AuditLog
 from recognizer.core.errors import KeyMissing, NotEmpty, StorageError
@@ -72,7 +73,13 @@ class _Pair:
 
 
 def restore(
-    backup: Path, places: Places, vault: Vault | None, *, replace: bool = False, step: Step = lambda what: None
+    backup: Path,
+    places: Places,
+    vault: Vault | None,
+    *,
+    replace: bool = False,
+    receivers: bool = True,
+    step: Step = lambda what: None,
 ) -> dict:
     """Restore a backup; returns a summary of its contents.
 
@@ -85,6 +92,8 @@ def restore(
         The key that is set. What was not encrypted is encrypted with it.
     replace : bool
         Whether existing data may be replaced.
+    receivers : bool
+        Whether webhooks, the MQTT broker and subscribed browsers are restored too, and rules that are on stay on.
     step : callable
         Called with a description of the next step.
 
@@ -103,7 +112,7 @@ def restore(
                 held = [] if places.restoring.exists() else list(_kept(places))
                 if held and not replace:
                     raise NotEmpty(f"there are {', '.join(held)} here already; --replace puts the backup in their place")
-                return _restore(reader, places, vault, bool(keys), step)
+                return _restore(reader, places, vault, receivers, step)
         except OSError as error:
             raise _refused(error) from error
 
@@ -150,7 +159,8 @@ def _kept(places: Places) -> Iterator[str]:
         yield "an audit log"
 
 
-def _restore(reader: BackupReader, places: Places, vault: Vault | None, is_sealed: bool, step: Step) -> dict:
+def _restore(reader: BackupReader, places: Places, vault: Vault | None, receivers: bool, step: Step) -> dict:
+    is_sealed = bool(reader.about["keys"])
     for root in (places.known_faces, places.groups, places.state):
         for left in root.glob(_STAGED + "*"):  # of a restore that was killed
             shutil.rmtree(left, ignore_errors=True)
@@ -170,6 +180,10 @@ def _restore(reader: BackupReader, places: Places, vault: Vault | None, is_seale
         elif vault is not None:
             step("encrypting its contents")
             reseal.reseal(staged, vault, vault)
+        before = {each.key for each in stored_receivers(places.state, vault)}
+        found = stored_receivers(staged.state, vault)
+        if not receivers:
+            leave_out_receivers(staged.state, vault)
         _make_durable(staged)
     except BaseException:
         for pair in (faces, groups, state):
@@ -182,8 +196,11 @@ def _restore(reader: BackupReader, places: Places, vault: Vault | None, is_seale
         _exchange(places, faces, groups, state)
     finally:
         _remove_unless(had_groups, places.groups)
-    AuditLog(places.audit).append("restore", backup=reader.header.get("made"), replaced=replaced)
-    return {**_told(reader), "audit_problems": problems, "encrypted": is_sealed or vault is not None}
+    without = {} if receivers else {"without": "receivers"}
+    AuditLog(places.audit).append("restore", backup=reader.header.get("made"), replaced=replaced, **without)
+    told = [{"file": each.file, "what": each.words, "new": each.key not in before} for each in found]
+    done = {"audit_problems": problems, "encrypted": is_sealed or vault is not None}
+    return {**_told(reader), **done, "receivers": told if receivers else [], "receivers_left_out": [] if receivers else told}
 
 
 def _remove_unless(was_there: bool, folder: Path) -> None:

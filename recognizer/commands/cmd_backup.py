@@ -11,7 +11,7 @@ from recognizer.core.errors import NotEmpty
 from recognizer.core.wording import plural
 
 #: What of a single server's backup is not put into a database, by its name in the state folder.
-_PER_NODE = ("events", "strangers", "visits.sqlite", "photos.sqlite", "receivers.json", "push.json")
+_PER_NODE = ("events", "strangers", "visits.sqlite", "photos.sqlite")
 
 
 def _places():
@@ -76,9 +76,17 @@ def backup(file):
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--replace", is_flag=True, help="Replace existing data.")
 @click.option("--check", is_flag=True, help="Only check whether FILE is complete; change nothing.")
+@click.option(
+    "--without",
+    type=click.Choice(["receivers"]),
+    help="Leave out who gets messages: webhooks, the MQTT broker and browsers; rules are restored, but off.",
+)
 @shared_options("json", "folder")
-def restore(file, replace, check):
+def restore(file, replace, check, without):
     """Restore a backup. The server must be stopped.
+
+    Webhooks, the MQTT broker, browsers and rules come back as they were when the backup was made, also those that were removed
+    since. The command lists who gets messages again; with --without receivers nobody does.
 
     If an encryption key is set, the restored data is encrypted with it, even if it was not encrypted before.
 
@@ -88,25 +96,38 @@ def restore(file, replace, check):
     from recognizer.backup import restore as work
     from recognizer.core import audit
 
+    if check and without:
+        raise click.UsageError("--check restores nothing, with or without receivers")
     places, vault = _places()
     if check:
         done = work.check(file, vault)
     elif state().settings().database_url:
         if replace:
             raise click.UsageError("--replace does not work with a database: create an empty one, and restore into that")
-        done = _restore_to_database(file, vault)
+        done = _restore_to_database(file, vault, without is None)
     else:
         with audit.acting(audit.command_line_actor()):
-            done = work.restore(file, places, vault, replace=replace, step=_step)
+            done = work.restore(file, places, vault, replace=replace, receivers=without is None, step=_step)
     if state().json:
         emit({"file": str(file), **done})
         return
     click.echo(f"{plain(str(file))} {'is whole' if check else 'is restored'}: {_people(done)}, of {plain(str(done['made']))}")
     for problem in done.get("audit_problems", ()):
         say(f"the audit log: {plain(problem)}")
+    _say_receivers(done)
 
 
-def _restore_to_database(file: Path, vault) -> dict:
+def _say_receivers(done: dict) -> None:
+    """Say who gets messages again after a restore, or would have."""
+    for each in done.get("receivers", ()):
+        say(f"gets messages again: {plain(each['what'])}{' (not there before this restore)' if each['new'] else ''}")
+    if done.get("receivers"):
+        say("whoever must not get any: remove it on the page, or restore with --without receivers")
+    for each in done.get("receivers_left_out", ()):
+        say(f"left out, gets no messages: {plain(each['what'])}")
+
+
+def _restore_to_database(file: Path, vault, receivers: bool) -> dict:
     """Restore a backup into an empty database; what it is."""
     from recognizer.backup import backup as writing
     from recognizer.backup import restore as work
@@ -124,7 +145,7 @@ def _restore_to_database(file: Path, vault) -> dict:
     with writing.scratch_folder(settings.state_dir) as scratch:
         places = Places(scratch / "known_faces", scratch / "state")
         places.state.mkdir()
-        done = work.restore(file, places, vault, step=_step)
+        done = work.restore(file, places, vault, receivers=receivers, step=_step)
         _step("enrolling everybody")
         folders = {"known_faces": places.known_faces, "groups": None, "state_dir": places.state}
         alone = settings.replace(**folders, database_url=None, watch=False)
@@ -141,6 +162,7 @@ def _restore_to_database(file: Path, vault) -> dict:
         say(f"{plural(loaded.problems, 'file')} cannot be used and are left out")
     if left_out:
         say(f"left out, since nodes do not share them: {', '.join(left_out)}")
+    done["receivers"] = [each for each in done["receivers"] if each["file"].partition(".")[0] not in left_out]
     return {**done, "people": loaded.people, "photos": loaded.photos, "problems": loaded.problems, "left_out": left_out}
 
 
@@ -151,6 +173,7 @@ def _require_empty(database) -> None:
         ("bin", "deletions that can be undone"),
         ("camera", "cameras"),
         ("rule", "rules"),
+        ("kept", "receivers of events or browsers that get notifications"),
         ("access_key", "keys"),
         ("audit_line", "an audit log"),
     ):

@@ -144,7 +144,8 @@ def forget(node):
 def load():
     """Enrol everybody of known_faces and its groups in the database, and add the cameras and rules of the state folder.
 
-    The settings of these cameras are added too. What is there already is left out, so it may be repeated.
+    The settings of these cameras are added too, and, if none are there yet, the receivers of events and the browsers that get
+    notifications. What is there already is left out, so it may be repeated.
     """
     from recognizer.commands.loading import load_all
     from recognizer.service import make_service
@@ -170,6 +171,10 @@ def load():
         click.echo(f"{plural(loaded.cameras, 'camera')} were added")
     if loaded.rules:
         click.echo(f"{plural(loaded.rules, 'rule')} were added")
+    if loaded.receivers:
+        click.echo(f"{plural(loaded.receivers, 'setting')} of where events are sent were added")
+    if loaded.browsers:
+        click.echo(f"{plural(loaded.browsers, 'browser')} that get notifications were added")
     if loaded.problems:
         say(f"{plural(loaded.problems, 'file')} cannot be used; `people problems` lists them")
 
@@ -180,8 +185,8 @@ def load():
 def dump(folder):
     """Write everybody into FOLDER, as a known_faces folder that one server can use. It must be empty, or not exist.
 
-    Groups are written into FOLDER/.groups. With an encryption key, the files are encrypted. Keys, sessions, settings and the
-    audit log are not written.
+    Groups are written into FOLDER/.groups. With an encryption key, the files are encrypted. Keys, sessions, settings,
+    rules, cameras, receivers of events and the audit log are not written: `backup` writes them.
     """
     from recognizer.core import names
 

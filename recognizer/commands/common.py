@@ -161,20 +161,25 @@ def service(started: bool = True) -> Iterator:
     started : bool
         Whether the folder is looked at; new photos in it are encoded then.
     """
+    from recognizer.core.ahead import taking_turns
     from recognizer.core.collecting import collecting_later
 
-    with collecting_later(freeze=False):
+    settings = state().settings()
+    with taking_turns(), collecting_later(freeze=False):
         from recognizer.core import audit, logs
+        from recognizer.engines import engine_ahead
+
+        # text for people, unless the setting says JSON
+        logs.configure("json" if settings.log == "json" else "text", settings.log_level)
+        engine = engine_ahead(settings.engine_recipe)  # its networks load while everything else is imported
+
         from recognizer.core.progress import Progress
         from recognizer.service import make_service
 
     audit.ACTOR.set(audit.command_line_actor())
-    settings = state().settings()
-    # text for people, unless the setting says JSON
-    logs.configure("json" if settings.log == "json" else "text", settings.log_level)
     with Progress("encoding photos of known_faces", least=2) as progress:
         with collecting_later(freeze=CommandState.own_process):
-            made = make_service(settings.replace(watch=False), progress.download)
+            made = make_service(settings.replace(watch=False), progress.download, make=engine)
         if started:
             try:
                 made.start(progress.photos)

@@ -21,17 +21,24 @@ if TYPE_CHECKING:
 
 @dataclass
 class Loaded:
-    """How much was new in the database; `problems` are files that cannot be used."""
+    """How much was new in the database.
+
+    `problems` are files that cannot be used, `receivers` settings of where events are sent, `browsers` those that get
+    notifications.
+    """
 
     people: int = 0
     photos: int = 0
     problems: int = 0
     cameras: int = 0
     rules: int = 0
+    receivers: int = 0
+    browsers: int = 0
 
 
 def load_all(source: Service, made: Service, most: int) -> Loaded:
-    """Enrol everybody in the database, and add cameras, what is set for them, and rules; what is there already is left out.
+    """Enrol everybody in the database, and add cameras, what is set for them, rules, where events are sent, and the browsers
+    that get notifications; what is there already is left out.
 
     Parameters
     ----------
@@ -55,6 +62,8 @@ def load_all(source: Service, made: Service, most: int) -> Loaded:
     found.cameras, ids = _load_cameras(source.video.cameras.all(), made.video.cameras)
     _load_camera_settings(source.camera_settings, made.camera_settings, ids)
     found.rules = _load_rules(source.rules.store, made.rules.store, ids)
+    found.receivers = made.receivers.store.take_in(source.receivers.store.all())
+    found.browsers = made.push.store.take_in(source.push.store)
     return found
 
 

@@ -18,10 +18,13 @@ MESSAGES = (
     "Somebody with a name",
     "Somebody unknown is at {camera} ({time})",
     "Somebody unknown left {camera} ({time})",
+    "Somebody unknown entered {zone} at {camera} ({time})",
     "{who} is at {camera} ({time})",
     "{who} left {camera} ({time})",
+    "{who} entered {zone} at {camera} ({time})",
     "Somebody is at {camera} ({time})",
     "Somebody left {camera} ({time})",
+    "Somebody entered {zone} at {camera} ({time})",
     "only a test",
 )
 FOLDER = Path(__file__).resolve().parents[1] / "web"

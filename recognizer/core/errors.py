@@ -598,7 +598,8 @@ class TooManySubscriptions(Conflict):
 
 
 class ActionOff(Conflict):
-    """What a rule does, or a message to a browser or receiver, needs something that is missing or disabled here."""
+    """What a rule does, a message to a browser or receiver, or a notification of a bucket, needs something that is missing or
+    disabled here."""
 
     code = "action_off"
 

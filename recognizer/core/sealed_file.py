@@ -38,6 +38,11 @@ class SealedFile(SeenFile):
         self.file, self._what, self._purpose, self._vault = file, what, purpose, vault
         self._lock = FairLock(file.with_name(f"{file.name}.lock"))
 
+    @property
+    def name(self) -> str:
+        """What error messages call it."""
+        return self.file.name
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """No other process changes the file inside.

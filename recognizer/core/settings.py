@@ -114,6 +114,14 @@ def _node_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _queue_url(text: str) -> str:
+    """The URL of a queue of Amazon SQS."""
+    found = urlsplit(text)
+    if found.scheme not in ("http", "https") or not found.hostname or "@" in found.netloc or not found.path.strip("/"):
+        raise ValueError("expected the URL of a queue, https://sqs.<region>.amazonaws.com/<account>/<name>")
+    return text
+
+
 def _topic(text: str) -> str:
     """One or more levels of an MQTT topic."""
     if not re.fullmatch(r"[^+#/$\s\0][^+#\s\0]*[^+#/\s\0]|[^+#/$\s\0]", text) or "//" in text:
@@ -269,6 +277,13 @@ class Settings:
         "(docs/scale.md). `0` disables this.",
         least=0,
         most=86_400,
+    )
+    dropped_queue: str | None = _setting(
+        None,
+        _queue_url,
+        "URL of an Amazon SQS queue that gets the notifications of the bucket in `RECOGNIZER_PHOTOS`, so that photos below "
+        "`people/` are looked at as soon as they are put there (docs/scale.md).",
+        shown="none",
     )
     node_url: str | None = _setting(
         None,
@@ -770,6 +785,11 @@ class Settings:
         """The folder of groups: the setting's, or else the one in `known_faces`."""
         return self.known_faces / GROUPS_FOLDER if self.groups is None else self.groups
 
+    @property
+    def accepts_any_frigate(self) -> bool:
+        """Whether Frigate is asked over TLS, and its certificate is not checked."""
+        return (self.frigate_url or "").lower().startswith("https:") and not self.frigate_verify
+
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
         """Read the settings from `environ` (default: the process's environment); `overrides` take precedence.
@@ -785,6 +805,20 @@ class Settings:
         values.update({name: value for name, value in overrides.items() if value is not None})
         found = {name: each for name, each in found.items() if overrides.get(name) is None}
         return cls(**values, found=found)
+
+    @property
+    def engine_recipe(self) -> dict[str, Any]:
+        """The keywords of `engines.make_engine`."""
+        return {
+            "detector": self.detector,
+            "embedder": self.embedder,
+            "models_dir": self.models_dir,
+            "detect_size": self.detect_size,
+            "detect_size_large": self.detect_size_large,
+            "min_face": self.min_face,
+            "hog_upsample": self.hog_upsample,
+            "provider": self.provider,
+        }
 
     def replace(self, **changes: Any) -> Settings:
         """A copy with other values."""
@@ -803,6 +837,8 @@ class Settings:
         value = getattr(self, name)
         if _RULES[name]["secret"]:
             return "set" if value else "not set"
+        if name == "photos" and value is not None and "://" not in value:  # a folder, not a bucket
+            value = Path(value)
         if isinstance(value, Path):
             return str(value) if len(value.parts) < 2 else f".../{value.name}"
         return list(value) if isinstance(value, tuple) else value

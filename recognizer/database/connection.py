@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from psycopg_pool import ConnectionPool
 
 #: Numbers of the advisory locks: of every write, of the order of changes, of the audit log, of the cameras, of dropped photos,
-#: of the rules.
-WRITES, CHANGES, AUDIT, CAMERAS, DROPPED, RULES = (0x7265636F00 + number for number in range(1, 7))
+#: of the rules, of what is kept as one piece.
+WRITES, CHANGES, AUDIT, CAMERAS, DROPPED, RULES, KEPT = (0x7265636F00 + number for number in range(1, 8))
 #: The channel that wakes the nodes.
 CHANNEL = "recognizer_change"
 #: Seconds that a write waits for the writes of others.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import time
@@ -41,7 +42,8 @@ class LocalCopy:
             return
         try:
             vault = self._vault()
-            data = json.dumps({"written": time.time(), "content": content}).encode()
+            held = {"written": time.time(), "content": content}
+            data = json.dumps({**held, "digest": _digest(held)}).encode()
             own_folder(self._path.parent)
             write_durably(self._path, data if vault is None else vault.seal(data, _PURPOSE + self._path.name), mode=0o600)
             self._written, self._when = content, time.monotonic()
@@ -53,9 +55,16 @@ class LocalCopy:
         try:
             vault, data = self._vault(), self._path.read_bytes()
             held = json.loads(data if vault is None else vault.open(data, _PURPOSE + self._path.name))
+            if held.pop("digest", None) not in (None, _digest(held)):  # earlier releases wrote none
+                raise ValueError("it is damaged")
             return held["content"] if time.time() - held["written"] <= self._most_hours * 3600 else None
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, RecognizerError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecognizerError) as error:
             log.warning("%s cannot be used: %s", self._path.name, error)
             return None
+
+
+def _digest(held: dict[str, Any]) -> str:
+    """Of what a file holds: a changed digit would make another time of it, and a changed letter another key."""
+    return hashlib.sha256(json.dumps(held).encode()).hexdigest()

@@ -81,6 +81,11 @@ def everyone(database: Database) -> list[Node]:
     return [Node(*row) for row in rows]
 
 
+def ids(database: Database) -> list[str]:
+    """The ids of all nodes."""
+    return [id for (id,) in database.rows("select id from node order by id")]
+
+
 def forget(database: Database, node: str) -> bool:
     """Forget a node that will not come back, and the work that waits for it; whether there was one.
 

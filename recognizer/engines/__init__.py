@@ -6,13 +6,14 @@ Only the chosen ones are imported and loaded.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recognizer.core.errors import InvalidParameter
+from recognizer.core.ahead import Ahead
+from recognizer.core.errors import InvalidParameter, RecognizerError
 from recognizer.engines.engine import DetectionSizes, Engine, central, largest
 from recognizer.engines.prepared import Origin
 from recognizer.engines.protocols import Calibration, Detector, Embedder, EngineInfo
@@ -167,6 +168,22 @@ def make_engine(
     return Engine(made_detector, made_embedder, info, sizes, min_face)
 
 
+def engine_ahead(recipe: Mapping[str, Any]) -> Ahead[Engine]:
+    """`make_engine`, begun on a thread with these keywords if their weights were downloaded.
+
+    Half of the work, reading the networks' files and setting them up, needs no lock of Python: where there is a second core,
+    imports take no longer meanwhile.
+    """
+    ahead = Ahead(make_engine)
+    try:
+        for key in weights_for(recipe["detector"], recipe["embedder"]):
+            manifest.path(key, recipe["models_dir"])
+    except RecognizerError:
+        return ahead
+    ahead.begin(**recipe)
+    return ahead
+
+
 @cache
 def _calibrations() -> dict[str, Any]:
     table: dict[str, Any] = json.loads((Path(__file__).parent / "calibrations.json").read_text())
@@ -200,6 +217,7 @@ __all__ = [
     "EngineInfo",
     "calibration",
     "central",
+    "engine_ahead",
     "largest",
     "make_engine",
     "require_provider",

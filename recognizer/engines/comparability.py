@@ -26,6 +26,9 @@ FILE = Path(__file__).with_name("comparability.json")
 NETWORKS = FILE.with_suffix(".npz")
 #: Degrees of tilt from which on a face is said to lie on its side, and to be upside down.
 ON_ITS_SIDE, UPSIDE_DOWN = 50.0, 130.0
+#: Where two pictures are compared, the one in less doubt decides, as if its doubt were higher by this. benchmarks/comparability.py
+#: has the table that it was chosen from.
+BOTH = 5.0
 #: Largest value of a signal that counts, in standard deviations from its mean over plain photos.
 MOST = 6.0
 
@@ -93,9 +96,9 @@ class Judge:
         signals = picture_signals(pixels, face, self._mean_face, evidence.points, aligned)
         signals |= {"strength": evidence.strength, "disagreement": evidence.disagreement}
         doubt = self._doubt(np.array([signals[name] for name in self._signals], np.float32), evidence.vector)
-        factor = 10 ** float(np.interp(doubt, *self._factors))
+        picture, alike = (10 ** float(np.interp(each, *self._factors)) for each in (doubt, doubt + BOTH))
         said = remarks(found, signals, doubt > 0)
-        return Comparability(doubt <= 0, doubt, max(factor, crowded), said, factor)
+        return Comparability(doubt <= 0, doubt, picture, said, crowded, alike)
 
     def _doubt(self, signals: np.ndarray, vector: np.ndarray) -> float:
         measured = np.clip((signals - self._mean) / self._scale, -MOST, MOST)

@@ -529,23 +529,37 @@ class EncodingsCache:
             with _as_if_not_there():
                 yield self._path_of(row[0]), row
 
-    def each_usable(self, engine: str, take: Callable[[list[tuple[Any, ...]]], object]) -> None:
-        """Call `take` with every usable encoding of `engine`, some hundreds at a time, by photo; with some of them twice if the
-        file is repaired then.
+    def each_encoding(
+        self,
+        engine: str,
+        take: Callable[[list[tuple[Any, ...]]], object],
+        take_unusable: Callable[[list[Encoding]], object],
+    ) -> None:
+        """Call `take` with every usable encoding of `engine`, and `take_unusable` with those that enrol nobody, some hundreds
+        at a time, by photo; with some of them twice if the file is repaired then.
 
-        Each is a tuple of plain values, since there may be hundreds of thousands: the photo's id, the face, the float32 numbers
-        of the vector, little-endian, left, top, right and bottom of the box, score, width and height; more may follow.
+        What `take` gets are tuples of plain values, since there may be hundreds of thousands: the photo's id, the face, the
+        float32 numbers of the vector, little-endian, left, top, right and bottom of the box, score, width and height; more may
+        follow.
 
         Rows that are damaged are left out; `encodings` deals with them.
         """
-        query = """SELECT photo, face, vector, left, top, right, bottom, score, width, height, checksum FROM encodings
-            WHERE engine = ? AND problem IS NULL AND message IS NULL AND vector IS NOT NULL ORDER BY photo, engine, face"""
+        query = """SELECT photo, face, vector, left, top, right, bottom, score, width, height, checksum, problem, message
+            FROM encodings WHERE engine = ? ORDER BY photo, engine, face"""
 
         def work(connection: sqlite3.Connection) -> None:
             cursor, middle = connection.execute(query, (engine,)), _middle_of_encodings(engine)
             while rows := cursor.fetchmany(_AT_ONCE):
-                sound = [row for row in rows if _is_sound_encoding(engine, middle, row)]
+                plain = [row for row in rows if row[11] is None and row[12] is None and row[2] is not None]
+                sound = [row for row in plain if _is_sound_encoding(engine, middle, row)]
                 take(sound if self._vault is None else list(self._opened(engine, sound)))
+                if len(plain) < len(rows):
+                    whole = [
+                        (photo, engine, face, problem, message, None, *rest)
+                        for photo, face, vector, *rest, problem, message in rows
+                        if problem is not None and vector is None
+                    ]
+                    take_unusable([_encoding(row, None) for row in whole if _is_sound(row)])
 
         with self._mapped():
             self._run(work)
@@ -809,13 +823,13 @@ def _middle_of_encodings(engine: str) -> str:
 
 
 def _is_sound_encoding(engine: str, middle: str, row: Sequence[Any]) -> bool:
-    """The same of a usable row of `encodings`: photo, face, vector, and the columns behind it."""
-    photo, face, vector, left, top, right, bottom, score, width, height, checksum = row
+    """The same of a usable row of `encodings`: photo, face, vector, and the columns behind it; more may follow."""
+    photo, face, vector, left, top, right, bottom, score, width, height, checksum, *_ = row
     head = f"str{photo!r}{middle}{face!r}NoneTypeNoneNoneTypeNonebytes"
     tail = f"float{left}float{top}float{right}float{bottom}float{score}int{width}int{height}"
     if zlib.crc32(tail.encode(), zlib.crc32(vector, zlib.crc32(head.encode()))) == checksum:
         return True
-    return _is_sound((photo, engine, face, None, None, *row[2:]))
+    return _is_sound((photo, engine, face, None, None, *row[2:11]))
 
 
 def _key_of(connection: sqlite3.Connection) -> str | None:

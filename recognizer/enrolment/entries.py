@@ -278,7 +278,8 @@ class EntryTable:
         self._sleep(subject)
 
     def load(self, known: KnownPhotos) -> None:
-        """Enrol files of subjects of whom nothing was read yet; the files of others are left out. Takes the lock itself."""
+        """Enrol files of subjects of whom nothing was read yet, and note those that enrol nobody; the files of others are left
+        out. Takes the lock itself."""
         gallery = self._gallery
         if not isinstance(gallery, MemoryGallery):
             return
@@ -286,15 +287,18 @@ class EntryTable:
             taken = self._by_subject.keys() | self._hidden
             if taken:
                 known = known.select([i for i, subject in enumerate(known.subjects) if subject not in taken])
+            unusable = [each for each in known.unusable if each[0].subject not in taken]
             subjects, owners = _numbered(known.subjects)
             odd = like_another(known.vectors, owners, self._pictures.distance)
-            if not len(odd):
+            if len(odd):
+                is_odd = np.isin(owners, odd)
+                plain = known.select(np.flatnonzero(~is_odd).tolist())
+                self._load(gallery, plain, *_numbered(plain.subjects))
+                self._enrol_packed(known.select(np.flatnonzero(is_odd).tolist()))
+            else:
                 self._load(gallery, known, subjects, owners)
-                return
-            is_odd = np.isin(owners, odd)
-            plain = known.select(np.flatnonzero(~is_odd).tolist())
-            self._load(gallery, plain, *_numbered(plain.subjects))
-            self._enrol_packed(known.select(np.flatnonzero(is_odd).tolist()))
+            for file, encoding in unusable:
+                self.record(Entry(file.subject, file.path, file.stamp, encoding.photo, encoding))
 
     def _load(self, gallery: MemoryGallery, known: KnownPhotos, subjects: list[str], owners: np.ndarray) -> None:
         photos = [each[PACKED_ID] for each in known.packed]

@@ -179,10 +179,8 @@ class FolderSync:
         with self._table.lock:
             again = {_folder_of_path(path) for path in (*list(self._conversion.due), *list(self._waiting))}
             again.update(changed or ())
-            if changed is None or self._checks:
-                in_turn = self._next_in_turn()
-                again.update(in_turn)
-                trusted = trusted - set(in_turn)
+            if not trusted and (changed is None or self._checks):  # a start is ready sooner, and looks at them right afterwards
+                again.update(self._next_in_turn())
             only = None if changed is None else again | self._unmarked
         begun = time.thread_time()
         look = self._folder.look(_Marks(self._read, again), only, trusted)
@@ -291,6 +289,7 @@ class FolderSync:
         if self._cache.version() != version:
             files = known.files()
             known = known.select([i for i, file in enumerate(files) if self._folder.stamp(file.path) == file.stamp])
+            known.unusable[:] = [each for each in known.unusable if self._folder.stamp(each[0].path) == each[0].stamp]
         self._table.load(known)
 
     def _take(

@@ -6,12 +6,12 @@ import gc
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from recognizer.enrolment.cache import EncodingsCache, FileStamp
+from recognizer.enrolment.cache import Encoding, EncodingsCache, FileStamp
 from recognizer.enrolment.folder import PhotoFile
 from recognizer.enrolment.photo_marks import wanted_face
 from recognizer.galleries.photo_ids import PhotoIds, as_bytes
@@ -53,19 +53,23 @@ class KnownPhotos:
     packed : list of bytes
         See `PACKED`; it begins with the file's stamp.
     vectors : ndarray of float32, shape (n, dim)
+    unusable : list of (PhotoFile, Encoding)
+        Besides, the files that enrol nobody, and why.
     """
 
     subjects: list[str]
     paths: list[str]
     packed: list[bytes]
     vectors: np.ndarray
+    unusable: list[tuple[PhotoFile, Encoding]] = field(default_factory=list)
 
     def select(self, which: Sequence[int]) -> KnownPhotos:
-        """Some of them, by index."""
+        """Some of them, by index, and all that enrol nobody."""
         if len(which) == len(self.paths):
             return self
         columns = [[column[i] for i in which] for column in (self.subjects, self.paths)]
-        return KnownPhotos(columns[0], columns[1], [self.packed[i] for i in which], self.vectors[list(which)])
+        packed, vectors = [self.packed[i] for i in which], self.vectors[list(which)]
+        return KnownPhotos(columns[0], columns[1], packed, vectors, self.unusable)
 
     def files(self) -> Iterator[PhotoFile]:
         """The files, without their encodings."""
@@ -155,10 +159,13 @@ def _read(
 ) -> KnownPhotos:
     """What the cache knows of files: of each its subject, its path, and its row in `EncodingsCache.known_files`."""
     found = _Found(dim, paths, rows)
-    cache.each_usable(engine, found.take)
+    cache.each_encoding(engine, found.take, found.take_unusable)
     data = found.packed.tobytes()
     packed = [data[start : start + PACKED.size] for start in range(0, len(data), PACKED.size)]
-    known = KnownPhotos(owners, paths, packed, found.vectors)
+    unusable = [
+        (PhotoFile(owners[i], paths[i], FileStamp(*rows[i][:3])), encoding) for i, encoding in sorted(found.unusable.items())
+    ]
+    known = KnownPhotos(owners, paths, packed, found.vectors, unusable)
     return known if found.is_there.all() else known.select(np.flatnonzero(found.is_there).tolist())
 
 
@@ -179,12 +186,15 @@ class _Found:
     vectors : ndarray of float32, shape (n, dim)
     is_there : ndarray of bool, shape (n,)
         Whether the file's encoding was found.
+    unusable : dict of Encoding
+        Of files that enrol nobody, by the file's index.
     """
 
     def __init__(self, dim: int, paths: list[str], rows: list[tuple[int, int, int, str]]):
         count = len(paths)
         self.packed, self.vectors = np.zeros((count, PACKED.size), np.uint8), np.zeros((count, dim), np.float32)
         self.is_there = np.zeros(count, bool)
+        self.unusable: dict[int, Encoding] = {}
         self._paths, self._rows, self._length = paths, rows, 4 * dim
         self._faces = [wanted_face(path) for path in paths]
         self._ids = _ids([row[3] for row in rows])
@@ -201,7 +211,7 @@ class _Found:
         self._sorted = self._columns["photo"][self._order]
 
     def take(self, encodings: list[tuple[Any, ...]]) -> None:
-        """Take some encodings, as `EncodingsCache.each_usable` gives them."""
+        """Take some encodings, as `EncodingsCache.each_encoding` gives them."""
         if encodings and not self._take_together(*list(zip(*encodings, strict=True))[:10]):
             self._take_one_by_one(encodings)
 
@@ -237,12 +247,8 @@ class _Found:
         return True
 
     def _take_one_by_one(self, encodings: list[tuple[Any, ...]]) -> None:
-        if self._places is None:
-            self._places = {}
-            for i, row in enumerate(self._rows):
-                self._places.setdefault(row[3], []).append(i)
         for photo, face, vector, *numbers in encodings:
-            for i in self._places.get(photo, ()) if len(vector) == self._length else ():
+            for i in self._places_of(photo) if len(vector) == self._length else ():
                 if self._faces[i] == face:
                     size, mtime_ns, inode, _ = self._rows[i]
                     try:
@@ -252,6 +258,20 @@ class _Found:
                     self.packed[i] = np.frombuffer(packed, np.uint8)
                     self.vectors[i] = np.frombuffer(vector, "<f4")
                     self.is_there[i] = True
+
+    def take_unusable(self, encodings: list[Encoding]) -> None:
+        """Take some that enrol nobody."""
+        for encoding in encodings:
+            places = self._places_of(encoding.photo)
+            self.unusable.update({i: encoding for i in places if self._faces[i] == encoding.face})
+
+    def _places_of(self, photo: str) -> Sequence[int]:
+        """The files that hold a photo."""
+        if self._places is None:
+            self._places = {}
+            for i, row in enumerate(self._rows):
+                self._places.setdefault(row[3], []).append(i)
+        return self._places.get(photo, ())
 
 
 def _ids(photos: list[str]) -> list[bytes | None]:

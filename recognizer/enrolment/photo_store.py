@@ -20,6 +20,7 @@ from recognizer.core.disk import disk_errors, disk_reason
 from recognizer.core.errors import ImageTooLarge, SettingsError, StorageError
 from recognizer.core.files import own_folder, remove_erasing, write_durably
 from recognizer.core.vault import Vault, most_sealed
+from recognizer.enrolment.bucket_notifications import NamedObject
 
 #: Binds an encrypted photo to its purpose; the photo's id follows.
 _PURPOSE = "shared photo "
@@ -86,6 +87,17 @@ class PhotoStore(Protocol):
         ------
         StorageError
         """
+
+    def find_dropped(self, path: str) -> DroppedFile | None:
+        """One of `dropped`, by its path; None if it is not there, or not completely written.
+
+        Raises
+        ------
+        StorageError
+        """
+
+    def dropped_path(self, object: NamedObject) -> str | None:
+        """The path below `people` of an object that a bucket's notification names; None for one that is elsewhere."""
 
     def read_dropped(self, path: str) -> bytes:
         """The bytes of a file below `people`.
@@ -183,6 +195,13 @@ class FolderPhotos:
         if settled and 0 <= time.time() - status.st_mtime < SETTLED:
             return None
         return DroppedFile(path.replace(os.sep, "/"), f"{status.st_ino}-{status.st_mtime_ns}-{status.st_size}", status.st_size)
+
+    def find_dropped(self, path: str) -> DroppedFile | None:
+        with disk_errors("a dropped photo cannot be read"):
+            return self._dropped(path, settled=True)
+
+    def dropped_path(self, object: NamedObject) -> str | None:
+        return None  # a folder sends no notifications
 
     def read_dropped(self, path: str) -> bytes:
         try:
@@ -283,6 +302,19 @@ class BucketPhotos:
         for path, about in sorted(found.items()):
             if path.startswith(root) and not path.endswith("/"):
                 yield _as_dropped(path[len(root) :], about)
+
+    def find_dropped(self, path: str) -> DroppedFile | None:
+        with _bucket_errors("a dropped photo cannot be read"), contextlib.suppress(FileNotFoundError):
+            about = self._files.info(self._dropped_path(path), refresh=True)
+            return _as_dropped(path, about) if about.get("type") == "file" else None
+        return None
+
+    def dropped_path(self, object: NamedObject) -> str | None:
+        full, root = f"{object.bucket}/{object.key}", self._dropped_path("")
+        path = full.removeprefix(root)
+        if path == full or any(part in ("", ".", "..") for part in path.split("/")):
+            return None
+        return path
 
     def read_dropped(self, path: str) -> bytes:
         with _bucket_errors("a dropped photo cannot be read"):

@@ -10,6 +10,7 @@ import base64
 import json
 import logging
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,6 +57,24 @@ _JOINED = (
     "photo p join subject s on s.id = p.subject "
     "left join template t on t.subject = p.subject and t.photo = p.photo and t.engine = %(engine)s"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredNotes:
+    """What is stored beside somebody's photos, encrypted where there is a key: two that are equal say the same.
+
+    Attributes
+    ----------
+    note, about, identity : bytes or None
+        The note of consent, the particulars, and the id with what other services' clients stored.
+    expires : str or None
+        When the consent ends.
+    """
+
+    note: bytes | None
+    expires: str | None
+    about: bytes | None
+    identity: bytes | None
 
 
 class PhotoNotes:
@@ -311,6 +330,18 @@ class SharedEnrolment(Enrolment):
             (self.group, list(subjects)),
         )
         return {name: (self._consent(note, expires), self._opened_particulars(about)) for name, note, expires, about in rows}
+
+    def stored_notes(self, numbers: Collection[int] | None = None) -> dict[int, StoredNotes]:
+        """What is stored beside the photos of subjects of all groups, as it is at one moment; of everybody by default."""
+        some = "" if numbers is None else "where id = any(%s)"
+        columns = "id, note, expires, about, identity"
+        rows = self.database.rows(f"select {columns} from subject {some}", () if numbers is None else (list(numbers),))
+        return {number: StoredNotes(*notes) for number, *notes in rows}
+
+    def opened_notes(self, stored: StoredNotes) -> tuple[Consent, Particulars, Identity | None]:
+        """What `stored_notes` returned for somebody, decrypted."""
+        person = None if stored.identity is None else open_identity(stored.identity, self._vault)
+        return self._consent(stored.note, stored.expires), self._opened_particulars(stored.about), person
 
     def expired(self, now: float | None = None) -> dict[str, float]:
         try:

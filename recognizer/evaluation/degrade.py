@@ -42,8 +42,8 @@ class DamagedFaces:
     found, comparable : ndarray of bool, shape (n,)
     vectors : ndarray of float32, shape (n, dim)
         Zero where no face was found.
-    factors : ndarray of float, shape (n,)
-        See `Comparability.rate_factor`.
+    picture_factors, alike_factors, crowded_factors : ndarray of float, shape (n,)
+        See `Comparability`.
     """
 
     name: str
@@ -53,7 +53,14 @@ class DamagedFaces:
     found: np.ndarray
     comparable: np.ndarray
     vectors: np.ndarray
-    factors: np.ndarray
+    picture_factors: np.ndarray
+    alike_factors: np.ndarray
+    crowded_factors: np.ndarray
+
+    @property
+    def rate_factors(self) -> np.ndarray:
+        """See `Comparability.rate_factor`; float, shape (n,)."""
+        return np.maximum(self.picture_factors, self.crowded_factors)
 
 
 def sample(photos: Sequence[Photo], most: int, seed: int = 0) -> list[Photo]:
@@ -82,7 +89,7 @@ def look(
         There is no such kind, or there are fewer than two people on whose photos a face was found.
     """
     numbers: dict[str, int] = {}
-    rows: dict[str, list[tuple[int, bool, bool, np.ndarray, float]]] = {}
+    rows: dict[str, list[tuple[Any, ...]]] = {}
     ways = list(degradations(kinds))
     known: dict[str, tuple[str, float]] = {PLAIN: (PLAIN, 0.0)}
     for done, photo in enumerate(photos):
@@ -115,8 +122,10 @@ def _plain(engine: Engine, photo: Photo, max_bytes: int) -> tuple[np.ndarray, Fa
     return (pixels, faces[central(faces, pixels.shape[1], pixels.shape[0])]) if len(faces) else None
 
 
-def _described(engine: Engine, pixels: np.ndarray, centre: tuple[float, float]) -> tuple[bool, bool, np.ndarray, float]:
-    """Whether the face around `centre` is found and comparable, its embedding, and its rate factor."""
+def _described(
+    engine: Engine, pixels: np.ndarray, centre: tuple[float, float]
+) -> tuple[bool, bool, np.ndarray, float, float, float]:
+    """Whether the face around `centre` is found and comparable, its embedding, and the factors of `DamagedFaces`."""
     image = images.from_array(pixels)
     faces, image = engine.find_with_image(image)
     if len(faces):
@@ -128,8 +137,9 @@ def _described(engine: Engine, pixels: np.ndarray, centre: tuple[float, float]) 
             described = engine.described_all([(image, one)])[0]
             judged = engine.judged(image, one, described)
             verdict = judged.verdicts[0]
-            return True, verdict.comparable, judged.vectors[0], verdict.rate_factor
-    return False, False, np.zeros(engine.info.dim, np.float32), 1.0
+            factors = verdict.picture_factor, verdict.alike_factor, verdict.crowded_factor
+            return True, verdict.comparable, judged.vectors[0], *factors
+    return False, False, np.zeros(engine.info.dim, np.float32), 1.0, 1.0, 1.0
 
 
 def measure(faces: Sequence[DamagedFaces], engine: Engine, stranger_rate: float = 0.01) -> list[dict[str, Any]]:
@@ -161,12 +171,13 @@ def _row(damaged: DamagedFaces, plain: DamagedFaces, curve: Curve, points: Calib
         apart = _distances(damaged.vectors, other.vectors)
         usable = damaged.comparable[:, None] & other.comparable[None]
         found = damaged.found[:, None] & other.found[None]
-        limits = limits_of(np.maximum(damaged.factors[:, None], other.factors[None]), curve, curve.rate(threshold))
+        alike, crowded = (damaged.alike_factors, other.alike_factors), (damaged.crowded_factors, other.crowded_factors)
+        limits = limits_of_two(alike, crowded, curve, curve.rate(threshold))
         row[side] = float(((apart <= limits) & usable & people).sum() / max(1, people.sum()))
         row[f"{side}_before"] = float(((apart <= threshold) & found & people).sum() / max(1, people.sum()))
         shares = {}
         for size in ENROLLED:
-            limit = limits_of(damaged.factors, curve, stranger_rate, size)
+            limit = limits_of(damaged.rate_factors, curve, stranger_rate, size)
             shares[str(size)] = named(apart, usable & people, limit, size, points)
         row["fpir" if side == "one" else "fpir_both"] = shares
     same = ~people & ~np.eye(len(plain.people), dtype=bool)
@@ -181,6 +192,21 @@ def limits_of(factors: np.ndarray, curve: Curve, rate: float, size: int = 1) -> 
     found = np.array([curve.distance(rate_per_comparison(rate / factor, size)) for factor in values])
     limits: np.ndarray = found[places].reshape(factors.shape)
     return limits
+
+
+def limits_of_two(
+    alike: tuple[np.ndarray, np.ndarray], crowded: tuple[np.ndarray, np.ndarray], curve: Curve, rate: float
+) -> np.ndarray:
+    """The threshold of verification for each face of one kind with each of another, shape (m, n); see `remarks.factor_of_two`.
+
+    Parameters
+    ----------
+    alike, crowded : two ndarrays of float, shapes (m,) and (n,)
+        `Comparability.alike_factor` and `crowded_factor` of both.
+    """
+    pictures, crowds = ([limits_of(each, curve, rate) for each in both] for both in (alike, crowded))
+    limits: np.ndarray = np.maximum(pictures[0][:, None], pictures[1][None])
+    return np.minimum(limits, np.minimum(crowds[0][:, None], crowds[1][None]))
 
 
 def named(apart: np.ndarray, usable: np.ndarray, limits: np.ndarray, size: int, calibration: Calibration) -> float:

@@ -170,14 +170,18 @@ class Amqp(BrokerDelivery):
         properties = pika.BasicProperties(
             content_type="application/json",
             delivery_mode=2,
-            message_id=message_id(event),
+            message_id=message_id(event, self.events.node),
             timestamp=int(seconds(event["time"])) if event["time"] else None,
             type=event["kind"],
             app_id="recognizer",
         )
         try:
             self._channel.basic_publish(
-                self.options.exchange, self.routing_key(event), message_body(event), properties, mandatory=True
+                self.options.exchange,
+                self.routing_key(event),
+                message_body(event, self.events.node),
+                properties,
+                mandatory=True,
             )
         except pika.exceptions.UnroutableError:
             if self.options.queue:

@@ -16,11 +16,14 @@ from pathlib import Path
 
 from recognizer.core import tracing
 from recognizer.core.files import write_durably
+from recognizer.events.event_files import seconds
 from recognizer.events.event_log import EventLog
 
 log = logging.getLogger("recognizer.events")
 
 _BATCH = 50
+#: How many of the newest events are compared with a receiver that another node set a moment ago.
+_RECENT = 200
 
 
 def backoff(attempt: int, least: float = 1.0, most: float = 300.0) -> float:
@@ -28,14 +31,26 @@ def backoff(attempt: int, least: float = 1.0, most: float = 300.0) -> float:
     return min(most, least * 2 ** min(attempt - 1, 20)) * random.uniform(0.5, 1.0)
 
 
-def message_id(event: dict) -> str:
-    """The id of an event's message, the same each time it is sent, so that receivers recognise it."""
-    return f"recognizer-{event['id']}"
+def message_id(event: dict, node: str | None = None) -> str:
+    """The id of an event's message, the same each time it is sent, so that receivers recognise it.
+
+    Parameters
+    ----------
+    event : dict
+    node : str, optional
+        Where nodes share a database, the id of the one that has the event: each numbers its own.
+    """
+    return f"recognizer-{event['id']}" if node is None else f"recognizer-{node}-{event['id']}"
 
 
-def message_body(event: dict) -> bytes:
+def of_node(event: dict, node: str | None) -> dict:
+    """An event as messages have it: with the node that has it, where nodes share a database."""
+    return event if node is None else {**event, "node": node}
+
+
+def message_body(event: dict, node: str | None = None) -> bytes:
     """An event's message: its JSON in UTF-8, the same for webhooks and message queues."""
-    return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(of_node(event, node), ensure_ascii=False, separators=(",", ":")).encode()
 
 
 class Cursor:
@@ -69,7 +84,9 @@ class Delivery:
 
     Subclasses override `deliver`; it returns once the event is delivered or given up, or raises `Stopped`.
 
-    `label` is its name in counts and logs, `problem` the receiver's current problem.
+    `label` is its name in counts and logs, `problem` the receiver's current problem. `since` is set before `start` where
+    another node may have named the receiver a moment ago: when it was, in seconds since 1970. What happened from then on is
+    delivered.
 
     Parameters
     ----------
@@ -85,12 +102,19 @@ class Delivery:
         self.label = name
         self._kind = name.partition("-")[0]  # without what tells receivers apart
         self.problem: str | None = None
+        self.since = 0.0
+        self._doubtful = 0  # up to this event, those of before `since` are not delivered
         self.counts = {"delivered": 0, "retried": 0, "dropped": 0}
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        self._cursor = Cursor(self.events.folder / f"{self.name}.cursor", self.events.last)
+        file, last = self.events.folder / f"{self.name}.cursor", self.events.last
+        if self.since:
+            self._doubtful = last
+            if not file.exists():
+                Cursor(file, max(self.events.first - 1, last - _RECENT))
+        self._cursor = Cursor(file, last)
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
         self._thread.start()
 
@@ -177,6 +201,9 @@ class Delivery:
         for event in found:
             if self.events.edition != edition:
                 return  # somebody was erased or renamed since these were read
+            if event["id"] <= self._doubtful and seconds(event["time"]) < self.since:
+                self._cursor.move(event["id"])
+                continue
             with tracing.span("deliver event", event_kind=event["kind"], event_id=event["id"], receiver=self._kind):
                 self.deliver(event)
             self._cursor.move(event["id"])

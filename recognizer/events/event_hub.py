@@ -106,6 +106,8 @@ class Events:
         Whether events of people who come get a picture of the whole scene.
     unknown_quality : callable
         See `Appearances`.
+    node : str, optional
+        The node that these events are of, where nodes share a database.
 
     Raises
     ------
@@ -125,9 +127,10 @@ class Events:
         enrolled: Callable[[str], bool] | None = None,
         scenes: bool = False,
         unknown_quality: Callable[[str], float | None] = lambda camera: None,
+        node: str | None = None,
     ):
         self._scenes = scenes
-        self.log = EventLog(folder, retention, now=wall, vault=vault)
+        self.log = EventLog(folder, retention, now=wall, vault=vault, node=node)
         self.sinks: list[Delivery] = []
         self._waiting_sinks: Sequence[Delivery] = ()
         self._clock, self._wall, self._enrolled = clock, wall, enrolled

@@ -46,6 +46,8 @@ class EventLog:
         Seconds since 1970.
     vault : Vault, optional
         Encrypts events and thumbnails; a line then shows only its id.
+    node : str, optional
+        The node that these events are of, where nodes share a database.
 
     Raises
     ------
@@ -61,9 +63,11 @@ class EventLog:
         remembered: int = 1000,
         now: Callable[[], float] = time.time,
         vault: Vault | None = None,
+        node: str | None = None,
     ):
         from filelock import FileLock
 
+        self.node = node
         self.folder, self.retention = Path(folder), retention or Retention()
         self._vault = vault
         self._pages = EventPages(self.folder, vault)

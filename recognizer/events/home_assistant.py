@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,10 +34,13 @@ class Topics:
         The first levels of all topics.
     discovery : str
         Home Assistant's discovery prefix; empty if nothing is announced.
+    member : str, optional
+        The id of this node, where nodes share a database: then each has a status of its own.
     """
 
     prefix: str
     discovery: str
+    member: str | None = None
 
     @property
     def node(self) -> str:
@@ -45,7 +49,26 @@ class Topics:
 
     @property
     def status(self) -> str:
+        return self.status_alone if self.member is None else self.status_of(self.member)
+
+    @property
+    def status_alone(self) -> str:
+        """The status of a server that shares no database."""
         return f"{self.prefix}/status"
+
+    def status_of(self, member: str) -> str:
+        """The status of one of several nodes."""
+        return f"{self.prefix}/nodes/{member}/status"
+
+    @property
+    def all_cameras(self) -> str:
+        """A pattern for the states of all cameras."""
+        return f"{self.prefix}/cameras/+/state"
+
+    @property
+    def all_people(self) -> str:
+        """A pattern for the states of all people."""
+        return f"{self.prefix}/people/+/state"
 
     def camera(self, camera: str, leaf: str) -> str:
         """A camera's `event`, `state`, `last` or `picture`."""
@@ -144,9 +167,19 @@ def camera_config(topics: Topics, camera: str, name: str, version: str) -> dict:
     }
 
 
-def person_config(topics: Topics, person: str, version: str) -> dict:
-    """The discovery message of an enrolled person: an entity that shows whether the person is at any camera."""
+def person_config(topics: Topics, person: str, version: str, members: Sequence[str] = ()) -> dict:
+    """The discovery message of an enrolled person: an entity that shows whether the person is at any camera.
+
+    Parameters
+    ----------
+    members : sequence of str
+        The ids of all nodes, where nodes share a database: it is available while one of them is.
+    """
     topic = topics.person(person)
+    available: dict[str, Any] = {"availability_topic": topics.status}
+    if topics.member is not None:
+        everyone = sorted({topics.member, *members})
+        available = {"availability": [{"topic": topics.status_of(each)} for each in everyone], "availability_mode": "any"}
     return {
         "name": person,
         "unique_id": f"{topics.node}_person_{topic_part(person)}",
@@ -154,7 +187,7 @@ def person_config(topics: Topics, person: str, version: str) -> dict:
         "state_topic": topic,
         "value_template": "{{ value_json.present }}",
         "json_attributes_topic": topic,
-        "availability_topic": topics.status,
+        **available,
         "qos": 1,
         "origin": _origin(version),
         "device": {

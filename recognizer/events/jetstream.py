@@ -172,8 +172,8 @@ class JetStream(BrokerDelivery):
         import nats
         from nats.js import api, errors
 
-        headers = {api.Header.MSG_ID.value: message_id(event), "Content-Type": "application/json"}
-        body = message_body(event)
+        headers = {api.Header.MSG_ID.value: message_id(event, self.events.node), "Content-Type": "application/json"}
+        body = message_body(event, self.events.node)
         try:
             self._wait_for(
                 self._stream.publish(self.subject(event), body, timeout=_ANSWER_SECONDS, headers=headers), _ANSWER_SECONDS + 1

@@ -152,9 +152,9 @@ class Kafka(BrokerDelivery):
         try:
             self._producer.produce(
                 self.options.topic,
-                message_body(event),
+                message_body(event, self.events.node),
                 key_of_event(event, self.options.key).encode(),
-                headers={"message-id": message_id(event), "kind": event["kind"]},
+                headers={"message-id": message_id(event, self.events.node), "kind": event["kind"]},
                 timestamp=int(seconds(event["time"]) * 1000) if event["time"] else 0,
                 on_delivery=lambda error, message: outcome.append(error),
             )

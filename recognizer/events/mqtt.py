@@ -17,6 +17,10 @@ entities), one per person. What is no longer there is removed with an empty mess
 After a connection is made, everything retained is published first and `online` last, so that nobody sees an outdated state as
 current. Nothing waits inside the client library: each connection has a client of its own, and what was not acknowledged when
 the connection was lost is read from the log again. So no name that was erased meanwhile is sent.
+
+Nodes that share a database share the topics as well. Each publishes what is about the cameras that it reads, and has a status
+of its own (`nodes/<node>/status`). A node learns from the states of the other nodes' cameras whom these show: only who sees
+somebody, or all if nobody does, publish that person's state.
 """
 
 from __future__ import annotations
@@ -32,7 +36,7 @@ from typing import Any
 
 from recognizer.events import double_take_topics
 from recognizer.events.appearances import PEOPLE_KINDS, iso
-from recognizer.events.delivery import Delivery, backoff
+from recognizer.events.delivery import Delivery, backoff, of_node
 from recognizer.events.event_files import seconds
 from recognizer.events.event_hub import Events
 from recognizer.events.home_assistant import LATE_SECONDS, Topics, camera_config, person_config
@@ -78,6 +82,8 @@ class MqttOptions:
         Maximum number of events that wait for the broker; older ones are dropped and counted.
     least, most : float
         Seconds before connecting again, doubled from the first to the second.
+    node : str, optional
+        The id of this node, where nodes share a database.
     """
 
     prefix: str = "recognizer"
@@ -87,6 +93,23 @@ class MqttOptions:
     backlog: int = 1000
     least: float = 1
     most: float = 120
+    node: str | None = None
+
+
+@dataclass(frozen=True)
+class OtherNodes:
+    """What a node knows of the others that share its database.
+
+    Attributes
+    ----------
+    cameras : callable
+        Returns the ids of the cameras that this node does not read; None while they are not known.
+    ids : callable
+        Returns the ids of all nodes.
+    """
+
+    cameras: Callable[[], Sequence[str] | None]
+    ids: Callable[[], Sequence[str]]
 
 
 class Mqtt(Delivery):
@@ -103,6 +126,8 @@ class Mqtt(Delivery):
         The names of the enrolled, called every few seconds.
     alike : callable
         The similarity (0 to 1) at a distance, given whether the person was recognised; for Double Take's topics.
+    others : OtherNodes, optional
+        Where nodes share a database.
     """
 
     def __init__(
@@ -114,13 +139,18 @@ class Mqtt(Delivery):
         cameras: Callable[[], Iterable[tuple[str, str]]] | None = None,
         people: Callable[[], Iterable[str]] = tuple,
         alike: Callable[[float, bool], float] = lambda distance, known: float(known),
+        others: OtherNodes | None = None,
     ):
         options = options or MqttOptions()
         super().__init__(events.log, "mqtt", options.backlog)
         self.label = broker.shown
         self.problem = "not connected yet"
         self.hub, self.broker, self.version = events, broker, options.version
-        self.topics = Topics(options.prefix, options.discovery)
+        self.topics = Topics(options.prefix, options.discovery, options.node)
+        self._others = others
+        self._elsewhere: dict[str, tuple[str, ...]] = {}  # whom other nodes' cameras show, by the topic of the state; replaced
+        self._contradicted: set[str] = set()  # topics of people that another node published otherwise; replaced
+        self._read_now: set[str] | None = None  # the cameras that this node read when `_announce` looked last
         self._cameras, self._people, self._alike = cameras, people, alike
         self._double_take = options.double_take
         self._sensors: dict[str, bytes] = {}  # Double Take's that Home Assistant was told of; replaced
@@ -156,7 +186,7 @@ class Mqtt(Delivery):
             with suppress(ValueError, RuntimeError, OSError):  # the connection is lost: then the broker says offline
                 for topic, data in self._news(self._states()).items():
                     client.publish(topic, data, qos=1, retain=True)
-                if self._double_take:
+                if self._double_take and self._others is None:  # other nodes may be there
                     client.publish(double_take_topics.AVAILABLE, b"offline", qos=1, retain=True)
                 client.publish(self.topics.status, b"offline", qos=1, retain=True).wait_for_publish(1.0)
         end_connection(client)
@@ -205,6 +235,7 @@ class Mqtt(Delivery):
             self.pause(backoff(self._failures, *self._reconnect))
         self._drop_client()
         self._fresh, self._retained = False, {}
+        self._elsewhere, self._contradicted, self._read_now = {}, set(), None
         with self._acknowledged:
             self._taken = set()
         self._answered.clear()
@@ -226,7 +257,8 @@ class Mqtt(Delivery):
                 return
 
     def _new_client(self) -> Any:
-        client = self.broker.new_client(f"recognizer-{self.topics.node}", reconnect=False)
+        name = f"recognizer-{self.topics.node}" + (f"-{self.topics.member}" if self.topics.member else "")
+        client = self.broker.new_client(name, reconnect=False)
         client.will_set(self.topics.status, "offline", qos=1, retain=True)
         client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
         client.on_publish, client.on_message = self._on_publish, self._on_message
@@ -259,6 +291,8 @@ class Mqtt(Delivery):
             self.problem, self._failures = None, 0
             if self.topics.discovery:
                 client.subscribe(f"{self.topics.discovery}/status", qos=1)
+            if self._others is not None:
+                client.subscribe([(self.topics.all_cameras, 1), (self.topics.all_people, 1)])
             self._connected.set()
         self._answered.set()
 
@@ -277,8 +311,22 @@ class Mqtt(Delivery):
             self._acknowledged.notify_all()
 
     def _on_message(self, client, userdata, message) -> None:
-        if message.payload == b"online" and not message.retain:  # Home Assistant started
+        topic = message.topic
+        if self._others is not None and topic.startswith(f"{self.topics.prefix}/"):
+            self._hear(topic, message.payload)
+        elif message.payload == b"online" and not message.retain:  # Home Assistant started
             self._fresh = False
+
+    def _hear(self, topic: str, data: bytes) -> None:
+        """Note what a node published, this one or another."""
+        if topic.startswith(f"{self.topics.prefix}/cameras/"):
+            try:
+                names = tuple(name for name in _people_in(data) if isinstance(name, str))
+            except (ValueError, TypeError, AttributeError, RecursionError):  # somebody else's message
+                names = ()
+            self._elsewhere = {**self._elsewhere, topic: names}
+        elif self._retained.get(topic, data) != data:
+            self._contradicted = self._contradicted | {topic}
 
     # -- publishing ---------------------------------------------------------------------------------------------
 
@@ -339,7 +387,8 @@ class Mqtt(Delivery):
                 self.counts["dropped"] += 1
                 return
             late = time.time() - seconds(stored["time"]) > LATE_SECONDS
-            payload = json.dumps({"event_type": stored["kind"], **stored, "late": late}, ensure_ascii=False).encode()
+            told = {"event_type": stored["kind"], **of_node(stored, self.topics.member), "late": late}
+            payload = json.dumps(told, ensure_ascii=False).encode()
             last = self._news(self._needed(self._last(stored["camera"], stored))) if stored["kind"] in PEOPLE_KINDS else {}
             self._note_announced(self._announced | last.keys())
             try:
@@ -388,7 +437,20 @@ class Mqtt(Delivery):
                     self._publish_lasts()
                 if time.monotonic() - self._looked > _LOOK_SECONDS:
                     self._announce()
+                if self._others is not None:
+                    self._follow_cameras()
                 self._retain_states()
+
+    def _follow_cameras(self) -> None:
+        """Replace what another node published of cameras that this one reads from now on."""
+        read_now = {camera for camera, _ in self._all_cameras()}
+        if read_now == self._read_now:
+            return
+        gained, self._read_now = read_now - (self._read_now or set()), read_now
+        theirs = self._topics_of(gained)
+        self._retained = {topic: data for topic, data in self._retained.items() if topic not in theirs}
+        self._announce()
+        self._publish_lasts()
 
     # -- one person ---------------------------------------------------------------------------------------------
 
@@ -408,13 +470,14 @@ class Mqtt(Delivery):
     # -- what is retained ---------------------------------------------------------------------------------------
 
     def _publish_everything(self) -> None:
-        self._retained = {}
+        self._retained, self._read_now = {}, {camera for camera, _ in self._all_cameras()}
         self._announce(again=True)
         self._retain_states()
         self._publish_lasts()
         if self._double_take:
             self._send([(double_take_topics.AVAILABLE, b"online", True)])
-        self._send([(self.topics.status, b"online", True)])
+        alone = [] if self.topics.member is None else [(self.topics.status_alone, b"", True)]  # of a time without a database
+        self._send([*alone, (self.topics.status, b"online", True)])
 
     def _news(self, wanted: Mapping[str, bytes]) -> dict[str, bytes]:
         """What the broker does not have yet."""
@@ -427,6 +490,8 @@ class Mqtt(Delivery):
 
     def _retain_states(self) -> None:
         """Publish who is where now, of cameras and people whose topics were noted before."""
+        contradicted, self._contradicted = self._contradicted, set()
+        self._retained = {topic: data for topic, data in self._retained.items() if topic not in contradicted}
         states = self._states()
         if states.keys() - self._announced:  # somebody was enrolled a moment ago
             self._announce()
@@ -436,6 +501,7 @@ class Mqtt(Delivery):
         """Who is where now."""
         present, states = self.hub.present(), self.hub.camera_states()
         found: dict[str, bytes] = {}
+        away = self._seen_elsewhere()
         where: dict[str | None, list[tuple[str, float]]] = {}
         for camera, _ in self._all_cameras():
             there = present.get(camera, [])
@@ -456,14 +522,24 @@ class Mqtt(Delivery):
             if self._double_take:
                 found[double_take_topics.person_count(camera)] = str(len(there)).encode()
         for person in self._all_people():
-            seen = where.get(person, [])
+            seen, others = where.get(person, []), away.get(person, [])
+            if others and not seen:
+                continue  # who sees the person publishes it
             found[self.topics.person(person)] = _dumped(
                 {
                     "present": _on(seen),
-                    "cameras": sorted(camera for camera, _ in seen),
+                    "cameras": sorted([*(camera for camera, _ in seen), *others]),
                     "since": iso(min(since for _, since in seen)) if seen else None,
                 }
             )
+        return found
+
+    def _seen_elsewhere(self) -> dict[str, list[str]]:
+        """At which cameras of other nodes everybody is."""
+        found: dict[str, list[str]] = {}
+        for camera in () if self._others is None else self._others.cameras() or ():
+            for name in self._elsewhere.get(self.topics.camera(camera, "state"), ()):
+                found.setdefault(name, []).append(camera)
         return found
 
     def _last(self, camera: str, event: dict | None) -> dict[str, bytes]:
@@ -491,7 +567,10 @@ class Mqtt(Delivery):
 
     def _needed(self, wanted: Mapping[str, bytes]) -> dict[str, bytes]:
         """The same without empty messages where nothing can be retained: Home Assistant takes one for a new picture."""
-        return {topic: data for topic, data in wanted.items() if data or topic in self._announced}
+        there = self._announced
+        if self._others is not None:  # another node may have read the camera before, and published who was there
+            return {topic: data for topic, data in wanted.items() if data or topic in there or topic not in self._retained}
+        return {topic: data for topic, data in wanted.items() if data or topic in there}
 
     def _all_cameras(self) -> list[tuple[str, str]]:
         return sorted(self.hub.camera_names().items() if self._cameras is None else self._cameras())
@@ -512,13 +591,14 @@ class Mqtt(Delivery):
         """
         self._looked = time.monotonic()
         wanted: dict[str, dict] = {}
-        topics: set[str] = set()
+        topics = self._of_other_nodes()
+        members = () if self._others is None else self._others.ids()
         for camera, name in self._all_cameras():
             wanted[self.topics.camera_config(camera)] = camera_config(self.topics, camera, name, self.version)
             topics.add(self.topics.camera(camera, "state"))
             topics |= {self.topics.camera(camera, leaf) for leaf in ("last", "picture")} & self._announced
         for person in self._all_people():
-            wanted[self.topics.person_config(person)] = person_config(self.topics, person, self.version)
+            wanted[self.topics.person_config(person)] = person_config(self.topics, person, self.version, members)
             topics.add(self.topics.person(person))
         if self._double_take:
             topics |= {double_take_topics.person_count(camera) for camera, _ in self._all_cameras()} | {
@@ -536,6 +616,23 @@ class Mqtt(Delivery):
         self._note_announced(topics)
         if self._double_take and self.topics.discovery:
             self._announce_sensors(again)
+
+    def _of_other_nodes(self) -> set[str]:
+        """What this node announced of cameras that another one reads now: that one publishes it, until the camera is gone."""
+        if self._others is None:
+            return set()
+        cameras = self._others.cameras()
+        if cameras is None:
+            return set(self._announced)
+        return self._announced & self._topics_of(cameras)
+
+    def _topics_of(self, cameras: Iterable[str]) -> set[str]:
+        """All topics of cameras on which something is retained."""
+        found: set[str] = set()
+        for each in cameras:
+            found |= {self.topics.camera(each, leaf) for leaf in ("state", "last", "picture")}
+            found |= {self.topics.camera_config(each), double_take_topics.person_count(each)}
+        return found
 
     def _announce_sensors(self, again: bool) -> None:
         """The same for Double Take's sensors, which are not retained, because their topics have names."""

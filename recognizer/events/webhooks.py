@@ -189,4 +189,11 @@ class Webhook(Delivery):
         self.problem = problem
 
     def _send(self, event: dict) -> None:
-        post_message(self._fetcher, self._url, message_id(event), int(self._now()), message_body(event), self.rules.secret)
+        post_message(
+            self._fetcher,
+            self._url,
+            message_id(event, self.events.node),
+            int(self._now()),
+            message_body(event, self.events.node),
+            self.rules.secret,
+        )

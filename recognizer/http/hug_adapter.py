@@ -136,8 +136,16 @@ def periods(value):
     return _json_list(value)
 
 
-#: Types of parameters whose values may be lists.
-_LISTS = (ids, urls, batch, areas, periods)
+@hug.type()
+def message(value):
+    """the JSON object that is the whole body: what another program sends in its own form"""
+    if not isinstance(value, dict):
+        raise ValueError("expected a JSON object as the body")
+    return value
+
+
+#: Types of parameters whose values may be lists or objects.
+_LISTS = (ids, urls, batch, areas, periods, message)
 
 
 # -- forms of replies and errors ---------------------------------------------------------------------------------
@@ -342,7 +350,8 @@ class RequestParameters:
         plain = bodies.BATCH_BYTES if batch in declared.values() else bodies.PLAIN_BYTES
         body = bodies.read(request.env, self._max_body, bool(taken), plain)
         request.context.body = body
-        for name, value in body.fields.items():
+        whole = next((name for name, kind in declared.items() if kind is message), None)
+        for name, value in body.fields.items() if whole is None else [(whole, body.fields)]:
             value = as_choice(value, declared.get(name))
             check_json_type(name, value, declared.get(name))
             if name in request.params:
@@ -416,6 +425,8 @@ def schema_of(kind) -> dict:
         return {"type": "array", "items": openapi.CAMERA_AREA}
     if kind is periods:
         return {"type": "array", "items": openapi.CAMERA_PERIOD}
+    if kind is message:
+        return {"type": "object"}
     if kind is switch:
         return {"type": ["boolean", "integer"], "enum": [True, False, 1, 0]}
     known = [(number, "integer"), (fraction, "number"), (text, "string")]

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from recognizer.core.ahead import SWITCH_SECONDS
 from recognizer.core.errors import RecognizerError
 from recognizer.core.logs import announce
 from recognizer.http.reload import Reloader, inherited_socket, replace_process
@@ -34,8 +35,6 @@ STOP_SECONDS = 9.0
 REQUEST_SECONDS = 6.0
 #: M_ARENA_MAX of glibc's malloc.h, and how many heaps there may be.
 _M_ARENA_MAX, _HEAPS = -8, 4
-#: How long a thread may run Python before another may. With Python's 5 ms, a probe waited for seconds behind 160 busy threads.
-_SWITCH_SECONDS = 0.0005
 _TICK = 0.1
 _IMPATIENT_AFTER = 0.5
 
@@ -160,7 +159,7 @@ def serve(
     from recognizer.http.wsgi import Server
 
     _share_heaps()
-    sys.setswitchinterval(_SWITCH_SECONDS)
+    sys.setswitchinterval(SWITCH_SECONDS)  # with Python's 5 ms, a probe waited for seconds behind 160 busy threads
     listener = inherited_socket() or _listen(host, port, on_stop)
     stop = _Stop(reloader)
     server = Server(listener, make_app(), options)

@@ -29,10 +29,13 @@ from recognizer.core.vault import open_vault
 from recognizer.database import schema
 from recognizer.database.local_copy import LocalCopy
 from recognizer.database.opening import open_audit, open_database
+from recognizer.engines import Engine
 from recognizer.http.pages import Pages
-from recognizer.rules.push_file import PushSubscription
+from recognizer.rules.push_store import PushSubscription
 from recognizer.service import Service, make_service, needed_files
 from recognizer.weights import manifest
+
+log = logging.getLogger("recognizer")
 
 #: Seconds that `Site.close` waits for a service that is still loading.
 CLOSE_SECONDS = 5.0
@@ -50,6 +53,8 @@ class Site:
     Parameters
     ----------
     settings : Settings
+    make : callable, optional
+        Makes the engine; see `make_service`.
 
     Attributes
     ----------
@@ -68,8 +73,8 @@ class Site:
     pages : Pages
     """
 
-    def __init__(self, settings: Settings):
-        self.settings = settings
+    def __init__(self, settings: Settings, make: Callable[..., Engine] | None = None):
+        self.settings, self._make_engine = settings, make
         self.database = open_database(settings.database_url)
         copy = LocalCopy(
             settings.state_dir / "access-copy.json",
@@ -108,12 +113,14 @@ class Site:
         self._lock = threading.Lock()
         self._closing = False
         self._progress: Progress | None = None
+        self._signed_out: list[str] = []  # sessions that ended before there was a service
+        self._signing_out = threading.Lock()
 
     @classmethod
-    def from_environment(cls) -> Site:
+    def from_environment(cls, make: Callable[..., Engine] | None = None) -> Site:
         """The site that the environment's settings describe; the process ends with a sentence if they are wrong."""
         try:
-            return cls(Settings.from_environment())
+            return cls(Settings.from_environment(), make)
         except SettingsError as error:
             end_with(error)
 
@@ -163,11 +170,33 @@ class Site:
     def _make(self, progress: Progress) -> Service:
         if self._made is None:
             with collecting_later(freeze=False):
-                self._made = make_service(self.settings, progress.download, self.metrics, self.database)
-            self._made.push.may_get = self._may_still_get
+                made = make_service(self.settings, progress.download, self.metrics, self.database, self._make_engine)
+            made.push.may_get = self._may_still_get
+            with self._signing_out:
+                self._made, waiting = made, self._signed_out
+                self._signed_out = []
+            for name in waiting:
+                try:
+                    made.push.forget_session(name)
+                except RecognizerError as error:  # its keys still say who may get notifications
+                    log.warning("the browsers of a session that ended are still subscribed: %s", error.message)
         if self._closing:
             self._made.groups.interrupt()
         return self._made
+
+    def forget_session(self, name: str) -> None:
+        """Notify the browsers of a session that ended no more: now, also while the service loads, or as soon as there is one.
+
+        Raises
+        ------
+        StorageError, KeyMissing, DatabaseAway
+        """
+        with self._signing_out:
+            made = self._made
+            if made is None and not self._closing:
+                self._signed_out.append(name)
+        if made is not None:
+            made.push.forget_session(name)
 
     def _may_still_get(self, subscription: PushSubscription) -> bool:
         """Whether a browser may get notifications: whether its key is still good."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 #: Code -> sentence.
@@ -42,21 +43,41 @@ class Comparability:
     comparable : bool
     doubt : float
         Logarithm of the odds that it is not, minus the limit of the engine: above 0 for a face that is not comparable.
-    rate_factor : float
-        How many times as often as plain faces of strangers such faces lie within a distance of each other; 1 for a plain face.
-        It is the larger one of two: that of pictures like this one, and that of faces like this one, whatever the picture.
+    picture_factor : float
+        How many times as often as plain faces of strangers those of pictures like this one lie within a distance of each other;
+        1 for a plain picture.
     remarks : tuple of str
         Keys of `SENTENCES`. For a face that is not comparable at least one: why. Others: what could be better.
-    picture_factor : float
-        The first one of the two that make the `rate_factor`.
+    crowded_factor : float
+        How many times as often as usual strangers lie within a distance of a face like this one, whatever its picture.
+    alike_factor : float
+        Like `picture_factor`, where the other picture is in no less doubt.
     """
 
     comparable: bool = True
     doubt: float = 0.0
-    rate_factor: float = 1.0
-    remarks: tuple[str, ...] = ()
     picture_factor: float = 1.0
+    remarks: tuple[str, ...] = ()
+    crowded_factor: float = 1.0
+    alike_factor: float = 1.0
+
+    @property
+    def rate_factor(self) -> float:
+        """The larger one of both factors: by that the false-match rate is divided where nothing is known of the other face."""
+        return max(self.picture_factor, self.crowded_factor)
 
     def sentences(self) -> list[dict[str, str]]:
         """The remarks as plain data: ``code`` and ``message``."""
         return [{"code": code, "message": SENTENCES[code]} for code in self.remarks]
+
+
+def factor_of_two(verdicts: Sequence[Comparability]) -> float:
+    """How many times as often as usual two strangers with these verdicts lie within a distance of each other.
+
+    Pictures of strangers lie together where both are in doubt. Where one is plain, they match less often than two plain ones do,
+    so the picture in less doubt decides. A face near which strangers are expected is near to plain ones too, so the more crowded
+    one decides. Of one verdict alone it is the `Comparability.rate_factor`, because nothing is known of the other picture.
+    """
+    if len(verdicts) < 2:
+        return max((each.rate_factor for each in verdicts), default=1.0)
+    return max(min(each.alike_factor for each in verdicts), *(each.crowded_factor for each in verdicts))

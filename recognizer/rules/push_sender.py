@@ -15,7 +15,7 @@ from recognizer.core.errors import ActionFailed, AddressRefused, FetchError, Inv
 from recognizer.fetching.fetcher import Fetcher
 from recognizer.rules import web_push
 from recognizer.rules.apprise_process import REFUSED
-from recognizer.rules.push_file import PushFile, PushSubscription
+from recognizer.rules.push_store import PushStore, PushSubscription
 
 log = logging.getLogger("recognizer.rules")
 
@@ -61,7 +61,7 @@ class PushSender:
 
     Parameters
     ----------
-    file : PushFile
+    store : PushStore
     fetcher : Fetcher
         Refuses addresses that are not allowed.
     may_get : callable
@@ -72,12 +72,12 @@ class PushSender:
 
     def __init__(
         self,
-        file: PushFile,
+        store: PushStore,
         fetcher: Fetcher,
         may_get: Callable[[PushSubscription], bool] = lambda subscription: True,
         now: Callable[[], float] = time.time,
     ):
-        self.file, self._fetcher, self._may_get, self._now = file, fetcher, may_get, now
+        self.store, self._fetcher, self._may_get, self._now = store, fetcher, may_get, now
         self._lock = threading.Lock()
         self._reached: OrderedDict[str, set[str]] = OrderedDict()  # tag -> ids of the browsers that have it
         self._missed: dict[str, int] = {}  # how many times in succession each browser was not reached
@@ -103,10 +103,10 @@ class PushSender:
         ------
         StorageError, KeyMissing
         """
-        gone = self.file.remove(lambda each: not self._may_get(each))
+        gone = self.store.remove(lambda each: not self._may_get(each))
         for each in gone:
             log.info("the browser %s (%s) gets no messages any more: its key has ended", each.id, each.label)
-        return self.file.all()
+        return self.store.all()
 
     def send(self, message: PushMessage) -> int:
         """Send a message to all browsers that do not have it yet; returns how many have it now.
@@ -164,7 +164,7 @@ class PushSender:
         """Whether the push service has the message; if the subscription is over, it is removed."""
         body = web_push.encrypted(message.data(), subscription.p256dh, subscription.auth)
         headers = {
-            "Authorization": web_push.authorization(self.file.key(), subscription.endpoint, subscription.contact, self._now()),
+            "Authorization": web_push.authorization(self.store.key(), subscription.endpoint, subscription.contact, self._now()),
             "Content-Encoding": "aes128gcm",
             "Content-Type": "application/octet-stream",
             "TTL": str(_KEPT_SECONDS),
@@ -175,7 +175,7 @@ class PushSender:
             self._fetcher.post(subscription.endpoint, body, headers)
         except FetchError as error:
             if error.details.get("status") in _OVER:
-                self.file.remove(lambda each: each.id == subscription.id)
+                self.store.remove(lambda each: each.id == subscription.id)
                 log.info("the browser %s (%s) is no longer subscribed", subscription.id, subscription.label)
                 return False
             said = REFUSED if isinstance(error, AddressRefused) else error.message

@@ -16,6 +16,7 @@ from typing import Any
 from recognizer.core.catalogues import translated
 from recognizer.core.children import child_environment
 from recognizer.core.errors import ActionFailed, ActionOff, AddressRefused, FetchError, RecognizerError
+from recognizer.events.delivery import of_node
 from recognizer.events.mqtt_broker import Broker, publish_once
 from recognizer.events.webhooks import post_message
 from recognizer.fetching.fetcher import Fetcher
@@ -52,6 +53,8 @@ class RuleActions:
         The name of a camera, by its id.
     push : PushSender, optional
         Sends to browsers.
+    node : str, optional
+        The id of this node, where nodes share a database: each numbers its own events.
     """
 
     def __init__(
@@ -63,8 +66,9 @@ class RuleActions:
         reserved: Sequence[str] = (),
         camera_name: Callable[[str], str] = str,
         push: PushSender | None = None,
+        node: str | None = None,
     ):
-        self._push = push
+        self._push, self._node = push, node
         self._fetcher, self._allow, self._key, self.broker = fetcher, tuple(allow), key, broker
         self._reserved, self._camera_name = tuple(reserved), camera_name
 
@@ -123,11 +127,15 @@ class RuleActions:
             title = f"{_TITLE}: {translated(_TEST, rule.language)}" if test else _TITLE
             number = secrets.token_hex(4) if test else event["id"]
             assert self._push is not None  # `check` says so
-            self._push.send(PushMessage(title, text, f"rule-{rule.id}-{number}"))
+            self._push.send(PushMessage(title, text, f"rule-{rule.id}-{self._of_node(number)}"))
         elif rule.action == "webhook":
             self._post(rule, event, test)
         else:
             self.publish(rule.topic or "", rule.payload or "", rule.retain)
+
+    def _of_node(self, number: object) -> str:
+        """The number of an event, such that no other node has the same."""
+        return str(number) if self._node is None else f"{self._node}-{number}"
 
     def switch_off(self, rule: Rule) -> None:
         """Publish what ends a rule's action.
@@ -141,8 +149,9 @@ class RuleActions:
         self.publish(rule.topic or "", rule.off_payload or "", rule.retain)
 
     def _post(self, rule: Rule, event: Mapping[str, Any], test: bool) -> None:
-        body = json.dumps({"rule": rule.id, "test": test, "event": event}, ensure_ascii=False, separators=(",", ":")).encode()
-        id_ = f"recognizer-rule-{rule.id}-{secrets.token_hex(4) if test else event['id']}"
+        told = {"rule": rule.id, "test": test, "event": of_node(dict(event), self._node)}
+        body = json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()
+        id_ = f"recognizer-rule-{rule.id}-{self._of_node(secrets.token_hex(4) if test else event['id'])}"
         try:
             post_message(self._fetcher, rule.url or "", id_, int(time.time()), body, self._key)
         except FetchError as error:

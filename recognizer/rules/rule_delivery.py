@@ -115,6 +115,7 @@ class RuleDelivery(Delivery):
         super().__init__(events, f"rule-{rule.id}", _BACKLOG)
         self.rule, self._actions, self._now, self._waits = rule, actions, now, (least, most)
         self.counts["held_back"] = 0
+        self.problem_code: str | None = None  # of the error behind `problem`
         self.since = 0.0
         self._shared = shared
         self._claimed: int | None = None  # the event that counts as reported on all nodes
@@ -160,7 +161,7 @@ class RuleDelivery(Delivery):
             except RecognizerError as error:
                 self._failures += 1
                 refusals += error.details.get("status") in _REFUSALS
-                self._note(why(error))
+                self._note(error)
                 if refusals >= _TRIES_REFUSED:
                     log.warning("rule %s: event %d is dropped: %s", rule.id, event["id"], why(error))
                     self.counts["dropped"] += 1
@@ -202,7 +203,7 @@ class RuleDelivery(Delivery):
         try:
             return rule.enabled and rule.concerns(event, self._rate(event))
         except RecognizerError as error:  # a time zone that is missing here
-            self._note(why(error))
+            self._note(error)
             return False
 
     def _picture(self, event: dict) -> bytes | None:
@@ -243,13 +244,14 @@ class RuleDelivery(Delivery):
             self._subjects[number] = _GONE if stored is None else stored.get("subject")
         return self._subjects[number] == subject
 
-    def _note(self, problem: str | None) -> None:
+    def _note(self, error: RecognizerError | None) -> None:
         """Log once that a rule cannot be followed, and once that it can be again."""
+        problem = None if error is None else why(error)
         if problem and not self.problem:
             log.warning("rule %s cannot be followed and is tried again: %s", self.rule.id, problem)
         elif self.problem and not problem:
             log.info("rule %s is followed again", self.rule.id)
-        self.problem = problem
+        self.problem, self.problem_code = problem, None if error is None else error.code
 
     # -- switching off ------------------------------------------------------------------------------------------
 
@@ -270,7 +272,7 @@ class RuleDelivery(Delivery):
             except RecognizerError as error:
                 self._off_failures += 1
                 self._off_again = now + backoff(self._off_failures, *self._waits)
-                self._note(why(error))
+                self._note(error)
                 return
             if self._shared is not None:
                 with suppress(RecognizerError):  # then another node switches it off once more

@@ -30,16 +30,35 @@ ZONE_SEPARATOR = "/"
 MOST_PEOPLE, MOST_CAMERAS, MOST_ZONES = 100, 64, 64
 _LONGEST_URL, _LONGEST_TEXT, _LONGEST_TOPIC, _LONGEST_ZONE = 2000, 500, 200, 200
 _TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
-_PLACE = re.compile(r"\{(who|camera|time)\}")
-#: What is sent where a rule has no message of its own.
-_TEXTS = {"comes": "{who} is at {camera} ({time})", "leaves": "{who} left {camera} ({time})"}
+#: What a message may have filled in.
+PLACES = ("who", "camera", "zone", "time")
+_PLACE = re.compile(rf"\{{({'|'.join(PLACES)})\}}")
+#: What is sent where a rule has no message of its own: by what happened.
+_TEXTS = {
+    "comes": "{who} is at {camera} ({time})",
+    "entered": "{who} entered {zone} at {camera} ({time})",
+    "leaves": "{who} left {camera} ({time})",
+}
 #: The same for browsers: a name on a locked screen is only there for whoever wants it.
-_NAMELESS_TEXTS = {"comes": "Somebody is at {camera} ({time})", "leaves": "Somebody left {camera} ({time})"}
+_NAMELESS_TEXTS = {
+    "comes": "Somebody is at {camera} ({time})",
+    "entered": "Somebody entered {zone} at {camera} ({time})",
+    "leaves": "Somebody left {camera} ({time})",
+}
 #: The same about somebody unknown: a sentence of its own, since in some languages it is not the same one.
 _UNKNOWN_TEXTS = {
     "comes": "Somebody unknown is at {camera} ({time})",
+    "entered": "Somebody unknown entered {zone} at {camera} ({time})",
     "leaves": "Somebody unknown left {camera} ({time})",
 }
+#: Between the names of zones in a message, where a language has another comma.
+_COMMAS = {"ar": "، ", "ja": "、", "zh": "、"}
+#: What an empty place leaves behind: brackets with nothing in them, a comma too much, and spaces where there was one word less.
+_LEFTOVERS = (
+    (re.compile(r"\(\s*\)|\[\s*\]|（\s*）"), ""),
+    (re.compile(r"([,;、،])(?:\s*\1)+"), r"\1"),
+    (re.compile(r"\s+(?=[\s,.;:!?)\]、。،؟])|(?<=[(\[])\s+"), ""),
+)
 _UNKNOWN = "Somebody unknown"
 _DAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 #: Minutes for which a message may still be sent, by action: a switch that is moved late is worse than one that is not.
@@ -85,7 +104,7 @@ class Rule:
     url : str or None
         Secret: where the notification goes, as Apprise writes it, or the webhook's URL.
     message : str or None
-        Text of a notification, with the places {who}, {camera} and {time}. Without one, browsers show no name.
+        Text of a notification, with the places {who}, {camera}, {zone} and {time}. Without one, browsers show no name.
     language : str
         One of `catalogues.LANGUAGES`: of the default message, and of what stands for somebody unknown.
     picture : bool
@@ -207,11 +226,23 @@ class Rule:
         values = {
             "who": translated(_UNKNOWN, self.language) if subject is None else subject.rpartition(SEPARATOR)[2],
             "camera": camera,
+            "zone": _COMMAS.get(self.language, ", ").join(self._zones_of(event)),
             "time": self.local_time(seconds(event["time"])).strftime("%H:%M"),
         }
         named = _NAMELESS_TEXTS if self.action == "push" else _TEXTS
-        usual = (_UNKNOWN_TEXTS if subject is None else named)[self.kind]
-        return _PLACE.sub(lambda place: values[place[1]], self.message or translated(usual, self.language))
+        happened = "entered" if event["kind"] == "entered" and values["zone"] else self.kind
+        text = self.message or translated((_UNKNOWN_TEXTS if subject is None else named)[happened], self.language)
+        said = _PLACE.sub(lambda place: values[place[1]], text)
+        if not values["zone"] and "{zone}" in text:
+            for leftover, instead in _LEFTOVERS:
+                said = leftover.sub(instead, said)
+            said = said.strip(" ,;、،")
+        return said
+
+    def _zones_of(self, event: Mapping[str, Any]) -> list[str]:
+        """The zones that an event is in; of those, where the rule is about some at that camera, these."""
+        wanted = {each.casefold() for each in self.zones_at(event["camera"])}
+        return [each for each in event.get("zones") or () if not wanted or each.casefold() in wanted]
 
     def sentence(self, cameras: Mapping[str, str]) -> str:
         """The rule in a sentence; `cameras` has their names by id."""

@@ -37,14 +37,14 @@ from recognizer.core.holdings import Holding, Holdings
 from recognizer.core.lock import WriteLock
 from recognizer.core.metrics import Metrics
 from recognizer.core.pool import Pool
-from recognizer.core.settings import CHANGEABLE, DEFAULT, Settings
+from recognizer.core.settings import CHANGEABLE, DEFAULT, RECEIVER_SETTINGS, Settings
 from recognizer.core.unfinished import Unfinished
 from recognizer.core.vault import Vault, open_vault
 from recognizer.database import nodes, schema
 from recognizer.database.connection import Database
 from recognizer.database.local_copy import LocalCopy
 from recognizer.database.opening import open_adjustments, open_audit, open_database, open_lock
-from recognizer.engines import make_engine, weights_for
+from recognizer.engines import Engine, make_engine, weights_for
 from recognizer.engines.runtime import release_memory
 from recognizer.enrolment import bin_folder
 from recognizer.enrolment.bin_folder import Bin
@@ -64,6 +64,7 @@ from recognizer.enrolment.shared_enrolment import SharedEnrolment
 from recognizer.enrolment.watcher import Watcher
 from recognizer.events.appearances import EventRules
 from recognizer.events.event_erasing import Retention
+from recognizer.events.receiver_store import RECEIVERS_FILE, ReceiverStore
 from recognizer.events.sightings import SightingRules
 from recognizer.galleries.contract import Gallery
 from recognizer.galleries.memory import MemoryGallery
@@ -71,13 +72,15 @@ from recognizer.galleries.postgres import snapshot
 from recognizer.galleries.postgres.feed import Feed
 from recognizer.galleries.postgres.gallery import PostgresGallery
 from recognizer.photos import sandbox
+from recognizer.rules.push_store import PUSH_FILE, PushStore
 from recognizer.rules.rule_file import RULES_FILE, RuleFile
 from recognizer.rules.rule_reports import SharedReports
 from recognizer.rules.rule_table import RuleTable
 from recognizer.service import health
 from recognizer.service.archive_service import KeptArchive
 from recognizer.service.attribute_finder import AttributeFinder
-from recognizer.service.delivering import DeliveryTools, rule_actions
+from recognizer.service.bucket_queue import BucketQueue
+from recognizer.service.delivering import DeliveryTools, other_nodes, rule_actions
 from recognizer.service.detected_faces import FaceStore
 from recognizer.service.dlib_descriptions import DlibDescriptions
 from recognizer.service.dropped_photos import DroppedHolding, DroppedPhotos
@@ -171,6 +174,7 @@ class Service:
         self.group_follower: GroupFollower | None = None
         #: Enrols photos that were dropped, where nodes share a database.
         self.dropped: DroppedPhotos | None = None
+        self.bucket_queue: BucketQueue | None = None
         #: Stores a copy of the templates, where nodes share a database.
         self.snapshots: SnapshotKeeper | None = None
         self.sweep: Sweep | None = None
@@ -237,6 +241,7 @@ class Service:
             announced=lambda: settings.events and self.receivers.in_force().mqtt_url is not None,
             scenes=settings.event_scenes,
             unknown_quality=lambda camera: self.video.settings_of(camera).unknown_quality,
+            node=None if shared is None else shared.node,
         )
         self._other_caches = other_caches = OtherCachesHolding(enrolment, [state / name for name in reseal.CACHES[1:]])
         self.visits = KeptVisits(
@@ -257,10 +262,25 @@ class Service:
             audit,
         )
         #: The browsers that get notifications.
-        self.push = KeptPush(state, settings.webhook_allow, settings.fetch_timeout, audit, self.vault, self.is_shared)
+        self.push = KeptPush(
+            PushStore.in_file(state / PUSH_FILE, self.vault)
+            if shared is None
+            else PushStore.in_database(shared.database, self.vault),
+            settings.webhook_allow,
+            settings.fetch_timeout,
+            audit,
+        )
         self.strangers.heard = self.push.notify_of_stranger
         #: Where events are sent.
-        self.receivers = Receivers(settings, self.events, audit, self.vault, self.is_shared, lambda: self.rules.renew_actions())
+        self.receivers = Receivers(
+            settings,
+            ReceiverStore.in_file(state / RECEIVERS_FILE, RECEIVER_SETTINGS, self.vault)
+            if shared is None
+            else ReceiverStore.in_database(shared.database, RECEIVER_SETTINGS, self.vault),
+            self.events,
+            audit,
+            lambda: self.rules.renew_actions(),
+        )
         self.tuning.follow(self.receivers)
         #: What happens when people come or go at the cameras.
         self.rules = KeptRules(
@@ -270,7 +290,8 @@ class Service:
                 self.receivers.in_force(),
                 self._camera_names,
                 self.receivers.permits,
-                None if self.is_shared else self.push.sender,
+                self.push.sender,
+                None if shared is None else shared.node,
             ),
             self._camera_names,
             lambda: self.groups,
@@ -531,14 +552,16 @@ class Service:
         release_memory()
 
     def _purge(self) -> int:
-        """Delete what is old; returns how many events these were."""
-        self.detected_faces.purge()
-        self.jobs.purge()
-        for group in (self.groups.default, *self.groups.opened()):
+        """Delete what is old; returns how many events these were. What fails prevents nothing else, and is tried again."""
+        purges: list[Callable[[], object]] = [self.detected_faces.purge, self.jobs.purge]
+        purges += [group.subjects.empty_bin for group in (self.groups.default, *self.groups.opened())]
+        for purge in (*purges, self.visits.purge_if_off, self.strangers.purge_if_off):
             try:
-                group.subjects.empty_bin()
-            except RecognizerError as error:  # tried again by the next sweep
-                log.warning("the bin could not be emptied: %s", error.message)
+                purge()
+            except RecognizerError as error:
+                log.warning("what is too old could not be deleted: %s", error.message)
+            except Exception:
+                log.exception("what is too old could not be deleted")
         return self.events.purge()
 
     def _follow(self) -> Watcher | Feed:
@@ -600,8 +623,12 @@ class Service:
         ------
         SettingsError, StorageError
         """
+        shared, seconds = self.enrolment, self.settings.dropped_seconds
+        others = other_nodes(shared.database, self.video.cameras) if isinstance(shared, SharedEnrolment) else None
         permits = self.receivers.permits
-        self.receivers.start(DeliveryTools(self.events, self.video, self.gallery, self.recognition, self.matcher, permits))
+        self.receivers.start(
+            DeliveryTools(self.events, self.video, self.gallery, self.recognition, self.matcher, permits, others)
+        )
         self.rules.start()
         try:
             self.strangers.look_after()
@@ -612,11 +639,15 @@ class Service:
         except StorageError as error:
             log.warning("no visits are kept: %s", error.message)
         self.jobs.start()
-        shared, seconds = self.enrolment, self.settings.dropped_seconds
         if isinstance(shared, SharedEnrolment) and shared.photos.store is not None and seconds:
             store = shared.photos.store
             self.dropped = DroppedPhotos(shared, self.groups, store, self.settings.max_image_bytes, seconds)
+            queue = self.settings.dropped_queue
+            if queue is not None:
+                self.bucket_queue = BucketQueue(queue, self.dropped.wake)
             self.dropped.start()
+            if self.bucket_queue is not None:
+                self.bucket_queue.start()
         self.video.start()
 
     def close(self) -> None:
@@ -632,6 +663,8 @@ class Service:
             self.group_follower = None
         if self.sweep:
             self.sweep.close()
+        if self.bucket_queue:
+            self.bucket_queue.close()
         if self.dropped:
             self.dropped.close()
         self.jobs.close()
@@ -799,6 +832,7 @@ def make_service(
     download: manifest.Progress | None = None,
     metrics: Metrics | None = None,
     database: Database | None = None,
+    make: Callable[..., Engine] | None = None,
 ) -> Service:
     """Build the service that `settings` describe; `Service.start` makes it ready.
 
@@ -811,6 +845,8 @@ def make_service(
         Counts work and results.
     database : Database, optional
         The one of the settings, if it is open already.
+    make : callable, optional
+        Makes the engine instead of `make_engine`: one that began before, see `engines.engine_ahead`.
 
     Raises
     ------
@@ -845,7 +881,7 @@ def make_service(
         cache = EncodingsCache(settings.state_dir / "encodings.sqlite", vault, without_disk=True)
         opened.callback(cache.close)
         manifest.fetch(needed_files(settings), settings.models_dir, download)
-        made = _assemble(settings, folder, cache, vault, presence, metrics, database)
+        made = _assemble(settings, folder, cache, vault, presence, metrics, database, make)
         opened.pop_all()
         return made
 
@@ -858,18 +894,10 @@ def _assemble(
     presence: EncryptionPresence,
     metrics: Metrics | None,
     database: Database | None,
+    make: Callable[..., Engine] | None,
 ) -> Service:
-    recipe: dict[str, Any] = {
-        "detector": settings.detector,
-        "embedder": settings.embedder,
-        "models_dir": settings.models_dir,
-        "detect_size": settings.detect_size,
-        "detect_size_large": settings.detect_size_large,
-        "min_face": settings.min_face,
-        "hog_upsample": settings.hog_upsample,
-        "provider": settings.provider,
-    }
-    engine = make_engine(**recipe)
+    recipe = settings.engine_recipe
+    engine = (make or make_engine)(**recipe)
     rules = EnrolmentRules(
         settings.max_image_bytes,
         settings.max_image_pixels,

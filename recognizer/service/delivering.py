@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recognizer import __version__
-from recognizer.core.errors import RecognizerError, SettingsError
+from recognizer.core.errors import DatabaseAway, RecognizerError, SettingsError
 from recognizer.core.origins import Address
 from recognizer.core.settings import PAGE, Settings
+from recognizer.database import nodes
+from recognizer.events.receiver_store import MQTT
 from recognizer.galleries.contract import Gallery
 from recognizer.galleries.similarity import similarity
 from recognizer.photos.results import Seen
@@ -23,17 +27,17 @@ from recognizer.service.video_service import Video
 if TYPE_CHECKING:
     import ssl
 
+    from recognizer.database.connection import Database
     from recognizer.events.delivery import Delivery
     from recognizer.events.double_take_topics import NamedFace
     from recognizer.events.event_log import EventLog
     from recognizer.events.frigate_api import FrigateApi
+    from recognizer.events.mqtt import OtherNodes
     from recognizer.events.mqtt_broker import Broker
     from recognizer.fetching.fetcher import Fetcher
     from recognizer.rules.push_sender import PushSender
     from recognizer.rules.rule_actions import RuleActions
-
-#: Key of the broker that gets events by MQTT.
-MQTT = "mqtt"
+    from recognizer.video.sources.cameras import Cameras
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,8 @@ class DeliveryTools:
     ----------
     permit : callable
         Whether a connection to an address of a broker is allowed that the page names.
+    others : OtherNodes, optional
+        Where nodes share a database.
     """
 
     def __init__(
@@ -72,9 +78,12 @@ class DeliveryTools:
         recognition: Recognition,
         matcher: Matcher,
         permit: Callable[[Address], bool],
+        others: OtherNodes | None = None,
     ):
-        self.events, self.permit = events, permit
+        self.events, self.permit, self._others = events, permit, others
         self._video, self._gallery, self._recognition, self._matcher = video, gallery, recognition, matcher
+        self._lock = threading.Lock()
+        self._queues: list[Delivery] | None = None  # made once: they connect to the same brokers as long as the server runs
 
     def wanted(self, settings: Settings) -> list[WantedReceiver]:
         """Who is to get events by these settings.
@@ -86,8 +95,10 @@ class DeliveryTools:
         found = [*self._webhooks(settings), *self._mqtt(settings)]
         queues = (settings.amqp_url, settings.kafka_url, settings.nats_url)
         if any(queues):
-            made = _queues(settings, self.events.hub.log)
-            found += [WantedReceiver(each.name, queues, partial(_itself, each)) for each in made]
+            with self._lock:
+                if self._queues is None:  # these settings cannot be changed while the server runs
+                    self._queues = _queues(settings, self.events.hub.log)
+                found += [WantedReceiver(each.name, queues, partial(_itself, each)) for each in self._queues]
         return found
 
     def _webhooks(self, settings: Settings) -> list[WantedReceiver]:
@@ -117,14 +128,16 @@ class DeliveryTools:
         broker = broker_of(settings, self.permit)
         discovery = "" if settings.mqtt_discovery == "none" else settings.mqtt_discovery
         twice, matcher = settings.mqtt_double_take, self._matcher
-        options = MqttOptions(settings.mqtt_prefix, discovery, __version__, double_take=twice)
+        node = self.events.node
+        options = MqttOptions(settings.mqtt_prefix, discovery, __version__, double_take=twice, node=node)
 
         def alike(distance: float, known: bool) -> float:
             limit = matcher.threshold_now()  # the decision was made over several frames: it stands
             return similarity(min(distance, limit) if known else max(distance, limit + 1e-6), limit, matcher.curve)
 
         def mqtt() -> Delivery:
-            return Mqtt(self.events.hub, broker, options, cameras=self._video.names, people=self._gallery.subjects, alike=alike)
+            cameras, people = self._video.names, self._gallery.subjects
+            return Mqtt(self.events.hub, broker, options, cameras=cameras, people=people, alike=alike, others=self._others)
 
         def frigate() -> Delivery:
             following = FrigateOptions(settings.frigate_topic, twice, discovery)
@@ -137,6 +150,25 @@ class DeliveryTools:
         return found
 
 
+def other_nodes(database: Database, cameras: Cameras) -> OtherNodes:
+    """What a node knows of the others; while the database is away, what it knew before."""
+    from recognizer.events.mqtt import OtherNodes
+
+    known: list[str] = []
+
+    def ids() -> list[str]:
+        nonlocal known
+        with suppress(DatabaseAway):
+            known = nodes.ids(database)
+        return known
+
+    def elsewhere() -> list[str] | None:
+        found = cameras.all()
+        return [each.id for each in found if not each.here] if cameras.known else None
+
+    return OtherNodes(elsewhere, ids)
+
+
 def _itself(delivery: Delivery) -> Delivery:
     return delivery
 
@@ -146,6 +178,7 @@ def rule_actions(
     camera_names: Callable[[], dict[str, str]],
     permit: Callable[[Address], bool] = lambda address: True,
     push: PushSender | None = None,
+    node: str | None = None,
 ) -> RuleActions:
     """What does what rules say, by these settings.
 
@@ -164,6 +197,7 @@ def rule_actions(
         reserved,
         lambda camera: camera_names().get(camera, camera),
         push,
+        node,
     )
 
 

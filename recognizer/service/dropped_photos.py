@@ -1,6 +1,7 @@
 """Photos that somebody puts beside the photos of nodes, below `people/`: they are enrolled, as files in known_faces are.
 
-One node at a time looks; the lock that it holds ends with its connection. What is enrolled is stored as every photo is, and
+One node at a time looks; the lock that it holds ends with its connection. A bucket's notification makes the node that gets it
+look at the named files at once. What is enrolled is stored as every photo is, and
 the dropped file is removed. What cannot be used stays where it is, and is listed among the problems until it is replaced. A
 note of consent beside the photos is stored once its person is enrolled.
 """
@@ -9,8 +10,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from recognizer.core import audit, consent, names
@@ -29,6 +31,7 @@ from recognizer.core.errors import (
 from recognizer.core.holdings import ExportedFile, Whose
 from recognizer.core.priorities import lower_thread_priority
 from recognizer.database.connection import DROPPED
+from recognizer.enrolment.bucket_notifications import NamedObject
 from recognizer.enrolment.cache import FORCED
 from recognizer.enrolment.photo_marks import wanted_face
 from recognizer.enrolment.photo_store import DroppedFile, PhotoStore
@@ -39,6 +42,10 @@ log = logging.getLogger("recognizer.nodes")
 
 #: Who the audit log says enrolled a dropped photo.
 ACTOR = "dropped"
+#: Files that wait because a notification named them; beyond that, the next look at everything finds them.
+MOST_NAMED = 10_000
+#: Seconds after which named files are looked at again, if another node was looking.
+_AGAIN_SECONDS = 0.5
 #: Bytes of a note of consent at most.
 _MOST_CONSENT = 65_536
 
@@ -96,6 +103,8 @@ class DroppedPhotos:
         self._enrolment, self._groups, self._store = enrolment, groups, store
         self._database, self._most, self._seconds = enrolment.database, max_bytes, seconds
         self._ended = threading.Event()
+        self._wake = threading.Condition()
+        self._named: dict[str, None] = {}  # in the order in which they were named
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -106,19 +115,74 @@ class DroppedPhotos:
     def close(self) -> None:
         """End the thread, after the photo that is being enrolled."""
         self._ended.set()
+        with self._wake:
+            self._wake.notify_all()
         if self._thread is not None:
             self._thread.join(30)
+
+    def wake(self, objects: Iterable[NamedObject]) -> int:
+        """Look soon at objects that a bucket's notification names; how many of them are dropped photos or notes of consent.
+
+        Returns at once. Nothing in the notification is believed: only what the bucket has there counts.
+        """
+        paths = [path for path in map(self._store.dropped_path, objects) if path is not None and place_of(path) is not None]
+        with self._wake:
+            self._named |= dict.fromkeys(paths[: max(0, MOST_NAMED - len(self._named))])
+            self._wake.notify_all()
+        return len(paths)
 
     def _run(self) -> None:
         lower_thread_priority()
         while not self._ended.is_set():
-            try:
-                self.look()
-            except RecognizerError as error:  # tried again at the next look
-                log.debug("dropped photos are not looked for: %s", error.message)
-            except Exception:
-                log.exception("dropped photos are not looked for")
-            self._ended.wait(self._seconds)
+            self._attempt(self.look)
+            end = time.monotonic() + self._seconds
+            while self._wait(end):
+                if not self._attempt(self._look_at_named):
+                    self._ended.wait(_AGAIN_SECONDS)
+
+    def _wait(self, end: float) -> bool:
+        """Wait until a file is named, True, or until it is time for a look at everything, False."""
+        with self._wake:
+            while not self._ended.is_set() and not self._named and (left := end - time.monotonic()) > 0:
+                self._wake.wait(left)
+            return bool(self._named) and not self._ended.is_set() and time.monotonic() < end
+
+    def _attempt(self, look: Callable[[], int | None]) -> bool:
+        """Whether a look could be taken."""
+        try:
+            return look() is not None
+        except RecognizerError as error:  # tried again at the next look
+            log.debug("dropped photos are not looked for: %s", error.message)
+        except Exception:
+            log.exception("dropped photos are not looked for")
+        return False
+
+    def _look_at_named(self) -> int | None:
+        with self._wake:
+            paths = list(self._named)
+        enrolled = self.look_at(paths)
+        if enrolled is not None:
+            with self._wake:
+                for path in paths:
+                    self._named.pop(path, None)
+        return enrolled
+
+    def look_at(self, paths: Collection[str]) -> int | None:
+        """Enrol some of the dropped files; how many photos were enrolled. None if another node is looking now.
+
+        Raises
+        ------
+        DatabaseAway, Busy, StorageError
+        """
+        with self._alone() as alone:
+            if not alone:
+                return None
+            rows = self._database.rows("select place, stamp from dropped where place = any(%s)", [list(paths)])
+            there = {path: self._store.find_dropped(path) for path in paths}
+            self._forget({place for place, _ in rows if there[place] is None})
+            enrolled = self._take(sorted((file for file in there.values() if file is not None), key=_in_order), dict(rows))
+        self._enrolment.notes.count_problems()
+        return enrolled
 
     @contextmanager
     def _alone(self) -> Iterator[bool]:
@@ -126,7 +190,13 @@ class DroppedPhotos:
         with self._database.connect() as connection:
             with self._database.errors():
                 found = connection.execute("select pg_try_advisory_lock(%s)", [DROPPED]).fetchone()
-            yield found == (True,)
+            alone = found == (True,)
+            try:
+                yield alone
+            finally:
+                if alone:  # the server notices only after a moment that a connection has ended
+                    with suppress(DatabaseAway, Busy, StorageError), self._database.errors():
+                        connection.execute("select pg_advisory_unlock(%s)", [DROPPED])
 
     def look(self) -> int:
         """Enrol what was dropped, unless another node does so now; how many photos were enrolled.
@@ -139,20 +209,25 @@ class DroppedPhotos:
         with self._alone() as alone:
             if alone:
                 files = sorted(self._store.dropped(), key=_in_order)
-                rows = self._database.rows("select place, stamp from dropped")
-                known = dict(rows)
+                known = dict(self._database.rows("select place, stamp from dropped"))
                 self._forget(known.keys() - {file.path for file in files})
-                for file in files:
-                    if self._ended.is_set():
-                        break
-                    place = place_of(file.path)
-                    if place is None or known.get(file.path) == file.stamp:
-                        continue
-                    if place.is_consent:
-                        self._take_consent(file, place)
-                    else:
-                        enrolled += self._take_in(file, place)
+                enrolled = self._take(files, known)
         self._enrolment.notes.count_problems()
+        return enrolled
+
+    def _take(self, files: Sequence[DroppedFile], known: Mapping[str, str]) -> int:
+        """Enrol files but those that are known, by their stamps, to be useless; how many photos were enrolled."""
+        enrolled = 0
+        for file in files:
+            if self._ended.is_set():
+                break
+            place = place_of(file.path)
+            if place is None or known.get(file.path) == file.stamp:
+                continue
+            if place.is_consent:
+                self._take_consent(file, place)
+            else:
+                enrolled += self._take_in(file, place)
         return enrolled
 
     def _take_in(self, file: DroppedFile, place: DroppedPlace) -> bool:

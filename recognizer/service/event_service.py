@@ -51,6 +51,8 @@ class KeptEvents:
         Whether an MQTT broker retains who is present: then the process that is connected to it removes topics with names.
     scenes : bool
         Whether events get a picture of the whole scene.
+    node : str, optional
+        The id of this node, where nodes share a database.
     """
 
     def __init__(
@@ -64,8 +66,9 @@ class KeptEvents:
         announced: Callable[[], bool] = lambda: False,
         scenes: bool = False,
         unknown_quality: Callable[[str], float | None] = lambda camera: None,
+        node: str | None = None,
     ):
-        self._scenes = scenes
+        self._scenes, self.node = scenes, node
         self._unknown_quality = unknown_quality
         self._folder, self.wanted, self._rules, self._retention, self._vault = folder, wanted, rules, retention, vault
         self._enrolled, self._announced = enrolled, announced
@@ -95,6 +98,7 @@ class KeptEvents:
                     enrolled=self._enrolled,
                     scenes=self._scenes,
                     unknown_quality=self._unknown_quality,
+                    node=self.node,
                 )
             return self._hub
 

@@ -165,8 +165,13 @@ class PeopleGroups:
     # -- which there are ----------------------------------------------------------------------------------------
 
     def names(self) -> list[str]:
-        """The names of all groups, the default first."""
-        if self.root is None or not self.root.is_dir():
+        """The names of all groups, the default first.
+
+        Raises
+        ------
+        StorageError
+        """
+        if self.root is None or not self._has_folder():
             return [names.DEFAULT_GROUP]
         found = {name for name in KnownFaces(self.root).names() if not is_default(name)}
         return [names.DEFAULT_GROUP, *sorted(found, key=names.comparison_key)]
@@ -200,8 +205,18 @@ class PeopleGroups:
                     opened.looked_at = True
         return opened.group
 
+    def _has_folder(self) -> bool:
+        """Whether there is a folder of groups. One that may not be looked into is an error: its groups are not gone.
+
+        Raises
+        ------
+        StorageError
+        """
+        with disk_errors("the folder of groups cannot be used"):
+            return self.root is not None and self.root.is_dir()
+
     def _folder(self, name: str) -> Path | None:
-        return None if self.root is None or not self.root.is_dir() else KnownFaces(self.root).subject_folder(name)
+        return None if self.root is None or not self._has_folder() else KnownFaces(self.root).subject_folder(name)
 
     def _known(self, name: str, folder: Path) -> OpenGroup | None:
         """A group that is open, if its folder is still the one that it was opened for."""
@@ -430,7 +445,7 @@ class PeopleGroups:
 
     def erase_orphans(self) -> None:
         """Erase what is kept about groups whose folders are gone: encodings are templates of people's faces."""
-        if self.root is None or not self.root.is_dir() or not self._state.is_dir():
+        if not self._has_folder() or not self._state.is_dir():
             return
         there = set(self.names())
         gone = [each.name for each in self._state.iterdir() if each.is_dir() and _written(each.name) not in there]
@@ -442,8 +457,23 @@ class PeopleGroups:
                         self._erase_state(name)
 
     def finish(self) -> int:
-        """Continue the erasures and renamings of all groups; returns how many were finished."""
-        return self.default.erasures.finish() + sum(group.erasures.finish() for group in self.opened())
+        """Continue the erasures and renamings of all groups; returns how many were finished.
+
+        Raises
+        ------
+        Busy, StorageError
+            Those of a group cannot be finished for now; those of the others are.
+        """
+        finished = 0
+        failure: RecognizerError | None = None
+        for group in (self.default, *self.opened()):
+            try:
+                finished += group.erasures.finish()
+            except RecognizerError as error:
+                failure = error
+        if failure is not None:
+            raise failure
+        return finished
 
     @property
     def pending(self) -> int:

@@ -12,7 +12,7 @@ from recognizer.enrolment.closeness import CurvePoint, GalleryCalibration, Measu
 from recognizer.galleries import cohort, matching, thresholds
 from recognizer.galleries.clustering import nothing_lowered
 from recognizer.galleries.contract import Gallery
-from recognizer.photos.remarks import Comparability
+from recognizer.photos.remarks import Comparability, factor_of_two
 
 #: Stranger rates that `Matcher.calibration` explains.
 RATES = tuple(float(f"{digit}e{power}") for power in range(-6, 0) for digit in (1, 2, 5))
@@ -144,8 +144,9 @@ class Matcher:
         return self.threshold_at(self._stranger_rate() / rate_factor)
 
     def verification_limit(self, verdicts: Sequence[Comparability]) -> float:
-        """`verification_threshold` for faces with these verdicts: lower for one whose `rate_factor` is above 1."""
-        factor = max((each.rate_factor for each in verdicts), default=1.0)
+        """`verification_threshold` for two faces with these verdicts, or for one face if only its verdict is known: lower where
+        strangers lie together more often, see `remarks.factor_of_two`."""
+        factor = factor_of_two(verdicts)
         if self._fixed is not None or factor <= 1:
             return self.verification_threshold
         return min(self.one_to_one, self.curve.distance(self.curve.rate(self.one_to_one) / factor))

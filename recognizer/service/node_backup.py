@@ -1,13 +1,14 @@
 """A backup of what nodes share in a database, in the file that a single server's backup is; see `backup.backup_file`.
 
 People are copied while they are enrolled and erased. Then, with the lock of every write held, everybody whom a change concerned
-meanwhile is copied again or dropped. What each node keeps for itself, such as events, is not part of it.
+meanwhile is copied again or dropped, and what is stored beside photos is compared with one reading of all of it. What each node
+keeps for itself, such as events, is not part of it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -21,13 +22,16 @@ from recognizer.backup.backup_file import FACES, GROUPS, STATE, Writer
 from recognizer.core import consent, identity, names, particulars
 from recognizer.core.audit import AuditLog
 from recognizer.core.errors import GroupNotFound, StorageError
+from recognizer.core.settings import RECEIVER_SETTINGS
 from recognizer.core.vault import Vault
 from recognizer.enrolment import template_file
 from recognizer.enrolment.cache import Encoding, EncodingsCache
 from recognizer.enrolment.face_choice import thumbnail_key
 from recognizer.enrolment.folder import CONSENT, PHOTO
 from recognizer.enrolment.photo_marks import marks
-from recognizer.enrolment.shared_enrolment import SharedEnrolment
+from recognizer.enrolment.shared_enrolment import SharedEnrolment, StoredNotes
+from recognizer.events.receiver_store import RECEIVERS_FILE, ReceiverStore
+from recognizer.rules.push_store import PUSH_FILE, PushStore
 from recognizer.rules.rule_file import RULES_FILE, RuleFile
 from recognizer.video.camera_settings import plain_settings
 from recognizer.video.sources.cameras import plain_camera
@@ -93,11 +97,13 @@ def write(service: Service, file: BinaryIO, step: Callable[[str], None] = lambda
 
 @dataclass
 class _Copied:
-    """A person in the backup: group and name then, the members, and the photos."""
+    """A person in the backup: group and name then, where in the file, the members, the photos, and the notes as stored."""
 
     owner: tuple[int, str]
+    place: str
     paths: list[str] = field(default_factory=list)
     photos: list[tuple[str, str]] = field(default_factory=list)  # each with the name of its group
+    notes: int | None = None
 
 
 class _Cache:
@@ -128,6 +134,7 @@ class _NodeBackup:
     def __init__(self, service: Service, writer: Writer, scratch: Path):
         assert isinstance(service.enrolment, SharedEnrolment)
         self._service, self._writer, self._scratch = service, writer, scratch
+        self._enrolment = service.enrolment
         self._database, self._vault = service.enrolment.database, service.vault
         self._people: dict[int, _Copied] = {}
         self._caches: dict[str, _Cache] = {}  # by group
@@ -152,7 +159,7 @@ class _NodeBackup:
 
     def settle(self) -> None:
         """Bring the copy in step with the database, in which nobody writes now."""
-        self._service.enrolment.catch_up()
+        self._enrolment.catch_up()
         there = self._subjects()
         rows = self._database.rows("select distinct subject from change where seq > %s", [self._begun])
         changed = {row[0] for row in rows}
@@ -162,6 +169,10 @@ class _NodeBackup:
         for number, owner in there.items():
             if number not in self._people:
                 self._copy(number, owner)
+        # tags, covers and ids change without the lock and are in no list of changes: all are those of this one statement
+        for number, notes in self._enrolment.stored_notes().items():
+            if number in self._people:
+                self._copy_notes(self._people[number], notes)
         for name in self._service.groups.names():
             known = self._service.groups.known_identity(name)
             if known is not None:
@@ -178,8 +189,9 @@ class _NodeBackup:
         group, name = self._group(owner[0]), owner[1]
         if group is None:
             return
-        copied = self._people[number] = _Copied(owner)
-        enrolment, place = group.enrolment, f"{_place(group.name)}{name}/"
+        place = f"{_place(group.name)}{name}/"
+        copied, enrolment = _Copied(owner, place), group.enrolment
+        self._people[number] = copied
         for entry in enrolment.entries_so_far(name):
             extension = entry.path.rpartition(".")[2]
             if extension == template_file.EXTENSION:
@@ -195,20 +207,27 @@ class _NodeBackup:
             copied.paths.append(path)
             copied.photos.append((group.name, entry.photo))
             self._cache(group.name).put(entry.encoding, enrolment.thumbnail(thumbnail_key(entry.photo, entry.encoding.face)))
-        for file, purpose, data in self._notes(group, name):
-            self._add(place + file, self._sealed(data, purpose))
-            copied.paths.append(place + file)
+        for notes in self._enrolment.stored_notes([number]).values():
+            self._copy_notes(copied, notes)
 
-    def _notes(self, group: PeopleGroup, name: str) -> Iterator[tuple[str, str, bytes]]:
-        """What is stored beside somebody's photos: name of the file, purpose, and contents."""
-        agreed, about = group.enrolment.consent(name), group.enrolment.particulars(name)
-        person = group.enrolment.identity(name)
-        if agreed:
-            yield consent.FILE, CONSENT, agreed.as_bytes()
-        if about:
-            yield particulars.FILE, particulars.PURPOSE, about.as_bytes()
-        if person is not None:
-            yield identity.PERSON_FILE, identity.PERSON, person.as_bytes()
+    def _copy_notes(self, copied: _Copied, notes: StoredNotes) -> None:
+        """Put what is stored beside somebody's photos into the backup, unless it is there already."""
+        found = hash(notes)
+        if found == copied.notes:
+            return
+        copied.notes = found
+        agreed, about, person = self._enrolment.opened_notes(notes)
+        for file, purpose, data in (
+            (consent.FILE, CONSENT, agreed.as_bytes() if agreed else None),
+            (particulars.FILE, particulars.PURPOSE, about.as_bytes() if about else None),
+            (identity.PERSON_FILE, identity.PERSON, person.as_bytes() if person else None),
+        ):
+            path = copied.place + file
+            if data is not None:
+                self._add(path, self._sealed(data, purpose))
+                copied.paths.append(path)
+            else:
+                self._writer.drop(path)
 
     def _drop(self, number: int) -> None:
         copied = self._people.pop(number)
@@ -245,7 +264,7 @@ class _NodeBackup:
             self._writer.add(path, backup.chunks(opened), file.stat().st_mtime_ns)
 
     def copy_state(self) -> dict | None:
-        """Copy cameras, rules, settings, keys and the audit log; the head of that."""
+        """Copy cameras, rules, receivers of events, browsers, settings, keys and the audit log; the head of that."""
         service, state = self._service, self._scratch / "state"
         state.mkdir(mode=0o700)
         cameras = service.video.cameras
@@ -257,6 +276,12 @@ class _NodeBackup:
         if rules:
             RuleFile(state / RULES_FILE, self._vault).take_in(rules)
             self._copy_file(STATE + RULES_FILE, state / RULES_FILE)
+        receivers = ReceiverStore.in_file(state / RECEIVERS_FILE, RECEIVER_SETTINGS, self._vault)
+        receivers.take_in(service.receivers.store.all())
+        PushStore.in_file(state / PUSH_FILE, self._vault).take_in(service.push.store)
+        for name in (RECEIVERS_FILE, PUSH_FILE):
+            if (state / name).exists():
+                self._copy_file(STATE + name, state / name)
         keys, access = AccessTables(self._database).held(fresh=True).keys.values(), AccessFile(state / "access.sqlite")
         for key in keys:
             access.add_key(key)

@@ -6,16 +6,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from recognizer.core.audit import AuditLog
 from recognizer.core.brief import brief
-from recognizer.core.errors import ActionOff, InvalidParameter, RecognizerError
+from recognizer.core.errors import InvalidParameter, RecognizerError
 from recognizer.core.times import iso_time
-from recognizer.core.vault import Vault
-from recognizer.rules.push_file import PUSH_FILE, PushFile, PushSubscription
+from recognizer.rules.push_store import PushStore, PushSubscription
 
 if TYPE_CHECKING:
     from recognizer.rules.push_sender import PushSender
@@ -24,45 +22,32 @@ log = logging.getLogger("recognizer.rules")
 
 #: Least time in seconds between two messages about new strangers.
 STRANGERS_APART = 600.0
-SHARED = "nodes share a database here: notifications in browsers are not available"
 _LONGEST_ENDPOINT, _LONGEST_LABEL, _LONGEST_TEXT = 2000, 80, 300
 #: The contact for push services where no page of this server is reached over HTTPS.
 _NO_CONTACT = "https://localhost"
 
 
 class KeptPush:
-    """Owns the file of subscriptions. Any thread may call.
+    """Subscribes browsers, and notifies them. Any thread may call.
 
     Parameters
     ----------
-    state : Path
-        The state folder.
+    store : PushStore
+        Where they are stored.
     allow : sequence of str
         Private networks that messages may be sent to, as for webhooks.
     timeout : float
         Seconds for one message to one browser.
     audit : AuditLog
-    vault : Vault, optional
-        Encrypts the file.
-    is_shared : bool
-        Whether nodes share a database: then browsers cannot be subscribed.
     """
 
-    def __init__(
-        self,
-        state: Path,
-        allow: Sequence[str],
-        timeout: float,
-        audit: AuditLog,
-        vault: Vault | None = None,
-        is_shared: bool = False,
-    ):
-        self.file = PushFile(state / PUSH_FILE, vault)
-        self._allow, self._timeout, self._audit, self._is_shared = allow, timeout, audit, is_shared
+    def __init__(self, store: PushStore, allow: Sequence[str], timeout: float, audit: AuditLog):
+        self.store = store
+        self._allow, self._timeout, self._audit = allow, timeout, audit
         self._lock = threading.Lock()
         self._sender: PushSender | None = None
         self._timer: threading.Timer | None = None
-        self._last = float("-inf")
+        self._last = self._heard = float("-inf")  # when a message was sent, and when a new stranger was heard of
         self._closed = False
         #: Whether a subscription still holds; who serves requests knows.
         self.may_get: Callable[[PushSubscription], bool] = lambda subscription: True
@@ -76,7 +61,7 @@ class KeptPush:
         with self._lock:
             if self._sender is None:
                 fetcher = Fetcher(allow=self._allow, timeout=self._timeout)
-                self._sender = PushSender(self.file, fetcher, lambda each: self.may_get(each))
+                self._sender = PushSender(self.store, fetcher, lambda each: self.may_get(each))
             return self._sender
 
     def close(self) -> None:
@@ -97,22 +82,18 @@ class KeptPush:
         """
         from recognizer.rules import web_push
 
-        if self._is_shared:
-            return {"public_key": None, "off": SHARED, "subscriptions": []}
-        key = web_push.public_key(self.file.key())
-        return {"public_key": key, "off": None, "subscriptions": [shown(each) for each in self.sender.valid()]}
+        key = web_push.public_key(self.store.key())
+        return {"public_key": key, "subscriptions": [shown(each) for each in self.sender.valid()]}
 
     def add(self, given: PushSubscription) -> dict[str, Any]:
         """Subscribe a browser; one that is subscribed already keeps its id.
 
         Raises
         ------
-        InvalidParameter, TooManySubscriptions, ActionOff, StorageError, KeyMissing
+        InvalidParameter, TooManySubscriptions, StorageError, KeyMissing
         """
         from recognizer.rules import web_push
 
-        if self._is_shared:
-            raise ActionOff(SHARED)
         for name, value, most in (
             ("endpoint", given.endpoint, _LONGEST_ENDPOINT),
             ("label", given.label, _LONGEST_LABEL),
@@ -125,7 +106,7 @@ class KeptPush:
             web_push.check_subscription(given.p256dh, given.auth)
         except ValueError:
             raise InvalidParameter("p256dh: expected it and auth as the browser's PushSubscription gives them") from None
-        made = self.file.add(given)
+        made = self.store.add(given)
         self._audit.append("push_add", browser=made.id)
         return shown(made)
 
@@ -136,8 +117,8 @@ class KeptPush:
         ------
         SubscriptionNotFound, StorageError, KeyMissing
         """
-        self.file.get(id_)
-        self.file.remove(lambda each: each.id == id_)
+        self.store.get(id_)
+        self.store.remove(lambda each: each.id == id_)
         self._audit.append("push_remove", browser=id_)
 
     def forget_session(self, name: str) -> None:
@@ -147,7 +128,7 @@ class KeptPush:
         ------
         StorageError, KeyMissing
         """
-        self.file.remove(lambda each: each.session == name)
+        self.store.remove(lambda each: each.session == name)
 
     def test(self, id_: str, text: str) -> None:
         """Send a message to a browser.
@@ -160,30 +141,43 @@ class KeptPush:
 
         if len(text) > _LONGEST_TEXT or not text.isprintable():
             raise InvalidParameter(f"message: expected printable text of at most {_LONGEST_TEXT} characters")
-        subscription = self.file.get(id_)
+        subscription = self.store.get(id_)
         self._audit.append("push_test", browser=id_)
         self.sender.send_to(subscription, PushMessage("Recognizer", text, "test", "#/rules"))
 
     # -- strangers ----------------------------------------------------------------------------------------------
 
     def notify_of_stranger(self) -> None:
-        """Send a message about somebody who is new, soon: at once, or when `STRANGERS_APART` is over. Does not wait."""
+        """Send a message about somebody who is new, soon: at once, or when `STRANGERS_APART` is over. Does not wait.
+
+        Where nodes share a database, one of them sends it.
+        """
         with self._lock:
-            if self._is_shared or self._closed or (self._timer is not None and self._timer.is_alive()):
+            self._heard = time.monotonic()
+            if self._closed or (self._timer is not None and self._timer.is_alive()):
                 return
-            pause = max(0.0, self._last + STRANGERS_APART - time.monotonic())
-            self._timer = threading.Timer(pause, self._notify)
-            self._timer.daemon = True
-            self._timer.start()
+            self._notify_in(max(0.0, self._last + STRANGERS_APART - time.monotonic()))
+
+    def _notify_in(self, seconds: float) -> None:
+        """Notify after so many seconds; the lock is held."""
+        self._timer = threading.Timer(seconds, self._notify)
+        self._timer.daemon = True
+        self._timer.start()
 
     def _notify(self) -> None:
         from recognizer.rules.push_sender import PushMessage
 
-        self._last = time.monotonic()
         try:
-            for each in self.sender.valid() if self.file.all() else ():
-                if each.strangers is None:
-                    continue
+            wanting = [each for each in (self.sender.valid() if self.store.all() else ()) if each.strangers is not None]
+            wait = self.store.turn(time.monotonic() - self._heard, STRANGERS_APART) if wanting else 0.0
+            if wait:
+                with self._lock:
+                    if not self._closed:
+                        self._notify_in(wait)
+                return
+            self._last = time.monotonic()
+            for each in wanting if wait is not None else ():
+                assert each.strangers is not None  # they were selected
                 try:
                     self.sender.send_to(each, PushMessage("Recognizer", each.strangers, "strangers", "#/strangers"))
                 except RecognizerError as error:  # the page has a badge as well

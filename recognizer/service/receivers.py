@@ -1,6 +1,7 @@
 """Where events are sent: by the settings, and by what was set instead while the server runs; and what delivers them.
 
-Other processes that use the state folder notice a change within a second: the one that writes the events delivers them.
+Other processes that use the state folder notice a change within a second: the one that writes the events delivers them. So do
+the nodes of a database, each for the events that it has.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +22,14 @@ from recognizer.core.errors import (
     ActionFailed,
     ActionOff,
     AddressRefused,
+    DatabaseAway,
     FetchError,
     InvalidParameter,
     ReceiverNotFound,
     RecognizerError,
     SettingFixed,
     SettingsError,
+    StorageError,
 )
 from recognizer.core.origins import Address
 from recognizer.core.settings import (
@@ -39,13 +43,11 @@ from recognizer.core.settings import (
     parsed_value,
 )
 from recognizer.core.times import iso_time
-from recognizer.core.vault import Vault
 from recognizer.events.appearances import KINDS
-from recognizer.events.receiver_file import RECEIVERS_FILE, ReceiverFile
+from recognizer.events.receiver_store import MQTT, ReceiverStore
 from recognizer.events.webhooks import WebhookRules, post_message, shown, webhook_id, why_refused
 from recognizer.fetching.addresses import resolve
 from recognizer.service.delivering import (
-    MQTT,
     DeliveryTools,
     WantedReceiver,
     broker_of,
@@ -62,8 +64,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("recognizer.events")
 
-#: Why receivers cannot be changed here.
-SHARED = "nodes share a database here, and each has events of its own: set it in each node's environment"
 MOST_WEBHOOKS = 20
 #: What can be changed here, for `http`, which does not know the settings.
 SETTING_NAMES = RECEIVER_SETTINGS
@@ -87,18 +87,16 @@ class _Running:
 
 
 class Receivers:
-    """Owns the file of the receivers that were set while the server ran, and what delivers events. Any thread may call.
+    """Owns what delivers events, and changes where they are sent. Any thread may call.
 
     Parameters
     ----------
     settings : Settings
         What they say takes precedence.
+    store : ReceiverStore
+        What was set while the server ran.
     events : KeptEvents
     audit : AuditLog
-    vault : Vault, optional
-        Encrypts the file.
-    is_shared : bool
-        Whether nodes share a database: then nothing can be set here.
     changed : callable
         Called when the settings in force have changed.
     """
@@ -106,13 +104,12 @@ class Receivers:
     def __init__(
         self,
         settings: Settings,
+        store: ReceiverStore,
         events: KeptEvents,
         audit: AuditLog,
-        vault: Vault | None = None,
-        is_shared: bool = False,
         changed: Callable[[], None] = lambda: None,
     ):
-        self.file = None if is_shared else ReceiverFile(settings.state_dir / RECEIVERS_FILE, RECEIVER_SETTINGS, vault)
+        self.store = store
         self._settings, self._events, self._audit, self._changed = settings, events, audit, changed
         self._lock = threading.RLock()
         self._in_force = settings
@@ -131,26 +128,30 @@ class Receivers:
 
         Raises
         ------
-        SettingsError, StorageError
+        SettingsError
         """
         settings = self._settings
         if settings.frigate_url:
             frigate_api(settings)
+            if settings.accepts_any_frigate:
+                log.warning("RECOGNIZER_FRIGATE_VERIFY is off: whoever redirects the connection to Frigate reads the password")
             if not self.in_force().mqtt_url or not self._events.wanted:
                 log.warning("Frigate's events are not followed: RECOGNIZER_MQTT_URL is not set, or RECOGNIZER_EVENTS is off")
         if not self._events.wanted:
             return
-        tools.wanted(settings)  # what the environment says must be right; what is stored is only logged
+        with suppress(StorageError):  # which is met below
+            tools.wanted(settings)  # what the environment says must be right; what is stored is only logged
         self._tools = tools
         try:
             self._apply()
+        except StorageError as error:  # the events cannot be read or written for now: it is tried again
+            self._note(error)
         except RecognizerError as error:
             if self.in_force() == settings:
                 raise
             self._note(error)  # of what was set while the server ran: the rest of the server works without
-        if self.file is not None:
-            self._thread = threading.Thread(target=self._follow, name="receivers", daemon=True)
-            self._thread.start()
+        self._thread = threading.Thread(target=self._follow, name="receivers", daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
         """Change nothing any more; the deliveries end with the events."""
@@ -198,6 +199,7 @@ class Receivers:
         for key, receiver in wanted.items():
             if key not in left:
                 delivery = receiver.make()
+                delivery.since = self.store.since(key)
                 self._running = {**self._running, key: _Running(receiver, delivery)}
                 self._events.hub.add_sink(delivery)
 
@@ -216,11 +218,11 @@ class Receivers:
 
     def in_force(self) -> Settings:
         """All settings, with those that were set while the server ran; while these cannot be read, those from before."""
-        if self.file is None:
-            return self._settings
         try:
-            self._in_force = self._with(self.file.all())
+            self._in_force = self._with(self.store.all())
             self._problem = None
+        except DatabaseAway:
+            log.debug("changes of where events are sent are not known: the database cannot be reached")
         except RecognizerError as error:
             if error.message != self._problem:
                 log.error("settings that were changed while running are not used: %s", error.message)
@@ -264,19 +266,17 @@ class Receivers:
 
         Raises
         ------
-        SettingFixed, InvalidParameter, InvalidUrl, AddressRefused, StorageError, KeyMissing
+        SettingFixed, InvalidParameter, InvalidUrl, AddressRefused, StorageError, KeyMissing, DatabaseAway
         """
         if not given:
             raise InvalidParameter(f"expected some of {', '.join(RECEIVER_SETTINGS)}")
         for name in given:
             fixed = self.fixed_by(name)
-            if self.file is None or fixed is not None:
-                said = SHARED if self.file is None else f"{name} is set by {fixed}, and can only be changed there"
-                raise SettingFixed(said, setting=fixed or PREFIX + name.upper())
-        assert self.file is not None
+            if fixed is not None:
+                raise SettingFixed(f"{name} is set by {fixed}, and can only be changed there", setting=fixed)
         checked = self._checked(given)
-        before = self.file.all()
-        after = self.file.change(lambda stored: self._changed_values(stored, checked))
+        before = self.store.all()
+        after = self.store.change(lambda stored: self._changed_values(stored, checked))
         for name in RECEIVER_SETTINGS:
             if before.get(name) != after.get(name):
                 self._audit.append("setting_change", setting=name, value=_audited(name, after.get(name, default_of(name))))
@@ -375,8 +375,7 @@ class Receivers:
         ------
         StorageError, KeyMissing
         """
-        if self.file is not None:
-            self.file.all()  # what cannot be read is reported
+        self.store.all()  # what cannot be read is reported
         settings = self.in_force()
         broker = None if not settings.mqtt_url else broker_of(settings, self.permits)
         fixed = {name: self.fixed_by(name) for name in RECEIVER_SETTINGS}
@@ -401,9 +400,7 @@ class Receivers:
                 for each in running.values()
                 if each.wanted.key != MQTT and not each.delivery.name.startswith("webhook-")
             ],
-            "fixed": dict.fromkeys(fixed, SHARED)
-            if self.file is None
-            else {name: label for name, label in fixed.items() if label is not None},
+            "fixed": {name: label for name, label in fixed.items() if label is not None},
         }
 
     def test(self, receiver: str) -> str:

@@ -27,7 +27,7 @@ from recognizer.galleries.contract import Gallery
 from recognizer.photos import annotate, images
 from recognizer.photos.objects import DECODE_SIZE, LEAST_SCORE, ObjectDetector, check_labels
 from recognizer.photos.quality import Quality, remarks
-from recognizer.photos.remarks import Comparability
+from recognizer.photos.remarks import Comparability, factor_of_two
 from recognizer.photos.results import Seen, SeenFace, SeenObjects, Verification
 from recognizer.service.attribute_finder import AttributeFinder
 from recognizer.service.matcher import Matcher
@@ -348,8 +348,7 @@ class Recognition:
         limit = self._matcher.verification_limit(verdicts) if threshold is None else threshold
         clock.lap("match")
         comparable = all(each.comparable for each in verdicts)
-        factor = max(each.rate_factor for each in verdicts)
-        rate = self._matcher.curve.reported_rate(distance, factor) if comparable else None
+        rate = self._matcher.curve.reported_rate(distance, factor_of_two(verdicts)) if comparable else None
         same = comparable and distance <= limit
         return Verification(same, distance, limit, rate, tuple(taken), clock.total(), tuple(verdicts))
 

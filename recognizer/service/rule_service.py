@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from recognizer.core.audit import AuditLog
 from recognizer.core.brief import brief
 from recognizer.core.catalogues import translated
-from recognizer.core.errors import CameraNotFound, DatabaseAway, InvalidParameter, RecognizerError
+from recognizer.core.errors import CameraNotFound, DatabaseAway, EventsOff, InvalidParameter, RecognizerError
 from recognizer.core.names import normalise_lookup
 from recognizer.core.times import iso_time
 from recognizer.events.delivery import Cursor
@@ -44,6 +44,8 @@ NOTICE = (
 )
 #: Why there can be no rules.
 EVENTS_OFF = "no events are kept: the setting RECOGNIZER_EVENTS is off"
+#: Codes of why a rule cannot be followed, besides those of errors.
+CAMERAS_GONE, ZONES_GONE = "cameras_gone", "zones_gone"
 #: Fields that say whom a rule is about.
 _NAMING = frozenset({"who", "people", "group"})
 #: Maximum time in seconds until a change by another process is noticed.
@@ -63,6 +65,8 @@ class RuleState:
         The rule in words.
     problem : str or None
         Why it cannot be followed at the moment, or never will be as it is.
+    problem_code : str or None
+        The same for programs: the code of an error, ``events_off``, ``cameras_gone`` or ``zones_gone``.
     counts : dict or None
         Messages since the start: delivered, retried, dropped, held_back; None where this process does not follow it.
     last_sent : float or None
@@ -77,13 +81,14 @@ class RuleState:
     counts: Mapping[str, int] | None = field(default=None)
     last_sent: float | None = None
     lost_zones: tuple[str, ...] = ()
+    problem_code: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """As replies show it: without secrets."""
         counts = None if self.counts is None else dict(self.counts)
         last = None if self.last_sent is None else iso_time(self.last_sent)
-        followed = {"problem": self.problem, "lost_zones": list(self.lost_zones), "counts": counts, "last_sent": last}
-        return {**shown(self.rule), "sentence": self.sentence, **followed}
+        problem = {"problem": self.problem, "problem_code": self.problem_code, "lost_zones": list(self.lost_zones)}
+        return {**shown(self.rule), "sentence": self.sentence, **problem, "counts": counts, "last_sent": last}
 
 
 class KeptRules:
@@ -264,7 +269,7 @@ class KeptRules:
 
         events = self._events.hub.log
         before = self.store.get(id_)
-        checked = self._checked(changed_rule(before, given), given, before.zones)  # before the file is locked
+        checked = self._checked(changed_rule(before, given), given, before)  # before the file is locked
         named = {name: getattr(checked, name) for name in ("people", "group") if _NAMING & given.keys()}
         named |= {"zones": checked.zones} if "zones" in given else {}
 
@@ -323,15 +328,20 @@ class KeptRules:
         """Why there can be no rules here."""
         return None if self._events.wanted else EVENTS_OFF
 
-    def _checked(self, rule: Rule, given: Mapping[str, Any], lost: Sequence[str] = ()) -> Rule:
-        """The rule, if whom and what it names exists as far as that is given anew; `lost` may stay, as zones that it had."""
-        if _NAMING & given.keys() and rule.who in ("people", "group"):
+    def _checked(self, rule: Rule, given: Mapping[str, Any], before: Rule | None = None) -> Rule:
+        """The rule, if whom and what it names exists as far as that is given anew.
+
+        What the rule named `before` may stay, also where it is gone.
+        """
+        cameras, lost = ((), ()) if before is None else (before.cameras, before.zones)
+        if _NAMING & given.keys() and rule.who in ("people", "group") and not _is_about_the_same(rule, before):
             group = self._groups().get(rule.group)
-            people = tuple(dict.fromkeys(group.subjects.person(normalise_lookup(name)).name for name in rule.people))
-            rule = replace(rule, group=group.name, people=people)
+            held = before.people if before is not None and before.group == group.name else ()
+            known = (name if name in held else group.subjects.person(normalise_lookup(name)).name for name in rule.people)
+            rule = replace(rule, group=group.name, people=tuple(dict.fromkeys(known)))
         names = self._camera_names() if {"cameras", "zones"} & given.keys() else {}
         for camera in rule.cameras if "cameras" in given else ():
-            if camera not in names:
+            if camera not in names and camera not in cameras:
                 raise CameraNotFound(f"cameras: there is no camera {camera!r}"[:200])
         if "zones" in given:
             zones = (each if each in lost else self._zone(each, names) for each in rule.zones)
@@ -370,29 +380,30 @@ class KeptRules:
             running = self._running.get(rule.id)
         if running is not None and not running.started:  # another process writes the events
             running = None
-        problem = None if running is None else running.problem
+        problem, code = (None, None) if running is None else (running.problem, running.problem_code)
         lost = self._lost_zones(rule)
         if problem is None and rule.enabled:
-            problem = self._obstacle(rule, names, lost)
+            problem, code = self._obstacle(rule, names, lost)
         counts = None if running is None else dict(running.counts)
-        return RuleState(rule, rule.sentence(names), problem, counts, None if running is None else running.last_sent, lost)
+        last = None if running is None else running.last_sent
+        return RuleState(rule, rule.sentence(names), problem, counts, last, lost, code)
 
-    def _obstacle(self, rule: Rule, cameras: Mapping[str, str], lost: Sequence[str]) -> str | None:
-        """Why a rule cannot be followed as it is; `lost` are zones that are gone."""
+    def _obstacle(self, rule: Rule, cameras: Mapping[str, str], lost: Sequence[str]) -> tuple[str | None, str | None]:
+        """Why a rule cannot be followed as it is, in words and as a code; `lost` are zones that are gone."""
         if not self._events.wanted:
-            return EVENTS_OFF
+            return EVENTS_OFF, EventsOff.code
         if rule.cameras and not set(rule.cameras) & cameras.keys():
-            return "none of its cameras exists any longer"
+            return "none of its cameras exists any longer", CAMERAS_GONE
         zones = {camera: [each for each in rule.zones if zone_parts(each)[0] == camera] for camera in rule.cameras}
         if rule.cameras and all(each not in cameras or (own and set(own) <= set(lost)) for each, own in zones.items()):
-            return "none of its zones exists any longer"
+            return "none of its zones exists any longer", ZONES_GONE
         try:
             if rule.who in ("people", "group"):
                 self._groups().get(rule.group)
             self.actions().check(rule)
         except RecognizerError as error:
-            return error.message
-        return None
+            return error.message, error.code
+        return None, None
 
     def zones_changed(self, camera: str, names: Mapping[str, str]) -> None:
         """Follow that zones of a camera got other names: `names` has the new ones by the old ones.
@@ -431,3 +442,8 @@ class KeptRules:
                     self.actions().publish(rule.topic or "", "", retain=True)  # which ends that a message is retained
             except RecognizerError as error:
                 log.warning("a broker may still retain what a rule sent about somebody who was erased: %s", error.message)
+
+
+def _is_about_the_same(rule: Rule, before: Rule | None) -> bool:
+    """Whether a changed rule is about whom it was about before."""
+    return before is not None and (rule.who, rule.group, rule.people) == (before.who, before.group, before.people)

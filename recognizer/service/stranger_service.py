@@ -31,6 +31,8 @@ from recognizer.strangers.store import Strangers
 RESEMBLES_RATE = 0.02
 #: Maximum number of pictures with which a stranger is enrolled.
 ENROLLING_PICTURES = 5
+#: Seconds between two searches for strangers that have expired, where none are stored any more.
+_HOUSEKEEPING = 3600.0
 
 
 class KeptStrangers:
@@ -68,6 +70,7 @@ class KeptStrangers:
         #: Called when somebody is seen for the first time.
         self.heard: Callable[[], object] = lambda: None
         self._inbox: Inbox | None = None
+        self._purge_at = 0.0
         self._lock = threading.Lock()
 
     @property
@@ -117,7 +120,13 @@ class KeptStrangers:
         this, not commands."""
         if self.wanted:
             self.inbox  # noqa: B018, made here
-        elif self._folder.is_dir():
+        else:
+            self.purge_if_off()
+
+    def purge_if_off(self) -> None:
+        """Delete the strangers that have expired where none are stored any more. To be called now and then."""
+        if not self.wanted and self._folder.is_dir() and time.monotonic() >= self._purge_at:
+            self._purge_at = time.monotonic() + _HOUSEKEEPING
             self._open().purge()
 
     def all(self) -> list[Stranger]:

@@ -22,6 +22,7 @@ from recognizer.core.errors import (
     NameTaken,
     PhotoNotFound,
     PoorPhoto,
+    RecognizerError,
     StorageError,
     SubjectNotFound,
     UnsupportedImage,
@@ -519,7 +520,8 @@ class Subjects:
     def empty_bin(self, id_: str | None = None) -> int:
         """Make a deletion final, or all whose time is over: then nothing is left of it. How many these were.
 
-        With the last that is stored of somebody, events, visits and names go as well, as in `delete`.
+        With the last that is stored of somebody, events, visits and names go as well, as in `delete`. One that fails keeps no
+        other from being made final.
 
         Raises
         ------
@@ -529,22 +531,31 @@ class Subjects:
             if id_ is not None:
                 raise BinItemNotFound("there is no bin here")
             return 0
+        failure: RecognizerError | None = None
         with self._changes.hold():
             self.bin.purge_leftovers()
             due = self.bin.due() if id_ is None else [self.bin.get(id_)]
             for item in due:
-                self._enrolment.catch_up(item.subject)
-                others = [other for other in self.bin.of(item.subject) if other.id != item.id]
-                if self._enrolment.has_folder(item.subject) or others:
-                    self._other_caches.erase(Whose(item.subject, item.photos))
-                    self._audit.append("delete_photo", item.subject, bin=True)
-                    self.bin.remove(item)
-                    enrolled = {entry.photo for entry in self._enrolment.entries_so_far(item.subject)}
-                    for photo in set(item.photos) - enrolled:
-                        self._forget_origin(item.subject, photo)
-                else:
-                    self._erasures.erase(item.subject)
+                try:
+                    self._make_final(self.bin, item)
+                except RecognizerError as error:
+                    failure = error
+        if failure is not None:
+            raise failure
         return len(due)
+
+    def _make_final(self, bin: BinStore, item: BinItem) -> None:
+        self._enrolment.catch_up(item.subject)
+        others = [other for other in bin.of(item.subject) if other.id != item.id]
+        if self._enrolment.has_folder(item.subject) or others:
+            self._other_caches.erase(Whose(item.subject, item.photos))
+            self._audit.append("delete_photo", item.subject, bin=True)
+            bin.remove(item)
+            enrolled = {entry.photo for entry in self._enrolment.entries_so_far(item.subject)}
+            for photo in set(item.photos) - enrolled:
+                self._forget_origin(item.subject, photo)
+        else:
+            self._erasures.erase(item.subject)
 
     # -- photos -------------------------------------------------------------------------------------------------
 

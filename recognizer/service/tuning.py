@@ -53,7 +53,7 @@ class Tuning:
         settings, place, fixed = self._settings, None, None
         if name in CHANGEABLE:
             place, fixed = "/settings", self._fixed_by(name)
-        elif name in RECEIVER_SETTINGS and self._receivers is not None and self._receivers.file is not None:
+        elif name in RECEIVER_SETTINGS and self._receivers is not None:
             place, fixed, settings = "/receivers", self._receivers.fixed_by(name), self._receivers.in_force()
         source, label = settings.source(name)
         value = settings.shown(name)

@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recognizer.core.errors import StorageError
 from recognizer.core.metrics import CameraSample, Metrics
 from recognizer.events.sightings import SightingRules, Sightings
 from recognizer.events.visit_shots import VisitShots
 from recognizer.service.event_service import KeptEvents
+from recognizer.service.late_observer import LateObserver
 from recognizer.service.stranger_service import KeptStrangers
 from recognizer.service.visit_service import KeptVisits
 from recognizer.video.camera_settings import PLAIN, CameraSettings
@@ -175,22 +175,20 @@ class Video:
         self.cameras.keep()
 
     def _observers(self) -> tuple[Callable, ...]:
-        """The observers for events, strangers and visits; video works without them if their folder cannot be used."""
-        found: list[Callable] = []
-        try:
-            if self._events.wanted:
-                found.append(self._events.hub)
-        except StorageError as error:
-            log.warning("no events are kept: %s", error.message)
-        try:
-            if self._strangers.wanted:
-                self.sightings = Sightings(self._strangers.inbox.offer, self._sighting)
-                found.append(self.sightings)
-        except StorageError as error:
-            log.warning("no strangers are kept: %s", error.message)
+        """The observers for events, strangers and visits. Video works without them while their folder cannot be used."""
+        late = []
+        if self._events.wanted:
+            late.append(LateObserver("events", lambda: self._events.hub))
+        if self._strangers.wanted:
+            late.append(LateObserver("strangers", self._follow_strangers))
+        found: list[Callable] = [each.made() or each for each in late]
         if self._visits.wanted:
             found.append(VisitShots(self._visits.offer, self._visits.kept == "all", self._sighting.least_size))
         return tuple(found)
+
+    def _follow_strangers(self) -> Sightings:
+        self.sightings = Sightings(self._strangers.inbox.offer, self._sighting)
+        return self.sightings
 
     def summary(self) -> dict:
         """Who watches which camera."""

@@ -118,10 +118,16 @@ class KeptVisits:
     # -- what comes in ------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Examine visits from now on; without the setting, only delete what has expired."""
+        """Examine visits from now on; without the setting, only delete what has expired.
+
+        Raises
+        ------
+        StorageError, KeyMissing
+            The file cannot be opened. Visits are stored as soon as it can be.
+        """
         if self.wanted:
-            self.file  # noqa: B018, made here
             self._queue.start()
+            self.file  # noqa: B018, made here
         elif self.exists:
             self.purge()
 
@@ -129,6 +135,11 @@ class KeptVisits:
         """Queue a visit without waiting; returns whether there was room."""
         current = self._current(visit)
         return current is None or self._queue.offer(current)
+
+    def purge_if_off(self) -> None:
+        """Delete what has expired where no visits are kept any more. To be called now and then."""
+        if not self.wanted and self.exists:
+            self._tidy()
 
     def _tidy(self) -> None:
         if time.monotonic() >= self._tidy_at:

@@ -3,7 +3,7 @@
 import { here } from "./dom.js";
 import { inGroup } from "./group.js";
 import { language, t } from "./i18n.js";
-import { REFUSALS } from "./refusals.js";
+import { REFUSALS, wrongValue } from "./refusals.js";
 
 /** The current session. `role` is null before signing in, `key` is null if the server has no keys. `csrf` is sent with
  *  every request that changes something. */
@@ -91,6 +91,11 @@ const ADVICE = {
   unreachable: t("Is it still running? Try again in a moment."),
   busy: t("Try again in a moment."),
   starting: t("It will be ready in a moment."),
+  damage_repaired: t("Try again in a moment."),
+  decoder_unavailable: t("Try again in a moment."),
+  not_caught_up: t("Try again in a moment."),
+  method_not_allowed: t("Reload the page and try again."),
+  unknown_route: t("Reload the page and try again."),
   no_face: t("Try a photo that shows the face from the front, larger and in better light."),
   face_too_small: t("Try a larger photo, or one taken from closer up."),
   address_refused: t("The server fetches photos from public addresses only, unless RECOGNIZER_FETCH_ALLOW allows others."),
@@ -114,8 +119,10 @@ export function explain(error) {
 }
 
 /** What a refusal {code, message} says: the server's words, which are English and exact, or the page's in another language. */
-export function told({ code, message }) {
-  return sentence(language === "en" ? message : (REFUSALS[code] ?? message));
+export function told({ code, message, details, remarks = details?.remarks }) {
+  if (language === "en") return sentence(message);
+  if (code === "invalid_parameter") return wrongValue(message);
+  return [REFUSALS[code] ?? message, ...(remarks ?? []).map((each) => REFUSALS[each]).filter(Boolean)].map(sentence).join(" ");
 }
 
 /** Adds an initial capital and a full stop. */

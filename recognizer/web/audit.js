@@ -2,7 +2,9 @@
 
 import { button, el, fill } from "./dom.js";
 import { api, explain } from "./api.js";
-import { mixed, t } from "./i18n.js";
+import { mixed, number, t } from "./i18n.js";
+import { ROLES } from "./keys.js";
+import { REFUSALS } from "./refusals.js";
 import { exactly, moment, when } from "./times.js";
 
 const PAGE = 30;
@@ -23,6 +25,20 @@ const ACTIONS = {
   archive_refuse: t("Name refused in the archive"), archive_hide: t("Hidden in the archive"), archive_join: t("Joined in the archive"), archive_apart: t("Told apart in the archive"),
   archive_move: t("Face moved in the archive"), archive_no_face: t("Marked as no face"), archive_import_names: t("Names imported"), archive_export_names: t("Names exported"),
   database_load: t("Database loaded"), database_dump: t("Database dumped"),
+};
+
+/** Details of an action in words; others are shown as the API calls them. */
+const DETAILS = {
+  backup: t("of the backup"), bin: t("from the bin"), browser: t("browser"), camera: t("camera"), count: t("number"), does: t("action"), expires: t("expires"),
+  face: t("face"), faces: t("faces"), file: t("file"), files: t("files"), folder: t("folder"), force: t("despite doubts"), group: t("group"), groups: t("groups"),
+  into: t("into"), job: t("job"), key: t("key"), kind: t("kind"), names: t("names"), never: t("for good"), no_face: t("no face"), note: t("note"), operation: t("operation"),
+  other: t("other"), people: t("people"), photo: t("photo"), photos: t("photos"), reasons: t("reasons"), receiver: t("receiver"), replaced: t("replaced"), role: t("role"),
+  rule: t("rule"), setting: t("setting"), stranger: t("stranger"), to: t("to", { context: "person" }), value: t("value"), without: t("without"),
+};
+/** Who acted, in words: by what the API writes before the colon. */
+const ACTORS = {
+  local: () => t("this machine"), retention: () => t("end of retention"), folder: () => t("change in the folder"), key: (name) => t("key {name}", { name }),
+  cli: (name) => t("command line, {name}", { name }), address: (name) => t("address {name}", { name }),
 };
 
 export function auditSection(signal) {
@@ -47,10 +63,20 @@ export function auditSection(signal) {
 
 function row(line) {
   const time = moment(line.time);
-  const details = Object.entries(line.details ?? {}).map(([name, value]) => `${name.replaceAll("_", " ")} ${typeof value === "object" ? JSON.stringify(value) : value}`).join(", ");
+  const details = Object.entries(line.details ?? {}).map(([name, value]) => `${DETAILS[name] ?? name.replaceAll("_", " ")} ${valueWords(name, value)}`).join(t(", "));
+  const [kind, ...rest] = line.actor.split(":");
+  const actor = ACTORS[kind]?.(rest.join(":")) ?? line.actor;
   return el(
     "li", null, el("time", { class: "muted small number", datetime: line.time, title: exactly(time) }, when(time)),
     el("span", { class: "audit-what" }, el("strong", { title: line.action }, ACTIONS[line.action] ?? line.action.replaceAll("_", " ")), (line.name || line.subject) && [" ", el("bdi", null, line.name ?? line.subject)], details && el("span", { class: "muted" }, " ", el("bdi", null, `(${details})`))),
-    el("span", { class: "muted small" }, line.actor),
+    el("span", { class: "muted small", title: line.actor }, actor),
   );
+}
+
+function valueWords(name, value) {
+  if (value === null) return "–";
+  if (typeof value === "boolean") return value ? t("yes") : t("no");
+  if (name === "role") return ROLES[value]?.[0] ?? value;
+  if (name === "reasons") return Object.entries(value).map(([code, count]) => `${(REFUSALS[code] ?? code).replace(/[.。]$/, "")} × ${number(count)}`).join(t(", "));
+  return typeof value === "object" ? JSON.stringify(value) : value;
 }

@@ -1,7 +1,7 @@
 // Dialogs for adding, editing and removing cameras.
 
 import { button, confirm, dialog, el, icon, toast, toggle } from "./dom.js";
-import { api, explain, sentence } from "./api.js";
+import { api, explain, told } from "./api.js";
 import { t } from "./i18n.js";
 
 const ABOUT_SOURCE = {
@@ -52,7 +52,7 @@ export function editCamera(camera = null, mayBeDefault = false) {
       close(id ? await api(`/cameras/${encodeURIComponent(id)}`, { method: "PATCH", json: said }) : await api("/cameras", { json: said }));
     } catch (error) {
       const [place, field] = ABOUT_SOURCE[error.code] || /^source/.test(error.message) ? [wrongSource, source] : [wrongName, name];
-      place.textContent = error.code === "address_refused" ? sentence(error.message) : noScheme(error) ? t("Enter a full URL, for example {url}", { url: `rtsp://${source.value.trim().replace(/^[^/]+$/, "$&/stream")}` }) : explain(error);
+      place.textContent = error.code === "address_refused" ? told(error) : noScheme(error) ? t("Enter a full URL, for example {url}", { url: `rtsp://${source.value.trim().replace(/^[^/]+$/, "$&/stream")}` }) : explain(error);
       field.setAttribute("aria-invalid", "true");
       field.focus();
     } finally {

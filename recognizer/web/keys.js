@@ -5,7 +5,7 @@ import { api, explain, session, signIn } from "./api.js";
 import { locale, mixed, n, t } from "./i18n.js";
 import { day, exactly, moment } from "./times.js";
 
-const ROLES = {
+export const ROLES = {
   read: [t("Read"), t("recognise faces, view cameras, list people")],
   write: [t("Write"), t("also enrol, delete, and name strangers")],
   admin: [t("Admin"), t("full access")],

@@ -65,7 +65,7 @@ export function notifyCard({ signal, changed = () => {} }) {
     fill(
       node,
       el("h2", null, t("Notifications in browsers")),
-      held.off ? el("p", { class: "muted" }, t("Several servers share a database, so browsers cannot be notified.")) : lack ? el("p", { class: "muted" }, lack) : [
+      lack ? el("p", { class: "muted" }, lack) : [
         toggle(t("Notify this browser"), Boolean(mine), turn),
         mine && toggle(t("Also when somebody new is among the strangers"), mine.strangers, (on) => told(async () => tell(await subscribed(held.public_key), on))),
         mine && el("div", { class: "row" }, button(t("Send a test"), () => told(() => api(`/push/subscriptions/${mine.id}/test`, { json: { message: t("Notifications work.") } }), t("Sent: it appears in a moment.")), { class: "little", icon: "bolt" })),

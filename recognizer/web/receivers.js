@@ -2,7 +2,8 @@
 
 import { button, confirm, copy, dialog, el, fill, icon, toast, toggle } from "./dom.js";
 import { api, explain } from "./api.js";
-import { listed, mixed, n, t } from "./i18n.js";
+import { language, listed, mixed, n, t } from "./i18n.js";
+import { REFUSALS } from "./refusals.js";
 
 const EVERY = 5000;
 const KINDS = {
@@ -192,7 +193,7 @@ export function receiversSection(signal, changed) {
 function stateWords(state) {
   if (!state) return el("span", { class: "muted small" }, t("Another process of this server delivers to it."));
   if (/^not connected yet$/.test(state.problem)) return el("span", { class: "muted small" }, t("Connecting"));
-  if (state.problem) return el("span", { class: "field-error" }, t("It does not work: {reason}", { reason: state.problem }));
+  if (state.problem) return el("span", { class: "field-error", title: state.problem }, t("It does not work: {reason}", { reason: language === "en" ? state.problem : REFUSALS.action_failed }));
   return el("span", { class: "muted small" }, [
     n(state.delivered, "{count} event sent", "{count} events sent"), state.waiting > 0 && n(state.waiting, "{count} waiting", "{count} waiting"), state.dropped > 0 && n(state.dropped, "{count} given up", "{count} given up"),
   ].filter(Boolean).join(" · "));

@@ -20,7 +20,7 @@ const ACTIONS = [["notify", t("Send a notification")], ["push", t("Notify browse
 /** Field of the API -> the element that a message about it belongs to. */
 const ABOUT = { people: "people", group: "group", start: "start", end: "end", url: "url", message: "message", topic: "topic", payload: "payload", off_payload: "off", off_seconds: "seconds", apart_minutes: "apart", most_per_hour: "most", late_minutes: "late" };
 
-/** Makes a rule, or changes `rule`. `known`: {cameras, zones, groups, canNotify, browsers, broker}. Resolves with the rule as stored, or undefined. */
+/** Makes a rule, or changes `rule`. `known`: {cameras, names, zones, groups, canNotify, browsers, broker}; `names` has cameras that were removed as well. Resolves with the rule as stored, or undefined. */
 export function editRule(rule, known) {
   const now = { late_minutes: LATE[rule?.action ?? NEW.action], ...NEW, ...rule };
   const id = (name) => `rule-${name}`;
@@ -35,7 +35,7 @@ export function editRule(rule, known) {
     showZones();
     for (const node of parts.notify.querySelectorAll("[data-only]")) node.hidden = node.dataset.only !== now.action;
     hint.hidden = !(missing.textContent = lack());
-    fill(words, ruleWords({ ...now, url: now.url || rule?.url }, known.cameras).map((each) => el("p", null, each)));
+    fill(words, ruleWords({ ...now, url: now.url || rule?.url }, known.names).map((each) => el("p", null, each)));
   };
   const field = (name, label, node, ...more) => {
     node.id = id(name);
@@ -85,7 +85,7 @@ export function editRule(rule, known) {
       fill(offered, found.people.map((each) => el("option", { value: each.name })));
     }, TYPING);
   });
-  const cameras = ticks(t("Where"), t("None chosen: every camera."), [...known.cameras], now.cameras);
+  const cameras = ticks(t("Where"), t("None chosen: every camera."), [...known.cameras, ...lostCameras(now, known)], now.cameras);
   const areas = zoneTicks(ticks, now, known);
   const days = ticks(t("Days"), t("None chosen: every day."), DAYS.map((day) => [day, dayName(day)]), now.days);
   const missing = el("span");
@@ -94,16 +94,18 @@ export function editRule(rule, known) {
   const keep = rule?.url && el("p", { class: "muted small" }, t("Leave empty to keep the current address."));
   const example = el("code", null, EXAMPLES[0]);
 
+  const groups = known.groups.map((each) => [each.name, each.default ? t("Everybody (known_faces)") : each.name]);
+  if (!groups.some(([name]) => name === now.group)) groups.push([now.group, gone(now.group)]);
   const who = choice("who", t("Who"), WHO, now.who);
   const parts = {
-    group: known.groups.length > 1 ? choice("group", t("Group"), known.groups.map((each) => [each.name, each.default ? t("Everybody (known_faces)") : each.name]), now.group) : null,
+    group: groups.length > 1 ? choice("group", t("Group"), groups, now.group) : null,
     people: el("div", { class: "stack" }, field("people", t("Names"), person, offered), el("div", { class: "row" }, button(t("Add this name"), choose, { icon: "add", class: "little" })), chips),
     sure: choice("sure", t("How sure"), SURE, now.sure),
     url: text("url", t("Address"), "", { type: "url", placeholder: rule?.url ?? "", autocomplete: "off" }, keep),
     notify: el("div", { class: "stack" },
       el("p", { class: "muted small", data: { only: "push" } }, t("Every browser shows it in which “Notify this browser” is on, also on a locked screen. It has a name only if you write {who} below.", { who: "{who}" })),
       el("p", { class: "muted small", data: { only: "notify" } }, mixed("As Apprise writes it, such as {example}: phones, e-mail and a hundred other services. Whoever knows a public topic can read it.", { example })),
-      text("message", t("Message"), now.message, { maxlength: "500", placeholder: usualMessage(now) }, el("p", { class: "muted small" }, t("{who}, {camera} and {time} are filled in."))),
+      text("message", t("Message"), now.message, { maxlength: "500", placeholder: usualMessage(now) }, el("p", { class: "muted small" }, t("{who}, {camera}, {zone} and {time} are filled in."))),
       choice("language", t("Language of the message"), Object.entries(LANGUAGES), now.language),
       el("div", { data: { only: "notify" } }, toggle(t("With the picture of the face"), now.picture, (on) => ((now.picture = on), draw())))),
     webhook: el("p", { class: "muted small" }, t("It gets the event as JSON.")),
@@ -152,16 +154,18 @@ export function editRule(rule, known) {
     return given;
   }
 
-  let save;
+  let save, form;
   const send = async (close) => {
     choose();
     take();
     problem.textContent = "";
     for (const node of Object.values(fields)) node.removeAttribute("aria-invalid");
     const refuse = (name, words) => {
-      problem.textContent = words;
       const node = fields[name];
-      if (node && node.offsetParent !== null) (node.setAttribute("aria-invalid", "true"), node.focus());
+      const seen = node && node.offsetParent !== null;
+      (seen ? node.closest(".field") : form).append(problem); // the form is longer than the window: the words are where the eyes are
+      problem.textContent = words;
+      if (seen) (node.setAttribute("aria-invalid", "true"), node.focus());
       else problem.scrollIntoView({ block: "nearest" });
     };
     if (now.who === "people" && !now.people.length) return refuse("people", t("Enter a name."));
@@ -181,7 +185,7 @@ export function editRule(rule, known) {
   return dialog(
     rule ? t("Edit rule") : t("Add a rule"),
     (close) => {
-      const form = el(
+      form = el(
         "form", { class: "stack", novalidate: true },
         el("p", { class: "notice warn" }, icon("warning"), el("span", null, NOTICE)),
         choice("kind", t("When"), KINDS, now.kind), who, parts.group, parts.people, parts.sure, cameras[0], areas[0], days[0],
@@ -204,9 +208,14 @@ export function editRule(rule, known) {
 
 const hasAddress = ({ action }) => ["notify", "webhook"].includes(action);
 
+/** What a rule names although it was removed: it stays in the rule until somebody takes it out. */
+const gone = (place) => t("{place} (no longer there)", { place });
+
+const lostCameras = (rule, known) => rule.cameras.filter((id) => !known.cameras.has(id)).map((id) => [id, gone(known.names.get(id) ?? id)]);
+
 /** Boxes for the zones of all cameras, and for those of the rule that are no longer there. */
 function zoneTicks(ticks, now, known) {
   const there = [...known.zones].flatMap(([id, zones]) => zones.map((zone) => [`${id}/${zone}`, t("{camera}: {zone}", { camera: known.cameras.get(id), zone })]));
-  const gone = (now.lost_zones ?? []).map((each) => [each, t("{zone} (no longer there)", { zone: zoneParts(each)[1] })]);
-  return ticks(t("Zones"), t("None chosen: the whole picture."), [...there, ...gone], now.zones);
+  const lost = (now.lost_zones ?? []).map((each) => [each, gone(zoneParts(each)[1])]);
+  return ticks(t("Zones"), t("None chosen: the whole picture."), [...there, ...lost], now.zones);
 }

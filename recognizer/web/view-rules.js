@@ -1,7 +1,7 @@
 // Rules: what happens when people come or go at the cameras. Each is read back in words, can be tested, paused, changed and removed.
 
 import { button, confirm, el, empty, fill, icon, toast, toggle } from "./dom.js";
-import { api, explain } from "./api.js";
+import { api, explain, told as said } from "./api.js";
 import { listed, n, t } from "./i18n.js";
 import { notifyCard } from "./notify.js";
 import { editRule } from "./rule-form.js";
@@ -13,7 +13,7 @@ export const title = t("Rules");
 const EVERY = 5000;
 
 export async function show(main, { signal }) {
-  const known = { cameras: new Map(), zones: new Map(), groups: [], canNotify: true, browsers: 0, broker: null };
+  const known = { cameras: new Map(), names: new Map(), zones: new Map(), groups: [], canNotify: true, browsers: 0, broker: null };
   const list = el("ul", { class: "rules" });
   const nothing = el("div");
   const rows = new Map(); // id -> {text, fresh}
@@ -31,7 +31,8 @@ export async function show(main, { signal }) {
 
   async function load() {
     const [found, held, { groups }] = await Promise.all([api("/rules", { signal }), api("/cameras", { signal }), api("/groups", { signal })]);
-    Object.assign(known, { cameras: new Map(held.cameras.map((each) => [each.id, each.name])), zones: new Map(held.cameras.map((each) => [each.id, each.zones])), groups, canNotify: found.can_notify, broker: found.broker });
+    const names = new Map([...held.removed, ...held.cameras].map((each) => [each.id, each.name]));
+    Object.assign(known, { names, cameras: new Map(held.cameras.map((each) => [each.id, each.name])), zones: new Map(held.cameras.map((each) => [each.id, each.zones])), groups, canNotify: found.can_notify, broker: found.broker });
     add.hidden = found.off !== null || found.rules.length === 0;
     draw(found);
   }
@@ -72,7 +73,7 @@ export async function show(main, { signal }) {
     const tell = (now) => {
       if (JSON.stringify(now) === JSON.stringify(rule)) return;
       rule = now;
-      fill(words, ruleWords(rule, known.cameras).map((each) => el("p", null, each)));
+      fill(words, ruleWords(rule, known.names).map((each) => el("p", null, each)));
       on.querySelector("input").checked = rule.enabled;
       node.classList[rule.enabled ? "remove" : "add"]("paused");
       const counts = rule.counts;
@@ -80,19 +81,21 @@ export async function show(main, { signal }) {
         n(counts.delivered, "{count} message sent", "{count} messages sent"), counts.held_back > 0 && n(counts.held_back, "{count} held back", "{count} held back"),
         counts.dropped > 0 && n(counts.dropped, "{count} given up", "{count} given up"), rule.last_sent && t("last {time}", { time: when(moment(rule.last_sent)) }),
       ].filter(Boolean).join(" · "));
-      const lost = rule.lost_zones.map(zoneParts).map(([camera, zone]) => t("{camera}: {zone}", { camera: known.cameras.get(camera) ?? camera, zone }));
+      const cameras = rule.cameras.filter((id) => !known.cameras.has(id)).map((id) => known.names.get(id) ?? id);
+      const lost = rule.lost_zones.map(zoneParts).map(([camera, zone]) => t("{camera}: {zone}", { camera: known.names.get(camera) ?? camera, zone }));
       fill(trouble, [
-        rule.enabled && rule.problem && t("This rule does not work: {reason}.", { reason: rule.problem }),
+        rule.enabled && rule.problem && t("This rule does not work: {reason}", { reason: said({ code: rule.problem_code, message: rule.problem }) }),
+        cameras.length > 0 && t("No longer there: {cameras}. Nothing is reported from such cameras.", { cameras: listed(cameras) }),
         lost.length > 0 && t("No longer there: {zones}. Nothing is reported from such zones.", { zones: listed(lost) }),
       ].filter(Boolean).join(" "));
     };
     return { node, tell };
   }
 
-  const told = async (work, said) => {
+  const told = async (work, done) => {
     try {
       await work();
-      if (said) toast(said);
+      if (done) toast(done);
     } catch (error) {
       if (error.name !== "AbortError") toast(explain(error), { kind: "bad" });
     }
@@ -114,7 +117,7 @@ export async function show(main, { signal }) {
   }
 
   async function remove(rule) {
-    const text = el("div", { class: "stack" }, ruleWords(rule, known.cameras).map((each) => el("p", null, each)));
+    const text = el("div", { class: "stack" }, ruleWords(rule, known.names).map((each) => el("p", null, each)));
     if (await confirm(t("Remove this rule?"), text, t("Remove"))) await told(() => api(`/rules/${rule.id}`, { method: "DELETE" }), t("The rule was removed"));
   }
 

@@ -6,7 +6,8 @@ import { REFUSALS } from "./refusals.js";
 /** Names of the quality problems of a face. */
 export const REMARKS = {
   small: t("small"), blurred: t("blurred"), flat: t("low contrast"), turned: t("turned away"), cut_off: t("cut off by the edge of the photo"),
-  doubtful: t("possibly not a face"),
+  doubtful: t("possibly not a face"), on_its_side: t("on its side"), upside_down: t("upside down"), negative: t("looks like a negative"),
+  few_tones: t("few tones"), distorted: t("stretched or bent"), uneven: t("one half dark or covered"), unusual: t("unlike a plain photo"),
 };
 
 /** What may be asked about how faces look, in the order in which it is said. */

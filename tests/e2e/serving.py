@@ -20,12 +20,15 @@ import pytest
 import requests
 from click.testing import Result
 
+from .. import template
 from ..commands import run_command
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 #: Without reloading: looking at all files each second is half of the work of an idle server, and many are idle.
 HUG = (str(BIN / "hug"), "-f", "api.py", "-i", "3600", "-p", "0")
+#: The same, which the template does not fork.
+STARTED = ("env", *HUG)
 GUNICORN = (str(BIN / "gunicorn"), "-b", "127.0.0.1:0", "api:__hug_wsgi__")
 
 
@@ -35,7 +38,11 @@ def altered(statements: str) -> tuple[str, ...]:
 
 
 #: A server that learns of changes in known_faces only because they are announced.
-ANNOUNCED = altered("from recognizer.enrolment import watcher\nwatcher.REGULAR = 3600.0")
+ANNOUNCED = altered(
+    "from recognizer.enrolment import watcher\n"
+    "from recognizer.service import group_follower\n"
+    "watcher.REGULAR = group_follower.REGULAR = 3600.0"
+)
 #: For tests with servers that have the settings `people_in`.
 IN_FOLDER_AND_DATABASE = pytest.mark.parametrize(
     "people_in", ["folder", pytest.param("database", marks=pytest.mark.network)], indirect=True
@@ -92,7 +99,7 @@ class Server:
         self.settings |= settings
         begin = self.log_file.stat().st_size if self.log_file.exists() else 0
         with self.log_file.open("ab") as log:
-            self.process = subprocess.Popen(
+            self.process = template.start(
                 self.command,
                 cwd=ROOT,
                 env=environment(**self.settings),

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import stat
-import subprocess
 import time
 
 import pytest
@@ -16,7 +15,8 @@ from recognizer.access.gate import ADMIN, ANYONE, READ, ROUTES, WRITE
 from recognizer.core.headers import SECURITY_HEADERS
 from recognizer.http.pages import DOCS_POLICY
 
-from .serving import BIN, GUNICORN, ROOT, Server, code, environment
+from .. import template
+from .serving import GUNICORN, HUG, Server, code, environment
 
 ADMIN_KEY = "an-admin-key-of-the-settings-0123456789"
 ORDER = [ANYONE, READ, WRITE, ADMIN]
@@ -136,8 +136,8 @@ def test_refusals_are_counted_and_logged_like_every_request(locked):
 
 def test_the_document_says_how_to_show_a_key_where_one_is_needed(locked):
     paths = locked.get("/openapi.json").json()["paths"]
-    for (method, template), role in ROUTES.items():
-        assert ("security" in paths[template][method.lower()]) is (role != ANYONE), (method, template)
+    for (method, path), role in ROUTES.items():
+        assert ("security" in paths[path][method.lower()]) is (role != ANYONE), (method, path)
 
 
 def test_a_key_in_a_url_is_no_key(locked):
@@ -403,14 +403,7 @@ def test_the_servers_own_pages_and_plain_clients_go_on_as_before(reader):
 def test_it_refuses_to_open_the_house(tmp_path):
     server = Server(tmp_path)
     for more, settings in (((), {"host": "0.0.0.0"}), (("-ho", "0.0.0.0"), {}), (("-ho", "::"), {})):
-        done = subprocess.run(
-            [str(BIN / "hug"), "-f", "api.py", "-p", "0", *more],
-            cwd=ROOT,
-            env=environment(**server.settings | settings),
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        done = template.run([*HUG, *more], env=environment(**server.settings | settings))
         assert done.returncode == 1 and "Serving on" not in done.stdout + done.stderr
         assert "keys add" in done.stderr and "RECOGNIZER_ANYONE_MAY_DO_ANYTHING" in done.stderr
         assert "Traceback" not in done.stderr
@@ -420,9 +413,7 @@ def test_damaged_keys_stop_the_start(tmp_path):
     server = Server(tmp_path)
     server.state.mkdir()
     (server.state / "access.sqlite").write_bytes(b"not a database, but long enough to be taken for something" * 20)
-    done = subprocess.run(
-        server.command, cwd=ROOT, env=environment(**server.settings), capture_output=True, text=True, timeout=120
-    )
+    done = template.run(server.command, env=environment(**server.settings))
     assert done.returncode == 1 and "file of keys" in done.stderr and "Traceback" not in done.stderr
 
 

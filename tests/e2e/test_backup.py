@@ -241,3 +241,4 @@ def test_the_commands_speak_to_people(home, file):
     assert "left out: stray.jpg" in done.stderr and "audit log's head is" in done.stderr
     done = home.cli("restore", str(file), "--check")
     assert done.exit_code == 0 and "is whole: 3 people with 4 photos" in done.stdout
+    assert home.cli("restore", str(file), "--check", "--without", "receivers").exit_code == 2

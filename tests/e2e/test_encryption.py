@@ -20,9 +20,10 @@ from PIL import Image
 from recognizer.core.vault import create_key_file, key_file_text, new_key
 from recognizer.events.event_log import EventLog
 
+from .. import template
 from .homes import PICTURE, cli
 from .pictures import JPEG
-from .serving import ROOT, Server, environment
+from .serving import ROOT, STARTED, Server, environment
 
 
 @pytest.fixture
@@ -97,14 +98,7 @@ def test_an_encrypted_installation_has_no_plaintext_face_on_the_disk(home, faces
 
 
 def fails_to_start(server: Server, **settings) -> str:
-    done = subprocess.run(
-        [*server.command],
-        cwd=ROOT,
-        env=environment(**{**server.settings, **settings}),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = template.run(server.command, env=environment(**{**server.settings, **settings}))
     assert done.returncode == 1, done.stderr
     return done.stderr
 
@@ -140,7 +134,7 @@ def test_a_rotation_that_is_killed_is_done_again(home, faces, key_file):
     home.settings["encryption_key_file"] = key_file
     command = [sys.executable, "-m", "recognizer", "encryption", "rotate"]
     for pause in (0.0, 0.1):
-        with subprocess.Popen(command, cwd=ROOT, env=environment(**home.settings), stderr=subprocess.DEVNULL) as process:
+        with template.start(command, cwd=ROOT, env=environment(**home.settings), stderr=subprocess.DEVNULL) as process:
             while process.poll() is None and len(key_file.read_text().split()) == 1:
                 time.sleep(0.005)
             time.sleep(pause)
@@ -204,7 +198,7 @@ def test_vectors_are_numbers_only_with_the_key(home, key_file):
 @pytest.mark.skipif(sys.platform != "linux", reason="the environments of processes are read from /proc")
 def test_processes_that_decode_are_not_given_the_key(tmp_path, faces):
     key = key_file_text([new_key()]).strip()
-    with Server(tmp_path, encryption_key=key) as server:
+    with Server(tmp_path, STARTED, encryption_key=key) as server:
         picture = Image.open(io.BytesIO(faces["obama"]))
         file = io.BytesIO()
         picture.save(file, "tiff")

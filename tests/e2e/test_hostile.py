@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -15,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from .. import data, fuzz
+from .. import data, fuzz, template
 from . import pictures
-from .serving import ROOT, Server, code, environment
+from .serving import Server, code, environment
 
 #: What a photo may be answered with, whatever it is.
 READ, REFUSED = {200, 201}, {400, 409, 413, 415, 422}
@@ -129,7 +128,7 @@ def test_hostile_files_by_the_command_line(tmp_path):
     files = some_hostile(4)
     settings = environment(known_faces=tmp_path / "faces", state_dir=tmp_path / "state")
     command = [sys.executable, "-m", "recognizer", "detect", "--json", *map(str, files)]
-    done = subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True, timeout=570)
+    done = template.run(command, 570, env=settings)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     answers = json.loads(done.stdout)["photos"]
     assert len(answers) == len(files)

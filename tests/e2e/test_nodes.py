@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -19,9 +18,11 @@ from recognizer.database import schema
 from recognizer.database.connection import Database
 from recognizer.enrolment.cache import photo_id
 
-from .. import clusters
+from .. import clusters, template
 from ..brokers import free_port
-from .serving import ROOT, Server, altered, code, environment
+from ..push_services import Browser
+from ..receivers import Receiver
+from .serving import Server, altered, code, environment
 from .web import Web
 
 CHANGE = "Recognizer-Change"
@@ -113,6 +114,7 @@ def test_who_is_enrolled_on_one_node_is_named_by_the_other_at_once(pair, faces):
     assert CHANGE not in a.get("/people").headers
     shown = b.get("/people/Barack%20Obama").json()
     assert b.get(f"/people/Barack%20Obama/photos/{shown['photos'][0]['id']}").content == faces["obama"]
+    assert shown["photos"][0]["original"]["name"] == "0.jpg" and "was not stored" not in a.log() + b.log()
 
 
 def test_a_photo_that_is_dropped_is_enrolled_by_one_of_the_nodes(nodes, pair, faces):
@@ -278,9 +280,7 @@ def test_searches_go_on_while_the_database_is_away_and_changes_are_refused(nodes
             assert server.get("/health/ready").status_code == 200
             assert server.get("/health").json()["database"]["reachable"] is False
         new = nodes.node("new")
-        ended = subprocess.run(
-            new.command, env=environment(**new.settings), cwd=ROOT, capture_output=True, text=True, timeout=120
-        )
+        ended = template.run(new.command, env=environment(**new.settings))
         assert ended.returncode == 1 and "cannot start: the database cannot be reached" in ended.stderr + ended.stdout
         b.process.kill()
         b.process.wait()
@@ -370,7 +370,7 @@ def test_what_is_set_on_one_node_holds_on_the_other_and_is_in_a_backup(nodes, pa
 
 def test_a_node_with_another_engine_is_refused(nodes, pair):
     other = nodes.node("other", embedder="sface")
-    ended = subprocess.run(other.command, env=environment(**other.settings), capture_output=True, text=True, timeout=120)
+    ended = template.run(other.command, env=environment(**other.settings))
     assert ended.returncode == 1
     assert "all nodes must have the same RECOGNIZER_DETECTOR" in ended.stderr + ended.stdout
 
@@ -392,6 +392,101 @@ def test_keys_and_settings_are_those_of_all_nodes(nodes, pair, faces):
     assert a.stop(signal.SIGTERM) == 0
 
 
+def test_who_gets_events_is_set_once_for_all_nodes_and_is_in_a_backup(nodes, pair, tmp_path):
+    a, b = pair
+    hook = "https://example.org/hook?token=hidden"
+    assert a.get("/receivers").json()["fixed"] == {}
+    set_here = a.request("PATCH", "/receivers", json={"webhooks": [hook], "mqtt_prefix": "house"})
+    assert set_here.status_code == 200, set_here.text
+    there = b.get("/receivers").json()
+    assert [each["url"] for each in there["webhooks"]] == ["https://example.org"] and there["mqtt_prefix"] == "house"
+    prefix = next(each for each in b.get("/settings").json()["settings"] if each["name"] == "mqtt_prefix")
+    assert (prefix["value"], prefix["changed_at"]) == ("house", "/receivers")
+    key = a.get("/push").json()["public_key"]
+    assert b.get("/push").json() == {"public_key": key, "subscriptions": []}
+    browser = Browser("https://push.example")
+    given = {"endpoint": browser.endpoint, "p256dh": browser.p256dh, "auth": browser.auth, "label": "Phone"}
+    made = a.post("/push/subscriptions", json=given)
+    assert made.status_code == 201, made.text
+    assert [each["id"] for each in b.get("/push").json()["subscriptions"]] == [made.json()["id"]]
+    backup = b.get("/backup")
+    assert backup.status_code == 200, backup.text
+    (tmp_path / "backup.zip").write_bytes(backup.content)
+    alone = Server(tmp_path / "alone")
+    restored = alone.cli("restore", tmp_path / "backup.zip")
+    assert restored.exit_code == 0, restored.stderr
+    assert json.loads((alone.state / "receivers.json").read_text())["settings"]["webhooks"] == [hook]
+    assert browser.endpoint in (alone.state / "push.json").read_text()
+    assert b.request("DELETE", f"/push/subscriptions/{made.json()['id']}").status_code == 200
+    assert a.get("/push").json()["subscriptions"] == []
+    assert b.request("PATCH", "/receivers", json={"webhooks": [], "mqtt_prefix": "recognizer"}).status_code == 200
+    assert a.get("/receivers").json()["webhooks"] == []
+
+
+def test_a_notification_of_the_bucket_is_for_nodes_with_a_bucket_and_needs_a_key(nodes, pair, tmp_path):
+    a, _ = pair
+    named = {
+        "Records": [{"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "f"}, "object": {"key": "people/A/1.jpg"}}}]
+    }
+    taken = a.post("/dropped", json=named)
+    assert (taken.status_code, taken.json()) == (202, {"named": 0})  # these nodes store photos in a folder
+    for wrong in ({}, {"Records": "x"}, {"notification": named}):
+        refused = a.post("/dropped", json=wrong)
+        assert (refused.status_code, code(refused)) == (400, "invalid_parameter"), refused.text
+    assert (
+        a.post("/dropped", data=b"[1]", headers={**a.always["headers"], "Content-Type": "application/json"}).status_code == 400
+    )
+    assert a.post("/dropped", params={"x": "1"}, json=named).status_code == 400
+    assert requests.post(f"{a.url}/dropped", json=named, timeout=30).status_code == 401
+    key = json.loads(a.cli("keys", "add", "bucket", "--role", "read", "--json").stdout)
+    headers = {"Authorization": f"Bearer {key['key']}"}
+    assert requests.post(f"{a.url}/dropped", json=named, headers=headers, timeout=30).status_code == 202
+
+
+def test_a_photo_in_the_bucket_is_enrolled_when_the_bucket_says_so(nodes, faces, monkeypatch):
+    server = pytest.importorskip("moto.server", reason="needs moto (requirements-dev.txt)")
+    boto3 = pytest.importorskip("boto3", reason="needs boto3, which moto brings")
+    pytest.importorskip("s3fs", reason="needs s3fs (requirements-postgres.txt)")
+    store = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    store.start()
+    where = "http://{}:{}".format(*store.get_host_and_port())
+    for name, value in {
+        "ACCESS_KEY_ID": "x",
+        "SECRET_ACCESS_KEY": "x",
+        "ENDPOINT_URL": where,
+        "DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    s3, sqs = boto3.client("s3"), boto3.client("sqs")
+    s3.create_bucket(Bucket="faces")
+    queue = sqs.create_queue(QueueName="dropped")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    configuration = {"QueueConfigurations": [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}]}
+    s3.put_bucket_notification_configuration(Bucket="faces", NotificationConfiguration=configuration)
+    url = nodes.cluster.make_database()
+    with closing(Database(url)) as database:
+        schema.migrate(database)
+    settings = {"database_url": url, "photos": "s3://faces/photos", "dropped_seconds": 3600, "node_cameras": "off"}
+    node = nodes.node("bucket", **settings, dropped_queue=queue)
+    try:
+        node.start()
+        node.wait_for(lambda: node.get("/health/ready").status_code == 200)
+        s3.put_object(Bucket="faces", Key="photos/people/Joe Biden/1.jpg", Body=faces["biden"])
+        node.wait_for(lambda: node.names(faces["biden"]) == ["Joe Biden"])
+        node.stop()
+        node.start(dropped_queue="")
+        s3.put_object(Bucket="faces", Key="photos/people/Barack Obama/1.jpg", Body=faces["obama"])
+        event = {"name": "faces"}, {"key": "photos%2Fpeople%2FBarack+Obama%2F1.jpg"}
+        record = {"eventName": "s3:ObjectCreated:Put", "s3": dict(zip(("bucket", "object"), event, strict=True))}
+        assert node.post("/dropped", json={"EventName": "s3:ObjectCreated:Put", "Records": [record]}).json() == {"named": 1}
+        node.wait_for(lambda: node.names(faces["obama2"]) == ["Barack Obama"])
+        assert "what is known about a photo was not stored" not in node.log()
+    finally:
+        if node.process is not None:
+            node.stop()
+        store.stop()
+
+
 # --- cameras ---------------------------------------------------------------------------------------------------------
 
 LEASES = "from recognizer.database import leases\nleases.LEASE_SECONDS = 6.0\nleases.RENEWAL_SECONDS = 0.1"
@@ -403,7 +498,7 @@ def watching(nodes, pair) -> Iterator[tuple[Server, Server]]:
     made = []
     for name in ("watching-a", "watching-b"):
         port = free_port()
-        server = nodes.node(name, node_url=f"http://127.0.0.1:{port}")
+        server = nodes.node(name, node_url=f"http://127.0.0.1:{port}", webhook_allow="127.0.0.1")
         server.command = (*altered(f"{SAVING}\n{LEASES}")[:-1], str(port))
         made.append(server.start())
     one, two = made
@@ -473,3 +568,34 @@ def test_any_node_shows_a_camera_and_another_one_takes_it_when_its_node_is_kille
     holder.wait_for(lambda: reads(holder, holder))
     changed = holder.request("PATCH", "/cameras/hall", json={"always": False})
     assert changed.status_code == 200 and changed.json()["node"] == own_id(holder)
+
+
+def test_every_node_sends_its_events_to_a_webhook_that_was_set_once_and_none_is_sent_twice(nodes, watching):
+    holder, other = watching
+    receiver = Receiver()
+    try:
+        holder.wait_for(lambda: holder.get("/cameras/hall").json()["state"]["name"] == "live")
+        assert other.request("PATCH", "/receivers", json={"webhooks": [receiver.url]}).status_code == 200
+        holder.wait_for(lambda: holder.get("/receivers").json()["webhooks"][0]["state"])  # it knows it too
+
+        def sent(kind: str, node: str) -> list[str]:
+            found = ((headers["webhook-id"], json.loads(body)) for headers, body in list(receiver.taken))
+            return [id_ for id_, body in found if (body["kind"], body["node"]) == (kind, node)]
+
+        first, second = own_id(holder), own_id(other)
+        holder.process.kill()
+        holder.process.wait()
+        holder.process = None
+        other.wait_for(lambda: sent("camera_live", second))
+        assert all(each.startswith(f"recognizer-{second}-") for each in sent("camera_live", second))
+        holder.start()
+        assert other.stop() == 0
+        holder.wait_for(lambda: sent("camera_live", first))  # it takes the camera back, and knows the webhook
+        ids = [headers["webhook-id"] for headers, _ in receiver.taken]
+        assert len(ids) == len(set(ids)), ids
+        holder.wait_for(
+            lambda: holder.get("/receivers").json()["webhooks"][0]["state"]["delivered"]
+        )  # noted after it was taken
+        assert holder.request("PATCH", "/receivers", json={"webhooks": []}).status_code == 200
+    finally:
+        receiver.close()

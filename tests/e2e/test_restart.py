@@ -6,14 +6,14 @@ import dataclasses
 import os
 import shutil
 import signal
-import subprocess
 from contextlib import closing
 
 import pytest
 
 from recognizer.enrolment.cache import EncodingsCache
 
-from .serving import HUG, ROOT, Server, environment
+from .. import template
+from .serving import HUG, Server, environment
 
 MARK = 0.1234
 
@@ -151,7 +151,7 @@ def test_a_folder_full_of_trouble_does_not_stop_the_start(tmp_path, faces):
 
 def start_that_fails(**settings) -> str:
     """Start with these settings; what it says before it gives up."""
-    done = subprocess.run(HUG, cwd=ROOT, env=environment(**settings), capture_output=True, text=True, timeout=120)
+    done = template.run(HUG, env=environment(**settings))
     assert done.returncode == 1, done
     assert "Traceback" not in done.stderr
     said = [line for line in done.stderr.splitlines() if not line.startswith(("[ WARN", "/", " "))]
@@ -192,7 +192,7 @@ def test_folders_without_rights(tmp_path):
 def test_a_port_in_use(reader, tmp_path):
     command = (*HUG[:-1], str(reader.port))
     settings = environment(known_faces=tmp_path / "faces", state_dir=tmp_path / "state")
-    done = subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True, timeout=120)
+    done = template.run(command, env=settings)
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
     assert f"Port {reader.port}" in done.stderr
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import threading
 import time
 from pathlib import Path
@@ -14,7 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from recognizer.core.metrics import METRICS, PROCESS_METRICS
 
-from .serving import GUNICORN, HUG, ROOT, Server, code, environment
+from .. import template
+from .serving import GUNICORN, HUG, Server, code, environment
 
 
 def metrics(server: Server) -> dict[tuple, float]:
@@ -191,15 +191,7 @@ def test_text_for_people(tmp_path):
 
 
 def test_what_keeps_it_from_starting_is_a_line_of_json_too(tmp_path):
-    done = subprocess.run(
-        HUG,
-        cwd=ROOT,
-        env=environment(known_faces=tmp_path, state_dir="/proc/nowhere", log="json"),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        stdin=subprocess.DEVNULL,
-    )
+    done = template.run(HUG, env=environment(known_faces=tmp_path, state_dir="/proc/nowhere", log="json"))
     assert done.returncode == 1
     last = json.loads(done.stderr.splitlines()[-1])
     assert last["level"] == "critical" and "cannot start" in last["message"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import socket
 import sqlite3
@@ -15,8 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
+from recognizer.access.sessions import session_name
 from recognizer.enrolment.cache import EncodingsCache
+from recognizer.rules.push_store import PushStore
 
+from ..push_services import Browser
 from . import pictures
 from .serving import GUNICORN, HUG, REPLY_SECONDS, ROOT, START_SECONDS, Server, code, environment
 
@@ -217,6 +221,26 @@ def test_what_is_being_loaded_is_reported(tmp_path, faces):
                 seen.append(reply.json()["error"])
     assert not any("()" in error["message"] for error in seen)
     assert seen[-1]["encoding"]["total"] == 300 and set(seen[-1]["encoding"]) == {"done", "total", "seconds_left"}
+
+
+def test_who_signs_out_while_it_loads_is_notified_no_more(tmp_path, faces):
+    server = Server(tmp_path)
+    many_photos(server, faces["obama"], 300)
+    shown = server.cli("--json", "keys", "add", "door", "--role", "write")
+    key = json.loads(shown.stdout)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    with starting(server, (HUG[0], "-f", "api.py", "-p", url.rpartition(":")[2])) as process:
+        printed(server, process, "encoding photos")
+        page = {"Origin": url}
+        begun = requests.post(f"{url}/session", json={"key": key["key"]}, headers=page, timeout=REPLY_SECONDS)
+        page["X-CSRF-Token"] = begun.json()["csrf_token"]
+        push = PushStore.in_file(server.state / "push.json")
+        (token,) = begun.cookies.values()
+        push.add(Browser("https://push.example").subscription(key=key["id"], session=session_name(token)))
+        stays = push.add(Browser("https://push.example", "other").subscription(key=key["id"], session="of another"))
+        ended = requests.delete(f"{url}/session", cookies=begun.cookies, headers=page, timeout=REPLY_SECONDS)
+        assert ended.json() == {"ended": True} and push.all() == [stays]
 
 
 def test_a_port_in_use_is_reported_before_anything_is_encoded(tmp_path, faces):

@@ -174,6 +174,72 @@ def test_a_rule_for_a_zone_follows_its_name_and_says_when_it_is_gone(visit, serv
     assert code(refused) == "invalid_parameter" and "it has Path" in refused.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("size", "theme", "language", "gone", "said"),
+    [
+        (WIDE, "light", "en", "Yard (no longer there)", "No longer there: Yard. Nothing is reported from such cameras."),
+        (PHONE, "dark", "ar", "Yard", "Yard"),
+    ],
+    ids=["wide-light-en", "phone-dark-ar"],
+)
+def test_a_camera_that_was_removed_stays_until_somebody_takes_it_out(chromium, server, size, theme, language, gone, said):
+    yard = server.post("/cameras", data={"source": "test:320x180@5", "name": "Yard"}).json()["id"]
+    given = {"cameras": ["default", yard], "action": "mqtt", "topic": "home/yard", "payload": "ON"}
+    assert server.post("/rules", json=given).status_code == 201
+    assert server.request("DELETE", f"/cameras/{yard}").status_code == 200
+    with Visit(chromium, server.url, size=size, theme=theme, locale=language) as visit:
+        page = visit.open("#/rules")
+        row = page.locator(".rule")
+        row.locator(".field-error", has_text=said).wait_for()
+        visit.shoot("row")
+        for taken_out, cameras in ((False, ["default", yard]), (True, ["default"])):
+            row.locator(".button").nth(1).click()
+            tick = page.get_by_label(gone)
+            assert tick.is_checked()
+            tick.scroll_into_view_if_needed()
+            visit.shoot(f"form-{taken_out}")
+            assert visit.overflow() <= 0 and visit.barriers() == []
+            if taken_out:
+                tick.uncheck()
+            page.locator("dialog .button.primary").click()
+            page.locator("dialog").wait_for(state="detached")
+            assert server.get("/rules").json()["rules"][0]["cameras"] == cameras
+        row.locator(".field-error", has_text=said).wait_for(state="detached")
+
+
+@pytest.mark.parametrize(
+    ("language", "said", "problem"),
+    [
+        ("en", "Url: expected SERVICE://..., such as ntfy://TOPIC.", "None of its cameras exists any longer."),
+        ("de", "Geben Sie eine Adresse ein, die mit http:// oder https:// beginnt", "Keine ihrer Kameras gibt es noch."),
+        ("ar", "أدخل عنوانًا يبدأ بـ", "لم تعد أي من كاميراتها موجودة."),
+    ],
+)
+def test_refusals_and_problems_are_in_the_pages_language(chromium, server, language, said, problem):
+    yard = server.post("/cameras", data={"source": "test:320x180@5", "name": "Yard"}).json()["id"]
+    given = {"cameras": [yard], "action": "mqtt", "topic": "home/yard", "payload": "ON"}
+    assert server.post("/rules", json=given).status_code == 201
+    assert server.request("DELETE", f"/cameras/{yard}").status_code == 200
+    with Visit(chromium, server.url, locale=language) as visit:
+        page = visit.open("#/rules")
+        shown = page.locator(".rule .field-error")
+        shown.filter(has_text=problem).wait_for()
+        page.locator(".view-head .button.primary").click()
+        page.locator("#rule-url").fill("no address")
+        page.locator("dialog .button.primary").click()
+        page.locator("#rule-problem", has_text=said).wait_for()
+        visit.shoot("refused")
+        page.locator("#rule-url").fill("ntfy://x")
+        page.locator("#rule-most").fill("0")
+        page.locator("dialog .button.primary").click()
+        page.locator("#rule-problem", has_text="600").wait_for()
+        if language != "en":
+            assert "expected" not in page.locator("#rule-problem").inner_text()
+        assert page.locator("#rule-most").get_attribute("aria-invalid") == "true"
+        assert page.locator(".field:has(#rule-most) #rule-problem").is_visible()  # where somebody looks
+        visit.shoot("number")
+
+
 def test_a_browser_is_notified_by_a_rule_and_removed(chromium, server, pushes):
     browser = Browser(pushes.url)
     with Visit(chromium, server.url, permissions=["notifications"], service_workers="allow") as visit:

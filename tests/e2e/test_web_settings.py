@@ -319,3 +319,38 @@ def test_keys_are_made_used_and_revoked_and_the_first_one_locks_the_house(visit,
     mine.get_by_role("button", name="Revoke").click()
     page.get_by_text("You are signed in with this key").wait_for()
     page.get_by_role("button", name="Cancel").click()
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("en", ["Rule added", "action webhook", "role Admin", "This key is not valid × 1", "command line, "]),
+        (
+            "de",
+            [
+                "Regel hinzugefügt",
+                "Aktion webhook",
+                "Rolle Verwalten",
+                "Dieser Schlüssel ist nicht gültig × 1",
+                "Befehlszeile, ",
+            ],
+        ),
+        ("ar", ["الإجراء webhook", "هذا المفتاح غير صالح × 1", "سطر الأوامر، "]),
+    ],
+)
+def test_the_audit_log_is_in_the_pages_language(chromium, tmp_path, language, said):
+    with Server(tmp_path, camera="none") as server:
+        key = json.loads(server.cli("--json", "keys", "add", "door", "--role", "admin").stdout)["key"]
+        server.always = {"headers": {"X-Api-Key": key}}
+        assert server.post("/rules", json={"action": "webhook", "url": "https://example.org/"}).status_code == 201
+        assert server.get("/people", headers={"X-Api-Key": "rk_no_key"}).status_code == 401
+        with Visit(chromium, server.url, size=PHONE, locale=language) as visit:
+            page = visit.open("#/settings")
+            page.locator("#key").fill(key)
+            page.keyboard.press("Enter")
+            page.locator(".audit li").nth(3).wait_for()
+            page.locator(".audit").scroll_into_view_if_needed()
+            visit.shoot("audit")
+            for each in said:
+                page.get_by_text(each).first.wait_for()
+            assert visit.overflow() <= 0 and visit.barriers() == []

@@ -76,6 +76,16 @@ _AUTOMATIONS = """\
       actions:
         - event: doorbell
           event_data: {{who: "{{{{ who }}}}", camera: "{{{{ camera }}}}"}}
+- alias: porch
+  use_blueprint:
+    path: recognizer/doorbell-blueprint.yaml
+    input:
+      topic: recognizer/cameras/{camera}/event
+      zones: [porch]
+      pause: 0
+      actions:
+        - event: porch
+          event_data: {{who: "{{{{ who }}}}", zone: "{{{{ zone }}}}"}}
 - alias: unlock
   {unlock}
 - alias: stranger
@@ -174,7 +184,7 @@ class HomeAssistant:
 
     def _listen(self) -> None:
         """Keep what automations fire."""
-        names = "doorbell,front_door_unlocked"
+        names = "doorbell,porch,front_door_unlocked"
         with contextlib.suppress(requests.RequestException):
             stream = requests.get(f"{self.url}/api/stream?restrict={names}", headers=self._headers, stream=True, timeout=600)
             for line in stream.iter_lines():
@@ -303,6 +313,8 @@ def try_everything(home: HomeAssistant, server: Server, stage: Stage, broker: Br
     assert on_card and not missing, f"the card shows what is not there: {missing}"
 
     print("somebody enrolled comes and goes")
+    porch = {"zones": [{"name": "Porch", "points": [[0, 0], [1, 0], [1, 1], [0, 1]]}]}
+    assert server.request("PUT", f"/cameras/{shown['camera']}/settings", json=porch).status_code == 200
     stage.hold(shown["obama2.jpg"])
     wait_for("the states say so", are({entity: "on" for entity in entities if entity.startswith("binary_sensor")}))
     assert home.state(f"sensor.{_CAMERA}_people") == "1"
@@ -316,6 +328,14 @@ def try_everything(home: HomeAssistant, server: Server, stage: Stage, broker: Br
     assert home.attributes(f"sensor.{_CAMERA}_last_person")["device_class"] == "timestamp"
     assert home.state(f"sensor.{_CAMERA}_last_person")[:4].isdigit()
     wait_for("the blueprint", lambda: ("doorbell", {"who": _PERSON, "camera": shown["camera"]}) in home.fired)
+    wait_for("the blueprint with a zone", lambda: ("porch", {"who": _PERSON, "zone": "Porch"}) in home.fired)
+    rings = [name for name, _ in home.fired].count("doorbell")
+    for who, zone in (("Ada", "Path"), ("Eve", "Porch")):  # who were there before
+        entered = {"kind": "entered", "camera": shown["camera"], "subject": who, "zones": [zone], "late": False}
+        listener.client.publish(f"recognizer/cameras/{shown['camera']}/event", json.dumps(entered), qos=1)
+    wait_for("the blueprint when somebody enters a zone", lambda: ("porch", {"who": "Eve", "zone": "Porch"}) in home.fired)
+    assert ("porch", {"who": "Ada", "zone": "Path"}) not in home.fired
+    assert [name for name, _ in home.fired].count("doorbell") == rings
     wait_for("Double Take's sensor", are({"sensor.double_take_barack_obama": shown["camera"]}))
     wait_for("the lock of docs/video.md", lambda: ("front_door_unlocked", {}) in home.fired)
     stage.hold(None)

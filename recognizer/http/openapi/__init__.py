@@ -250,6 +250,13 @@ def _with_default(parameter: Parameter, description: str) -> str:
 
 def _body(route: Route, operation: Operation) -> dict:
     fields = {each.name: each for each in route.parameters if not _in_path(route, each)}
+    whole = next((each for each in fields.values() if each.schema["type"] == "object"), None)
+    if whole is not None:
+        description, example = _meaning(route, whole)
+        return {
+            "required": True,
+            "content": {JSON: {"schema": {"type": "object", "description": description}, "example": example}},
+        }
     plain = {
         name: {**_schema(each), "description": _with_default(each, _meaning(route, each)[0])} for name, each in fields.items()
     }

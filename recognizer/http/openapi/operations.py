@@ -168,6 +168,7 @@ OPERATIONS: dict[str, Operation] = {
         photos=("file",),
         several=True,
     ),
+    "POST /dropped": Operation("People", _json("Notified", 202), (ActionOff, BodyTooLarge)),
     "GET /jobs": Operation("Jobs", _json("Jobs"), (StorageError, Busy)),
     "GET /jobs/{job}": Operation("Jobs", _json("Job"), (JobNotFound, StorageError, Busy)),
     "GET /jobs/{job}/result": Operation(
@@ -276,7 +277,7 @@ OPERATIONS: dict[str, Operation] = {
     "POST /push/subscriptions": Operation(
         "Rules",
         _json("PushSubscription", 201),
-        (ActionOff, TooManySubscriptions, StorageError, KeyMissing, BodyTooLarge),
+        (TooManySubscriptions, StorageError, KeyMissing, BodyTooLarge),
     ),
     "DELETE /push/subscriptions/{subscription}": Operation(
         "Rules", _json("DeletedPushSubscription"), (SubscriptionNotFound, StorageError, KeyMissing)
@@ -544,6 +545,17 @@ PARAMETERS: dict[str, tuple[str, object]] = {
         "Joe Biden",
     ),
     "GET /jobs offset": ("Number of jobs to skip.", 0),
+    "notification": (
+        "The notification as the bucket sends it: that of S3 or MinIO, of SNS, or of EventBridge.",
+        {
+            "Records": [
+                {
+                    "eventName": "ObjectCreated:Put",
+                    "s3": {"bucket": {"name": "faces"}, "object": {"key": "photos/people/Joe+Biden/1.jpg"}},
+                }
+            ]
+        },
+    ),
     "job": ("The job's id.", "j0123456789abcdef"),
     "GET /jobs/{job}/result after": ("Only photos with a higher number.", 99),
     "GET /jobs/{job}/result format": ("ndjson returns everything, a line for each photo, as does Accept.", "json"),
@@ -560,7 +572,7 @@ PARAMETERS: dict[str, tuple[str, object]] = {
         "https://example.org/hook",
     ),
     "message": (
-        "Text of a notification, with the places {who}, {camera} and {time}; none for the default.",
+        "Text of a notification, with the places {who}, {camera}, {zone} and {time}; none for the default.",
         "{who} is at {camera}",
     ),
     "subscription": ("The browser's id, as in the list of subscriptions.", "3f9a0c1b72"),

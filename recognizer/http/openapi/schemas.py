@@ -167,6 +167,7 @@ _RULE = {
     "sentence": "When somebody unknown comes to Door (only in porch) on Saturday or Sunday from 22:00 to 06:00, "
     "call https://example.org; at most 60 times an hour, and 5 minutes apart for each person.",
     "problem": None,
+    "problem_code": None,
     "lost_zones": [],
     "counts": {"delivered": 3, "retried": 0, "dropped": 0, "held_back": 1},
     "last_sent": "2026-11-20T22:02:09.900Z",
@@ -877,6 +878,9 @@ SCHEMAS: dict[str, dict] = {
             "enabled": BOOLEAN,
             "sentence": about(TEXT, "The rule in words."),
             "problem": about(optional(TEXT), "Why it cannot be followed."),
+            "problem_code": about(
+                optional(TEXT), "The same for programs: an error's code, events_off, cameras_gone or zones_gone."
+            ),
             "lost_zones": about(array(TEXT), "Those of its zones that do not exist any longer."),
             "counts": about(
                 optional(closed({"delivered": COUNT, "retried": COUNT, "dropped": COUNT, "held_back": COUNT})),
@@ -920,13 +924,11 @@ SCHEMAS: dict[str, dict] = {
     ),
     "Push": closed(
         {
-            "public_key": about(optional(TEXT), "The server's key, as PushManager.subscribe takes it."),
-            "off": about(optional(TEXT), "Why browsers cannot be subscribed on this server."),
+            "public_key": about(TEXT, "The server's key, as PushManager.subscribe takes it."),
             "subscriptions": array(ref("PushSubscription")),
         },
         example={
             "public_key": "BP4z9KsN6nGRTbVYI_c7VJSPQTBtkgcy27mlmlMoZIIgDll6e3vCYLocInmYWAmS6TlzAC8wEqKK6PBru3jl7A8",
-            "off": None,
             "subscriptions": [_BROWSER],
         },
     ),
@@ -1224,6 +1226,9 @@ SCHEMAS: dict[str, dict] = {
             "result": about(TEXT, "Path of the results."),
         },
         example=_JOB,
+    ),
+    "Notified": closed(
+        {"named": about(COUNT, "Photos and notes of consent below people/ that are looked at now.")}, example={"named": 1}
     ),
     "Jobs": closed({"total": COUNT, "jobs": about(array(ref("Job")), "Newest first.")}, example={"total": 1, "jobs": [_JOB]}),
     "JobResult": closed(

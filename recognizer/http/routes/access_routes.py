@@ -60,8 +60,8 @@ def add_routes(route: Router, site: Site) -> None:
             site.gate.sessions.end(visit.session)
             site.access_log.append("sign_out")
         response.append_header("Set-Cookie", gate.set_cookie(visit, None))
-        if visit.session and site.loaded:  # last: where the file of browsers is damaged, the session has ended even so
-            site.service.push.forget_session(session_name(visit.session))
+        if visit.session:  # last: where the file of browsers is damaged, the session has ended even so
+            site.forget_session(session_name(visit.session))
         return {"ended": visit.session is not None}
 
     @route.get("/keys")

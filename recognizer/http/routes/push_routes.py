@@ -8,7 +8,7 @@ import falcon
 from recognizer.access.sessions import session_name
 from recognizer.http.hug_adapter import Router, text
 from recognizer.http.site import Site
-from recognizer.rules.push_file import PushSubscription
+from recognizer.rules.push_store import PushSubscription
 from recognizer.service.push_service import contact_of
 
 

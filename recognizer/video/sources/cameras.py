@@ -146,6 +146,8 @@ class Cameras:
 
     #: Whether `DEFAULT` can only be changed in the setting.
     _fixes_default = False
+    #: Whether the list was read.
+    known = True
 
     def __init__(
         self,

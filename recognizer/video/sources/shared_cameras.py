@@ -57,7 +57,7 @@ class SharedCameras(Cameras):
         self._leases: dict[str, Lease] = {}
         self._homes: dict[str, str] = {}  # by camera: the node that it was added on
         self._looked = float("-inf")
-        self._changing = self._known = False
+        self._changing = self.known = False
         self._ended = threading.Event()
         self._keeper: threading.Thread | None = None
         super().__init__(Path(), **others)
@@ -72,7 +72,7 @@ class SharedCameras(Cameras):
         except CameraNotFound:
             self._looked = float("-inf")  # added on another node a moment ago
             entry = self._entry_if_there(id)
-            if entry is None and not self._known:
+            if entry is None and not self.known:
                 raise DatabaseAway("the list of cameras is in the database, which cannot be reached") from None
             return entry or super().get(id)
 
@@ -105,7 +105,7 @@ class SharedCameras(Cameras):
             if self._changing:
                 raise
             return _nothing
-        self._looked, self._known = time.monotonic(), True
+        self._looked, self.known = time.monotonic(), True
         entries: dict[str, CameraEntry] = {}
         for id, name, source, always, people, home in rows:
             self._homes[id] = home

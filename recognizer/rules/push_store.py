@@ -1,7 +1,8 @@
-"""Where web push is stored: the server's key, and the browsers that get messages, in one JSON file in the state folder.
+"""Where web push is stored: the server's key, and the browsers that get messages, in a file of the state folder or in the
+database of nodes.
 
-The key is made once; every browser is subscribed with it. The file's mode is 0600, it is encrypted where there is a key for
-that, and it is replaced in one step. Several processes may share it.
+The key is made once; every browser is subscribed with it. What is stored is encrypted where there is a key for that, the file's
+mode is 0600, and it is replaced in one step. Several processes may share it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import logging
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -19,14 +21,18 @@ from typing import Any
 from recognizer.core.brief import brief
 from recognizer.core.errors import SealBroken, StorageError, SubscriptionNotFound, TooManySubscriptions
 from recognizer.core.sealed_file import SealedFile
+from recognizer.core.sealed_place import SealedPlace
 from recognizer.core.vault import Vault
+from recognizer.database.connection import Database
+from recognizer.database.sealed_row import SealedRow
 from recognizer.rules import web_push
 
 log = logging.getLogger("recognizer.rules")
 
 PUSH_FILE = "push.json"
-#: What the encrypted file is for.
+#: What the encrypted content is for.
 PURPOSE = "push"
+_WHAT = "the subscriptions"
 MOST_SUBSCRIPTIONS = 50
 
 
@@ -69,26 +75,39 @@ class PushSubscription:
 
 @dataclass(frozen=True)
 class _Kept:
-    """What is in the file."""
+    """What is stored; `told` is when a message about new strangers was sent last, in seconds since 1970."""
 
     key: str = field(repr=False)
     subscriptions: Mapping[str, PushSubscription] = field(default_factory=dict)
+    told: float = 0.0
 
 
-class PushFile:
+class PushStore:
     """The server's key and all subscriptions. Any thread may call.
 
     Parameters
     ----------
-    file : Path
+    stored : SealedPlace
         May be missing; the first use of the key creates it.
-    vault : Vault, optional
+    clock : callable
+        Seconds since 1970, the same for all who share what is stored.
     """
 
-    def __init__(self, file: Path, vault: Vault | None = None):
-        self._stored = SealedFile(file, "the subscriptions", PURPOSE, vault)
+    def __init__(self, stored: SealedPlace, clock: Callable[[], float] = time.time):
+        self._stored, self._clock = stored, clock
         self._lock = threading.RLock()
         self._kept: _Kept | None = None
+
+    @classmethod
+    def in_file(cls, file: Path, vault: Vault | None = None) -> PushStore:
+        """What an installation with a state folder has."""
+        return cls(SealedFile(file, _WHAT, PURPOSE, vault))
+
+    @classmethod
+    def in_database(cls, database: Database, vault: Vault | None = None) -> PushStore:
+        """What nodes have that share a database."""
+        row = SealedRow(database, "push", _WHAT, PURPOSE, vault)
+        return cls(row, row.now)
 
     def key(self) -> str:
         """The server's private key, which is made by the first call.
@@ -158,11 +177,50 @@ class PushFile:
             self._write(replace(kept, subscriptions=left))
             return gone
 
-    # -- the file -----------------------------------------------------------------------------------------------
+    def take_in(self, other: PushStore) -> int:
+        """Store the key and the subscriptions of another installation, if there is no key yet; how many subscriptions.
+
+        Raises
+        ------
+        StorageError, KeyMissing
+        """
+        with other._lock:
+            given = other._refresh()
+        if given is None:
+            return 0
+        with self._lock, self._stored.held():
+            if self._refresh() is not None:
+                return 0
+            self._write(replace(given, told=0.0))
+        return len(given.subscriptions)
+
+    def turn(self, ago: float, apart: float) -> float | None:
+        """Whether to send a message now about strangers of whom this process heard so many seconds ago.
+
+        Returns
+        -------
+        float or None
+            0: it is to be sent, and counts as sent. More: it may be sent after so many seconds; ask again then. None: a message
+            was sent since, by whoever shares what is stored.
+
+        Raises
+        ------
+        StorageError, KeyMissing
+        """
+        with self._changing() as kept:
+            now = self._clock()
+            if kept.told > now - ago:
+                return None
+            wait = min(apart, max(0.0, kept.told + apart - now))
+            if wait == 0:
+                self._write(replace(kept, told=now))
+            return wait
+
+    # -- where it is --------------------------------------------------------------------------------------------
 
     @contextmanager
     def _changing(self) -> Iterator[_Kept]:
-        """No other process changes the file inside, and there is one."""
+        """Nobody else changes what is stored inside, and something is."""
         with self._lock, self._stored.held():
             kept = self._refresh()
             if kept is None:
@@ -170,7 +228,7 @@ class PushFile:
             yield kept
 
     def _refresh(self) -> _Kept | None:
-        """What is stored; None if nothing is. Read again if the file has changed."""
+        """What is stored; None if nothing is. Read again if it has changed."""
         if self._stored.changed():
             try:
                 self._kept = None if self._stored.missing else self._read()
@@ -180,11 +238,12 @@ class PushFile:
         return self._kept
 
     def _read(self) -> _Kept:
-        name = self._stored.file.name
+        name = self._stored.name
         try:
             stored = json.loads(self._stored.read())
             web_push.public_key(stored["key"])
-            return _Kept(stored["key"], {each["id"]: _parsed(each) for each in stored["subscriptions"]})
+            subscriptions = {each["id"]: _parsed(each) for each in stored["subscriptions"]}
+            return _Kept(stored["key"], subscriptions, float(stored.get("told", 0.0)))
         except SealBroken as error:
             raise StorageError(f"{name} is damaged: {error.message}; restore or delete it") from error
         except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -192,7 +251,8 @@ class PushFile:
             raise StorageError(said) from error
 
     def _write(self, kept: _Kept) -> None:
-        plain = {"version": 1, "key": kept.key, "subscriptions": [asdict(each) for each in kept.subscriptions.values()]}
+        subscriptions = [asdict(each) for each in kept.subscriptions.values()]
+        plain = {"version": 1, "key": kept.key, "subscriptions": subscriptions, "told": kept.told}
         self._stored.write(json.dumps(plain, ensure_ascii=False).encode())
         self._kept = kept
 
