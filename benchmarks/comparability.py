@@ -203,6 +203,7 @@ class Table:
 
     def __init__(self, rows: list[dict], scheme: str, embedder: str):
         found = [row for row in rows if row["found"]]
+        self.name = f"{scheme}+{embedder}"
         self.kinds = np.array([row["kind"] for row in found])
         self.names = np.array([row["name"] for row in found])
         self.people = np.array([row["person"] for row in found])
@@ -469,7 +470,7 @@ def held_out(table: Table, kinds: bool = False) -> Held:
                 other.shift = float(np.median(model.doubts(table)[known]) - np.median(other.doubts(table)[known]))
                 rows = here & (table.kinds == kind)
                 doubts[rows] = other.doubts(table)[rows]
-        for factors, more in ((pictures, 0.0), (alike, BOTH[table.embedder])):
+        for factors, more in ((pictures, 0.0), (alike, BOTH[table.name])):
             factors[here] = model.factors_at(doubts[here] + more)
         crowded[here] = np.maximum(1, np.round(crowds.factors(table)[here], 1))
     return Held(doubts, pictures, alike, crowded, tuple(models))

@@ -26,9 +26,17 @@ FILE = Path(__file__).with_name("comparability.json")
 NETWORKS = FILE.with_suffix(".npz")
 #: Degrees of tilt from which on a face is said to lie on its side, and to be upside down.
 ON_ITS_SIDE, UPSIDE_DOWN = 50.0, 130.0
-#: Where two pictures are compared, the one in less doubt decides, as if its doubt were higher by this, by embedder: by as much
-#: as loses no pair of plain photos in what `benchmarks/comparability.py --rules` prints (docs/accuracy.md, "Two pictures").
-BOTH = {"dlib": 2.0, "sface": 5.0, "dlib+sface": 5.0}
+#: Where two pictures are compared, the one in less doubt decides, as if its doubt were higher by this, by scheme of landmarks
+#: and embedder: by as much as loses hardly any pair of plain photos (docs/accuracy.md, "Two pictures"; measured on LFW's
+#: development view, 2026-11-30, by `benchmarks/comparability.py --rules`).
+BOTH = {
+    "yunet5+dlib": 2.0,
+    "yunet5+sface": 5.0,
+    "yunet5+dlib+sface": 5.0,
+    "dlib5+dlib": 2.0,
+    "dlib5+sface": 4.0,
+    "dlib5+dlib+sface": 4.0,
+}
 #: Largest value of a signal that counts, in standard deviations from its mean over plain photos.
 MOST = 6.0
 
@@ -64,7 +72,7 @@ class Judge:
         self._mean, self._scale = np.array(list(model["signals"].values()), np.float32).T
         self._first, self._biases, self._second = _network(name)
         self._bias = float(model["bias"])
-        self._factors, self._both = (model["factors"]["doubts"], model["factors"]["log10"]), BOTH[embedder]
+        self._factors, self._both = (model["factors"]["doubts"], model["factors"]["log10"]), BOTH[name]
         #: The share of plain photos that are withheld, and where that was measured.
         self.provenance: Mapping[str, Any] = table["provenance"]
 
