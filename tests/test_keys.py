@@ -232,7 +232,7 @@ def test_no_wrong_byte_makes_another_key_or_session(file, clock):
     refused = ended = 0
     for what in (b"$argon2id$", next(iter(held.sessions)).encode()):
         middle = whole.index(what)
-        for place in range(middle - 40, middle + 260):
+        for place in range(max(0, middle - 250), min(len(whole), middle + 250)):
             for bit in (1, 32):
                 file.write_bytes(whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :])
                 try:
@@ -243,7 +243,7 @@ def test_no_wrong_byte_makes_another_key_or_session(file, clock):
                 assert found.keys == held.keys, (place, bit)
                 assert found.sessions.items() <= held.sessions.items(), (place, bit)
                 ended += len(held.sessions) - len(found.sessions)
-    assert refused > 500 and ended > 100
+    assert refused > 200 and ended > 100
 
 
 def changed(file: Path, *statements: str) -> None:
