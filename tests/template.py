@@ -65,7 +65,15 @@ MODULES = (
     "watchfiles",
 )
 #: Variables that may differ from those of the template: nothing reads them before a child has its own.
-_SETTINGS, _OTHERS = ("RECOGNIZER_", "PYTEST_"), {"PYTHONFAULTHANDLER"}
+_SETTINGS = ("RECOGNIZER_", "PYTEST_")
+#: Others of that kind. The last ones are set by the application itself when it loads these libraries, also in tests.
+_OTHERS = {
+    "PYTHONFAULTHANDLER",
+    "OPENCV_LOG_LEVEL",
+    "OPENCV_THREAD_POOL_ACTIVE_WAIT_MAIN",
+    "OPENCV_THREAD_POOL_ACTIVE_WAIT_WORKER",
+    "ORT_DISABLE_TELEMETRY",
+}
 _REQUEST_BYTES = 1 << 17
 
 

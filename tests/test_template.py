@@ -176,6 +176,15 @@ def test_the_template_has_one_thread_and_no_settings(monkeypatch):
     assert found == {"tasks": 1, "files": ["socket"], "settings": False, "api": False}
 
 
+@pytest.mark.parametrize("name", ["OPENCV_LOG_LEVEL", "OPENCV_THREAD_POOL_ACTIVE_WAIT_MAIN", "ORT_DISABLE_TELEMETRY"])
+def test_what_the_application_itself_sets_in_a_process_of_tests_makes_no_difference(monkeypatch, name):
+    program = [sys.executable, "-c", f"import os; print(os.environ.get({name!r}))"]
+    for value in ("1", None):
+        monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
+        with template.start(program, cwd=template.ROOT, text=True, stdout=subprocess.PIPE) as process:
+            assert isinstance(process, template.Forked) and process.communicate()[0].strip() == str(value)
+
+
 def test_it_ends_with_its_tests():
     made = template.Template()
     made.ask((0, 1, 2), words=[sys.executable, "-c", "pass"], environ=dict(os.environ))
