@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from recognizer.core.errors import SettingsError
+from recognizer.core.errors import SettingsError, StorageError
 from recognizer.enrolment import bucket_notifications
 from recognizer.enrolment.bucket_notifications import NamedObject, named_objects
 from recognizer.enrolment.photo_store import FolderPhotos, open_store
@@ -128,6 +128,9 @@ def record(**changes) -> dict:
         record(object={"key": 5}),
         record(object={"key": "x" * 1025}),
         record(object={"key": "a%00b"}),
+        record(object={"key": "people/Joe/\ud800.jpg"}),
+        record(bucket={"name": "\ud800"}),
+        {**SNS, "Message": "[" * 100_000},
         {**BRIDGE, "detail": []},
         {**BRIDGE, "source": "aws.ec2"},
         {**SNS, "Message": "text"},
@@ -219,6 +222,37 @@ def test_a_named_file_is_enrolled_long_before_the_next_look_at_everything(node, 
         wait_for(lambda: not looker._named)
     finally:
         looker.close()
+
+
+def test_one_file_that_cannot_be_looked_at_keeps_no_other_waiting(node, stored, monkeypatch):  # noqa: F811
+    looker, find, gone = dropped(node, stored, []), FolderPhotos.find_dropped, []
+
+    def found(store, path: str):
+        if "bad" in path:
+            raise StorageError("the bucket does not answer")
+        return find(store, path)
+
+    monkeypatch.setattr(FolderPhotos, "find_dropped", found)
+    monkeypatch.setattr(looker, "_forget", gone.extend)
+    drop(stored, "Ann/1.jpg", b"one")
+    looker._named = dict.fromkeys(["Ann/bad.jpg", "Ann/1.jpg"])
+    assert looker._look_at_named() == 1 and not looker._named and gone == ["Ann/1.jpg"]
+
+
+def test_named_files_are_looked_at_in_parts_between_which_other_nodes_may_look(node, stored, monkeypatch):  # noqa: F811
+    looker, parts = dropped(node, stored, []), []
+    monkeypatch.setattr(dropped_photos, "_AT_ONCE", 2)
+    looker._named = dict.fromkeys(["a", "b", "c"])
+    monkeypatch.setattr(looker, "look_at", lambda paths: parts.append(paths))  # another node looks
+    assert looker._look_at_named() is None and list(looker._named) == ["a", "b", "c"]
+    monkeypatch.setattr(looker, "look_at", lambda paths: parts.append(paths) or 0)
+    assert looker._look_at_named() == looker._look_at_named() == 0 and not looker._named
+    assert parts == [["a", "b"], ["a", "b"], ["c"]]
+    looker._named = dict.fromkeys(["a"])
+    monkeypatch.setattr(looker, "look_at", lambda paths: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        looker._look_at_named()
+    assert not looker._named  # what cannot be done is not tried for ever
 
 
 def test_no_more_files_wait_than_may(node, stored, monkeypatch):  # noqa: F811

@@ -161,6 +161,17 @@ def test_what_was_before_the_receiver_is_passed_over_at_once(place):
     assert again.got == ["Gus"]
 
 
+def test_a_receiver_that_is_known_late_gets_everything_since_it_was_set(place):
+    node = place("a")
+    for number in range(300):
+        node.happen(f"Person {number}", 1000 + number)
+    made = Recorded(node.log, 1010.0)
+    made.start()
+    wait_for(lambda: made.waiting == 0)
+    made.stop()
+    assert made.got == [f"Person {number}" for number in range(10, 300)]
+
+
 def test_while_the_database_is_away_each_node_goes_on_with_what_it_knows(place, receiver, database, monkeypatch):
     one = place("a").start()
     one.receivers.change({"webhooks": [receiver.url]})
@@ -225,14 +236,15 @@ def test_a_browser_that_was_subscribed_at_one_node_gets_what_all_send(database, 
 class Publisher:
     """A node that publishes to a broker; it reads the cameras in `reads`."""
 
-    def __init__(self, folder, name: str, broker: Broker, cameras: dict[str, str]):
+    def __init__(self, folder, name: str, broker: Broker, cameras: dict[str, str], delivers: bool = True):
         self.hub, self.name = Events(folder / name, QUICK, node=name), name
         reads = lambda: [(id, id) for id, node in cameras.items() if node == name]  # noqa: E731
         others = OtherNodes(lambda: [id for id, node in cameras.items() if node != name], lambda: ["a", "b"])
         where = Where("127.0.0.1", broker.port, user=broker.user, password=broker.password)
         options = MqttOptions(version="1.0", most=1, node=name)
         self.mqtt = Mqtt(self.hub, where, options, cameras=reads, people=lambda: ["Ada", "Bob"], others=others)
-        self.hub.deliver_to([self.mqtt])
+        if delivers:
+            self.hub.deliver_to([self.mqtt])
 
     def shows(self, camera: str, subject: str, frames: int = 4) -> None:
         there = Camera(camera, camera)
@@ -246,6 +258,40 @@ def held(listener: Listener, topic: str) -> SimpleNamespace:
     """What is retained in a topic, as far as there is anything."""
     data = listener.held().get(topic)
     return SimpleNamespace(**json.loads(data)) if data else SimpleNamespace(present=None, person=None, cameras=None)
+
+
+def test_nodes_agree_since_when_somebody_is_at_cameras_of_both(tmp_path, monkeypatch):
+    broker, sent = SimpleNamespace(port=1, user=None, password=None), []
+    nodes = [Publisher(tmp_path, name, broker, {"door": "a", "yard": "b"}, delivers=False).mqtt for name in ("a", "b")]
+    there = [{"door": [("Ada", 100.0)]}, {"yard": [("Ada", 105.0)]}]
+
+    def send(messages):
+        for topic, data, _ in messages:
+            sent.append((topic, data))
+            for each in nodes:
+                each._hear(topic, data)
+
+    def rounds(number: int) -> list[dict]:
+        """What is published about Ada."""
+        sent.clear()
+        for _ in range(number):
+            for each in nodes:
+                each._retain_states()
+        return [json.loads(data) for topic, data in sent if topic == "recognizer/people/Ada/state"]
+
+    for each, present in zip(nodes, there, strict=True):
+        monkeypatch.setattr(each.hub, "present", lambda present=present: present)
+        monkeypatch.setattr(each, "_send", send)
+        monkeypatch.setattr(each, "_announce", lambda: None)
+        each._announced = each._states().keys()
+    assert rounds(3)[-1] == {"present": "ON", "cameras": ["door", "yard"], "since": iso(100.0)}
+    assert rounds(2) == []  # nobody contradicts the other
+    for present in there:
+        present.clear()
+    assert rounds(3)[-1]["present"] == "OFF" and rounds(2) == []
+    there[1]["yard"] = [("Ada", 300.0)]
+    there[0]["door"] = [("Ada", 310.0)]
+    assert rounds(3)[-1]["since"] == iso(300.0) and rounds(2) == []  # not since the visit before
 
 
 @pytest.mark.skipif(MOSQUITTO is None, reason=MISSING)

@@ -12,6 +12,7 @@ from recognizer.core.wording import plural
 
 #: What of a single server's backup is not put into a database, by its name in the state folder.
 _PER_NODE = ("events", "strangers", "visits.sqlite", "photos.sqlite")
+_ALREADY = "there are {} in the database already: create an empty one with `database init`"
 
 
 def _places():
@@ -140,7 +141,7 @@ def _restore_to_database(file: Path, vault, receivers: bool) -> dict:
     settings, database = state().settings(), state().database()
     assert database is not None  # the caller saw its setting
     schema.require_current(database)
-    _require_empty(database)
+    _require_empty(database, vault)
     own_folder(settings.state_dir)
     with writing.scratch_folder(settings.state_dir) as scratch:
         places = Places(scratch / "known_faces", scratch / "state")
@@ -166,19 +167,26 @@ def _restore_to_database(file: Path, vault, receivers: bool) -> dict:
     return {**done, "people": loaded.people, "photos": loaded.photos, "problems": loaded.problems, "left_out": left_out}
 
 
-def _require_empty(database) -> None:
-    """Refuse a database in which anything is stored."""
+def _require_empty(database, vault) -> None:
+    """Refuse a database in which anything is stored; a key for notifications, which the page makes, is nothing yet."""
+    from recognizer.core.settings import RECEIVER_SETTINGS
+    from recognizer.events.receiver_store import ReceiverStore
+    from recognizer.rules.push_store import PushStore
+
     for table, what in (
         ("subject", "people"),
         ("bin", "deletions that can be undone"),
         ("camera", "cameras"),
         ("rule", "rules"),
-        ("kept", "receivers of events or browsers that get notifications"),
         ("access_key", "keys"),
         ("audit_line", "an audit log"),
     ):
         if database.rows(f"select 1 from {table} limit 1"):
-            raise NotEmpty(f"there are {what} in the database already: create an empty one with `database init`")
+            raise NotEmpty(_ALREADY.format(what))
+    if ReceiverStore.in_database(database, RECEIVER_SETTINGS, vault).all():
+        raise NotEmpty(_ALREADY.format("receivers of events"))
+    if PushStore.in_database(database, vault).all():
+        raise NotEmpty(_ALREADY.format("browsers that get notifications"))
 
 
 def _people(done: dict) -> str:

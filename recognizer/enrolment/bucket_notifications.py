@@ -50,7 +50,10 @@ def named_objects(message: Mapping[str, Any]) -> list[NamedObject]:
     elif message.get("source") == "aws.s3" and "detail" in message:
         found = [_of_event(message)]
     elif message.get("Type") == "Notification" and isinstance(message.get("Message"), str):
-        inner = json.loads(message["Message"])
+        try:
+            inner = json.loads(message["Message"])
+        except RecursionError:
+            raise ValueError("the message of SNS has too many levels") from None
         if not isinstance(inner, dict) or "Type" in inner:
             raise ValueError("expected a notification of a bucket in the message of SNS")
         return named_objects(inner)
@@ -89,6 +92,11 @@ def _of_event(message: Mapping[str, Any]) -> NamedObject | None:
 def _named(bucket: Any, key: Any) -> NamedObject:
     if not isinstance(bucket, str) or not isinstance(key, str) or not 0 < len(bucket) <= _LONGEST_BUCKET:
         raise ValueError("expected the names of a bucket and an object as text")
-    if not 0 < len(key.encode(errors="replace")) <= _LONGEST_KEY or "\0" in key:
+    try:
+        length = len(key.encode())
+        bucket.encode()
+    except UnicodeEncodeError:
+        raise ValueError("expected the names of a bucket and an object without halves of characters") from None
+    if not 0 < length <= _LONGEST_KEY or "\0" in key:
         raise ValueError(f"expected the name of an object with at most {_LONGEST_KEY} bytes")
     return NamedObject(bucket, key)

@@ -22,8 +22,6 @@ from recognizer.events.event_log import EventLog
 log = logging.getLogger("recognizer.events")
 
 _BATCH = 50
-#: How many of the newest events are compared with a receiver that another node set a moment ago.
-_RECENT = 200
 
 
 def backoff(attempt: int, least: float = 1.0, most: float = 300.0) -> float:
@@ -113,7 +111,7 @@ class Delivery:
         if self.since:
             self._doubtful = last
             if not file.exists():
-                Cursor(file, max(self.events.first - 1, last - _RECENT))
+                Cursor(file, self.events.first - 1)
         self._cursor = Cursor(file, last)
         if self.since:
             found, scanned = self.events.scan(self._cursor.after, 1, lambda event: not self._is_older(event))

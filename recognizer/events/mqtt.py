@@ -149,6 +149,7 @@ class Mqtt(Delivery):
         self.topics = Topics(options.prefix, options.discovery, options.node)
         self._others = others
         self._elsewhere: dict[str, tuple[str, ...]] = {}  # whom other nodes' cameras show, by the topic of the state; replaced
+        self._since_heard: dict[str, str] = {}  # since when people are present by what was heard, by topic; replaced
         self._contradicted: set[str] = set()  # topics of people that another node published otherwise; replaced
         self._read_now: set[str] | None = None  # the cameras that this node read when `_announce` looked last
         self._cameras, self._people, self._alike = cameras, people, alike
@@ -226,8 +227,10 @@ class Mqtt(Delivery):
             self._fresh = True  # a change from here on makes it False again
             try:
                 self._publish_everything()
-            except _Disconnected:
+            except BaseException as error:
                 self._fresh = False
+                if not isinstance(error, _Disconnected):
+                    raise
 
     def _connect(self) -> None:
         """Try once to connect, after a pause if that failed before."""
@@ -236,6 +239,7 @@ class Mqtt(Delivery):
         self._drop_client()
         self._fresh, self._retained = False, {}
         self._elsewhere, self._contradicted, self._read_now = {}, set(), None
+        self._since_heard = {}
         with self._acknowledged:
             self._taken = set()
         self._answered.clear()
@@ -325,7 +329,13 @@ class Mqtt(Delivery):
             except (ValueError, TypeError, AttributeError, RecursionError):  # somebody else's message
                 names = ()
             self._elsewhere = {**self._elsewhere, topic: names}
-        elif self._retained.get(topic, data) != data:
+            return
+        since, before = _since_in(data), self._since_heard.get(topic)
+        heard = {each: text for each, text in self._since_heard.items() if each != topic}
+        if since is not None:
+            heard[topic] = since if before is None else min(since, before, key=seconds)
+        self._since_heard = heard
+        if self._retained.get(topic, data) != data:
             self._contradicted = self._contradicted | {topic}
 
     # -- publishing ---------------------------------------------------------------------------------------------
@@ -525,14 +535,23 @@ class Mqtt(Delivery):
             seen, others = where.get(person, []), away.get(person, [])
             if others and not seen:
                 continue  # who sees the person publishes it
-            found[self.topics.person(person)] = _dumped(
+            topic = self.topics.person(person)
+            found[topic] = _dumped(
                 {
                     "present": _on(seen),
                     "cameras": sorted([*(camera for camera, _ in seen), *others]),
-                    "since": iso(min(since for _, since in seen)) if seen else None,
+                    "since": self._since(topic, min(since for _, since in seen), bool(others)) if seen else None,
                 }
             )
         return found
+
+    def _since(self, topic: str, own: float, is_elsewhere: bool) -> str:
+        """Since when somebody is present: the earliest that any node says, so that nodes do not contradict each other."""
+        text, heard = iso(own), self._since_heard.get(topic)
+        if not is_elsewhere:  # what was heard was about an earlier time, or this node said it
+            self._since_heard = {each: since for each, since in self._since_heard.items() if each != topic}
+            return text
+        return text if heard is None else min(text, heard, key=seconds)
 
     def _seen_elsewhere(self) -> dict[str, list[str]]:
         """At which cameras of other nodes everybody is."""
@@ -666,6 +685,15 @@ def _people_in(data: bytes) -> list[str]:
         return []
     state = json.loads(data)
     return [*state.get("people", ()), state.get("name")]
+
+
+def _since_in(data: bytes) -> str | None:
+    """Since when a person's state says that the person is present; None if it does not, or is somebody else's message."""
+    try:
+        since = json.loads(data)["since"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return since if seconds(since) else None
 
 
 def _on(anything: object) -> str:

@@ -178,7 +178,7 @@ class PushStore:
             return gone
 
     def take_in(self, other: PushStore) -> int:
-        """Store the key and the subscriptions of another installation, if there is no key yet; how many subscriptions.
+        """Store the key and the subscriptions of another installation, if nobody is subscribed yet; how many subscriptions.
 
         Raises
         ------
@@ -189,7 +189,8 @@ class PushStore:
         if given is None:
             return 0
         with self._lock, self._stored.held():
-            if self._refresh() is not None:
+            kept = self._refresh()
+            if kept is not None and kept.subscriptions:
                 return 0
             self._write(replace(given, told=0.0))
         return len(given.subscriptions)

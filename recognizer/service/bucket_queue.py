@@ -1,7 +1,7 @@
-"""A queue of Amazon SQS that a bucket's notifications are sent to: each wakes the look for dropped photos.
+"""A queue of Amazon SQS that a bucket's notifications are sent to: the photos that they name are checked at once.
 
-A message is taken off the queue once the look is asked for. If the node ends before it has looked, the next listing of the
-bucket finds what was named.
+A message is taken off the queue once its photos are noted. If the node ends before it has checked them, the next listing of the
+bucket finds them.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recognizer import __version__
-from recognizer.core.errors import DatabaseAway, RecognizerError, SettingsError
+from recognizer.core.errors import RecognizerError, SettingsError
 from recognizer.core.origins import Address
 from recognizer.core.settings import PAGE, Settings
 from recognizer.database import nodes
@@ -158,7 +158,7 @@ def other_nodes(database: Database, cameras: Cameras) -> OtherNodes:
 
     def ids() -> list[str]:
         nonlocal known
-        with suppress(DatabaseAway):
+        with suppress(RecognizerError):
             known = nodes.ids(database)
         return known
 

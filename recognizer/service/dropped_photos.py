@@ -1,9 +1,9 @@
 """Photos that somebody puts beside the photos of nodes, below `people/`: they are enrolled, as files in known_faces are.
 
-One node at a time looks; the lock that it holds ends with its connection. A bucket's notification makes the node that gets it
-look at the named files at once. What is enrolled is stored as every photo is, and
-the dropped file is removed. What cannot be used stays where it is, and is listed among the problems until it is replaced. A
-note of consent beside the photos is stored once its person is enrolled.
+One node at a time lists them; the lock that it holds ends with its connection. A bucket's notification makes the node that gets
+it check the named files at once. What is enrolled is stored as every photo is, and the dropped file is removed. What cannot be
+used stays where it is, and is listed among the problems until it is replaced. A note of consent beside the photos is stored
+once its person is enrolled.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 
 from recognizer.core import audit, consent, names
 from recognizer.core.consent import Consent
@@ -44,6 +45,8 @@ log = logging.getLogger("recognizer.nodes")
 ACTOR = "dropped"
 #: Files that wait because a notification named them; beyond that, the next look at everything finds them.
 MOST_NAMED = 10_000
+#: Named files that are looked at in one go: no other node looks meanwhile.
+_AT_ONCE = 100
 #: Seconds after which named files are looked at again, if another node was looking.
 _AGAIN_SECONDS = 0.5
 #: Bytes of a note of consent at most.
@@ -159,12 +162,17 @@ class DroppedPhotos:
 
     def _look_at_named(self) -> int | None:
         with self._wake:
-            paths = list(self._named)
-        enrolled = self.look_at(paths)
-        if enrolled is not None:
+            paths = list(islice(self._named, _AT_ONCE))
+            for path in paths:
+                del self._named[path]
+        enrolled = None
+        try:
+            enrolled = self.look_at(paths)
+        except (Busy, DatabaseAway):
+            log.debug("the photos that a notification named are looked at again")
+        if enrolled is None:
             with self._wake:
-                for path in paths:
-                    self._named.pop(path, None)
+                self._named = dict.fromkeys(paths) | self._named
         return enrolled
 
     def look_at(self, paths: Collection[str]) -> int | None:
@@ -178,8 +186,15 @@ class DroppedPhotos:
             if not alone:
                 return None
             rows = self._database.rows("select place, stamp from dropped where place = any(%s)", [list(paths)])
-            there = {path: self._store.find_dropped(path) for path in paths}
-            self._forget({place for place, _ in rows if there[place] is None})
+            there: dict[str, DroppedFile | None] = {}
+            for path in paths:
+                if self._ended.is_set():
+                    break
+                try:
+                    there[path] = self._store.find_dropped(path)
+                except StorageError as error:  # the next look at everything finds it
+                    log.debug("a named photo is not looked at: %s", error.message)
+            self._forget({place for place, _ in rows if there.get(place, place) is None})
             enrolled = self._take(sorted((file for file in there.values() if file is not None), key=_in_order), dict(rows))
         self._enrolment.notes.count_problems()
         return enrolled

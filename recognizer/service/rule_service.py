@@ -50,8 +50,6 @@ CAMERAS_GONE, ZONES_GONE = "cameras_gone", "zones_gone"
 _NAMING = frozenset({"who", "people", "group"})
 #: Maximum time in seconds until a change by another process is noticed.
 _LOOK_SECONDS = 1.0
-#: How many of the newest events are compared with a rule that another node made a moment ago.
-_RECENT = 200
 
 
 @dataclass(frozen=True)
@@ -214,7 +212,7 @@ class KeptRules:
             delivery.since = self.store.since(id_)
             if delivery.since:  # it may have been made a moment ago, on another node
                 events = self._events.hub.log
-                self._begin(events, id_, max(events.first - 1, events.newest() - _RECENT))
+                self._begin(events, id_, events.first - 1)
             self._events.hub.add_sink(delivery)
             self._running[id_] = delivery
 

@@ -183,6 +183,7 @@ def test_browsers_of_one_are_those_of_the_other(stored, vault, monkeypatch):
 def test_a_key_and_browsers_of_another_installation_are_taken_in_where_there_are_none(stored, tmp_path):
     other = PushStore.in_file(tmp_path / "other" / "push.json")
     assert stored.push().take_in(other) == 0 and stored.push().all() == []
+    assert stored.push().key() != other.key()  # somebody has looked at the page before
     made = other.add(Browser("https://push.example").subscription())
     assert stored.push().take_in(other) == 1 and stored.push().take_in(other) == 0
     assert stored.push().all() == [made] and stored.push().key() == other.key()
