@@ -11,7 +11,7 @@ import pytest
 
 from recognizer.enrolment import folder_index
 from recognizer.enrolment.folder import FolderMark, KnownFaces
-from recognizer.enrolment.folder_index import FolderIndex
+from recognizer.enrolment.folder_index import TRASH, FolderIndex
 
 OLD = 1_700_000_000
 
@@ -312,6 +312,21 @@ class TestKnownFacesChanges:
                 raise RuntimeError
             assert sorted(known.names()) == ["ada", "bob", "eve"]
         assert listings.count == 0
+
+    @pytest.mark.parametrize("method", ["_mark_now", "_refresh"])
+    def test_what_the_disk_refuses_the_index_loses_no_folder(self, root, known, monkeypatch, method):
+        usual = getattr(FolderIndex, method)
+
+        def refuse(index, *given):
+            if any(name.startswith(TRASH) for name in os.listdir(root)):
+                raise OSError(5, "Input/output error")
+            return usual(index, *given)
+
+        monkeypatch.setattr(FolderIndex, method, refuse)
+        with pytest.raises(RuntimeError), known.subject_set_aside("bob"):
+            raise RuntimeError
+        known.remove_subject("eve")
+        assert sorted(os.listdir(root)) == ["ada", "bob"] and sorted(known.names()) == ["ada", "bob"]
 
     def test_nothing_of_a_name_is_known_within_an_erasure(self, known):
         with known.subject_set_aside("eve"):

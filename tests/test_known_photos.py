@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from recognizer.core.errors import StorageError
 from recognizer.core.vault import Vault
 from recognizer.enrolment import folder_sync, known_photos
 from recognizer.enrolment.cache import Encoding, EncodingsCache, FileStamp, photo_id
@@ -271,6 +272,58 @@ def test_what_takes_long_of_tidying_is_left_to_the_next_look(filled, monkeypatch
     enrolment.sync(changed=[])
     assert "f" * 32 not in enrolment.cache.photos() and not enrolment.cache.encodings("another")
     assert len(enrolment.cache.folders()) == PEOPLE and len(enrolment.cache.photos()) == PEOPLE * EACH
+
+
+@pytest.mark.parametrize("later", [True, False])
+def test_what_the_disk_refuses_of_tidying_is_tried_again(filled, monkeypatch, later):
+    monkeypatch.setattr(folder_sync, "LATER_FROM", PEOPLE)
+    enrolment = started(filled.home)
+    enrolment.cache.put([replace(filled.encodings[0], photo="f" * 32)])
+    without_file, refused = enrolment.cache.without_file, []
+
+    def refuse():
+        if not refused:
+            refused.append(1)
+            raise StorageError("database is locked")
+        return without_file()
+
+    monkeypatch.setattr(enrolment.cache, "without_file", refuse)
+    enrolment.tidy(later=later)
+    enrolment.sync(changed=[])
+    enrolment.sync(changed=[])
+    assert refused and "f" * 32 not in enrolment.cache.photos() and len(enrolment.cache.folders()) == PEOPLE
+
+
+COLUMNS = [("files", "path"), ("files", "photo"), ("encodings", "photo"), ("encodings", "face"), ("encodings", "vector")]
+
+
+def of_another_type(home, table: str, column: str, photo: str) -> None:
+    """Damage a row as a bit of its header can: a value has another type."""
+    value = "5" if column == "vector" else f"CAST({column} AS BLOB)"
+    with closing(sqlite3.connect(home.cache_file)) as connection, connection:
+        assert connection.execute(f"UPDATE {table} SET {column} = {value} WHERE photo = ?", [photo]).rowcount == 1
+
+
+@pytest.mark.parametrize(("table", "column"), COLUMNS)
+def test_a_value_of_another_type_ends_no_start(filled, table, column):
+    photo = filled.files[0][2]
+    of_another_type(filled.home, table, column, photo)
+    for _ in range(2):
+        enrolment = started(filled.home)
+        enrolment.tidy()
+        assert len(enrolment.names()) == PEOPLE
+    assert enrolment.remove_subject("Person 00")
+    with closing(sqlite3.connect(filled.home.cache_file)) as connection:
+        for each in ("files", "encodings"):
+            assert connection.execute(f"SELECT count(*) FROM {each} WHERE CAST(photo AS TEXT) = ?", [photo]).fetchone() == (0,)
+
+
+@pytest.mark.parametrize(("table", "column"), COLUMNS)
+def test_a_value_of_another_type_stops_no_erasure(filled, table, column):
+    enrolment = started(filled.home)
+    of_another_type(filled.home, table, column, filled.files[0][2])
+    enrolment.remove_subject("Person 00")
+    assert "Person 00" not in enrolment.names() and not (filled.home.root / "known_faces" / "Person 00").exists()
 
 
 def test_somebody_erased_while_folders_are_remembered_is_not_among_them(filled, monkeypatch):

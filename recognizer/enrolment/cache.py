@@ -410,6 +410,14 @@ class EncodingsCache:
             self._run(_rewrite)
         return sound
 
+    def _texts(self, rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        """Rows of paths and photos' ids, without those that are no texts; where one is not, all tables are written anew."""
+        texts = [row for row in rows if all(type(value) is str for value in row)]
+        if len(texts) < len(rows):
+            log.warning("the cache of encodings was damaged: %d rows are made again", len(rows) - len(texts))
+            self._run(_rewrite)
+        return texts
+
     def close(self) -> None:
         with self._lock:
             self._closed = True
@@ -488,7 +496,7 @@ class EncodingsCache:
         if self._vault is not None:
             return {path: photo for path, (_, photo) in self.files().items() if path.startswith(folder + "/")}
         between = (folder + "/", folder + "0")  # the character after the slash
-        return dict(self._read("SELECT path, photo FROM files WHERE path >= ? AND path < ?", between))
+        return dict(self._texts(self._read("SELECT path, photo FROM files WHERE path >= ? AND path < ?", between)))
 
     def known_files(self, damaged: dict[str, str] | None = None) -> dict[str, tuple[int, int, int, str]]:
         """`files` in plain values, for starts with hundreds of thousands of them: path -> (size, mtime_ns, inode, photo id).
@@ -515,7 +523,7 @@ class EncodingsCache:
         with self._mapped():
             self._run(work)
         if damaged is not None and bad:
-            damaged.update({path: row[1] for path, row in self._by_path(bad.items())})
+            damaged.update({path: row[1] for path, row in self._by_path(self._texts(list(bad.items())))})
         if self._vault is None:
             return found
         return {path: row[1:] for path, row in self._by_path((mark, *row) for mark, row in found.items())}
@@ -550,7 +558,7 @@ class EncodingsCache:
         def work(connection: sqlite3.Connection) -> None:
             cursor, middle = connection.execute(query, (engine,)), _middle_of_encodings(engine)
             while rows := cursor.fetchmany(_AT_ONCE):
-                plain = [row for row in rows if row[11] is None and row[12] is None and row[2] is not None]
+                plain = [row for row in rows if row[11] is None and row[12] is None and type(row[2]) is bytes]
                 sound = [row for row in plain if _is_sound_encoding(engine, middle, row)]
                 take(sound if self._vault is None else list(self._opened(engine, sound)))
                 if len(plain) < len(rows):
@@ -598,7 +606,8 @@ class EncodingsCache:
                 found.update([row for row in rows if row[0] not in known])
 
         self._run(work)
-        return found if self._vault is None else {path: row[1] for path, row in self._by_path(found.items())}
+        texts = self._texts(list(found.items()))
+        return dict(texts) if self._vault is None else {path: row[1] for path, row in self._by_path(texts)}
 
     def without_file(self) -> set[str]:
         """The ids of photos with a stored row that no stored file has."""
@@ -607,7 +616,7 @@ class EncodingsCache:
             f"SELECT {photo} FROM {table} t WHERE NOT EXISTS (SELECT 1 FROM files f WHERE f.photo = {photo})"
             for table, photo in of.items()
         ]
-        return {row[0] for query in queries for row in self._read(query)}
+        return {row[0] for query in queries for row in self._texts(self._read(query))}
 
     # -- folders --------------------------------------------------------------------------------------------------
 

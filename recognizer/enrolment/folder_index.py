@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -184,19 +184,22 @@ class FolderIndex:
         gone, new : collection of str
             Names of folders, and of what `left_over` has, that are not there any more, and that are there now.
 
-        Raises
-        ------
-        OSError
+        What the disk refuses here raises nothing, since the change is made: the next call lists the names.
         """
-        with self._lock:
+        before = None
+        with self._lock, suppress(OSError):
             self._refresh()
             before = self._mark if self._is_own or not self._settles_at else None
         try:
             yield
-            after = self._mark_now()
         except BaseException:
             self.forget()
             raise
+        try:
+            after = self._mark_now()
+        except OSError:
+            self.forget()
+            return
         with self._lock:
             if before is None or before != self._mark or before[:2] != after[:2]:
                 self._mark = None  # it is not known what else has changed

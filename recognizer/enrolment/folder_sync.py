@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from recognizer.core import names
-from recognizer.core.errors import ImageError, InvalidName, KeyMissing, SealBroken, StorageError
+from recognizer.core.errors import ImageError, InvalidName, KeyMissing, SealBroken
 from recognizer.enrolment import known_photos
 from recognizer.enrolment.cache import FEW, Encoding, FileStamp, KnownFolder, photo_id
 from recognizer.enrolment.consents import Consents
@@ -138,7 +138,6 @@ class FolderSync:
                 self._known_version = version
             if self._is_untidy:
                 self._tidy_rest()
-                self._is_untidy = False
             return waits or self._checks
 
     @property
@@ -466,9 +465,8 @@ class FolderSync:
                 if gone or self._cache.version() != version:  # another process may have changed it, or the folder
                     gone = self._gone_from_cache()
                 self._writing.attempt(lambda: self._table.erase_rows(gone, set(gone.values())))
-        if later and len(self._table) >= LATER_FROM:
-            self._is_untidy = True
-        else:
+        self._is_untidy = True
+        if not later or len(self._table) < LATER_FROM:
             self._tidy_rest()
 
     def _gone_from_cache(self) -> dict[str, str]:
@@ -479,14 +477,19 @@ class FolderSync:
         return self._cache.paths(self._table.known_paths())
 
     def _tidy_rest(self) -> None:
-        """Erase rows that nothing refers to, and let the next start know which folders have not changed."""
-        with suppress(StorageError):
+        """Erase rows that nothing refers to, and let the next start know which folders have not changed. What the disk refuses
+        is tried again by the next `sync`."""
+
+        def work() -> None:
             unused = self._cache.without_file()  # which takes long: each is looked at again before it is erased
             with self._writing.locked() as writable:
                 if writable:
-                    self._writing.attempt(lambda: self._table.erase_rows((), unused))
-                    self._writing.attempt(lambda: self._cache.forget_other_engines(self._engine))
+                    self._table.erase_rows((), unused)
+                    self._cache.forget_other_engines(self._engine)
             self._remember_folders()
+            self._is_untidy = False
+
+        self._writing.attempt(work)
 
     def _remember_folders(self) -> None:
         before, self._remembered = self._cache.folders() if self._remembered is None else self._remembered, None
