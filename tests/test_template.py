@@ -159,7 +159,8 @@ def test_what_the_template_cannot_stand_in_for_is_started(command, how):
 
 
 PARENT = """
-import json, os, sys
+import json, os, sys, time
+time.sleep(0.5)  # until the parent has closed what it passed on
 parent = f"/proc/{os.getppid()}"
 files = [os.readlink(f"{parent}/fd/{each}").partition(":")[0] for each in os.listdir(f"{parent}/fd") if int(each) > 2]
 with open(f"{parent}/environ") as file:

@@ -450,6 +450,7 @@ def test_a_photo_in_the_bucket_is_enrolled_when_the_bucket_says_so(nodes, faces,
     store = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     store.start()
     where = "http://{}:{}".format(*store.get_host_and_port())
+    requests.post(f"{where}/moto-api/reset", timeout=30)  # what it has is the process's, not the server's
     for name, value in {
         "ACCESS_KEY_ID": "x",
         "SECRET_ACCESS_KEY": "x",

@@ -197,7 +197,7 @@ def test_groups_are_told_apart_merged_hidden_and_enrolled(page, server):
     page.get_by_text("Undone: the merge").wait_for()
 
     page.get_by_role("button", name=f"Hide Group {other['id']}").click()
-    page.get_by_text("Hidden").wait_for()
+    page.get_by_text("Hidden", exact=True).wait_for()  # not the button, which may be there already
     assert [each["id"] for each in people(server, hidden=True)] == [other["id"]]
     page.get_by_role("button", name="Undo").click()
     page.get_by_text("Undone: hiding").wait_for()
