@@ -159,10 +159,18 @@ def test_what_the_template_cannot_stand_in_for_is_started(command, how):
 
 
 PARENT = """
-import json, os, sys, time
-time.sleep(0.5)  # until the parent has closed what it passed on
+import contextlib, json, os, sys, time
 parent = f"/proc/{os.getppid()}"
-files = [os.readlink(f"{parent}/fd/{each}").partition(":")[0] for each in os.listdir(f"{parent}/fd") if int(each) > 2]
+
+def opened():
+    for each in os.listdir(f"{parent}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            if int(each) > 2:
+                yield os.readlink(f"{parent}/fd/{each}").partition(":")[0]
+
+until = time.monotonic() + 60
+while (files := list(opened())) != ["socket"] and time.monotonic() < until:
+    time.sleep(0.01)  # the parent is closing what it passed on
 with open(f"{parent}/environ") as file:
     settings = "RECOGNIZER" in file.read()
 tasks = len(os.listdir(f"{parent}/task"))

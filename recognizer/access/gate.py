@@ -89,10 +89,8 @@ ROUTES: dict[tuple[str, str], str] = {
     ("DELETE", "/people/{person}"): WRITE,
     ("DELETE", "/people/{person}/photos/{photo_id}"): WRITE,
     ("POST", "/people/{person}/photos/{photo_id}/move"): WRITE,
-    (
-        "POST",
-        "/dropped",
-    ): READ,  # only what is in the bucket anyway is enrolled: the bucket's key need not be able to change anything
+    # only what is in the bucket anyway is enrolled: the bucket's key need not be able to change anything
+    ("POST", "/dropped"): READ,
     ("GET", "/bin"): WRITE,
     ("GET", "/bin/{item}/thumbnail.jpg"): WRITE,
     ("POST", "/bin/{item}/restore"): WRITE,

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from recognizer.core.disk import SeenFile, disk_errors
-from recognizer.core.errors import KeyMissing, StorageError
+from recognizer.core.errors import StorageError
 from recognizer.core.fair_lock import FairLock
 from recognizer.core.files import own_folder, replace_erasing, write_durably
-from recognizer.core.vault import Vault, is_sealed
+from recognizer.core.vault import Vault, unsealed
 
 _LOCK_SECONDS = 10.0
 
@@ -68,11 +68,7 @@ class SealedFile(SeenFile):
         """
         with disk_errors(f"{self._what} cannot be read"):
             data = self.file.read_bytes()
-        if not is_sealed(data):
-            return data
-        if self._vault is None:
-            raise KeyMissing(f"{self._what} are encrypted, and there is no key")
-        return self._vault.open(data, self._purpose)
+        return unsealed(data, self._vault, self._purpose, f"{self._what} are")
 
     def write(self, data: bytes) -> None:
         """Replace the content; durable on return. The caller is inside `held`.

@@ -44,6 +44,30 @@ def is_sealed(data: bytes) -> bool:
     return data[: len(MAGIC)] in (MAGIC, PIECES_MAGIC)
 
 
+def unsealed(data: bytes, vault: Vault | None, purpose: str, what: str) -> bytes:
+    """Data that may be sealed, as it was before.
+
+    Parameters
+    ----------
+    data : bytes
+    vault : Vault or None
+        None where there is no key.
+    purpose : str
+        What the data was sealed for.
+    what : str
+        Subject and verb of the error message: ``the rules are``.
+
+    Raises
+    ------
+    KeyMissing, SealBroken
+    """
+    if not is_sealed(data):
+        return data
+    if vault is None:
+        raise KeyMissing(f"{what} encrypted, and there is no key")
+    return vault.open(data, purpose)
+
+
 def most_sealed(size: int) -> int:
     """The most bytes that `size` bytes of data have when they are sealed, as a whole or in pieces."""
     return size + OVERHEAD + (size // PIECE + 1) * (_NONCE + _TAG)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from recognizer.core.errors import KeyMissing, StorageError
-from recognizer.core.vault import Vault, is_sealed
+from recognizer.core.errors import StorageError
+from recognizer.core.vault import Vault, unsealed
 from recognizer.database.connection import KEPT, Database
 
 
@@ -60,12 +60,7 @@ class SealedRow:
         rows = self._database.rows("select content from kept where key = %s", [self._key])
         if not rows:
             raise StorageError(f"{self._what} were removed from the database a moment ago; try again")
-        data = bytes(rows[0][0])
-        if not is_sealed(data):
-            return data
-        if self._vault is None:
-            raise KeyMissing(f"{self._what} are encrypted, and there is no key")
-        return self._vault.open(data, self._purpose)
+        return unsealed(bytes(rows[0][0]), self._vault, self._purpose, f"{self._what} are")
 
     def write(self, data: bytes) -> None:
         if self._vault is not None:

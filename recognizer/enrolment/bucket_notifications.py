@@ -6,16 +6,19 @@ of Amazon EventBridge.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_plus
 
+from recognizer.core.outside_json import parse_outside
+
 #: Objects that one notification may name; a bucket's have one.
 MOST_OBJECTS = 1000
 #: How the names of the events begin that may leave an object.
 _CREATED = ("ObjectCreated:", "ObjectRestore:")
+#: Size of the largest message, in bytes: that of Amazon SQS.
+MOST_BYTES = 1 << 20
 _LONGEST_KEY = 1024  # bytes, of S3
 _LONGEST_BUCKET = 255
 
@@ -50,10 +53,7 @@ def named_objects(message: Mapping[str, Any]) -> list[NamedObject]:
     elif message.get("source") == "aws.s3" and "detail" in message:
         found = [_of_event(message)]
     elif message.get("Type") == "Notification" and isinstance(message.get("Message"), str):
-        try:
-            inner = json.loads(message["Message"])
-        except RecursionError:
-            raise ValueError("the message of SNS has too many levels") from None
+        inner = parse_outside(message["Message"].encode(), MOST_BYTES)
         if not isinstance(inner, dict) or "Type" in inner:
             raise ValueError("expected a notification of a bucket in the message of SNS")
         return named_objects(inner)

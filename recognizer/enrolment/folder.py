@@ -26,7 +26,7 @@ from recognizer.core.files import open_regular, remove_erasing, sync_folder, wri
 from recognizer.core.identity import Identity
 from recognizer.core.outside_json import MOST_BYTES
 from recognizer.core.particulars import Particulars
-from recognizer.core.vault import Vault, is_sealed, most_sealed
+from recognizer.core.vault import Vault, is_sealed, most_sealed, unsealed
 from recognizer.enrolment.cache import FileStamp
 from recognizer.enrolment.folder_index import TRASH, FolderIndex, is_left_over
 from recognizer.enrolment.photo_marks import LARGEST_MARK
@@ -925,10 +925,7 @@ def read_photo(path: Path, max_bytes: int, vault: Vault | None, *, unsorted: boo
         data = file.read(most + 1)
     if len(data) > most:
         raise images.too_many_bytes(max_bytes)
-    if is_sealed(data):
-        if vault is None:
-            raise KeyMissing("this photo is encrypted, and there is no key")
-        data = vault.open(data, PHOTO)
+    data = unsealed(data, vault, PHOTO, "this photo is")
     if len(data) > max_bytes:
         raise images.too_many_bytes(max_bytes)
     return data

@@ -177,14 +177,13 @@ class FolderIndex:
     def own_change(self, *, gone: Collection[str] = (), new: Collection[str] = ()) -> Iterator[None]:
         """The caller, who holds the lock of every write, changes the folder within the block, by as few calls as possible.
 
-        Whoever releases the lock after own changes calls `settle` before.
+        Whoever releases the lock after own changes calls `settle` before. What the disk refuses to the index raises nothing,
+        since the change is made: the next call lists the names.
 
         Parameters
         ----------
         gone, new : collection of str
             Names of folders, and of what `left_over` has, that are not there any more, and that are there now.
-
-        What the disk refuses here raises nothing, since the change is made: the next call lists the names.
         """
         before = None
         with self._lock, suppress(OSError):

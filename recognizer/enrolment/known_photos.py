@@ -195,7 +195,7 @@ class _Found:
         self.packed, self.vectors = np.zeros((count, PACKED.size), np.uint8), np.zeros((count, dim), np.float32)
         self.is_there = np.zeros(count, bool)
         self.unusable: dict[int, Encoding] = {}
-        self._paths, self._rows, self._length = paths, rows, 4 * dim
+        self._rows, self._length = rows, 4 * dim
         self._faces = [wanted_face(path) for path in paths]
         self._ids = _ids([row[3] for row in rows])
         self._places: dict[str, list[int]] | None = None  # of every photo, the files that hold it; made when first needed

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from recognizer.core.errors import InvalidParameter, KeyMissing, SealBroken
-from recognizer.core.vault import Vault, is_sealed
+from recognizer.core.errors import InvalidParameter, SealBroken
+from recognizer.core.vault import Vault, unsealed
 from recognizer.database.connection import RULES, Database
 from recognizer.rules.rule_model import Rule, parsed, plain
 from recognizer.rules.rule_store import PURPOSE, DamagedRules, RuleStore
@@ -57,11 +57,7 @@ class RuleTable(RuleStore):
 
     def _parsed(self, id_: str, content: bytes) -> Rule:
         try:
-            if is_sealed(content):
-                if self._vault is None:
-                    raise KeyMissing("the rules are encrypted, and there is no key")
-                content = self._vault.open(content, f"{PURPOSE} {id_}")
-            return parsed(json.loads(content))
+            return parsed(json.loads(unsealed(content, self._vault, f"{PURPOSE} {id_}", "the rules are")))
         except SealBroken as error:
             raise DamagedRules(f"the rule {id_} in the database is damaged: {error.message}") from error
         except (ValueError, TypeError, KeyError, AttributeError, InvalidParameter) as error:

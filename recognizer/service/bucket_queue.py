@@ -6,7 +6,6 @@ bucket finds them.
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 from collections.abc import Callable, Iterable
@@ -14,7 +13,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from recognizer.core.errors import SettingsError
-from recognizer.enrolment.bucket_notifications import NamedObject, named_objects
+from recognizer.core.outside_json import parse_outside
+from recognizer.enrolment.bucket_notifications import MOST_BYTES, NamedObject, named_objects
 from recognizer.events.delivery import backoff
 
 log = logging.getLogger("recognizer.nodes")
@@ -98,10 +98,10 @@ class BucketQueue:
 
 def _objects(message: dict[str, Any]) -> list[NamedObject] | None:
     try:
-        content = json.loads(message["Body"])
+        content = parse_outside(message["Body"].encode(), MOST_BYTES)
         if not isinstance(content, dict):
             raise ValueError("expected an object")
         return named_objects(content)
-    except (ValueError, KeyError, RecursionError) as error:
+    except (ValueError, KeyError) as error:
         log.warning("a message in the queue of the bucket's notifications is none, and stays there: %s", error)
         return None

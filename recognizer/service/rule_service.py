@@ -209,10 +209,7 @@ class KeptRules:
                 self._running[id_].rule, self._running[id_].since = rule, self.store.since(id_)
                 continue
             delivery = RuleDelivery(self._events.hub.log, rule, self.actions(), shared=self._shared)
-            delivery.since = self.store.since(id_)
-            if delivery.since:  # it may have been made a moment ago, on another node
-                events = self._events.hub.log
-                self._begin(events, id_, events.first - 1)
+            delivery.since = self.store.since(id_)  # it may have been made a moment ago, on another node
             self._events.hub.add_sink(delivery)
             self._running[id_] = delivery
 
