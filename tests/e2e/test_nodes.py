@@ -339,6 +339,17 @@ def test_people_of_a_folder_and_back(nodes, pair, faces, tmp_path):
     a.known_faces.mkdir()
 
 
+def restored_alone(node, tmp_path) -> Server:
+    """A single server to which a node's backup was restored."""
+    backup = node.get("/backup")
+    assert backup.status_code == 200, backup.text
+    (tmp_path / "backup.zip").write_bytes(backup.content)
+    alone = Server(tmp_path / "alone")
+    restored = alone.cli("restore", tmp_path / "backup.zip")
+    assert restored.exit_code == 0, restored.stderr
+    return alone
+
+
 def test_what_is_set_on_one_node_holds_on_the_other_and_is_in_a_backup(nodes, pair, faces, tmp_path):
     a, b = pair
     assert a.enroll("Joe Biden", faces["biden"]).status_code == 201
@@ -356,12 +367,7 @@ def test_what_is_set_on_one_node_holds_on_the_other_and_is_in_a_backup(nodes, pa
     a.wait_for(lambda: a.names(faces["biden"]) == [None])
     assert a.post(f"/bin/{binned}/restore").status_code == 200
     b.wait_for(lambda: b.names(faces["biden"]) == ["Joe"])
-    backup = b.get("/backup")
-    assert backup.status_code == 200, backup.text
-    (tmp_path / "backup.zip").write_bytes(backup.content)
-    alone = Server(tmp_path / "alone")
-    restored = alone.cli("restore", tmp_path / "backup.zip")
-    assert restored.exit_code == 0, restored.stderr
+    alone = restored_alone(b, tmp_path)
     listed = json.loads(alone.cli("people", "list", "--json").stdout)["people"]
     assert [(each["name"], each["tags"]) for each in listed] == [("Joe", ["office"])]
     assert b.request("DELETE", "/people/Joe").json()["left"]["rules"] == 0 and a.get("/rules").json()["rules"] == []
@@ -409,12 +415,7 @@ def test_who_gets_events_is_set_once_for_all_nodes_and_is_in_a_backup(nodes, pai
     made = a.post("/push/subscriptions", json=given)
     assert made.status_code == 201, made.text
     assert [each["id"] for each in b.get("/push").json()["subscriptions"]] == [made.json()["id"]]
-    backup = b.get("/backup")
-    assert backup.status_code == 200, backup.text
-    (tmp_path / "backup.zip").write_bytes(backup.content)
-    alone = Server(tmp_path / "alone")
-    restored = alone.cli("restore", tmp_path / "backup.zip")
-    assert restored.exit_code == 0, restored.stderr
+    alone = restored_alone(b, tmp_path)
     assert json.loads((alone.state / "receivers.json").read_text())["settings"]["webhooks"] == [hook]
     assert browser.endpoint in (alone.state / "push.json").read_text()
     assert b.request("DELETE", f"/push/subscriptions/{made.json()['id']}").status_code == 200
