@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recognizer.events.broker_delivery import BrokerDelivery
+from recognizer.events.event_log import EventLog
 from recognizer.events.mqtt_broker import end_connection
 
 if TYPE_CHECKING:  # Python 3.10 has no typing.Self
@@ -29,6 +31,19 @@ MISSING_NATS = "needs the server: apt-get install nats-server"
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
+
+
+def put(log: EventLog, count: int = 1, **fields) -> None:
+    """Add events to a log."""
+    for _ in range(count):
+        event = {"id": 0, "kind": "appeared", "camera": "front.door", "time": "2026-11-30T08:00:00.000Z", "subject": "Ada"}
+        log.append([{**event, "thumbnail": None, **fields}])
+
+
+def stopped(sink: BrokerDelivery) -> None:
+    """Stop a delivery, and see that its thread has ended."""
+    sink.stop()
+    assert sink._thread is not None and not sink._thread.is_alive()
 
 
 class _Server:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,13 +13,20 @@ import pytest
 from recognizer.core import audit
 from recognizer.core.errors import ModelMissing
 from recognizer.core.settings import Settings
+from recognizer.core.vault import Vault, new_key
+from recognizer.database import nodes
+from recognizer.database.connection import Database
 from recognizer.events.event_log import EventLog
+from recognizer.service import Service
 from recognizer.weights import manifest
 
 from . import clusters, enrolling, fuzz, markers, signals, template
 from . import photos as real_photos
 from .certificates import authority  # noqa: F401, a fixture
+from .nodes import Node
+from .push_services import PushService
 from .receivers import Receiver
+from .services import quick_settings, started
 
 
 def pytest_addoption(parser):
@@ -86,6 +95,66 @@ def cluster(tmp_path_factory, request):
 def database_url(cluster) -> str:
     """The URL of a new, empty database with the tables."""
     return cluster.make_database()
+
+
+@pytest.fixture
+def database(database_url) -> Iterator[Database]:
+    """The connections of one node to a new database."""
+    with closing(Database(database_url)) as made:
+        yield made
+
+
+@pytest.fixture
+def nodes_a_and_b(database) -> None:
+    """The nodes "a" and "b" are known in the database."""
+    for name in ("a", "b"):
+        nodes.report(database, name, 0)
+
+
+@pytest.fixture(params=["plain", "sealed"])
+def pair(request, database_url, tmp_path) -> Iterator[list[Node]]:
+    """Two nodes with one database and one folder of photos; what they store is encrypted or not."""
+    vault = Vault([new_key()]) if request.param == "sealed" else None
+    (tmp_path / "photos").mkdir()
+    found = [Node(database_url, tmp_path / "photos", name, vault) for name in ("one", "two")]
+    yield found
+    for each in found:
+        each.enrolment.close()
+
+
+@pytest.fixture
+def settings(tmp_path, models_dir) -> Settings:
+    """Those of a small installation; a module that needs more has a fixture of this name that adds to it."""
+    return quick_settings(tmp_path, models_dir)
+
+
+@pytest.fixture
+def service(settings) -> Iterator[Service]:
+    """A service with these settings, ready."""
+    with started(settings) as made:
+        yield made
+
+
+@pytest.fixture
+def home(tmp_path, engine, recipe) -> Iterator[enrolling.Home]:
+    """A folder of known faces, without a service."""
+    made = enrolling.Home(tmp_path, engine, recipe)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def pushes(authority) -> Iterator[PushService]:  # noqa: F811
+    """A push service of browsers."""
+    made = PushService(authority / "server.pem")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(2) as executor:
+        yield executor
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ It answers what a version of Frigate answered: `tests/manual/frigate.py` asks Fr
 from __future__ import annotations
 
 import json
-import ssl
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+
+from .loopback import LoopbackServer
 
 #: By version, what Frigate answered, by what was asked, and its ``reports``.
 RECORDED: dict[str, dict] = json.loads(Path(__file__).with_name("frigate_replies.json").read_text("utf-8"))
@@ -17,7 +17,7 @@ NEWEST = list(RECORDED)[-1]
 _COOKIE = {"expires": "Sat, 30 Oct 2083 05:28:16 GMT", "Max-Age": "86400", "Path": "/", "SameSite": "lax"}
 
 
-class PlayedFrigate:
+class PlayedFrigate(LoopbackServer):
     """Frigate's API, as far as it is asked: its configuration, snapshots, and sub labels of events that it knows.
 
     Parameters
@@ -135,17 +135,8 @@ class PlayedFrigate:
             def log_message(self, *_):
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        if certificate is not None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(certificate)
-            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-        self.url = f"http{'s' if certificate else ''}://127.0.0.1:{self.server.server_port}/"
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
+        super().__init__(Handler, certificate=certificate)
+        self.url = f"{self.root}/"
 
 
 def _role_of(user: str) -> str:

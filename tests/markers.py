@@ -89,7 +89,8 @@ def _serves(thing: Callable, seen: set) -> bool:
     if isinstance(thing, type):
         if PEERS & {each.__name__ for each in thing.__mro__}:
             return True
-        return any(_serves(each, seen) for each in vars(thing).values() if inspect.isfunction(each))
+        inherited = (each for base in thing.__mro__ for each in vars(base).values())
+        return any(_serves(each, seen) for each in inherited if inspect.isfunction(each))
     if not inspect.isfunction(thing):
         return False
     for code in _codes(thing.__code__):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import http.server
 import json
-import ssl
-import threading
 from pathlib import Path
 
 import pytest
@@ -15,10 +13,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from recognizer.rules.push_store import PushSubscription
 from recognizer.rules.web_push import to_base64
 
+from .loopback import LoopbackServer
+
 AUTH = bytes(range(16))
 
 
-class PushService:
+class PushService(LoopbackServer):
     """Takes messages over TLS and answers as it is told.
 
     Attributes
@@ -48,20 +48,12 @@ class PushService:
             def log_message(self, *args):
                 pass
 
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.socket = context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
-        self.url = f"https://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        super().__init__(Handler, certificate=certificate)
+        self.url = self.root
 
     def of(self, path: str) -> list[tuple[dict, bytes]]:
         """What was accepted at a path."""
         return [(headers, body) for where, headers, body in list(self.taken) if where == path]
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
 
 
 class Browser:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import http.server
 import json
-import threading
+
+from .loopback import LoopbackServer
 
 
-class Receiver:
+class Receiver(LoopbackServer):
     """An HTTP server that takes what is posted and answers as it is told."""
 
     def __init__(self, port: int = 0):
@@ -33,19 +34,12 @@ class Receiver:
             def log_message(self, *args):
                 pass
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        self.port = self.server.server_address[1]
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        self.thread.start()
+        super().__init__(Handler, port)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/hook?token=hidden"
+        return f"{self.root}/hook?token=hidden"
 
     @property
     def ids(self) -> list[int]:
         return [json.loads(body)["id"] for _, body in self.taken]
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()

@@ -18,7 +18,7 @@ from recognizer.enrolment.bin_store import PERSON_KIND, PHOTO_KIND
 from recognizer.service import make_service
 
 from .e2e.homes import event
-from .test_erasures import happened, service, settings, vault  # noqa: F401, fixtures
+from .test_erasures import happened
 
 DAY = 86_400.0
 
@@ -39,7 +39,7 @@ def put(bin: Bin, folder, name: str = "Ada", held: Consent = Consent(), data: by
     return bin.put(PHOTO_KIND, name, [folder / "one.jpg"], ["p1"], np.array([[0.5, 0.25]]), held, b"small")
 
 
-def test_a_deletion_is_kept_with_everything_that_brings_it_back(tmp_path, vault):  # noqa: F811
+def test_a_deletion_is_kept_with_everything_that_brings_it_back(tmp_path, vault):
     clock = Clock()
     bin = Bin(tmp_path / "bin", lambda: 7, vault=vault, now=clock)
     item = put(bin, tmp_path / "Ada")
@@ -111,8 +111,12 @@ def test_a_photo_that_cannot_be_copied_leaves_nothing_in_the_bin(tmp_path):
 
 
 @pytest.fixture
-def home(service, faces, photos):  # noqa: F811
-    """Ada with two photos, a note, tags and file names, and Bob."""
+def home(service, faces, photos):
+    return furnished(service, faces, photos)
+
+
+def furnished(service, faces, photos):
+    """The service with Ada, who has two photos, a note, tags and file names, and Bob."""
     service.subjects.enrol("Ada", faces["obama"], file="beach.jpg")
     service.subjects.enrol("Ada", photos["obama3.jpg"].read_bytes(), file="C:\\pictures\\party.jpg", taken="2020-01-02")
     service.subjects.enrol("Bob", faces["biden"])
@@ -121,11 +125,11 @@ def home(service, faces, photos):  # noqa: F811
     return service
 
 
-def names_on(service, photo: bytes) -> list:  # noqa: F811
+def names_on(service, photo: bytes) -> list:
     return [each.match.subject for each in service.recognition.recognize(photo).faces]
 
 
-def everything(service) -> dict:  # noqa: F811
+def everything(service) -> dict:
     person = service.subjects.person("Ada")
     return {
         "photos": {each.id: person.particulars.photos.get(each.id) for each in person.photos},
@@ -287,7 +291,7 @@ def test_a_photo_moves_to_somebody_else_with_its_file_name(home, faces):
 
 
 @pytest.mark.slow
-def test_a_key_that_is_taken_away_opens_the_bin_and_a_new_one_closes_it(settings, faces):  # noqa: F811
+def test_a_key_that_is_taken_away_opens_the_bin_and_a_new_one_closes_it(settings, faces):
     made = make_service(settings)
     made.subjects.enrol("Ada", faces["obama"], file="beach.jpg")
     item = made.subjects.discard("Ada")
@@ -322,7 +326,7 @@ def test_groups_have_bins_of_their_own_that_go_with_them(home, faces):
     assert not [name for name in home.audit.names().values() if "Zed" in name]
 
 
-def test_where_there_is_no_bin_deletions_are_final(settings, faces):  # noqa: F811
+def test_where_there_is_no_bin_deletions_are_final(settings, faces):
     made = make_service(settings.replace(bin_days=0))
     try:
         made.subjects.enrol("Ada", faces["obama"])

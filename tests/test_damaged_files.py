@@ -287,8 +287,8 @@ def test_a_damaged_index_of_an_earlier_release_keeps_what_can_be_read(tmp_path, 
 
 
 @pytest.fixture
-def settings(tmp_path, models_dir) -> Settings:
-    return Settings(known_faces=tmp_path / "known", state_dir=tmp_path / "state", models_dir=models_dir, sightings="all")
+def settings(settings) -> Settings:
+    return settings.replace(sightings="all")
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import functools
 import logging
-import threading
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from recognizer.engines.protocols import Detector
 from recognizer.weights import manifest
 
 from . import data
+from .parallel import at_once
 
 dlib = pytest.importorskip("dlib")
 
@@ -101,17 +101,7 @@ class TestResNet:
     def test_several_threads_at_once_give_what_one_gives(self, resnet):
         chips = drawn_chips(6)
         wanted = resnet.describe(chips)
-        results = {}
-
-        def work(number):
-            results[number] = resnet.describe(chips)
-
-        threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert all(np.array_equal(results[number], wanted) for number in range(4))
+        assert all(np.array_equal(each, wanted) for each in at_once(lambda: resnet.describe(chips)))
 
     def test_takes_chips_that_are_not_contiguous(self, resnet):
         chips = drawn_chips(2)

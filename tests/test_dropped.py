@@ -11,14 +11,14 @@ import pytest
 from recognizer.core.consent import Consent
 from recognizer.core.errors import NoFace, StorageError
 from recognizer.core.holdings import Whose
-from recognizer.core.settings import Settings
 from recognizer.database.connection import DROPPED, Database
 from recognizer.enrolment.cache import photo_id
 from recognizer.enrolment.photo_store import FolderPhotos
 from recognizer.service import make_service
 from recognizer.service.dropped_photos import DroppedHolding, DroppedPhotos, place_of
 
-from .test_shared import UP, Node, encoding
+from .nodes import UP, Node, encoding
+from .services import quick_settings
 
 pytestmark = pytest.mark.network
 
@@ -193,15 +193,7 @@ def test_a_store_that_fails_loses_nothing(node, stored):
 
 @pytest.mark.slow
 def test_a_node_names_who_was_dropped_also_in_a_group(database_url, stored, tmp_path, models_dir, photos):
-    settings = Settings(
-        known_faces=tmp_path / "known",
-        state_dir=tmp_path / "state",
-        models_dir=models_dir,
-        watch=False,
-        workers=1,
-        database_url=database_url,
-        photos=str(stored),
-    )
+    settings = quick_settings(tmp_path, models_dir, database_url=database_url, photos=str(stored))
     service = make_service(settings)
     try:
         service.start()

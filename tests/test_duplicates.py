@@ -12,7 +12,7 @@ from recognizer.enrolment.duplicates import PictureGroups, same_picture
 from recognizer.enrolment.examination import EnrolmentRules, examine
 from recognizer.photos import images
 
-from .enrolling import Home, jpeg, portrait
+from .enrolling import jpeg, portrait
 
 
 def encoding(photo: str, *at: float, box=(10, 10, 60, 60), size=(100, 100)) -> Encoding:
@@ -132,13 +132,6 @@ def pictures(photos) -> dict[str, bytes]:
         "other": jpeg(portrait(photos["obama2.jpg"])),
         "biden": jpeg(portrait(photos["biden.jpg"])),
     }
-
-
-@pytest.fixture
-def home(tmp_path, engine, recipe):
-    home = Home(tmp_path, engine, recipe)
-    yield home
-    home.close()
 
 
 def held(enrolment) -> dict[str, set[str]]:

@@ -27,7 +27,7 @@ from recognizer.enrolment.watcher import Watcher
 from recognizer.photos import images
 
 from . import template
-from .enrolling import Home, Spy, eventually, jpeg, portrait
+from .enrolling import Spy, eventually, jpeg, portrait
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -40,13 +40,6 @@ def faces(photos) -> dict[str, np.ndarray]:
         "biden": portrait(photos["biden.jpg"]),
         "collins": portrait(photos["astronaut.png"]),
     }
-
-
-@pytest.fixture
-def home(tmp_path, engine, recipe) -> Home:
-    home = Home(tmp_path, engine, recipe)
-    yield home
-    home.close()
 
 
 def held(enrolment: Enrolment) -> dict[str, set[str]]:

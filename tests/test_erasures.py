@@ -134,25 +134,8 @@ def test_a_damaged_note_does_not_hide_the_others(tmp_path):
 
 
 @pytest.fixture
-def settings(tmp_path, models_dir) -> Settings:
-    return Settings(
-        known_faces=tmp_path / "known",
-        state_dir=tmp_path / "state",
-        models_dir=models_dir,
-        detector="yunet",
-        embedder="sface",
-        watch=False,
-        workers=1,
-        strangers="cameras",
-    )
-
-
-@pytest.fixture
-def service(settings):
-    made = make_service(settings)
-    made.start()
-    yield made
-    made.close()
+def settings(settings) -> Settings:
+    return settings.replace(strangers="cameras")
 
 
 def happened(service, *events: dict, pictures=None) -> None:

@@ -22,7 +22,6 @@ from recognizer.fetching.fetcher import Fetcher
 from recognizer.service.delivering import frigate_api
 
 from .brokers import free_port
-from .certificates import authority  # noqa: F401 - a fixture
 from .frigates import RECORDED, PlayedFrigate, report
 from .streams import wait_for
 
@@ -189,7 +188,7 @@ def test_a_frigate_without_users_and_an_odd_profile(play):
 # -- settings ------------------------------------------------------------------------------------------------------------
 
 
-def test_the_certificate_is_checked_as_the_settings_say(play, authority):  # noqa: F811
+def test_the_certificate_is_checked_as_the_settings_say(play, authority):
     frigate = play(users=USERS, certificate=authority / "server.pem")
     login = {"frigate_user": "recognizer", "frigate_password": USERS["recognizer"], "frigate_url": frigate.url}
     with pytest.raises(FetchFailed, match="certificate of 127.0.0.1 is not trusted"):
@@ -200,7 +199,7 @@ def test_the_certificate_is_checked_as_the_settings_say(play, authority):  # noq
     assert len(frigate.logins) == 2
 
 
-def test_settings_that_do_not_fit(tmp_path, authority):  # noqa: F811
+def test_settings_that_do_not_fit(tmp_path, authority):
     url = {"frigate_url": "https://frigate:8971"}
     (tmp_path / "text").write_text("secret\n")
     for settings, words in (

@@ -14,20 +14,12 @@ from recognizer.core.errors import SettingsError
 from recognizer.core.settings import Settings
 from recognizer.events.broker_delivery import NotConfirmed, QueueServer
 from recognizer.events.delivery import message_body
-from recognizer.events.event_erasing import Retention
 from recognizer.events.event_log import EventLog
 from recognizer.events.jetstream import JetStream, JetStreamOptions, parse_nats
 from recognizer.service import delivering
 
-from .brokers import MISSING_NATS, NATS, NatsServer
+from .brokers import MISSING_NATS, NATS, NatsServer, put, stopped
 from .streams import wait_for
-
-
-@pytest.fixture
-def log(tmp_path) -> Iterator[EventLog]:
-    made = EventLog(tmp_path / "events", Retention(16_000_000, 30))
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")
@@ -39,23 +31,12 @@ def server(tmp_path_factory) -> Iterator[NatsServer]:
         yield made
 
 
-def put(log: EventLog, count: int = 1, **fields) -> None:
-    for _ in range(count):
-        event = {"id": 0, "kind": "appeared", "camera": "front.door", "time": "2026-11-30T08:00:00.000Z", "subject": "Ada"}
-        log.append([{**event, "thumbnail": None, **fields}])
-
-
 def started(log: EventLog, server: NatsServer, stream: str, key: str = "camera", **where) -> JetStream:
     given = {"user": server.user, "password": server.password, "scheme": "nats", **where}
     place = QueueServer((("127.0.0.1", server.port),), **given)
     made = JetStream(log, place, JetStreamOptions(stream, key), least=0.05, most=0.2)
     made.start()
     return made
-
-
-def stopped(sink: JetStream) -> None:
-    sink.stop()
-    assert sink._thread is not None and not sink._thread.is_alive()
 
 
 def ids(messages: list) -> list[str]:

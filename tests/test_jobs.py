@@ -22,7 +22,6 @@ from recognizer.jobs.job_model import DONE, FAILED, LISTING, PHOTO_DONE, PHOTO_F
 from recognizer.jobs.job_sources import PrefixFiles, checked_prefix
 from recognizer.jobs.job_store import JobStore, names_in
 from recognizer.jobs.job_tables import JobTables
-from recognizer.service import make_service
 
 from .streams import wait_for
 
@@ -269,24 +268,9 @@ def test_files_below_a_folder_are_listed_and_read(tmp_path):
 
 
 @pytest.fixture
-def service(tmp_path, models_dir):
-    made = make_service(
-        Settings(
-            known_faces=tmp_path / "known",
-            state_dir=tmp_path / "state",
-            models_dir=models_dir,
-            detector="yunet",
-            embedder="sface",
-            watch=False,
-            workers=2,
-            jobs_from=(f"file://{tmp_path}/photos",),
-            job_photos=5,
-            job_bytes=3_000_000,
-        )
-    )
-    made.start()
-    yield made
-    made.close()
+def settings(settings, tmp_path) -> Settings:
+    jobs = {"jobs_from": (f"file://{tmp_path}/photos",), "job_photos": 5, "job_bytes": 3_000_000}
+    return settings.replace(workers=2, **jobs)
 
 
 def ended(service, job):

@@ -26,13 +26,6 @@ def sealed_home(tmp_path, engine, recipe) -> Home:
     home.close()
 
 
-@pytest.fixture
-def home(tmp_path, engine, recipe) -> Home:
-    home = Home(tmp_path, engine, recipe)
-    yield home
-    home.close()
-
-
 def settled(enrolment) -> None:
     """Look until nothing is left to be done."""
     assert eventually(lambda: enrolment.sync(settle=True) is False)

@@ -40,12 +40,22 @@ def helper():
     return [http.server.ThreadingHTTPServer for _ in range(1)]
 
 
+class Serving:
+    def __init__(self):
+        self.made = helper()
+
+
+class InheritsFromIt(Serving):
+    def __init__(self):
+        super().__init__()
+
+
 def uses_nothing():
     return sys.version
 
 
 def test_helpers_are_followed():
-    assert markers.serves(helper) and markers.serves(uses_a_helper)
+    assert markers.serves(helper) and markers.serves(uses_a_helper) and markers.serves(InheritsFromIt)
     assert not markers.serves(uses_nothing)
 
 

@@ -17,12 +17,6 @@ SOON = 60.0
 
 
 @pytest.fixture
-def threads():
-    with ThreadPoolExecutor(2) as executor:
-        yield executor
-
-
-@pytest.fixture
 def view(threads):
     view = View(ViewKey("door"), threads.submit)
     yield view

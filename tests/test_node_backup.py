@@ -25,29 +25,16 @@ from recognizer.video.camera_settings import parse_settings
 
 from .commands import run_command
 from .push_services import Browser
+from .services import quick_settings, started
 from .test_rules import event
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
 MASK = parse_settings({"masks": [{"points": [[0.0, 0.0], [0.5, 0.0], [0.5, 1.0]]}], "stranger_rate": 0.001})
 
 
-def settings_of(root, models_dir, key, **more) -> Settings:
-    return Settings(
-        known_faces=root / "known",
-        state_dir=root / "state",
-        models_dir=models_dir,
-        detector="yunet",
-        embedder="sface",
-        watch=False,
-        workers=1,
-        encryption_key=key,
-        **more,
-    )
-
-
 def node(database_url: str, root, models_dir, key) -> Settings:
     (root / "photos").mkdir(parents=True)
-    return settings_of(root, models_dir, key, database_url=database_url, photos=str(root / "photos"))
+    return quick_settings(root, models_dir, encryption_key=key, database_url=database_url, photos=str(root / "photos"))
 
 
 @pytest.fixture(params=["plain", "sealed"])
@@ -59,8 +46,7 @@ def key(request):
 def home(database_url, tmp_path, models_dir, key, faces, photos):
     """A node, with everything that nodes share."""
     settings = node(database_url, tmp_path / "node", models_dir, key)
-    with closing(make_service(settings)) as made:
-        made.start()
+    with started(settings) as made:
         made.subjects.enrol("Ada", faces["obama"], file="beach.jpg")
         made.subjects.enrol("Ada", photos["obama3.jpg"].read_bytes())
         made.subjects.set_consent("Ada", "signed", "2090-01-01")
@@ -125,11 +111,10 @@ def test_a_backup_is_restored_to_a_folder_and_to_another_database(home, tmp_path
     assert (faces["obama"] in (tmp_path / "backup.zip").read_bytes()) is (key is None)
 
     # to a folder, which a single server uses
-    alone = settings_of(tmp_path / "alone", models_dir, key)
+    alone = quick_settings(tmp_path / "alone", models_dir, encryption_key=key)
     places = Places(alone.known_faces, alone.state_dir)
     assert restore(tmp_path / "backup.zip", places, home.vault)["audit_problems"] == []
-    with closing(make_service(alone)) as made:
-        made.start()
+    with started(alone) as made:
         assert told(made) == before
         (camera,) = [each.id for each in made.video.cameras.all() if not each.fixed]
         assert camera == "front-door" and made.rules.store.all()[0].cameras == ("front-door",)
@@ -144,8 +129,7 @@ def test_a_backup_is_restored_to_a_folder_and_to_another_database(home, tmp_path
     assert ended.exit_code == 0, ended.stderr
     restored = json.loads(ended.stdout)
     assert (restored["people"], restored["photos"], restored["problems"]) == (2, 3, 0)
-    with closing(make_service(there)) as made:
-        made.start()
+    with started(there) as made:
         assert told(made) == before
         assert made.audit.verify().problems == []
         assert [each.match.subject for each in made.recognition.recognize(photos["obama2.jpg"].read_bytes()).faces] == ["Ada"]
@@ -191,10 +175,9 @@ def test_tags_covers_and_ids_that_change_meanwhile_are_as_they_are_at_the_end(ho
 
     monkeypatch.setattr(node_backup._NodeBackup, "copy_people", copy_and_change)
     written(home, tmp_path / "backup.zip")
-    alone = settings_of(tmp_path / "alone", models_dir, key)
+    alone = quick_settings(tmp_path / "alone", models_dir, encryption_key=key)
     restore(tmp_path / "backup.zip", Places(alone.known_faces, alone.state_dir), home.vault)
-    with closing(make_service(alone)) as made:
-        made.start()
+    with started(alone) as made:
         assert told(made) == told(home)
         assert made.subjects.person("Ada").particulars.tags == ("garden", "house")
         there = made.groups.get("staff")
@@ -213,8 +196,7 @@ def test_a_restore_to_another_database_can_leave_out_who_gets_messages(home, tmp
         told = json.loads(ended.stdout)
         assert (len(told["receivers"]), len(told["receivers_left_out"])) == (3 - count, count)
         assert "hidden" not in ended.stdout + ended.stderr
-        with closing(make_service(there)) as made:
-            made.start()
+        with started(there) as made:
             held = (bool(made.receivers.store.all()), len(made.push.store.all()), made.rules.store.all()[0].enabled)
             assert held == ((False, 0, False) if more else (True, 1, True))
             assert made.push.store.key() == server_key
@@ -258,22 +240,20 @@ def test_a_log_that_has_lines_takes_no_others_in(tmp_path, home):
 def test_with_a_new_key_first_everything_is_encrypted_with_that(database_url, tmp_path, models_dir, faces):
     old, new = (base64.b64encode(new_key()).decode() for _ in range(2))
     settings = node(database_url, tmp_path / "node", models_dir, old)
-    with closing(make_service(settings)) as made:
-        made.start()
+    with started(settings) as made:
         made.subjects.enrol("Ada", faces["obama"])
     with closing(make_service(settings.replace(encryption_key=f"{new},{old}"))) as made:
         written(made, tmp_path / "backup.zip")
         assert list(made.audit.names().values()) == ["Ada"]  # which was encrypted with the old one
         assert made.subjects.delete("Ada")["left"]["names"] == 0 and not made.audit.names()
-    alone = settings_of(tmp_path / "alone", models_dir, new)
+    alone = quick_settings(tmp_path / "alone", models_dir, encryption_key=new)
     restore(tmp_path / "backup.zip", Places(alone.known_faces, alone.state_dir), open_vault(new, None))
-    with closing(make_service(alone)) as made:
-        made.start()
+    with started(alone) as made:
         assert [each.name for each in made.subjects.all()] == ["Ada"]
 
 
 def test_what_nodes_do_not_share_is_reported_by_restore(database_url, tmp_path, models_dir, key):
-    alone = settings_of(tmp_path / "alone", models_dir, key, webhook_allow=("127.0.0.1",))
+    alone = quick_settings(tmp_path / "alone", models_dir, encryption_key=key, webhook_allow=("127.0.0.1",))
     with closing(make_service(alone)) as made, open(tmp_path / "backup.zip", "wb") as file:
         made.start()
         made.events.hub.log.append([event(0, "Ada")])

@@ -21,6 +21,7 @@ from recognizer.core.errors import (
     SubscriptionNotFound,
     TooManySubscriptions,
 )
+from recognizer.core.settings import Settings
 from recognizer.core.vault import Vault, new_key
 from recognizer.fetching.fetcher import Fetcher
 from recognizer.http.site import Site
@@ -28,15 +29,14 @@ from recognizer.rules import push_store, web_push
 from recognizer.rules.push_sender import PushMessage, PushSender
 from recognizer.rules.push_store import PushStore
 from recognizer.rules.rule_actions import RuleActions, RuleTools
+from recognizer.rules.rule_delivery import RuleDelivery
 from recognizer.rules.rule_model import changed_rule, make_rule
 from recognizer.service import push_service
 from recognizer.service.push_service import KeptPush, contact_of
 
-from .certificates import authority  # noqa: F401, a fixture
-from .push_services import Browser, PushService
+from .push_services import Browser
 from .streams import wait_for
-from .test_erasures import service  # noqa: F401, a fixture
-from .test_rules import event, follow, settings  # noqa: F401, fixtures
+from .test_rules import event
 
 HELLO = PushMessage("Recognizer", "Somebody is at the door", "rule-1-7")
 #: The example of RFC 8291, section 5.
@@ -54,14 +54,12 @@ ENCRYPTED = (
 
 
 @pytest.fixture
-def pushes(authority):  # noqa: F811
-    made = PushService(authority / "server.pem")
-    yield made
-    made.close()
+def settings(settings) -> Settings:
+    return settings.replace(webhook_allow=("127.0.0.1",))
 
 
 @pytest.fixture
-def sender(tmp_path, authority):  # noqa: F811
+def sender(tmp_path, authority):
     fetcher = Fetcher(allow=["127.0.0.1"], timeout=10, cafile=str(authority / "ca.pem"))
     return PushSender(PushStore.in_file(tmp_path / "state" / "push.json"), fetcher)
 
@@ -146,7 +144,7 @@ def test_a_browser_that_is_never_reached_keeps_nobody_else_waiting(pushes, sende
         sender.send(dataclasses.replace(HELLO, tag="last"))
 
 
-def test_messages_go_to_public_services_over_https_only(pushes, authority, tmp_path):  # noqa: F811
+def test_messages_go_to_public_services_over_https_only(pushes, authority, tmp_path):
     guarded = PushSender(PushStore.in_file(tmp_path / "push.json"), Fetcher(timeout=5, cafile=str(authority / "ca.pem")))
     for endpoint in ("http://push.example/x", "ftp://push.example/x", "https://", "https://a:99999/", "javascript:1"):
         with pytest.raises(InvalidParameter, match="^endpoint: expected the https:// URL"):
@@ -206,7 +204,7 @@ def test_a_damaged_file_is_reported_and_not_overwritten(tmp_path, monkeypatch):
         assert path.read_bytes() == wrong
 
 
-def test_subscriptions_are_in_backups_and_get_a_new_key_with_everything_else(service):  # noqa: F811
+def test_subscriptions_are_in_backups_and_get_a_new_key_with_everything_else(service):
     made = service.push.store.add(Browser("https://push.example").subscription())
     key = service.push.store.key()
     with service.backup() as file, zipfile.ZipFile(file) as backup:
@@ -222,14 +220,14 @@ def test_subscriptions_are_in_backups_and_get_a_new_key_with_everything_else(ser
 # -- what is sent -----------------------------------------------------------------------------------------------------
 
 
-def kept(tmp_path, authority, audit) -> KeptPush:  # noqa: F811
+def kept(tmp_path, authority, audit) -> KeptPush:
     made = KeptPush(PushStore.in_file(tmp_path / "state" / "push.json"), ["127.0.0.1"], 10, audit)
     made._sender = PushSender(made.store, Fetcher(allow=["127.0.0.1"], timeout=10, cafile=str(authority / "ca.pem")))
     return made
 
 
 @pytest.mark.slow
-def test_a_rule_tells_browsers_and_names_nobody_unless_its_message_does(pushes, sender, log, follow):  # noqa: F811
+def test_a_rule_tells_browsers_and_names_nobody_unless_its_message_does(pushes, sender, log, request):
     browser = Browser(pushes.url)
     sender.store.add(browser.subscription())
     actions = RuleActions(RuleTools(Fetcher(), camera_name={"door": "Front door"}.get, push=sender))
@@ -238,7 +236,9 @@ def test_a_rule_tells_browsers_and_names_nobody_unless_its_message_does(pushes, 
     german = changed_rule(rule, {"language": "de"})
     assert german.notification(event(1, "Ada"), "Tür").startswith("Jemand ist bei Tür (")
     assert rule.sentence({}).startswith("When anybody comes to any camera, notify the subscribed browsers;")
-    followed = follow(rule, actions)
+    followed = RuleDelivery(log, rule, actions, least=0.02, most=0.1)
+    request.addfinalizer(followed.stop)
+    followed.start()
     pushes.answers = {browser.path: [500]}
     log.append([event(0, "Ada")])
     wait_for(lambda: followed.counts["delivered"] == 1)
@@ -255,7 +255,7 @@ def test_a_rule_tells_browsers_and_names_nobody_unless_its_message_does(pushes, 
 
 
 @pytest.mark.slow
-def test_word_of_new_strangers_is_sent_seldom(pushes, authority, service, tmp_path, caplog, monkeypatch):  # noqa: F811
+def test_word_of_new_strangers_is_sent_seldom(pushes, authority, service, tmp_path, caplog, monkeypatch):
     wanting, other = Browser(pushes.url), Browser(pushes.url, "other")
     push = kept(tmp_path, authority, service.audit)
     push.notify_of_stranger()  # nobody is subscribed
@@ -285,7 +285,7 @@ def test_word_of_new_strangers_is_sent_seldom(pushes, authority, service, tmp_pa
     assert not push._timer.is_alive()
 
 
-def test_browsers_are_subscribed_tried_and_removed(pushes, authority, service, tmp_path):  # noqa: F811
+def test_browsers_are_subscribed_tried_and_removed(pushes, authority, service, tmp_path):
     assert service.strangers.heard == service.push.notify_of_stranger
     push, browser = kept(tmp_path, authority, service.audit), Browser(pushes.url)
     assert push.as_json()["subscriptions"] == []
@@ -324,7 +324,7 @@ def test_browsers_are_subscribed_tried_and_removed(pushes, authority, service, t
     assert push.store.all() == []
 
 
-def test_a_session_that_ends_before_there_is_a_service_ends_its_subscription_then(settings, caplog):  # noqa: F811
+def test_a_session_that_ends_before_there_is_a_service_ends_its_subscription_then(settings, caplog):
     browser, other = Browser("https://push.example"), Browser("https://push.example", "other")
     file = PushStore.in_file(settings.state_dir / "push.json")
     file.add(browser.subscription(session="s"))

@@ -16,31 +16,11 @@ from recognizer.events import kafka as kafka_module
 from recognizer.events.amqp import Amqp, AmqpOptions, parse_amqp
 from recognizer.events.broker_delivery import QueueServer, key_of_event
 from recognizer.events.delivery import message_body
-from recognizer.events.event_erasing import Retention
 from recognizer.events.event_log import EventLog
 from recognizer.events.kafka import Kafka, KafkaOptions, parse_kafka
 
-from .brokers import MISSING_RABBITMQ, RABBITMQ, RabbitMq, free_port
+from .brokers import MISSING_RABBITMQ, RABBITMQ, RabbitMq, free_port, put, stopped
 from .streams import wait_for
-
-
-@pytest.fixture
-def log(tmp_path) -> Iterator[EventLog]:
-    made = EventLog(tmp_path / "events", Retention(16_000_000, 30))
-    yield made
-    made.close()
-
-
-def put(log: EventLog, count: int = 1, **fields) -> None:
-    for _ in range(count):
-        event = {"id": 0, "kind": "appeared", "camera": "front.door", "time": "2026-11-30T08:00:00.000Z", "subject": "Ada"}
-        log.append([{**event, "thumbnail": None, **fields}])
-
-
-def stopped(sink) -> None:
-    sink.stop()
-    assert sink._thread is not None and not sink._thread.is_alive()
-
 
 # --- where brokers are -------------------------------------------------------------------------------------------------
 

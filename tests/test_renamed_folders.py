@@ -9,7 +9,6 @@ import pytest
 from recognizer.core import times
 from recognizer.core.consent import Consent
 from recognizer.core.errors import Busy
-from recognizer.core.settings import Settings
 from recognizer.enrolment.renamed_folders import renamed
 from recognizer.events.event_log import EventLog
 from recognizer.service import make_service
@@ -39,12 +38,6 @@ def test_who_goes_on_under_another_name(gone, there, found):
         return [(name, photo) for name, photos in people.items() for photo in photos]
 
     assert renamed(pairs(gone), pairs(there)) == found
-
-
-@pytest.fixture
-def settings(tmp_path, models_dir) -> Settings:
-    folders = {"known_faces": tmp_path / "known", "state_dir": tmp_path / "state", "models_dir": models_dir}
-    return Settings(**folders, detector="yunet", embedder="sface", watch=False, workers=1)
 
 
 @pytest.fixture

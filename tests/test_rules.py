@@ -46,7 +46,6 @@ from recognizer.video.camera_settings import PLAIN, CameraSettings, parse_settin
 from .brokers import MISSING, MOSQUITTO, Broker, Listener
 from .receivers import Receiver
 from .streams import wait_for
-from .test_erasures import service  # noqa: F401, a fixture
 
 needs_broker = pytest.mark.skipif(MOSQUITTO is None, reason=MISSING)
 HOOK = {"action": "webhook", "url": "https://example.org/hook?token=hidden"}
@@ -361,7 +360,7 @@ def test_a_damaged_file_is_reported_and_not_overwritten(tmp_path):
     assert RuleFile(file).all() == []
 
 
-def test_rules_are_encrypted_with_a_new_key_and_are_in_backups(service):  # noqa: F811
+def test_rules_are_encrypted_with_a_new_key_and_are_in_backups(service):
     made = service.rules.add(HOOK).rule
     with service.backup() as file, zipfile.ZipFile(file) as backup:
         paths = {each["path"] for each in json.loads(backup.read("manifest.json"))["members"]}
@@ -580,21 +579,12 @@ def test_a_switch_is_on_for_a_time_also_when_the_server_stops_meanwhile(log, fol
 
 
 @pytest.fixture
-def settings(tmp_path, models_dir) -> Settings:
-    return Settings(
-        known_faces=tmp_path / "known",
-        state_dir=tmp_path / "state",
-        models_dir=models_dir,
-        detector="yunet",
-        embedder="sface",
-        watch=False,
-        workers=1,
-        webhook_allow=("127.0.0.1",),
-    )
+def settings(settings) -> Settings:
+    return settings.replace(webhook_allow=("127.0.0.1",))
 
 
 @pytest.mark.slow
-def test_rules_are_followed_renamed_exported_and_erased_with_their_people(service, faces, receiver, tmp_path):  # noqa: F811
+def test_rules_are_followed_renamed_exported_and_erased_with_their_people(service, faces, receiver, tmp_path):
     service.subjects.enrol("Ada", faces["obama"])
     service.groups.add("staff").subjects.enrol("Ada", faces["biden"])
     rules = service.rules
@@ -637,7 +627,7 @@ def test_rules_are_followed_renamed_exported_and_erased_with_their_people(servic
     assert {line["action"] for line in lines} == {"rule_add", "rule_test", "rule_change"}
 
 
-def test_what_cannot_be_followed_says_why(service):  # noqa: F811
+def test_what_cannot_be_followed_says_why(service):
     camera = service.video.cameras.add("test:", "Yard").id
     made = service.rules.add({**HOOK, "cameras": (camera,)})
     assert made.problem is None and "comes to Yard" in made.sentence
@@ -649,7 +639,7 @@ def test_what_cannot_be_followed_says_why(service):  # noqa: F811
     assert off.problem is off.problem_code is None
 
 
-def test_what_is_gone_stays_in_a_rule_until_somebody_takes_it_out(service, faces):  # noqa: F811
+def test_what_is_gone_stays_in_a_rule_until_somebody_takes_it_out(service, faces):
     service.subjects.enrol("Ada", faces["obama"])
     cameras = service.video.cameras
     yard, hall = (cameras.add("test:", name).id for name in ("Yard", "Hall"))
@@ -679,7 +669,7 @@ def zoned(**areas: float) -> CameraSettings:
     return parse_settings({"zones": [{"name": name, "points": [[0, y], [1, y], [1, 1]]} for name, y in areas.items()]})
 
 
-def test_a_rule_knows_the_zones_of_its_cameras(service):  # noqa: F811
+def test_a_rule_knows_the_zones_of_its_cameras(service):
     camera = service.video.cameras.add("test:", "Yard").id
     with pytest.raises(InvalidParameter, match="^zones: the camera yard has no zone 'gate'; it has none with a name$"):
         service.rules.add({**HOOK, "zones": (f"{camera}/gate",)})
@@ -693,7 +683,7 @@ def test_a_rule_knows_the_zones_of_its_cameras(service):  # noqa: F811
     assert made.problem is None and made.as_json()["lost_zones"] == []
 
 
-def test_zones_that_are_renamed_are_followed_and_those_that_are_removed_are_said(service):  # noqa: F811
+def test_zones_that_are_renamed_are_followed_and_those_that_are_removed_are_said(service):
     camera = service.video.cameras.add("test:", "Yard").id
     service.video.configure(camera, zoned(gate=0.1, path=0.2))
     made = service.rules.add({**HOOK, "zones": ("yard/gate", "yard/path")}).rule
@@ -720,7 +710,7 @@ def test_renamed_zones_are_told_from_new_ones():
 
 
 @pytest.mark.slow
-def test_another_process_follows_what_this_one_changes(service, receiver):  # noqa: F811
+def test_another_process_follows_what_this_one_changes(service, receiver):
     service.rules.start()
     other = KeptRules(
         RuleFile(service.settings.state_dir / "rules.json"), service.events, doing, dict, lambda: service.groups, service.audit
@@ -765,7 +755,7 @@ def test_the_picture_of_somebody_who_left_is_that_of_when_they_came(log, receive
     assert base64.b64decode(body["attachments"][0]["base64"]) == b"\xff\xd8 a picture"
 
 
-def test_nothing_else_is_waited_for_while_the_file_is_locked(service, tmp_path):  # noqa: F811
+def test_nothing_else_is_waited_for_while_the_file_is_locked(service, tmp_path):
     """Erasures hold the lock of all changes and wait for the file: whoever locked the file must not wait for that lock."""
     with ThreadPoolExecutor(1) as other:
 

@@ -1,7 +1,5 @@
 """SFace on ONNX Runtime gives what cv2.FaceRecognizerSF gives."""
 
-import threading
-
 import numpy as np
 import pytest
 
@@ -10,6 +8,8 @@ from recognizer.engines import onnxfile
 from recognizer.engines.dlib.onnx import drawn_face
 from recognizer.engines.sface_ort import SFaceNet
 from recognizer.weights import manifest
+
+from .parallel import at_once
 
 cv2 = pytest.importorskip("cv2")
 
@@ -58,18 +58,9 @@ def test_is_the_same_to_the_bit_alone_and_among_others(sface):
 
 
 def test_threads_share_one_network(sface):
-    given, results = chips(5), {}
+    given = chips(5)
     wanted = sface.describe(given)
-
-    def work(number):
-        results[number] = sface.describe(given)
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert all(np.array_equal(results[number], wanted) for number in range(4))
+    assert all(np.array_equal(each, wanted) for each in at_once(lambda: sface.describe(given)))
 
 
 @pytest.mark.parametrize("given", [np.zeros((1, 150, 150, 3), np.uint8), np.zeros((1, 112, 112, 3), np.float32)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import zipfile
-from contextlib import closing
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,15 +13,16 @@ from recognizer.core.consent import Consent
 from recognizer.core.errors import BinItemNotFound, NameTaken, PhotoNotFound, StorageError, SubjectNotFound
 from recognizer.core.identity import Identity
 from recognizer.core.particulars import Particulars, PhotoOrigin
-from recognizer.core.settings import Settings
-from recognizer.core.vault import Vault, new_key
 from recognizer.enrolment.bin_store import PERSON_KIND, PHOTO_KIND
 from recognizer.enrolment.bin_table import BinTable
 from recognizer.enrolment.cache import photo_id
 from recognizer.service import make_service
 
 from .e2e.homes import event
+from .nodes import UP, Node
+from .services import quick_settings, started
 from .test_bin import (  # the same tests as for a folder; `home` is the one below
+    furnished,
     names_on,
     test_a_deletion_that_cannot_be_recorded_does_not_happen,  # noqa: F401
     test_a_photo_comes_back_and_the_last_one_with_the_note_of_consent,  # noqa: F401
@@ -30,24 +30,12 @@ from .test_bin import (  # the same tests as for a folder; `home` is the one bel
     test_after_a_week_nothing_is_left_not_even_the_name,  # noqa: F401
 )
 from .test_erasures import happened
-from .test_shared import UP, Node
 
 pytestmark = pytest.mark.network
 RIGHT = [0, 1, 0, 0]
 
 
 # --- the table, without an engine ------------------------------------------------------------------------------------
-
-
-@pytest.fixture(params=["plain", "sealed"])
-def pair(request, database_url, tmp_path):
-    """Two nodes; what they store is encrypted or not."""
-    vault = Vault([new_key()]) if request.param == "sealed" else None
-    (tmp_path / "photos").mkdir()
-    found = [Node(database_url, tmp_path / "photos", name, vault) for name in ("one", "two")]
-    yield found
-    for each in found:
-        each.enrolment.close()
 
 
 def bin_of(node: Node, now: float = 1000.0) -> BinTable:
@@ -188,28 +176,10 @@ def test_a_note_that_nobody_can_read_goes_with_the_next_erasure(pair):
 
 @pytest.fixture
 def home(database_url, tmp_path, models_dir, faces, photos):
-    """Ada with two photos, a note, tags and file names, and Bob; a second node is there, and does what it is given to do."""
     (tmp_path / "photos").mkdir()
-    settings = Settings(
-        known_faces=tmp_path / "known",
-        state_dir=tmp_path / "state",
-        models_dir=models_dir,
-        detector="yunet",
-        embedder="sface",
-        watch=False,
-        workers=1,
-        database_url=database_url,
-        photos=str(tmp_path / "photos"),
-    )
-    with closing(make_service(settings)) as made:
-        made.start()
-        made.subjects.enrol("Ada", faces["obama"], file="beach.jpg")
-        photo = photos["obama3.jpg"].read_bytes()
-        made.subjects.enrol("Ada", photo, file="C:\\pictures\\party.jpg", taken="2020-01-02")
-        made.subjects.enrol("Bob", faces["biden"])
-        made.subjects.set_consent("Ada", "signed", "2090-01-01")
-        made.subjects.describe("Ada", tags=("office",))
-        yield made
+    settings = quick_settings(tmp_path, models_dir, database_url=database_url, photos=str(tmp_path / "photos"))
+    with started(settings) as made:
+        yield furnished(made, faces, photos)
 
 
 @pytest.mark.slow

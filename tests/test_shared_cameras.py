@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-
 import pytest
 
 from recognizer.core.errors import CameraFixed, CameraNotFound, DatabaseAway, NameTaken, TooManyCameras
 from recognizer.core.vault import Vault, new_key
 from recognizer.database import leases, nodes
-from recognizer.database.connection import Database
 from recognizer.database.leases import Leases
 from recognizer.video.sources import cameras as cameras_module
 from recognizer.video.sources.cameras import DEFAULT
@@ -22,11 +19,10 @@ pytestmark = pytest.mark.network
 
 
 @pytest.fixture
-def database(database_url):
-    with closing(Database(database_url)) as made:
-        for name in ("a", "b", "c"):
-            nodes.report(made, name, 0, f"http://{name}.example:8000", name != "c")
-        yield made
+def database(database):
+    for name in ("a", "b", "c"):
+        nodes.report(database, name, 0, f"http://{name}.example:8000", name != "c")
+    return database
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +11,6 @@ import pytest
 from recognizer.core.audit import AuditLog
 from recognizer.core.errors import DatabaseAway
 from recognizer.core.settings import RECEIVER_SETTINGS, Settings
-from recognizer.database import nodes
 from recognizer.database.connection import Database
 from recognizer.events.appearances import EventRules, iso
 from recognizer.events.delivery import Delivery
@@ -36,22 +34,13 @@ from recognizer.service.push_service import KeptPush
 from recognizer.service.receivers import Receivers
 
 from .brokers import MISSING, MOSQUITTO, Broker, Listener
-from .certificates import authority  # noqa: F401, a fixture
-from .push_services import Browser, PushService
+from .push_services import Browser
 from .scenes import Camera, State, face, frame
 from .streams import wait_for
 from .test_mqtt import QUICK
 from .test_rules import event
 
-pytestmark = [pytest.mark.network, pytest.mark.slow]
-
-
-@pytest.fixture
-def database(database_url):
-    with closing(Database(database_url)) as made:
-        for name in ("a", "b"):
-            nodes.report(made, name, 0)
-        yield made
+pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.usefixtures("nodes_a_and_b")]
 
 
 class Node:
@@ -194,14 +183,7 @@ def test_while_the_database_is_away_each_node_goes_on_with_what_it_knows(place, 
 # --- browsers --------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def pushes(authority):  # noqa: F811
-    made = PushService(authority / "server.pem")
-    yield made
-    made.close()
-
-
-def test_a_browser_that_was_subscribed_at_one_node_gets_what_all_send(database, pushes, authority, tmp_path, monkeypatch):  # noqa: F811
+def test_a_browser_that_was_subscribed_at_one_node_gets_what_all_send(database, pushes, authority, tmp_path, monkeypatch):
     fetcher = Fetcher(allow=["127.0.0.1"], timeout=10, cafile=str(authority / "ca.pem"))
     browser, audit = Browser(pushes.url), AuditLog(tmp_path / "audit")
     one, two = (KeptPush(PushStore.in_database(database), ["127.0.0.1"], 10, audit) for _ in range(2))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +11,6 @@ import pytest
 from recognizer.core.errors import DatabaseAway, KeyMissing, RuleNotFound, TooManyRules
 from recognizer.core.vault import Vault, new_key
 from recognizer.database import nodes
-from recognizer.database.connection import Database
 from recognizer.database.local_copy import LocalCopy
 from recognizer.events.event_hub import Events
 from recognizer.rules import rule_delivery, rule_store
@@ -26,26 +24,10 @@ from recognizer.video.camera_settings import COVERED, PLAIN, parse_settings
 from recognizer.video.sources import camera_settings_table
 from recognizer.video.sources.camera_settings_table import CameraSettingsTable
 
-from .receivers import Receiver
 from .streams import wait_for
 from .test_rules import HOOK, bodies, doing, event
 
-pytestmark = pytest.mark.network
-
-
-@pytest.fixture
-def database(database_url):
-    with closing(Database(database_url)) as made:
-        for name in ("a", "b"):
-            nodes.report(made, name, 0)
-        yield made
-
-
-@pytest.fixture
-def receiver():
-    made = Receiver()
-    yield made
-    made.close()
+pytestmark = [pytest.mark.network, pytest.mark.usefixtures("nodes_a_and_b")]
 
 
 def made_of(**given) -> Rule:

@@ -24,8 +24,8 @@ from recognizer.service.node_work import NodeWork
 from recognizer.service.snapshots import SnapshotKeeper
 from recognizer.service.subject_holdings import SnapshotHolding
 
+from .nodes import DIM, DOWN, ENGINE, LEFT, UP, Node, encoding, group, templates
 from .streams import wait_for
-from .test_shared import DIM, DOWN, ENGINE, LEFT, UP, Node, encoding, group, templates
 
 pytestmark = pytest.mark.network
 

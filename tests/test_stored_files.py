@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 import recognizer
+from recognizer.core.settings import Settings
 from recognizer.service.stored_files import STORED_FILES, kind_of
 
-from .test_erasures import everything, happened, service, settings  # noqa: F401, fixtures
+from .test_erasures import happened
 
 PACKAGE = Path(recognizer.__file__).parent
 #: Functions and methods that create or change files.
@@ -103,7 +104,12 @@ def test_a_module_that_writes_is_recognised(source):
     assert writes(source) and not writes("open('x')\nopen('x', 'rb')\nos.open(a, os.O_RDONLY)\nwindow.open('/events')")
 
 
-def test_every_holding_of_the_table_exists(service):  # noqa: F811, a fixture
+@pytest.fixture
+def settings(settings) -> Settings:
+    return settings.replace(strangers="cameras")
+
+
+def test_every_holding_of_the_table_exists(service):
     labels = {each.label for each in service.holdings}
     of_nodes = {"snapshot"}  # only where nodes share a database
     assert {each.holding for each in STORED_FILES} <= labels | of_nodes | {None, "unfinished changes"}
@@ -153,7 +159,7 @@ OPENED = Opened()
 
 
 @pytest.mark.slow
-def test_every_file_that_a_life_writes_is_of_a_known_kind(service, faces, tmp_path):  # noqa: F811, a fixture
+def test_every_file_that_a_life_writes_is_of_a_known_kind(service, faces, tmp_path):
     """Enrol, rename, see, back up, agree, export and erase, and look at every path that was written to, also for a moment."""
     from .e2e.homes import event
 

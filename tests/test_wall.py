@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import simplejpeg
@@ -13,12 +12,6 @@ from recognizer.video.output.wall import CONTENT_TYPE, WallViewer
 
 from .streams import ends, wait_for
 from .test_mjpeg import offer
-
-
-@pytest.fixture
-def threads():
-    with ThreadPoolExecutor(2) as executor:
-        yield executor
 
 
 @pytest.fixture

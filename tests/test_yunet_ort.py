@@ -1,7 +1,5 @@
 """YuNet on ONNX Runtime gives what cv2.FaceDetectorYN gives."""
 
-import threading
-
 import numpy as np
 import pytest
 
@@ -9,6 +7,8 @@ from recognizer.core.errors import ModelCorrupt
 from recognizer.engines.dlib.onnx import drawn_face
 from recognizer.engines.yunet_ort import YuNet
 from recognizer.weights import manifest
+
+from .parallel import at_once
 
 cv2 = pytest.importorskip("cv2")
 
@@ -86,18 +86,9 @@ def test_takes_pictures_that_are_not_contiguous(yunet):
 
 
 def test_threads_share_one_network(yunet):
-    wanted, results = [yunet.raw(pixels) for pixels in SCENES], {}
-
-    def work(number):
-        results[number] = [yunet.raw(pixels) for pixels in SCENES]
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for number in range(4):
-        assert all(np.array_equal(a, b) for a, b in zip(results[number], wanted, strict=True))
+    wanted = [yunet.raw(pixels) for pixels in SCENES]
+    for found in at_once(lambda: [yunet.raw(pixels) for pixels in SCENES]):
+        assert all(np.array_equal(a, b) for a, b in zip(found, wanted, strict=True))
 
 
 def test_another_model_is_refused(tmp_path):

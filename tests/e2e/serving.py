@@ -259,6 +259,19 @@ class Server:
         return value
 
 
+def make_key(server: Server, role: str, *more: str) -> str:
+    """A new key of a role."""
+    done = server.cli("--json", "keys", "add", f"{role} of a test", "--role", role, *more)
+    assert done.exit_code == 0, done.stderr
+    return json.loads(done.stdout)["key"]
+
+
+def lock(server: Server, *more: str) -> None:
+    """Give a server a key of each role, in `keys`; its requests have the administrator's from then on."""
+    server.keys = {role: make_key(server, role, *more) for role in ("read", "write", "admin")}
+    server.always["headers"] = {"X-Api-Key": server.keys["admin"]}
+
+
 def check_error(reply) -> None:
     """Every refusal has the one form that the API promises."""
     if reply.request.method == "HEAD":

@@ -16,19 +16,13 @@ from recognizer.core.headers import SECURITY_HEADERS
 from recognizer.http.pages import DOCS_POLICY
 
 from .. import template
-from .serving import GUNICORN, HUG, Server, code, environment
+from .serving import GUNICORN, HUG, Server, code, environment, make_key
 
 ADMIN_KEY = "an-admin-key-of-the-settings-0123456789"
 ORDER = [ANYONE, READ, WRITE, ADMIN]
 NOTICED = 2.0
 #: Replies without an end.
 ENDLESS = ("/stream", "/cameras/{camera}/stream", "/events")
-
-
-def make_key(server: Server, role: str, *more: str) -> str:
-    done = server.cli("--json", "keys", "add", f"{role} of a test", "--role", role, *more)
-    assert done.exit_code == 0, done.stderr
-    return json.loads(done.stdout)["key"]
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from recognizer.access.dialects import DIALECTS
 
 from ..frigates import PlayedFrigate, report
 from . import pictures
-from .serving import Server
+from .serving import Server, lock
 from .speakers import SPEAKERS, Speaker
 
 MAX_BYTES, MAX_BODY = 200_000, 400_000
@@ -49,11 +49,7 @@ def locked(tmp_path_factory, faces):
     """A server with a key of each role in `keys`, and all dialects on."""
     server = Server(tmp_path_factory.mktemp("locked"), embedder="sface", dialects="all", max_image_bytes=MAX_BYTES)
     server.put("Barack Obama/one.jpg", faces["obama"])
-    server.keys = {}
-    for role in ("read", "write", "admin"):
-        done = server.cli("--json", "keys", "add", role, "--role", role, "--signing")
-        server.keys[role] = json.loads(done.stdout)["key"]
-    server.always["headers"] = {"X-Api-Key": server.keys["admin"]}
+    lock(server, "--signing")
     with server:
         yield server
 

@@ -11,9 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import requests
 
+from recognizer.access.gate import READ
+
 from .browsing import Visit
-from .serving import Server
-from .test_access import READ, make_key
+from .serving import Server, make_key
 
 PREFIX = "/face"
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 import requests
 
+from recognizer.access.gate import READ
+
 from ..brokers import free_port
-from .serving import ROOT, Server
-from .test_access import READ, make_key
+from .serving import ROOT, Server, make_key
 
 certificates = pytest.importorskip("tests.authority", reason="cryptography is not installed; it is in requirements-dev.txt")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import boto3
@@ -14,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from . import pictures
 from .client_packages import ran
-from .serving import IN_FOLDER_AND_DATABASE, Server
+from .serving import IN_FOLDER_AND_DATABASE, Server, lock
 
 
 @pytest.fixture(scope="module")
@@ -22,11 +21,7 @@ def served(tmp_path_factory, faces, people_in):
     """A server that asks for signatures, and makes a client of boto3 for a role."""
     folder = tmp_path_factory.mktemp("rekognition")
     server = Server(folder, embedder="sface", dialects="rekognition", camera="none", **people_in)
-    server.keys = {}
-    for role in ("read", "write", "admin"):
-        done = server.cli("--json", "keys", "add", role, "--role", role, "--signing")
-        server.keys[role] = json.loads(done.stdout)["key"]
-    server.always["headers"] = {"X-Api-Key": server.keys["admin"]}
+    lock(server, "--signing")
     with server:
         assert server.enroll("Joe Biden", faces["biden"]).status_code == 201
         yield server

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .serving import Server, code
-from .test_access import make_key
+from .serving import Server, code, make_key
 from .test_openapi import check
 
 

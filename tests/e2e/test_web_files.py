@@ -11,8 +11,7 @@ import requests
 from recognizer.core.headers import SECURITY_HEADERS
 from recognizer.http.pages import FOLDER, POLICY
 
-from .serving import Server, code
-from .test_access import make_key
+from .serving import Server, code, make_key
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 

@@ -7,8 +7,7 @@ import pytest
 from recognizer.access.gate import ADMIN, READ, WRITE
 
 from .browsing import PHONE, Visit
-from .serving import Server
-from .test_access import make_key
+from .serving import Server, make_key
 
 #: The views that the frame offers, by the name that they have there.
 VIEWS = {"Try": "#/try", "People": "#/people", "Live": "#/live", "Strangers": "#/strangers", "Settings": "#/settings"}

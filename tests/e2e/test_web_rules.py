@@ -7,7 +7,6 @@ import json
 import pytest
 
 from ..brokers import MISSING, MOSQUITTO, Broker, Listener
-from ..certificates import authority  # noqa: F401, a fixture
 from ..push_services import Browser, PushService
 from ..receivers import Receiver
 from .browsing import PHONE, Visit
@@ -52,14 +51,14 @@ def broker(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def pushes(authority):  # noqa: F811
+def pushes(authority):
     made = PushService(authority / "server.pem")
     yield made
     made.close()
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory, faces, broker, authority):  # noqa: F811
+def server(tmp_path_factory, faces, broker, authority):
     server = Server(
         tmp_path_factory.mktemp("web-rules"),
         camera="test:320x180@5",
