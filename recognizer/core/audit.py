@@ -450,16 +450,21 @@ class AuditLog:
 
         With `before`, only lines below that number.
         """
+        if after is None:
+            return self._newest(limit, wanted, before)
         found: list[AuditLine] = []
-        if after is not None:
-            for line in self.lines(after):
-                if before is not None and line["seq"] >= before:
+        for line in self.lines(after):
+            if before is not None and line["seq"] >= before:
+                break
+            if wanted(line):
+                found.append(line)
+                if len(found) == limit:
                     break
-                if wanted(line):
-                    found.append(line)
-                    if len(found) == limit:
-                        break
-            return found
+        return found
+
+    def _newest(self, limit: int, wanted: Callable[[AuditLine], bool], before: int | None) -> list[AuditLine]:
+        """The last `limit` lines that are `wanted`, oldest first; below number `before`, if that is given."""
+        found: list[AuditLine] = []
         names = self.names()
         for begin in reversed(self._files()):
             if before is not None and begin >= before:

@@ -183,19 +183,8 @@ class AuditTable(AuditLog):
                 return
             after = rows[-1][0]
 
-    def page(
-        self, after: int | None, limit: int, wanted: Callable[[AuditLine], bool] = lambda line: True, before: int | None = None
-    ) -> list[AuditLine]:
+    def _newest(self, limit: int, wanted: Callable[[AuditLine], bool], before: int | None) -> list[AuditLine]:
         found: list[AuditLine] = []
-        if after is not None:
-            for line in self.lines(after):
-                if before is not None and line["seq"] >= before:
-                    break
-                if wanted(line):
-                    found.append(line)
-                    if len(found) == limit:
-                        break
-            return found
         names, below = self.names(), 2**62 if before is None else before
         while len(found) < limit:
             rows = self._database.rows(

@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from recognizer.core.errors import SettingsError
 from recognizer.events.broker_delivery import (
     CAMERA,
     BrokerDelivery,
@@ -21,11 +20,9 @@ from recognizer.events.broker_delivery import (
     key_of_event,
     parse_server,
 )
-from recognizer.events.delivery import message_body, message_id
 from recognizer.events.event_files import seconds
 from recognizer.events.event_log import EventLog
 
-MISSING = "amqp_url: AMQP needs the package of requirements-amqp.txt: pip install 'recognizer[amqp]'"
 #: Seconds for connecting, for an answer, and between two signs of life.
 _CONNECT_SECONDS, _BLOCKED_SECONDS, _HEARTBEAT = 10.0, 30.0, 30
 _LONGEST_KEY = 255
@@ -80,12 +77,11 @@ class Amqp(BrokerDelivery):
         The package is missing.
     """
 
+    kind, package = "amqp", "pika"
+    missing = "amqp_url: AMQP needs the package of requirements-amqp.txt: pip install 'recognizer[amqp]'"
+
     def __init__(self, events: EventLog, server: QueueServer, options: AmqpOptions | None = None, **more: Any):
-        try:
-            import pika  # noqa: F401, used later
-        except ImportError:
-            raise SettingsError(MISSING) from None
-        super().__init__(events, "amqp", server, **more)
+        super().__init__(events, server, **more)
         self.options = options or AmqpOptions()
         self._connection: Any = None
         self._channel: Any = None
@@ -170,7 +166,7 @@ class Amqp(BrokerDelivery):
         properties = pika.BasicProperties(
             content_type="application/json",
             delivery_mode=2,
-            message_id=message_id(event, self.events.node),
+            message_id=self.id_of(event),
             timestamp=int(seconds(event["time"])) if event["time"] else None,
             type=event["kind"],
             app_id="recognizer",
@@ -179,7 +175,7 @@ class Amqp(BrokerDelivery):
             self._channel.basic_publish(
                 self.options.exchange,
                 self.routing_key(event),
-                message_body(event, self.events.node),
+                self.body_of(event),
                 properties,
                 mandatory=True,
             )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 from abc import abstractmethod
 from dataclasses import dataclass, field
+from typing import ClassVar
 from urllib.parse import unquote, urlsplit
 
 from recognizer.core.errors import SettingsError
-from recognizer.events.delivery import Delivery, backoff
+from recognizer.events.delivery import Delivery, backoff, message_body, message_id
 from recognizer.events.event_log import EventLog
 
 log = logging.getLogger("recognizer.events")
@@ -55,10 +57,11 @@ class QueueServer:
     @property
     def shown(self) -> str:
         """Its URL without credentials."""
-        return f"{self.scheme}://" + ",".join(_host(*each) for each in self.hosts)
+        return f"{self.scheme}://" + ",".join(host_and_port(*each) for each in self.hosts)
 
 
-def _host(name: str, port: int) -> str:
+def host_and_port(name: str, port: int) -> str:
+    """Both as URLs have them."""
     return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
 
 
@@ -131,25 +134,36 @@ class BrokerDelivery(Delivery):
     Parameters
     ----------
     events : EventLog
-    name : str
-        See `Delivery`.
     server : QueueServer
     backlog : int
         Maximum number of events that wait for the broker; older ones are dropped and counted.
     least, most : float
         Seconds before the second try, doubled up to the most.
+
+    Raises
+    ------
+    SettingsError
+        The package is missing.
     """
+
+    #: Its name as a `Delivery`, the package that it needs, and what is reported where that is missing.
+    kind: ClassVar[str]
+    package: ClassVar[str]
+    missing: ClassVar[str]
 
     def __init__(
         self,
         events: EventLog,
-        name: str,
         server: QueueServer,
         backlog: int = 10_000,
         least: float = 1.0,
         most: float = 60.0,
     ):
-        super().__init__(events, name, backlog)
+        try:
+            importlib.import_module(self.package)
+        except ImportError:
+            raise SettingsError(self.missing) from None
+        super().__init__(events, self.kind, backlog)
         self.server, self.label = server, server.shown
         self.problem = "not connected yet"
         self._wait, self._failures, self._connected = (least, most), 0, False
@@ -157,6 +171,14 @@ class BrokerDelivery(Delivery):
     def next_host(self) -> tuple[str, int]:
         """The host and port to connect to: after each failure the next one of the server's."""
         return self.server.hosts[self._failures % len(self.server.hosts)]
+
+    def id_of(self, event: dict) -> str:
+        """The id of an event's message, the same each time it is sent."""
+        return message_id(event, self.events.node)
+
+    def body_of(self, event: dict) -> bytes:
+        """An event's message: its JSON, as webhooks send it."""
+        return message_body(event, self.events.node)
 
     @abstractmethod
     def _connect(self) -> None:

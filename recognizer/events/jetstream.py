@@ -13,22 +13,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from recognizer.core.errors import SettingsError
 from recognizer.events.broker_delivery import (
     CAMERA,
     BrokerDelivery,
     NotConfirmed,
     QueueServer,
     Undeliverable,
+    host_and_port,
     key_of_event,
     parse_server,
 )
-from recognizer.events.delivery import message_body, message_id
 from recognizer.events.event_log import EventLog
 
 Answer = TypeVar("Answer")
 
-MISSING = "nats_url: NATS needs the package of requirements-nats.txt: pip install 'recognizer[nats]'"
 #: Seconds for connecting, and for an answer.
 _CONNECT_SECONDS, _ANSWER_SECONDS = 10.0, 10.0
 #: Seconds for which a stream that is declared here knows the ids of messages.
@@ -83,12 +81,11 @@ class JetStream(BrokerDelivery):
         The package is missing.
     """
 
+    kind, package = "nats", "nats"
+    missing = "nats_url: NATS needs the package of requirements-nats.txt: pip install 'recognizer[nats]'"
+
     def __init__(self, events: EventLog, server: QueueServer, options: JetStreamOptions | None = None, **more: Any):
-        try:
-            import nats  # noqa: F401, used later
-        except ImportError:
-            raise SettingsError(MISSING) from None
-        super().__init__(events, "nats", server, **more)
+        super().__init__(events, server, **more)
         self.options = options or JetStreamOptions()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client: Any = None
@@ -114,8 +111,7 @@ class JetStream(BrokerDelivery):
             from recognizer.core.trust import trusting_context
 
             names["tls"] = trusting_context(*filter(None, (server.cafile,)))
-        host, port = self.next_host()
-        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        place = host_and_port(*self.next_host())
 
         async def quietly(error: Exception) -> None:
             """What fails is reported once, where it is waited for."""
@@ -172,8 +168,8 @@ class JetStream(BrokerDelivery):
         import nats
         from nats.js import api, errors
 
-        headers = {api.Header.MSG_ID.value: message_id(event, self.events.node), "Content-Type": "application/json"}
-        body = message_body(event, self.events.node)
+        headers = {api.Header.MSG_ID.value: self.id_of(event), "Content-Type": "application/json"}
+        body = self.body_of(event)
         try:
             self._wait_for(
                 self._stream.publish(self.subject(event), body, timeout=_ANSWER_SECONDS, headers=headers), _ANSWER_SECONDS + 1

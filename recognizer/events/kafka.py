@@ -18,14 +18,13 @@ from recognizer.events.broker_delivery import (
     NotConfirmed,
     QueueServer,
     Undeliverable,
+    host_and_port,
     key_of_event,
     parse_server,
 )
-from recognizer.events.delivery import message_body, message_id
 from recognizer.events.event_files import seconds
 from recognizer.events.event_log import EventLog
 
-MISSING = "kafka_url: Kafka needs the package of requirements-kafka.txt: pip install 'recognizer[kafka]'"
 #: Seconds for connecting, and for the confirmation of a message.
 _CONNECT_SECONDS, _CONFIRM_SECONDS = 10.0, 10.0
 
@@ -80,12 +79,11 @@ class Kafka(BrokerDelivery):
         The package is missing.
     """
 
+    kind, package = "kafka", "confluent_kafka"
+    missing = "kafka_url: Kafka needs the package of requirements-kafka.txt: pip install 'recognizer[kafka]'"
+
     def __init__(self, events: EventLog, server: QueueServer, options: KafkaOptions | None = None, **more: Any):
-        try:
-            import confluent_kafka  # noqa: F401, used later
-        except ImportError:
-            raise SettingsError(MISSING) from None
-        super().__init__(events, "kafka", server, **more)
+        super().__init__(events, server, **more)
         self.options = options or KafkaOptions()
         self._producer: Any = None
 
@@ -93,9 +91,7 @@ class Kafka(BrokerDelivery):
         """What librdkafka is told."""
         server = self.server
         found: dict[str, Any] = {
-            "bootstrap.servers": ",".join(
-                f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in server.hosts
-            ),
+            "bootstrap.servers": ",".join(host_and_port(*each) for each in server.hosts),
             "client.id": "recognizer",
             "enable.idempotence": True,
             "acks": "all",
@@ -152,9 +148,9 @@ class Kafka(BrokerDelivery):
         try:
             self._producer.produce(
                 self.options.topic,
-                message_body(event, self.events.node),
+                self.body_of(event),
                 key_of_event(event, self.options.key).encode(),
-                headers={"message-id": message_id(event, self.events.node), "kind": event["kind"]},
+                headers={"message-id": self.id_of(event), "kind": event["kind"]},
                 timestamp=int(seconds(event["time"]) * 1000) if event["time"] else 0,
                 on_delivery=lambda error, message: outcome.append(error),
             )

@@ -305,7 +305,25 @@ class RulesHolding:
         return {"rules": self.find(whose)}
 
 
-class WaitingPicturesHolding:
+class NamelessHolding:
+    """What has no names in it, so that nobody knows for certain whom it is about.
+
+    It may be erased with somebody, and is neither exported, which could hand it to somebody else, nor renamed.
+    """
+
+    def find(self, whose: Whose) -> int:
+        """None that are known to be about this subject."""
+        return 0
+
+    def export(self, whose: Whose) -> Iterator[ExportedFile]:
+        """Nothing."""
+        yield from ()
+
+    def rename(self, old: str, new: str) -> None:
+        """Nothing."""
+
+
+class WaitingPicturesHolding(NamelessHolding):
     """Pictures of unknown people that are in memory until they are examined: a nameless track, or a waiting sighting.
 
     Nobody knows whose they are, so those that are older than an erasure are dropped with anybody.
@@ -327,17 +345,6 @@ class WaitingPicturesHolding:
         self._strangers, self._sightings, self._now = strangers, sightings, now
         self._erased: dict[str, float] = {}  # by name: when
 
-    def find(self, whose: Whose) -> int:
-        """None that are known to be of this subject."""
-        return 0
-
-    def export(self, whose: Whose) -> Iterator[ExportedFile]:
-        """Nothing: whose they are is not known."""
-        yield from ()
-
-    def rename(self, old: str, new: str) -> None:
-        """Nothing: they have no names."""
-
     def erase(self, whose: Whose) -> None:
         before = self._erased[whose.name] = self._now()
         sightings = self._sightings()
@@ -356,7 +363,7 @@ def _resembles(whose: Whose, limit: float) -> Callable[[np.ndarray], bool]:
     return lambda vector: bool(matching.distances(vector, whose.templates).min() <= limit)
 
 
-class StrangersHolding:
+class StrangersHolding(NamelessHolding):
     """Pictures of somebody from before they were enrolled. A stranger has no name: the templates tell.
 
     Parameters
@@ -374,13 +381,6 @@ class StrangersHolding:
     def find(self, whose: Whose) -> int:
         return self._strangers.count_like(_resembles(whose, self._limit())) if len(whose.templates) else 0
 
-    def export(self, whose: Whose) -> Iterator[ExportedFile]:
-        """Nothing: that a stranger is this person is likely, not certain, and the file may be handed out."""
-        yield from ()
-
-    def rename(self, old: str, new: str) -> None:
-        """Nothing: strangers have no names."""
-
     def erase(self, whose: Whose) -> None:
         if len(whose.templates):
             self._strangers.forget_like(_resembles(whose, self._limit()))
@@ -389,7 +389,7 @@ class StrangersHolding:
         return {"strangers": self.find(whose)}
 
 
-class DetectedFacesHolding:
+class DetectedFacesHolding(NamelessHolding):
     """Faces that clients of other services may still ask about by an id; the templates tell whose they are.
 
     Parameters
@@ -403,17 +403,6 @@ class DetectedFacesHolding:
 
     def __init__(self, faces: FaceStore, limit: Callable[[], float]):
         self._faces, self._limit = faces, limit
-
-    def find(self, whose: Whose) -> int:
-        """None that make somebody known: these have no names, and are forgotten within a day."""
-        return 0
-
-    def export(self, whose: Whose) -> Iterator[ExportedFile]:
-        """Nothing: that such a face is this person's is likely, not certain."""
-        yield from ()
-
-    def rename(self, old: str, new: str) -> None:
-        """Nothing: these have no names."""
 
     def erase(self, whose: Whose) -> None:
         if len(whose.templates):
@@ -571,7 +560,7 @@ class AuditNamesHolding:
         return {"names": self.find(whose)}
 
 
-class DamagedFilesHolding:
+class DamagedFilesHolding(NamelessHolding):
     """Damaged files that were set aside. Nobody can tell whom they show, so they are erased with anybody.
 
     Parameters
@@ -587,17 +576,6 @@ class DamagedFilesHolding:
     def __init__(self, state: Path, audit: AuditLog):
         self._state, self._audit = state, audit
 
-    def find(self, whose: Whose) -> int:
-        """None that are known to be about this subject."""
-        return 0
-
-    def export(self, whose: Whose) -> Iterator[ExportedFile]:
-        """Nothing: these cannot be read, and are about anybody."""
-        yield from ()
-
-    def rename(self, old: str, new: str) -> None:
-        """Nothing: these are never read."""
-
     def erase(self, whose: Whose) -> None:
         for file in set_aside_files(self._state):
             with disk_errors("a damaged file that was set aside cannot be deleted"):
@@ -609,7 +587,7 @@ class DamagedFilesHolding:
         return {"damaged_files": len(set_aside_files(self._state))}
 
 
-class LeftoversHolding:
+class LeftoversHolding(NamelessHolding):
     """Files that an interrupted write, backup or restore left. Nobody knows whose they are, so they are erased with anybody.
 
     Parameters
@@ -625,17 +603,6 @@ class LeftoversHolding:
 
     def __init__(self, enrolment: Enrolment, state: Path, now: Callable[[], float] = time.time):
         self._enrolment, self._state, self._now = enrolment, state, now
-
-    def find(self, whose: Whose) -> int:
-        """None that are known to be about this subject."""
-        return 0
-
-    def export(self, whose: Whose) -> Iterator[ExportedFile]:
-        """Nothing: these are incomplete, and may be about anybody."""
-        yield from ()
-
-    def rename(self, old: str, new: str) -> None:
-        """Nothing: these are never read."""
 
     def erase(self, whose: Whose) -> None:
         self._enrolment.sweep(whose.name)

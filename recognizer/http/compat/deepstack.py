@@ -14,7 +14,6 @@ from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Any
 
-from recognizer.core.audit import one_act
 from recognizer.core.brief import MESSAGE, cut
 from recognizer.core.errors import (
     Busy,
@@ -29,7 +28,7 @@ from recognizer.core.errors import (
 from recognizer.core.names import comparison_key, normalise
 from recognizer.core.version import __version__
 from recognizer.core.wording import plural
-from recognizer.http.compat.shared import certainty, corners, largest_first, likeness, verified
+from recognizer.http.compat.shared import certainty, corners, enrol_largest, largest_first, likeness, verified
 from recognizer.http.dialect_requests import DialectRequest
 from recognizer.http.hug_adapter import DialectReply, DialectRouter
 from recognizer.http.site import Site
@@ -104,15 +103,7 @@ def add_routes(route: DialectRouter, site: Site, always_200: bool = False) -> No
         if not photos:
             raise InvalidParameter("no image was sent")
         known = site.service.enrolment.is_enrolled(name)
-        refused: list[RecognizerError] = []
-        with one_act():
-            for photo in photos:
-                try:
-                    site.service.subjects.enrol(name, photo, face="largest")
-                except (ImageError, FaceError, Conflict) as error:
-                    refused.append(error)
-        if len(refused) == len(photos):
-            raise refused[0]
+        enrol_largest(site, name, photos)
         return {"success": True, "message": "face updated" if known else "face added"}
 
     @add("/v1/vision/face/list", "list")

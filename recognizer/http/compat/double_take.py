@@ -9,13 +9,9 @@ import time
 import uuid
 from typing import Any
 
-from recognizer.core.audit import one_act
 from recognizer.core.brief import MESSAGE, cut
 from recognizer.core.errors import (
-    Conflict,
     EventNotFound,
-    FaceError,
-    ImageError,
     InvalidParameter,
     NoImage,
     RecognizerError,
@@ -26,6 +22,7 @@ from recognizer.events.appearances import PEOPLE_KINDS, iso
 from recognizer.events.double_take_topics import UNKNOWN, LookedAt, NamedFace, result, topic_part
 from recognizer.events.frigate import checked_report, has_picture
 from recognizer.events.frigate_api import FrigateApi
+from recognizer.http.compat.shared import enrol_largest
 from recognizer.http.dialect_requests import DialectRequest
 from recognizer.http.hug_adapter import DialectReply, DialectRouter
 from recognizer.http.site import Site
@@ -117,16 +114,8 @@ def _add_training(route: DialectRouter, site: Site) -> None:
             raise InvalidParameter(f"name: {UNKNOWN} stands for strangers")
         if not photos:
             raise NoImage("files[]: expected a photo")
-        refused: list[RecognizerError] = []
-        with one_act():
-            for photo in photos:
-                try:
-                    site.service.subjects.enrol(name, photo, face="largest")
-                except (ImageError, FaceError, Conflict) as error:
-                    refused.append(error)
-        if len(refused) == len(photos):
-            raise refused[0]
-        return {"success": True, "message": f"{len(photos) - len(refused)} of {len(photos)} photos trained"}
+        trained = enrol_largest(site, name, photos)
+        return {"success": True, "message": f"{trained} of {len(photos)} photos trained"}
 
     @route.add("DELETE", "/api/train/remove/{name}")
     def remove(asked: DialectRequest, name: str) -> dict:

@@ -1,12 +1,14 @@
-"""What the dialects share: similarities, boxes and certainties as their clients expect them, ids as UUIDs."""
+"""What the dialects share: enrolling, similarities, boxes and certainties as their clients expect them, ids as UUIDs."""
 
 from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from recognizer.core.audit import one_act
+from recognizer.core.errors import Conflict, FaceError, ImageError, RecognizerError
 from recognizer.core.types import Box
 from recognizer.galleries.similarity import similarity
 from recognizer.http.site import Site
@@ -15,6 +17,27 @@ from recognizer.photos.results import Seen, SeenFace, SeenObjects, Verification
 _HEX = re.compile(r"[0-9a-f]{32}")
 #: The least that a detector's score is shown as: clients drop faces below 0.8, and a face that is reported is taken for one.
 _CERTAIN = 0.8
+
+
+def enrol_largest(site: Site, name: str, photos: Sequence[bytes]) -> int:
+    """Enrol the largest face of each photo; returns how many were enrolled. Photos without a usable face are passed over.
+
+    Raises
+    ------
+    ImageError, FaceError, Conflict
+        Of the first photo, if none was enrolled.
+    Busy, StorageError
+    """
+    refused: list[RecognizerError] = []
+    with one_act():
+        for photo in photos:
+            try:
+                site.service.subjects.enrol(name, photo, face="largest")
+            except (ImageError, FaceError, Conflict) as error:
+                refused.append(error)
+    if len(refused) == len(photos):
+        raise refused[0]
+    return len(photos) - len(refused)
 
 
 def alike(site: Site, distance: float, threshold: float) -> float:
