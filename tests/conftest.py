@@ -111,6 +111,12 @@ def nodes_a_and_b(database) -> None:
         nodes.report(database, name, 0)
 
 
+@pytest.fixture(params=["plain", "encrypted"])
+def vault(request) -> Vault | None:
+    """What is stored is in plain form, or encrypted."""
+    return Vault([new_key()]) if request.param == "encrypted" else None
+
+
 @pytest.fixture(params=["plain", "sealed"])
 def pair(request, database_url, tmp_path) -> Iterator[list[Node]]:
     """Two nodes with one database and one folder of photos; what they store is encrypted or not."""

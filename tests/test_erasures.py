@@ -14,7 +14,6 @@ from recognizer.core.errors import StorageError, SubjectNotFound
 from recognizer.core.holdings import ExportedFile, Holdings, Whose
 from recognizer.core.settings import Settings
 from recognizer.core.unfinished import Unfinished
-from recognizer.core.vault import Vault, new_key
 from recognizer.enrolment.examination import EnrolmentRules, examine
 from recognizer.events.event_log import EventLog
 from recognizer.service import make_service
@@ -69,11 +68,6 @@ def test_a_holding_that_fails_does_not_keep_the_others_from_their_work():
 def test_labels_are_unique():
     with pytest.raises(ValueError, match="unique"):
         Holdings([Shelf("one"), Shelf("one")])
-
-
-@pytest.fixture(params=["plain", "encrypted"])
-def vault(request):
-    return Vault([new_key()]) if request.param == "encrypted" else None
 
 
 def test_unfinished_work_outlives_the_process_and_is_encrypted(tmp_path, vault):

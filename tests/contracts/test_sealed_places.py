@@ -82,11 +82,6 @@ def stored(request, tmp_path):
         yield InDatabase(database)
 
 
-@pytest.fixture(params=["plain", "sealed"])
-def vault(request):
-    return Vault([new_key()]) if request.param == "sealed" else None
-
-
 def test_what_one_writes_the_other_reads(stored, vault):
     one, two = stored.place(vault), stored.place(vault)
     assert one.changed() and one.missing and two.changed() and two.missing
