@@ -14,7 +14,6 @@ from recognizer import __version__
 from recognizer.core.errors import RecognizerError
 from recognizer.core.metrics import Metrics
 from recognizer.core.sealed_sqlite import SET_ASIDE, set_aside_files
-from recognizer.enrolment.shared_enrolment import SharedEnrolment
 from recognizer.jobs.job_model import STATES as JOB_STATES
 
 if TYPE_CHECKING:
@@ -69,8 +68,8 @@ def report(service: Service) -> dict:
 
 def _database(service: Service) -> dict:
     """The state of the database that nodes share; nothing where there is one server."""
-    shared = service.enrolment
-    if not isinstance(shared, SharedEnrolment):
+    shared = service.shared
+    if shared is None:
         return {}
     away = shared.database.away_since
     return {

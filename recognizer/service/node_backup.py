@@ -29,7 +29,7 @@ from recognizer.enrolment.cache import Encoding, EncodingsCache
 from recognizer.enrolment.face_choice import thumbnail_key
 from recognizer.enrolment.folder import CONSENT, PHOTO
 from recognizer.enrolment.photo_marks import marks
-from recognizer.enrolment.shared_enrolment import SharedEnrolment, StoredNotes
+from recognizer.enrolment.shared_enrolment import StoredNotes
 from recognizer.events.receiver_store import RECEIVERS_FILE, ReceiverStore
 from recognizer.rules.push_store import PUSH_FILE, PushStore
 from recognizer.rules.rule_file import RULES_FILE, RuleFile
@@ -132,10 +132,10 @@ class _Cache:
 
 class _NodeBackup:
     def __init__(self, service: Service, writer: Writer, scratch: Path):
-        assert isinstance(service.enrolment, SharedEnrolment)
+        assert service.shared is not None
         self._service, self._writer, self._scratch = service, writer, scratch
-        self._enrolment = service.enrolment
-        self._database, self._vault = service.enrolment.database, service.vault
+        self._enrolment = service.shared
+        self._database, self._vault = service.shared.database, service.vault
         self._people: dict[int, _Copied] = {}
         self._caches: dict[str, _Cache] = {}  # by group
         self._dropped: set[tuple[str, str]] = set()  # photos of those who were dropped
