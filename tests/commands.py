@@ -10,8 +10,9 @@ from unittest.mock import patch
 
 from click.testing import CliRunner, Result
 
-from recognizer import engines, service
+from recognizer import engines
 from recognizer.cli import main
+from recognizer.service import assembly
 
 #: Loading the networks takes longer than most commands. Those that are run as processes load their own.
 _engine = cache(engines.make_engine)
@@ -20,7 +21,7 @@ _engine = cache(engines.make_engine)
 @contextlib.contextmanager
 def engines_made_once() -> Iterator[None]:
     """Whatever is opened in this process shares the engines of equal settings."""
-    with patch.object(service, "make_engine", _engine), patch.object(engines, "make_engine", _engine):
+    with patch.object(assembly, "make_engine", _engine), patch.object(engines, "make_engine", _engine):
         yield
 
 
