@@ -147,7 +147,11 @@ def _landmarks(points: np.ndarray) -> dict[str, dict[str, float]]:
 
 def add_routes(route: AzureRouter, site: Site) -> None:
     """Add these routes."""
+    _add_detection(route, site)
+    _add_comparison(route, site)
 
+
+def _add_detection(route: AzureRouter, site: Site) -> None:
     @route.add("POST", "/detect", photos=True)
     def detect(asked: DialectRequest) -> list[dict]:
         """Every face of a photo, the largest first."""
@@ -180,6 +184,8 @@ def add_routes(route: AzureRouter, site: Site) -> None:
             result.append(shown)
         return result
 
+
+def _add_comparison(route: AzureRouter, site: Site) -> None:
     def face(id_: Any, status: int = 400) -> DetectedFace:
         found = site.service.detected_faces.get(id_.lower()) if isinstance(id_, str) else None
         if found is None:

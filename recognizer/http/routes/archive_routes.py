@@ -24,23 +24,28 @@ _FEW, _MANY = 4, 200
 def add_routes(route: Router, site: Site) -> None:
     """Add these routes to the API."""
 
-    def shown(person, most: int = _FEW):
-        keys = site.service.archive.file.keys_of(person.id)
-        return archive_replies.person(person, len(keys), keys[:most])
+    _add_folders(route, site)
+    _add_search(route, site)
+    _add_people(route, site)
+    _add_decisions(route, site)
 
-    def noted(action: str, person, subject: str | None = None, **details):
-        site.service.audit.append(action, subject, group=person.id, **details)
-        return shown(person)
 
-    def keys(faces: list[str]) -> list[FaceKey]:
-        try:
-            found = [FaceKey.parse(each) for each in faces]
-        except ValueError:
-            found = []
-        if len(found) != len(faces) or any(not 0 <= each.number < 1_000_000 for each in found):
-            raise InvalidParameter("faces: expected ids of faces, as photo/number")
-        return found
+def _shown(site: Site, person, most: int = _FEW):
+    keys = site.service.archive.file.keys_of(person.id)
+    return archive_replies.person(person, len(keys), keys[:most])
 
+
+def _keys(faces: list[str]) -> list[FaceKey]:
+    try:
+        found = [FaceKey.parse(each) for each in faces]
+    except ValueError:
+        found = []
+    if len(found) != len(faces) or any(not 0 <= each.number < 1_000_000 for each in found):
+        raise InvalidParameter("faces: expected ids of faces, as photo/number")
+    return found
+
+
+def _add_folders(route: Router, site: Site) -> None:
     @route.get("/archive")
     def get_archive():
         """The archive: its folders, counts, and the progress of a running update."""
@@ -83,6 +88,8 @@ def add_routes(route: Router, site: Site) -> None:
         response.status = falcon.HTTP_202
         return {"status": site.service.archive.status()}
 
+
+def _add_search(route: Router, site: Site) -> None:
     @route.post("/archive/search")
     def search_archive(
         request,
@@ -128,6 +135,8 @@ def add_routes(route: Router, site: Site) -> None:
         site.service.audit.append("archive_no_face", photo=photo_id, face=face, no_face=no_face)
         return {"photo": photo_id, "number": face, "no_face": no_face}
 
+
+def _add_people(route: Router, site: Site) -> None:
     @route.get("/archive/people", examples="named=true&limit=20")
     def list_archive_people(
         offset: hug.types.in_range(0, 1_000_000_000) = 0,
@@ -152,12 +161,18 @@ def add_routes(route: Router, site: Site) -> None:
             and (subject is None or each.subject == subject)
         ]
         chosen.sort(key=lambda each: (-sizes[each.id], each.id))
-        return {"total": len(chosen), "people": [shown(each) for each in chosen[offset : offset + limit]]}
+        return {"total": len(chosen), "people": [_shown(site, each) for each in chosen[offset : offset + limit]]}
 
     @route.get("/archive/people/{group_id}")
     def get_archive_person(group_id: event_id_type):
         """One group of faces, with its pictures."""
-        return shown(decisions.get_person(site.service.archive.file, group_id), _MANY)
+        return _shown(site, decisions.get_person(site.service.archive.file, group_id), _MANY)
+
+
+def _add_decisions(route: Router, site: Site) -> None:
+    def noted(action: str, person, subject: str | None = None, **details):
+        site.service.audit.append(action, subject, group=person.id, **details)
+        return _shown(site, person)
 
     @route.patch("/archive/people/{group_id}")
     def change_archive_person(group_id: event_id_type, subject: text = None, unnamed: switch = False, hidden: switch = None):
@@ -195,7 +210,7 @@ def add_routes(route: Router, site: Site) -> None:
     @route.post("/archive/move")
     def move_archive_faces(faces: ids, group_id: event_id_type = None):
         """Move faces to another group, or to a new one; grouping does not move them back."""
-        moved = decisions.move(site.service.archive.file, keys(faces), group_id)
+        moved = decisions.move(site.service.archive.file, _keys(faces), group_id)
         return noted("archive_move", moved, faces=len(faces))
 
     @route.post("/archive/undo")

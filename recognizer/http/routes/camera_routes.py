@@ -18,7 +18,11 @@ from recognizer.video.sources.cameras import CameraEntry
 
 def add_routes(route: Router, site: Site) -> None:
     """Add these routes to the API."""
+    _add_cameras(route, site)
+    _add_live_video(route, site)
 
+
+def _add_cameras(route: Router, site: Site) -> None:
     def shown(entry: CameraEntry) -> dict:
         return replies.camera(entry, site.service.video.settings_of(entry.id).zone_names())
 
@@ -87,6 +91,8 @@ def add_routes(route: Router, site: Site) -> None:
         site.service.rules.zones_changed(entry.id, renamed_zones(before, settings))
         return plain_settings(settings)
 
+
+def _add_live_video(route: Router, site: Site) -> None:
     @route.get("/wall", examples="cameras=default,door&width=480")
     def stream_wall(
         request,
