@@ -9,17 +9,8 @@ from recognizer.http.early import loading_early
 
 with loading_early() as make_engine:
     from recognizer.http import compat
-    from recognizer.http.hug_adapter import (
-        Router,
-        adapt,
-        format_type,
-        fraction,
-        landmarks_type,
-        number,
-        switch,
-        text,
-        top_k_type,
-    )
+    from recognizer.http.hug_adapter import Router, adapt
+    from recognizer.http.parameters import format_type, fraction, landmarks_type, number, switch, text, top_k_type
     from recognizer.http.photo_requests import all_photos, answer, enrol_photos, one_photo
     from recognizer.http.routes import add_all
     from recognizer.http.site import Site

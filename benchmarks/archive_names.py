@@ -20,7 +20,7 @@ import numpy as np
 import report
 
 from recognizer.archive import group_names
-from recognizer.archive.archive_file import ArchivePerson
+from recognizer.archive.archive_model import ArchivePerson
 from recognizer.core.settings import Settings
 from recognizer.core.types import Embedding, Template
 from recognizer.engines import make_engine

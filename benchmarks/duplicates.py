@@ -20,8 +20,8 @@ from recognizer.core.errors import RecognizerError
 from recognizer.core.geometry import iou
 from recognizer.core.settings import Settings
 from recognizer.engines import make_engine
-from recognizer.enrolment.cache import Encoding
 from recognizer.enrolment.duplicates import DISTANCE_SHARE, LEAST_OVERLAP, placed, same_picture
+from recognizer.enrolment.encodings import Encoding
 from recognizer.enrolment.examination import EnrolmentRules, examine
 from recognizer.photos import images
 

@@ -42,7 +42,7 @@ from search import drawn, probes_for
 from recognizer.core.types import Embedding, Template
 from recognizer.database import schema
 from recognizer.database.connection import Database
-from recognizer.enrolment.cache import photo_id
+from recognizer.enrolment.encodings import photo_id
 from recognizer.galleries.memory import MemoryGallery
 from recognizer.galleries.postgres.feed import Feed
 from recognizer.galleries.postgres.gallery import PostgresGallery

@@ -203,7 +203,8 @@ def make_many(work: Path, people: int, each: int, engine: str, dim: int) -> None
     """
     import numpy as np
 
-    from recognizer.enrolment.cache import Encoding, EncodingsCache, FileStamp, photo_id
+    from recognizer.enrolment.cache import EncodingsCache
+    from recognizer.enrolment.encodings import Encoding, FileStamp, photo_id
 
     faces, state = work / "known_faces", work / "state"
     shutil.rmtree(work, ignore_errors=True)

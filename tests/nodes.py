@@ -9,7 +9,7 @@ import numpy as np
 from recognizer.core.vault import Vault
 from recognizer.database import nodes, schema
 from recognizer.database.connection import Database
-from recognizer.enrolment.cache import Encoding, photo_id
+from recognizer.enrolment.encodings import Encoding, photo_id
 from recognizer.enrolment.examination import Examined
 from recognizer.enrolment.photo_store import FolderPhotos, StoredPhotos
 from recognizer.enrolment.shared_enrolment import SharedEnrolment

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from recognizer.archive import decisions, updating
-from recognizer.archive.archive_file import ARCHIVE_FILE, ArchiveFile, real_path, shown_path, stored_path
+from recognizer.archive.archive_file import ARCHIVE_FILE, ArchiveFile
+from recognizer.archive.archive_model import real_path, shown_path, stored_path
 from recognizer.archive.face_search import FaceSearch
 from recognizer.archive.photo_index import FaceKey
 from recognizer.core.errors import InvalidParameter, KeyMissing, NothingToUndo
@@ -227,7 +228,7 @@ def test_nothing_about_people_is_readable_without_the_key(home, tmp_path):
 
 
 def face(photo: str, number: int, vector: list[float], person: int | None = None):
-    from recognizer.archive.archive_file import ArchiveFace
+    from recognizer.archive.archive_model import ArchiveFace
     from recognizer.core.types import Box
 
     box = Box(10 * number, 0, 10 * number + 8, 8)
@@ -237,8 +238,8 @@ def face(photo: str, number: int, vector: list[float], person: int | None = None
 @pytest.fixture(params=["plain", "encrypted"])
 def index(request):
     """Two groups of two faces each, and one face without a group, on three photos."""
-    from recognizer.archive.archive_file import ArchivePerson, ArchivePhoto, KnownFile
-    from recognizer.enrolment.cache import FileStamp
+    from recognizer.archive.archive_model import ArchivePerson, ArchivePhoto, KnownFile
+    from recognizer.enrolment.encodings import FileStamp
 
     made = ArchiveFile(":memory:", Vault([new_key()]) if request.param == "encrypted" else None)
     folder = made.add_folder("/photos")
@@ -313,8 +314,8 @@ def test_each_decision_can_be_undone(index):
 def test_what_people_decided_survives_new_photos(index):
     decisions.name_person(index, 1, "Ada")
     decisions.name_person(index, 2, "Bob")
-    from recognizer.archive.archive_file import ArchivePhoto, KnownFile
-    from recognizer.enrolment.cache import FileStamp
+    from recognizer.archive.archive_model import ArchivePhoto, KnownFile
+    from recognizer.enrolment.encodings import FileStamp
 
     with index.change():  # faces between the two, so near that everything would be one group
         between = [face("d", number, [number / 10, 0.05]) for number in range(10)]
@@ -369,8 +370,8 @@ def test_progress_has_a_rate_and_the_time_that_is_left():
 
 def bridge(index) -> dict[str, int]:
     """Add faces between the two groups, so near that everything would be one group; the group of each face."""
-    from recognizer.archive.archive_file import ArchivePhoto, KnownFile
-    from recognizer.enrolment.cache import FileStamp
+    from recognizer.archive.archive_model import ArchivePhoto, KnownFile
+    from recognizer.enrolment.encodings import FileStamp
 
     with index.change():
         between = [face("d", number, [number / 10, 0.05]) for number in range(11)]

@@ -10,9 +10,11 @@ import pytest
 
 from recognizer.access import gate as auth
 from recognizer.access.access_file import AccessFile
-from recognizer.access.gate import ADMIN, ANYONE, READ, ROUTES, WRITE, AccessRules, Gate
+from recognizer.access.dialects import ADMIN, ANYONE, READ, WRITE
+from recognizer.access.gate import AccessRules, Gate
 from recognizer.access.keys import Keys
 from recognizer.access.rates import Rates
+from recognizer.access.route_roles import ROUTES
 from recognizer.access.sessions import Sessions, csrf_token
 from recognizer.core.errors import RateLimited, RoleRequired, SettingsError
 from recognizer.core.headers import SECURITY_HEADERS

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from recognizer.access.access_file import ApiKey
-from recognizer.archive.archive_file import ARCHIVE_FILE, ArchiveFace, ArchiveFile, ArchivePerson, ArchivePhoto, KnownFile
+from recognizer.archive.archive_file import ARCHIVE_FILE, ArchiveFile
+from recognizer.archive.archive_model import ArchiveFace, ArchivePerson, ArchivePhoto, KnownFile
 from recognizer.archive.photo_index import FaceKey
 from recognizer.backup import reseal
 from recognizer.core.errors import DamageRepaired, StorageError, SubjectNotFound
@@ -26,7 +27,7 @@ from recognizer.core.settings import Settings
 from recognizer.core.types import Box
 from recognizer.core.vault import Vault, new_key
 from recognizer.database.local_copy import LocalCopy
-from recognizer.enrolment.cache import FileStamp
+from recognizer.enrolment.encodings import FileStamp
 from recognizer.events.visit_file import VISITS_FILE, KeptVisit, VisitFile
 from recognizer.jobs.job_file import JOBS_FILE, JobFile
 from recognizer.jobs.job_model import RECOGNIZE, JobPhoto

@@ -9,8 +9,9 @@ import pytest
 
 from recognizer.access.access_file import AccessFile
 from recognizer.access.dialects import ADMIN, ANYONE, DIALECTS, READ, WRITE, DialectAccess, chosen
-from recognizer.access.gate import ROUTES, AccessRules, Gate
+from recognizer.access.gate import AccessRules, Gate
 from recognizer.access.keys import Keys
+from recognizer.access.route_roles import ROUTES
 from recognizer.access.sessions import Sessions
 from recognizer.core.errors import InvalidParameter, NoImage, SettingsError
 from recognizer.http.dialect_requests import DialectRequest

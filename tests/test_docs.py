@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from recognizer.access import gate as auth
+from recognizer.access.dialects import ANYONE
+from recognizer.access.route_roles import ROUTES
 from recognizer.cli import main as cli
 from recognizer.core import errors
 from recognizer.core.settings import PREFIX, SETTINGS, secret_file
@@ -125,9 +126,9 @@ def test_the_readme_is_short():
 def test_the_table_of_roles_lists_every_route_under_its_role():
     table = (ROOT / "docs" / "http.md").read_text("utf-8").split("| role | routes |")[1].split("\n\n")[0]
     rows = dict(re.findall(r"^\| `?(\w+)`? \| (.+) \|$", table, re.MULTILINE))
-    for (method, path), role in auth.ROUTES.items():
+    for (method, path), role in ROUTES.items():
         first = "/" + path.split("/")[1]
-        listed = rows["none" if role == auth.ANYONE else role]
+        listed = rows["none" if role == ANYONE else role]
         in_words = first in {"/people", "/cameras"} and method != "GET"  # as in "`PATCH` and `DELETE` of people"
         assert (first.strip("/") if in_words else first) in listed, (
             f"{method} {path} is for {role}, which docs/http.md does not say"
@@ -153,7 +154,7 @@ def routes_named(text: str) -> set[tuple[str | None, str]]:
 
 
 def is_route(method: str | None, path: str) -> bool:
-    patterns = ((verb, re.sub(r"\{\w+\}", "[^/]+", template)) for verb, template in auth.ROUTES)
+    patterns = ((verb, re.sub(r"\{\w+\}", "[^/]+", template)) for verb, template in ROUTES)
     return any(re.fullmatch(pattern, path) and method in (None, verb) for verb, pattern in patterns)
 
 

@@ -212,7 +212,7 @@ def test_the_cache(tmp_path):
 
 
 def _stamp():
-    from recognizer.enrolment.cache import FileStamp
+    from recognizer.enrolment.encodings import FileStamp
 
     return FileStamp(1, 2, 3)
 

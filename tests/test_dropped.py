@@ -12,7 +12,7 @@ from recognizer.core.consent import Consent
 from recognizer.core.errors import NoFace, StorageError
 from recognizer.core.holdings import Whose
 from recognizer.database.connection import DROPPED, Database
-from recognizer.enrolment.cache import photo_id
+from recognizer.enrolment.encodings import photo_id
 from recognizer.enrolment.photo_store import FolderPhotos
 from recognizer.service import make_service
 from recognizer.service.dropped_photos import DroppedHolding, DroppedPhotos, place_of

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from recognizer.engines import make_engine
-from recognizer.enrolment.cache import Encoding, photo_id
 from recognizer.enrolment.duplicates import PictureGroups, same_picture
+from recognizer.enrolment.encodings import Encoding, photo_id
 from recognizer.enrolment.examination import EnrolmentRules, examine
 from recognizer.photos import images
 

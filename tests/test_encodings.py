@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from recognizer.core.errors import StorageError
 from recognizer.enrolment import cache as encodings
-from recognizer.enrolment.cache import Encoding, EncodingsCache, FileStamp, photo_id
+from recognizer.enrolment.cache import EncodingsCache
+from recognizer.enrolment.encodings import Encoding, FileStamp, photo_id
 
 from . import template
 

@@ -18,7 +18,7 @@ from recognizer.core.consent import Consent
 from recognizer.core.errors import InvalidParameter, NameTaken, NoFace, PhotoNotFound, StorageError, SubjectNotFound
 from recognizer.engines import make_engine
 from recognizer.enrolment import folder_sync, photo_encoding
-from recognizer.enrolment.cache import photo_id
+from recognizer.enrolment.encodings import photo_id
 from recognizer.enrolment.enrolment import Enrolment
 from recognizer.enrolment.examination import FEW, EnrolmentRules, examine
 from recognizer.enrolment.face_choice import thumbnail_key

@@ -9,7 +9,7 @@ import pytest
 
 from recognizer.core.errors import NoFace
 from recognizer.enrolment import examination
-from recognizer.enrolment.cache import photo_id
+from recognizer.enrolment.encodings import photo_id
 from recognizer.enrolment.examination import EncodingOptions, EnrolmentRules, Work, examine, examine_files
 from recognizer.photos import images
 

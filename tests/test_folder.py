@@ -15,7 +15,7 @@ import pytest
 from recognizer.core.consent import Consent
 from recognizer.core.errors import NameTaken, StorageError, SubjectNotFound
 from recognizer.enrolment import folder as folder_module
-from recognizer.enrolment.cache import FileStamp, photo_id
+from recognizer.enrolment.encodings import FileStamp, photo_id
 from recognizer.enrolment.folder import KnownFaces
 
 from . import template

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from recognizer.core.errors import BadRequest, InvalidName, ModelCorrupt, NameTaken, RecognizerError
 from recognizer.engines.dlib import datfile, onnx
-from recognizer.enrolment.cache import Encoding, EncodingsCache, FileStamp
+from recognizer.enrolment.cache import EncodingsCache
+from recognizer.enrolment.encodings import Encoding, FileStamp
 from recognizer.enrolment.folder import KnownFaces
 from recognizer.http import bodies
 from recognizer.weights import manifest

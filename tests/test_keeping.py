@@ -14,7 +14,7 @@ from recognizer.core import files
 from recognizer.core.errors import BrokenImage, ImageTooLarge
 from recognizer.core.vault import Vault, is_sealed, new_key
 from recognizer.enrolment import template_file
-from recognizer.enrolment.cache import photo_id
+from recognizer.enrolment.encodings import photo_id
 
 from .enrolling import Home, eventually, jpeg
 

@@ -15,7 +15,8 @@ import pytest
 from recognizer.core.errors import StorageError
 from recognizer.core.vault import Vault
 from recognizer.enrolment import folder_sync, known_photos
-from recognizer.enrolment.cache import Encoding, EncodingsCache, FileStamp, photo_id
+from recognizer.enrolment.cache import EncodingsCache
+from recognizer.enrolment.encodings import Encoding, FileStamp, photo_id
 from recognizer.enrolment.entries import Entry
 from recognizer.enrolment.known_photos import photo_of
 from recognizer.enrolment.photo_uses import PhotoUses

@@ -13,11 +13,12 @@ import api
 from recognizer import __version__
 from recognizer.core import errors
 from recognizer.core.settings import Settings
-from recognizer.enrolment.cache import photo_id
+from recognizer.enrolment.encodings import photo_id
 from recognizer.http import bodies, hug_adapter, openapi, server
-from recognizer.http.hug_adapter import described_routes, switch
+from recognizer.http.hug_adapter import described_routes
 from recognizer.http.openapi.operations import OPERATIONS, PARAMETERS, PHOTO_FIELDS
 from recognizer.http.openapi.schemas import PHOTO_ID, SCHEMAS
+from recognizer.http.parameters import switch
 from recognizer.http.statuses import status_of
 
 ROUTES = described_routes(api.api)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from recognizer.archive import photo_names
-from recognizer.archive.archive_file import ArchivePhoto
+from recognizer.archive.archive_model import ArchivePhoto
 from recognizer.archive.photo_index import FaceKey
 from recognizer.archive.photo_regions import (
     mwg_info,

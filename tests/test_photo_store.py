@@ -10,7 +10,7 @@ import requests
 
 from recognizer.core.errors import ImageTooLarge, SealBroken, SettingsError, StorageError
 from recognizer.core.vault import Vault, new_key
-from recognizer.enrolment.cache import photo_id
+from recognizer.enrolment.encodings import photo_id
 from recognizer.enrolment.photo_store import FolderPhotos, StoredPhotos, open_store
 
 pytestmark = pytest.mark.network

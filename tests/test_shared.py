@@ -32,7 +32,7 @@ from recognizer.database import nodes, schema
 from recognizer.database.audit_table import AuditTable
 from recognizer.database.connection import Database
 from recognizer.database.shared_state import DatabaseLock, SharedAdjustments
-from recognizer.enrolment.cache import photo_id
+from recognizer.enrolment.encodings import photo_id
 from recognizer.enrolment.enrolment import Enrolment
 from recognizer.enrolment.identities import SharedIdentities
 from recognizer.enrolment.shared_enrolment import SharedEnrolment

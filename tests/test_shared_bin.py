@@ -15,7 +15,7 @@ from recognizer.core.identity import Identity
 from recognizer.core.particulars import Particulars, PhotoOrigin
 from recognizer.enrolment.bin_store import PERSON_KIND, PHOTO_KIND
 from recognizer.enrolment.bin_table import BinTable
-from recognizer.enrolment.cache import photo_id
+from recognizer.enrolment.encodings import photo_id
 from recognizer.service import make_service
 
 from .e2e.homes import event

@@ -16,8 +16,9 @@ from botocore.credentials import Credentials
 from recognizer.access import signing
 from recognizer.access.access_file import AccessFile
 from recognizer.access.dialects import DIALECTS
-from recognizer.access.gate import ROUTES, AccessRules, Gate
+from recognizer.access.gate import AccessRules, Gate
 from recognizer.access.keys import Keys
+from recognizer.access.route_roles import ROUTES
 from recognizer.access.sessions import Sessions
 from recognizer.access.signing import SigningSecrets
 from recognizer.core.errors import InvalidKey, RecognizerError, SealBroken, StorageError

@@ -17,7 +17,7 @@ from recognizer.core.times import iso_time
 from recognizer.core.vault import Vault, new_key
 from recognizer.database.local_copy import LocalCopy
 from recognizer.database.shared_state import SharedAdjustments
-from recognizer.enrolment.cache import photo_id
+from recognizer.enrolment.encodings import photo_id
 from recognizer.galleries.postgres import snapshot as snapshot_module
 from recognizer.galleries.postgres.snapshot import GroupRow, Snapshot, SnapshotRows, SnapshotState, SnapshotSubject
 from recognizer.service.node_work import NodeWork

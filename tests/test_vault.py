@@ -27,7 +27,8 @@ from recognizer.core.vault import (
     sealed_by,
 )
 from recognizer.enrolment import cache as encodings
-from recognizer.enrolment.cache import Encoding, EncodingsCache, FileStamp
+from recognizer.enrolment.cache import EncodingsCache
+from recognizer.enrolment.encodings import Encoding, FileStamp
 from recognizer.events.event_files import seconds
 from recognizer.events.event_log import EventLog
 from recognizer.events.event_sealing import read_all, reseal

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from recognizer.enrolment import watcher as watcher_module
-from recognizer.enrolment.cache import photo_id
+from recognizer.enrolment.encodings import photo_id
 from recognizer.enrolment.watcher import Watcher
 
 from .enrolling import Home, eventually

@@ -1,4 +1,4 @@
-"""Who may do what: the role that every route asks for, and the gate that each request passes before its body is read.
+"""Who may do what: the gate that each request passes before its body is read; `route_roles` has the role of each route.
 
 While there are no keys, the gate is for the person at the machine: it serves loopback alone, and refuses what pages of
 other sites send there, directly or under a name that they made lead to this machine. Once there are keys, it asks for one.
@@ -20,9 +20,10 @@ from typing import Any
 
 from recognizer.access import signing
 from recognizer.access.access_file import ApiKey
-from recognizer.access.dialects import ADMIN, ANYONE, READ, WRITE, DialectAccess
+from recognizer.access.dialects import ADMIN, ANYONE, DialectAccess
 from recognizer.access.keys import ROLES, Keys
 from recognizer.access.rates import Rates
+from recognizer.access.route_roles import ROUTES
 from recognizer.access.sessions import Sessions, csrf_token
 from recognizer.access.signing import SigningSecrets
 from recognizer.core import origins
@@ -42,121 +43,6 @@ from recognizer.core.errors import (
 from recognizer.core.headers import SECURITY_HEADERS
 
 _RANK = {role: rank for rank, role in enumerate((ANYONE, *ROLES))}
-
-#: The role that each route asks for, by method and template; HEAD asks for what GET does. What is not named here is for
-#: `admin` alone. `dialects.DIALECTS` has the routes of other services' dialects; `Gate.routes` is the table with both.
-ROUTES: dict[tuple[str, str], str] = {
-    ("GET", "/"): ANYONE,
-    ("GET", "/docs"): ANYONE,
-    ("GET", "/docs/hug"): ANYONE,
-    ("GET", "/web/{version}/{asset}"): ANYONE,
-    ("GET", "/health"): ANYONE,
-    ("GET", "/health/live"): ANYONE,
-    ("GET", "/health/ready"): ANYONE,
-    ("GET", "/openapi.json"): ANYONE,
-    ("GET", "/metrics"): READ,
-    ("GET", "/session"): READ,
-    ("POST", "/session"): ANYONE,
-    ("DELETE", "/session"): ANYONE,
-    ("GET", "/recognize"): READ,
-    ("POST", "/recognize"): READ,
-    ("POST", "/detect"): READ,
-    ("POST", "/verify"): READ,
-    ("GET", "/objects"): READ,
-    ("POST", "/objects"): READ,
-    ("GET", "/objects/labels"): READ,
-    ("GET", "/people"): READ,
-    ("GET", "/people/{person}"): READ,
-    ("GET", "/people/{person}/photos/{photo_id}"): READ,
-    ("GET", "/people/{person}/photos/{photo_id}/quality"): READ,
-    ("GET", "/groups"): READ,
-    ("GET", "/groups/{group}"): READ,
-    ("POST", "/groups"): WRITE,
-    ("DELETE", "/groups/{group}"): ADMIN,  # erases everybody in it
-    ("GET", "/cameras"): READ,
-    ("GET", "/cameras/{camera}"): READ,
-    ("GET", "/cameras/{camera}/snapshot.jpg"): READ,
-    ("GET", "/cameras/{camera}/stream"): READ,
-    ("GET", "/cameras/{camera}/settings"): READ,
-    ("GET", "/wall"): READ,
-    ("GET", "/stream"): READ,
-    ("GET", "/events"): READ,
-    ("GET", "/events/{event}"): READ,
-    ("GET", "/events/{event}/thumbnail.jpg"): READ,
-    ("GET", "/events/{event}/scene.jpg"): READ,
-    ("POST", "/enroll"): WRITE,
-    ("PATCH", "/people/{person}"): WRITE,
-    ("DELETE", "/people/{person}"): WRITE,
-    ("DELETE", "/people/{person}/photos/{photo_id}"): WRITE,
-    ("POST", "/people/{person}/photos/{photo_id}/move"): WRITE,
-    # only what is in the bucket anyway is enrolled: the bucket's key need not be able to change anything
-    ("POST", "/dropped"): READ,
-    ("GET", "/bin"): WRITE,
-    ("GET", "/bin/{item}/thumbnail.jpg"): WRITE,
-    ("POST", "/bin/{item}/restore"): WRITE,
-    ("DELETE", "/bin/{item}"): WRITE,
-    ("GET", "/unsorted/{unsorted}"): WRITE,
-    ("DELETE", "/unsorted/{unsorted}"): WRITE,
-    ("GET", "/settings"): ADMIN,
-    ("PATCH", "/settings"): ADMIN,
-    ("GET", "/calibration"): ADMIN,
-    ("GET", "/keys"): ADMIN,
-    ("POST", "/keys"): ADMIN,
-    ("DELETE", "/keys/{key_id}"): ADMIN,
-    ("GET", "/push"): WRITE,
-    ("POST", "/push/subscriptions"): WRITE,
-    ("DELETE", "/push/subscriptions/{subscription}"): WRITE,
-    ("POST", "/push/subscriptions/{subscription}/test"): WRITE,
-    ("GET", "/strangers"): WRITE,
-    ("GET", "/strangers/{stranger}"): WRITE,
-    ("GET", "/strangers/{stranger}/pictures/{picture}"): WRITE,
-    ("POST", "/strangers/{stranger}/name"): WRITE,
-    ("POST", "/strangers/{stranger}/join"): WRITE,
-    ("POST", "/strangers/{stranger}/split"): WRITE,
-    ("DELETE", "/strangers/{stranger}"): WRITE,
-    ("POST", "/events/search"): READ,
-    ("GET", "/presence"): READ,
-    ("GET", "/visits/{visit}/picture.jpg"): READ,
-    ("PATCH", "/visits/{visit}"): WRITE,
-    ("POST", "/jobs"): WRITE,
-    ("GET", "/jobs"): WRITE,
-    ("GET", "/jobs/{job}"): WRITE,
-    ("GET", "/jobs/{job}/result"): WRITE,
-    ("DELETE", "/jobs/{job}"): WRITE,
-    ("GET", "/archive"): READ,
-    ("POST", "/archive/search"): READ,
-    ("GET", "/archive/photos/{photo_id}"): READ,
-    ("GET", "/archive/photos/{photo_id}/faces/{face}/thumbnail.jpg"): READ,
-    ("GET", "/archive/people"): READ,
-    ("GET", "/archive/people/{group_id}"): READ,
-    ("GET", "/archive/problems"): WRITE,
-    ("POST", "/archive/update"): WRITE,
-    ("PATCH", "/archive/photos/{photo_id}/faces/{face}"): WRITE,
-    ("PATCH", "/archive/people/{group_id}"): WRITE,
-    ("POST", "/archive/people/{group_id}/accept"): WRITE,
-    ("POST", "/archive/people/{group_id}/refuse"): WRITE,
-    ("POST", "/archive/people/{group_id}/join"): WRITE,
-    ("POST", "/archive/people/{group_id}/apart"): WRITE,
-    ("POST", "/archive/people/{group_id}/enroll"): WRITE,
-    ("POST", "/archive/move"): WRITE,
-    ("POST", "/archive/undo"): WRITE,
-    ("POST", "/archive/folders"): ADMIN,
-    ("DELETE", "/archive/folders/{folder_id}"): ADMIN,
-    ("POST", "/cameras"): ADMIN,
-    ("PATCH", "/cameras/{camera}"): ADMIN,
-    ("DELETE", "/cameras/{camera}"): ADMIN,
-    ("GET", "/rules"): ADMIN,
-    ("POST", "/rules"): ADMIN,
-    ("PATCH", "/rules/{rule}"): ADMIN,
-    ("DELETE", "/rules/{rule}"): ADMIN,
-    ("POST", "/rules/{rule}/test"): ADMIN,
-    ("GET", "/receivers"): ADMIN,
-    ("PATCH", "/receivers"): ADMIN,
-    ("POST", "/receivers/{receiver}/test"): ADMIN,
-    ("PUT", "/cameras/{camera}/settings"): ADMIN,
-    ("GET", "/audit"): ADMIN,
-    ("GET", "/backup"): ADMIN,
-}
 
 _HSTS = "max-age=31536000"
 

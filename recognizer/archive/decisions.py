@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from recognizer.archive import group_names
-from recognizer.archive.archive_file import ArchiveFile, ArchivePerson
+from recognizer.archive.archive_file import ArchiveFile
+from recognizer.archive.archive_model import ArchivePerson
 from recognizer.archive.photo_index import FaceKey
 from recognizer.core.errors import ArchiveGroupNotFound, InvalidParameter, NothingToUndo, PictureNotFound
 

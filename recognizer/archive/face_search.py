@@ -30,7 +30,7 @@ class FoundFace:
     person : int or None
         Id of its group.
     taken : float or None
-        When the photo was taken; see `archive_file.ArchivePhoto`.
+        When the photo was taken; see `archive_model.ArchivePhoto`.
     """
 
     key: FaceKey

@@ -22,7 +22,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from recognizer.archive.archive_file import ArchiveFile, ArchivePerson
+from recognizer.archive.archive_file import ArchiveFile
+from recognizer.archive.archive_model import ArchivePerson
 from recognizer.galleries import matching
 from recognizer.galleries.clustering import nothing_lowered
 from recognizer.galleries.contract import Gallery

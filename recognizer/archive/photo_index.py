@@ -20,7 +20,8 @@ from recognizer.core.errors import DecoderCrashed, DecoderTooSlow, DecoderUnavai
 from recognizer.core.files import is_special
 from recognizer.core.types import Box
 from recognizer.enrolment.bulk import BulkSettings, in_batches
-from recognizer.enrolment.cache import Encoding, EncodingsCache, FileStamp, photo_id
+from recognizer.enrolment.cache import EncodingsCache
+from recognizer.enrolment.encodings import Encoding, FileStamp, photo_id
 from recognizer.enrolment.examination import thumbnail
 from recognizer.photos import images
 from recognizer.photos.foreign import is_picture

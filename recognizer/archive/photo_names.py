@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from recognizer.archive import decisions, exiftool
-from recognizer.archive.archive_file import ArchiveFace, ArchiveFile, ArchivePhoto, real_path, shown_path
+from recognizer.archive.archive_file import ArchiveFile
+from recognizer.archive.archive_model import ArchiveFace, ArchivePhoto, real_path, shown_path
 from recognizer.archive.photo_index import FaceKey
 from recognizer.archive.photo_regions import NamedRegion, mwg_info, overlap, picasa_regions, regions_of, upright_boxes
 from recognizer.core.errors import InvalidName, StorageError

@@ -21,15 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from recognizer.archive.archive_file import (
-    ArchiveFace,
-    ArchiveFile,
-    ArchiveFolder,
-    ArchivePerson,
-    ArchivePhoto,
-    KnownFile,
-    stored_path,
-)
+from recognizer.archive.archive_file import ArchiveFile
+from recognizer.archive.archive_model import ArchiveFace, ArchiveFolder, ArchivePerson, ArchivePhoto, KnownFile, stored_path
 from recognizer.archive.photo_faces import find_faces
 from recognizer.archive.photo_index import TEMPORARY, FaceKey, files_below, is_photo
 from recognizer.archive.video_scenes import find_video_faces, is_video, video_id
@@ -38,7 +31,7 @@ from recognizer.core.disk import disk_reason
 from recognizer.core.errors import ImageError, InUse, RecognizerError
 from recognizer.core.files import is_special
 from recognizer.enrolment.bulk import BulkSettings, in_batches
-from recognizer.enrolment.cache import FileStamp, photo_id
+from recognizer.enrolment.encodings import FileStamp, photo_id
 from recognizer.galleries.clustering import Group, Groups, nothing_lowered
 from recognizer.photos import images
 from recognizer.photos.capture_time import capture_time
@@ -62,7 +55,7 @@ class UpdateReport:
     Attributes
     ----------
     folders : dict
-        Path of each folder -> its state; see `archive_file.ArchiveFolder`.
+        Path of each folder -> its state; see `archive_model.ArchiveFolder`.
     found : int
         Files in the folders that are photos, or may be.
     read : int

@@ -19,7 +19,7 @@ from recognizer.archive.photo_faces import PhotoFace, faces_on
 from recognizer.archive.photo_regions import overlap
 from recognizer.core.errors import BrokenVideo
 from recognizer.enrolment.bulk import BulkSettings
-from recognizer.enrolment.cache import PHOTO_ID_LENGTH
+from recognizer.enrolment.encodings import PHOTO_ID_LENGTH
 from recognizer.enrolment.examination import thumbnail
 from recognizer.photos import images
 from recognizer.video.sources.recording import frames_of
@@ -105,7 +105,7 @@ def is_video(path: Path) -> bool:
 
 
 def video_id(path: Path, ended: threading.Event) -> str | None:
-    """The id of a video's content, as `cache.photo_id` makes it; None if `ended` came first.
+    """The id of a video's content, as `encodings.photo_id` makes it; None if `ended` came first.
 
     Raises
     ------

@@ -29,7 +29,7 @@ from recognizer.core.audit import AuditLog
 from recognizer.core.errors import KeyMissing, StorageError
 from recognizer.core.lock import WriteLock
 from recognizer.core.vault import Vault
-from recognizer.enrolment.cache import FileStamp
+from recognizer.enrolment.encodings import FileStamp
 from recognizer.events.visit_file import VISITS_FILE
 from recognizer.strangers import stranger_files
 

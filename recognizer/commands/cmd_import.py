@@ -36,7 +36,7 @@ def import_(source, place, key, key_file, photos, face, force):
     Interrupted, it goes on where it was; what is enrolled already is not enrolled twice.
     """
     from recognizer.core.names import normalise
-    from recognizer.enrolment.cache import photo_id
+    from recognizer.enrolment.encodings import photo_id
     from recognizer.moving.incoming import import_photos
 
     if key_file is not None:

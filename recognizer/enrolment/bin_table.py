@@ -21,7 +21,7 @@ from recognizer.core.errors import BinItemNotFound, KeyMissing, PhotoNotFound, S
 from recognizer.core.particulars import Particulars
 from recognizer.database.connection import ChangeWriter
 from recognizer.enrolment.bin_store import NOTE_PURPOSE, PERSON_KIND, PHOTO_KIND, BinItem, BinStore, preview, vectors_of
-from recognizer.enrolment.cache import Encoding
+from recognizer.enrolment.encodings import Encoding
 from recognizer.enrolment.entries import Entry
 from recognizer.enrolment.shared_enrolment import SharedEnrolment
 from recognizer.enrolment.template_file import EXTENSION, written

@@ -7,30 +7,37 @@ enrolment, usable or not. Everything in this file can be made again from the pho
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import random
 import sqlite3
 import threading
 import time
-import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
-
-import numpy as np
+from typing import Any, TypeVar
 
 from recognizer.core.disk import disk_errors
 from recognizer.core.errors import KeyMissing, RecognizerError, SealBroken, StorageError
 from recognizer.core.files import own_folder
 from recognizer.core.sealed_sqlite import means_damage, transaction
 from recognizer.core.vault import Vault
+from recognizer.enrolment.cache_rows import (
+    encoding_of,
+    is_sound,
+    is_sound_encoding,
+    is_sound_file,
+    is_sound_folder,
+    middle_of_encodings,
+    purpose_of,
+    row_of,
+    with_checksum,
+)
+from recognizer.enrolment.encodings import PHOTO_ID_LENGTH, Encoding, FileStamp, KnownFolder
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -39,8 +46,6 @@ Result = TypeVar("Result")
 VERSION = 3
 #: Seconds to wait for another process that uses the file.
 LOCKED_SECONDS = 30.0
-#: End of `Encoding.face` where a person decided that the photo is used although its face is not comparable.
-FORCED = "+forced"
 #: Rows that are looked up one by one; of more, the whole table is read.
 FEW = 64
 _TABLES = """
@@ -77,94 +82,6 @@ def _schema() -> list[tuple[str, str]]:
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(_TABLES)
         return connection.execute(_SCHEMA).fetchall()
-
-
-#: Length of a photo's id.
-PHOTO_ID_LENGTH = 32
-
-
-def photo_id(data: bytes) -> str:
-    """The id of a photo: the first 32 hexadecimal digits of its SHA-256."""
-    return hashlib.sha256(data).hexdigest()[:PHOTO_ID_LENGTH]
-
-
-@dataclass(frozen=True, slots=True)
-class Encoding:
-    """The result of one engine for one photo.
-
-    Attributes
-    ----------
-    photo, engine : str
-    face : str
-        Which face was requested: ``"only"``, ``"largest"`` or a place (see `face_choice`); with `FORCED` appended, also one
-        that is not comparable.
-    vector : ndarray of float32 or None
-        None if the photo cannot be used; then `problem` is an error's code and `message` its text. Encodings of one photo, face
-        and engine are equal.
-    box : tuple of float
-        left, top, right, bottom of the chosen face, in pixels of the photo.
-    score : float
-    width, height : int
-        Of the photo.
-    """
-
-    photo: str
-    engine: str
-    face: str = "only"
-    vector: np.ndarray | None = field(default=None, compare=False)
-    problem: str | None = None
-    message: str | None = None
-    box: tuple[float, float, float, float] | None = None
-    score: float | None = None
-    width: int | None = None
-    height: int | None = None
-
-    @property
-    def forced(self) -> bool:
-        """Whether the photo is used although its face may not be comparable; such a template names nobody in video."""
-        return self.face.endswith(FORCED)
-
-
-@dataclass(frozen=True, slots=True)
-class FileStamp:
-    """Size, modification time and inode of a file: they change with its content, and can be read without opening it."""
-
-    size: int
-    mtime_ns: int
-    inode: int
-
-    @classmethod
-    def of(cls, status: os.stat_result) -> FileStamp:
-        """The stamp, with numbers that fit into 63 bits: some systems have larger inodes, and broken clocks later times."""
-        return cls(status.st_size, max(0, min(status.st_mtime_ns, 2**63 - 1)), status.st_ino % 2**63)
-
-
-class KnownFolder(NamedTuple):
-    """A subject's folder when it was last read.
-
-    Attributes
-    ----------
-    mtime_ns, inode : int
-        Of the folder.
-    files : int
-        How many files should be photos.
-    note_size, note_mtime_ns, note_inode : int or None
-        The stamp of the note of consent; None where there is none.
-    """
-
-    mtime_ns: int
-    inode: int
-    files: int
-    note_size: int | None = None
-    note_mtime_ns: int | None = None
-    note_inode: int | None = None
-
-    @property
-    def note(self) -> FileStamp | None:
-        """The stamp of the note of consent."""
-        if self.note_size is None or self.note_mtime_ns is None or self.note_inode is None:
-            return None
-        return FileStamp(self.note_size, self.note_mtime_ns, self.note_inode)
 
 
 class EncodingsCache:
@@ -242,7 +159,7 @@ class EncodingsCache:
             closing(sqlite3.connect(f"{file.as_uri()}?mode=ro&immutable=1", uri=True)) as source,
         ):
             for table in ("files", "encodings", "meta"):
-                rows = [row for row in source.execute(f"SELECT * FROM {table}") if _is_sound(row)]
+                rows = [row for row in source.execute(f"SELECT * FROM {table}") if is_sound(row)]
                 if rows:
                     copy.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)
         self._encrypt_as_wanted(copy)
@@ -302,7 +219,7 @@ class EncodingsCache:
             _reseal(connection, self._vault, held)
             connection.execute("DELETE FROM meta WHERE name = 'key'")
             if wanted is not None:
-                connection.execute("INSERT INTO meta VALUES (?, ?, ?)", _checked(("key", wanted)))
+                connection.execute("INSERT INTO meta VALUES (?, ?, ?)", with_checksum(("key", wanted)))
         connection.execute("VACUUM")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -404,7 +321,7 @@ class EncodingsCache:
         """Rows that are as they were written. Where one is not, or the order by the first `key` values is not kept, rows
         also lie where nobody finds them who has to erase them: then all tables are written anew, from what is sound."""
         rows = self._read(query, values)
-        sound = [row for row in rows if _is_sound(row)]
+        sound = [row for row in rows if is_sound(row)]
         if len(sound) < len(rows) or any(not one[:key] < other[:key] for one, other in pairwise(sound) if key):
             log.warning("the cache of encodings was damaged: %d rows are made again", len(rows) - len(sound))
             self._run(_rewrite)
@@ -470,7 +387,9 @@ class EncodingsCache:
         self._write((_A_FILE, self._file_rows(files)))
 
     def _file_rows(self, files: Iterable[tuple[str, FileStamp, str]]) -> list[tuple[Any, ...]]:
-        return [_checked((self._mark(path), stamp.size, stamp.mtime_ns, stamp.inode, photo)) for path, stamp, photo in files]
+        return [
+            with_checksum((self._mark(path), stamp.size, stamp.mtime_ns, stamp.inode, photo)) for path, stamp, photo in files
+        ]
 
     def move_files(self, files: Iterable[tuple[str, str, FileStamp, str]]) -> None:
         """Files have another path now: the old path, the new one, the stamp, the photo id. One transaction."""
@@ -515,7 +434,7 @@ class EncodingsCache:
             found.clear()
             bad.clear()
             for row in connection.execute("SELECT path, size, mtime_ns, inode, photo, checksum FROM files"):
-                if _is_sound_file(row):
+                if is_sound_file(row):
                     found[row[0]] = row[1:5]
                 else:
                     bad[row[0]] = row[4]
@@ -556,10 +475,10 @@ class EncodingsCache:
             FROM encodings WHERE engine = ? ORDER BY photo, engine, face"""
 
         def work(connection: sqlite3.Connection) -> None:
-            cursor, middle = connection.execute(query, (engine,)), _middle_of_encodings(engine)
+            cursor, middle = connection.execute(query, (engine,)), middle_of_encodings(engine)
             while rows := cursor.fetchmany(_AT_ONCE):
                 plain = [row for row in rows if row[11] is None and row[12] is None and type(row[2]) is bytes]
-                sound = [row for row in plain if _is_sound_encoding(engine, middle, row)]
+                sound = [row for row in plain if is_sound_encoding(engine, middle, row)]
                 take(sound if self._vault is None else list(self._opened(engine, sound)))
                 if len(plain) < len(rows):
                     whole = [
@@ -567,7 +486,7 @@ class EncodingsCache:
                         for photo, face, vector, *rest, problem, message in rows
                         if problem is not None and vector is None
                     ]
-                    take_unusable([_encoding(row, None) for row in whole if _is_sound(row)])
+                    take_unusable([encoding_of(row, None) for row in whole if is_sound(row)])
 
         with self._mapped():
             self._run(work)
@@ -577,7 +496,7 @@ class EncodingsCache:
         assert self._vault is not None
         for photo, face, vector, *rest in rows:
             with suppress(SealBroken):
-                yield photo, face, self._vault.open(vector, _purpose(photo, engine, face)), *rest
+                yield photo, face, self._vault.open(vector, purpose_of(photo, engine, face)), *rest
 
     @contextmanager
     def _mapped(self) -> Iterator[None]:
@@ -622,13 +541,13 @@ class EncodingsCache:
 
     def folders(self) -> dict[str, KnownFolder]:
         """What is known of the folders of which every file is known, by name."""
-        rows = (row for row in self._read("SELECT * FROM folders") if _is_sound_folder(row))
+        rows = (row for row in self._read("SELECT * FROM folders") if is_sound_folder(row))
         return {name: KnownFolder(*row[1:7]) for name, row in self._by_path(rows)}
 
     def remember_folders(self, folders: Mapping[str, KnownFolder]) -> None:
         """Store what is known of folders, by name."""
         rows = [(self._mark(name), *each) for name, each in folders.items()]
-        self._write(("INSERT OR REPLACE INTO folders VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(_checked, rows)))
+        self._write(("INSERT OR REPLACE INTO folders VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(with_checksum, rows)))
 
     def forget_folders(self, names: Iterable[str]) -> None:
         self._write((_NO_FOLDER, [(self._mark(name),) for name in names]))
@@ -646,7 +565,7 @@ class EncodingsCache:
         found = {}
         for row in rows:
             with _as_if_not_there():
-                found[row[0], row[2]] = _encoding(row, self._vault)
+                found[row[0], row[2]] = encoding_of(row, self._vault)
         return found
 
     def put(
@@ -657,13 +576,13 @@ class EncodingsCache:
     ) -> None:
         """Store encodings, thumbnails (photo id -> JPEG), and which photo each file contains; durable on return."""
         insert = f"INSERT OR REPLACE INTO encodings ({_COLUMNS}) VALUES ({', '.join('?' * 14)})"
-        rows = [_checked(_row(encoding, self._vault)) for encoding in encodings]
+        rows = [with_checksum(row_of(encoding, self._vault)) for encoding in encodings]
         pictures = list((thumbnails or {}).items())
         if self._vault is not None:
             pictures = [(photo, self._vault.seal(jpeg, _THUMBNAIL + photo)) for photo, jpeg in pictures]
         self._write(
             (insert, rows),
-            ("INSERT OR REPLACE INTO thumbnails VALUES (?, ?, ?)", map(_checked, pictures)),
+            ("INSERT OR REPLACE INTO thumbnails VALUES (?, ?, ?)", map(with_checksum, pictures)),
             (_A_FILE, self._file_rows(files)),
         )
 
@@ -748,7 +667,7 @@ def _rewrite(connection: sqlite3.Connection) -> None:
     """Rebuild all tables from the intact rows. Thumbnails and folders are dropped: they are made again when they are needed."""
     kept = {}
     for table in ("files", "encodings"):
-        kept[table] = [row for row in connection.execute(f"SELECT * FROM {table}") if _is_sound(row)]
+        kept[table] = [row for row in connection.execute(f"SELECT * FROM {table}") if is_sound(row)]
     with transaction(connection):
         for table in ("files", "encodings", "thumbnails", "folders"):
             connection.execute(f"DROP TABLE {table}")
@@ -786,65 +705,10 @@ def _is_refusal(error: StorageError) -> bool:
     return any(words in error.message.lower() for words in _REFUSALS)
 
 
-_TYPE_NAMES = {kind: kind.__name__.encode() for kind in (str, int, float, bytes, type(None))}
-
-
-def row_checksum(values: Sequence[Any]) -> int:
-    """A checksum of a row's values and types: SQLite has none, and a flipped bit would change a face."""
-    parts = []
-    for value in values:
-        kind = type(value)
-        parts.append(_TYPE_NAMES.get(kind) or kind.__name__.encode())
-        parts.append(value if kind is bytes else repr(value).encode("utf-8", "surrogatepass"))
-    return zlib.crc32(b"".join(parts))
-
-
-def _checked(values: Sequence[Any]) -> tuple[Any, ...]:
-    """The values of a row, and their checksum behind them."""
-    return (*values, row_checksum(values))
-
-
-def _is_sound(row: Sequence[Any]) -> bool:
-    """Whether a row is unchanged since it was written. A damaged row is ignored, because it can be computed again."""
-    return bool(row[-1] == row_checksum(row[:-1]))
-
-
-def _is_sound_file(row: Sequence[Any]) -> bool:
-    """`_is_sound` of a row of `files`, in a third of the time if all values have their usual types."""
-    path, size, mtime_ns, inode, photo, checksum = row
-    text = f"str{path!r}int{size}int{mtime_ns}int{inode}str{photo!r}"
-    return zlib.crc32(text.encode()) == checksum or _is_sound(row)  # text that was read has no surrogates
-
-
-def _is_sound_folder(row: Sequence[Any]) -> bool:
-    """The same of a row of `folders`."""
-    name, mtime_ns, inode, files, note_size, note_mtime_ns, note_inode, checksum = row
-    note = "NoneTypeNoneNoneTypeNoneNoneTypeNone"
-    if note_size is not None:
-        note = f"int{note_size}int{note_mtime_ns}int{note_inode}"
-    text = f"str{name!r}int{mtime_ns}int{inode}int{files}{note}"
-    return zlib.crc32(text.encode()) == checksum or _is_sound(row)
-
-
-def _middle_of_encodings(engine: str) -> str:
-    """What the text behind the checksum of a usable row of `encodings` has between its photo and its face."""
-    return f"str{engine!r}str"
-
-
-def _is_sound_encoding(engine: str, middle: str, row: Sequence[Any]) -> bool:
-    """The same of a usable row of `encodings`: photo, face, vector, and the columns behind it; more may follow."""
-    photo, face, vector, left, top, right, bottom, score, width, height, checksum, *_ = row
-    head = f"str{photo!r}{middle}{face!r}NoneTypeNoneNoneTypeNonebytes"
-    tail = f"float{left}float{top}float{right}float{bottom}float{score}int{width}int{height}"
-    if zlib.crc32(tail.encode(), zlib.crc32(vector, zlib.crc32(head.encode()))) == checksum:
-        return True
-    return _is_sound((photo, engine, face, None, None, *row[2:11]))
-
-
 def _key_of(connection: sqlite3.Connection) -> str | None:
     """The id of the key that the rows are encrypted with."""
     found = connection.execute("SELECT name, value, checksum FROM meta WHERE name = 'key'").fetchone()
-    if found is not None and not _is_sound(found):
+    if found is not None and not is_sound(found):
         raise sqlite3.DatabaseError("the name of the key is malformed")
     return found[1] if found else None
 
@@ -865,7 +729,7 @@ def _reseal(connection: sqlite3.Connection, vault: Vault | None, held: str | Non
         return (opened if plain else vault.mark(opened), *row[1:-1])
 
     def vector(row: tuple[Any, ...]) -> tuple[Any, ...]:
-        return *row[:5], anew(row[5], _purpose(*row[:3])), *row[6:-1]
+        return *row[:5], anew(row[5], purpose_of(*row[:3])), *row[6:-1]
 
     def thumbnail(row: tuple[Any, ...]) -> tuple[Any, ...]:
         return row[0], anew(row[1], _THUMBNAIL + row[0])
@@ -879,8 +743,8 @@ def _reseal(connection: sqlite3.Connection, vault: Vault | None, held: str | Non
             row = connection.execute(f"SELECT * FROM {table} WHERE {where}", place).fetchone()
             connection.execute(f"DELETE FROM {table} WHERE {where}", place)
             with suppress(SealBroken):
-                if row is not None and _is_sound(row):
-                    new = _checked(change(row))
+                if row is not None and is_sound(row):
+                    new = with_checksum(change(row))
                     connection.execute(f"INSERT OR REPLACE INTO {table} VALUES ({', '.join('?' * len(new))})", new)
 
 
@@ -891,44 +755,3 @@ def _as_if_not_there() -> Iterator[None]:
         yield
     except SealBroken as error:
         log.warning("the cache of encodings was changed, and a row is made again: %s", error.message)
-
-
-def _purpose(photo: str, engine: str, face: str) -> str:
-    """What binds an encrypted vector to its row."""
-    return f"vector {photo} {engine} {face}"
-
-
-def _row(encoding: Encoding, vault: Vault | None) -> tuple[Any, ...]:
-    vector = None if encoding.vector is None else np.ascontiguousarray(encoding.vector, "<f4").tobytes()
-    if vector is not None and vault is not None:
-        vector = vault.seal(vector, _purpose(encoding.photo, encoding.engine, encoding.face))
-    numbers = [None if number is None else float(number) for number in (*(encoding.box or (None,) * 4), encoding.score)]
-    return (
-        encoding.photo,
-        encoding.engine,
-        encoding.face,
-        encoding.problem,
-        encoding.message,
-        vector,
-        *numbers,
-        encoding.width,
-        encoding.height,
-    )
-
-
-def _encoding(row: tuple[Any, ...], vault: Vault | None) -> Encoding:
-    photo, engine, face, problem, message, vector, *box, score, width, height, _ = row
-    if vector is not None and vault is not None:
-        vector = vault.open(vector, _purpose(photo, engine, face))
-    return Encoding(
-        photo,
-        engine,
-        face,
-        None if vector is None else np.frombuffer(vector, "<f4"),
-        problem,
-        message,
-        None if box[0] is None else tuple(box),
-        score,
-        width,
-        height,
-    )

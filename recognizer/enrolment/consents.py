@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from recognizer.core.consent import FILE as CONSENT_FILE
 from recognizer.core.consent import Consent
 from recognizer.core.errors import StorageError
-from recognizer.enrolment.cache import FileStamp
+from recognizer.enrolment.encodings import FileStamp
 from recognizer.enrolment.entries import EnrolmentState
 from recognizer.enrolment.folder import Problem
 

@@ -15,7 +15,7 @@ from recognizer.core import names
 from recognizer.core.errors import StorageError
 from recognizer.core.files import open_regular, replace_erasing
 from recognizer.core.vault import OVERHEAD, Vault, is_sealed
-from recognizer.enrolment.cache import FileStamp
+from recognizer.enrolment.encodings import FileStamp
 from recognizer.enrolment.entries import EnrolmentState, Entry
 from recognizer.enrolment.face_choice import thumbnail_key
 from recognizer.enrolment.folder import PHOTO, PhotoFile, Problem

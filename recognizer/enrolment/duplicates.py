@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recognizer.core.geometry import iou
-from recognizer.enrolment.cache import Encoding
+from recognizer.enrolment.encodings import Encoding
 
 #: Two photos are one picture if their templates are nearer than this share of the engine's threshold ...
 DISTANCE_SHARE = 0.35

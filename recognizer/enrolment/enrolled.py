@@ -7,7 +7,7 @@ from typing import Any
 
 from recognizer.core.consent import Consent
 from recognizer.core.particulars import Particulars
-from recognizer.enrolment.cache import Encoding
+from recognizer.enrolment.encodings import Encoding
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,10 @@ import numpy as np
 from recognizer.core import names
 from recognizer.core.errors import StorageError, SubjectNotFound
 from recognizer.core.types import Embedding, Template
-from recognizer.enrolment.cache import FORCED, Encoding, EncodingsCache, FileStamp
+from recognizer.enrolment.cache import EncodingsCache
 from recognizer.enrolment.cache_writing import CacheWriting
 from recognizer.enrolment.duplicates import Change, PictureGroups, like_another
+from recognizer.enrolment.encodings import FORCED, Encoding, FileStamp
 from recognizer.enrolment.folder import KnownFaces, PhotoFile, Problem
 from recognizer.enrolment.known_photos import PACKED, PACKED_ID, STAMP, KnownPhotos, photo_of
 from recognizer.enrolment.photo_marks import FORCED_MARK, wanted_face

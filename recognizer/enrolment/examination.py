@@ -19,7 +19,7 @@ from recognizer.core.vault import Vault
 from recognizer.engines import Engine, largest
 from recognizer.engines.protocols import Described
 from recognizer.enrolment import face_choice, template_file
-from recognizer.enrolment.cache import FORCED, Encoding, photo_id
+from recognizer.enrolment.encodings import FORCED, Encoding, photo_id
 from recognizer.enrolment.folder import read_photo
 from recognizer.photos import images, quality
 from recognizer.photos.decoding_memory import MAX_PIXELS
@@ -94,8 +94,8 @@ def examine(engine: Engine, data: bytes, rules: EnrolmentRules, face: str = "onl
     ----------
     face : str
         With ``"only"``, several faces of similar size are an error; with ``"largest"``, the largest is taken; with a box
-        ``"left,top,right,bottom"`` or a place, the face there (see `face_choice`). With `cache.FORCED` appended, a face that
-        is not comparable is encoded nevertheless.
+        ``"left,top,right,bottom"`` or a place, the face there (see `face_choice`). With `encodings.FORCED` appended, a face
+        that is not comparable is encoded nevertheless.
 
     Raises
     ------

@@ -27,7 +27,7 @@ from recognizer.core.identity import Identity
 from recognizer.core.outside_json import MOST_BYTES
 from recognizer.core.particulars import Particulars
 from recognizer.core.vault import Vault, is_sealed, most_sealed, unsealed
-from recognizer.enrolment.cache import FileStamp
+from recognizer.enrolment.encodings import FileStamp
 from recognizer.enrolment.folder_index import TRASH, FolderIndex, is_left_over
 from recognizer.enrolment.photo_marks import LARGEST_MARK
 from recognizer.photos import images

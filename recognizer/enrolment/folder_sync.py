@@ -13,9 +13,10 @@ from functools import partial
 from recognizer.core import names
 from recognizer.core.errors import ImageError, InvalidName, KeyMissing, SealBroken
 from recognizer.enrolment import known_photos
-from recognizer.enrolment.cache import FEW, Encoding, FileStamp, KnownFolder, photo_id
+from recognizer.enrolment.cache import FEW
 from recognizer.enrolment.consents import Consents
 from recognizer.enrolment.conversion import Conversion
+from recognizer.enrolment.encodings import Encoding, FileStamp, KnownFolder, photo_id
 from recognizer.enrolment.entries import EnrolmentState, Entry
 from recognizer.enrolment.folder import FolderLook, FolderMark, PhotoFile, Problem, ReadFolder
 from recognizer.enrolment.photo_encoding import PASSING, EncodingReporter, PhotoEncoder

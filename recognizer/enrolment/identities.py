@@ -9,7 +9,7 @@ from typing import Any
 
 from recognizer.core.errors import SubjectNotFound
 from recognizer.core.identity import Identity
-from recognizer.enrolment.cache import FileStamp
+from recognizer.enrolment.encodings import FileStamp
 from recognizer.enrolment.folder import KnownFaces
 from recognizer.enrolment.shared_enrolment import SharedEnrolment
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 from recognizer.core.particulars import Particulars
-from recognizer.enrolment.cache import FileStamp
+from recognizer.enrolment.encodings import FileStamp
 from recognizer.enrolment.folder import KnownFaces
 
 

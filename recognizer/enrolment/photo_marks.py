@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 
 from recognizer.enrolment import face_choice
-from recognizer.enrolment.cache import FORCED
+from recognizer.enrolment.encodings import FORCED
 
 #: A photo whose name ends so (before its extension) enrols its largest face, however many there are.
 LARGEST_MARK = ".largest"

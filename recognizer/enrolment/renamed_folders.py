@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 #: Called with the old and the new name of a person whose folder was renamed, while the lock of every write is held.
 RenameReporter = Callable[[str, str], object]
 
-#: A photo, and which face of it enrols somebody; see `cache.Encoding.face`. One photo may enrol several people by their faces.
+#: A photo, and which face of it enrols somebody; see `encodings.Encoding.face`. One photo may enrol several people by their
+#: faces.
 PhotoOf = tuple[str, str]
 
 

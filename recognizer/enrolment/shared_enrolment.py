@@ -29,8 +29,8 @@ from recognizer.core.identity import Identity
 from recognizer.core.particulars import Particulars
 from recognizer.core.vault import Vault, is_sealed
 from recognizer.database.connection import ChangeWriter, Database
-from recognizer.enrolment.cache import FORCED, Encoding, FileStamp
 from recognizer.enrolment.duplicates import DISTANCE_SHARE, PictureGroups
+from recognizer.enrolment.encodings import FORCED, Encoding, FileStamp
 from recognizer.enrolment.enrolment import Enrolment
 from recognizer.enrolment.entries import Entry
 from recognizer.enrolment.examination import EncodingOptions, Examined

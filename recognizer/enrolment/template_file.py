@@ -12,7 +12,7 @@ import numpy as np
 
 from recognizer.core.errors import BrokenImage
 from recognizer.core.outside_json import parse_outside
-from recognizer.enrolment.cache import Encoding
+from recognizer.enrolment.encodings import Encoding
 
 #: Extension of such a file.
 EXTENSION = "face"

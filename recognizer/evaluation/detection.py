@@ -13,7 +13,8 @@ import numpy as np
 from recognizer.core import geometry
 from recognizer.core.errors import ImageError
 from recognizer.enrolment.bulk import BulkSettings, decode
-from recognizer.enrolment.cache import Encoding, EncodingsCache
+from recognizer.enrolment.cache import EncodingsCache
+from recognizer.enrolment.encodings import Encoding
 from recognizer.evaluation.boxes import Truth
 from recognizer.evaluation.encode import identify, unread
 from recognizer.evaluation.intervals import interval

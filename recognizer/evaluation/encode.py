@@ -11,7 +11,8 @@ import numpy as np
 from recognizer.core.errors import ImageError, NoFace
 from recognizer.engines import central, largest
 from recognizer.enrolment.bulk import BulkSettings, decode, in_batches
-from recognizer.enrolment.cache import Encoding, EncodingsCache, photo_id
+from recognizer.enrolment.cache import EncodingsCache
+from recognizer.enrolment.encodings import Encoding, photo_id
 from recognizer.photos import images
 
 SUBJECTS = ("central", "largest")

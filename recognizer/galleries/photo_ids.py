@@ -1,4 +1,4 @@
-"""The ids of photos by row: 16 bytes each where they are written as `enrolment.cache.photo_id` does, and whole otherwise."""
+"""The ids of photos by row: 16 bytes each where they are as `enrolment.encodings.photo_id` makes them, and whole otherwise."""
 
 from __future__ import annotations
 

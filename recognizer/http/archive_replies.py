@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from recognizer.archive.archive_file import ArchiveFolder, ArchivePerson, shown_path
+from recognizer.archive.archive_model import ArchiveFolder, ArchivePerson, shown_path
 from recognizer.archive.photo_index import FaceKey
 from recognizer.core.times import iso_time
 from recognizer.service.archive_service import ArchiveResult, KeptArchive, shown_file, shown_time

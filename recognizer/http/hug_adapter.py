@@ -1,7 +1,8 @@
-"""How Hug is adapted: parameter types, the forms of errors and replies, checks before each route, and how it is served.
+"""How Hug is adapted: the forms of errors and replies, how it is served, and the routers of routes and dialects.
 
-Hug is no longer maintained, so everything that depends on its internals is here. `adapt` gives an API object of Hug an HTTP
-side of ours, before the first route is added. The routes themselves are in `recognizer.http.routes` and `api.py`.
+Hug is no longer maintained, so everything that depends on its internals is here, in `parameters` and in `request_checks`.
+`adapt` gives an API object of Hug an HTTP side of ours, before the first route is added. The routes themselves are in
+`recognizer.http.routes` and `api.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote_to_bytes
 
 import falcon
 import hug
@@ -22,9 +22,9 @@ from falcon.routing.compiled import CompiledRouter
 
 from recognizer.access import gate
 from recognizer.access.dialects import ADMIN, ANYONE
-from recognizer.access.keys import ROLES
-from recognizer.core import audit, logs
-from recognizer.core.brief import MESSAGE, brief, cut
+from recognizer.access.route_roles import ROUTES
+from recognizer.core import logs
+from recognizer.core.brief import MESSAGE, cut
 from recognizer.core.errors import (
     BadRequest,
     Busy,
@@ -35,118 +35,24 @@ from recognizer.core.errors import (
     SubjectNotFound,
     UnknownRoute,
 )
-from recognizer.core.metrics import UNKNOWN
 from recognizer.http import bodies, openapi, replies, server
-from recognizer.http.dialect_requests import DialectRequest
 from recognizer.http.observing import Observing
+from recognizer.http.parameters import schema_of
 from recognizer.http.reload import Reloader, serve_at_once
+from recognizer.http.request_checks import (
+    OUTDATED,
+    PHOTO_FIELDS,
+    AccessCheck,
+    ChangeNumbers,
+    RequestParameters,
+    SecurityHeaders,
+    SharedFolder,
+)
 from recognizer.http.statuses import status_of
 from recognizer.http.wsgi import Guard
-from recognizer.jobs.job_model import OPERATIONS
 
 if TYPE_CHECKING:
     from recognizer.http.site import Site
-
-# -- types of parameters --------------------------------------------------------------------------------------------
-
-number, fraction, text = hug.types.number, hug.types.float_number, hug.types.text
-top_k_type = hug.types.in_range(0, 101)
-landmarks_type = hug.types.one_of(["5", "68"])
-format_type = hug.types.one_of(["json", "jpeg"])
-event_id_type = hug.types.in_range(0, 10**15)
-events_format_type = hug.types.one_of(["sse", "json", "csv"])
-presence_format_type = hug.types.one_of(["json", "csv"])
-results_format_type = hug.types.one_of(["json", "ndjson"])
-job_operation_type = hug.types.one_of(OPERATIONS)
-people_order_type = hug.types.one_of(["name", "photos", "seen", "expires"])
-role_type = hug.types.one_of(ROLES)
-
-
-@hug.type()
-def switch(value):
-    """true or false, or 1 or 0"""
-    said = value.lower() if isinstance(value, str) else value
-    if said in (True, "true", "1"):
-        return True
-    if said in (False, "false", "0"):
-        return False
-    raise ValueError(f"expected true or false, got {brief(value)!r}")
-
-
-@hug.type()
-def ids(value):
-    """ids, as a list or separated by commas"""
-    parts = value if isinstance(value, list) else value.split(",")
-    if not all(isinstance(part, str) for part in parts):
-        raise ValueError("expected ids")
-    return [part.strip() for part in parts if part.strip()]
-
-
-@hug.type()
-def urls(value):
-    """URLs or ids, as a list or separated by spaces"""
-    parts = value if isinstance(value, list) else value.split()
-    if not all(isinstance(part, str) for part in parts):
-        raise ValueError("expected URLs or ids")
-    return [part.strip() for part in parts if part.strip()]
-
-
-#: What may be said of a photo of a batch, besides its URL.
-_BATCH_FIELDS = ("id", "subject")
-
-
-@hug.type()
-def batch(value):
-    """URLs, as a list or separated by spaces; in a list, objects with url, subject and id as well"""
-    found = []
-    for each in value if isinstance(value, list) else value.split():
-        item = {"url": each} if isinstance(each, str) else each
-        if not isinstance(item, dict) or set(item) - {"url", *_BATCH_FIELDS} or not isinstance(item.get("url"), str):
-            raise ValueError("expected URLs, or objects with url, subject and id")
-        for name in _BATCH_FIELDS:
-            said = item.get(name, "")
-            if not isinstance(said, str) or len(said) > 500 or not said.isprintable():
-                raise ValueError(f"expected {name} as printable text of at most 500 characters")
-        source = {name: item[name] for name in ("url", "id") if name in item}
-        found.append({"source": source, "subject": item.get("subject")})
-    return found
-
-
-def _json_list(value):
-    """A list, or the same as JSON text, which is how a form or a URL contains one."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            raise ValueError("expected a list as JSON") from None
-    if not isinstance(value, list):
-        raise ValueError("expected a list")
-    return value
-
-
-@hug.type()
-def areas(value):
-    """areas of a picture: a list of objects with points, each two fractions of the picture, and for zones a name"""
-    return _json_list(value)
-
-
-@hug.type()
-def periods(value):
-    """hours of the week: a list of objects with days, from and to"""
-    return _json_list(value)
-
-
-@hug.type()
-def message(value):
-    """the JSON object that is the whole body: what another program sends in its own form"""
-    if not isinstance(value, dict):
-        raise ValueError("expected a JSON object as the body")
-    return value
-
-
-#: Types of parameters whose values may be lists or objects.
-_LISTS = (ids, urls, batch, areas, periods, message)
-
 
 # -- forms of replies and errors ---------------------------------------------------------------------------------
 
@@ -211,226 +117,6 @@ def send_http_error(request, response, error):
 
 #: In the WSGI environ: how the dialect of the request shapes errors, from an error to a status and plain data.
 ERROR_SHAPE = "recognizer.error_shape"
-#: In the WSGI environ: whether other servers' changes could not be learned before the request.
-OUTDATED = "recognizer.outdated"
-
-# -- before each route --------------------------------------------------------------------------------------------
-
-
-class SecurityHeaders:
-    """Adds the headers that limit what browsers may do with a reply."""
-
-    def __init__(self, site: Site):
-        self._gate = site.gate
-
-    def process_response(self, request, response, resource, request_succeeded):
-        for name, value in self._gate.headers(self._gate.admit(request.env)).items():
-            if name == "Vary" or response.get_header(name) is None:
-                response.append_header(name, value)
-
-
-#: Carries the number of a change: in the reply to a change, and in requests that must see it on another node.
-CHANGE_HEADER = "Recognizer-Change"
-#: Seconds that such a request waits for its node to have the change.
-CHANGE_SECONDS = 1.0
-
-
-class ChangeNumbers:
-    """Where nodes share a database: replies carry the number of the change that they made, and requests wait for theirs."""
-
-    def __init__(self, site: Site):
-        self._site = site
-
-    def process_resource(self, request, response, resource, params):
-        database, wanted = self._site.database, request.get_header(CHANGE_HEADER)
-        if database is None:
-            return
-        database.forget_changes()
-        if wanted is None:
-            return
-        if not wanted.isascii() or not wanted.isdigit() or len(wanted) > 18:
-            raise InvalidParameter(f"{CHANGE_HEADER}: expected the number that a reply carried, got {brief(wanted)}")
-        self._site.service.wait_for_change(int(wanted), CHANGE_SECONDS)
-
-    def process_response(self, request, response, resource, request_succeeded):
-        database = self._site.database
-        if database is not None and (number := database.latest_change()):
-            response.set_header(CHANGE_HEADER, str(number))
-
-
-class AccessCheck:
-    """Refuses requests of unknown clients before anything else is done, and those without the route's role once it is known."""
-
-    def __init__(self, site: Site):
-        self._gate, self._refusals = site.gate, site.refusals
-        self._max_body, self._max_photos = site.settings.max_body_bytes, site.settings.max_photos
-
-    def process_request(self, request, response):
-        visit = self._gate.admit(request.env)
-        audit.ACTOR.set(visit.actor)  # for this thread, until its next request
-        if visit.error is not None:
-            self._refusals.note(visit.actor, visit.error)
-            raise visit.error
-        if visit.preflight:
-            response.status = falcon.HTTP_204
-            response.complete = True
-
-    def process_resource(self, request, response, resource, params):
-        route = getattr(resource, f"on_{request.method.lower()}", None)
-        if route is None:
-            return
-        visit = self._gate.admit(request.env)
-        dialect = getattr(route, "interface", None) and getattr(route.interface.spec, "dialect", None)
-        if dialect is not None:
-            asked = DialectRequest(request.env, self._max_body, self._max_photos, dialect.takes_photos)
-            request.context.dialect_request = asked
-            if visit.awaits_key:
-                self._take_key(request.env, visit, asked)
-        self._gate.allow(visit, request.method, request.uri_template)
-
-    def _take_key(self, environ, visit, asked: DialectRequest) -> None:
-        """The key that stands in the body, or whose secret has signed it."""
-        try:
-            if visit.dialect.signed:
-                self._gate.take_signature(environ, asked.raw)
-            else:
-                shown = asked.body.fields.get(visit.dialect.key_field)
-                self._gate.take_key(environ, shown if isinstance(shown, str) else None)
-        except RecognizerError as error:
-            self._refusals.note(visit.actor, error)
-            raise
-        audit.ACTOR.set(visit.actor)
-
-
-#: First parts of the paths of routes whose answers depend on who is enrolled.
-_ABOUT_PEOPLE = frozenset({"people", "recognize", "verify", "unsorted"})
-
-
-class SharedFolder:
-    """Lets requests about people wait until this server knows what others changed in the folder that they share.
-
-    If that cannot be known soon, because others keep changing it, a person who seems not to exist may exist: the answer is
-    then `Busy`, which asks for another attempt, not that there is no such person.
-    """
-
-    def __init__(self, site: Site):
-        self._site = site
-
-    def process_resource(self, request, response, resource, params):
-        route = getattr(resource, f"on_{request.method.lower()}", None)
-        spec = getattr(getattr(route, "interface", None), "spec", None)
-        about_people = request.path.strip("/").partition("/")[0] in _ABOUT_PEOPLE or hasattr(spec, "dialect")
-        if about_people and self._site.loaded:
-            request.env[OUTDATED] = not self._site.service.others.learn()
-
-
-#: Fields that photos fill, and the parameter of a route that takes one.
-_PHOTOS = (("file", "image_url"), ("other", "other_url"))
-
-
-class RequestParameters:
-    """Reads the body of each request, and refuses parameters that the route does not know, so that a typo is noticed."""
-
-    def __init__(self, site: Site):
-        self._max_body = site.settings.max_body_bytes
-
-    def process_resource(self, request, response, resource, params):
-        if request.method not in falcon.COMBINED_METHODS:  # falcon would answer 400
-            raise falcon.HTTPMethodNotAllowed([name[3:].upper() for name in resource._fields])
-        route = getattr(resource, f"on_{request.method.lower()}", None)
-        if not hasattr(route, "all_parameters"):
-            return
-        check_query(request.env)
-        if hasattr(route.interface.spec, "dialect"):
-            request.params.clear()  # a dialect reads them itself, and Hug would put them before those of the path
-            return
-        known = set(route.all_parameters) - {"request", "response", *params}
-        taken = {field for field, url in _PHOTOS if url in known}
-        declared = route.interface.spec.__annotations__
-        plain = bodies.BATCH_BYTES if batch in declared.values() else bodies.PLAIN_BYTES
-        body = bodies.read(request.env, self._max_body, bool(taken), plain)
-        request.context.body = body
-        whole = next((name for name, kind in declared.items() if kind is message), None)
-        for name, value in body.fields.items() if whole is None else [(whole, body.fields)]:
-            value = as_choice(value, declared.get(name))
-            check_json_type(name, value, declared.get(name))
-            if name in request.params:
-                raise InvalidParameter(f"{name}: expected once, got it in the URL and in the body")
-            request.params[name] = value
-        unknown = sorted(set(request.params) - known)
-        if unknown:
-            there_are = f"the parameters are {', '.join(sorted(known))}" if known else "there are none"
-            raise InvalidParameter(f"{cut(unknown[0])}: no such parameter; {there_are}")
-        for field in sorted(set(body.photos) - taken):
-            ways = f"expected it as {' or '.join(sorted(taken))}" if taken else "no photo is taken here"
-            raise InvalidParameter(f"{cut(field)}: got a photo or raw data in the body; {ways}")
-        for name, value in request.params.items():
-            if isinstance(value, (list, dict)) and declared.get(name) not in _LISTS:
-                raise InvalidParameter(f"{name}: expected one value, got several")
-        for name in [name for name, value in request.params.items() if value is None or value == ""]:
-            del request.params[name]
-
-    def process_response(self, request, response, resource, request_succeeded):
-        request.env["recognizer.route"] = request.uri_template or UNKNOWN
-        if request.method == "HEAD" and response.data is not None:
-            response.set_header("Content-Length", str(len(response.data)))
-
-
-def check_query(environ: Mapping[str, Any]) -> None:
-    """Refuse a query that is not UTF-8, percent-encoded or not: a name in it would be stored as another one.
-
-    Raises
-    ------
-    BadRequest
-    """
-    try:
-        unquote_to_bytes(environ.get("QUERY_STRING", "").encode("latin-1")).decode()
-    except UnicodeDecodeError:
-        raise BadRequest("the query of the URL: expected UTF-8, percent-encoded") from None
-
-
-def as_choice(value, kind):
-    """A whole number in JSON as text, where that text is one of the choices: `landmarks` may be 68 as well as "68"."""
-    if isinstance(value, int) and kind is not None and str(value) in schema_of(kind).get("enum", ()):
-        return str(value)
-    return value
-
-
-def check_json_type(name: str, value, kind) -> None:
-    """Refuse JSON values of another type that hug would convert: a person called True, 1.5 candidates."""
-    wanted = schema_of(kind)["type"] if kind is not None and value is not None else None
-    if wanted == "array" and not isinstance(value, (str, list)):
-        raise InvalidParameter(f"{name}: expected a list, got {brief(value)}")
-    if wanted == "string" and not isinstance(value, str):
-        raise InvalidParameter(f"{name}: expected text, got {brief(value)}")
-    if wanted in ("integer", "number") and isinstance(value, bool):
-        raise InvalidParameter(f"{name}: expected a number, got {brief(value)}")
-    if wanted == "integer" and isinstance(value, float) and not value.is_integer():
-        raise InvalidParameter(f"{name}: expected a whole number, got {brief(value)}")
-
-
-def schema_of(kind) -> dict:
-    """The JSON schema of one of the types that parameters are declared with."""
-    if isinstance(kind, hug.types.InRange):
-        return {"type": "integer", "minimum": kind.lower, "maximum": kind.upper - 1}
-    if isinstance(kind, hug.types.OneOf):
-        return {"type": "string", "enum": sorted(kind.values)}
-    if kind in (ids, urls):
-        return {"type": "array", "items": {"type": "string"}}
-    if kind is batch:
-        fields = {name: {"type": "string"} for name in ("url", *_BATCH_FIELDS)}
-        one = {"type": "object", "properties": fields, "required": ["url"], "additionalProperties": False}
-        return {"type": "array", "items": {"anyOf": [{"type": "string"}, one]}}
-    if kind is areas:
-        return {"type": "array", "items": openapi.CAMERA_AREA}
-    if kind is periods:
-        return {"type": "array", "items": openapi.CAMERA_PERIOD}
-    if kind is message:
-        return {"type": "object"}
-    if kind is switch:
-        return {"type": ["boolean", "integer"], "enum": [True, False, 1, 0]}
-    known = [(number, "integer"), (fraction, "number"), (text, "string")]
-    return {"type": next(name for each, name in known if kind is each)}
 
 
 @contextmanager
@@ -572,7 +258,7 @@ def _takes_photos(interface: Any) -> bool:
     dialect = getattr(interface.spec, "dialect", None)
     if dialect is not None:
         return dialect.takes_photos
-    return any(url in interface.all_parameters for _, url in _PHOTOS)
+    return any(url in interface.all_parameters for _, url in PHOTO_FIELDS)
 
 
 def install(api: hug.API, options: server.Options, configure: Callable[[Any], None] | None = None) -> None:
@@ -728,7 +414,7 @@ def described_routes(api: hug.API) -> list[openapi.Route]:
                     )
                     for name, kind in interface.spec.__annotations__.items()
                 ]
-                role = gate.ROUTES.get((method, path), ADMIN)
+                role = ROUTES.get((method, path), ADMIN)
                 needed = None if role == ANYONE else role
                 found.append(openapi.Route(method, path, interface.spec.__name__, summary, parameters, needed))
     return found

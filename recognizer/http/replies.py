@@ -15,7 +15,7 @@ from recognizer.core.particulars import Particulars
 from recognizer.core.times import iso_time
 from recognizer.core.types import Candidate
 from recognizer.enrolment.bin_store import BinItem
-from recognizer.enrolment.cache import Encoding
+from recognizer.enrolment.encodings import Encoding
 from recognizer.enrolment.enrolled import EnrolledPhoto, Person, PersonPhoto
 from recognizer.enrolment.folder import Problem
 from recognizer.enrolment.template_file import EXTENSION

@@ -14,10 +14,11 @@ from typing import Any, NoReturn
 
 from recognizer import __version__
 from recognizer.access import dialects
-from recognizer.access.gate import ROUTES, AccessRules, Gate
+from recognizer.access.gate import AccessRules, Gate
 from recognizer.access.keys import Keys
 from recognizer.access.opening_access import open_access, open_signing
 from recognizer.access.refusals import Refusals
+from recognizer.access.route_roles import ROUTES
 from recognizer.access.sessions import Sessions
 from recognizer.core import logs, tracing
 from recognizer.core.collecting import collecting_later

@@ -16,15 +16,8 @@ from typing import Any
 import numpy as np
 
 from recognizer.archive import decisions, group_names, updating
-from recognizer.archive.archive_file import (
-    ARCHIVE_FILE,
-    ArchiveFace,
-    ArchiveFile,
-    ArchiveFolder,
-    ArchivePerson,
-    ArchivePhoto,
-    shown_path,
-)
+from recognizer.archive.archive_file import ARCHIVE_FILE, ArchiveFile
+from recognizer.archive.archive_model import ArchiveFace, ArchiveFolder, ArchivePerson, ArchivePhoto, shown_path
 from recognizer.archive.face_search import FaceSearch, FoundPage
 from recognizer.archive.photo_index import FaceKey
 from recognizer.archive.updating import ArchiveUpdate, ProgressRate, UpdateReport
@@ -43,7 +36,7 @@ from recognizer.core.priorities import lower_thread_priority
 from recognizer.core.types import Box
 from recognizer.core.vault import Vault
 from recognizer.enrolment.bulk import BulkSettings
-from recognizer.enrolment.cache import FileStamp, photo_id
+from recognizer.enrolment.encodings import FileStamp, photo_id
 from recognizer.enrolment.examination import THUMBNAIL, thumbnail
 from recognizer.events.sightings import AROUND
 from recognizer.galleries import clustering

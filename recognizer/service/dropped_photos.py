@@ -33,7 +33,7 @@ from recognizer.core.holdings import ExportedFile, Whose
 from recognizer.core.priorities import lower_thread_priority
 from recognizer.database.connection import DROPPED
 from recognizer.enrolment.bucket_notifications import NamedObject
-from recognizer.enrolment.cache import FORCED
+from recognizer.enrolment.encodings import FORCED
 from recognizer.enrolment.photo_marks import wanted_face
 from recognizer.enrolment.photo_store import DroppedFile, PhotoStore
 from recognizer.enrolment.shared_enrolment import SharedEnrolment

@@ -35,7 +35,7 @@ from recognizer.core.holdings import Holdings
 from recognizer.core.identity import Identity
 from recognizer.core.lock import WriteLock
 from recognizer.core.vault import Vault
-from recognizer.enrolment.cache import FileStamp
+from recognizer.enrolment.encodings import FileStamp
 from recognizer.enrolment.enrolment import Enrolment
 from recognizer.enrolment.folder import KnownFaces, read_identity, write_identity
 from recognizer.enrolment.identities import Identities

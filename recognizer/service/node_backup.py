@@ -25,7 +25,8 @@ from recognizer.core.errors import GroupNotFound, StorageError
 from recognizer.core.settings import RECEIVER_SETTINGS
 from recognizer.core.vault import Vault
 from recognizer.enrolment import template_file
-from recognizer.enrolment.cache import Encoding, EncodingsCache
+from recognizer.enrolment.cache import EncodingsCache
+from recognizer.enrolment.encodings import Encoding
 from recognizer.enrolment.face_choice import thumbnail_key
 from recognizer.enrolment.folder import CONSENT, PHOTO
 from recognizer.enrolment.photo_marks import marks

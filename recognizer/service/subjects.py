@@ -36,7 +36,7 @@ from recognizer.core.times import iso_time
 from recognizer.core.types import Box
 from recognizer.enrolment import face_choice, subject_export, template_file
 from recognizer.enrolment.bin_store import BinItem, BinStore
-from recognizer.enrolment.cache import FORCED
+from recognizer.enrolment.encodings import FORCED
 from recognizer.enrolment.enrolled import EnrolledPhoto, Person, PersonPhoto
 from recognizer.enrolment.enrolment import Enrolment
 from recognizer.enrolment.entries import Entry

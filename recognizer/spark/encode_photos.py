@@ -19,7 +19,7 @@ from recognizer.core import geometry
 from recognizer.core.errors import BrokenImage, EngineMismatch, InvalidParameter, RecognizerError
 from recognizer.engines import make_engine, weights_for
 from recognizer.enrolment.bulk import BulkSettings, judged_faces
-from recognizer.enrolment.cache import photo_id
+from recognizer.enrolment.encodings import photo_id
 from recognizer.fetching.fetcher import Fetcher
 from recognizer.photos.quality import Quality, picture_value, remarks
 from recognizer.spark.face_columns import FACE_COLUMNS, spark_schema, to_batch

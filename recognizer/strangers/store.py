@@ -21,7 +21,7 @@ import numpy as np
 from recognizer.core.errors import InvalidParameter, KeyMissing, PictureNotFound, SealBroken, StrangerNotFound
 from recognizer.core.types import Match
 from recognizer.core.vault import Vault
-from recognizer.enrolment.cache import photo_id
+from recognizer.enrolment.encodings import photo_id
 from recognizer.galleries.clustering import nothing_lowered
 from recognizer.strangers.grouping import StrangerGroups
 from recognizer.strangers.model import Bounds, Fresh, Picture, Sighting, Stranger

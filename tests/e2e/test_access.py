@@ -11,7 +11,8 @@ import time
 import pytest
 import requests
 
-from recognizer.access.gate import ADMIN, ANYONE, READ, ROUTES, WRITE
+from recognizer.access.dialects import ADMIN, ANYONE, READ, WRITE
+from recognizer.access.route_roles import ROUTES
 from recognizer.core.headers import SECURITY_HEADERS
 from recognizer.http.pages import DOCS_POLICY
 

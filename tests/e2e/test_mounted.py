@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import requests
 
-from recognizer.access.gate import READ
+from recognizer.access.dialects import READ
 
 from .browsing import Visit
 from .serving import Server, make_key

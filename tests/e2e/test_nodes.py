@@ -16,7 +16,7 @@ import requests
 
 from recognizer.database import schema
 from recognizer.database.connection import Database
-from recognizer.enrolment.cache import photo_id
+from recognizer.enrolment.encodings import photo_id
 
 from .. import clusters, template
 from ..brokers import MISSING, MOSQUITTO, Broker, Listener, free_port

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from recognizer.access.gate import READ
+from recognizer.access.dialects import READ
 
 from ..brokers import free_port
 from .serving import ROOT, Server, make_key

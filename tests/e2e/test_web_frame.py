@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from recognizer.access.gate import ADMIN, READ, WRITE
+from recognizer.access.dialects import ADMIN, READ, WRITE
 
 from .browsing import PHONE, Visit
 from .serving import Server, make_key

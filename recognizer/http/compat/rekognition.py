@@ -33,7 +33,7 @@ from recognizer.core.errors import (
 )
 from recognizer.core.identity import Identity
 from recognizer.core.names import normalise
-from recognizer.enrolment.cache import photo_id
+from recognizer.enrolment.encodings import photo_id
 from recognizer.enrolment.entries import Entry
 from recognizer.galleries import matching
 from recognizer.galleries.similarity import similarity

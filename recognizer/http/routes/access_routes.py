@@ -10,7 +10,8 @@ from recognizer.access.sessions import csrf_token, session_name
 from recognizer.core import audit
 from recognizer.core.errors import InvalidParameter, RecognizerError
 from recognizer.http import replies
-from recognizer.http.hug_adapter import Router, fraction, role_type, text
+from recognizer.http.hug_adapter import Router
+from recognizer.http.parameters import fraction, role_type, text
 from recognizer.http.site import Site
 
 #: A hundred years.

@@ -11,7 +11,8 @@ from recognizer.archive.photo_index import FaceKey
 from recognizer.core.errors import InvalidParameter
 from recognizer.core.names import normalise
 from recognizer.http import archive_replies
-from recognizer.http.hug_adapter import Router, event_id_type, fraction, ids, switch, text
+from recognizer.http.hug_adapter import Router
+from recognizer.http.parameters import event_id_type, fraction, ids, switch, text
 from recognizer.http.photo_requests import enrol_photos, one_photo
 from recognizer.http.site import Site
 from recognizer.service.archive_search import probes_for

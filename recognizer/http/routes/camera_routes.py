@@ -7,7 +7,8 @@ from recognizer.core.answers import ATTRIBUTES
 from recognizer.core.errors import CameraElsewhere, InvalidParameter
 from recognizer.http import replies
 from recognizer.http.forwarding import forwarded
-from recognizer.http.hug_adapter import Router, areas, fraction, ids, number, over, periods, switch, text
+from recognizer.http.hug_adapter import Router, over
+from recognizer.http.parameters import areas, fraction, ids, number, periods, switch, text
 from recognizer.http.site import Site
 from recognizer.video.camera_settings import parse_settings, plain_settings, renamed_zones
 from recognizer.video.output import mjpeg, wall

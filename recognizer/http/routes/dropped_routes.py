@@ -5,7 +5,8 @@ import falcon
 
 from recognizer.core.errors import ActionOff, InvalidParameter
 from recognizer.enrolment.bucket_notifications import named_objects
-from recognizer.http.hug_adapter import Router, message
+from recognizer.http.hug_adapter import Router
+from recognizer.http.parameters import message
 from recognizer.http.site import Site
 
 

@@ -5,7 +5,8 @@ import hug
 
 from recognizer.core.errors import InvalidParameter
 from recognizer.events import event_table, sse
-from recognizer.http.hug_adapter import Router, event_id_type, events_format_type, over, text
+from recognizer.http.hug_adapter import Router, over
+from recognizer.http.parameters import event_id_type, events_format_type, text
 from recognizer.http.site import Site
 from recognizer.service.visit_service import day_or_time
 

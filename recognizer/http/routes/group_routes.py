@@ -4,7 +4,8 @@
 import falcon
 
 from recognizer.http import replies
-from recognizer.http.hug_adapter import Router, text
+from recognizer.http.hug_adapter import Router
+from recognizer.http.parameters import text
 from recognizer.http.site import Site
 
 

@@ -8,8 +8,8 @@ import hug
 
 from recognizer.core.errors import InvalidParameter
 from recognizer.core.times import iso_time
-from recognizer.http.hug_adapter import (
-    Router,
+from recognizer.http.hug_adapter import Router
+from recognizer.http.parameters import (
     batch,
     event_id_type,
     fraction,

@@ -11,7 +11,8 @@ from recognizer.access import gate
 from recognizer.core.errors import InvalidParameter
 from recognizer.core.metrics import CONTENT_TYPE as METRICS_TYPE
 from recognizer.http import replies
-from recognizer.http.hug_adapter import Router, event_id_type, fraction, text
+from recognizer.http.hug_adapter import Router
+from recognizer.http.parameters import event_id_type, fraction, text
 from recognizer.http.site import Site
 
 NOT_READY = "not_ready"

@@ -8,8 +8,9 @@ import falcon
 
 from recognizer.core.version import __version__
 from recognizer.http import openapi
-from recognizer.http.hug_adapter import Router, described_routes, text
+from recognizer.http.hug_adapter import Router, described_routes
 from recognizer.http.pages import Reply, wants_page
+from recognizer.http.parameters import text
 from recognizer.http.site import Site
 from recognizer.http.statuses import status_of
 

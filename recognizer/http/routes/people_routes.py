@@ -14,7 +14,8 @@ from recognizer.core.times import iso_seconds
 from recognizer.enrolment.enrolled import Person
 from recognizer.events.last_seen import SeenPerson
 from recognizer.http import replies
-from recognizer.http.hug_adapter import Router, people_order_type, switch, text
+from recognizer.http.hug_adapter import Router
+from recognizer.http.parameters import people_order_type, switch, text
 from recognizer.http.site import Site
 from recognizer.photos.images import sniff
 from recognizer.service.groups import SEPARATOR

@@ -2,7 +2,8 @@
 
 # Hug reads the annotations of parameters, so they must not be postponed.
 from recognizer.http import replies
-from recognizer.http.hug_adapter import Router, format_type, fraction, landmarks_type, number, text
+from recognizer.http.hug_adapter import Router
+from recognizer.http.parameters import format_type, fraction, landmarks_type, number, text
 from recognizer.http.photo_requests import answer, one_photo
 from recognizer.http.site import Site
 from recognizer.photos import plain

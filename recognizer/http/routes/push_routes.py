@@ -6,7 +6,8 @@ import time
 import falcon
 
 from recognizer.access.sessions import session_name
-from recognizer.http.hug_adapter import Router, text
+from recognizer.http.hug_adapter import Router
+from recognizer.http.parameters import text
 from recognizer.http.site import Site
 from recognizer.rules.push_store import PushSubscription
 from recognizer.service.push_service import contact_of

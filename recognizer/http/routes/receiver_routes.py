@@ -1,7 +1,8 @@
 """Where events are sent: webhooks, and an MQTT broker."""
 
 # Hug reads the annotations of parameters, so they must not be postponed.
-from recognizer.http.hug_adapter import Router, ids, switch, text, urls
+from recognizer.http.hug_adapter import Router
+from recognizer.http.parameters import ids, switch, text, urls
 from recognizer.http.site import Site
 from recognizer.service.receivers import SETTING_NAMES
 

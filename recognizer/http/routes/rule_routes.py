@@ -8,7 +8,8 @@ import hug
 
 from recognizer.core.catalogues import LANGUAGES
 from recognizer.core.errors import InvalidParameter
-from recognizer.http.hug_adapter import Router, fraction, ids, number, switch, text
+from recognizer.http.hug_adapter import Router
+from recognizer.http.parameters import fraction, ids, number, switch, text
 from recognizer.http.site import Site
 from recognizer.rules import rule_actions, rule_model
 from recognizer.service.rule_service import NOTICE

@@ -6,7 +6,8 @@ import hug
 import numpy as np
 
 from recognizer.http import replies
-from recognizer.http.hug_adapter import Router, ids, switch, text
+from recognizer.http.hug_adapter import Router
+from recognizer.http.parameters import ids, switch, text
 from recognizer.http.photo_requests import enrol_photos
 from recognizer.http.site import Site
 from recognizer.service.visit_service import day_or_time

@@ -12,7 +12,8 @@ from recognizer.core.errors import InvalidParameter
 from recognizer.core.names import normalise, normalise_lookup
 from recognizer.core.times import iso_time
 from recognizer.events import presence
-from recognizer.http.hug_adapter import Router, event_id_type, fraction, presence_format_type, switch, text
+from recognizer.http.hug_adapter import Router
+from recognizer.http.parameters import event_id_type, fraction, presence_format_type, switch, text
 from recognizer.http.photo_requests import one_photo
 from recognizer.http.site import Site
 from recognizer.service.archive_search import of_photo
