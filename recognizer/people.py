@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 from recognizer.core.errors import GroupNotFound, InvalidName, SettingsError, SubjectNotFound
 from recognizer.core.settings import SETTINGS, Settings
 from recognizer.enrolment.enrolled import EnrolledPhoto, Person
-from recognizer.enrolment.folder import Problem
+from recognizer.enrolment.folder_look import Problem
 from recognizer.photos import annotate, images, sources
 from recognizer.photos.results import FoundObject, SeenFace, Verification
 from recognizer.service import Service, make_service

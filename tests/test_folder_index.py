@@ -10,8 +10,9 @@ from contextlib import suppress
 import pytest
 
 from recognizer.enrolment import folder_index
-from recognizer.enrolment.folder import FolderMark, KnownFaces
+from recognizer.enrolment.folder import KnownFaces
 from recognizer.enrolment.folder_index import TRASH, FolderIndex
+from recognizer.enrolment.folder_look import FolderMark
 
 OLD = 1_700_000_000
 

@@ -30,7 +30,8 @@ from recognizer.core.vault import FACES_MARK, OVERHEAD, PIECE, PIECES_MAGIC, STA
 from recognizer.enrolment import bin_folder
 from recognizer.enrolment.cache import EncodingsCache
 from recognizer.enrolment.conversion import WHOLE
-from recognizer.enrolment.folder import CONSENT, PHOTO
+from recognizer.enrolment.folder import PHOTO
+from recognizer.enrolment.subject_files import CONSENT
 from recognizer.events import event_sealing
 from recognizer.events.receiver_store import PURPOSE as RECEIVERS_PURPOSE
 from recognizer.events.receiver_store import RECEIVERS_FILE

@@ -212,8 +212,9 @@ def _dump_group(group, identity, folder, vault, most) -> tuple[int, int]:
     """Write the people of a group into a folder; how many people and photos."""
     from recognizer.core import identity as identities
     from recognizer.enrolment import template_file
-    from recognizer.enrolment.folder import KnownFaces, write_identity
+    from recognizer.enrolment.folder import KnownFaces
     from recognizer.enrolment.photo_marks import marks
+    from recognizer.enrolment.subject_files import write_identity
 
     folder.mkdir(parents=True, exist_ok=True)
     if identity is not None:

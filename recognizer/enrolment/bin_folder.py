@@ -31,7 +31,8 @@ from recognizer.core.vault import Vault, is_sealed
 from recognizer.enrolment.bin_store import NOTE_PURPOSE, PERSON_KIND, PHOTO_KIND, BinItem, BinStore, preview, vectors_of
 from recognizer.enrolment.enrolment import Enrolment
 from recognizer.enrolment.entries import Entry
-from recognizer.enrolment.folder import CONSENT, PHOTO, read_photo
+from recognizer.enrolment.folder import PHOTO, read_photo
+from recognizer.enrolment.subject_files import CONSENT
 
 #: Name of the folder of a bin, beside the cache of the people whose deletions it keeps.
 BIN = "bin"

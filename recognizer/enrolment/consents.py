@@ -9,7 +9,7 @@ from recognizer.core.consent import Consent
 from recognizer.core.errors import StorageError
 from recognizer.enrolment.encodings import FileStamp
 from recognizer.enrolment.entries import EnrolmentState
-from recognizer.enrolment.folder import Problem
+from recognizer.enrolment.folder_look import Problem
 
 
 class Consents:

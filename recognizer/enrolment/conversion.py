@@ -18,7 +18,8 @@ from recognizer.core.vault import OVERHEAD, Vault, is_sealed
 from recognizer.enrolment.encodings import FileStamp
 from recognizer.enrolment.entries import EnrolmentState, Entry
 from recognizer.enrolment.face_choice import thumbnail_key
-from recognizer.enrolment.folder import PHOTO, PhotoFile, Problem
+from recognizer.enrolment.folder import PHOTO
+from recognizer.enrolment.folder_look import PhotoFile, Problem
 from recognizer.enrolment.photo_marks import marks
 from recognizer.enrolment.template_file import EXTENSION, written
 

@@ -27,7 +27,8 @@ from recognizer.enrolment.conversion import Conversion
 from recognizer.enrolment.duplicates import DISTANCE_SHARE
 from recognizer.enrolment.entries import EnrolmentState, Entry, EntryTable
 from recognizer.enrolment.examination import EncodingOptions, Examined
-from recognizer.enrolment.folder import KnownFaces, Problem
+from recognizer.enrolment.folder import KnownFaces
+from recognizer.enrolment.folder_look import Problem
 from recognizer.enrolment.folder_sync import FolderSync
 from recognizer.enrolment.particulars_files import ParticularsFiles
 from recognizer.enrolment.photo_encoding import EncodingProgress, EncodingReporter, PhotoEncoder

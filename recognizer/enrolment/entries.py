@@ -19,7 +19,8 @@ from recognizer.enrolment.cache import EncodingsCache
 from recognizer.enrolment.cache_writing import CacheWriting
 from recognizer.enrolment.duplicates import Change, PictureGroups, like_another
 from recognizer.enrolment.encodings import FORCED, Encoding, FileStamp
-from recognizer.enrolment.folder import KnownFaces, PhotoFile, Problem
+from recognizer.enrolment.folder import KnownFaces
+from recognizer.enrolment.folder_look import PhotoFile, Problem
 from recognizer.enrolment.known_photos import PACKED, PACKED_ID, STAMP, KnownPhotos, photo_of
 from recognizer.enrolment.photo_marks import FORCED_MARK, wanted_face
 from recognizer.enrolment.photo_uses import PhotoUses

@@ -15,116 +15,37 @@ import stat
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from recognizer.core import consent, identity, names, particulars
 from recognizer.core.consent import Consent
-from recognizer.core.errors import InvalidName, KeyMissing, NameTaken, SealBroken, StorageError, SubjectNotFound
+from recognizer.core.disk import disk_reason
+from recognizer.core.errors import InvalidName, KeyMissing, NameTaken, SealBroken, SubjectNotFound
 from recognizer.core.files import open_regular, remove_erasing, sync_folder, write_durably
 from recognizer.core.identity import Identity
-from recognizer.core.outside_json import MOST_BYTES
 from recognizer.core.particulars import Particulars
-from recognizer.core.vault import Vault, is_sealed, most_sealed, unsealed
+from recognizer.core.vault import Vault, most_sealed, unsealed
 from recognizer.enrolment.encodings import FileStamp
 from recognizer.enrolment.folder_index import TRASH, FolderIndex, is_left_over
+from recognizer.enrolment.folder_look import FolderLook, FolderMark, PhotoFile, Problem, ReadFolder
 from recognizer.enrolment.photo_marks import LARGEST_MARK
+from recognizer.enrolment.subject_files import (
+    known_faces_errors,
+    read_consent,
+    read_identity,
+    read_particulars,
+    write_consent,
+    write_identity,
+    write_particulars,
+)
 from recognizer.photos import images
 
-#: What encrypted files are for; see `vault`.
-PHOTO, CONSENT = "photo", "consent"
+#: What encrypted photos are for; see `vault`.
+PHOTO = "photo"
 _MARKS = re.compile(r"(?:\.largest|\.at-\d{1,4}-\d{1,4})?(?:\.forced)?\Z")
-#: File systems whose clocks count whole seconds round to two.
-_TICK_NS = 2_000_000_000
 #: Files that systems and people leave in folders of photos, and that nobody means as photos.
 _IGNORED = {"thumbs.db", "desktop.ini", "readme.md", "readme.txt", "readme"}
-
-
-@dataclass(frozen=True, slots=True)
-class PhotoFile:
-    """A file that should be a photo of `subject`; `path` is relative to the folder, with slashes."""
-
-    subject: str
-    path: str
-    stamp: FileStamp
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Why something in the folder is not used. `path` is relative to the folder, with slashes."""
-
-    subject: str | None
-    path: str
-    code: str
-    message: str
-
-
-class FolderMark(NamedTuple):
-    """Modification time and inode of a subject's folder: they change when a file comes, goes or is renamed."""
-
-    mtime_ns: int
-    inode: int
-
-    def is_older_than(self, moment_ns: int) -> bool:
-        """Whether a later change is sure to give another mark; clocks of file systems may count whole seconds only."""
-        return 0 <= self.mtime_ns < moment_ns - _TICK_NS
-
-
-@dataclass(slots=True)
-class ReadFolder:
-    """What was seen in a subject's folder beside its photos.
-
-    Attributes
-    ----------
-    subject : str
-    mark : FolderMark or None
-        None while a change could leave the same mark.
-    consent : FileStamp or None
-        Of the note of consent, if there is one.
-    problems : list of Problem
-    left_over : bool
-        Whether something is there that an interrupted write or deletion left, or one that is going on.
-    """
-
-    subject: str
-    mark: FolderMark | None = None
-    consent: FileStamp | None = None
-    problems: list[Problem] = field(default_factory=list)
-    left_over: bool = False
-
-
-@dataclass(slots=True)
-class FolderLook:
-    """What `KnownFaces.look` found.
-
-    Attributes
-    ----------
-    whole : bool
-        Whether all names were listed; otherwise everything here is about some of them.
-    folders : set of str
-        Folders of subjects, whether they were read or not.
-    absent : set of str
-        Names that are no folder of a subject, or not any more.
-    read : dict
-        The folders that were read.
-    photos : list of PhotoFile
-        Of the folders that were read, by path.
-    root_problems : dict
-        Problem of each name that cannot be used.
-    """
-
-    whole: bool
-    folders: set[str] = field(default_factory=set)
-    absent: set[str] = field(default_factory=set)
-    read: dict[str, ReadFolder] = field(default_factory=dict)
-    photos: list[PhotoFile] = field(default_factory=list)
-    root_problems: dict[str, Problem] = field(default_factory=dict)
-
-    @property
-    def changed(self) -> set[str]:
-        """The folders that were read or are gone."""
-        return self.absent | self.read.keys()
 
 
 class _Entry:
@@ -167,7 +88,7 @@ class KnownFaces:
     def __init__(self, root: Path, vault: Vault | None = None):
         self.root, self.vault = Path(root), vault
         self._index = FolderIndex(self.root)
-        with _disk():
+        with known_faces_errors():
             self.root.mkdir(parents=True, exist_ok=True)
 
     def sweep(self, subject: str | None = None, folders: Collection[str] | None = None) -> None:
@@ -218,7 +139,7 @@ class KnownFaces:
         StorageError
         """
         found = FolderLook(whole=only is None)
-        with _disk():
+        with known_faces_errors():
             if only is None:
                 begun = self._index.begin()
                 entries: list[_Named] = sorted(os.scandir(self.root), key=_with_slash)  # so the photos are nearly in order
@@ -273,7 +194,7 @@ class KnownFaces:
         """The subjects of those of these folders that have the same mark as then, by folder; without those that are not used
         because some systems cannot tell their names from another's."""
         found, root = {}, f"{self.root}/"
-        with _disk():
+        with known_faces_errors():
             self._index.refresh()
         for name, subject in self._index.counting():  # which are no links
             mark = marks.get(name)
@@ -322,7 +243,7 @@ class KnownFaces:
         except FileNotFoundError:
             return  # deleted while we look
         except OSError as error:
-            seen.problems.append(Problem(subject, _shown(folder), "unreadable", _reason(error)))
+            seen.problems.append(Problem(subject, _shown(folder), "unreadable", disk_reason(error)))
             return
         for entry in entries:
             name = entry.name
@@ -397,13 +318,13 @@ class KnownFaces:
         folder = self.subject_folder(subject)
         if folder is None:
             return True
-        with _disk():
+        with known_faces_errors():
             _sweep_folder(os.fspath(folder))
             self._remove_if_empty([folder])
             return not folder.exists()
 
     def _current_index(self) -> FolderIndex:
-        with _disk():
+        with known_faces_errors():
             self._index.refresh()
         return self._index
 
@@ -430,7 +351,7 @@ class KnownFaces:
         return self._made_folder(subject)
 
     def _made_folder(self, subject: str) -> Path:
-        with _disk():
+        with known_faces_errors():
             folder = self.subject_folder(subject)
             if folder is None:
                 folder = self.root / subject
@@ -467,11 +388,11 @@ class KnownFaces:
         self._require_possible(subject)
         name = f"{photo}.{extension}"
         data = data if self.vault is None else self.vault.seal(data, PHOTO)
-        with _disk():
+        with known_faces_errors():
             if self.subject_folder(subject) is None and self._appears(subject, name, data):
                 return f"{subject}/{name}"
         folder = self._made_folder(subject)
-        with _disk():
+        with known_faces_errors():
             write_durably(folder / name, data)
         return f"{folder.name}/{name}"
 
@@ -485,15 +406,17 @@ class KnownFaces:
         NameTaken, StorageError
         """
         self._require_possible(subject)
-        folder = self._made_folder(subject)
-        with _disk():
+        folder, vault = self._made_folder(subject), self.vault
+        with known_faces_errors():
             for file in files:
                 with open_regular(file) as opened:
                     data = opened.read()
                 if file.name == consent.FILE and (folder / consent.FILE).exists():
-                    self._write_consent(folder, self._read_consent(folder).joined(self._read_consent(file.parent)))
+                    note = read_consent(folder, vault).joined(read_consent(file.parent, vault))
+                    write_consent(folder, note, vault)
                 elif file.name == particulars.FILE and (folder / particulars.FILE).exists():
-                    self._write_particulars(folder, self._read_particulars(folder).joined(self._read_particulars(file.parent)))
+                    about = read_particulars(folder, vault).joined(read_particulars(file.parent, vault))
+                    write_particulars(folder, about, vault)
                 elif file.name != identity.PERSON_FILE or not (folder / identity.PERSON_FILE).exists():
                     write_durably(_free_place(folder, file.name), data)
             sync_folder(folder)
@@ -530,7 +453,7 @@ class KnownFaces:
             The new file's path; None if the file has another stamp by now, and nothing was done.
         """
         old = self.root / path
-        with _disk():
+        with known_faces_errors():
             if self.stamp(path) != stamp:
                 return None
             new = self._free_name(old, extension, data, mark)
@@ -579,19 +502,19 @@ class KnownFaces:
             yield
             return
         trash = self.root / f"{TRASH}{secrets.token_hex(8)}"
-        with _disk(), self._index.own_change(gone=[folder.name], new=[trash.name]):
+        with known_faces_errors(), self._index.own_change(gone=[folder.name], new=[trash.name]):
             folder.rename(trash)
         try:
-            with _disk():
+            with known_faces_errors():
                 self._sync_root()
             yield
         except BaseException:
-            with _disk():
+            with known_faces_errors():
                 with self._index.own_change(gone=[trash.name], new=[folder.name]):
                     _put_back(trash, folder)
                 self._sync_root()
             raise
-        with _disk():
+        with known_faces_errors():
             _empty(trash)
             with self._index.own_change(gone=[trash.name]):
                 while trash.exists():
@@ -604,7 +527,7 @@ class KnownFaces:
         """The same for photos; their folder is deleted as well if nothing but a note of consent is left in it."""
         moved: list[tuple[Path, Path]] = []
         try:
-            with _disk():
+            with known_faces_errors():
                 for path in paths:
                     file = self.root / path
                     trash = file.with_name(f"{TRASH}{secrets.token_hex(8)}")
@@ -616,11 +539,11 @@ class KnownFaces:
             yield
         except BaseException:
             for file, trash in moved:
-                with _disk():
+                with known_faces_errors():
                     trash.rename(file)
                     sync_folder(file.parent)
             raise
-        with _disk():
+        with known_faces_errors():
             for _, trash in moved:
                 trash.unlink(missing_ok=True)
             self._remove_if_empty({(self.root / path).parent for path in paths})
@@ -641,7 +564,7 @@ class KnownFaces:
         """Rename a photo so that it enrols its largest face; its new path."""
         old = self.root / path
         stem, extension = os.path.splitext(old.name)
-        with _disk():
+        with known_faces_errors():
             new = _free_place(old.parent, f"{stem}{LARGEST_MARK}{extension}")
             old.rename(new)
             sync_folder(old.parent)
@@ -680,16 +603,16 @@ class KnownFaces:
 
     @contextmanager
     def _folder_renamed(self, folder: Path, to: Path) -> Iterator[dict[str, str]]:
-        with _disk():
+        with known_faces_errors():
             files = os.listdir(folder)
             with self._index.own_change(gone=[folder.name], new=[to.name]):
                 folder.rename(to)
         try:
-            with _disk():
+            with known_faces_errors():
                 self._sync_root()
             yield {f"{folder.name}/{file}": f"{to.name}/{file}" for file in files}
         except BaseException:
-            with _disk():
+            with known_faces_errors():
                 with self._index.own_change(gone=[to.name], new=[folder.name]):
                     to.rename(folder)
                 self._sync_root()
@@ -698,18 +621,19 @@ class KnownFaces:
     @contextmanager
     def _merged(self, folder: Path, target: Path) -> Iterator[dict[str, str]]:
         moved: dict[Path, Path] = {}
-        with _disk():
+        with known_faces_errors():
             ours = (consent.FILE, identity.PERSON_FILE, particulars.FILE)
             files = sorted(entry.name for entry in os.scandir(folder) if entry.name not in ours)
-            kept, joined = self._read_consent(target), self._read_consent(target).joined(self._read_consent(folder))
-            about = self._read_particulars(target)
-            both = about.joined(self._read_particulars(folder))
+            kept = read_consent(target, self.vault)
+            joined = kept.joined(read_consent(folder, self.vault))
+            about = read_particulars(target, self.vault)
+            both = about.joined(read_particulars(folder, self.vault))
         try:
-            with _disk():
+            with known_faces_errors():
                 if joined != kept:
-                    self._write_consent(target, joined)
+                    write_consent(target, joined, self.vault)
                 if both != about:
-                    self._write_particulars(target, both)
+                    write_particulars(target, both, self.vault)
                 for file in files:
                     place = _free_place(target, file)
                     os.rename(folder / file, place)
@@ -717,16 +641,16 @@ class KnownFaces:
                 sync_folder(target)
             yield {f"{folder.name}/{old.name}": f"{target.name}/{new.name}" for old, new in moved.items()}
         except BaseException:
-            with _disk():
+            with known_faces_errors():
                 for old, new in moved.items():
                     os.rename(new, old)
                 if joined != kept:
-                    self._write_consent(target, kept)
+                    write_consent(target, kept, self.vault)
                 if both != about:
-                    self._write_particulars(target, about)
+                    write_particulars(target, about, self.vault)
                 sync_folder(folder)
             raise
-        with _disk():
+        with known_faces_errors():
             (folder / consent.FILE).unlink(missing_ok=True)
             (folder / particulars.FILE).unlink(missing_ok=True)
             if (folder / identity.PERSON_FILE).exists() and not (target / identity.PERSON_FILE).exists():
@@ -748,7 +672,7 @@ class KnownFaces:
             It cannot be read.
         """
         folder = self.subject_folder(subject)
-        return Consent() if folder is None else self._read_consent(folder)
+        return Consent() if folder is None else read_consent(folder, self.vault)
 
     def set_consent(self, subject: str, held: Consent) -> None:
         """Store a note beside a subject's photos; an empty note is deleted. Durable on return.
@@ -760,8 +684,8 @@ class KnownFaces:
         folder = self.subject_folder(subject)
         if folder is None:
             raise SubjectNotFound(f"nobody called {subject!r} is enrolled")
-        with _disk():
-            self._write_consent(folder, held)
+        with known_faces_errors():
+            write_consent(folder, held, self.vault)
 
     # -- identities ---------------------------------------------------------------------------------------------
 
@@ -802,7 +726,7 @@ class KnownFaces:
     def particulars(self, subject: str) -> Particulars:
         """What is stored about a subject besides photos; nothing where the file is damaged or cannot be decrypted."""
         folder = self.subject_folder(subject)
-        return Particulars() if folder is None else self._read_particulars(folder)
+        return Particulars() if folder is None else read_particulars(folder, self.vault)
 
     def set_particulars(self, subject: str, held: Particulars) -> None:
         """Store what is known about a subject; durable on return.
@@ -814,82 +738,8 @@ class KnownFaces:
         folder = self.subject_folder(subject)
         if folder is None:
             raise SubjectNotFound(f"nobody called {subject!r} is enrolled")
-        with _disk():
-            self._write_particulars(folder, held)
-
-    def _read_particulars(self, folder: Path) -> Particulars:
-        try:
-            with open_regular(folder / particulars.FILE) as opened:
-                data = opened.read(2 * particulars.MAX_BYTES)
-            plain = data if self.vault is None else self.vault.open_or_plain(data, particulars.PURPOSE)
-            return Particulars.from_bytes(plain)
-        except (OSError, ValueError, SealBroken, KeyMissing):
-            return Particulars()
-
-    def _write_particulars(self, folder: Path, held: Particulars) -> None:
-        if not held:
-            (folder / particulars.FILE).unlink(missing_ok=True)
-            sync_folder(folder)
-            return
-        data = held.as_bytes()
-        write_durably(folder / particulars.FILE, data if self.vault is None else self.vault.seal(data, particulars.PURPOSE))
-
-    def _read_consent(self, folder: Path) -> Consent:
-        with _disk():
-            try:
-                with open(folder / consent.FILE, "rb") as file:
-                    data = file.read(2 * MOST_BYTES)  # a longer one is refused below, and not read to its end
-            except FileNotFoundError:
-                return Consent()
-        try:
-            return Consent.from_bytes(data if self.vault is None else self.vault.open_or_plain(data, CONSENT))
-        except ValueError as error:
-            raise StorageError(f"the note of consent cannot be read: {error}") from None
-
-    def _write_consent(self, folder: Path, held: Consent) -> None:
-        if not held:
-            (folder / consent.FILE).unlink(missing_ok=True)
-            sync_folder(folder)
-            return
-        data = held.as_bytes()
-        write_durably(folder / consent.FILE, data if self.vault is None else self.vault.seal(data, CONSENT))
-
-
-def read_identity(file: Path, vault: Vault | None, purpose: str) -> Identity | None:
-    """The id that a file holds; None where there is none, or it is damaged.
-
-    Raises
-    ------
-    StorageError, SealBroken, KeyMissing
-    """
-    try:
-        with _disk(), open_regular(file) as opened:
-            data = opened.read(identity.MAX_BYTES)
-    except StorageError:
-        if os.path.lexists(file):
-            raise
-        return None
-    if is_sealed(data) and vault is None:
-        raise KeyMissing("this id is encrypted, and there is no key")
-    try:
-        return Identity.from_bytes(data if vault is None else vault.open_or_plain(data, purpose))
-    except ValueError:
-        return None
-
-
-def write_identity(file: Path, held: Identity, vault: Vault | None, purpose: str) -> None:
-    """Store an id in a file; durable on return.
-
-    Raises
-    ------
-    StorageError
-        It cannot be written, or is too large.
-    """
-    data = held.as_bytes() if vault is None else vault.seal(held.as_bytes(), purpose)
-    if len(data) > identity.MAX_BYTES:
-        raise StorageError("what is stored beside an id is too large")
-    with _disk():
-        write_durably(file, data)
+        with known_faces_errors():
+            write_particulars(folder, held, self.vault)
 
 
 def _put_back(trash: Path, folder: Path) -> None:
@@ -991,18 +841,6 @@ def _empty(folder: Path) -> None:
                 shutil.rmtree(each.path)
             else:
                 os.unlink(each.path)
-
-
-@contextmanager
-def _disk() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(f"the folder of known faces cannot be used: {_reason(error)}") from error
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or type(error).__name__).lower()
 
 
 def _is_text(name: str) -> bool:

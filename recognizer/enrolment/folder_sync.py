@@ -18,7 +18,7 @@ from recognizer.enrolment.consents import Consents
 from recognizer.enrolment.conversion import Conversion
 from recognizer.enrolment.encodings import Encoding, FileStamp, KnownFolder, photo_id
 from recognizer.enrolment.entries import EnrolmentState, Entry
-from recognizer.enrolment.folder import FolderLook, FolderMark, PhotoFile, Problem, ReadFolder
+from recognizer.enrolment.folder_look import FolderLook, FolderMark, PhotoFile, Problem, ReadFolder
 from recognizer.enrolment.photo_encoding import PASSING, EncodingReporter, PhotoEncoder
 from recognizer.enrolment.photo_marks import wanted_face
 from recognizer.enrolment.renamed_folders import PhotoOf, RenameReporter, renamed

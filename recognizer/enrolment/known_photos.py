@@ -13,7 +13,7 @@ import numpy as np
 
 from recognizer.enrolment.cache import EncodingsCache
 from recognizer.enrolment.encodings import Encoding, FileStamp
-from recognizer.enrolment.folder import PhotoFile
+from recognizer.enrolment.folder_look import PhotoFile
 from recognizer.enrolment.photo_marks import wanted_face
 from recognizer.galleries.photo_ids import PhotoIds, as_bytes
 

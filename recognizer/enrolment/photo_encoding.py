@@ -13,7 +13,7 @@ from recognizer.core.errors import Busy, DecoderCrashed, DecoderTooSlow, Decoder
 from recognizer.enrolment.entries import EnrolmentState
 from recognizer.enrolment.examination import EncodingOptions, Examined, Work, examine_files
 from recognizer.enrolment.face_choice import thumbnail_key
-from recognizer.enrolment.folder import PhotoFile
+from recognizer.enrolment.folder_look import PhotoFile
 from recognizer.enrolment.photo_marks import wanted_face
 
 #: Photos encoded between two writes to the cache, so that an interrupted start goes on where it was.

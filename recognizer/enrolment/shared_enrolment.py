@@ -34,7 +34,7 @@ from recognizer.enrolment.encodings import FORCED, Encoding, FileStamp
 from recognizer.enrolment.enrolment import Enrolment
 from recognizer.enrolment.entries import Entry
 from recognizer.enrolment.examination import EncodingOptions, Examined
-from recognizer.enrolment.folder import Problem
+from recognizer.enrolment.folder_look import Problem
 from recognizer.enrolment.photo_encoding import EncodingProgress, EncodingReporter
 from recognizer.enrolment.photo_marks import marks
 from recognizer.enrolment.photo_store import StoredPhotos

@@ -17,7 +17,7 @@ from recognizer.core.types import Candidate
 from recognizer.enrolment.bin_store import BinItem
 from recognizer.enrolment.encodings import Encoding
 from recognizer.enrolment.enrolled import EnrolledPhoto, Person, PersonPhoto
-from recognizer.enrolment.folder import Problem
+from recognizer.enrolment.folder_look import Problem
 from recognizer.enrolment.template_file import EXTENSION
 from recognizer.events.last_seen import SeenPerson
 from recognizer.photos import quality

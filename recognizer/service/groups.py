@@ -37,9 +37,10 @@ from recognizer.core.lock import WriteLock
 from recognizer.core.vault import Vault
 from recognizer.enrolment.encodings import FileStamp
 from recognizer.enrolment.enrolment import Enrolment
-from recognizer.enrolment.folder import KnownFaces, read_identity, write_identity
+from recognizer.enrolment.folder import KnownFaces
 from recognizer.enrolment.identities import Identities
 from recognizer.enrolment.photo_encoding import EncodingReporter
+from recognizer.enrolment.subject_files import read_identity, write_identity
 from recognizer.galleries.contract import Gallery
 from recognizer.service.erasures import Erasures
 from recognizer.service.matcher import Matcher

@@ -28,9 +28,10 @@ from recognizer.enrolment import template_file
 from recognizer.enrolment.cache import EncodingsCache
 from recognizer.enrolment.encodings import Encoding
 from recognizer.enrolment.face_choice import thumbnail_key
-from recognizer.enrolment.folder import CONSENT, PHOTO
+from recognizer.enrolment.folder import PHOTO
 from recognizer.enrolment.photo_marks import marks
 from recognizer.enrolment.shared_enrolment import StoredNotes
+from recognizer.enrolment.subject_files import CONSENT
 from recognizer.events.receiver_store import RECEIVERS_FILE, ReceiverStore
 from recognizer.rules.push_store import PUSH_FILE, PushStore
 from recognizer.rules.rule_file import RULES_FILE, RuleFile

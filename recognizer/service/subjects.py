@@ -42,7 +42,7 @@ from recognizer.enrolment.enrolment import Enrolment
 from recognizer.enrolment.entries import Entry
 from recognizer.enrolment.examination import Examined, examine, thumbnail
 from recognizer.enrolment.face_choice import thumbnail_key
-from recognizer.enrolment.folder import Problem
+from recognizer.enrolment.folder_look import Problem
 from recognizer.enrolment.photo_encoding import EncodingReporter
 from recognizer.enrolment.review import Review, Warnings, duplicate_of, looks_like_another, unlike_others
 from recognizer.galleries import matching
