@@ -63,7 +63,7 @@ def enroll(
     given = all_photos(site, request, "file", image_url)
     day_or_time(taken, "taken")
     if not given:
-        one_photo(site, request, "file", None)  # says what was expected
+        one_photo(site, request, "file", None)  # raises the error that says what a photo may be sent as
     return enrol_photos(site, request, response, subject, given, face, force, group=group, taken=taken)
 
 

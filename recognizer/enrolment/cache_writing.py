@@ -17,14 +17,14 @@ class CacheWriting:
 
     Parameters
     ----------
-    gate : callable
+    hold_lock : callable
         Returns the cross-process lock for changes.
     lock : RLock
         See `entries.EntryTable`.
     """
 
-    def __init__(self, gate: Callable[[], AbstractContextManager[Any]], lock: AbstractContextManager[Any]):
-        self._gate, self._lock = gate, lock
+    def __init__(self, hold_lock: Callable[[], AbstractContextManager[Any]], lock: AbstractContextManager[Any]):
+        self._hold_lock, self._lock = hold_lock, lock
         self._refusal: str | None = None
 
     @property
@@ -33,12 +33,12 @@ class CacheWriting:
         return self._refusal is not None
 
     @contextmanager
-    def gated(self) -> Iterator[bool]:
+    def holding_lock(self) -> Iterator[bool]:
         """The cross-process lock; False where the state folder cannot be written: then nothing there must be changed."""
         with ExitStack() as held:
             writable = True
             try:
-                held.enter_context(self._gate())
+                held.enter_context(self._hold_lock())
             except StorageError as error:
                 writable = False
                 self._note_refusal(error)
@@ -46,8 +46,8 @@ class CacheWriting:
 
     @contextmanager
     def locked(self) -> Iterator[bool]:
-        """Both locks; otherwise as `gated`."""
-        with self.gated() as writable, self._lock:
+        """Both locks; otherwise as `holding_lock`."""
+        with self.holding_lock() as writable, self._lock:
             yield writable
 
     def attempt(self, change: Callable[[], object]) -> None:

@@ -37,16 +37,22 @@ from recognizer.galleries.contract import Gallery
 
 
 class Enrolment:
-    """The enrolled people. Safe from any thread.
+    """The enrolled people of one folder. Safe from any thread.
 
     Parameters
     ----------
-    folder, cache, gallery
+    folder : KnownFaces
+        The photos, which are the truth.
+    cache : EncodingsCache
+        What an engine made of each photo, so that none is encoded twice.
+    gallery : Gallery
+        The templates that searches see. Empty at first: `sync` fills it.
     options : EncodingOptions
     keep_photos : bool
         If false, a photo is replaced by its template once it enrols somebody.
-    gate : callable
-        Returns the cross-process lock for changes; callers of the public methods that change something already hold it.
+    hold_lock : callable
+        Returns the lock of every write, over all processes; callers of the public methods that change something already hold
+        it.
     """
 
     def __init__(
@@ -56,11 +62,11 @@ class Enrolment:
         gallery: Gallery,
         options: EncodingOptions,
         keep_photos: bool = True,
-        gate: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        hold_lock: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ):
         self.folder, self.cache, self.gallery, self.options = folder, cache, gallery, options
         self._table = EntryTable(folder, cache, gallery, DISTANCE_SHARE * options.engine.info.calibration.threshold)
-        writing = CacheWriting(gate, self._table.lock)
+        writing = CacheWriting(hold_lock, self._table.lock)
         state = EnrolmentState(folder, cache, self._table, writing)
         self._consents = Consents(state)
         self._particulars = ParticularsFiles(folder)

@@ -390,7 +390,7 @@ class FolderSync:
                 (each.subject, (each.photo, wanted_face(each.path))) for each in self._table.all() if each.subject not in left
             ]
         for old, new in renamed(before, there).items():
-            with self._writing.gated() as writable:
+            with self._writing.holding_lock() as writable:
                 if writable and not self._folder.has_folder_named(old) and self._folder.has_folder_named(new):
                     self.on_renamed(old, new)
 

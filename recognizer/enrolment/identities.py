@@ -20,12 +20,12 @@ class Identities:
     Parameters
     ----------
     folder : KnownFaces
-    gate : callable
+    hold_lock : callable
         Returns the lock of every write.
     """
 
-    def __init__(self, folder: KnownFaces, gate: Callable[[], AbstractContextManager[Any]]):
-        self._folder, self._gate = folder, gate
+    def __init__(self, folder: KnownFaces, hold_lock: Callable[[], AbstractContextManager[Any]]):
+        self._folder, self._hold_lock = folder, hold_lock
         self._read: dict[str, tuple[FileStamp, Identity]] = {}
         self._names: dict[str, str] = {}  # by id; what is here is checked before it is used
         self._lock = threading.Lock()
@@ -91,7 +91,7 @@ class Identities:
         return self._change(name, lambda held: change(held or Identity.new()))
 
     def _change(self, name: str, change: Callable[[Identity | None], Identity]) -> Identity:
-        with self._gate():
+        with self._hold_lock():
             held = self.known(name)
             changed = change(held)
             if changed != held:
@@ -125,18 +125,18 @@ class SharedIdentities(Identities):
     Parameters
     ----------
     enrolment : SharedEnrolment
-    gate : callable
+    hold_lock : callable
         Returns the lock of every write.
     """
 
-    def __init__(self, enrolment: SharedEnrolment, gate: Callable[[], AbstractContextManager[Any]]):
-        self._enrolment, self._gate = enrolment, gate
+    def __init__(self, enrolment: SharedEnrolment, hold_lock: Callable[[], AbstractContextManager[Any]]):
+        self._enrolment, self._hold_lock = enrolment, hold_lock
 
     def known(self, name: str) -> Identity | None:
         return self._enrolment.identity(name)
 
     def _change(self, name: str, change: Callable[[Identity | None], Identity]) -> Identity:
-        with self._gate():
+        with self._hold_lock():
             held = self.known(name)
             changed = change(held)
             if changed != held:

@@ -57,9 +57,10 @@ class Gallery(Protocol):
         """
 
     def cohort(self, probes: np.ndarray) -> np.ndarray:
-        """Return the distance of each probe from the gallery's cohort: the subjects that `cohort.members` gives.
+        """Return the distances of each probe from the gallery's cohort: some subjects who stand for people in general.
 
-        Of each, the template of the photo whose id comes first is compared, so that all copies of a gallery give the same.
+        They tell whether a probe is unusually near to everybody; `cohort.members` chooses them. Of each subject, the template
+        of the photo whose id comes first is compared, so that all copies of a gallery give the same.
 
         Parameters
         ----------

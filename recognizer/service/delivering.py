@@ -64,6 +64,14 @@ class DeliveryTools:
 
     Parameters
     ----------
+    events : KeptEvents
+    video : Video
+        Has the names of the cameras.
+    gallery : Gallery
+        Has the names of the people.
+    recognition : Recognition
+    matcher : Matcher
+        Both for pictures that Frigate has.
     permit : callable
         Whether a connection to an address of a broker is allowed that the page names.
     others : OtherNodes, optional

@@ -36,7 +36,7 @@ FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 MOST_BROKEN = 25
 #: Seconds of pictures of a single value after which the state of a live source reports it.
 BLANK_AFTER = 3.0
-#: No more frames than this are left out on purpose.
+#: `Camera.next` leaves out at most so many frames that its caller does not want.
 _MOST_LEFT_OUT = 100
 #: A glance costs half of decoding, so while the picture moves only one of so many shots is glanced at.
 _MOST_UNSEEN = 8
@@ -84,9 +84,14 @@ class CameraTimeouts:
 
 
 class ShotPixels:
-    """The pixels of a camera's shots. A shot that shows what the last decoded one showed, but for noise, is not decoded, and
-    has the same pixels; for at most `SAFETY` seconds. While a picture stands still, most shots are not even glanced at: one of
-    the usual size passes for the same, for at most `UNSEEN` seconds. Any thread may call it."""
+    """Decodes a camera's shots, as few as possible. Any thread may call it.
+
+    - A shot is decoded if its small copy (`Shot.glance`) differs by more than noise from that of the last decoded shot, or if
+      that is older than `SAFETY` seconds. Otherwise it has the same pixels.
+    - Even the small copy costs half of decoding. While the picture stands still, a shot whose encoded size is usual passes for
+      the same without it, for at most `UNSEEN` seconds. While the picture moves, the small copy is hardly ever the same, so
+      only some shots have theirs made, fewer with each that differed.
+    """
 
     def __init__(self, view: SourceView):
         self._view = view
@@ -132,7 +137,7 @@ class ShotPixels:
 
 
 class _Kept:
-    """A shot with its number; it becomes a frame when it is first needed, once for all callers."""
+    """The newest shot with its number. It is decoded into a frame when somebody first needs it, once for all callers."""
 
     def __init__(self, shot: Shot, number: int, pixels: ShotPixels):
         self.number, self._shot, self._pixels = number, shot, pixels
