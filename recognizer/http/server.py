@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, NoReturn
 from recognizer.core.ahead import SWITCH_SECONDS
 from recognizer.core.errors import RecognizerError
 from recognizer.core.logs import announce
-from recognizer.http.reload import Reloader, inherited_socket, replace_process
+from recognizer.http.reload import Reloader, inherited_sockets, replace_process
 
 if TYPE_CHECKING:
     from recognizer.core.settings import Settings
@@ -160,9 +160,9 @@ def serve(
 
     _share_heaps()
     sys.setswitchinterval(SWITCH_SECONDS)  # with Python's 5 ms, a probe waited for seconds behind 160 busy threads
-    listener = inherited_socket() or _listen(host, port, on_stop)
+    listener, *accepted = inherited_sockets() or [_listen(host, port, on_stop)]
     stop = _Stop(reloader)
-    server = Server(listener, make_app(), options)
+    server = Server(listener, make_app(), options, accepted)
     reloader.begin()
     server.begin()
     loading = _Loading(on_start)
@@ -182,10 +182,10 @@ def serve(
             break
     if not reload:
         _end_at_latest(STOP_SECONDS, stop)
-    finished = server.end(REQUEST_SECONDS)
+    finished = server.end(REQUEST_SECONDS, hand_over=reload)
     _call(on_stop)
     if reload and not stop.asked:
-        replace_process(listener)
+        replace_process(listener, server.handed_over)
     listener.close()
     sys.stdout.flush()
     if not finished:
