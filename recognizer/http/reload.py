@@ -17,6 +17,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from recognizer.core import interrupts
 from recognizer.core.logs import announce
 
 # Without the prefix of the settings, which refuse names they do not know.
@@ -68,12 +69,12 @@ class Reloader:
     def watch_start(self):
         """Ignore the runner's interrupt while the process is not serving yet; Ctrl-C ends it."""
 
-        def interrupted(signum, frame):
+        def interrupted(number, frame):
             if not self.take_flag():
-                os._exit(0)  # an exception would wait for the threads that load
+                interrupts.end(number, frame)
 
         in_main = threading.current_thread() is threading.main_thread()
-        if in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        if in_main and signal.getsignal(signal.SIGINT) in (signal.default_int_handler, interrupts.end):
             signal.signal(signal.SIGINT, interrupted)
 
     def begin(self):

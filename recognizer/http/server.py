@@ -17,7 +17,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from recognizer.core.ahead import SWITCH_SECONDS
@@ -110,18 +109,6 @@ def serve_with(
         reloader=reloader,
         quiet=quiet,
     )
-
-
-#: Set by `recognizer serve`, whose process is the `hug` command under another name.
-serving_by_command = False
-
-
-def hug_is_serving() -> bool:
-    """Whether this process is the `hug` command, about to serve the module that asks."""
-    if serving_by_command:
-        return True
-    main = getattr(sys.modules.get("__main__"), "__file__", None) or ""
-    return "hug.development_runner" in sys.modules and Path(main).stem in ("hug", "hug-script") and "-c" not in sys.argv
 
 
 def _tls(settings):
@@ -236,15 +223,6 @@ def _end_at_latest(seconds: float, stop: _Stop) -> None:
         os._exit(stop.status)
 
     threading.Thread(target=end, name="end", daemon=True).start()
-
-
-def end_on_signals() -> None:
-    """Let SIGTERM end this process at once, before there is a server that could end orderly.
-
-    Process 1 of a container ignores signals that it has no handler for.
-    """
-    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 
 def _share_heaps() -> None:
