@@ -221,6 +221,8 @@ class Site:
 
     def load_or_end(self) -> None:
         """Load the service, or end the process with a sentence that says why it cannot."""
+        for sentence in self.settings.without_effect():
+            log.warning("%s", sentence)
         try:
             tracing.configure(self.settings.traces, __version__)
             if self.database is not None:
