@@ -72,7 +72,7 @@ from recognizer.galleries.postgres import snapshot
 from recognizer.galleries.postgres.feed import Feed
 from recognizer.galleries.postgres.gallery import PostgresGallery
 from recognizer.photos import sandbox
-from recognizer.rules.push_store import PUSH_FILE, PushStore
+from recognizer.rules.push_store import PushStore
 from recognizer.rules.rule_file import RULES_FILE, RuleFile
 from recognizer.rules.rule_reports import SharedReports
 from recognizer.rules.rule_table import RuleTable
@@ -263,9 +263,7 @@ class Service:
         )
         #: The browsers that get notifications.
         self.push = KeptPush(
-            PushStore.in_file(state / PUSH_FILE, self.vault)
-            if shared is None
-            else PushStore.in_database(shared.database, self.vault),
+            PushStore.of(state, None if shared is None else shared.database, self.vault),
             settings.webhook_allow,
             settings.fetch_timeout,
             audit,
