@@ -239,6 +239,33 @@ def test_people_are_recognised(three, engine, photos):
     assert name_of(enrolment, engine, photos["astronaut.png"].read_bytes())[1] > limit
 
 
+def test_a_page_of_people_reads_the_gallery_once(three, monkeypatch):
+    enrolment, ids = three
+    asked = []
+    real = enrolment.gallery.templates_of
+    monkeypatch.setattr(enrolment.gallery, "templates_of", lambda subjects: asked.append(list(subjects)) or real(subjects))
+    people, total = enrolment.page(0, None, "")
+    assert total == 2 and len(asked) == 1
+    assert {name: [entry.path for entry in entries] for name, entries in people.items()} == {
+        "Biden": ["Biden/1.jpg"],
+        "Obama": ["Obama/1.jpg", "Obama/2.jpg"],
+    }
+    assert {entry.photo for entry in people["Obama"]} == {ids["obama"], ids["obama2"]}
+    assert people == enrolment.subjects()
+
+
+def test_people_stay_in_the_order_of_their_names(home, three, faces):
+    enrolment, _ = three
+    home.put("adams/1.jpg", jpeg(faces["collins"]))
+    home.put("Zoë/1.jpg", jpeg(faces["collins"], 3))
+    enrolment.sync()
+    assert enrolment.names() == ["adams", "Biden", "Obama", "Zoë"]
+    enrolment.remove_subject("Biden")
+    assert enrolment.names() == ["adams", "Obama", "Zoë"]
+    enrolment.names().clear()  # a list of its own
+    assert list(enrolment.subjects()) == ["adams", "Obama", "Zoë"]
+
+
 def test_nothing_changed(home, three):
     enrolment, _ = three
     before = held(enrolment)

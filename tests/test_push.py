@@ -27,7 +27,7 @@ from recognizer.http.site import Site
 from recognizer.rules import push_store, web_push
 from recognizer.rules.push_sender import PushMessage, PushSender
 from recognizer.rules.push_store import PushStore
-from recognizer.rules.rule_actions import RuleActions
+from recognizer.rules.rule_actions import RuleActions, RuleTools
 from recognizer.rules.rule_model import changed_rule, make_rule
 from recognizer.service import push_service
 from recognizer.service.push_service import KeptPush, contact_of
@@ -232,7 +232,7 @@ def kept(tmp_path, authority, audit) -> KeptPush:  # noqa: F811
 def test_a_rule_tells_browsers_and_names_nobody_unless_its_message_does(pushes, sender, log, follow):  # noqa: F811
     browser = Browser(pushes.url)
     sender.store.add(browser.subscription())
-    actions = RuleActions(Fetcher(), (), camera_name={"door": "Front door"}.get, push=sender)
+    actions = RuleActions(RuleTools(Fetcher(), camera_name={"door": "Front door"}.get, push=sender))
     rule = make_rule("01", {"action": "push", "timezone": "UTC", "apart_minutes": 0.0, "picture": True, "url": "ntfy://x"})
     assert (rule.url, rule.picture, rule.late_minutes) == (None, False, 60.0)
     german = changed_rule(rule, {"language": "de"})
@@ -251,7 +251,7 @@ def test_a_rule_tells_browsers_and_names_nobody_unless_its_message_does(pushes, 
     assert named["body"] == "Ada is back" and followed.counts["retried"] == 1
     assert test["title"] == "Recognizer: only a test" and test["body"].startswith("Somebody unknown is at Front door")
     with pytest.raises(ActionOff):
-        RuleActions(Fetcher(), ()).check(rule)
+        RuleActions(RuleTools(Fetcher())).check(rule)
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from recognizer.events.appearances import EventRules, iso
 from recognizer.events.delivery import Delivery
 from recognizer.events.event_erasing import Retention
 from recognizer.events.event_hub import Events
+from recognizer.events.event_options import EventOptions
 from recognizer.events.home_assistant import topic_part
 from recognizer.events.mqtt import Broker as Where
 from recognizer.events.mqtt import Mqtt, MqttOptions, OtherNodes
@@ -26,7 +27,7 @@ from recognizer.events.webhooks import webhook_id
 from recognizer.fetching.fetcher import Fetcher
 from recognizer.rules.push_sender import PushSender
 from recognizer.rules.push_store import PushStore
-from recognizer.rules.rule_actions import RuleActions
+from recognizer.rules.rule_actions import RuleActions, RuleTools
 from recognizer.rules.rule_model import make_rule
 from recognizer.service import push_service
 from recognizer.service.delivering import DeliveryTools
@@ -58,7 +59,7 @@ class Node:
 
     def __init__(self, database: Database, folder, name: str):
         settings = Settings(state_dir=folder / name, webhook_allow=("127.0.0.1",))
-        self.events = KeptEvents(folder / name / "events", True, EventRules(), Retention(), None, node=name)
+        self.events = KeptEvents(folder / name / "events", True, EventRules(), Retention(), EventOptions(node=name))
         store = ReceiverStore.in_database(database, RECEIVER_SETTINGS)
         self.receivers = Receivers(settings, store, self.events, AuditLog(folder / name / "audit"))
         self._tools = DeliveryTools(self.events, None, None, None, None, self.receivers.permits)
@@ -211,7 +212,7 @@ def test_a_browser_that_was_subscribed_at_one_node_gets_what_all_send(database, 
     two.test(made["id"], "from the other")
     rule = make_rule("01", {"action": "push"})
     for node, push in (("a", one), ("b", two)):
-        RuleActions(fetcher, (), push=push.sender, node=node).do(rule, event(1, "Ada"), None)
+        RuleActions(RuleTools(fetcher, push=push.sender, node=node)).do(rule, event(1, "Ada"), None)
     test, *both = [browser.read(body) for _, body in pushes.of(browser.path)]
     assert test["body"] == "from the other"
     assert [each["tag"] for each in both] == ["rule-01-a-1", "rule-01-b-1"]  # none takes the place of the other
@@ -237,7 +238,7 @@ class Publisher:
     """A node that publishes to a broker; `cameras` says which node reads each, `members` which nodes there are."""
 
     def __init__(self, folder, name: str, broker: Broker, cameras: dict[str, str], delivers: bool = True, members=("a", "b")):
-        self.hub, self.name = Events(folder / name, QUICK, node=name), name
+        self.hub, self.name = Events(folder / name, QUICK, options=EventOptions(node=name)), name
         reads = lambda: [(id, id) for id, node in cameras.items() if node == name]  # noqa: E731
         others = OtherNodes(lambda: [id for id, node in cameras.items() if node != name], lambda: members)
         where = Where("127.0.0.1", broker.port, user=broker.user, password=broker.password)
