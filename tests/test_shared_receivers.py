@@ -216,13 +216,17 @@ def test_a_browser_that_was_subscribed_at_one_node_gets_what_all_send(database, 
 # --- one broker for all nodes ----------------------------------------------------------------------------------------
 
 
-class Publisher:
-    """A node that publishes to a broker; it reads the cameras in `reads`."""
+#: Where the second node says whether it is there.
+NODE_B = "recognizer/nodes/b/status"
 
-    def __init__(self, folder, name: str, broker: Broker, cameras: dict[str, str], delivers: bool = True):
+
+class Publisher:
+    """A node that publishes to a broker; `cameras` says which node reads each, `members` which nodes there are."""
+
+    def __init__(self, folder, name: str, broker: Broker, cameras: dict[str, str], delivers: bool = True, members=("a", "b")):
         self.hub, self.name = Events(folder / name, QUICK, options=EventOptions(node=name)), name
         reads = lambda: [(id, id) for id, node in cameras.items() if node == name]  # noqa: E731
-        others = OtherNodes(lambda: [id for id, node in cameras.items() if node != name], lambda: ["a", "b"])
+        others = OtherNodes(lambda: [id for id, node in cameras.items() if node != name], lambda: members)
         where = Where("127.0.0.1", broker.port, user=broker.user, password=broker.password)
         options = MqttOptions(version="1.0", most=1, node=name)
         self.mqtt = Mqtt(self.hub, where, options, cameras=reads, people=lambda: ["Ada", "Bob"], others=others)
@@ -280,10 +284,10 @@ def test_nodes_agree_since_when_somebody_is_at_cameras_of_both(tmp_path, monkeyp
 @pytest.mark.skipif(MOSQUITTO is None, reason=MISSING)
 def test_nodes_publish_to_one_broker_without_disturbing_each_other(tmp_path, database):
     with Broker(tmp_path / "broker") as broker:
-        listener, cameras = Listener(broker), {"door": "a", "yard": "b"}
+        listener, cameras, members = Listener(broker), {"door": "a", "yard": "b"}, ["a", "b"]
         listener.client.publish("recognizer/status", b"offline", qos=1, retain=True)  # of a server without a database
         wait_for(lambda: "recognizer/status" in listener.held())
-        one, two = (Publisher(tmp_path, name, broker, cameras) for name in ("a", "b"))
+        one, two = (Publisher(tmp_path, name, broker, cameras, members=members) for name in ("a", "b"))
         for name in ("a", "b"):
             wait_for(lambda name=name: listener.held().get(f"recognizer/nodes/{name}/status") == b"online")
         assert "recognizer/status" not in listener.held()
@@ -313,4 +317,15 @@ def test_nodes_publish_to_one_broker_without_disturbing_each_other(tmp_path, dat
         assert listener.held()["recognizer/nodes/b/status"] == b"online" and topic in listener.held()
         del cameras["door"]  # it is removed for good
         wait_for(lambda: topic not in listener.held() and "recognizer/cameras/door/state" not in listener.held())
+
+        members.remove("a")  # it is forgotten
+        wait_for(lambda: "recognizer/nodes/a/status" not in listener.held())
+        config = "homeassistant/binary_sensor/recognizer/Ada/config"
+        wait_for(lambda: [each["topic"] for each in json.loads(listener.held()[config])["availability"]] == [NODE_B])
+        listener.client.publish("recognizer/nodes/b/status", b"", qos=1, retain=True)  # another took this one for forgotten
+        wait_for(lambda: listener.of("recognizer/nodes/b/status")[-2:] == [b"", b"online"])
+        members.clear()  # they are not known: the database is away since the start
+        two.mqtt._looked = 0.0
+        wait_for(lambda: two.mqtt._looked)
+        assert listener.held()["recognizer/nodes/b/status"] == b"online"
         two.hub.close()

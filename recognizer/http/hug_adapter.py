@@ -36,6 +36,7 @@ from recognizer.core.errors import (
     UnknownRoute,
 )
 from recognizer.http import bodies, openapi, replies, server
+from recognizer.http.early import hug_is_serving
 from recognizer.http.observing import Observing
 from recognizer.http.parameters import schema_of
 from recognizer.http.reload import Reloader, serve_at_once
@@ -366,11 +367,10 @@ def adapt(name: str, site: Site) -> Router:
     @hug.startup(api=api)
     def start(api):
         logs.configure(settings.log, settings.log_level)
-        if not server.hug_is_serving():
+        if not hug_is_serving():
             site.load_or_end()
 
-    if server.hug_is_serving():
-        server.end_on_signals()
+    if hug_is_serving():
         logs.configure(settings.log, settings.log_level)
         serve_at_once()
         site.load_early()

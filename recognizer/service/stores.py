@@ -20,7 +20,7 @@ from recognizer.enrolment.enrolment import Enrolment
 from recognizer.enrolment.identities import Identities, SharedIdentities
 from recognizer.enrolment.shared_enrolment import SharedEnrolment
 from recognizer.events.receiver_store import RECEIVERS_FILE, ReceiverStore
-from recognizer.rules.push_store import PUSH_FILE, PushStore
+from recognizer.rules.push_store import PushStore
 from recognizer.rules.rule_file import RULES_FILE, RuleFile
 from recognizer.rules.rule_reports import SharedReports
 from recognizer.rules.rule_store import RuleStore
@@ -75,7 +75,7 @@ class FolderStores:
 
     def push(self) -> PushStore:
         """The browsers that get notifications."""
-        return PushStore.in_file(self._state / PUSH_FILE, self._vault)
+        return PushStore.of(self._state, self.database, self._vault)
 
     def receivers(self) -> ReceiverStore:
         """Where events are sent."""
@@ -133,9 +133,6 @@ class DatabaseStores(FolderStores):
 
         reads = self._settings.node_cameras
         return SharedCameras(self._tables, str(self.node), self._vault, reads, **self._camera_options())
-
-    def push(self) -> PushStore:
-        return PushStore.in_database(self._tables, self._vault)
 
     def receivers(self) -> ReceiverStore:
         return ReceiverStore.in_database(self._tables, RECEIVER_SETTINGS, self._vault)

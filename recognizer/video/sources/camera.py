@@ -500,8 +500,8 @@ class Camera:
             if self._broken_in_a_row >= MOST_BROKEN:
                 raise SourceLost("its pictures are damaged")
             if self.source.live and now - changed > unchanged:
-                remark = f"; {self._remark}" if self._remark else ""
-                self._say(stopper, "frozen", f"the picture has not changed for {unchanged:g} seconds{remark}")
+                reason = f"the picture has not changed for {unchanged:g} seconds"
+                self._say(stopper, "frozen", f"{reason}; {self._remark}" if self._remark else reason)
             elif (self._state.name, self._state.reason) != ("live", remark := self._remark):
                 self._say(stopper, "live", remark)
             self._keep(shot, stopper)
