@@ -16,14 +16,16 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from recognizer.video.sources import camera as camera_module
-from recognizer.video.sources import http_camera, jpeg_stream, pattern, process
-from recognizer.video.sources.base import BrokenShot, SourceLost
+from recognizer.video.sources import decoder, http_camera, jpeg_stream, pattern, process
+from recognizer.video.sources.base import BrokenShot, SourceLost, Stopper
 from recognizer.video.sources.camera import Camera, CameraTimeouts
 from recognizer.video.sources.http_camera import decode_jpeg
 from recognizer.video.sources.http_login import authorization
@@ -928,6 +930,47 @@ def test_rtsp_killed_and_restarted(cameras, caplog, monkeypatch):
         assert state(camera, "lost")
         after = camera.newest().number
     assert "s3cret" not in caplog.text
+
+
+@contextlib.contextmanager
+def camera_without_transports() -> Iterator[tuple[str, list[str]]]:
+    """An RTSP camera that refuses every transport: its URL, and the transports that were asked for."""
+    description = "v=0\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:track1\r\n"
+    asked: list[str] = []
+
+    def answer() -> None:
+        while not asked:  # the first connection only tries whether something listens
+            with server.accept()[0] as connection, connection.makefile("r", newline="\r\n") as lines:
+                converse(connection, lines)
+
+    def converse(connection: socket.socket, lines: Iterator[str]) -> None:
+        for line in lines:
+            head = dict(each.strip().split(": ", 1) for each in iter(lambda: next(lines), "\r\n"))
+            status, more = "200 OK", "\r\n"
+            if line.startswith("DESCRIBE"):
+                more = f"Content-Type: application/sdp\r\nContent-Length: {len(description)}\r\n\r\n{description}"
+            elif line.startswith("SETUP"):
+                asked.append(head["Transport"])
+                status = "461 Unsupported Transport"
+            connection.sendall(f"RTSP/1.0 {status}\r\nCSeq: {head['CSeq']}\r\n{more}".encode())
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        yield f"rtsp://127.0.0.1:{server.getsockname()[1]}/live", asked
+        thread.join(PATIENCE)
+
+
+@pytest.mark.parametrize("reader", ["ffmpeg", "opencv"])
+def test_rtsp_is_asked_for_over_tcp_alone(reader, monkeypatch):
+    """OpenCV asks for UDP first as soon as it has options that do not name TCP: findings/opencv-rtsp-options.sh."""
+    monkeypatch.setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", "timeout;1")  # the decoder replaces it
+    if reader == "opencv":
+        monkeypatch.setattr(decoder, "libraries", lambda: None)
+    with camera_without_transports() as (url, asked):
+        config = process.decoder_config(parse_source(url), Stopper(), Reach.everywhere(), True, PATIENCE)
+        assert decoder.open_capture(config, SimpleNamespace(note=lambda _: None)) is None
+    assert [transport.split(";")[0] for transport in asked] == ["RTP/AVP/TCP"]
 
 
 @pytest.mark.slow
