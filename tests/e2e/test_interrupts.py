@@ -33,20 +33,20 @@ else:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
-@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
 @pytest.mark.parametrize(
-    "command, module",
+    "command, module, number, status",
     [
-        (HUG, "recognizer.core.settings"),
-        (HUG, "recognizer.http.site"),
-        (HUG, "recognizer.http.routes"),
-        (SERVE, "recognizer.commands.cmd_serve"),
-        (SERVE, "hug"),
-        (SERVE, "recognizer.engines"),
-        (SERVE, "recognizer.http.compat"),
-        (PEOPLE, "click"),
-        (PEOPLE, "recognizer.cli"),
-        (PEOPLE, "recognizer.service"),
+        (HUG, "recognizer.core.settings", signal.SIGINT, 130),
+        (HUG, "recognizer.http.site", signal.SIGINT, 130),
+        (HUG, "recognizer.http.routes", signal.SIGINT, 130),
+        (HUG, "recognizer.http.routes", signal.SIGTERM, -signal.SIGTERM),
+        (SERVE, "recognizer.commands.cmd_serve", signal.SIGINT, 130),
+        (SERVE, "hug", signal.SIGINT, 130),
+        (SERVE, "recognizer.http.compat", signal.SIGINT, 130),
+        (SERVE, "recognizer.http.compat", signal.SIGTERM, -signal.SIGTERM),
+        (PEOPLE, "click", signal.SIGINT, 130),
+        (PEOPLE, "recognizer.cli", signal.SIGINT, 130),
+        (PEOPLE, "recognizer.service", signal.SIGINT, 130),
     ],
 )
 def test_a_signal_during_the_imports_ends_it_without_a_word(tmp_path, command, module, number, status):

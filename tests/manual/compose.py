@@ -2,7 +2,7 @@
 
 ::
 
-    apt-get install mmdebstrap buildah podman runc catatonit
+    apt-get install mmdebstrap buildah podman netavark aardvark-dns runc catatonit
     pip install podman-compose
     python -m tests.manual.compose [--keep FOLDER]
 

@@ -2,7 +2,7 @@
 
 ::
 
-    apt-get install mmdebstrap buildah podman runc catatonit
+    apt-get install mmdebstrap buildah podman netavark aardvark-dns runc catatonit
     pip install ansible-core ansible-lint
     python -m tests.manual.machine [--keep FOLDER] [--without-database]
 

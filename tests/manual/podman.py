@@ -18,6 +18,8 @@ from pathlib import Path
 from .container import Images, run
 
 NEEDED = ("mmdebstrap", "buildah", "podman", "runc", "conmon", "catatonit")
+#: Where Debian has the programs by which containers find each other by name; not in PATH.
+HELPERS = Path("/usr/lib/podman")
 
 #: Some machines let no process raise limits, which Podman always asks for.
 _RUNTIME = f'''#!{sys.executable}
@@ -106,6 +108,7 @@ CMD ["--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/prome
 def needs(*more: str) -> None:
     """End with a sentence where something is missing."""
     missing = [name for name in (*NEEDED, *more) if shutil.which(name) is None]
+    missing += [name for name in ("netavark", "aardvark-dns") if not (HELPERS / name).exists()]
     if missing or os.geteuid() != 0:
         sys.exit(f"needs root and {', '.join(missing) or 'nothing else'}")
 
@@ -130,7 +133,8 @@ class Podman:
         (folder / "containers.conf").write_text(
             f'[engine]\nruntime = "{runtime.name}"\nruntime_supports_json = ["{runtime.name}"]\ncgroup_manager = "cgroupfs"\n'
             f'events_logger = "file"\ntmp_dir = "{folder}/run/libpod"\nvolume_path = "{folder}/volumes"\n'
-            f'[engine.runtimes]\n{runtime.name} = ["{runtime}"]\n[network]\nnetwork_config_dir = "{folder}/networks"\n'
+            f'[engine.runtimes]\n{runtime.name} = ["{runtime}"]\n[network]\nnetwork_backend = "netavark"\n'
+            f'network_config_dir = "{folder}/networks"\n'
         )
         (folder / "storage.conf").write_text(
             f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/images"\nrunroot = "{folder}/run"\n'

@@ -2,7 +2,7 @@
 
 ::
 
-    apt-get install mmdebstrap buildah podman runc catatonit kubernetes-client
+    apt-get install mmdebstrap buildah podman netavark aardvark-dns runc catatonit kubernetes-client
     python -m tests.manual.pods [--keep FOLDER]
 
 There is no Kubernetes, only Podman (`kube play`), which makes pods as the manifests say, with their volumes, settings, secrets,
