@@ -26,7 +26,7 @@ import pytest
 from recognizer.video.sources import camera as camera_module
 from recognizer.video.sources import decoder, http_camera, jpeg_stream, pattern, process
 from recognizer.video.sources.base import BrokenShot, SourceLost, Stopper
-from recognizer.video.sources.camera import Camera
+from recognizer.video.sources.camera import Camera, CameraTimeouts
 from recognizer.video.sources.http_camera import decode_jpeg
 from recognizer.video.sources.http_login import authorization
 from recognizer.video.sources.jpeg_stream import JpegStream
@@ -570,7 +570,7 @@ def test_a_view_is_applied_to_every_kind_of_source(cameras, web, tmp_path):
 
 @pytest.mark.slow
 def test_a_frozen_camera_is_noticed(cameras, web):
-    camera = cameras(web.url(), frozen_after=0.4, same_after=0.5)
+    camera = cameras(web.url(), timeouts=CameraTimeouts(frozen=0.4, unchanged=0.5))
     camera.start()
     camera.wait(-1, PATIENCE)
     web.frozen = True
@@ -853,7 +853,7 @@ def test_jpegs_of_cameras():
 def test_a_server_that_says_nothing(cameras, url, caplog):
     caplog.set_level(logging.INFO)
     with socket.create_server(("127.0.0.1", 0)) as server:
-        camera = cameras(url.format(server.getsockname()[1]), open_timeout=1.5)
+        camera = cameras(url.format(server.getsockname()[1]), timeouts=CameraTimeouts(opening=1.5))
         camera.start()
         state(camera, "lost")
         camera.stop()
@@ -862,7 +862,7 @@ def test_a_server_that_says_nothing(cameras, url, caplog):
             while True:
                 server.accept()[0].close()
         server.settimeout(PATIENCE)
-        again = cameras(url.format(server.getsockname()[1]), open_timeout=3600)
+        again = cameras(url.format(server.getsockname()[1]), timeouts=CameraTimeouts(opening=3600))
         ends(again.start)
         with server.accept()[0]:
             assert again.state.name == "connecting"
@@ -1034,7 +1034,9 @@ def test_streams_of_ffmpeg_killed_and_restarted(cameras, tmp_path, monkeypatch, 
     port = free_port()
     url = url.format(port)
     file = encoded(tmp_path, "clip.mp4", "-c:v", "libx264", "-g", "10", "-bf", "0")
-    camera = cameras(url, open_timeout=PATIENCE)  # ffmpeg serves one client only: there is no second attempt
+    camera = cameras(
+        url, timeouts=CameraTimeouts(opening=PATIENCE)
+    )  # ffmpeg serves one client only: there is no second attempt
     frame = None
     for _ in range(2):
         with ffmpeg_serving(file, *out, url):

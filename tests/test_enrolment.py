@@ -22,6 +22,7 @@ from recognizer.enrolment.cache import photo_id
 from recognizer.enrolment.enrolment import Enrolment
 from recognizer.enrolment.examination import FEW, EnrolmentRules, examine
 from recognizer.enrolment.face_choice import thumbnail_key
+from recognizer.enrolment.folder import KnownFaces
 from recognizer.enrolment.photo_marks import wanted_face
 from recognizer.enrolment.watcher import Watcher
 from recognizer.photos import images
@@ -238,6 +239,33 @@ def test_people_are_recognised(three, engine, photos):
     assert name_of(enrolment, engine, photos["astronaut.png"].read_bytes())[1] > limit
 
 
+def test_a_page_of_people_reads_the_gallery_once(three, monkeypatch):
+    enrolment, ids = three
+    asked = []
+    real = enrolment.gallery.templates_of
+    monkeypatch.setattr(enrolment.gallery, "templates_of", lambda subjects: asked.append(list(subjects)) or real(subjects))
+    people, total = enrolment.page(0, None, "")
+    assert total == 2 and len(asked) == 1
+    assert {name: [entry.path for entry in entries] for name, entries in people.items()} == {
+        "Biden": ["Biden/1.jpg"],
+        "Obama": ["Obama/1.jpg", "Obama/2.jpg"],
+    }
+    assert {entry.photo for entry in people["Obama"]} == {ids["obama"], ids["obama2"]}
+    assert people == enrolment.subjects()
+
+
+def test_people_stay_in_the_order_of_their_names(home, three, faces):
+    enrolment, _ = three
+    home.put("adams/1.jpg", jpeg(faces["collins"]))
+    home.put("Zoë/1.jpg", jpeg(faces["collins"], 3))
+    enrolment.sync()
+    assert enrolment.names() == ["adams", "Biden", "Obama", "Zoë"]
+    enrolment.remove_subject("Biden")
+    assert enrolment.names() == ["adams", "Obama", "Zoë"]
+    enrolment.names().clear()  # a list of its own
+    assert list(enrolment.subjects()) == ["adams", "Obama", "Zoë"]
+
+
 def test_nothing_changed(home, three):
     enrolment, _ = three
     before = held(enrolment)
@@ -379,6 +407,26 @@ def test_a_restart_takes_everything_from_the_cache(home, three):
         for one in enrolment.gallery.templates(name):
             other = next(each for each in again.gallery.templates(name) if each.photo == one.photo)
             assert np.array_equal(one.embedding.vector, other.embedding.vector)
+
+
+@pytest.mark.parametrize("also_elsewhere", [False, True])
+def test_a_restart_reads_no_photo_that_was_rewritten_in_place(home, faces, monkeypatch, also_elsewhere):
+    for number, name in enumerate(("Biden", "Obama")):
+        home.put(f"{name}/1.jpg", jpeg(faces[name.lower()], number))
+    enrolment = home.enrolment()
+    enrolment.sync()
+    (old,) = held(enrolment)["Biden"]
+    other = jpeg(faces["collins"])
+    home.put("Biden/1.jpg", other)
+    if also_elsewhere:
+        home.put("Obama/2.jpg", other)
+    enrolment.sync()
+    assert held(enrolment)["Biden"] == {photo_id(other)} and old not in enrolment.cache.photos()
+    read = []
+    monkeypatch.setattr(KnownFaces, "read", lambda self, path, most: read.append(path))
+    again = home.enrolment()
+    again.sync()
+    assert held(again) == held(enrolment) and read == []
 
 
 def test_photos_that_vanished_while_nobody_looked_are_erased_from_the_cache(home, three):

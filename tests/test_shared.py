@@ -524,7 +524,7 @@ def test_pages_of_people(pair):
     for n, name in enumerate(["Zoë", "ann_b", "Bob", "anna"]):
         one.enrol(name, name.encode(), np.eye(DIM)[n])
     one.enrolment.make_folder("Nobody yet")
-    assert list(two.enrolment.subjects()) == ["ann_b", "anna", "Bob", "Zoë"]
+    assert list(two.enrolment.subjects()) == two.enrolment.names() == ["ann_b", "anna", "Bob", "Zoë"]
     assert [list(two.enrolment.page(start, 3, "")[0]) for start in (0, 3)] == [["ann_b", "anna", "Bob"], ["Zoë"]]
     assert two.enrolment.page(0, 1, "N_")[1] == 1 and two.enrolment.page(0, None, "ann")[1] == 2
     assert sorted(two.enrolment.folder_names()) == ["Bob", "Nobody yet", "Zoë", "ann_b", "anna"]

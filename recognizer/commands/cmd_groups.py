@@ -65,7 +65,7 @@ def delete(name, yes):
     """Erase everybody in a group, and the group."""
     with service(started=False) as made:
         group = made.groups.get(name)
-        people = plural(len(group.enrolment.subjects()), "person", "people")
+        people = plural(len(group.enrolment.names()), "person", "people")
         if not (yes or confirmed(f"Erase the group {group.name} with {people}?", otherwise="nothing was erased")):
             return 1
         done = made.groups.delete(group.name)

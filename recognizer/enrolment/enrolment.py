@@ -323,7 +323,7 @@ class Enrolment:
     def subjects(self) -> dict[str, list[Entry]]:
         """Everybody with a folder, by name, with what was read from it."""
         with self._table.lock:
-            return {name: self._table.entries(name) for name in self._table.subjects()}
+            return self._table.entries_of(self._table.subjects())
 
     def names(self) -> list[str]:
         """Everybody with a folder from which something was read, in the order in which people are listed."""
@@ -336,7 +336,8 @@ class Enrolment:
         if search:
             found = [name for name in found if search in name.casefold()]
         chosen = found[offset:] if limit is None else found[offset : offset + limit]
-        return {name: self.entries_so_far(name) for name in chosen}, len(found)
+        with self._table.lock:
+            return self._table.entries_of(chosen), len(found)
 
     def is_enrolled(self, subject: str) -> bool:
         """Whether anything was read from a subject's folder."""

@@ -75,7 +75,7 @@ class EntryTable:
         self._uses = PhotoUses()
         self._forced: set[str] = set()
         self._unusable: dict[str, Entry] = {}
-        self._by_name: list[tuple[str, str]] | None = None  # comparison keys and subjects, in order
+        self._in_order: list[str] | None = None  # the subjects, by comparison key; made when first asked for
         self._pictures = PictureGroups(same_picture)
         self._hidden: frozenset[str] = frozenset()
 
@@ -162,7 +162,7 @@ class EntryTable:
     def all(self) -> Iterator[Entry]:
         """All entries."""
         for subject in list(self._by_subject):
-            yield from self._entries_of(subject)
+            yield from self.entries(subject)
 
     def entry_of(self, photo: str) -> Entry | None:
         """The file that holds a usable photo, the first by path whoever's it is; None where there is none."""
@@ -174,20 +174,26 @@ class EntryTable:
 
     def subjects(self) -> list[str]:
         """Everybody with an entry, by comparison key."""
-        if self._by_name is None:
-            self._by_name = sorted((names.comparison_key(subject), subject) for subject in self._by_subject)
-        return [subject for _, subject in self._by_name]
+        if self._in_order is None:
+            self._in_order = sorted(self._by_subject, key=_order)
+        return self._in_order.copy()
 
     def entries(self, subject: str) -> list[Entry]:
         """The entries of one subject, by path."""
-        return sorted(self._entries_of(subject), key=lambda entry: entry.path)
+        return self.entries_of([subject])[subject]
 
-    def _entries_of(self, subject: str) -> list[Entry]:
-        held = self._by_subject.get(subject)
-        if not held:
-            return []
-        vectors = {} if all(isinstance(each, Entry) for each in held.values()) else self._vectors(subject)
-        return [self._complete(subject, path, each, vectors) for path, each in held.items()]
+    def entries_of(self, subjects: Iterable[str]) -> dict[str, list[Entry]]:
+        """The entries of several subjects, by path, each under the subject's name; the gallery is read once."""
+        held = {subject: self._by_subject.get(subject) or {} for subject in subjects}
+        packed = [subject for subject, each in held.items() if not all(isinstance(entry, Entry) for entry in each.values())]
+        vectors = {
+            subject: {template.photo: template.embedding.vector for template in templates}
+            for subject, templates in self._gallery.templates_of(packed).items()
+        }
+        return {
+            subject: [self._complete(subject, path, each[path], vectors.get(subject, {})) for path in sorted(each)]
+            for subject, each in held.items()
+        }
 
     def entries_of_somebody(self, subject: str) -> list[Entry]:
         """The entries of a subject who has some.
@@ -305,7 +311,7 @@ class EntryTable:
         ids = np.frombuffer(b"".join(photos), np.uint8)
         gallery.load(known.vectors, owners, subjects, ids.reshape(-1, PhotoIds.BYTES))
         self.revision += 1
-        self._by_name = None
+        self._in_order = None
         folder, held = None, {}
         for subject, path, packed in zip(known.subjects, known.paths, known.packed, strict=True):
             name = _folder_of(path)
@@ -357,7 +363,8 @@ class EntryTable:
                 encoding = encodings[photo, wanted_face(file.path)]
                 old = self.get(file.path)
                 if old is not None and (old.photo != photo or old.subject != file.subject):
-                    self.drop([old])
+                    self._leave([old])
+                    self.erase_rows((), {old.photo})  # that of the path is about the new content
                 self.forget(file.path)
                 self.record(Entry(file.subject, file.path, file.stamp, photo, encoding))
                 if encoding.vector is not None:
@@ -377,8 +384,8 @@ class EntryTable:
     def record(self, entry: Entry) -> None:
         """Add an entry to the table; the gallery stays as it is."""
         self.forget(entry.path)
-        if entry.subject not in self._by_subject and self._by_name is not None:
-            insort(self._by_name, (names.comparison_key(entry.subject), entry.subject))
+        if entry.subject not in self._by_subject and self._in_order is not None:
+            insort(self._in_order, entry.subject, key=_order)
         self._held_by(entry.subject, _folder_of(entry.path))[entry.path] = entry
         self._count += 1
         self._uses.add(entry.photo)
@@ -413,9 +420,8 @@ class EntryTable:
         if not self._by_subject[subject]:
             del self._by_subject[subject]
             self._several.discard(subject)
-            if self._by_name is not None:
-                name = names.comparison_key(subject), subject
-                del self._by_name[bisect_left(self._by_name, name)]
+            if self._in_order is not None:
+                del self._in_order[bisect_left(self._in_order, _order(subject), key=_order)]
         self._uses.remove(photo)
         if photo in self._forced and not self._uses[photo]:
             self._forced.discard(photo)
@@ -444,7 +450,7 @@ class EntryTable:
                 gone[entry.subject].add(entry.photo)
         changes = {}
         for subject, photos in gone.items():
-            left = {entry.photo for entry in self._entries_of(subject) if entry.encoding.vector is not None}
+            left = {entry.photo for entry in self.entries(subject) if entry.encoding.vector is not None}
             changes[subject] = self._pictures.forget(subject, photos - left)
         if entries:
             self._apply(changes)
@@ -543,6 +549,11 @@ class EnrolmentState:
     cache: EncodingsCache
     table: EntryTable
     writing: CacheWriting
+
+
+def _order(subject: str) -> tuple[str, str]:
+    """The key by which people are listed."""
+    return names.comparison_key(subject), subject
 
 
 def _folder_of(path: str) -> str:

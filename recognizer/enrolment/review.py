@@ -89,8 +89,7 @@ class Review:
 
     def _look_at_all(self, subjects: Sequence[str]) -> dict[str, Warnings]:
         """`_look` at everybody: a few large products instead of many searches."""
-        groups = [(subject, self._enrolment.gallery.templates(subject)) for subject in subjects]
-        groups = [(subject, templates) for subject, templates in groups if templates]
+        groups = [each for each in self._enrolment.gallery.templates_of(subjects).items() if each[1]]
         if not groups:
             return {}
         vectors = np.array([each.embedding.vector for _, templates in groups for each in templates])

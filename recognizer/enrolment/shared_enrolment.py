@@ -675,7 +675,11 @@ class SharedEnrolment(Enrolment):
         return 0.0
 
     def names(self) -> list[str]:
-        return sorted(self.subjects(), key=names.comparison_key)
+        rows = self.database.rows(
+            "select name from subject s where people_group = %s and exists (select 1 from photo where subject = s.id)",
+            [self.group],
+        )
+        return sorted((row[0] for row in rows), key=names.comparison_key)
 
     def folder_names(self) -> list[str]:
         return [row[0] for row in self.database.rows("select name from subject where people_group = %s", [self.group])]

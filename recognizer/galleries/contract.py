@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -73,6 +73,9 @@ class Gallery(Protocol):
 
     def templates(self, subject: str) -> list[Template]:
         """The templates of one subject."""
+
+    def templates_of(self, subjects: Iterable[str]) -> dict[str, list[Template]]:
+        """The templates of several subjects, by name, read at once; a subject who has none has an empty list."""
 
     def subjects(self) -> dict[str, int]:
         """Each subject -> the number of its templates."""

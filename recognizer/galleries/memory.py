@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -402,14 +402,18 @@ class MemoryGallery:
         return rows
 
     def templates(self, subject: str) -> list[Template]:
+        return self.templates_of([subject])[subject]
+
+    def templates_of(self, subjects: Iterable[str]) -> dict[str, list[Template]]:
         with self._lock:
-            chain = self._chain(subject)
-            vectors = self._rows.store.take(np.array(chain, int)) if chain else ()
+            chains = {subject: self._chain(subject) for subject in subjects}
+            rows = [row for chain in chains.values() for row in chain]
+            vectors = iter(self._rows.store.take(np.array(rows, int)) if rows else ())
             photos = self._rows.photos
-            return [
-                Template(subject, photos[row], Embedding(vector, self.engine))
-                for row, vector in zip(chain, vectors, strict=True)
-            ]
+            return {
+                subject: [Template(subject, photos[row], Embedding(next(vectors), self.engine)) for row in chain]
+                for subject, chain in chains.items()
+            }
 
     def subjects(self) -> dict[str, int]:
         with self._lock:

@@ -117,7 +117,7 @@ def group(found: PeopleGroup) -> dict:
     return {
         "name": found.name,
         "default": found.is_default,
-        "people": len(found.enrolment.subjects()),
+        "people": len(found.enrolment.names()),
         "templates": len(found.gallery),
         "problems": found.enrolment.problem_count,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -116,6 +116,9 @@ class MappedGallery:
         return matching.distances_between(np.ascontiguousarray(probes, np.float32).reshape(-1, self.dim), self._cohort)
 
     def templates(self, subject: str) -> list[Template]:
+        raise NotImplementedError("a mapped gallery is for searching")
+
+    def templates_of(self, subjects: Iterable[str]) -> dict[str, list[Template]]:
         raise NotImplementedError("a mapped gallery is for searching")
 
     def add(self, templates: Sequence[Template]) -> None:

@@ -125,6 +125,20 @@ def test_adding_again_replaces(make):
     assert [each.embedding.vector.tolist() for each in gallery.templates("ann")] == [axis(3).tolist()]
 
 
+def test_templates_of_several_subjects_are_those_of_each(make):
+    gallery = make()
+    gallery.add([template("ann", "p", axis(0)), template("bob", "p", axis(1)), template("ann", "q", axis(2))])
+    gallery.add([template("zoe", "p", axis(3))])
+
+    def plain(templates):
+        return [(each.subject, each.photo, each.embedding.vector.tolist()) for each in templates]
+
+    asked = ["zoe", "nobody", "ann"]
+    found = gallery.templates_of(asked)
+    assert {subject: plain(each) for subject, each in found.items()} == {name: plain(gallery.templates(name)) for name in asked}
+    assert list(map(len, found.values())) == [1, 0, 2] and gallery.templates_of([]) == {}
+
+
 def test_one_photo_may_belong_to_two_subjects(make):
     gallery = make()
     gallery.add([template("ann", "p", axis(0)), template("bob", "p", axis(0))])

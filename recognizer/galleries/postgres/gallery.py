@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -131,6 +131,9 @@ class PostgresGallery:
 
     def templates(self, subject: str) -> list[Template]:
         return self.copy.memory(self.group).templates(subject)
+
+    def templates_of(self, subjects: Iterable[str]) -> dict[str, list[Template]]:
+        return self.copy.memory(self.group).templates_of(subjects)
 
     def subjects(self) -> dict[str, int]:
         return self.copy.memory(self.group).subjects()

@@ -303,10 +303,11 @@ def _add_collection(route: DialectRouter, site: Site) -> None:
         """The stored photos, page by page."""
         page, size = asked.whole("page", 0, 0, 1_000_000), asked.whole("size", 20, 1, 1_000_000)
         size, subject = min(size, _MOST_LISTED), asked.text("subject")
-        everybody = site.service.enrolment.subjects()
-        if subject is not None:
+        if subject is None:
+            everybody = site.service.enrolment.subjects()
+        else:
             subject = _existing(site, subject)
-            everybody = {subject: everybody.get(subject, [])}
+            everybody = {subject: site.service.enrolment.entries_so_far(subject)}
         found = [
             {"image_id": as_uuid(entry.photo), "subject": name}
             for name, entries in everybody.items()
@@ -433,7 +434,7 @@ def _add_subjects(route: DialectRouter, site: Site) -> None:
 
 def _names(site: Site) -> list[str]:
     enrolment = site.service.enrolment
-    return sorted({*enrolment.subjects(), *enrolment.folder_names()}, key=comparison_key)
+    return sorted({*enrolment.names(), *enrolment.folder_names()}, key=comparison_key)
 
 
 def _given(asked: DialectRequest, name: str) -> str:

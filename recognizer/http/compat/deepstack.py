@@ -118,7 +118,7 @@ def add_routes(route: DialectRouter, site: Site, always_200: bool = False) -> No
     @add("/v1/vision/face/list", "list")
     def list_faces(asked: DialectRequest) -> dict:
         """The names of everybody who is enrolled."""
-        return {"success": True, "faces": list(site.service.enrolment.subjects())}
+        return {"success": True, "faces": site.service.enrolment.names()}
 
     @add("/v1/vision/face/delete", "delete")
     def delete(asked: DialectRequest) -> dict:
