@@ -2,8 +2,8 @@
 # face-api.js 0.22.2 and its successor @vladmandic/face-api 1.7.15 (read 2026-11-30): FaceMatcher compares a face with the mean of the
 # distances to all photos of a person, not with the nearest photo. Photos that differ, with glasses, of another year or from the
 # side, so make a person harder to find: the very photo that was enrolled is given to somebody else who has one photo, or is
-# "unknown". Other face services take the nearest photo, and people are asked for different photos there for that reason.
-# One label for each photo, or computing the smallest of euclideanDistance(), avoids it.
+# "unknown". Where the nearest photo counts, as in most galleries, the same photos make a person easier to find.
+# A label of its own for each photo, or taking the smallest of euclideanDistance(), avoids it.
 #
 #   bash findings/face-api-mean-distance.sh
 #

@@ -16,7 +16,8 @@ changed() {
     exit 1
 }
 
-# A server on the loopback for clients to ask: serve(reply, kind) returns its port, and `asked` has the method and path of each request.
+# A server on the loopback for clients to ask: serve(reply, kind, first) returns its port, and `asked` has the method and path of each
+# request. The first request is answered with the status `first`.
 cat > "$work/server.py" <<'PY'
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -24,12 +25,12 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 asked = []
 
 
-def serve(reply: bytes, kind: str = "application/json") -> int:
+def serve(reply: bytes, kind: str = "application/json", first: int = 200) -> int:
     class Handler(BaseHTTPRequestHandler):
         def answer(self):
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             asked.append((self.command, self.path))
-            self.send_response(200)
+            self.send_response(first if len(asked) == 1 else 200)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(reply)))
             self.end_headers()
