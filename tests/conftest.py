@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+import requests
 
 from recognizer.core import audit
 from recognizer.core.errors import ModelMissing
@@ -161,6 +163,30 @@ def pushes(authority) -> Iterator[PushService]:  # noqa: F811
 def threads() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(2) as executor:
         yield executor
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """A local S3 server with an empty bucket, as the environment tells; the URL of a prefix in it."""
+    server = pytest.importorskip("moto.server", reason="needs moto (requirements-dev.txt)")
+    boto3 = pytest.importorskip("boto3", reason="needs boto3, which moto brings")
+    s3fs = pytest.importorskip("s3fs", reason="needs s3fs (requirements-postgres.txt)")
+    running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    running.start()
+    url = "http://{}:{}".format(*running.get_host_and_port())
+    requests.post(f"{url}/moto-api/reset", timeout=30)  # what it has is the process's, not the server's
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "s3cret", "AWS_DEFAULT_REGION": "eu-central-1"}
+    place = {"AWS_ENDPOINT_URL": url, "AWS_EC2_METADATA_DISABLED": "true", "NO_PROXY": "127.0.0.1"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**keys, **place}.items():
+            patch.setenv(name, value)
+        region = {"LocationConstraint": "eu-central-1"}  # in the default one, s3fs makes a bucket that is not there
+        boto3.client("s3").create_bucket(Bucket="faces", CreateBucketConfiguration=region)
+        s3fs.S3FileSystem.clear_instance_cache()  # it knows the server of another module by the same address
+        yield "s3://faces/some/prefix"
+        s3fs.S3FileSystem.clear_instance_cache()
+    running.stop()
+    assert not [thread for thread in threading.enumerate() if "moto" in thread.name.lower()]
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from recognizer.service.bucket_queue import BucketQueue
 
 from .streams import wait_for
 from .test_dropped import drop, dropped, node, stored, waiting  # noqa: F401, fixtures
-from .test_photo_store import bucket  # noqa: F401, a fixture
 
 pytestmark = pytest.mark.network
 
@@ -149,7 +148,7 @@ def test_the_number_of_objects_is_limited(monkeypatch):
         named_objects({"Records": S3["Records"] * 2})
 
 
-def test_only_files_below_people_of_this_bucket_are_meant(bucket, tmp_path):  # noqa: F811
+def test_only_files_below_people_of_this_bucket_are_meant(bucket, tmp_path):
     store = open_store(bucket)
     assert store.dropped_path(ANN) == "Ann L/ä+1.jpg"
     for name, key in (
@@ -267,7 +266,7 @@ def test_no_more_files_wait_than_may(node, stored, monkeypatch):  # noqa: F811
 
 
 @pytest.fixture
-def queue(bucket):  # noqa: F811
+def queue(bucket):
     """A queue of SQS that really gets the notifications of the bucket; its URL."""
     import boto3
 
@@ -283,7 +282,7 @@ def queue(bucket):  # noqa: F811
 
 
 @pytest.mark.slow
-def test_a_real_queue_wakes_the_look_and_is_emptied(queue, bucket, monkeypatch, caplog):  # noqa: F811
+def test_a_real_queue_wakes_the_look_and_is_emptied(queue, bucket, monkeypatch, caplog):
     monkeypatch.setattr(bucket_queue, "WAIT_SECONDS", 1)
     woken: list = []
     reader = BucketQueue(queue.url, woken.extend)

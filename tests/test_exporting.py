@@ -5,13 +5,10 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
-import threading
-from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
-import requests
 from click.testing import CliRunner
 
 from recognizer.cli import main
@@ -202,35 +199,6 @@ def test_files_that_hold_neither_events_nor_results(data):
 # -- S3 ---------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def bucket(monkeypatch) -> Iterator[str]:
-    """A bucket of an S3 server on the loopback, as the environment tells."""
-    pytest.importorskip("s3fs", reason="needs s3fs (requirements-export.txt)")
-    server = pytest.importorskip("moto.server", reason="needs moto (requirements-dev.txt)")
-    import boto3
-    import s3fs
-
-    running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    running.start()
-    url = "http://{}:{}".format(*running.get_host_and_port())
-    for name, value in {
-        "AWS_ENDPOINT_URL": url,
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "s3cret",
-        "AWS_DEFAULT_REGION": "eu-central-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "NO_PROXY": "127.0.0.1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    s3fs.S3FileSystem.clear_instance_cache()
-    requests.post(f"{url}/moto-api/reset", timeout=10)
-    boto3.client("s3").create_bucket(Bucket="faces", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
-    yield "s3://faces/exports"
-    s3fs.S3FileSystem.clear_instance_cache()
-    running.stop()
-    assert not [thread for thread in threading.enumerate() if "moto" in thread.name.lower()]
-
-
 @pytest.mark.slow
 @needs_arrow
 def test_to_s3_and_back(bucket):
@@ -238,7 +206,7 @@ def test_to_s3_and_back(bucket):
     import pyarrow.parquet as pq
 
     written = export_events(EVENTS[:2], bucket)
-    assert written[0].file == "s3://faces/exports/events/day=2026-11-20/000000000001-000000000001.parquet"
+    assert written[0].file == f"{bucket}/events/day=2026-11-20/000000000001-000000000001.parquet"
     assert [each.rows for each in export_events(EVENTS, bucket)] == [1, 1]
     assert export_events(EVENTS, bucket) == []
     client, ids = boto3.client("s3"), []

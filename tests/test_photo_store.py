@@ -6,7 +6,6 @@ import os
 import threading
 
 import pytest
-import requests
 
 from recognizer.core.errors import ImageTooLarge, SealBroken, SettingsError, StorageError
 from recognizer.core.vault import Vault, new_key
@@ -14,26 +13,6 @@ from recognizer.enrolment.encodings import photo_id
 from recognizer.enrolment.photo_store import FolderPhotos, StoredPhotos, open_store
 
 pytestmark = pytest.mark.network
-
-
-@pytest.fixture(scope="module")
-def bucket():
-    """A local S3 server with a bucket; the URL of a prefix in it."""
-    server = pytest.importorskip("moto.server", reason="needs moto (requirements-dev.txt)")
-    boto3 = pytest.importorskip("boto3", reason="needs boto3, which moto brings")
-    s3fs = pytest.importorskip("s3fs", reason="needs s3fs (requirements-postgres.txt)")
-    running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    running.start()
-    url = "http://{}:{}".format(*running.get_host_and_port())
-    requests.post(f"{url}/moto-api/reset", timeout=30)  # what it has is the process's, not the server's
-    settings = {"ACCESS_KEY_ID": "test", "SECRET_ACCESS_KEY": "test", "ENDPOINT_URL": url, "DEFAULT_REGION": "us-east-1"}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in settings.items():
-            patch.setenv(f"AWS_{name}", value)
-        boto3.client("s3").create_bucket(Bucket="faces")
-        s3fs.S3FileSystem.clear_instance_cache()  # it knows the server of another module by the same address
-        yield "s3://faces/some/prefix"
-    running.stop()
 
 
 @pytest.fixture(params=["folder", "bucket"])

@@ -21,8 +21,6 @@ from recognizer.spark import encode_photos, group_faces, mapped_gallery, match_f
 from recognizer.spark.face_columns import FACE_COLUMNS, MATCH_COLUMNS, spark_schema, to_batch
 from recognizer.spark.places import TablePlace
 
-from .test_exporting import bucket  # noqa: F401, a fixture
-
 pytest.importorskip("pyarrow", reason="needs pyarrow (requirements-export.txt)")
 
 
@@ -249,7 +247,7 @@ def test_what_is_at_the_destination_is_known_and_passing_errors_are_tried_again(
 
 
 @pytest.mark.slow
-def test_a_bucket_is_read_and_written(plan, faces, bucket):  # noqa: F811, a fixture
+def test_a_bucket_is_read_and_written(plan, faces, bucket):
     import fsspec
 
     files = fsspec.filesystem("s3")
