@@ -240,7 +240,7 @@ def _shaped(pixels: np.ndarray, shaping: heif_boxes.Shaping, kind: str) -> np.nd
             if not (0 <= left < right <= pixels.shape[1] and 0 <= top < bottom <= pixels.shape[0]):
                 raise BrokenImage(f"the {FORMATS[kind]} photo is damaged: its crop box lies outside the picture", format=kind)
             pixels = pixels[top:bottom, left:right]
-    return pixels.copy()
+    return np.array(pixels, order="C")
 
 
 def _read_jp2(data: bytes, admit: Admit) -> Decoded:
@@ -249,6 +249,9 @@ def _read_jp2(data: bytes, admit: Admit) -> Decoded:
 
     with Jpeg2KImageFile(io.BytesIO(data)) as image:
         admit(*image.size)
+        size = data.find(b"\xff\x4f\xff\x51")  # the codestream's beginning; its first channel's bits follow 42 bytes later
+        if size >= 0 and data[size + 42] & 0x7F < 7:  # Pillow makes them too dark, and mistakes numbers of a palette
+            raise UnsupportedImage("JPEG 2000 photos of fewer than 8 bits are not supported; save it as JPEG", format="jp2")
         image.load()
         return rgb(image), 1
 
