@@ -105,7 +105,12 @@ def _findings(check: Callable[[], Iterable[Finding]]) -> list[Finding]:
 
 def _settings(overrides: dict) -> tuple[Settings, Finding]:
     try:
-        return Settings.from_environment(**overrides), Finding("settings", OK, "all valid")
+        settings = Settings.from_environment(**overrides)
+        without_effect = settings.without_effect()
+        if without_effect:
+            advice = "Set what is missing, or unset what has no effect."
+            return settings, Finding("settings", WARNING, "; ".join(without_effect), advice)
+        return settings, Finding("settings", OK, "all valid")
     except SettingsError as error:
         advice = "Correct or unset that environment variable; `python -m recognizer settings` lists them all."
         return Settings.from_environment({}, **overrides), Finding("settings", BROKEN, error.message, advice)

@@ -16,7 +16,7 @@ from recognizer.core import logs
 from recognizer.core.ahead import SWITCH_SECONDS, Ahead, taking_turns
 from recognizer.core.errors import ModelCorrupt, ModelMissing
 from recognizer.core.settings import Settings
-from recognizer.http import early, server
+from recognizer.http import early
 
 from .enrolling import PATIENCE
 
@@ -115,7 +115,8 @@ def test_commands_begin_the_engine_before_they_import_the_service(monkeypatch, m
 def test_a_server_begins_the_engine_before_the_rest_is_imported(monkeypatch, models_dir, serving):
     monkeypatch.setattr(engines, "make_engine", maker := Maker())
     monkeypatch.setattr(logs, "configure", lambda *how: None)
-    monkeypatch.setattr(server, "serving_by_command", serving)
+    monkeypatch.setattr(early, "serving_by_command", serving)
+    monkeypatch.setattr(early, "end_quietly", lambda: None)
     monkeypatch.setenv("RECOGNIZER_MODELS_DIR", str(models_dir))
     monkeypatch.setattr(sys, "setswitchinterval", lambda seconds: None)
     with early.loading_early() as make:
@@ -128,7 +129,8 @@ def test_a_server_begins_the_engine_before_the_rest_is_imported(monkeypatch, mod
 
 
 def test_wrong_settings_are_left_to_whoever_reports_them(monkeypatch):
-    monkeypatch.setattr(server, "serving_by_command", True)
+    monkeypatch.setattr(early, "serving_by_command", True)
+    monkeypatch.setattr(early, "end_quietly", lambda: None)
     monkeypatch.setenv("RECOGNIZER_DETECTOR", "none such")
     with early.loading_early() as make:
         assert make is None

@@ -16,15 +16,17 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from recognizer.video.sources import camera as camera_module
-from recognizer.video.sources import http_camera, jpeg_stream, pattern, process
-from recognizer.video.sources.base import BrokenShot, SourceLost
-from recognizer.video.sources.camera import Camera
+from recognizer.video.sources import decoder, http_camera, jpeg_stream, pattern, process
+from recognizer.video.sources.base import BrokenShot, SourceLost, Stopper
+from recognizer.video.sources.camera import Camera, CameraTimeouts
 from recognizer.video.sources.http_camera import decode_jpeg
 from recognizer.video.sources.http_login import authorization
 from recognizer.video.sources.jpeg_stream import JpegStream
@@ -568,7 +570,7 @@ def test_a_view_is_applied_to_every_kind_of_source(cameras, web, tmp_path):
 
 @pytest.mark.slow
 def test_a_frozen_camera_is_noticed(cameras, web):
-    camera = cameras(web.url(), frozen_after=0.4, same_after=0.5)
+    camera = cameras(web.url(), timeouts=CameraTimeouts(frozen=0.4, unchanged=0.5))
     camera.start()
     camera.wait(-1, PATIENCE)
     web.frozen = True
@@ -856,7 +858,7 @@ def test_jpegs_of_cameras():
 def test_a_server_that_says_nothing(cameras, url, caplog):
     caplog.set_level(logging.INFO)
     with socket.create_server(("127.0.0.1", 0)) as server:
-        camera = cameras(url.format(server.getsockname()[1]), open_timeout=1.5)
+        camera = cameras(url.format(server.getsockname()[1]), timeouts=CameraTimeouts(opening=1.5))
         camera.start()
         state(camera, "lost")
         camera.stop()
@@ -865,7 +867,7 @@ def test_a_server_that_says_nothing(cameras, url, caplog):
             while True:
                 server.accept()[0].close()
         server.settimeout(PATIENCE)
-        again = cameras(url.format(server.getsockname()[1]), open_timeout=3600)
+        again = cameras(url.format(server.getsockname()[1]), timeouts=CameraTimeouts(opening=3600))
         ends(again.start)
         with server.accept()[0]:
             assert again.state.name == "connecting"
@@ -935,6 +937,47 @@ def test_rtsp_killed_and_restarted(cameras, caplog, monkeypatch):
     assert "s3cret" not in caplog.text
 
 
+@contextlib.contextmanager
+def camera_without_transports() -> Iterator[tuple[str, list[str]]]:
+    """An RTSP camera that refuses every transport: its URL, and the transports that were asked for."""
+    description = "v=0\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:track1\r\n"
+    asked: list[str] = []
+
+    def answer() -> None:
+        while not asked:  # the first connection only tries whether something listens
+            with server.accept()[0] as connection, connection.makefile("r", newline="\r\n") as lines:
+                converse(connection, lines)
+
+    def converse(connection: socket.socket, lines: Iterator[str]) -> None:
+        for line in lines:
+            head = dict(each.strip().split(": ", 1) for each in iter(lambda: next(lines), "\r\n"))
+            status, more = "200 OK", "\r\n"
+            if line.startswith("DESCRIBE"):
+                more = f"Content-Type: application/sdp\r\nContent-Length: {len(description)}\r\n\r\n{description}"
+            elif line.startswith("SETUP"):
+                asked.append(head["Transport"])
+                status = "461 Unsupported Transport"
+            connection.sendall(f"RTSP/1.0 {status}\r\nCSeq: {head['CSeq']}\r\n{more}".encode())
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        yield f"rtsp://127.0.0.1:{server.getsockname()[1]}/live", asked
+        thread.join(PATIENCE)
+
+
+@pytest.mark.parametrize("reader", ["ffmpeg", "opencv"])
+def test_rtsp_is_asked_for_over_tcp_alone(reader, monkeypatch):
+    """OpenCV asks for UDP first as soon as it has options that do not name TCP: findings/opencv-rtsp-options.sh."""
+    monkeypatch.setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", "timeout;1")  # the decoder replaces it
+    if reader == "opencv":
+        monkeypatch.setattr(decoder, "libraries", lambda: None)
+    with camera_without_transports() as (url, asked):
+        config = process.decoder_config(parse_source(url), Stopper(), Reach.everywhere(), True, PATIENCE)
+        assert decoder.open_capture(config, SimpleNamespace(note=lambda _: None)) is None
+    assert [transport.split(";")[0] for transport in asked] == ["RTP/AVP/TCP"]
+
+
 @pytest.mark.slow
 def test_what_rtsp_cameras_refuse(cameras):
     with rtsp_server(login="admin:s3cret") as url:
@@ -996,7 +1039,9 @@ def test_streams_of_ffmpeg_killed_and_restarted(cameras, tmp_path, monkeypatch, 
     port = free_port()
     url = url.format(port)
     file = encoded(tmp_path, "clip.mp4", "-c:v", "libx264", "-g", "10", "-bf", "0")
-    camera = cameras(url, open_timeout=PATIENCE)  # ffmpeg serves one client only: there is no second attempt
+    camera = cameras(
+        url, timeouts=CameraTimeouts(opening=PATIENCE)
+    )  # ffmpeg serves one client only: there is no second attempt
     frame = None
     for _ in range(2):
         with ffmpeg_serving(file, *out, url):

@@ -300,7 +300,8 @@ def test_rates_are_those_of_a_brute_force_count(engine):
 
     def faces(name, comparable):
         vectors = random.normal(0, 0.057, (16, engine.info.dim)).astype(np.float32)
-        return degrade.DamagedFaces(name, name, 0, people, np.ones(16, bool), comparable, vectors, *np.ones((3, 16)))
+        damage, factors = degrade.Damage(name, name, 0), degrade.RateFactors(*np.ones((3, 16)))
+        return degrade.DamagedFaces(damage, people, np.ones(16, bool), comparable, vectors, factors)
 
     plain_ones, bad = faces("plain", np.ones(16, bool)), faces("bad", random.random(16) < 0.5)
     row = degrade.measure([plain_ones, bad], engine)[1]

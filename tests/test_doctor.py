@@ -307,6 +307,13 @@ def test_the_key_of_what_is_kept(tmp_path):
     assert "interrupted" in look(encryption_key_file=both).found
 
 
+def test_a_setting_without_effect(monkeypatch):
+    monkeypatch.setenv("RECOGNIZER_DROPPED_QUEUE", "https://sqs.eu-west-1.amazonaws.com/1/photos")
+    _, found = doctor._settings({})
+    assert found.state == doctor.WARNING
+    assert "RECOGNIZER_DROPPED_QUEUE has no effect: RECOGNIZER_PHOTOS is not set" in found.found
+
+
 def test_a_frigate_whose_certificate_is_not_checked():
     assert list(doctor.frigate(Settings())) == list(doctor.frigate(Settings(frigate_url="http://frigate:5000"))) == []
     (found,) = doctor.frigate(Settings(frigate_url="https://frigate:8971", frigate_verify=False))

@@ -22,6 +22,7 @@ from recognizer.enrolment.cache import photo_id
 from recognizer.enrolment.enrolment import Enrolment
 from recognizer.enrolment.examination import FEW, EnrolmentRules, examine
 from recognizer.enrolment.face_choice import thumbnail_key
+from recognizer.enrolment.folder import KnownFaces
 from recognizer.enrolment.photo_marks import wanted_face
 from recognizer.enrolment.watcher import Watcher
 from recognizer.photos import images
@@ -406,6 +407,26 @@ def test_a_restart_takes_everything_from_the_cache(home, three):
         for one in enrolment.gallery.templates(name):
             other = next(each for each in again.gallery.templates(name) if each.photo == one.photo)
             assert np.array_equal(one.embedding.vector, other.embedding.vector)
+
+
+@pytest.mark.parametrize("also_elsewhere", [False, True])
+def test_a_restart_reads_no_photo_that_was_rewritten_in_place(home, faces, monkeypatch, also_elsewhere):
+    for number, name in enumerate(("Biden", "Obama")):
+        home.put(f"{name}/1.jpg", jpeg(faces[name.lower()], number))
+    enrolment = home.enrolment()
+    enrolment.sync()
+    (old,) = held(enrolment)["Biden"]
+    other = jpeg(faces["collins"])
+    home.put("Biden/1.jpg", other)
+    if also_elsewhere:
+        home.put("Obama/2.jpg", other)
+    enrolment.sync()
+    assert held(enrolment)["Biden"] == {photo_id(other)} and old not in enrolment.cache.photos()
+    read = []
+    monkeypatch.setattr(KnownFaces, "read", lambda self, path, most: read.append(path))
+    again = home.enrolment()
+    again.sync()
+    assert held(again) == held(enrolment) and read == []
 
 
 def test_photos_that_vanished_while_nobody_looked_are_erased_from_the_cache(home, three):

@@ -13,6 +13,7 @@ from recognizer.core.errors import EventNotFound, InvalidParameter
 from recognizer.events import sse
 from recognizer.events.appearances import EventRules
 from recognizer.events.event_hub import QUEUED_RESULTS, QUEUED_STATES, Events
+from recognizer.events.event_options import EventOptions
 from recognizer.photos import images
 
 from .scenes import Camera, State, face, frame
@@ -299,7 +300,7 @@ def test_who_is_erased_before_a_camera_leaves_without_a_name(make):
 @pytest.mark.file_times
 def test_who_is_enrolled_again_is_named_again(tmp_path):
     enrolled = {"Ada"}
-    events = Events(tmp_path / "events", STAYING, enrolled=enrolled.__contains__)
+    events = Events(tmp_path / "events", STAYING, options=EventOptions(enrolled=enrolled.__contains__))
     try:
         show(events, "Ada")
         wait_for(lambda: story(events) == ["appeared Ada"])

@@ -15,6 +15,7 @@ from recognizer.events import event_links, event_sealing
 from recognizer.events.event_erasing import Retention
 from recognizer.events.event_hub import Events
 from recognizer.events.event_log import EventLog
+from recognizer.events.event_options import EventOptions
 from recognizer.photos import images
 from recognizer.service.event_service import KeptEvents
 from recognizer.video.camera_settings import parse_settings
@@ -99,7 +100,7 @@ def test_another_key_and_an_export_cover_scenes(log, tmp_path):
     again = EventLog(log.folder, now=clock, vault=new)
     assert scene_ids(again) == [1, 2, 4, 6, 7] and again.scene(4) == b"scene"
     again.close()
-    held = KeptEvents(log.folder, False, None, Retention(), new)
+    held = KeptEvents(log.folder, False, None, Retention(), EventOptions(new))
     names = {who: [name for name, _ in held.export(who)[1]] for who in ("Ada", "Bob")}
     assert names == {"Ada": ["1.jpg", "1-scene.jpg", "3.jpg"], "Bob": ["4.jpg"]}  # two faces are on the scene of Bob
 
@@ -123,7 +124,7 @@ def test_stays_are_from_the_first_moment_to_the_last():
 @pytest.mark.slow
 @pytest.mark.parametrize("scenes", [True, False])
 def test_the_whole_picture_is_stored_if_it_is_wanted(tmp_path, scenes):
-    events = Events(tmp_path / "events", STAYING, scenes=scenes)
+    events = Events(tmp_path / "events", STAYING, options=EventOptions(scenes=scenes))
     try:
         pixels = np.random.default_rng(1).integers(0, 255, (1000, 2000, 3), np.uint8)
         events(DOOR, frame(1, face(1, "Ada", size=100), face(2, "Bob", 700, size=100), time=time.time(), pixels=pixels))
@@ -147,7 +148,7 @@ def test_the_whole_picture_is_stored_if_it_is_wanted(tmp_path, scenes):
 @pytest.mark.slow
 def test_faces_outside_of_the_zones_are_not_on_the_picture(tmp_path):
     settings = parse_settings({"zones": [{"points": [[0, 0], [0.3, 0], [0.3, 1], [0, 1]]}]})
-    events = Events(tmp_path / "events", STAYING, scenes=True)
+    events = Events(tmp_path / "events", STAYING, options=EventOptions(scenes=True))
     try:
         pixels = np.full((600, 1000, 3), 200, np.uint8)
         ada, bob = face(1, "Ada", 100, size=100), face(2, "Bob", 700, size=100)  # Bob gives no event that an erasure could find

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from pathlib import Path
 
 import pytest
 
+import recognizer
 from recognizer.core import errors
 from recognizer.core.catalogues import LANGUAGES, MESSAGES
 from recognizer.http.pages import FOLDER
@@ -82,6 +85,57 @@ def test_every_refusal_has_a_sentence_of_the_page_by_its_code():
     assert len(re.findall(r"^  \w+: t\(", table, re.MULTILINE)) == len(there)  # none is there twice
     words = re.search(r"REMARKS = \{(.*?)\};", MODULES["words.js"], re.DOTALL)[1]
     assert set(SENTENCES) == set(re.findall(r"(\w+): t\(", words))
+
+
+#: Where the reasons of cameras and visits are written: functions that return one, and names that hold one.
+_GIVE_REASONS = {"_reason", "_why", "blank", "refusal"}
+_HOLD_REASONS = {"_NO_VIDEO", "_REASONS", "OUTSIDE", "problem", "reason"}
+_TAKE_REASONS = {"FetchFailed", "FetchTimeout", "SourceEnded", "SourceLost", "_say", "end"}
+
+
+def literals(node: ast.AST) -> set[str]:
+    """The texts of several words below a node, each value in them as {}."""
+    found = {
+        "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in each.values)
+        for each in ast.walk(node)
+        if isinstance(each, ast.JoinedStr)
+    }
+    inside = {part for each in ast.walk(node) if isinstance(each, ast.JoinedStr) for part in ast.walk(each)}
+    found |= {
+        each.value
+        for each in ast.walk(node)
+        if isinstance(each, ast.Constant) and each not in inside and isinstance(each.value, str)
+    }
+    return {text for text in found if " " in text.strip("; {}")}
+
+
+def reasons_of(code: str) -> set[str]:
+    """The reasons that a module of the server gives for a camera's state or the end of a visit, each value as {}."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(code)):
+        match node:
+            case ast.FunctionDef(name=name) if name in _GIVE_REASONS:
+                found |= set().union(*(literals(each) for each in ast.walk(node) if isinstance(each, ast.Return)))
+            case ast.FunctionDef(args=ast.arguments(defaults=[ast.Constant(value=str(value)), *_])) if " " in value:
+                found.add(value)
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if name in _HOLD_REASONS:
+                found |= literals(value)
+            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in _TAKE_REASONS:
+                found |= set().union(*map(literals, node.args))
+            case ast.Dict(keys=keys, values=values):
+                pairs = zip(keys, values, strict=True)
+                found |= {each for key, value in pairs if getattr(key, "value", None) == "reason" for each in literals(value)}
+    return found
+
+
+def test_every_reason_of_a_camera_and_of_a_visit_is_translated():
+    package = Path(recognizer.__file__).parent
+    others = ("events/appearances.py", "events/event_hub.py", "fetching/addresses.py", "fetching/fetcher.py")
+    files = [*package.glob("video/sources/*.py"), *map(package.joinpath, others)]
+    said = set().union(*(reasons_of(file.read_text("utf-8")) for file in files))
+    there = {_PLACE.sub("{}", text.key) for text in texts(MODULES["reasons.js"])}
+    assert len(said) > 50 and said - there == set(), "not on the page"
+    assert there - said == set(), "no longer said"
 
 
 def test_every_text_can_be_read_by_this_test():

@@ -242,13 +242,13 @@ def test_no_more_snapshots_wait_than_are_allowed(around, tmp_path, monkeypatch):
             cameras.close()
 
 
-def lost(tmp_path, **options) -> Cameras:
+def lost(tmp_path) -> Cameras:
     """A camera that cannot be reached, on a port where nobody listens."""
     import socket
 
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
-        return Cameras(tmp_path / "lost.json", default=f"http://127.0.0.1:{nobody.getsockname()[1]}/video", **options)
+        return Cameras(tmp_path / "lost.json", default=f"http://127.0.0.1:{nobody.getsockname()[1]}/video")
 
 
 def test_while_a_camera_is_lost_viewers_get_cards_and_snapshots_an_error_with_the_reason(around, tmp_path, monkeypatch):

@@ -243,6 +243,33 @@ def test_a_broker_that_is_killed_loses_no_event(hub, broker):
 
 
 @needs_broker
+def test_what_a_lost_connection_kept_is_not_sent_by_the_next_one(hub, broker):
+    """paho sends at its next connection what it said had failed: findings/paho-failed-publish.sh."""
+    listener, mqtt = Listener(broker), sink(hub, broker)
+    put(hub)
+    wait_for(lambda: ids(listener) == [1])
+    client, refused = mqtt.client, []
+    publish = client.publish
+
+    def lost(topic, *rest, **options):
+        client.disconnect()
+        wait_for(lambda: client.socket() is None)
+        kept = publish(topic, *rest, **options)
+        refused.append(kept.rc)
+        return kept
+
+    client.publish = lost
+    put(hub)
+    wait_for(lambda: mqtt.counts["delivered"] == 2)
+    assert refused == [paho.MQTT_ERR_NO_CONN] and mqtt.client is not client
+    del client.publish  # else the client refers to itself
+    put(hub)
+    wait_for(lambda: ids(listener)[-1:] == [3])
+    assert ids(listener) == [1, 2, 3]
+    listener.close()
+
+
+@needs_broker
 def test_events_wait_through_a_restart_of_the_server(tmp_path, broker):
     listener = Listener(broker)
     first = Events(tmp_path / "events", QUICK)

@@ -27,7 +27,7 @@ from recognizer.http.site import Site
 from recognizer.rules import push_store, web_push
 from recognizer.rules.push_sender import PushMessage, PushSender
 from recognizer.rules.push_store import PushStore
-from recognizer.rules.rule_actions import RuleActions
+from recognizer.rules.rule_actions import RuleActions, RuleTools
 from recognizer.rules.rule_model import changed_rule, make_rule
 from recognizer.service import push_service
 from recognizer.service.push_service import KeptPush, contact_of
@@ -232,7 +232,7 @@ def kept(tmp_path, authority, audit) -> KeptPush:  # noqa: F811
 def test_a_rule_tells_browsers_and_names_nobody_unless_its_message_does(pushes, sender, log, follow):  # noqa: F811
     browser = Browser(pushes.url)
     sender.store.add(browser.subscription())
-    actions = RuleActions(Fetcher(), (), camera_name={"door": "Front door"}.get, push=sender)
+    actions = RuleActions(RuleTools(Fetcher(), camera_name={"door": "Front door"}.get, push=sender))
     rule = make_rule("01", {"action": "push", "timezone": "UTC", "apart_minutes": 0.0, "picture": True, "url": "ntfy://x"})
     assert (rule.url, rule.picture, rule.late_minutes) == (None, False, 60.0)
     german = changed_rule(rule, {"language": "de"})
@@ -251,7 +251,7 @@ def test_a_rule_tells_browsers_and_names_nobody_unless_its_message_does(pushes, 
     assert named["body"] == "Ada is back" and followed.counts["retried"] == 1
     assert test["title"] == "Recognizer: only a test" and test["body"].startswith("Somebody unknown is at Front door")
     with pytest.raises(ActionOff):
-        RuleActions(Fetcher(), ()).check(rule)
+        RuleActions(RuleTools(Fetcher())).check(rule)
 
 
 @pytest.mark.slow
@@ -318,13 +318,13 @@ def test_browsers_are_subscribed_tried_and_removed(pushes, authority, service, t
     with pytest.raises(SubscriptionNotFound):
         push.remove(made["id"])
     push.add(browser.subscription(session="s"))
-    push.forget_session("other")
+    push.store.forget_session("other")
     assert len(push.store.all()) == 1
-    push.forget_session("s")
+    push.store.forget_session("s")
     assert push.store.all() == []
 
 
-def test_a_session_that_ends_before_there_is_a_service_ends_its_subscription_then(settings, caplog):  # noqa: F811
+def test_a_session_that_ends_before_there_is_a_service_ends_its_subscription_at_once(settings):  # noqa: F811
     browser, other = Browser("https://push.example"), Browser("https://push.example", "other")
     file = PushStore.in_file(settings.state_dir / "push.json")
     file.add(browser.subscription(session="s"))
@@ -332,23 +332,25 @@ def test_a_session_that_ends_before_there_is_a_service_ends_its_subscription_the
     site = Site(settings)
     try:
         site.forget_session("s")
-        assert len(file.all()) == 2  # nobody has opened the file yet
+        assert file.all() == [stays]  # also if the process is killed now
         with site._loading() as progress:
-            site._make(progress)
-        assert file.all() == [stays]
-        site.forget_session("t")  # while it loads
-        assert file.all() == []
+            service = site._make(progress)
+        assert service.push.store.all() == [stays]
+        site.forget_session("t")
+        assert service.push.store.all() == []
     finally:
         site.close()
-    damaged = Site(settings)
-    damaged.forget_session("s")
-    (settings.state_dir / "push.json").write_text("{")
-    try:
-        with damaged._loading() as progress:
-            damaged._make(progress)  # which the list of browsers does not stop
-        assert "are still subscribed" in caplog.text
-    finally:
-        damaged.close()
+
+
+@pytest.mark.parametrize("content", ["{", None])
+def test_signing_out_before_there_is_a_service_with_a_list_of_browsers_that_is_damaged_or_missing(settings, content):  # noqa: F811
+    site = Site(settings)
+    if content is None:
+        return site.forget_session("s")
+    settings.state_dir.mkdir(exist_ok=True)
+    (settings.state_dir / "push.json").write_text(content)
+    with pytest.raises(StorageError):
+        site.forget_session("s")
 
 
 def test_push_services_are_told_of_pages_over_https_only():

@@ -29,6 +29,7 @@ from recognizer.core.settings import DEFAULT, PAGE, RECEIVER_SETTINGS, Settings
 from recognizer.core.vault import Vault, is_sealed
 from recognizer.events.appearances import EventRules
 from recognizer.events.event_erasing import Retention
+from recognizer.events.event_options import EventOptions
 from recognizer.events.receiver_store import RECEIVERS_FILE, ReceiverStore
 from recognizer.events.webhooks import webhook_id
 from recognizer.service.delivering import DeliveryTools
@@ -51,7 +52,7 @@ def house(tmp_path):
 
     def build(run: bool = True, vault: Vault | None = None, **settings) -> Receivers:
         given = Settings(state_dir=tmp_path / "state", **{"webhook_allow": ("127.0.0.1",), **settings})
-        events = KeptEvents(given.state_dir / "events", given.events, EventRules(), Retention(), vault)
+        events = KeptEvents(given.state_dir / "events", given.events, EventRules(), Retention(), EventOptions(vault))
         audit = AuditLog(given.state_dir / "audit", vault)
         receivers = Receivers(given, stored_in(given.state_dir, vault), events, audit)
         made.append(receivers)
@@ -274,7 +275,7 @@ def test_wrong_values_are_refused_and_nothing_is_stored(house, tmp_path, given, 
 )
 def test_what_the_environment_sets_takes_precedence_and_cannot_be_changed(tmp_path, environment, fixed):
     settings = Settings.from_environment({"RECOGNIZER_STATE_DIR": str(tmp_path / "state"), **environment})
-    events = KeptEvents(settings.state_dir / "events", True, EventRules(), Retention(), None)
+    events = KeptEvents(settings.state_dir / "events", True, EventRules(), Retention())
     receivers = Receivers(settings, stored_in(settings.state_dir), events, AuditLog(settings.state_dir / "audit"))
     assert {name: receivers.fixed_by(name) for name in fixed} == fixed
     for name, label in fixed.items():

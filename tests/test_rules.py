@@ -36,7 +36,7 @@ from recognizer.events.mqtt_broker import Broker as BrokerAddress
 from recognizer.fetching.fetcher import Fetcher
 from recognizer.rules import rule_actions, rule_store
 from recognizer.rules.apprise_process import harmless
-from recognizer.rules.rule_actions import RuleActions
+from recognizer.rules.rule_actions import RuleActions, RuleTools
 from recognizer.rules.rule_delivery import RuleDelivery
 from recognizer.rules.rule_file import RuleFile
 from recognizer.rules.rule_model import Rule, changed_rule, make_rule, renamed, shown, without
@@ -388,7 +388,8 @@ def test_there_is_a_maximum(tmp_path, monkeypatch):
 
 def doing(broker: BrokerAddress | None = None, allow=("127.0.0.1",)) -> RuleActions:
     names = {"door": "Front door"}
-    return RuleActions(Fetcher(allow=allow, timeout=5), allow, b"key", broker, ["recognizer"], lambda id_: names.get(id_, id_))
+    fetcher = Fetcher(allow=allow, timeout=5)
+    return RuleActions(RuleTools(fetcher, allow, b"key", broker, ["recognizer"], lambda id_: names.get(id_, id_)))
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 from recognizer.core import settings as settings_module
 from recognizer.core.errors import SettingsError
 from recognizer.core.settings import PREFIX, SETTINGS, Settings, markdown_table
+from recognizer.http.site import Site
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
 NAMES = [item.name for item in SETTINGS]
@@ -170,6 +171,101 @@ def test_the_page_of_settings_shows_the_table():
     found = re.search(r"<!-- settings -->\n+(.*?)\n*<!-- /settings -->", PAGE.read_text("utf-8"), re.DOTALL)
     assert found, "docs/settings.md lacks the marks <!-- settings --> and <!-- /settings -->"
     assert found[1].strip() == markdown_table().strip(), "put recognizer.core.settings.markdown_table() between the marks"
+
+
+# -- settings that have an effect only with others ----------------------------------------------------------------------
+
+#: A value of each that has an effect.
+GIVEN = {
+    "photos": "s3://bucket/faces",
+    "database_url": "postgresql://db/faces",
+    "dropped_seconds": 5.0,
+    "dropped_queue": "https://sqs.eu-west-1.amazonaws.com/1/photos",
+    "hog_upsample": 2,
+    "detector": "hog",
+    "strip_metadata": "all",
+    "attributes": ("age",),
+    "webhooks": ("http://receiver.example/",),
+    "events_key": "person",
+    "kafka_sasl": "SCRAM-SHA-256",
+}
+#: Settings that look as if they needed another one, and why they are not in the table.
+ALONE = {
+    "node_cameras": "its value other than the default is off",
+    "frigate_verify": "its value other than the default is off",
+    "threshold": "names the setting that it replaces",
+    "http_threads": "names a number to compare with",
+    "streams": "names what it is not",
+    **dict.fromkeys(("tls_certificate", "tls_key", "tls_key_password", "tls_client_ca"), "the certificate is required"),
+    **dict.fromkeys((name for name in NAMES if name.startswith(("webhook_", "mqtt_"))), "the other may be set on the page"),
+}
+
+
+def given(name: str):
+    item = next(item for item in SETTINGS if item.name == name)
+    if name in GIVEN:
+        return GIVEN[name]
+    if isinstance(item.default, bool):
+        return True
+    return item.default + 1 if isinstance(item.default, float) else Path("file") if "Path" in item.type else "http://host:1"
+
+
+def with_all_needed(name: str) -> dict:
+    """The setting, with those that it needs, and what these need."""
+    values = {name: given(name)}
+    if name == "database_url":
+        values["photos"] = given("photos")
+    for need in settings_module.ONLY_WITH.get(name, ()):
+        values |= with_all_needed(re.split("[|=]", need)[0])
+    return values
+
+
+def test_the_defaults_are_all_in_effect():
+    assert Settings().without_effect() == []
+
+
+@pytest.mark.parametrize("name", settings_module.ONLY_WITH)
+def test_a_setting_that_has_no_effect_without_another_says_so(name):
+    values = with_all_needed(name)
+    assert len(values) > 1 and Settings(**values).without_effect() == []
+    for need in settings_module.ONLY_WITH[name]:
+        other = re.split("[|=]", need)[0]
+        default = settings_module.default_of(other)
+        without = {each: value for each, value in values.items() if each != other} | (
+            {other: type(default)(0)} if isinstance(default, (bool, float)) else {}
+        )
+        if "database_url" in without and "photos" not in without:
+            del without["database_url"]
+        sentences = [
+            sentence for sentence in Settings(**without).without_effect() if sentence.startswith(PREFIX + name.upper())
+        ]
+        assert len(sentences) == 1 and re.search(rf"has no effect: .*\b{PREFIX}{other.upper()}\b.* is (not|off)", sentences[0])
+
+
+def test_every_setting_that_seems_to_need_another_is_in_the_table():
+    """Those whose text names another one, or whose name begins as that of an address."""
+    families = {name.removesuffix("_url") for name in NAMES if name.endswith("_url")} | {"tls", "webhook", "mqtt"}
+    for item in SETTINGS:
+        names_others = set(re.findall(rf"{PREFIX}(\w+)", item.metadata["help"])) - {item.name.upper()}
+        in_family = item.name.split("_")[0] in families and not item.name.endswith("_url")
+        if names_others or in_family:
+            assert (item.name in settings_module.ONLY_WITH) != (item.name in ALONE), item.name
+
+
+def test_where_it_was_given_is_said(config):
+    config.write_text("nats_stream = 'faces'\n")
+    settings = read(config=str(config), dropped_queue=GIVEN["dropped_queue"])
+    assert settings.without_effect() == [
+        "RECOGNIZER_DROPPED_QUEUE has no effect: RECOGNIZER_PHOTOS is not set",
+        f"nats_stream in {config.name} has no effect: RECOGNIZER_NATS_URL is not set",
+    ]
+
+
+def test_a_server_logs_it_when_it_starts(tmp_path, monkeypatch, caplog):
+    site = Site(Settings(known_faces=tmp_path / "people", state_dir=tmp_path / "state", dropped_queue=GIVEN["dropped_queue"]))
+    monkeypatch.setattr(site, "load", lambda: None)
+    site.load_or_end()
+    assert "RECOGNIZER_DROPPED_QUEUE has no effect: RECOGNIZER_PHOTOS is not set" in caplog.messages
 
 
 # -- files: the config, and secrets --------------------------------------------------------------------------------

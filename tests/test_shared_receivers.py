@@ -18,6 +18,7 @@ from recognizer.events.appearances import EventRules, iso
 from recognizer.events.delivery import Delivery
 from recognizer.events.event_erasing import Retention
 from recognizer.events.event_hub import Events
+from recognizer.events.event_options import EventOptions
 from recognizer.events.home_assistant import topic_part
 from recognizer.events.mqtt import Broker as Where
 from recognizer.events.mqtt import Mqtt, MqttOptions, OtherNodes
@@ -26,7 +27,7 @@ from recognizer.events.webhooks import webhook_id
 from recognizer.fetching.fetcher import Fetcher
 from recognizer.rules.push_sender import PushSender
 from recognizer.rules.push_store import PushStore
-from recognizer.rules.rule_actions import RuleActions
+from recognizer.rules.rule_actions import RuleActions, RuleTools
 from recognizer.rules.rule_model import make_rule
 from recognizer.service import push_service
 from recognizer.service.delivering import DeliveryTools
@@ -58,7 +59,7 @@ class Node:
 
     def __init__(self, database: Database, folder, name: str):
         settings = Settings(state_dir=folder / name, webhook_allow=("127.0.0.1",))
-        self.events = KeptEvents(folder / name / "events", True, EventRules(), Retention(), None, node=name)
+        self.events = KeptEvents(folder / name / "events", True, EventRules(), Retention(), EventOptions(node=name))
         store = ReceiverStore.in_database(database, RECEIVER_SETTINGS)
         self.receivers = Receivers(settings, store, self.events, AuditLog(folder / name / "audit"))
         self._tools = DeliveryTools(self.events, None, None, None, None, self.receivers.permits)
@@ -211,7 +212,7 @@ def test_a_browser_that_was_subscribed_at_one_node_gets_what_all_send(database, 
     two.test(made["id"], "from the other")
     rule = make_rule("01", {"action": "push"})
     for node, push in (("a", one), ("b", two)):
-        RuleActions(fetcher, (), push=push.sender, node=node).do(rule, event(1, "Ada"), None)
+        RuleActions(RuleTools(fetcher, push=push.sender, node=node)).do(rule, event(1, "Ada"), None)
     test, *both = [browser.read(body) for _, body in pushes.of(browser.path)]
     assert test["body"] == "from the other"
     assert [each["tag"] for each in both] == ["rule-01-a-1", "rule-01-b-1"]  # none takes the place of the other
@@ -234,12 +235,12 @@ def test_a_browser_that_was_subscribed_at_one_node_gets_what_all_send(database, 
 
 
 class Publisher:
-    """A node that publishes to a broker; it reads the cameras in `reads`."""
+    """A node that publishes to a broker; `cameras` says which node reads each, `members` which nodes there are."""
 
-    def __init__(self, folder, name: str, broker: Broker, cameras: dict[str, str], delivers: bool = True):
-        self.hub, self.name = Events(folder / name, QUICK, node=name), name
+    def __init__(self, folder, name: str, broker: Broker, cameras: dict[str, str], delivers: bool = True, members=("a", "b")):
+        self.hub, self.name = Events(folder / name, QUICK, options=EventOptions(node=name)), name
         reads = lambda: [(id, id) for id, node in cameras.items() if node == name]  # noqa: E731
-        others = OtherNodes(lambda: [id for id, node in cameras.items() if node != name], lambda: ["a", "b"])
+        others = OtherNodes(lambda: [id for id, node in cameras.items() if node != name], lambda: members)
         where = Where("127.0.0.1", broker.port, user=broker.user, password=broker.password)
         options = MqttOptions(version="1.0", most=1, node=name)
         self.mqtt = Mqtt(self.hub, where, options, cameras=reads, people=lambda: ["Ada", "Bob"], others=others)
@@ -297,10 +298,10 @@ def test_nodes_agree_since_when_somebody_is_at_cameras_of_both(tmp_path, monkeyp
 @pytest.mark.skipif(MOSQUITTO is None, reason=MISSING)
 def test_nodes_publish_to_one_broker_without_disturbing_each_other(tmp_path, database):
     with Broker(tmp_path / "broker") as broker:
-        listener, cameras = Listener(broker), {"door": "a", "yard": "b"}
+        listener, cameras, members = Listener(broker), {"door": "a", "yard": "b"}, ["a", "b"]
         listener.client.publish("recognizer/status", b"offline", qos=1, retain=True)  # of a server without a database
         wait_for(lambda: "recognizer/status" in listener.held())
-        one, two = (Publisher(tmp_path, name, broker, cameras) for name in ("a", "b"))
+        one, two = (Publisher(tmp_path, name, broker, cameras, members=members) for name in ("a", "b"))
         for name in ("a", "b"):
             wait_for(lambda name=name: listener.held().get(f"recognizer/nodes/{name}/status") == b"online")
         assert "recognizer/status" not in listener.held()
@@ -330,4 +331,15 @@ def test_nodes_publish_to_one_broker_without_disturbing_each_other(tmp_path, dat
         assert listener.held()["recognizer/nodes/b/status"] == b"online" and topic in listener.held()
         del cameras["door"]  # it is removed for good
         wait_for(lambda: topic not in listener.held() and "recognizer/cameras/door/state" not in listener.held())
+
+        members.remove("a")  # it is forgotten
+        wait_for(lambda: "recognizer/nodes/a/status" not in listener.held())
+        person = json.loads(listener.held()["homeassistant/binary_sensor/recognizer/Ada/config"])
+        assert [each["topic"] for each in person["availability"]] == ["recognizer/nodes/b/status"]
+        listener.client.publish("recognizer/nodes/b/status", b"", qos=1, retain=True)  # another took this one for forgotten
+        wait_for(lambda: listener.of("recognizer/nodes/b/status")[-2:] == [b"", b"online"])
+        members.clear()  # they are not known: the database is away since the start
+        two.mqtt._looked = 0.0
+        wait_for(lambda: two.mqtt._looked)
+        assert listener.held()["recognizer/nodes/b/status"] == b"online"
         two.hub.close()

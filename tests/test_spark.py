@@ -110,6 +110,14 @@ def test_a_folder_is_listed_with_its_photos_only(album):
     assert names == ["biden.jpg", "broken.jpg", "collins.jpg", "obama.jpg", "below/grey.png", "below/negative.jpg"]
 
 
+def test_names_of_cameras_that_begin_with_an_underscore_are_listed(tmp_path, faces):
+    """Spark's own reader leaves them out: findings/spark-skips-camera-names.sh."""
+    for name in ("_DSC0001.JPG", "_MG_0002.JPG"):
+        (tmp_path / name).write_bytes(faces["obama"])
+    for source in (str(tmp_path), f"file://{tmp_path}"):
+        assert [Path(each).name for each in photo_lists.list_photos(source)] == ["_DSC0001.JPG", "_MG_0002.JPG"]
+
+
 def test_a_list_of_photos_is_taken_as_it_is(tmp_path):
     (tmp_path / "list.txt").write_text("/a.jpg\n\n https://example.org/b.jpg \n/a.jpg\nc.jpg\n")
     assert photo_lists.list_photos(str(tmp_path / "list.txt")) == [

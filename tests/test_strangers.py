@@ -16,7 +16,8 @@ from recognizer.core.vault import Vault, is_sealed, new_key
 from recognizer.engines import calibration
 from recognizer.engines.protocols import EngineInfo
 from recognizer.galleries.memory import MemoryGallery
-from recognizer.service.matcher import Matcher
+from recognizer.service.face_storage import FaceStorage
+from recognizer.service.matcher import Identification, Matcher
 from recognizer.service.stranger_service import KeptStrangers, different
 from recognizer.strangers.model import Bounds, Fresh, Picture, Sighting, Stranger
 from recognizer.strangers.store import Strangers
@@ -82,7 +83,7 @@ def kept(tmp_path):
     gallery = MemoryGallery("engine", 2)
     gallery.add([Template("Ada", "a", Embedding(np.array((0, 0), np.float32), "engine"))])
     matcher = Matcher(EngineInfo("engine", 2, "euclidean", points), gallery, None, lambda: 0.001)
-    made = KeptStrangers(tmp_path, "all", lambda: 30, None, gallery, matcher, None, None)
+    made = KeptStrangers(FaceStorage(tmp_path, "all", lambda: 30), Identification(None, gallery, matcher, None))
     return made, matcher.threshold_at
 
 
@@ -251,7 +252,7 @@ def test_strangers_that_have_expired_go_also_where_none_are_kept_any_more(inbox)
     inbox.now = 0.0
     inbox.see(1)
     engine, matcher = SimpleNamespace(info=SimpleNamespace(id="engine")), SimpleNamespace(crowded=None)
-    kept = KeptStrangers(inbox.folder, "off", lambda: 30, engine, None, matcher, None, None)
+    kept = KeptStrangers(FaceStorage(inbox.folder, "off", lambda: 30), Identification(engine, None, matcher, None))
     kept.look_after()
     assert inbox.strangers.all() == []
     inbox.see(2)  # as if its days had ended while the server runs

@@ -11,7 +11,7 @@ from recognizer.core.errors import ModelMissing
 from recognizer.core.types import Faces
 from recognizer.galleries import cohort
 from recognizer.photos import images
-from recognizer.video.tracking.vision import EngineVision
+from recognizer.video.tracking.vision import EngineVision, NamingLimits
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,9 @@ def test_a_picture_is_looked_at_once_whatever_is_in_it(people, monkeypatch):
 
 def test_small_faces_are_left_out(people, obama):
     vision = people.service.video.vision
-    small = EngineVision(people.service.engine, people.service.gallery, people.service.matcher.threshold_now, min_face=5000)
+    small = EngineVision(
+        people.service.engine, people.service.gallery, NamingLimits(people.service.matcher.threshold_now), min_face=5000
+    )
     assert len(vision.detect(obama)) == 1 and len(small.detect(obama)) == 0
 
 
@@ -132,9 +134,9 @@ def test_the_generation_grows_with_every_change(people, photos):
 def test_objects_are_asked_of_whoever_finds_them(people):
     service = people.service
     asked = []
-    threshold = service.matcher.threshold_now
-    vision = EngineVision(service.engine, service.gallery, threshold, lambda *given: asked.append(given) or [])
+    limits = NamingLimits(service.matcher.threshold_now)
+    vision = EngineVision(service.engine, service.gallery, limits, objects=lambda *given: asked.append(given) or [])
     pixels = np.zeros((4, 4, 3), np.uint8)
     assert vision.objects(pixels, 0.4) == [] and asked[0][1] == 0.4
     with pytest.raises(ModelMissing, match="objects"):
-        EngineVision(service.engine, service.gallery, threshold).objects(pixels, 0.5)
+        EngineVision(service.engine, service.gallery, limits).objects(pixels, 0.5)

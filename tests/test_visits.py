@@ -21,9 +21,14 @@ from recognizer.photos import images
 from recognizer.photos.quality import Quality
 from recognizer.photos.results import SeenFace
 from recognizer.service import make_service
+from recognizer.service.face_storage import FaceStorage
+from recognizer.service.matcher import Identification
 from recognizer.service.visit_service import KeptVisits
 from recognizer.strangers.model import StrangerShot
 from recognizer.video.frames import Frame, FrameResult, TrackedFace
+
+#: For what does without faces.
+NOBODY = Identification(None, None, None, EnrolmentRules())
 
 
 class Door:
@@ -71,9 +76,7 @@ def test_only_known_people_are_offered_where_that_is_set_and_only_those_who_were
 def test_visits_that_are_not_stored_yet_follow_an_erasure_and_a_renaming(tmp_path, is_followed):
     clock = [1000.0]
     enrolled = {"Eve", "Mia", "Ada"}
-    visits = KeptVisits(
-        tmp_path, "all", lambda: 1e9, None, None, EnrolmentRules(), None, enrolled.__contains__, lambda: clock[0]
-    )
+    visits = KeptVisits(FaceStorage(tmp_path, "all", lambda: 1e9), NOBODY, enrolled.__contains__, lambda: clock[0])
     began = [SeenVisit(f"door/{each}", "door", 990.0, 999.0, each, None) for each in ("Ada", "Bob", "Eve", "Gus")]
     shown = StrangerShot(np.zeros((8, 8, 3), np.uint8), 999.0, 0.5)
     began.append(SeenVisit("door/?", "door", 990.0, 999.0, None, shown))  # perhaps the one who is erased
@@ -99,7 +102,7 @@ def test_visits_that_are_not_stored_yet_follow_an_erasure_and_a_renaming(tmp_pat
 
 def test_visits_are_kept_from_when_the_file_can_be_opened(tmp_path):
     (tmp_path / VISITS_FILE).mkdir()
-    visits = KeptVisits(tmp_path, "all", lambda: 1e9, None, None, EnrolmentRules(), None)
+    visits = KeptVisits(FaceStorage(tmp_path, "all", lambda: 1e9), NOBODY)
     with pytest.raises(StorageError):
         visits.start()
     (tmp_path / VISITS_FILE).rmdir()
@@ -116,7 +119,7 @@ def test_visits_that_have_expired_go_also_where_none_are_kept_any_more(tmp_path)
         file.close()
 
     put("one")
-    visits = KeptVisits(tmp_path, "off", lambda: 1.0, None, None, EnrolmentRules(), None)
+    visits = KeptVisits(FaceStorage(tmp_path, "off", lambda: 1.0), NOBODY)
     visits.start()
     assert visits.file.find() == []
     put("two")  # as if it had expired while the server runs
@@ -127,9 +130,7 @@ def test_visits_that_have_expired_go_also_where_none_are_kept_any_more(tmp_path)
 
 def test_a_correction_outlasts_the_visit_that_goes_on(tmp_path):
     clock = [1000.0]
-    visits = KeptVisits(
-        tmp_path, "all", lambda: 1e9, None, None, EnrolmentRules(), None, {"Ada", "Bob"}.__contains__, lambda: clock[0]
-    )
+    visits = KeptVisits(FaceStorage(tmp_path, "all", lambda: 1e9), NOBODY, {"Ada", "Bob"}.__contains__, lambda: clock[0])
 
     def going_on(until: float) -> list[tuple[str | None, float]]:
         for each in ("one", "two"):

@@ -11,9 +11,9 @@ from recognizer.http.pages import FOLDER
 
 _LITERAL = r'"((?:[^"\\\n]|\\.)*)"'
 #: Plain text in one form, and text with a count in two.
-_ONE = re.compile(rf"(?<![\w.])(?:t|mixed)\(\s*{_LITERAL}(?:, \{{ context: \"(\w+)\")?")
+_ONE = re.compile(rf"(?<![\w.])(?:t|mixed|phrase)\(\s*{_LITERAL}(?:, \{{ context: \"(\w+)\")?")
 _COUNTED = re.compile(rf"(?<![\w.])n\(\s*[^\"`;]+?,\s*{_LITERAL},\s*{_LITERAL}")
-_CALLS = re.compile(r"(?<![\w.])(?:t|mixed|n)\((?!\))")
+_CALLS = re.compile(r"(?<![\w.])(?:t|mixed|n|phrase)\((?!\))")
 _COMMENT = re.compile(r"^\s*/\*.*?\*/|(?<![\w:\"'`/])//[^\n]*", re.DOTALL | re.MULTILINE)
 _PLACE = re.compile(r"\{(\w+)\}")
 #: Modules without texts of their own: what draws icons and what defines the language.

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from recognizer.commands.common import shared_options, state
+from recognizer.core.interrupts import end_quietly
 from recognizer.core.settings import PREFIX
 
 #: Where the built package holds the checkout's api.py.
@@ -57,11 +58,12 @@ def _before_hug() -> None:
 
 def _serve(module: str, host: str, port: int) -> None:
     """Run the `hug` command in this process. It ends the process."""
+    end_quietly()
     _before_hug()
     from hug import development_runner
 
-    from recognizer.http import server
+    from recognizer.http import early
 
-    server.serving_by_command = True
+    early.serving_by_command = True
     sys.argv = ["hug", "-m", module, "-p", str(port), *(["-ho", host] if host else [])]
     development_runner.hug.interface.cli()

@@ -41,6 +41,45 @@ RECEIVER_SETTINGS = (
     "mqtt_discovery",
     "mqtt_double_take",
 )
+#: Settings that have an effect only where others are set and not off: all of those that are named; ``a|b`` is one of two, and
+#: ``a=b`` a value. Those whose others may also be set on the page are not here.
+ONLY_WITH: dict[str, tuple[str, ...]] = {
+    "photos": ("database_url", "keep_photos"),
+    "dropped_seconds": ("photos",),
+    "dropped_queue": ("photos", "dropped_seconds"),
+    "node_url": ("database_url",),
+    "snapshot_hours": ("database_url",),
+    "hog_upsample": ("detector=hog",),
+    "strip_metadata": ("keep_photos",),
+    "watch_poll": ("watch",),
+    "event_shown_seconds": ("events",),
+    "event_scenes": ("events",),
+    "event_unknown_quality": ("events",),
+    "event_left_seconds": ("events",),
+    "event_attributes": ("events", "attributes"),
+    "webhooks": ("events",),
+    "mqtt_url": ("events",),
+    "events_key": ("amqp_url|kafka_url|nats_url",),
+    "amqp_url": ("events",),
+    "amqp_password_file": ("amqp_url",),
+    "amqp_ca_file": ("amqp_url",),
+    "amqp_exchange": ("amqp_url",),
+    "amqp_queue": ("amqp_url",),
+    "kafka_url": ("events",),
+    "kafka_password_file": ("kafka_url",),
+    "kafka_ca_file": ("kafka_url",),
+    "kafka_topic": ("kafka_url",),
+    "kafka_sasl": ("kafka_url",),
+    "nats_url": ("events",),
+    "nats_password_file": ("nats_url",),
+    "nats_ca_file": ("nats_url",),
+    "nats_stream": ("nats_url",),
+    "frigate_url": ("events",),
+    "frigate_topic": ("frigate_url",),
+    "frigate_user": ("frigate_url",),
+    "frigate_password": ("frigate_url",),
+    "frigate_ca_file": ("frigate_url",),
+}
 _MAX_FILE_BYTES = 1_000_000
 
 
@@ -789,6 +828,29 @@ class Settings:
     def accepts_any_frigate(self) -> bool:
         """Whether Frigate is asked over TLS, and its certificate is not checked."""
         return (self.frigate_url or "").lower().startswith("https:") and not self.frigate_verify
+
+    def without_effect(self) -> list[str]:
+        """A sentence for each setting of `ONLY_WITH` that is given, and has no effect because of another one."""
+        return [
+            f"{self.source(name)[1]} has no effect: {missing}"
+            for name, needs in ONLY_WITH.items()
+            if self._is_on(name) and getattr(self, name) != default_of(name)
+            if (missing := ", and ".join(filter(None, map(self._missing, needs))))
+        ]
+
+    def _is_on(self, name: str) -> bool:
+        return getattr(self, name) not in (None, False, 0, "off", ())
+
+    def _missing(self, need: str) -> str:
+        """What is missing of an entry of `ONLY_WITH`, or nothing."""
+        name, _, value = need.partition("=")
+        if value:
+            return "" if getattr(self, name) == value else f"{PREFIX}{name.upper()} is not {value}"
+        names = name.split("|")
+        if any(self._is_on(each) for each in names):
+            return ""
+        shown = " or ".join(PREFIX + each.upper() for each in names)
+        return f"{shown} is {'not set' if getattr(self, names[0]) in (None, ()) else 'off'}"
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:

@@ -363,7 +363,8 @@ class EntryTable:
                 encoding = encodings[photo, wanted_face(file.path)]
                 old = self.get(file.path)
                 if old is not None and (old.photo != photo or old.subject != file.subject):
-                    self.drop([old])
+                    self._leave([old])
+                    self.erase_rows((), {old.photo})  # that of the path is about the new content
                 self.forget(file.path)
                 self.record(Entry(file.subject, file.path, file.stamp, photo, encoding))
                 if encoding.vector is not None:

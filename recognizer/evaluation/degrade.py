@@ -30,37 +30,55 @@ _ELSEWHERE = 0.75
 
 
 @dataclass(frozen=True)
-class DamagedFaces:
-    """The faces of one kind and strength, in the order of the photos.
+class Damage:
+    """How photos were damaged.
 
     Attributes
     ----------
     name, kind : str
     strength : float
         0 for undamaged photos.
-    people : ndarray of int, shape (n,)
-    found, comparable : ndarray of bool, shape (n,)
-    vectors : ndarray of float32, shape (n, dim)
-        Zero where no face was found.
-    picture_factors, alike_factors, crowded_factors : ndarray of float, shape (n,)
-        See `Comparability`.
     """
 
     name: str
     kind: str
     strength: float
+
+
+@dataclass(frozen=True)
+class RateFactors:
+    """Of each face, see `Comparability`: ndarrays of float, shape (n,)."""
+
+    picture: np.ndarray
+    alike: np.ndarray
+    crowded: np.ndarray
+
+    @property
+    def usual(self) -> np.ndarray:
+        """See `Comparability.rate_factor`; float, shape (n,)."""
+        return np.maximum(self.picture, self.crowded)
+
+
+@dataclass(frozen=True)
+class DamagedFaces:
+    """The faces of one kind and strength, in the order of the photos.
+
+    Attributes
+    ----------
+    damage : Damage
+    people : ndarray of int, shape (n,)
+    found, comparable : ndarray of bool, shape (n,)
+    vectors : ndarray of float32, shape (n, dim)
+        Zero where no face was found.
+    factors : RateFactors
+    """
+
+    damage: Damage
     people: np.ndarray
     found: np.ndarray
     comparable: np.ndarray
     vectors: np.ndarray
-    picture_factors: np.ndarray
-    alike_factors: np.ndarray
-    crowded_factors: np.ndarray
-
-    @property
-    def rate_factors(self) -> np.ndarray:
-        """See `Comparability.rate_factor`; float, shape (n,)."""
-        return np.maximum(self.picture_factors, self.crowded_factors)
+    factors: RateFactors
 
 
 def sample(photos: Sequence[Photo], most: int, seed: int = 0) -> list[Photo]:
@@ -91,7 +109,7 @@ def look(
     numbers: dict[str, int] = {}
     rows: dict[str, list[tuple[Any, ...]]] = {}
     ways = list(degradations(kinds))
-    known: dict[str, tuple[str, float]] = {PLAIN: (PLAIN, 0.0)}
+    known = {PLAIN: Damage(PLAIN, PLAIN, 0.0)}
     for done, photo in enumerate(photos):
         plain = _plain(engine, photo, max_bytes)
         if plain is not None:
@@ -100,15 +118,16 @@ def look(
             rows.setdefault(PLAIN, []).append((person, *_described(engine, pixels, face.box.centre)))
             for each, strength in ways:
                 name = each.name(strength)
-                known[name] = each.kind, strength
+                known[name] = Damage(name, each.kind, strength)
                 rows.setdefault(name, []).append((person, *_described(engine, *each.apply(pixels, face, strength))))
         progress(done + 1, len(photos))
     if len(numbers) < 2:
         raise InvalidParameter("expected photos of at least two people with a face on them")
-    return [
-        DamagedFaces(name, *known[name], *(np.array(column) for column in zip(*part, strict=True)))
-        for name, part in rows.items()
-    ]
+    found = []
+    for name, part in rows.items():
+        people, seen, comparable, vectors, *factors = (np.array(column) for column in zip(*part, strict=True))
+        found.append(DamagedFaces(known[name], people, seen, comparable, vectors, RateFactors(*factors)))
+    return found
 
 
 def _plain(engine: Engine, photo: Photo, max_bytes: int) -> tuple[np.ndarray, Face] | None:
@@ -164,20 +183,21 @@ def measure(faces: Sequence[DamagedFaces], engine: Engine, stranger_rate: float 
 def _row(damaged: DamagedFaces, plain: DamagedFaces, curve: Curve, points: Calibration, stranger_rate: float) -> dict[str, Any]:
     threshold = points.threshold
     people = damaged.people[:, None] != plain.people[None]
-    row: dict[str, Any] = {"kind": damaged.kind, "strength": damaged.strength, "name": damaged.name}
+    row: dict[str, Any] = {"kind": damaged.damage.kind, "strength": damaged.damage.strength, "name": damaged.damage.name}
     row |= {"photos": len(damaged.people), "unanswered": float(1 - damaged.comparable.mean())}
     row |= {"withheld": float((damaged.found & ~damaged.comparable).mean()), "pairs": int(np.triu(people).sum())}
     for side, other in (("both", damaged), ("one", plain)):
         apart = _distances(damaged.vectors, other.vectors)
         usable = damaged.comparable[:, None] & other.comparable[None]
         found = damaged.found[:, None] & other.found[None]
-        alike, crowded = (damaged.alike_factors, other.alike_factors), (damaged.crowded_factors, other.crowded_factors)
+        alike = damaged.factors.alike, other.factors.alike
+        crowded = damaged.factors.crowded, other.factors.crowded
         limits = limits_of_two(alike, crowded, curve, curve.rate(threshold))
         row[side] = float(((apart <= limits) & usable & people).sum() / max(1, people.sum()))
         row[f"{side}_before"] = float(((apart <= threshold) & found & people).sum() / max(1, people.sum()))
         shares = {}
         for size in ENROLLED:
-            limit = limits_of(damaged.rate_factors, curve, stranger_rate, size)
+            limit = limits_of(damaged.factors.usual, curve, stranger_rate, size)
             shares[str(size)] = named(apart, usable & people, limit, size, points)
         row["fpir" if side == "one" else "fpir_both"] = shares
     same = ~people & ~np.eye(len(plain.people), dtype=bool)

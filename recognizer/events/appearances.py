@@ -39,6 +39,8 @@ CAMERA_KINDS = {
     "frozen": "camera_frozen",
     "ended": "camera_ended",
 }
+#: What is said of somebody who is no longer seen while a camera is not live.
+_REASONS = {"lost": "the camera is lost", "frozen": "the camera is frozen", "ended": "the camera has ended"}
 #: Somebody who is there enters a zone of the camera.
 ENTERED = "entered"
 KINDS = (*PEOPLE_KINDS, ENTERED, *CAMERA_KINDS.values())
@@ -434,9 +436,7 @@ class Appearances:
             yield replace(_left(camera, presence, wall), reason=self._why(held))
 
     def _why(self, held: _Camera) -> str | None:
-        if held.told in (None, "live"):
-            return None
-        return "the camera has ended" if held.told == "ended" else f"the camera is {held.told}"
+        return None if held.told is None else _REASONS.get(held.told)
 
     # -- cameras ------------------------------------------------------------------------------------------------
 

@@ -24,12 +24,12 @@ from typing import Protocol
 import numpy as np
 
 from recognizer.core.errors import EventNotFound, RecognizerError, StorageError
-from recognizer.core.vault import Vault
 from recognizer.events.appearances import ENTERED, THUMBNAIL, Appearances, Event, EventRules, plain
 from recognizer.events.delivery import Delivery
 from recognizer.events.event_erasing import Retention
 from recognizer.events.event_files import thumbnail_url
 from recognizer.events.event_log import EventLog
+from recognizer.events.event_options import EventOptions
 from recognizer.events.mqtt_announced import topics_about
 from recognizer.photos import images
 from recognizer.video.frames import FrameResult, TrackedFace
@@ -96,18 +96,9 @@ class Events:
     folder : path
     rules : EventRules
     retention : Retention
+    options : EventOptions, optional
     clock, wall : callable
         Seconds on a clock that never jumps, and since the epoch.
-    vault : Vault, optional
-        Encrypts events.
-    enrolled : callable, optional
-        Whether a name is enrolled.
-    scenes : bool
-        Whether events of people who come get a picture of the whole scene.
-    unknown_quality : callable
-        See `Appearances`.
-    node : str, optional
-        The node that these events are of, where nodes share a database.
 
     Raises
     ------
@@ -120,23 +111,20 @@ class Events:
         folder: Path,
         rules: EventRules | None = None,
         retention: Retention | None = None,
+        options: EventOptions | None = None,
         *,
         clock: Callable[[], float] = time.perf_counter,
         wall: Callable[[], float] = time.time,
-        vault: Vault | None = None,
-        enrolled: Callable[[str], bool] | None = None,
-        scenes: bool = False,
-        unknown_quality: Callable[[str], float | None] = lambda camera: None,
-        node: str | None = None,
     ):
-        self._scenes = scenes
-        self.log = EventLog(folder, retention, now=wall, vault=vault, node=node)
+        options = options or EventOptions()
+        self._scenes, self._enrolled = options.scenes, options.enrolled
+        self.log = EventLog(folder, retention, now=wall, vault=options.vault, node=options.node)
         self.sinks: list[Delivery] = []
         self._waiting_sinks: Sequence[Delivery] = ()
-        self._clock, self._wall, self._enrolled = clock, wall, enrolled
+        self._clock, self._wall = clock, wall
         self._making = threading.RLock()  # held while events are made or presence is changed
         self._changed_names: dict[str, _ChangedName] = {}
-        self._appearances = Appearances(rules, unknown_quality)
+        self._appearances = Appearances(rules, options.unknown_quality)
         self._results: deque[tuple[str, FrameResult, float]] = deque()
         self._states: deque[tuple[str, str, str, float, float]] = deque()
         self._wake = threading.Condition()

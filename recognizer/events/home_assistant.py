@@ -61,6 +61,11 @@ class Topics:
         return f"{self.prefix}/nodes/{member}/status"
 
     @property
+    def all_statuses(self) -> str:
+        """A pattern for the statuses of all nodes."""
+        return f"{self.prefix}/nodes/+/status"
+
+    @property
     def all_cameras(self) -> str:
         """A pattern for the states of all cameras."""
         return f"{self.prefix}/cameras/+/state"

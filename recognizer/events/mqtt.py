@@ -20,7 +20,7 @@ the connection was lost is read from the log again. So no name that was erased m
 
 Nodes that share a database share the topics as well. Each publishes what is about the cameras that it reads, and has a status
 of its own (`nodes/<node>/status`). A node learns from the states of the other nodes' cameras whom these show: only who sees
-somebody, or all if nobody does, publish that person's state.
+somebody, or all if nobody does, publish that person's state. Nodes remove the status of a node that the database has forgotten.
 """
 
 from __future__ import annotations
@@ -151,6 +151,7 @@ class Mqtt(Delivery):
         self._elsewhere: dict[str, tuple[str, ...]] = {}  # whom other nodes' cameras show, by the topic of the state; replaced
         self._since_heard: dict[str, str] = {}  # since when people are present by what was heard, by topic; replaced
         self._contradicted: set[str] = set()  # topics of people that another node published otherwise; replaced
+        self._statuses: frozenset[str] = frozenset()  # topics of nodes' statuses that the broker retains; replaced
         self._read_now: set[str] | None = None  # the cameras that this node read when `_announce` looked last
         self._cameras, self._people, self._alike = cameras, people, alike
         self._double_take = options.double_take
@@ -239,7 +240,7 @@ class Mqtt(Delivery):
         self._drop_client()
         self._fresh, self._retained = False, {}
         self._elsewhere, self._contradicted, self._read_now = {}, set(), None
-        self._since_heard = {}
+        self._since_heard, self._statuses = {}, frozenset()
         with self._acknowledged:
             self._taken = set()
         self._answered.clear()
@@ -296,7 +297,7 @@ class Mqtt(Delivery):
             if self.topics.discovery:
                 client.subscribe(f"{self.topics.discovery}/status", qos=1)
             if self._others is not None:
-                client.subscribe([(self.topics.all_cameras, 1), (self.topics.all_people, 1)])
+                client.subscribe([(self.topics.all_cameras, 1), (self.topics.all_people, 1), (self.topics.all_statuses, 1)])
             self._connected.set()
         self._answered.set()
 
@@ -329,6 +330,11 @@ class Mqtt(Delivery):
             except (ValueError, TypeError, AttributeError, RecursionError):  # somebody else's message
                 names = ()
             self._elsewhere = {**self._elsewhere, topic: names}
+            return
+        if topic.startswith(f"{self.topics.prefix}/nodes/"):
+            self._statuses = self._statuses | {topic} if data else self._statuses - {topic}
+            if topic == self.topics.status and not data:  # this node was forgotten while it was away
+                self._fresh = False
             return
         since, before = _since_in(data), self._since_heard.get(topic)
         heard = {each: text for each, text in self._since_heard.items() if each != topic}
@@ -612,6 +618,9 @@ class Mqtt(Delivery):
         wanted: dict[str, dict] = {}
         topics = self._of_other_nodes()
         members = () if self._others is None else self._others.ids()
+        if self.topics.member in members:  # else they are not known
+            forgotten = self._statuses - {self.topics.status_of(member) for member in members}
+            self._send([(topic, b"", True) for topic in sorted(forgotten)])
         for camera, name in self._all_cameras():
             wanted[self.topics.camera_config(camera)] = camera_config(self.topics, camera, name, self.version)
             topics.add(self.topics.camera(camera, "state"))

@@ -273,7 +273,8 @@ class Fetcher:
             if isinstance(outcome, str):
                 url = outcome
                 continue
-            refused = FetchFailed(f"{target.authority} answered with status 401", status=401)
+            status = 401
+            refused = FetchFailed(f"{target.authority} answered with status {status}", status=status)
             if authorization is not None or not same_host or login is None:
                 raise refused
             authorization = login(outcome, target.path)

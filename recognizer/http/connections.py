@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import math
 import re
 import selectors
 import socket
@@ -18,7 +19,7 @@ import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,8 @@ SEND_BUFFER = 256 * 1024
 LINGER_SECONDS = 5.0
 #: Seconds that a connection has for its first byte when the server ends.
 FIRST_BYTE_SECONDS = 0.3
+#: Seconds in which the loop surely notices that it is to close down.
+_NOTICES_SECONDS = 5.0
 _READ, _READ_AT_ONCE = 64 * 1024, 1024 * 1024
 _TICK = 0.1
 _HEAD_END = b"\r\n\r\n"
@@ -93,6 +96,8 @@ class Connection:
         Whether it is sent a reply without an end, by its thread.
     torn : bool
         Whether its reply broke off, which the client has to notice.
+    shaking : bool
+        Whether its TLS handshake has begun.
     """
 
     def __init__(self, server: Server, connected: socket.socket, address: tuple, ssl_env: dict):
@@ -110,6 +115,7 @@ class Connection:
         self.wants = selectors.EVENT_READ
         self.ended = self.endless = self.torn = self.closed = False
         self.fresh = True
+        self.shaking = False
         self.began = self.since = time.monotonic()
         self.progress = 0
 
@@ -135,6 +141,26 @@ class Connection:
             if len(data) < _READ and not getattr(self.socket, "pending", int)():
                 break
         return read
+
+    def untouched(self) -> bool:
+        """Whether nothing was read for a next request, so that another process can go on with the socket."""
+        if self.phase is Phase.HANDSHAKE:
+            return not self.shaking
+        return self.phase is Phase.HEAD and not self.received and not isinstance(self.socket, ssl.SSLSocket)
+
+    def has_sent(self) -> bool:
+        """Whether something can be read, be it the end; what it is stays there, also with TLS.
+
+        Raises
+        ------
+        OSError
+            The connection is lost.
+        """
+        try:
+            socket.socket.recv(self.socket, 1, socket.MSG_PEEK)
+        except _NOT_NOW:
+            return False
+        return True
 
     def hung_up(self) -> bool:
         """Whether the client sends nothing any more, and nothing of it is unread; unknown, and so False, with TLS."""
@@ -221,6 +247,13 @@ class Connection:
         with contextlib.suppress(OSError):
             socket.socket.shutdown(self.socket, how)
 
+    def detach(self) -> socket.socket:
+        """Give the socket away, which stays open; this object is closed."""
+        self.closed = True
+        detached = socket.socket(fileno=self.socket.detach())
+        self.server.open.discard(self)
+        return detached
+
     def close(self) -> None:
         if self.closed:
             return
@@ -244,9 +277,17 @@ class Connections:
     listener : socket.socket
     work : callable
         Called with a connection whose head or body is complete, to pass it to a thread. It must not wait.
+    accepted : sequence of socket.socket
+        Connections that another process accepted.
     """
 
-    def __init__(self, server: Server, listener: socket.socket, work: Callable[[Connection], None]):
+    def __init__(
+        self,
+        server: Server,
+        listener: socket.socket,
+        work: Callable[[Connection], None],
+        accepted: Sequence[socket.socket] = (),
+    ):
         self._server, self._listener, self._work = server, listener, work
         self._selector = selectors.DefaultSelector()
         self._waker, self._woken = socket.socketpair()
@@ -258,7 +299,12 @@ class Connections:
         self._waiting: set[Connection] = set()
         self._paused: set[Connection] = set()
         self._stopping = threading.Event()
-        self._accepts_until: float | None = None
+        self._accepted = accepted
+        self._closing = self._hands_over = False
+        self._accepts_no_more = threading.Event()
+        self._first_byte_until = math.inf
+        #: Sockets of connections without a request, once it closed down, for the process that follows.
+        self.handed_over: list[socket.socket] = []
         self._let_go_at = 0.0
 
     def put(self, conn: Connection) -> None:
@@ -266,10 +312,16 @@ class Connections:
         self._new.append(conn)
         self._wake()
 
-    def close_down(self) -> None:
-        """Accept no more connections, and close those without a request; those with one are served."""
-        self._accepts_until = time.monotonic() + FIRST_BYTE_SECONDS
+    def close_down(self, hand_over: bool = False) -> None:
+        """Accept no more connections, and close those without a request; those with one are served.
+
+        With `hand_over`, what is not accepted yet stays with the listening socket, and those without a request go to
+        `handed_over`. On return, no connection is accepted any more: the server's set of open ones only becomes smaller.
+        """
+        self._hands_over = hand_over
+        self._closing = True
         self._wake()
+        self._accepts_no_more.wait(_NOTICES_SECONDS)
 
     def stop(self) -> None:
         """End the loop, and every connection that it has."""
@@ -283,19 +335,27 @@ class Connections:
     def run(self) -> None:
         """Serve the connections until `stop`."""
         ticked = time.monotonic()
+        for connected in self._accepted:
+            try:
+                self._take(connected, connected.getpeername())
+            except OSError:  # its client has gone
+                connected.close()
         while not self._stopping.is_set():
             for key, _ in self._selector.select(_TICK):
                 if key.fileobj is self._woken:
                     with contextlib.suppress(BlockingIOError):
                         self._woken.recv(4096)
                 elif key.fileobj is self._listener:
-                    self._accept()
+                    if not self._closing:
+                        self._accept()
                 else:
                     self._guarded(self._step, key.data)
             while self._new:
                 conn = self._new.popleft()
                 self._waiting.add(conn)
                 self._guarded(self._begin, conn)
+            if self._closing and not self._accepts_no_more.is_set():
+                self._stop_accepting()
             now = time.monotonic()
             if now - ticked >= _TICK:
                 ticked = now
@@ -328,19 +388,30 @@ class Connections:
                     log.error("a connection cannot be accepted: too many files are open")
                     time.sleep(_TICK)
                 return
-            try:
+            self._take(connected, address)
+
+    def _take(self, connected: socket.socket, address: tuple) -> None:
+        """Begin with a connection that was accepted."""
+        try:
+            connected.setblocking(False)
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+            ssl_env: dict = {}
+            if self._server.ssl_adapter is not None:
+                connected, ssl_env = self._server.ssl_adapter.wrap(connected)
                 connected.setblocking(False)
-                connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-                ssl_env: dict = {}
-                if self._server.ssl_adapter is not None:
-                    connected, ssl_env = self._server.ssl_adapter.wrap(connected)
-                    connected.setblocking(False)
-            except (OSError, ValueError):
-                connected.close()
-                continue
-            conn = self._server.connection(connected, address, ssl_env)
-            self._waiting.add(conn)
-            self._guarded(self._greet, conn)
+        except (OSError, ValueError):
+            connected.close()
+            return
+        conn = self._server.connection(connected, address, ssl_env)
+        self._waiting.add(conn)
+        self._guarded(self._greet, conn)
+
+    def _stop_accepting(self) -> None:
+        if not self._hands_over:
+            self._accept()
+        self._selector.unregister(self._listener)
+        self._first_byte_until = time.monotonic() + FIRST_BYTE_SECONDS
+        self._accepts_no_more.set()
 
     def _greet(self, conn: Connection) -> None:
         problem = self._server.admit(conn)
@@ -430,6 +501,9 @@ class Connections:
 
     def _shake(self, conn: Connection) -> bool:
         """Go on with a handshake; True once it is done."""
+        if not conn.shaking and not conn.has_sent():
+            return False
+        conn.shaking = True
         try:
             problem = self._server.ssl_adapter.finish(conn.socket)
         except ssl.SSLWantReadError:
@@ -471,15 +545,12 @@ class Connections:
     def _tick(self, now: float) -> None:
         if self._paused:
             self._resume()
-        if self._accepts_until is not None and self._listener.fileno() >= 0:
-            with contextlib.suppress(KeyError, ValueError):
-                self._selector.unregister(self._listener)
         for conn in list(self._waiting):
             if conn in self._paused:
                 continue
             waited = now - conn.since
-            if self._accepts_until is not None and self._is_idle(conn) and (not conn.fresh or now > self._accepts_until):
-                self._drop(conn)
+            if self._accepts_no_more.is_set() and self._is_idle(conn):
+                self._end_idle(conn, now)
             elif conn.phase is Phase.HANDSHAKE and waited > HEADER_SECONDS:
                 self._drop(conn)
             elif conn.phase is Phase.HEAD and waited > (HEADER_SECONDS if conn.received else IDLE_SECONDS):
@@ -497,6 +568,15 @@ class Connections:
                 else:
                     conn.since, conn.progress = now, 0
             elif conn.phase is Phase.LINGER and waited > LINGER_SECONDS:
+                self._drop(conn)
+
+    def _end_idle(self, conn: Connection, now: float) -> None:
+        if self._hands_over and conn.untouched():
+            self._leave(conn)
+            self.handed_over.append(conn.detach())
+        elif not conn.fresh or now > self._first_byte_until:
+            self._guarded(self._step, conn)  # a request that came this moment is served
+            if conn in self._waiting and self._is_idle(conn):
                 self._drop(conn)
 
     @staticmethod

@@ -38,6 +38,7 @@ from recognizer.core.errors import (
 from recognizer.core.metrics import UNKNOWN
 from recognizer.http import bodies, openapi, replies, server
 from recognizer.http.dialect_requests import DialectRequest
+from recognizer.http.early import hug_is_serving
 from recognizer.http.observing import Observing
 from recognizer.http.reload import Reloader, serve_at_once
 from recognizer.http.statuses import status_of
@@ -680,11 +681,10 @@ def adapt(name: str, site: Site) -> Router:
     @hug.startup(api=api)
     def start(api):
         logs.configure(settings.log, settings.log_level)
-        if not server.hug_is_serving():
+        if not hug_is_serving():
             site.load_or_end()
 
-    if server.hug_is_serving():
-        server.end_on_signals()
+    if hug_is_serving():
         logs.configure(settings.log, settings.log_level)
         serve_at_once()
         site.load_early()

@@ -1,4 +1,4 @@
-"""Reloading when a Python file changes: the process is replaced and keeps its listening socket.
+"""Reloading when a Python file changes: the process is replaced and keeps its sockets.
 
 Hug's runner watches the files, raises a flag and interrupts the main thread; then it would delete all modules and
 import them again, which compiled libraries such as cv2 do not survive. Here the flag leads to a fresh process instead,
@@ -14,12 +14,14 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from recognizer.core import interrupts
 from recognizer.core.logs import announce
 
 # Without the prefix of the settings, which refuse names they do not know.
-SOCKET_VARIABLE = "HUG_SERVE_SOCKET"
+SOCKETS_VARIABLE = "HUG_SERVE_SOCKETS"
 
 Signature = tuple[int, int]
 
@@ -67,12 +69,12 @@ class Reloader:
     def watch_start(self):
         """Ignore the runner's interrupt while the process is not serving yet; Ctrl-C ends it."""
 
-        def interrupted(signum, frame):
+        def interrupted(number, frame):
             if not self.take_flag():
-                os._exit(0)  # an exception would wait for the threads that load
+                interrupts.end(number, frame)
 
         in_main = threading.current_thread() is threading.main_thread()
-        if in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        if in_main and signal.getsignal(signal.SIGINT) in (signal.default_int_handler, interrupts.end):
             signal.signal(signal.SIGINT, interrupted)
 
     def begin(self):
@@ -124,21 +126,27 @@ def _problem(path: str) -> str | None:
     return None
 
 
-def replace_process(listener: socket.socket) -> None:
-    """Start this command line afresh in this process; connections meanwhile wait in `listener`. Does not return."""
+def replace_process(listener: socket.socket, accepted: Sequence[socket.socket] = ()) -> None:
+    """Start this command line afresh in this process, with these sockets; does not return.
+
+    Connections that come meanwhile wait in `listener`; those in `accepted` have no request yet.
+    """
     if os.name == "posix":
-        listener.set_inheritable(True)
-        os.environ[SOCKET_VARIABLE] = f"{os.getpid()}:{listener.fileno()}"
+        sockets = [listener, *accepted]
+        for each in sockets:
+            each.set_inheritable(True)
+        os.environ[SOCKETS_VARIABLE] = ":".join(map(str, [os.getpid(), *(each.fileno() for each in sockets)]))
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
-def inherited_socket() -> socket.socket | None:
-    """The listening socket that the process before the replacement handed over, or None."""
-    process, _, number = os.environ.pop(SOCKET_VARIABLE, "").partition(":")
+def inherited_sockets() -> list[socket.socket]:
+    """What the process before the replacement handed over: the listening socket, then connections; else nothing."""
+    process, *numbers = os.environ.pop(SOCKETS_VARIABLE, "").split(":")
     if process != str(os.getpid()):
-        return None
-    listener = socket.socket(fileno=int(number))
-    listener.set_inheritable(False)
-    return listener
+        return []
+    sockets = [socket.socket(fileno=int(number)) for number in numbers]
+    for each in sockets:
+        each.set_inheritable(False)
+    return sockets

@@ -19,13 +19,12 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from recognizer.core.ahead import SWITCH_SECONDS
 from recognizer.core.errors import RecognizerError
 from recognizer.core.logs import announce
-from recognizer.http.reload import Reloader, inherited_socket, replace_process
+from recognizer.http.reload import Reloader, inherited_sockets, replace_process
 
 if TYPE_CHECKING:
     from recognizer.core.settings import Settings
@@ -114,18 +113,6 @@ def serve_with(
     )
 
 
-#: Set by `recognizer serve`, whose process is the `hug` command under another name.
-serving_by_command = False
-
-
-def hug_is_serving() -> bool:
-    """Whether this process is the `hug` command, about to serve the module that asks."""
-    if serving_by_command:
-        return True
-    main = getattr(sys.modules.get("__main__"), "__file__", None) or ""
-    return "hug.development_runner" in sys.modules and Path(main).stem in ("hug", "hug-script") and "-c" not in sys.argv
-
-
 def _tls(settings):
     """The certificate for HTTPS, or None.
 
@@ -164,9 +151,9 @@ def serve(
 
     _share_heaps()
     sys.setswitchinterval(SWITCH_SECONDS)  # with Python's 5 ms, a probe waited for seconds behind 160 busy threads
-    listener = inherited_socket() or _listen(host, port, on_stop)
+    listener, *accepted = inherited_sockets() or [_listen(host, port, on_stop)]
     stop = _Stop(reloader)
-    server = Server(listener, make_app(), options)
+    server = Server(listener, make_app(), options, accepted)
     reloader.begin()
     server.begin()
     loading = _Loading(on_start)
@@ -186,10 +173,10 @@ def serve(
             break
     if not reload:
         _end_at_latest(STOP_SECONDS, stop)
-    finished = server.end(REQUEST_SECONDS)
+    finished = server.end(REQUEST_SECONDS, hand_over=reload)
     _call(on_stop)
     if reload and not stop.asked:
-        replace_process(listener)
+        replace_process(listener, server.handed_over)
     listener.close()
     sys.stdout.flush()
     if not finished:
@@ -253,15 +240,6 @@ def _end_at_latest(seconds: float, stop: _Stop) -> None:
         os._exit(stop.status)
 
     threading.Thread(target=end, name="end", daemon=True).start()
-
-
-def end_on_signals() -> None:
-    """Let SIGTERM end this process at once, before there is a server that could end orderly.
-
-    Process 1 of a container ignores signals that it has no handler for.
-    """
-    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 
 def _share_heaps() -> None:

@@ -31,7 +31,7 @@ from recognizer.database.local_copy import LocalCopy
 from recognizer.database.opening import open_audit, open_database
 from recognizer.engines import Engine
 from recognizer.http.pages import Pages
-from recognizer.rules.push_store import PushSubscription
+from recognizer.rules.push_store import PushStore, PushSubscription
 from recognizer.service import Service, make_service, needed_files
 from recognizer.weights import manifest
 
@@ -113,8 +113,6 @@ class Site:
         self._lock = threading.Lock()
         self._closing = False
         self._progress: Progress | None = None
-        self._signed_out: list[str] = []  # sessions that ended before there was a service
-        self._signing_out = threading.Lock()
 
     @classmethod
     def from_environment(cls, make: Callable[..., Engine] | None = None) -> Site:
@@ -172,31 +170,20 @@ class Site:
             with collecting_later(freeze=False):
                 made = make_service(self.settings, progress.download, self.metrics, self.database, self._make_engine)
             made.push.may_get = self._may_still_get
-            with self._signing_out:
-                self._made, waiting = made, self._signed_out
-                self._signed_out = []
-            for name in waiting:
-                try:
-                    made.push.forget_session(name)
-                except RecognizerError as error:  # its keys still say who may get notifications
-                    log.warning("the browsers of a session that ended are still subscribed: %s", error.message)
+            self._made = made
         if self._closing:
             self._made.groups.interrupt()
         return self._made
 
     def forget_session(self, name: str) -> None:
-        """Notify the browsers of a session that ended no more: now, also while the service loads, or as soon as there is one.
+        """Notify the browsers of a session that ended no more, also while there is no service yet; durable on return.
 
         Raises
         ------
-        StorageError, KeyMissing, DatabaseAway
+        SettingsError, StorageError, KeyMissing, DatabaseAway
         """
-        with self._signing_out:
-            made = self._made
-            if made is None and not self._closing:
-                self._signed_out.append(name)
-        if made is not None:
-            made.push.forget_session(name)
+        vault = open_vault(self.settings.encryption_key, self.settings.encryption_key_file)
+        PushStore.of(self.settings.state_dir, self.database, vault).forget_session(name)
 
     def _may_still_get(self, subscription: PushSubscription) -> bool:
         """Whether a browser may get notifications: whether its key is still good."""
@@ -221,6 +208,8 @@ class Site:
 
     def load_or_end(self) -> None:
         """Load the service, or end the process with a sentence that says why it cannot."""
+        for sentence in self.settings.without_effect():
+            log.warning("%s", sentence)
         try:
             tracing.configure(self.settings.traces, __version__)
             if self.database is not None:

@@ -20,7 +20,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -562,6 +562,8 @@ class Server(CherootServer):
     app : callable
         WSGI application; one that is no `Guard` gets one around it.
     options : ServerOptions
+    accepted : sequence of socket.socket
+        Connections to serve besides those that come: see `end`.
 
     Notes
     -----
@@ -577,6 +579,7 @@ class Server(CherootServer):
         listener: socket.socket,
         app,
         options: ServerOptions,
+        accepted: Sequence[socket.socket] = (),
     ):
         self.guard = app if isinstance(app, Guard) else Guard(app)
         self.guard.serve_until(lambda: not self.ready, options.streams)
@@ -593,7 +596,7 @@ class Server(CherootServer):
         self._live_probes: queue.SimpleQueue[_Connection | None] = queue.SimpleQueue()
         self._other_probes: queue.SimpleQueue[_Connection | None] = queue.SimpleQueue()
         self._copy = listener.dup()
-        self._connections = Connections(self, self._copy, self._give_to_a_thread)
+        self._connections = Connections(self, self._copy, self._give_to_a_thread, accepted)
 
     def begin(self):
         """Start serving; return once connections are taken."""
@@ -606,14 +609,15 @@ class Server(CherootServer):
         self.thread = threading.Thread(target=self._connections.run, name="http", daemon=True)
         self.thread.start()
 
-    def end(self, seconds: float) -> bool:
+    def end(self, seconds: float, hand_over: bool = False) -> bool:
         """Take no more connections, finish running requests for at most `seconds`; True if all were finished.
 
-        Endless replies are ended at once.
+        Endless replies are ended at once. Connections without a request are closed, or else stay open in `handed_over`.
         """
         until = time.monotonic() + seconds
         self.ready = False
-        self._connections.close_down()
+        if self.thread.is_alive():
+            self._connections.close_down(hand_over)
         while self.open and time.monotonic() < until:
             for conn in [conn for conn in list(self.open) if conn.endless]:
                 conn.hang_up()
@@ -625,6 +629,11 @@ class Server(CherootServer):
             waiting.put(None)
         self._copy.close()
         return finished
+
+    @property
+    def handed_over(self) -> list[socket.socket]:
+        """The connections, once it ended, that another server is to go on with."""
+        return self._connections.handed_over
 
     # -- threads ----------------------------------------------------------------------------------------------------
 

@@ -109,6 +109,11 @@ class PushStore:
         row = SealedRow(database, "push", _WHAT, PURPOSE, vault)
         return cls(row, row.now)
 
+    @classmethod
+    def of(cls, state: Path, database: Database | None, vault: Vault | None = None) -> PushStore:
+        """That of nodes where there is a database, else that of the state folder."""
+        return cls.in_file(state / PUSH_FILE, vault) if database is None else cls.in_database(database, vault)
+
     def key(self) -> str:
         """The server's private key, which is made by the first call.
 
@@ -176,6 +181,15 @@ class PushStore:
             left = {id_: each for id_, each in kept.subscriptions.items() if each not in gone}
             self._write(replace(kept, subscriptions=left))
             return gone
+
+    def forget_session(self, name: str) -> None:
+        """Remove the browsers of a session that ends.
+
+        Raises
+        ------
+        StorageError, KeyMissing
+        """
+        self.remove(lambda each: each.session == name)
 
     def take_in(self, other: PushStore) -> int:
         """Store the key and the subscriptions of another installation, if nobody is subscribed yet; how many subscriptions.

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from recognizer.core.catalogues import translated
@@ -35,10 +36,11 @@ _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from recogniz
 _NOTIFY_SECONDS = 45.0
 
 
-class RuleActions:
-    """Does what rules say. Any thread may call.
+@dataclass(frozen=True, slots=True)
+class RuleTools:
+    """What the actions of rules need.
 
-    Parameters
+    Attributes
     ----------
     fetcher : Fetcher
         Posts webhooks; refuses forbidden addresses.
@@ -57,25 +59,29 @@ class RuleActions:
         The id of this node, where nodes share a database: each numbers its own events.
     """
 
-    def __init__(
-        self,
-        fetcher: Fetcher,
-        allow: Sequence[str],
-        key: bytes | None = None,
-        broker: Broker | None = None,
-        reserved: Sequence[str] = (),
-        camera_name: Callable[[str], str] = str,
-        push: PushSender | None = None,
-        node: str | None = None,
-    ):
-        self._push, self._node = push, node
-        self._fetcher, self._allow, self._key, self.broker = fetcher, tuple(allow), key, broker
-        self._reserved, self._camera_name = tuple(reserved), camera_name
+    fetcher: Fetcher
+    allow: Sequence[str] = ()
+    key: bytes | None = None
+    broker: Broker | None = None
+    reserved: Sequence[str] = ()
+    camera_name: Callable[[str], str] = str
+    push: PushSender | None = None
+    node: str | None = None
+
+
+class RuleActions:
+    """Does what rules say. Any thread may call."""
+
+    def __init__(self, tools: RuleTools):
+        self._tools = tools
 
     def take_over(self, other: RuleActions) -> None:
         """Do everything as another one does from now on: the settings behind it have changed."""
-        self._fetcher, self._allow, self._key, self.broker = other._fetcher, other._allow, other._key, other.broker
-        self._reserved, self._camera_name, self._push = other._reserved, other._camera_name, other._push
+        self._tools = other._tools
+
+    @property
+    def broker(self) -> Broker | None:
+        return self._tools.broker
 
     def check(self, rule: Rule) -> None:
         """See that a rule's action can be done here, and goes where it may.
@@ -90,15 +96,15 @@ class RuleActions:
             if not can_notify():
                 raise ActionOff(NOTIFY_MISSING)
         elif rule.action == "push":
-            if self._push is None:
+            if self._tools.push is None:
                 raise ActionOff(PUSH_MISSING)
         elif rule.action == "webhook":
-            self._fetcher.check(rule.url or "")
+            self._tools.fetcher.check(rule.url or "")
         else:
             if self.broker is None:
                 raise ActionOff(BROKER_MISSING)
             topic = rule.topic or ""
-            for first in self._reserved:
+            for first in self._tools.reserved:
                 if topic == first or topic.startswith(f"{first}/"):
                     raise ActionOff(f"topics that begin with {first}/ are published by this server itself: choose another one")
 
@@ -119,15 +125,15 @@ class RuleActions:
         """
         self.check(rule)
         if rule.action == "notify":
-            text = rule.notification(event, self._camera_name(event["camera"]))
+            text = rule.notification(event, self._tools.camera_name(event["camera"]))
             title = f"{_TITLE}: {translated(_TEST, rule.language)}" if test else _TITLE
-            notify(rule.url or "", title, text, picture if rule.picture else None, self._allow)
+            notify(rule.url or "", title, text, picture if rule.picture else None, self._tools.allow)
         elif rule.action == "push":
-            text = rule.notification(event, self._camera_name(event["camera"]))
+            text = rule.notification(event, self._tools.camera_name(event["camera"]))
             title = f"{_TITLE}: {translated(_TEST, rule.language)}" if test else _TITLE
             number = secrets.token_hex(4) if test else event["id"]
-            assert self._push is not None  # `check` says so
-            self._push.send(PushMessage(title, text, f"rule-{rule.id}-{self._of_node(number)}"))
+            assert self._tools.push is not None  # `check` says so
+            self._tools.push.send(PushMessage(title, text, f"rule-{rule.id}-{self._of_node(number)}"))
         elif rule.action == "webhook":
             self._post(rule, event, test)
         else:
@@ -135,7 +141,7 @@ class RuleActions:
 
     def _of_node(self, number: object) -> str:
         """The number of an event, such that no other node has the same."""
-        return str(number) if self._node is None else f"{self._node}-{number}"
+        return str(number) if self._tools.node is None else f"{self._tools.node}-{number}"
 
     def switch_off(self, rule: Rule) -> None:
         """Publish what ends a rule's action.
@@ -149,11 +155,11 @@ class RuleActions:
         self.publish(rule.topic or "", rule.off_payload or "", rule.retain)
 
     def _post(self, rule: Rule, event: Mapping[str, Any], test: bool) -> None:
-        told = {"rule": rule.id, "test": test, "event": of_node(dict(event), self._node)}
+        told = {"rule": rule.id, "test": test, "event": of_node(dict(event), self._tools.node)}
         body = json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()
         id_ = f"recognizer-rule-{rule.id}-{self._of_node(secrets.token_hex(4) if test else event['id'])}"
         try:
-            post_message(self._fetcher, rule.url or "", id_, int(time.time()), body, self._key)
+            post_message(self._tools.fetcher, rule.url or "", id_, int(time.time()), body, self._tools.key)
         except FetchError as error:
             said = REFUSED if isinstance(error, AddressRefused) else error.message
             failed = ActionFailed(f"the webhook was not called: {said}", **error.details)

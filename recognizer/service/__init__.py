@@ -64,6 +64,7 @@ from recognizer.enrolment.shared_enrolment import SharedEnrolment
 from recognizer.enrolment.watcher import Watcher
 from recognizer.events.appearances import EventRules
 from recognizer.events.event_erasing import Retention
+from recognizer.events.event_options import EventOptions
 from recognizer.events.receiver_store import RECEIVERS_FILE, ReceiverStore
 from recognizer.events.sightings import SightingRules
 from recognizer.galleries.contract import Gallery
@@ -72,7 +73,7 @@ from recognizer.galleries.postgres import snapshot
 from recognizer.galleries.postgres.feed import Feed
 from recognizer.galleries.postgres.gallery import PostgresGallery
 from recognizer.photos import sandbox
-from recognizer.rules.push_store import PUSH_FILE, PushStore
+from recognizer.rules.push_store import PushStore
 from recognizer.rules.rule_file import RULES_FILE, RuleFile
 from recognizer.rules.rule_reports import SharedReports
 from recognizer.rules.rule_table import RuleTable
@@ -86,12 +87,13 @@ from recognizer.service.dlib_descriptions import DlibDescriptions
 from recognizer.service.dropped_photos import DroppedHolding, DroppedPhotos
 from recognizer.service.erasures import Erasures
 from recognizer.service.event_service import KeptEvents
+from recognizer.service.face_storage import FaceStorage
 from recognizer.service.group_audit import GroupAudit, SharedGroupAudit
 from recognizer.service.group_follower import GroupFollower
 from recognizer.service.group_vision import GroupVision
 from recognizer.service.groups import SEPARATOR, PeopleGroup, PeopleGroups
 from recognizer.service.job_service import JobLimits, JobPlace, JobTools, KeptJobs
-from recognizer.service.matcher import Matcher
+from recognizer.service.matcher import Identification, Matcher
 from recognizer.service.node_work import NodeWork
 from recognizer.service.object_finder import ObjectFinder
 from recognizer.service.other_servers import OtherServers
@@ -121,13 +123,13 @@ from recognizer.service.subject_holdings import (
 )
 from recognizer.service.subjects import ChangeRecords, Subjects
 from recognizer.service.tuning import Tuning
-from recognizer.service.video_service import Video
+from recognizer.service.video_service import CameraObservers, Video
 from recognizer.service.visit_service import KeptVisits
 from recognizer.video.sources.camera_settings_file import CameraSettingsFile
 from recognizer.video.sources.camera_settings_store import CameraSettingsStore
 from recognizer.video.sources.camera_settings_table import CameraSettingsTable
 from recognizer.video.sources.source import parse_source
-from recognizer.video.tracking.vision import EngineVision
+from recognizer.video.tracking.vision import EngineVision, NamingLimits
 from recognizer.video.tracking.workers import cores
 from recognizer.weights import manifest
 
@@ -191,15 +193,10 @@ class Service:
         state, info, font = settings.state_dir, engine.info, manifest.path("font", settings.models_dir)
         self.tuning = Tuning(settings, audit, adjustments or open_adjustments(state, CHANGEABLE, None))
         self.matcher = Matcher(info, self.gallery, settings.threshold, lambda: self.tuning.stranger_rate, self.engine.crowded)
+        identification = Identification(engine, self.gallery, self.matcher, rules)
         self.strangers = KeptStrangers(
-            state / "strangers",
-            settings.strangers,
-            lambda: self.tuning.value("strangers_days"),
-            engine,
-            self.gallery,
-            self.matcher,
-            rules,
-            self.vault,
+            FaceStorage(state / "strangers", settings.strangers, lambda: self.tuning.value("strangers_days"), self.vault),
+            identification,
         )
         #: Faces that clients of other services ask about by an id.
         self.detected_faces = FaceStore()
@@ -209,16 +206,7 @@ class Service:
         self.finder = ObjectFinder(settings.models_dir, settings.object_threshold)
         self.attribute_finder = AttributeFinder(settings.models_dir, settings.attributes)
         self.recognition = Recognition(
-            engine,
-            self.gallery,
-            self.matcher,
-            pool,
-            self.finder,
-            self.attribute_finder,
-            rules,
-            font,
-            metrics,
-            self.strangers.offer,
+            identification, pool, self.finder, self.attribute_finder, font, metrics, self.strangers.offer
         )
         self.dlib_descriptions = DlibDescriptions(engine, pool, rules, settings.provider)
         shared = enrolment if isinstance(enrolment, SharedEnrolment) else None
@@ -236,22 +224,19 @@ class Service:
             settings.events,
             _event_rules(settings),
             _retention(settings),
-            self.vault,
-            self._is_enrolled,
+            EventOptions(
+                self.vault,
+                self._is_enrolled,
+                settings.event_scenes,
+                lambda camera: self.video.settings_of(camera).unknown_quality,
+                None if shared is None else shared.node,
+            ),
             announced=lambda: settings.events and self.receivers.in_force().mqtt_url is not None,
-            scenes=settings.event_scenes,
-            unknown_quality=lambda camera: self.video.settings_of(camera).unknown_quality,
-            node=None if shared is None else shared.node,
         )
         self._other_caches = other_caches = OtherCachesHolding(enrolment, [state / name for name in reseal.CACHES[1:]])
         self.visits = KeptVisits(
-            state,
-            settings.sightings,
-            lambda: self.tuning.value("sightings_days"),
-            engine,
-            self.matcher,
-            rules,
-            self.vault,
+            FaceStorage(state, settings.sightings, lambda: self.tuning.value("sightings_days"), self.vault),
+            identification,
             self._is_enrolled,
         )
         #: Batches of photos that are worked off in the background.
@@ -263,9 +248,7 @@ class Service:
         )
         #: The browsers that get notifications.
         self.push = KeptPush(
-            PushStore.in_file(state / PUSH_FILE, self.vault)
-            if shared is None
-            else PushStore.in_database(shared.database, self.vault),
+            PushStore.of(state, None if shared is None else shared.database, self.vault),
             settings.webhook_allow,
             settings.fetch_timeout,
             audit,
@@ -351,13 +334,15 @@ class Service:
         self.video = Video(
             self._listed_cameras,
             self.vision_of(self.groups.default),
-            self.events,
-            self.strangers,
-            self.visits,
-            SightingRules(settings.event_unknown_seconds, rules.min_face),
+            CameraObservers(
+                self.events,
+                self.strangers,
+                self.visits,
+                SightingRules(settings.event_unknown_seconds, rules.min_face),
+                frozenset(settings.attributes) if settings.event_attributes else frozenset(),
+            ),
             font,
             metrics,
-            frozenset(settings.attributes) if settings.event_attributes else frozenset(),
             self._group_vision,
             self.camera_settings,
         )
@@ -453,12 +438,10 @@ class Service:
         return EngineVision(
             self.engine,
             group.gallery,
-            group.matcher.threshold_now,
-            self._find_objects,
+            NamingLimits(group.matcher.threshold_now, group.matcher.threshold_at, group.matcher.live_lowerings),
+            objects=self._find_objects,
             reader=self.attribute_finder.reader if self.settings.attributes else None,
             forced=group.enrolment.is_forced,
-            lowerings=group.matcher.live_lowerings,
-            threshold_at=group.matcher.threshold_at,
         )
 
     def _group_vision(self, name: str) -> GroupVision:

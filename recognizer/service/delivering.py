@@ -186,18 +186,20 @@ def rule_actions(
     ------
     SettingsError
     """
-    from recognizer.rules.rule_actions import RuleActions
+    from recognizer.rules.rule_actions import RuleActions, RuleTools
 
     reserved = [settings.mqtt_prefix, *([] if settings.mqtt_discovery == "none" else [settings.mqtt_discovery])]
     return RuleActions(
-        webhook_fetcher(settings),
-        settings.webhook_allow,
-        webhook_key(settings),
-        broker_of(settings, permit) if settings.mqtt_url else None,
-        reserved,
-        lambda camera: camera_names().get(camera, camera),
-        push,
-        node,
+        RuleTools(
+            webhook_fetcher(settings),
+            settings.webhook_allow,
+            webhook_key(settings),
+            broker_of(settings, permit) if settings.mqtt_url else None,
+            reserved,
+            lambda camera: camera_names().get(camera, camera),
+            push,
+            node,
+        )
     )
 
 

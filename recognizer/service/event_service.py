@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recognizer.core.errors import EventNotFound, EventsOff, RecognizerError, StorageError
-from recognizer.core.vault import Vault
 from recognizer.events.appearances import EventRules
 from recognizer.events.event_erasing import Retention, open_requests
+from recognizer.events.event_options import EventOptions
 from recognizer.events.event_sealing import find_events, read_thumbnail
 from recognizer.events.last_seen import LastSeen, SeenPerson
 from recognizer.events.mqtt_announced import forget_topics, topics_about
@@ -41,18 +41,9 @@ class KeptEvents:
         When something is an event.
     retention : Retention
         How many events are stored, and for how long.
-    vault : Vault, optional
-        Encrypts them.
-    enrolled : callable, optional
-        Whether a name is enrolled.
-    unknown_quality : callable
-        Returns the least quality of an unknown person's picture at a camera, by its id; None for that of the rules.
+    options : EventOptions, optional
     announced : callable
         Whether an MQTT broker retains who is present: then the process that is connected to it removes topics with names.
-    scenes : bool
-        Whether events get a picture of the whole scene.
-    node : str, optional
-        The id of this node, where nodes share a database.
     """
 
     def __init__(
@@ -61,17 +52,12 @@ class KeptEvents:
         wanted: bool,
         rules: EventRules,
         retention: Retention,
-        vault: Vault | None,
-        enrolled: Callable[[str], bool] | None = None,
+        options: EventOptions | None = None,
         announced: Callable[[], bool] = lambda: False,
-        scenes: bool = False,
-        unknown_quality: Callable[[str], float | None] = lambda camera: None,
-        node: str | None = None,
     ):
-        self._scenes, self.node = scenes, node
-        self._unknown_quality = unknown_quality
-        self._folder, self.wanted, self._rules, self._retention, self._vault = folder, wanted, rules, retention, vault
-        self._enrolled, self._announced = enrolled, announced
+        options = options or EventOptions()
+        self._folder, self.wanted, self._rules, self._retention = folder, wanted, rules, retention
+        self._options, self._vault, self.node, self._announced = options, options.vault, options.node, announced
         self._hub: Events | None = None
         self._last_seen = LastSeen()
         self._lock = threading.Lock()
@@ -90,16 +76,7 @@ class KeptEvents:
 
         with self._lock:
             if self._hub is None:
-                self._hub = Events(
-                    self._folder,
-                    self._rules,
-                    self._retention,
-                    vault=self._vault,
-                    enrolled=self._enrolled,
-                    scenes=self._scenes,
-                    unknown_quality=self._unknown_quality,
-                    node=self.node,
-                )
+                self._hub = Events(self._folder, self._rules, self._retention, self._options)
             return self._hub
 
     def get(self, number: int) -> dict:

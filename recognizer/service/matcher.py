@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from recognizer.core.types import Candidate, Match
+from recognizer.engines import Engine
 from recognizer.engines.protocols import EngineInfo
 from recognizer.enrolment.closeness import CurvePoint, GalleryCalibration, Measurement
+from recognizer.enrolment.examination import EnrolmentRules
 from recognizer.galleries import cohort, matching, thresholds
 from recognizer.galleries.clustering import nothing_lowered
 from recognizer.galleries.contract import Gallery
@@ -174,3 +177,24 @@ class Matcher:
             shares = (None, None) if measured is None else (measured.accepted(threshold), measured.mistaken(threshold))
             points.append(CurvePoint(rate, threshold, thresholds.rate_per_comparison(rate, count), *shares))
         return GalleryCalibration(self.stranger_rate, self.threshold_now(), count, tuple(points), measured, current)
+
+
+@dataclass(frozen=True, slots=True)
+class Identification:
+    """What finds a face on a photo and names it.
+
+    Attributes
+    ----------
+    engine : Engine
+    gallery : Gallery
+        The enrolled people of a group.
+    matcher : Matcher
+        Decides for `gallery`.
+    rules : EnrolmentRules
+        Limits for photos, and what a face needs to be enrolled.
+    """
+
+    engine: Engine
+    gallery: Gallery
+    matcher: Matcher
+    rules: EnrolmentRules

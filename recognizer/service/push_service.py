@@ -121,15 +121,6 @@ class KeptPush:
         self.store.remove(lambda each: each.id == id_)
         self._audit.append("push_remove", browser=id_)
 
-    def forget_session(self, name: str) -> None:
-        """Remove the browsers of a session that ends.
-
-        Raises
-        ------
-        StorageError, KeyMissing
-        """
-        self.store.remove(lambda each: each.session == name)
-
     def test(self, id_: str, text: str) -> None:
         """Send a message to a browser.
 

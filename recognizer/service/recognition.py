@@ -21,7 +21,7 @@ from recognizer.core.types import Box, Face, Faces
 from recognizer.engines import Engine, largest
 from recognizer.engines.engine import JudgedFaces
 from recognizer.engines.protocols import Described
-from recognizer.enrolment.examination import TOGETHER, EnrolmentRules, fill_memory
+from recognizer.enrolment.examination import TOGETHER, fill_memory
 from recognizer.galleries import matching
 from recognizer.galleries.contract import Gallery
 from recognizer.photos import annotate, images
@@ -30,7 +30,7 @@ from recognizer.photos.quality import Quality, remarks
 from recognizer.photos.remarks import Comparability, factor_of_two
 from recognizer.photos.results import Seen, SeenFace, SeenObjects, Verification
 from recognizer.service.attribute_finder import AttributeFinder
-from recognizer.service.matcher import Matcher
+from recognizer.service.matcher import Identification, Matcher
 from recognizer.service.object_finder import ObjectFinder
 
 #: Maximum number of candidates of one face.
@@ -102,15 +102,11 @@ class Recognition:
 
     Parameters
     ----------
-    engine : Engine
-    gallery : Gallery
-    matcher : Matcher
+    identification : Identification
     pool : Pool
         Runs the work.
     finder : ObjectFinder
     attribute_finder : AttributeFinder
-    rules : EnrolmentRules
-        Has the limits for photos.
     font : Path
         For labels.
     metrics : Metrics, optional
@@ -121,20 +117,18 @@ class Recognition:
 
     def __init__(
         self,
-        engine: Engine,
-        gallery: Gallery,
-        matcher: Matcher,
+        identification: Identification,
         pool: Pool,
         finder: ObjectFinder,
         attribute_finder: AttributeFinder,
-        rules: EnrolmentRules,
         font: Path,
         metrics: Metrics | None = None,
         unknown: Callable[[Seen], None] | None = None,
     ):
-        self._engine, self._gallery, self._matcher, self._pool, self._finder = engine, gallery, matcher, pool, finder
-        self._attribute_finder = attribute_finder
-        self._rules, self._font, self._metrics, self._unknown = rules, font, metrics, unknown
+        self._engine = engine = identification.engine
+        self._gallery, self._matcher, self._rules = identification.gallery, identification.matcher, identification.rules
+        self._pool, self._finder, self._attribute_finder = pool, finder, attribute_finder
+        self._font, self._metrics, self._unknown = font, metrics, unknown
         self._describing = _Describing(engine)
         if hasattr(engine.embedder, "idle"):
             engine.embedder.idle = lambda: pool.inside < 2

@@ -6,23 +6,19 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from recognizer.core.errors import StrangersOff
 from recognizer.core.types import Box, Candidate
-from recognizer.core.vault import Vault
-from recognizer.engines import Engine
 from recognizer.enrolment.duplicates import DISTANCE_SHARE
-from recognizer.enrolment.examination import EnrolmentRules
 from recognizer.events.sightings import cut
 from recognizer.galleries import clustering, matching
-from recognizer.galleries.contract import Gallery
 from recognizer.photos import quality
 from recognizer.photos.quality import picture_value
 from recognizer.photos.results import Seen
-from recognizer.service.matcher import Matcher
+from recognizer.service.face_storage import FaceStorage
+from recognizer.service.matcher import Identification
 from recognizer.strangers.inbox import Inbox
 from recognizer.strangers.model import Picture, Sighting, Stranger, StrangerShot
 from recognizer.strangers.store import Strangers
@@ -40,33 +36,19 @@ class KeptStrangers:
 
     Parameters
     ----------
-    folder : Path
-    kept : {"off", "cameras", "all"}
-        Whose faces are stored: nobody's, those at cameras, or also those on the photos of requests.
-    days : callable
-        Strangers are deleted after so many days without a sighting.
-    engine : Engine
-    gallery : Gallery
-    matcher : Matcher
-    rules : EnrolmentRules
-        What a picture needs to enrol somebody.
-    vault : Vault, optional
-        Encrypts the stored data.
+    storage : FaceStorage
+        `kept` is one of "off", "cameras" and "all": nobody's faces, those at cameras, or also those on the photos of requests;
+        `days` count from the last sighting.
+    identification : Identification
     """
 
     def __init__(
         self,
-        folder: Path,
-        kept: str,
-        days: Callable[[], float],
-        engine: Engine,
-        gallery: Gallery,
-        matcher: Matcher,
-        rules: EnrolmentRules,
-        vault: Vault | None,
+        storage: FaceStorage,
+        identification: Identification,
     ):
-        self._folder, self._kept, self._days, self._vault = folder, kept, days, vault
-        self._engine, self._gallery, self._matcher, self._rules = engine, gallery, matcher, rules
+        self._storage, self._engine, self._gallery = storage, identification.engine, identification.gallery
+        self._matcher, self._rules = identification.matcher, identification.rules
         #: Called when somebody is seen for the first time.
         self.heard: Callable[[], object] = lambda: None
         self._inbox: Inbox | None = None
@@ -76,7 +58,7 @@ class KeptStrangers:
     @property
     def wanted(self) -> bool:
         """Whether strangers are stored."""
-        return self._kept != "off"
+        return self._storage.wanted
 
     @property
     def inbox(self) -> Inbox:
@@ -109,8 +91,9 @@ class KeptStrangers:
         def limit(faces: int) -> float:
             return clustering.limit_for(faces, self._matcher.curve.distance)
 
+        stored = self._storage
         made = Strangers(
-            self._folder, self._engine.info.id, limit, vault=self._vault, days=self._days, lowered=self._matcher.crowded
+            stored.folder, self._engine.info.id, limit, vault=stored.vault, days=stored.days, lowered=self._matcher.crowded
         )
         made.arrived = lambda stranger: self.heard()
         return made
@@ -125,7 +108,7 @@ class KeptStrangers:
 
     def purge_if_off(self) -> None:
         """Delete the strangers that have expired where none are stored any more. To be called now and then."""
-        if not self.wanted and self._folder.is_dir() and time.monotonic() >= self._purge_at:
+        if not self.wanted and self._storage.folder.is_dir() and time.monotonic() >= self._purge_at:
             self._purge_at = time.monotonic() + _HOUSEKEEPING
             self._open().purge()
 
@@ -155,7 +138,7 @@ class KeptStrangers:
         """Offer the unknown faces of a request's photo to the inbox, without waiting; if those are stored, and in a process
         that processes sightings."""
         inbox, now = self._inbox, time.time()
-        if inbox is None or self._kept != "all":
+        if inbox is None or self._storage.kept != "all":
             return
         for number, face in enumerate(seen.faces):
             if face.subject is not None or face.quality is None or face.comparable is False:
@@ -194,7 +177,7 @@ class KeptStrangers:
         with self._lock:
             if self._inbox is not None:
                 return self._inbox.strangers
-        return self._open() if self._folder.is_dir() else None
+        return self._open() if self._storage.folder.is_dir() else None
 
     def counts(self) -> dict[str, int] | None:
         """Counts of sightings since the start; None if this process handles none."""

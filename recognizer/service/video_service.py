@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +35,28 @@ def _untimed(stage: str, seconds: float) -> None:
     """Used if nobody counts how long stages take."""
 
 
+@dataclass(frozen=True, slots=True)
+class CameraObservers:
+    """What receives the results of the cameras, where it is stored.
+
+    Attributes
+    ----------
+    events : KeptEvents
+    strangers : KeptStrangers
+    visits : KeptVisits
+    sighting : SightingRules
+        Which unknown people are offered to `strangers`.
+    attributes : frozenset of str
+        What events contain about how people look.
+    """
+
+    events: KeptEvents
+    strangers: KeptStrangers
+    visits: KeptVisits
+    sighting: SightingRules
+    attributes: frozenset[str] = frozenset()
+
+
 class Video:
     """Owns the cameras, the threads that they share, and the live video. Each is created when it is first used, from any
     thread.
@@ -44,18 +67,11 @@ class Video:
         Creates the list of cameras.
     vision : EngineVision
         Detects and recognises on each frame.
-    events : KeptEvents
-    strangers : KeptStrangers
-    visits : KeptVisits
-        They receive the results, if they are stored.
-    sighting : SightingRules
-        Which unknown people are offered to `strangers`.
+    observers : CameraObservers
     font : Path
         For labels.
     metrics : Metrics, optional
         Counts stages.
-    attributes : frozenset of str
-        What events contain about how people look.
     vision_of : callable, optional
         Returns the vision of a group, by its name; without it all cameras have `vision`.
     settings : CameraSettingsStore, optional
@@ -66,21 +82,17 @@ class Video:
         self,
         listed: Callable[[], Cameras],
         vision: EngineVision,
-        events: KeptEvents,
-        strangers: KeptStrangers,
-        visits: KeptVisits,
-        sighting: SightingRules,
+        observers: CameraObservers,
         font: Path,
         metrics: Metrics | None,
-        attributes: frozenset[str] = frozenset(),
         vision_of: Callable[[str], Vision] | None = None,
         settings: CameraSettingsStore | None = None,
     ):
         self._settings = settings
         self._vision_of = vision_of
-        self._attributes = attributes
         self._listed, self.vision, self._font, self._metrics = listed, vision, font, metrics
-        self._events, self._strangers, self._visits, self._sighting = events, strangers, visits, sighting
+        self._events, self._strangers, self._visits = observers.events, observers.strangers, observers.visits
+        self._sighting, self._attributes = observers.sighting, observers.attributes
         #: Follows strangers at the cameras, while there is live video.
         self.sightings: Sightings | None = None
         self._workers: Workers | None = None

@@ -8,22 +8,20 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import numpy as np
 
 from recognizer.core.errors import EventNotFound, FaceError, ImageError, InvalidParameter, SightingsOff
 from recognizer.core.sealed_sqlite import remove_old_set_aside
 from recognizer.core.times import iso_seconds
-from recognizer.core.vault import Vault
 from recognizer.core.work_queue import WorkQueue
-from recognizer.engines import Engine
-from recognizer.enrolment.examination import EnrolmentRules, examine
+from recognizer.enrolment.examination import examine
 from recognizer.events.visit_file import VISITS_FILE, KeptVisit, VisitFile
 from recognizer.events.visit_shots import SeenVisit
 from recognizer.galleries import matching
 from recognizer.photos import images
-from recognizer.service.matcher import Matcher
+from recognizer.service.face_storage import FaceStorage
+from recognizer.service.matcher import Identification
 from recognizer.strangers.inbox import LONG_SIDE
 
 #: Maximum number of visits that wait to be examined, each with a picture.
@@ -41,17 +39,9 @@ class KeptVisits:
 
     Parameters
     ----------
-    state : Path
-        The state folder.
-    kept : {"off", "known", "all"}
-        Whose visits are kept.
-    days : callable
-        How long.
-    engine : Engine
-    matcher : Matcher
-    rules : EnrolmentRules
-        Limits for pictures.
-    vault : Vault, optional
+    storage : FaceStorage
+        `folder` is the state folder; `kept` is one of "off", "known" and "all".
+    identification : Identification
     enrolled : callable
         Whether a name is enrolled; visits of others, whom another process erased, are not stored.
     now : callable
@@ -60,13 +50,8 @@ class KeptVisits:
 
     def __init__(
         self,
-        state: Path,
-        kept: str,
-        days: Callable[[], float],
-        engine: Engine,
-        matcher: Matcher,
-        rules: EnrolmentRules,
-        vault: Vault | None,
+        storage: FaceStorage,
+        identification: Identification,
         enrolled: Callable[[str], bool] = lambda name: True,
         now: Callable[[], float] = time.time,
     ):
@@ -74,8 +59,8 @@ class KeptVisits:
         self._changed: dict[str, tuple[float, str | None]] = {}  # by name: when it was erased or changed, and the new one
         self._erased = 0.0  # when somebody was last erased
         self._corrected: dict[str, tuple[float, str | None]] = {}  # by the visit's id: when, and to which name
-        self._path, self.kept, self._days, self._vault = state / VISITS_FILE, kept, days, vault
-        self._engine, self._matcher, self._rules = engine, matcher, rules
+        self._path, self.kept, self._days, self._vault = storage.folder / VISITS_FILE, storage.kept, storage.days, storage.vault
+        self._engine, self._matcher, self._rules = identification.engine, identification.matcher, identification.rules
         self._lock = threading.Lock()
         self._file: VisitFile | None = None
         self._queue: WorkQueue[SeenVisit] = WorkQueue("visits", "visit", QUEUED, self.take, idle=self._tidy, counts=("unfit",))

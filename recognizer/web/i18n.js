@@ -7,6 +7,7 @@
 //     t("Name", { context: "verb" })                             one word in English, two in other languages
 //     n(count, "{count} photo", "{count} photos")                 with the plural forms of the language
 //     n(count, "{count} photo of {name}", "{count} photos of {name}", { name })
+//     phrase("there is no host {name}")                         for what the server says in English, see reasons.js
 //     mixed("Add a folder with {command}.", { command: el("code", null, "...") })   for nodes inside a text
 //
 // The first arguments are literals, since a test reads them: tests/test_languages.py fails if a text is not in every catalogue,
@@ -75,6 +76,17 @@ export function n(count, one, many, values) {
 /** A text with nodes in its places: an array of strings and nodes, as `el` takes them. */
 export function mixed(text, values) {
   return (words[text] ?? text).split(/(\{\w+\})/).filter(Boolean).map((part) => (/^\{\w+\}$/.test(part) ? shown(values[part.slice(1, -1)]) : part));
+}
+
+/** Puts a text that the server writes in English into the reader's language, with what the text has in its places; null for others. */
+export function phrase(text) {
+  const names = [];
+  const pattern = text.replace(/[.*+?^$()|[\]\\]/g, "\\$&").replace(/\{(\w+)\}/g, (place, name) => (names.push(name), "(.+)"));
+  const whole = new RegExp(`^${pattern}$`);
+  return (said) => {
+    const found = whole.exec(said);
+    return found && put(words[text] ?? text, Object.fromEntries(names.map((name, i) => [name, found[i + 1]])));
+  };
 }
 
 function put(text, values) {

@@ -3,6 +3,7 @@
 import { announce, button, dialog, el, empty, fill, icon } from "./dom.js";
 import { api, explain, link, may } from "./api.js";
 import { isolated, t } from "./i18n.js";
+import { reasonWords } from "./reasons.js";
 import { clock, day, exactly, lasting, moment } from "./times.js";
 
 const PAGE = 60;
@@ -210,7 +211,7 @@ export class Timeline {
       ? el("a", { class: "visit-name", href: `#/people/${encodeURIComponent(visit.subject)}`, title: visit.subject }, visit.subject)
       : inbox ? el("a", { class: "visit-name unknown", href: "#/strangers" }, t("Unknown person")) : el("span", { class: "visit-name unknown" }, t("Unknown person"));
     const time = el("time", { class: "number", datetime: visit.began.toISOString(), title: exactly(visit.began) }, clock(visit.began));
-    const stay = here ? el("span", { class: "tag good" }, t("Here now")) : el("span", { class: "muted small number", title: visit.reason }, t("for {time}", { time: lasting(visit.seconds ?? (visit.ended - visit.began) / 1000) }));
+    const stay = here ? el("span", { class: "tag good" }, t("Here now")) : el("span", { class: "muted small number", title: reasonWords(visit.reason) }, t("for {time}", { time: lasting(visit.seconds ?? (visit.ended - visit.began) / 1000) }));
     return el("li", { class: "visit", data: this.data(visit) }, face, el("div", { class: "visit-who" }, name, el("span", { class: "muted small" }, [this.names(visit.camera), ...visit.zones].map(isolated).join(" · "))), el("div", { class: "visit-when" }, time, stay));
   }
 
@@ -222,6 +223,6 @@ export class Timeline {
   ofCamera(visit) {
     const words = CAMERA_WORDS[visit.kind](this.names(visit.camera));
     const time = el("time", { class: "number", datetime: visit.began.toISOString(), title: exactly(visit.began) }, clock(visit.began));
-    return el("li", { class: `visit of-camera ${visit.kind === "camera_lost" ? "lost" : ""}`, data: this.data(visit) }, icon(visit.kind === "camera_live" ? "camera" : "warning"), el("div", { class: "visit-who" }, el("span", null, words), visit.reason && el("span", { class: "muted small" }, visit.reason)), el("div", { class: "visit-when" }, time));
+    return el("li", { class: `visit of-camera ${visit.kind === "camera_lost" ? "lost" : ""}`, data: this.data(visit) }, icon(visit.kind === "camera_live" ? "camera" : "warning"), el("div", { class: "visit-who" }, el("span", null, words), visit.reason && el("span", { class: "muted small" }, reasonWords(visit.reason))), el("div", { class: "visit-when" }, time));
   }
 }

@@ -7,6 +7,7 @@
 import { button, el, fill, icon, toast } from "./dom.js";
 import { api, explain, link } from "./api.js";
 import { isolated, t } from "./i18n.js";
+import { reasonWords } from "./reasons.js";
 import { moment, when } from "./times.js";
 import { followWall } from "./wall-stream.js";
 
@@ -27,14 +28,15 @@ const path = (id, what) => `/cameras/${encodeURIComponent(id)}/${what}`;
 export function stateWords({ name, reason, since }) {
   const from = moment(since);
   const at = when(from);
+  const why = reasonWords(reason);
   return {
-    live: [t("Live"), "good", ""],
-    connecting: [t("Connecting"), "", reason ?? ""],
-    frozen: [t("Frozen since {at}", { at }), "warn", reason ? t("No new picture since {at}: {reason}.", { at, reason }) : t("No new picture since {at}.", { at })],
-    lost: [t("Disconnected since {at}", { at }), "bad", [reason ? t("Disconnected since {at}: {reason}.", { at, reason }) : t("Disconnected since {at}.", { at }), t("Reconnecting automatically.")].join(" ")],
+    live: [t("Live"), why ? "warn" : "good", why ? t("Live, but: {reason}.", { reason: why }) : ""],
+    connecting: [t("Connecting"), "", why ?? ""],
+    frozen: [t("Frozen since {at}", { at }), "warn", why ? t("No new picture since {at}: {reason}.", { at, reason: why }) : t("No new picture since {at}.", { at })],
+    lost: [t("Disconnected since {at}", { at }), "bad", [why ? t("Disconnected since {at}: {reason}.", { at, reason: why }) : t("Disconnected since {at}.", { at }), t("Reconnecting automatically.")].join(" ")],
     ended: [t("Ended"), "", t("The recording has ended.")],
     idle: [t("Not running"), "", t("Starts when somebody is watching.")],
-  }[name] ?? [name, "", reason ?? ""];
+  }[name] ?? [name, "", why ?? ""];
 }
 
 export class Wall {

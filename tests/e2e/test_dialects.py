@@ -410,6 +410,11 @@ def test_deepface(hall, faces, web):
     assert ask("represent", json={"img": encoded["nobody"], "enforce_detection": False}).json() == {"results": []}
     (near,) = ask("search", json={"img": encoded["collins"], "similarity_search": True, "k": 2}).json()["results"]
     assert len(near) == 2 and all(each["distance"] > each["threshold"] and each["confidence"] < 49 for each in near)
+    # strangers have a list too, which DeepFace itself may leave out: findings/deepface-search-strangers.sh
+    lists = ask("search", json={"img": encoded["trio"]}).json()["results"]
+    assert sorted(each["img_name"] for one in lists for each in one) == ["Barack Obama", "Joe Biden"] and len(lists) == 3
+    where = [face["facial_area"]["x"] for face in ask("represent", json={"img": encoded["trio"]}).json()["results"]]
+    assert all(each["target_x"] == left for left, one in zip(where, lists, strict=True) for each in one)
     assert ask("build/index", json={}).status_code == 200
     off = ask("analyze", data={"img": encoded["obama"], "actions": "['age', 'gender']"})
     assert off.status_code == 400 and "RECOGNIZER_ATTRIBUTES" in off.json()["error"]

@@ -1,6 +1,7 @@
 """`hug -f toy.py` over real sockets: requests side by side, limits, stopping and reloading."""
 
 import contextlib
+import http.client
 import json
 import os
 import queue
@@ -569,6 +570,23 @@ def test_a_changed_file_is_served_from_the_same_port_and_no_request_is_refused(r
     change(served, "VERSION = 2", "VERSION = 3")
     served.ready()
     assert served.get("/version").json() == 3
+    assert served.end() == 0
+
+
+def test_connections_without_a_request_are_served_by_the_process_after_a_reload(running):
+    served = running(source="import recognizer.http.connections\nrecognizer.http.connections.IDLE_SECONDS = 600.0\n" + TOY)
+    new, kept = [http.client.HTTPConnection("127.0.0.1", served.port, timeout=WAIT) for _ in range(2)]
+    with contextlib.closing(new), contextlib.closing(kept):
+        for client in (new, kept):
+            client.connect()
+            client.auto_open = 0  # it does not connect again
+        kept.request("GET", "/version")
+        assert json.load(kept.getresponse()) == 1
+        change(served, "VERSION = 1", "VERSION = 2")
+        served.ready()
+        for client in (new, kept):
+            client.request("GET", "/version")
+            assert json.load(client.getresponse()) == 2
     assert served.end() == 0
 
 

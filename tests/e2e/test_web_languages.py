@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from tests.brokers import free_port
+
 from .browsing import PHONE, Visit
 from .serving import Server
 
@@ -49,7 +51,7 @@ CHECKED = {"#/try", "#/people/Barack%20Obama", "#/live", "#/settings"}
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, faces):
-    server = Server(tmp_path_factory.mktemp("web-languages"), camera="test:320x180@5")
+    server = Server(tmp_path_factory.mktemp("web-languages"), camera="test:320x180@5", camera_allow="lan,127.0.0.1")
     server.put("Barack Obama/one.jpg", faces["obama"])
     server.put("Barack Obama/nobody.jpg", faces["nobody"])
     with server:
@@ -141,3 +143,26 @@ def test_without_its_catalogue_the_page_is_english(chromium, server):
         page = visit.open("#/try")
         page.get_by_role("heading", name="Who is in this photo?").wait_for()
         assert page.evaluate("document.documentElement.lang") == "en"
+
+
+#: What the page says of a sentence of the server.
+REASON = """async (text) => {
+    const { reasonWords } = await import(new URL("reasons.js", document.querySelector("script[type=module]").src));
+    return reasonWords(text);
+}"""
+
+
+def test_why_a_camera_is_lost_is_in_the_readers_language(chromium, server):
+    port = free_port()
+    lost = server.post("/cameras", data={"source": f"rtsp://127.0.0.1:{port}/x", "name": "Garten"}).json()["id"]
+    try:
+        with Visit(chromium, server.url, locale="de") as visit:
+            page = visit.open(f"#/live/{lost}")
+            for place in (".watch-why", ".visit"):
+                page.locator(place, has_text=f"an Port {port} der Kamera antwortet nichts").first.wait_for()
+            both = page.evaluate(REASON, "the picture has not changed for 60 seconds; every picture is black")
+            assert both == "das Bild hat sich seit 60 Sekunden nicht geändert; jedes Bild ist schwarz"
+            assert page.evaluate(REASON, "something that is new") == "something that is new"
+            visit.shoot("lost")
+    finally:
+        server.request("DELETE", f"/cameras/{lost}")

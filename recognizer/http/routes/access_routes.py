@@ -56,12 +56,14 @@ def add_routes(route: Router, site: Site) -> None:
     def end_session(request, response):
         """End the session."""
         visit = site.gate.admit(request.env)
-        if visit.session:
-            site.gate.sessions.end(visit.session)
-            site.access_log.append("sign_out")
-        response.append_header("Set-Cookie", gate.set_cookie(visit, None))
-        if visit.session:  # last: where the file of browsers is damaged, the session has ended even so
-            site.forget_session(session_name(visit.session))
+        try:
+            if visit.session:  # first: who was not answered can sign out again
+                site.forget_session(session_name(visit.session))
+        finally:  # also where the file of browsers is damaged
+            if visit.session:
+                site.gate.sessions.end(visit.session)
+                site.access_log.append("sign_out")
+            response.append_header("Set-Cookie", gate.set_cookie(visit, None))
         return {"ended": visit.session is not None}
 
     @route.get("/keys")

@@ -64,6 +64,25 @@ class CameraState:
     since: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class CameraTimeouts:
+    """How long a camera waits, in seconds.
+
+    Attributes
+    ----------
+    opening : float
+        For its source to open.
+    frozen : float
+        Without a frame, until a live source is "frozen"; after twice that it is given up and opened anew.
+    unchanged : float
+        While frames are equal in every pixel, until a live source is "frozen".
+    """
+
+    opening: float = 10.0
+    frozen: float = 5.0
+    unchanged: float = 20.0
+
+
 class ShotPixels:
     """The pixels of a camera's shots. A shot that shows what the last decoded one showed, but for noise, is not decoded, and
     has the same pixels; for at most `SAFETY` seconds. While a picture stands still, most shots are not even glanced at: one of
@@ -159,12 +178,7 @@ class Camera:
     paced : bool
         A recording plays at its own pace, and frames that nobody takes in time are dropped. Without it, the next frame is
         read once the last one was taken, and none is dropped: for working through a file. Live sources are always paced.
-    frozen_after : float
-        Seconds without a frame after which a live source is "frozen"; after twice that it is given up and opened anew.
-    same_after : float
-        Seconds of frames that are equal in every pixel after which a live source is "frozen".
-    open_timeout : float
-        Seconds that opening may take.
+    timeouts : CameraTimeouts
     reach : Reach, optional
         The addresses that a URL may lead to; by default all.
     id, name : str
@@ -183,16 +197,14 @@ class Camera:
         source: CameraSource,
         *,
         paced: bool = True,
-        frozen_after: float = 5.0,
-        same_after: float = 20.0,
-        open_timeout: float = 10.0,
+        timeouts: CameraTimeouts = CameraTimeouts(),
         reach: Reach | None = None,
         id: str = "",
         name: str = "",
     ):
         self.source, self.id, self.name = source, id, name or source.shown
         self.paced = paced or source.live
-        self.frozen_after, self.same_after, self.open_timeout = frozen_after, same_after, open_timeout
+        self._timeouts = timeouts
         self._reach = reach or Reach.everywhere()
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
@@ -451,7 +463,7 @@ class Camera:
         """Open the source and read it until it is lost or ended (both raised) or the camera is to stop."""
         with self._lock:
             self._counts["connects"] += 1
-        reader = open_reader(self.source, stopper=stopper, reach=self._reach, paced=self.paced, timeout=self.open_timeout)
+        reader = open_reader(self.source, stopper=stopper, reach=self._reach, paced=self.paced, timeout=self._timeouts.opening)
         try:
             self._follow(reader, stopper)
         finally:
@@ -459,9 +471,10 @@ class Camera:
 
     def _follow(self, reader: FrameReader, stopper: Stopper) -> None:
         begun = last = changed = time.monotonic()
-        patience = self.open_timeout + 2 * self.frozen_after
+        frozen, unchanged = self._timeouts.frozen, self._timeouts.unchanged
+        patience = self._timeouts.opening + 2 * frozen
         while not stopper.stopped:
-            shot = reader.read(min(_TICK, self.frozen_after / 4))
+            shot = reader.read(min(_TICK, frozen / 4))
             now = time.monotonic()
             if shot is None:
                 if not self.source.live:
@@ -469,10 +482,10 @@ class Camera:
                 if self._since is None:
                     if now - begun > patience:
                         raise SourceLost("it was opened, but no picture came")
-                elif now - last > 2 * self.frozen_after:
-                    raise SourceLost(f"no picture came for {2 * self.frozen_after:g} seconds")
-                elif now - last > self.frozen_after:
-                    self._say(stopper, "frozen", f"no picture came for {self.frozen_after:g} seconds")
+                elif now - last > 2 * frozen:
+                    raise SourceLost(f"no picture came for {2 * frozen:g} seconds")
+                elif now - last > frozen:
+                    self._say(stopper, "frozen", f"no picture came for {frozen:g} seconds")
                 continue
             last = now
             if self._since is None:
@@ -481,9 +494,9 @@ class Camera:
                 changed = now
             if self._broken_in_a_row >= MOST_BROKEN:
                 raise SourceLost("its pictures are damaged")
-            if self.source.live and now - changed > self.same_after:
-                remark = f"; {self._remark}" if self._remark else ""
-                self._say(stopper, "frozen", f"the picture has not changed for {self.same_after:g} seconds{remark}")
+            if self.source.live and now - changed > unchanged:
+                reason = f"the picture has not changed for {unchanged:g} seconds"
+                self._say(stopper, "frozen", f"{reason}; {self._remark}" if self._remark else reason)
             elif (self._state.name, self._state.reason) != ("live", remark := self._remark):
                 self._say(stopper, "live", remark)
             self._keep(shot, stopper)

@@ -135,8 +135,6 @@ class Cameras:
         Where the URLs of added cameras may lead.
     files : path, optional
         Folder below which added cameras may name files and folders; None forbids them.
-    **options
-        For every `Camera`.
 
     Raises
     ------
@@ -157,11 +155,9 @@ class Cameras:
         assumed: bool = False,
         reach: Reach | None = None,
         files: Path | None = None,
-        **options,
     ):
         self._file, self._reach = Path(file), reach or Reach()
         self._folder = None if files is None else Path(files)
-        self._options = options
         self._lock = threading.RLock()
         self._added: dict[str, CameraEntry] = {}
         self._removed: dict[str, str] = {}
@@ -174,7 +170,7 @@ class Cameras:
         self._default: CameraEntry | None = None
         if default is not None and str(default).strip().lower() != "none":
             source = parse_source(default)
-            camera = Camera(source, reach=Reach.everywhere(), id=DEFAULT, name=_DEFAULT_NAME, **options)
+            camera = Camera(source, reach=Reach.everywhere(), id=DEFAULT, name=_DEFAULT_NAME)
             self._default = CameraEntry(DEFAULT, _DEFAULT_NAME, source, False, self._fixes_default, camera)
         self._set = self._default
         with contextlib.suppress(StorageError):
@@ -351,7 +347,7 @@ class Cameras:
     ) -> CameraEntry:
         set_here = id == DEFAULT and self._set is not None and not text  # where the setting leads is for the operator to say
         reach = Reach.everywhere() if set_here else self._reach
-        camera = Camera(source, reach=reach, id=id, name=name, **self._options)
+        camera = Camera(source, reach=reach, id=id, name=name)
         return CameraEntry(id, name, source, always, False, camera, text, group)
 
     def _changeable(self, id: str, entries: dict[str, CameraEntry]) -> CameraEntry:

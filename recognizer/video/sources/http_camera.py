@@ -43,6 +43,7 @@ _UNPACKED = 65_536
 _TURNING = (b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0")
 _PLAYLISTS = ("mpegurl", "dash+xml", "x-scpls")
 _TEXTS = (b"#EXTM3U", b"<?xml", b"<!DOCTYPE", b"<html", b"<HTML", b"<MPD", b"[playlist]")
+_INDEX_FIRST = "ffmpeg -i in.mp4 -c copy -movflags +faststart out.mp4"
 _NO_VIDEO = "it answers with a text or a playlist, not with a video: look for the URL of its stream"
 
 
@@ -95,8 +96,8 @@ def _by_content(stream: CameraStream, stopper: Stopper, site: _Site, timeout: fl
         raise SourceLost(_NO_VIDEO)
     if head[4:8] == b"ftyp" and _index_is_last(stream.peek(_MOST_PEEK)):
         raise SourceLost(
-            "it is an MP4 file with its index at the end, which cannot be read while it arrives; "
-            "ffmpeg -i in.mp4 -c copy -movflags +faststart out.mp4 puts it in front"
+            f"it is an MP4 file with its index at the end, which cannot be read while it arrives; {_INDEX_FIRST} "
+            "puts it in front"
         )
     return PipedReader(stream, stopper, site, timeout)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,6 +28,26 @@ OTHER_RATE = 0.1
 Objects = Callable[[np.ndarray, float], Sequence[FoundObject]]
 
 
+@dataclass(frozen=True, slots=True)
+class NamingLimits:
+    """Up to which distance faces on frames get a name.
+
+    Attributes
+    ----------
+    now : callable
+        Returns the largest distance at which a face gets a name.
+    at : callable, optional
+        The same for a stranger rate of a camera's own.
+    lowerings : callable
+        By how much the threshold of each embedding is lowered, with a camera's own stranger rate or None; see
+        `Matcher.live_lowerings`. Candidates' distances are raised by it instead, since those of several pictures are combined.
+    """
+
+    now: Callable[[], float]
+    at: Callable[[float], float] | None = None
+    lowerings: Callable[[np.ndarray, float | None], Sequence[float]] = lambda vectors, rate: [0.0] * len(vectors)
+
+
 class EngineVision:
     """The steps of `video.results.Vision`, by an engine and a gallery. Every method may be called from any thread.
 
@@ -35,19 +55,13 @@ class EngineVision:
     ----------
     engine : Engine
     gallery : Gallery
-    threshold : callable
-        Returns the largest distance at which a face gets a name.
+    limits : NamingLimits
     objects : callable, optional
         Detects objects: RGB pixels and the minimum score -> objects.
     min_face : int, optional
         Smallest side of a face's box, in pixels of the picture, instead of the engine's.
     reader : callable, optional
         Returns what reads attributes; it may have to be fetched first.
-    lowerings : callable
-        By how much the threshold of each embedding is lowered, with a camera's own stranger rate or None; see
-        `Matcher.live_lowerings`. Candidates' distances are raised by it instead, since those of several pictures are combined.
-    threshold_at : callable, optional
-        The same for a stranger rate of a camera's own.
     forced : callable
         Whether the template of a photo was enrolled although its face is not comparable: such a template names nobody.
     """
@@ -56,18 +70,15 @@ class EngineVision:
         self,
         engine: Engine,
         gallery: Gallery,
-        threshold: Callable[[], float],
+        limits: NamingLimits,
+        *,
         objects: Objects | None = None,
         min_face: int | None = None,
         reader: Callable[[], AttributeReader] | None = None,
         forced: Callable[[str | None], bool] = lambda photo: False,
-        lowerings: Callable[[np.ndarray, float | None], Sequence[float]] = lambda vectors, rate: [0.0] * len(vectors),
-        threshold_at: Callable[[float], float] | None = None,
     ):
-        self._threshold_at = threshold_at
-        self._reader = reader
-        self._engine, self._gallery, self._threshold, self._objects = engine, gallery, threshold, objects
-        self._forced, self._lowerings = forced, lowerings
+        self._engine, self._gallery, self._limits, self._objects = engine, gallery, limits, objects
+        self._reader, self._forced = reader, forced
         self._min_face = engine.min_face if min_face is None else min_face
         calibration = engine.info.calibration
         self._curve = thresholds.Curve(calibration.distances, calibration.rates)
@@ -94,7 +105,7 @@ class EngineVision:
         ]
         limit = self._limit(stranger_rate)
         within = [i for i, candidates in enumerate(found) if candidates and candidates[0].distance <= limit]
-        for i, lowering in zip(within, self._lowerings(vectors[within], stranger_rate), strict=True):
+        for i, lowering in zip(within, self._limits.lowerings(vectors[within], stranger_rate), strict=True):
             if lowering:
                 found[i] = [replace(each, distance=each.distance + lowering) for each in found[i]]
         return [self.decide(candidates, stranger_rate) for candidates in found]
@@ -103,8 +114,8 @@ class EngineVision:
         return matching.decide(candidates, self._limit(stranger_rate), self._curve, margin=self._margin)
 
     def _limit(self, stranger_rate: float | None) -> float:
-        at_rate = self._threshold_at
-        return self._threshold() if stranger_rate is None or at_rate is None else at_rate(stranger_rate)
+        at_rate = self._limits.at
+        return self._limits.now() if stranger_rate is None or at_rate is None else at_rate(stranger_rate)
 
     def qualities(self, image: Image, faces: Faces) -> list[Quality]:
         return self._engine.qualities(image, faces)
