@@ -37,27 +37,50 @@ def described(data: bytes, primaries: int, transfer: int) -> bytes:
 
 
 def cropped(data: bytes, width: int, height: int, right: int, down: int) -> bytes:
-    """The same photo with a crop box: its size, and how far its centre lies right of and below the picture's."""
-    clap = struct.pack(">I4s8i", 40, b"clap", width, 1, height, 1, right, 1, down, 1)
-    data = bytearray(data)
+    """The same photo with a crop box before its other boxes; see `clap`."""
+    return shaped(data, clap(width, height, right, down), first=True)
+
+
+def clap(width: int, height: int, right: int = 0, down: int = 0) -> bytes:
+    """A crop box: its size, and how far its centre lies right of and below the picture's."""
+    return struct.pack(">I4s8i", 40, b"clap", width, 1, height, 1, right, 1, down, 1)
+
+
+def irot(quarters: int) -> bytes:
+    """A rotation anticlockwise."""
+    return struct.pack(">I4sB", 9, b"irot", quarters)
+
+
+def imir(axis: int) -> bytes:
+    """A mirror: 0 exchanges top and bottom, 1 left and right."""
+    return struct.pack(">I4sB", 9, b"imir", axis)
+
+
+def shaped(data: bytes, *boxes: bytes, first: bool = False) -> bytes:
+    """The same photo with more properties, after or before those that it has."""
+    for box in boxes:
+        data = _with_property(bytearray(data), box, first)
+    return data
+
+
+def _with_property(data: bytearray, box: bytes, first: bool) -> bytes:
     number = _properties(data) + 1
     ipma = data.index(b"ipma") - 4
     _, ipco_end = _extent(data, b"ipco")
     # the first entry: after size, type, version, count and the item's number
     place = ipma + 16 + (4 if data[ipma + 8] else 2)
-    added = bytes([0x80 | number])
     assert not data[ipma + 11] & 1 and number < 128
-    count = data[place]
-    data[place] = count + 1
-    data[place + 1 : place + 1] = added
+    data[place] += 1
+    at = place + (1 if first else data[place])
+    data[at:at] = bytes([0x80 | number])
     _grow(data, b"ipma", 1)
     if ipma < ipco_end:
         ipco_end += 1
-    data[ipco_end:ipco_end] = clap
-    _grow(data, b"ipco", len(clap))
-    for box in (b"iprp", b"meta"):
-        _grow(data, box, len(clap) + 1)
-    _move(data, len(clap) + 1)
+    data[ipco_end:ipco_end] = box
+    _grow(data, b"ipco", len(box))
+    for kind in (b"iprp", b"meta"):
+        _grow(data, kind, len(box) + 1)
+    _move(data, len(box) + 1)
     return bytes(data)
 
 

@@ -648,13 +648,18 @@ def test_a_snapshot_goes_by_its_content(cameras, web, monkeypatch, kind, type, p
     assert numbers(camera, 3) == [7, 7, 7] and len(web.seen) >= 3
 
 
-def test_a_snapshot_is_shown_upright(cameras, web):
+@pytest.mark.parametrize("place", ["first", "behind a profile", "in XMP"])
+def test_a_snapshot_is_shown_upright(cameras, web, place):
     from PIL import Image
 
     exif = Image.Exif()
     exif[0x112] = 6
-    pixels = pattern.Pattern(320, 240).draw(7, 1.0)
-    web.reply = {"Content-Type": "image/jpeg"}, coded(np.rot90(pixels), "JPEG", exif=exif)
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/" tiff:Orientation="6"/>'
+    said = {"xmp": xmp} if place == "in XMP" else {"exif": exif}
+    data = coded(np.rot90(pattern.Pattern(320, 240).draw(7, 1.0)), "JPEG", **said)
+    if place == "behind a profile":
+        data = data[:2] + b"\xff\xe2" + (3000).to_bytes(2, "big") + bytes(2998) + data[2:]
+    web.reply = {"Content-Type": "image/jpeg"}, data
     camera = cameras(web.url("/reply"))
     camera.start()
     assert numbers(camera, 1) == [7]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import shutil
 import struct
+import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image as pillow
 
 from recognizer.core.errors import ImageError, ImageTooLarge, UnsupportedImage
-from recognizer.photos import extra_decoders, images, metadata
+from recognizer.photos import extra_decoders, hdr, images, metadata
 
 from .tiffs import directory
 
@@ -47,6 +50,15 @@ def test_jpeg_2000_is_read(plain):
             images.decode(data[:end])
 
 
+@pytest.mark.parametrize("bits", [1, 4, 7])
+def test_jpeg_2000_of_few_bits_is_refused(bits):
+    data = bytearray(saved("jpeg2000", SCENE[..., 0], no_jp2=True))
+    assert data[42] == 8 - 1
+    data[42] = bits - 1
+    with pytest.raises(UnsupportedImage, match="fewer than 8 bits"):
+        images.decode(bytes(data))
+
+
 def test_jpeg_2000_loses_its_metadata():
     said = box(b"uuid", b"JpgTiffExif->JP2" + b"Nowhere Square") + box(b"xml ", b"<Nowhere Square/>")
     data = saved("jpeg2000")
@@ -67,7 +79,8 @@ def test_a_format_whose_extra_is_missing_says_how_to_install_it(kind, name, data
     assert "JPEG 2000" in caught.value.message
 
 
-XL_FORMS = [SCENE, SCENE[..., 0], SCENE[:8, :8], SCENE.astype(np.uint16) * 257, SCENE[:50, :61] / np.float32(255)]
+XL_FORMS = [SCENE, SCENE[..., 0], SCENE[:8, :8]]
+LIGHT = np.where(SCENE <= 10, SCENE / 255 / 12.92, ((SCENE / 255 + 0.055) / 1.055) ** 2.4)
 
 
 # -- JPEG XL ----------------------------------------------------------------------------------------------------------
@@ -80,7 +93,8 @@ def test_jpeg_xl_is_read(pixels, container):
     data = imagecodecs.jpegxl_encode(np.ascontiguousarray(pixels), lossless=True, usecontainer=container)
     height, width = pixels.shape[:2]
     truth = SCENE[:height, :width] if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
-    assert extra_decoders.read_jxl_size(data) == (width, height)
+    header = extra_decoders.read_jxl_header(data)
+    assert (header.width, header.height) == (width, height)
     image = images.decode(data)
     assert image.format == "jxl" and np.abs(image.pixels.astype(int) - truth).max() <= 1
     assert np.array_equal(images.decode(metadata.strip(data + box(b"Exif", b"Nowhere"), "all")).pixels, image.pixels)
@@ -89,6 +103,57 @@ def test_jpeg_xl_is_read(pixels, container):
     for end in (2, 14, len(data) - 8):
         with pytest.raises(ImageError):
             images.decode(data[:end])
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14, 16, 0])
+def test_jpeg_xl_of_more_bits_and_of_floats(bits):
+    """The encoder says of both that they are linear light."""
+    imagecodecs = pytest.importorskip("imagecodecs", reason="the extra jxl is not installed")
+    pixels = np.round(LIGHT * (2**bits - 1)).astype(np.uint16) if bits else LIGHT.astype(np.float32)
+    data = imagecodecs.jpegxl_encode(pixels, lossless=True, bitspersample=bits or None)
+    header = extra_decoders.read_jxl_header(data)
+    assert (header.bits, header.transfer) == (bits, hdr.LINEAR)
+    found = images.decode(data).pixels.astype(int)
+    dark = SCENE.max(axis=2) < 190  # brighter light is compressed
+    assert np.abs(found - SCENE)[dark].max() <= 13  # 8 bits of linear light are few for what is dark
+    assert np.abs(found - SCENE)[dark].mean() <= 3
+
+
+def test_jpeg_xl_in_pq():
+    imagecodecs = pytest.importorskip("imagecodecs", reason="the extra jxl is not installed")
+    plain = imagecodecs.jpegxl_encode(SCENE.astype(np.uint16) * 257, lossless=True)
+    header = extra_decoders.read_jxl_header(plain)
+    # of the four bits of the transfer function, one tells PQ (16) from linear light (8)
+    start = 8 * (plain.index(b"jxlc") + 6) if b"jxlc" in plain else 16
+    for place in range(start, start + 200):
+        number = int.from_bytes(plain, "little") | 1 << place
+        data = number.to_bytes(len(plain), "little")
+        if extra_decoders.read_jxl_header(data) == replace(header, transfer=hdr.PQ):
+            break
+    assert np.array_equal(images.decode(data).pixels, hdr.to_srgb(SCENE.copy(), hdr.PQ, 1))
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_jpeg_in_jpeg_xl_is_read_upright(orientation):
+    """As encoders make of a JPEG by default. The codestream is in parts, the first of a few bytes."""
+    imagecodecs = pytest.importorskip("imagecodecs", reason="the extra jxl is not installed")
+    exif = pillow.Exif()
+    exif[274] = orientation
+    photo = saved("jpeg", quality=95, exif=exif.tobytes())
+    image, truth = images.decode(imagecodecs.jpegxl_encode_jpeg(photo)), images.decode(photo)
+    assert (image.width, image.height) == (truth.width, truth.height)
+    assert np.abs(image.pixels.astype(int) - truth.pixels).mean() < 2
+
+
+def test_a_jpeg_xl_with_a_profile_is_not_dark(tmp_path):
+    """libjxl gives linear light where it cannot convert to a profile, as of grey photos that FFmpeg wrote."""
+    pytest.importorskip("imagecodecs", reason="the extra jxl is not installed")
+    (tmp_path / "a.png").write_bytes(saved("png"))
+    command = ["ffmpeg", "-v", "error", "-i", tmp_path / "a.png", "-pix_fmt", "gray", "-c:v", "libjxl", tmp_path / "a.jxl"]
+    if shutil.which("ffmpeg") is None or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("this needs an ffmpeg that writes JPEG XL")
+    grey = np.asarray(pillow.fromarray(SCENE).convert("L"))
+    assert np.abs(images.decode((tmp_path / "a.jxl").read_bytes()).pixels[..., 0].astype(int) - grey).mean() < 6
 
 
 def test_jpeg_xl_of_several_frames_and_with_alpha():

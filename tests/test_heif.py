@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
-from heifs import avif, cropped, described, heic
+from heifs import avif, clap, cropped, described, heic, imir, irot, shaped
 from PIL import Image as pillow
 
 from recognizer.core.errors import BrokenImage, ImageTooLarge
@@ -54,9 +54,40 @@ def test_a_crop_box_is_applied_before_the_rotation(width, height, right, down, o
         assert np.abs(image.pixels.astype(int) - second).max() <= 4
 
 
-def test_a_crop_box_outside_the_picture_is_damage():
-    with pytest.raises(BrokenImage, match="crop box"):
-        images.decode(cropped(heic(SCENE), 100, 80, 400, 0))
+#: Boxes in the order in which a file lists them, and what they make of a picture.
+SHAPES = {
+    "cropped": ([clap(100, 80, -40, 30)], lambda p: p[110:190, 70:170]),
+    "padding": ([clap(318, 236)], lambda p: p[2:238, 1:319]),
+    "cropped, turned and mirrored": ([clap(100, 80), irot(1), imir(1)], lambda p: np.rot90(p[80:160, 110:210])[:, ::-1]),
+    "turned, then cropped": ([irot(3), clap(100, 200)], lambda p: np.rot90(p, 3)[60:260, 70:170]),
+    "cropped twice": ([clap(200, 200), clap(100, 50, 10)], lambda p: p[95:145, 120:220]),
+    **{
+        f"mirrored {m}, then turned {r}": ([imir(m), irot(r)], lambda p, m=m, r=r: np.rot90(np.flip(p, m), r))
+        for m in (0, 1)
+        for r in (1, 2, 3)
+    },
+    **{
+        f"turned {r}, then mirrored {m}": ([irot(r), imir(m)], lambda p, m=m, r=r: np.flip(np.rot90(p, r), m))
+        for m in (0, 1)
+        for r in (1, 2, 3)
+    },
+}
+
+
+@pytest.mark.parametrize("kind", ["heic", "avif"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_boxes_are_followed_in_the_order_of_the_file(kind, shape):
+    boxes, shown = SHAPES[shape]
+    image = images.decode(shaped(heic(SCENE) if kind == "heic" else avif(SCENE), *boxes))
+    expected = shown(SCENE)
+    assert image.pixels.shape == expected.shape and (image.height, image.width) == expected.shape[:2]
+    assert np.abs(image.pixels.astype(int) - expected).mean() < 3
+
+
+@pytest.mark.parametrize("form", [heic, avif])
+def test_a_crop_box_outside_the_picture_is_damage(form):
+    with pytest.raises(BrokenImage, match="crop box|damaged"):
+        images.decode(cropped(form(SCENE), 100, 80, 400, 0))
 
 
 def test_a_cropped_photo_counts_with_what_is_decoded():

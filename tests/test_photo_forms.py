@@ -144,6 +144,15 @@ def test_jpegs_are_read_as_pillow_reads_them(progressive, restart, sampling):
         assert far(data, np.asarray(pillow.open(io.BytesIO(data)).convert("RGB"))) == 0
 
 
+@pytest.mark.parametrize("marker", [0xC3, 0xC5, 0xC7, 0xCB, 0xCF, 0xF7])
+def test_lossless_and_hierarchical_jpegs_are_refused_and_not_called_damaged(marker):
+    """Of JPEG-LS (F7), lossless coding and hierarchies only the frame's header is written here: no decoder sees them."""
+    data = bytearray(jpeg(RGB))
+    data[data.index(b"\xff\xc0") + 1] = marker
+    with pytest.raises(UnsupportedImage, match="ordinary JPEG"):
+        images.decode(bytes(data))
+
+
 @pytest.mark.parametrize("marker, precision", [(0xC1, 12), (0xC3, 8), (0xC9, 8)])
 def test_jpegs_of_rare_kinds_are_refused_or_read_but_never_crash(marker, precision):
     """12 bits, lossless, arithmetic coding: the frame's header says so, and the data do not fit."""

@@ -117,6 +117,16 @@ def test_every_form_is_read_as_it_was_written_or_refused(sample_format, bits, co
     assert (count > 0) == bool(bits in whole | planes)
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("bits", [4, 8])
+def test_a_palette_of_8_bits_is_not_black(order, bits):
+    """As old programs wrote it; libtiff and viewers take values that are all below 256 as 8 bits."""
+    levels = [(7 * number) % 256 for number in range(3 * 2**bits)]
+    numbers = SCENE[:, :, :1] >> (8 - bits)
+    data = tiff(numbers, bits=bits, photometric=PALETTE, order=order, more={320: (SHORT, levels)})
+    assert np.array_equal(images.decode(data).pixels, np.array(levels, np.uint8).reshape(3, -1).T[numbers[:, :, 0]])
+
+
 def test_a_second_reader_reads_what_these_tests_write():
     tifffile = pytest.importorskip("tifffile", reason="a second reader of TIFF")
     for bits, planar, order, tile, compression in itertools.product((8, 16), (False, True), "<>", (0, 16), (RAW, DEFLATE)):

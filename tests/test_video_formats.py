@@ -316,6 +316,38 @@ def test_hdr_is_shown_in_the_range_of_ordinary_video(camera, tmp_path, kind):
 # -- what does not stay as it is --------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("coder, metadata", [("libx264", "h264_metadata"), ("libx265", "hevc_metadata")])
+def test_a_stream_that_cuts_off_columns_at_its_left(camera, tmp_path, coder, metadata):
+    cut = f"{metadata}=crop_left=40:crop_right=60:crop_top=20:crop_bottom=60"
+    more = ("-x265-params", "log-level=none") if coder == "libx265" else ()
+    file = made(tmp_path / "clip.mp4", "-c:v", coder, "-pix_fmt", "yuv420p", *more, "-bsf:v", cut)
+    ours = first(camera(file))
+    assert ours.shape == (160, 220, 3)
+    alike(ours, shown(file, inputs=("-flags", "unaligned")), within=0.5)
+
+
+@pytest.mark.parametrize("space", ["ycgco", "bt2020_cl", "ictcp"])
+def test_colours_that_cannot_be_converted_are_refused(camera, tmp_path, space):
+    file = made(tmp_path / "clip.mp4", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-colorspace", space)
+    read = camera(file)
+    assert read.wait(-1, 30) is None
+    assert "its colours are coded in a way that is not read" in read.state.reason
+
+
+@pytest.mark.parametrize("shift", [3000, -3000])
+def test_a_recording_whose_timestamps_jump_goes_on(camera, tmp_path, shift):
+    """As where the files of a recorder were joined. Going back is a jump ahead by a day: MPEG-TS counts in a circle."""
+    parts = [made(tmp_path / "a.ts", "-c:v", "libx264", "-pix_fmt", "yuv420p")]
+    parts.append(made(tmp_path / "b.ts", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-output_ts_offset", "3000"))
+    file = tmp_path / "both.ts"
+    file.write_bytes(b"".join(part.read_bytes() for part in parts[:: 1 if shift > 0 else -1]))
+    read, positions, after = camera(file), [], -1
+    while (frame := read.wait(after, 30)) is not None:
+        after = frame.number
+        positions.append(frame.position)
+    assert positions == pytest.approx([number / 5 for number in range(10)], abs=0.02)
+
+
 def test_a_resolution_that_changes_is_followed(camera, tmp_path):
     parts = [
         made(tmp_path / f"{size}.ts", "-c:v", "libx264", "-pix_fmt", "yuv420p", size=size) for size in ("320x240", "640x360")

@@ -114,21 +114,26 @@ def test_closing_ends_the_threads_and_what_comes_later_is_not_enrolled(tmp_path,
 
 
 @pytest.mark.slow
-def test_without_announcements_the_folder_is_polled(tmp_path, engine, recipe, faces, monkeypatch):
+def test_without_announcements_the_folder_is_polled(tmp_path, engine, recipe, faces, monkeypatch, caplog):
     """A system that has run out of watches: the real thread, with a listener that fails as watchfiles does then."""
     import watchfiles
 
+    refused = []
+
     def refuse(*args, **kwargs):
+        refused.append(args)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(watchfiles, "watch", refuse)
+    monkeypatch.setattr(watcher_module, "RETRY", 0.01)
     monkeypatch.setattr(watcher_module, "REGULAR", 3600.0)
     home = Home(tmp_path, engine, recipe)
     enrolment = home.enrolment()
     watcher = Watcher(enrolment)
     try:
         home.put("Ann/1.jpg", faces["obama"])
-        assert eventually(lambda: len(enrolment.gallery) == 1)
+        assert eventually(lambda: len(enrolment.gallery) == 1 and len(refused) > 3)
+        assert sum("are not announced" in each.message for each in caplog.records) == 1
     finally:
         watcher.close()
         home.close()

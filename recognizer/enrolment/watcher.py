@@ -22,6 +22,8 @@ REGULAR = 30.0
 OTHERS = 0.5
 #: Seconds between two looks at a folder that is polled.
 POLL = 1.0
+#: Seconds after which notifications are asked for again that failed.
+RETRY = 5.0
 #: How many times as long as a look at everything takes, on the processor until the next one; with 50,000 people it takes 0.2 s.
 REGULAR_SHARE, POLL_SHARE = 200, 20
 #: Seconds between looks while files may still be being copied.
@@ -55,7 +57,7 @@ class Watcher:
 
     def _listen(self) -> None:
         """Turn the system's notifications into `_changed`; while they are unavailable, poll the folder."""
-        root = self._enrolment.folder.root.absolute()
+        root, told = self._enrolment.folder.root.absolute(), set()
         while not self._stop.is_set():
             try:
                 place, begun = place_of(root), False
@@ -70,11 +72,13 @@ class Watcher:
                     replaced = root in changes or place_of(root) != place
                     if replaced:  # another folder now, if maybe of the same number: nothing of it will be announced
                         break
-            except (OSError, RuntimeError) as error:  # out of inotify watches, folder gone or unmounted
-                log.warning("changes in known_faces are not announced (%s): looking every second instead", error)
+            except (OSError, RuntimeError) as error:  # out of inotify watches, folder gone or unmounted, a name not in Unicode
+                if str(error) not in told:  # it comes every few seconds for as long as it lasts
+                    told.add(str(error))
+                    log.warning("changes in known_faces are not announced (%s): looking every second instead", error)
                 self._poll = True
                 self._look_at(None)
-                self._stop.wait(5)
+                self._stop.wait(RETRY)
 
     def _look_at(self, changed: set[str] | None) -> None:
         """Let the folder be looked at soon: below these names, or everywhere."""

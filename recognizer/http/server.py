@@ -6,6 +6,8 @@ clients are in `recognizer.http.wsgi`, the reloading in `recognizer.http.reload`
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import errno
 import gc
 import logging
@@ -79,7 +81,7 @@ def serve_with(
     Raises
     ------
     SystemExit
-        Always; see `serve`.
+        See `serve`.
     """
     settings = options.settings
     address = host or settings.host
@@ -138,10 +140,12 @@ def serve(
 ) -> NoReturn:
     """Serve the WSGI application that `make_app()` returns until the process receives a signal to stop.
 
+    The process ends with 0 after SIGTERM, SIGINT or SIGHUP.
+
     Raises
     ------
     SystemExit
-        Always: 0 after SIGTERM, SIGINT or SIGHUP, 1 when the address cannot be listened on.
+        1 when the address cannot be listened on.
     """
     from recognizer.http.wsgi import Server
 
@@ -177,8 +181,19 @@ def serve(
     sys.stdout.flush()
     if not finished:
         log.warning("ended with requests still running after %g s", REQUEST_SECONDS)
-        os._exit(stop.status)
-    raise SystemExit(stop.status)
+    _end(stop.status)
+
+
+def _end(status: int) -> NoReturn:
+    """End the process without Python's clean-up, which cuts off threads inside native code; C++ then aborts the process.
+
+    While the networks are loaded and prepared, and while a photo is processed, there are such threads.
+    """
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
 
 
 class _Loading:
@@ -208,7 +223,9 @@ class _Loading:
         return self._told
 
     def check(self) -> None:
-        """Raise the error that ended the loading, if there was one."""
+        """Raise the error that ended the loading, if there was one; a SystemExit ends the process."""
+        if isinstance(self._error, SystemExit):
+            _end(self._error.code if isinstance(self._error.code, int) else 1)
         if self._error is not None:
             raise self._error
 

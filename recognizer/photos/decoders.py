@@ -190,17 +190,20 @@ def _read_webp(data: bytes, admit: Admit) -> Decoded:
 
 
 def _read_avif(data: bytes, admit: Admit) -> Decoded:
-    """Decode AVIF. Pillow converts the container's rotation to an EXIF orientation, which replaces the file's own.
+    """Decode AVIF. As in HEIC, the container alone turns the picture: neither EXIF nor XMP is asked.
 
-    As in HEIC, the container alone turns the picture: XMP is not asked.
+    Pillow does not apply the crop box, and converts rotation and mirroring, in one order only, to an EXIF orientation.
     """
     from PIL.AvifImagePlugin import AvifImageFile
 
     header = heif_boxes.read_heif(data)
     with AvifImageFile(io.BytesIO(data)) as image:
         admit(*image.size)
-        pixels = _without_hdr(rgb(image), header.transfer, header.primaries)
-        return pixels, image_headers.orientation(image.info.get("exif"))
+        pixels = rgb(image)
+        orientation = image_headers.orientation(image.info.get("exif"))
+    if header.shaping is not None:
+        pixels, orientation = _shaped(pixels, header.shaping, "avif"), 1
+    return _without_hdr(pixels, header.transfer, header.primaries), orientation
 
 
 def _read_heic(data: bytes, admit: Admit) -> Decoded:
@@ -211,19 +214,33 @@ def _read_heic(data: bytes, admit: Admit) -> Decoded:
     import pi_heif
 
     header = heif_boxes.read_heif(data)
-    if header.crop is None or header.crop.padding:
-        photo = pi_heif.open_heif(data)
-        admit(*photo.size)
-        return _without_hdr(_heif_pixels(photo), header.transfer, header.primaries), 1
-    crop, plain = header.crop, bytearray(data)
-    for at in crop.boxes:
-        plain[at : at + 4] = b"free"
-    photo = pi_heif.open_heif(bytes(plain))
+    shaping = None if header.shaping is None or header.shaping.padding else header.shaping
+    if shaping is not None:
+        plain = bytearray(data)
+        for at in shaping.boxes:
+            plain[at : at + 4] = b"free"
+        data = bytes(plain)
+    photo = pi_heif.open_heif(data)
     admit(*photo.size)
-    if not (0 <= crop.left < crop.right <= photo.size[0] and 0 <= crop.top < crop.bottom <= photo.size[1]):
-        raise BrokenImage("the HEIC photo is damaged: its crop box lies outside the picture", format="heic")
-    pixels = _heif_pixels(photo)[crop.top : crop.bottom, crop.left : crop.right].copy()
-    return _without_hdr(pixels, header.transfer, header.primaries), crop.orientation
+    pixels = _heif_pixels(photo)
+    if shaping is not None:
+        pixels = _shaped(pixels, shaping, "heic")
+    return _without_hdr(pixels, header.transfer, header.primaries), 1
+
+
+def _shaped(pixels: np.ndarray, shaping: heif_boxes.Shaping, kind: str) -> np.ndarray:
+    """Crop, rotate and mirror the coded pixels of a HEIC or AVIF."""
+    for step, values in shaping.steps:
+        if step == b"irot":
+            pixels = np.rot90(pixels, values[0])
+        elif step == b"imir":
+            pixels = np.flip(pixels, values[0])
+        else:
+            left, top, right, bottom = values
+            if not (0 <= left < right <= pixels.shape[1] and 0 <= top < bottom <= pixels.shape[0]):
+                raise BrokenImage(f"the {FORMATS[kind]} photo is damaged: its crop box lies outside the picture", format=kind)
+            pixels = pixels[top:bottom, left:right]
+    return np.array(pixels, order="C")
 
 
 def _read_jp2(data: bytes, admit: Admit) -> Decoded:
@@ -232,6 +249,9 @@ def _read_jp2(data: bytes, admit: Admit) -> Decoded:
 
     with Jpeg2KImageFile(io.BytesIO(data)) as image:
         admit(*image.size)
+        size = data.find(b"\xff\x4f\xff\x51")  # the codestream's beginning; its first channel's bits follow 42 bytes later
+        if size >= 0 and data[size + 42] & 0x7F < 7:  # Pillow makes them too dark, and mistakes numbers of a palette
+            raise UnsupportedImage("JPEG 2000 photos of fewer than 8 bits are not supported; save it as JPEG", format="jp2")
         image.load()
         return rgb(image), 1
 

@@ -13,26 +13,21 @@ _MOST_PADDING = 64
 
 
 @dataclass(frozen=True)
-class Crop:
-    """A crop box, and what follows it. Unless it is mere padding, `decoders` applies it: libheif refuses larger crops.
+class Shaping:
+    """How the coded image is cropped, rotated and mirrored, in the order of the file. `decoders` does it.
 
     Attributes
     ----------
-    left, top, right, bottom : int
-        In pixels of the coded image.
-    orientation : int
-        The rotation and mirroring that apply afterwards, as an EXIF orientation 1-8.
+    steps : tuple of (kind, values)
+        ``clap`` with left, top, right and bottom in pixels of what the steps before gave; ``irot`` with the number of
+        quarter turns, anticlockwise; ``imir`` with 0 if upside and downside change places, 1 if left and right do.
     boxes : tuple of int
         Offsets of the types of the boxes that say all this.
     padding : bool
-        Whether the crop only removes what encoders add to fill their blocks: at most 64 pixels. libheif accepts that.
+        Whether crops only remove what encoders add to fill their blocks: at most 64 pixels. libheif refuses larger ones.
     """
 
-    left: int
-    top: int
-    right: int
-    bottom: int
-    orientation: int
+    steps: tuple[tuple[bytes, tuple[int, ...]], ...]
     boxes: tuple[int, ...]
     padding: bool
 
@@ -45,14 +40,14 @@ class HeifHeader:
     ----------
     sizes : tuple of (width, height)
         Of all images of the file as coded, before a crop.
-    crop : Crop or None
-        What of the primary image is shown.
+    shaping : Shaping or None
+        How the primary image is shown.
     transfer, primaries : int
         How light is coded in the primary image, as in ITU-T H.273; 2 if unspecified.
     """
 
     sizes: tuple[tuple[int, int], ...] = ()
-    crop: Crop | None = None
+    shaping: Shaping | None = None
     transfer: int = _UNSPECIFIED
     primaries: int = _UNSPECIFIED
 
@@ -173,63 +168,40 @@ def _read(data: bytes) -> HeifHeader:
                     uses |= _associations(data, c, d)
     sizes = tuple(struct.unpack_from(">II", data, a + 4) for kind, a, b in properties if kind == b"ispe" and b - a >= 12)
     own = [properties[index - 1] for index in uses.get(primary, []) if 0 < index <= len(properties)]
-    crop = _crop(data, own)
+    shaping = _shaping(data, own)
     for item in (primary, *parts.get(primary, [])[:1]):
         for index in uses.get(item, []):
             kind, a, b = properties[index - 1] if 0 < index <= len(properties) else (b"", 0, 0)
             if kind == b"colr" and data[a : a + 4] == b"nclx":
                 primaries, transfer = struct.unpack_from(">HH", data, a + 4)
-                return HeifHeader(sizes, crop, transfer, primaries)
-    return HeifHeader(sizes, crop)
+                return HeifHeader(sizes, shaping, transfer, primaries)
+    return HeifHeader(sizes, shaping)
 
 
-def _crop(data: bytes, properties: list[tuple[bytes, int, int]]) -> Crop | None:
-    """The crop among the properties of an image, if it comes before any rotation, as it should."""
+def _shaping(data: bytes, properties: list[tuple[bytes, int, int]]) -> Shaping | None:
+    """What the properties of an image say about how it is shown; None if they say nothing, or nothing possible."""
     shaping = [each for each in properties if each[0] in (b"clap", b"irot", b"imir")]
     size = next(((a, b) for kind, a, b in properties if kind == b"ispe"), None)
-    kinds = [kind for kind, *_ in shaping]
-    if size is None or kinds[:1] != [b"clap"] or len(set(kinds)) < len(kinds):
+    if size is None or not shaping:
         return None
     width, height = struct.unpack_from(">II", data, size[0] + 4)
-    numbers = struct.unpack_from(">IIIIiIiI", data, shaping[0][1])
-    if 0 in numbers[1::2]:
-        return None
-    across, down, right, low = (Fraction(a, b) for a, b in zip(numbers[::2], numbers[1::2], strict=True))
-    left = round(right + Fraction(width - across, 2))
-    top = round(low + Fraction(height - down, 2))
-    orientation = 1
-    for kind, a, _ in shaping[1:]:
-        if kind == b"irot":
-            orientation = _then(orientation, (1, 8, 3, 6)[data[a] & 3])
+    steps: list[tuple[bytes, tuple[int, ...]]] = []
+    padding = True
+    for kind, a, _ in shaping:
+        if kind == b"clap":
+            numbers = struct.unpack_from(">IIIIiIiI", data, a)
+            if 0 in numbers[1::2]:
+                return None
+            across, down, right, low = (Fraction(a, b) for a, b in zip(numbers[::2], numbers[1::2], strict=True))
+            padding = padding and 0 <= width - across <= _MOST_PADDING and 0 <= height - down <= _MOST_PADDING
+            left, top = round(right + Fraction(width - across, 2)), round(low + Fraction(height - down, 2))
+            width, height = round(across), round(down)
+            steps.append((kind, (left, top, left + width, top + height)))
         else:
-            orientation = _then(orientation, (4, 2)[data[a] & 1])
-    places = tuple(a - 4 for _, a, _ in shaping)
-    padding = 0 <= width - across <= _MOST_PADDING and 0 <= height - down <= _MOST_PADDING
-    return Crop(left, top, left + round(across), top + round(down), orientation, places, padding)
-
-
-#: EXIF orientations as what becomes of the directions right and down: (x, y) pairs.
-_AXES = {
-    1: ((1, 0), (0, 1)),
-    2: ((-1, 0), (0, 1)),
-    3: ((-1, 0), (0, -1)),
-    4: ((1, 0), (0, -1)),
-    5: ((0, 1), (1, 0)),
-    6: ((0, 1), (-1, 0)),
-    7: ((0, -1), (-1, 0)),
-    8: ((0, -1), (1, 0)),
-}
-
-
-def _then(first: int, second: int) -> int:
-    """The orientation that does what `first` does, and then what `second` does."""
-
-    def turn(point: tuple[int, int], by: int) -> tuple[int, int]:
-        (ax, ay), (bx, by_) = _AXES[by]
-        return point[0] * ax + point[1] * bx, point[0] * ay + point[1] * by_
-
-    wanted = tuple(turn(axis, second) for axis in _AXES[first])
-    return next(number for number, axes in _AXES.items() if axes == wanted)
+            steps.append((kind, (data[a] & (3 if kind == b"irot" else 1),)))
+            if kind == b"irot" and data[a] & 1:
+                width, height = height, width
+    return Shaping(tuple(steps), tuple(a - 4 for _, a, _ in shaping), padding)
 
 
 def _derived(data: bytes, start: int, end: int) -> dict[int, list[int]]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from recognizer.core.errors import BrokenImage
+from recognizer.core.errors import BrokenImage, UnsupportedImage
 
 _MOST_PIECES = 50_000  # segments, chunks or blocks of one file; each takes an iteration of a loop, here and in Pillow
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -165,6 +165,8 @@ class JpegHeader:
     complete : bool
         Whether the end marker was found.
     progressive : bool
+    usual : bool
+        Whether it is coded as photos are: neither lossless nor in a hierarchy of sizes.
     """
 
     width: int
@@ -175,6 +177,7 @@ class JpegHeader:
     segments: tuple[tuple[int, int, int], ...]
     complete: bool
     progressive: bool
+    usual: bool
 
 
 _NEXT_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")  # in entropy-coded data, FF 00 is a byte FF and D0-D7 restart
@@ -189,8 +192,12 @@ def read_jpeg(data: bytes) -> JpegHeader:
     ------
     BrokenImage
         There is no frame header.
+    UnsupportedImage
+        It is JPEG-LS.
     """
     segments, complete = _jpeg_segments(data)
+    if any(marker == 0xF7 for marker, *_ in segments):
+        raise UnsupportedImage("JPEG-LS photos are not supported; save it as an ordinary JPEG", format="jpeg")
     frame = next((s for s in segments if s[0] in _FRAMES), None)
     if frame is None or frame[2] - frame[1] < 10:
         raise BrokenImage("the JPEG photo is damaged or cut short: it has no frame header", format="jpeg")
@@ -206,6 +213,7 @@ def read_jpeg(data: bytes) -> JpegHeader:
         tuple(segments),
         complete,
         frame[0] in (0xC2, 0xC6, 0xCA, 0xCE),
+        frame[0] in (0xC0, 0xC1, 0xC2, 0xC9, 0xCA),
     )
 
 

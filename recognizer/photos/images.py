@@ -260,6 +260,8 @@ def _divisor(longest: int, long_side: int | None) -> int:
 
 
 def _read_jpeg(data: bytes, header: image_headers.JpegHeader, divisor: int, max_pixels: int) -> Image:
+    if not header.usual:
+        raise UnsupportedImage("lossless and hierarchical JPEGs are not supported; save it as an ordinary JPEG", format="jpeg")
     if header.precision != 8 or header.components not in (1, 3, 4):
         raise UnsupportedImage(
             f"expected a JPEG photo of 8 bits and 1, 3 or 4 channels, got {header.precision} and {header.components}",

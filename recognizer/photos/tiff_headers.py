@@ -200,6 +200,8 @@ def _read_photo(photo: _Directory) -> TiffHeader:
     if samples == 1:  # there is one plane either way, and Pillow does not read all of them as planes
         needed = [entry for entry in needed if entry[0] != 284]
     plain = bytearray(data)
+    if single.get(262) == _PALETTE:
+        _widen_palette(plain, photo)
     directory = b"".join(data[at - 8 : at + 4] for *_, at in needed) + bytes(4)
     struct.pack_into(order + "I", plain, 4, photo.start)
     struct.pack_into(order + "H", plain, photo.start, len(needed))
@@ -271,6 +273,15 @@ def _check_form(photo: _Directory, single: dict[int, int]) -> tuple[int, int, bo
     if colours == _YCBCR:
         _check_ycbcr(photo, compression)
     return bits, samples, colours == _GREY_INVERTED and bits == 16
+
+
+def _widen_palette(plain: bytearray, photo: _Directory) -> None:
+    """Make a palette of 8 bits, as old programs wrote it, one of 16; like libtiff, by its values: all are below 256."""
+    levels = photo.values(320, 3 << 16)
+    if levels and max(levels) < 256:
+        at = next(at for tag, _, _, at in photo.entries if tag == 320)
+        (start,) = struct.unpack_from(photo.order + "I", plain, at)
+        struct.pack_into(f"{photo.order}{len(levels)}H", plain, start, *(257 * level for level in levels))
 
 
 def _compresses(compression: int, bits: int, colours: int | None, planar: bool) -> bool:

@@ -61,7 +61,7 @@ class GroupFollower:
     def _listen(self) -> None:
         """Turn the system's notifications into names of groups; while there are none, `_follow` looks every second."""
         assert self._groups.root is not None, "there are groups to follow"
-        root = self._groups.root.absolute()
+        root, told = self._groups.root.absolute(), set()
         while not self._stop.is_set():
             if self._poll or not root.is_dir():
                 self._stop.wait(POLL)
@@ -77,8 +77,10 @@ class GroupFollower:
                     begun = True
                     if place_of(root) != place:  # another folder now: nothing of it will be announced
                         break
-            except (OSError, RuntimeError) as error:  # out of inotify watches, folder gone or unmounted
-                log.warning("changes in the folders of groups are not announced (%s): looking again shortly", error)
+            except (OSError, RuntimeError) as error:  # out of inotify watches, folder gone or unmounted, a name not in Unicode
+                if str(error) not in told:  # it comes every few seconds for as long as it lasts
+                    told.add(str(error))
+                    log.warning("changes in the folders of groups are not announced (%s): looking again shortly", error)
                 self._stop.wait(5)
                 self._wake(None)
 

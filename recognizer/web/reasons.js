@@ -27,6 +27,7 @@ const SENTENCES = [
   phrase("its content encoding is damaged"),
   phrase("its pictures are damaged"),
   phrase("its pictures are larger than {count} pixels"),
+  phrase("its colours are coded in a way that is not read (YCgCo, ICtCp or the like): convert it to BT.709"),
   phrase("its pictures are rotated by an angle that is not a multiple of 90 degrees"),
   phrase("its reply is empty"),
   phrase("its resolution changed"),

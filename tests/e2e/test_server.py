@@ -532,6 +532,22 @@ def test_requests_that_never_finish_do_not_hold_up_the_stop_for_ever(running):
     served.line("on_stop")
 
 
+# A thread that finalisation would wait for, as it cuts off others in the middle of native code, which then aborts.
+STILL_WORKING = """
+import atexit, threading
+atexit.register(lambda: print("atexit", flush=True))
+threading.Thread(target=wait_for, args=("never",), daemon=False).start()
+"""
+
+
+def test_threads_that_still_work_are_neither_waited_for_nor_cut_off(running):
+    served = running(source=TOY + STILL_WORKING)
+    assert served.end() == 0
+    served.line("on_stop")
+    served.line("atexit")
+    assert not any("work still running" in printed for printed in served.lines)
+
+
 def change(served, old, new):
     text = served.file.read_text()
     fresh = served.file.with_suffix(".new")

@@ -50,6 +50,8 @@ _SIZE = re.compile(r"Reinit context to (\d+x\d+)")
 _CHATTER = re.compile(r"\[OPENCV:FFMPEG:(?:3[2-9]|[4-9]\d)\]")
 #: Seconds behind its own pace after which a recording skips frames, and after which it restarts its clock.
 _BEHIND, _FAR_BEHIND = 0.2, 5.0
+#: Seconds between two frames above which the timestamps have jumped, as where two recordings were joined.
+_MOST_PAUSE = 60.0
 
 
 class Unreadable(Exception):
@@ -309,7 +311,7 @@ def follow(capture: Capture, pictures: FrameSlots, complaints: Complaints, ahead
         taken, now = time.perf_counter(), time.time()
         if ahead is not None:
             stamp = capture.position
-            if begin is None or stamp < first:
+            if begin is None or stamp < first or stamp - first - (taken - begin) > _MOST_PAUSE:
                 begin, first = taken, stamp
             early = stamp - first - (taken - begin) - ahead
             if early > 0:
@@ -323,19 +325,25 @@ def follow(capture: Capture, pictures: FrameSlots, complaints: Complaints, ahead
     return complaints.reason("ended")
 
 
-def play(capture: Capture, pictures: FrameSlots, paced: bool, begin: float, every: float = 0.0) -> tuple[int, float]:
+def play(
+    capture: Capture, pictures: FrameSlots, paced: bool, begin: float, every: float = 0.0, key_frames: bool = False
+) -> tuple[int, float]:
     """Play a recording once, at its own pace from the moment `begin`, or as fast as frames are taken.
 
-    With `every`, frames less than so many seconds after the last one that was shown are passed over.
+    With `every`, frames less than so many seconds after the last one that was shown are passed over. Where the timestamps
+    jump, the next frame follows at once, as in players; between `key_frames` there may be any time.
 
     Returns how many frames there were, and the moment at which the next one would be due.
     """
     step = 1 / capture.rate if 0.1 <= capture.rate <= 1000 else 1 / 25
-    count, position = 0, 0.0
+    count, position, shift = 0, 0.0, 0.0
     due = float("-inf")
     while capture.grab():
+        if count and not key_frames and abs(capture.position + shift - position) > _MOST_PAUSE:
+            shift = position + step - capture.position
         if count or capture.position > 0:
-            position = capture.position if capture.position > position else position + step
+            here = capture.position + shift
+            position = here if here > position else position + step
         count += 1
         if position < due - step / 2:
             continue
@@ -366,7 +374,9 @@ def run(config: dict, pictures: FrameSlots, complaints: Complaints, say) -> None
         if config["live"]:
             return say("lost", reason=follow(capture, pictures, complaints, config.get("ahead")))
         every = config.get("every", 0.0)
-        count, begin = play(capture, pictures, config["paced"], begin or time.perf_counter(), every)
+        count, begin = play(
+            capture, pictures, config["paced"], begin or time.perf_counter(), every, config.get("key_frames", False)
+        )
         capture.release()
         if not count:
             return say("lost", reason=complaints.reason("damaged"))

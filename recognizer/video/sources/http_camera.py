@@ -39,6 +39,8 @@ _SILENCE = 30.0
 _AHEAD = 2.0
 #: Bytes that are unpacked at once of what comes with a content encoding.
 _UNPACKED = 65_536
+#: What stands in a JPEG before its pixels if it says how it is to be turned.
+_TURNING = (b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0")
 _PLAYLISTS = ("mpegurl", "dash+xml", "x-scpls")
 _TEXTS = (b"#EXTM3U", b"<?xml", b"<!DOCTYPE", b"<html", b"<HTML", b"<MPD", b"[playlist]")
 _INDEX_FIRST = "ffmpeg -i in.mp4 -c copy -movflags +faststart out.mp4"
@@ -272,7 +274,8 @@ def decode_jpeg(data: bytes, spare: SparePixels | None = None) -> np.ndarray:
         pixels = simplejpeg.decode_jpeg(data, "RGB", fastdct=True, fastupsample=True, buffer=into, strict=not whole)
     except (ValueError, KeyError):  # the second for colours that it does not know
         raise BrokenShot from None
-    return pixels if b"Exif\0\0" not in data[:1024] else _upright(pixels, data)
+    head = data[: data.find(b"\xff\xda") + 1]
+    return _upright(pixels, data) if any(each in head for each in _TURNING) else pixels
 
 
 def _upright(pixels: np.ndarray, data: bytes) -> np.ndarray:

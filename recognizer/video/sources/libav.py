@@ -35,6 +35,9 @@ _INTERLACED, _TOP_FIRST = 1 << 3, 1 << 4
 _PACKET_MATRIX, _FRAME_MATRIX = 5, 6
 _PQ, _HLG = 16, 18
 _BILINEAR, _BICUBIC, _FULL_RANGE, _RGB_SPACE, _UNSPECIFIED = 2, 4, 2, 0, 2
+#: Ways to code colours that FFmpeg's scaler does not know, and would convert by another one's formula: YCgCo, BT.2020 with
+#: constant luminance, ICtCp (of Dolby Vision) and others (ITU-T H.273, table 4).
+_UNREAD_SPACES = {8, 10, 11, 13, 14, 15, 16, 17}
 #: Coded pictures. A track of these beside a track of video is a cover.
 _PICTURES = {b"mjpeg", b"png", b"bmp", b"gif", b"tiff", b"webp"}
 #: Errors in a row that a decoder may report before the source is given up.
@@ -258,6 +261,7 @@ class AvCapture:
         self._context = c_void_p(av.context_new(codec))
         self._must(av.context_fill(self._context, self._stream.parameters))
         av.option(self._context, b"threads", str(threads).encode() if threads else b"auto", 0)
+        av.option(self._context, b"flags", b"+unaligned", 0)  # else only some of the columns at the left are cut off
         if self._key_frames:
             av.option(self._context, b"skip_frame", b"nokey", 0)
         code = av.codec_open(self._context, codec, None)
@@ -350,6 +354,8 @@ class AvCapture:
         name = self._av.format_name(frame.format)
         if name is None:
             return None
+        if frame.space in _UNREAD_SPACES and not name.startswith(b"gray"):
+            raise LibavError("colours")
         self._turn = turn = self._turned(frame)
         height, width = self._upright(frame)
         top, bottom, left, right = self._cropped(frame, height, width)
@@ -413,19 +419,19 @@ class AvCapture:
         name = self._av.format_name(frame.format) or b""
         if not name.startswith((b"yuv", b"nv12", b"gray")) or frame.planes[0] is None or frame.strides[0] <= 0:
             return True
-        flat = (ctypes.c_uint8 * (frame.strides[0] * frame.height)).from_address(frame.planes[0] or 0)
-        rows = np.ctypeslib.as_array(flat).reshape(frame.height, frame.strides[0])
         bits = next((n for n in (16, 14, 12, 10, 9) if str(n).encode() in name.replace(b"nv12", b"")), 8)
-        if bits > 8:
-            rows = rows.view(np.uint16)
+        size, step = 1 if bits == 8 else 2, frame.strides[0]
+        memory = (ctypes.c_uint8 * (step * (frame.height - 1) + frame.width * size)).from_address(frame.planes[0] or 0)
+        flat: np.ndarray = np.ctypeslib.as_array(memory)
+        rows: np.ndarray = np.ndarray((frame.height, frame.width), f"u{size}", flat, strides=(step, size))
         # of every eight rows the first five, and of those every eighth pixel
-        groups = rows[: frame.height // 8 * 8].reshape(-1, 8, rows.shape[1])[:, :5, : frame.width : 8]
+        groups = rows[: frame.height // 8 * 8, ::8].reshape(-1, 8, -(-frame.width // 8))[:, :5]
         luma = (groups >> (bits - 8)).astype(np.int16)
-        step = np.diff(luma, axis=1)
-        teeth = np.sign(step[:, :-1]) * np.sign(step[:, 1:]) < 0
-        teeth &= np.minimum(np.abs(step[:, :-1]), np.abs(step[:, 1:])) > _COMB_STEP
+        jump = np.diff(luma, axis=1)
+        teeth = np.sign(jump[:, :-1]) * np.sign(jump[:, 1:]) < 0
+        teeth &= np.minimum(np.abs(jump[:, :-1]), np.abs(jump[:, 1:])) > _COMB_STEP
         # rows of one field resemble each other there, which edges of the scene itself do not
-        teeth &= np.abs(luma[:, 2:] - luma[:, :-2]) < np.minimum(np.abs(step[:, :-1]), np.abs(step[:, 1:]))
+        teeth &= np.abs(luma[:, 2:] - luma[:, :-2]) < np.minimum(np.abs(jump[:, :-1]), np.abs(jump[:, 1:]))
         return bool(teeth.size) and float(teeth.mean()) > _COMB_SHARE
 
     # -- how it is to be shown ----------------------------------------------------------------------------------

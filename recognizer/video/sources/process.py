@@ -62,6 +62,7 @@ _REASONS = {
     "only_cover": "it contains a cover picture, but no video",
     "no_video": "it contains no video",
     "playlist": "it is a playlist or names other files, which are not followed",
+    "colours": "its colours are coded in a way that is not read (YCgCo, ICtCp or the like): convert it to BT.709",
     "slanted": "its pictures are rotated by an angle that is not a multiple of 90 degrees",
 }
 
