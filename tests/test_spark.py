@@ -396,7 +396,8 @@ def test_a_table_of_something_else_is_refused(tmp_path):
 
 def test_neighbours_are_those_of_the_clustering():
     _, vectors = many(4000, 100)
-    vectors = np.concatenate([vectors, vectors[:70] * 0.99, np.repeat(vectors[:1], 90, axis=0)])
+    crowd = vectors[:1] * np.random.default_rng(7).uniform(0.8, 1.2, (90, 1)).astype(np.float32)  # more than may be neighbours
+    vectors = np.concatenate([vectors, vectors[:70] * 0.99, crowd])
     everything = clustering.neighbours(vectors, vectors, 1.0)
     for start, stop in ((0, 300), (300, len(vectors))):
         expected = everything[(everything[:, 0] >= start) & (everything[:, 0] < stop)]

@@ -26,8 +26,8 @@ from recognizer.core.vault import (
     read_keys,
     sealed_by,
 )
-from recognizer.enrolment import cache as encodings
 from recognizer.enrolment.cache import EncodingsCache
+from recognizer.enrolment.cache_rows import row_checksum
 from recognizer.enrolment.encodings import Encoding, FileStamp
 from recognizer.events.event_files import seconds
 from recognizer.events.event_log import EventLog
@@ -177,7 +177,7 @@ def test_what_was_put_into_another_row_is_as_if_it_were_not_there(tmp_path, repa
             if repaired:
                 row = connection.execute(f"SELECT * FROM {table} WHERE photo = ?", ("c" * 32,)).fetchone()
                 query = f"UPDATE {table} SET checksum = ? WHERE photo = ?"
-                connection.execute(query, (encodings.row_checksum(row[:-1]), "c" * 32))
+                connection.execute(query, (row_checksum(row[:-1]), "c" * 32))
     cache = EncodingsCache(path, vault)
     assert set(cache.encodings("e")) == {("a" * 32, "only")} and "made again" in caplog.text
     assert cache.thumbnail("c" * 32) is None
