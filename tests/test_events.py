@@ -268,6 +268,12 @@ def test_a_camera_that_nobody_needs_for_a_while_is_no_event():
     assert scene.story == ["camera_live"]
 
 
+def test_a_camera_that_was_removed_or_read_elsewhere_is_news_when_it_is_live_again():
+    scene = Scene().state("live").wait(3).state("gone")
+    assert scene.appearances.states == {}
+    assert scene.state("idle").state("live").wait(3).story == ["camera_live"] * 2
+
+
 def test_people_stay_through_a_short_loss_and_leave_in_a_long_one():
     scene = Scene().state("live").show(3, face(1, ADA)).state("lost").wait(3).state("live")
     assert scene.show(3, face(1, ADA, since=BEGIN + 6)).story == ["appeared Ada", "camera_live", "camera_lost", "camera_live"]

@@ -310,6 +310,35 @@ def test_observers_get_every_result_and_state_and_their_failures_harm_nobody(aro
     assert "live" in states and "observer's own trouble" in caplog.text
 
 
+def test_observers_learn_that_a_camera_is_gone_before_the_next_one_of_its_id_is_live(around):
+    told = []
+
+    class Observer:
+        def __call__(self, entry, result): ...
+
+        def state(self, entry, state):
+            told.append((entry.text, state.name))
+
+        def gone(self, entry):
+            told.append((entry.text, "gone"))
+
+    live = Live(around.cameras, around.vision, executor=around.executor, observers=[Observer()])
+    try:
+        first, second = PATTERN, "test:160x90@30"
+        around.cameras.add(first, "Door")
+        live.watch(ViewKey("door"))
+        wait_until(lambda: (first, "live") in told)
+        around.cameras.remove("door")
+        around.cameras.add(second, "Door")
+        live.watch(ViewKey("door"))
+        wait_until(lambda: (second, "live") in told)
+        end = told.index((first, "gone"))
+        assert end < told.index((second, "live")) and first not in {source for source, _ in told[end + 1 :]}
+    finally:
+        live.close()
+    assert [name for _, name in told].count("gone") == 1  # a server that ends is no news
+
+
 def test_observers_get_the_faces_in_zones_and_viewers_all(around, monkeypatch):
     ada, bob = axis(0), axis(1)
     actors = [Actor(ada, lambda number: (80, 90, 60)), Actor(bob, lambda number: (240, 90, 60))]

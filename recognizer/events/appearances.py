@@ -39,6 +39,8 @@ CAMERA_KINDS = {
     "frozen": "camera_frozen",
     "ended": "camera_ended",
 }
+#: The state of a camera that is no longer read here.
+GONE = "gone"
 #: What is said of somebody who is no longer seen while a camera is not live.
 _REASONS = {"lost": "the camera is lost", "frozen": "the camera is frozen", "ended": "the camera has ended"}
 #: Somebody who is there enters a zone of the camera.
@@ -233,7 +235,9 @@ class Appearances:
     def state(self, camera: str, state: str, reason: str, now: float, wall: float) -> Iterator[Event]:
         """Process a camera's new state."""
         held = self._cameras.setdefault(camera, _Camera())
-        if state in ("idle", held.told):
+        if state == GONE:
+            held.told = held.pending = None
+        elif state in ("idle", held.told):
             held.pending = None
         elif state in CAMERA_KINDS and (held.pending is None or held.pending[0] != state):
             held.pending = (state, reason, now, wall)

@@ -24,7 +24,7 @@ from typing import Protocol
 import numpy as np
 
 from recognizer.core.errors import EventNotFound, RecognizerError, StorageError
-from recognizer.events.appearances import ENTERED, THUMBNAIL, Appearances, Event, EventRules, plain
+from recognizer.events.appearances import ENTERED, GONE, THUMBNAIL, Appearances, Event, EventRules, plain
 from recognizer.events.delivery import Delivery
 from recognizer.events.event_erasing import Retention
 from recognizer.events.event_files import thumbnail_url
@@ -163,6 +163,13 @@ class Events:
                 return
             self._states.append((camera.id, state.name, state.reason, self._clock(), self._wall()))
             self._wake.notify()
+
+    def gone(self, camera: NamedCamera) -> None:
+        """Queue that a camera was removed, or is read by another node from now on: the next time it is live is news again."""
+        with self._wake:
+            if not self._closing:
+                self._states.append((camera.id, GONE, "", self._clock(), self._wall()))
+                self._wake.notify()
 
     # -- what is asked ------------------------------------------------------------------------------------------
 

@@ -50,6 +50,11 @@ class LateObserver:
         if hasattr(self._observer, "stopped"):
             self._observer.stopped(camera)
 
+    def gone(self, camera: Any) -> None:
+        self._states.pop(camera.id, None)
+        if hasattr(self._observer, "gone"):
+            self._observer.gone(camera)
+
     def made(self) -> Any:
         """The observer; None if it cannot be made for now."""
         if self._observer is None and self._clock() >= self._try_at:

@@ -254,7 +254,9 @@ class Server:
         """Ask until `condition()` is true; its value. No claim on how fast that is: the machine may be busy."""
         until = time.monotonic() + seconds
         while not (value := condition()):
-            assert time.monotonic() < until, f"still not so after {seconds} s; people: {self.get('/people').text}"
+            if time.monotonic() > until:
+                said = "\n".join(self.log().splitlines()[-30:])
+                pytest.fail(f"still not so after {seconds} s; people: {self.get('/people').text}; the log's end:\n{said}")
             time.sleep(0.05)
         return value
 

@@ -137,7 +137,8 @@ class Live:
         Each is called with the camera's entry and each of its results, less the faces that the camera's settings exclude,
         on the loop's thread: it must not take longer than a millisecond. Where it has a method `state`, that is called with
         the entry and each new `CameraState`; where it has a method `stopped`, that is called with the entry once the camera
-        is stopped or removed.
+        is stopped or removed; where it has a method `gone`, that is called with the entry when the camera is removed, or read
+        by another node from now on.
     timed : callable
         Called, from any thread, with the name of each stage that was completed for a picture, and its seconds.
     vision_of : callable, optional
@@ -333,6 +334,7 @@ class Live:
             if channel is not None and (what == "removed" or not entry.here):
                 channel = self._channels.pop(entry.id)
                 self._remove(channel)
+                self._started_loop().call_soon_threadsafe(self._tell_observers, "gone", channel.entry)
             else:
                 channel = self._channel(entry)
                 channel.entry = entry
@@ -412,16 +414,16 @@ class Live:
             unsubscribe()
             await asyncio.shield(loop.run_in_executor(None, camera.stop))
             channel.state = None
-            self._tell_stopped(channel)
+            self._tell_observers("stopped", channel.entry)
 
-    def _tell_stopped(self, channel: _Channel) -> None:
-        """Call the observers' `stopped`: the camera gives no more frames."""
+    def _tell_observers(self, what: str, entry: CameraEntry, *more: CameraState) -> None:
+        """Call a method of the observers that have it."""
         for observer in self.observers:
-            if hasattr(observer, "stopped"):
+            if hasattr(observer, what):
                 try:
-                    observer.stopped(channel.entry)
+                    getattr(observer, what)(entry, *more)
                 except Exception:
-                    log.exception("an observer of camera %s failed", channel.entry.id)
+                    log.exception("an observer of camera %s failed", entry.id)
 
     async def _unneeded(self, channel: _Channel, camera: Camera) -> None:
         """Return once the camera was not needed for a while, or at once when it is removed or replaced."""
@@ -492,12 +494,8 @@ class Live:
 
     def _state_changed(self, channel: _Channel, state: CameraState) -> None:
         channel.state = state
-        for observer in self.observers:
-            if hasattr(observer, "state"):
-                try:
-                    observer.state(channel.entry, state)
-                except Exception:
-                    log.exception("an observer of camera %s failed", channel.entry.id)
+        if not channel.removed:  # the next one of this id may have begun
+            self._tell_observers("state", channel.entry, state)
         if state.name != "live":
             self._offer_cards(channel)
 
