@@ -324,7 +324,7 @@ def test_unicode_names_survive_the_disk(known):
 ADDING = """
 import sys
 import numpy as np
-from recognizer.enrolment.cache import photo_id
+from recognizer.enrolment.encodings import photo_id
 from recognizer.enrolment.folder import KnownFaces
 
 known = KnownFaces(sys.argv[1])

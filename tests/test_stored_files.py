@@ -40,6 +40,7 @@ ELSEWHERE = {
     "recognizer.enrolment.conversion": "known_faces",
     "recognizer.enrolment.photo_store": "the folder of photos that nodes share, from which erasing a person removes theirs",
     "recognizer.enrolment.folder": "known_faces",
+    "recognizer.enrolment.subject_files": "known_faces",
     "recognizer.enrolment.subject_export": "the file that the command names",
     "recognizer.events.exporting": "the file that the command names",
     "recognizer.photos.sandbox": "nothing: a handle for a child process",
