@@ -143,11 +143,9 @@ def test_without_announcements_the_folder_is_polled(tmp_path, engine, recipe, fa
 
 
 def test_a_failure_is_news_again_once_it_was_over():
-    now = 0.0
-    failures = RepeatedFailures(lambda: now)
-    told = []
-    for now in (0, 5, 10, 10 + NEWS_SECONDS - 1, 10 + 3 * NEWS_SECONDS, 15 + 3 * NEWS_SECONDS):
-        told.append(failures.news(OSError(28, "No space left on device")))
+    times = [0, 5, 10, 10 + NEWS_SECONDS - 1, 10 + 3 * NEWS_SECONDS, 15 + 3 * NEWS_SECONDS]
+    failures = RepeatedFailures(iter([*times, times[-1]]).__next__)
+    told = [failures.news(OSError(28, "No space left on device")) for _ in times]
     assert [each is not None for each in told] == [True, False, False, False, True, False]
     assert told[0] == "[Errno 28] No space left on device"
     assert failures.news(OSError("another")) == "another"

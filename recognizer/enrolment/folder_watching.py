@@ -74,7 +74,7 @@ def announced(root: Path, stop: threading.Event) -> Iterator[set[Path]]:
     Raises
     ------
     OSError, RuntimeError
-        There are no notifications: the folder is gone or unmounted, the system allows no more of them, or a name is not Unicode.
+        There are no notifications: the folder is gone or unmounted, the system allows no more, or a name is not Unicode.
     """
     import watchfiles
 
