@@ -75,6 +75,19 @@ def test_key_frames_alone_are_read_where_they_are_often_enough(tmp_path, monkeyp
     assert not video_scenes._has_key_frames(path, ended)
 
 
+@pytest.mark.slow
+def test_no_picture_of_a_slow_slide_show_is_passed_over(tmp_path):
+    """Between two pictures lies more than between joined recordings, whose frames are read as if they followed each other."""
+    path = tmp_path / "slides.mkv"
+    slides = "testsrc2=size=160x120:rate=1/90:duration=450"
+    path.write_bytes(ffmpeg_clip(".mkv", "-f", "lavfi", "-i", slides, "-c:v", "libx264", "-g", "1000"))
+    whole = [pixels for _, pixels in frames_of(path)]
+    found = list(frames_of(path, every=0.4))
+    assert len(found) == 5 and all(np.array_equal(*pair) for pair in zip(whole, (pixels for _, pixels in found), strict=True))
+    seconds, pixels = found[3]
+    assert np.array_equal(frame_at(path, seconds), pixels)
+
+
 def test_a_broken_video_says_so_and_a_missing_process_passes(tmp_path, monkeypatch):
     path = tmp_path / "a.mp4"
     path.write_bytes(b"\0\0\0\x18ftypmp42" + bytes(1000))

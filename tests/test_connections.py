@@ -127,6 +127,20 @@ def test_a_connection_that_is_being_accepted_when_the_server_ends_is_answered(
     assert ended.result(PATIENCE)
 
 
+def test_all_connections_that_wait_when_the_server_ends_are_answered(serve, connect, background, monkeypatch, closes_down):
+    server = serve()
+    accepting = Held(monkeypatch, server, "connection")
+    clients = [connect() for _ in range(250)]
+    for client in clients:
+        client.sendall(REQUEST)
+    assert accepting.reached.wait(PATIENCE)
+    ended = background(server.end, PATIENCE)
+    assert closes_down.wait(PATIENCE)
+    accepting.go_on.set()
+    assert all(map(answered, clients))
+    assert ended.result(PATIENCE)
+
+
 def test_connections_without_a_request_are_handed_over_when_the_process_is_replaced(serve, connect):
     server = serve()
     new, kept, gone = connect(), connect(), connect()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image as pillow
 
-from recognizer.core.errors import ImageError, UnsupportedImage
+from recognizer.core.errors import BrokenImage, ImageError, UnsupportedImage
 from recognizer.photos import images
 
 WIDTH, HEIGHT = 30, 20
@@ -150,6 +150,14 @@ def test_lossless_and_hierarchical_jpegs_are_refused_and_not_called_damaged(mark
     data = bytearray(jpeg(RGB))
     data[data.index(b"\xff\xc0") + 1] = marker
     with pytest.raises(UnsupportedImage, match="ordinary JPEG"):
+        images.decode(bytes(data))
+
+
+def test_a_damaged_jpeg_is_not_called_jpeg_ls():
+    data = bytearray(jpeg(RGB))
+    place = data.index(b"\xff\xda") + 200
+    data[place : place + 4] = b"\xff\xf7\0\x02"
+    with pytest.raises(BrokenImage):
         images.decode(bytes(data))
 
 

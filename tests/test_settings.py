@@ -242,6 +242,12 @@ def test_a_setting_that_has_no_effect_without_another_says_so(name):
         assert len(sentences) == 1 and re.search(rf"has no effect: .*\b{PREFIX}{other.upper()}\b.* is (not|off)", sentences[0])
 
 
+def test_frigate_has_an_effect_without_events():
+    """`POST /api/recognize` of the dialect double-take asks it for the pictures, and names them there."""
+    needed = {"frigate_url": "http://frigate:5000", "frigate_user": "ada", "frigate_password": "secret"}
+    assert Settings(**needed, events=False).without_effect() == []
+
+
 def test_every_setting_that_seems_to_need_another_is_in_the_table():
     """Those whose text names another one, or whose name begins as that of an address."""
     families = {name.removesuffix("_url") for name in NAMES if name.endswith("_url")} | {"tls", "webhook", "mqtt"}

@@ -127,6 +127,19 @@ def test_a_palette_of_8_bits_is_not_black(order, bits):
     assert np.array_equal(images.decode(data).pixels, np.array(levels, np.uint8).reshape(3, -1).T[numbers[:, :, 0]])
 
 
+@pytest.mark.parametrize("kind, count, is_read", [(SHORT, 768, True), (LONG, 768, True), (1, 768, False), (SHORT, 300, False)])
+@pytest.mark.parametrize("factor", [1, 257])
+def test_a_palette_is_read_right_or_refused(kind, count, is_read, factor):
+    levels = [(7 * number) % 256 for number in range(count)]
+    stored = levels if kind == 1 else [factor * level for level in levels]
+    data = tiff(SCENE[:, :, :1], photometric=PALETTE, more={320: (kind, stored)}) + bytes(1000)  # what follows stays as it is
+    if is_read:
+        assert np.array_equal(images.decode(data).pixels, np.array(levels, np.uint8).reshape(3, -1).T[SCENE[:, :, 0]])
+    else:
+        with pytest.raises(UnsupportedImage, match="palette"):
+            images.decode(data)
+
+
 def test_a_second_reader_reads_what_these_tests_write():
     tifffile = pytest.importorskip("tifffile", reason="a second reader of TIFF")
     for bits, planar, order, tile, compression in itertools.product((8, 16), (False, True), "<>", (0, 16), (RAW, DEFLATE)):

@@ -185,6 +185,14 @@ def test_progressive_video_that_is_marked_as_interlaced_keeps_every_row(camera, 
     alike(first(camera(file)), shown(file), within=2)
 
 
+@pytest.mark.parametrize("form", ["yuv420p", "yuv410p", "yuv422p10le", "gray"])
+def test_noise_is_no_sign_of_two_moments(camera, tmp_path, form):
+    """The sign is in the brightness of single pixels, of as many bits as the form has: 8 in yuv410p, whatever its name says."""
+    options = "-c:v", "ffv1", "-pix_fmt", form, "-field_order", "tt"
+    file = made(tmp_path / "clip.mkv", *options, filters="format=gray,noise=alls=9,setfield=tff")
+    alike(first(camera(file)), shown(file), within=2)
+
+
 # -- how it is to be shown --------------------------------------------------------------------------------------------
 
 #: a, b, c, d of a track's matrix.

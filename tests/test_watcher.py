@@ -1,6 +1,8 @@
 """The watcher: what happens in the folder is enrolled without being asked, however the system tells of it."""
 
+import os
 import shutil
+import sys
 import threading
 import time
 from types import SimpleNamespace
@@ -9,6 +11,7 @@ import pytest
 
 from recognizer.enrolment import watcher as watcher_module
 from recognizer.enrolment.encodings import photo_id
+from recognizer.enrolment.folder_watching import NEWS_SECONDS, RepeatedFailures, announced
 from recognizer.enrolment.watcher import Watcher
 
 from .enrolling import Home, eventually
@@ -137,6 +140,31 @@ def test_without_announcements_the_folder_is_polled(tmp_path, engine, recipe, fa
     finally:
         watcher.close()
         home.close()
+
+
+def test_a_failure_is_news_again_once_it_was_over():
+    times = [0, 5, 10, 10 + NEWS_SECONDS - 1, 10 + 3 * NEWS_SECONDS, 15 + 3 * NEWS_SECONDS]
+    failures = RepeatedFailures(iter([*times, times[-1]]).__next__)
+    told = [failures.news(OSError(28, "No space left on device")) for _ in times]
+    assert [each is not None for each in told] == [True, False, False, False, True, False]
+    assert told[0] == "[Errno 28] No space left on device"
+    assert failures.news(OSError("another")) == "another"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_what_is_said_of_names_that_are_not_unicode_has_no_name(tmp_path):
+    failures, said = RepeatedFailures(), []
+    for number in b"\xfe\xff":
+        begun = False
+        with pytest.raises(RuntimeError) as caught:
+            for _ in announced(tmp_path, threading.Event()):
+                if not begun:
+                    (tmp_path / os.fsdecode(b"Ada's " + bytes([number]))).mkdir()
+                begun = True
+        assert "Ada" in str(caught.value)
+        said.append(failures.news(caught.value))
+    assert said[0] is not None and "decode" in said[0] and "Ada" not in said[0] and str(tmp_path) not in said[0]
+    assert said[1] is None
 
 
 @pytest.mark.slow

@@ -74,7 +74,6 @@ ONLY_WITH: dict[str, tuple[str, ...]] = {
     "nats_password_file": ("nats_url",),
     "nats_ca_file": ("nats_url",),
     "nats_stream": ("nats_url",),
-    "frigate_url": ("events",),
     "frigate_topic": ("frigate_url",),
     "frigate_user": ("frigate_url",),
     "frigate_password": ("frigate_url",),

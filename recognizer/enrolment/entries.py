@@ -371,7 +371,7 @@ class EntryTable:
                 self.record(Entry(file.subject, file.path, file.stamp, photo, encoding))
                 if encoding.vector is not None:
                     usable[file.subject].append(encoding)
-            self._wake(*usable)  # again: `drop` may have packed some
+            self._wake(*usable)  # again: `_leave` may have packed some
             self._apply({subject: self._pictures.note(subject, encodings) for subject, encodings in usable.items()})
             self._sleep(*subjects)
 

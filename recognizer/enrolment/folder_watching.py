@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +10,9 @@ from pathlib import Path
 
 #: Seconds that `FollowingThreads.join` waits for a photo that is just being encoded.
 CLOSE_SECONDS = 5.0
+#: Seconds without a failure after which the next one like it is news.
+NEWS_SECONDS = 60.0
+_QUOTED = re.compile(r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'""")
 
 
 class FollowingThreads:
@@ -42,13 +46,35 @@ class FollowingThreads:
             thread.join(max(0.0, until - time.monotonic()))
 
 
+class RepeatedFailures:
+    """Tells failures that come every few seconds for as long as something lasts from new ones.
+
+    Parameters
+    ----------
+    clock : callable
+        Seconds on a clock that never jumps.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self._clock = clock
+        self._seen: dict[str, float] = {}  # the reasons of the last minute, and when each came last
+
+    def news(self, error: Exception) -> str | None:
+        """Why it failed, if that is new; without paths, which contain names that no log is to keep."""
+        reason, now = _QUOTED.sub("...", str(error)), self._clock()
+        self._seen = {each: at for each, at in self._seen.items() if now - at < NEWS_SECONDS}
+        new = reason not in self._seen
+        self._seen[reason] = now
+        return reason if new else None
+
+
 def announced(root: Path, stop: threading.Event) -> Iterator[set[Path]]:
     """The paths below a folder that the system reports as changed; empty each second without changes. Ends with `stop`.
 
     Raises
     ------
     OSError, RuntimeError
-        There are no notifications: the folder is gone or unmounted, or the system allows no more of them.
+        There are no notifications: the folder is gone or unmounted, the system allows no more, or a name is not Unicode.
     """
     import watchfiles
 

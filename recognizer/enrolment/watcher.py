@@ -12,7 +12,7 @@ from typing import Any
 
 from recognizer.core.errors import Busy, RecognizerError, StorageError
 from recognizer.enrolment.enrolment import Enrolment
-from recognizer.enrolment.folder_watching import FollowingThreads, announced, place_of
+from recognizer.enrolment.folder_watching import FollowingThreads, RepeatedFailures, announced, place_of
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +38,14 @@ class Watcher:
     enrolment : Enrolment
     poll : bool
         Poll every second instead of waiting for notifications; for file systems that send none.
-    gate : callable
+    hold_lock : callable
         Returns the lock of every write.
     """
 
-    def __init__(self, enrolment: Enrolment, poll: bool = False, gate: Callable[[], AbstractContextManager[Any]] = nullcontext):
-        self._enrolment, self._poll, self._gate = enrolment, poll, gate
+    def __init__(
+        self, enrolment: Enrolment, poll: bool = False, hold_lock: Callable[[], AbstractContextManager[Any]] = nullcontext
+    ):
+        self._enrolment, self._poll, self._hold_lock = enrolment, poll, hold_lock
         self._threads = FollowingThreads()
         self._stop = self._threads.stop
         self._changed = threading.Event()
@@ -57,7 +59,7 @@ class Watcher:
 
     def _listen(self) -> None:
         """Turn the system's notifications into `_changed`; while they are unavailable, poll the folder."""
-        root, told = self._enrolment.folder.root.absolute(), set()
+        root, failures = self._enrolment.folder.root.absolute(), RepeatedFailures()
         while not self._stop.is_set():
             try:
                 place, begun = place_of(root), False
@@ -73,9 +75,8 @@ class Watcher:
                     if replaced:  # another folder now, if maybe of the same number: nothing of it will be announced
                         break
             except (OSError, RuntimeError) as error:  # out of inotify watches, folder gone or unmounted, a name not in Unicode
-                if str(error) not in told:  # it comes every few seconds for as long as it lasts
-                    told.add(str(error))
-                    log.warning("changes in known_faces are not announced (%s): looking every second instead", error)
+                if (reason := failures.news(error)) is not None:
+                    log.warning("changes in known_faces are not announced (%s): looking every second instead", reason)
                 self._poll = True
                 self._look_at(None)
                 self._stop.wait(RETRY)
@@ -108,7 +109,7 @@ class Watcher:
         while not self._stop.wait(OTHERS):
             try:
                 if self._enrolment.others_changed():
-                    with self._gate():
+                    with self._hold_lock():
                         self._enrolment.catch_up()
             except RecognizerError as error:
                 log.debug("what other processes changed is not known yet: %s", error.message)

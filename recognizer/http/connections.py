@@ -47,6 +47,8 @@ REPLY_SECONDS = 20.0
 SEND_BUFFER = 256 * 1024
 #: Seconds that a client has to read a refusal and to stop sending.
 LINGER_SECONDS = 5.0
+#: Connections that wait to be accepted. Above it the system drops a client's first packet, which is sent again after a second.
+BACKLOG = 1024
 #: Seconds that a connection has for its first byte when the server ends.
 FIRST_BYTE_SECONDS = 0.3
 #: Seconds in which the loop surely notices that it is to close down.
@@ -377,12 +379,15 @@ class Connections:
 
     # -- new ones ---------------------------------------------------------------------------------------------------
 
-    def _accept(self) -> None:
-        for _ in range(100):
+    def _accept(self, most: int = 100) -> None:
+        """Accept the connections that wait, but no more than so many: others wait for the loop as well."""
+        for _ in range(most):
             try:
                 connected, address = self._listener.accept()
             except _NOT_NOW:
                 return
+            except ConnectionAbortedError:  # its client has gone
+                continue
             except OSError as error:
                 if error.errno in (errno.EMFILE, errno.ENFILE):
                     log.error("a connection cannot be accepted: too many files are open")
@@ -408,7 +413,7 @@ class Connections:
 
     def _stop_accepting(self) -> None:
         if not self._hands_over:
-            self._accept()
+            self._accept(BACKLOG + 1)
         self._selector.unregister(self._listener)
         self._first_byte_until = time.monotonic() + FIRST_BYTE_SECONDS
         self._accepts_no_more.set()

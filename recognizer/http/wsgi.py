@@ -33,7 +33,7 @@ from recognizer.core import logs
 from recognizer.core.headers import SECURITY_HEADERS
 from recognizer.http import connections, framing
 from recognizer.http.bodies import TOO_LARGE
-from recognizer.http.connections import MAX_HEADER_BYTES, After, Connection, Connections, Phase
+from recognizer.http.connections import BACKLOG, MAX_HEADER_BYTES, After, Connection, Connections, Phase
 
 ENDLESS = ("multipart/x-mixed-replace", "multipart/mixed", "text/event-stream")
 #: Bytes of an endless reply that the kernel may hold: what was sent and not acknowledged, and of it, what was not even sent.
@@ -43,8 +43,6 @@ STREAM_SECONDS = 10.0
 MAX_CONNECTIONS = 400
 #: Share of those that one address may hold: a client that takes all it can leaves some to others.
 MOST_OF_ONE = 0.75
-#: Connections that wait to be accepted. Above it the system drops a client's first packet, which is sent again after a second.
-_BACKLOG = 1024
 #: Requests that have threads of their own. A slow disk must not delay the probe whose failure restarts the process.
 _LIVE_PROBE = re.compile(rb"(?:GET|HEAD) (?:/[!-~]{0,200})?/health/live/?[? ]")
 _OTHER_PROBE = re.compile(rb"(?:GET|HEAD) (?:/[!-~]{0,200})?/health(?:/ready)?/?[? ]")
@@ -600,7 +598,7 @@ class Server(CherootServer):
 
     def begin(self):
         """Start serving; return once connections are taken."""
-        self._copy.listen(_BACKLOG)
+        self._copy.listen(BACKLOG)
         self.ready = True
         for number in range(self._threads):
             self._start_thread(f"http-{number}", self._work)

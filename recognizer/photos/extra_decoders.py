@@ -68,6 +68,8 @@ def read_jxl_header(data: bytes) -> JxlHeader:
     Raises
     ------
     BrokenImage
+    UnsupportedImage
+        It has a preview.
     """
     stream = data[:_MOST_HEADER]
     if data.startswith(_JXL_CONTAINER):

@@ -182,7 +182,7 @@ class JpegHeader:
 
 _NEXT_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")  # in entropy-coded data, FF 00 is a byte FF and D0-D7 restart
 _NO_LENGTH = {0x01, *range(0xD0, 0xD9)}
-_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_FRAMES, _LS_FRAME = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}, 0xF7
 
 
 def read_jpeg(data: bytes) -> JpegHeader:
@@ -196,9 +196,9 @@ def read_jpeg(data: bytes) -> JpegHeader:
         It is JPEG-LS.
     """
     segments, complete = _jpeg_segments(data)
-    if any(marker == 0xF7 for marker, *_ in segments):
+    frame = next((s for s in segments if s[0] in _FRAMES or s[0] == _LS_FRAME), None)
+    if frame is not None and frame[0] == _LS_FRAME:
         raise UnsupportedImage("JPEG-LS photos are not supported; save it as an ordinary JPEG", format="jpeg")
-    frame = next((s for s in segments if s[0] in _FRAMES), None)
     if frame is None or frame[2] - frame[1] < 10:
         raise BrokenImage("the JPEG photo is damaged or cut short: it has no frame header", format="jpeg")
     precision, height, width, components = struct.unpack_from(">BHHB", data, frame[1] + 4)

@@ -201,7 +201,7 @@ def _read_photo(photo: _Directory) -> TiffHeader:
         needed = [entry for entry in needed if entry[0] != 284]
     plain = bytearray(data)
     if single.get(262) == _PALETTE:
-        _widen_palette(plain, photo)
+        _widen_palette(plain, photo, bits)
     directory = b"".join(data[at - 8 : at + 4] for *_, at in needed) + bytes(4)
     struct.pack_into(order + "I", plain, 4, photo.start)
     struct.pack_into(order + "H", plain, photo.start, len(needed))
@@ -275,13 +275,15 @@ def _check_form(photo: _Directory, single: dict[int, int]) -> tuple[int, int, bo
     return bits, samples, colours == _GREY_INVERTED and bits == 16
 
 
-def _widen_palette(plain: bytearray, photo: _Directory) -> None:
+def _widen_palette(plain: bytearray, photo: _Directory, bits: int) -> None:
     """Make a palette of 8 bits, as old programs wrote it, one of 16; like libtiff, by its values: all are below 256."""
-    levels = photo.values(320, 3 << 16)
-    if levels and max(levels) < 256:
-        at = next(at for tag, _, _, at in photo.entries if tag == 320)
+    kind, count, at = next((rest for tag, *rest in photo.entries if tag == 320), (0, 0, 0))
+    if kind not in (3, 4) or count % 3 or not 3 << bits <= count <= 3 << 8:
+        _refuse(f"with a palette of {count} values of the type {kind} for {bits} bits")
+    levels = photo.values(320, count)
+    if max(levels) < 256:
         (start,) = struct.unpack_from(photo.order + "I", plain, at)
-        struct.pack_into(f"{photo.order}{len(levels)}H", plain, start, *(257 * level for level in levels))
+        struct.pack_into(f"{photo.order}{count}{_FORMS[kind]}", plain, start, *(257 * level for level in levels))
 
 
 def _compresses(compression: int, bits: int, colours: int | None, planar: bool) -> bool:

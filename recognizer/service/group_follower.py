@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from recognizer.core.errors import Busy, RecognizerError, StorageError
-from recognizer.enrolment.folder_watching import FollowingThreads, announced, place_of
+from recognizer.enrolment.folder_watching import FollowingThreads, RepeatedFailures, announced, place_of
 from recognizer.enrolment.watcher import OTHERS, REGULAR, SOON
 from recognizer.service.groups import PeopleGroup, PeopleGroups
 
@@ -29,12 +29,12 @@ class GroupFollower:
     groups : PeopleGroups
     poll : bool
         Look every second instead of waiting for notifications.
-    gate : callable
+    hold_lock : callable
         Returns the lock of every write.
     """
 
-    def __init__(self, groups: PeopleGroups, poll: bool, gate: Callable[[], AbstractContextManager[Any]]):
-        self._groups, self._poll, self._gate = groups, poll, gate
+    def __init__(self, groups: PeopleGroups, poll: bool, hold_lock: Callable[[], AbstractContextManager[Any]]):
+        self._groups, self._poll, self._hold_lock = groups, poll, hold_lock
         self._threads = FollowingThreads()
         self._stop, self._woken = self._threads.stop, threading.Event()
         self._changed: set[str] = set()
@@ -61,7 +61,7 @@ class GroupFollower:
     def _listen(self) -> None:
         """Turn the system's notifications into names of groups; while there are none, `_follow` looks every second."""
         assert self._groups.root is not None, "there are groups to follow"
-        root, told = self._groups.root.absolute(), set()
+        root, failures = self._groups.root.absolute(), RepeatedFailures()
         while not self._stop.is_set():
             if self._poll or not root.is_dir():
                 self._stop.wait(POLL)
@@ -78,9 +78,8 @@ class GroupFollower:
                     if place_of(root) != place:  # another folder now: nothing of it will be announced
                         break
             except (OSError, RuntimeError) as error:  # out of inotify watches, folder gone or unmounted, a name not in Unicode
-                if str(error) not in told:  # it comes every few seconds for as long as it lasts
-                    told.add(str(error))
-                    log.warning("changes in the folders of groups are not announced (%s): looking again shortly", error)
+                if (reason := failures.news(error)) is not None:
+                    log.warning("changes in the folders of groups are not announced (%s): looking again shortly", reason)
                 self._stop.wait(5)
                 self._wake(None)
 
@@ -145,7 +144,7 @@ class GroupFollower:
             for group in self._groups.opened():
                 try:
                     if group.enrolment.others_changed():
-                        with self._gate():
+                        with self._hold_lock():
                             group.enrolment.catch_up()
                 except RecognizerError as error:
                     log.debug("what other processes changed is not known yet: %s", error.message)

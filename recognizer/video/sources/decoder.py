@@ -331,7 +331,7 @@ def play(
     """Play a recording once, at its own pace from the moment `begin`, or as fast as frames are taken.
 
     With `every`, frames less than so many seconds after the last one that was shown are passed over. Where the timestamps
-    jump, the next frame follows at once, as in players; between `key_frames` there may be any time.
+    jump, the next frame follows at once, as in players, and is shown; between `key_frames` there may be any time.
 
     Returns how many frames there were, and the moment at which the next one would be due.
     """
@@ -340,7 +340,7 @@ def play(
     due = float("-inf")
     while capture.grab():
         if count and not key_frames and abs(capture.position + shift - position) > _MOST_PAUSE:
-            shift = position + step - capture.position
+            shift, due = position + step - capture.position, float("-inf")
         if count or capture.position > 0:
             here = capture.position + shift
             position = here if here > position else position + step

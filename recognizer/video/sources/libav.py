@@ -14,6 +14,7 @@ import ctypes
 import glob
 import importlib.util
 import os
+import re
 import sys
 import time
 from ctypes import POINTER, byref, c_char_p, c_int, c_int64, c_uint, c_void_p
@@ -40,6 +41,8 @@ _BILINEAR, _BICUBIC, _FULL_RANGE, _RGB_SPACE, _UNSPECIFIED = 2, 4, 2, 0, 2
 _UNREAD_SPACES = {8, 10, 11, 13, 14, 15, 16, 17}
 #: Coded pictures. A track of these beside a track of video is a cover.
 _PICTURES = {b"mjpeg", b"png", b"bmp", b"gif", b"tiff", b"webp"}
+#: Names of formats whose samples have more than 8 bits: how many.
+_DEEP = re.compile(rb"(?:yuva?\d{3}p|gray)(\d\d?)[lb]e$")
 #: Errors in a row that a decoder may report before the source is given up.
 _MOST_ERRORS = 64
 #: Of a frame's luma: how far a row must differ from both neighbours, and the share of such pixels, to show two moments.
@@ -419,7 +422,8 @@ class AvCapture:
         name = self._av.format_name(frame.format) or b""
         if not name.startswith((b"yuv", b"nv12", b"gray")) or frame.planes[0] is None or frame.strides[0] <= 0:
             return True
-        bits = next((n for n in (16, 14, 12, 10, 9) if str(n).encode() in name.replace(b"nv12", b"")), 8)
+        deep = _DEEP.match(name)
+        bits = int(deep[1]) if deep else 8
         size, step = 1 if bits == 8 else 2, frame.strides[0]
         memory = (ctypes.c_uint8 * (step * (frame.height - 1) + frame.width * size)).from_address(frame.planes[0] or 0)
         flat: np.ndarray = np.ctypeslib.as_array(memory)
