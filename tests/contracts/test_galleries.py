@@ -32,7 +32,7 @@ def make(request):
         def in_memory(dim=DIM):
             return GALLERIES[request.param](ENGINE, dim)
 
-        in_memory.tried = lambda number: number
+        in_memory.tried, in_memory.crowd = (lambda number: number), 4000
         yield in_memory
         return
     with closing(Database(request.getfixturevalue("database_url"))) as database:
@@ -47,7 +47,7 @@ def make(request):
             gallery.add([template(name, "other", vector) for name in "abc"])  # of another group: never seen here
             return gallery.of_group(7)
 
-        empty.tried = lambda number: max(3, number // 50)  # each change is a transaction
+        empty.tried, empty.crowd = (lambda number: max(3, number // 50)), 400  # each change is a transaction
         yield empty
 
 
@@ -384,16 +384,16 @@ def meanwhile(*works):
 ROUNDS = 1500
 
 
-def crowd(dim=32, count=4000):
+def crowd(make, dim=32):
     """Templates far away, so that a search takes a while."""
     rng = np.random.default_rng(2)
-    return [template(f"far{i}", "p", rng.normal(size=dim) + 50) for i in range(count)]
+    return [template(f"far{i}", "p", rng.normal(size=dim) + 50) for i in range(make.crowd)]
 
 
 @pytest.mark.slow
 def test_a_template_that_is_replaced_is_never_missing(make):
     gallery = make(32)
-    gallery.add([*crowd(), template("ann", "p", axis(0, 32))])
+    gallery.add([*crowd(make), template("ann", "p", axis(0, 32))])
     with meanwhile(lambda: gallery.add([template("ann", "p", axis(0, 32))])):
         for _ in range(make.tried(ROUNDS)):
             assert found(gallery, axis(0, 32)) == [("ann", 0, "p")]
@@ -403,7 +403,7 @@ def test_a_template_that_is_replaced_is_never_missing(make):
 def test_a_template_that_is_removed_is_found_at_its_own_distance_or_not_at_all(make):
     """A row that is cleared while it is compared would be a vector of zeros: near to every short probe."""
     gallery = make(32)
-    gallery.add(crowd())
+    gallery.add(crowd(make))
     probe, other = axis(0, 32, 0.5), -axis(0, 32, 0.5)
     expected = {("ann", 1.0)}
 
@@ -420,7 +420,7 @@ def test_a_template_that_is_removed_is_found_at_its_own_distance_or_not_at_all(m
 @pytest.mark.slow
 def test_a_subject_that_is_renamed_always_has_one_of_its_names(make):
     gallery = make(32)
-    gallery.add([*crowd(), template("ann", "p", axis(0, 32)), template("ann", "q", axis(1, 32))])
+    gallery.add([*crowd(make), template("ann", "p", axis(0, 32)), template("ann", "q", axis(1, 32))])
 
     def rename():
         assert gallery.rename("ann", "anna") == 2
