@@ -6,7 +6,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,6 +28,7 @@ from recognizer.engines.yunet import YunetDetector
 from recognizer.photos import images
 
 from .. import fuzz
+from ..remembering import remembered
 
 ROOT = Path(__file__).resolve().parents[2]
 PEOPLE = {"obama.jpg": "Obama", "obama2.jpg": "Obama", "obama3.jpg": "Obama", "biden.jpg": "Biden", "astronaut.png": "Collins"}
@@ -51,9 +52,15 @@ def embedder(request, models_dir) -> Embedder:
     return DlibEmbedder() if request.param == "dlib itself" else EMBEDDERS[request.param](Choice(models_dir))
 
 
+finding_once = cache(remembered)
+
+
 @cache
 def engine_of(models_dir: Path, *pair: str):
-    return make_engine(*pair, models_dir=models_dir)
+    """An engine for several tests. Engines with the same detector find the faces of each picture once."""
+    made = make_engine(*pair, models_dir=models_dir)
+    made.detector.detect = partial(finding_once(type(made.detector).detect), made.detector)
+    return made
 
 
 @pytest.fixture(scope="module", params=PAIRS, ids="+".join)
@@ -573,7 +580,7 @@ json.dump(out, open(sys.argv[2], "w"))
 
 def everything_real(photos) -> dict[str, np.ndarray]:
     names = [name for name in photos if name.endswith((".jpg", ".png"))]
-    pictures = {name: images.resize(images.decode(photos[name].read_bytes()).pixels, 1200) for name in names}
+    pictures = {name: images.resize(images.decode(photos[name].read_bytes()).pixels, 640) for name in names}
     try:
         groups, lfw = folder("groups"), folder("lfw-dev")
     except pytest.skip.Exception:
