@@ -9,6 +9,7 @@ import socket
 import subprocess
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,6 +103,40 @@ class Broker(_Server):
             + (f"certfile {certificate}\nkeyfile {certificate}\n" if certificate else "")
         )
         self.command = [MOSQUITTO, "-c", folder / "mosquitto.conf"]
+
+
+class FloodingBroker:
+    """Accepts each connection, and sends the same messages as fast as they are taken; only to the first `floods` clients."""
+
+    #: A thousand messages of MQTT 3.1.1: topic `a`, one byte, quality of service 0.
+    MESSAGES = b"\x30\x04\x00\x01ab" * 1000
+
+    def __init__(self, floods: int):
+        self.floods, self.came = floods, 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._threads = [threading.Thread(target=self._accept, name="flooding broker", daemon=True)]
+        self._threads[0].start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client = self._listener.accept()[0]
+                self.came += 1
+                self._threads.append(threading.Thread(target=self._serve, args=(client, self.came <= self.floods), daemon=True))
+                self._threads[-1].start()
+
+    def _serve(self, client: socket.socket, flood: bool) -> None:
+        with suppress(OSError), client:
+            client.recv(65536)
+            client.sendall(b"\x20\x02\x00\x00")  # the connection is accepted
+            while flood:
+                client.sendall(self.MESSAGES)
+            while client.recv(65536):
+                pass
+
+    def close(self) -> None:
+        self._listener.close()
 
 
 class Listener:

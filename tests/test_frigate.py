@@ -21,7 +21,7 @@ from recognizer.events.mqtt_broker import Broker
 from recognizer.fetching.fetcher import Fetcher
 from recognizer.service.delivering import frigate_api
 
-from .brokers import free_port
+from .brokers import FloodingBroker, free_port
 from .frigates import RECORDED, PlayedFrigate, report
 from .streams import wait_for
 
@@ -237,6 +237,19 @@ def test_what_is_wrong_is_known_before_the_first_event(play, tmp_path, monkeypat
         wait_for(lambda: watch._problems["api"] is None)
     finally:
         watch.stop()
+        events.close()
+
+
+def test_a_broker_that_sends_more_than_was_asked_for_is_left_and_tried_again(play, tmp_path, monkeypatch):
+    monkeypatch.setattr(watching, "_TOO_MUCH_SECONDS", 0.0)
+    flooding, events = FloodingBroker(floods=2), EventLog(tmp_path / "events")
+    watch = Frigate(events, Broker("127.0.0.1", flooding.port), api_of(play(users=USERS)), lambda photo: [])
+    watch.start()
+    try:
+        wait_for(lambda: flooding.came == 3 and watch.problem is None)  # the third one is quiet
+    finally:
+        watch.stop()
+        flooding.close()
         events.close()
 
 

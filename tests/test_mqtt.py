@@ -20,6 +20,7 @@ import paho.mqtt.client as paho
 import pytest
 
 from recognizer.core.errors import SettingsError
+from recognizer.events import mqtt as mqtt_module
 from recognizer.events import mqtt_broker
 from recognizer.events.appearances import EventRules, iso
 from recognizer.events.event_erasing import Retention
@@ -27,10 +28,10 @@ from recognizer.events.event_hub import Events
 from recognizer.events.home_assistant import topic_part
 from recognizer.events.mqtt import Broker as Where
 from recognizer.events.mqtt import Mqtt, MqttOptions, parse_broker
-from recognizer.events.mqtt_broker import end_connection
+from recognizer.events.mqtt_broker import Inflow, end_connection
 
 from . import template
-from .brokers import MISSING, MOSQUITTO, Broker, Listener, free_port
+from .brokers import MISSING, MOSQUITTO, Broker, FloodingBroker, Listener, free_port
 from .scenes import Camera, State, face, frame
 from .streams import ends, wait_for
 
@@ -306,6 +307,30 @@ def test_a_thread_of_the_client_that_ends_while_it_is_stopped_is_no_error():
     client.looks.append(threading.Thread())
     end_connection(client)
     assert client.looks == [] and client._thread_terminate
+
+
+@pytest.mark.parametrize(("lasting", "attempts"), [(60.0, [1, 2]), (-1.0, [1, 1])])
+def test_a_broker_that_sends_more_than_was_asked_for_is_left_and_tried_again_after_pauses(hub, monkeypatch, lasting, attempts):
+    """The pauses grow while no connection lasts."""
+    paused: list[int] = []
+    monkeypatch.setattr(mqtt_module, "backoff", lambda attempt, *limits: paused.append(attempt) or 0.0)
+    monkeypatch.setattr(mqtt_module, "_LASTING_SECONDS", lasting)
+    flooding = FloodingBroker(floods=2)
+    mqtt = Mqtt(hub, Where("127.0.0.1", flooding.port), MqttOptions())
+    hub.deliver_to([mqtt])
+    wait_for(lambda: flooding.came == 3 and mqtt.problem is None)  # the third one is quiet
+    assert paused == attempts and mqtt.counts["retried"] == 2
+    mqtt.stop()
+    flooding.close()
+
+
+def test_what_is_more_than_anybody_asked_for():
+    now = 0.0
+    inflow = Inflow(lambda: now)
+    assert inflow.is_too_much(bytes(mqtt_broker.MOST_BYTES + 1)) and not inflow.is_too_much(bytes(mqtt_broker.MOST_BYTES))
+    assert [inflow.is_too_much(b"") for _ in range(mqtt_broker.MOST_A_SECOND)][-3:] == [False, True, True]
+    now = 1.0
+    assert not inflow.is_too_much(b"")
 
 
 @needs_broker

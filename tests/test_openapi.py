@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import hug
 import pytest
@@ -15,10 +18,12 @@ from recognizer.core import errors
 from recognizer.core.settings import Settings
 from recognizer.enrolment.encodings import photo_id
 from recognizer.http import bodies, hug_adapter, openapi, server
-from recognizer.http.hug_adapter import described_routes
+from recognizer.http.hug_adapter import Router, described_routes
 from recognizer.http.openapi.operations import OPERATIONS, PARAMETERS, PHOTO_FIELDS
 from recognizer.http.openapi.schemas import PHOTO_ID, SCHEMAS
 from recognizer.http.parameters import switch
+from recognizer.http.routes import page_routes
+from recognizer.http.site import Site
 from recognizer.http.statuses import status_of
 
 ROUTES = described_routes(api.api)
@@ -51,6 +56,31 @@ def test_falcon_compiles_the_routes_of_an_application_once(monkeypatch):
     app = made.http.server(None)
     assert len(calls) == 1 and CompiledRouter._compile is counted
     assert app._router.find("/two/5/three")[2] == {"n": "5"} and app._router.find("/four") is None
+
+
+def test_the_document_is_made_once_for_all_who_ask_at_the_same_time(monkeypatch, settings):
+    made, several = [], threading.Barrier(4)
+
+    def counted(*args, **options):
+        made.append(options["prefix"])
+        time.sleep(0.2)  # so that the others come meanwhile
+        return {"openapi": "3.1.0"}
+
+    def ask() -> str:
+        several.wait()
+        return hug.test.get(asked, "/openapi.json").data
+
+    monkeypatch.setattr(openapi, "document", counted)
+    asked = hug.API("tests.document_once")
+    site = Site(settings)
+    try:
+        page_routes.add_routes(Router(asked), site)
+        hug.test.get(asked, "/docs/hug")  # falcon compiles its routes with the first request
+        with ThreadPoolExecutor(4) as threads:
+            found = [each.result() for each in [threads.submit(ask) for _ in range(4)]]
+    finally:
+        site.close()
+    assert found == ['{"openapi": "3.1.0"}'] * 4 and made == [""]
 
 
 @pytest.mark.slow

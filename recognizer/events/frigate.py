@@ -28,7 +28,7 @@ from recognizer.events.delivery import Delivery
 from recognizer.events.double_take_topics import LookedAt, NamedFace
 from recognizer.events.event_log import EventLog
 from recognizer.events.frigate_api import FrigateApi
-from recognizer.events.mqtt_broker import Broker, end_connection
+from recognizer.events.mqtt_broker import TOO_MUCH, Broker, Inflow, end_connection
 
 log = logging.getLogger("recognizer.events")
 
@@ -39,6 +39,8 @@ _REMEMBERED, _WAITING = 1000, 100
 #: Longest message about an event that is read.
 _MESSAGE = 100_000
 _CONNECT_SECONDS = (1, 60)
+#: Seconds without a connection after the broker sent more than was asked for.
+_TOO_MUCH_SECONDS = 60.0
 #: Seconds until Frigate's API is tried again after it could not be used.
 _CHECK_SECONDS = 60.0
 
@@ -106,6 +108,8 @@ class Frigate(Delivery):
         self._waiting: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._wake = threading.Condition()
         self._client: Any = None
+        self._connect_at = 0.0  # infinite while there is a client
+        self._inflow = Inflow()
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -132,13 +136,20 @@ class Frigate(Delivery):
         """Nothing: names are at Frigate then, which keeps its own events."""
         return []
 
-    def _run(self) -> None:
+    def _connect(self) -> None:
+        self._connect_at = float("inf")
+        if self._client is not None:
+            end_connection(self._client)
         self._client = client = self._broker.new_client(f"recognizer-frigate-{id(self):x}")
         client.on_connect, client.on_disconnect, client.on_message = self._on_connect, self._on_disconnect, self._on_message
         client.reconnect_delay_set(*_CONNECT_SECONDS)
         client.connect_async(self._broker.host, self._broker.port, keepalive=30)
         client.loop_start()
+
+    def _run(self) -> None:
         while not self._stop.is_set():
+            if time.monotonic() >= self._connect_at:
+                self._connect()
             if time.monotonic() >= self._check_at:
                 self._check()
             with self._wake:
@@ -161,10 +172,17 @@ class Frigate(Delivery):
         self._note("broker", None)
 
     def _on_disconnect(self, client, userdata, flags, reason_code, properties) -> None:
-        if not self._stop.is_set():
+        if not self._stop.is_set() and self._connect_at == float("inf"):
             self._note("broker", "the connection was lost")
 
     def _on_message(self, client, userdata, message) -> None:
+        if client is not self._client or self._connect_at < float("inf"):
+            return
+        if self._inflow.is_too_much(message.payload):  # paho connects no more after that
+            self._connect_at = time.monotonic() + _TOO_MUCH_SECONDS
+            self._note("broker", TOO_MUCH)
+            client.disconnect()
+            return
         if message.retain or len(message.payload) > _MESSAGE:
             return
         report = read_report(message.payload)

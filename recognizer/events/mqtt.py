@@ -41,7 +41,7 @@ from recognizer.events.event_files import seconds
 from recognizer.events.event_hub import Events
 from recognizer.events.home_assistant import LATE_SECONDS, Topics, camera_config, person_config
 from recognizer.events.mqtt_announced import read_announced, write_announced
-from recognizer.events.mqtt_broker import Broker, NotPermitted, end_connection, parse_broker
+from recognizer.events.mqtt_broker import TOO_MUCH, Broker, Inflow, NotPermitted, end_connection, parse_broker
 
 __all__ = ["MOST_PEOPLE", "Broker", "Mqtt", "parse_broker"]
 
@@ -54,6 +54,8 @@ MOST_PEOPLE = 200
 _UNACKNOWLEDGED = 50
 #: Seconds without an acknowledgement after which the connection counts as lost, and after which connecting has failed.
 _ACKNOWLEDGE_SECONDS, _CONNECT_SECONDS = 30.0, 10.0
+#: Seconds that a connection must last before the next pause is a short one again.
+_LASTING_SECONDS = 60.0
 #: Seconds in which everything that a broker retains must be taken back.
 _LEAVE_SECONDS = 10.0
 #: How often an event is sent if the connection is lost each time: perhaps the broker does not accept it.
@@ -158,6 +160,8 @@ class Mqtt(Delivery):
         self._sensors: dict[str, bytes] = {}  # Double Take's that Home Assistant was told of; replaced
         self._reconnect = (options.least, options.most)
         self._failures = 0
+        self._connected_at = 0.0
+        self._inflow = Inflow()
         self._connected = threading.Event()
         self._answered = threading.Event()  # the broker accepted or refused the connection
         self._acknowledged = threading.Condition()
@@ -276,6 +280,8 @@ class Mqtt(Delivery):
             end_connection(client)
 
     def _lost(self, problem: str) -> None:
+        if self._connected.is_set() and time.monotonic() - self._connected_at > _LASTING_SECONDS:
+            self._failures = 0
         self._connected.clear()
         self._failures += 1
         if self.problem != problem:
@@ -293,7 +299,7 @@ class Mqtt(Delivery):
         else:
             if self.problem:
                 log.info("connected to %s", self.label)
-            self.problem, self._failures = None, 0
+            self.problem, self._connected_at = None, time.monotonic()
             if self.topics.discovery:
                 client.subscribe(f"{self.topics.discovery}/status", qos=1)
             if self._others is not None:
@@ -316,6 +322,12 @@ class Mqtt(Delivery):
             self._acknowledged.notify_all()
 
     def _on_message(self, client, userdata, message) -> None:
+        if client is not self.client or not self._connected.is_set():
+            return
+        if self._inflow.is_too_much(message.payload):
+            self._lost(TOO_MUCH)
+            client.disconnect()
+            return
         topic = message.topic
         if self._others is not None and topic.startswith(f"{self.topics.prefix}/"):
             self._hear(topic, message.payload)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,6 +18,9 @@ from recognizer.fetching.addresses import Address, resolve
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 #: Seconds that a single message may take.
 _ONCE_SECONDS = 10.0
+#: The longest message, and the largest number of messages in a second, that are taken from a broker.
+MOST_BYTES, MOST_A_SECOND = 16 * 2**20, 5000
+TOO_MUCH = "the broker sends more than was asked for"
 _NOT_ALLOWED = "its address is not allowed; RECOGNIZER_WEBHOOK_ALLOW lists those that are"
 
 
@@ -106,6 +110,22 @@ class Broker:
         if address is None or (self.permit is not None and not self.permit(address)):
             connection.close()
             raise NotPermitted(_NOT_ALLOWED)
+
+
+class Inflow:
+    """Tells when a broker sends more than anybody asked for. One thread calls it."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self._clock = clock
+        self._second, self._count = 0.0, 0
+
+    def is_too_much(self, payload: bytes) -> bool:
+        """Whether this message is too long, or too many came within a second; then the connection is to be ended."""
+        now = self._clock()
+        if now - self._second >= 1.0:
+            self._second, self._count = now, 0
+        self._count += 1
+        return len(payload) > MOST_BYTES or self._count > MOST_A_SECOND
 
 
 class NotPermitted(OSError):

@@ -2,6 +2,7 @@
 
 # Hug reads the annotations of parameters, so they must not be postponed.
 import json
+import threading
 from functools import lru_cache
 
 import falcon
@@ -66,7 +67,10 @@ def add_routes(route: Router, site: Site) -> None:
     def get_openapi(request, response):
         """This API as an OpenAPI 3.1 document."""
         response.content_type = "application/json"
-        return openapi_document(site.keys.required(), request.env.get("SCRIPT_NAME", "").rstrip("/"))
+        with making:  # not by every thread that is asked meanwhile
+            return openapi_document(site.keys.required(), request.env.get("SCRIPT_NAME", "").rstrip("/"))
+
+    making = threading.Lock()
 
     @lru_cache(maxsize=8)
     def openapi_document(locked: bool, prefix: str) -> bytes:

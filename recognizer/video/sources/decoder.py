@@ -50,7 +50,8 @@ _SIZE = re.compile(r"Reinit context to (\d+x\d+)")
 _CHATTER = re.compile(r"\[OPENCV:FFMPEG:(?:3[2-9]|[4-9]\d)\]")
 #: Seconds behind its own pace after which a recording skips frames, and after which it restarts its clock.
 _BEHIND, _FAR_BEHIND = 0.2, 5.0
-#: Seconds between two frames above which the timestamps have jumped, as where two recordings were joined.
+#: Seconds between two frames above which the timestamps have jumped, as where two recordings were joined; more in a recording
+#: whose frames are far apart.
 _MOST_PAUSE = 60.0
 
 
@@ -336,10 +337,11 @@ def play(
     Returns how many frames there were, and the moment at which the next one would be due.
     """
     step = 1 / capture.rate if 0.1 <= capture.rate <= 1000 else 1 / 25
+    most = max(_MOST_PAUSE, 2 / capture.rate if capture.rate > 0 else 0)
     count, position, shift = 0, 0.0, 0.0
     due = float("-inf")
     while capture.grab():
-        if count and not key_frames and abs(capture.position + shift - position) > _MOST_PAUSE:
+        if count and not key_frames and abs(capture.position + shift - position) > most:
             shift, due = position + step - capture.position, float("-inf")
         if count or capture.position > 0:
             here = capture.position + shift
