@@ -402,6 +402,25 @@ def test_a_deletion_that_is_given_up_leaves_everything_where_it_was(known):
     assert sorted(found.values()) == sorted([*before.values(), found["Ann/a.jpg"]])
 
 
+def test_whoever_cannot_be_deleted_wholly_is_back_with_what_is_left(known, monkeypatch):
+    for path in ("Ann/a.jpg", "Ann/b.jpg"):
+        put(known, path)
+    unlink = os.unlink
+
+    def refuse(path, *named, **more):
+        if os.fspath(path).endswith("b.jpg"):
+            raise PermissionError(13, "Permission denied")
+        unlink(path, *named, **more)
+
+    with monkeypatch.context() as refusing:
+        refusing.setattr(os, "unlink", refuse)
+        with pytest.raises(StorageError, match="permission denied"):
+            known.remove_subject("Ann")
+    assert "Ann/b.jpg" in everything(known) and known.names() == ["Ann"] and known.left_over() == 0
+    known.remove_subject("Ann")
+    assert everything(known) == {}
+
+
 def test_a_rename_that_is_given_up_leaves_everything_where_it_was(known):
     for path in ("Ann/a.jpg", "Ann/b.largest.jpg", "Bob/a.jpg", "Bob/b.largest.jpg"):
         put(known, path)

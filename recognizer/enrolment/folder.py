@@ -115,6 +115,10 @@ class KnownFaces:
                 with suppress(OSError):  # deleted while we look, or not ours to change
                     _sweep_folder(entry.path)
 
+    def left_over(self) -> int:
+        """How much of interrupted writes and deletions `sweep` could not remove from the folder itself."""
+        return len(self._current_index().left_over)
+
     # -- reading ------------------------------------------------------------------------------------------------
 
     def look(
@@ -491,7 +495,8 @@ class KnownFaces:
 
     @contextmanager
     def subject_set_aside(self, subject: str) -> Iterator[None]:
-        """A subject's folder is out of sight within the block, and is deleted at its end; if the block raises, it is back.
+        """A subject's folder is out of sight within the block, and is deleted at its end; if the block raises, or something in
+        the folder cannot be deleted, what is left of it is back.
 
         Raises
         ------
@@ -508,6 +513,8 @@ class KnownFaces:
             with known_faces_errors():
                 self._sync_root()
             yield
+            with known_faces_errors():
+                _empty(trash)
         except BaseException:
             with known_faces_errors():
                 with self._index.own_change(gone=[trash.name], new=[folder.name]):
@@ -515,7 +522,6 @@ class KnownFaces:
                 self._sync_root()
             raise
         with known_faces_errors():
-            _empty(trash)
             with self._index.own_change(gone=[trash.name]):
                 while trash.exists():
                     with suppress(FileNotFoundError):  # another process that starts sweeps it as well
@@ -828,13 +834,25 @@ def _remove(place: Path) -> None:
     if place.is_symlink() or not place.is_dir():
         place.unlink()
         return
+    _make_writable(place)
     shutil.rmtree(place, ignore_errors=True)
     if os.path.lexists(place):
         raise OSError("a folder that was being deleted cannot be deleted")
 
 
+def _make_writable(folder: str | Path) -> None:
+    """Permit ourselves to delete what is in a folder, and in the folders in it, where they are ours."""
+    with suppress(OSError):
+        if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            os.chmod(folder, stat.S_IRWXU)
+        for each in list(os.scandir(folder)):
+            if each.is_dir(follow_symlinks=False):
+                _make_writable(each.path)
+
+
 def _empty(folder: Path) -> None:
     """Delete everything in a folder."""
+    _make_writable(folder)
     with suppress(FileNotFoundError):
         for each in list(os.scandir(folder)):
             if each.is_dir(follow_symlinks=False):

@@ -614,7 +614,7 @@ class LeftoversHolding(NamelessHolding):
                     remove_erasing(path)
 
     def verify(self, whose: Whose) -> dict[str, int]:
-        return {"leftovers": len(self._abandoned())}
+        return {"leftovers": len(self._abandoned()) + self._enrolment.left_over()}
 
     def _abandoned(self) -> list[Path]:
         """Temporary files and folders that no process is writing any longer."""

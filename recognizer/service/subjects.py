@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -607,13 +607,21 @@ class Subjects:
                 raise PhotoNotFound(f"{name!r} has no photo {photo!r}") from None
             picture = self._enrolment.thumbnail(thumbnail_key(photo, entry.encoding.face))
             extension = PurePosixPath(entry.path).suffix.lstrip(".") or "photo"
-            origin = self._enrolment.particulars(name).photos.get(photo)
-            self._enrolment.add(to, data, extension, Examined(entry.encoding, picture))
-            if origin is not None:
-                self._note(to, lambda held: held.with_photo(photo, origin))
-            self._note(name, lambda held: held.without_photo(photo))
-            into = self._audit.id_of(to)
-            self._enrolment.remove_photo(name, photo, lambda _: self._audit.append("move_photo", name, to=into))
+            about = self._enrolment.particulars(name)
+            origin = about.photos.get(photo)
+            _, new = self._enrolment.add(to, data, extension, Examined(entry.encoding, picture))
+            try:
+                if origin is not None:
+                    self._note(to, lambda held: held.with_photo(photo, origin))
+                self._note(name, lambda held: held.without_photo(photo))
+                into = self._audit.id_of(to)
+                self._enrolment.remove_photo(name, photo, lambda _: self._audit.append("move_photo", name, to=into))
+            except BaseException:  # one photo must not enrol two people
+                self._note(name, lambda held: about)
+                if new:
+                    with suppress(RecognizerError):
+                        self._enrolment.remove_photo(to, photo)
+                raise
         return {"moved": photo, "of": name, "to": to, "files": len(entries)}
 
     def unsorted(self, file: str) -> bytes:
