@@ -523,6 +523,24 @@ def test_what_is_decided_while_faces_are_grouped_stays(tmp_path):
         assert ours.people()[1].subject == "Bob" and len(ours.keys_of(1)) == 2
 
 
+@pytest.mark.slow
+def test_a_group_gets_the_name_of_whom_it_enrolled_only_if_both_are_still_there(service, small):
+    from recognizer.archive.archive_model import ArchivePerson, ArchivePhoto, KnownFile
+    from recognizer.enrolment.encodings import FileStamp
+
+    archive, file = service.archive, service.archive.file
+    with file.change():
+        file.put_people([ArchivePerson(1)])
+        file.put_photos([(ArchivePhoto("a", "e", 9, 9, 1.0, "camera", 1), [face("a", 0, [0, 0], 1)])])
+        file.put_files(file.add_folder("/photos").id, [KnownFile("a.jpg", FileStamp(1, 2, 3), "a")])
+    archive.name_enrolled(1, "Ada")  # erased by others right after she was enrolled
+    assert file.mentions("Ada") == 0
+    service.subjects.enrol("Ada", small["obama"])
+    archive.name_enrolled(2, "Ada")
+    archive.name_enrolled(1, "Ada")
+    assert file.named("Ada") == [1]
+
+
 def test_what_was_moved_out_of_somebody_does_not_get_the_name_again(index):
     assert recognised(index) == {1: "Ada", 2: "Ada"}  # group 2 is a little farther away
     moved = decisions.move(index, [FaceKey("b", 0)], None)

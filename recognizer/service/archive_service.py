@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
@@ -24,6 +24,7 @@ from recognizer.archive.photo_index import FaceKey
 from recognizer.archive.updating import ArchiveUpdate, ProgressRate, UpdateReport
 from recognizer.core.disk import disk_reason
 from recognizer.core.errors import (
+    ArchiveGroupNotFound,
     FolderInArchive,
     FolderNotFound,
     InUse,
@@ -582,6 +583,13 @@ class KeptArchive:
             if len(pictures) == ENROLLING_PICTURES:
                 break
         return pictures
+
+    def name_enrolled(self, id_: int, subject: str) -> None:
+        """Give a group the name of the person whom its pictures enrolled, if both are still there."""
+        with self._changing():
+            if self._gallery.templates(subject):
+                with suppress(ArchiveGroupNotFound):  # an update has joined it with another
+                    decisions.name_person(self.file, id_, subject)
 
     # -- one person ---------------------------------------------------------------------------------------------
 
