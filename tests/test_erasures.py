@@ -445,6 +445,18 @@ def test_while_the_photos_cannot_be_removed_nothing_is_erased(service, faces, se
     assert service.subjects.delete("Ada")["photos"] == 1
 
 
+def test_every_folder_that_has_the_name_is_erased(service, faces, settings):
+    """As where a copy came from a Mac, which writes accents as characters of their own."""
+    service.subjects.enrol("J\u00fcrgen", faces["obama"])
+    for name in ("Ju\u0308rgen", "J\u00fcrgen "):
+        (settings.known_faces / name).mkdir()
+        (settings.known_faces / name / "copy.jpg").write_bytes(faces["biden"])
+    (settings.known_faces / "J\u00dcRGEN").mkdir()  # somebody else, on a disk that tells the two apart
+    service.enrolment.sync()
+    assert set(service.subjects.delete("J\u00fcrgen")["left"].values()) == {0}
+    assert service.erasures.pending == 0 and [each.name for each in settings.known_faces.iterdir()] == ["J\u00dcRGEN"]
+
+
 def test_what_is_left_of_a_deletion_that_was_cut_short_is_counted_until_it_is_gone(service, faces, settings, monkeypatch):
     service.subjects.enrol("Ada", faces["obama"])
     left = settings.known_faces / ".deleted-0123456789abcdef"

@@ -129,6 +129,10 @@ class Enrolment:
         """The same after `sync`, only where it saw anything."""
         self.folder.sweep(folders=self._sync.left_over)
 
+    def folders_of(self, subject: str) -> int:
+        """See `KnownFaces.folders_of`."""
+        return self.folder.folders_of(subject)
+
     def left_over(self) -> int:
         """See `KnownFaces.left_over`."""
         return self.folder.left_over()

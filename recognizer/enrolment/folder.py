@@ -313,6 +313,11 @@ class KnownFaces:
         name = self._current_index().folder_of(subject)
         return None if name is None else self.root / name
 
+    def folders_of(self, subject: str) -> int:
+        """How many folders are a subject's by their names; one of them is used."""
+        index = self._current_index()
+        return sum(index.parts(name)[0] == subject for name in index.alike(names.comparison_key(subject)))
+
     def has_folder_named(self, subject: str) -> bool:
         """Whether a subject's folder is listed with exactly this name, also on file systems that ignore case."""
         return self._current_index().folder_of(subject) is not None
@@ -375,8 +380,14 @@ class KnownFaces:
         clash = self.clash(subject)
         if clash:
             raise NameTaken(f"{clash!r} is enrolled, and some systems cannot tell the two names apart", subject=clash)
-        if (self.root / subject).is_symlink():
+        self._require_no_other_thing(subject)
+
+    def _require_no_other_thing(self, subject: str) -> None:
+        place = self.root / subject
+        if place.is_symlink():
             raise NameTaken(f"the folder of {subject!r} is a symbolic link, and these are not followed", subject=subject)
+        if os.path.lexists(place) and not place.is_dir():
+            raise NameTaken(f"a file called {subject!r} lies in the folder of known faces: move it elsewhere", subject=subject)
 
     def add(self, subject: str, photo: str, extension: str, data: bytes) -> str:
         """Store a photo as received under its id; durable on return. Returns the path as `scan` reports it.
@@ -600,9 +611,13 @@ class KnownFaces:
         clash = self.clash(new)
         if clash and clash != old:
             raise NameTaken(f"{clash!r} is enrolled, and some systems cannot tell the two names apart", subject=clash)
+        self._require_no_other_thing(new)
         target = self.subject_folder(new) if names.comparison_key(old) != names.comparison_key(new) else None
         if target is not None and not merge:
             raise NameTaken(f"{new!r} is enrolled already; merge the two if they are one person", subject=new)
+        place = self.root / new
+        if target is None and place.exists() and not place.samefile(folder):  # on a disk that tells the two names apart
+            raise NameTaken(f"there is another folder called {new!r}, which is not used", subject=new)
         move = self._folder_renamed(folder, self.root / new) if target is None else self._merged(folder, target)
         with move as moved:
             yield moved

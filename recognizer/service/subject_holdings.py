@@ -96,8 +96,9 @@ class EnrolledHolding:
             for photo in mine & set(whose.photos):
                 self._enrolment.remove_photo(whose.name, photo)
             return
-        with suppress(SubjectNotFound):
-            self._enrolment.remove_subject(whose.name)
+        for _ in range(max(1, self._enrolment.folders_of(whose.name))):  # as one in NFC and one in NFD
+            with suppress(SubjectNotFound):
+                self._enrolment.remove_subject(whose.name)
 
     def verify(self, whose: Whose) -> dict[str, int]:
         mine = {entry.photo for entry in self._entries(whose.name)}
