@@ -6,7 +6,9 @@ import os
 import signal
 import sqlite3
 import struct
+import threading
 import time
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -450,6 +452,93 @@ def recognised(index) -> dict[int, str | None]:
 
     group_names.recognise_groups(index, "e", OnePerson(), Certain(), 0.01)
     return {id_: each.subject or each.likely for id_, each in index.people().items()}
+
+
+class Interrupting(OnePerson):
+    """A gallery during whose search something else happens."""
+
+    def __init__(self, meanwhile):
+        self.meanwhile, self.erased = meanwhile, False
+
+    def search(self, probes, k):
+        self.meanwhile(self)
+        return super().search(probes, k)
+
+    def templates(self, subject):
+        return [] if self.erased and subject == "Ada" else super().templates(subject)
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+def test_whoever_is_erased_or_renamed_while_groups_are_recognised_gets_no_name_back(index, renamed):
+    from recognizer.archive import group_names
+
+    begun = []
+
+    def gone():  # before the names are stored, as the lock of every write is taken
+        gallery.erased = True
+        index.rename("Ada", "Eve") if renamed else index.forget_name("Ada")
+        begun.append(True)
+        return nullcontext()
+
+    gallery = Interrupting(lambda _: None)
+    assert group_names.recognise_groups(index, "e", gallery, Certain(), 0.01, changing=gone) == 0
+    assert begun and index.mentions("Ada") == 0
+
+
+def test_what_somebody_decides_while_groups_are_recognised_stays(index):
+    from recognizer.archive import group_names
+
+    def decide(gallery):
+        if not index.named("Bob"):
+            decisions.name_person(index, 1, "Bob")
+
+    group_names.recognise_groups(index, "e", Interrupting(decide), Certain(), 0.01)
+    people = index.people()
+    assert (people[1].subject, people[1].decided, people[2].likely or people[2].subject) == ("Bob", True, "Ada")
+
+
+def test_what_is_decided_while_faces_are_grouped_stays(tmp_path):
+    from recognizer.archive.archive_model import ArchivePerson, ArchivePhoto, KnownFile
+    from recognizer.enrolment.encodings import FileStamp
+
+    with closing(ArchiveFile(tmp_path / ARCHIVE_FILE)) as ours, closing(ArchiveFile(tmp_path / ARCHIVE_FILE)) as others:
+        folder = ours.add_folder("/photos")
+        with ours.change():
+            ours.put_people([ArchivePerson(1)])
+            ours.put_photos(
+                [(ArchivePhoto("a", "e", 9, 9, 1.0, "camera", 2), [face("a", 0, [0, 0], 1), face("a", 1, [0, 0.1])])]
+            )
+            ours.put_files(folder.id, [KnownFile("a.jpg", FileStamp(1, 2, 3), "a")])
+        deciding = threading.Thread(target=decisions.name_person, args=(others, 1, "Bob"))
+        read = ours.all_faces
+
+        def reading(engine):
+            deciding.start()
+            deciding.join(0.5)  # it has to wait until the groups are stored
+            return read(engine)
+
+        ours.all_faces = reading
+        updating.group_new_faces(ours, "e", lambda _: 0.5)
+        deciding.join()
+        assert ours.people()[1].subject == "Bob" and len(ours.keys_of(1)) == 2
+
+
+@pytest.mark.slow
+def test_a_group_gets_the_name_of_whom_it_enrolled_only_if_both_are_still_there(service, small):
+    from recognizer.archive.archive_model import ArchivePerson, ArchivePhoto, KnownFile
+    from recognizer.enrolment.encodings import FileStamp
+
+    archive, file = service.archive, service.archive.file
+    with file.change():
+        file.put_people([ArchivePerson(1)])
+        file.put_photos([(ArchivePhoto("a", "e", 9, 9, 1.0, "camera", 1), [face("a", 0, [0, 0], 1)])])
+        file.put_files(file.add_folder("/photos").id, [KnownFile("a.jpg", FileStamp(1, 2, 3), "a")])
+    archive.name_enrolled(1, "Ada")  # erased by others right after she was enrolled
+    assert file.mentions("Ada") == 0
+    service.subjects.enrol("Ada", small["obama"])
+    archive.name_enrolled(2, "Ada")
+    archive.name_enrolled(1, "Ada")
+    assert file.named("Ada") == [1]
 
 
 def test_what_was_moved_out_of_somebody_does_not_get_the_name_again(index):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from recognizer.backup import reseal
 from recognizer.backup.reseal import Places
 from recognizer.core.consent import Consent
-from recognizer.core.errors import BinItemNotFound, BinOff, PhotoNotFound, StorageError, SubjectNotFound
+from recognizer.core.errors import BinItemNotFound, BinOff, Conflict, PhotoNotFound, StorageError, SubjectNotFound
 from recognizer.core.vault import Vault, new_key
 from recognizer.enrolment.bin_folder import NOTE_FILE, Bin
 from recognizer.enrolment.bin_store import PERSON_KIND, PHOTO_KIND
@@ -288,6 +289,38 @@ def test_a_photo_moves_to_somebody_else_with_its_file_name(home, faces):
     with pytest.raises(SubjectNotFound):
         home.subjects.person("Ada")
     assert home.subjects.person("Barack").templates == 2 and names_on(home, faces["obama"]) == ["Barack"]
+
+
+@pytest.mark.slow
+def test_a_photo_that_cannot_be_taken_from_somebody_is_nobody_elses(home, monkeypatch):
+    before = home.subjects.person("Ada")
+    photo = before.photos[0].id
+    rename = Path.rename
+
+    def refuse(path, to):
+        if path.parent.name == "Ada":
+            raise PermissionError(13, "Permission denied")
+        return rename(path, to)
+
+    with monkeypatch.context() as refusing:
+        refusing.setattr(Path, "rename", refuse)
+        for to in ("Barack", "Bob"):
+            with pytest.raises(StorageError, match="permission denied"):
+                home.subjects.move_photo("Ada", photo, to)
+    assert home.subjects.person("Ada").particulars == before.particulars
+    assert {each.name: each.templates for each in home.subjects.all()} == {"Ada": 2, "Bob": 1}
+    assert sorted(path.name for path in home.settings.known_faces.iterdir()) == ["Ada", "Bob"]
+
+
+@pytest.mark.slow
+def test_somebody_whose_folder_has_a_folder_in_it_is_not_put_into_the_bin(home):
+    inner = home.settings.known_faces / "Ada" / "more"
+    inner.mkdir()
+    (inner / "notes.txt").write_text("of no use here, but somebody's")
+    with pytest.raises(Conflict, match="another folder in it"):
+        home.subjects.discard("Ada")
+    assert home.subjects.person("Ada").templates == 2 and (inner / "notes.txt").exists() and not home.subjects.bin.all()
+    assert home.subjects.delete("Ada")["photos"] == 2 and not inner.exists()
 
 
 @pytest.mark.slow

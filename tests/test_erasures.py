@@ -14,6 +14,7 @@ from recognizer.core.errors import StorageError, SubjectNotFound
 from recognizer.core.holdings import ExportedFile, Holdings, Whose
 from recognizer.core.settings import Settings
 from recognizer.core.unfinished import Unfinished
+from recognizer.enrolment import folder
 from recognizer.enrolment.examination import EnrolmentRules, examine
 from recognizer.events.event_log import EventLog
 from recognizer.service import make_service
@@ -442,6 +443,31 @@ def test_while_the_photos_cannot_be_removed_nothing_is_erased(service, faces, se
     assert list(service.enrolment.subjects()) == ["Ada"] and service.erasures.pending == 0
     assert (everything(settings.state_dir / "events"), list(service.audit.lines())) == before
     assert service.subjects.delete("Ada")["photos"] == 1
+
+
+def test_every_folder_that_has_the_name_is_erased(service, faces, settings):
+    """As where a copy came from a Mac, which writes accents as characters of their own."""
+    service.subjects.enrol("J\u00fcrgen", faces["obama"])
+    for name in ("Ju\u0308rgen", "J\u00fcrgen "):
+        (settings.known_faces / name).mkdir()
+        (settings.known_faces / name / "copy.jpg").write_bytes(faces["biden"])
+    (settings.known_faces / "J\u00dcRGEN").mkdir()  # somebody else, on a disk that tells the two apart
+    service.enrolment.sync()
+    assert set(service.subjects.delete("J\u00fcrgen")["left"].values()) == {0}
+    assert service.erasures.pending == 0 and [each.name for each in settings.known_faces.iterdir()] == ["J\u00dcRGEN"]
+
+
+def test_what_is_left_of_a_deletion_that_was_cut_short_is_counted_until_it_is_gone(service, faces, settings, monkeypatch):
+    service.subjects.enrol("Ada", faces["obama"])
+    left = settings.known_faces / ".deleted-0123456789abcdef"
+    left.mkdir()
+    (left / "one.jpg").write_bytes(faces["obama"])
+    with monkeypatch.context() as refusing:
+        refusing.setattr(folder, "_remove", lambda place: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+        with pytest.raises(StorageError, match="not everything") as refused:
+            service.subjects.delete("Ada")
+    assert refused.value.details["left"]["leftovers"] == 1 and service.erasures.pending == 1
+    assert service.erasures.finish() == 1 and not left.exists() and service.erasures.pending == 0
 
 
 def test_left_over_files_are_erased_but_none_that_may_still_be_written(service, faces, settings):

@@ -7,11 +7,13 @@ import sys
 import threading
 import time
 import unicodedata
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from recognizer.core import consent
 from recognizer.core.consent import Consent
 from recognizer.core.errors import NameTaken, StorageError, SubjectNotFound
 from recognizer.enrolment import folder as folder_module
@@ -245,15 +247,12 @@ def test_add_refuses_a_name_that_some_systems_cannot_tell_apart(known):
 
 
 def test_a_disk_that_refuses_is_a_storage_error_without_a_path_and_leaves_nothing(known):
-    put(known, "Ann")  # a file where the folder should be
-    with pytest.raises(StorageError) as caught:
-        known.add("Ann", "p", "jpg", b"x")
-    assert str(known.root) not in str(caught.value)
     put(known, "Bob/a.jpg")
     (known.root / "Bob" / "p.jpg").mkdir()  # a folder where the photo should be
-    with pytest.raises(StorageError):
+    with pytest.raises(StorageError) as caught:
         known.add("Bob", "p", "jpg", b"x")
-    assert all_files(known) == {"Ann", "Bob/a.jpg"}
+    assert str(known.root) not in str(caught.value)
+    assert all_files(known) == {"Bob/a.jpg"}
 
 
 def test_remove_files_and_the_folder_with_the_last(known):
@@ -308,6 +307,55 @@ def test_rename_that_cannot_be_changes_nothing(known, old, new, merge, error):
     with pytest.raises(error):
         known.rename_subject(old, new, merge)
     assert all_files(known) == {"Ann/a.jpg", "Bob/a.jpg"}
+
+
+def test_a_name_that_a_file_or_a_link_has_is_taken(known, tmp_path):
+    put(known, "Bob/a.jpg")
+    put(known, "Ann")
+    (known.root / "Eve").symlink_to(tmp_path / "elsewhere")
+    before = everything(known)
+    for name in ("Ann", "Eve"):
+        for change in (
+            lambda name=name: known.add(name, "1" * 32, "jpg", b"a photo"),
+            lambda name=name: known.make_folder(name),
+            lambda name=name: known.rename_subject("Bob", name),
+            lambda name=name: known.rename_subject("Bob", name, merge=True),
+        ):
+            with pytest.raises(NameTaken):
+                change()
+    assert everything(known) == before
+
+
+def test_another_case_of_a_name_that_has_a_folder_of_its_own_is_taken(known):
+    put(known, "ADA/a.jpg")
+    put(known, "ada/b.jpg")
+    if len(os.listdir(known.root)) < 2:
+        pytest.skip("this disk cannot tell the two names apart")
+    before = everything(known)
+    with pytest.raises(NameTaken):
+        known.rename_subject("ADA", "ada")
+    assert everything(known) == before
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes here")
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_a_note_of_consent_that_is_no_file_is_not_opened(known, tmp_path, kind):
+    put(known, "Ann/a.jpg")
+    note = known.root / "Ann" / consent.FILE
+    said = '{"consent": "somebody else said so"}'
+    if kind == "pipe":
+        os.mkfifo(note)
+
+        def write() -> None:
+            with suppress(OSError):
+                note.write_text(said)
+
+        threading.Thread(target=write, daemon=True).start()  # so that a reader comes to an end
+    else:
+        (tmp_path / "elsewhere").write_text(said)
+        note.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StorageError):
+        known.consent("Ann")
 
 
 def test_unicode_names_survive_the_disk(known):
@@ -400,6 +448,25 @@ def test_a_deletion_that_is_given_up_leaves_everything_where_it_was(known):
     found = everything(known)
     assert found["Ann/a.jpg"] == b"put there by somebody meanwhile"
     assert sorted(found.values()) == sorted([*before.values(), found["Ann/a.jpg"]])
+
+
+def test_whoever_cannot_be_deleted_wholly_is_back_with_what_is_left(known, monkeypatch):
+    for path in ("Ann/a.jpg", "Ann/b.jpg"):
+        put(known, path)
+    unlink = os.unlink
+
+    def refuse(path, *named, **more):
+        if os.fspath(path).endswith("b.jpg"):
+            raise PermissionError(13, "Permission denied")
+        unlink(path, *named, **more)
+
+    with monkeypatch.context() as refusing:
+        refusing.setattr(os, "unlink", refuse)
+        with pytest.raises(StorageError, match="permission denied"):
+            known.remove_subject("Ann")
+    assert "Ann/b.jpg" in everything(known) and known.names() == ["Ann"] and known.left_over() == 0
+    known.remove_subject("Ann")
+    assert everything(known) == {}
 
 
 def test_a_rename_that_is_given_up_leaves_everything_where_it_was(known):

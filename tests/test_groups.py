@@ -12,7 +12,7 @@ import pytest
 
 import recognizer
 from recognizer.backup import backup, reseal, restore
-from recognizer.core.errors import GroupFixed, GroupNotFound, GroupTaken, InvalidGroup, SubjectNotFound
+from recognizer.core.errors import Busy, GroupFixed, GroupNotFound, GroupTaken, InvalidGroup, SubjectNotFound
 from recognizer.core.lock import WriteLock
 from recognizer.core.settings import Settings
 from recognizer.core.vault import Vault
@@ -177,6 +177,37 @@ def test_a_group_that_is_deleted_while_somebody_waits_for_it_does_not_come_back(
     with pytest.raises(GroupNotFound):
         service.groups.get("staff")
     assert not folder.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("deleting", ["here", "elsewhere"])
+def test_whoever_found_a_group_before_it_was_deleted_changes_no_other_one_of_its_name(any_home, faces, deleting):
+    """As a request that waits for the lock of every write, or for a photo to be examined."""
+    service = any_home.open()
+    other = service if deleting == "here" else any_home.open(watch=True)
+    service.groups.add("staff").subjects.enrol("Joe", faces["biden"])
+    found = service.groups.get("staff")
+    subjects = found.subjects
+    changes = (
+        lambda: subjects.enrol("Joe", faces["biden"]),
+        lambda: subjects.add_empty("Eve"),
+        lambda: subjects.rename("Joe", "Joseph"),
+        lambda: subjects.delete("Joe"),
+        subjects.empty_bin,
+    )
+    wait_for(lambda: "staff" in other.groups.names())
+    other.groups.delete("staff")
+    for change in changes:
+        with pytest.raises(GroupNotFound):
+            change()
+    assert other.groups.names() == ["default"] and any_home.photo_files() == []
+    other.groups.add("staff")
+    for change in changes:
+        with pytest.raises(Busy, match="made anew"):
+            change()
+    assert [person.name for person in other.groups.get("staff").subjects.all()] == [] and any_home.photo_files() == []
+    other.groups.get("staff").subjects.enrol("Joe", faces["biden"])
+    assert [person.name for person in other.groups.get("staff").subjects.all()] == ["Joe"]
 
 
 @pytest.mark.slow

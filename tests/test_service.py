@@ -73,3 +73,24 @@ def test_photos_described_side_by_side_get_their_own_answers(service, photos, mo
             assert stages["total"] == pytest.approx(sum(stages.values()) - stages["total"], rel=0.05, abs=1)
     sizes = [sum(len(faces) > 0 for _, faces in asked) for asked in described]
     assert max(sizes) > 1 and sum(sizes) == 12
+
+
+@pytest.mark.slow
+def test_a_photo_of_somebody_who_is_erased_right_afterwards_was_enrolled_all_the_same(service, faces, monkeypatch):
+    from types import SimpleNamespace
+
+    from recognizer.http.photo_requests import enrol_photos
+
+    subjects = service.subjects
+    enrol = subjects.enrol
+
+    def and_erased(*args, **named):
+        made = enrol(*args, **named)
+        subjects.delete(made.subject)
+        return made
+
+    monkeypatch.setattr(subjects, "enrol", and_erased)
+    request = SimpleNamespace(context=SimpleNamespace(body=SimpleNamespace(file_names={})), env={})
+    response, site = SimpleNamespace(status=None), SimpleNamespace(service=service)
+    answer = enrol_photos(site, request, response, "  Ada ", [faces["obama"]], "only", True)
+    assert (answer["subject"], answer["added"], response.status[:3]) == ("Ada", 1, "201")

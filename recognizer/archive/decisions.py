@@ -65,11 +65,12 @@ def accept(file: ArchiveFile, id_: int) -> ArchivePerson:
     InvalidParameter
         Nothing is suggested.
     """
-    person = get_person(file, id_)
-    subject = person.likely or person.subject
-    if subject is None:
-        raise InvalidParameter(f"no name is suggested for group {id_}")
-    return name_person(file, id_, subject)
+    with file.change():  # nobody is renamed or erased between the two
+        person = get_person(file, id_)
+        subject = person.likely or person.subject
+        if subject is None:
+            raise InvalidParameter(f"no name is suggested for group {id_}")
+        return name_person(file, id_, subject)
 
 
 def refuse(file: ArchiveFile, id_: int, subject: str | None = None) -> ArchivePerson:

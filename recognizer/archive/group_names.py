@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -189,10 +190,18 @@ def recognise_groups(
     curve: Curve,
     stranger_rate: float | None,
     lowered: Callable[[np.ndarray], np.ndarray] = nothing_lowered,
+    changing: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> int:
     """Recognise enrolled people in the groups that no person named, and store names and suggestions; see `match_group`.
 
-    Returns how many groups have a recognised name now. Names that people gave or refused are not touched.
+    Returns how many groups have a recognised name now. Names that people gave or refused are not touched. A group that was
+    changed meanwhile stays as it is, and nobody's name is stored who was erased or renamed meanwhile; the next update has both.
+
+    Parameters
+    ----------
+    changing : callable
+        Within what it returns nobody is enrolled, renamed or erased, and `gallery` knows of all earlier changes, also those of
+        other processes.
     """
     people = file.people()
     total = len(gallery)
@@ -218,8 +227,11 @@ def recognise_groups(
             made[id_] = replace(after, subject=None, rate=None, likely=None, likely_rate=None)
     changed = [after for id_, after in made.items() if after != people[id_]]
     if changed:
-        file.put_people(changed)
-    return sum(after.subject is not None for after in made.values())
+        with changing(), file.change():
+            now, there = file.people(), {name for name in map(_name, changed) if name is not None and gallery.templates(name)}
+            same = (each for each in changed if now.get(each.id) == people[each.id])
+            file.put_people([each for each in same if _name(each) is None or _name(each) in there])
+    return sum(each.subject is not None and not each.decided for each in file.people().values())
 
 
 def refused_for(person: ArchivePerson, people: Mapping[int, ArchivePerson]) -> frozenset[str]:

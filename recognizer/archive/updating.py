@@ -480,16 +480,15 @@ def group_new_faces(
     lowered: Callable[[np.ndarray], np.ndarray] = nothing_lowered,
 ) -> int:
     """Group the faces that have no group yet; how many those are."""
-    new = file.ungrouped(engine)
-    if not new:
+    if not file.ungrouped(engine):
         return 0
-    people = file.people()
-    members: dict[int, dict[FaceKey, np.ndarray]] = {}
-    for face in file.all_faces(engine):
-        if face.person in people:
-            members.setdefault(face.person, {})[face.key] = face.vector
-    total = len(new) + sum(map(len, members.values()))
-    with file.change():
+    with file.change():  # also what is read: nobody decides, is renamed or erased before the groups are stored
+        new, people = file.ungrouped(engine), file.people()
+        members: dict[int, dict[FaceKey, np.ndarray]] = {}
+        for face in file.all_faces(engine):
+            if face.person in people:
+                members.setdefault(face.person, {})[face.key] = face.vector
+        total = len(new) + sum(map(len, members.values()))
         groups = grown_groups(limit(total), members, people, file.next_person, lowered)
         changed = groups.add_faces([face.key for face in new], np.array([face.vector for face in new]))
         store_groups(file, groups, changed, people)

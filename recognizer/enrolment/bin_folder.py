@@ -25,7 +25,7 @@ import numpy as np
 from recognizer.core import consent, identity, particulars
 from recognizer.core.consent import Consent
 from recognizer.core.disk import disk_errors
-from recognizer.core.errors import KeyMissing, PhotoNotFound, SealBroken, SubjectNotFound
+from recognizer.core.errors import Conflict, KeyMissing, PhotoNotFound, SealBroken, SubjectNotFound
 from recognizer.core.files import open_regular, remove_erasing, sync_folder, write_durably
 from recognizer.core.vault import Vault, is_sealed
 from recognizer.enrolment.bin_store import NOTE_PURPOSE, PERSON_KIND, PHOTO_KIND, BinItem, BinStore, preview, vectors_of
@@ -115,6 +115,11 @@ class Bin(BinStore):
         folder = enrolment.folder.subject_folder(name)
         if folder is None:
             raise SubjectNotFound(f"nobody called {name!r} is enrolled")
+        if any(each.is_dir() and not each.is_symlink() for each in folder.iterdir()):
+            raise Conflict(
+                f"the folder of {name!r} has another folder in it, which the bin cannot keep: move it, or delete for good",
+                subject=name,
+            )
         item = self._put(PERSON_KIND, name, sorted(file for file in folder.iterdir() if _is_kept(file)), entries)
         try:
             enrolment.remove_subject(name)

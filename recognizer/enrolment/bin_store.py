@@ -176,6 +176,8 @@ class BinStore(ABC):
         Raises
         ------
         SubjectNotFound, StorageError
+        Conflict
+            The subject's folder contains a folder, which could not be restored.
         """
 
     @abstractmethod

@@ -129,6 +129,14 @@ class Enrolment:
         """The same after `sync`, only where it saw anything."""
         self.folder.sweep(folders=self._sync.left_over)
 
+    def folders_of(self, subject: str) -> int:
+        """See `KnownFaces.folders_of`."""
+        return self.folder.folders_of(subject)
+
+    def left_over(self) -> int:
+        """See `KnownFaces.left_over`."""
+        return self.folder.left_over()
+
     def is_free(self, name: str) -> bool:
         """Whether nobody has a name or one that readers cannot tell from it."""
         return self.folder.subject_folder(name) is None and self.folder.clash(name) is None

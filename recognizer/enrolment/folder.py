@@ -115,6 +115,10 @@ class KnownFaces:
                 with suppress(OSError):  # deleted while we look, or not ours to change
                     _sweep_folder(entry.path)
 
+    def left_over(self) -> int:
+        """How much of interrupted writes and deletions `sweep` could not remove from the folder itself."""
+        return len(self._current_index().left_over)
+
     # -- reading ------------------------------------------------------------------------------------------------
 
     def look(
@@ -309,6 +313,11 @@ class KnownFaces:
         name = self._current_index().folder_of(subject)
         return None if name is None else self.root / name
 
+    def folders_of(self, subject: str) -> int:
+        """How many folders are a subject's by their names; one of them is used."""
+        index = self._current_index()
+        return sum(index.parts(name)[0] == subject for name in index.alike(names.comparison_key(subject)))
+
     def has_folder_named(self, subject: str) -> bool:
         """Whether a subject's folder is listed with exactly this name, also on file systems that ignore case."""
         return self._current_index().folder_of(subject) is not None
@@ -371,8 +380,14 @@ class KnownFaces:
         clash = self.clash(subject)
         if clash:
             raise NameTaken(f"{clash!r} is enrolled, and some systems cannot tell the two names apart", subject=clash)
-        if (self.root / subject).is_symlink():
+        self._require_no_other_thing(subject)
+
+    def _require_no_other_thing(self, subject: str) -> None:
+        place = self.root / subject
+        if place.is_symlink():
             raise NameTaken(f"the folder of {subject!r} is a symbolic link, and these are not followed", subject=subject)
+        if os.path.lexists(place) and not place.is_dir():
+            raise NameTaken(f"a file called {subject!r} lies in the folder of known faces: move it elsewhere", subject=subject)
 
     def add(self, subject: str, photo: str, extension: str, data: bytes) -> str:
         """Store a photo as received under its id; durable on return. Returns the path as `scan` reports it.
@@ -491,7 +506,8 @@ class KnownFaces:
 
     @contextmanager
     def subject_set_aside(self, subject: str) -> Iterator[None]:
-        """A subject's folder is out of sight within the block, and is deleted at its end; if the block raises, it is back.
+        """A subject's folder is out of sight within the block, and is deleted at its end; if the block raises, or something in
+        the folder cannot be deleted, what is left of it is back.
 
         Raises
         ------
@@ -508,6 +524,8 @@ class KnownFaces:
             with known_faces_errors():
                 self._sync_root()
             yield
+            with known_faces_errors():
+                _empty(trash)
         except BaseException:
             with known_faces_errors():
                 with self._index.own_change(gone=[trash.name], new=[folder.name]):
@@ -515,7 +533,6 @@ class KnownFaces:
                 self._sync_root()
             raise
         with known_faces_errors():
-            _empty(trash)
             with self._index.own_change(gone=[trash.name]):
                 while trash.exists():
                     with suppress(FileNotFoundError):  # another process that starts sweeps it as well
@@ -594,9 +611,13 @@ class KnownFaces:
         clash = self.clash(new)
         if clash and clash != old:
             raise NameTaken(f"{clash!r} is enrolled, and some systems cannot tell the two names apart", subject=clash)
+        self._require_no_other_thing(new)
         target = self.subject_folder(new) if names.comparison_key(old) != names.comparison_key(new) else None
         if target is not None and not merge:
             raise NameTaken(f"{new!r} is enrolled already; merge the two if they are one person", subject=new)
+        place = self.root / new
+        if target is None and place.exists() and not place.samefile(folder):  # on a disk that tells the two names apart
+            raise NameTaken(f"there is another folder called {new!r}, which is not used", subject=new)
         move = self._folder_renamed(folder, self.root / new) if target is None else self._merged(folder, target)
         with move as moved:
             yield moved
@@ -828,13 +849,25 @@ def _remove(place: Path) -> None:
     if place.is_symlink() or not place.is_dir():
         place.unlink()
         return
+    _make_writable(place)
     shutil.rmtree(place, ignore_errors=True)
     if os.path.lexists(place):
         raise OSError("a folder that was being deleted cannot be deleted")
 
 
+def _make_writable(folder: str | Path) -> None:
+    """Permit ourselves to delete what is in a folder, and in the folders in it, where they are ours."""
+    with suppress(OSError):
+        if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            os.chmod(folder, stat.S_IRWXU)
+        for each in list(os.scandir(folder)):
+            if each.is_dir(follow_symlinks=False):
+                _make_writable(each.path)
+
+
 def _empty(folder: Path) -> None:
     """Delete everything in a folder."""
+    _make_writable(folder)
     with suppress(FileNotFoundError):
         for each in list(os.scandir(folder)):
             if each.is_dir(follow_symlinks=False):

@@ -237,6 +237,12 @@ class SharedEnrolment(Enrolment):
     def sweep_left_over(self) -> None:
         """Nothing, like `sweep`."""
 
+    def folders_of(self, subject: str) -> int:
+        return 0
+
+    def left_over(self) -> int:
+        return 0
+
     def unreadable(self) -> str | None:
         return None
 

@@ -55,7 +55,7 @@ def read_consent(folder: Path, vault: Vault | None) -> Consent:
     """
     with known_faces_errors():
         try:
-            with open(folder / consent.FILE, "rb") as file:
+            with open_regular(folder / consent.FILE) as file:  # a pipe of that name would never end
                 data = file.read(2 * MOST_BYTES)  # a longer one is refused below, and not read to its end
         except FileNotFoundError:
             return Consent()

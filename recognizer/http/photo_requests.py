@@ -103,12 +103,13 @@ def enrol_photos(
     names = request.context.body.file_names.get("file", [])
     names = names if len(names) == len(given) else [None] * len(given)  # a URL tells no name
     subjects = site.service.groups.get(group).subjects
-    shown, errors = [], []
+    shown, errors, added_to = [], [], []
     with one_act(**details or {}):
         for each, name in zip(given, names, strict=True):
             try:
                 enrolled = subjects.enrol(subject, each, face=face, force=force, file=name, taken=taken)
                 shown.append(replies.enrolled(enrolled))
+                added_to.append(enrolled.subject)
             except (ImageError, FaceError, Conflict, Busy, StorageError) as error:
                 errors.append(error)  # of several photos, the earlier ones are enrolled: the reply has to say so
                 shown.append({"status": "refused", "error": replies.error(error)})
@@ -123,4 +124,4 @@ def enrol_photos(
         return {"error": {"code": "no_usable_photo", "message": message, "photos": shown}}
     added = sum(each["status"] == "added" for each in shown)
     response.status = falcon.HTTP_201 if added else falcon.HTTP_200
-    return {"subject": subjects.person(subject).name, "added": added, "refused": len(errors), "photos": shown}
+    return {"subject": added_to[0], "added": added, "refused": len(errors), "photos": shown}

@@ -145,7 +145,10 @@ def _read_bmp(data: bytes, admit: Admit) -> Decoded:
         admit(*image.size)
         if len(data) > _MOST_RLE_BYTES and any(tile[0] == "bmp_rle" for tile in image.tile):
             raise UnsupportedImage("BMP photos of this size are supported only without run-length compression", format="bmp")
-        return rgb(strict(image)), 1
+        whole = strict(image)
+        if whole.mode == "RGBA" and whole.getchannel("A").getextrema() == (0, 0):  # many programs leave the field empty
+            return _in_strips(whole, lambda strip: strip.convert("RGB")), 1
+        return rgb(whole), 1
 
 
 def _read_tiff(data: bytes, admit: Admit) -> Decoded:

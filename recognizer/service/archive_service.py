@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
@@ -23,6 +24,7 @@ from recognizer.archive.photo_index import FaceKey
 from recognizer.archive.updating import ArchiveUpdate, ProgressRate, UpdateReport
 from recognizer.core.disk import disk_reason
 from recognizer.core.errors import (
+    ArchiveGroupNotFound,
     FolderInArchive,
     FolderNotFound,
     InUse,
@@ -125,6 +127,8 @@ class KeptArchive:
         The folder that must contain folders which are added over the API; None if none may be.
     video_minutes : int
         How much of each video is read; 0 for no videos.
+    changing : callable
+        The lock of every write, within which `gallery` knows of all earlier changes.
     """
 
     def __init__(
@@ -136,8 +140,9 @@ class KeptArchive:
         vault: Vault | None,
         allowed: Path | None,
         video_minutes: int = 0,
+        changing: Callable[[], AbstractContextManager[None]] = nullcontext,
     ):
-        self._video_minutes = video_minutes
+        self._video_minutes, self._changing = video_minutes, changing
         self._state, self._settings, self._vault, self._allowed = state, settings, vault, allowed
         self._gallery, self._matcher = gallery, matcher
         self._lock = threading.RLock()
@@ -364,8 +369,11 @@ class KeptArchive:
 
     def recognise(self) -> int:
         """Recognise enrolled people in the groups that no person named; how many groups have a name by that now."""
+        with self._changing():  # an update takes long: of what others changed meanwhile, this process may know nothing
+            pass
+        matcher = self._matcher
         return group_names.recognise_groups(
-            self.file, self.engine, self._gallery, self._matcher.curve, self._matcher.stranger_rate, self._matcher.crowded
+            self.file, self.engine, self._gallery, matcher.curve, matcher.stranger_rate, matcher.crowded, self._changing
         )
 
     # -- search -------------------------------------------------------------------------------------------------
@@ -575,6 +583,13 @@ class KeptArchive:
             if len(pictures) == ENROLLING_PICTURES:
                 break
         return pictures
+
+    def name_enrolled(self, id_: int, subject: str) -> None:
+        """Give a group the name of the person whom its pictures enrolled, if both are still there."""
+        with self._changing():
+            if self._gallery.templates(subject):
+                with suppress(ArchiveGroupNotFound):  # an update has joined it with another
+                    decisions.name_person(self.file, id_, subject)
 
     # -- one person ---------------------------------------------------------------------------------------------
 

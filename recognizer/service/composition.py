@@ -222,7 +222,14 @@ class Service:
         #: Faces that clients of other services ask about by an id.
         self.detected_faces = FaceStore()
         self.archive = KeptArchive(
-            state, self._bulk, self.gallery, self.matcher, self.vault, settings.archive_files, settings.archive_video_minutes
+            state,
+            self._bulk,
+            self.gallery,
+            self.matcher,
+            self.vault,
+            settings.archive_files,
+            settings.archive_video_minutes,
+            changing=lambda: self.subjects.changing(),
         )
         self.events = KeptEvents(
             state / "events",

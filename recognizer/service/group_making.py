@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,10 +97,21 @@ class GroupMaking:
     def _other(self, name: str, enrolment: Enrolment, audit: AuditLog, state: Path) -> PeopleGroup:
         matcher = self._service.matcher_of(enrolment.gallery)
         recognition = self._service.recognition.among(enrolment.gallery, matcher)
-        return self._group(name, enrolment, audit, state, matcher, recognition)
+
+        def require() -> None:
+            self._service.groups.require_current(name, enrolment)
+
+        return self._group(name, enrolment, audit, state, matcher, recognition, require)
 
     def _group(
-        self, name: str, enrolment: Enrolment, audit: AuditLog, state: Path, matcher: Matcher, recognition: Recognition
+        self,
+        name: str,
+        enrolment: Enrolment,
+        audit: AuditLog,
+        state: Path,
+        matcher: Matcher,
+        recognition: Recognition,
+        require: Callable[[], None] = lambda: None,
     ) -> PeopleGroup:
         service, most = self._service, enrolment.options.rules.max_bytes
         prefix = "" if name == DEFAULT_GROUP else name + SEPARATOR
@@ -117,7 +129,7 @@ class GroupMaking:
         )
         unfinished = Unfinished(state / reseal.UNFINISHED, service.vault)
         erasures = Erasures(holdings, enrolment, audit, unfinished, self._changes, deletions)
-        records = ChangeRecords(self._changes, audit, erasures, self._other_caches, deletions)
+        records = ChangeRecords(self._changes, audit, erasures, self._other_caches, deletions, require)
         subjects = Subjects(enrolment, recognition, matcher, service.pool, records, self._metrics)
         ids = self._stores.identities(enrolment)
         return PeopleGroup(name, enrolment, matcher, recognition, subjects, erasures, holdings, ids)

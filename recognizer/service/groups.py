@@ -228,6 +228,22 @@ class PeopleGroups:
             opened = self._opened.get(name)
             return opened if opened is not None and opened.id == (None if found is None else found.id) else None
 
+    def require_current(self, name: str, enrolment: Enrolment) -> None:
+        """Called under the write lock: whoever waited for it may have an enrolment of a group that was deleted meanwhile.
+
+        Raises
+        ------
+        GroupNotFound, StorageError
+        Busy
+            Another group has the name by now.
+        """
+        folder = self._folder(name)
+        if folder is None:
+            raise GroupNotFound(f"there is no group {name!r} any longer")
+        known = self._known(name, folder)
+        if known is None or known.group.enrolment is not enrolment:
+            raise Busy(f"the group {name!r} was made anew meanwhile; try again")
+
     def _open(self, name: str, folder: Path) -> OpenGroup:
         """Open a group with what the cache knows of it."""
         with self._changing() as may_write, self._lock:  # in this order, as everywhere
@@ -308,6 +324,8 @@ class PeopleGroups:
     def _set_identity(self, group: PeopleGroup, change: Callable[[Identity | None], Identity]) -> Identity:
         folder = group.enrolment.folder.root
         with self._changes.hold():
+            if not group.is_default:
+                self.require_current(group.name, group.enrolment)
             held = change(self._identity(folder))
             write_identity(folder / identity.GROUP_FILE, held, self._vault, identity.GROUP)
         with self._lock:  # it is the same group as before
@@ -377,6 +395,7 @@ class PeopleGroups:
             raise GroupFixed("the default group is known_faces and cannot be deleted; its people can")
         photos = 0
         with self._changes.hold():
+            self.require_current(group.name, group.enrolment)
             group.enrolment.catch_up()
             people = [person.name for person in group.subjects.all()]
             binned = [] if group.subjects.bin is None else [item.subject for item in group.subjects.bin.all()]

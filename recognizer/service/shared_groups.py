@@ -19,6 +19,7 @@ from recognizer.core.errors import Busy, GroupNotFound, GroupTaken, SubjectNotFo
 from recognizer.core.identity import Identity
 from recognizer.core.lock import WriteLock
 from recognizer.core.vault import Vault
+from recognizer.enrolment.enrolment import Enrolment
 from recognizer.enrolment.photo_encoding import EncodingReporter
 from recognizer.enrolment.shared_enrolment import SharedEnrolment, open_identity, seal_identity
 from recognizer.service.groups import OpenGroup, PeopleGroup, PeopleGroups, allowed_name, is_default
@@ -94,6 +95,15 @@ class SharedGroups(PeopleGroups):
                 made = self._make_shared(self._enrolment.of_group(number, name), self._folder_of(number))
                 opened = self._opened[name] = OpenGroup(made, str(number), looked_at=True)
             return opened.group
+
+    def require_current(self, name: str, enrolment: Enrolment) -> None:
+        assert isinstance(enrolment, SharedEnrolment), "these groups are in a database"
+        self._enrolment.catch_up()
+        number = self._by_name().get(name)
+        if number is None:
+            raise GroupNotFound(f"there is no group {name!r} any longer")
+        if number != enrolment.group:
+            raise Busy(f"the group {name!r} was made anew meanwhile; try again")
 
     def _folder_of(self, number: int) -> Path:
         return self._state / f".{number}"

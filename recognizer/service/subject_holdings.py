@@ -96,8 +96,9 @@ class EnrolledHolding:
             for photo in mine & set(whose.photos):
                 self._enrolment.remove_photo(whose.name, photo)
             return
-        with suppress(SubjectNotFound):
-            self._enrolment.remove_subject(whose.name)
+        for _ in range(max(1, self._enrolment.folders_of(whose.name))):  # as one in NFC and one in NFD
+            with suppress(SubjectNotFound):
+                self._enrolment.remove_subject(whose.name)
 
     def verify(self, whose: Whose) -> dict[str, int]:
         mine = {entry.photo for entry in self._entries(whose.name)}
@@ -614,7 +615,7 @@ class LeftoversHolding(NamelessHolding):
                     remove_erasing(path)
 
     def verify(self, whose: Whose) -> dict[str, int]:
-        return {"leftovers": len(self._abandoned())}
+        return {"leftovers": len(self._abandoned()) + self._enrolment.left_over()}
 
     def _abandoned(self) -> list[Path]:
         """Temporary files and folders that no process is writing any longer."""

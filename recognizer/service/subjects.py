@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -78,6 +78,8 @@ class ChangeRecords:
         May contain results for photos that are erased.
     bin : BinStore or None
         Where deletions wait that can be undone; None where all are final.
+    require_group : callable
+        Called under the lock of every write; raises if the group of these people is gone, or another one has its name.
     """
 
     changes: WriteLock
@@ -85,6 +87,7 @@ class ChangeRecords:
     erasures: Erasures
     other_caches: OtherCachesHolding
     bin: BinStore | None = None
+    require_group: Callable[[], None] = lambda: None
 
 
 class Subjects:
@@ -118,6 +121,7 @@ class Subjects:
         self._engine, self._rules = enrolment.options.engine, enrolment.options.rules
         self._erasures, self._audit = records.erasures, records.audit
         self._changes, self._other_caches, self._metrics = records.changes, records.other_caches, metrics
+        self._require_group = records.require_group
         self._review = Review(enrolment, matcher.one_to_one, matcher.threshold_now)
 
     @contextmanager
@@ -129,8 +133,15 @@ class Subjects:
         subjects : str
             Those whom the change concerns.
         """
-        with self._changes.hold():
+        with self._hold():
             self._enrolment.catch_up(*subjects)
+            yield
+
+    @contextmanager
+    def _hold(self) -> Iterator[None]:
+        """Hold the lock of every write; the group is still there inside."""
+        with self._changes.hold():
+            self._require_group()
             yield
 
     def changing(self, *subjects: str) -> AbstractContextManager[None]:
@@ -508,7 +519,7 @@ class Subjects:
         BinItemNotFound, BinOff, NameTaken, StorageError
         """
         bin = self._usable_bin()
-        with self._changes.hold():
+        with self._hold():
             item = bin.get(id_)
             self._enrolment.catch_up(item.subject)
             self._erasures.require_finished(item.subject)
@@ -532,7 +543,7 @@ class Subjects:
                 raise BinItemNotFound("there is no bin here")
             return 0
         failure: RecognizerError | None = None
-        with self._changes.hold():
+        with self._hold():
             self.bin.purge_leftovers()
             due = self.bin.due() if id_ is None else [self.bin.get(id_)]
             for item in due:
@@ -607,13 +618,21 @@ class Subjects:
                 raise PhotoNotFound(f"{name!r} has no photo {photo!r}") from None
             picture = self._enrolment.thumbnail(thumbnail_key(photo, entry.encoding.face))
             extension = PurePosixPath(entry.path).suffix.lstrip(".") or "photo"
-            origin = self._enrolment.particulars(name).photos.get(photo)
-            self._enrolment.add(to, data, extension, Examined(entry.encoding, picture))
-            if origin is not None:
-                self._note(to, lambda held: held.with_photo(photo, origin))
-            self._note(name, lambda held: held.without_photo(photo))
-            into = self._audit.id_of(to)
-            self._enrolment.remove_photo(name, photo, lambda _: self._audit.append("move_photo", name, to=into))
+            about = self._enrolment.particulars(name)
+            origin = about.photos.get(photo)
+            _, new = self._enrolment.add(to, data, extension, Examined(entry.encoding, picture))
+            try:
+                if origin is not None:
+                    self._note(to, lambda held: held.with_photo(photo, origin))
+                self._note(name, lambda held: held.without_photo(photo))
+                into = self._audit.id_of(to)
+                self._enrolment.remove_photo(name, photo, lambda _: self._audit.append("move_photo", name, to=into))
+            except BaseException:  # one photo must not enrol two people
+                self._note(name, lambda held: about)
+                if new:
+                    with suppress(RecognizerError):
+                        self._enrolment.remove_photo(to, photo)
+                raise
         return {"moved": photo, "of": name, "to": to, "files": len(entries)}
 
     def unsorted(self, file: str) -> bytes:
@@ -636,7 +655,7 @@ class Subjects:
 
     def delete_unsorted(self, file: str) -> dict:
         """Erase a file that lies in known_faces itself."""
-        with self._changes.hold():  # without the file's name, which may be a person's
+        with self._hold():  # without the file's name, which may be a person's
             self._enrolment.remove_unsorted(file, noted=lambda: self._audit.append("delete_file"))
         return {"deleted": file}
 

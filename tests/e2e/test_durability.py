@@ -520,7 +520,13 @@ def test_folders_without_the_right_to_write(tmp_path, faces):
             for place in locked:
                 place.chmod(0o755)
         assert server.enroll("Barack Obama", second).status_code == 201
+        inner = server.known_faces / "Barack Obama" / "more"
+        inner.mkdir()
+        (inner / "third.jpg").write_bytes(faces["obama3"])
+        for place in (inner, inner.parent):  # whose they are; only the folder of people may be written
+            place.chmod(0o555)
         assert server.request("DELETE", "/people/Barack Obama").status_code == 200
+        assert list(server.known_faces.iterdir()) == []
 
 
 @LINUX

@@ -229,5 +229,5 @@ def _add_decisions(route: Router, site: Site) -> None:
         details = {"group": group_id}
         answer = enrol_photos(site, request, response, subject, given, "largest", force, as_one=True, details=details)
         if "error" not in answer:
-            decisions.name_person(archive.file, group_id, answer["subject"])
+            archive.name_enrolled(group_id, answer["subject"])
         return answer

@@ -22,7 +22,7 @@ from recognizer.fetching.fetcher import Fetcher, FetchHooks, Stream
 from recognizer.video.sources.base import BrokenShot, FrameReader, Shot, SourceLost, Stopper
 from recognizer.video.sources.http_login import authorization
 from recognizer.video.sources.jpeg_stream import MOST_JPEG, JpegStream
-from recognizer.video.sources.process import MOST_PIXELS, ProcessReader, pipe_config
+from recognizer.video.sources.process import MOST_PIXELS, ProcessReader, is_text, pipe_config
 from recognizer.video.sources.reach import Reach, refusal
 from recognizer.video.sources.source import CameraSource, StreamUrl, split_url
 from recognizer.video.spare_pixels import SparePixels
@@ -42,7 +42,6 @@ _UNPACKED = 65_536
 #: What stands in a JPEG before its pixels if it says how it is to be turned.
 _TURNING = (b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0")
 _PLAYLISTS = ("mpegurl", "dash+xml", "x-scpls")
-_TEXTS = (b"#EXTM3U", b"<?xml", b"<!DOCTYPE", b"<html", b"<HTML", b"<MPD", b"[playlist]")
 _INDEX_FIRST = "ffmpeg -i in.mp4 -c copy -movflags +faststart out.mp4"
 _NO_VIDEO = "it answers with a text or a playlist, not with a video: look for the URL of its stream"
 
@@ -92,7 +91,7 @@ def _by_content(stream: CameraStream, stopper: Stopper, site: _Site, timeout: fl
         return SnapshotReader(site, stream, stopper)
     if head.lstrip().startswith(b"--") and b"\n" in head:
         return MjpegReader(stream, b"", stopper, site)
-    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(_TEXTS) or stream.content_type.lower().startswith("text/"):
+    if is_text(head) or stream.content_type.lower().startswith("text/"):
         raise SourceLost(_NO_VIDEO)
     if head[4:8] == b"ftyp" and _index_is_last(stream.peek(_MOST_PEEK)):
         raise SourceLost(

@@ -43,6 +43,8 @@ _RTMP = {"rtmp_live": "live", "protocol_whitelist": "rtmp,rtmps,tcp,tls"}
 _PIPE = {"protocol_whitelist": "pipe"}
 #: A file is opened here and read by its descriptor. What it names itself, as playlists do, is not followed.
 _FILE = {"protocol_whitelist": "fd"}
+#: How a text begins that names a video instead of being one: playlists, FFmpeg's lists, session descriptions, pages.
+_TEXTS = (b"#EXTM3U", b"<?xml", b"<!DOCTYPE", b"<html", b"<HTML", b"<MPD", b"[playlist]", b"ffconcat version", b"v=0")
 _REASONS = {
     "refused_login": "the camera does not accept the user name and password",
     "no_such_stream": "the camera has no such stream",
@@ -67,6 +69,11 @@ _REASONS = {
 }
 
 log = logging.getLogger("recognizer.video")
+
+
+def is_text(head: bytes) -> bool:
+    """Whether what begins so is a text that names a video, or a page, and no video."""
+    return head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(_TEXTS)
 
 
 def _reason(word: str) -> str:
@@ -155,10 +162,14 @@ def _open_recording(source: CameraSource) -> int:
     """
     try:
         number = open_file(source)
-        if stat.S_ISREG(os.fstat(number).st_mode):
-            return number
-        os.close(number)
         problem = "it is not a file"
+        if stat.S_ISREG(os.fstat(number).st_mode):
+            head = os.read(number, 256)
+            os.lseek(number, 0, os.SEEK_SET)
+            if not is_text(head):
+                return number
+            problem = _REASONS["playlist"]
+        os.close(number)
     except OutsideFolder:
         problem = OUTSIDE
     except (FileNotFoundError, NotADirectoryError):
